@@ -1,0 +1,91 @@
+//! The road: where events and deliveries wait, and nothing else.
+//!
+//! It carries bytes and headers and knows no events. [`Broker`] is the seam; `memory`, `sqlite` and `rabbitmq`
+//! stand behind it and pass one contract suite (`tests/contract`). Due times, confirms and redelivery are its
+//! business; what a message means is not.
+
+mod config;
+mod incoming;
+mod insist;
+pub mod memory;
+mod message;
+mod place;
+pub mod rabbitmq;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use tokio::sync::watch;
+
+pub use config::BrokerConfig;
+pub use incoming::{Consumer, Incoming, Settlement};
+pub use insist::{Patience, insist};
+pub use message::{Header, Headers, Message, Record};
+pub use place::{Due, Inlet, Lane, Log, Target};
+
+/// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// A durable road between producers, routers and deliverers.
+///
+/// Object-safe, so that tests can wrap it: the price is one boxed future per publish, against a round trip.
+pub trait Broker: Send + Sync {
+    /// Publishes one message. Resolves `Ok` only once the message is durable (SQLite: after the commit; RabbitMQ:
+    /// persistent, mandatory, confirmed by a majority). After an error the message may or may not be there: publish it
+    /// again, under the same id. Many may be under way at once; they are confirmed in any order.
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>>;
+
+    /// Starts to hand out what waits at `from`, at most `credit` unsettled at a time, until the [`Consumer`] is
+    /// dropped. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
+    /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer;
+
+    /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Takes nothing away.
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>>;
+
+    /// Whether messages can flow now. The receiver sees every change to the latest value.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// Writes out what is settled and closes. Consumers must have been dropped before; publishes fail afterwards.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Whether messages can flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not connected (yet, or any more), and why; it is being tried again.
+    Away(String),
+    /// Connected, but the broker takes no publishes (RabbitMQ: a memory or disk alarm). Consuming goes on.
+    Blocked(String),
+    /// Connected and flowing.
+    Ready,
+}
+
+/// Why a publish was not confirmed. Except for `TooLarge`, trying again later is right.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PublishError {
+    /// There is no connection, so nothing was sent.
+    #[error("the broker is away: {0}")]
+    Away(String),
+    /// The broker accepts no publishes for now (alarm), so nothing was sent.
+    #[error("the broker is blocked: {0}")]
+    Blocked(String),
+    /// The broker refused it (a full queue, a lost majority, a write error).
+    #[error("the broker refused the message")]
+    Nacked,
+    /// The connection went before the confirm came: it may have been taken.
+    #[error("no confirm came: {0}")]
+    Lost(String),
+    /// It has nowhere to go: the topology is incomplete.
+    #[error("unroutable: no queue is bound for it")]
+    Unroutable,
+    /// Larger than the broker takes.
+    #[error("too large for the broker")]
+    TooLarge,
+}
+
+/// Why a log could not be read (to its end).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cannot read the log: {0}")]
+pub struct ReadError(pub String);

@@ -1,0 +1,1 @@
+//! What operators look at and change; here, dead letters and their replays.

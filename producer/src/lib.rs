@@ -1,0 +1,1 @@
+//! Takes events in, over HTTP or as a library, and publishes them, confirmed.

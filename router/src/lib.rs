@@ -1,0 +1,1 @@
+//! One event in; for each interested endpoint one delivery out.

@@ -1,0 +1,1 @@
+//! The contract: events, filters, deliveries, vendor dialects; serde only, no I/O.

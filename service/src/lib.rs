@@ -1,0 +1,1 @@
+//! The process: configuration, telemetry, metrics, ops endpoints, shutdown.

@@ -1,0 +1,1 @@
+//! The memory: tenants, endpoints, subscriptions, sources and keys, as an immutable snapshot.
