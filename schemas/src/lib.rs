@@ -1,1 +1,51 @@
-//! The contract: events, filters, deliveries, vendor dialects; serde only, no I/O.
+//! The contract: what travels and what is configured, as plain values.
+//!
+//! Events and the vendors' dialects, subscriptions and what they mean, deliveries and their ids, dead letters and
+//! their reasons. serde only: nothing here does I/O, reads a clock or rolls a die.
+
+mod attempt;
+mod change;
+mod compact;
+mod dead_letter;
+mod delivery;
+pub mod dialect;
+mod endpoint;
+mod envelope;
+mod event;
+mod event_type;
+mod facts;
+mod format;
+mod id;
+mod opaque;
+mod pattern;
+mod retry;
+mod routing_key;
+mod secret;
+mod span;
+mod subscription;
+mod tenant;
+pub mod wire;
+
+pub use attempt::{Attempt, OutcomeClass};
+pub use change::{Change, ChangedTag};
+pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
+pub use delivery::{BadHeader, Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
+pub use dialect::Dialect;
+pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, Signature};
+pub use envelope::Envelope;
+pub use event::{
+    Actor, Channel, Company, Contact, Department, Direction, Event, Media, Message, SPEC, Source, Tag, TagLink, Ticket,
+    User,
+};
+pub use event_type::{EventType, InvalidEventType};
+pub use facts::Facts;
+pub use format::{Format, FormatOptions, MediaBodies, Shape, StatusSnapshot, Timestamp, WebhookEcho};
+pub use id::{EventId, Id, InvalidEventId};
+pub use opaque::Opaque;
+pub use pattern::TypePattern;
+pub use retry::RetryPolicy;
+pub use routing_key::{escape, routing_key, tenant_of};
+pub use secret::{MASK, Secret};
+pub use span::Span;
+pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
+pub use tenant::{ChannelId, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};

@@ -1,0 +1,125 @@
+//! Where deliveries are posted, and how.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Format, FormatOptions, RetryPolicy, Secret, Span};
+
+/// Where deliveries are posted: url, secrets, limits.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Its own id, unique in the tenant.
+    pub id: String,
+    /// As shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `http` or `https`; without user or password.
+    pub url: String,
+    /// The shape of what it gets.
+    #[serde(default)]
+    pub format: Format,
+    /// Fine points of the shape.
+    #[serde(default)]
+    pub format_options: FormatOptions,
+    /// Its own headers. A value marked secret is never shown again.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderText>,
+    /// Sent as `X-N8N-API-KEY`, raw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n8n_api_key: Option<Secret>,
+    /// Signing secrets, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+    /// How requests are signed.
+    #[serde(default)]
+    pub signature: Signature,
+    /// From connecting to the answer's end.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// When to try again; the configuration's default where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// At most so many attempts in a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// At most so many attempts at once.
+    #[serde(default = "default_max_in_flight")]
+    pub max_in_flight: u32,
+    /// At most so many deliveries waiting; what is beyond becomes a dead letter `overflow`.
+    #[serde(default = "default_max_backlog")]
+    pub max_backlog: u64,
+    /// Whether anything is posted.
+    #[serde(default)]
+    pub state: EndpointState,
+    /// Why it is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<String>,
+}
+
+fn default_timeout() -> Span {
+    Span(std::time::Duration::from_secs(15))
+}
+
+fn default_max_in_flight() -> u32 {
+    64
+}
+
+fn default_max_backlog() -> u64 {
+    100_000
+}
+
+/// Whether an endpoint is posted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointState {
+    /// It is.
+    #[default]
+    Active,
+    /// It is not: its deliveries become dead letters, which can be replayed.
+    Disabled,
+}
+
+/// Which signature of Standard Webhooks 1.0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Signature {
+    /// HMAC-SHA256.
+    #[default]
+    V1,
+    /// ed25519.
+    V1a,
+}
+
+/// A header's value: shown, or secret.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum HeaderText {
+    /// Shown.
+    Plain(String),
+    /// Masked.
+    Secret {
+        /// The value.
+        secret: Secret,
+    },
+}
+
+impl HeaderText {
+    /// The text itself, to be sent.
+    pub fn reveal(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret { secret } => secret.reveal(),
+        }
+    }
+}
+
+/// At most so many attempts in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Attempts per second.
+    pub per_second: f64,
+}

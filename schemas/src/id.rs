@@ -1,0 +1,145 @@
+//! Identifiers: opaque ones of the platforms, and the three we make ourselves.
+
+use std::{borrow::Cow, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// An opaque id of a platform: an integer or a string, kept verbatim whatever its size, compared by its text, so that
+/// `7` and `"7"` are the same channel.
+#[derive(Clone, Debug)]
+pub struct Id {
+    text: Box<str>,
+    is_integer: bool,
+}
+
+impl Id {
+    /// An id that is a JSON string.
+    pub fn from_text(text: impl Into<Box<str>>) -> Self {
+        Self { text: text.into(), is_integer: false }
+    }
+
+    /// What it is compared by.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is spelt as a JSON integer.
+    pub fn is_integer(&self) -> bool {
+        self.is_integer
+    }
+}
+
+impl From<i64> for Id {
+    fn from(value: i64) -> Self {
+        Self { text: value.to_string().into(), is_integer: true }
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Id {}
+
+impl<'de> Deserialize<'de> for Id {
+    /// From JSON text only: the digits of an integer are kept, so it reads the raw value.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if raw.starts_with('"') {
+            return serde_json::from_str::<Box<str>>(raw).map(Self::from_text).map_err(D::Error::custom);
+        }
+        let digits = raw.strip_prefix('-').unwrap_or(raw);
+        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self { text: raw.into(), is_integer: true });
+        }
+        Err(D::Error::custom("expected an integer or a string"))
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.is_integer {
+            return serializer.serialize_str(&self.text);
+        }
+        match self.text.parse::<i64>() {
+            Ok(number) => serializer.serialize_i64(number),
+            Err(_) => {
+                RawValue::from_string(self.text.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl JsonSchema for Id {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Id".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["integer", "string"], "description": "Opaque; kept verbatim and compared by its text."})
+    }
+}
+
+/// An event's id: `[A-Za-z0-9-]{1,64}`, a UUIDv7 unless the producer gives one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct EventId(String);
+
+/// Why a text is no event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event id is 1 to 64 letters, digits or hyphens")]
+pub struct InvalidEventId;
+
+/// Names are hashed below this namespace, so that our UUIDv5s meet nobody else's.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_6f4c_3f0a_5c0e_9a53_0c61_7274_6569);
+
+impl EventId {
+    /// A fresh UUIDv7 (RFC 9562) from a time (unix ms) and ten random bytes.
+    pub fn fresh(now: u64, chance: [u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(now, &chance).into_uuid().to_string())
+    }
+
+    /// The id of a vendor's body that identifies itself: the vendor's own retry sends the same bytes and is the same
+    /// event. The tenant is part of it, since two tenants may name a source alike.
+    pub fn of_body(tenant: &str, source: &str, body: &[u8]) -> Self {
+        Self(uuid_of(&[tenant.as_bytes(), source.as_bytes(), body]).to_string())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = InvalidEventId;
+
+    fn try_from(text: String) -> Result<Self, InvalidEventId> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidEventId) }
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// UUIDv5 of several parts; each is preceded by its length, so that no two lists of parts are hashed alike.
+pub(crate) fn uuid_of(parts: &[&[u8]]) -> Uuid {
+    let mut name = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+    for part in parts {
+        name.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        name.extend_from_slice(part);
+    }
+    Uuid::new_v5(&NAMESPACE, &name)
+}

@@ -1,0 +1,46 @@
+//! The public routing key: `<tenant>.<channel>.<queue>.<entity>.<action>`.
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::Facts;
+
+/// AMQP 0-9-1 carries routing keys as short strings.
+const MAX_BYTES: usize = 255;
+
+/// The key of an event of a tenant, or none when it would be longer than 255 bytes or an id is empty.
+pub fn routing_key(tenant: &str, facts: &Facts<'_>) -> Option<String> {
+    if facts.channel_id == Some("") || facts.queue_id == Some("") {
+        return None;
+    }
+    let key = format!("{}.{}.{}.{}", escape(tenant), part(facts.channel_id), part(facts.queue_id), facts.event_type);
+    (key.len() <= MAX_BYTES).then_some(key)
+}
+
+/// The tenant a key belongs to: its first part, unescaped.
+pub fn tenant_of(key: &str) -> Option<String> {
+    let (tenant, _) = key.split_once('.')?;
+    let tenant = percent_decode_str(tenant).decode_utf8().ok()?;
+    (!tenant.is_empty()).then(|| tenant.into_owned())
+}
+
+fn part(id: Option<&str>) -> String {
+    match id {
+        None => "-".to_owned(),
+        Some("-") => "%2D".to_owned(),
+        Some(id) => escape(id),
+    }
+}
+
+/// Percent-encodes what would be read as a separator, a wildcard or an escape, white space and control characters.
+pub fn escape(text: &str) -> String {
+    let needs_it = |c: char| matches!(c, '.' | '*' | '#' | '%') || c.is_whitespace() || c.is_control();
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if needs_it(c) {
+            escaped.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), NON_ALPHANUMERIC));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}

@@ -1,0 +1,168 @@
+//! A customer of the operator, and what gives access to it: sources and keys.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Dialect, Endpoint, Secret, Subscription};
+
+/// A tenant with all that belongs to it: one entry of `tenants` in the YAML of the `file:` store.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its own id: `[a-z0-9][a-z0-9_-]{0,62}`.
+    pub id: String,
+    /// As shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Bounds of what it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// Where it is posted to.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// What is posted.
+    #[serde(default)]
+    pub subscriptions: Vec<Subscription>,
+    /// Where vendors' webhooks come in.
+    #[serde(default)]
+    pub sources: Vec<SourceConfig>,
+    /// Who may act for it.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+}
+
+/// Bounds of what a tenant may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Events accepted per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<f64>,
+    /// Endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<u64>,
+    /// Dead letters kept with their bodies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<u64>,
+}
+
+/// Where a vendor's webhooks come in: `POST /v1/in/<token>`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its own id, unique in the tenant.
+    pub id: String,
+    /// As shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the vendor's bodies look like.
+    pub dialect: Dialect,
+    /// Used where the vendor's body names no channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_id: Option<ChannelId>,
+    /// The secret part of its URL.
+    pub token: Secret,
+    /// Whether the vendor's body travels along, for endpoints of format `original`.
+    #[serde(default = "yes")]
+    pub keep_original: bool,
+    /// Expected from the sender as `X-N8N-API-KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n8n_api_key: Option<Secret>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A channel's id in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ChannelId {
+    /// A number.
+    Integer(i64),
+    /// A text.
+    Text(String),
+}
+
+/// What a tenant's program shows to act for it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Its own id, unique in the tenant.
+    pub id: String,
+    /// As shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// `sha256:<64 hex digits>` of the key.
+    pub hash: KeyHash,
+}
+
+/// What a key allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Publish events.
+    Publish,
+    /// Look.
+    Read,
+    /// Change.
+    Manage,
+}
+
+/// The SHA-256 of a key: enough for a key of full entropy, and it can be looked up without comparing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// Of a key as presented.
+    pub fn of(key: &str) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parse = || {
+            let hex = text.strip_prefix("sha256:")?;
+            let mut hash = [0; 32];
+            if hex.len() != 64 || !hex.is_ascii() {
+                return None;
+            }
+            for (at, byte) in hash.iter_mut().enumerate() {
+                *byte = u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()?;
+            }
+            Some(Self(hash))
+        };
+        parse().ok_or_else(|| "expected `sha256:` and 64 hex digits".to_owned())
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        use std::fmt::Write as _;
+        hash.0.iter().fold("sha256:".to_owned(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl JsonSchema for KeyHash {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KeyHash".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$"})
+    }
+}

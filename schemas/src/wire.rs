@@ -1,0 +1,45 @@
+//! The names of the headers that travel on the broker, spelt once.
+
+/// Version of the headers, 1.
+pub const SCHEMA: &str = "carteiro-schema";
+/// Whose event it is.
+pub const TENANT: &str = "carteiro-tenant";
+/// Unix ms: the start of every age; only a replay resets it.
+pub const ACCEPTED_AT: &str = "carteiro-accepted-at";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace context.
+pub const TRACESTATE: &str = "tracestate";
+/// UUIDv5(tenant, event id, endpoint id, part).
+pub const DELIVERY_ID: &str = "carteiro-delivery-id";
+/// The endpoint's id.
+pub const ENDPOINT: &str = "carteiro-endpoint";
+/// Empty, `2`, `shot`, `shot_2`.
+pub const PART: &str = "carteiro-part";
+/// Unix ms of `occurred_at`.
+pub const EVENT_TIME: &str = "carteiro-event-time";
+/// Up to 20 ids of the subscriptions that matched, separated by commas.
+pub const SUBSCRIPTIONS: &str = "carteiro-subscriptions";
+/// Revision of the snapshot that decided.
+pub const REVISION: &str = "carteiro-revision";
+/// Ordering key: text of the ticket's id.
+pub const TICKET: &str = "carteiro-ticket";
+/// 1-based: the attempt this message is for.
+pub const ATTEMPT: &str = "carteiro-attempt";
+/// Unix ms: not before. Set by the broker from the due time.
+pub const DUE: &str = "carteiro-due";
+/// Unix ms of the first attempt.
+pub const FIRST_AT: &str = "carteiro-first-at";
+/// The last attempt, as JSON without the answer's excerpt.
+pub const LAST: &str = "carteiro-last";
+/// How often it was put aside by limits.
+pub const PARKS: &str = "carteiro-parks";
+/// The replay's id.
+pub const REPLAY: &str = "carteiro-replay";
+/// How often it was handled alone, as a suspect.
+pub const GUARDED: &str = "carteiro-guarded";
+/// Dead and parked: every field of the record but the body, as JSON.
+pub const RECORD: &str = "carteiro-record";
+
+/// The version of these headers.
+pub const SCHEMA_VERSION: i64 = 1;
