@@ -15,7 +15,7 @@ pub struct Incoming {
     pub redelivered: bool,
     /// How often it was handed out before (RabbitMQ: `x-delivery-count`).
     pub count: u32,
-    settle: Option<Box<dyn FnOnce(Settlement) + Send>>,
+    settle: Option<Box<dyn FnOnce(Settlement) + Send + Sync>>,
 }
 
 /// What becomes of a message that was handed out.
@@ -35,7 +35,7 @@ impl Incoming {
         key: String,
         redelivered: bool,
         count: u32,
-        settle: impl FnOnce(Settlement) + Send + 'static,
+        settle: impl FnOnce(Settlement) + Send + Sync + 'static,
     ) -> Self {
         Self { message, key, redelivered, count, settle: Some(Box::new(settle)) }
     }

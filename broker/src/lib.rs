@@ -12,6 +12,7 @@ mod message;
 mod place;
 pub mod rabbitmq;
 pub mod sqlite;
+mod work;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use incoming::{Consumer, Incoming, Settlement};
 pub use insist::{Patience, insist};
 pub use message::{Header, Headers, Message, Record};
 pub use place::{Due, Inlet, Lane, Log, Target};
+pub use work::{Handler, work};
 
 /// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

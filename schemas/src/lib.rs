@@ -24,6 +24,7 @@ mod secret;
 mod span;
 mod subscription;
 mod tenant;
+mod time;
 pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
@@ -49,3 +50,4 @@ pub use secret::{MASK, Secret};
 pub use span::Span;
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
+pub use time::rfc3339;
