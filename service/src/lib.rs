@@ -1,1 +1,40 @@
 //! The process: configuration, telemetry, metrics, ops endpoints, shutdown.
+//!
+//! What every role needs around its work, and nothing about the work itself: no events, no broker, no store.
+//! Nothing here reads the environment, the clock or chance on its own; `main` passes them in. [`clock`] and [`chance`]
+//! make the real ones, and are the only files that may.
+
+pub mod chance;
+pub mod clock;
+pub mod config;
+pub mod duration;
+pub mod exit;
+pub mod http;
+pub mod listen;
+pub mod metrics;
+pub mod ops;
+pub mod problem;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use chance::Chance;
+pub use clock::Clock;
+pub use config::{ConfigError, Loader, Shape};
+pub use exit::Exit;
+pub use problem::Problem;
+pub use secret::Secret;
+pub use shutdown::Shutdown;
+
+/// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+/// Keys of those sections that have no default, and what they hold.
+pub const OPTIONAL_KEYS: &[(&str, Shape)] =
+    &[("http.operator_key", Shape::Text), ("http.tls.cert", Shape::Text), ("http.tls.key", Shape::Text)];
+
+/// Keys of those sections that are never shown.
+pub const SECRET_KEYS: &[&str] = &["http.operator_key"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What is wrong with the configuration, in one line.
+
+use std::fmt;
+
+use figment::error::{Actual, Kind};
+
+/// One thing that is wrong: the key, why, and where it was set. The process exits 78 with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    key: String,
+    reason: String,
+    origin: Option<String>,
+}
+
+impl ConfigError {
+    /// `key`, dotted, cannot be used because of `reason`, which must not repeat a secret.
+    pub fn new(key: impl Into<String>, reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { key: key.into(), reason, origin: None }
+    }
+
+    /// The same, with where the value came from: a file's path, a variable's name.
+    #[must_use]
+    pub fn in_source(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// The dotted key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What figment found; values of the keys in `secrets` are left out.
+    pub(super) fn from_figment(error: figment::Error, secrets: &[&str]) -> Self {
+        let mut path = error.path.clone();
+        if let Kind::MissingField(name) = &error.kind {
+            path.push(name.to_string());
+        }
+        let key = path.join(".");
+        let reason = describe(&error.kind, secrets.contains(&key.as_str()));
+        let origin = error.metadata.map(|metadata| metadata.name.into_owned());
+        Self { origin, ..Self::new(key, reason) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.reason)?;
+        self.origin.as_ref().map_or(Ok(()), |origin| write!(f, " (in {origin})"))
+    }
+}
+
+fn describe(kind: &Kind, secret: bool) -> String {
+    match kind {
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            format!("expected {}, found {}", expected_in_words(expected), found_in_words(found, secret))
+        }
+        Kind::UnknownVariant(found, expected) => format!("expected one of {}, found `{found}`", expected.join(", ")),
+        Kind::MissingField(_) => "is required".to_owned(),
+        Kind::UnknownField(name, _) => format!("unknown key `{name}`"),
+        Kind::Message(message) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The names serde gives to types, in the words of who writes a configuration.
+fn expected_in_words(expected: &str) -> String {
+    match expected {
+        "a string" | "string" | "a borrowed string" => "text".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" | "usize" => "a whole number from 0 on".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// Numbers are shown, texts are not: they may be urls with passwords in them.
+fn found_in_words(found: &Actual, secret: bool) -> String {
+    match found {
+        Actual::Str(_) | Actual::Char(_) => "text".to_owned(),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a section".to_owned(),
+        _ if secret => "something else".to_owned(),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        _ => "something else".to_owned(),
+    }
+}

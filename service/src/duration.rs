@@ -1,0 +1,66 @@
+//! Durations in the configuration are texts with a unit: `"5s"`, `"2m"`, `"1h 30m"`.
+//!
+//! For `#[serde(with = "service::duration")]` on a `Duration`, and `service::duration::list` on a `Vec<Duration>`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serializer, de};
+
+/// Writes the shortest exact text.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*duration))
+}
+
+/// Reads a text with a unit; a bare number is refused, because nobody remembers whose unit it is.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse(&String::deserialize(deserializer)?)
+}
+
+fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text)
+        .map_err(|why| E::custom(format_args!("`{text}` is not a duration such as \"5s\" or \"2m\": {why}")))
+}
+
+/// The same for a list of durations.
+pub mod list {
+    use super::{Deserialize, Deserializer, Duration, Serializer, parse};
+
+    /// Writes each as its shortest exact text.
+    pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().map(|each| humantime::format_duration(*each).to_string()))
+    }
+
+    /// Reads a list of texts with units.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        Vec::<String>::deserialize(deserializer)?.iter().map(|text| parse(text)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, Deserialize)]
+    struct Times {
+        #[serde(with = "crate::duration")]
+        timeout: Duration,
+        #[serde(with = "crate::duration::list")]
+        schedule: Vec<Duration>,
+    }
+
+    #[test]
+    fn durations_are_read_with_their_units_and_written_so_that_they_read_back() {
+        let times: Times = serde_json::from_str(r#"{"timeout":"1500ms","schedule":["5s","2m","72h"]}"#).unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(times.timeout, Duration::from_millis(1_500));
+        assert_eq!(times.schedule, [seconds(5), seconds(120), seconds(259_200)]);
+        let written = serde_json::to_string(&times).unwrap();
+        assert_eq!(serde_json::from_str::<Times>(&written).unwrap(), times);
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_refused_with_an_example() {
+        let error = serde_json::from_str::<Times>(r#"{"timeout":"5","schedule":[]}"#).unwrap_err().to_string();
+        assert!(error.contains("`5` is not a duration such as \"5s\""), "{error}");
+    }
+}

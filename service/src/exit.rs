@@ -1,0 +1,86 @@
+//! How the process ends: the exit codes, and which error means which.
+
+use std::process::{ExitCode, Termination};
+
+use crate::config::ConfigError;
+use crate::listen::ListenError;
+
+/// The exit codes. Those above 1 are from `sysexits.h`, so that a supervisor can tell what a restart could mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exit {
+    /// Done, also after SIGTERM or SIGINT.
+    #[error("done")]
+    Done = 0,
+    /// Failed; a restart may help.
+    #[error("failed")]
+    Failed = 1,
+    /// The command line was not understood (`EX_USAGE`).
+    #[error("wrong usage")]
+    Usage = 64,
+    /// A needed service did not answer a one-shot command (`EX_UNAVAILABLE`). Roles wait instead.
+    #[error("a needed service did not answer")]
+    Unavailable = 69,
+    /// Another process has the port (`EX_TEMPFAIL`).
+    #[error("the port is taken")]
+    PortTaken = 75,
+    /// Configuration, topology or schema not as required (`EX_CONFIG`): a restart does not help.
+    #[error("the configuration cannot be used")]
+    Config = 78,
+}
+
+impl Exit {
+    /// What `error` means for the process.
+    ///
+    /// The outermost `Exit` that was attached with `.context(Exit::…)` decides; else the first of our own errors in the
+    /// chain; else [`Exit::Failed`].
+    pub fn of(error: &anyhow::Error) -> Self {
+        let attached = error.downcast_ref::<Exit>().copied();
+        attached.or_else(|| error.chain().find_map(known)).unwrap_or(Exit::Failed)
+    }
+
+    /// The number that the parent process sees.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if cause.is::<ConfigError>() {
+        return Some(Exit::Config);
+    }
+    cause.downcast_ref::<ListenError>().map(ListenError::exit)
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_configuration_exits_78_however_deep_it_is() {
+        let error = Err::<(), _>(ConfigError::new("http.listen", "is required")).context("starting").unwrap_err();
+        assert_eq!(Exit::of(&error).code(), 78);
+    }
+
+    #[test]
+    fn an_attached_exit_decides_for_errors_of_others() {
+        let error = Err::<(), _>(std::io::Error::other("refused"))
+            .context(Exit::Unavailable)
+            .context("listing endpoints")
+            .unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Unavailable);
+        assert_eq!(format!("{error:#}"), "listing endpoints: a needed service did not answer: refused");
+    }
+
+    #[test]
+    fn an_error_nobody_knows_exits_1() {
+        assert_eq!(Exit::of(&anyhow::anyhow!("something")), Exit::Failed);
+    }
+}

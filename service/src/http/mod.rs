@@ -1,0 +1,13 @@
+//! Serving HTTP: what the producer's and the control role's listeners have in common.
+//!
+//! TLS and forwarding headers are not handled: a reverse proxy in front does that.
+
+mod config;
+mod serve;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use config::{HttpConfig, Tls};
+pub use serve::{app, serve};

@@ -1,0 +1,86 @@
+//! Serving, over a real socket.
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::serve;
+use super::testing::{Server, read};
+use crate::problem::Problem;
+use crate::shutdown::{Shutdown, Trigger};
+
+async fn start(router: Router) -> (Server, Trigger) {
+    let (shutdown, trigger) = Shutdown::manual();
+    (Server::start(|listener| serve(listener, router, shutdown)).await, trigger)
+}
+
+#[tokio::test]
+async fn what_does_not_exist_and_what_is_not_allowed_are_problems() {
+    let (server, _trigger) = start(Router::new().route("/here", get(async || "here"))).await;
+    let answer = server.get("/there").await;
+    assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")));
+    assert!(answer.body.contains(r#""code":"not_found""#), "{}", answer.body);
+
+    let answer = server.ask("DELETE /here HTTP/1.0\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
+    assert!(answer.body.contains(r#""code":"method_not_allowed""#), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_answers_500_and_the_server_goes_on() {
+    async fn panics() -> &'static str {
+        panic!("as the test wants")
+    }
+    let (server, _trigger) = start(Router::new().route("/", get(panics))).await;
+    for _ in 0..2 {
+        let answer = server.get("/").await;
+        assert_eq!(answer.status, 500);
+        assert!(answer.body.contains(r#""code":"internal""#) && !answer.body.contains("test"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_cannot_be_read_are_told_apart() {
+    async fn takes(body: Result<Json<Vec<u8>>, axum::extract::rejection::JsonRejection>) -> Result<String, Problem> {
+        Ok(format!("{:?}", body?.0))
+    }
+    let (server, _trigger) = start(Router::new().route("/", post(takes))).await;
+    for (content_type, body, expected) in [
+        ("application/json", "[7]", "[7]"),
+        ("application/json", "[7", r#""code":"malformed_json""#),
+        ("application/json", "\"a\"", r#""code":"invalid_body""#),
+        ("text/plain", "[7]", r#""code":"unsupported_media_type""#),
+    ] {
+        let length = body.len();
+        let head = format!("POST / HTTP/1.0\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n");
+        let answer = server.ask(&(head + body)).await;
+        assert!(answer.body.contains(expected), "{content_type} {body}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn answers_under_way_are_finished_before_serving_ends() {
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (entered, leave) = (entered.clone(), leave.clone());
+        async move || {
+            entered.notify_one();
+            leave.notified().await;
+            "finished"
+        }
+    };
+    let (server, trigger) = start(Router::new().route("/", get(handler))).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+    entered.notified().await;
+
+    trigger.request();
+    assert!(!server.task.is_finished());
+    leave.notify_one();
+    assert_eq!(read(stream).await.body, "finished");
+    server.task.await.unwrap().unwrap();
+}

@@ -1,0 +1,138 @@
+//! Declaring metrics: the macro, what it makes, and how each kind of metric is made from that.
+
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, Opts, Result};
+
+use super::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+/// Declares a struct of metrics, with `register(&Registry)` and the table `SPECS`.
+///
+/// ```
+/// service::metrics! {
+///     /// What the router counts.
+///     pub struct RouterMetrics {
+///         /// Events routed.
+///         pub routed: IntCounter("events_routed_total"),
+///         /// Events parked, by reason.
+///         pub parked: IntCounterVec("parked_total", [reason]),
+///         /// Deliveries made of one event.
+///         pub fan_out: Histogram("router_fan_out_deliveries", buckets = [0.0, 1.0, 10.0, 100.0, 1000.0]),
+///     }
+/// }
+/// let registry = service::metrics::Registry::default();
+/// let metrics = RouterMetrics::register(&registry)?;
+/// metrics.parked.with_label_values(&["decode"]).inc();
+/// assert!(registry.encode()?.contains(r#"carteiro_parked_total{reason="decode"} 1"#));
+/// # Ok::<(), service::metrics::InvalidMetric>(())
+/// ```
+#[macro_export]
+macro_rules! metrics {
+    ($(#[$about:meta])* $vis:vis struct $Name:ident {$(
+        $(#[doc = $help:literal])+
+        $fvis:vis $field:ident: $Kind:ident($name:literal $(, [$($label:ident),+ $(,)?])? $(, buckets = $buckets:expr)? $(,)?)
+    ),+ $(,)?}) => {
+        $(#[$about])*
+        #[derive(Clone, Debug)]
+        $vis struct $Name {$(
+            $(#[doc = $help])+
+            $fvis $field: $crate::metrics::$Kind,
+        )+}
+
+        impl $Name {
+            /// Every metric of this struct, for documentation and its tests.
+            $vis const SPECS: &'static [$crate::metrics::Spec] = &[$(
+                $crate::metrics::Spec {
+                    name: concat!("carteiro_", $name),
+                    kind: stringify!($Kind),
+                    help: concat!($($help),+),
+                    labels: &[$($(stringify!($label)),+)?],
+                    buckets: $crate::__buckets!($($buckets)?),
+                },
+            )+];
+
+            /// Makes them, or shares those of the same name and shape that another role in this process made.
+            $vis fn register(
+                registry: &$crate::metrics::Registry,
+            ) -> ::std::result::Result<Self, $crate::metrics::InvalidMetric> {
+                let [$($field),+] = Self::SPECS else { unreachable!("SPECS has one entry for each field") };
+                Ok(Self { $($field: registry.get_or_make($field)?),+ })
+            }
+        }
+    };
+}
+
+/// The buckets that were given, or none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __buckets {
+    () => {
+        &[]
+    };
+    ($buckets:expr) => {
+        &$buckets
+    };
+}
+
+/// What a metric is called and looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    /// The full name.
+    pub name: &'static str,
+    /// The type's name.
+    pub kind: &'static str,
+    /// The doc comment, as written; see [`Spec::help`].
+    pub help: &'static str,
+    /// The names of the labels.
+    pub labels: &'static [&'static str],
+    /// The upper bounds of a histogram's buckets; empty = the library's.
+    pub buckets: &'static [f64],
+}
+
+impl Spec {
+    /// The help text on one line.
+    pub fn help(&self) -> &'static str {
+        self.help.trim()
+    }
+
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help())
+    }
+
+    fn histogram_opts(&self) -> HistogramOpts {
+        let opts = HistogramOpts::from(self.opts());
+        if self.buckets.is_empty() { opts } else { opts.buckets(self.buckets.to_vec()) }
+    }
+}
+
+/// A kind of metric that [`metrics!`](crate::metrics!) can declare.
+pub trait Metric: Collector + Clone + 'static {
+    /// Makes one. Fails when the name, a label or a bucket is not allowed.
+    fn make(spec: &Spec) -> Result<Self>;
+}
+
+/// Single metrics refuse labels themselves: they have nowhere to put them.
+macro_rules! single {
+    ($($Kind:ident: $opts:ident),+) => {$(
+        impl Metric for $Kind {
+            fn make(spec: &Spec) -> Result<Self> {
+                if !spec.labels.is_empty() {
+                    return Err(prometheus::Error::InconsistentCardinality { expect: 0, got: spec.labels.len() });
+                }
+                $Kind::with_opts(spec.$opts())
+            }
+        }
+    )+};
+}
+
+macro_rules! labelled {
+    ($($Kind:ident: $opts:ident),+) => {$(
+        impl Metric for $Kind {
+            fn make(spec: &Spec) -> Result<Self> {
+                $Kind::new(spec.$opts(), spec.labels)
+            }
+        }
+    )+};
+}
+
+single!(IntCounter: opts, IntGauge: opts, Gauge: opts, Histogram: histogram_opts);
+labelled!(IntCounterVec: opts, IntGaugeVec: opts, GaugeVec: opts, HistogramVec: histogram_opts);

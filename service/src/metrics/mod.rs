@@ -1,0 +1,13 @@
+//! Metrics: a role declares one struct with [`metrics!`](crate::metrics!), the doc comments are the help texts.
+//!
+//! Names begin with `carteiro_`. No tenant, endpoint or url is ever a label value: their number is not ours to bound.
+
+mod declare;
+mod registry;
+#[cfg(test)]
+mod tests;
+
+pub use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+pub use declare::{Metric, Spec};
+pub use registry::{InvalidMetric, Registry};

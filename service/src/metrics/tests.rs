@@ -1,0 +1,87 @@
+//! Declaring, sharing and writing metrics.
+
+use super::*;
+
+crate::metrics! {
+    /// One role's.
+    struct First {
+        /// Events
+        /// parked, by reason.
+        parked: IntCounterVec("parked_total", [reason]),
+        /// Time of one POST.
+        seconds: Histogram("attempt_seconds", buckets = [0.1, 1.0]),
+        /// Under way.
+        in_flight: IntGauge("in_flight"),
+    }
+}
+
+crate::metrics! {
+    /// Another role's.
+    struct Second {
+        /// Parked here.
+        parked: IntCounterVec("parked_total", [reason]),
+        /// By outcome.
+        seconds: HistogramVec("outcome_seconds", [outcome, lane], buckets = [1.0]),
+    }
+}
+
+crate::metrics! {
+    /// Not the same parked.
+    struct Differing {
+        /// Parked, by tenant.
+        parked: IntCounterVec("parked_total", [tenant]),
+    }
+}
+
+#[test]
+fn the_doc_comment_is_the_help_text_and_the_name_gets_its_prefix() {
+    let registry = Registry::default();
+    let metrics = First::register(&registry).unwrap();
+    metrics.parked.with_label_values(&["decode"]).inc();
+    metrics.seconds.observe(0.5);
+    metrics.in_flight.set(3);
+    let text = registry.encode().unwrap();
+    for line in [
+        "# HELP carteiro_parked_total Events parked, by reason.",
+        "carteiro_parked_total{reason=\"decode\"} 1",
+        "carteiro_attempt_seconds_bucket{le=\"0.1\"} 0",
+        "carteiro_attempt_seconds_bucket{le=\"1\"} 1",
+        "carteiro_in_flight 3",
+    ] {
+        assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn two_roles_of_one_process_share_a_metric_of_the_same_name_and_shape() {
+    let registry = Registry::default();
+    let first = First::register(&registry).unwrap();
+    let second = Second::register(&registry).unwrap();
+    first.parked.with_label_values(&["decode"]).inc();
+    second.parked.with_label_values(&["decode"]).inc();
+    second.seconds.with_label_values(&["2xx", "fast"]).observe(0.1);
+    assert!(registry.encode().unwrap().contains("carteiro_parked_total{reason=\"decode\"} 2"));
+}
+
+#[test]
+fn one_name_with_two_shapes_is_refused() {
+    let registry = Registry::default();
+    First::register(&registry).unwrap();
+    let error = Differing::register(&registry).map(|metrics| metrics.parked).unwrap_err();
+    assert_eq!(error.to_string(), "carteiro_parked_total is declared twice, differently");
+}
+
+#[test]
+fn the_declarations_are_a_table() {
+    let names: Vec<_> = First::SPECS.iter().map(|spec| (spec.name, spec.kind, spec.help(), spec.labels)).collect();
+    assert_eq!(names[0], ("carteiro_parked_total", "IntCounterVec", "Events parked, by reason.", &["reason"][..]));
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn a_process_says_which_build_it_is_and_what_it_uses() {
+    let text = Registry::for_process("0.1.0", "abc").unwrap().encode().unwrap();
+    assert!(text.contains("carteiro_build_info{revision=\"abc\",version=\"0.1.0\"} 1"), "{text}");
+    #[cfg(target_os = "linux")]
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+}

@@ -1,0 +1,183 @@
+//! The ops listener: `/metrics`, `/healthz`, `/readyz`. For operators and schedulers, without authentication.
+//!
+//! Probes are asked at each request and must answer from memory: whoever watches a connection keeps its last state.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::http;
+use crate::metrics::Registry;
+use crate::problem::{Code, Problem};
+use crate::shutdown::Shutdown;
+
+/// The content type of the Prometheus text format.
+const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+
+/// The `ops` section.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpsConfig {
+    /// Where it listens, as `host:port`.
+    pub listen: String,
+}
+
+/// The ops endpoints. Clones register with the same.
+#[derive(Clone)]
+pub struct Ops {
+    registry: Arc<Registry>,
+    shutdown: Shutdown,
+    ready: Probes,
+    alive: Probes,
+}
+
+impl Ops {
+    /// Endpoints without probes: alive, and ready until `shutdown` is requested.
+    pub fn new(registry: Arc<Registry>, shutdown: Shutdown) -> Self {
+        Self { registry, shutdown, ready: Probes::default(), alive: Probes::default() }
+    }
+
+    /// The metrics that are shown.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// `name` must be ready before the process is; the error says what is missing. Roles may use the same name.
+    pub fn ready(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.ready.add(name, probe);
+    }
+
+    /// `name` must be making progress for the process to count as alive; the error says what is stuck.
+    ///
+    /// A scheduler restarts what is not alive: a broker or a store that is away is never a reason.
+    pub fn alive(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.alive.add(name, probe);
+    }
+
+    /// Serves until its task is dropped: also while draining, when `/readyz` says so. Fails if the listener does.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        http::serve(listener, self.router(), Shutdown::never()).await
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .with_state(self)
+    }
+}
+
+async fn metrics(State(ops): State<Ops>) -> Response {
+    match ops.registry.encode() {
+        Ok(text) => (METRICS, text).into_response(),
+        Err(why) => Problem::new(Code::Internal).detail(why.to_string()).into_response(),
+    }
+}
+
+async fn healthz(State(ops): State<Ops>) -> Response {
+    let stuck = ops.alive.failing();
+    match stuck.is_empty() {
+        true => Json(json!({"alive": true})).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"alive": false, "stuck": stuck}))).into_response(),
+    }
+}
+
+async fn readyz(State(ops): State<Ops>) -> Response {
+    let mut missing = ops.ready.failing();
+    if ops.shutdown.is_requested() {
+        missing.insert("process", "draining".to_owned());
+    }
+    match missing.is_empty() {
+        true => Json(json!({"ready": true})).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "missing": missing}))).into_response(),
+    }
+}
+
+type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Named questions.
+#[derive(Clone, Default)]
+struct Probes(Arc<RwLock<Vec<(&'static str, Probe)>>>);
+
+impl Probes {
+    fn add(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(probe)));
+    }
+
+    /// Those that fail, with what they say.
+    fn failing(&self) -> BTreeMap<&'static str, String> {
+        let probes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        probes.iter().filter_map(|(name, probe)| Some((*name, probe().err()?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::http::testing::Server;
+
+    async fn start(ops: Ops) -> Server {
+        Server::start(|listener| ops.serve(listener)).await
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_is_missing_and_comes_back() {
+        let (shutdown, _trigger) = Shutdown::manual();
+        let ops = Ops::new(Arc::default(), shutdown);
+        let connected = Arc::new(AtomicBool::new(false));
+        let seen = connected.clone();
+        ops.ready("broker", move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("connecting".into()) });
+        ops.ready("store", || Ok(()));
+        let server = start(ops).await;
+
+        let answer = server.get("/readyz").await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (503, r#"{"ready":false,"missing":{"broker":"connecting"}}"#)
+        );
+        connected.store(true, Ordering::Relaxed);
+        let answer = server.get("/readyz").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"ready":true}"#));
+    }
+
+    #[tokio::test]
+    async fn a_draining_process_is_alive_but_not_ready() {
+        let (shutdown, trigger) = Shutdown::manual();
+        let server = start(Ops::new(Arc::default(), shutdown)).await;
+        trigger.request();
+        let answer = server.get("/readyz").await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"ready":false,"missing":{"process":"draining"}}"#));
+        assert_eq!(server.get("/healthz").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_is_stuck_is_named() {
+        let (shutdown, _trigger) = Shutdown::manual();
+        let ops = Ops::new(Arc::default(), shutdown);
+        ops.alive("router", || Err("no progress for 60 s".into()));
+        let answer = start(ops).await.get("/healthz").await;
+        let expected = r#"{"alive":false,"stuck":{"router":"no progress for 60 s"}}"#;
+        assert_eq!((answer.status, answer.body.as_str()), (503, expected));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_in_the_text_format() {
+        let (shutdown, _trigger) = Shutdown::manual();
+        let registry = Registry::for_process("0.1.0", "abc").unwrap();
+        let answer = start(Ops::new(Arc::new(registry), shutdown)).await.get("/metrics").await;
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert!(answer.body.contains("carteiro_build_info"), "{}", answer.body);
+    }
+}

@@ -1,0 +1,113 @@
+//! The closed list of codes, and what each means on the wire.
+
+use axum::http::StatusCode;
+
+/// What went wrong, as programs read it. The list is closed: clients may match on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The body is not JSON.
+    MalformedJson,
+    /// A query parameter or a part of the path cannot be read.
+    InvalidParameter,
+    /// No key, or a wrong one.
+    Unauthorized,
+    /// The key lacks the scope.
+    Forbidden,
+    /// There is no such thing, or it is another tenant's.
+    NotFound,
+    /// There is such a thing, but it does not do that.
+    MethodNotAllowed,
+    /// It cannot be changed here and now: something else owns it, or it exists already.
+    Conflict,
+    /// It was changed since the `ETag` in `If-Match`.
+    PreconditionFailed,
+    /// The body is larger than what is taken.
+    PayloadTooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The event is JSON, but no event; `errors` says where.
+    InvalidEvent,
+    /// The body is JSON, but not what this call takes; `errors` says where.
+    InvalidBody,
+    /// The tenant's quota is used up for now; `Retry-After` says until when.
+    TooManyRequests,
+    /// A mistake of ours.
+    Internal,
+    /// Something needed is away; nothing was done, try again.
+    Unavailable,
+}
+
+impl Code {
+    /// All of them, for the description of the API.
+    pub const ALL: [Code; 15] = [
+        Code::MalformedJson,
+        Code::InvalidParameter,
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::Conflict,
+        Code::PreconditionFailed,
+        Code::PayloadTooLarge,
+        Code::UnsupportedMediaType,
+        Code::InvalidEvent,
+        Code::InvalidBody,
+        Code::TooManyRequests,
+        Code::Internal,
+        Code::Unavailable,
+    ];
+
+    /// Everything the outside asks of a code: its text, its status, its title.
+    fn facts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Code::MalformedJson => ("malformed_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
+            Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
+            Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No key, or a wrong one"),
+            Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The key does not allow this"),
+            Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
+            Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "It does not do that"),
+            Code::Conflict => ("conflict", StatusCode::CONFLICT, "It cannot be changed here and now"),
+            Code::PreconditionFailed => {
+                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime")
+            }
+            Code::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Code::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
+            }
+            Code::InvalidEvent => ("invalid_event", StatusCode::UNPROCESSABLE_ENTITY, "The event is not valid"),
+            Code::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "The body is not valid"),
+            Code::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many for now"),
+            Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "A mistake of ours"),
+            Code::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Something needed is away"),
+        }
+    }
+
+    /// The code as written in `code` and at the end of `type`.
+    pub fn as_str(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The HTTP status it is sent with.
+    pub fn status(self) -> StatusCode {
+        self.facts().1
+    }
+
+    /// The short text that is the same each time.
+    pub fn title(self) -> &'static str {
+        self.facts().2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Code;
+
+    #[test]
+    fn every_code_is_listed_once_and_is_an_error() {
+        let texts: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+}

@@ -1,0 +1,174 @@
+//! Log lines on stderr: text for a person at a terminal, JSON for a collector.
+//!
+//! stdout is for results and is never written here. No traces are exported; `traceparent` travels with the events.
+
+use std::io;
+use std::panic::PanicHookInfo;
+
+use serde::{Deserialize, Serialize};
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::ConfigError;
+
+/// Libraries that say at `info` what only their authors want to know: warnings at most, unless asked for by name.
+const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
+
+/// The `telemetry` section.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// What is logged, as `info` or `info,broker=debug`.
+    pub level: String,
+}
+
+/// The form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// One readable line each.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What stderr is, as `main` found it.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    /// Whether a person looks at it.
+    pub terminal: bool,
+    /// Whether that person wants colours: `NO_COLOR` is unset or empty.
+    pub color: bool,
+}
+
+/// Starts logging for the process, panics included. Call once, before anything that logs.
+///
+/// Fails when `telemetry.level` is no filter, or when something else has started logging.
+pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigError> {
+    let subscriber = subscriber(config, console, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|why| ConfigError::new("telemetry", why))?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn subscriber<W>(config: &TelemetryConfig, console: Console, writer: W) -> Result<impl Subscriber + use<W>, ConfigError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = filter(&config.level)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let json = match config.format {
+        LogFormat::Auto => !console.terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    Ok(if json {
+        Box::new(lines.json().flatten_event(true).with_span_list(false).finish()) as Box<dyn Subscriber + Send + Sync>
+    } else {
+        Box::new(lines.with_ansi(console.terminal && console.color).finish())
+    })
+}
+
+/// The operator's directives, after ours, so that they win.
+fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
+    let quiet = general_level(level)?.min(LevelFilter::WARN);
+    let ours = NOISY.map(|target| format!("{target}={quiet}")).join(",");
+    EnvFilter::builder().parse(format!("{ours},{level}")).map_err(|why: ParseError| {
+        let why = format!("`{level}` is not a filter such as info,broker=debug: {why}");
+        ConfigError::new("telemetry.level", why)
+    })
+}
+
+/// The level of what is not named; off if there is none.
+///
+/// A bare word must be a level: the filter's own syntax takes `infoo` for a target, and would log nothing else.
+fn general_level(level: &str) -> Result<LevelFilter, ConfigError> {
+    let words = level.split(',').map(str::trim).filter(|part| !part.contains('='));
+    let levels = words.map(|word| {
+        word.parse().ok().filter(|_| !word.is_empty()).ok_or_else(|| {
+            let why = format!("`{word}` is neither a level (error, warn, info, debug, trace) nor target=level");
+            ConfigError::new("telemetry.level", why)
+        })
+    });
+    levels.collect::<Result<Vec<_>, _>>().map(|levels| levels.last().copied().unwrap_or(LevelFilter::OFF))
+}
+
+/// Where it happened, not what it said: the message of a failed slice quotes the text that was sliced, maybe a body.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string);
+    tracing::error!(at, thread = std::thread::current().name(), "process.panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written when `log` runs under this configuration.
+    fn logged(format: LogFormat, level: &str, console: Console, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let config = TelemetryConfig { format, level: level.into() };
+        let subscriber = subscriber(&config, console, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    const TERMINAL: Console = Console { terminal: true, color: true };
+    const PIPE: Console = Console { terminal: false, color: true };
+
+    #[test]
+    fn a_collector_gets_json_with_the_fields_at_the_top() {
+        let line = logged(LogFormat::Auto, "info", PIPE, || tracing::info!(ms = 7, "delivery.attempted"));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["message"], &line["ms"]), (&"delivery.attempted".into(), &7.into()));
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_person_gets_text_and_colours_unless_they_refuse_them() {
+        let log = || tracing::info!("event.routed");
+        assert!(logged(LogFormat::Auto, "info", TERMINAL, log).contains("\u{1b}["));
+        let plain = logged(LogFormat::Auto, "info", Console { color: false, ..TERMINAL }, log);
+        assert!(plain.contains("event.routed") && !plain.contains('\u{1b}'), "{plain:?}");
+        assert!(!logged(LogFormat::Text, "info", PIPE, log).contains(['{', '\u{1b}']));
+    }
+
+    #[test]
+    fn noisy_libraries_are_quiet_until_asked_by_name() {
+        let log = || tracing::info!(target: "lapin::channel", "noise");
+        let warn = || tracing::warn!(target: "lapin::channel", "warning");
+        assert_eq!(logged(LogFormat::Text, "debug", PIPE, log), "");
+        assert!(logged(LogFormat::Text, "info,lapin=debug", PIPE, log).contains("noise"));
+        assert!(logged(LogFormat::Text, "debug", PIPE, warn).contains("warning"));
+        assert_eq!(logged(LogFormat::Text, "off", PIPE, warn), "");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_with_its_key() {
+        for level in ["infoo", "", "info,broker=loud"] {
+            let error = filter(level).unwrap_err();
+            assert_eq!(error.key(), "telemetry.level");
+        }
+    }
+}
