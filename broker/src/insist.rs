@@ -59,7 +59,7 @@ pub async fn insist(
         tokio::select! {
             () = recovered => pause = (pause * 2).min(LONGEST_PAUSE),
             () = expired => return Err(error),
-            _ = patience.stop.wait_for(|stop| *stop) => return Err(error),
+            Ok(_) = patience.stop.wait_for(|stop| *stop) => return Err(error),
         }
     }
 }

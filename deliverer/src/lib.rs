@@ -1,1 +1,263 @@
-//! One delivery in, one POST out, and what follows: done, retry later, or dead letter.
+//! One delivery in, one POST out, and what follows: done, the next due time, or dead letter.
+//!
+//! Stateless: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes; `handle` is
+//! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
+
+mod address;
+mod attempt;
+mod config;
+mod connect;
+mod gone;
+mod metrics;
+mod outcome;
+mod settle;
+mod target;
+mod verdict;
+
+use std::sync::Arc;
+
+use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
+use schemas::{Attempt, DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
+use store::Store;
+use tokio::sync::{Semaphore, watch};
+
+pub use address::is_allowed;
+pub use attempt::Poster;
+pub use config::DelivererConfig;
+pub use metrics::DelivererMetrics;
+pub use outcome::{Outcome, RetryAfter};
+pub use verdict::{Spent, Verdict, decide};
+
+use gone::Gone;
+use settle::{Settler, attempt_of};
+use target::Targets;
+
+/// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
+pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone: the snapshot that
+/// knows it may be on its way.
+const MAX_PARKS: u32 = 12;
+
+/// Delivers.
+pub struct Deliverer {
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    poster: Poster,
+    targets: Targets,
+    gone: Gone,
+    default_policy: RetryPolicy,
+    bytes: Semaphore,
+    max_bytes: u32,
+    slots: u16,
+    metrics: DelivererMetrics,
+    clock: Clock,
+    chance: Chance,
+    stop: watch::Receiver<bool>,
+}
+
+impl Deliverer {
+    /// A deliverer that posts what `broker` holds to what `store` knows, until `stop` reads true.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made of the configuration.
+    pub fn new(
+        config: &DelivererConfig,
+        broker: Arc<dyn Broker>,
+        store: Arc<dyn Store>,
+        metrics: DelivererMetrics,
+        (clock, chance): (Clock, Chance),
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let allowed: Arc<[_]> = config.allow_networks.clone().into();
+        Ok(Arc::new(Self {
+            broker,
+            store,
+            poster: Poster::new(config, allowed.clone())?,
+            targets: Targets::new(allowed),
+            gone: Gone::default(),
+            default_policy: config.retry.clone(),
+            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
+            max_bytes: config.max_in_flight_bytes,
+            slots: config.slots,
+            metrics,
+            clock,
+            chance,
+            stop,
+        }))
+    }
+
+    /// Consumes both lanes until asked to stop; then finishes what is under way.
+    pub async fn run(self: Arc<Self>) {
+        let mut stop = self.stop.clone();
+        let mut revision = self.store.revision();
+        tokio::select! {
+            // Without a snapshot every endpoint would look unknown.
+            _ = revision.wait_for(|revision| *revision > 0) => {}
+            Ok(_) = stop.wait_for(|stop| *stop) => return,
+        }
+        let slow = (self.slots / 4).max(1);
+        let fast = (self.slots - slow).max(1);
+        tokio::join!(self.clone().consume(Lane::Fast, fast), self.clone().consume(Lane::Slow, slow));
+    }
+
+    async fn consume(self: Arc<Self>, lane: Lane, credit: u16) {
+        let consumer = self.broker.consume(Inlet::Lane(lane), credit);
+        let stop = self.stop.clone();
+        work(consumer, Arc::new(OnLane { deliverer: self, lane }), stop).await;
+    }
+
+    async fn handle(&self, incoming: &Incoming, lane: Lane) -> Settlement {
+        if incoming.redelivered {
+            self.metrics.redeliveries.inc();
+        }
+        let delivery = match decode(incoming) {
+            Ok(delivery) => delivery,
+            Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
+        };
+        let endpoint = match self.look_up(&delivery) {
+            Ok(endpoint) => endpoint,
+            Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
+        };
+        let began = (self.clock)();
+        self.report_start(&delivery, began);
+        let outcome = self.post(&delivery, &endpoint, incoming, lane, began).await;
+        let now = (self.clock)();
+        let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
+        let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
+        let verdict = decide(&outcome, spent, policy, now, (self.chance)());
+        let attempt = attempt_of(&delivery, &outcome, began, &verdict);
+        self.report(&delivery, lane, &attempt, &verdict, now);
+        if verdict == Verdict::Dead(DeadReason::Permanent) {
+            self.gone.note(&delivery.tenant, &endpoint);
+        }
+        self.settler(now).carry_out(&delivery, &incoming.message.body, attempt, &verdict).await
+    }
+
+    async fn post(
+        &self,
+        delivery: &Delivery,
+        endpoint: &Arc<Endpoint>,
+        incoming: &Incoming,
+        lane: Lane,
+        now: u64,
+    ) -> Outcome {
+        let target = self.targets.of(&delivery.tenant, endpoint);
+        let body = incoming.message.body.clone();
+        let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
+        // Closed never, so acquired always.
+        let _weight = self.bytes.acquire_many(weight).await;
+        let slots = self.metrics.slots_in_use.with_label_values(&[lane.name()]);
+        slots.inc();
+        let outcome = self.poster.post(&target, delivery, body, now).await;
+        slots.dec();
+        outcome
+    }
+
+    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+        let snapshot = self.store.snapshot().ok_or(Absent::Unknown)?;
+        let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(Absent::Unknown)?;
+        if endpoint.state == EndpointState::Disabled || self.gone.contains(&delivery.tenant, endpoint) {
+            return Err(Absent::Disabled);
+        }
+        Ok(endpoint.clone())
+    }
+
+    async fn without_attempt(
+        &self,
+        delivery: &Delivery,
+        incoming: &Incoming,
+        lane: Lane,
+        absent: Absent,
+    ) -> Settlement {
+        let settler = self.settler((self.clock)());
+        let reason = match absent {
+            Absent::Unknown if delivery.parks < MAX_PARKS => {
+                self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
+                return settler.put_aside(delivery, &incoming.message.body, lane).await;
+            }
+            Absent::Unknown => DeadReason::EndpointGone,
+            Absent::Disabled => DeadReason::EndpointDisabled,
+        };
+        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
+        );
+        settler.give_up(delivery, &incoming.message.body, reason).await
+    }
+
+    async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
+        self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
+        tracing::warn!(event_id = incoming.message.id, %reason, detail, "delivery.parked");
+        self.settler((self.clock)()).park(&incoming.message, &incoming.key, reason, detail).await
+    }
+
+    fn settler(&self, now: u64) -> Settler<'_> {
+        Settler { broker: &*self.broker, stop: self.stop.clone(), now }
+    }
+
+    fn report_start(&self, delivery: &Delivery, now: u64) {
+        match delivery.due {
+            Some(due) => self.metrics.lateness.observe(seconds(due, now)),
+            None => self.metrics.delivery_latency.observe(seconds(delivery.accepted_at, now)),
+        }
+    }
+
+    fn report(&self, delivery: &Delivery, lane: Lane, attempt: &Attempt, verdict: &Verdict, now: u64) {
+        let metrics = &self.metrics;
+        metrics.attempts.with_label_values(&[attempt.outcome.as_str(), lane.name()]).inc();
+        metrics.attempt_duration.with_label_values(&[lane.name()]).observe(attempt.duration_ms as f64 / 1_000.0);
+        let verdict = match verdict {
+            Verdict::Delivered => {
+                metrics.delivery_success.with_label_values(&[lane.name()]).observe(seconds(delivery.accepted_at, now));
+                "delivered"
+            }
+            Verdict::Retry(_) => "retry",
+            Verdict::Dead(reason) => {
+                metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+                reason.as_str()
+            }
+        };
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
+            status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
+            "delivery.attempted"
+        );
+    }
+}
+
+/// Why a delivery has nowhere to go.
+enum Absent {
+    /// No such endpoint, or not yet.
+    Unknown,
+    /// It is switched off, or said that it is gone.
+    Disabled,
+}
+
+/// A deliverer on one of the lanes.
+struct OnLane {
+    deliverer: Arc<Deliverer>,
+    lane: Lane,
+}
+
+impl Handler for OnLane {
+    async fn handle(&self, incoming: &Incoming) -> Settlement {
+        self.deliverer.handle(incoming, self.lane).await
+    }
+
+    async fn panicked(&self, incoming: &Incoming) -> Settlement {
+        self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice".to_owned()).await
+    }
+}
+
+fn decode(incoming: &Incoming) -> Result<Delivery, schemas::BadHeader> {
+    let message = &incoming.message;
+    Delivery::read(&message.id, &message.kind, |name| message.headers.int(name), |name| message.headers.text(name))
+}
+
+/// Seconds between two unix ms; none when the clocks disagree.
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1_000.0
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::Attempt;
+use crate::{Attempt, Delivery, rfc3339};
 
 /// An enum of names: spelt once, for headers, metrics and JSON alike.
 macro_rules! names {
@@ -124,6 +124,32 @@ pub struct DeadLetter {
     pub body: Option<Box<RawValue>>,
 }
 
+impl DeadLetter {
+    /// Of a delivery that ended after `attempts` attempts, at unix ms `now`.
+    pub fn of(delivery: &Delivery, reason: DeadReason, attempts: u32, last: Option<Attempt>, now: u64) -> Self {
+        Self {
+            id: String::new(),
+            delivery_id: delivery.id,
+            event_id: delivery.event_id.to_string(),
+            event_type: delivery.event_type.to_string(),
+            tenant: delivery.tenant.clone(),
+            endpoint_id: delivery.endpoint_id.clone(),
+            part: delivery.part.to_string(),
+            reason,
+            attempts,
+            last,
+            accepted_at: rfc3339(delivery.accepted_at),
+            dead_at: rfc3339(now),
+            body: None,
+        }
+    }
+
+    /// The key it is appended to the log with: `<reason>.<tenant>`.
+    pub fn key(&self) -> String {
+        format!("{}.{}", self.reason, self.tenant)
+    }
+}
+
 /// What was parked, as listed and shown. On the broker: `carteiro-record` has all but the body.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Parked {
@@ -148,6 +174,13 @@ pub struct Parked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub body: Option<Box<RawValue>>,
+}
+
+impl Parked {
+    /// The key it is appended to the log with: `<reason>.<tenant>`.
+    pub fn key(&self) -> String {
+        format!("{}.{}", self.reason, self.tenant.as_deref().unwrap_or("-"))
+    }
 }
 
 /// A body as a JSON value: itself where it is JSON, else a string (UTF-8, lossy).

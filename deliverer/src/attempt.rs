@@ -1,0 +1,157 @@
+//! The POST: the only place that names the HTTP client. It never decides what follows.
+
+use std::{error::Error as _, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use reqwest::{
+    Client, Response,
+    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
+};
+use schemas::{Delivery, OutcomeClass};
+use tokio::time::Instant;
+
+use crate::{
+    config::DelivererConfig,
+    connect::{BlockedAddress, CheckedResolver, NoAddress},
+    outcome::{Outcome, RetryAfter, class_of},
+    target::{Target, Unusable},
+};
+
+/// Bytes of an answer that are kept for people to look at.
+const EXCERPT_BYTES: usize = 4 * 1024;
+/// Idle connections kept per host: as many as can be under way, or a burst would connect anew each time.
+const IDLE_PER_HOST: usize = 512;
+
+/// Posts deliveries over one pool of connections.
+pub struct Poster {
+    client: Client,
+    first_byte_timeout: Duration,
+    max_answer_bytes: usize,
+}
+
+impl Poster {
+    /// A client with the configured bounds: no redirects, no proxy from the environment, only allowed addresses.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up or the proxy's URL is none.
+    pub fn new(config: &DelivererConfig, allowed: Arc<[IpNet]>) -> Result<Self, reqwest::Error> {
+        // Fails when the process has a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(config.connect_timeout.0)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .dns_resolver(Arc::new(CheckedResolver::new(allowed)));
+        if let Some(proxy) = &config.proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+        }
+        Ok(Self {
+            client: builder.build()?,
+            first_byte_timeout: config.first_byte_timeout.0,
+            max_answer_bytes: config.max_answer_bytes,
+        })
+    }
+
+    /// One POST of a delivery's body. `now` is unix ms, for the header `webhook-timestamp`.
+    pub(crate) async fn post(&self, target: &Target, delivery: &Delivery, body: Bytes, now: u64) -> Outcome {
+        let url = match &target.url {
+            Ok(url) => url.clone(),
+            Err(Unusable::Blocked) => return failed(OutcomeClass::BlockedIp, BlockedAddress.to_string(), 0),
+            Err(Unusable::Malformed) => return failed(OutcomeClass::Malformed, "the url is invalid".to_owned(), 0),
+        };
+        let began = Instant::now();
+        let deadline = began + target.endpoint.timeout.0;
+        let request = self.client.post(url).headers(headers(target, delivery, now)).body(body);
+        let first_byte = deadline.min(began + self.first_byte_timeout);
+        let answer = tokio::time::timeout_at(first_byte, request.send()).await;
+        let mut outcome = match answer {
+            Ok(Ok(answer)) => self.read(answer, deadline).await,
+            Ok(Err(error)) => failed(class_of_error(&error), cause(&error), 0),
+            Err(_) => failed(OutcomeClass::Timeout, "no answer in time".to_owned(), 0),
+        };
+        outcome.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome
+    }
+
+    /// The status line decides; trouble with the body is only noted. What is not read closes the connection.
+    async fn read(&self, mut answer: Response, deadline: Instant) -> Outcome {
+        let status = answer.status().as_u16();
+        let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(RetryAfter::parse);
+        let mut excerpt = Vec::new();
+        let mut read = 0;
+        while let Ok(Ok(Some(chunk))) = tokio::time::timeout_at(deadline, answer.chunk()).await {
+            read += chunk.len();
+            excerpt.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_BYTES.saturating_sub(excerpt.len()))]);
+            if read > self.max_answer_bytes {
+                break;
+            }
+        }
+        let excerpt = String::from_utf8_lossy(&excerpt).into_owned();
+        Outcome { class: class_of(status), status: Some(status), retry_after, excerpt, duration_ms: 0 }
+    }
+}
+
+fn failed(class: OutcomeClass, excerpt: String, duration_ms: u64) -> Outcome {
+    Outcome { class, status: None, retry_after: None, excerpt, duration_ms }
+}
+
+fn headers(target: &Target, delivery: &Delivery, now: u64) -> HeaderMap {
+    let mut headers = target.headers.clone();
+    let mut set = |name: &'static str, text: &str| {
+        // Ids, types and numbers are all visible ASCII.
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("webhook-id", &delivery.webhook_id());
+    set("webhook-timestamp", &(now / 1_000).to_string());
+    set("carteiro-event-type", delivery.event_type.as_str());
+    set("carteiro-event-time", &schemas::rfc3339(delivery.event_time));
+    set("carteiro-delivery-id", &delivery.id.to_string());
+    set("carteiro-attempt", &delivery.attempt.to_string());
+    headers
+}
+
+/// Which class a client's error is. Its own words are not used: they may hold the URL.
+fn class_of_error(error: &reqwest::Error) -> OutcomeClass {
+    if error.is_timeout() {
+        return OutcomeClass::Timeout;
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.is::<BlockedAddress>() {
+            return OutcomeClass::BlockedIp;
+        }
+        if cause.is::<NoAddress>() {
+            return OutcomeClass::Dns;
+        }
+        if cause.is::<rustls::Error>() || io_cause(cause).is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return OutcomeClass::Tls;
+        }
+        source = cause.source();
+    }
+    if error.is_connect() { OutcomeClass::Connect } else { OutcomeClass::Malformed }
+}
+
+/// What an I/O error wraps: its `source` skips over that.
+fn io_cause<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + Send + Sync + 'static)> {
+    error.downcast_ref::<std::io::Error>()?.get_ref()
+}
+
+/// The innermost cause: it speaks of sockets and protocols, never of the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut source = error.source();
+    let mut innermost = None;
+    while let Some(cause) = source {
+        innermost = Some(cause);
+        source = cause.source();
+    }
+    innermost.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
+}

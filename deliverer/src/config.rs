@@ -1,0 +1,28 @@
+//! The `deliverer` section of the configuration.
+
+use ipnet::IpNet;
+use schemas::{RetryPolicy, Span};
+use serde::{Deserialize, Serialize};
+
+/// How much is delivered at once, and how far a request may go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelivererConfig {
+    /// Requests under way at once, at most. Three of four are for first attempts, the rest for retries.
+    pub slots: u16,
+    /// Bytes of bodies under way at once, at most.
+    pub max_in_flight_bytes: u32,
+    /// Until a connection stands, TLS included.
+    pub connect_timeout: Span,
+    /// Until the answer's first byte, connecting included.
+    pub first_byte_timeout: Span,
+    /// Bytes of an answer that are read, at most.
+    pub max_answer_bytes: usize,
+    /// Networks that endpoints may be in although they are private.
+    pub allow_networks: Vec<IpNet>,
+    /// Through which proxy; none unless set, and never taken from the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// For endpoints without a policy of their own.
+    pub retry: RetryPolicy,
+}

@@ -1,0 +1,61 @@
+//! What a POST came to. It never decides.
+
+use schemas::OutcomeClass;
+
+/// What a POST came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// As a class.
+    pub class: OutcomeClass,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// What the receiver asked us to wait, in either form of RFC 9110 §10.2.3.
+    pub retry_after: Option<RetryAfter>,
+    /// The answer's beginning, or why there is none.
+    pub excerpt: String,
+    /// Milliseconds until the answer's end.
+    pub duration_ms: u64,
+}
+
+/// What a receiver asks us to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// Milliseconds from now.
+    Delay(u64),
+    /// Until then, unix ms.
+    At(u64),
+}
+
+impl RetryAfter {
+    /// Reads the header's text: whole seconds, or an HTTP date.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            // More digits than fit are "very long", which is bounded anyway.
+            return Some(Self::Delay(text.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1_000)));
+        }
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        u64::try_from(date.as_millisecond()).ok().map(Self::At)
+    }
+
+    /// Milliseconds from `now` (unix ms).
+    pub fn delay(self, now: u64) -> u64 {
+        match self {
+            Self::Delay(delay) => delay,
+            Self::At(at) => at.saturating_sub(now),
+        }
+    }
+}
+
+/// The class of an answered status.
+pub(crate) fn class_of(status: u16) -> OutcomeClass {
+    match status {
+        200..300 => OutcomeClass::Success,
+        300..400 => OutcomeClass::Redirect,
+        410 => OutcomeClass::Gone,
+        429 => OutcomeClass::TooMany,
+        400..500 => OutcomeClass::ClientError,
+        500..600 => OutcomeClass::ServerError,
+        _ => OutcomeClass::Malformed,
+    }
+}

@@ -1,0 +1,136 @@
+//! Carries a verdict out: whatever follows is confirmed first, and only then may the message be settled. A crash
+//! between the two repeats, never loses.
+
+use std::time::Duration;
+
+use broker::{Broker, Header, Headers, Lane, Log, Message, Patience, Settlement, Target, insist};
+use bytes::Bytes;
+use schemas::{Attempt, DeadLetter, DeadReason, Delivery, ParkReason, Parked, rfc3339, wire};
+use tokio::sync::watch;
+
+use crate::{outcome::Outcome, verdict::Verdict};
+
+/// How long a failed delivery is held while the broker takes no publishes. Then it goes back unsettled and is handed
+/// out again, which may repeat its attempt: holding it for longer would pin the broker's log (RabbitMQ cancels
+/// consumers after 30 minutes).
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A put-aside delivery looks again after this long.
+const PARK: u64 = 5_000;
+
+/// Publishes what follows from a verdict.
+pub(crate) struct Settler<'a> {
+    pub(crate) broker: &'a dyn Broker,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Unix ms.
+    pub(crate) now: u64,
+}
+
+impl Settler<'_> {
+    /// After an attempt.
+    pub(crate) async fn carry_out(
+        &self,
+        delivery: &Delivery,
+        body: &Bytes,
+        attempt: Attempt,
+        verdict: &Verdict,
+    ) -> Settlement {
+        match verdict {
+            Verdict::Delivered => Settlement::Done,
+            Verdict::Retry(due) => {
+                let next = Delivery {
+                    attempt: delivery.attempt + 1,
+                    first_at: delivery.first_at.or(Some(self.now)),
+                    last: Some(attempt),
+                    ..delivery.clone()
+                };
+                self.publish(&Target::Lane(Lane::Slow, Some(*due)), &message(&next, body.clone())).await
+            }
+            Verdict::Dead(reason) => self.bury(delivery, body, delivery.attempt, Some(attempt), *reason).await,
+        }
+    }
+
+    /// Ends a delivery without a further attempt.
+    pub(crate) async fn give_up(&self, delivery: &Delivery, body: &Bytes, reason: DeadReason) -> Settlement {
+        self.bury(delivery, body, delivery.attempt - 1, delivery.last.clone(), reason).await
+    }
+
+    /// Puts a delivery aside for a while; no attempt was made.
+    pub(crate) async fn put_aside(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Settlement {
+        let later = Delivery { parks: delivery.parks + 1, ..delivery.clone() };
+        let due = broker::Due { at: self.now + PARK, exact: false };
+        self.publish(&Target::Lane(lane, Some(due)), &message(&later, body.clone())).await
+    }
+
+    /// Parks what is no delivery.
+    pub(crate) async fn park(&self, original: &Message, key: &str, reason: ParkReason, detail: String) -> Settlement {
+        let tenant = original.headers.text(wire::TENANT).map(str::to_owned);
+        let record = Parked {
+            id: String::new(),
+            reason,
+            detail: Some(detail),
+            tenant,
+            event_id: Some(original.id.clone()).filter(|id| !id.is_empty()),
+            routing_key: Some(key.to_owned()),
+            parked_at: Some(rfc3339(self.now)),
+            body: None,
+        };
+        let mut message = original.clone();
+        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+        self.publish(&Target::Log(Log::Parked, record.key()), &message).await
+    }
+
+    async fn bury(
+        &self,
+        delivery: &Delivery,
+        body: &Bytes,
+        attempts: u32,
+        last: Option<Attempt>,
+        reason: DeadReason,
+    ) -> Settlement {
+        let record = DeadLetter::of(delivery, reason, attempts, last, self.now);
+        let mut message = message(delivery, body.clone());
+        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+        self.publish(&Target::Log(Log::Dead, record.key()), &message).await
+    }
+
+    async fn publish(&self, to: &Target, message: &Message) -> Settlement {
+        let patience = Patience { stop: self.stop.clone(), limit: Some(PATIENCE) };
+        match insist(self.broker, to, message, patience).await {
+            Ok(()) => Settlement::Done,
+            Err(error) => {
+                tracing::warn!(%error, event_id = message.id, "delivery.given_back");
+                Settlement::Again
+            }
+        }
+    }
+}
+
+/// A delivery as the broker carries it.
+fn message(delivery: &Delivery, body: Bytes) -> Message {
+    Message {
+        id: delivery.event_id.to_string(),
+        kind: delivery.event_type.to_string(),
+        headers: Headers::new(delivery.ints(), delivery.texts()),
+        body,
+    }
+}
+
+/// The attempt as records show it.
+pub(crate) fn attempt_of(delivery: &Delivery, outcome: &Outcome, began: u64, verdict: &Verdict) -> Attempt {
+    Attempt {
+        number: delivery.attempt,
+        at: rfc3339(began),
+        outcome: outcome.class,
+        status: outcome.status,
+        duration_ms: outcome.duration_ms,
+        response_excerpt: Some(outcome.excerpt.clone()).filter(|excerpt| !excerpt.is_empty()),
+        next_due: match verdict {
+            Verdict::Retry(due) => Some(rfc3339(due.at)),
+            Verdict::Delivered | Verdict::Dead(_) => None,
+        },
+    }
+}
+
+fn json(record: &impl serde::Serialize) -> String {
+    serde_json::to_string(record).unwrap_or_default()
+}
