@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub use config::BrokerConfig;
 pub use incoming::{Consumer, Incoming, Settlement};
 pub use insist::{Patience, insist};
-pub use message::{Header, Headers, Message, Record};
+pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
 pub use place::{Due, Inlet, Lane, Log, Target};
 
 /// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.
