@@ -6,3 +6,4 @@ mod story;
 mod suite;
 
 mod memory;
+mod sqlite;
