@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     codec::{self, Damaged},
-    waiting::Tap,
+    tap::Tap,
 };
 use crate::{Headers, Inlet, Lane, Log, Message, PublishError, Settlement, Target};
 

@@ -10,7 +10,9 @@ mod later;
 mod log;
 mod open;
 mod reader;
+mod table;
 mod tables;
+mod tap;
 mod waiting;
 mod writer;
 
@@ -26,7 +28,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Message, PublishError, ReadError, Record, Target};
 use command::{Command, Leave, Row, Slot};
 use log::Ends;
-use waiting::Tap;
+use tap::Tap;
 use writer::Writer;
 
 pub use error::OpenError;
@@ -49,7 +51,10 @@ impl Sqlite {
     /// [`OpenError::Held`] when another process has it open for writing; [`OpenError::Newer`] when a later version of
     /// this program wrote it; otherwise what the file system or SQLite says.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
-        let opened = open::open(path)?;
+        Self::start(path, open::open(path)?, clock)
+    }
+
+    fn start(path: &Path, opened: open::Opened, clock: Clock) -> Result<Self, OpenError> {
         let (commands, inbox) = mpsc::channel();
         let (link_sender, link) = watch::channel(Link::Ready);
         let writer = Writer::new(opened, inbox, commands.clone(), link_sender, clock)
@@ -85,7 +90,7 @@ impl Broker for Sqlite {
 
     fn consume(&self, from: Inlet, credit: u16) -> Consumer {
         let (tap, receiver) = Tap::new(credit);
-        let leave = Leave::new(from, tap.id(), self.commands.clone());
+        let leave = Leave::new(from, tap.id, self.commands.clone());
         // When the writer has ended, the tap is dropped here, and the consumer reads the end.
         let _ = self.commands.send(Command::Consume { from, tap });
         Consumer::new(receiver, leave)
@@ -121,3 +126,6 @@ impl Drop for Sqlite {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ const COMMANDS: usize = 512;
 const BYTES: usize = 4 * 1024 * 1024;
 /// How often a file that could not be written is tried again.
 const PROBE: Duration = Duration::from_millis(250);
-/// The longest sleep while something is due later: the clock may jump, a sleep does not notice.
+/// The longest sleep: the clock may jump, which a sleep does not notice.
 const DOZE: Duration = Duration::from_secs(1);
 
 /// The writer and all it owns.
