@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 struct Shared {
-    /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped (that settles it, which locks).
+    /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
     state: Mutex<State>,
     link: watch::Sender<Link>,
     clock: Clock,

@@ -22,7 +22,8 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..4_usize, prop::bool::weighted(0.7)).prop_map(|(publishes, commits)| Step::Transact { publishes, commits }),
+        4 => (0..4_usize, prop::bool::weighted(0.7))
+            .prop_map(|(publishes, commits)| Step::Transact { publishes, commits }),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(which, done)| Step::Settle {
             which,
             settlement: if done { Settlement::Done } else { Settlement::Again },
