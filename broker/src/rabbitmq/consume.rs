@@ -102,6 +102,11 @@ impl Subscription {
             tokio::spawn(hop.carry_out(Arc::clone(&self.core), serving.settled.clone()));
             return;
         }
+        // What woke carries the level in its key.
+        let key = match self.inlet {
+            Inlet::Lane(lane) => lane.name().to_owned(),
+            Inlet::Ingest => key,
+        };
         let settled = serving.settled.clone();
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));

@@ -5,8 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel,
-    message::Delivery,
+    BasicProperties, Channel, Connection,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -16,7 +15,7 @@ use super::{
     core::Core,
     error::describe,
     session::connect,
-    wire::{self, LAST_DEATH, MARKER},
+    wire::{self, LAST_DEATH, MARKER, Received},
 };
 use crate::{Log, ReadError, Record};
 
@@ -24,6 +23,9 @@ use crate::{Log, ReadError, Record};
 const CREDIT: u16 = 200;
 /// Credit is given back in steps of this many.
 const STEP: usize = CREDIT as usize / 2;
+
+/// Deleted, or its node went.
+const CANCELLED: &str = "the broker cancelled the reader";
 
 /// One reading of a log.
 pub(super) struct Reading {
@@ -45,30 +47,38 @@ impl Reading {
         let session = self.core.session.borrow().clone().ok_or("the broker is away")?;
         // A connection of its own: a slow reader must not hold up the deliveries of the others.
         let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
-        let channel = connection.create_channel().await.map_err(|error| describe(&error))?;
-        let records = self.attach(&channel).await.map_err(|error| describe(&error))?;
-        // Only now, so that it comes after the place of attachment, even where that lies beyond the end.
-        let marker = i64::from(self.core.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..));
-        self.core.mark(self.log, marked(marker)).await.map_err(|error| error.to_string())?;
         let read = tokio::select! {
-            read = self.pass_on(&channel, records, marker) => read,
+            read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
         };
         let _ = connection.close(200, "OK".into()).await;
         read
     }
 
-    async fn attach(&self, channel: &Channel) -> lapin::Result<lapin::Consumer> {
-        channel.basic_qos(CREDIT, BasicQosOptions::default()).await?;
-        let mut arguments = FieldTable::default();
-        let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
-        arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(offset));
-        let stream = self.core.names.log(self.log);
-        channel.basic_consume(stream.into(), "".into(), BasicConsumeOptions::default(), arguments).await
+    async fn read_over(&self, connection: &Connection) -> Result<(), String> {
+        let end = self.end(connection).await?;
+        // Attached beyond the end, the broker would wait for the log to grow that far.
+        if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
     }
 
-    /// Passes on every record up to our marker; markers are no records, whoever wrote them.
-    async fn pass_on(&self, channel: &Channel, mut records: lapin::Consumer, marker: i64) -> Result<(), String> {
+    /// Where the log ends now: the offset of a marker that is appended for this.
+    async fn end(&self, connection: &Connection) -> Result<u64, String> {
+        let (_channel, mut news) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
+        let marker = i64::from(self.core.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..));
+        self.core.mark(self.log, marked(marker)).await.map_err(|error| error.to_string())?;
+        while let Some(delivery) = news.next().await {
+            let received = wire::receive(delivery.map_err(|error| describe(&error))?);
+            if received.marker == Some(marker) {
+                return Ok(received.offset.unwrap_or(0));
+            }
+        }
+        Err(CANCELLED.to_owned())
+    }
+
+    /// Passes on every record before `end`; markers are no records, whoever wrote them.
+    async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
+        let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
+        let (channel, mut records) = self.attach(connection, AMQPValue::LongLongInt(offset)).await?;
         let mut taken = 0;
         while let Some(delivery) = records.next().await {
             let delivery = delivery.map_err(|error| describe(&error))?;
@@ -77,37 +87,39 @@ impl Reading {
                 let all = BasicAckOptions { multiple: true };
                 channel.basic_ack(delivery.delivery_tag, all).await.map_err(|error| describe(&error))?;
             }
-            match read_record(delivery) {
-                Entry::Marker(found) if found == marker => return Ok(()),
-                // Attached in the midst of a chunk, the broker may begin earlier.
-                Entry::Record(record) if record.offset >= self.offset => {
-                    if self.out.send(Ok(record)).await.is_err() {
-                        return Ok(());
-                    }
+            let received = wire::receive(delivery);
+            let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
+            // Attached in the midst of a chunk, the broker may begin earlier.
+            if offset >= self.offset && received.marker.is_none() {
+                if self.out.send(Ok(record(offset, received))).await.is_err() {
+                    return Ok(());
                 }
-                Entry::Marker(_) | Entry::Record(_) => {}
             }
         }
-        Err("the broker cancelled the reader".to_owned())
+        Err(CANCELLED.to_owned())
+    }
+
+    async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<(Channel, lapin::Consumer), String> {
+        let attached = async {
+            let channel = connection.create_channel().await?;
+            channel.basic_qos(CREDIT, BasicQosOptions::default()).await?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-stream-offset".into(), from);
+            let stream = self.core.names.log(self.log);
+            let options = BasicConsumeOptions::default();
+            let records = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
+            Ok((channel, records))
+        };
+        attached.await.map_err(|error: lapin::Error| describe(&error))
     }
 }
 
-/// What lies in a log.
-enum Entry {
-    Marker(i64),
-    Record(Record),
-}
-
-fn read_record(delivery: Delivery) -> Entry {
-    let received = wire::receive(delivery);
-    if let Some(marker) = received.marker {
-        return Entry::Marker(marker);
-    }
+fn record(offset: u64, received: Received) -> Record {
     let mut message = received.message;
     if let Some(reason) = received.last_death {
         message.headers.set(LAST_DEATH, reason);
     }
-    Entry::Record(Record { offset: received.offset.unwrap_or(0), key: received.key, message })
+    Record { offset, key: received.key, message }
 }
 
 /// The properties of a marker.

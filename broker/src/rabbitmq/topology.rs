@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::ladder::LEVELS;
 use crate::{BrokerConfig, Inlet, Lane, Log};
 
+/// The key under which a delivery that was handed out too often is parked, `<reason>.<tenant>` with the tenant in its
+/// headers: on RabbitMQ before 3.13, nothing else in a stream tells it from one that woke without a route.
+pub(super) const OVER_THE_LIMIT: &str = "delivery_limit.-";
 /// 5 GB of what we could not process.
 const PARK_BYTES: i64 = 5_000_000_000;
 /// 10 GB of dead letters.
@@ -137,13 +140,18 @@ fn exchanges(names: &Names) -> Vec<Exchange> {
 
 fn queues(names: &Names) -> Vec<Queue> {
     let park = names.log(Log::Parked);
-    let inlet = |inlet: Inlet| quorum(names.inlet(inlet), inlet.delivery_limit(), &park);
+    let lane = |lane| {
+        let mut queue = quorum(names, Inlet::Lane(lane), &park);
+        queue.arguments.push(("x-dead-letter-routing-key", text(OVER_THE_LIMIT)));
+        queue
+    };
     let mut queues = vec![
         stream(park.clone(), PARK_BYTES),
         stream(names.log(Log::Dead), DEAD_BYTES),
-        inlet(Inlet::Ingest),
-        inlet(Inlet::Lane(Lane::Fast)),
-        inlet(Inlet::Lane(Lane::Slow)),
+        // Keeps its key, which tells whose event it is.
+        quorum(names, Inlet::Ingest, &park),
+        lane(Lane::Fast),
+        lane(Lane::Slow),
     ];
     // Without a dead-letter routing key: the message keeps its own, `<level>.<lane>`, which tells the lane.
     queues.extend(LEVELS.iter().map(|level| {
@@ -164,11 +172,11 @@ fn queues(names: &Names) -> Vec<Queue> {
     queues
 }
 
-fn quorum(name: String, delivery_limit: u32, dead_letters: &str) -> Queue {
-    let mut arguments =
-        vec![("x-queue-type", text("quorum")), ("x-delivery-limit", Argument::Int(delivery_limit.into()))];
+fn quorum(names: &Names, inlet: Inlet, dead_letters: &str) -> Queue {
+    let limit = Argument::Int(inlet.delivery_limit().into());
+    let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", limit)];
     arguments.extend(dead_lettering(dead_letters));
-    Queue { name, arguments }
+    Queue { name: names.inlet(inlet), arguments }
 }
 
 /// At least once, for which the broker demands `reject-publish`; otherwise it silently falls back to at most once. No
@@ -288,7 +296,8 @@ mod tests {
         for queue in plan.queues.iter().filter(|queue| argument(queue, "x-dead-letter-exchange").is_some()) {
             assert_eq!(argument(queue, "x-dead-letter-strategy"), Some(&text("at-least-once")), "{}", queue.name);
             assert_eq!(argument(queue, "x-overflow"), Some(&text("reject-publish")), "{}", queue.name);
-            assert_eq!(argument(queue, "x-dead-letter-routing-key"), None, "{}", queue.name);
+            let keeps_its_key = argument(queue, "x-dead-letter-routing-key").is_none();
+            assert!(keeps_its_key || queue.name.contains(".deliver."), "the key tells the lane: {}", queue.name);
             let Some(Argument::Text(target)) = argument(queue, "x-dead-letter-exchange") else { panic!("no target") };
             let target = plan.exchanges.iter().find(|known| known.name == *target).expect("a declared target");
             let takes_all = plan.bindings.iter().any(|binding| binding.from == target.name && binding.key == "#");

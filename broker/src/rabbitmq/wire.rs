@@ -7,7 +7,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::ladder::Wait;
+use super::{ladder::Wait, topology::OVER_THE_LIMIT};
 use crate::{DUE, Header, Headers, Message, PublishError};
 
 /// The whole length of the wait in milliseconds, 0 for one that must not end early: between the hops of the ladder
@@ -89,7 +89,7 @@ pub(super) fn receive(delivery: Delivery) -> Received {
         wait: number(DUE).zip(number(WAIT)).map(|(due, whole)| Wait { due, whole }),
         offset: number("x-stream-offset"),
         marker: int(MARKER),
-        last_death: last_death(table),
+        last_death: last_death(table, delivery.routing_key.as_str()),
         message: Message {
             id: text(properties.message_id()),
             kind: text(properties.kind()),
@@ -120,13 +120,23 @@ fn headers(table: &FieldTable) -> Headers {
     headers
 }
 
-/// The newest death is the first of the list. (RabbitMQ says it in a header of its own only from 3.13 on.)
-fn last_death(table: &FieldTable) -> Option<Header> {
-    let Some(AMQPValue::FieldArray(deaths)) = table.inner().get("x-death") else { return None };
-    match deaths.as_slice().first()? {
-        AMQPValue::FieldTable(death) => header(death.inner().get("reason")?),
-        _ => None,
+/// Why it was dead-lettered last. RabbitMQ says so in a header from 3.13 on and in `x-death`, whose first entry is the
+/// newest; but a stream of an older one keeps no lists, and only how the message died first. So lanes, whose messages
+/// have mostly died on the ladder before, put the reason into the key.
+fn last_death(table: &FieldTable, key: &str) -> Option<Header> {
+    let table = table.inner();
+    if let Some(reason) = table.get("x-last-death-reason") {
+        return header(reason);
     }
+    if let Some(AMQPValue::FieldArray(deaths)) = table.get("x-death")
+        && let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first()
+    {
+        return header(death.inner().get("reason")?);
+    }
+    if key == OVER_THE_LIMIT {
+        return Some(Header::Text("delivery_limit".into()));
+    }
+    header(table.get("x-first-death-reason")?)
 }
 
 fn header(value: &AMQPValue) -> Option<Header> {
