@@ -90,10 +90,9 @@ impl Reading {
             let received = wire::receive(delivery);
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
             // Attached in the midst of a chunk, the broker may begin earlier.
-            if offset >= self.offset && received.marker.is_none() {
-                if self.out.send(Ok(record(offset, received))).await.is_err() {
-                    return Ok(());
-                }
+            let is_wanted = offset >= self.offset && received.marker.is_none();
+            if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
+                return Ok(());
             }
         }
         Err(CANCELLED.to_owned())
