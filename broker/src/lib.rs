@@ -7,6 +7,7 @@
 mod config;
 mod incoming;
 mod insist;
+mod limit;
 pub mod memory;
 mod message;
 mod place;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use broker::{Broker, Clock};
 use tokio::time::Instant;
 
-/// What a backend can do, honestly: a scenario that needs more is not run on it.
+/// What a backend can do, honestly: a scenario leaves out what a backend cannot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Features {
     /// What was confirmed outlives a crash: [`Fixture::restart`] works.
@@ -30,18 +30,19 @@ pub(crate) trait Fixture: Sized {
     /// The clock the broker was given.
     fn clock(&self) -> Clock;
 
-    /// Ends the broker as a crash would, without flushing, and opens it again on what is left. Only if `durable`.
+    /// Ends the broker as a crash would, without flushing, and opens it again on what is left; returns when it is
+    /// ready. Only if `durable`.
     async fn restart(&mut self) {
         unreachable!("this backend is not durable");
     }
 
-    /// Makes publishes fail from now on: those under way, and those to come. Only if `blocks`.
-    async fn block(&self) {
+    /// Makes publishes fail soon: those under way, and those to come. Only if `blocks`.
+    async fn block(&mut self) {
         unreachable!("this backend cannot be blocked");
     }
 
     /// Ends that.
-    async fn unblock(&self) {
+    async fn unblock(&mut self) {
         unreachable!("this backend cannot be blocked");
     }
 }
@@ -54,3 +55,14 @@ pub(crate) fn clock() -> Clock {
 
 /// How long a thing may take on a busy machine before a test calls it missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what comes by itself.
+///
+/// # Panics
+/// When it does not come.
+pub(crate) async fn eventually<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(came) => came,
+        Err(_) => panic!("in {PATIENCE:?} it did not happen that {what}"),
+    }
+}

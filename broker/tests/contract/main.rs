@@ -2,4 +2,8 @@
 //! same tests. This file is the list of backends; what is promised is in `suite`.
 
 mod fixture;
+mod story;
 mod suite;
+
+mod memory;
+mod sqlite;
