@@ -14,8 +14,6 @@ use crate::{
     node,
 };
 
-crate::suite::contract!(Rabbit, flavor = "multi_thread", worker_threads = 2);
-
 /// A prefix and an exchange that nobody else uses.
 struct Rabbit {
     config: BrokerConfig,
@@ -51,8 +49,9 @@ impl Fixture for Rabbit {
         self.clock.clone()
     }
 
-    /// Ends the process's side of it: what is unsettled is the broker's again.
+    /// Our side of it: the node is everybody's. What is unsettled goes back.
     async fn restart(&mut self) {
+        self.broker.close().await;
         self.broker = connect(&self.config, &self.clock).await;
     }
 }
@@ -74,4 +73,8 @@ impl Drop for Rabbit {
             eprintln!("its queues are left behind: {error}");
         }
     }
+}
+
+mod contract {
+    crate::suite::contract!(super::Rabbit, flavor = "multi_thread");
 }
