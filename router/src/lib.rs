@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work};
 use futures_util::future::try_join_all;
-use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, Parked, rfc3339, wire};
+use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, Parked, time::rfc3339, wire};
 use store::{Snapshot, Store, TenantSnapshot};
 use tokio::sync::watch;
 
