@@ -1,5 +1,7 @@
 //! One YAML file as a tree that knows where everything stands; what it means is decided elsewhere.
 
+use std::cell::OnceCell;
+
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _, Spanned};
 
@@ -8,8 +10,8 @@ use crate::problem::{Path, Step};
 /// Line and column, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) line: u64,
-    pub(super) column: u64,
+    pub(super) line: u32,
+    pub(super) column: u32,
 }
 
 /// A value and where it stands.
@@ -17,7 +19,7 @@ pub(super) struct Place {
 pub(super) struct Node {
     pub(super) place: Place,
     /// What the source says: `2.10` is a number, and also a text of four characters.
-    written: Option<(usize, usize)>,
+    written: Option<(u32, u32)>,
     pub(super) value: Value,
 }
 
@@ -42,51 +44,57 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// A file's text and tree.
+/// A file's text. Its tree takes thirty times the room and is made where it is needed.
 #[derive(Debug)]
 pub(super) struct Document {
     /// The file's name.
     pub(super) name: String,
     /// Its text.
     pub(super) source: String,
-    /// Its tree.
-    pub(super) root: Node,
+    /// The tree, once somebody asked where something stands.
+    root: OnceCell<Option<Node>>,
 }
 
 impl Document {
-    /// Reads the tree of a text.
-    ///
-    /// # Errors
-    /// Where it is no YAML, with one line that says where.
-    pub(super) fn parse(name: &str, mut source: String) -> Result<Self, String> {
+    /// A file of this name and text.
+    pub(super) fn new(name: String, mut source: String) -> Self {
         // Some editors begin files with a byte order mark; it is no content, and takes no column.
         if source.starts_with('\u{feff}') {
             source.remove(0);
         }
+        Self { name, source, root: OnceCell::new() }
+    }
+
+    /// Reads the tree.
+    ///
+    /// # Errors
+    /// Where the text is no YAML, with one line that says where.
+    pub(super) fn parse(&self) -> Result<Node, String> {
+        // The operator's own file: nobody to guard against, and no size that would be wrong.
         let options = serde_saphyr::options! { budget: None, with_snippet: false };
-        match serde_saphyr::from_str_with_options(&source, options) {
-            Ok(root) => Ok(Self { name: name.to_owned(), source, root }),
-            Err(error) => {
-                let error = error.without_snippet();
-                let message = DefaultMessageFormatter.format_message(error).escape_debug().to_string();
-                Err(match error.location().map(Place::from) {
-                    Some(Place { line, column }) => format!("{name}:{line}:{column}: {message}"),
-                    None => format!("{name}: {message}"),
-                })
+        serde_saphyr::from_str_with_options(&self.source, options).map_err(|error| {
+            let error = error.without_snippet();
+            let message = DefaultMessageFormatter.format_message(error).escape_debug().to_string();
+            match error.location().map(Place::from) {
+                Some(Place { line, column }) => format!("{}:{line}:{column}: {message}", self.name),
+                None => format!("{}: {message}", self.name),
             }
-        }
+        })
+    }
+
+    /// The node at a path.
+    pub(super) fn node(&self, path: &[Step]) -> Option<&Node> {
+        path.iter().try_fold(self.root()?, |node, step| node.child(step))
     }
 
     /// Where a path ends, or the last of its steps that the file has.
     pub(super) fn place_of(&self, path: &Path) -> Place {
-        let mut node = &self.root;
-        for step in &path.0 {
-            match node.child(step) {
-                Some(child) => node = child,
-                None => break,
-            }
-        }
-        node.place
+        let longest = (0..=path.0.len()).rev().find_map(|length| self.node(&path.0[..length]));
+        longest.map_or(Place::default(), |node| node.place)
+    }
+
+    fn root(&self) -> Option<&Node> {
+        self.root.get_or_init(|| self.parse().ok()).as_ref()
     }
 }
 
@@ -107,14 +115,15 @@ impl Node {
         match &self.value {
             Value::Text(text) => Some(text),
             Value::Null | Value::List(_) | Value::Map(_) => None,
-            _ => self.written.and_then(|(start, length)| source.get(start..start + length)),
+            _ => self.written.and_then(|(start, length)| source.get(start as usize..)?.get(..length as usize)),
         }
     }
 }
 
 impl From<serde_saphyr::Location> for Place {
     fn from(location: serde_saphyr::Location) -> Self {
-        Self { line: location.line(), column: location.column() }
+        let number = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { line: number(location.line()), column: number(location.column()) }
     }
 }
 
@@ -122,7 +131,7 @@ impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, defined } = Spanned::<Value>::deserialize(deserializer)?;
         let span = defined.span();
-        let index = |at: Option<u64>| at.and_then(|at| usize::try_from(at).ok());
+        let index = |at: Option<u64>| at.and_then(|at| u32::try_from(at).ok());
         let written = index(span.byte_offset()).zip(index(span.byte_len()));
         Ok(Self { place: referenced.into(), written, value })
     }

@@ -14,17 +14,13 @@ pub(super) struct Loaded {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads, merges and validates. Problems come in stages: what a file that cannot be read would have said is not
-/// missed by another.
+/// Reads, merges and validates. Validation waits until everything was read, else it would miss what was not.
 ///
 /// # Errors
-/// All problems of the first stage that has any, a line each.
+/// All that cannot be read; else all that is invalid; a line each.
 pub(super) fn load(files: Vec<File>) -> Result<Loaded, Vec<String>> {
-    let documents = all(files
-        .into_iter()
-        .map(|file| file.text.and_then(|text| Document::parse(&file.name, text)).map_err(|line| vec![line])))?;
-    let read = all(documents.iter().map(tenants::read))?;
-    let (merged, mut problems) = Merged::of(read);
+    let (documents, tenants): (Vec<_>, Vec<_>) = all(files.into_iter().map(read))?.into_iter().unzip();
+    let (merged, mut problems) = Merged::of(tenants);
     problems.extend(validate::tenants(&merged.tenants));
     let line = |problem: &Problem| line(problem, &merged, &documents);
     if !problems.is_empty() {
@@ -34,6 +30,13 @@ pub(super) fn load(files: Vec<File>) -> Result<Loaded, Vec<String>> {
     Ok(Loaded { warnings, tenants: merged.tenants })
 }
 
+fn read(file: File) -> Result<(Document, Vec<Tenant>), Vec<String>> {
+    let document = Document::new(file.name, file.text.map_err(|line| vec![line])?);
+    let tenants = tenants::read(&document)?;
+    Ok((document, tenants))
+}
+
+/// All values, or the lines of all that failed.
 fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T>, Vec<String>> {
     let mut values = Vec::new();
     let mut lines = Vec::new();

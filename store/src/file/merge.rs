@@ -135,9 +135,8 @@ impl Origin {
     /// The last part that has a key: what came later is what disagrees with what came before.
     fn having(&self, rest: &[Step], documents: &[Document]) -> Part {
         let has = |part: &&Part| {
-            let tenant = documents[part.document].root.child(&Step::Key("tenants".into()));
-            let tenant = tenant.and_then(|tenants| tenants.child(&Step::Index(part.index)));
-            rest.first().is_some_and(|step| tenant.is_some_and(|tenant| tenant.child(step).is_some()))
+            let tenant = [Step::Key("tenants".into()), Step::Index(part.index)];
+            documents[part.document].node(&[&tenant, &rest[..rest.len().min(1)]].concat()).is_some()
         };
         *self.parts.iter().rfind(has).unwrap_or(&self.parts[0])
     }

@@ -16,10 +16,11 @@ pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "k
 /// Reads the tenants of a document, in its order.
 ///
 /// # Errors
-/// Every item that could not be read, a line each.
+/// Where the text is no YAML; else every item that could not be read, a line each.
 pub(super) fn read(document: &Document) -> Result<Vec<Tenant>, Vec<String>> {
+    let root = document.parse().map_err(|line| vec![line])?;
     let mut reader = Reader { source: &document.source, faults: Vec::new() };
-    let tenants = reader.root(&document.root);
+    let tenants = reader.root(&root);
     if reader.faults.is_empty() {
         return Ok(tenants);
     }

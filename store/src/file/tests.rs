@@ -216,8 +216,8 @@ async fn what_is_no_yaml_is_told_with_its_place_for_every_file() {
     let lines = folder.refusal().await;
     assert!(lines[0].starts_with("a.yaml:"), "{}", lines[0]);
     assert!(lines[1].starts_with("b.yaml:3:5: "), "{}", lines[1]);
-    assert_eq!(lines[2], "d.yaml:2:9: is not UTF-8");
-    assert_eq!(refusal("just a text").await, ["acme.yaml:1:1: expected the key tenants"]);
+    assert_eq!(lines[2], "c.yaml:1:1: expected the key tenants");
+    assert_eq!(lines[3], "d.yaml:2:9: is not UTF-8");
 }
 
 #[tokio::test]
