@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _, Spanned};
+use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _, NonFiniteFloatPolicy, Spanned};
 
 use crate::problem::{Path, Step};
 
@@ -70,11 +70,31 @@ impl Document {
     /// # Errors
     /// Where the text is no YAML, with one line that says where.
     pub(super) fn parse(&self) -> Result<Node, String> {
-        // The operator's own file: nobody to guard against, and no size that would be wrong.
-        let options = serde_saphyr::options! { budget: None, with_snippet: false };
+        // The operator's own file: no size would be wrong. Depth stays bounded, it is the stack's.
+        let budget = serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_aliases: usize::MAX,
+            max_anchors: usize::MAX,
+            max_merge_keys: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        };
+        // `12e4567` may be a token.
+        let non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+        let options = serde_saphyr::options! {
+            budget: budget,
+            with_snippet: false,
+            non_finite_float_policy: non_finite_float_policy,
+        };
         serde_saphyr::from_str_with_options(&self.source, options).map_err(|error| {
             let error = error.without_snippet();
-            let message = DefaultMessageFormatter.format_message(error).escape_debug().to_string();
+            let message = match error {
+                Error::MultipleDocuments { .. } => {
+                    "begins a second document: a file has one, with one `tenants`".into()
+                }
+                other => DefaultMessageFormatter.format_message(other).replace(char::is_control, " "),
+            };
             match error.location().map(Place::from) {
                 Some(Place { line, column }) => format!("{}:{line}:{column}: {message}", self.name),
                 None => format!("{}: {message}", self.name),
@@ -108,6 +128,17 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// Whether a value is all that is written: false for a number in other than its usual notation.
+    pub(super) fn is_plain(&self, source: &str) -> bool {
+        let usual = match &self.value {
+            Value::Signed(number) => number.to_string(),
+            Value::Unsigned(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            _ => return true,
+        };
+        self.text(source).is_none_or(|text| text == usual)
     }
 
     /// A scalar as text: a text's own, else the source's.

@@ -28,6 +28,10 @@ impl<'a> Reading<'a> {
         Self { node, source, hidden: &[] }
     }
 
+    fn typed<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.any(visitor).map_err(|fault| fault.at(self.node.place))
+    }
+
     fn any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
@@ -49,11 +53,22 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// What asks for a number gets one, however it is written.
+macro_rules! typed {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.typed(visitor)
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Reading<'de> {
     type Error = Fault;
 
+    /// For what may be a number or a text: `7` is a number; `007`, `+7` and what no integer holds are not what a
+    /// number would make of them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.any(visitor).map_err(|fault| fault.at(self.node.place))
+        if self.node.is_plain(self.source) { self.typed(visitor) } else { self.deserialize_str(visitor) }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -89,9 +104,14 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         visitor.visit_newtype_struct(self).map_err(|fault| fault.at(self.node.place))
     }
 
+    typed! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        bool char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 

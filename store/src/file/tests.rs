@@ -221,6 +221,13 @@ async fn what_is_no_yaml_is_told_with_its_place_for_every_file() {
 }
 
 #[tokio::test]
+async fn nesting_without_end_is_refused() {
+    let lines = refusal(&format!("tenants: {}", "[".repeat(100_000))).await;
+    assert!(lines[0].starts_with("acme.yaml:1:"), "{}", lines[0]);
+    assert_eq!(lines.len(), 1);
+}
+
+#[tokio::test]
 async fn all_that_is_invalid_is_told_at_once_each_with_its_place() {
     let text = "
 tenants:
@@ -275,6 +282,23 @@ async fn ids_are_the_same_written_as_numbers_and_as_texts() {
     folder.write("a.yaml", &ids("['b', \"7\"]"));
     store.pull().await.unwrap();
     assert_eq!(store.snapshot().unwrap().revision(), 1, "the same ids are no change");
+}
+
+#[tokio::test]
+async fn an_id_that_a_number_would_change_stays_as_it_is_written() {
+    let text = format!(
+        "{}    subscriptions:\n      - {{id: s, endpoint_id: crm, channel_ids: [7, 007, +55, 0x10, 99999999999999999999]}}\n",
+        tenant("acme", "https://a.example")
+    );
+    let snapshot = Folder::with(&[("a.yaml", &text)]).snapshot().await;
+    let ids = snapshot.tenant("acme").unwrap().subscriptions[0].channel_ids.clone().unwrap();
+    assert_eq!(Vec::from_iter(ids.0), ["+55", "007", "0x10", "7", "99999999999999999999"]);
+}
+
+#[tokio::test]
+async fn a_token_that_looks_like_a_huge_number_is_a_token() {
+    let text = "tenants:\n  - id: acme\n    sources:\n      - {id: main, dialect: whazing, token: 12e456789}\n";
+    assert!(Folder::with(&[("a.yaml", text)]).snapshot().await.source("12e456789").is_some());
 }
 
 #[tokio::test]
