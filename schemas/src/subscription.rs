@@ -60,7 +60,7 @@ pub struct IdSet(pub BTreeSet<String>);
 
 /// An id in a configuration: an integer or a text.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a text")]
 enum WrittenId {
     Integer(i64),
     Text(String),

@@ -56,7 +56,7 @@ pub struct Quota {
 }
 
 /// Where a vendor's webhooks come in: `POST /v1/in/<token>`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// Its own id, unique in the tenant.
@@ -85,7 +85,7 @@ fn yes() -> bool {
 
 /// A channel's id in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a text")]
 pub enum ChannelId {
     /// A number.
     Integer(i64),
@@ -103,7 +103,7 @@ impl From<&ChannelId> for Id {
 }
 
 /// What a tenant's program shows to act for it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Its own id, unique in the tenant.
@@ -149,7 +149,7 @@ impl TryFrom<String> for KeyHash {
         let parse = || {
             let hex = text.strip_prefix("sha256:")?;
             let mut hash = [0; 32];
-            if hex.len() != 64 || !hex.is_ascii() {
+            if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return None;
             }
             for (at, byte) in hash.iter_mut().enumerate() {

@@ -3,13 +3,21 @@
 //! [`Store`] is the seam. `file` reads a folder of YAML; databases implement the same trait. Readers never wait for a
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
+mod config;
+mod file;
+mod nearest;
+mod problem;
 mod snapshot;
+pub mod validate;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub use config::{InvalidStoreUrl, StoreConfig};
+pub use file::FileStore;
+pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
