@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Headers, Incoming, Lane, Message, Target};
 use bytes::Bytes;
 use schemas::{
-    Body, Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, delivery_id, render, wire,
+    Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Part, delivery_id, render, wire,
 };
 use store::TenantSnapshot;
 
@@ -49,9 +49,9 @@ pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_
         // A subscription names an endpoint of its own tenant: the store has checked that.
         let Some(endpoint) = origin.tenant.endpoints.get(endpoint_id) else { continue };
         let shape = (endpoint.format, endpoint.format_options, interest.wanted);
-        for body in rendered.of(envelope, shape) {
-            let delivery = delivery(envelope, endpoint_id, &interest, body, origin);
-            outgoing.push(Outgoing { delivery, body: body.bytes.clone() });
+        for (part, body) in rendered.of(envelope, shape) {
+            let delivery = delivery(envelope, endpoint_id, &interest, *part, origin);
+            outgoing.push(Outgoing { delivery, body: body.clone() });
         }
     }
     outgoing
@@ -61,18 +61,18 @@ fn delivery(
     envelope: &Envelope<'_>,
     endpoint_id: &str,
     interest: &Interest<'_>,
-    body: &Body,
+    part: Part,
     origin: &Origin<'_>,
 ) -> Delivery {
     let header = |name| origin.incoming.message.headers.text(name).map(str::to_owned);
     let ticket = envelope.event.ticket.as_ref().and_then(|ticket| ticket.id.as_ref());
     Delivery {
-        id: delivery_id(&origin.tenant.id, &envelope.id, endpoint_id, body.part),
+        id: delivery_id(&origin.tenant.id, &envelope.id, endpoint_id, part),
         tenant: origin.tenant.id.clone(),
         event_id: envelope.id.clone(),
         event_type: envelope.event.event_type.clone(),
         endpoint_id: endpoint_id.to_owned(),
-        part: body.part,
+        part,
         event_time: envelope.occurred_at_ms,
         accepted_at: origin.accepted_at,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
@@ -94,13 +94,14 @@ type Shape = (Format, FormatOptions, Match);
 
 /// An event's bodies, each shape rendered once. A short list: few events are wanted in more than three shapes.
 #[derive(Default)]
-struct Rendered(Vec<(Shape, Vec<Body>)>);
+struct Rendered(Vec<(Shape, Vec<(Part, Bytes)>)>);
 
 impl Rendered {
-    fn of(&mut self, envelope: &Envelope<'_>, shape: Shape) -> &[Body] {
+    fn of(&mut self, envelope: &Envelope<'_>, shape: Shape) -> &[(Part, Bytes)] {
         let at = self.0.iter().position(|(known, _)| *known == shape).unwrap_or_else(|| {
             let (format, options, wanted) = shape;
-            self.0.push((shape, render(envelope, format, &options, wanted)));
+            let bodies = render(envelope, format, &options, wanted);
+            self.0.push((shape, bodies.into_iter().map(|body| (body.part, body.bytes.into())).collect()));
             self.0.len() - 1
         });
         &self.0[at].1

@@ -25,8 +25,7 @@ impl Matcher {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.revision != snapshot.revision() {
             known.revision = snapshot.revision();
-            let is_current = |id: &str, of| snapshot.tenant(id).is_some_and(|tenant| Arc::ptr_eq(tenant, of));
-            known.by_tenant.retain(|id, (of, _)| is_current(id, of));
+            known.by_tenant.retain(|id, (of, _)| snapshot.tenant(id).is_some_and(|now| Arc::ptr_eq(now, of)));
         }
         if let Some((of, index)) = known.by_tenant.get(&tenant.id)
             && Arc::ptr_eq(of, tenant)
