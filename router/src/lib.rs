@@ -12,7 +12,9 @@ mod metrics;
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work};
+use broker::{
+    Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work,
+};
 use futures_util::future::try_join_all;
 use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, Parked, time::rfc3339, wire};
 use store::{Snapshot, Store, TenantSnapshot};
@@ -77,17 +79,12 @@ impl Router {
         if incoming.message.body.len() > self.max_published_bytes {
             return Err(Unroutable::new(ParkReason::TooLarge, format!("{} bytes", incoming.message.body.len())));
         }
-        let envelope = Envelope::decode(&incoming.message.body, &acceptance).map_err(|refusal| {
-            Unroutable::new(refusal.kind.park_reason(), refusal.to_string())
-        })?;
+        let envelope = Envelope::decode(&incoming.message.body, &acceptance)
+            .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
         let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
         let index = self.matcher.index(&snapshot, &tenant);
-        let origin = Origin {
-            tenant: &tenant,
-            revision: snapshot.revision(),
-            accepted_at: acceptance.accepted_at,
-            incoming,
-        };
+        let origin =
+            Origin { tenant: &tenant, revision: snapshot.revision(), accepted_at: acceptance.accepted_at, incoming };
         let deliveries = fan_out(&envelope, &index, &origin);
         if deliveries.len() > self.config.max_fan_out {
             return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{} deliveries", deliveries.len())));
@@ -152,7 +149,10 @@ impl Router {
         }
         self.metrics.parked.with_label_values(&[why.reason.as_str()]).inc();
         tracing::warn!(
-            event_id = record.event_id, tenant = record.tenant, reason = why.reason.as_str(), detail = record.detail,
+            event_id = record.event_id,
+            tenant = record.tenant,
+            reason = why.reason.as_str(),
+            detail = record.detail,
             "event.parked"
         );
         Settlement::Done

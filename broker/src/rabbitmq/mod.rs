@@ -46,7 +46,7 @@ pub use self::{
     topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
 };
 use crate::{
-    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Message, PublishError, ReadError, Record, Target,
+    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
 };
 
 /// Records read ahead of whoever reads a log.
@@ -102,6 +102,14 @@ impl RabbitMq {
     }
 }
 
+impl Logs for RabbitMq {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let (out, records) = mpsc::channel(READ_AHEAD);
+        tokio::spawn(Reading { core: Arc::clone(&self.core), log, offset, out }.run());
+        stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
+    }
+}
+
 impl Broker for RabbitMq {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         Box::pin(self.core.publish(to, message))
@@ -117,12 +125,6 @@ impl Broker for RabbitMq {
             rest -= credit;
         }
         Consumer::new(incoming, ())
-    }
-
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let (out, records) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(Reading { core: Arc::clone(&self.core), log, offset, out }.run());
-        stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::{
-    Broker, BrokerConfig, Clock, Consumer, Incoming, Link, Log, Message, Record, Settlement,
+    Broker, BrokerConfig, Clock, Consumer, Incoming, Link, Log, Logs, Message, Record, Settlement,
     rabbitmq::{self, RabbitMq},
 };
 use futures_util::StreamExt;
