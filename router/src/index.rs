@@ -97,3 +97,6 @@ impl ByType {
         by_type.chain(by_entity).chain(&self.any).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;
