@@ -9,6 +9,7 @@ use crate::{
     Event, EventId, Id, Opaque, Refusal, RefusalKind,
     compact::compact,
     redact::redact,
+    refusal::pointer_to,
     time::{rfc3339, unix_ms},
     walk::{Walk, is_key, members},
 };
@@ -118,8 +119,8 @@ impl<'a> Original<'a> {
         let mut original = None;
         while let Some((key, value)) = walk.member() {
             if walk.deepest() > MAX_DEPTH {
-                let name: String = serde_json::from_str(key).unwrap_or_default();
-                return Err(Refusal::invalid(format!("/{name}"), format!("nested deeper than {MAX_DEPTH}")));
+                let name = serde_json::from_str::<String>(key).unwrap_or_default();
+                return Err(Refusal::invalid(pointer_to(&name), format!("nested deeper than {MAX_DEPTH}")));
             }
             if is_key(key, "original") {
                 original = Some(Self::of(value)?);

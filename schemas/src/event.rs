@@ -17,6 +17,7 @@ pub const SPEC: &str = "ticketing.event/1";
 pub struct Event {
     /// `ticketing.event/1`; may be left out.
     #[serde(default, deserialize_with = "known_spec")]
+    #[schemars(extend("enum" = [SPEC, null]))]
     pub spec: Option<String>,
     /// `[A-Za-z0-9-]{1,64}`; made at acceptance when left out. Stable over a producer's retries.
     #[serde(default, deserialize_with = "event_id")]
@@ -27,6 +28,7 @@ pub struct Event {
     pub event_type: EventType,
     /// RFC 3339; the time of acceptance when left out.
     #[serde(default, deserialize_with = "occurred_at")]
+    #[schemars(extend("format" = "date-time"))]
     pub occurred_at: Option<String>,
     /// The platform it comes from.
     #[serde(default, deserialize_with = "object::object")]

@@ -75,9 +75,12 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } | Segment::Enum { variant: key } => {
-            format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
-        }
+        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &pointer_to(key),
         Segment::Unknown => pointer,
     })
+}
+
+/// The pointer to a member.
+pub(crate) fn pointer_to(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }

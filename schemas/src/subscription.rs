@@ -179,3 +179,6 @@ fn within(wanted: &Option<IdSet>, id: Option<&str>, mismatch: Mismatch) -> Resul
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
