@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use broker::BrokerConfig;
+use control::ControlConfig;
 use deliverer::DelivererConfig;
 use producer::ProducerConfig;
 use router::RouterConfig;
@@ -24,6 +25,8 @@ pub const DEFAULT_TOML: &str = concat!(
     include_str!("../router/default.toml"),
     "\n",
     include_str!("../deliverer/default.toml"),
+    "\n",
+    include_str!("../control/default.toml"),
 );
 
 /// Keys without a default, and what they hold.
@@ -62,6 +65,8 @@ pub struct Config {
     pub router: RouterConfig,
     /// The POSTs.
     pub deliverer: DelivererConfig,
+    /// Dead letters and their replays.
+    pub control: ControlConfig,
 }
 
 /// What the command line says about the configuration.
@@ -108,6 +113,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     }
     if config.deliverer.max_in_flight_bytes == 0 {
         return complain("deliverer.max_in_flight_bytes", "expected at least 1");
+    }
+    if let Some((key, reason)) = config.producer.complaint() {
+        return complain(key, &reason);
     }
     if config.router.credit == 0 {
         return complain("router.credit", "expected at least 1");

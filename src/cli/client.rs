@@ -45,9 +45,15 @@ impl Client {
                 Secret::from(text.context(Exit::Config)?.trim().to_owned())
             }
         };
+        Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()) })
+    }
+
+    /// With address and key as given.
+    pub(super) fn of(args: &ApiArgs) -> anyhow::Result<Self> {
+        let (Some(base), Some(key)) = (&args.url, &args.key) else { anyhow::bail!("an address and a key are needed") };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: Secret::from(key.clone()) })
     }
 
     /// Sends JSON text and reads the JSON answer.

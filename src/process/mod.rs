@@ -10,8 +10,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use broker::{Broker, Clock};
+use control::{Control, ControlMetrics, World};
 use deliverer::{Deliverer, DelivererMetrics};
+use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
+use schemas::KeyHash;
 use service::{Chance, ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
 use store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -19,6 +22,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{VERSION, config::Config};
 
 pub use leaves::{OpenBroker, open_broker};
+pub use operator::key_file;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +172,34 @@ impl Shared {
             self.shutdown.receiver(),
         )
         .context("setting up the HTTP client")
+    }
+}
+
+impl Shared {
+    /// The API of the roles that have one.
+    fn api(&self, config: &Config, roles: Roles, operator_key: Option<&service::Secret>) -> anyhow::Result<axum::Router> {
+        let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
+        let mut api = axum::Router::new();
+        if roles.producer {
+            let metrics = ProducerMetrics::register(&self.registry)?;
+            let world = (self.clock.clone(), self.chance.clone());
+            let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), world);
+            let guard = Guard { broker: self.broker.clone(), store: self.store.clone(), operator };
+            api = api.merge(producer::routes(&config.producer, producer, guard, metrics));
+        }
+        if roles.control {
+            let world = World {
+                broker: self.broker.clone(),
+                store: self.store.clone(),
+                operator,
+                clock: self.clock.clone(),
+                chance: self.chance.clone(),
+                stop: self.shutdown.receiver(),
+            };
+            let metrics = ControlMetrics::register(&self.registry)?;
+            api = api.merge(control::routes(Control::new(&config.control, world, metrics)));
+        }
+        Ok(api)
     }
 }
 
