@@ -72,7 +72,7 @@ fn known_spec<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
     let spec = Option::<String>::deserialize(deserializer)?;
     match spec.as_deref() {
         None | Some(SPEC) => Ok(spec),
-        Some(other) => Err(serde::de::Error::custom(format!("unknown spec {other:?}, expected {SPEC:?}"))),
+        Some(_) => Err(serde::de::Error::custom(format!("unknown version: write {SPEC:?}, or leave it out"))),
     }
 }
 
