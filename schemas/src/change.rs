@@ -127,7 +127,7 @@ impl TryFrom<Wire> for Change {
                 Self::Tags { from: tags("from", from)?, to: tags("to", to)? }
             }
             "message_status" => Self::MessageStatus { from: side("from", from)?, to: side("to", to)? },
-            other => return Err(format!("unknown kind {other:?}, expected status, queue, tags or message_status")),
+            _ => return Err("unknown kind: write status, queue, tags or message_status".to_owned()),
         })
     }
 }

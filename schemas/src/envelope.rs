@@ -10,7 +10,7 @@ use crate::{
     compact::compact,
     redact::redact,
     refusal::pointer_to,
-    time::{rfc3339, unix_ms},
+    time::{is_canonical, rfc3339, unix_ms},
     walk::{Walk, is_key, members},
 };
 
@@ -69,7 +69,9 @@ impl<'a> Envelope<'a> {
         }
         let occurred_at_ms = event.occurred_at.as_deref().and_then(unix_ms).unwrap_or(acceptance.accepted_at);
         event.id = Some(acceptance.id.to_string());
-        event.occurred_at = Some(rfc3339(occurred_at_ms));
+        if !event.occurred_at.as_deref().is_some_and(is_canonical) {
+            event.occurred_at = Some(rfc3339(occurred_at_ms));
+        }
         event.tenant.id.get_or_insert_with(|| Id::from_text(acceptance.tenant.as_str()));
         redact_api_config(&mut event)?;
         Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })

@@ -1,5 +1,8 @@
 //! What is refused and where, what is filled in, and what the two verbatim formats keep.
 
+use proptest::{collection::vec, prelude::*};
+use serde_json::{Map, Value};
+
 use super::*;
 
 const NOW: u64 = 1_760_000_000_000;
@@ -165,5 +168,60 @@ fn every_sample_decodes_as_its_type() {
         let id = crate::peek_id(json.as_bytes()).unwrap().unwrap();
         let envelope = Envelope::decode(json.as_bytes(), &Acceptance { id, ..acceptance() }).unwrap();
         assert_eq!(envelope.event.event_type.as_str(), *event_type);
+    }
+}
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+    ];
+    let key = prop_oneof!["\\PC{0,6}", "[tT][oO][kK][eE][nN]", "[aA]uth[tT]oken", Just("original".to_owned())];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::from),
+            vec((key.clone(), inner), 0..5).prop_map(|members| members.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+/// What `redact` must come to, said in another way.
+fn without_secrets(value: &Value) -> Value {
+    let is_secret = |key: &str| ["token", "authtoken"].contains(&key.to_lowercase().as_str());
+    match value {
+        Value::Array(elements) => elements.iter().map(without_secrets).collect(),
+        Value::Object(members) => members
+            .iter()
+            .filter(|(key, _)| !is_secret(key))
+            .map(|(key, value)| (key.clone(), without_secrets(value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn canonical_is_the_envelope_with_id_and_time_and_without_secrets(
+        unknown in vec(("x\\PC{0,6}", json()), 0..4), api_config in json(), pretty in any::<bool>(),
+    ) {
+        let mut sent = Map::from_iter(unknown);
+        sent.insert("type".into(), "a.b".into());
+        sent.insert("original".into(), "the body".into());
+        sent.insert("ticket".into(), Map::from_iter([("api_config".to_owned(), api_config.clone())]).into());
+        let text = if pretty { serde_json::to_string_pretty(&sent) } else { serde_json::to_string(&sent) }.unwrap();
+
+        let mut expected = Map::new();
+        expected.insert("id".into(), "made-1".into());
+        expected.insert("occurred_at".into(), "2025-10-09T08:53:20.000Z".into());
+        sent.shift_remove("original");
+        sent["ticket"]["api_config"] = without_secrets(&api_config);
+        expected.extend(sent);
+        let envelope = decode(&text).unwrap();
+        prop_assert_eq!(envelope.canonical(), serde_json::to_string(&expected).unwrap());
+        let kept = envelope.event.ticket.unwrap().api_config.map_or("null".to_owned(), |kept| kept.json().to_owned());
+        prop_assert_eq!(kept, serde_json::to_string(&without_secrets(&api_config)).unwrap());
     }
 }
