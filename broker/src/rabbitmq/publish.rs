@@ -70,15 +70,16 @@ struct Window {
 }
 
 impl Publisher {
-    /// Opens the channels.
-    pub(super) async fn open(connection: &Connection, health: Health) -> lapin::Result<Self> {
+    /// Opens the channels: the busy ones on a connection of their own, since lapin looks at each channel of a connection
+    /// for every few frames.
+    pub(super) async fn open(busy: &Connection, rare: &Connection, health: Health) -> lapin::Result<Self> {
         let mut logs = Vec::with_capacity(LOG_CHANNELS);
         for _ in 0..LOG_CHANNELS {
-            logs.push(Window::open(connection, 1).await?);
+            logs.push(Window::open(rare, 1).await?);
         }
         Ok(Self {
-            ingest: Window::open(connection, WINDOW).await?,
-            lane: Window::open(connection, WINDOW).await?,
+            ingest: Window::open(busy, WINDOW).await?,
+            lane: Window::open(busy, WINDOW).await?,
             logs,
             turn: AtomicUsize::new(0),
             overdue: Overdue::default(),

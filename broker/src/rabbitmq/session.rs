@@ -26,7 +26,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Connections of their own for consuming and publishing, since the broker reads nothing, not even acknowledgements,
-/// from one that publishes during an alarm (V12). The third is for the canary and the topology. All to the same node,
+/// from one that publishes during an alarm (V12). The third is for the topology, the canary and the logs. All to the same node,
 /// so that one canary speaks for all.
 pub(super) struct Session {
     pub(super) health: Health,
@@ -66,7 +66,7 @@ impl Session {
             // An alarm: the session stands, only publishing has to wait.
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
-        let publisher = Publisher::open(&publishing, health.clone()).await.map_err(away)?;
+        let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         let ackers = TaskTracker::new();
         let session = Arc::new(Self { health, publisher, consuming, ackers, host: host.clone(), publishing, control });
         session.watch(canary);

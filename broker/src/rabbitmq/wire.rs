@@ -37,8 +37,10 @@ pub(super) fn properties(message: &Message, wait: Option<Wait>, now: u64) -> Res
         .with_delivery_mode(DURABLE)
         .with_content_type("application/json".into())
         .with_app_id("carteiro".into())
-        .with_timestamp(now / 1000)
-        .with_headers(table);
+        .with_timestamp(now / 1000);
+    if !table.inner().is_empty() {
+        properties = properties.with_headers(table);
+    }
     if !message.id.is_empty() {
         properties = properties.with_message_id(short(&message.id)?);
     }
