@@ -3,6 +3,7 @@
 //! [`Store`] is the seam. `file` reads a folder of YAML; databases implement the same trait. Readers never wait for a
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
+mod access;
 mod snapshot;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub use access::{Access, Caller, Denied, access, admit};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
