@@ -7,6 +7,7 @@
 mod config;
 mod incoming;
 mod insist;
+mod limit;
 pub mod memory;
 mod message;
 mod place;
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 pub use config::BrokerConfig;
 pub use incoming::{Consumer, Incoming, Settlement};
 pub use insist::{Patience, insist};
-pub use message::{Header, Headers, Message, Record};
+pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
 pub use place::{Due, Inlet, Lane, Log, Target};
 pub use work::{Handler, work};
 

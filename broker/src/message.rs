@@ -4,6 +4,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+/// The header that says not before when, in unix milliseconds. The broker sets it itself on what is published with a
+/// due time and takes it off what is published without one, so that it is never stale.
+pub const DUE: &str = "carteiro-due";
+/// The header that names the tenant.
+pub const TENANT: &str = "carteiro-tenant";
+/// The largest body that is taken: half of what RabbitMQ 3 takes by default, far above any event.
+pub const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
 /// One message. On AMQP: `message_id`, `type`, `headers`, body; always persistent and `application/json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {

@@ -9,6 +9,25 @@ pub enum Inlet {
     Lane(Lane),
 }
 
+impl Inlet {
+    /// Its name in files and topologies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Lane(lane) => lane.name(),
+        }
+    }
+
+    /// How often one message is handed out again; given back once more it is parked. It stops what kills its consumer,
+    /// and lies far above what restarts and shutdowns cost an innocent one (`x-delivery-limit` on RabbitMQ).
+    pub fn delivery_limit(self) -> u32 {
+        match self {
+            Self::Ingest => 50,
+            Self::Lane(_) => 100,
+        }
+    }
+}
+
 /// The two lanes of deliveries: first attempts must not wait behind retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {

@@ -1,1 +1,131 @@
-//! The sqlite broker.
+//! The embedded durable broker: one SQLite file, one machine, one process that writes. The default of `standalone`.
+//!
+//! One thread owns the file and turns all that is waiting into one transaction (group commit); publishes are answered
+//! and messages handed out only after its commit. Nothing is cached: a million waiting messages cost no memory.
+
+mod codec;
+mod command;
+mod error;
+mod later;
+mod log;
+mod open;
+mod reader;
+mod table;
+mod tables;
+mod tap;
+mod waiting;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use tokio::sync::{oneshot, watch};
+
+use crate::{BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Message, PublishError, ReadError, Record, Target};
+use command::{Command, Leave, Row, Slot};
+use log::Ends;
+use tap::Tap;
+use writer::Writer;
+
+pub use error::OpenError;
+pub use reader::{LogReader, read_log};
+
+/// The embedded broker. Dropping it without [`close`](Broker::close) loses nothing that was confirmed; it waits for the
+/// transaction under way.
+pub struct Sqlite {
+    path: PathBuf,
+    commands: mpsc::Sender<Command>,
+    link: watch::Receiver<Link>,
+    ends: Arc<Ends>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, or makes it, and starts the writer. The file `lock` beside it is held until the end.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when another process has it open for writing; [`OpenError::Newer`] when a later version of
+    /// this program wrote it; otherwise what the file system or SQLite says.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
+        Self::start(path, open::open(path)?, clock)
+    }
+
+    fn start(path: &Path, opened: open::Opened, clock: Clock) -> Result<Self, OpenError> {
+        let (commands, inbox) = mpsc::channel();
+        let (link_sender, link) = watch::channel(Link::Ready);
+        let writer = Writer::new(opened, inbox, commands.clone(), link_sender, clock)
+            .map_err(|source| OpenError::Database { path: path.into(), source })?;
+        let ends = writer.ends();
+        let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::File { path: path.into(), source })?;
+        Ok(Self { path: path.into(), commands, link, ends, writer: Some(thread) })
+    }
+
+    async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
+        if message.body.len() > BODY_LIMIT {
+            return Err(PublishError::TooLarge);
+        }
+        match &*self.link.borrow() {
+            Link::Ready => {}
+            Link::Blocked(reason) => return Err(PublishError::Blocked(reason.clone())),
+            Link::Away(reason) => return Err(PublishError::Away(reason.clone())),
+        }
+        let (slot, row) = (Slot::of(to), Row::of(to, message));
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::Publish { slot, row, reply })
+            .map_err(|_| PublishError::Away(writer::CLOSED.into()))?;
+        answer.await.unwrap_or_else(|_| Err(PublishError::Lost(writer::CLOSED.into())))
+    }
+}
+
+impl Broker for Sqlite {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        self.publish(to, message).boxed()
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        let (tap, receiver) = Tap::new(credit);
+        let leave = Leave::new(from, tap.id, self.commands.clone());
+        // When the writer has ended, the tap is dropped here, and the consumer reads the end.
+        let _ = self.commands.send(Command::Consume { from, tap });
+        Consumer::new(receiver, leave)
+    }
+
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        reader::stream(self.path.clone(), log, offset, self.ends.of(log))
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            let (reply, closed) = oneshot::channel();
+            if self.commands.send(Command::Close(reply)).is_ok() {
+                // An error here says that the writer had ended before it came to this command: closed as well.
+                let _ = closed.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Abandon);
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("broker.writer_panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

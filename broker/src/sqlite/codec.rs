@@ -1,0 +1,114 @@
+//! Headers as bytes: for each a kind, a name and a value, lengths as `u32`, all little-endian. Compact and quick; the
+//! rest of a message has columns of its own, so that the file stays inspectable.
+
+use crate::{DUE, Header, Headers};
+
+const INT: u8 = 0;
+const TEXT: u8 = 1;
+
+/// Bytes that are no headers: the file was damaged.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored headers are damaged")]
+pub(super) struct Damaged;
+
+/// The headers, with the due header as `due` wants it.
+pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    for (name, value) in headers.iter().filter(|(name, _)| *name != DUE) {
+        put(&mut bytes, name, value);
+    }
+    if let Some(due) = due {
+        put(&mut bytes, DUE, &Header::Int(i64::try_from(due).unwrap_or(i64::MAX)));
+    }
+    bytes
+}
+
+/// The headers again.
+pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
+    let mut headers = Headers::default();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        bytes = rest;
+        let name = text(&mut bytes)?.to_owned();
+        let value = match kind {
+            INT => {
+                let (value, rest) = bytes.split_first_chunk().ok_or(Damaged)?;
+                bytes = rest;
+                Header::Int(i64::from_le_bytes(*value))
+            }
+            TEXT => Header::Text(text(&mut bytes)?.into()),
+            _ => return Err(Damaged),
+        };
+        headers.set(name, value);
+    }
+    Ok(headers)
+}
+
+fn put(bytes: &mut Vec<u8>, name: &str, value: &Header) {
+    bytes.push(match value {
+        Header::Int(_) => INT,
+        Header::Text(_) => TEXT,
+    });
+    put_text(bytes, name);
+    match value {
+        Header::Int(value) => bytes.extend_from_slice(&value.to_le_bytes()),
+        Header::Text(value) => put_text(bytes, value),
+    }
+}
+
+/// A text beyond 4 GiB cannot come here: it would not fit into a message.
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, Damaged> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(Damaged)?;
+    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(Damaged)?;
+    *bytes = rest;
+    std::str::from_utf8(text).map_err(|_| Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_header() -> impl Strategy<Value = Header> {
+        prop_oneof![any::<i64>().prop_map(Header::Int), any::<String>().prop_map(|text| Header::Text(text.into()))]
+    }
+
+    proptest! {
+        #[test]
+        fn headers_come_back_as_they_were(pairs in prop::collection::vec((any::<String>(), any_header()), 0..20)) {
+            let mut headers = Headers::default();
+            for (name, value) in pairs {
+                headers.set(name, value);
+            }
+            prop_assert_eq!(decode(&encode(&headers, None)), Ok(headers));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_due_header_is_the_brokers_own() {
+        let mut headers = Headers::default();
+        headers.set(DUE, Header::Int(7));
+        assert_eq!(decode(&encode(&headers, None)), Ok(Headers::default()), "a stale one goes");
+        headers.set(DUE, Header::Int(9));
+        assert_eq!(decode(&encode(&Headers::default(), Some(9))), Ok(headers), "a real one is set");
+    }
+
+    #[test]
+    fn cut_headers_are_noticed() {
+        let mut headers = Headers::default();
+        headers.set("carteiro-tenant", Header::Text("acme".into()));
+        let bytes = encode(&headers, None);
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), Err(Damaged));
+    }
+}

@@ -1,0 +1,70 @@
+//! The embedded broker: the contract on a real file, and what only a file can suffer.
+
+use std::{path::Path, sync::Arc};
+
+use broker::{Broker, Clock, sqlite::Sqlite};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::fixture::{Features, Fixture, clock};
+
+mod crash;
+mod file;
+
+/// A broker in a folder of its own.
+struct OnDisk {
+    folder: TempDir,
+    broker: Arc<Sqlite>,
+    clock: Clock,
+    /// Holds the file, so that nobody else can write it.
+    stranger: Option<Connection>,
+}
+
+impl Fixture for OnDisk {
+    async fn start() -> Self {
+        let (folder, clock) = (TempDir::new().expect("a folder"), clock());
+        let broker = open(folder.path(), &clock);
+        Self { folder, broker, clock, stranger: None }
+    }
+
+    fn features(&self) -> Features {
+        Features { durable: true, blocks: true, precise: true }
+    }
+
+    fn broker(&self) -> Arc<dyn Broker> {
+        self.broker.clone()
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// What lies on the disk at this moment is what a crash would leave: it is copied, the log of changes included, and
+    /// opened elsewhere.
+    async fn restart(&mut self) {
+        let left = TempDir::new().expect("a folder");
+        for file in ["broker.db", "broker.db-wal"] {
+            std::fs::copy(self.folder.path().join(file), left.path().join(file)).expect("a copy");
+        }
+        self.broker = open(left.path(), &self.clock);
+        self.folder = left;
+    }
+
+    async fn block(&mut self) {
+        let stranger = Connection::open(self.folder.path().join("broker.db")).expect("it opens");
+        stranger.execute_batch("BEGIN IMMEDIATE").expect("it is free sooner or later");
+        self.stranger = Some(stranger);
+    }
+
+    async fn unblock(&mut self) {
+        self.stranger = None;
+    }
+}
+
+fn open(folder: &Path, clock: &Clock) -> Arc<Sqlite> {
+    Arc::new(Sqlite::open(&folder.join("broker.db"), clock.clone()).expect("it opens"))
+}
+
+mod contract {
+    crate::suite::contract!(super::OnDisk, flavor = "multi_thread");
+}

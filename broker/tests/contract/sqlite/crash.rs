@@ -1,0 +1,88 @@
+//! A real crash: a process that publishes is killed, and everything it saw confirmed must be there.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use broker::{
+    Broker, Inlet, Log, PublishError, Settlement, Target,
+    sqlite::{Sqlite, read_log},
+};
+use tempfile::TempDir;
+
+use crate::{
+    fixture::clock,
+    story::{ingest, message, take},
+};
+
+/// Tells this test, run in a process of its own, to be the one that gets killed; its value is the folder.
+const VICTIM: &str = "CONTRACT_CRASH_FOLDER";
+/// How many confirms the process gets before it is killed: some hundred transactions.
+const ENOUGH: usize = 3000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_saw_confirmed_is_there() {
+    if let Some(folder) = std::env::var_os(VICTIM) {
+        return publish_until_killed(PathBuf::from(folder)).await;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let mut missing = confirmed_before_the_kill(&folder);
+    assert!(missing.len() >= ENOUGH);
+
+    let file = folder.path().join("broker.db");
+    for record in read_log(&file, Log::Dead, 0).expect("what a crash leaves can be looked at") {
+        missing.remove(&record.expect("readable").message.id);
+    }
+    assert!(!missing.iter().any(|id| id.starts_with("0-")), "all dead letters are there");
+
+    let broker = Sqlite::open(&file, clock()).expect("the lock died with its process");
+    let mut consumer = broker.consume(Inlet::Ingest, 100);
+    while !missing.is_empty() {
+        let incoming = take(&mut consumer).await;
+        missing.remove(&incoming.message.id);
+        incoming.settle(Settlement::Done);
+    }
+}
+
+fn confirmed_before_the_kill(folder: &TempDir) -> std::collections::BTreeSet<String> {
+    let mut victim = Command::new(std::env::current_exe().expect("a path"))
+        .args(["sqlite::crash::what_a_killed_process_saw_confirmed_is_there", "--exact", "--nocapture"])
+        .env(VICTIM, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(victim.stdout.take().expect("a pipe")).lines();
+    let mut confirmed = std::collections::BTreeSet::new();
+    for line in lines {
+        let line = line.expect("text");
+        confirmed.extend(line.strip_prefix("confirmed ").map(str::to_owned));
+        if confirmed.len() == ENOUGH {
+            victim.kill().expect("SIGKILL");
+        }
+    }
+    assert!(!victim.wait().expect("its end").success(), "it did not end by itself");
+    confirmed
+}
+
+/// 32 publishers, the first of them of dead letters; each line is printed after its confirm.
+async fn publish_until_killed(folder: PathBuf) {
+    let broker = Arc::new(Sqlite::open(&folder.join("broker.db"), clock()).expect("it opens"));
+    let mut publishers = tokio::task::JoinSet::new();
+    for publisher in 0..32 {
+        let broker = broker.clone();
+        publishers.spawn(async move {
+            let to = if publisher == 0 { Target::Log(Log::Dead, "exhausted.acme".into()) } else { ingest() };
+            for number in 0.. {
+                let id = format!("{publisher}-{number}");
+                broker.publish(&to, &message(&id)).await?;
+                println!("confirmed {id}");
+            }
+            Ok::<_, PublishError>(())
+        });
+    }
+    let ended = publishers.join_next().await;
+    panic!("a publisher ended before the kill: {ended:?}");
+}

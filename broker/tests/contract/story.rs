@@ -1,0 +1,67 @@
+//! The words the scenarios are told in: publish these, take one, take these.
+
+use std::{collections::BTreeSet, fmt::Display};
+
+use broker::{Broker, Consumer, Inlet, Lane, Log, Message, Record, Settlement, Target};
+use futures_util::{StreamExt, TryStreamExt};
+
+use crate::fixture::eventually;
+
+pub(crate) const FAST: Inlet = Inlet::Lane(Lane::Fast);
+pub(crate) const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+
+/// A message that is told from others by its id.
+pub(crate) fn message(id: impl Display) -> Message {
+    let id = format!("{id}");
+    Message { body: format!("the body of {id}").into(), id, kind: "ticket.created".into(), ..Message::default() }
+}
+
+/// To a lane, at once.
+pub(crate) fn lane(lane: Lane) -> Target {
+    Target::Lane(lane, None)
+}
+
+/// To the public entrance.
+pub(crate) fn ingest() -> Target {
+    Target::Ingest { key: "acme.7.12.ticket.created".into() }
+}
+
+/// Publishes, and expects the confirm.
+pub(crate) async fn publish(broker: &dyn Broker, to: &Target, message: &Message) {
+    let confirmed = eventually("a publish is answered", broker.publish(to, message)).await;
+    confirmed.expect("the publish is confirmed");
+}
+
+/// Publishes one after the other.
+pub(crate) async fn publish_all(broker: &dyn Broker, to: &Target, ids: impl IntoIterator<Item = u32>) {
+    for id in ids {
+        publish(broker, to, &message(id)).await;
+    }
+}
+
+/// The next message.
+pub(crate) async fn take(consumer: &mut Consumer) -> broker::Incoming {
+    eventually("a message comes", consumer.next()).await.expect("the broker is open")
+}
+
+/// Takes and settles until all of these ids have come; returns all that came.
+pub(crate) async fn take_all<T: ToString>(
+    consumer: &mut Consumer,
+    ids: impl IntoIterator<Item = T>,
+) -> BTreeSet<String> {
+    let mut missing: BTreeSet<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    let mut came = BTreeSet::new();
+    while !missing.is_empty() {
+        let incoming = take(consumer).await;
+        missing.remove(&incoming.message.id);
+        came.insert(incoming.message.id.clone());
+        incoming.settle(Settlement::Done);
+    }
+    came
+}
+
+/// A log to its end.
+pub(crate) async fn read(broker: &dyn Broker, log: Log, offset: u64) -> Vec<Record> {
+    let records = broker.read(log, offset).boxed().try_collect();
+    eventually("a log ends", records).await.expect("the log can be read")
+}

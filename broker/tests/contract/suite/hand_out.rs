@@ -1,0 +1,202 @@
+//! Handing out and taking back.
+
+use std::time::Duration;
+
+use broker::{Broker, Header, Headers, Inlet, Lane, Log, Message, PublishError, Settlement, TENANT};
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use crate::{
+    fixture::{Fixture, eventually},
+    story::{FAST, SLOW, ingest, lane, message, publish, publish_all, read, take, take_all},
+};
+
+pub(crate) async fn a_message_arrives_as_it_was_published<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let mut headers = Headers::default();
+    headers.set("carteiro-attempt", Header::Int(i64::MIN));
+    headers.set("carteiro-part", Header::Text("".into()));
+    headers.set("carteiro-tenant", Header::Text("São João".into()));
+    headers.set("traceparent", Header::Text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()));
+    let body = Bytes::from_static(b"{\"text\":\"ol\xc3\xa1\"}\0\xff\r\n");
+    let sent = Message { id: "0198c0de-0000".into(), kind: "message.received".into(), headers, body };
+    publish(&*broker, &ingest(), &sent).await;
+    let incoming = take(&mut broker.consume(Inlet::Ingest, 10)).await;
+    assert_eq!(sorted(&incoming.message), sorted(&sent));
+    assert_eq!(incoming.key, "acme.7.12.ticket.created");
+    assert_eq!((incoming.redelivered, incoming.count), (false, 0));
+    incoming.settle(Settlement::Done);
+
+    let bare = Message { id: "bare".into(), ..Message::default() };
+    publish(&*broker, &lane(Lane::Slow), &bare).await;
+    let incoming = take(&mut broker.consume(SLOW, 10)).await;
+    assert_eq!(incoming.message, bare);
+    assert_eq!(incoming.key, "slow");
+}
+
+pub(crate) async fn a_large_body_arrives_whole<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let body: Bytes = (0..8 * 1024 * 1024_u32).map(|place| place.to_le_bytes()[usize::from(place % 3 == 0)]).collect();
+    let large = Message { body, ..message("large") };
+    publish(&*broker, &lane(Lane::Fast), &large).await;
+    assert!(take(&mut broker.consume(FAST, 1)).await.message == large, "8 MiB differ");
+}
+
+pub(crate) async fn a_message_dropped_unsettled_comes_again_and_says_so<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish(&*broker, &ingest(), &message(1)).await;
+    let mut consumer = broker.consume(Inlet::Ingest, 1);
+    for count in 0..4 {
+        let incoming = take(&mut consumer).await;
+        assert_eq!(incoming.message, message(1));
+        assert_eq!((incoming.redelivered, incoming.count), (count > 0, count));
+        drop(incoming);
+    }
+}
+
+pub(crate) async fn a_message_given_back_comes_again<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
+    let mut consumer = broker.consume(FAST, 5);
+    let first = take(&mut consumer).await;
+    let again = first.message.id.clone();
+    first.settle(Settlement::Again);
+    loop {
+        let incoming = take(&mut consumer).await;
+        if incoming.message.id == again && incoming.redelivered {
+            assert_eq!(incoming.count, 1);
+            break;
+        }
+        incoming.settle(Settlement::Done);
+    }
+}
+
+pub(crate) async fn a_dropped_consumer_gives_back_what_it_had_not_read<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
+    let mut first = broker.consume(FAST, 20);
+    let held = take(&mut first).await;
+    drop(first);
+    drop(held);
+    take_all(&mut broker.consume(FAST, 20), 0..20).await;
+}
+
+pub(crate) async fn a_message_can_be_settled_after_its_consumer_is_gone<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish(&*broker, &lane(Lane::Fast), &message("settled")).await;
+    let mut first = broker.consume(FAST, 1);
+    let held = take(&mut first).await;
+    drop(first);
+    held.settle(Settlement::Done);
+    // Behind whatever may still come: were it given back, it would come first, or with these.
+    publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
+    let came = take_all(&mut broker.consume(FAST, 1), 0..20).await;
+    assert!(!came.contains("settled"));
+}
+
+pub(crate) async fn consumers_share_and_none_holds_more_than_its_credit<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let mut consumers = [broker.consume(Inlet::Ingest, 3), broker.consume(Inlet::Ingest, 2)];
+    publish_all(&*broker, &ingest(), 0..30).await;
+    let mut held = Vec::new();
+    for (consumer, credit) in consumers.iter_mut().zip([3, 2]) {
+        for _ in 0..credit {
+            held.push(take(consumer).await);
+        }
+    }
+    // A third with credit gets one after the other, so it is not for lack of messages or time that the others get none.
+    let mut third = broker.consume(Inlet::Ingest, 1);
+    for _ in 0..10 {
+        take(&mut third).await.settle(Settlement::Done);
+    }
+    drop(third);
+    for consumer in &mut consumers {
+        assert!(consumer.next().now_or_never().is_none(), "more than its credit was handed out");
+    }
+    for incoming in held {
+        incoming.settle(Settlement::Done);
+    }
+    // Freed credit flows again, to both.
+    for consumer in &mut consumers {
+        take(consumer).await.settle(Settlement::Done);
+    }
+}
+
+pub(crate) async fn a_full_fast_lane_does_not_hold_up_the_slow_one<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish_all(&*broker, &lane(Lane::Fast), 0..50).await;
+    let mut fast = broker.consume(FAST, 1);
+    let stuck = take(&mut fast).await;
+    publish_all(&*broker, &lane(Lane::Slow), 100..110).await;
+    take_all(&mut broker.consume(SLOW, 10), 100..110).await;
+    drop(stuck);
+    take_all(&mut fast, 0..50).await;
+}
+
+pub(crate) async fn an_event_given_back_too_often_is_parked<F: Fixture>() {
+    let fixture = F::start().await;
+    let poison = message("poison");
+    let broker = fixture.broker();
+    publish(&*broker, &ingest(), &poison).await;
+    give_back_for_ever(&*broker, Inlet::Ingest).await;
+    let parked = &read(&*broker, Log::Parked, 0).await[0].message;
+    assert_eq!((&parked.id, &parked.body), (&poison.id, &poison.body));
+    assert_eq!(parked.headers.text("carteiro-record"), None, "readers derive the reason");
+}
+
+pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {
+    let fixture = F::start().await;
+    let mut poison = message("poison");
+    poison.headers.set(TENANT, Header::Text("acme".into()));
+    let broker = fixture.broker();
+    publish(&*broker, &lane(Lane::Slow), &poison).await;
+    give_back_for_ever(&*broker, SLOW).await;
+    let parked = &read(&*broker, Log::Parked, 0).await[0].message;
+    assert_eq!((&parked.id, &parked.body), (&poison.id, &poison.body));
+    assert_eq!(parked.headers.text(TENANT), Some("acme"));
+}
+
+/// Gives everything back until one was handed out as often as it may be, and waits until it is parked.
+async fn give_back_for_ever(broker: &dyn Broker, at: Inlet) {
+    let mut consumer = broker.consume(at, 1);
+    let mut count = 0;
+    while count < at.delivery_limit() {
+        let incoming = take(&mut consumer).await;
+        count = incoming.count;
+        incoming.settle(Settlement::Again);
+    }
+    assert_eq!(count, at.delivery_limit(), "it was handed out more often than it may be");
+    eventually("it is parked", async {
+        while read(broker, Log::Parked, 0).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn a_closed_broker_takes_nothing_and_ends_its_consumers<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    publish(&*broker, &ingest(), &message(1)).await;
+    let mut consumer = broker.consume(Inlet::Ingest, 1);
+    take(&mut consumer).await.settle(Settlement::Done);
+    eventually("it closes", broker.close()).await;
+    let refused = eventually("a publish is answered", broker.publish(&ingest(), &message(2))).await;
+    assert!(matches!(refused, Err(PublishError::Away(_))), "{refused:?}");
+    assert!(eventually("the consumer ends", consumer.next()).await.is_none());
+}
+
+/// Headers have no order.
+fn sorted(message: &Message) -> (&str, &str, Vec<(&str, &Header)>, &[u8]) {
+    let mut headers: Vec<_> = message.headers.iter().collect();
+    headers.sort_by_key(|(name, _)| *name);
+    (&message.id, &message.kind, headers, &message.body)
+}

@@ -1,0 +1,60 @@
+//! The logs: appended to, read, never settled.
+
+use broker::{Broker, Log, Record, Target};
+use futures_util::StreamExt;
+
+use crate::{
+    fixture::{Fixture, eventually},
+    story::{message, publish, read},
+};
+
+pub(crate) async fn an_empty_log_ends_at_once<F: Fixture>() {
+    let fixture = F::start().await;
+    assert_eq!(read(&*fixture.broker(), Log::Dead, 0).await, []);
+    append(&*fixture.broker(), Log::Dead, 0..1).await;
+    assert_eq!(read(&*fixture.broker(), Log::Parked, 0).await, [], "the other one is still empty");
+}
+
+pub(crate) async fn a_log_is_read_as_often_as_one_likes_with_rising_offsets<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    append(&*broker, Log::Dead, 0..300).await;
+    let first = read(&*broker, Log::Dead, 0).await;
+    assert_eq!(first, read(&*broker, Log::Dead, 0).await);
+    assert_eq!(ids(&first), (0..300).map(|id| id.to_string()).collect::<Vec<_>>());
+    assert!(first.is_sorted_by(|one, next| one.offset < next.offset), "offsets rise");
+    assert!(first.iter().all(|record| record.key == "exhausted.acme"));
+    assert_eq!(first[7].message, message(7));
+}
+
+pub(crate) async fn a_log_is_read_from_an_offset<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    append(&*broker, Log::Parked, 0..50).await;
+    let all = read(&*broker, Log::Parked, 0).await;
+    assert_eq!(read(&*broker, Log::Parked, all[20].offset).await, all[20..]);
+    assert_eq!(read(&*broker, Log::Parked, all[49].offset + 1).await, [], "past the end there is nothing");
+}
+
+pub(crate) async fn a_read_ends_where_the_log_ended_when_it_began<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    append(&*broker, Log::Dead, 0..10).await;
+    let mut reading = broker.read(Log::Dead, 0);
+    let first = eventually("a record comes", reading.next()).await.expect("ten").expect("it can be read");
+    append(&*broker, Log::Dead, 10..20).await;
+    let rest = eventually("the log ends", reading.collect::<Vec<_>>()).await;
+    let rest: Vec<Record> = rest.into_iter().collect::<Result<_, _>>().expect("it can be read");
+    assert_eq!((first.message.id.as_str(), rest.len()), ("0", 9));
+    assert_eq!(read(&*broker, Log::Dead, 0).await.len(), 20, "what came later is there for the next");
+}
+
+async fn append(broker: &dyn Broker, log: Log, numbers: std::ops::Range<u32>) {
+    for id in numbers {
+        publish(broker, &Target::Log(log, "exhausted.acme".into()), &message(id)).await;
+    }
+}
+
+fn ids(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| record.message.id.clone()).collect()
+}
