@@ -25,7 +25,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn into_incoming(self, settle: impl FnOnce(Settlement) + Send + 'static) -> Incoming {
+    pub(super) fn into_incoming(self, settle: impl FnOnce(Settlement) + Send + Sync + 'static) -> Incoming {
         Incoming::new(self.message, self.key, self.count > 0, self.count, settle)
     }
 }
