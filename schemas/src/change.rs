@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Department, Id, User};
+use crate::{
+    Department, Id, User,
+    object::{self, Object},
+};
 
 /// What an event changed. The event itself is the state after it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -44,7 +47,7 @@ pub enum Change {
 }
 
 /// A label, as a change of labels shows it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ChangedTag {
     /// Opaque.
     #[serde(default)]
@@ -92,15 +95,15 @@ struct Wire {
     from: Option<Box<serde_json::value::RawValue>>,
     #[serde(default)]
     to: Option<Box<serde_json::value::RawValue>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     from_assignee: Option<User>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     to_assignee: Option<User>,
 }
 
 impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Wire::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+        object::object::<_, Wire>(deserializer)?.try_into().map_err(serde::de::Error::custom)
     }
 }
 
@@ -111,8 +114,17 @@ impl TryFrom<Wire> for Change {
         let Wire { kind, from, to, from_assignee, to_assignee } = wire;
         Ok(match kind.as_str() {
             "status" => Self::Status { from: side("from", from)?, to: side("to", to)? },
-            "queue" => Self::Queue { from: side("from", from)?, to: side("to", to)?, from_assignee, to_assignee },
-            "tags" => Self::Tags { from: side("from", from)?, to: side("to", to)? },
+            "queue" => {
+                let queue = |name, raw| side::<Object<Department>>(name, raw).map(|side| side.map(|queue| queue.0));
+                Self::Queue { from: queue("from", from)?, to: queue("to", to)?, from_assignee, to_assignee }
+            }
+            "tags" => {
+                let tags = |name, raw| {
+                    let tags = side::<Vec<Object<ChangedTag>>>(name, raw)?;
+                    Ok::<_, String>(tags.map(|tags| tags.into_iter().map(|tag| tag.0).collect()))
+                };
+                Self::Tags { from: tags("from", from)?, to: tags("to", to)? }
+            }
             "message_status" => Self::MessageStatus { from: side("from", from)?, to: side("to", to)? },
             other => return Err(format!("unknown kind {other:?}, expected status, queue, tags or message_status")),
         })
@@ -123,5 +135,6 @@ fn side<T: for<'de> Deserialize<'de>>(
     name: &str,
     raw: Option<Box<serde_json::value::RawValue>>,
 ) -> Result<Option<T>, String> {
-    raw.map(|raw| serde_json::from_str(raw.get())).transpose().map_err(|error| format!("{name}: {error}"))
+    let parsed = raw.map(|raw| serde_json::from_str::<Option<T>>(raw.get())).transpose();
+    parsed.map(Option::flatten).map_err(|error| format!("{name}: {error}"))
 }

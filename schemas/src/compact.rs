@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 /// `json` without insignificant white space (RFC 8259 §2); borrowed when there is none. Expects valid JSON.
-pub fn compact(json: &str) -> Cow<'_, str> {
+pub(crate) fn compact(json: &str) -> Cow<'_, str> {
     let mut in_string = false;
     let mut escaped = false;
     let mut is_padding = |byte: u8| {

@@ -3,28 +3,175 @@
 //! Two formats are made from that text and not from [`Event`]: `canonical` keeps unknown keys, their order and the
 //! spelling of numbers; `original` is what the platform itself sent.
 
-use crate::{Event, EventId};
+use std::borrow::Cow;
+
+use crate::{
+    Event, EventId, Id, Opaque, Refusal, RefusalKind,
+    compact::compact,
+    redact::redact,
+    time::{rfc3339, unix_ms},
+    walk::{Walk, is_key, members},
+};
+
+/// How deep an envelope may be nested: as deep as common JSON readers go, for receivers must read it too.
+pub const MAX_DEPTH: usize = 128;
+
+/// What is decided about an event where it is accepted, and not by its text.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// Its id (on AMQP the property `message_id`).
+    pub id: EventId,
+    /// Unix ms.
+    pub accepted_at: u64,
+    /// The owner.
+    pub tenant: String,
+}
 
 /// An event as accepted.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// Decoded; `id` and `occurred_at` are filled in, the secrets of `api_config` are gone.
+    /// Decoded; `id` and `occurred_at` are filled in (the latter in UTC with three decimals), and so is the tenant's id;
+    /// the secrets of `api_config` are gone.
     pub event: Event,
     /// Its id.
     pub id: EventId,
     /// Unix ms of `occurred_at`.
     pub occurred_at_ms: u64,
     text: &'a str,
-    original: Original,
+    original: Original<'a>,
 }
 
 /// What the envelope's key `original` says.
 #[derive(Debug)]
-enum Original {
+enum Original<'a> {
     /// It has no such key: it came in canonical form, and the envelope is the original.
     Envelope,
-    /// The vendor's body.
-    Body(String),
+    /// The vendor's body, as a JSON string.
+    Body(&'a str),
     /// A vendor's body was not kept (the source's `keep_original: false`).
     Withheld,
 }
+
+impl<'a> Envelope<'a> {
+    /// Reads what was published or posted.
+    ///
+    /// # Errors
+    /// Not an object in JSON; a value of the wrong type or form, and where it is; or an id that contradicts
+    /// `acceptance`.
+    pub fn decode(body: &'a [u8], acceptance: &Acceptance) -> Result<Self, Refusal> {
+        let text = object_text(body)?;
+        let mut event: Event = serde_json::from_str(text).map_err(|error| Refusal::locate::<Event>(text, &error))?;
+        let original = Original::find(text)?;
+        if event.id.as_deref().is_some_and(|id| id != acceptance.id.as_str()) {
+            let message = format!("differs from {:?}, under which it came", acceptance.id.as_str());
+            return Err(Refusal { kind: RefusalKind::Identity, ..Refusal::invalid("/id", message) });
+        }
+        let occurred_at_ms = event.occurred_at.as_deref().and_then(unix_ms).unwrap_or(acceptance.accepted_at);
+        event.id = Some(acceptance.id.to_string());
+        event.occurred_at = Some(rfc3339(occurred_at_ms));
+        event.tenant.id.get_or_insert_with(|| Id::from_text(acceptance.tenant.as_str()));
+        redact_api_config(&mut event)?;
+        Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })
+    }
+
+    /// The envelope as accepted, compact: the same keys, order and spelling, with `id` and `occurred_at` added in front
+    /// where they were missing, and without `original` and the secrets of `api_config`.
+    pub fn canonical(&self) -> String {
+        let id = format!("\"{}\"", self.id);
+        let occurred_at = format!("\"{}\"", self.event.occurred_at.as_deref().unwrap_or_default());
+        let has = |name| members(self.text).any(|(key, _)| is_key(key, name));
+        let added = [("\"id\"", &id), ("\"occurred_at\"", &occurred_at)];
+        let added = added.into_iter().filter(|(key, _)| !has(key.trim_matches('"')));
+        let added = added.map(|(key, value)| (key, Cow::Borrowed(value.as_str())));
+        let kept = members(self.text).filter(|(key, _)| !is_key(key, "original"));
+        let kept = kept.map(|(key, value)| match value {
+            "null" if is_key(key, "id") => (key, Cow::Borrowed(id.as_str())),
+            "null" if is_key(key, "occurred_at") => (key, Cow::Borrowed(occurred_at.as_str())),
+            _ if is_key(key, "ticket") => (key, ticket(value)),
+            _ => (key, compact(value)),
+        });
+        let mut text = String::with_capacity(self.text.len() + 96);
+        write_object(added.chain(kept), &mut text);
+        text
+    }
+
+    /// What the platform itself sent; none when its source does not keep it.
+    pub fn original(&self) -> Option<Cow<'a, [u8]>> {
+        match self.original {
+            Original::Envelope => Some(Cow::Borrowed(self.text.as_bytes())),
+            Original::Body(json) => serde_json::from_str::<String>(json).ok().map(|body| Cow::Owned(body.into_bytes())),
+            Original::Withheld => None,
+        }
+    }
+}
+
+/// A body that is UTF-8 and may be an object.
+pub(crate) fn object_text(body: &[u8]) -> Result<&str, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
+    if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(Refusal::malformed("not a JSON object")) }
+}
+
+impl<'a> Original<'a> {
+    /// Of an envelope that is valid JSON; looks at its depth on the way.
+    fn find(text: &'a str) -> Result<Self, Refusal> {
+        let mut walk = Walk::of(text);
+        let mut original = None;
+        while let Some((key, value)) = walk.member() {
+            if walk.deepest() > MAX_DEPTH {
+                let name: String = serde_json::from_str(key).unwrap_or_default();
+                return Err(Refusal::invalid(format!("/{name}"), format!("nested deeper than {MAX_DEPTH}")));
+            }
+            if is_key(key, "original") {
+                original = Some(Self::of(value)?);
+            }
+        }
+        Ok(original.unwrap_or(Self::Envelope))
+    }
+
+    fn of(value: &'a str) -> Result<Self, Refusal> {
+        // Only an escaped surrogate can make a valid JSON string unreadable; looking for it is cheaper than unescaping.
+        let is_readable = || !value.contains("\\u") || serde_json::from_str::<String>(value).is_ok();
+        match value {
+            "null" => Ok(Self::Withheld),
+            _ if value.starts_with('"') && is_readable() => Ok(Self::Body(value)),
+            _ => Err(Refusal::invalid("/original", "expected a string or null")),
+        }
+    }
+}
+
+fn redact_api_config(event: &mut Event) -> Result<(), Refusal> {
+    let Some(api_config) = event.ticket.as_mut().and_then(|ticket| ticket.api_config.as_mut()) else { return Ok(()) };
+    if let Cow::Owned(redacted) = redact(api_config.json()) {
+        *api_config = Opaque::from_json(&redacted).map_err(|error| Refusal::malformed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The text of `ticket`, compact and without secrets.
+fn ticket(json: &str) -> Cow<'_, str> {
+    let compacted = compact(json);
+    if !members(&compacted).any(|(key, value)| is_key(key, "api_config") && matches!(redact(value), Cow::Owned(_))) {
+        return compacted;
+    }
+    let mut text = String::with_capacity(compacted.len());
+    let redacted = members(&compacted)
+        .map(|(key, value)| (key, if is_key(key, "api_config") { redact(value) } else { Cow::Borrowed(value) }));
+    write_object(redacted, &mut text);
+    Cow::Owned(text)
+}
+
+fn write_object<'a>(members: impl Iterator<Item = (&'a str, Cow<'a, str>)>, to: &mut String) {
+    to.push('{');
+    for (at, (key, value)) in members.enumerate() {
+        if at > 0 {
+            to.push(',');
+        }
+        to.push_str(key);
+        to.push(':');
+        to.push_str(&value);
+    }
+    to.push('}');
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, EventType, Id, Opaque};
+use crate::{Change, EventId, EventType, Id, Opaque, object};
 
 /// The only envelope version there is.
 pub const SPEC: &str = "ticketing.event/1";
@@ -19,39 +19,39 @@ pub struct Event {
     #[serde(default, deserialize_with = "known_spec")]
     pub spec: Option<String>,
     /// `[A-Za-z0-9-]{1,64}`; made at acceptance when left out. Stable over a producer's retries.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "event_id")]
     #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))]
     pub id: Option<String>,
     /// `<entity>.<action>`. The only required key.
     #[serde(rename = "type")]
     pub event_type: EventType,
     /// RFC 3339; the time of acceptance when left out.
-    #[serde(default, deserialize_with = "rfc3339")]
+    #[serde(default, deserialize_with = "occurred_at")]
     pub occurred_at: Option<String>,
     /// The platform it comes from.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub source: Source,
     /// The platform's own company record. Whose event it is, is decided elsewhere: by the path, the source's token or
     /// the routing key.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub tenant: Company,
     /// The connected account it came through.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub channel: Channel,
     /// Who caused it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub actor: Option<Actor>,
     /// The conversation.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub ticket: Option<Ticket>,
     /// The customer's person, or the group.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub contact: Option<Contact>,
     /// The author inside a group.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub participant: Option<Contact>,
     /// The message; in a transfer, the last one received.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub message: Option<Message>,
     /// What was before, and what is now.
     #[serde(default)]
@@ -66,12 +66,44 @@ fn known_spec<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
 }
 
-fn rfc3339<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn event_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<String>::deserialize(deserializer)?;
+    id.map(EventId::try_from).transpose().map(|id| id.map(String::from)).map_err(serde::de::Error::custom)
+}
+
+fn occurred_at<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    if let Some(text) = &text {
-        text.parse::<jiff::Timestamp>().map_err(|_| serde::de::Error::custom("expected an RFC 3339 time"))?;
+    match text.as_deref().map(crate::time::unix_ms) {
+        Some(None) => Err(serde::de::Error::custom("expected an RFC 3339 time since 1970")),
+        _ => Ok(text),
     }
-    Ok(text)
+}
+
+impl Event {
+    /// An event of which nothing but the type is known.
+    pub fn new(event_type: EventType) -> Self {
+        Self {
+            spec: Some(SPEC.to_owned()),
+            id: None,
+            event_type,
+            occurred_at: None,
+            source: Source::default(),
+            tenant: Company::default(),
+            channel: Channel::default(),
+            actor: None,
+            ticket: None,
+            contact: None,
+            participant: None,
+            message: None,
+            change: None,
+        }
+    }
+
+    /// Which way its message went: as the message says, else as the type does.
+    pub fn message_direction(&self, message: &Message) -> Direction {
+        let is_ours = matches!(self.event_type.as_str(), "message.sent" | "message.status_changed");
+        message.direction.unwrap_or(if is_ours { Direction::Outbound } else { Direction::Inbound })
+    }
 }
 
 /// Where an event comes from.
@@ -136,12 +168,12 @@ pub struct Actor {
     #[serde(default)]
     pub kind: Option<String>,
     /// The attendant, when it was one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub user: Option<User>,
 }
 
 /// An attendant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Opaque.
     #[serde(default)]
@@ -194,13 +226,13 @@ pub struct Ticket {
     #[serde(default)]
     pub closing_reason_id: Option<Id>,
     /// The department it is in after the event; what subscriptions call `queue_ids`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub queue: Option<Department>,
     /// The attendant who owns it (not who typed, and not who caused the event).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub assignee: Option<User>,
     /// Its labels.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub tags: Vec<Tag>,
     /// RFC 3339.
     #[serde(default)]
@@ -211,10 +243,11 @@ pub struct Ticket {
 }
 
 /// A department, which the platforms call queue, fila or setor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Queue")]
 pub struct Department {
     /// Opaque.
+    #[serde(default)]
     pub id: Option<Id>,
     /// As shown.
     #[serde(default)]
@@ -237,7 +270,7 @@ pub struct Tag {
     #[serde(default)]
     pub color: Option<String>,
     /// When it was put on this ticket.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub link: Option<TagLink>,
 }
 
@@ -313,7 +346,7 @@ pub enum Direction {
 }
 
 /// One message of a conversation.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// The platform's id.
     #[serde(default)]
@@ -337,7 +370,7 @@ pub struct Message {
     #[serde(default)]
     pub text: Option<String>,
     /// The file.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub media: Option<Media>,
     /// The platform's word for how far it got.
     #[serde(default)]
@@ -355,7 +388,7 @@ pub struct Message {
     #[serde(default)]
     pub reactions: Option<Opaque>,
     /// The attendant who typed it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub author: Option<User>,
     /// Unix milliseconds.
     #[serde(default)]

@@ -21,6 +21,17 @@ impl Id {
         Self { text: text.into(), is_integer: false }
     }
 
+    /// From the JSON text of an integer or of a string that is not empty.
+    pub(crate) fn from_json(json: &str) -> Option<Self> {
+        if json.starts_with('"') {
+            let text = serde_json::from_str::<Box<str>>(json).ok()?;
+            return (!text.is_empty()).then_some(Self { text, is_integer: false });
+        }
+        let digits = json.strip_prefix('-').unwrap_or(json);
+        let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_integer.then(|| Self { text: json.into(), is_integer })
+    }
+
     /// What it is compared by.
     pub fn text(&self) -> &str {
         &self.text
@@ -50,14 +61,7 @@ impl<'de> Deserialize<'de> for Id {
     /// From JSON text only: the digits of an integer are kept, so it reads the raw value.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        if raw.starts_with('"') {
-            return serde_json::from_str::<Box<str>>(raw).map(Self::from_text).map_err(D::Error::custom);
-        }
-        let digits = raw.strip_prefix('-').unwrap_or(raw);
-        if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(Self { text: raw.into(), is_integer: true });
-        }
-        Err(D::Error::custom("expected an integer or a string"))
+        Self::from_json(raw).ok_or_else(|| D::Error::custom("expected an integer or a string that is not empty"))
     }
 }
 
@@ -67,10 +71,9 @@ impl Serialize for Id {
             return serializer.serialize_str(&self.text);
         }
         match self.text.parse::<i64>() {
-            Ok(number) => serializer.serialize_i64(number),
-            Err(_) => {
-                RawValue::from_string(self.text.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
-            }
+            // Zero may be spelt `-0`, which a number forgets.
+            Ok(number) if number != 0 => serializer.serialize_i64(number),
+            _ => RawValue::from_string(self.text.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer),
         }
     }
 }
@@ -85,7 +88,7 @@ impl JsonSchema for Id {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["integer", "string"], "description": "Opaque; kept verbatim and compared by its text."})
+        json_schema!({"type": ["integer", "string"], "minLength": 1, "description": "Opaque; kept verbatim and compared by its text."})
     }
 }
 
@@ -125,6 +128,12 @@ impl TryFrom<String> for EventId {
     fn try_from(text: String) -> Result<Self, InvalidEventId> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if (1..=64).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidEventId) }
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> Self {
+        id.0
     }
 }
 

@@ -16,24 +16,31 @@ mod event_type;
 mod facts;
 mod format;
 mod id;
+mod object;
 mod opaque;
 mod pattern;
+mod published;
+mod redact;
+mod refusal;
 mod retry;
 mod routing_key;
+mod samples;
 mod secret;
 mod span;
+mod submission;
 mod subscription;
 mod tenant;
-mod time;
+pub mod time;
+mod walk;
 pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
 pub use change::{Change, ChangedTag};
 pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
 pub use delivery::{BadHeader, Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
-pub use dialect::Dialect;
+pub use dialect::{Body, Dialect, Intake, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, Signature};
-pub use envelope::Envelope;
+pub use envelope::{Acceptance, Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Channel, Company, Contact, Department, Direction, Event, Media, Message, SPEC, Source, Tag, TagLink, Ticket,
     User,
@@ -44,10 +51,14 @@ pub use format::{Format, FormatOptions, MediaBodies, Shape, StatusSnapshot, Time
 pub use id::{EventId, Id, InvalidEventId};
 pub use opaque::Opaque;
 pub use pattern::TypePattern;
+pub use published::json_schemas;
+pub use refusal::{Refusal, RefusalKind};
 pub use retry::RetryPolicy;
 pub use routing_key::{escape, routing_key, tenant_of};
+pub use samples::samples;
 pub use secret::{MASK, Secret};
 pub use span::Span;
+pub use submission::{Submission, peek_id};
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
-pub use tenant::{ChannelId, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
+pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
 pub use time::rfc3339;

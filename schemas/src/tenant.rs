@@ -3,7 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dialect, Endpoint, Secret, Subscription};
+use crate::{Dialect, Endpoint, Id, Secret, Subscription};
+
+/// What the `file:` store reads and `export` writes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// Each with all that belongs to it.
+    #[serde(default)]
+    pub tenants: Vec<Tenant>,
+}
 
 /// A tenant with all that belongs to it: one entry of `tenants` in the YAML of the `file:` store.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +91,15 @@ pub enum ChannelId {
     Integer(i64),
     /// A text.
     Text(String),
+}
+
+impl From<&ChannelId> for Id {
+    fn from(id: &ChannelId) -> Self {
+        match id {
+            ChannelId::Integer(number) => Self::from(*number),
+            ChannelId::Text(text) => Self::from_text(text.as_str()),
+        }
+    }
 }
 
 /// What a tenant's program shows to act for it.

@@ -1,0 +1,115 @@
+//! From a vendor's body to a canonical event. Only what is not JSON is refused: a kind or shape that we do not know
+//! becomes `vendor.unknown`, which travels with its original and goes to `original` endpoints only.
+
+use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
+use crate::{
+    ChannelId, Event, EventId, EventType, Facts, Id, MAX_DEPTH, Refusal, routing_key, time::rfc3339, walk::Walk,
+};
+
+/// What is decided about a vendor's body where it comes in, and not by its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Intake<'a> {
+    /// The owner of the source.
+    pub tenant: &'a str,
+    /// The source's id.
+    pub source: &'a str,
+    /// The channel, where the body names none.
+    pub channel_id: Option<&'a ChannelId>,
+    /// Whether the body travels along.
+    pub keep_original: bool,
+    /// Unix ms.
+    pub now: u64,
+    /// For an id, where the body does not identify itself.
+    pub chance: [u8; 10],
+}
+
+/// A vendor's body as a canonical event, ready to be published.
+#[derive(Debug)]
+pub struct VendorEvent {
+    /// Of the body where it identifies itself, so that the vendor's own retry is the same event; else fresh.
+    pub id: EventId,
+    /// What it says.
+    pub event: Event,
+    /// The event and its `original`, as JSON: what is published.
+    pub envelope: String,
+}
+
+impl VendorEvent {
+    /// Its key as an event of a tenant ([`routing_key`]).
+    pub fn routing_key(&self, tenant: &str) -> Option<String> {
+        routing_key(tenant, &Facts::of(&self.event))
+    }
+}
+
+/// The body's opaque parts end up one level deeper in the event than they were in the body; a few more are for safety.
+const MAX_BODY_DEPTH: usize = MAX_DEPTH - 8;
+
+/// Reads a vendor's body.
+///
+/// # Errors
+/// Only when it is not JSON.
+pub fn read(dialect: Dialect, body: &[u8], at: &Intake<'_>) -> Result<VendorEvent, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map_err(|error| Refusal::malformed(format!("not JSON: {error}")))?;
+    let fields = Fields::of(text).filter(|_| depth(text) <= MAX_BODY_DEPTH);
+    let id = match &fields {
+        Some(fields) if identifies_itself(fields) => EventId::of_body(at.tenant, at.source, body),
+        _ => EventId::fresh(at.now, at.chance),
+    };
+    let known = fields.as_ref().and_then(|fields| match dialect {
+        Dialect::Whazing => whazing::read(fields),
+        Dialect::Whaticket => whaticket::read(fields, &id),
+        Dialect::Boticario => boticario::read(fields),
+    });
+    let mut event = known.unwrap_or_else(|| Event::new(EventType::VENDOR_UNKNOWN));
+    complete(&mut event, dialect, &id, at);
+    event.source.event = event.source.event.or_else(|| fields.as_ref().and_then(kind));
+    let keeps_original = at.keep_original || event.event_type == EventType::VENDOR_UNKNOWN;
+    let envelope = envelope(&event, keeps_original.then_some(text));
+    Ok(VendorEvent { id, event, envelope })
+}
+
+fn depth(text: &str) -> usize {
+    let mut walk = Walk::of(text);
+    while walk.element().is_some() {}
+    walk.deepest()
+}
+
+/// Whether the same body again is the same event. A closed list: a tag's own times do not count.
+fn identifies_itself(body: &Fields<'_>) -> bool {
+    let has = |fields: Option<Fields<'_>>, name: &str| {
+        fields.and_then(|fields| fields.text(name)).is_some_and(|text| !text.is_empty())
+    };
+    let is_test = body.text("event").as_deref() == Some("test");
+    body.text("messageId").is_some_and(|id| !id.is_empty())
+        || has(body.object("message"), "messageId")
+        || has(body.object("ticketData"), "updatedAt")
+        || (is_test && body.text("timestamp").is_some())
+}
+
+/// What every dialect has alike.
+fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &Intake<'_>) {
+    event.id = Some(id.to_string());
+    event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
+    event.source.platform = dialect.as_str().to_owned();
+    if event.channel.id.is_none() {
+        event.channel.id = at.channel_id.map(Id::from);
+    }
+}
+
+/// The vendor's name of a kind of body that we do not know.
+fn kind(body: &Fields<'_>) -> Option<String> {
+    let in_event = || body.object("event").and_then(|event| event.text("type"));
+    ["Type", "acao", "action", "event", "type"].into_iter().find_map(|name| body.text(name)).or_else(in_event)
+}
+
+fn envelope(event: &Event, original: Option<&str>) -> String {
+    let mut text = serde_json::to_string(event).expect("writing to memory, and every key is a string");
+    let original = serde_json::to_string(&original).expect("writing a string to memory");
+    text.truncate(text.len() - 1);
+    text.push_str(",\"original\":");
+    text.push_str(&original);
+    text.push('}');
+    text
+}
