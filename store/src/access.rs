@@ -34,7 +34,7 @@ pub enum Denied {
     #[error("no key, or a wrong one")]
     Unauthenticated,
     /// The key is the tenant's, and does not allow this.
-    #[error("the key lacks the scope {0:?}")]
+    #[error("the key lacks the scope `{}`", name(*.0))]
     Scope(Scope),
     /// To the caller there is no such tenant: it is unknown, or another's.
     #[error("there is no such tenant")]
@@ -42,6 +42,15 @@ pub enum Denied {
     /// It cannot be known now: the store could not be asked.
     #[error("what is configured cannot be read: {0}")]
     Away(StoreError),
+}
+
+/// As configurations spell it.
+fn name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Publish => "publish",
+        Scope::Read => "read",
+        Scope::Manage => "manage",
+    }
 }
 
 /// Whether `presented` may do what needs `scope` for `tenant`. Keys are compared by their hashes, so that the time it
