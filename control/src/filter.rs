@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use schemas::{DeadLetter, DeadReason, EventType};
+use schemas::{
+    DeadLetter, DeadReason, EventType,
+    time::{rfc3339, unix_ms},
+};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 /// Which dead letters are meant: all that every given field allows; the default means all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Filter {
     /// Their ids. Given and empty: none.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "texts")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "ids")]
     pub ids: Option<BTreeSet<u64>>,
     /// Where they were to go.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,12 +23,12 @@ pub struct Filter {
     /// The event's type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<EventType>,
-    /// Ended then or later.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
-    pub since: Option<Timestamp>,
-    /// Ended earlier than that.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
-    pub until: Option<Timestamp>,
+    /// Ended then (unix ms) or later.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
+    pub since: Option<u64>,
+    /// Ended earlier than that (unix ms).
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
+    pub until: Option<u64>,
 }
 
 /// Why a text was not taken.
@@ -47,7 +49,7 @@ impl Filter {
     /// When there is no such field, or the text does not fit it.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), InvalidFilter> {
         let expected = |what: &str| InvalidFilter::Expected(what.to_owned());
-        let time = || text.parse().map_err(|_| expected("an RFC 3339 time, such as 2026-01-31T08:00:00Z"));
+        let time = || unix_ms(text).ok_or_else(|| expected("an RFC 3339 time, such as 2026-01-31T08:00:00Z"));
         match name {
             "ids" => {
                 let id = text.parse().map_err(|_| expected("the id of a dead letter, a whole number as text"))?;
@@ -68,7 +70,7 @@ impl Filter {
 
     /// Whether a dead letter at `offset` of the log is meant.
     pub fn accepts(&self, offset: u64, letter: &DeadLetter) -> bool {
-        let dead_at = || letter.dead_at.parse::<Timestamp>().ok();
+        let dead_at = || unix_ms(&letter.dead_at);
         self.ids.as_ref().is_none_or(|ids| ids.contains(&offset))
             && self.endpoint_id.as_ref().is_none_or(|endpoint| *endpoint == letter.endpoint_id)
             && self.reason.is_none_or(|reason| reason == letter.reason)
@@ -83,13 +85,11 @@ fn reasons() -> String {
     format!("one of {}", names.join(", "))
 }
 
-#[expect(clippy::ref_option, reason = "serde hands out a reference to the field")]
-fn text<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&time.unwrap_or_default())
+fn time<S: Serializer>(time: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(time.unwrap_or_default()))
 }
 
-#[expect(clippy::ref_option, reason = "serde hands out a reference to the field")]
-fn texts<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(None)?;
     ids.iter().flatten().try_for_each(|id| list.serialize_element(&id.to_string()))?;
     list.end()

@@ -2,7 +2,7 @@
 
 use broker::{Header, Headers, Log, Message, Record, Target};
 use bytes::Bytes;
-use schemas::{Delivery, rfc3339, wire};
+use schemas::{Delivery, time::rfc3339, wire};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

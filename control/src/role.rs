@@ -10,6 +10,7 @@ use schemas::{EventId, KeyHash};
 use service::{Chance, chance};
 use store::Store;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Rate, Replay, dead_letters,
@@ -36,6 +37,7 @@ pub struct World {
 pub struct Control {
     pub(crate) world: World,
     pub(crate) jobs: Jobs,
+    tasks: TaskTracker,
     metrics: ControlMetrics,
     rate: Rate,
 }
@@ -54,7 +56,8 @@ pub enum NotStarted {
 impl Control {
     /// One that has no replays yet.
     pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
-        Arc::new(Self { world, jobs: Jobs::new(config.max_replays), metrics, rate: config.replays_per_second })
+        let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
+        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, rate })
     }
 
     /// How many of a tenant's dead letters a replay would take.
@@ -81,8 +84,14 @@ impl Control {
         let job = self.jobs.add(Job::new(id, tenant.to_owned(), filter, live.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
         tracing::info!(job = job.id, tenant, matched = job.matched, "replay.started");
-        tokio::spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.rate)));
+        self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.rate)));
         Ok(job)
+    }
+
+    /// Returns once all replays have ended, which they do after `stop`; before the broker is closed.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     async fn replay(self: Arc<Self>, job: Arc<Job>, live: Live, rate: Rate) {

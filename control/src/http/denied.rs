@@ -11,7 +11,7 @@ use crate::NotStarted;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Why somebody may not, as they are told: not whether the tenant is another's.
-pub(super) fn problem(denied: Denied) -> Problem {
+pub(super) fn problem(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
         Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use schemas::Scope;
 use serde_json::{Value, json};
-use service::problem::{Code, Problem};
+use service::{
+    http::bearer,
+    problem::{Code, Problem},
+};
 use store::{Caller, admit};
 
 use crate::{Control, Job, JobState, role::NotStarted};
@@ -70,15 +73,9 @@ async fn stop(
 }
 
 async fn allow(control: &Control, headers: &HeaderMap, tenant: &str, scope: Scope) -> Result<Caller, Problem> {
-    let presented = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-    let access = admit(&*control.world.store, control.world.operator, presented, tenant, scope).await;
-    access.map(|access| access.caller).map_err(denied::problem)
-}
-
-/// RFC 9110, 11.1: the scheme's name is case-insensitive.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    let world = &control.world;
+    let access = admit(&*world.store, world.operator, bearer(headers), tenant, scope).await;
+    access.map(|access| access.caller).map_err(|denied| denied::problem(&denied))
 }
 
 fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<Job>, Problem> {

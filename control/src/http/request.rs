@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_whole_request_is_read_and_its_filter_written_as_it_came() {
         let filter = json!({"ids": ["7", "12"], "endpoint_id": "crm", "reason": "exhausted",
-            "event_type": "ticket.created", "since": "2026-01-31T08:00:00Z", "until": "2026-02-01T00:00:00Z"});
+            "event_type": "ticket.created", "since": "2026-01-31T08:00:00.000Z", "until": "2026-02-01T00:00:00.000Z"});
         let request = ReplayRequest::read(&json!({"filter": filter, "dry_run": true, "rate_per_second": 5})).unwrap();
         assert!(request.dry_run);
         assert_eq!(request.rate.map(f64::from), Some(5.0));

@@ -7,8 +7,8 @@ use super::house::{Grave, House, OPERATOR, bury};
 
 const REPLAYS: &str = "/v1/tenants/acme/replays";
 
-fn codes(answer: (u16, Value)) -> (u16, String) {
-    (answer.0, answer.1["code"].as_str().unwrap_or_default().to_owned())
+fn code_of((status, body): &(u16, Value)) -> (u16, String) {
+    (*status, body["code"].as_str().unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn who_may_not_is_told_so() {
         (Some(OPERATOR), "GET", &path, (404, "not_found")),
         (Some(OPERATOR), "POST", "/v1/tenants/nobody/replays", (404, "not_found")),
     ] {
-        let answer = codes(house.ask_as(key, method, path, "{}").await);
+        let answer = code_of(&house.ask_as(key, method, path, "{}").await);
         assert_eq!(answer, (expected.0, expected.1.to_owned()), "{key:?} {method} {path}");
     }
     let (status, _) = house.ask_as(Some(OPERATOR), "POST", REPLAYS, "{}").await;
@@ -60,7 +60,7 @@ async fn another_tenants_replay_is_not_there() {
     let house = House::new();
     let id = house.replay("{}").await["id"].as_str().unwrap().to_owned();
     let answer = house.ask_as(Some(OPERATOR), "GET", &format!("/v1/tenants/zeta/replays/{id}"), "").await;
-    assert_eq!(codes(answer), (404, "not_found".into()));
+    assert_eq!(code_of(&answer), (404, "not_found".into()));
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn bodies_that_are_wrong_start_nothing() {
     let house = House::new();
     house.bury(1).await;
     for (body, code) in [("{", "malformed_json"), ("[]", "invalid_body"), (r#"{"dry-run":true}"#, "invalid_body")] {
-        assert_eq!(codes(house.ask("POST", REPLAYS, body).await), (422, code.into()), "{body}");
+        assert_eq!(code_of(&house.ask("POST", REPLAYS, body).await), (422, code.into()), "{body}");
     }
     let (_, problem) = house.ask("POST", REPLAYS, r#"{"filter":{"until":"2026-01-01"}}"#).await;
     assert_eq!(problem["errors"][0]["pointer"], "/filter/until");

@@ -7,7 +7,10 @@ use schemas::DeadReason;
 use super::house::{Grave, House, NOW, bury};
 use crate::{Filter, dead_letters, marker::Replayed};
 
-async fn ids(house: &House, tenant: Option<&str>, filter: &[(&str, &str)]) -> Vec<String> {
+/// Names and texts.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+async fn ids(house: &House, tenant: Option<&str>, filter: Fields<'_>) -> Vec<String> {
     let mut wanted = Filter::default();
     for (name, text) in filter {
         wanted.set(name, text).unwrap();
@@ -33,7 +36,7 @@ async fn every_field_of_a_filter_narrows_the_list() {
     ] {
         bury(&house.broker, &grave).await;
     }
-    let table: [(&[(&str, &str)], &[&str]); 9] = [
+    let table: [(Fields<'_>, &[&str]); 9] = [
         (&[], &["0", "1", "2", "3"]),
         (&[("ids", "2"), ("ids", "0"), ("ids", "4")], &["0", "2"]),
         (&[("endpoint_id", "bi")], &["1"]),

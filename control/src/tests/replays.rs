@@ -153,7 +153,7 @@ async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
     let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
     let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
     house.process.request();
-    job.ended().await;
+    house.control.drain().await;
     assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "stopped");
     assert_eq!(alive(&house.broker).await, 3);
 }
