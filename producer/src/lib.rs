@@ -1,1 +1,23 @@
-//! Takes events in, over HTTP or as a library, and publishes them, confirmed.
+//! Takes events in and publishes them, confirmed: canonical ones as they are, vendors' bodies as the events they are.
+//!
+//! [`Producer`] is the library, for programs and the command line; [`routes`] is the role. A 202 means durable. Nothing
+//! is kept here: what was not confirmed is the sender's to send again.
+
+mod config;
+mod http;
+mod metrics;
+mod prepare;
+mod publish;
+mod trace;
+
+pub use config::ProducerConfig;
+pub use http::{Guard, routes};
+pub use metrics::ProducerMetrics;
+pub use publish::{NotAccepted, Producer};
+pub use trace::Trace;
+
+/// The commented defaults of the section `producer`.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+#[cfg(test)]
+mod tests;

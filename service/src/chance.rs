@@ -27,8 +27,28 @@ pub fn token() -> std::io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.
+pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
+    let mut bytes = [0; N];
+    for five in bytes.chunks_mut(5) {
+        // In [0, 2^40), so nothing is cut off.
+        let drawn = (chance() * (1_u64 << 40) as f64) as u64;
+        five.copy_from_slice(&drawn.to_be_bytes()[3..3 + five.len()]);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    #[test]
+    fn a_draw_makes_five_bytes() {
+        let chance: super::Chance = Arc::new(|| 0.5);
+        assert_eq!(super::bytes::<10>(&chance), [0x80, 0, 0, 0, 0, 0x80, 0, 0, 0, 0]);
+        assert_eq!(super::bytes::<3>(&chance), [0x80, 0, 0]);
+    }
+
     #[test]
     fn draws_are_in_the_unit_interval_and_differ() {
         let chance = super::system();

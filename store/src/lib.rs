@@ -3,6 +3,7 @@
 //! [`Store`] is the seam. `file` reads a folder of YAML; databases implement the same trait. Readers never wait for a
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
+mod access;
 mod config;
 mod file;
 mod nearest;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub use access::{Access, Caller, Denied, access, admit};
 pub use config::{InvalidStoreUrl, StoreConfig};
 pub use file::FileStore;
 pub use problem::{Path, Problem, Step};

@@ -2,6 +2,7 @@
 //!
 //! TLS and forwarding headers are not handled: a reverse proxy in front does that.
 
+mod bearer;
 mod config;
 mod serve;
 #[cfg(test)]
@@ -9,5 +10,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
 pub use serve::{app, serve};

@@ -60,7 +60,7 @@ impl Code {
     /// Everything the outside asks of a code: its text, its status, its title.
     fn facts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Code::MalformedJson => ("malformed_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
+            Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
             Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
             Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No key, or a wrong one"),
             Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The key does not allow this"),

@@ -1,0 +1,98 @@
+//! The dead letters that are alive: read from the log, of which nothing is ever taken away.
+//!
+//! A delivery has one at most: several records of one delivery are merged to the latest, and a marker ends those
+//! before it. The first pass over the log keeps an id and a place each, never a body; the second hands them out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use broker::{Broker, Log, ReadError, Record};
+use futures_util::{
+    StreamExt as _, TryStreamExt as _, future,
+    stream::{self, BoxStream},
+};
+use schemas::{DeadLetter, body_as_json, wire};
+use uuid::Uuid;
+
+use crate::{Filter, marker::Replayed};
+
+/// The places in the log of some dead letters that are alive.
+#[derive(Debug, Default)]
+pub struct Live(BTreeSet<u64>);
+
+/// Finds what `filter` means: of one tenant, or of all. Reads the log once, up to its present end.
+///
+/// # Errors
+/// When the log cannot be read to its end.
+pub async fn find(broker: &dyn Broker, tenant: Option<&str>, filter: &Filter) -> Result<Live, ReadError> {
+    let mut live = HashMap::<Uuid, u64>::new();
+    let mut records = broker.read(Log::Dead, 0);
+    while let Some(record) = records.try_next().await? {
+        if Replayed::is_marker(&record) {
+            let ended = |marker: &Replayed| live.get(&marker.delivery_id).is_some_and(|at| *at <= marker.offset);
+            if let Some(marker) = Replayed::read(&record).filter(ended) {
+                live.remove(&marker.delivery_id);
+            }
+        } else if let Some(letter) = read(&record) {
+            // A later record that is not meant hides an earlier one that was.
+            if tenant.is_none_or(|tenant| tenant == letter.tenant) && filter.accepts(record.offset, &letter) {
+                live.insert(letter.delivery_id, record.offset);
+            } else {
+                live.remove(&letter.delivery_id);
+            }
+        }
+    }
+    Ok(Live(live.into_values().collect()))
+}
+
+/// What `filter` means, in the order in which they ended, without their bodies.
+///
+/// # Errors
+/// When the log cannot be read to its end; then, or from the stream.
+pub async fn list(
+    broker: &dyn Broker,
+    tenant: Option<&str>,
+    filter: &Filter,
+) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
+    let records = find(broker, tenant, filter).await?.records(broker);
+    Ok(records.try_filter_map(|record| future::ok(read(&record))).boxed())
+}
+
+/// The dead letter of this id with its body, alive or not: of one tenant, or of any. None when there is none.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn show(broker: &dyn Broker, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
+    let Ok(offset) = id.parse() else { return Ok(None) };
+    let record = broker.read(Log::Dead, offset).try_next().await?;
+    let record = record.filter(|record| record.offset == offset && !Replayed::is_marker(record));
+    let letter =
+        record.and_then(|record| Some(DeadLetter { body: body_as_json(&record.message.body), ..read(&record)? }));
+    Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
+}
+
+impl Live {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their records, in order. Reads the log from the first to the last of them.
+    pub(crate) fn records(self, broker: &dyn Broker) -> BoxStream<'static, Result<Record, ReadError>> {
+        let (Some(first), Some(last)) = (self.0.first().copied(), self.0.last().copied()) else {
+            return stream::empty().boxed();
+        };
+        let upto_last = broker.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
+        upto_last.try_filter(move |record| future::ready(self.0.contains(&record.offset))).boxed()
+    }
+}
+
+/// A record as a dead letter, with its place for an id and without its body. None when it is none of ours.
+fn read(record: &Record) -> Option<DeadLetter> {
+    let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
+    Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
+}

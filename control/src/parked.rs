@@ -1,0 +1,52 @@
+//! What could not be processed, as the log has it.
+
+use broker::{Broker, Log, ReadError, Record};
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
+use schemas::{ParkReason, Parked, body_as_json, tenant_of, wire};
+
+/// All that is parked, in order, without the bodies.
+pub fn list(broker: &dyn Broker) -> BoxStream<'static, Result<Parked, ReadError>> {
+    broker.read(Log::Parked, 0).map_ok(|record| read(&record)).boxed()
+}
+
+/// What is parked under this id, with its body. None when there is none.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn show(broker: &dyn Broker, id: &str) -> Result<Option<Parked>, ReadError> {
+    let Ok(offset) = id.parse() else { return Ok(None) };
+    let mut records = broker.read(Log::Parked, offset).try_filter(|record| future::ready(record.offset == offset));
+    let record = records.try_next().await?;
+    Ok(record.map(|record| Parked { body: body_as_json(&record.message.body), ..read(&record) }))
+}
+
+fn read(record: &Record) -> Parked {
+    let described =
+        record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str::<Parked>(json).ok());
+    Parked { id: record.offset.to_string(), body: None, ..described.unwrap_or_else(|| undescribed(record)) }
+}
+
+/// Parked by the broker itself, which writes no record: handed out too often, or bound for no queue. Nobody noted when.
+fn undescribed(record: &Record) -> Parked {
+    let headers = &record.message.headers;
+    let limit = ParkReason::DeliveryLimit;
+    let (reason, routing_key) = match record.key.split_once('.') {
+        Some((reason, tenant)) if reason == limit.as_str() && !tenant.contains('.') => (limit, None),
+        _ if headers.text(LAST_DEATH) == Some(limit.as_str()) => (limit, Some(record.key.clone())),
+        _ => (ParkReason::Unroutable, Some(record.key.clone())),
+    };
+    let by_key = || routing_key.as_deref().filter(|key| key.split('.').count() == 5).and_then(tenant_of);
+    Parked {
+        id: String::new(),
+        reason,
+        detail: None,
+        tenant: headers.text(wire::TENANT).map(str::to_owned).or_else(by_key),
+        event_id: Some(record.message.id.clone()).filter(|id| !id.is_empty()),
+        routing_key,
+        parked_at: None,
+        body: None,
+    }
+}
+
+/// Where a broker with dead-letter exchanges shows why a message was dead-lettered last.
+const LAST_DEATH: &str = "x-last-death-reason";

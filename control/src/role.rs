@@ -1,0 +1,136 @@
+//! The role: starts replays as tasks of this process, and remembers them.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+};
+
+use broker::{Broker, Clock, ReadError};
+use schemas::{EventId, KeyHash};
+use service::{Chance, chance};
+use store::Store;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Rate, Replay, dead_letters,
+    jobs::{Jobs, TooMany},
+};
+
+/// What control needs of the world.
+pub struct World {
+    /// Where the logs are.
+    pub broker: Arc<dyn Broker>,
+    /// Who may look and change.
+    pub store: Arc<dyn Store>,
+    /// The operator's key, hashed; without it nobody is the operator.
+    pub operator: Option<KeyHash>,
+    /// The time.
+    pub clock: Clock,
+    /// For ids.
+    pub chance: Chance,
+    /// Replays stop once this reads true.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Controls.
+pub struct Control {
+    pub(crate) world: World,
+    pub(crate) jobs: Jobs,
+    tasks: TaskTracker,
+    metrics: ControlMetrics,
+    rate: Rate,
+}
+
+/// Why a replay was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The dead letters could not be read.
+    #[error(transparent)]
+    Unread(#[from] ReadError),
+    /// As many run already as may.
+    #[error("too many replays run")]
+    TooMany,
+}
+
+impl Control {
+    /// One that has no replays yet.
+    pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
+        let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
+        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, rate })
+    }
+
+    /// How many of a tenant's dead letters a replay would take.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn count(&self, tenant: &str, filter: &Filter) -> Result<u64, ReadError> {
+        let live = dead_letters::find(&*self.world.broker, Some(tenant), filter).await?;
+        Ok(live.len() as u64)
+    }
+
+    /// Finds a tenant's dead letters, then replays them in a task of its own. What dies later is not among them.
+    ///
+    /// # Errors
+    /// When they cannot be read, or too many replays run.
+    pub async fn start_replay(
+        self: &Arc<Self>,
+        tenant: &str,
+        filter: Filter,
+        rate: Option<Rate>,
+    ) -> Result<Arc<Job>, NotStarted> {
+        let live = dead_letters::find(&*self.world.broker, Some(tenant), &filter).await?;
+        let id = EventId::fresh((self.world.clock)(), chance::bytes(&self.world.chance)).to_string();
+        let job = self.jobs.add(Job::new(id, tenant.to_owned(), filter, live.len() as u64));
+        let job = job.map_err(|TooMany| NotStarted::TooMany)?;
+        tracing::info!(job = job.id, tenant, matched = job.matched, "replay.started");
+        self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.rate)));
+        Ok(job)
+    }
+
+    /// Returns once all replays have ended, which they do after `stop`; before the broker is closed.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn replay(self: Arc<Self>, job: Arc<Job>, live: Live, rate: Rate) {
+        self.metrics.replays_running.inc();
+        let (stop, stopped) = watch::channel(false);
+        let (broker, clock) = (&*self.world.broker, &self.world.clock);
+        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, stop: stopped };
+        let progress = |replayed| {
+            self.metrics.replayed.inc();
+            job.replayed.store(replayed, Ordering::Relaxed);
+        };
+        let watch_for_the_end = async {
+            let mut process = self.world.stop.clone();
+            tokio::select! {
+                () = job.ended() => {}
+                Ok(_) = process.wait_for(|stop| *stop) => {}
+            }
+            stop.send_replace(true);
+            std::future::pending::<Infallible>().await
+        };
+        let end = tokio::select! {
+            end = replay.run(live, progress) => end,
+            never = watch_for_the_end => match never {},
+        };
+        self.metrics.replays_running.dec();
+        job.end(match &end {
+            Ok(Ended::Done) => JobState::Done,
+            Ok(Ended::Stopped) | Err(_) => JobState::Stopped,
+        });
+        let (state, replayed) = (job.state(), job.replayed.load(Ordering::Relaxed));
+        let error = end.err().map(tracing::field::display);
+        tracing::info!(
+            job = job.id,
+            tenant = job.tenant,
+            ?state,
+            matched = job.matched,
+            replayed,
+            error,
+            "replay.ended"
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! A tenant with dead letters, and a control that serves them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{Router, body::Body, http::Request};
+use broker::{Broker, Header, Headers, Log, Message, Target, memory::Memory};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::{Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Scope, delivery_id, wire};
+use serde_json::Value;
+use service::{Shutdown, shutdown::Trigger};
+use store::{Snapshot, Store, StoreError, TenantSnapshot};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::{Control, ControlConfig, ControlMetrics, World, routes};
+
+/// The time it is, in unix ms.
+pub(super) const NOW: u64 = 1_767_225_600_000;
+pub(super) const OPERATOR: &str = "operator's";
+
+pub(super) struct House {
+    pub(super) broker: Memory,
+    pub(super) control: Arc<Control>,
+    pub(super) process: Trigger,
+    app: Router,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self::on(Memory::calm(Arc::new(|| NOW)))
+    }
+
+    pub(super) fn on(broker: Memory) -> Self {
+        let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
+        let (shutdown, process) = Shutdown::manual();
+        let draws = AtomicU64::new(0);
+        let world = World {
+            broker: Arc::new(broker.clone()),
+            store: Arc::new(Fixed(Arc::new(tenants()))),
+            operator: Some(KeyHash::of(OPERATOR)),
+            clock: Arc::new(|| NOW),
+            chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
+            stop: shutdown.receiver(),
+        };
+        let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
+        let app = service::http::app(routes(control.clone()));
+        Self { broker, control, process, app }
+    }
+
+    /// Asks as the tenant's manager: status and body.
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        self.ask_as(Some("manager's"), method, path, body).await
+    }
+
+    pub(super) async fn ask_as(&self, key: Option<&str>, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let answer = self.app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Starts a replay and waits for its end.
+    pub(super) async fn replay(&self, body: &str) -> Value {
+        let (status, started) = self.ask("POST", "/v1/tenants/acme/replays", body).await;
+        assert_eq!(status, 202, "{started}");
+        let id = started["id"].as_str().unwrap();
+        self.control.jobs.get("acme", id).unwrap().ended().await;
+        self.ask("GET", &format!("/v1/tenants/acme/replays/{id}"), "").await.1
+    }
+
+    /// Buries deliveries of the tenant, of the events `e0`, `e1`, …
+    pub(super) async fn bury(&self, count: u64) {
+        for nth in 0..count {
+            bury(&self.broker, &Grave::default().event(&format!("e{nth}"))).await;
+        }
+    }
+}
+
+/// A delivery that ended.
+#[derive(Clone)]
+pub(super) struct Grave {
+    pub(super) delivery: Delivery,
+    pub(super) reason: DeadReason,
+    pub(super) dead_at: u64,
+}
+
+impl Default for Grave {
+    fn default() -> Self {
+        let event_id: schemas::EventId = "e0".to_owned().try_into().unwrap();
+        let delivery = Delivery {
+            id: delivery_id("acme", &event_id, "crm", Part::Second),
+            tenant: "acme".into(),
+            event_id,
+            event_type: schemas::EventType::TICKET_CREATED,
+            endpoint_id: "crm".into(),
+            part: Part::Second,
+            event_time: 5,
+            accepted_at: 6,
+            subscriptions: vec!["s".into()],
+            revision: 7,
+            ticket: Some("9".into()),
+            attempt: 10,
+            due: Some(8),
+            first_at: Some(7),
+            last: Some(attempt()),
+            parks: 3,
+            replay: None,
+            traceparent: None,
+            tracestate: None,
+        };
+        Self { delivery, reason: DeadReason::Exhausted, dead_at: NOW }
+    }
+}
+
+impl Grave {
+    pub(super) fn event(mut self, id: &str) -> Self {
+        self.delivery.event_id = id.to_owned().try_into().unwrap();
+        self.named()
+    }
+
+    pub(super) fn to(mut self, tenant: &str, endpoint: &str) -> Self {
+        (self.delivery.tenant, self.delivery.endpoint_id) = (tenant.into(), endpoint.into());
+        self.named()
+    }
+
+    pub(super) fn reason(self, reason: DeadReason) -> Self {
+        Self { reason, ..self }
+    }
+
+    pub(super) fn dead_at(self, dead_at: u64) -> Self {
+        Self { dead_at, ..self }
+    }
+
+    fn named(mut self) -> Self {
+        let Delivery { tenant, event_id, endpoint_id, part, .. } = &self.delivery;
+        self.delivery.id = delivery_id(tenant, event_id, endpoint_id, *part);
+        self
+    }
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        number: 10,
+        at: "2026-01-01T00:00:00.000Z".into(),
+        outcome: OutcomeClass::ServerError,
+        status: Some(503),
+        duration_ms: 4,
+        response_excerpt: Some("busy".into()),
+        next_due: None,
+    }
+}
+
+/// Appends it to the log as deliverers do.
+pub(super) async fn bury(broker: &dyn Broker, grave: &Grave) {
+    let Grave { delivery, reason, dead_at } = grave;
+    let letter = DeadLetter::of(delivery, *reason, delivery.attempt, delivery.last.clone(), *dead_at);
+    let mut headers = Headers::new(delivery.ints(), delivery.texts());
+    headers.set(wire::RECORD, Header::Text(serde_json::to_string(&letter).unwrap().into()));
+    let body = Bytes::from(format!("{{\"of\" : \"{}\"}}", delivery.event_id));
+    let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
+    let message = Message { id, kind, headers, body };
+    broker.publish(&Target::Log(Log::Dead, letter.key()), &message).await.unwrap();
+}
+
+fn tenants() -> Snapshot {
+    let key = |name: &str, scope| Key { id: name.into(), name: None, scopes: vec![scope], hash: KeyHash::of(name) };
+    let manager = Key { scopes: vec![Scope::Read, Scope::Manage], ..key("manager's", Scope::Read) };
+    let tenant = |id: &str, keys| {
+        let (endpoints, subscriptions, sources) = Default::default();
+        Arc::new(TenantSnapshot { id: id.into(), quota: Default::default(), endpoints, subscriptions, sources, keys })
+    };
+    let acme = vec![manager, key("reader's", Scope::Read), key("publisher's", Scope::Publish)];
+    Snapshot::new(1, [tenant("acme", acme), tenant("zeta", vec![key("zeta's", Scope::Manage)])])
+}
+
+/// A store whose configuration stays as it is.
+struct Fixed(Arc<Snapshot>);
+
+impl Store for Fixed {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(self.0.clone())
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        watch::channel(1).1
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+}

@@ -1,0 +1,33 @@
+//! Dead letters, their replays and what is parked, on the memory broker.
+
+mod house;
+mod http;
+mod letters;
+mod parked;
+mod replays;
+
+use serde::{Deserialize, Serialize};
+use service::Loader;
+
+use crate::{ControlConfig, ControlMetrics, DEFAULT_TOML};
+
+#[derive(Serialize, Deserialize)]
+struct Sections {
+    control: ControlConfig,
+}
+
+#[test]
+fn the_defaults_fill_the_section_and_nothing_else() {
+    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    assert_eq!((f64::from(loaded.config.control.replays_per_second), loaded.config.control.max_replays), (500.0, 8));
+    assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
+    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let known = serde_json::to_value(&loaded.config.control).unwrap();
+    assert_eq!(known.as_object().unwrap().len(), shown.len(), "a key without a default would be refused as unknown");
+}
+
+#[test]
+fn the_metrics_can_be_made() {
+    ControlMetrics::register(&Default::default()).unwrap();
+}

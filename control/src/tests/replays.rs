@@ -1,0 +1,159 @@
+//! Replays: what is published, what a fault or a crash repeats, and how one is stopped.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use broker::{Broker as _, Clock, Inlet, Lane, Log, memory::Memory};
+use schemas::{Delivery, wire};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::house::{Grave, House, NOW, bury};
+use crate::{Ended, Filter, Replay, WINDOW, dead_letters};
+
+const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+
+/// How often each event's delivery waits in the lane.
+async fn waiting(broker: &Memory) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let mut consumer = broker.consume(SLOW, u16::MAX);
+    for _ in 0..broker.depth(SLOW) {
+        *counts.entry(consumer.next().await.unwrap().message.id.clone()).or_default() += 1;
+    }
+    counts
+}
+
+async fn alive(broker: &Memory) -> usize {
+    dead_letters::find(broker, None, &Filter::default()).await.unwrap().len()
+}
+
+/// Replays everything directly, as the command line does.
+async fn replay_all(broker: &Memory) -> Ended {
+    let clock: Clock = Arc::new(|| NOW);
+    let (_running, stop) = watch::channel(false);
+    let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
+    Replay { broker, job: "job", rate: None, clock: &clock, stop }.run(live, |_| ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes() {
+    let house = House::new();
+    let grave = Grave::default();
+    bury(&house.broker, &grave).await;
+    let replay = house.replay("{}").await;
+    assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(1), &json!(1)));
+
+    let again = house.broker.consume(SLOW, 1).next().await.unwrap();
+    let headers = &again.message.headers;
+    let read = Delivery::read("e0", &again.message.kind, |name| headers.int(name), |name| headers.text(name)).unwrap();
+    let job = replay["id"].as_str().unwrap().to_owned();
+    let (accepted_at, replay) = (NOW, Some(job));
+    let (due, first_at, last) = (None, None, None);
+    let expected =
+        Delivery { accepted_at, attempt: 1, due, first_at, last, parks: 0, replay, ..grave.delivery.clone() };
+    assert_eq!(read, expected);
+    assert_eq!(read.webhook_id(), grave.delivery.webhook_id());
+    assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
+    assert_eq!(headers.text(wire::RECORD), None);
+}
+
+#[tokio::test]
+async fn what_was_replayed_is_not_replayed_again_until_it_dies_again() {
+    let house = House::new();
+    house.bury(3).await;
+    assert_eq!(house.replay(r#"{"filter":{"ids":["1"]}}"#).await["replayed"], 1);
+    assert_eq!(house.replay("{}").await["matched"], 2);
+    assert_eq!(house.replay("{}").await["matched"], 0);
+    bury(&house.broker, &Grave::default().event("e1")).await;
+    assert_eq!(house.replay("{}").await["matched"], 1);
+    assert_eq!(waiting(&house.broker).await, BTreeMap::from([("e0".into(), 1), ("e1".into(), 2), ("e2".into(), 1)]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_replayed_stays_alive_and_stops_nobody() {
+    let house = House::new();
+    house.bury(1).await;
+    let mut broken = house.broker.records(Log::Dead).remove(0).message;
+    broken.headers.set(wire::RECORD, broker::Header::Text(letter_of("e9").into()));
+    broken.headers.remove(wire::ATTEMPT);
+    house.broker.publish(&broker::Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
+    let replay = house.replay("{}").await;
+    assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(2), &json!(1)));
+    assert_eq!(alive(&house.broker).await, 1);
+}
+
+fn letter_of(event: &str) -> String {
+    let Grave { delivery, reason, dead_at } = Grave::default().event(event);
+    serde_json::to_string(&schemas::DeadLetter::of(&delivery, reason, 1, None, dead_at)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_and_refused_confirms_repeat_and_lose_nothing() {
+    let house = House::on(Memory::hostile(Arc::new(|| NOW), 7));
+    house.bury(50).await;
+    for nth in 1..=20 {
+        house.broker.lose_confirm(3 * nth);
+        house.broker.nack_confirm(3 * nth + 1);
+    }
+    assert_eq!(house.replay(r#"{"rate_per_second":1000000}"#).await["replayed"], 50);
+    assert_eq!(waiting(&house.broker).await.len(), 50);
+    assert_eq!(alive(&house.broker).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_repeats_a_window_at_most_and_loses_none() {
+    let house = House::new();
+    house.bury(250).await;
+    let confirm = Duration::from_millis(10);
+    house.broker.delay_confirms(confirm);
+    // The second window's deliveries are published and not yet confirmed when the process dies.
+    let crashed = tokio::time::timeout(2 * confirm + confirm / 2, replay_all(&house.broker)).await;
+    assert!(crashed.is_err());
+    assert_eq!(alive(&house.broker).await, 150);
+
+    assert_eq!(replay_all(&house.broker).await, Ended::Done);
+    let waiting = waiting(&house.broker).await;
+    assert_eq!((waiting.len(), alive(&house.broker).await), (250, 0));
+    assert_eq!(waiting.values().sum::<usize>(), 250 + WINDOW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_broker_is_waited_for() {
+    let house = House::new();
+    house.bury(5).await;
+    house.broker.block("alarm");
+    let (status, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    assert_eq!((status, &started["state"], &started["replayed"]), (202, &json!("running"), &json!(0)));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
+    assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "running");
+    house.broker.unblock();
+    job.ended().await;
+    assert_eq!(serde_json::to_value(&*job).unwrap()["replayed"], 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_is_kept_and_delete_stops_the_rest() {
+    let house = House::new();
+    house.bury(100).await;
+    let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", r#"{"rate_per_second":10}"#).await;
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    let path = format!("/v1/tenants/acme/replays/{}", started["id"].as_str().unwrap());
+    let (status, stopped) = house.ask("DELETE", &path, "").await;
+    assert_eq!((status, &stopped["state"], &stopped["replayed"]), (200, &json!("stopped"), &json!(11)));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(house.ask("GET", &path, "").await.1, stopped);
+    assert_eq!((house.broker.depth(SLOW), alive(&house.broker).await), (11, 89));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
+    let house = House::new();
+    house.bury(3).await;
+    house.broker.block("alarm");
+    let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
+    house.process.request();
+    house.control.drain().await;
+    assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "stopped");
+    assert_eq!(alive(&house.broker).await, 3);
+}

@@ -1,0 +1,35 @@
+//! The producer on the memory broker, as a library and over HTTP.
+
+mod door;
+mod events;
+mod library;
+mod limits;
+mod properties;
+mod vendor;
+
+use serde::{Deserialize, Serialize};
+use service::Loader;
+
+use crate::{DEFAULT_TOML, ProducerConfig, ProducerMetrics};
+
+#[derive(Serialize, Deserialize)]
+struct Sections {
+    producer: ProducerConfig,
+}
+
+#[test]
+fn the_defaults_fill_the_section_and_nothing_else() {
+    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    assert_eq!(loaded.config.producer.complaint(), None);
+    assert_eq!(loaded.config.producer.max_event_bytes, 1 << 20);
+    assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
+    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let known = serde_json::to_value(&loaded.config.producer).unwrap();
+    assert_eq!(known.as_object().unwrap().len(), shown.len(), "a key without a default would be refused as unknown");
+}
+
+#[test]
+fn the_metrics_can_be_made() {
+    ProducerMetrics::register(&Default::default()).unwrap();
+}

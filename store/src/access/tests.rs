@@ -1,0 +1,104 @@
+//! Who is let in, and when the store is asked again.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::*;
+
+const OPERATOR: &str = "operator's";
+
+fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
+    let tenants = tenants.iter().map(|(id, key, scopes)| {
+        let key = schemas::Key { id: "k".into(), name: None, scopes: scopes.to_vec(), hash: KeyHash::of(key) };
+        let (endpoints, subscriptions, sources) = Default::default();
+        let id = (*id).to_owned();
+        Arc::new(TenantSnapshot { id, quota: Default::default(), endpoints, subscriptions, sources, keys: vec![key] })
+    });
+    Snapshot::new(1, tenants)
+}
+
+fn decide(presented: Option<&str>, tenant: &str, scope: Scope) -> Result<Caller, Denied> {
+    let snapshot = snapshot(&[("acme", "a", &[Scope::Publish]), ("zeta", "z", &[Scope::Publish, Scope::Manage])]);
+    let operator = Some(KeyHash::of(OPERATOR));
+    access(&snapshot, operator, presented, tenant, scope).map(|access| access.caller)
+}
+
+#[test]
+fn a_key_acts_for_its_own_tenant_within_its_scopes() {
+    assert_eq!(decide(Some("a"), "acme", Scope::Publish).unwrap(), Caller::Key("k".into()));
+    assert!(matches!(decide(Some("a"), "acme", Scope::Manage), Err(Denied::Scope(Scope::Manage))));
+    let denied = decide(Some("z"), "zeta", Scope::Read).unwrap_err();
+    assert_eq!(denied.to_string(), "the key lacks the scope `read`");
+}
+
+#[test]
+fn another_tenant_and_an_unknown_one_look_alike() {
+    for tenant in ["zeta", "nobody"] {
+        assert!(matches!(decide(Some("a"), tenant, Scope::Manage), Err(Denied::NoSuchTenant)));
+    }
+}
+
+#[test]
+fn the_operator_acts_for_every_tenant_that_there_is() {
+    assert_eq!(decide(Some(OPERATOR), "zeta", Scope::Read).unwrap(), Caller::Operator);
+    assert!(matches!(decide(Some(OPERATOR), "nobody", Scope::Read), Err(Denied::NoSuchTenant)));
+}
+
+#[test]
+fn no_key_and_a_wrong_one_are_refused_and_without_an_operator_nobody_is_one() {
+    for presented in [None, Some(""), Some("wrong")] {
+        assert!(matches!(decide(presented, "acme", Scope::Publish), Err(Denied::Unauthenticated)));
+    }
+    let denied = access(&snapshot(&[]), None, Some(OPERATOR), "acme", Scope::Read);
+    assert!(matches!(denied, Err(Denied::Unauthenticated)));
+}
+
+/// Knows nothing until it is pulled.
+#[derive(Default)]
+struct Late {
+    pulled: AtomicUsize,
+    next: Mutex<Option<Result<Arc<Snapshot>, StoreError>>>,
+}
+
+impl Store for Late {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let next = self.next.lock().unwrap().clone().and_then(Result::ok);
+        next.filter(|_| self.pulled.load(Ordering::SeqCst) > 0).or_else(|| Some(Arc::default()))
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        watch::channel(1).1
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.pulled.fetch_add(1, Ordering::SeqCst);
+        let next = self.next.lock().unwrap().clone();
+        Box::pin(async { next.transpose().map(|_| ()) })
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_new_is_pulled_once_before_it_is_refused() {
+    let store = Late::default();
+    *store.next.lock().unwrap() = Some(Ok(Arc::new(snapshot(&[("acme", "a", &[Scope::Publish])]))));
+    let admitted = admit(&store, None, Some("a"), "acme", Scope::Publish).await.unwrap();
+    assert_eq!((admitted.tenant.id.as_str(), store.pulled.load(Ordering::SeqCst)), ("acme", 1));
+
+    let denied = admit(&store, None, Some("wrong"), "acme", Scope::Publish).await;
+    assert!(matches!(denied, Err(Denied::Unauthenticated)));
+    assert_eq!(store.pulled.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn nobody_is_called_wrong_by_a_store_that_could_not_be_asked() {
+    let store = Late::default();
+    *store.next.lock().unwrap() = Some(Err(StoreError("gone".into())));
+    assert!(matches!(admit(&store, None, Some("a"), "acme", Scope::Read).await, Err(Denied::Away(_))));
+    assert!(matches!(admit(&store, None, None, "acme", Scope::Read).await, Err(Denied::Unauthenticated)));
+    assert_eq!(store.pulled.load(Ordering::SeqCst), 1, "no key, no pull");
+}
