@@ -71,6 +71,14 @@ pub struct Config {
     pub control: ControlConfig,
 }
 
+impl Config {
+    /// What is set, and valid, but not in force in this version: a line each.
+    pub fn not_in_force(&self) -> Vec<String> {
+        let store = self.store.not_in_force().into_iter().map(str::to_owned);
+        self.http.warnings().into_iter().chain(store).collect()
+    }
+}
+
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {

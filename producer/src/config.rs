@@ -43,7 +43,7 @@ impl ProducerConfig {
     }
 
     /// The largest message: an envelope made of a vendor's body has it twice, once escaped.
-    pub(crate) fn max_published_bytes(&self) -> usize {
+    pub fn max_published_bytes(&self) -> usize {
         (3 * self.max_event_bytes + (64 << 10)).min(LARGEST_PUBLISHED)
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct ApiArgs {
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The key, instead of the operator's in the configuration or data_dir.
-    #[arg(long, value_name = "KEY", env = "CARTEIRO_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
 }
 
@@ -35,13 +35,13 @@ impl Client {
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
         let base = args.url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
-            (Some(key), _) => Secret::from(key.clone()),
+            (Some(key), _) => Secret::new(key)?,
             (None, Some(key)) => key.clone(),
             (None, None) => {
                 let file = key_file(&config.data_dir);
                 let text = std::fs::read_to_string(&file)
                     .with_context(|| format!("no --key, no http.operator_key, and no key in {}", file.display()));
-                Secret::from(text.context(Exit::Config)?.trim().to_owned())
+                Secret::new(text.context(Exit::Config)?.trim())?
             }
         };
         Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()) })
@@ -52,7 +52,7 @@ impl Client {
         let (Some(base), Some(key)) = (&args.url, &args.key) else { anyhow::bail!("an address and a key are needed") };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: Secret::from(key.clone()) })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: Secret::new(key)? })
     }
 
     /// Sends JSON text and reads the JSON answer.

@@ -27,11 +27,11 @@ pub(super) fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
             service::telemetry::check(&config.telemetry)?;
             config.store.folder(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
             println!("the configuration can be used");
-            for warning in config.http.warnings().into_iter().chain(config.store.not_in_force()) {
+            for warning in config.not_in_force() {
                 println!("note: {warning}");
             }
         }
-        Command::Show => print!("{}", loaded.show()),
+        Command::Show => print!("{}", loaded.show()?),
     }
     Ok(Exit::Done)
 }

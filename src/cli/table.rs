@@ -1,11 +1,10 @@
-//! Tables for people: as wide as the terminal, plain where there is none.
+//! Tables for people, as wide as what is in them.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 
 /// An empty table with a heading.
 pub(super) fn table<const N: usize>(heading: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(heading);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(heading);
     table
 }

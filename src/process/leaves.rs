@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use broker::{Broker, Clock, rabbitmq::RabbitMq, sqlite::Sqlite};
 use service::{ConfigError, Exit, Shutdown};
-use store::{Store, file::FileStore};
+use store::{FileStore, Store};
 use tokio::sync::watch;
 
 use crate::config::Config;

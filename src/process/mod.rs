@@ -86,7 +86,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
         return Err(ConfigError::new("broker.url", why).into());
     }
-    for warning in config.http.warnings().into_iter().chain(config.store.not_in_force()) {
+    for warning in config.not_in_force() {
         tracing::warn!("{warning}");
     }
     // Ports first: what another process holds should be said before anything is opened.

@@ -14,7 +14,7 @@ use control::{Filter, dead_letters};
 use futures_util::TryStreamExt as _;
 use reqwest::Method;
 use service::{Exit, Shutdown};
-use store::{Snapshot, Store as _, file::FileStore};
+use store::{FileStore, Snapshot, Store as _};
 
 use super::{
     client::{ApiArgs, Client},
