@@ -3,7 +3,10 @@
 //! A delivery has one at most: several records of one delivery are merged to the latest, and a marker ends those
 //! before it. The first pass over the log keeps an id and a place each, never a body; the second hands them out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use broker::{Broker, Log, ReadError, Record};
 use futures_util::{
@@ -16,8 +19,8 @@ use uuid::Uuid;
 use crate::{Filter, marker::Replayed};
 
 /// The places in the log of some dead letters that are alive.
-#[derive(Debug, Default)]
-pub struct Live(BTreeSet<u64>);
+#[derive(Clone, Debug, Default)]
+pub struct Live(Arc<BTreeSet<u64>>);
 
 /// Finds what `filter` means: of one tenant, or of all. Reads the log once, up to its present end.
 ///
@@ -41,7 +44,7 @@ pub async fn find(broker: &dyn Broker, tenant: Option<&str>, filter: &Filter) ->
             }
         }
     }
-    Ok(Live(live.into_values().collect()))
+    Ok(Live(Arc::new(live.into_values().collect())))
 }
 
 /// What `filter` means, in the order in which they ended, without their bodies.
@@ -53,7 +56,7 @@ pub async fn list(
     tenant: Option<&str>,
     filter: &Filter,
 ) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
-    let records = find(broker, tenant, filter).await?.records(broker);
+    let records = find(broker, tenant, filter).await?.records(broker, 0);
     Ok(records.try_filter_map(|record| future::ok(read(&record))).boxed())
 }
 
@@ -81,13 +84,14 @@ impl Live {
         self.0.is_empty()
     }
 
-    /// Their records, in order. Reads the log from the first to the last of them.
-    pub(crate) fn records(self, broker: &dyn Broker) -> BoxStream<'static, Result<Record, ReadError>> {
-        let (Some(first), Some(last)) = (self.0.first().copied(), self.0.last().copied()) else {
+    /// Their records, in order, from `offset` on. Reads the log from the first to the last of them.
+    pub(crate) fn records(&self, broker: &dyn Broker, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let (Some(first), Some(last)) = (self.0.range(offset..).next().copied(), self.0.last().copied()) else {
             return stream::empty().boxed();
         };
+        let live = self.0.clone();
         let upto_last = broker.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
-        upto_last.try_filter(move |record| future::ready(self.0.contains(&record.offset))).boxed()
+        upto_last.try_filter(move |record| future::ready(live.contains(&record.offset))).boxed()
     }
 }
 
