@@ -63,3 +63,6 @@ pub async fn insist(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// A durable road between producers, routers and deliverers.
 ///
 /// Object-safe, so that tests can wrap it: the price is one boxed future per publish, against a round trip.
-pub trait Broker: Send + Sync {
+pub trait Broker: Logs {
     /// Publishes one message. Resolves `Ok` only once the message is durable (SQLite: after the commit; RabbitMQ:
     /// persistent, mandatory, confirmed by a majority). After an error the message may or may not be there: publish it
     /// again, under the same id. Many may be under way at once; they are confirmed in any order.
@@ -44,14 +44,17 @@ pub trait Broker: Send + Sync {
     /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
     fn consume(&self, from: Inlet, credit: u16) -> Consumer;
 
-    /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Takes nothing away.
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>>;
-
     /// Whether messages can flow now. The receiver sees every change to the latest value.
     fn link(&self) -> watch::Receiver<Link>;
 
     /// Writes out what is settled and closes. Consumers must have been dropped before; publishes fail afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The append-only logs, to be looked at.
+pub trait Logs: Send + Sync {
+    /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Takes nothing away.
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>>;
 }
 
 /// Whether messages can flow.

@@ -111,7 +111,7 @@ fn headers(target: &Target, delivery: &Delivery, now: u64) -> HeaderMap {
     set("webhook-id", &delivery.webhook_id());
     set("webhook-timestamp", &(now / 1_000).to_string());
     set("carteiro-event-type", delivery.event_type.as_str());
-    set("carteiro-event-time", &schemas::rfc3339(delivery.event_time));
+    set("carteiro-event-time", &schemas::time::rfc3339(delivery.event_time));
     set("carteiro-delivery-id", &delivery.id.to_string());
     set("carteiro-attempt", &delivery.attempt.to_string());
     headers

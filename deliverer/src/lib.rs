@@ -32,6 +32,9 @@ use gone::Gone;
 use settle::{Settler, attempt_of};
 use target::Targets;
 
+/// The commented defaults of the section `deliverer`.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
 /// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::{Broker, Header, Headers, Lane, Log, Message, Patience, Settlement, Target, insist};
 use bytes::Bytes;
-use schemas::{Attempt, DeadLetter, DeadReason, Delivery, ParkReason, Parked, rfc3339, wire};
+use schemas::{Attempt, DeadLetter, DeadReason, Delivery, ParkReason, Parked, time::rfc3339, wire};
 use tokio::sync::watch;
 
 use crate::{outcome::Outcome, verdict::Verdict};

@@ -1,1 +1,196 @@
-//! One event in; for each interested endpoint one delivery out.
+//! One event in; for each interested endpoint one delivery out, rendered in that endpoint's format.
+//!
+//! [`Router::run`] consumes the intake; `handle` is decode, match, render, publish, settle. An event is settled only
+//! once all its deliveries are confirmed: a crash before that repeats them under the same ids, and loses nothing.
+
+mod config;
+mod fan_out;
+mod index;
+mod intake;
+mod matcher;
+mod metrics;
+
+use std::{sync::Arc, time::Duration};
+
+use broker::{
+    Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work,
+};
+use futures_util::future::try_join_all;
+use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, Parked, time::rfc3339, wire};
+use store::{Snapshot, Store, TenantSnapshot};
+use tokio::sync::watch;
+
+pub use config::RouterConfig;
+pub use index::{Index, Interest};
+pub use matcher::Matcher;
+pub use metrics::RouterMetrics;
+
+use fan_out::{Origin, Outgoing, fan_out};
+use intake::{Unroutable, acceptance};
+
+/// The commented defaults of the section `router`.
+pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+/// How long an event of an unknown tenant is held: the snapshot that knows it may be on its way.
+const TENANT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Routes.
+pub struct Router {
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    matcher: Matcher,
+    config: RouterConfig,
+    max_published_bytes: usize,
+    metrics: RouterMetrics,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+}
+
+impl Router {
+    /// A router that makes deliveries of what `broker` holds, as `store` says, until `stop` reads true. Nothing larger
+    /// than `max_published_bytes` is published.
+    pub fn new(
+        config: RouterConfig,
+        max_published_bytes: usize,
+        broker: Arc<dyn Broker>,
+        store: Arc<dyn Store>,
+        metrics: RouterMetrics,
+        clock: Clock,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        Arc::new(Self { broker, store, matcher: Matcher::default(), config, max_published_bytes, metrics, clock, stop })
+    }
+
+    /// Consumes until asked to stop; then finishes what is under way.
+    pub async fn run(self: Arc<Self>) {
+        let mut stop = self.stop.clone();
+        let mut revision = self.store.revision();
+        tokio::select! {
+            // Without a snapshot no subscription would match, and the events would be settled: that is loss.
+            _ = revision.wait_for(|revision| *revision > 0) => {}
+            Ok(_) = stop.wait_for(|stop| *stop) => return,
+        }
+        let consumer = self.broker.consume(Inlet::Ingest, self.config.credit);
+        work(consumer, self, stop).await;
+    }
+
+    async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
+        let acceptance = acceptance(incoming, (self.clock)())?;
+        if incoming.message.body.len() > self.max_published_bytes {
+            return Err(Unroutable::new(ParkReason::TooLarge, format!("{} bytes", incoming.message.body.len())));
+        }
+        let envelope = Envelope::decode(&incoming.message.body, &acceptance)
+            .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
+        let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
+        let index = self.matcher.index(&snapshot, &tenant);
+        let origin =
+            Origin { tenant: &tenant, revision: snapshot.revision(), accepted_at: acceptance.accepted_at, incoming };
+        let deliveries = fan_out(&envelope, &index, &origin);
+        if deliveries.len() > self.config.max_fan_out {
+            return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{} deliveries", deliveries.len())));
+        }
+        if try_join_all(deliveries.iter().map(|outgoing| self.publish(outgoing))).await.is_err() {
+            // Stopping: the event comes again, and so do its deliveries, under the same ids.
+            return Ok(Settlement::Again);
+        }
+        self.report(&envelope, &acceptance, deliveries.len());
+        Ok(Settlement::Done)
+    }
+
+    /// The tenant, if need be after a look for what is new.
+    async fn tenant(&self, id: &str) -> Result<(Arc<Snapshot>, Arc<TenantSnapshot>), Unroutable> {
+        let find = || {
+            let snapshot = self.store.snapshot()?;
+            let tenant = snapshot.tenant(id)?.clone();
+            Some((snapshot, tenant))
+        };
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        // An error leaves the last good snapshot, and that does not have it.
+        let _ = tokio::time::timeout(TENANT_PATIENCE, self.store.pull()).await;
+        find().ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
+    }
+
+    async fn publish(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
+        if outgoing.body.len() > self.max_published_bytes {
+            return self.bury(outgoing).await;
+        }
+        insist(&*self.broker, &Outgoing::TARGET, &outgoing.message(), self.patience()).await
+    }
+
+    /// A body that grew beyond what the broker takes ends at once, and visibly. Its record goes without it.
+    async fn bury(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
+        let reason = DeadReason::TooLarge;
+        let record = DeadLetter::of(&outgoing.delivery, reason, 0, None, (self.clock)());
+        let mut message = Message { body: bytes::Bytes::new(), ..outgoing.message() };
+        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+        insist(&*self.broker, &Target::Log(Log::Dead, record.key()), &message, self.patience()).await?;
+        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        Ok(())
+    }
+
+    async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
+        let record = Parked {
+            id: String::new(),
+            reason: why.reason,
+            detail: Some(why.detail),
+            tenant: schemas::tenant_of(&incoming.key),
+            event_id: Some(incoming.message.id.clone()).filter(|id| !id.is_empty()),
+            routing_key: Some(incoming.key.clone()),
+            parked_at: Some(rfc3339((self.clock)())),
+            body: None,
+        };
+        let mut message = incoming.message.clone();
+        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+        let target = Target::Log(Log::Parked, record.key());
+        if insist(&*self.broker, &target, &message, self.patience()).await.is_err() {
+            return Settlement::Again;
+        }
+        self.metrics.parked.with_label_values(&[why.reason.as_str()]).inc();
+        tracing::warn!(
+            event_id = record.event_id,
+            tenant = record.tenant,
+            reason = why.reason.as_str(),
+            detail = record.detail,
+            "event.parked"
+        );
+        Settlement::Done
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { stop: self.stop.clone(), limit: None }
+    }
+
+    fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, deliveries: usize) {
+        let metrics = &self.metrics;
+        if deliveries == 0 { &metrics.unmatched } else { &metrics.routed }.inc();
+        metrics.fan_out.observe(deliveries as f64);
+        let age = (self.clock)().saturating_sub(acceptance.accepted_at);
+        metrics.routing.observe(age as f64 / 1_000.0);
+        tracing::info!(
+            event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,
+            "event.routed"
+        );
+    }
+}
+
+impl Handler for Router {
+    async fn handle(&self, incoming: &Incoming) -> Settlement {
+        if incoming.redelivered {
+            self.metrics.redeliveries.inc();
+        }
+        match self.route(incoming).await {
+            Ok(settlement) => settlement,
+            Err(why) => self.park(incoming, why).await,
+        }
+    }
+
+    async fn panicked(&self, incoming: &Incoming) -> Settlement {
+        self.park(incoming, Unroutable::new(ParkReason::Panic, "routing it panicked twice")).await
+    }
+}
+
+fn json(record: &impl serde::Serialize) -> String {
+    serde_json::to_string(record).unwrap_or_default()
+}

@@ -3,32 +3,32 @@
 
 use std::borrow::Cow;
 
+use crate::walk::string_end;
+
 /// `json` without insignificant white space (RFC 8259 §2); borrowed when there is none. Expects valid JSON.
 pub(crate) fn compact(json: &str) -> Cow<'_, str> {
-    let mut in_string = false;
-    let mut escaped = false;
-    let mut is_padding = |byte: u8| {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            return false;
-        }
-        in_string = byte == b'"';
-        matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-    };
-    let Some(first) = json.bytes().position(&mut is_padding) else { return Cow::Borrowed(json) };
+    let Some(first) = next_padding(json, 0) else { return Cow::Borrowed(json) };
     let mut compact = String::with_capacity(json.len());
     compact.push_str(&json[..first]);
-    let rest = &json[first + 1..];
-    let mut start = 0;
-    for (at, byte) in rest.bytes().enumerate() {
-        if is_padding(byte) {
-            compact.push_str(&rest[start..at]);
-            start = at + 1;
-        }
+    let mut start = first + 1;
+    while let Some(padding) = next_padding(json, start) {
+        compact.push_str(&json[start..padding]);
+        start = padding + 1;
     }
-    compact.push_str(&rest[start..]);
+    compact.push_str(&json[start..]);
     Cow::Owned(compact)
+}
+
+/// Where the next white space is, from a place outside of any string on.
+fn next_padding(json: &str, mut at: usize) -> Option<usize> {
+    let bytes = json.as_bytes();
+    loop {
+        at += bytes[at..].iter().position(|byte| matches!(byte, b'"' | b' ' | b'\t' | b'\n' | b'\r'))?;
+        if bytes[at] != b'"' {
+            return Some(at);
+        }
+        at = string_end(bytes, at);
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Attempt, Delivery, rfc3339};
+use crate::{Attempt, Delivery, time::rfc3339};
 
 /// An enum of names: spelt once, for headers, metrics and JSON alike.
 macro_rules! names {

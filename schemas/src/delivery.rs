@@ -89,6 +89,14 @@ pub struct Delivery {
 /// How many subscription ids travel along: headers must stay below 4 KiB.
 pub const MAX_SUBSCRIPTIONS: usize = 20;
 
+/// Together these leave room for the other headers in 4 KiB; 20 ids of the usual grammar are 1,279 bytes.
+const MAX_SUBSCRIPTIONS_BYTES: usize = 1_400;
+/// W3C Trace Context 3.3.1.5: "vendors SHOULD propagate at least 512 characters"; longer ones are left out.
+const MAX_TRACESTATE_BYTES: usize = 512;
+/// A `traceparent` has 55 bytes, a replay's id 36. A platform's ticket id may be any text: a longer one orders by its
+/// hash.
+const MAX_SHORT_BYTES: usize = 128;
+
 /// The id of the delivery of a part of an event to an endpoint.
 pub fn delivery_id(tenant: &str, event_id: &EventId, endpoint_id: &str, part: Part) -> Uuid {
     uuid_of(&[tenant.as_bytes(), event_id.as_str().as_bytes(), endpoint_id.as_bytes(), part.as_str().as_bytes()])
@@ -127,21 +135,35 @@ impl Delivery {
 
     /// Its text headers. `carteiro-due` is not among them: the broker sets it from the due time.
     pub fn texts(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        let optional = |name, text: &'_ Option<String>| text.clone().map(|text| (name, Cow::Owned(text)));
+        let subscriptions = self.subscriptions_header();
         [
             Some((wire::TENANT, Cow::Borrowed(self.tenant.as_str()))),
             Some((wire::DELIVERY_ID, Cow::Owned(self.id.to_string()))),
             Some((wire::ENDPOINT, Cow::Borrowed(self.endpoint_id.as_str()))),
             Some((wire::PART, Cow::Borrowed(self.part.as_str()))),
-            (!self.subscriptions.is_empty()).then(|| (wire::SUBSCRIPTIONS, Cow::Owned(self.subscriptions.join(",")))),
-            optional(wire::TICKET, &self.ticket),
+            (!subscriptions.is_empty()).then_some((wire::SUBSCRIPTIONS, Cow::Owned(subscriptions))),
+            self.ticket.as_deref().map(|ticket| (wire::TICKET, ordering_key(ticket))),
             self.last.as_ref().map(|last| (wire::LAST, Cow::Owned(last.to_header()))),
-            optional(wire::REPLAY, &self.replay),
-            optional(wire::TRACEPARENT, &self.traceparent),
-            optional(wire::TRACESTATE, &self.tracestate),
+            bounded(wire::REPLAY, self.replay.as_deref(), MAX_SHORT_BYTES),
+            bounded(wire::TRACEPARENT, self.traceparent.as_deref(), MAX_SHORT_BYTES),
+            bounded(wire::TRACESTATE, self.tracestate.as_deref(), MAX_TRACESTATE_BYTES),
         ]
         .into_iter()
         .flatten()
+    }
+
+    fn subscriptions_header(&self) -> String {
+        let mut header = String::new();
+        for id in self.subscriptions.iter().take(MAX_SUBSCRIPTIONS) {
+            if header.len() + id.len() >= MAX_SUBSCRIPTIONS_BYTES {
+                break;
+            }
+            if !header.is_empty() {
+                header.push(',');
+            }
+            header.push_str(id);
+        }
+        header
     }
 
     /// Reads a delivery back: `event_id` and `event_type` are the message's properties, `int` and `text` find headers.
@@ -184,3 +206,17 @@ impl Delivery {
         })
     }
 }
+
+fn bounded<'a>(name: &'static str, text: Option<&'a str>, max: usize) -> Option<(&'static str, Cow<'a, str>)> {
+    text.filter(|text| text.len() <= max).map(|text| (name, Cow::Borrowed(text)))
+}
+
+fn ordering_key(ticket: &str) -> Cow<'_, str> {
+    if ticket.len() <= MAX_SHORT_BYTES {
+        return Cow::Borrowed(ticket);
+    }
+    Cow::Owned(uuid_of(&[ticket.as_bytes()]).to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Format, FormatOptions, RetryPolicy, Secret, Span};
 
 /// Where deliveries are posted: url, secrets, limits.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Its own id, unique in the tenant.
@@ -64,11 +64,18 @@ fn default_timeout() -> Span {
 }
 
 fn default_max_in_flight() -> u32 {
-    64
+    Endpoint::MAX_IN_FLIGHT
 }
 
 fn default_max_backlog() -> u64 {
-    100_000
+    Endpoint::MAX_BACKLOG
+}
+
+impl Endpoint {
+    /// `max_in_flight` where it is left out.
+    pub const MAX_IN_FLIGHT: u32 = 64;
+    /// `max_backlog` where it is left out.
+    pub const MAX_BACKLOG: u64 = 100_000;
 }
 
 /// Whether an endpoint is posted to.
@@ -94,8 +101,8 @@ pub enum Signature {
 }
 
 /// A header's value: shown, or secret.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, deny_unknown_fields, expecting = "expected a text, or {secret: text}")]
 pub enum HeaderText {
     /// Shown.
     Plain(String),

@@ -9,7 +9,8 @@ use crate::{
     Event, EventId, Id, Opaque, Refusal, RefusalKind,
     compact::compact,
     redact::redact,
-    time::{rfc3339, unix_ms},
+    refusal::pointer_to,
+    time::{is_canonical, rfc3339, unix_ms},
     walk::{Walk, is_key, members},
 };
 
@@ -68,7 +69,9 @@ impl<'a> Envelope<'a> {
         }
         let occurred_at_ms = event.occurred_at.as_deref().and_then(unix_ms).unwrap_or(acceptance.accepted_at);
         event.id = Some(acceptance.id.to_string());
-        event.occurred_at = Some(rfc3339(occurred_at_ms));
+        if !event.occurred_at.as_deref().is_some_and(is_canonical) {
+            event.occurred_at = Some(rfc3339(occurred_at_ms));
+        }
         event.tenant.id.get_or_insert_with(|| Id::from_text(acceptance.tenant.as_str()));
         redact_api_config(&mut event)?;
         Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })
@@ -118,8 +121,8 @@ impl<'a> Original<'a> {
         let mut original = None;
         while let Some((key, value)) = walk.member() {
             if walk.deepest() > MAX_DEPTH {
-                let name: String = serde_json::from_str(key).unwrap_or_default();
-                return Err(Refusal::invalid(format!("/{name}"), format!("nested deeper than {MAX_DEPTH}")));
+                let name = serde_json::from_str::<String>(key).unwrap_or_default();
+                return Err(Refusal::invalid(pointer_to(&name), format!("nested deeper than {MAX_DEPTH}")));
             }
             if is_key(key, "original") {
                 original = Some(Self::of(value)?);

@@ -152,3 +152,6 @@ pub(crate) fn uuid_of(parts: &[&[u8]]) -> Uuid {
     }
     Uuid::new_v5(&NAMESPACE, &name)
 }
+
+#[cfg(test)]
+mod tests;

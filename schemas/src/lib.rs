@@ -61,4 +61,3 @@ pub use span::Span;
 pub use submission::{Submission, peek_id};
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
-pub use time::rfc3339;

@@ -59,25 +59,71 @@ impl Refusal {
         }
         let deserializer = &mut serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(deserializer) {
-            Ok(_) => Self::invalid("", without_position(error)),
-            Err(located) => Self::invalid(pointer(located.path()), without_position(located.inner())),
+            Ok(_) => Self::invalid("", wording(error)),
+            Err(located) => Self::invalid(pointer(located.path()), wording(located.inner())),
         }
     }
 }
 
-/// The message without serde_json's ` at line 1 column 20`: the pointer says it better.
-fn without_position(error: &serde_json::Error) -> String {
+/// What serde_json says, without its ` at line 1 column 20`, since the pointer says it better, and without the value it
+/// found, since no part of a body may enter an error text.
+fn wording(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(message, _)| message.to_owned())
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let Some((found, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
+    match found.split_once("invalid type: ").or_else(|| found.split_once("invalid value: ")) {
+        // serde quotes the value after its type: `string "x"`, `integer `5``.
+        Some((context, found)) => {
+            let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{context}expected {expected}, found {kind}")
+        }
+        None if found.contains("unknown variant") => format!("expected {expected}"),
+        None => text.to_owned(),
+    }
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } | Segment::Enum { variant: key } => {
-            format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
-        }
+        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &pointer_to(key),
         Segment::Unknown => pointer,
     })
+}
+
+/// The pointer to a member.
+pub(crate) fn pointer_to(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_types_and_never_a_value() {
+        let table = [
+            (r#"{"type":"S3CRET"}"#, "/type"),
+            (r#"{"type":"a.b","spec":"S3CRET"}"#, "/spec"),
+            (r#"{"type":"a.b","ticket":"S3CRET, expected S3CRET"}"#, "/ticket"),
+            (r#"{"type":"a.b","ticket":{"is_group":"S3\"CRET"}}"#, "/ticket/is_group"),
+            (r#"{"type":"a.b","message":{"direction":"S3CRET"}}"#, "/message/direction"),
+            (r#"{"type":"a.b","change":{"kind":"S3CRET"}}"#, "/change"),
+            (r#"{"type":"a.b","change":{"kind":"tags","to":"S3CRET"}}"#, "/change"),
+        ];
+        for (text, pointer) in table {
+            let error = serde_json::from_str::<crate::Event>(text).unwrap_err();
+            let refusal = Refusal::locate::<crate::Event>(text, &error);
+            assert_eq!(refusal.pointer, pointer);
+            assert!(!refusal.to_string().contains("S3"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_expected_and_found() {
+        let text = r#"{"type":"a.b","ticket":{"unread_messages":"many"}}"#;
+        let error = serde_json::from_str::<crate::Event>(text).unwrap_err();
+        let refusal = Refusal::locate::<crate::Event>(text, &error);
+        assert_eq!(refusal.to_string(), "/ticket/unread_messages: expected i64, found string");
+    }
 }

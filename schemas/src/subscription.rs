@@ -60,7 +60,7 @@ pub struct IdSet(pub BTreeSet<String>);
 
 /// An id in a configuration: an integer or a text.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a text")]
 enum WrittenId {
     Integer(i64),
     Text(String),
@@ -179,3 +179,6 @@ fn within(wanted: &Option<IdSet>, id: Option<&str>, mismatch: Mismatch) -> Resul
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

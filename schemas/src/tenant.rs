@@ -56,7 +56,7 @@ pub struct Quota {
 }
 
 /// Where a vendor's webhooks come in: `POST /v1/in/<token>`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// Its own id, unique in the tenant.
@@ -85,7 +85,7 @@ fn yes() -> bool {
 
 /// A channel's id in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or a text")]
 pub enum ChannelId {
     /// A number.
     Integer(i64),
@@ -103,7 +103,7 @@ impl From<&ChannelId> for Id {
 }
 
 /// What a tenant's program shows to act for it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Its own id, unique in the tenant.
@@ -149,7 +149,7 @@ impl TryFrom<String> for KeyHash {
         let parse = || {
             let hex = text.strip_prefix("sha256:")?;
             let mut hash = [0; 32];
-            if hex.len() != 64 || !hex.is_ascii() {
+            if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return None;
             }
             for (at, byte) in hash.iter_mut().enumerate() {
@@ -182,5 +182,38 @@ impl JsonSchema for KeyHash {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$"})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_as_documented() {
+        let text = r#"{"tenants":[{"id":"acme","name":"Acme",
+            "endpoints":[{"id":"crm","url":"https://crm.example/hooks","format":"whazing","n8n_api_key":"k",
+                "retry":{"schedule":["5s","30s"],"max_age":"72h"},"headers":{"x-a":"b","x-s":{"secret":"S3CRET"}}}],
+            "subscriptions":[{"id":"bot-12","endpoint_id":"crm","queue_ids":[12],"event_types":["message.*"],"start_on_transfer":true}],
+            "sources":[{"id":"main","dialect":"whazing","channel_id":7,"token":"S3CRET"}],
+            "keys":[{"id":"backend","scopes":["publish"],"hash":"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"}]}]}"#;
+        let configuration: Configuration = serde_json::from_str(text).unwrap();
+        let tenant = &configuration.tenants[0];
+        assert_eq!(tenant.endpoints[0].timeout, crate::Span(std::time::Duration::from_secs(15)));
+        assert_eq!(tenant.endpoints[0].headers["x-s"].reveal(), "S3CRET");
+        assert!(tenant.sources[0].keep_original);
+        assert_eq!(tenant.keys[0].hash, KeyHash::of("foo"));
+        let shown = serde_json::to_string(&configuration).unwrap() + &format!("{configuration:?}");
+        assert!(!shown.contains("S3CRET"), "{shown}");
+    }
+
+    #[test]
+    fn unknown_keys_and_malformed_hashes_are_refused() {
+        for text in [r#"{"tenant":[]}"#, r#"{"tenants":[{"id":"a","endpoint":[]}]}"#] {
+            assert!(serde_json::from_str::<Configuration>(text).is_err(), "{text}");
+        }
+        for hash in ["", "sha256:", "2c26", "sha256:zz26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"] {
+            assert!(KeyHash::try_from(hash.to_owned()).is_err(), "{hash}");
+        }
     }
 }

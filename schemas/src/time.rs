@@ -18,6 +18,11 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_millisecond()).ok()
 }
 
+/// Whether a time that can be read is already written as [`rfc3339`] writes it.
+pub(crate) fn is_canonical(text: &str) -> bool {
+    matches!(text.as_bytes(), [_, _, _, _, b'-', .., b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, b'Z'] if text.len() == 24)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +43,7 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(unix_ms(text), expected, "{text}");
+            assert_eq!(is_canonical(text), expected.is_some_and(|ms| rfc3339(ms) == text), "{text}");
         }
     }
 }

@@ -51,25 +51,25 @@ impl<'a> Walk<'a> {
     fn container_end(&mut self, start: usize) -> usize {
         let bytes = self.text.as_bytes();
         let (mut at, mut depth) = (start, 0);
-        while let Some(byte) = bytes.get(at) {
-            match byte {
-                b'"' => {
-                    at = string_end(bytes, at);
-                    continue;
-                }
+        while let Some(ahead) = bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']')) {
+            at += ahead;
+            match bytes[at] {
+                b'"' => at = string_end(bytes, at),
                 b'{' | b'[' => {
                     depth += 1;
                     self.deepest = self.deepest.max(depth + 1);
+                    at += 1;
                 }
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            at += 1;
-            if depth == 0 {
-                break;
+                _ => {
+                    depth -= 1;
+                    at += 1;
+                    if depth == 0 {
+                        return at;
+                    }
+                }
             }
         }
-        at
+        bytes.len()
     }
 }
 
@@ -93,7 +93,8 @@ pub(crate) fn is_key(spelt: &str, name: &str) -> bool {
     spelt.get(1..spelt.len().saturating_sub(1)) == Some(name)
 }
 
-fn string_end(bytes: &[u8], start: usize) -> usize {
+/// Where the string that begins at `start` with its quote ends, behind its last quote.
+pub(crate) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;

@@ -1,4 +1,5 @@
-//! Real chance. One of the two files that may ask the world; everything else takes a [`Chance`]. Not for secrets.
+//! Real chance. One of the two files that may ask the world; everything else takes a [`Chance`]. Only [`token`] is fit
+//! for secrets.
 
 use std::sync::Arc;
 
@@ -22,6 +23,21 @@ pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
     bytes
 }
 
+/// A generator of its own, seeded by the system; not for secrets.
+pub fn rng() -> fastrand::Rng {
+    fastrand::Rng::new()
+}
+
+/// A secret: 256 bits from the system's own generator, as 64 hex digits.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn token() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -38,6 +54,7 @@ mod tests {
         let chance = super::system();
         let draws: Vec<f64> = (0..1_000).map(|_| chance()).collect();
         assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
+        assert!(super::token().unwrap() != super::token().unwrap());
         assert!(draws.iter().any(|draw| *draw < 0.5) && draws.iter().any(|draw| *draw >= 0.5));
     }
 }

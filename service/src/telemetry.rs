@@ -57,6 +57,14 @@ pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigErr
     Ok(())
 }
 
+/// Whether logging could start so.
+///
+/// # Errors
+/// When `telemetry.level` is no filter.
+pub fn check(config: &TelemetryConfig) -> Result<(), ConfigError> {
+    filter(&config.level).map(drop)
+}
+
 fn subscriber<W>(config: &TelemetryConfig, console: Console, writer: W) -> Result<impl Subscriber + use<W>, ConfigError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

@@ -4,7 +4,12 @@
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
 mod access;
+mod config;
+mod file;
+mod nearest;
+mod problem;
 mod snapshot;
+pub mod validate;
 
 use std::sync::Arc;
 
@@ -12,6 +17,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
+pub use config::{InvalidStoreUrl, StoreConfig};
+pub use file::FileStore;
+pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.

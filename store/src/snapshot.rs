@@ -14,7 +14,7 @@ pub struct Snapshot {
 }
 
 /// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, so that what was derived from them stays.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct TenantSnapshot {
     /// Its id.
     pub id: String,
@@ -66,6 +66,25 @@ impl Snapshot {
             snapshot.tenants.insert(tenant.id.clone(), tenant);
         }
         snapshot
+    }
+
+    /// The one after this, of these tenants; none if nothing differs.
+    pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
+        let mut changed = tenants.len() != self.tenants.len();
+        let tenants: Vec<_> = tenants
+            .into_iter()
+            .map(|tenant| {
+                let new = TenantSnapshot::from(tenant);
+                match self.tenants.get(&new.id) {
+                    Some(old) if **old == new => old.clone(),
+                    _ => {
+                        changed = true;
+                        Arc::new(new)
+                    }
+                }
+            })
+            .collect();
+        changed.then(|| Self::new(self.revision + 1, tenants))
     }
 
     /// Rises with every change.

@@ -19,7 +19,9 @@ use futures_util::{
 };
 use tokio::sync::{Notify, watch};
 
-use crate::{BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Message, PublishError, ReadError, Record, Target};
+use crate::{
+    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+};
 use faults::Fault;
 use place::Tap;
 use state::{HandOut, State};
@@ -33,7 +35,7 @@ pub struct Memory {
 }
 
 struct Shared {
-    /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped (that settles it, which locks).
+    /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
     state: Mutex<State>,
     link: watch::Sender<Link>,
     clock: Clock,
@@ -92,6 +94,14 @@ impl Memory {
     }
 }
 
+impl Logs for Memory {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let mut records = self.records(log);
+        records.retain(|record| record.offset >= offset);
+        stream::iter(records).map(Ok).boxed()
+    }
+}
+
 impl Broker for Memory {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         self.publish(to, message).boxed()
@@ -102,12 +112,6 @@ impl Broker for Memory {
         let leave = Leave { shared: self.shared.clone(), from, tap: tap.id() };
         self.shared.change(|state| state.join(from, tap));
         Consumer::new(receiver, leave)
-    }
-
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let mut records = self.records(log);
-        records.retain(|record| record.offset >= offset);
-        stream::iter(records).map(Ok).boxed()
     }
 
     fn link(&self) -> watch::Receiver<Link> {

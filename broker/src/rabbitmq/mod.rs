@@ -1,1 +1,144 @@
-//! The rabbitmq broker.
+//! The broker for many machines: RabbitMQ 3.10 and later, quorum queues and streams, over AMQP 0-9-1. The only place
+//! that names lapin.
+//!
+//! A supervisor keeps one *session* up (three connections to one node); whatever fails ends it, and the next one begins.
+//! Subscriptions and publishes take the session that is there.
+
+mod acker;
+mod address;
+mod administration;
+mod canary;
+mod consume;
+mod core;
+mod declare;
+mod error;
+mod health;
+mod ladder;
+mod log;
+mod overdue;
+mod publish;
+mod session;
+mod supervise;
+mod topology;
+mod wire;
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    address::Address,
+    consume::{CREDIT_OF_ONE, Subscription},
+    core::{Core, Exchanges},
+    log::Reading,
+    topology::Names,
+};
+pub use self::{
+    address::InvalidUrl,
+    administration::{apply, remove, verify},
+    error::TopologyError,
+    topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
+};
+use crate::{
+    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+};
+
+/// Records read ahead of whoever reads a log.
+const READ_AHEAD: usize = 64;
+
+/// A RabbitMQ, or a cluster of them. Dropping it closes it in the background.
+pub struct RabbitMq {
+    core: Arc<Core>,
+}
+
+impl RabbitMq {
+    /// Begins to connect, in the background and for ever; [`link`](Broker::link) says how far that is. `chance` spreads
+    /// reconnects and tells readers' markers apart.
+    ///
+    /// # Errors
+    /// A `broker.url` that is none.
+    pub fn connect(config: &BrokerConfig, clock: Clock, chance: fastrand::Rng) -> Result<Self, InvalidUrl> {
+        let names = Names::new(config);
+        let core = Arc::new(Core {
+            config: config.clone(),
+            address: Address::parse(&config.url)?,
+            topology: Topology::plan(config),
+            exchanges: Exchanges::new(&names),
+            names,
+            clock,
+            chance: Mutex::new(chance),
+            session: watch::Sender::default(),
+            link: watch::Sender::new(Link::Away("connecting".to_owned())),
+            defect: watch::Sender::default(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
+        tokio::spawn(supervise::supervise(Arc::clone(&core)));
+        Ok(Self { core })
+    }
+
+    /// Waits for the first session, however long that takes: an absent broker or a wrong password is waited out.
+    ///
+    /// # Errors
+    /// A topology that is not as required, which only a person can change: the process should end (exit code 78).
+    pub async fn first_session(&self) -> Result<(), TopologyError> {
+        let (mut session, mut defect) = (self.core.session.subscribe(), self.core.defect.subscribe());
+        tokio::select! {
+            biased;
+            Ok(defect) = defect.wait_for(Option::is_some) => defect.clone().map_or(Ok(()), Err),
+            _ = session.wait_for(Option::is_some) => Ok(()),
+        }
+    }
+
+    /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be.
+    pub fn defect(&self) -> watch::Receiver<Option<TopologyError>> {
+        self.core.defect.subscribe()
+    }
+}
+
+impl Logs for RabbitMq {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let (out, records) = mpsc::channel(READ_AHEAD);
+        tokio::spawn(Reading { core: Arc::clone(&self.core), log, offset, out }.run());
+        stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
+    }
+}
+
+impl Broker for RabbitMq {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        Box::pin(self.core.publish(to, message))
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        let (out, incoming) = mpsc::channel(usize::from(credit.max(1)));
+        let mut rest = credit.max(1);
+        while rest > 0 {
+            let credit = rest.min(CREDIT_OF_ONE);
+            let subscription = Subscription { core: Arc::clone(&self.core), inlet: from, credit, out: out.clone() };
+            tokio::spawn(subscription.run());
+            rest -= credit;
+        }
+        Consumer::new(incoming, ())
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.core.link.subscribe()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.core.stop.cancel();
+        Box::pin(self.core.ended.cancelled())
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}

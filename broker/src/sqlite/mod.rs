@@ -25,14 +25,16 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tokio::sync::{oneshot, watch};
 
-use crate::{BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Message, PublishError, ReadError, Record, Target};
+use crate::{
+    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+};
 use command::{Command, Leave, Row, Slot};
 use log::Ends;
 use tap::Tap;
 use writer::Writer;
 
 pub use error::OpenError;
-pub use reader::{LogReader, read_log};
+pub use reader::Archive;
 
 /// The embedded broker. Dropping it without [`close`](Broker::close) loses nothing that was confirmed; it waits for the
 /// transaction under way.
@@ -83,6 +85,12 @@ impl Sqlite {
     }
 }
 
+impl Logs for Sqlite {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        reader::stream(self.path.clone(), log, offset, Some(self.ends.of(log)))
+    }
+}
+
 impl Broker for Sqlite {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         self.publish(to, message).boxed()
@@ -94,10 +102,6 @@ impl Broker for Sqlite {
         // When the writer has ended, the tap is dropped here, and the consumer reads the end.
         let _ = self.commands.send(Command::Consume { from, tap });
         Consumer::new(receiver, leave)
-    }
-
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        reader::stream(self.path.clone(), log, offset, self.ends.of(log))
     }
 
     fn link(&self) -> watch::Receiver<Link> {

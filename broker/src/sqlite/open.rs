@@ -109,7 +109,8 @@ fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
+/// Sets the connection up, and makes the tables if the format found is none.
+pub(super) fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     connection.execute_batch(SETTINGS)?;
     if found < FORMAT {
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;

@@ -9,32 +9,46 @@ use futures_util::{
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{command::Row, open};
-use crate::{Log, ReadError, Record};
+use crate::{Log, Logs, ReadError, Record};
 
 /// How much is read ahead of whoever reads a stream: one record over this many bytes.
 const PAGE: usize = 1024 * 1024;
 
 /// The records of a log, from an offset to what was its last when reading began. Holds one record at a time and no
 /// transaction in between, so that a slow reader never keeps the writer from folding its log of changes.
-pub struct LogReader {
+struct LogReader {
     connection: Connection,
     next: i64,
     end: i64,
     sql: String,
 }
 
-/// Reads a log of the file at `path`, from `offset` (inclusive). For another process: it takes no lock and changes no
-/// data (SQLite may put its `-shm` and `-wal` files beside it). Blocks while it reads from the disk.
-///
-/// # Errors
-/// When the file is not there, is no broker's file, or cannot be read.
-pub fn read_log(path: &Path, log: Log, offset: u64) -> Result<LogReader, ReadError> {
-    LogReader::open(path, log, offset, None)
+/// The logs of a broker's file, for another process: it takes no lock and changes no data (SQLite may put its `-shm`
+/// and `-wal` files beside it). Works whether or not a process holds the file.
+#[derive(Clone, Debug)]
+pub struct Archive(PathBuf);
+
+impl Archive {
+    /// Of the file at `path`, which need not be there yet: reading says so.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
 }
 
-/// The same without blocking, up to `end`.
-pub(super) fn stream(path: PathBuf, log: Log, offset: u64, end: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-    let reader = move || LogReader::open(&path, log, offset, Some(end));
+impl Logs for Archive {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        stream(self.0.clone(), log, offset, None)
+    }
+}
+
+/// Reads without blocking, up to `end`, or to what is the end now.
+pub(super) fn stream(
+    path: PathBuf,
+    log: Log,
+    offset: u64,
+    end: Option<u64>,
+) -> BoxStream<'static, Result<Record, ReadError>> {
+    let reader = move || LogReader::open(&path, log, offset, end);
     stream::once(async move { blocking(reader).await })
         .map_ok(|reader| stream::try_unfold(reader, next_page).try_flatten())
         .try_flatten()
@@ -75,15 +89,6 @@ impl LogReader {
         self.next = offset.saturating_add(1);
         let (message, key) = row.into_message().map_err(|error| ReadError(format!("record {offset}: {error}")))?;
         Ok(Some(Record { offset: offset.unsigned_abs(), key, message }))
-    }
-}
-
-impl Iterator for LogReader {
-    type Item = Result<Record, ReadError>;
-
-    /// After an error the next record is tried, where the error was the record's own.
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
     }
 }
 

@@ -151,3 +151,6 @@ impl Tables {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

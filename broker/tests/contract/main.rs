@@ -6,4 +6,6 @@ mod story;
 mod suite;
 
 mod memory;
+mod node;
+mod rabbitmq;
 mod sqlite;

@@ -10,7 +10,8 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Message, PublishError, ReadError, Record, Target, memory::Memory,
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    memory::Memory,
 };
 use futures_util::{
     StreamExt as _,
@@ -198,19 +199,21 @@ impl Broker for Torn {
         self.memory.consume(from, credit)
     }
 
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let records = self.memory.read(log, offset);
-        if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
-            return records;
-        }
-        records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed()
-    }
-
     fn link(&self) -> watch::Receiver<Link> {
         self.memory.link()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.memory.close()
+    }
+}
+
+impl Logs for Torn {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let records = self.memory.read(log, offset);
+        if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
+            return records;
+        }
+        records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed()
     }
 }

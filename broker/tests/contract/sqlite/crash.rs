@@ -8,9 +8,10 @@ use std::{
 };
 
 use broker::{
-    Broker, Inlet, Log, PublishError, Settlement, Target,
-    sqlite::{Sqlite, read_log},
+    Broker, Inlet, Log, Logs, PublishError, Settlement, Target,
+    sqlite::{Archive, Sqlite},
 };
+use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use crate::{
@@ -33,8 +34,9 @@ async fn what_a_killed_process_saw_confirmed_is_there() {
     assert!(missing.len() >= ENOUGH);
 
     let file = folder.path().join("broker.db");
-    for record in read_log(&file, Log::Dead, 0).expect("what a crash leaves can be looked at") {
-        missing.remove(&record.expect("readable").message.id);
+    let mut records = Archive::new(&file).read(Log::Dead, 0);
+    while let Some(record) = records.next().await {
+        missing.remove(&record.expect("what a crash leaves can be looked at").message.id);
     }
     assert!(!missing.iter().any(|id| id.starts_with("0-")), "all dead letters are there");
 

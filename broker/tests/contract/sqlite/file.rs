@@ -1,9 +1,10 @@
 //! The file: its lock, its format, reading it from elsewhere, what settling leaves in it.
 
 use broker::{
-    Broker, Inlet, Lane, Log, Settlement, Target,
-    sqlite::{OpenError, Sqlite, read_log},
+    Broker, Inlet, Lane, Log, Logs, Settlement, Target,
+    sqlite::{Archive, OpenError, Sqlite},
 };
+use futures_util::{StreamExt, TryStreamExt};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -52,20 +53,22 @@ async fn a_log_can_be_read_by_others_while_it_is_written_and_after() {
     let broker = open(folder.path(), &clock());
     let dead = Target::Log(Log::Dead, "exhausted.acme".into());
     publish_all(&*broker, &dead, 0..5).await;
-    let reader = read_log(&path, Log::Dead, 0).expect("beside the writer");
+    let archive = Archive::new(&path);
+    let mut beside_the_writer = archive.read(Log::Dead, 0);
+    let mut records = vec![beside_the_writer.next().await.expect("one").expect("readable")];
     publish_all(&*broker, &dead, 5..10).await;
-    let records: Vec<_> = reader.map(|record| record.expect("readable")).collect();
+    records.extend(beside_the_writer.try_collect::<Vec<_>>().await.expect("readable"));
     assert_eq!(records.len(), 5, "up to where the log ended when reading began");
     assert_eq!((records[4].message.clone(), records[4].key.as_str()), (message(4), "exhausted.acme"));
     broker.close().await;
-    assert_eq!(read_log(&path, Log::Dead, records[4].offset + 1).expect("stopped").count(), 5);
+    assert_eq!(archive.read(Log::Dead, records[4].offset + 1).count().await, 5, "also once the writer has stopped");
 }
 
-#[test]
-fn reading_a_log_of_a_file_that_is_not_there_says_so_and_makes_none() {
+#[tokio::test]
+async fn reading_a_log_of_a_file_that_is_not_there_says_so_and_makes_none() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("broker.db");
-    let error = read_log(&path, Log::Dead, 0).err().expect("an error").to_string();
+    let error = Archive::new(&path).read(Log::Dead, 0).next().await.expect("an end").expect_err("an error").to_string();
     assert!(error.contains("broker.db") && error.contains("no such file"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
@@ -108,9 +111,10 @@ async fn a_message_that_kills_its_process_every_time_is_parked_in_the_end() {
     assert_eq!(take(&mut consumer).await.message.id, "innocent");
     publish(&*broker, &lane(Lane::Fast), &message("next")).await;
     broker.close().await;
-    let parked: Vec<_> = read_log(&folder.path().join("broker.db"), Log::Parked, 0).expect("a log").collect();
+    let archive = Archive::new(folder.path().join("broker.db"));
+    let parked: Vec<_> = archive.read(Log::Parked, 0).try_collect().await.expect("readable");
     assert_eq!(parked.len(), 1);
-    let record = parked[0].as_ref().expect("readable");
+    let record = &parked[0];
     assert_eq!((record.message.id.as_str(), record.key.as_str()), ("poison", "delivery_limit.-"));
 }
 

@@ -1,0 +1,61 @@
+//! A small confirmed publish now and then, on a connection of its own: a node that lost its cluster keeps connections
+//! open and silent (V14), and only a missing confirm tells.
+
+use std::time::Duration;
+
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::ShortString,
+};
+
+use super::{error::describe, health::Health};
+
+/// Between two beats.
+const EVERY: Duration = Duration::from_secs(10);
+/// Longer than a change of leaders takes, also that of a hanging one (V13: 6 s).
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The liveness check of one session.
+pub(super) struct Canary {
+    channel: Channel,
+    exchange: ShortString,
+    health: Health,
+}
+
+impl Canary {
+    /// Opens its channel.
+    pub(super) async fn open(connection: &Connection, exchange: &str, health: Health) -> lapin::Result<Self> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { channel, exchange: exchange.into(), health })
+    }
+
+    /// Beats until one fails, which ends the session.
+    pub(super) async fn watch(&self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Err(reason) = self.beat().await {
+                return self.health.fail(reason);
+            }
+        }
+    }
+
+    /// One beat: confirmed in time, or why not. While the broker blocks it just waits.
+    pub(super) async fn beat(&self) -> Result<(), String> {
+        let confirm = async {
+            let options = BasicPublishOptions { mandatory: true, immediate: false };
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            self.channel.basic_publish(self.exchange.clone(), "canary".into(), options, &[], properties).await?.await
+        };
+        tokio::select! {
+            answer = confirm => match answer {
+                Ok(Confirmation::Ack(None)) => Ok(()),
+                Ok(Confirmation::Ack(Some(_))) => Err("the canary was returned: its queue is not bound".to_owned()),
+                Ok(_) => Err("the canary was refused: its queue has lost its majority".to_owned()),
+                Err(error) => Err(describe(&error)),
+            },
+            () = self.health.unblocked_for(LIMIT) => Err("the canary was not confirmed for 15 s".to_owned()),
+        }
+    }
+}

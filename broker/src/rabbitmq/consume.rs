@@ -1,0 +1,163 @@
+//! Subscriptions: what waits at an inlet, handed out with credit, on each session anew.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    acker::{self, Settled},
+    core::Core,
+    error::describe,
+    ladder::{Level, Wait},
+    session::Session,
+    wire::{self, Received},
+};
+use crate::{Incoming, Inlet, Lane, Message, PublishError, Settlement};
+
+/// A quorum queue serves a consumer no further than about this, so more credit takes more consumers.
+pub(super) const CREDIT_OF_ONE: u16 = 500;
+
+/// One consumer, over all sessions.
+pub(super) struct Subscription {
+    pub(super) core: Arc<Core>,
+    pub(super) inlet: Inlet,
+    pub(super) credit: u16,
+    pub(super) out: mpsc::Sender<Incoming>,
+}
+
+/// One consumer on one session.
+struct Serving {
+    channel: Channel,
+    consumer: lapin::Consumer,
+    settled: mpsc::UnboundedSender<Settled>,
+}
+
+impl Subscription {
+    /// Hands out until nobody listens any more or the broker is closed.
+    pub(super) async fn run(self) {
+        let mut sessions = self.core.session.subscribe();
+        loop {
+            let session = tokio::select! {
+                session = sessions.wait_for(|session| session.as_ref().is_some_and(|it| !it.health.has_failed())) =>
+                    session.ok().and_then(|session| session.clone()),
+                () = self.out.closed() => return,
+                () = self.core.stop.cancelled() => return,
+            };
+            let Some(session) = session else { return };
+            match self.serve(&session).await {
+                Ok(()) => return,
+                // Also says so: a channel error is the end of the session.
+                Err(error) => session.health.fail(error),
+            }
+        }
+    }
+
+    /// Serves on one session. An error means that the session is over.
+    async fn serve(&self, session: &Arc<Session>) -> Result<(), String> {
+        let mut serving = self.subscribe(session).await.map_err(|error| describe(&error))?;
+        loop {
+            tokio::select! {
+                delivery = serving.consumer.next() => match delivery {
+                    Some(Ok(delivery)) => self.hand_out(&serving, delivery).await,
+                    Some(Err(error)) => return Err(describe(&error)),
+                    // A queue that was deleted or moved; from 4.3 on also a consumer that took too long.
+                    None => return Err(format!("the broker cancelled the consumer of {}", self.inlet.name())),
+                },
+                () = self.out.closed() => {
+                    serving.cancel().await;
+                    return Ok(());
+                }
+                () = self.core.stop.cancelled() => return Ok(()),
+                reason = session.health.failed() => return Err(reason),
+            }
+        }
+    }
+
+    async fn subscribe(&self, session: &Arc<Session>) -> lapin::Result<Serving> {
+        let channel = session.consuming.create_channel().await?;
+        channel.basic_qos(self.credit, BasicQosOptions::default()).await?;
+        let queue = self.core.names.inlet(self.inlet);
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        let (settled, to_write) = mpsc::unbounded_channel();
+        let writing = acker::write(channel.clone(), to_write, session.health.clone(), self.core.stop.clone());
+        session.ackers.spawn(writing);
+        Ok(Serving { channel, consumer, settled })
+    }
+
+    async fn hand_out(&self, serving: &Serving, delivery: Delivery) {
+        let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
+        let Received { message, key, count, wait, .. } = wire::receive(delivery);
+        if let (Inlet::Lane(lane), Some(wait)) = (self.inlet, wait)
+            && let Some(level) = wait.next((self.core.clock)())
+        {
+            let hop = Hop { lane, wait, level, message, tag };
+            tokio::spawn(hop.carry_out(Arc::clone(&self.core), serving.settled.clone()));
+            return;
+        }
+        // What woke carries the level in its key.
+        let key = match self.inlet {
+            Inlet::Lane(lane) => lane.name().to_owned(),
+            Inlet::Ingest => key,
+        };
+        let settled = serving.settled.clone();
+        let settle = move |settlement| {
+            let _ = settled.send((tag, settlement));
+        };
+        // Room is there: the credit is no larger. If nobody listens any more, dropping it gives it back.
+        let _ = self.out.send(Incoming::new(message, key, redelivered, count, settle)).await;
+    }
+}
+
+impl Serving {
+    /// Stops the hand-out and gives back what was not handed out. What was can still be settled.
+    async fn cancel(mut self) {
+        if self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await.is_err() {
+            return;
+        }
+        while let Some(Ok(delivery)) = self.consumer.next().await {
+            let _ = self.settled.send((delivery.delivery_tag, Settlement::Again));
+        }
+    }
+}
+
+/// A message that woke before it is due and goes to the next level: publish, wait for the confirm, then settle. A crash
+/// between the two repeats it, never loses it.
+struct Hop {
+    lane: Lane,
+    wait: Wait,
+    level: &'static Level,
+    message: Message,
+    tag: u64,
+}
+
+impl Hop {
+    async fn carry_out(self, core: Arc<Core>, settled: mpsc::UnboundedSender<Settled>) {
+        let mut link = core.link.subscribe();
+        loop {
+            match core.hop(self.lane, Some(self.level), self.wait, &self.message).await {
+                Ok(()) => {
+                    let _ = settled.send((self.tag, Settlement::Done));
+                    return;
+                }
+                // The session is gone, and the message with it: it is handed out again.
+                Err(PublishError::Away(_) | PublishError::Lost(_)) => return,
+                // Never given back here: it would come again at once, and again.
+                Err(PublishError::Blocked(_)) => {
+                    let _ = link.wait_for(|link| !matches!(link, crate::Link::Blocked(_))).await;
+                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+            }
+            if settled.is_closed() {
+                return;
+            }
+        }
+    }
+}

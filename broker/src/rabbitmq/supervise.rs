@@ -1,0 +1,96 @@
+//! Keeps a session up, for ever: connect, hold, say how it is, and once it is lost begin anew with the next host.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{core::Core, session::Session};
+use crate::Link;
+
+/// The shortest pause between two tries.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// The longest: a broker that comes back is used within this.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Runs until the core is stopped.
+pub(super) async fn supervise(core: Arc<Core>) {
+    let mut failures = 0;
+    for host in 0.. {
+        let opened = tokio::select! {
+            opened = Session::open(&core, core.address.host(host)) => opened,
+            () = core.stop.cancelled() => break,
+        };
+        match opened {
+            Ok(session) => {
+                core.defect.send_replace(None);
+                failures = 0;
+                hold(&core, &session).await;
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(%error, "broker.away");
+                core.link.send_replace(Link::Away(error.to_string()));
+                core.defect.send_replace(error.is_fatal().then_some(error));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause(failures, core.chance())) => {}
+            () = core.stop.cancelled() => break,
+        }
+    }
+    core.link.send_replace(Link::Away("closed".to_owned()));
+    core.ended.cancel();
+}
+
+/// Lends a session out until it fails or the core is stopped.
+async fn hold(core: &Core, session: &Arc<Session>) {
+    tracing::info!("broker.connected");
+    core.session.send_replace(Some(Arc::clone(session)));
+    let reason = tokio::select! {
+        reason = session.health.failed() => reason,
+        () = relay(core, session) => unreachable!("it relays until it is dropped"),
+        () = core.stop.cancelled() => "closed".to_owned(),
+    };
+    if core.stop.is_cancelled() {
+        session.flush().await;
+    } else {
+        tracing::warn!(reason, "broker.lost");
+    }
+    core.link.send_replace(Link::Away(reason.clone()));
+    core.session.send_replace(None);
+    session.close(&reason).await;
+}
+
+/// Passes on whether the session is blocked.
+async fn relay(core: &Core, session: &Session) {
+    let mut blocks = session.health.blocks();
+    loop {
+        blocks.borrow_and_update();
+        let link = session.health.blocked().map_or(Link::Ready, Link::Blocked);
+        core.link.send_if_modified(|now| {
+            let changes = *now != link;
+            *now = link;
+            changes
+        });
+        if blocks.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Full jitter up to a bound that doubles with each failure in a row, so that many processes do not return as one.
+fn pause(failures: u32, chance: f64) -> Duration {
+    let bound = SHORTEST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST);
+    SHORTEST + bound.saturating_sub(SHORTEST).mul_f64(chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_fifteen_seconds_and_never_below_the_shortest() {
+        assert_eq!(pause(0, 0.0), SHORTEST);
+        assert_eq!(pause(1, 1.0), Duration::from_millis(400));
+        assert_eq!(pause(40, 1.0), LONGEST);
+        assert_eq!(pause(40, 0.0), SHORTEST);
+    }
+}

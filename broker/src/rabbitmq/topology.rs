@@ -1,0 +1,336 @@
+//! The topology as data: every exchange, queue and binding of version 1, and the one place where their names are spelt.
+//! It declares nothing itself.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::ladder::LEVELS;
+use crate::{BrokerConfig, Inlet, Lane, Log};
+
+/// The key under which a delivery that was handed out too often is parked, `<reason>.<tenant>` with the tenant in its
+/// headers: on RabbitMQ before 3.13, nothing else in a stream tells it from one that woke without a route.
+pub(super) const OVER_THE_LIMIT: &str = "delivery_limit.-";
+/// 5 GB of what we could not process.
+const PARK_BYTES: i64 = 5_000_000_000;
+/// 10 GB of dead letters.
+const DEAD_BYTES: i64 = 10_000_000_000;
+/// A stream is trimmed by whole segments; the default of 500 MB would let a quiet one overshoot its age for months.
+const SEGMENT_BYTES: i64 = 50_000_000;
+
+/// Everything this program needs on a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    /// In an order in which they can be declared.
+    pub exchanges: Vec<Exchange>,
+    /// In any order, after the exchanges.
+    pub queues: Vec<Queue>,
+    /// After both.
+    pub bindings: Vec<Binding>,
+}
+
+/// A durable exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// How it routes.
+    pub kind: Routing,
+    /// Where what matches no binding goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alternate: Option<String>,
+}
+
+/// How an exchange routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Routing {
+    /// By pattern.
+    Topic,
+    /// By the very key.
+    Direct,
+    /// To all.
+    Fanout,
+}
+
+/// A durable queue or stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// All of them, `x-queue-type` included.
+    pub arguments: Vec<(&'static str, Argument)>,
+}
+
+/// The value of an argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Argument {
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(String),
+}
+
+/// From an exchange to a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Binding {
+    /// The exchange.
+    pub from: String,
+    /// The queue.
+    pub to: String,
+    /// The pattern.
+    pub key: String,
+}
+
+/// The names, for those who publish and consume.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+    /// The public exchange.
+    pub(super) events: String,
+}
+
+impl Names {
+    pub(super) fn new(config: &BrokerConfig) -> Self {
+        Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
+    }
+
+    pub(super) fn of(&self, role: &str) -> String {
+        format!("{}.{role}", self.prefix)
+    }
+
+    pub(super) fn inlet(&self, inlet: Inlet) -> String {
+        match inlet {
+            Inlet::Ingest => self.of("ingest"),
+            Inlet::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
+        }
+    }
+
+    pub(super) fn log(&self, log: Log) -> String {
+        self.of(log.name())
+    }
+}
+
+impl Topology {
+    /// What a broker section asks for.
+    pub fn plan(config: &BrokerConfig) -> Self {
+        let names = Names::new(config);
+        Self { exchanges: exchanges(&names), queues: queues(&names), bindings: bindings(&names) }
+    }
+}
+
+fn exchanges(names: &Names) -> Vec<Exchange> {
+    let park = names.log(Log::Parked);
+    let exchange =
+        |name: String, kind, alternate: Option<&String>| Exchange { name, kind, alternate: alternate.cloned() };
+    vec![
+        exchange(park.clone(), Routing::Topic, None),
+        exchange(names.log(Log::Dead), Routing::Topic, None),
+        exchange(names.events.clone(), Routing::Topic, Some(&park)),
+        exchange(names.of("deliver"), Routing::Topic, Some(&park)),
+        exchange(names.of("delay"), Routing::Topic, Some(&park)),
+        // V5: without an alternate exchange, 32 unroutable messages would stop a whole level for everybody.
+        exchange(names.of("wake"), Routing::Topic, Some(&park)),
+        exchange(names.of("control"), Routing::Fanout, None),
+        // None here, so that `mandatory` really returns.
+        exchange(names.of("canary"), Routing::Direct, None),
+    ]
+}
+
+fn queues(names: &Names) -> Vec<Queue> {
+    let park = names.log(Log::Parked);
+    let lane = |lane| {
+        let mut queue = quorum(names, Inlet::Lane(lane), &park);
+        queue.arguments.push(("x-dead-letter-routing-key", text(OVER_THE_LIMIT)));
+        queue
+    };
+    let mut queues = vec![
+        stream(park.clone(), PARK_BYTES),
+        stream(names.log(Log::Dead), DEAD_BYTES),
+        // Keeps its key, which tells whose event it is.
+        quorum(names, Inlet::Ingest, &park),
+        lane(Lane::Fast),
+        lane(Lane::Slow),
+    ];
+    // Without a dead-letter routing key: the message keeps its own, `<level>.<lane>`, which tells the lane.
+    queues.extend(LEVELS.iter().map(|level| {
+        let ttl = i64::try_from(level.ms).unwrap_or(i64::MAX);
+        let mut arguments = vec![("x-queue-type", text("quorum")), ("x-message-ttl", Argument::Int(ttl))];
+        arguments.extend(dead_lettering(&names.of("wake")));
+        Queue { name: names.of(&format!("delay.{}", level.name)), arguments }
+    }));
+    queues.push(Queue {
+        name: names.of("canary"),
+        arguments: vec![
+            ("x-queue-type", text("quorum")),
+            ("x-message-ttl", Argument::Int(60_000)),
+            ("x-max-length", Argument::Int(100)),
+            ("x-overflow", text("drop-head")),
+        ],
+    });
+    queues
+}
+
+fn quorum(names: &Names, inlet: Inlet, dead_letters: &str) -> Queue {
+    let limit = Argument::Int(inlet.delivery_limit().into());
+    let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", limit)];
+    arguments.extend(dead_lettering(dead_letters));
+    Queue { name: names.inlet(inlet), arguments }
+}
+
+/// At least once, for which the broker demands `reject-publish`; otherwise it silently falls back to at most once. No
+/// `max-length` on what it leads to (V6).
+fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
+    [
+        ("x-dead-letter-exchange", text(to)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ]
+}
+
+fn stream(name: String, bytes: i64) -> Queue {
+    let arguments = vec![
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text("30D")),
+        ("x-max-length-bytes", Argument::Int(bytes)),
+        ("x-stream-max-segment-size-bytes", Argument::Int(SEGMENT_BYTES)),
+    ];
+    Queue { name, arguments }
+}
+
+fn bindings(names: &Names) -> Vec<Binding> {
+    let binding = |from: &str, to: String, key: &str| Binding { from: from.to_owned(), to, key: key.to_owned() };
+    let (park, dead) = (names.log(Log::Parked), names.log(Log::Dead));
+    let mut bindings = vec![
+        binding(&park, park.clone(), "#"),
+        binding(&dead, dead.clone(), "#"),
+        binding(&names.events, names.inlet(Inlet::Ingest), "#"),
+        binding(&names.of("canary"), names.of("canary"), "canary"),
+    ];
+    for lane in [Lane::Fast, Lane::Slow] {
+        let queue = names.inlet(Inlet::Lane(lane));
+        bindings.push(binding(&names.of("deliver"), queue.clone(), lane.name()));
+        bindings.push(binding(&names.of("wake"), queue, &format!("*.{}", lane.name())));
+    }
+    for level in &LEVELS {
+        let queue = names.of(&format!("delay.{}", level.name));
+        bindings.push(binding(&names.of("delay"), queue, &format!("{}.#", level.name)));
+    }
+    bindings
+}
+
+fn text(value: &str) -> Argument {
+    Argument::Text(value.to_owned())
+}
+
+impl fmt::Display for Topology {
+    /// One entity a line, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for exchange in &self.exchanges {
+            write!(f, "exchange {} {}", exchange.name, exchange.kind)?;
+            match &exchange.alternate {
+                Some(alternate) => writeln!(f, " alternate={alternate}")?,
+                None => writeln!(f)?,
+            }
+        }
+        for queue in &self.queues {
+            write!(f, "queue {}", queue.name)?;
+            for (name, value) in &queue.arguments {
+                write!(f, " {}={value}", name.trim_start_matches("x-"))?;
+            }
+            writeln!(f)?;
+        }
+        for binding in &self.bindings {
+            writeln!(f, "binding {} -> {} {}", binding.from, binding.to, binding.key)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Routing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topic => "topic",
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+        })
+    }
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Topology {
+        Topology::plan(&BrokerConfig {
+            url: String::new(),
+            prefix: "carteiro".to_owned(),
+            exchange: "ticketing.events".to_owned(),
+            declare: true,
+            features: "3.10".to_owned(),
+        })
+    }
+
+    fn argument<'a>(queue: &'a Queue, name: &str) -> Option<&'a Argument> {
+        queue.arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn there_are_twenty_queues_and_streams_for_any_number_of_tenants() {
+        assert_eq!(plan().queues.len(), 20);
+    }
+
+    #[test]
+    fn every_dead_lettering_queue_does_so_at_least_once_to_an_exchange_that_loses_nothing() {
+        let plan = plan();
+        for queue in plan.queues.iter().filter(|queue| argument(queue, "x-dead-letter-exchange").is_some()) {
+            assert_eq!(argument(queue, "x-dead-letter-strategy"), Some(&text("at-least-once")), "{}", queue.name);
+            assert_eq!(argument(queue, "x-overflow"), Some(&text("reject-publish")), "{}", queue.name);
+            let keeps_its_key = argument(queue, "x-dead-letter-routing-key").is_none();
+            assert!(keeps_its_key || queue.name.contains(".deliver."), "the key tells the lane: {}", queue.name);
+            let Some(Argument::Text(target)) = argument(queue, "x-dead-letter-exchange") else { panic!("no target") };
+            let target = plan.exchanges.iter().find(|known| known.name == *target).expect("a declared target");
+            let takes_all = plan.bindings.iter().any(|binding| binding.from == target.name && binding.key == "#");
+            assert!(target.alternate.is_some() || takes_all, "{} could block {}", target.name, queue.name);
+        }
+    }
+
+    #[test]
+    fn no_target_of_dead_lettering_has_a_length_limit_that_could_refuse() {
+        let plan = plan();
+        for queue in plan.queues.iter().filter(|queue| argument(queue, "x-overflow") == Some(&text("reject-publish"))) {
+            for limit in ["x-max-length", "x-max-length-bytes"] {
+                assert_eq!(argument(queue, limit), None, "V6: {}", queue.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_exchange_is_declared_after_the_one_it_names() {
+        let plan = plan();
+        for (place, exchange) in plan.exchanges.iter().enumerate() {
+            let Some(alternate) = &exchange.alternate else { continue };
+            assert!(plan.exchanges[..place].iter().any(|earlier| earlier.name == *alternate), "{}", exchange.name);
+        }
+    }
+
+    #[test]
+    fn the_plan_reads_one_entity_a_line() {
+        let printed = plan().to_string();
+        assert!(printed.contains("exchange carteiro.v1.wake topic alternate=carteiro.v1.park\n"));
+        assert!(printed.contains("binding carteiro.v1.wake -> carteiro.v1.deliver.slow *.slow\n"));
+        assert!(printed.contains(
+            "queue carteiro.v1.delay.5m queue-type=quorum message-ttl=300000 dead-letter-exchange=carteiro.v1.wake"
+        ));
+    }
+}

@@ -1,0 +1,258 @@
+//! A [`Message`] as AMQP properties and headers, and back. Foreign values of any type are survived, not understood.
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use super::{ladder::Wait, topology::OVER_THE_LIMIT};
+use crate::{DUE, Header, Headers, Message, PublishError};
+
+/// The whole length of the wait in milliseconds, 0 for one that must not end early: between the hops of the ladder
+/// only, never shown outside.
+pub(super) const WAIT: &str = "carteiro-wait";
+/// Marks a record that only shows a reader where to stop, or that `topology verify` sent round. Nobody is shown it.
+pub(super) const MARKER: &str = "carteiro-marker";
+/// What is forwarded besides our own headers.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+/// Persistent.
+const DURABLE: u8 = 2;
+/// Why the broker dead-lettered a record of a log: there it is a header of the message, as on RabbitMQ 3.13 and later.
+pub(super) const LAST_DEATH: &str = "x-last-death-reason";
+
+/// The properties of one publish. Only our own headers and the trace context are written: a copied `x-death` makes the
+/// broker drop a message on its second way through a level, or keep it for ever (V3).
+pub(super) fn properties(message: &Message, wait: Option<Wait>, now: u64) -> Result<BasicProperties, PublishError> {
+    let mut table = FieldTable::default();
+    for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
+        table.insert(short(name)?, amqp(value));
+    }
+    if let Some(wait) = wait {
+        table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(wait.due)));
+        table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(wait.whole)));
+    }
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(DURABLE)
+        .with_content_type("application/json".into())
+        .with_app_id("carteiro".into())
+        .with_timestamp(now / 1000);
+    if !table.inner().is_empty() {
+        properties = properties.with_headers(table);
+    }
+    if !message.id.is_empty() {
+        properties = properties.with_message_id(short(&message.id)?);
+    }
+    if !message.kind.is_empty() {
+        properties = properties.with_type(short(&message.kind)?);
+    }
+    Ok(properties)
+}
+
+/// A short string, which AMQP limits to 255 bytes.
+pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
+    ShortString::try_new(text).map_err(|_| PublishError::TooLarge)
+}
+
+/// What was received, read once.
+pub(super) struct Received {
+    /// For whoever consumes.
+    pub(super) message: Message,
+    /// The routing key.
+    pub(super) key: String,
+    /// `x-delivery-count`, at least one if redelivered.
+    pub(super) count: u32,
+    /// The wait it is in the middle of.
+    pub(super) wait: Option<Wait>,
+    /// Its place in a stream.
+    pub(super) offset: Option<u64>,
+    /// Why it was dead-lettered last: `expired`, `delivery_limit`, `rejected`.
+    pub(super) last_death: Option<Header>,
+    /// Its marker, if it is no record but one of those.
+    pub(super) marker: Option<i64>,
+}
+
+/// Reads a delivery; its tag and acker are left to the caller.
+pub(super) fn receive(delivery: Delivery) -> Received {
+    let properties = delivery.properties;
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let nothing = FieldTable::default();
+    let table = properties.headers().as_ref().unwrap_or(&nothing);
+    let int = |name: &str| match header(table.inner().get(name)?)? {
+        Header::Int(value) => Some(value),
+        Header::Text(_) => None,
+    };
+    let number = |name| int(name).and_then(|value| u64::try_from(value).ok());
+    let count = number("x-delivery-count").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+    Received {
+        key: delivery.routing_key.to_string(),
+        count: count.max(u32::from(delivery.redelivered)),
+        wait: number(DUE).zip(number(WAIT)).map(|(due, whole)| Wait { due, whole }),
+        offset: number("x-stream-offset"),
+        marker: int(MARKER),
+        last_death: last_death(table, delivery.routing_key.as_str()),
+        message: Message {
+            id: text(properties.message_id()),
+            kind: text(properties.kind()),
+            headers: headers(table),
+            body: Bytes::from(delivery.data),
+        },
+    }
+}
+
+fn is_forwarded(name: &str) -> bool {
+    (name.starts_with("carteiro-") && ![DUE, WAIT, MARKER].contains(&name)) || TRACE.contains(&name)
+}
+
+fn amqp(value: &Header) -> AMQPValue {
+    match value {
+        Header::Int(value) => AMQPValue::LongLongInt(*value),
+        Header::Text(value) => AMQPValue::LongString(value.as_bytes().into()),
+    }
+}
+
+fn headers(table: &FieldTable) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in table.into_iter().filter(|(name, _)| is_forwarded(name.as_str()) || name.as_str() == DUE) {
+        if let Some(value) = header(value) {
+            headers.set(name.to_string(), value);
+        }
+    }
+    headers
+}
+
+/// Why it was dead-lettered last. RabbitMQ says so in a header from 3.13 on and in `x-death`, whose first entry is the
+/// newest; but a stream of an older one keeps no lists, and only how the message died first. So lanes, whose messages
+/// have mostly died on the ladder before, put the reason into the key.
+fn last_death(table: &FieldTable, key: &str) -> Option<Header> {
+    let table = table.inner();
+    if let Some(reason) = table.get("x-last-death-reason") {
+        return header(reason);
+    }
+    if let Some(AMQPValue::FieldArray(deaths)) = table.get("x-death")
+        && let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first()
+    {
+        return header(death.inner().get("reason")?);
+    }
+    if key == OVER_THE_LIMIT {
+        return Some(Header::Text("delivery_limit".into()));
+    }
+    header(table.get("x-first-death-reason")?)
+}
+
+fn header(value: &AMQPValue) -> Option<Header> {
+    Some(match value {
+        AMQPValue::ShortShortInt(value) => Header::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => Header::Int((*value).into()),
+        AMQPValue::ShortInt(value) => Header::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => Header::Int((*value).into()),
+        AMQPValue::LongInt(value) => Header::Int((*value).into()),
+        AMQPValue::LongUInt(value) => Header::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => Header::Int(*value),
+        AMQPValue::Timestamp(value) => Header::Int(clamp(*value)),
+        AMQPValue::ShortString(value) => Header::Text(value.as_str().into()),
+        AMQPValue::LongString(value) => Header::Text(String::from_utf8_lossy(value.as_bytes()).into()),
+        _ => return None,
+    })
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{ByteArray, DecimalValue};
+
+    use super::*;
+
+    fn table(values: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in values {
+            table.insert(name.into(), value);
+        }
+        table
+    }
+
+    fn received(headers: FieldTable) -> Received {
+        let mut delivery = Delivery::mock(1, "x".into(), "slow".into(), false, b"body".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(headers);
+        receive(delivery)
+    }
+
+    #[test]
+    fn a_message_survives_the_way_there_and_back() {
+        let mut message = Message {
+            id: "e1".into(),
+            kind: "ticket.created".into(),
+            body: Bytes::from_static(b"{}"),
+            ..<_>::default()
+        };
+        message.headers.set("carteiro-attempt", Header::Int(3));
+        message.headers.set("traceparent", Header::Text("00-aa".into()));
+        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
+        delivery.properties = properties(&message, None, 1_790_000_000_123).expect("fits");
+        assert_eq!(delivery.properties.timestamp(), &Some(1_790_000_000));
+        assert_eq!(receive(delivery).message, message);
+    }
+
+    #[test]
+    fn only_our_own_headers_and_the_trace_context_are_forwarded() {
+        let mut message = Message::default();
+        for name in ["x-death", "x-first-death-reason", "x-last-death-queue", "x-delivery-count", "CC", "BCC", "mine"] {
+            message.headers.set(name, Header::Text("v".into()));
+        }
+        message.headers.set("carteiro-tenant", Header::Text("acme".into()));
+        message.headers.set(DUE, Header::Int(1));
+        let sent = properties(&message, None, 0).expect("fits");
+        let names: Vec<_> = sent.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["carteiro-tenant"]);
+    }
+
+    #[test]
+    fn headers_of_any_type_are_survived_and_whole_numbers_of_any_width_understood() {
+        let received = received(table([
+            ("carteiro-a", AMQPValue::ShortShortInt(-1)),
+            ("carteiro-b", AMQPValue::ShortUInt(2)),
+            ("carteiro-c", AMQPValue::LongUInt(u32::MAX)),
+            ("carteiro-d", AMQPValue::Boolean(true)),
+            ("carteiro-e", AMQPValue::Double(1.5)),
+            ("carteiro-f", AMQPValue::Void),
+            ("carteiro-g", AMQPValue::ByteArray(ByteArray::from(vec![1_u8]))),
+            ("carteiro-h", AMQPValue::DecimalValue(DecimalValue { scale: 1, value: 2 })),
+            ("carteiro-i", AMQPValue::LongString(vec![0xff].into())),
+            ("carteiro-j", AMQPValue::FieldTable(FieldTable::default())),
+        ]));
+        let headers = &received.message.headers;
+        let ints = ["carteiro-a", "carteiro-b", "carteiro-c"].map(|name| headers.int(name));
+        assert_eq!(ints, [Some(-1), Some(2), Some(4_294_967_295)]);
+        assert_eq!(headers.text("carteiro-i"), Some("\u{fffd}"));
+        assert_eq!(headers.iter().count(), 4);
+    }
+
+    #[test]
+    fn the_reason_of_the_last_death_is_shown_whatever_the_version_of_the_broker() {
+        let death = |reason: &str| AMQPValue::FieldTable(table([("reason", AMQPValue::LongString(reason.into()))]));
+        let deaths = AMQPValue::FieldArray(vec![death("delivery_limit"), death("expired")].into());
+        let received = received(table([("x-death", deaths)]));
+        assert_eq!(received.last_death, Some(Header::Text("delivery_limit".into())));
+        assert_eq!(received.message.headers.iter().count(), 0, "it is the broker's, not the message's");
+    }
+
+    #[test]
+    fn a_name_longer_than_a_short_string_is_refused_instead_of_ending_the_process() {
+        let message = Message { id: "x".repeat(256), ..Message::default() };
+        assert_eq!(properties(&message, None, 0).err(), Some(PublishError::TooLarge));
+    }
+
+    #[test]
+    fn a_wait_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
+        let wait = Wait { due: 1_790_000_009_000, whole: 9000 };
+        let sent = properties(&Message::default(), Some(wait), 0).expect("fits");
+        let received = received(sent.headers().clone().expect("headers"));
+        assert_eq!(received.wait, Some(wait));
+        assert_eq!(received.message.headers.int(DUE), Some(1_790_000_009_000));
+        assert_eq!(received.message.headers.int(WAIT), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! Any sequence of publishing, settling, failing transactions and crashes, against the simplest model of what may come.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{Incoming, Message, Settlement, Target, sqlite::open, sqlite::tap::Tap};
+
+const LANE: Inlet = Inlet::Lane(Lane::Fast);
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A transaction that stores so many, commits or not, and hands out what it chose.
+    Transact { publishes: usize, commits: bool },
+    /// One of those that are out is given back; which one is chosen by a number.
+    Settle { which: usize, settlement: Settlement },
+    /// The process ends and another one begins, with a consumer of this credit.
+    Crash { credit: u16 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4_usize, prop::bool::weighted(0.7))
+            .prop_map(|(publishes, commits)| Step::Transact { publishes, commits }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, done)| Step::Settle {
+            which,
+            settlement: if done { Settlement::Done } else { Settlement::Again },
+        }),
+        1 => (1..6_u16).prop_map(|credit| Step::Crash { credit }),
+    ]
+}
+
+/// What is known of a message that was stored.
+#[derive(Default)]
+struct Known {
+    handed_out: u32,
+    /// Its place in the table, while it is with a consumer.
+    out: Option<i64>,
+    /// Settled, and since then no transaction has committed.
+    done: bool,
+}
+
+struct Model {
+    connection: Connection,
+    tables: Tables,
+    known: BTreeMap<String, Known>,
+    published: usize,
+    _listens: mpsc::Receiver<Incoming>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let connection = Connection::open_in_memory().expect("memory");
+        open::prepare(&connection, 0).expect("tables");
+        let (tables, listens) = tables(&connection, 3);
+        Self { connection, tables, known: BTreeMap::new(), published: 0, _listens: listens }
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Transact { publishes, commits } => return self.transact(*publishes, *commits),
+            Step::Settle { which, settlement } => self.settle(*which, *settlement),
+            Step::Crash { credit } => {
+                (self.tables, self._listens) = tables(&self.connection, *credit);
+                for known in self.known.values_mut() {
+                    (known.out, known.done) = (None, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn transact(&mut self, publishes: usize, commits: bool) -> Result<(), TestCaseError> {
+        let publishes: Vec<_> = (0..publishes).map(|next| publish(self.published + next)).collect();
+        self.published += publishes.len();
+        let transaction = self.connection.transaction().expect("begins");
+        let picks = self.tables.write(&transaction, &publishes, 0).expect("writes");
+        if !commits {
+            transaction.rollback().expect("rolls back");
+            self.tables.rollback();
+            return Ok(());
+        }
+        transaction.commit().expect("commits");
+        self.tables.commit(&picks);
+        self.known.retain(|_, known| !known.done);
+        self.known.extend(publishes.into_iter().map(|publish| (publish.row.id, Known::default())));
+        for pick in picks.into_iter().flat_map(|(_, picks)| picks) {
+            let known = self.known.get_mut(&pick.row.id);
+            let known = known.ok_or_else(|| TestCaseError::fail("refused or settled, and handed out"))?;
+            prop_assert_eq!(known.out.replace(pick.seq), None, "handed out while it is out");
+            prop_assert_eq!(pick.count, known.handed_out);
+            known.handed_out += 1;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, which: usize, settlement: Settlement) {
+        let out = self.known.values().filter(|known| known.out.is_some() && !known.done).count();
+        let mut candidates = self.known.values_mut().filter(|known| known.out.is_some() && !known.done);
+        let Some(known) = which.checked_rem(out).and_then(|which| candidates.nth(which)) else { return };
+        let seq = match settlement {
+            Settlement::Done => {
+                known.done = true;
+                known.out
+            }
+            Settlement::Again => known.out.take(),
+        };
+        self.tables.at(LANE).settle(seq.expect("it is out"), settlement);
+    }
+}
+
+fn tables(connection: &Connection, credit: u16) -> (Tables, mpsc::Receiver<Incoming>) {
+    let mut tables = Tables::load(connection).expect("it loads");
+    let (tap, listens) = Tap::new(credit);
+    tables.at(LANE).join(tap);
+    (tables, listens)
+}
+
+fn publish(id: usize) -> Publish {
+    let message = Message { id: id.to_string(), ..Message::default() };
+    let to = Target::Lane(Lane::Fast, None);
+    Publish { slot: Slot::of(&to), row: Row::of(&to, &message), reply: oneshot::channel().0 }
+}
+
+proptest! {
+    #[test]
+    fn whatever_fails_each_message_stays_until_it_is_settled_and_is_never_out_twice(
+        steps in prop::collection::vec(any_step(), 0..80),
+    ) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.take(step)?;
+        }
+        // All that is left comes, if only it goes on.
+        for _ in 0..=2 * model.known.len() {
+            model.settle(0, Settlement::Done);
+            model.transact(0, true)?;
+        }
+        prop_assert!(model.known.is_empty(), "{} never came", model.known.len());
+        prop_assert!(!model.tables.has_work(0), "and then it rests");
+    }
+}

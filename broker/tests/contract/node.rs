@@ -1,0 +1,73 @@
+//! A private RabbitMQ node for tests, by `tests/rabbitmq-node`. A node that cannot be started fails the test: it is
+//! never skipped.
+//!
+//! `CARTEIRO_TEST_AMQP` is the url of a node that somebody else holds; `CARTEIRO_TEST_RABBITMQ` names a Debian suite
+//! whose RabbitMQ is taken instead of the installed one.
+
+// Each test binary that includes this uses its own part of it.
+#![allow(dead_code)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+/// A node of our own, stopped by the script once this process has ended, however that happens.
+pub(crate) struct Node {
+    /// Where it listens.
+    pub(crate) url: String,
+    dir: PathBuf,
+    _held: Child,
+}
+
+/// The url of the node that all tests of this process share, each under names of its own.
+pub(crate) fn shared() -> &'static str {
+    static SHARED: OnceLock<String> = OnceLock::new();
+    static OWN: OnceLock<Node> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        std::env::var("CARTEIRO_TEST_AMQP").unwrap_or_else(|_| OWN.get_or_init(Node::start).url.clone())
+    })
+}
+
+impl Node {
+    /// Starts one, for a test that does to a broker what others must not see.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
+        let mut command = Command::new(script());
+        command.arg("hold").arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
+            command.args(["--release", &suite]);
+        }
+        let mut held = command.spawn().expect("the script runs");
+        let mut url = String::new();
+        BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");
+        assert!(url.starts_with("amqp://"), "no RabbitMQ could be started; what it said is above");
+        Self { url: url.trim().to_owned(), dir, _held: held }
+    }
+
+    /// `rabbitmqctl` on it.
+    pub(crate) fn ctl(&self, arguments: &[&str]) {
+        self.run("ctl", arguments);
+    }
+
+    /// `kill -9`, and up again on what is on its disk.
+    pub(crate) fn crash(&self) {
+        self.run("kill", &[]);
+        self.run("start", &[]);
+    }
+
+    fn run(&self, verb: &str, arguments: &[&str]) {
+        let mut command = Command::new(script());
+        command.arg(verb).arg(&self.dir).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        assert!(command.status().expect("the script runs").success(), "{verb} {arguments:?} failed");
+    }
+}
+
+/// It lies in the workspace's `tests`, whichever package is tested.
+fn script() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = package.ancestors().map(|folder| folder.join("tests/rabbitmq-node")).find(|script| script.exists());
+    found.expect("tests/rabbitmq-node lies above this package")
+}

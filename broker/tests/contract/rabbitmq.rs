@@ -1,0 +1,80 @@
+//! The contract, on a real RabbitMQ: each test under names of its own on one shared node. That node cannot be crashed or
+//! blocked here, since all tests would feel it; `tests/rabbitmq` does so to nodes of its own.
+
+use std::sync::Arc;
+
+use broker::{
+    Broker, BrokerConfig, Clock,
+    rabbitmq::{self, RabbitMq},
+};
+use tokio::time::timeout;
+
+use crate::{
+    fixture::{Features, Fixture, PATIENCE, clock},
+    node,
+};
+
+/// A prefix and an exchange that nobody else uses.
+struct Rabbit {
+    config: BrokerConfig,
+    clock: Clock,
+    broker: Arc<RabbitMq>,
+}
+
+impl Fixture for Rabbit {
+    async fn start() -> Self {
+        let url = tokio::task::spawn_blocking(node::shared).await.expect("a node");
+        let unique = format!("test-{:016x}", fastrand::u64(..));
+        let config = BrokerConfig {
+            url: url.to_owned(),
+            prefix: unique.clone(),
+            exchange: format!("{unique}.events"),
+            declare: true,
+            features: "3.10".to_owned(),
+        };
+        let clock = clock();
+        let broker = connect(&config, &clock).await;
+        Self { config, clock, broker }
+    }
+
+    fn features(&self) -> Features {
+        Features { durable: true, blocks: false, precise: false }
+    }
+
+    fn broker(&self) -> Arc<dyn Broker> {
+        self.broker.clone()
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// Our side of it: the node is everybody's. What is unsettled goes back.
+    async fn restart(&mut self) {
+        self.broker.close().await;
+        self.broker = connect(&self.config, &self.clock).await;
+    }
+}
+
+async fn connect(config: &BrokerConfig, clock: &Clock) -> Arc<RabbitMq> {
+    let broker = RabbitMq::connect(config, clock.clone(), fastrand::Rng::new()).expect("a url");
+    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("a topology");
+    Arc::new(broker)
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        let config = self.config.clone();
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(rabbitmq::remove(&config))
+        });
+        if let Err(error) = removed.join().expect("no panic") {
+            eprintln!("its queues are left behind: {error}");
+        }
+    }
+}
+
+mod contract {
+    crate::suite::contract!(super::Rabbit, flavor = "multi_thread");
+}

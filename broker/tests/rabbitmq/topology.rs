@@ -1,0 +1,105 @@
+//! Declaring, comparing and removing: V15 and V16, and what a role does on a broker that is not as it must be.
+
+use broker::{
+    Broker, BrokerConfig, Link,
+    rabbitmq::{self, Topology, TopologyError},
+};
+use lapin::{
+    Connection, ConnectionProperties,
+    options::QueueDeclareOptions,
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::timeout;
+
+use crate::road::{PATIENCE, Road, connect, message, unique};
+
+async fn bare() -> BrokerConfig {
+    unique(tokio::task::spawn_blocking(crate::node::shared).await.expect("a node"))
+}
+
+/// Declares one level with another time to live than ours.
+async fn another_ttl(config: &BrokerConfig) -> Connection {
+    let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(7));
+    arguments
+        .insert("x-dead-letter-exchange".into(), AMQPValue::LongString(format!("{}.v1.wake", config.prefix).into()));
+    arguments.insert("x-dead-letter-strategy".into(), AMQPValue::LongString("at-least-once".into()));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let name = format!("{}.v1.delay.5m", config.prefix);
+    channel.queue_declare(name.into(), durable, arguments).await.expect("declared");
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v15_v16_another_argument_is_named_and_left_as_it_is() {
+    let config = bare().await;
+    let _connection = another_ttl(&config).await;
+    let refused = rabbitmq::apply(&config).await.expect_err("it differs");
+    let TopologyError::Mismatch { entity, argument, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(
+        (entity.as_str(), argument.as_str()),
+        (&*format!("queue {}.v1.delay.5m", config.prefix), "x-message-ttl")
+    );
+    assert!(refused.is_fatal());
+
+    let role = connect(&config);
+    let fatal = timeout(PATIENCE, role.first_session()).await.expect("in time").expect_err("fatal");
+    assert_eq!(fatal.to_string(), refused.to_string());
+    let away = role.link().borrow().clone();
+    assert!(matches!(&away, Link::Away(reason) if reason.contains("x-message-ttl")), "{away:?}");
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_finds_all_differences_at_once_and_declares_nothing() {
+    let config = bare().await;
+    let _connection = another_ttl(&config).await;
+    let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
+    let missing = found.iter().filter(|error| matches!(error, TopologyError::Missing { .. })).count();
+    let mismatched = found.iter().filter(|error| matches!(error, TopologyError::Mismatch { .. })).count();
+    let plan = Topology::plan(&config);
+    assert_eq!((missing, mismatched), (plan.queues.len() - 1 + plan.exchanges.len(), 1));
+    assert_eq!(rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look").len(), found.len());
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applied_topology_is_verified_by_what_it_does() {
+    let config = bare().await;
+    rabbitmq::apply(&config).await.expect("applied");
+    rabbitmq::apply(&config).await.expect("applied twice");
+    assert_eq!(rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look"), []);
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_wish_to_declare_a_missing_topology_is_named_and_nothing_is_made() {
+    let mut config = bare().await;
+    config.declare = false;
+    let role = connect(&config);
+    let fatal = timeout(PATIENCE, role.first_session()).await.expect("in time").expect_err("fatal");
+    assert!(matches!(&fatal, TopologyError::Missing { .. }), "{fatal}");
+    assert!(fatal.to_string().contains("carteiro topology apply"), "{fatal}");
+
+    // Once somebody has applied it, the role goes on by itself.
+    rabbitmq::apply(&config).await.expect("applied");
+    timeout(PATIENCE, role.link().wait_for(|link| *link == Link::Ready)).await.expect("in time").expect("a link");
+    assert_eq!(*role.defect().borrow(), None);
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v16_removing_takes_full_queues_too_and_is_fine_with_nothing_there() {
+    let road = Road::lay().await;
+    let to = broker::Target::Ingest { key: "acme.-.-.ticket.created".to_owned() };
+    road.broker.publish(&to, &message("e1")).await.expect("confirmed");
+    rabbitmq::remove(&road.config).await.expect("removed");
+    rabbitmq::remove(&road.config).await.expect("removed again");
+    let found = rabbitmq::verify(&BrokerConfig { declare: false, ..road.config.clone() }, fastrand::Rng::new()).await;
+    // The road's own process may already be declaring again: it may find less missing, but never a difference.
+    assert!(found.expect("it could look").iter().all(|error| matches!(error, TopologyError::Missing { .. })));
+}

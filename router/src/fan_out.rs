@@ -1,0 +1,109 @@
+//! One event to the deliveries that follow from it: pure, but for the index it asks.
+
+use std::sync::Arc;
+
+use broker::{Headers, Incoming, Lane, Message, Target};
+use bytes::Bytes;
+use schemas::{
+    Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Part, delivery_id, render, wire,
+};
+use store::TenantSnapshot;
+
+use crate::index::{Index, Interest};
+
+/// A delivery on its way: what it is, and its body.
+pub(crate) struct Outgoing {
+    pub(crate) delivery: Delivery,
+    pub(crate) body: Bytes,
+}
+
+impl Outgoing {
+    /// As the broker carries it.
+    pub(crate) fn message(&self) -> Message {
+        Message {
+            id: self.delivery.event_id.to_string(),
+            kind: self.delivery.event_type.to_string(),
+            headers: Headers::new(self.delivery.ints(), self.delivery.texts()),
+            body: self.body.clone(),
+        }
+    }
+
+    /// Where first attempts wait.
+    pub(crate) const TARGET: Target = Target::Lane(Lane::Fast, None);
+}
+
+/// What an event's deliveries have in common.
+pub(crate) struct Origin<'a> {
+    pub(crate) tenant: &'a Arc<TenantSnapshot>,
+    pub(crate) revision: u64,
+    pub(crate) accepted_at: u64,
+    pub(crate) incoming: &'a Incoming,
+}
+
+/// The deliveries that an event makes: one for each endpoint that wants it and part of what it renders to.
+pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_>) -> Vec<Outgoing> {
+    let facts = Facts::of(&envelope.event);
+    let mut rendered = Rendered::default();
+    let mut outgoing = Vec::new();
+    for (endpoint_id, interest) in index.interests(origin.tenant, &facts) {
+        // A subscription names an endpoint of its own tenant: the store has checked that.
+        let Some(endpoint) = origin.tenant.endpoints.get(endpoint_id) else { continue };
+        let shape = (endpoint.format, endpoint.format_options, interest.wanted);
+        for (part, body) in rendered.of(envelope, shape) {
+            let delivery = delivery(envelope, endpoint_id, &interest, *part, origin);
+            outgoing.push(Outgoing { delivery, body: body.clone() });
+        }
+    }
+    outgoing
+}
+
+fn delivery(
+    envelope: &Envelope<'_>,
+    endpoint_id: &str,
+    interest: &Interest<'_>,
+    part: Part,
+    origin: &Origin<'_>,
+) -> Delivery {
+    let header = |name| origin.incoming.message.headers.text(name).map(str::to_owned);
+    let ticket = envelope.event.ticket.as_ref().and_then(|ticket| ticket.id.as_ref());
+    Delivery {
+        id: delivery_id(&origin.tenant.id, &envelope.id, endpoint_id, part),
+        tenant: origin.tenant.id.clone(),
+        event_id: envelope.id.clone(),
+        event_type: envelope.event.event_type.clone(),
+        endpoint_id: endpoint_id.to_owned(),
+        part,
+        event_time: envelope.occurred_at_ms,
+        accepted_at: origin.accepted_at,
+        subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
+        revision: origin.revision,
+        ticket: ticket.map(|id| id.text().to_owned()),
+        attempt: 1,
+        due: None,
+        first_at: None,
+        last: None,
+        parks: 0,
+        replay: None,
+        traceparent: header(wire::TRACEPARENT),
+        tracestate: header(wire::TRACESTATE),
+    }
+}
+
+/// What decides how a body looks.
+type Shape = (Format, FormatOptions, Match);
+
+/// An event's bodies, each shape rendered once. A short list: few events are wanted in more than three shapes.
+#[derive(Default)]
+struct Rendered(Vec<(Shape, Vec<(Part, Bytes)>)>);
+
+impl Rendered {
+    fn of(&mut self, envelope: &Envelope<'_>, shape: Shape) -> &[(Part, Bytes)] {
+        let at = self.0.iter().position(|(known, _)| *known == shape).unwrap_or_else(|| {
+            let (format, options, wanted) = shape;
+            let bodies = render(envelope, format, &options, wanted);
+            self.0.push((shape, bodies.into_iter().map(|body| (body.part, body.bytes.into())).collect()));
+            self.0.len() - 1
+        });
+        &self.0[at].1
+    }
+}

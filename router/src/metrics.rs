@@ -1,0 +1,22 @@
+//! What a router counts. No tenant, endpoint or url is a label.
+
+service::metrics! {
+    /// What a router counts.
+    pub struct RouterMetrics {
+        /// Events routed to at least one endpoint.
+        pub routed: IntCounter("events_routed_total"),
+        /// Events that no subscription wanted.
+        pub unmatched: IntCounter("events_unmatched_total"),
+        /// Messages parked, by reason.
+        pub parked: IntCounterVec("parked_total", [reason]),
+        /// Dead letters made, by reason.
+        pub dead_letters: IntCounterVec("dead_letters_total", [reason]),
+        /// Messages that were handed out before.
+        pub redeliveries: IntCounter("redeliveries_total"),
+        /// Deliveries made of one event.
+        pub fan_out: Histogram("route_fanout", buckets = [0.0, 1.0, 2.0, 5.0, 10.0, 50.0, 200.0, 1000.0]),
+        /// From acceptance until all deliveries of an event are confirmed.
+        pub routing: Histogram("routing_seconds",
+            buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0]),
+    }
+}

@@ -1,0 +1,109 @@
+//! Talking to a running process over its API. The only place besides the deliverer that names the HTTP client.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use service::{Exit, Secret};
+
+use crate::{config::Config, process::key_file};
+
+/// An administrator is waiting.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the API is and who asks.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct ApiArgs {
+    /// The running process, instead of http.listen.
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// The key, instead of the operator's in the configuration or data_dir.
+    #[arg(long, value_name = "KEY", env = "CARTEIRO_KEY", hide_env_values = true)]
+    pub(super) key: Option<String>,
+}
+
+/// A client of the API.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Secret,
+}
+
+impl Client {
+    /// Finds address and key: as given, else as the configuration and the data folder say.
+    pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
+        let base = args.url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
+        let key = match (&args.key, &config.http.operator_key) {
+            (Some(key), _) => Secret::from(key.clone()),
+            (None, Some(key)) => key.clone(),
+            (None, None) => {
+                let file = key_file(&config.data_dir);
+                let text = std::fs::read_to_string(&file).with_context(|| {
+                    format!("no --key, no http.operator_key, and no key in {}", file.display())
+                });
+                Secret::from(text.context(Exit::Config)?.trim().to_owned())
+            }
+        };
+        Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()) })
+    }
+
+    /// With address and key as given.
+    pub(super) fn of(args: &ApiArgs) -> anyhow::Result<Self> {
+        let (Some(base), Some(key)) = (&args.url, &args.key) else { anyhow::bail!("an address and a key are needed") };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: Secret::from(key.clone()) })
+    }
+
+    /// Sends JSON text and reads the JSON answer.
+    ///
+    /// # Errors
+    /// [`Exit::Unavailable`] when nobody answers; the problem's own words when it is refused.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<T> {
+        let answer = self.send(method, path, body).await?;
+        let status = answer.status();
+        let text = answer.bytes().await.context(Exit::Unavailable)?;
+        if !status.is_success() {
+            return Err(refusal(status, &text));
+        }
+        serde_json::from_slice(&text).with_context(|| format!("reading the answer of {path}"))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.key.reveal());
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let sent = request.send().await;
+        sent.map_err(|error| {
+            let why = if error.is_connect() { "nobody listens" } else { "no answer" };
+            anyhow::anyhow!("{}: {why}; is carteiro running there?", self.base).context(Exit::Unavailable)
+        })
+    }
+}
+
+/// What a problem (RFC 9457) says, in one line.
+fn refusal(status: StatusCode, text: &[u8]) -> anyhow::Error {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: Option<String>,
+        title: Option<String>,
+        #[serde(default)]
+        errors: Vec<At>,
+    }
+    #[derive(serde::Deserialize)]
+    struct At {
+        pointer: String,
+        message: String,
+    }
+    let Ok(problem) = serde_json::from_slice::<Problem>(text) else { return anyhow::anyhow!("answered {status}") };
+    let errors = problem.errors.iter().map(|at| format!("{}: {}", at.pointer, at.message));
+    let words = problem.detail.or(problem.title).into_iter().chain(errors).collect::<Vec<_>>().join("; ");
+    anyhow::anyhow!("{}: {words}", status.as_u16())
+}

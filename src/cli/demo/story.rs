@@ -1,0 +1,172 @@
+//! What the demo tells: a coloured story with a table at the end, or JSON lines.
+
+use std::{collections::BTreeMap, io::Write as _};
+
+use anstyle::{AnsiColor, Style};
+use schemas::{DeadLetter, Format, body_as_json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::ledger::Ledger;
+use crate::{
+    cli::{setup::Output, table::table},
+    config::Config,
+    process::Process,
+    receiver::{Received, Receiver},
+};
+
+/// Tells what happens.
+pub(super) struct Story {
+    output: Output,
+    rows: BTreeMap<(String, String), Row>,
+}
+
+/// What an endpoint got, for the table.
+#[derive(Default)]
+struct Row {
+    format: String,
+    accepted: u64,
+    refused: u64,
+    dead: u64,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    Delivered {
+        tenant: &'a str,
+        endpoint: &'a str,
+        format: Option<Format>,
+        event_type: &'a str,
+        webhook_id: &'a str,
+        attempts: u32,
+        body: Option<Box<RawValue>>,
+    },
+    DeadLetter {
+        tenant: &'a str,
+        endpoint: &'a str,
+        event_type: &'a str,
+        webhook_id: &'a str,
+        reason: &'a str,
+        attempts: u32,
+    },
+    Summary {
+        published: u64,
+        delivered: u64,
+        dead_letters: u64,
+        lost: u64,
+    },
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+const fn color(color: AnsiColor) -> Style {
+    Style::new().fg_color(Some(anstyle::Color::Ansi(color)))
+}
+
+impl Story {
+    pub(super) fn new(output: Output) -> Self {
+        Self { output, rows: BTreeMap::new() }
+    }
+
+    fn tells(&self) -> bool {
+        self.output == Output::Table
+    }
+
+    pub(super) fn begin(&self, config: &Config, process: &Process, receiver: &Receiver) {
+        if self.tells() {
+            let broker = if config.broker.is_embedded() { "the embedded broker" } else { "RabbitMQ" };
+            anstream::println!("{BOLD}carteiro{BOLD:#} runs all its roles here, on {broker}.");
+            if let Some(http) = process.http {
+                anstream::println!("  events go in at   http://{http}/v1/tenants/<tenant>/events and /v1/in/<token>");
+            }
+            anstream::println!("  endpoints are at  {}", receiver.url("/<tenant>/<endpoint>"));
+            anstream::println!("  metrics are at    http://{}/metrics\n", process.ops);
+        }
+    }
+
+    pub(super) fn published(&self, tenant: &str, fixture: &str, id: &str) {
+        if self.tells() {
+            let blue = color(AnsiColor::Blue);
+            anstream::println!("{blue}→ in  {blue:#} {tenant:<10} {fixture} {DIM}{id}{DIM:#}");
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        received: &Received,
+        tenant: &str,
+        endpoint: &str,
+        format: Option<Format>,
+    ) -> anyhow::Result<()> {
+        let attempts = received.header("carteiro-attempt").parse().unwrap_or_default();
+        let (event_type, webhook_id) = (received.header("carteiro-event-type"), received.header("webhook-id"));
+        let row = self.rows.entry((tenant.to_owned(), endpoint.to_owned())).or_default();
+        row.format = format.map_or_else(String::new, |format| format!("{format:?}").to_lowercase());
+        if received.is_accepted() {
+            row.accepted += 1;
+        } else {
+            row.refused += 1;
+        }
+        if self.tells() {
+            let tone = color(if received.is_accepted() { AnsiColor::Green } else { AnsiColor::Yellow });
+            let status = received.status.unwrap_or_default();
+            anstream::println!(
+                "{tone}← {status} {tone:#} {tenant:<10} {endpoint:<10} {event_type} {DIM}attempt {attempts} {webhook_id}{DIM:#}"
+            );
+        } else if received.is_accepted() {
+            let body = body_as_json(&received.body);
+            print_line(&Line::Delivered { tenant, endpoint, format, event_type, webhook_id, attempts, body })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn dead(&mut self, letter: &DeadLetter, webhook_id: &str) -> anyhow::Result<()> {
+        let (tenant, endpoint) = (letter.tenant.as_str(), letter.endpoint_id.as_str());
+        self.rows.entry((tenant.to_owned(), endpoint.to_owned())).or_default().dead += 1;
+        let (event_type, reason, attempts) = (letter.event_type.as_str(), letter.reason.as_str(), letter.attempts);
+        if self.tells() {
+            let red = color(AnsiColor::Red);
+            anstream::println!(
+                "{red}✝ dead{red:#} {tenant:<10} {endpoint:<10} {event_type} {reason} {DIM}after {attempts} attempts {webhook_id}{DIM:#}"
+            );
+            return Ok(());
+        }
+        print_line(&Line::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
+    }
+
+    pub(super) fn end(&self, ledger: &Ledger) -> anyhow::Result<()> {
+        let Ledger { published, delivered, dead_letters, .. } = *ledger;
+        let lost = ledger.awaited();
+        if !self.tells() {
+            return print_line(&Line::Summary { published, delivered, dead_letters, lost });
+        }
+        let mut rows = table(["tenant", "endpoint", "format", "accepted", "refused, tried again", "dead letters"]);
+        for ((tenant, endpoint), row) in &self.rows {
+            let [accepted, refused, dead] = [row.accepted, row.refused, row.dead].map(|count| count.to_string());
+            rows.add_row([tenant, endpoint, &row.format, &accepted, &refused, &dead]);
+        }
+        anstream::println!("\n{rows}");
+        let tone = color(if lost == 0 { AnsiColor::Green } else { AnsiColor::Red });
+        anstream::println!(
+            "{published} events in, {delivered} bodies delivered, {dead_letters} dead letters, {tone}{lost} lost{tone:#}"
+        );
+        Ok(())
+    }
+
+    pub(super) fn stay(&self, process: &Process) {
+        if let (true, Some(http), Some(key)) = (self.tells(), process.http, &process.operator_key) {
+            anstream::println!("\nIt stays up; Ctrl-C ends it. Publish something of your own:");
+            anstream::println!(
+                "  carteiro events sample | carteiro publish --tenant whazing --url http://{http} --key {}",
+                key.reveal()
+            );
+        }
+    }
+}
+
+fn print_line(line: &Line<'_>) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    Ok(writeln!(stdout, "{}", serde_json::to_string(line)?)?)
+}

@@ -1,0 +1,44 @@
+//! `carteiro events`: the canonical event, as a schema and by example.
+
+use clap::Subcommand;
+use service::Exit;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the JSON Schema of the canonical event.
+    Schema,
+    /// Print a sample event.
+    Sample {
+        /// Of which type; left out, the types there are samples of are listed on stderr.
+        #[arg(default_value = "message.received")]
+        event_type: String,
+    },
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Schema => {
+            let schemas = schemas::json_schemas();
+            let event = schemas.iter().find(|(name, _)| *name == "event");
+            let (_, schema) = event.ok_or_else(|| anyhow::anyhow!("this build has no schema of the event"))?;
+            println!("{}", serde_json::to_string_pretty(schema)?);
+            Ok(Exit::Done)
+        }
+        Command::Sample { event_type } => {
+            let samples = schemas::samples();
+            let Some((_, json)) = samples.iter().find(|(known, _)| known == event_type) else {
+                let known: Vec<_> = samples.iter().map(|(known, _)| *known).collect();
+                return Err(anyhow::anyhow!("no sample of {event_type}; there are {}", known.join(", "))
+                    .context(Exit::Usage));
+            };
+            println!("{}", json.trim_end());
+            Ok(Exit::Done)
+        }
+    }
+}

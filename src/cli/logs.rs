@@ -1,0 +1,51 @@
+//! Where the commands read dead letters and parked messages: straight from RabbitMQ's streams, or from the embedded
+//! broker's file, which is only ever read.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use broker::{Broker, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use service::{ConfigError, Exit};
+
+use crate::config::Config;
+
+/// How long a command waits for a broker. Roles wait for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the configuration names.
+pub(super) enum Source {
+    /// A RabbitMQ: it can be published to as well.
+    Rabbit(Arc<RabbitMq>),
+    /// The embedded broker's file.
+    File(Archive),
+}
+
+impl Source {
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        if config.broker.is_embedded() {
+            return Ok(Self::File(Archive::new(config.data_dir.join("broker.db"))));
+        }
+        connect(config).await.map(Self::Rabbit)
+    }
+
+    pub(super) fn logs(&self) -> &dyn Logs {
+        match self {
+            Self::Rabbit(broker) => &**broker,
+            Self::File(archive) => archive,
+        }
+    }
+}
+
+/// Connects to RabbitMQ, or gives up.
+pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
+    let broker = RabbitMq::connect(&config.broker, service::clock::system(), service::chance::rng())
+        .map_err(|error| ConfigError::new("broker.url", error))?;
+    match tokio::time::timeout(PATIENCE, broker.first_session()).await {
+        Ok(session) => session.context(Exit::Config)?,
+        Err(_) => {
+            let link = broker.link().borrow().clone();
+            return Err(anyhow::anyhow!("{link:?}").context("the broker does not answer").context(Exit::Unavailable));
+        }
+    }
+    Ok(Arc::new(broker))
+}

@@ -1,0 +1,149 @@
+//! The command line: what can be asked, and with which code it ends. Each command has a file of its own.
+
+mod client;
+mod config;
+mod dead_letters;
+mod demo;
+mod events;
+mod listen;
+mod logs;
+mod parked;
+mod progress;
+mod publish;
+mod roles;
+mod setup;
+mod table;
+mod topology;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use service::Exit;
+
+use crate::{config::Overrides, process::Roles};
+use setup::Setup;
+
+/// Brings ticket and message events to every webhook that asked for them.
+#[derive(Debug, Parser)]
+#[command(name = "carteiro", version, about, propagate_version = true)]
+struct Cli {
+    /// Configuration file, instead of carteiro.toml in the current folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where data is kept (data_dir).
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// A setting, as `section.key=value`; may be repeated.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all roles in one process (the default).
+    Standalone,
+    /// Run the role that takes events in.
+    Producer,
+    /// Run the role that fans events out.
+    Router,
+    /// Run a role that delivers; any number may run.
+    Deliverer,
+    /// Run the role that answers operators.
+    Control,
+    /// Show the whole pipeline at work, with every vendor's events.
+    Demo(demo::Args),
+    /// Publish events from a file or standard input.
+    Publish(publish::Args),
+    /// Receive webhooks and print them.
+    Listen(listen::Args),
+    /// Look at deliveries that ended without a 2xx, and send them again.
+    DeadLetters(dead_letters::Args),
+    /// Look at what could not be processed.
+    Parked(parked::Args),
+    /// Look after the broker's exchanges and queues.
+    Topology(topology::Args),
+    /// Look at the configuration.
+    Config(config::Args),
+    /// Print the schema or a sample of the canonical event.
+    Events(events::Args),
+    /// Print a shell's completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs what the arguments ask for, in an environment that is passed in.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, and go to stdout with code 0.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = error.print();
+            return ExitCode::from(exit.code());
+        }
+    };
+    match run(cli, environment.into_iter().collect()) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => {
+            anstream::eprintln!("carteiro: {}", describe(&error));
+            ExitCode::from(Exit::of(&error).code())
+        }
+    }
+}
+
+/// An error as one line. An attached exit code speaks through the code, not in words.
+fn describe(error: &anyhow::Error) -> String {
+    let causes = error.chain().filter(|cause| !cause.is::<Exit>()).map(ToString::to_string);
+    let mut words = Vec::<String>::new();
+    for cause in causes {
+        // Some errors repeat their source in their own words.
+        if !words.last().is_some_and(|last| last.ends_with(&cause)) {
+            words.push(cause);
+        }
+    }
+    words.join(": ")
+}
+
+#[tokio::main]
+async fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
+    let setup = Setup { overrides: overrides(&cli)?, environment };
+    let only = |roles| roles::run(&setup, roles);
+    match cli.command.unwrap_or(Command::Standalone) {
+        Command::Standalone => only(Roles::STANDALONE).await,
+        Command::Producer => only(Roles { producer: true, ..Roles::NONE }).await,
+        Command::Router => only(Roles { router: true, ..Roles::NONE }).await,
+        Command::Deliverer => only(Roles { deliverer: true, ..Roles::NONE }).await,
+        Command::Control => only(Roles { control: true, ..Roles::NONE }).await,
+        Command::Demo(args) => demo::run(&setup, args).await,
+        Command::Publish(args) => publish::run(&setup, args).await,
+        Command::Listen(args) => listen::run(args).await,
+        Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
+        Command::Parked(args) => parked::run(&setup, args).await,
+        Command::Topology(args) => topology::run(&setup, args).await,
+        Command::Config(args) => config::run(&setup, &args),
+        Command::Events(args) => events::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {
+    let mut values = Vec::new();
+    for setting in &cli.settings {
+        let (key, text) = setting.split_once('=').ok_or_else(|| {
+            anyhow::anyhow!("--set {setting}: expected KEY=VALUE").context(Exit::Usage)
+        })?;
+        values.push((key.to_owned(), text.to_owned()));
+    }
+    values.extend(cli.data_dir.iter().map(|folder| ("data_dir".to_owned(), folder.clone())));
+    Ok(Overrides { file: cli.config.clone(), values })
+}

@@ -1,0 +1,14 @@
+//! `standalone`, `producer`, `router`, `deliverer`, `control`: run until asked to end.
+
+use service::{Exit, Shutdown};
+
+use super::setup::Setup;
+use crate::process::{self, Roles};
+
+pub(super) async fn run(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
+    let loaded = setup.load(&[])?;
+    setup.log(&loaded.config)?;
+    let shutdown = Shutdown::on_signals()?;
+    process::start(&loaded.config, roles, shutdown).await?.finish().await?;
+    Ok(Exit::Done)
+}

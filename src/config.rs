@@ -1,0 +1,124 @@
+//! The whole configuration: the sections belong to the crates they configure.
+
+use std::path::{Path, PathBuf};
+
+use broker::BrokerConfig;
+use control::ControlConfig;
+use deliverer::DelivererConfig;
+use producer::ProducerConfig;
+use router::RouterConfig;
+use serde::{Deserialize, Serialize};
+use service::{ConfigError, Loader, Shape, config::Loaded, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig};
+use store::StoreConfig;
+
+/// The commented defaults of all sections.
+pub const DEFAULT_TOML: &str = concat!(
+    include_str!("../default.toml"),
+    include_str!("../broker/default.toml"),
+    "\n",
+    include_str!("../store/default.toml"),
+    "\n",
+    include_str!("../service/default.toml"),
+    "\n",
+    include_str!("../producer/default.toml"),
+    "\n",
+    include_str!("../router/default.toml"),
+    "\n",
+    include_str!("../deliverer/default.toml"),
+    "\n",
+    include_str!("../control/default.toml"),
+);
+
+/// Keys without a default, and what they hold.
+pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
+    ("http.operator_key", Shape::Text),
+    ("http.tls.cert", Shape::Text),
+    ("http.tls.key", Shape::Text),
+    ("store.url", Shape::Text),
+    ("store.encryption_key", Shape::Text),
+    ("deliverer.proxy", Shape::Text),
+];
+
+/// Keys that are never shown.
+const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key"];
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the embedded broker, the snapshot of the store and the operator's key are kept.
+    pub data_dir: PathBuf,
+    /// Where events and deliveries wait.
+    pub broker: BrokerConfig,
+    /// Where tenants are kept.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The API.
+    pub http: HttpConfig,
+    /// Metrics and health.
+    pub ops: OpsConfig,
+    /// The log.
+    pub telemetry: TelemetryConfig,
+    /// The intake.
+    pub producer: ProducerConfig,
+    /// The fan-out.
+    pub router: RouterConfig,
+    /// The POSTs.
+    pub deliverer: DelivererConfig,
+    /// Dead letters and their replays.
+    pub control: ControlConfig,
+}
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// A file that must exist, instead of `carteiro.toml`.
+    pub file: Option<PathBuf>,
+    /// Dotted keys and their texts.
+    pub values: Vec<(String, String)>,
+}
+
+/// Reads the configuration: defaults, file, the given environment, the command line.
+///
+/// # Errors
+/// What is wrong, naming the key and where it came from.
+pub fn load(
+    overrides: &Overrides,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded<Config>, ConfigError> {
+    let loader = Loader::new(DEFAULT_TOML, OPTIONAL_KEYS, SECRET_KEYS)?;
+    let loader = match &overrides.file {
+        Some(file) => loader.file(file)?,
+        None => loader.file_if_present(Path::new("carteiro.toml"))?,
+    };
+    let values = overrides.values.iter().map(|(key, text)| (key.as_str(), text.as_str()));
+    let loaded: Loaded<Config> = loader.environment(environment)?.flags(values)?.load()?;
+    check(&loaded)?;
+    Ok(loaded)
+}
+
+/// What types alone cannot say.
+fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    let complain = |key: &str, reason: &str| Err(loaded.complain(key, reason));
+    let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| config.broker.url.starts_with(scheme));
+    if !is_known {
+        return complain("broker.url", "expected embedded:, amqp://… or amqps://…");
+    }
+    if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
+        return complain("broker.prefix", "expected 1 to 64 bytes");
+    }
+    if config.deliverer.slots < 2 {
+        return complain("deliverer.slots", "expected at least 2: one for each lane");
+    }
+    if config.deliverer.max_in_flight_bytes == 0 {
+        return complain("deliverer.max_in_flight_bytes", "expected at least 1");
+    }
+    if let Some((key, reason)) = config.producer.complaint() {
+        return complain(key, &reason);
+    }
+    if config.router.credit == 0 {
+        return complain("router.credit", "expected at least 1");
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What the binary and the tests share: the configuration, the wiring of a process, the commands and a receiver.
+
+pub mod cli;
+pub mod config;
+pub mod process;
+pub mod receiver;
+
+/// This build's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

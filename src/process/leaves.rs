@@ -1,0 +1,63 @@
+//! The broker and the store that the configuration names.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use broker::{Broker, Clock, rabbitmq::RabbitMq, sqlite::Sqlite};
+use service::{ConfigError, Exit, Shutdown};
+use store::{Store, file::FileStore};
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+/// How often the store's folder is looked at: the bound of a change's delay.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A broker, and what is wrong with it for good.
+pub struct OpenBroker {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// Something only a person can mend (a topology that is not as required).
+    pub defect: watch::Receiver<Option<String>>,
+}
+
+/// Opens the embedded file, or begins to connect.
+///
+/// # Errors
+/// A file that cannot be used, or that another process holds; a URL that is none.
+pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> {
+    let (sender, defect) = watch::channel(None);
+    if config.broker.is_embedded() {
+        fs::create_dir_all(&config.data_dir)
+            .map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", config.data_dir.display())))?;
+        let broker = Sqlite::open(&config.data_dir.join("broker.db"), clock).context(Exit::Config)?;
+        return Ok(OpenBroker { broker: Arc::new(broker), defect });
+    }
+    let rabbit = RabbitMq::connect(&config.broker, clock, service::chance::rng())
+        .map_err(|error| ConfigError::new("broker.url", error))?;
+    let mut topology = rabbit.defect();
+    tokio::spawn(async move {
+        if let Ok(found) = topology.wait_for(Option::is_some).await {
+            sender.send_replace(found.as_ref().map(ToString::to_string));
+        }
+    });
+    Ok(OpenBroker { broker: Arc::new(rabbit), defect })
+}
+
+/// Opens the store and keeps it up to date until the process ends.
+pub(super) async fn open_store(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
+    let folder = config.store.folder(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
+    let store = FileStore::open(&folder).await.context(Exit::Config)?;
+    for warning in store.warnings().iter() {
+        tracing::warn!("{warning}");
+    }
+    let store = Arc::new(store);
+    let (watched, shutdown) = (store.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = watched.watch(POLL, tokio_util::sync::CancellationToken::new()) => {}
+            () = shutdown.requested() => {}
+        }
+    });
+    Ok(store)
+}

@@ -1,0 +1,221 @@
+//! One process: the roles it was asked for, on the broker and store it was configured for, and its listeners.
+//!
+//! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
+
+mod leaves;
+mod operator;
+mod vitals;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use broker::{Broker, Clock};
+use control::{Control, ControlMetrics, World};
+use deliverer::{Deliverer, DelivererMetrics};
+use producer::{Guard, Producer, ProducerMetrics};
+use router::{Router, RouterMetrics};
+use schemas::KeyHash;
+use service::{Chance, ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
+use store::Store;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{VERSION, config::Config};
+
+pub use leaves::{OpenBroker, open_broker};
+pub use operator::key_file;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Takes events in.
+    pub producer: bool,
+    /// Fans them out.
+    pub router: bool,
+    /// Delivers.
+    pub deliverer: bool,
+    /// Answers operators.
+    pub control: bool,
+}
+
+impl Roles {
+    /// None.
+    pub const NONE: Self = Self { producer: false, router: false, deliverer: false, control: false };
+    /// All.
+    pub const STANDALONE: Self = Self { producer: true, router: true, deliverer: true, control: true };
+
+    fn is_standalone(self) -> bool {
+        self == Self::STANDALONE
+    }
+
+    fn has_api(self) -> bool {
+        self.producer || self.control
+    }
+}
+
+/// A process that runs.
+pub struct Process {
+    /// Where the API listens, if it does.
+    pub http: Option<SocketAddr>,
+    /// Where metrics and health are.
+    pub ops: SocketAddr,
+    /// The key that may do everything, where this process knows it.
+    pub operator_key: Option<service::Secret>,
+    /// The broker it runs on.
+    pub broker: Arc<dyn Broker>,
+    shutdown: Shutdown,
+    defect: watch::Receiver<Option<String>>,
+    roles: JoinSet<()>,
+}
+
+/// What the roles of a process share.
+struct Shared {
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    registry: Arc<Registry>,
+    clock: Clock,
+    chance: Chance,
+    shutdown: Shutdown,
+}
+
+/// Starts the roles. Returns once the listeners stand; the broker may still be away.
+///
+/// # Errors
+/// A configuration that cannot be used, a port that is taken, an embedded file that another process holds.
+pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow::Result<Process> {
+    if config.broker.is_embedded() && !roles.is_standalone() {
+        let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
+        return Err(ConfigError::new("broker.url", why).into());
+    }
+    for warning in config.http.warnings().into_iter().chain(config.store.not_in_force()) {
+        tracing::warn!("{warning}");
+    }
+    // Ports first: what another process holds should be said before anything is opened.
+    let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
+    let api_listener = match roles.has_api() {
+        true => Some(listen::bind("http.listen", &config.http.listen).await?),
+        false => None,
+    };
+    let clock = service::clock::system();
+    let OpenBroker { broker, defect } = open_broker(config, clock.clone())?;
+    let store = leaves::open_store(config, &shutdown).await?;
+    let operator_key = operator::key(config, roles.is_standalone())?;
+    let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
+    let shared =
+        Shared { broker, store, registry, clock, chance: service::chance::system(), shutdown: shutdown.clone() };
+
+    let ops = Ops::new(shared.registry.clone(), shutdown.clone());
+    vitals::watch(&ops, &shared)?;
+    let ops_address = ops_listener.local_addr()?;
+    let mut running = JoinSet::new();
+    if roles.router {
+        spawn(&mut running, &ops, "router", shared.router(config)?.run());
+    }
+    if roles.deliverer {
+        spawn(&mut running, &ops, "deliverer", shared.deliverer(config)?.run());
+    }
+    let http = match api_listener {
+        Some(listener) => {
+            let address = listener.local_addr()?;
+            let api = shared.api(config, roles, operator_key.as_ref())?;
+            spawn(&mut running, &ops, "http", serve(listener, api, shutdown.clone()));
+            Some(address)
+        }
+        None => None,
+    };
+    tokio::spawn(ops.serve(ops_listener));
+    tracing::info!(http = http.map(tracing::field::display), ops = %ops_address, "process.started");
+    Ok(Process { http, ops: ops_address, operator_key, broker: shared.broker, shutdown, defect, roles: running })
+}
+
+impl Process {
+    /// Runs until it is asked to end, then drains and closes.
+    ///
+    /// # Errors
+    /// A topology that is not as required, which only a person can mend.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        let defect = tokio::select! {
+            () = self.shutdown.requested() => None,
+            Ok(defect) = self.defect.wait_for(Option::is_some) => defect.clone(),
+        };
+        if let Some(defect) = defect {
+            return Err(anyhow::anyhow!(defect).context(service::Exit::Config));
+        }
+        let drained = async { while self.roles.join_next().await.is_some() {} };
+        shutdown::drain(shutdown::DRAIN_LIMIT, drained, || "requests under way".to_owned()).await;
+        self.roles.abort_all();
+        self.broker.close().await;
+        tracing::info!("process.ended");
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
+        Ok(Router::new(
+            config.router.clone(),
+            config.producer.max_published_bytes(),
+            self.broker.clone(),
+            self.store.clone(),
+            RouterMetrics::register(&self.registry)?,
+            self.clock.clone(),
+            self.shutdown.receiver(),
+        ))
+    }
+
+    fn deliverer(&self, config: &Config) -> anyhow::Result<Arc<Deliverer>> {
+        Deliverer::new(
+            &config.deliverer,
+            self.broker.clone(),
+            self.store.clone(),
+            DelivererMetrics::register(&self.registry)?,
+            (self.clock.clone(), self.chance.clone()),
+            self.shutdown.receiver(),
+        )
+        .context("setting up the HTTP client")
+    }
+}
+
+impl Shared {
+    /// The API of the roles that have one.
+    fn api(&self, config: &Config, roles: Roles, operator_key: Option<&service::Secret>) -> anyhow::Result<axum::Router> {
+        let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
+        let mut api = axum::Router::new();
+        if roles.producer {
+            let metrics = ProducerMetrics::register(&self.registry)?;
+            let world = (self.clock.clone(), self.chance.clone());
+            let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), world);
+            let guard = Guard { broker: self.broker.clone(), store: self.store.clone(), operator };
+            api = api.merge(producer::routes(&config.producer, producer, guard, metrics));
+        }
+        if roles.control {
+            let world = World {
+                broker: self.broker.clone(),
+                store: self.store.clone(),
+                operator,
+                clock: self.clock.clone(),
+                chance: self.chance.clone(),
+                stop: self.shutdown.receiver(),
+            };
+            let metrics = ControlMetrics::register(&self.registry)?;
+            api = api.merge(control::routes(Control::new(&config.control, world, metrics)));
+        }
+        Ok(api)
+    }
+}
+
+async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) {
+    if let Err(error) = service::http::serve(listener, api, shutdown).await {
+        tracing::error!(%error, "http.failed");
+    }
+}
+
+/// Runs a role, and lets `/healthz` say when it has ended although nobody asked for it.
+fn spawn(
+    running: &mut JoinSet<()>,
+    ops: &Ops,
+    name: &'static str,
+    role: impl Future<Output = ()> + Send + 'static,
+) {
+    let task = running.spawn(role);
+    ops.alive(name, move || if task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) });
+}

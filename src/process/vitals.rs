@@ -1,0 +1,65 @@
+//! Whether the process can work at all: its broker and its snapshot, as probes and as metrics.
+
+use broker::Link;
+use service::ops::Ops;
+
+use super::Shared;
+
+service::metrics! {
+    /// What every process says of its broker and its snapshot.
+    struct Vitals {
+        /// 1 while messages can be consumed.
+        connected: IntGauge("broker_connected"),
+        /// 1 while the broker takes no publishes.
+        blocked: IntGauge("broker_blocked"),
+        /// How often the broker went away.
+        losses: IntCounter("broker_losses_total"),
+        /// The revision of the snapshot in force.
+        revision: IntGauge("config_revision"),
+    }
+}
+
+/// Registers the probes, and keeps the metrics up to date for as long as the process runs.
+pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
+    let (link, store) = (shared.broker.link(), shared.store.clone());
+    ops.ready("broker", move || match &*link.borrow() {
+        Link::Ready => Ok(()),
+        Link::Away(why) => Err(why.clone()),
+        Link::Blocked(why) => Err(format!("blocked: {why}")),
+    });
+    ops.ready("store", move || match store.snapshot() {
+        Some(_) => Ok(()),
+        None => Err("there is no snapshot yet".to_owned()),
+    });
+    let vitals = Vitals::register(&shared.registry)?;
+    let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
+    tokio::spawn(async move {
+        loop {
+            vitals.note(&link.borrow_and_update());
+            vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
+            tokio::select! {
+                Ok(()) = link.changed() => {}
+                Ok(()) = revision.changed() => {}
+                else => return,
+            }
+        }
+    });
+    Ok(())
+}
+
+impl Vitals {
+    fn note(&self, link: &Link) {
+        let was_connected = self.connected.get() == 1;
+        self.connected.set(i64::from(!matches!(link, Link::Away(_))));
+        self.blocked.set(i64::from(matches!(link, Link::Blocked(_))));
+        match link {
+            Link::Away(why) if was_connected => {
+                self.losses.inc();
+                tracing::warn!(why, "broker.lost");
+            }
+            Link::Away(why) => tracing::info!(why, "broker.away"),
+            Link::Blocked(why) => tracing::warn!(why, "broker.blocked"),
+            Link::Ready => tracing::info!("broker.ready"),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a value could not be read as what it should be. Repeats keys and words, never values: one may be a secret.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+use super::document::Place;
+use crate::{
+    nearest::suggestion,
+    problem::{Path, Step},
+};
+
+/// What is wrong with a value, and where it stands.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Told by the innermost reading that knows it.
+    pub(super) place: Option<Place>,
+    /// From the inside out, while it is on its way up.
+    steps: Vec<Step>,
+    /// What is wrong.
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// At a place yet to be told.
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { place: None, steps: Vec::new(), message: message.into() }
+    }
+
+    /// At this place, unless it was told from further inside.
+    pub(super) fn at(mut self, place: Place) -> Self {
+        self.place.get_or_insert(place);
+        self
+    }
+
+    /// Within this.
+    pub(super) fn under(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// From the outside in.
+    pub(super) fn path(&self) -> Path {
+        Path(self.steps.iter().rev().cloned().collect())
+    }
+
+    /// A key that nothing knows.
+    pub(super) fn unknown_key(key: &str, known: &[&str]) -> Self {
+        Self::new(format!("unknown key, {}", suggestion(key, known)))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("expected {}, found {}", wanted(expected), kind(&found)))
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("expected {}", wanted(expected)))
+    }
+
+    fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
+        Self::new(format!("unknown word `{}`, {}", variant.escape_debug(), suggestion(variant, known)))
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::unknown_key(field, known)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(format!("{field} is missing"))
+    }
+}
+
+/// serde's names of Rust's types, as YAML's.
+fn wanted(expected: &dyn Expected) -> String {
+    match expected.to_string().as_str() {
+        "a string" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "u32" | "u64" => "a whole number, 0 or more".to_owned(),
+        "f64" => "a number".to_owned(),
+        "a map" => "keys and values".to_owned(),
+        other if other.starts_with("struct ") => "keys and values".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "true or false",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(_) => "a number",
+        Unexpected::Str(_) | Unexpected::Char(_) => "a text",
+        Unexpected::Unit | Unexpected::Option => "nothing",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "keys and values",
+        _ => "something else",
+    }
+}

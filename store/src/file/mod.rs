@@ -1,0 +1,112 @@
+//! The `file:` store: a folder of YAML, read at start and again whenever it changes.
+//!
+//! Looks for changes by listing the folder every second or so: no notification mechanism works on every file system
+//! that people mount. Writes nothing, and deletes nothing: what cannot be read leaves the last good snapshot in force.
+
+mod document;
+mod fault;
+mod folder;
+mod load;
+mod merge;
+mod reader;
+mod reading;
+mod tenants;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::reader::{Look, Reader};
+use crate::{Snapshot, Store, StoreError};
+
+/// A folder of YAML as a store. Dropping it stops nothing but itself; [`FileStore::watch`] is the caller's task.
+#[derive(Debug)]
+pub struct FileStore {
+    reader: Arc<Reader>,
+    /// Held by the one reading that is under way.
+    turn: Arc<Semaphore>,
+}
+
+impl FileStore {
+    /// Reads the folder for the first time. A missing or empty one is a valid, empty configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files, a line each: there is no good snapshot to stay with.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let folder = folder.to_owned();
+        let reader = off_the_runtime(move || Reader::open(folder)).await??;
+        Ok(Self { reader: Arc::new(reader), turn: Arc::new(Semaphore::new(1)) })
+    }
+
+    /// Looks for changes at every interval until it is told to stop. Errors do not end it: they are logged, once each.
+    pub async fn watch(&self, interval: Duration, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+            // Reported by the reader, where readiness and metrics find it too.
+            let _ = self.refresh().await;
+        }
+    }
+
+    /// Looks once: reads the files only if their names, lengths or times of change differ from the last look.
+    ///
+    /// # Errors
+    /// What is wrong with the files. The last good snapshot stays.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.look(Look::IfListingChanged).await
+    }
+
+    /// What is wrong with the folder now; none while the snapshot is what the files say. For `/readyz`.
+    pub fn last_error(&self) -> Option<Arc<StoreError>> {
+        self.reader.last_error()
+    }
+
+    /// Readings that failed since the start. For metrics.
+    pub fn reload_failures(&self) -> u64 {
+        self.reader.failures()
+    }
+
+    /// What the files set although it is not in force in this version, a line each.
+    pub fn warnings(&self) -> Arc<Vec<String>> {
+        self.reader.warnings()
+    }
+
+    async fn look(&self, look: Look) -> Result<(), StoreError> {
+        let asked = self.reader.begun();
+        let turn = self.turn.clone().acquire_owned().await.map_err(|_| StoreError("the store is closed".to_owned()))?;
+        if self.reader.begun() > asked {
+            // A reading began after this was asked, and is over: a thousand who ask at once make two readings.
+            return self.last_error().map_or(Ok(()), |error| Err(StoreError::clone(&error)));
+        }
+        let reader = self.reader.clone();
+        // The turn goes along: whoever stops waiting does not let a second reading in beside the first.
+        off_the_runtime(move || {
+            let _turn = turn;
+            reader.look(look)
+        })
+        .await?
+    }
+}
+
+impl Store for FileStore {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(self.reader.snapshot())
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.reader.revision()
+    }
+
+    /// Reads all files, whatever the listing says: two changes within one tick of the clock look like one.
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.look(Look::Always).boxed()
+    }
+}
+
+/// Runs what blocks where it may.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError(format!("reading the folder: {error}")))
+}

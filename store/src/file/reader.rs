@@ -1,0 +1,180 @@
+//! Reads the folder when it changed, and keeps what came of it: the last good snapshot and the last error. Blocking.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::watch;
+
+use super::{
+    folder::{Content, Stamps},
+    load::{Loaded, load},
+};
+use crate::{Snapshot, StoreError};
+
+/// A configuration made by a program may set one such field ten thousand times.
+const WARNINGS_LOGGED: usize = 20;
+
+/// When to read the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// If the listing differs from the last one, or the last reading failed.
+    IfListingChanged,
+    /// In any case.
+    Always,
+}
+
+/// The folder, and what came of reading it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    folder: PathBuf,
+    current: ArcSwap<Snapshot>,
+    revision: watch::Sender<u64>,
+    warnings: ArcSwap<Vec<String>>,
+    last_error: ArcSwapOption<StoreError>,
+    failures: AtomicU64,
+    /// Readings of all files that have begun.
+    begun: AtomicU64,
+    /// Held by one look at a time.
+    seen: Mutex<Seen>,
+}
+
+/// What the last reading read, be it good or bad.
+#[derive(Debug)]
+struct Seen {
+    stamps: Stamps,
+    digest: u64,
+    /// What is wrong with that content.
+    fault: Option<StoreError>,
+}
+
+impl Reader {
+    /// Reads for the first time.
+    ///
+    /// # Errors
+    /// Everything that is wrong, a line each.
+    pub(super) fn open(folder: PathBuf) -> Result<Self, StoreError> {
+        let content = Content::read(&folder).map_err(|error| unlistable(&folder, &error))?;
+        let seen = Mutex::new(Seen { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
+        let Loaded { tenants, warnings } = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
+        let snapshot = Snapshot::new(1, tenants.into_iter().map(|tenant| Arc::new(tenant.into())));
+        let reader = Self {
+            folder,
+            current: ArcSwap::from_pointee(snapshot),
+            revision: watch::Sender::new(1),
+            warnings: ArcSwap::default(),
+            last_error: ArcSwapOption::empty(),
+            failures: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            seen,
+        };
+        reader.loaded(warnings);
+        Ok(reader)
+    }
+
+    /// Brings the snapshot up to date.
+    ///
+    /// # Errors
+    /// What is wrong, in this look or in the last reading of the same content.
+    pub(super) fn look(&self, look: Look) -> Result<(), StoreError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.look_past(&mut seen, look);
+        let error = result.as_ref().err().cloned().map(Arc::new);
+        let known = self.last_error.swap(error.clone());
+        match (known, error) {
+            (Some(known), Some(error)) if known.0 == error.0 => {}
+            (_, Some(error)) => tracing::error!(%error, "store.reload_failed: the last good snapshot stays"),
+            (Some(_), None) => tracing::info!("store.recovered"),
+            (None, None) => {}
+        }
+        result
+    }
+
+    /// Compares with what was seen last: first the listing, then the content.
+    fn look_past(&self, seen: &mut Seen, look: Look) -> Result<(), StoreError> {
+        let unlistable = |error| self.failed(unlistable(&self.folder, &error));
+        if look == Look::IfListingChanged && self.last_error.load().is_none() {
+            let stamps = Stamps::of(&self.folder).map_err(unlistable)?;
+            if stamps == seen.stamps {
+                return Ok(());
+            }
+        }
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        let content = Content::read(&self.folder).map_err(unlistable)?;
+        let digest = content.digest();
+        seen.stamps = content.stamps.clone();
+        if digest != seen.digest {
+            seen.digest = digest;
+            seen.fault = self.take_over(content).err().map(|error| self.failed(error));
+        }
+        seen.fault.clone().map_or(Ok(()), Err)
+    }
+
+    fn take_over(&self, content: Content) -> Result<(), StoreError> {
+        if content.stamps.is_missing() && self.snapshot().tenants().next().is_some() {
+            // An unmounted disk looks like this. Who means to remove everything empties the folder.
+            return Err(StoreError(format!("{}: the folder is gone", self.folder.display())));
+        }
+        let Loaded { tenants, warnings } = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
+        if let Some(next) = self.snapshot().next(tenants) {
+            let revision = next.revision();
+            self.current.store(Arc::new(next));
+            self.revision.send_replace(revision);
+        }
+        self.loaded(warnings);
+        Ok(())
+    }
+
+    fn failed(&self, error: StoreError) -> StoreError {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        error
+    }
+
+    fn loaded(&self, warnings: Vec<String>) {
+        let snapshot = self.snapshot();
+        tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
+        if **self.warnings.load() == warnings {
+            return;
+        }
+        for warning in warnings.iter().take(WARNINGS_LOGGED) {
+            tracing::warn!("{warning}");
+        }
+        if let Some(more) = warnings.len().checked_sub(WARNINGS_LOGGED).filter(|&more| more > 0) {
+            tracing::warn!("{more} more fields are not in force in this version");
+        }
+        self.warnings.store(Arc::new(warnings));
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    pub(super) fn warnings(&self) -> Arc<Vec<String>> {
+        self.warnings.load_full()
+    }
+
+    pub(super) fn last_error(&self) -> Option<Arc<StoreError>> {
+        self.last_error.load_full()
+    }
+
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+fn unlistable(folder: &Path, error: &std::io::Error) -> StoreError {
+    StoreError(format!("{}: {error}", folder.display()))
+}

@@ -1,0 +1,156 @@
+//! From a tree to the contract's types: a serde deserializer whose errors know where they are and repeat no value.
+//!
+//! The types are the schema: where a text is asked for, `id: 7` and `shape: 2.15` are what they say.
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::StrDeserializer};
+use serde::forward_to_deserialize_any;
+
+use super::{
+    document::{Entry, Node, Value},
+    fault::Fault,
+};
+use crate::problem::Step;
+
+/// A node, to be read as whatever is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// The node.
+    pub(super) node: &'a Node,
+    /// The text of its file.
+    pub(super) source: &'a str,
+    /// Keys of this node, should it be a mapping, that are read by someone else.
+    pub(super) hidden: &'static [&'static str],
+}
+
+impl<'a> Reading<'a> {
+    /// All of a node.
+    pub(super) fn of(node: &'a Node, source: &'a str) -> Self {
+        Self { node, source, hidden: &[] }
+    }
+
+    fn typed<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.any(visitor).map_err(|fault| fault.at(self.node.place))
+    }
+
+    fn any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Signed(value) => visitor.visit_i64(*value),
+            Value::Unsigned(value) => visitor.visit_u64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Text(value) => visitor.visit_borrowed_str(value),
+            Value::List(nodes) => visitor.visit_seq(Items { nodes: nodes.iter().enumerate(), source: self.source }),
+            Value::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), current: None, reading: self }),
+        }
+    }
+
+    fn text<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.text(self.source) {
+            Some(text) => visitor.visit_borrowed_str(text),
+            None => self.any(visitor),
+        }
+    }
+}
+
+/// What asks for a number gets one, however it is written.
+macro_rules! typed {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            self.typed(visitor)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Reading<'de> {
+    type Error = Fault;
+
+    /// For what may be a number or a text: `7` is a number; `007`, `+7` and what no integer holds are not what a
+    /// number would make of them.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.node.is_plain(self.source) { self.typed(visitor) } else { self.deserialize_str(visitor) }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.text(visitor).map_err(|fault| fault.at(self.node.place))
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    /// A key without a value is refused: `channel_ids:` above a list that was commented out would mean "any".
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.value {
+            Value::Null => Err(Fault::new("has no value: write one, or leave the key out").at(self.node.place)),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let read = match self.node.text(self.source) {
+            Some(text) => visitor.visit_enum(StrDeserializer::<Fault>::new(text)),
+            None => Err(Fault::new("expected one word")),
+        };
+        read.map_err(|fault| fault.at(self.node.place))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self).map_err(|fault| fault.at(self.node.place))
+    }
+
+    typed! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
+    }
+
+    forward_to_deserialize_any! {
+        bool char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    nodes: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+    source: &'a str,
+}
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some((index, node)) = self.nodes.next() else { return Ok(None) };
+        let read = seed.deserialize(Reading::of(node, self.source));
+        read.map(Some).map_err(|fault| fault.at(node.place).under(Step::Index(index)))
+    }
+}
+
+struct Entries<'a> {
+    entries: std::slice::Iter<'a, Entry>,
+    /// The entry whose key was read and whose value was not.
+    current: Option<&'a Entry>,
+    reading: Reading<'a>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let hidden = self.reading.hidden;
+        self.current = self.entries.find(|entry| !hidden.contains(&entry.key.as_str()));
+        let Some(entry) = self.current else { return Ok(None) };
+        let read = seed.deserialize(StrDeserializer::new(&entry.key));
+        read.map(Some).map_err(|fault: Fault| fault.at(entry.key_place).under(Step::Key(entry.key.clone().into())))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let entry = self.current.take().ok_or_else(|| Fault::new("has a value without a key"))?;
+        let read = seed.deserialize(Reading::of(&entry.node, self.reading.source));
+        read.map_err(|fault| fault.at(entry.node.place).under(Step::Key(entry.key.clone().into())))
+    }
+}

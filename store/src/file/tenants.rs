@@ -1,0 +1,106 @@
+//! The tenants of one document: its top-level `tenants`, item by item, so that every broken item is told at once.
+
+use schemas::Tenant;
+use serde::de::{Deserialize, DeserializeOwned};
+
+use super::{
+    document::{Document, Node, Value},
+    fault::Fault,
+    reading::Reading,
+};
+use crate::problem::Step;
+
+/// A tenant's lists, as they are written.
+pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
+
+/// Reads the tenants of a document, in its order.
+///
+/// # Errors
+/// Where the text is no YAML; else every item that could not be read, a line each.
+pub(super) fn read(document: &Document) -> Result<Vec<Tenant>, Vec<String>> {
+    let root = document.parse().map_err(|line| vec![line])?;
+    let mut reader = Reader { source: &document.source, faults: Vec::new() };
+    let tenants = reader.root(&root);
+    if reader.faults.is_empty() {
+        return Ok(tenants);
+    }
+    Err(reader.faults.iter().map(|fault| line(&document.name, fault)).collect())
+}
+
+fn line(name: &str, fault: &Fault) -> String {
+    let place = fault.place.unwrap_or_default();
+    let path = fault.path().to_string();
+    let colon = if path.is_empty() { "" } else { ": " };
+    format!("{name}:{}:{}: {path}{colon}{}", place.line, place.column, fault.message)
+}
+
+struct Reader<'a> {
+    source: &'a str,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    fn root(&mut self, root: &'a Node) -> Vec<Tenant> {
+        let entries = match &root.value {
+            Value::Null => return Vec::new(),
+            Value::Map(entries) => entries,
+            _ => {
+                self.faults.push(Fault::new("expected the key tenants").at(root.place));
+                return Vec::new();
+            }
+        };
+        let mut tenants = Vec::new();
+        for entry in entries {
+            let key = Step::Key(entry.key.clone().into());
+            if entry.key == "tenants" {
+                tenants = self.items(&entry.node, &[key], Self::tenant);
+            } else {
+                self.faults.push(Fault::unknown_key(&entry.key, &["tenants"]).at(entry.key_place).under(key));
+            }
+        }
+        tenants
+    }
+
+    /// Each item of a list; a list with nothing in it may as well be no list: its items are commented out.
+    fn items<T>(
+        &mut self,
+        node: &'a Node,
+        path: &[Step],
+        read: impl Fn(&mut Self, &'a Node, &[Step]) -> Option<T>,
+    ) -> Vec<T> {
+        match &node.value {
+            Value::Null => Vec::new(),
+            Value::List(nodes) => {
+                let at = |index| [path, &[Step::Index(index)]].concat();
+                nodes.iter().enumerate().filter_map(|(index, node)| read(self, node, &at(index))).collect()
+            }
+            _ => {
+                self.report(Fault::new("expected a list").at(node.place), path);
+                Vec::new()
+            }
+        }
+    }
+
+    fn tenant(&mut self, node: &'a Node, path: &[Step]) -> Option<Tenant> {
+        let head = Reading { node, source: self.source, hidden: &LISTS };
+        let head = Tenant::deserialize(head).map_err(|fault| self.report(fault, path));
+        let [endpoints, subscriptions, sources, keys] = LISTS;
+        let endpoints = self.list(node, endpoints, path);
+        let subscriptions = self.list(node, subscriptions, path);
+        let sources = self.list(node, sources, path);
+        let keys = self.list(node, keys, path);
+        head.ok().map(|head| Tenant { endpoints, subscriptions, sources, keys, ..head })
+    }
+
+    fn list<T: DeserializeOwned>(&mut self, node: &'a Node, key: &'static str, path: &[Step]) -> Vec<T> {
+        let step = Step::Key(key.into());
+        let Some(list) = node.child(&step) else { return Vec::new() };
+        self.items(list, &[path, &[step]].concat(), |reader, node, path| {
+            T::deserialize(Reading::of(node, reader.source)).map_err(|fault| reader.report(fault, path)).ok()
+        })
+    }
+
+    fn report(&mut self, fault: Fault, path: &[Step]) {
+        self.faults.push(path.iter().rev().fold(fault, |fault, step| fault.under(step.clone())));
+    }
+}

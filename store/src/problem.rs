@@ -1,0 +1,127 @@
+//! What is wrong with a configuration, and where: a path and a sentence.
+//!
+//! Knows neither files nor HTTP: who read the configuration turns a path into a line, or into a JSON pointer.
+
+use std::{borrow::Cow, fmt};
+
+/// One step of a [`Path`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Into a mapping.
+    Key(Cow<'static, str>),
+    /// Into a list; from 0.
+    Index(usize),
+}
+
+/// Where a value is within a configuration: `endpoints[2].url`. Empty: the whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(pub Vec<Step>);
+
+impl Path {
+    /// As RFC 6901 writes it: `/endpoints/2/url`.
+    pub fn pointer(&self) -> String {
+        self.0.iter().fold(String::new(), |pointer, step| match step {
+            Step::Key(key) => pointer + "/" + &key.replace('~', "~0").replace('/', "~1"),
+            Step::Index(index) => format!("{pointer}/{index}"),
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if at == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong at a path. The message repeats no value that could be a secret or a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub path: Path,
+    /// What, and where it helps, what to write instead.
+    pub message: String,
+    /// The other place that has a part in it, such as where an id was used first; the message ends where its name
+    /// belongs.
+    pub other: Option<Path>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)?;
+        self.other.as_ref().map_or(Ok(()), |other| write!(f, " {other}"))
+    }
+}
+
+/// Problems as they are found, while a check walks down a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    path: Path,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Checks what is at a key.
+    pub(crate) fn key(&mut self, key: impl Into<Cow<'static, str>>, check: impl FnOnce(&mut Self)) {
+        self.step(Step::Key(key.into()), check);
+    }
+
+    /// Checks every item of the list at a key.
+    pub(crate) fn list<T>(&mut self, key: &'static str, items: &[T], check: impl Fn(&T, &mut Self)) {
+        self.key(key, |report| {
+            for (index, item) in items.iter().enumerate() {
+                report.step(Step::Index(index), |report| check(item, report));
+            }
+        });
+    }
+
+    fn step(&mut self, step: Step, check: impl FnOnce(&mut Self)) {
+        self.path.0.push(step);
+        check(self);
+        self.path.0.pop();
+    }
+
+    /// Something is wrong here.
+    pub(crate) fn say(&mut self, message: impl Into<String>) {
+        self.problems.push(Problem { path: self.path.clone(), message: message.into(), other: None });
+    }
+
+    /// Something is wrong at `path`, counted from the root, and `other` has a part in it.
+    pub(crate) fn say_at(&mut self, path: Path, message: impl Into<String>, other: Path) {
+        self.problems.push(Problem { path, message: message.into(), other: Some(other) });
+    }
+
+    /// Where the check is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was found.
+    pub(crate) fn done(self) -> Vec<Problem> {
+        self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_reads_as_people_write_it_and_as_a_json_pointer() {
+        let path = Path(vec![
+            Step::Key("endpoints".into()),
+            Step::Index(2),
+            Step::Key("headers".into()),
+            Step::Key("a/b~".into()),
+        ]);
+        assert_eq!(path.to_string(), "endpoints[2].headers.a/b~");
+        assert_eq!(path.pointer(), "/endpoints/2/headers/a~1b~0");
+        assert_eq!(Path::default().pointer(), "");
+    }
+}

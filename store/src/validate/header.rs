@@ -1,0 +1,68 @@
+//! An endpoint's own headers: names and values that HTTP allows, and none that is ours or the connection's.
+
+use std::collections::{BTreeMap, HashSet};
+
+use schemas::HeaderText;
+
+use super::secret;
+use crate::problem::Report;
+
+/// RFC 9110, 7.6.1 and the obsolete ones that proxies still act upon: they belong to one connection, not to a request.
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What the request itself determines: where it goes, what its body is, who sends it.
+const OURS: [&str; 6] = ["content-encoding", "content-length", "content-type", "expect", "host", "user-agent"];
+
+/// What receivers trust to be from us: signatures, deduplication.
+const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
+
+/// All of an endpoint's headers.
+pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut Report) {
+    let mut seen = HashSet::new();
+    for (name, text) in headers {
+        report.key(name.clone(), |report| {
+            let lower = name.to_ascii_lowercase();
+            check_name(&lower, report);
+            match text {
+                HeaderText::Plain(text) => check_value(text, report),
+                HeaderText::Secret { secret } => {
+                    secret::check(secret, report);
+                    check_value(secret.reveal(), report);
+                }
+            }
+            if !seen.insert(lower) {
+                report.say("is given twice: names of headers have no case");
+            }
+        });
+    }
+}
+
+fn check_name(lower: &str, report: &mut Report) {
+    // RFC 9110, 5.6.2: token.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if lower.is_empty() || !lower.bytes().all(token) {
+        report.say("is no name of a header");
+    } else if HOP_BY_HOP.contains(&lower) {
+        report.say("cannot be set: it belongs to the connection");
+    } else if OURS.contains(&lower) || OUR_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+        report.say("cannot be set: carteiro sets it");
+    }
+}
+
+/// What can be sent as a header's value: RFC 9110, 5.5, without its obsolete bytes above ASCII.
+pub(super) fn check_value(text: &str, report: &mut Report) {
+    if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        report.say("expected visible ASCII characters, spaces and tabs");
+    }
+}

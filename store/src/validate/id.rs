@@ -1,0 +1,40 @@
+//! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that the views of channels, integrations and queues own.
+
+use crate::problem::Report;
+
+/// The views' prefixes: what follows is an id of the platform's, escaped as in a routing key.
+const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
+
+/// A platform's id is a number or a UUID; a phone's address may be longer, this is far beyond.
+const LONGEST_OWNED: usize = 255;
+
+/// An id that nothing else owns.
+pub(super) fn check(id: &str, report: &mut Report) {
+    if !is_plain(id) {
+        report.say("expected up to 63 of a-z, 0-9, _ and -, beginning with a letter or digit");
+    }
+}
+
+/// The id of an endpoint or subscription, which a view may own.
+pub(super) fn check_ownable(id: &str, report: &mut Report) {
+    if !OWNED.iter().any(|prefix| id.strip_prefix(prefix).is_some_and(is_escaped)) {
+        check(id, report);
+    }
+}
+
+fn is_plain(id: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = id.as_bytes();
+    bytes.first().is_some_and(|&first| lower(first))
+        && bytes.len() <= 63
+        && bytes.iter().all(|&byte| lower(byte) || matches!(byte, b'_' | b'-'))
+}
+
+/// Whether a text is as `schemas::escape` leaves it: nothing left to escape, and `%` only before two digits.
+fn is_escaped(text: &str) -> bool {
+    let whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    !text.is_empty()
+        && text.len() <= LONGEST_OWNED
+        && schemas::escape(&text.replace('%', "")).len() == text.replace('%', "").len()
+        && text.split('%').skip(1).all(whole)
+}

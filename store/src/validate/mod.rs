@@ -1,0 +1,89 @@
+//! What a configuration must be, beyond its types: pure checks that name every problem, not the first.
+//!
+//! Shared by whatever takes configuration in: the `file:` store, the API, `apply`. Paths are relative to what is checked.
+
+mod access;
+mod endpoint;
+mod header;
+mod id;
+mod secret;
+mod subscription;
+mod unforced;
+mod unique;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
+
+use crate::problem::{Problem, Report};
+
+pub use unforced::not_in_force;
+
+/// Everything there is: each tenant, and what must be unique among all.
+pub fn tenants(tenants: &[Tenant]) -> Vec<Problem> {
+    let mut report = Report::default();
+    report.list("tenants", tenants, check_tenant);
+    unique::among_tenants(tenants, &mut report);
+    report.done()
+}
+
+/// One tenant with all that belongs to it.
+pub fn tenant(tenant: &Tenant) -> Vec<Problem> {
+    checked(|report| check_tenant(tenant, report))
+}
+
+/// One endpoint.
+pub fn endpoint(endpoint: &Endpoint) -> Vec<Problem> {
+    checked(|report| endpoint::check(endpoint, report))
+}
+
+/// One subscription by itself; whether its endpoint exists is [`tenant`]'s question.
+pub fn subscription(subscription: &Subscription) -> Vec<Problem> {
+    checked(|report| subscription::check(subscription, report))
+}
+
+/// One source.
+pub fn source(source: &SourceConfig) -> Vec<Problem> {
+    checked(|report| access::check_source(source, report))
+}
+
+/// One key.
+pub fn key(key: &Key) -> Vec<Problem> {
+    checked(|report| access::check_key(key, report))
+}
+
+fn checked(check: impl FnOnce(&mut Report)) -> Vec<Problem> {
+    let mut report = Report::default();
+    check(&mut report);
+    report.done()
+}
+
+fn check_tenant(tenant: &Tenant, report: &mut Report) {
+    report.key("id", |report| id::check(&tenant.id, report));
+    if let Some(quota) = &tenant.quota {
+        report.key("quota", |report| check_quota(quota, report));
+    }
+    report.list("endpoints", &tenant.endpoints, endpoint::check);
+    report.list("subscriptions", &tenant.subscriptions, subscription::check);
+    report.list("sources", &tenant.sources, access::check_source);
+    report.list("keys", &tenant.keys, access::check_key);
+    unique::within_tenant(tenant, report);
+    let endpoints: HashSet<_> = tenant.endpoints.iter().map(|endpoint| endpoint.id.as_str()).collect();
+    report.list("subscriptions", &tenant.subscriptions, |subscription, report| {
+        subscription::check_endpoint(subscription, &endpoints, report);
+    });
+}
+
+fn check_quota(quota: &Quota, report: &mut Report) {
+    if quota.events_per_second.is_some_and(|rate| !is_rate(rate)) {
+        report.key("events_per_second", |report| report.say("must be more than 0"));
+    }
+}
+
+/// A rate of 0 would be a way to switch something off that shows nowhere.
+fn is_rate(rate: f64) -> bool {
+    rate.is_finite() && rate > 0.0
+}

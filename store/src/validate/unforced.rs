@@ -1,0 +1,30 @@
+//! What is accepted and checked, but has no effect in this version.
+
+use schemas::{Endpoint, Signature, Tenant};
+
+use crate::problem::{Problem, Report};
+
+/// Every field that is set to something else than its default and has no effect yet, so that nobody relies on it.
+/// A warning, not an error: a configuration may be written for the version that comes.
+pub fn not_in_force(tenants: &[Tenant]) -> Vec<Problem> {
+    let mut report = Report::default();
+    report.list("tenants", tenants, |tenant, report| {
+        set(report, "quota", tenant.quota.is_some_and(|quota| quota != Default::default()));
+        report.list("endpoints", &tenant.endpoints, check);
+    });
+    report.done()
+}
+
+fn check(endpoint: &Endpoint, report: &mut Report) {
+    set(report, "secrets", !endpoint.secrets.is_empty());
+    set(report, "signature", endpoint.signature != Signature::default());
+    set(report, "rate_limit", endpoint.rate_limit.is_some());
+    set(report, "max_in_flight", endpoint.max_in_flight != Endpoint::MAX_IN_FLIGHT);
+    set(report, "max_backlog", endpoint.max_backlog != Endpoint::MAX_BACKLOG);
+}
+
+fn set(report: &mut Report, key: &'static str, is_set: bool) {
+    if is_set {
+        report.key(key, |report| report.say("is accepted, but not in force in this version"));
+    }
+}
