@@ -3,9 +3,12 @@
 //! A delivery has one at most: several records of one delivery are merged to the latest, and a marker ends those
 //! before it. The first pass over the log keeps an id and a place each, never a body; the second hands them out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use broker::{Broker, Log, ReadError, Record};
+use broker::{Log, Logs, ReadError, Record};
 use futures_util::{
     StreamExt as _, TryStreamExt as _, future,
     stream::{self, BoxStream},
@@ -16,16 +19,16 @@ use uuid::Uuid;
 use crate::{Filter, marker::Replayed};
 
 /// The places in the log of some dead letters that are alive.
-#[derive(Debug, Default)]
-pub struct Live(BTreeSet<u64>);
+#[derive(Clone, Debug, Default)]
+pub struct Live(Arc<BTreeSet<u64>>);
 
 /// Finds what `filter` means: of one tenant, or of all. Reads the log once, up to its present end.
 ///
 /// # Errors
 /// When the log cannot be read to its end.
-pub async fn find(broker: &dyn Broker, tenant: Option<&str>, filter: &Filter) -> Result<Live, ReadError> {
+pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Result<Live, ReadError> {
     let mut live = HashMap::<Uuid, u64>::new();
-    let mut records = broker.read(Log::Dead, 0);
+    let mut records = logs.read(Log::Dead, 0);
     while let Some(record) = records.try_next().await? {
         if Replayed::is_marker(&record) {
             let ended = |marker: &Replayed| live.get(&marker.delivery_id).is_some_and(|at| *at <= marker.offset);
@@ -41,7 +44,7 @@ pub async fn find(broker: &dyn Broker, tenant: Option<&str>, filter: &Filter) ->
             }
         }
     }
-    Ok(Live(live.into_values().collect()))
+    Ok(Live(Arc::new(live.into_values().collect())))
 }
 
 /// What `filter` means, in the order in which they ended, without their bodies.
@@ -49,11 +52,11 @@ pub async fn find(broker: &dyn Broker, tenant: Option<&str>, filter: &Filter) ->
 /// # Errors
 /// When the log cannot be read to its end; then, or from the stream.
 pub async fn list(
-    broker: &dyn Broker,
+    logs: &dyn Logs,
     tenant: Option<&str>,
     filter: &Filter,
 ) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
-    let records = find(broker, tenant, filter).await?.records(broker);
+    let records = find(logs, tenant, filter).await?.records(logs, 0);
     Ok(records.try_filter_map(|record| future::ok(read(&record))).boxed())
 }
 
@@ -61,9 +64,9 @@ pub async fn list(
 ///
 /// # Errors
 /// When the log cannot be read.
-pub async fn show(broker: &dyn Broker, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
+pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
-    let record = broker.read(Log::Dead, offset).try_next().await?;
+    let record = logs.read(Log::Dead, offset).try_next().await?;
     let record = record.filter(|record| record.offset == offset && !Replayed::is_marker(record));
     let letter =
         record.and_then(|record| Some(DeadLetter { body: body_as_json(&record.message.body), ..read(&record)? }));
@@ -81,13 +84,14 @@ impl Live {
         self.0.is_empty()
     }
 
-    /// Their records, in order. Reads the log from the first to the last of them.
-    pub(crate) fn records(self, broker: &dyn Broker) -> BoxStream<'static, Result<Record, ReadError>> {
-        let (Some(first), Some(last)) = (self.0.first().copied(), self.0.last().copied()) else {
+    /// Their records, in order, from `offset` on. Reads the log from the first to the last of them.
+    pub(crate) fn records(&self, logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let (Some(first), Some(last)) = (self.0.range(offset..).next().copied(), self.0.last().copied()) else {
             return stream::empty().boxed();
         };
-        let upto_last = broker.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
-        upto_last.try_filter(move |record| future::ready(self.0.contains(&record.offset))).boxed()
+        let live = self.0.clone();
+        let upto_last = logs.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
+        upto_last.try_filter(move |record| future::ready(live.contains(&record.offset))).boxed()
     }
 }
 

@@ -25,7 +25,7 @@ pub enum JobState {
     Running,
     /// All that was found was replayed, but for what the log says otherwise.
     Done,
-    /// It ended before: it was asked to, or the log could not be read on.
+    /// It was asked to end before.
     Stopped,
 }
 

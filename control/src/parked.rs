@@ -1,21 +1,21 @@
 //! What could not be processed, as the log has it.
 
-use broker::{Broker, Log, ReadError, Record};
+use broker::{Log, Logs, ReadError, Record};
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use schemas::{ParkReason, Parked, body_as_json, tenant_of, wire};
 
 /// All that is parked, in order, without the bodies.
-pub fn list(broker: &dyn Broker) -> BoxStream<'static, Result<Parked, ReadError>> {
-    broker.read(Log::Parked, 0).map_ok(|record| read(&record)).boxed()
+pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
+    logs.read(Log::Parked, 0).map_ok(|record| read(&record)).boxed()
 }
 
 /// What is parked under this id, with its body. None when there is none.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub async fn show(broker: &dyn Broker, id: &str) -> Result<Option<Parked>, ReadError> {
+pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
-    let mut records = broker.read(Log::Parked, offset).try_filter(|record| future::ready(record.offset == offset));
+    let mut records = logs.read(Log::Parked, offset).try_filter(|record| future::ready(record.offset == offset));
     let record = records.try_next().await?;
     Ok(record.map(|record| Parked { body: body_as_json(&record.message.body), ..read(&record) }))
 }

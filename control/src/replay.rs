@@ -2,12 +2,15 @@
 //! confirmed, a marker ends its dead letter. A crash between the two repeats a delivery, under the same webhook-id, and
 //! never loses one; it repeats as many as are under way at once, at most.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, Clock, Headers, Lane, Message, Patience, PublishError, ReadError, Record, Target, insist};
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{
+    Stream, StreamExt as _, future,
+    stream::{self, BoxStream},
+};
 use schemas::{BadHeader, Delivery};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{Live, Rate, marker::Replayed, rate::Pace};
 
@@ -15,6 +18,8 @@ use crate::{Live, Rate, marker::Replayed, rate::Pace};
 pub const WINDOW: usize = 100;
 /// Bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
 const BYTES: u32 = 64 << 20;
+/// How long after a failed read the log is read on: the broker is mending, or somebody must mend it.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How to replay.
 pub struct Replay<'a> {
@@ -50,11 +55,8 @@ enum NotReplayed {
 
 impl Replay<'_> {
     /// Replays what was found; `progress` is told after each how many there were so far. Waits for as long as the
-    /// broker takes no publishes.
-    ///
-    /// # Errors
-    /// When the log cannot be read to its end; what is not replayed by then stays alive.
-    pub async fn run(self, live: Live, progress: impl Fn(u64)) -> Result<Ended, ReadError> {
+    /// broker takes no publishes, or its log cannot be read.
+    pub async fn run(self, live: Live, progress: impl Fn(u64)) -> Ended {
         let mut stop = self.stop.clone();
         let asked = async move {
             if stop.wait_for(|stop| *stop).await.is_err() {
@@ -62,32 +64,24 @@ impl Replay<'_> {
                 future::pending::<()>().await;
             }
         };
-        let paced = paced(live.records(self.broker), Pace::new(self.rate)).take_until(asked);
-        let mut ends = std::pin::pin!(paced.map(|next| self.replay(next)).buffer_unordered(WINDOW));
-        let (mut replayed, mut failed) = (0, None);
-        while let Some(end) = ends.next().await {
-            match end {
-                Ok(true) => {
-                    replayed += 1;
-                    progress(replayed);
-                }
-                Ok(false) => {}
-                Err(error) => failed = Some(error),
+        let paced = paced(Reading::new(self.broker, live), Pace::new(self.rate)).take_until(asked);
+        let mut ends = std::pin::pin!(paced.map(|started| self.replay(started)).buffer_unordered(WINDOW));
+        let mut replayed = 0;
+        while let Some(was_replayed) = ends.next().await {
+            if was_replayed {
+                replayed += 1;
+                progress(replayed);
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None if *self.stop.borrow() => Ok(Ended::Stopped),
-            None => Ok(Ended::Done),
-        }
+        if *self.stop.borrow() { Ended::Stopped } else { Ended::Done }
     }
 
     /// Whether it was.
-    async fn replay(&self, next: Result<Started, ReadError>) -> Result<bool, ReadError> {
-        let Started { record, _weight } = next?;
-        let Err(error) = self.publish(&record).await else { return Ok(true) };
-        tracing::warn!(%error, job = self.job, dead_letter_id = record.offset, event_id = record.message.id, "dead_letter.not_replayed");
-        Ok(false)
+    async fn replay(&self, Started { record, _weight }: Started) -> bool {
+        let Err(error) = self.publish(&record).await else { return true };
+        let (dead_letter_id, event_id) = (record.offset, &record.message.id);
+        tracing::warn!(%error, job = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
+        false
     }
 
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {
@@ -117,30 +111,52 @@ impl Replay<'_> {
     }
 }
 
+/// Reads what was found, and after a failure reads on from where it was.
+struct Reading<'a> {
+    broker: &'a dyn Broker,
+    live: Live,
+    records: BoxStream<'static, Result<Record, ReadError>>,
+    next: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(broker: &'a dyn Broker, live: Live) -> Self {
+        Self { broker, records: live.records(broker, 0), live, next: 0 }
+    }
+
+    async fn next(&mut self) -> Option<Record> {
+        loop {
+            match self.records.next().await? {
+                Ok(record) => {
+                    self.next = record.offset + 1;
+                    return Some(record);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, offset = self.next, "dead_letters.read_again");
+                    tokio::time::sleep(AGAIN).await;
+                    self.records = self.live.records(self.broker, self.next);
+                }
+            }
+        }
+    }
+}
+
 /// A record whose turn has come.
 struct Started {
     record: Record,
     /// Its body's share of what may be under way.
-    _weight: Option<tokio::sync::OwnedSemaphorePermit>,
+    _weight: Option<OwnedSemaphorePermit>,
 }
 
 /// Lets records through at a pace, and only while there is room for their bodies.
-fn paced(
-    records: impl Stream<Item = Result<Record, ReadError>> + Send + Unpin,
-    pace: Pace,
-) -> impl Stream<Item = Result<Started, ReadError>> {
+fn paced(reading: Reading<'_>, pace: Pace) -> impl Stream<Item = Started> {
     let room = Arc::new(Semaphore::new(BYTES as usize));
-    stream::unfold((records, pace, room), async |(mut records, mut pace, room)| {
-        let started = match records.next().await? {
-            Err(error) => Err(error),
-            Ok(record) => {
-                let weight = u32::try_from(record.message.body.len()).unwrap_or(BYTES).min(BYTES);
-                // Closed never, so acquired always.
-                let _weight = room.clone().acquire_many_owned(weight).await.ok();
-                pace.wait().await;
-                Ok(Started { record, _weight })
-            }
-        };
-        Some((started, (records, pace, room)))
+    stream::unfold((reading, pace, room), async |(mut reading, mut pace, room)| {
+        let record = reading.next().await?;
+        let weight = u32::try_from(record.message.body.len()).unwrap_or(BYTES).min(BYTES);
+        // Closed never, so acquired always.
+        let _weight = room.clone().acquire_many_owned(weight).await.ok();
+        pace.wait().await;
+        Some((Started { record, _weight }, (reading, pace, room)))
     })
 }

@@ -117,20 +117,11 @@ impl Control {
             never = watch_for_the_end => match never {},
         };
         self.metrics.replays_running.dec();
-        job.end(match &end {
-            Ok(Ended::Done) => JobState::Done,
-            Ok(Ended::Stopped) | Err(_) => JobState::Stopped,
+        job.end(match end {
+            Ended::Done => JobState::Done,
+            Ended::Stopped => JobState::Stopped,
         });
         let (state, replayed) = (job.state(), job.replayed.load(Ordering::Relaxed));
-        let error = end.err().map(tracing::field::display);
-        tracing::info!(
-            job = job.id,
-            tenant = job.tenant,
-            ?state,
-            matched = job.matched,
-            replayed,
-            error,
-            "replay.ended"
-        );
+        tracing::info!(job = job.id, tenant = job.tenant, ?state, matched = job.matched, replayed, "replay.ended");
     }
 }

@@ -223,7 +223,7 @@ async fn replay_here(
         replayed.store(count, std::sync::atomic::Ordering::Relaxed);
         bar.set_position(count);
     });
-    run.await.context(Exit::Unavailable)?;
+    run.await;
     bar.finish_and_clear();
     broker.close().await;
     Ok(Replayed { matched, replayed: replayed.into_inner() })

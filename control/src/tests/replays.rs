@@ -1,8 +1,23 @@
 //! Replays: what is published, what a fault or a crash repeats, and how one is stopped.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use broker::{Broker as _, Clock, Inlet, Lane, Log, memory::Memory};
+use broker::{
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    memory::Memory,
+};
+use futures_util::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use schemas::{Delivery, wire};
 use serde_json::json;
 use tokio::sync::watch;
@@ -27,11 +42,11 @@ async fn alive(broker: &Memory) -> usize {
 }
 
 /// Replays everything directly, as the command line does.
-async fn replay_all(broker: &Memory) -> Ended {
+async fn replay_all(broker: &dyn Broker) -> Ended {
     let clock: Clock = Arc::new(|| NOW);
     let (_running, stop) = watch::channel(false);
     let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
-    Replay { broker, job: "job", rate: None, clock: &clock, stop }.run(live, |_| ()).await.unwrap()
+    Replay { broker, job: "job", rate: None, clock: &clock, stop }.run(live, |_| ()).await
 }
 
 #[tokio::test]
@@ -75,7 +90,7 @@ async fn what_cannot_be_replayed_stays_alive_and_stops_nobody() {
     let mut broken = house.broker.records(Log::Dead).remove(0).message;
     broken.headers.set(wire::RECORD, broker::Header::Text(letter_of("e9").into()));
     broken.headers.remove(wire::ATTEMPT);
-    house.broker.publish(&broker::Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
+    house.broker.publish(&Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
     let replay = house.replay("{}").await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(2), &json!(1)));
     assert_eq!(alive(&house.broker).await, 1);
@@ -156,4 +171,49 @@ async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
     house.control.drain().await;
     assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "stopped");
     assert_eq!(alive(&house.broker).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_read_on_is_read_again_from_there() {
+    let house = House::new();
+    house.bury(30).await;
+    let broker = Torn { memory: house.broker.clone(), reads: AtomicUsize::new(0) };
+    assert_eq!(replay_all(&broker).await, Ended::Done);
+    let waiting = waiting(&house.broker).await;
+    assert_eq!((waiting.len(), waiting.values().sum::<usize>()), (30, 30));
+    assert_eq!(broker.reads.into_inner(), 1 + 5, "found in one, replayed in five");
+}
+
+/// Every read but the first ends after seven records, as if the connection went.
+struct Torn {
+    memory: Memory,
+    reads: AtomicUsize,
+}
+
+impl Broker for Torn {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        Broker::publish(&self.memory, to, message)
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        self.memory.consume(from, credit)
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.memory.link()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.memory.close()
+    }
+}
+
+impl Logs for Torn {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        let records = self.memory.read(log, offset);
+        if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
+            return records;
+        }
+        records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed()
+    }
 }

@@ -1,6 +1,9 @@
 //! Vendors' webhooks over HTTP.
 
-use std::sync::atomic::Ordering;
+use std::{
+    io,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
 
 use schemas::wire;
 use serde_json::Value;
@@ -72,4 +75,43 @@ async fn what_is_not_json_is_refused_without_quoting_it() {
     assert!(!answer.body.to_string().contains("hunter2"));
     let form = axum::http::Request::post("/v1/in/t-main").header("content-type", "text/plain");
     assert_eq!(door.send(form, BODY).await.code(), (415, "unsupported_media_type"));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_has_a_token_a_key_or_a_body() {
+    let (door, lines) = (Door::new(), Lines::default());
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let guard = tracing::subscriber::set_default(subscriber.finish());
+    for (path, key, body) in [
+        ("/v1/in/t-main", "hunter2", BODY),
+        ("/v1/in/t-main", "hunter2", "hunter2"),
+        ("/v1/in/t-safe", "hunter2", BODY),
+        ("/v1/in/hunter2", "k", BODY),
+    ] {
+        door.send(request(path).header("x-n8n-api-key", key), body).await;
+    }
+    drop(guard);
+    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(
+        (logged.matches("events.accepted").count(), logged.matches("events.refused").count()),
+        (1, 3),
+        "{logged}"
+    );
+    assert!(!["hunter2", "t-main", "t-safe"].iter().any(|secret| logged.contains(secret)), "{logged}");
 }
