@@ -8,7 +8,9 @@ use deliverer::DelivererConfig;
 use producer::ProducerConfig;
 use router::RouterConfig;
 use serde::{Deserialize, Serialize};
-use service::{ConfigError, Loader, Shape, config::Loaded, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig};
+use service::{
+    ConfigError, Loader, Shape, config::Loaded, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
+};
 use store::StoreConfig;
 
 /// The commented defaults of all sections.

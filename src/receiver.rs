@@ -121,8 +121,12 @@ async fn receive(
     // Nobody looks any more: the answer is due all the same.
     let _ = sender.send(received);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, headers.map_or_else(HeaderMap::new, |[(name, text)]| {
-        text.parse().map_or_else(|_| HeaderMap::new(), |value| HeaderMap::from_iter([(name, value)]))
-    }), Body::empty())
+    (
+        status,
+        headers.map_or_else(HeaderMap::new, |[(name, text)]| {
+            text.parse().map_or_else(|_| HeaderMap::new(), |value| HeaderMap::from_iter([(name, value)]))
+        }),
+        Body::empty(),
+    )
         .into_response()
 }

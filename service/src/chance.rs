@@ -12,17 +12,6 @@ pub fn system() -> Chance {
     Arc::new(fastrand::f64)
 }
 
-/// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.
-pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
-    let mut bytes = [0; N];
-    for five in bytes.chunks_mut(5) {
-        // In [0, 2^40), so nothing is cut off.
-        let drawn = (chance() * (1_u64 << 40) as f64) as u64;
-        five.copy_from_slice(&drawn.to_be_bytes()[3..3 + five.len()]);
-    }
-    bytes
-}
-
 /// A generator of its own, seeded by the system; not for secrets.
 pub fn rng() -> fastrand::Rng {
     fastrand::Rng::new()
@@ -36,6 +25,17 @@ pub fn token() -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.
+pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
+    let mut bytes = [0; N];
+    for five in bytes.chunks_mut(5) {
+        // In [0, 2^40), so nothing is cut off.
+        let drawn = (chance() * (1_u64 << 40) as f64) as u64;
+        five.copy_from_slice(&drawn.to_be_bytes()[3..3 + five.len()]);
+    }
+    bytes
 }
 
 #[cfg(test)]

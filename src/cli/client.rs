@@ -39,9 +39,8 @@ impl Client {
             (None, Some(key)) => key.clone(),
             (None, None) => {
                 let file = key_file(&config.data_dir);
-                let text = std::fs::read_to_string(&file).with_context(|| {
-                    format!("no --key, no http.operator_key, and no key in {}", file.display())
-                });
+                let text = std::fs::read_to_string(&file)
+                    .with_context(|| format!("no --key, no http.operator_key, and no key in {}", file.display()));
                 Secret::from(text.context(Exit::Config)?.trim().to_owned())
             }
         };

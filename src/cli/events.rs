@@ -34,8 +34,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             let samples = schemas::samples();
             let Some((_, json)) = samples.iter().find(|(known, _)| known == event_type) else {
                 let known: Vec<_> = samples.iter().map(|(known, _)| *known).collect();
-                return Err(anyhow::anyhow!("no sample of {event_type}; there are {}", known.join(", "))
-                    .context(Exit::Usage));
+                return Err(
+                    anyhow::anyhow!("no sample of {event_type}; there are {}", known.join(", ")).context(Exit::Usage)
+                );
             };
             println!("{}", json.trim_end());
             Ok(Exit::Done)

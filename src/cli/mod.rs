@@ -139,9 +139,9 @@ async fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exi
 fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {
     let mut values = Vec::new();
     for setting in &cli.settings {
-        let (key, text) = setting.split_once('=').ok_or_else(|| {
-            anyhow::anyhow!("--set {setting}: expected KEY=VALUE").context(Exit::Usage)
-        })?;
+        let (key, text) = setting
+            .split_once('=')
+            .ok_or_else(|| anyhow::anyhow!("--set {setting}: expected KEY=VALUE").context(Exit::Usage))?;
         values.push((key.to_owned(), text.to_owned()));
     }
     values.extend(cli.data_dir.iter().map(|folder| ("data_dir".to_owned(), folder.clone())));

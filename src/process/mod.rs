@@ -177,7 +177,12 @@ impl Shared {
 
 impl Shared {
     /// The API of the roles that have one.
-    fn api(&self, config: &Config, roles: Roles, operator_key: Option<&service::Secret>) -> anyhow::Result<axum::Router> {
+    fn api(
+        &self,
+        config: &Config,
+        roles: Roles,
+        operator_key: Option<&service::Secret>,
+    ) -> anyhow::Result<axum::Router> {
         let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
         let mut api = axum::Router::new();
         if roles.producer {
@@ -210,12 +215,7 @@ async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) {
 }
 
 /// Runs a role, and lets `/healthz` say when it has ended although nobody asked for it.
-fn spawn(
-    running: &mut JoinSet<()>,
-    ops: &Ops,
-    name: &'static str,
-    role: impl Future<Output = ()> + Send + 'static,
-) {
+fn spawn(running: &mut JoinSet<()>, ops: &Ops, name: &'static str, role: impl Future<Output = ()> + Send + 'static) {
     let task = running.spawn(role);
     ops.alive(name, move || if task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) });
 }

@@ -106,7 +106,9 @@ mod tests {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
             let mut names: Vec<_> = std::fs::read_dir(path)
                 .expect("the folder")
-                .map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+                .map(|entry| {
+                    entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned()
+                })
                 .collect();
             names.sort();
             let embedded: Vec<_> = embedded.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -30,7 +30,13 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Notes an accepted event: what it makes is owed from now on.
-    pub(super) fn publish(&mut self, snapshot: &Snapshot, tenant: &str, id: &str, envelope: &str) -> anyhow::Result<()> {
+    pub(super) fn publish(
+        &mut self,
+        snapshot: &Snapshot,
+        tenant: &str,
+        id: &str,
+        envelope: &str,
+    ) -> anyhow::Result<()> {
         self.published += 1;
         let id = EventId::try_from(id.to_owned())?;
         let acceptance = Acceptance { id, accepted_at: 0, tenant: tenant.to_owned() };

@@ -209,12 +209,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn look_at_dead_letters(
-        &self,
-        seen: &mut u64,
-        ledger: &mut Ledger,
-        story: &mut Story,
-    ) -> anyhow::Result<()> {
+    async fn look_at_dead_letters(&self, seen: &mut u64, ledger: &mut Ledger, story: &mut Story) -> anyhow::Result<()> {
         let letters = dead_letters::list(&*self.process.broker, None, &Filter::default()).await?;
         let letters: Vec<_> = letters.try_collect().await?;
         for letter in letters.iter().skip(usize::try_from(*seen)?) {
