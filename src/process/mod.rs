@@ -4,22 +4,17 @@
 
 mod leaves;
 mod operator;
+mod roles;
 mod vitals;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use anyhow::Context as _;
-use broker::{Broker, Clock};
-use control::{Control, ControlMetrics, World};
-use deliverer::{Deliverer, DelivererMetrics};
-use producer::{Guard, Producer, ProducerMetrics};
-use router::{Router, RouterMetrics};
-use schemas::KeyHash;
-use service::{Chance, ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
-use store::Store;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use broker::Broker;
+use service::{ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{VERSION, config::Config};
+use roles::Shared;
 
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
@@ -67,16 +62,6 @@ pub struct Process {
     roles: JoinSet<()>,
 }
 
-/// What the roles of a process share.
-struct Shared {
-    broker: Arc<dyn Broker>,
-    store: Arc<dyn Store>,
-    registry: Arc<Registry>,
-    clock: Clock,
-    chance: Chance,
-    shutdown: Shutdown,
-}
-
 /// Starts the roles. Returns once the listeners stand; the broker may still be away.
 ///
 /// # Errors
@@ -117,7 +102,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         Some(listener) => {
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
-            spawn(&mut running, &ops, "http", serve(listener, api, shutdown.clone()));
+            spawn(&mut running, &ops, "http", api.serve(listener));
             Some(address)
         }
         None => None,
@@ -146,71 +131,6 @@ impl Process {
         self.broker.close().await;
         tracing::info!("process.ended");
         Ok(())
-    }
-}
-
-impl Shared {
-    fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
-        Ok(Router::new(
-            config.router.clone(),
-            config.producer.max_published_bytes(),
-            self.broker.clone(),
-            self.store.clone(),
-            RouterMetrics::register(&self.registry)?,
-            self.clock.clone(),
-            self.shutdown.receiver(),
-        ))
-    }
-
-    fn deliverer(&self, config: &Config) -> anyhow::Result<Arc<Deliverer>> {
-        Deliverer::new(
-            &config.deliverer,
-            self.broker.clone(),
-            self.store.clone(),
-            DelivererMetrics::register(&self.registry)?,
-            (self.clock.clone(), self.chance.clone()),
-            self.shutdown.receiver(),
-        )
-        .context("setting up the HTTP client")
-    }
-}
-
-impl Shared {
-    /// The API of the roles that have one.
-    fn api(
-        &self,
-        config: &Config,
-        roles: Roles,
-        operator_key: Option<&service::Secret>,
-    ) -> anyhow::Result<axum::Router> {
-        let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
-        let mut api = axum::Router::new();
-        if roles.producer {
-            let metrics = ProducerMetrics::register(&self.registry)?;
-            let world = (self.clock.clone(), self.chance.clone());
-            let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), world);
-            let guard = Guard { broker: self.broker.clone(), store: self.store.clone(), operator };
-            api = api.merge(producer::routes(&config.producer, producer, guard, metrics));
-        }
-        if roles.control {
-            let world = World {
-                broker: self.broker.clone(),
-                store: self.store.clone(),
-                operator,
-                clock: self.clock.clone(),
-                chance: self.chance.clone(),
-                stop: self.shutdown.receiver(),
-            };
-            let metrics = ControlMetrics::register(&self.registry)?;
-            api = api.merge(control::routes(Control::new(&config.control, world, metrics)));
-        }
-        Ok(api)
-    }
-}
-
-async fn serve(listener: TcpListener, api: axum::Router, shutdown: Shutdown) {
-    if let Err(error) = service::http::serve(listener, api, shutdown).await {
-        tracing::error!(%error, "http.failed");
     }
 }
 

@@ -3,7 +3,7 @@
 use broker::Link;
 use service::ops::Ops;
 
-use super::Shared;
+use super::roles::Shared;
 
 service::metrics! {
     /// What every process says of its broker and its snapshot.
@@ -33,8 +33,10 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
     });
     let vitals = Vitals::register(&shared.registry)?;
     let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
+    let shutdown = shared.shutdown.clone();
     tokio::spawn(async move {
-        loop {
+        // A broker that goes away while the process ends was closed by it.
+        while !shutdown.is_requested() {
             vitals.note(&link.borrow_and_update());
             vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
             tokio::select! {
