@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use broker::{Broker, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, Link, Logs, rabbitmq::RabbitMq, sqlite::Archive};
 use service::{ConfigError, Exit};
 
 use crate::config::Config;
@@ -43,9 +43,17 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
     match tokio::time::timeout(PATIENCE, broker.first_session()).await {
         Ok(session) => session.context(Exit::Config)?,
         Err(_) => {
-            let link = broker.link().borrow().clone();
-            return Err(anyhow::anyhow!("{link:?}").context("the broker does not answer").context(Exit::Unavailable));
+            return Err(anyhow::anyhow!(in_words(&broker.link().borrow())).context(Exit::Unavailable));
         }
     }
     Ok(Arc::new(broker))
+}
+
+/// Why a broker cannot be worked with.
+pub(super) fn in_words(link: &Link) -> String {
+    match link {
+        Link::Away(why) => why.clone(),
+        Link::Blocked(why) => format!("the broker is blocked: {why}"),
+        Link::Ready => "the broker was too slow".to_owned(),
+    }
 }
