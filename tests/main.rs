@@ -3,4 +3,9 @@
 
 mod harness;
 
+mod commands;
+mod parking;
+mod published;
+mod refusals;
 mod smoke;
+mod startup;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Method, Response, StatusCode};
+pub(super) use reqwest::Method;
+use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use service::{Exit, Secret};
 

@@ -6,12 +6,11 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use control::{Filter, Rate, Replay, dead_letters};
 use futures_util::TryStreamExt as _;
-use reqwest::Method;
 use schemas::DeadLetter;
 use service::{Exit, Shutdown};
 
 use super::{
-    client::{ApiArgs, Client},
+    client::{ApiArgs, Client, Method},
     logs::Source,
     print,
     setup::{Output, Setup},

@@ -11,13 +11,12 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use producer::{Producer, ProducerMetrics, Trace};
-use reqwest::Method;
 use schemas::{ChannelId, Dialect, Intake};
 use serde_json::value::RawValue;
 use service::{Exit, metrics::Registry};
 
 use super::{
-    client::{ApiArgs, Client},
+    client::{ApiArgs, Client, Method},
     logs, print,
     setup::{Output, Setup},
 };

@@ -8,6 +8,7 @@ mod api;
 mod ledger;
 #[path = "../../broker/tests/contract/node.rs"]
 pub(crate) mod node;
+mod outsider;
 mod process;
 mod receiver;
 mod site;
@@ -15,6 +16,7 @@ mod wait;
 
 pub(crate) use api::{Api, KEY, ids};
 pub(crate) use ledger::{Ledger, Tally};
+pub(crate) use outsider::{Letter, Outsider};
 pub(crate) use process::Process;
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};

@@ -12,12 +12,11 @@ use anyhow::Context as _;
 use broker::{BrokerConfig, rabbitmq};
 use control::{Filter, dead_letters};
 use futures_util::TryStreamExt as _;
-use reqwest::Method;
 use service::{Exit, Shutdown};
 use store::{FileStore, Snapshot, Store as _};
 
 use super::{
-    client::{ApiArgs, Client},
+    client::{ApiArgs, Client, Method},
     logs::in_words,
     setup::{Output, Setup},
 };
