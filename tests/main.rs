@@ -3,4 +3,8 @@
 
 mod harness;
 
-mod smoke;
+mod away;
+mod crash;
+mod demo;
+mod drain;
+mod reload;
