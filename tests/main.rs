@@ -3,9 +3,13 @@
 
 mod harness;
 
+mod away;
 mod commands;
+mod crash;
+mod demo;
+mod drain;
 mod parking;
 mod published;
 mod refusals;
-mod smoke;
+mod reload;
 mod startup;

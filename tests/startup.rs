@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
-
-use crate::harness::{KEY, Outsider, Receiver, Site, acme, eventually, ids};
+use crate::harness::{KEY, Outsider, Site, acme};
 
 /// Nothing of these sites is ever sent anywhere.
 const NOWHERE: &str = "http://127.0.0.1:9/hooks";
@@ -25,26 +23,6 @@ async fn yaml_with_an_unknown_key_is_told_with_its_line_and_exits_78() {
         assert_eq!(code, 78, "{said}");
         assert!(said.contains("site.yaml:4:") && said.contains("urll: unknown key, did you mean url?"), "{said}");
     }
-}
-
-#[tokio::test]
-async fn yaml_that_goes_wrong_later_leaves_the_last_good_state_in_force() {
-    let receiver = Receiver::accepting().await;
-    let site = Site::embedded(&acme(&receiver.url("/crm")));
-    let standalone = site.start("standalone").await;
-    site.configure(&acme(NOWHERE).replace("url:", "urll:"));
-    let failure = standalone.logged("store.reload_failed").await.to_string();
-    assert!(failure.contains("site.yaml:4:") && failure.contains("urll"), "{failure}");
-    let accepted = standalone.api().publish("acme", ids("kept", 1)).await;
-    receiver.until("the last good endpoint gets it", |ledger| ledger.has_all("/crm", &accepted)).await;
-    site.configure(&acme(&receiver.url("/moved")));
-    eventually("it is read again", || async {
-        let is_second = |line: &Value| line["message"] == "store.loaded" && line["revision"] == 2;
-        standalone.log().iter().any(is_second).then_some(())
-    })
-    .await;
-    let accepted = standalone.api().publish("acme", ids("mended", 1)).await;
-    receiver.until("the mended endpoint gets it", |ledger| ledger.has_all("/moved", &accepted)).await;
 }
 
 #[tokio::test]
@@ -145,16 +123,11 @@ async fn a_topology_that_is_not_as_required_exits_78() {
 }
 
 #[tokio::test]
-async fn a_wrong_broker_password_is_no_reason_to_end() {
-    let site = Site::on_rabbitmq(&acme(NOWHERE)).await;
-    let wrong = site.broker().url.replace("guest:guest", "guest:wrong");
-    let site = site.set("broker.url", &wrong);
-    let standalone = site.start("standalone").await;
-    let (status, missing) = standalone.readyz().await;
-    assert_eq!((status, missing["broker"].is_string()), (503, true), "{missing}");
-    let (code, said) = ends(&site, &["dead-letters", "list"]).await;
-    assert_eq!((code, said.contains("ACCESS_REFUSED") && !said.contains("wrong")), (69, true), "{said}");
-    assert_eq!(standalone.end().await, 0);
+async fn a_command_with_a_wrong_broker_password_exits_69_and_does_not_repeat_it() {
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let wrong = site.broker().url.replace("guest:guest@", "guest:not-the-password@");
+    let (code, said) = ends(&site, &["topology", "verify", "--broker", &wrong]).await;
+    assert_eq!((code, said.contains("ACCESS_REFUSED") && !said.contains("not-the-password")), (69, true), "{said}");
 }
 
 #[tokio::test]

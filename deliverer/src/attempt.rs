@@ -130,7 +130,9 @@ fn class_of_error(error: &reqwest::Error) -> OutcomeClass {
         if cause.is::<NoAddress>() {
             return OutcomeClass::Dns;
         }
-        if cause.is::<rustls::Error>() || io_cause(cause).is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if cause.is::<rustls::Error>()
+            || io_cause(cause).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        {
             return OutcomeClass::Tls;
         }
         source = cause.source();

@@ -218,6 +218,7 @@ fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<Str
         source: SOURCE,
         channel_id: channel_id.as_ref(),
         keep_original: true,
+        token: None,
         now: service::clock::system()(),
         chance,
     };

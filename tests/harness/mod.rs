@@ -5,19 +5,23 @@
 #![allow(dead_code)]
 
 mod api;
+mod figures;
 mod ledger;
 #[path = "../../broker/tests/contract/node.rs"]
 pub(crate) mod node;
 mod outsider;
 mod process;
+mod rabbit;
 mod receiver;
 mod site;
 mod wait;
 
-pub(crate) use api::{Api, KEY, ids};
+pub(crate) use api::{Api, KEY, UNANSWERED, ids};
+pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider};
 pub(crate) use process::Process;
+pub(crate) use rabbit::Rabbit;
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};
 pub(crate) use wait::{eventually, in_time};

@@ -191,6 +191,7 @@ impl Stage<'_> {
             source: &found.source.id,
             channel_id: found.source.channel_id.as_ref(),
             keep_original: found.source.keep_original,
+            token: None,
             now: 0,
             chance: [0; 10],
         };
