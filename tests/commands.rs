@@ -171,7 +171,8 @@ async fn publish_reads_a_vendors_bodies_and_goes_straight_to_rabbitmq() {
     let receiver = Receiver::accepting().await;
     let original = conf(&receiver.url("/crm")).replace("retry:", "format: original, retry:");
     let site = Site::on_rabbitmq(&original).await;
-    let _standalone = site.start("standalone").await;
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
     let body = fixture("tests/fixtures/vendor/boticario-response.json");
     let broker = site.broker().url.clone();
     let vendors = ["publish", "--tenant", "acme", "--dialect", "boticario", "--channel", "7", "--broker", &broker];

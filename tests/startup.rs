@@ -123,6 +123,18 @@ async fn a_topology_that_is_not_as_required_exits_78() {
 }
 
 #[tokio::test]
+async fn a_command_declares_nothing_on_a_broker_that_no_role_has_seen() {
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let broker = site.broker();
+    let missing = format!("carteiro: exchange {}.v1.park is missing: run `carteiro topology apply`\n", broker.prefix);
+    for command in
+        [&["dead-letters", "list"][..], &["parked", "list"], &["publish", "--tenant", "acme", "--broker", &broker.url]]
+    {
+        assert_eq!(ends(&site, command).await, (78, missing.clone()), "{command:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_command_with_a_wrong_broker_password_exits_69_and_does_not_repeat_it() {
     let site = Site::on_rabbitmq("tenants: []").await;
     let wrong = site.broker().url.replace("guest:guest@", "guest:not-the-password@");

@@ -155,3 +155,27 @@ fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {
     values.extend(cli.data_dir.iter().map(|folder| ("data_dir".to_owned(), folder.clone())));
     Ok(Overrides { file: cli.config.clone(), values })
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_attached_code_speaks_through_the_code_alone() {
+        let error = anyhow::anyhow!("nobody listens").context(Exit::Unavailable).context("listing");
+        assert_eq!((describe(&error), Exit::of(&error)), ("listing: nobody listens".to_owned(), Exit::Unavailable));
+    }
+
+    #[test]
+    fn a_cause_that_its_error_repeats_is_said_once() {
+        let error = Err::<(), _>(std::io::Error::other("refused")).context("connecting: refused").unwrap_err();
+        assert_eq!(describe(&error), "connecting: refused");
+    }
+}
