@@ -55,6 +55,13 @@ impl Ledger {
         accepted.len() >= ids.len() && ids.iter().all(|id| accepted.contains_key(id))
     }
 
+    /// What each endpoint has done so far, for a test that failed.
+    pub(super) fn summary(&self) -> String {
+        let endpoint = |(path, ids): (&String, &BTreeMap<String, usize>)| format!("{path} accepted {}", ids.len());
+        let endpoints: Vec<_> = self.accepted.iter().map(endpoint).collect();
+        format!("{} requests; {}", self.received.len(), endpoints.join(", "))
+    }
+
     pub(super) fn tally(&self, path: &str, ids: &BTreeSet<String>) -> Tally {
         let empty = BTreeMap::new();
         let accepted = self.accepted.get(path).unwrap_or(&empty);

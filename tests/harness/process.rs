@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{Api, eventually, in_time};
 
-/// How many lines of its log are shown when a test fails.
-const SHOWN: usize = 30;
+/// How many lines of its log are shown when a test fails, and how much of each.
+const SHOWN: (usize, usize) = (30, 300);
 
 /// A process of a site. It is killed when it is dropped.
 pub(crate) struct Process {
@@ -118,8 +118,8 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log.borrow();
             eprintln!("\nthe last lines of {}:", self.role);
-            for line in log.iter().skip(log.len().saturating_sub(SHOWN)) {
-                eprintln!("{line}");
+            for line in log.iter().skip(log.len().saturating_sub(SHOWN.0)) {
+                eprintln!("{}", line.to_string().chars().take(SHOWN.1).collect::<String>());
             }
         }
     }

@@ -10,9 +10,12 @@ use super::node::Node;
 pub(crate) struct Rabbit(Arc<Node>);
 
 impl Rabbit {
-    /// Starts one.
+    /// Starts one, and waits for the end of its boot: it listens before that, and one that is killed in between may
+    /// not start again.
     pub(crate) async fn start() -> Self {
-        Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
+        let rabbit = Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"));
+        rabbit.ask(|node| node.ctl(&["await_startup"])).await;
+        rabbit
     }
 
     /// Its URL, the same after a crash.

@@ -64,5 +64,8 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.keeper.abort();
+        if std::thread::panicking() {
+            eprintln!("\nwhat arrived: {}", self.ledger.borrow().summary());
+        }
     }
 }
