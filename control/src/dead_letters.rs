@@ -47,7 +47,7 @@ pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Res
     Ok(Live(Arc::new(live.into_values().collect())))
 }
 
-/// What `filter` means, in the order in which they ended, without their bodies.
+/// What `filter` means, in the order in which they ended, with their bodies.
 ///
 /// # Errors
 /// When the log cannot be read to its end; then, or from the stream.
@@ -57,7 +57,7 @@ pub async fn list(
     filter: &Filter,
 ) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
     let records = find(logs, tenant, filter).await?.records(logs, 0);
-    Ok(records.try_filter_map(|record| future::ok(read(&record))).boxed())
+    Ok(records.try_filter_map(|record| future::ok(read_whole(&record))).boxed())
 }
 
 /// The dead letter of this id with its body, alive or not: of one tenant, or of any. None when there is none.
@@ -68,8 +68,7 @@ pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Opt
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Dead, offset).try_next().await?;
     let record = record.filter(|record| record.offset == offset && !Replayed::is_marker(record));
-    let letter =
-        record.and_then(|record| Some(DeadLetter { body: body_as_json(&record.message.body), ..read(&record)? }));
+    let letter = record.as_ref().and_then(read_whole);
     Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
 }
 
@@ -99,4 +98,9 @@ impl Live {
 fn read(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
     Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
+}
+
+/// The same with its body.
+fn read_whole(record: &Record) -> Option<DeadLetter> {
+    Some(DeadLetter { body: body_as_json(&record.message.body), ..read(record)? })
 }

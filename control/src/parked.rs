@@ -4,7 +4,7 @@ use broker::{Log, Logs, ReadError, Record};
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use schemas::{ParkReason, Parked, body_as_json, tenant_of, wire};
 
-/// All that is parked, in order, without the bodies.
+/// All that is parked, in order, with the bodies.
 pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
     logs.read(Log::Parked, 0).map_ok(|record| read(&record)).boxed()
 }
@@ -17,13 +17,17 @@ pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError
     let Ok(offset) = id.parse() else { return Ok(None) };
     let mut records = logs.read(Log::Parked, offset).try_filter(|record| future::ready(record.offset == offset));
     let record = records.try_next().await?;
-    Ok(record.map(|record| Parked { body: body_as_json(&record.message.body), ..read(&record) }))
+    Ok(record.as_ref().map(read))
 }
 
 fn read(record: &Record) -> Parked {
     let described =
         record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str::<Parked>(json).ok());
-    Parked { id: record.offset.to_string(), body: None, ..described.unwrap_or_else(|| undescribed(record)) }
+    Parked {
+        id: record.offset.to_string(),
+        body: body_as_json(&record.message.body),
+        ..described.unwrap_or_else(|| undescribed(record))
+    }
 }
 
 /// Parked by the broker itself, which writes no record: handed out too often, or bound for no queue. Nobody noted when.
