@@ -42,9 +42,9 @@ async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death
         .map(|parked| (parked.reason, parked.tenant.as_deref(), parked.routing_key.as_deref(), parked.body.is_some()))
         .collect();
     let expected = [
-        (ParkReason::DeliveryLimit, Some("acme"), None, false),
-        (ParkReason::DeliveryLimit, None, Some("slow"), false),
-        (ParkReason::Unroutable, Some("acme"), Some("acme.7.-.ticket.created"), false),
+        (ParkReason::DeliveryLimit, Some("acme"), None, true),
+        (ParkReason::DeliveryLimit, None, Some("slow"), true),
+        (ParkReason::Unroutable, Some("acme"), Some("acme.7.-.ticket.created"), true),
     ];
     assert_eq!(seen, expected);
 }
