@@ -17,6 +17,7 @@ mod verdict;
 use std::sync::Arc;
 
 use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
+use bytes::Bytes;
 use schemas::{Attempt, DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
 use store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +30,7 @@ pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use gone::Gone;
+use metrics::LaneMetrics;
 use settle::{Settler, attempt_of};
 use target::Targets;
 
@@ -96,8 +98,9 @@ impl Deliverer {
         let mut revision = self.store.revision();
         tokio::select! {
             // Without a snapshot every endpoint would look unknown.
-            _ = revision.wait_for(|revision| *revision > 0) => {}
+            Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             Ok(_) = stop.wait_for(|stop| *stop) => return,
+            else => return,
         }
         let slow = (self.slots / 4).max(1);
         let fast = (self.slots - slow).max(1);
@@ -107,10 +110,11 @@ impl Deliverer {
     async fn consume(self: Arc<Self>, lane: Lane, credit: u16) {
         let consumer = self.broker.consume(Inlet::Lane(lane), credit);
         let stop = self.stop.clone();
-        work(consumer, Arc::new(OnLane { deliverer: self, lane }), stop).await;
+        let metrics = LaneMetrics::of(&self.metrics, lane);
+        work(consumer, Arc::new(OnLane { deliverer: self, lane, metrics }), stop).await;
     }
 
-    async fn handle(&self, incoming: &Incoming, lane: Lane) -> Settlement {
+    async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
         if incoming.redelivered {
             self.metrics.redeliveries.inc();
         }
@@ -122,39 +126,38 @@ impl Deliverer {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
         };
-        let began = (self.clock)();
-        self.report_start(&delivery, began);
-        let outcome = self.post(&delivery, &endpoint, incoming, lane, began).await;
+        let body = &incoming.message.body;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, counted).await;
         let now = (self.clock)();
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.chance)());
-        let attempt = attempt_of(&delivery, &outcome, began, &verdict);
-        self.report(&delivery, lane, &attempt, &verdict, now);
+        let attempt = attempt_of(&delivery, outcome, began, &verdict);
+        count(&delivery, &attempt, &verdict, counted, now);
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&delivery.tenant, &endpoint);
         }
-        self.settler(now).carry_out(&delivery, &incoming.message.body, attempt, &verdict).await
+        let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
+        self.report(&delivery, &attempt, &verdict, settlement);
+        settlement
     }
 
+    /// Posts it as soon as its weight is free; says when that was, and what came of it.
     async fn post(
         &self,
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
-        incoming: &Incoming,
-        lane: Lane,
-        now: u64,
-    ) -> Outcome {
+        body: &Bytes,
+        counted: &LaneMetrics,
+    ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
-        let body = incoming.message.body.clone();
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         // Closed never, so acquired always.
         let _weight = self.bytes.acquire_many(weight).await;
-        let slots = self.metrics.slots_in_use.with_label_values(&[lane.name()]);
-        slots.inc();
-        let outcome = self.poster.post(&target, delivery, body, now).await;
-        slots.dec();
-        outcome
+        let _slot = counted.slot();
+        let began = (self.clock)();
+        self.report_start(delivery, began);
+        (began, self.poster.post(&target, delivery, body.clone(), began).await)
     }
 
     fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
@@ -174,26 +177,34 @@ impl Deliverer {
         absent: Absent,
     ) -> Settlement {
         let settler = self.settler((self.clock)());
+        let body = &incoming.message.body;
         let reason = match absent {
             Absent::Unknown if delivery.parks < MAX_PARKS => {
                 self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
-                return settler.put_aside(delivery, &incoming.message.body, lane).await;
+                return settler.put_aside(delivery, body, lane).await;
             }
             Absent::Unknown => DeadReason::EndpointGone,
             Absent::Disabled => DeadReason::EndpointDisabled,
         };
-        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-        tracing::info!(
-            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-            endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
-        );
-        settler.give_up(delivery, &incoming.message.body, reason).await
+        let settlement = settler.give_up(delivery, body, reason).await;
+        if settlement == Settlement::Done {
+            self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+            tracing::info!(
+                delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+                endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
+            );
+        }
+        settlement
     }
 
     async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
-        self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
-        tracing::warn!(event_id = incoming.message.id, %reason, detail, "delivery.parked");
-        self.settler((self.clock)()).park(&incoming.message, &incoming.key, reason, detail).await
+        let message = &incoming.message;
+        let settlement = self.settler((self.clock)()).park(message, &incoming.key, reason, detail.clone()).await;
+        if settlement == Settlement::Done {
+            self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
+            tracing::warn!(event_id = message.id, %reason, detail, "delivery.parked");
+        }
+        settlement
     }
 
     fn settler(&self, now: u64) -> Settler<'_> {
@@ -207,18 +218,14 @@ impl Deliverer {
         }
     }
 
-    fn report(&self, delivery: &Delivery, lane: Lane, attempt: &Attempt, verdict: &Verdict, now: u64) {
-        let metrics = &self.metrics;
-        metrics.attempts.with_label_values(&[attempt.outcome.as_str(), lane.name()]).inc();
-        metrics.attempt_duration.with_label_values(&[lane.name()]).observe(attempt.duration_ms as f64 / 1_000.0);
-        let verdict = match verdict {
-            Verdict::Delivered => {
-                metrics.delivery_success.with_label_values(&[lane.name()]).observe(seconds(delivery.accepted_at, now));
-                "delivered"
-            }
-            Verdict::Retry(_) => "retry",
-            Verdict::Dead(reason) => {
-                metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+    /// Says what came of it. A delivery that was given back has said why, and will say more.
+    fn report(&self, delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, settlement: Settlement) {
+        let verdict = match (settlement, verdict) {
+            (Settlement::Again, _) => "given_back",
+            (Settlement::Done, Verdict::Delivered) => "delivered",
+            (Settlement::Done, Verdict::Retry(_)) => "retry",
+            (Settlement::Done, Verdict::Dead(reason)) => {
+                self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
                 reason.as_str()
             }
         };
@@ -228,6 +235,15 @@ impl Deliverer {
             status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
             "delivery.attempted"
         );
+    }
+}
+
+/// Counts an attempt, whatever becomes of what follows from it.
+fn count(delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, counted: &LaneMetrics, now: u64) {
+    counted.attempts(attempt.outcome).inc();
+    counted.attempt_duration.observe(attempt.duration_ms as f64 / 1_000.0);
+    if *verdict == Verdict::Delivered {
+        counted.delivery_success.observe(seconds(delivery.accepted_at, now));
     }
 }
 
@@ -243,11 +259,12 @@ enum Absent {
 struct OnLane {
     deliverer: Arc<Deliverer>,
     lane: Lane,
+    metrics: LaneMetrics,
 }
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        self.deliverer.handle(incoming, self.lane).await
+        self.deliverer.handle(incoming, self.lane, &self.metrics).await
     }
 
     async fn panicked(&self, incoming: &Incoming) -> Settlement {
