@@ -281,3 +281,6 @@ fn decode(incoming: &Incoming) -> Result<Delivery, schemas::BadHeader> {
 fn seconds(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 / 1_000.0
 }
+
+#[cfg(test)]
+mod tests;
