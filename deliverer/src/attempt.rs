@@ -169,3 +169,19 @@ fn describe(error: &rustls::Error) -> String {
         error => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error, pki_types::ServerName};
+
+    #[test]
+    fn a_certificate_for_another_name_is_told_without_the_names() {
+        let expected = ServerName::try_from("S3CRET.example").unwrap();
+        let presented = vec!["S3CRET.invalid".to_owned()];
+        let other = CertificateError::NotValidForNameContext { expected, presented };
+        let text = super::describe(&Error::InvalidCertificate(other));
+        assert_eq!(text, "invalid peer certificate: it is not for this name");
+        let expired = super::describe(&Error::InvalidCertificate(CertificateError::Expired));
+        assert_eq!(expired, "invalid peer certificate: Expired");
+    }
+}

@@ -158,6 +158,35 @@ async fn what_speaks_no_tls_on_https_is_tls() {
     assert_eq!(receiver.connections(), 1);
 }
 
+/// A handshake with a certificate that nobody vouches for; how it ended for the server.
+fn self_signed(listener: &std::net::TcpListener) -> std::io::Result<()> {
+    let certificate = include_bytes!("self-signed.cert.der").to_vec().into();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(include_bytes!("self-signed.key.der").as_slice()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let mut connection = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+    let (mut stream, _) = listener.accept()?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_tls_and_nothing_is_sent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let server = tokio::task::spawn_blocking(move || self_signed(&listener));
+    let outcome = post(&url, &config()).await;
+    assert_eq!(outcome.class, OutcomeClass::Tls, "{}", outcome.excerpt);
+    assert!(outcome.excerpt.starts_with("invalid peer certificate"), "{}", outcome.excerpt);
+    assert!(server.await.unwrap().is_err(), "the handshake was not finished");
+}
+
 #[tokio::test]
 async fn no_redirect_is_followed() {
     let mut target = Scripted::answering(200).await;
