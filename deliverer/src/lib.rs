@@ -135,7 +135,7 @@ impl Deliverer {
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         count(&delivery, &attempt, &verdict, counted, now);
         if verdict == Verdict::Dead(DeadReason::Permanent) {
-            self.gone.note(&delivery.tenant, &endpoint);
+            self.gone.note(&endpoint);
         }
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         self.report(&delivery, &attempt, &verdict, settlement);
@@ -163,7 +163,7 @@ impl Deliverer {
     fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
         let snapshot = self.store.snapshot().ok_or(Absent::Unknown)?;
         let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(Absent::Unknown)?;
-        if endpoint.state == EndpointState::Disabled || self.gone.contains(&delivery.tenant, endpoint) {
+        if endpoint.state == EndpointState::Disabled || self.gone.contains(endpoint) {
             return Err(Absent::Disabled);
         }
         Ok(endpoint.clone())
