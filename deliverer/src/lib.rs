@@ -10,6 +10,7 @@ mod connect;
 mod gone;
 mod metrics;
 mod outcome;
+mod report;
 mod settle;
 mod target;
 mod verdict;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
 use bytes::Bytes;
-use schemas::{Attempt, DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
+use schemas::{DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
 use store::Store;
 use tokio::sync::{Semaphore, watch};
 
@@ -133,12 +134,12 @@ impl Deliverer {
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
-        count(&delivery, &attempt, &verdict, counted, now);
+        report::count(counted, &delivery, &attempt, &verdict, now);
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&endpoint);
         }
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
-        self.report(&delivery, &attempt, &verdict, settlement);
+        report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
         settlement
     }
 
@@ -156,7 +157,7 @@ impl Deliverer {
         let _weight = self.bytes.acquire_many(weight).await;
         let _slot = counted.slot();
         let began = (self.clock)();
-        self.report_start(delivery, began);
+        report::begins(&self.metrics, delivery, began);
         (began, self.poster.post(&target, delivery, body.clone(), began).await)
     }
 
@@ -188,11 +189,7 @@ impl Deliverer {
         };
         let settlement = settler.give_up(delivery, body, reason).await;
         if settlement == Settlement::Done {
-            self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-            tracing::info!(
-                delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-                endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
-            );
+            report::ended(&self.metrics, delivery, reason);
         }
         settlement
     }
@@ -209,41 +206,6 @@ impl Deliverer {
 
     fn settler(&self, now: u64) -> Settler<'_> {
         Settler { broker: &*self.broker, stop: self.stop.clone(), now }
-    }
-
-    fn report_start(&self, delivery: &Delivery, now: u64) {
-        match delivery.due {
-            Some(due) => self.metrics.lateness.observe(seconds(due, now)),
-            None => self.metrics.delivery_latency.observe(seconds(delivery.accepted_at, now)),
-        }
-    }
-
-    /// Says what came of it. A delivery that was given back has said why, and will say more.
-    fn report(&self, delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, settlement: Settlement) {
-        let verdict = match (settlement, verdict) {
-            (Settlement::Again, _) => "given_back",
-            (Settlement::Done, Verdict::Delivered) => "delivered",
-            (Settlement::Done, Verdict::Retry(_)) => "retry",
-            (Settlement::Done, Verdict::Dead(reason)) => {
-                self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-                reason.as_str()
-            }
-        };
-        tracing::info!(
-            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
-            status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
-            "delivery.attempted"
-        );
-    }
-}
-
-/// Counts an attempt, whatever becomes of what follows from it.
-fn count(delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, counted: &LaneMetrics, now: u64) {
-    counted.attempts(attempt.outcome).inc();
-    counted.attempt_duration.observe(attempt.duration_ms as f64 / 1_000.0);
-    if *verdict == Verdict::Delivered {
-        counted.delivery_success.observe(seconds(delivery.accepted_at, now));
     }
 }
 
@@ -275,11 +237,6 @@ impl Handler for OnLane {
 fn decode(incoming: &Incoming) -> Result<Delivery, schemas::BadHeader> {
     let message = &incoming.message;
     Delivery::read(&message.id, &message.kind, |name| message.headers.int(name), |name| message.headers.text(name))
-}
-
-/// Seconds between two unix ms; none when the clocks disagree.
-fn seconds(from: u64, to: u64) -> f64 {
-    to.saturating_sub(from) as f64 / 1_000.0
 }
 
 #[cfg(test)]
