@@ -111,6 +111,21 @@ pub fn load(
 fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     let config = &loaded.config;
     let complain = |key: &str, reason: &str| Err(loaded.complain(key, reason));
+    for (key, address) in [("http.listen", &config.http.listen), ("ops.listen", &config.ops.listen)] {
+        if !is_host_and_port(address) {
+            return complain(key, "expected host:port");
+        }
+    }
+    if let Err(error) = service::telemetry::check(&config.telemetry) {
+        let origin = loaded.origin(error.key()).map(str::to_owned);
+        return Err(match origin {
+            Some(origin) => error.in_source(origin),
+            None => error,
+        });
+    }
+    if let Err(error) = config.store.folder(&config.data_dir) {
+        return complain("store.url", &error.to_string());
+    }
     let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| config.broker.url.starts_with(scheme));
     if !is_known {
         return complain("broker.url", "expected embedded:, amqp://… or amqps://…");
@@ -131,4 +146,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         return complain("router.credit", "expected at least 1");
     }
     Ok(())
+}
+
+/// Whether it has the form; whether it can be listened on shows when that is tried.
+fn is_host_and_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }

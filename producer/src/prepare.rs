@@ -46,6 +46,7 @@ impl Prepared {
             source: &from.source.id,
             channel_id: from.source.channel_id.as_ref(),
             keep_original: from.source.keep_original,
+            token: Some(from.source.token.reveal()),
             now: arrival.now,
             chance: arrival.chance,
         };

@@ -188,11 +188,12 @@ impl Parked {
     }
 }
 
-/// A body as a JSON value: itself where it is JSON, else a string (UTF-8, lossy).
+/// A body as a JSON value on one line: itself where it is JSON, else a string (UTF-8, lossy).
 pub fn body_as_json(body: &[u8]) -> Option<Box<RawValue>> {
     let verbatim = std::str::from_utf8(body).ok().filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
     let text = match verbatim {
-        Some(text) => text.trim().to_owned(),
+        // Raw line breaks stand between tokens only: no string has any. What prints one object a line relies on it.
+        Some(text) => text.trim().replace(['\r', '\n'], " "),
         None => serde_json::to_string(&String::from_utf8_lossy(body)).ok()?,
     };
     RawValue::from_string(text).ok()
@@ -210,5 +211,13 @@ mod tests {
         };
         assert_eq!(key("acme"), "tenant.acme");
         assert_eq!(key(&"x".repeat(250)), "tenant.-");
+    }
+
+    #[test]
+    fn a_body_is_shown_on_one_line_and_otherwise_as_it_is() {
+        let shown = |body: &[u8]| body_as_json(body).map(|json| json.get().to_owned());
+        assert_eq!(shown(br#"{"b":1.50, "a":"\u00e1\n"}"#).as_deref(), Some(r#"{"b":1.50, "a":"\u00e1\n"}"#));
+        assert_eq!(shown(b"\n{\r\n\"b\":1,\n\"a\":2}\n").as_deref(), Some(r#"{  "b":1, "a":2}"#));
+        assert_eq!(shown(b"no\njson \xff").as_deref(), Some("\"no\\njson \u{fffd}\""));
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Method, Response, StatusCode};
+pub(super) use reqwest::Method;
+use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use service::{Exit, Secret};
 
@@ -16,11 +17,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
     /// The running process, instead of http.listen.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = base)]
     pub(super) url: Option<String>,
     /// The key, instead of the operator's in the configuration or data_dir.
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
+}
+
+fn base(text: &str) -> Result<String, &'static str> {
+    let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
+    if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
 }
 
 /// A client of the API.
@@ -39,8 +45,10 @@ impl Client {
             (None, Some(key)) => key.clone(),
             (None, None) => {
                 let file = key_file(&config.data_dir);
-                let text = std::fs::read_to_string(&file)
-                    .with_context(|| format!("no --key, no http.operator_key, and no key in {}", file.display()));
+                let text = std::fs::read_to_string(&file).with_context(|| {
+                    let file = file.display();
+                    format!("no --key, no http.operator_key, and none that standalone made at its first start: {file}")
+                });
                 Secret::new(text.context(Exit::Config)?.trim())?
             }
         };
@@ -101,8 +109,16 @@ fn refusal(status: StatusCode, text: &[u8]) -> anyhow::Error {
         pointer: String,
         message: String,
     }
+    impl At {
+        fn in_words(&self) -> String {
+            if self.pointer.is_empty() { self.message.clone() } else { format!("{}: {}", self.pointer, self.message) }
+        }
+    }
     let Ok(problem) = serde_json::from_slice::<Problem>(text) else { return anyhow::anyhow!("answered {status}") };
-    let errors = problem.errors.iter().map(|at| format!("{}: {}", at.pointer, at.message));
-    let words = problem.detail.or(problem.title).into_iter().chain(errors).collect::<Vec<_>>().join("; ");
+    // The places say more than how many there are.
+    let words = match problem.errors.as_slice() {
+        [] => problem.detail.or(problem.title).unwrap_or_default(),
+        errors => errors.iter().map(At::in_words).collect::<Vec<_>>().join("; "),
+    };
     anyhow::anyhow!("{}: {words}", status.as_u16())
 }

@@ -1,18 +1,18 @@
 //! `carteiro dead-letters`: look at deliveries that ended without a 2xx, and send them again.
 
-use std::{collections::BTreeMap, io::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Subcommand};
+use clap::Subcommand;
 use control::{Filter, Rate, Replay, dead_letters};
 use futures_util::TryStreamExt as _;
-use reqwest::Method;
 use schemas::DeadLetter;
 use service::{Exit, Shutdown};
 
 use super::{
-    client::{ApiArgs, Client},
+    client::{ApiArgs, Client, Method},
     logs::Source,
+    print,
     setup::{Output, Setup},
     table::table,
 };
@@ -49,17 +49,15 @@ enum Command {
         output: Output,
     },
     /// Send them again, from the first attempt on.
-    #[command(group = ArgGroup::new("which").required(true).multiple(true))]
     Replay(ReplayArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct ReplayArgs {
     /// Which, by id.
-    #[arg(group = "which")]
     id: Vec<String>,
     /// All that the filter means, or all there are.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     all: bool,
     #[command(flatten)]
     filter: FilterArgs,
@@ -79,25 +77,25 @@ struct ReplayArgs {
 #[derive(Debug, clap::Args)]
 struct FilterArgs {
     /// Of this tenant.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     tenant: Option<String>,
     /// Of these ids, separated by commas.
-    #[arg(long, value_delimiter = ',', group = "which")]
+    #[arg(long, value_delimiter = ',')]
     ids: Vec<String>,
     /// To this endpoint.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     endpoint_id: Option<String>,
     /// With this reason.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     reason: Option<String>,
     /// Of events of this type.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     event_type: Option<String>,
     /// Ended then (RFC 3339) or later.
-    #[arg(long, group = "which")]
+    #[arg(long)]
     since: Option<String>,
     /// Ended before then (RFC 3339).
-    #[arg(long, group = "which")]
+    #[arg(long)]
     until: Option<String>,
 }
 
@@ -136,17 +134,16 @@ async fn list(config: &Config, args: &FilterArgs, output: Output) -> anyhow::Res
         .await
         .context(Exit::Unavailable)?;
     let mut rows = table(["id", "dead at", "tenant", "endpoint", "event", "reason", "attempts", "last"]);
-    let mut stdout = std::io::stdout().lock();
     while let Some(letter) = letters.try_next().await.context(Exit::Unavailable)? {
         match output {
-            Output::Json => writeln!(stdout, "{}", serde_json::to_string(&letter)?)?,
+            Output::Json => print::json(&letter)?,
             Output::Table => {
                 rows.add_row(row(&letter));
             }
         }
     }
     if output == Output::Table {
-        writeln!(stdout, "{rows}")?;
+        print::line(rows)?;
     }
     Ok(Exit::Done)
 }
@@ -173,8 +170,8 @@ async fn show(config: &Config, id: &str, output: Output) -> anyhow::Result<Exit>
     let letter = dead_letters::show(source.logs(), None, id).await.context(Exit::Unavailable)?;
     let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
     match output {
-        Output::Json => println!("{}", serde_json::to_string(&letter)?),
-        Output::Table => println!("{}", serde_json::to_string_pretty(&letter)?),
+        Output::Json => print::json(&letter)?,
+        Output::Table => print::pretty(&letter)?,
     }
     Ok(Exit::Done)
 }
@@ -188,16 +185,22 @@ struct Replayed {
 
 async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(&args.id)?;
+    if !args.all && args.filter.tenant.is_none() && filter == Filter::default() {
+        return Err(anyhow::anyhow!("which? Give ids, a filter, or --all").context(Exit::Usage));
+    }
     let rate = args.rate_per_second.map(Rate::try_from).transpose();
     let rate = rate.context("--rate-per-second").context(Exit::Usage)?;
     let result = match Source::open(config).await? {
         Source::Rabbit(broker) => replay_here(&*broker, args, &filter, rate).await?,
         Source::File(archive) => replay_there(&archive, config, args, &filter).await?,
     };
+    if filter.ids.is_some() && result.matched == 0 && !args.dry_run {
+        anyhow::bail!("there is no such dead letter, or it was replayed already");
+    }
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string(&result)?),
-        Output::Table if args.dry_run => println!("{} match", result.matched),
-        Output::Table => println!("{} of {} replayed", result.replayed, result.matched),
+        Output::Json => print::json(&result)?,
+        Output::Table if args.dry_run => print::line(format_args!("{} match", result.matched))?,
+        Output::Table => print::line(format_args!("{} of {} replayed", result.replayed, result.matched))?,
     }
     Ok(if args.dry_run || result.replayed == result.matched { Exit::Done } else { Exit::Failed })
 }

@@ -3,6 +3,8 @@
 use clap::Subcommand;
 use service::Exit;
 
+use super::print;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -15,7 +17,7 @@ enum Command {
     Schema,
     /// Print a sample event.
     Sample {
-        /// Of which type; left out, the types there are samples of are listed on stderr.
+        /// Of which type. Of one without a sample, the error lists those that have one.
         #[arg(default_value = "message.received")]
         event_type: String,
     },
@@ -27,7 +29,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             let schemas = schemas::json_schemas();
             let event = schemas.iter().find(|(name, _)| *name == "event");
             let (_, schema) = event.ok_or_else(|| anyhow::anyhow!("this build has no schema of the event"))?;
-            println!("{}", serde_json::to_string_pretty(schema)?);
+            print::pretty(schema)?;
             Ok(Exit::Done)
         }
         Command::Sample { event_type } => {
@@ -38,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
                     anyhow::anyhow!("no sample of {event_type}; there are {}", known.join(", ")).context(Exit::Usage)
                 );
             };
-            println!("{}", json.trim_end());
+            print::line(json.trim_end())?;
             Ok(Exit::Done)
         }
     }

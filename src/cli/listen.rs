@@ -1,11 +1,11 @@
 //! `carteiro listen`: a receiver that prints what arrives. It accepts everything; it does not verify signatures yet.
 
-use std::{collections::BTreeMap, io::Write as _, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anstyle::{AnsiColor, Style};
 use service::{Exit, Shutdown, listen};
 
-use super::setup::Output;
+use super::{print, setup::Output};
 use crate::receiver::{Answer, Received, Receiver};
 
 #[derive(Debug, clap::Args)]
@@ -30,21 +30,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         tokio::select! {
             () = shutdown.requested() => return Ok(Exit::Done),
             Some(received) = receiver.received.recv() => match args.output {
-                Output::Table => print_text(&received),
+                Output::Table => print_text(&received)?,
                 Output::Json => print_json(&received)?,
             },
         }
     }
 }
 
-fn print_text(received: &Received) {
+fn print_text(received: &Received) -> anyhow::Result<()> {
     let (bold, dim) = (Style::new().bold().fg_color(Some(AnsiColor::Green.into())), Style::new().dimmed());
     let (kind, attempt) = (received.header("carteiro-event-type"), received.header("carteiro-attempt"));
-    anstream::println!("{bold}POST {}{bold:#} {kind} {dim}attempt {attempt}{dim:#}", received.path);
+    print::line(format_args!("{bold}POST {}{bold:#} {kind} {dim}attempt {attempt}{dim:#}", received.path))?;
     for (name, value) in &received.headers {
-        anstream::println!("  {dim}{name}: {}{dim:#}", String::from_utf8_lossy(value.as_bytes()));
+        print::line(format_args!("  {dim}{name}: {}{dim:#}", String::from_utf8_lossy(value.as_bytes())))?;
     }
-    anstream::println!("  {}", String::from_utf8_lossy(&received.body));
+    print::line(format_args!("  {}", String::from_utf8_lossy(&received.body)))
 }
 
 /// What is printed of a request.
@@ -64,6 +64,5 @@ fn print_json(received: &Received) -> anyhow::Result<()> {
         status: received.status,
         body: schemas::body_as_json(&received.body),
     };
-    writeln!(std::io::stdout(), "{}", serde_json::to_string(&line)?)?;
-    Ok(())
+    print::json(&line)
 }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use broker::{Broker, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, BrokerConfig, Link, Logs, rabbitmq::RabbitMq, sqlite::Archive};
 use service::{ConfigError, Exit};
 
 use crate::config::Config;
@@ -36,16 +36,25 @@ impl Source {
     }
 }
 
-/// Connects to RabbitMQ, or gives up.
+/// Connects to RabbitMQ, or gives up. Only roles and `topology apply` declare: a mistyped prefix must not become queues.
 pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
-    let broker = RabbitMq::connect(&config.broker, service::clock::system(), service::chance::rng())
+    let broker = BrokerConfig { declare: false, ..config.broker.clone() };
+    let broker = RabbitMq::connect(&broker, service::clock::system(), service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
     match tokio::time::timeout(PATIENCE, broker.first_session()).await {
         Ok(session) => session.context(Exit::Config)?,
         Err(_) => {
-            let link = broker.link().borrow().clone();
-            return Err(anyhow::anyhow!("{link:?}").context("the broker does not answer").context(Exit::Unavailable));
+            return Err(anyhow::anyhow!(in_words(&broker.link().borrow())).context(Exit::Unavailable));
         }
     }
     Ok(Arc::new(broker))
+}
+
+/// Why a broker cannot be worked with.
+pub(super) fn in_words(link: &Link) -> String {
+    match link {
+        Link::Away(why) => why.clone(),
+        Link::Blocked(why) => format!("the broker is blocked: {why}"),
+        Link::Ready => "the broker was too slow".to_owned(),
+    }
 }

@@ -8,6 +8,7 @@ mod events;
 mod listen;
 mod logs;
 mod parked;
+mod print;
 mod progress;
 mod publish;
 mod roles;
@@ -23,18 +24,21 @@ use service::Exit;
 use crate::{config::Overrides, process::Roles};
 use setup::Setup;
 
+/// The heading of what every command takes.
+const GLOBAL: &str = "Configuration";
+
 /// Brings ticket and message events to every webhook that asked for them.
 #[derive(Debug, Parser)]
 #[command(name = "carteiro", version, about, propagate_version = true)]
 struct Cli {
     /// Configuration file, instead of carteiro.toml in the current folder.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     config: Option<PathBuf>,
     /// Where data is kept (data_dir).
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = GLOBAL)]
     data_dir: Option<String>,
     /// A setting, as `section.key=value`; may be repeated.
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", help_heading = GLOBAL)]
     settings: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -91,6 +95,7 @@ pub fn main(
     };
     match run(cli, environment.into_iter().collect()) {
         Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) if error.is::<print::ReaderLeft>() => ExitCode::from(Exit::Done.code()),
         Err(error) => {
             anstream::eprintln!("carteiro: {}", describe(&error));
             ExitCode::from(Exit::of(&error).code())
@@ -100,9 +105,10 @@ pub fn main(
 
 /// An error as one line. An attached exit code speaks through the code, not in words.
 fn describe(error: &anyhow::Error) -> String {
-    let causes = error.chain().filter(|cause| !cause.is::<Exit>()).map(ToString::to_string);
+    // A context hides its type, so the code is known by its text.
+    let exit = error.downcast_ref::<Exit>().map(ToString::to_string);
     let mut words = Vec::<String>::new();
-    for cause in causes {
+    for cause in error.chain().map(ToString::to_string).filter(|cause| exit.as_ref() != Some(cause)) {
         // Some errors repeat their source in their own words.
         if !words.last().is_some_and(|last| last.ends_with(&cause)) {
             words.push(cause);
@@ -127,10 +133,12 @@ async fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exi
         Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
         Command::Parked(args) => parked::run(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
-        Command::Config(args) => config::run(&setup, &args),
+        Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut script);
+            print::line(String::from_utf8(script)?.trim_end())?;
             Ok(Exit::Done)
         }
     }
@@ -146,4 +154,28 @@ fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {
     }
     values.extend(cli.data_dir.iter().map(|folder| ("data_dir".to_owned(), folder.clone())));
     Ok(Overrides { file: cli.config.clone(), values })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_attached_code_speaks_through_the_code_alone() {
+        let error = anyhow::anyhow!("nobody listens").context(Exit::Unavailable).context("listing");
+        assert_eq!((describe(&error), Exit::of(&error)), ("listing: nobody listens".to_owned(), Exit::Unavailable));
+    }
+
+    #[test]
+    fn a_cause_that_its_error_repeats_is_said_once() {
+        let error = Err::<(), _>(std::io::Error::other("refused")).context("connecting: refused").unwrap_err();
+        assert_eq!(describe(&error), "connecting: refused");
+    }
 }

@@ -1,7 +1,5 @@
 //! `carteiro parked`: look at what could not be processed.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use clap::Subcommand;
 use control::parked;
@@ -10,6 +8,7 @@ use service::Exit;
 
 use super::{
     logs::Source,
+    print,
     setup::{Output, Setup},
     table::table,
 };
@@ -53,10 +52,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
 async fn list(source: &Source, output: Output) -> anyhow::Result<Exit> {
     let mut records = parked::list(source.logs());
     let mut rows = table(["id", "parked at", "reason", "tenant", "event id", "routing key", "detail"]);
-    let mut stdout = std::io::stdout().lock();
     while let Some(record) = records.try_next().await.context(Exit::Unavailable)? {
         match output {
-            Output::Json => writeln!(stdout, "{}", serde_json::to_string(&record)?)?,
+            Output::Json => print::json(&record)?,
             Output::Table => {
                 let text = |text: Option<String>| text.unwrap_or_default();
                 rows.add_row([
@@ -72,7 +70,7 @@ async fn list(source: &Source, output: Output) -> anyhow::Result<Exit> {
         }
     }
     if output == Output::Table {
-        writeln!(stdout, "{rows}")?;
+        print::line(rows)?;
     }
     Ok(Exit::Done)
 }
@@ -81,8 +79,8 @@ async fn show(source: &Source, id: &str, output: Output) -> anyhow::Result<Exit>
     let record = parked::show(source.logs(), id).await.context(Exit::Unavailable)?;
     let record = record.with_context(|| format!("nothing is parked under {id}"))?;
     match output {
-        Output::Json => println!("{}", serde_json::to_string(&record)?),
-        Output::Table => println!("{}", serde_json::to_string_pretty(&record)?),
+        Output::Json => print::json(&record)?,
+        Output::Table => print::pretty(&record)?,
     }
     Ok(Exit::Done)
 }

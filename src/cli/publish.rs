@@ -2,7 +2,7 @@
 //! nothing: it says how many were confirmed, and which were not.
 
 use std::{
-    io::{BufReader, Read, Write as _},
+    io::{BufReader, Read},
     path::PathBuf,
     sync::Arc,
 };
@@ -11,14 +11,13 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use producer::{Producer, ProducerMetrics, Trace};
-use reqwest::Method;
 use schemas::{ChannelId, Dialect, Intake};
 use serde_json::value::RawValue;
 use service::{Exit, metrics::Registry};
 
 use super::{
-    client::{ApiArgs, Client},
-    logs,
+    client::{ApiArgs, Client, Method},
+    logs, print,
     setup::{Output, Setup},
 };
 
@@ -71,7 +70,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     if let Some(broken) = broken {
         return Err(broken.context(format!("{}: not read to its end", args.file.display())));
     }
-    Ok(if tally.failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(tally.exit())
 }
 
 /// All values of the input, and what ended it early.
@@ -133,18 +132,50 @@ struct Tally {
     read: u64,
     confirmed: u64,
     failed: u64,
+    /// Of those that failed, because nobody was there.
+    #[serde(skip)]
+    unanswered: u64,
+}
+
+/// One that was not confirmed.
+#[derive(Debug, serde::Serialize)]
+#[serde(tag = "kind", rename = "failed")]
+struct Failure {
+    /// Its place in the input, from 1.
+    number: usize,
+    reason: String,
+}
+
+impl Failure {
+    fn print(&self, output: Output) -> anyhow::Result<()> {
+        match output {
+            Output::Json => print::json(self),
+            Output::Table => {
+                anstream::eprintln!("event {}: {}", self.number, self.reason);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Tally {
     fn print(&self, output: Output) -> anyhow::Result<()> {
         match output {
-            Output::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(self)?)?,
+            Output::Json => print::json(self),
             Output::Table => {
-                let Self { read, confirmed, failed } = self;
-                writeln!(std::io::stdout(), "{confirmed} of {read} confirmed, {failed} failed")?;
+                let Self { read, confirmed, failed, .. } = self;
+                print::line(format_args!("{confirmed} of {read} confirmed, {failed} failed"))
             }
         }
-        Ok(())
+    }
+
+    /// Where nobody answered at all, that is what is to be said.
+    fn exit(&self) -> Exit {
+        match self.failed {
+            0 => Exit::Done,
+            failed if failed == self.unanswered && self.confirmed == 0 => Exit::Unavailable,
+            _ => Exit::Failed,
+        }
     }
 }
 
@@ -168,7 +199,9 @@ async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> an
             Ok(()) => tally.confirmed += 1,
             Err(error) => {
                 tally.failed += 1;
-                bar.suspend(|| anstream::eprintln!("event {}: {error:#}", at + 1));
+                tally.unanswered += u64::from(Exit::of(&error) == Exit::Unavailable);
+                let failure = Failure { number: at + 1, reason: super::describe(&error) };
+                bar.suspend(|| failure.print(args.output))?;
             }
         }
     }
@@ -185,6 +218,7 @@ fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<Str
         source: SOURCE,
         channel_id: channel_id.as_ref(),
         keep_original: true,
+        token: None,
         now: service::clock::system()(),
         chance,
     };

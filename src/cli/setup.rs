@@ -16,10 +16,10 @@ pub(super) struct Setup {
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// For people.
+    // For people.
     #[default]
     Table,
-    /// One JSON object a line.
+    // One JSON object a line.
     Json,
 }
 

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use service::{ConfigError, Exit};
 
 use super::{
+    print,
     setup::{Output, Setup},
     table::table,
 };
@@ -40,19 +41,19 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Command::Apply => {
             needs_rabbitmq(&config)?;
             rabbitmq::apply(&config.broker).await.map_err(with_exit)?;
-            println!("everything is declared");
+            print::line("everything is declared")?;
             Ok(Exit::Done)
         }
         Command::Verify => {
             needs_rabbitmq(&config)?;
             let found = rabbitmq::verify(&config.broker, service::chance::rng()).await.map_err(with_exit)?;
             for difference in &found {
-                println!("{difference}");
+                print::line(difference)?;
             }
             if !found.is_empty() {
                 return Ok(Exit::Config);
             }
-            println!("everything is as required");
+            print::line("everything is as required")?;
             Ok(Exit::Done)
         }
     }
@@ -72,7 +73,7 @@ fn with_exit(error: TopologyError) -> anyhow::Error {
 
 fn plan(topology: &Topology, output: Output) -> anyhow::Result<Exit> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string(topology)?);
+        print::json(topology)?;
         return Ok(Exit::Done);
     }
     let mut entities = table(["entity", "name", "definition"]);
@@ -87,6 +88,6 @@ fn plan(topology: &Topology, output: Output) -> anyhow::Result<Exit> {
     for binding in &topology.bindings {
         entities.add_row(["binding", &format!("{} → {}", binding.from, binding.to), &binding.key]);
     }
-    println!("{entities}");
+    print::line(entities)?;
     Ok(Exit::Done)
 }

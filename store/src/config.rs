@@ -19,10 +19,10 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStoreUrl {
     /// A database: known, but this version has none.
-    #[error("store.url: `{0}:` is not available in this version: use `file:` and a folder of YAML")]
+    #[error("`{0}:` is not available in this version: use `file:` and a folder of YAML")]
     NotAvailable(String),
     /// Neither of the known ones.
-    #[error("store.url: expected `file:` and a folder")]
+    #[error("expected `file:` and a folder")]
     Unknown,
 }
 

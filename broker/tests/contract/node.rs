@@ -52,16 +52,33 @@ impl Node {
         self.run("ctl", arguments);
     }
 
+    /// What `rabbitmqctl` on it prints.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        self.run("ctl", arguments)
+    }
+
     /// `kill -9`, and up again on what is on its disk.
     pub(crate) fn crash(&self) {
+        self.kill();
+        self.revive();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&self) {
         self.run("kill", &[]);
+    }
+
+    /// Up again on what is on its disk.
+    pub(crate) fn revive(&self) {
         self.run("start", &[]);
     }
 
-    fn run(&self, verb: &str, arguments: &[&str]) {
+    fn run(&self, verb: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(script());
-        command.arg(verb).arg(&self.dir).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        assert!(command.status().expect("the script runs").success(), "{verb} {arguments:?} failed");
+        command.arg(verb).arg(&self.dir).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+        let output = command.output().expect("the script runs");
+        assert!(output.status.success(), "{verb} {arguments:?} failed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

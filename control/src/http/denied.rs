@@ -15,7 +15,7 @@ pub(super) fn problem(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
         Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
-        Denied::NoSuchTenant => Problem::new(Code::NotFound),
+        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
         Denied::Away(_) => Problem::new(Code::Unavailable).detail("the store is away").retry_after(SOON),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
-    ChannelId, Event, EventId, EventType, Facts, Id, MAX_DEPTH, Refusal, routing_key, time::rfc3339, walk::Walk,
+    ChannelId, Event, EventId, EventType, Facts, Id, MASK, MAX_DEPTH, Refusal, routing_key, time::rfc3339, walk::Walk,
 };
 
 /// What is decided about a vendor's body where it comes in, and not by its text.
@@ -17,6 +17,9 @@ pub struct Intake<'a> {
     pub channel_id: Option<&'a ChannelId>,
     /// Whether the body travels along.
     pub keep_original: bool,
+    /// The secret part of the URL it came in at. A Whaticket body echoes that URL, and no rendered format may pass the
+    /// secret on.
+    pub token: Option<&'a str>,
     /// Unix ms.
     pub now: u64,
     /// For an id, where the body does not identify itself.
@@ -95,6 +98,11 @@ fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &Intake<'_>) 
     event.source.platform = dialect.as_str().to_owned();
     if event.channel.id.is_none() {
         event.channel.id = at.channel_id.map(Id::from);
+    }
+    if let (Some(url), Some(token)) = (&mut event.channel.webhook_url, at.token)
+        && url.contains(token)
+    {
+        *url = url.replace(token, MASK);
     }
 }
 

@@ -68,7 +68,7 @@ fn decode(text: &str) -> Envelope<'_> {
 
 fn intake() -> Intake<'static> {
     let (now, chance) = (1_760_000_000_000, [7; 10]);
-    Intake { tenant: "acme", source: "main", channel_id: None, keep_original: true, now, chance }
+    Intake { tenant: "acme", source: "main", channel_id: None, keep_original: true, token: None, now, chance }
 }
 
 fn texts(bodies: &[Body]) -> Vec<&str> {

@@ -12,12 +12,12 @@ use anyhow::Context as _;
 use broker::{BrokerConfig, rabbitmq};
 use control::{Filter, dead_letters};
 use futures_util::TryStreamExt as _;
-use reqwest::Method;
 use service::{Exit, Shutdown};
 use store::{FileStore, Snapshot, Store as _};
 
 use super::{
-    client::{ApiArgs, Client},
+    client::{ApiArgs, Client, Method},
+    logs::in_words,
     setup::{Output, Setup},
 };
 use crate::{
@@ -100,7 +100,7 @@ async fn play(
     let (own, end) = Shutdown::manual();
     let process = process::start(config, Roles::STANDALONE, own).await?;
     wait_for_broker(&process).await?;
-    story.begin(config, &process, &receiver);
+    story.begin(config, &process, &receiver)?;
     let stage = Stage { process: &process, snapshot: snapshot(config).await? };
     let mut ledger = Ledger::default();
     let watched = stage.watch(receiver, &mut ledger, &mut story);
@@ -111,7 +111,7 @@ async fn play(
     result?;
     story.end(&ledger)?;
     if !exit && !shutdown.is_requested() {
-        story.stay(&process);
+        story.stay(&process)?;
         shutdown.requested().await;
     }
     drop(stage);
@@ -125,8 +125,7 @@ async fn wait_for_broker(process: &Process) -> anyhow::Result<()> {
     let mut link = process.broker.link();
     let ready = tokio::time::timeout(Duration::from_secs(15), link.wait_for(|link| *link == broker::Link::Ready)).await;
     if ready.is_err() {
-        let why = format!("{:?}", process.broker.link().borrow().clone());
-        return Err(anyhow::anyhow!(why).context("the broker does not answer").context(Exit::Unavailable));
+        return Err(anyhow::anyhow!(in_words(&process.broker.link().borrow())).context(Exit::Unavailable));
     }
     Ok(())
 }
@@ -171,14 +170,14 @@ impl Stage<'_> {
             let path = format!("/v1/tenants/{tenant}/events");
             let answer: Accepted = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
             let [Identified { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
-            story.published(tenant, name, id);
+            story.published(tenant, name, id)?;
             ledger.publish(&self.snapshot, tenant, id, json)?;
         }
         for (name, json) in VENDOR {
             let tenant = cast::tenant_of(name);
             let path = format!("/v1/in/demo-{tenant}");
             let Identified { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            story.published(tenant, name, &id);
+            story.published(tenant, name, &id)?;
             ledger.publish(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
         }
         Ok(())
@@ -192,6 +191,7 @@ impl Stage<'_> {
             source: &found.source.id,
             channel_id: found.source.channel_id.as_ref(),
             keep_original: found.source.keep_original,
+            token: None,
             now: 0,
             chance: [0; 10],
         };

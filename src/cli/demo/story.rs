@@ -1,6 +1,6 @@
 //! What the demo tells: a coloured story with a table at the end, or JSON lines.
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
 use schemas::{DeadLetter, Format, body_as_json};
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::ledger::Ledger;
 use crate::{
-    cli::{setup::Output, table::table},
+    cli::{print, setup::Output, table::table},
     config::Config,
     process::Process,
     receiver::{Received, Receiver},
@@ -74,23 +74,27 @@ impl Story {
         self.output == Output::Table
     }
 
-    pub(super) fn begin(&self, config: &Config, process: &Process, receiver: &Receiver) {
+    pub(super) fn begin(&self, config: &Config, process: &Process, receiver: &Receiver) -> anyhow::Result<()> {
         if self.tells() {
             let broker = if config.broker.is_embedded() { "the embedded broker" } else { "RabbitMQ" };
-            anstream::println!("{BOLD}carteiro{BOLD:#} runs all its roles here, on {broker}.");
+            print::line(format_args!("{BOLD}carteiro{BOLD:#} runs all its roles here, on {broker}."))?;
             if let Some(http) = process.http {
-                anstream::println!("  events go in at   http://{http}/v1/tenants/<tenant>/events and /v1/in/<token>");
+                print::line(format_args!(
+                    "  events go in at   http://{http}/v1/tenants/<tenant>/events and /v1/in/<token>"
+                ))?;
             }
-            anstream::println!("  endpoints are at  {}", receiver.url("/<tenant>/<endpoint>"));
-            anstream::println!("  metrics are at    http://{}/metrics\n", process.ops);
+            print::line(format_args!("  endpoints are at  {}", receiver.url("/<tenant>/<endpoint>")))?;
+            print::line(format_args!("  metrics are at    http://{}/metrics\n", process.ops))?;
         }
+        Ok(())
     }
 
-    pub(super) fn published(&self, tenant: &str, fixture: &str, id: &str) {
+    pub(super) fn published(&self, tenant: &str, fixture: &str, id: &str) -> anyhow::Result<()> {
         if self.tells() {
             let blue = color(AnsiColor::Blue);
-            anstream::println!("{blue}→ in  {blue:#} {tenant:<10} {fixture} {DIM}{id}{DIM:#}");
+            print::line(format_args!("{blue}→ in  {blue:#} {tenant:<10} {fixture} {DIM}{id}{DIM:#}"))?;
         }
+        Ok(())
     }
 
     pub(super) fn received(
@@ -112,12 +116,12 @@ impl Story {
         if self.tells() {
             let tone = color(if received.is_accepted() { AnsiColor::Green } else { AnsiColor::Yellow });
             let status = received.status.unwrap_or_default();
-            anstream::println!(
+            print::line(format_args!(
                 "{tone}← {status} {tone:#} {tenant:<10} {endpoint:<10} {event_type} {DIM}attempt {attempts} {webhook_id}{DIM:#}"
-            );
+            ))?;
         } else if received.is_accepted() {
             let body = body_as_json(&received.body);
-            print_line(&Line::Delivered { tenant, endpoint, format, event_type, webhook_id, attempts, body })?;
+            print::json(&Line::Delivered { tenant, endpoint, format, event_type, webhook_id, attempts, body })?;
         }
         Ok(())
     }
@@ -128,45 +132,41 @@ impl Story {
         let (event_type, reason, attempts) = (letter.event_type.as_str(), letter.reason.as_str(), letter.attempts);
         if self.tells() {
             let red = color(AnsiColor::Red);
-            anstream::println!(
+            print::line(format_args!(
                 "{red}✝ dead{red:#} {tenant:<10} {endpoint:<10} {event_type} {reason} {DIM}after {attempts} attempts {webhook_id}{DIM:#}"
-            );
+            ))?;
             return Ok(());
         }
-        print_line(&Line::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
+        print::json(&Line::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
     }
 
     pub(super) fn end(&self, ledger: &Ledger) -> anyhow::Result<()> {
         let Ledger { published, delivered, dead_letters, .. } = *ledger;
         let lost = ledger.awaited();
         if !self.tells() {
-            return print_line(&Line::Summary { published, delivered, dead_letters, lost });
+            return print::json(&Line::Summary { published, delivered, dead_letters, lost });
         }
         let mut rows = table(["tenant", "endpoint", "format", "accepted", "refused, tried again", "dead letters"]);
         for ((tenant, endpoint), row) in &self.rows {
             let [accepted, refused, dead] = [row.accepted, row.refused, row.dead].map(|count| count.to_string());
             rows.add_row([tenant, endpoint, &row.format, &accepted, &refused, &dead]);
         }
-        anstream::println!("\n{rows}");
+        print::line(format_args!("\n{rows}"))?;
         let tone = color(if lost == 0 { AnsiColor::Green } else { AnsiColor::Red });
-        anstream::println!(
+        print::line(format_args!(
             "{published} events in, {delivered} bodies delivered, {dead_letters} dead letters, {tone}{lost} lost{tone:#}"
-        );
+        ))?;
         Ok(())
     }
 
-    pub(super) fn stay(&self, process: &Process) {
+    pub(super) fn stay(&self, process: &Process) -> anyhow::Result<()> {
         if let (true, Some(http), Some(key)) = (self.tells(), process.http, &process.operator_key) {
-            anstream::println!("\nIt stays up; Ctrl-C ends it. Publish something of your own:");
-            anstream::println!(
+            print::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;
+            print::line(format_args!(
                 "  carteiro events sample | carteiro publish --tenant whazing --url http://{http} --key {}",
                 key.reveal()
-            );
+            ))?;
         }
+        Ok(())
     }
-}
-
-fn print_line(line: &Line<'_>) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    Ok(writeln!(stdout, "{}", serde_json::to_string(line)?)?)
 }

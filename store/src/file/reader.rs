@@ -88,7 +88,7 @@ impl Reader {
         let known = self.last_error.swap(error.clone());
         match (known, error) {
             (Some(known), Some(error)) if known.0 == error.0 => {}
-            (_, Some(error)) => tracing::error!(%error, "store.reload_failed: the last good snapshot stays"),
+            (_, Some(error)) => tracing::error!(%error, "store.reload_failed"),
             (Some(_), None) => tracing::info!("store.recovered"),
             (None, None) => {}
         }

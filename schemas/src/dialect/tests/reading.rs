@@ -173,3 +173,13 @@ fn a_transfer_says_where_to_but_carries_no_message_for_a_shot() {
     let facts = Facts::of(&read.event);
     assert!(facts.to_other_queue && !facts.has_received_message);
 }
+
+#[test]
+fn the_token_of_the_url_it_came_in_at_is_not_passed_on() {
+    let body = fixture("vendor/whaticket-message.json")
+        .replace("https://en16nq4b2guar.x.pipedream.net/", "https://hooks.example/v1/in/s3cret-token");
+    let at = Intake { keep_original: false, token: Some("s3cret-token"), ..intake() };
+    let read = read(Dialect::Whaticket, body.as_bytes(), &at).unwrap();
+    assert_eq!(read.event.channel.webhook_url.as_deref(), Some("https://hooks.example/v1/in/***"));
+    assert!(!read.envelope.contains("s3cret-token"));
+}

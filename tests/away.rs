@@ -1,0 +1,51 @@
+//! A broker that is not there, or does not let one in: waiting, saying so, coming back.
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::harness::{Process, Rabbit, Receiver, Site, acme, eventually, ids};
+
+#[tokio::test]
+async fn roles_wait_for_a_broker_that_is_not_there_yet_and_then_work() {
+    let rabbit = Rabbit::start().await;
+    rabbit.kill().await;
+    let receiver = Receiver::accepting().await;
+    let site = Site::on(rabbit.url(), &acme(&receiver.url("/crm")));
+    let (producer, router) = (site.start("producer").await, site.start("router").await);
+    let deliverer = site.start("deliverer").await;
+    for role in [&producer, &router, &deliverer] {
+        let (status, missing) = role.readyz().await;
+        assert_eq!((status, missing["broker"].is_string()), (503, true), "{missing}");
+        assert_eq!(alive(role).await, StatusCode::OK);
+    }
+
+    rabbit.revive().await;
+    for role in [&producer, &router, &deliverer] {
+        role.ready().await;
+    }
+    let accepted = producer.api().publish("acme", ids("patient", 10)).await;
+    receiver.until("all arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
+}
+
+#[tokio::test]
+async fn a_wrong_broker_password_is_told_and_not_fatal() {
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let url = site.broker().url.replace("guest:guest@", "guest:not-the-password@");
+    let site = site.set("broker.url", &url);
+    let deliverer = site.start("deliverer").await;
+    let why = eventually("it is told", || async {
+        let (status, missing) = deliverer.readyz().await;
+        assert_eq!(status, 503);
+        missing["broker"].as_str().filter(|why| why.to_lowercase().contains("refused")).map(str::to_owned)
+    })
+    .await;
+    assert!(!why.contains("not-the-password"), "{why}");
+    assert_eq!(alive(&deliverer).await, StatusCode::OK);
+    let log = Value::from(deliverer.log()).to_string();
+    assert!(!log.contains("not-the-password"), "{log}");
+    assert_eq!(deliverer.end().await, 0);
+}
+
+async fn alive(role: &Process) -> StatusCode {
+    role.ops().anonymous(Method::GET, "/healthz").send().await.expect("it answers").status()
+}

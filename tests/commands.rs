@@ -1,0 +1,272 @@
+//! The commands as a person uses them, on both brokers: what they print, and with which code they end.
+
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use carteiro::receiver::Answer;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+use crate::harness::{KEY, Receiver, Site, eventually, in_time};
+
+const CREATED: &str = "tests/fixtures/canonical/whazing-channel-NewTicket.json";
+const RECEIVED: &str = "tests/fixtures/canonical/whazing-channel-message.json";
+
+/// One endpoint whose deliveries die with their first failure.
+fn conf(url: &str) -> String {
+    format!(
+        "tenants:
+  - id: acme
+    endpoints:
+      - {{id: crm, url: \"{url}\", retry: {{schedule: [], max_age: 1h}}}}
+    subscriptions:
+      - {{id: all, endpoint_id: crm, event_types: [\"*\"]}}
+"
+    )
+}
+
+fn fixture(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(path).expect("a fixture")
+}
+
+/// Runs it with `input`, to its end: its code, its stdout and its stderr.
+async fn fed(site: &Site, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut command = site.command();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    // It may end without having read all of it.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = in_time("it ends", child.wait_with_output()).await.expect("it ran");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
+}
+
+/// Runs it without input.
+async fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
+    fed(site, arguments, "").await
+}
+
+/// Its lines of JSON, having ended well.
+async fn lines(site: &Site, arguments: &[&str]) -> Vec<Value> {
+    let (code, stdout, stderr) = run(site, &[arguments, &["--output", "json"]].concat()).await;
+    assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Lets two deliveries die, looks at them in every way, and sends them again. A replay on RabbitMQ needs no process of
+/// ours, on the embedded broker it asks the one that runs.
+async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) -> Site, needs_a_process: bool) {
+    let status = Arc::new(AtomicU16::new(500));
+    let answer = status.clone();
+    let receiver = Receiver::start(move |_| Answer::status(answer.load(Ordering::Relaxed))).await;
+    let site = site(&conf(&receiver.url("/crm"))).await;
+    let mut standalone = site.start("standalone").await;
+    let http = standalone.logged("process.started").await["http"].as_str().expect("an API").to_owned();
+    let url = format!("http://{http}");
+    standalone.ready().await;
+    let both = fixture(CREATED) + &fixture(RECEIVED);
+    let published = fed(&site, &["publish", "--tenant", "acme", "--url", &url, "--output", "json"], &both).await;
+    assert_eq!(published.1, "{\"kind\":\"summary\",\"read\":2,\"confirmed\":2,\"failed\":0}\n");
+
+    let letters = eventually("both are dead", || async {
+        let letters = lines(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
+        (letters.len() == 2).then_some(letters)
+    });
+    let letters = letters.await;
+    let created = letters.iter().find(|letter| letter["event_type"] == "ticket.created").expect("it is listed");
+    assert_eq!((&created["endpoint_id"], &created["last"]["status"]), (&Value::from("crm"), &Value::from(500)));
+    let id = created["id"].as_str().expect("an id");
+    let by_type = ["dead-letters", "list", "--event-type", "ticket.created", "--endpoint-id", "crm", "--ids", id];
+    assert_eq!(lines(&site, &by_type).await.len(), 1);
+    assert_eq!(lines(&site, &["dead-letters", "list", "--tenant", "nobody"]).await.len(), 0);
+    assert_eq!(lines(&site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
+    let shown = lines(&site, &["dead-letters", "show", id]).await;
+    assert_eq!(shown[0]["body"]["type"], "ticket.created", "{shown:?}");
+    let (code, table, _) = run(&site, &["dead-letters", "list"]).await;
+    assert_eq!((code, table.matches("exhausted").count(), table.contains('\u{1b}')), (0, 2, false), "{table}");
+
+    status.store(200, Ordering::Relaxed);
+    let dry = lines(&site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
+    assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0})]);
+    let once = lines(&site, &["dead-letters", "replay", id, "--url", &url, "--key", KEY]).await;
+    assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1})]);
+    receiver.until("the one arrives", |ledger| ledger.delivered("/crm") == 1).await;
+    let (code, _, said) = run(&site, &["dead-letters", "replay", id, "--url", &url]).await;
+    assert_eq!((code, said.contains("no such dead letter")), (1, true), "{said}");
+    standalone.terminate().await;
+    assert_eq!(standalone.ended().await, Some(0));
+
+    assert_eq!(lines(&site, &["dead-letters", "list"]).await.len(), 1, "it is read without a process");
+    let (code, replayed, said) = run(&site, &["dead-letters", "replay", "--all", "--url", &url]).await;
+    if needs_a_process {
+        assert_eq!((code, said.contains("nobody listens")), (69, true), "{said}");
+    } else {
+        assert_eq!((code, replayed.as_str()), (0, "1 of 1 replayed\n"), "{said}");
+        standalone.restart().await;
+        receiver.until("the other arrives", |ledger| ledger.delivered("/crm") == 2).await;
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_on_the_embedded_broker_are_found_shown_and_replayed() {
+    dead_letters_are_found_shown_and_replayed(async |conf| Site::embedded(conf), true).await;
+}
+
+#[tokio::test]
+async fn dead_letters_on_rabbitmq_are_found_shown_and_replayed() {
+    dead_letters_are_found_shown_and_replayed(async |conf| Site::on_rabbitmq(conf).await, false).await;
+}
+
+#[tokio::test]
+async fn publish_takes_every_form_of_input_and_says_which_were_not_confirmed() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::embedded(&conf(&receiver.url("/crm")));
+    let standalone = site.start("standalone").await;
+    let http = standalone.logged("process.started").await["http"].as_str().expect("an API").to_owned();
+    let url = format!("http://{http}");
+    let publish = ["publish", "--tenant", "acme", "--url", &url];
+    let event = |id: &str| format!("{{\"id\":\"{id}\",\"type\":\"ticket.created\"}}");
+    let table = [
+        (fixture(CREATED), 1),
+        (format!("[{},{}]", event("array-1"), event("array-2")), 2),
+        (format!("{}\n{}\n\n{}\n", event("lines-1"), event("lines-2"), event("lines-3")), 3),
+    ];
+    let mut expected = 0;
+    for (input, count) in table {
+        let (code, stdout, stderr) = fed(&site, &publish, &input).await;
+        assert_eq!(
+            (code, stdout.as_str()),
+            (0, format!("{count} of {count} confirmed, 0 failed\n").as_str()),
+            "{stderr}"
+        );
+        expected += count;
+    }
+    receiver.until("all arrive", |ledger| ledger.delivered("/crm") == expected).await;
+
+    let mixed = format!("{} {{\"type\":\"ticket\"}} {}", event("mixed-1"), event("mixed-3"));
+    let (code, stdout, stderr) = fed(&site, &publish, &mixed).await;
+    assert_eq!((code, stdout.as_str()), (1, "2 of 3 confirmed, 1 failed\n"));
+    assert!(stderr.contains("event 2: 422: /type: "), "{stderr}");
+    let (code, stdout, _) = fed(&site, &[&publish[..], &["--output", "json"]].concat(), &mixed).await;
+    let said: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((code, &said[0]["kind"], &said[0]["number"]), (1, &Value::from("failed"), &Value::from(2)));
+    assert_eq!(said[1], serde_json::json!({"kind": "summary", "read": 3, "confirmed": 2, "failed": 1}));
+    let (code, stdout, stderr) = fed(&site, &publish, &format!("{} {{\"id", event("torn-1"))).await;
+    assert_eq!((code, stdout.as_str()), (1, "1 of 1 confirmed, 0 failed\n"));
+    assert!(stderr.contains("not read to its end"), "{stderr}");
+    let (code, _, stderr) = fed(&site, &["publish", "--tenant", "nobody", "--url", &url], &event("x")).await;
+    assert_eq!((code, stderr.as_str()), (1, "event 1: 404: no such tenant for this key\n"));
+}
+
+#[tokio::test]
+async fn publish_reads_a_vendors_bodies_and_goes_straight_to_rabbitmq() {
+    let receiver = Receiver::accepting().await;
+    let original = conf(&receiver.url("/crm")).replace("retry:", "format: original, retry:");
+    let site = Site::on_rabbitmq(&original).await;
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    let body = fixture("tests/fixtures/vendor/boticario-response.json");
+    let broker = site.broker().url.clone();
+    let vendors = ["publish", "--tenant", "acme", "--dialect", "boticario", "--channel", "7", "--broker", &broker];
+    let (code, stdout, stderr) = fed(&site, &vendors, &body).await;
+    assert_eq!((code, stdout.as_str()), (0, "1 of 1 confirmed, 0 failed\n"), "{stderr}");
+    receiver.until("it arrives", |ledger| ledger.delivered("/crm") == 1).await;
+    let arrived: Value =
+        receiver.look(|ledger| serde_json::from_slice(&ledger.requests("/crm")[0].body).expect("JSON"));
+    assert_eq!(arrived, serde_json::from_str::<Value>(&body).expect("JSON"));
+}
+
+#[tokio::test]
+async fn a_topology_is_planned_applied_and_verified() {
+    let site = Site::on_rabbitmq(&conf("http://127.0.0.1:9/")).await;
+    let plan = lines(&site, &["topology", "plan"]).await;
+    let queues = plan[0]["queues"].as_array().expect("queues").len();
+    let (code, missing, _) = run(&site, &["topology", "verify"]).await;
+    assert_eq!((code, missing.matches("\n").count() >= queues), (78, true), "{missing}");
+    assert_eq!(run(&site, &["topology", "apply"]).await, (0, "everything is declared\n".to_owned(), String::new()));
+    assert_eq!(run(&site, &["topology", "apply"]).await, (0, "everything is declared\n".to_owned(), String::new()));
+    assert_eq!(run(&site, &["topology", "verify"]).await, (0, "everything is as required\n".to_owned(), String::new()));
+    let embedded = Site::embedded("tenants: []");
+    assert_eq!(run(&embedded, &["topology", "verify"]).await.0, 78);
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
+    let site = Site::embedded("tenants: []")
+        .set("broker.url", "amqp://me:hunter2@broker/%2f")
+        .set("store.encryption_key", "a-key");
+    let (code, shown, _) = run(&site, &["--set", "broker.prefix=mine", "config", "show"]).await;
+    assert_eq!(code, 0);
+    assert!(!shown.contains("hunter2") && !shown.contains(KEY) && !shown.contains("a-key"), "{shown}");
+    for line in [
+        "url = \"amqp://me:***@broker/%2f\"  # CARTEIRO_BROKER__URL",
+        "prefix = \"mine\"  # the command line",
+        "operator_key = \"***\"  # CARTEIRO_HTTP__OPERATOR_KEY",
+        "encryption_key = \"***\"  # CARTEIRO_STORE__ENCRYPTION_KEY",
+        "exchange = \"ticketing.events\"  # default",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
+    let (code, checked, _) = run(&site, &["config", "check"]).await;
+    assert!(code == 0 && checked.starts_with("the configuration can be used\nnote: store.encryption_key"), "{checked}");
+}
+
+#[tokio::test]
+async fn what_needs_no_configuration_needs_none() {
+    let site = Site::embedded("tenants: []");
+    let (code, schema, _) = run(&site, &["events", "schema"]).await;
+    assert_eq!(
+        (code, serde_json::from_str::<Value>(&schema).expect("JSON")["title"].clone()),
+        (0, "ticketing.event/1".into())
+    );
+    let (code, sample, _) = run(&site, &["events", "sample", "ticket.closed"]).await;
+    assert_eq!(
+        (code, serde_json::from_str::<Value>(&sample).expect("JSON")["type"].clone()),
+        (0, "ticket.closed".into())
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&site, &["completions", shell]).await;
+        assert!(code == 0 && script.contains("dead-letters"), "{shell}");
+    }
+    let (code, help, _) = run(&site, &["--help"]).await;
+    assert!(code == 0 && help.contains("standalone") && !help.contains('\u{1b}'), "{help}");
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_early_is_no_failure() {
+    let site = Site::embedded("tenants: []");
+    let mut command = site.command();
+    command.args(["events", "schema"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    let output = in_time("it ends", child.wait_with_output()).await.expect("it ran");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn listen_prints_what_arrives_and_answers_as_it_is_told() {
+    let site = Site::embedded("tenants: []");
+    let mut command = site.command();
+    command.args(["listen", "--listen", "127.0.0.1:0", "--status", "503", "--output", "json"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let said = in_time("it says where", stderr.next_line()).await.expect("text").expect("a line");
+    let url = said.split_whitespace().find(|word| word.starts_with("http")).expect("a url").trim_end_matches(',');
+    let post = reqwest::Client::builder().no_proxy().build().expect("a client").post(format!("{url}hooks?a=1"));
+    let answer = post.header("webhook-id", "one").body("{\"a\": 1}").send().await.expect("an answer");
+    assert_eq!(answer.status(), 503);
+    let line = in_time("it prints", stdout.next_line()).await.expect("text").expect("a line");
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!((&line["path"], &line["status"]), (&Value::from("/hooks?a=1"), &Value::from(503)));
+    assert_eq!((&line["headers"]["webhook-id"], &line["body"]["a"]), (&Value::from("one"), &Value::from(1)));
+}

@@ -1,0 +1,107 @@
+//! `carteiro demo` is what a newcomer tries first, and all vendors' formats in one go.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::harness::{Rabbit, Site, report};
+
+/// A line of `demo --output json`; the body as it is written, not as it reads.
+#[derive(Deserialize)]
+struct Line {
+    kind: String,
+    #[serde(default)]
+    endpoint: String,
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    attempts: u32,
+    body: Option<Box<RawValue>>,
+    delivered: Option<usize>,
+    dead_letters: Option<usize>,
+    lost: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Pairs {
+    pairs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    vendor: String,
+    renderer: String,
+    options: HashMap<String, Value>,
+    ingest: bool,
+}
+
+#[tokio::test]
+async fn the_demo_delivers_every_vendors_bodies_byte_for_byte() {
+    let site = Site::embedded("tenants: []");
+    check(&played(&site, &["demo", "--exit", "--output", "json"]).await);
+}
+
+#[tokio::test]
+async fn the_demo_does_the_same_on_rabbitmq_and_leaves_nothing_there() {
+    let rabbit = Rabbit::start().await;
+    let site = Site::on(rabbit.url(), "tenants: []");
+    // Somebody else's, so that "nothing" is seen to mean the demo's.
+    assert!(site.run(&["topology", "apply"]).await.status.success());
+    let before = rabbit.inventory().await;
+    assert!(before.contains(&site.broker().exchange), "{before:?}");
+    check(&played(&site, &["demo", "--exit", "--output", "json", "--broker", rabbit.url()]).await);
+    assert_eq!(rabbit.inventory().await, before);
+}
+
+async fn played(site: &Site, arguments: &[&str]) -> Vec<Line> {
+    let output = site.run(arguments).await;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+fn check(lines: &[Line]) {
+    let bodies = every_pair_is_delivered(lines);
+    let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
+    let (delivered, dead) = (of("delivered"), of("dead_letter"));
+    assert!(!lines.iter().any(|line| line.endpoint == "unticked"), "an endpoint without event types got something");
+
+    let flaky: Vec<_> = delivered.iter().filter(|line| line.endpoint == "flaky").map(|line| line.attempts).collect();
+    assert!(!flaky.is_empty() && flaky.iter().all(|attempts| *attempts == 3), "{flaky:?}");
+
+    assert!(!dead.is_empty() && !delivered.iter().any(|line| line.endpoint == "broken"));
+    for letter in &dead {
+        let letter = (letter.endpoint.as_str(), letter.reason.as_str(), letter.attempts);
+        assert_eq!(letter, ("broken", "exhausted", 3));
+    }
+
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary.kind, "summary");
+    let figures = (summary.delivered, summary.dead_letters, summary.lost);
+    assert_eq!(figures, (Some(delivered.len()), Some(dead.len()), Some(0)));
+    report("demo", format!("{bodies} pairs, {} delivered, {} dead letters, 0 lost", delivered.len(), dead.len()));
+}
+
+/// In the vendor's own format: an `original` endpoint would merely give back what came in.
+fn every_pair_is_delivered(lines: &[Line]) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let pairs: Pairs = serde_json::from_str(&read(&folder.join("pairs.json"))).expect("pairs");
+    let due: Vec<_> = pairs.pairs.iter().filter(|pair| pair.options.is_empty() && pair.ingest).collect();
+    assert!(!due.is_empty());
+    for pair in &due {
+        let format = pair.renderer.split('-').next().expect("a vendor");
+        let text = read(&folder.join("vendor").join(&pair.vendor));
+        let compact = serde_json::from_str::<Value>(&text).expect("JSON").to_string();
+        let is_it =
+            |line: &&Line| line.format == format && line.body.as_ref().is_some_and(|body| body.get() == compact);
+        assert!(lines.iter().any(|line| is_it(&line)), "{} was not delivered as {format}: {compact}", pair.vendor);
+    }
+    due.len()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

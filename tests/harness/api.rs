@@ -1,0 +1,84 @@
+//! A producer's side: the HTTP API of a process, wherever it listens after its last restart.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use futures_util::{StreamExt as _, stream};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::eventually;
+
+/// The operator's key of every site.
+pub(crate) const KEY: &str = "an-operators-key-of-the-tests";
+/// Events in one request.
+const BATCH: usize = 50;
+/// Requests at once.
+const REQUESTS: usize = 4;
+/// What may be accepted twice when a producer or its broker dies: it is sent again with the same ids.
+pub(crate) const UNANSWERED: usize = BATCH * REQUESTS;
+
+/// A client of a process' API. Clones follow the same process.
+#[derive(Clone)]
+pub(crate) struct Api {
+    address: watch::Receiver<Option<SocketAddr>>,
+    http: reqwest::Client,
+}
+
+/// `count` ids of events that begin with `name`.
+pub(crate) fn ids(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{name}-{number:05}")).collect()
+}
+
+impl Api {
+    pub(super) fn new(address: watch::Receiver<Option<SocketAddr>>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
+    }
+
+    /// A request without a key.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        let address = self.address.borrow().expect("a role with an API");
+        self.http.request(method, format!("http://{address}{path}"))
+    }
+
+    /// A request with the operator's key.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(KEY)
+    }
+
+    /// Publishes a `ticket.created` under each id, in batches, several at once. What is answered 503, or not at all, is
+    /// sent again with the same ids until it is answered 202. Returns the ids that were.
+    pub(crate) async fn publish(&self, tenant: &str, ids: Vec<String>) -> BTreeSet<String> {
+        self.publish_counting(tenant, ids, &watch::channel(0).0).await
+    }
+
+    /// As [`publish`](Self::publish), and tells meanwhile how many were accepted.
+    pub(crate) async fn publish_counting(
+        &self,
+        tenant: &str,
+        ids: Vec<String>,
+        accepted: &watch::Sender<usize>,
+    ) -> BTreeSet<String> {
+        let batches: Vec<_> = ids.chunks(BATCH).map(<[String]>::to_vec).collect();
+        let publish = |batch: Vec<String>| async move {
+            eventually("a batch is accepted", || self.attempt(tenant, &batch)).await;
+            accepted.send_modify(|accepted| *accepted += batch.len());
+            batch
+        };
+        stream::iter(batches).map(publish).buffer_unordered(REQUESTS).concat().await.into_iter().collect()
+    }
+
+    /// Nothing when it is worth another try.
+    async fn attempt(&self, tenant: &str, ids: &[String]) -> Option<()> {
+        let events: Vec<_> = ids.iter().map(|id| json!({"id": id, "type": "ticket.created"})).collect();
+        let body = json!({"events": events}).to_string();
+        let request = self.request(Method::POST, &format!("/v1/tenants/{tenant}/events"));
+        let answer = request.header("content-type", "application/json").body(body).send().await.ok()?;
+        match answer.status() {
+            StatusCode::ACCEPTED => Some(()),
+            StatusCode::SERVICE_UNAVAILABLE => None,
+            status => panic!("answered {status}: {}", answer.text().await.unwrap_or_default()),
+        }
+    }
+}

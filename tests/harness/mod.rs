@@ -1,0 +1,27 @@
+//! What the stories are told with: sites, their processes, receivers with a ledger, and private RabbitMQ nodes. It knows
+//! the product from outside only: command line, HTTP, YAML, signals and log lines.
+
+// Each story uses its own part of it.
+#![allow(dead_code)]
+
+mod api;
+mod figures;
+mod ledger;
+#[path = "../../broker/tests/contract/node.rs"]
+pub(crate) mod node;
+mod outsider;
+mod process;
+mod rabbit;
+mod receiver;
+mod site;
+mod wait;
+
+pub(crate) use api::{Api, KEY, UNANSWERED, ids};
+pub(crate) use figures::report;
+pub(crate) use ledger::{Ledger, Tally};
+pub(crate) use outsider::{Letter, Outsider};
+pub(crate) use process::Process;
+pub(crate) use rabbit::Rabbit;
+pub(crate) use receiver::Receiver;
+pub(crate) use site::{Site, acme};
+pub(crate) use wait::{eventually, in_time};

@@ -1,0 +1,142 @@
+//! One running process: where it listens, what it logs, and how it ends.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use reqwest::Method;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, ChildStderr, Command},
+    sync::watch,
+};
+
+use super::{Api, eventually, in_time};
+
+/// How many lines of its log are shown when a test fails, and how much of each.
+const SHOWN: (usize, usize) = (30, 300);
+
+/// A process of a site. It is killed when it is dropped.
+pub(crate) struct Process {
+    role: String,
+    /// Makes another like it.
+    command: Box<dyn Fn() -> Command + Send + Sync>,
+    child: Child,
+    log: watch::Receiver<Vec<Value>>,
+    http: watch::Sender<Option<SocketAddr>>,
+    ops: watch::Sender<Option<SocketAddr>>,
+}
+
+impl Process {
+    pub(super) async fn start(role: &str, command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
+        let (child, log) = spawn(command());
+        let (http, ops) = (watch::channel(None).0, watch::channel(None).0);
+        let process = Self { role: role.to_owned(), command: Box::new(command), child, log, http, ops };
+        process.learn().await;
+        process
+    }
+
+    /// Starts it again after its end, on the same data. Those who talk to its API find it where it listens then.
+    pub(crate) async fn restart(&mut self) {
+        (self.child, self.log) = spawn((self.command)());
+        self.learn().await;
+    }
+
+    /// Its addresses, as its own log says.
+    async fn learn(&self) {
+        let started = self.logged("process.started").await;
+        let address = |name: &str| started.get(name)?.as_str()?.parse().ok();
+        self.http.send_replace(address("http"));
+        self.ops.send_replace(address("ops"));
+    }
+
+    /// Waits for a line of its log.
+    pub(crate) async fn logged(&self, message: &str) -> Value {
+        let mut log = self.log.clone();
+        let is_it = |line: &&Value| line["message"] == message;
+        let lines = in_time(message, log.wait_for(|lines| lines.iter().any(|line| is_it(&line)))).await;
+        let lines = lines.unwrap_or_else(|_| panic!("{} ended without logging {message}", self.role));
+        lines.iter().find(is_it).cloned().expect("it was found")
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.borrow().clone()
+    }
+
+    /// Its API.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.http.subscribe())
+    }
+
+    /// Its ops listener.
+    pub(crate) fn ops(&self) -> Api {
+        Api::new(self.ops.subscribe())
+    }
+
+    /// What `/readyz` says: the status, and what is missing.
+    pub(crate) async fn readyz(&self) -> (u16, Value) {
+        let answer = self.ops().anonymous(Method::GET, "/readyz").send().await.expect("it answers");
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+        (status, body["missing"].clone())
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("it is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
+    }
+
+    /// `kill -9`: it can do nothing about it.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("it runs");
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) async fn terminate(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        assert!(sent.success(), "{} had ended", self.role);
+    }
+
+    /// Waits for its end. Its exit code; none when a signal ended it.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        in_time("it ends", self.child.wait()).await.expect("it is ours").code()
+    }
+
+    /// SIGTERM, and its exit code after what it had under way.
+    pub(crate) async fn end(mut self) -> i32 {
+        self.terminate().await;
+        self.ended().await.expect("no signal ended it")
+    }
+
+    /// How long it may take to end in order.
+    pub(crate) const DRAIN: Duration = service::shutdown::DRAIN_LIMIT;
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.borrow();
+            eprintln!("\nthe last lines of {}:", self.role);
+            for line in log.iter().skip(log.len().saturating_sub(SHOWN.0)) {
+                eprintln!("{}", line.to_string().chars().take(SHOWN.1).collect::<String>());
+            }
+        }
+    }
+}
+
+fn spawn(mut command: Command) -> (Child, watch::Receiver<Vec<Value>>) {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let (writer, log) = watch::channel(Vec::new());
+    tokio::spawn(keep(child.stderr.take().expect("piped"), writer));
+    (child, log)
+}
+
+/// Lines that are no JSON (a last word before the end) are kept as text.
+async fn keep(stderr: ChildStderr, log: watch::Sender<Vec<Value>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.send_modify(|log| log.push(serde_json::from_str(&line).unwrap_or(Value::String(line))));
+    }
+}

@@ -1,0 +1,49 @@
+//! A RabbitMQ node of a test's own, for what others must not see: crashes, absence, an inventory.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use super::node::Node;
+
+/// A private node; the script that it is asked through blocks, so that it is asked on a thread of its own.
+pub(crate) struct Rabbit(Arc<Node>);
+
+impl Rabbit {
+    /// Starts one, and waits for the end of its boot: it listens before that, and one that is killed in between may
+    /// not start again.
+    pub(crate) async fn start() -> Self {
+        let rabbit = Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"));
+        rabbit.ask(|node| node.ctl(&["await_startup"])).await;
+        rabbit
+    }
+
+    /// Its URL, the same after a crash.
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// `kill -9`; nobody listens any more.
+    pub(crate) async fn kill(&self) {
+        self.ask(Node::kill).await;
+    }
+
+    /// Starts it on what is on its disk.
+    pub(crate) async fn revive(&self) {
+        self.ask(Node::revive).await;
+    }
+
+    /// The names of all its queues, and of its exchanges but those that every RabbitMQ has.
+    pub(crate) async fn inventory(&self) -> Vec<String> {
+        let list =
+            |what: &'static str| self.ask(move |node| node.ask(&["--quiet", what, "name", "--no-table-headers"]));
+        let (queues, exchanges) = (list("list_queues").await, list("list_exchanges").await);
+        let names = queues.lines().chain(exchanges.lines()).map(str::trim);
+        names.filter(|name| !name.is_empty() && !name.starts_with("amq.")).map(str::to_owned).collect()
+    }
+
+    async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Node) -> T + Send + 'static) -> T {
+        let node = self.0.clone();
+        spawn_blocking(move || question(&node)).await.expect("it does what it is asked")
+    }
+}

@@ -1,0 +1,15 @@
+//! End to end: the built binary as real processes, on the embedded broker and on a real RabbitMQ, against a real
+//! receiver. One binary, so that it links once; this is the list of what it tests.
+
+mod harness;
+
+mod away;
+mod commands;
+mod crash;
+mod demo;
+mod drain;
+mod parking;
+mod published;
+mod refusals;
+mod reload;
+mod startup;

@@ -1,0 +1,160 @@
+//! What the API refuses: each bad request has its clear answer, nothing of it is published, and the next good event gets
+//! through.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+
+use crate::harness::{Process, Receiver, Site, ids};
+
+/// Its key `foo` may publish; `bar` is the other tenant's.
+const CONF: &str = "tenants:
+  - id: acme
+    endpoints:
+      - {id: crm, url: \"{url}\"}
+    subscriptions:
+      - {id: all, endpoint_id: crm, event_types: [\"*\"]}
+    sources:
+      - {id: main, dialect: whazing, token: a-source-token, n8n_api_key: an-n8n-key}
+    keys:
+      - {id: backend, scopes: [publish], hash: \"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"}
+      - {id: reader, scopes: [read], hash: \"sha256:baa5a0964d3320fbc0c6a922140453c8513ea24ab8fd0577034804a967248096\"}
+  - id: other
+    keys:
+      - {id: backend, scopes: [publish], hash: \"sha256:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9\"}
+";
+const EVENTS: &str = "/v1/tenants/acme/events";
+const GOOD: &str = r#"{"type":"ticket.created"}"#;
+
+struct Scene {
+    receiver: Receiver,
+    site: Site,
+    standalone: Process,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let receiver = Receiver::accepting().await;
+        let site = Site::embedded(&CONF.replace("{url}", &receiver.url("/crm")));
+        let standalone = site.start("standalone").await;
+        Self { receiver, site, standalone }
+    }
+
+    /// A JSON request with the operator's key.
+    fn post(&self, path: &str, body: impl Into<String>) -> RequestBuilder {
+        let request = self.standalone.api().request(Method::POST, path);
+        request.header("content-type", "application/json").body(body.into())
+    }
+
+    /// A JSON request with `key`.
+    fn post_as(&self, key: &str, body: &str) -> RequestBuilder {
+        let request = self.standalone.api().anonymous(Method::POST, EVENTS).bearer_auth(key);
+        request.header("content-type", "application/json").body(body.to_owned())
+    }
+
+    /// Sends it, expects the refusal, and gives the pointers of its errors.
+    async fn refused(&self, request: RequestBuilder, status: u16, code: &str) -> Vec<String> {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.headers().contains_key("www-authenticate"), status == 401);
+        let problem: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+        assert_eq!((&problem["code"], &problem["status"]), (&Value::from(code), &Value::from(status)), "{problem}");
+        assert_eq!(problem["type"], format!("urn:carteiro:problem:{code}"));
+        assert!(problem["title"].is_string(), "{problem}");
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["pointer"].as_str().expect("a pointer").to_owned()).collect()
+    }
+
+    /// A good event still gets through, as the only one that ever did, and nothing is parked.
+    async fn goes_on(self, name: &str) {
+        let accepted = self.standalone.api().publish("acme", ids(name, 1)).await;
+        self.receiver.until("the good event arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
+        assert_eq!(self.receiver.look(|ledger| ledger.requests("/crm").len()), 1);
+        let parked = self.site.run(&["parked", "list", "--output", "json"]).await;
+        assert_eq!((parked.status.code(), parked.stdout.as_slice()), (Some(0), &b""[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_refused_as_malformed() {
+    let scene = Scene::set().await;
+    for body in [r#"{"type":"ticket.created""#, "", "nothing"] {
+        scene.refused(scene.post(EVENTS, body), 422, "malformed_json").await;
+    }
+    scene.goes_on("malformed").await;
+}
+
+#[tokio::test]
+async fn an_event_type_of_another_form_is_refused_with_a_pointer_to_it() {
+    let scene = Scene::set().await;
+    for body in [r#"{"type":"ticket"}"#, r#"{"type":"Ticket.created"}"#, r#"{"type":"a.b.c"}"#, r#"{"type":7}"#] {
+        assert_eq!(scene.refused(scene.post(EVENTS, body), 422, "invalid_event").await, ["/type"], "{body}");
+    }
+    assert_eq!(scene.refused(scene.post(EVENTS, "{}"), 422, "invalid_event").await, [""]);
+    scene.goes_on("type").await;
+}
+
+#[tokio::test]
+async fn one_invalid_event_refuses_its_whole_batch() {
+    let scene = Scene::set().await;
+    let batch =
+        r#"{"events":[{"type":"ticket.created"},{"type":"ticket"},{"type":"ticket.created","ticket":{"id":[]}}]}"#;
+    let pointers = scene.refused(scene.post(EVENTS, batch), 422, "invalid_event").await;
+    assert_eq!(pointers, ["/events/1/type", "/events/2/ticket/id"]);
+    scene.goes_on("batch").await;
+}
+
+#[tokio::test]
+async fn without_a_key_or_with_a_wrong_one_nothing_is_taken() {
+    let scene = Scene::set().await;
+    let anonymous = scene.standalone.api().anonymous(Method::POST, EVENTS).body(GOOD);
+    scene.refused(anonymous, 401, "unauthorized").await;
+    scene.refused(scene.post_as("wrong", GOOD), 401, "unauthorized").await;
+    scene.goes_on("key").await;
+}
+
+#[tokio::test]
+async fn a_key_allows_what_its_scope_says_to_its_own_tenant() {
+    let scene = Scene::set().await;
+    scene.refused(scene.post_as("baz", GOOD), 403, "forbidden").await;
+    scene.refused(scene.post_as("bar", GOOD), 404, "not_found").await;
+    let allowed =
+        scene.post_as("foo", r#"{"id":"scope-00000","type":"ticket.created"}"#).send().await.expect("an answer");
+    assert_eq!(allowed.status(), 202);
+    scene.receiver.until("it arrives", |ledger| ledger.delivered("/crm") == 1).await;
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_not_found() {
+    let scene = Scene::set().await;
+    scene.refused(scene.post("/v1/tenants/nobody/events", GOOD), 404, "not_found").await;
+    scene.goes_on("tenant").await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_too_large() {
+    let scene = Scene::set().await;
+    let body = format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(1 << 20));
+    scene.refused(scene.post(EVENTS, body), 413, "payload_too_large").await;
+    scene.goes_on("large").await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_declared_as_json_is_of_an_unsupported_type() {
+    let scene = Scene::set().await;
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
+        let request = scene.standalone.api().request(Method::POST, EVENTS).header("content-type", kind).body(GOOD);
+        scene.refused(request, 415, "unsupported_media_type").await;
+    }
+    scene.goes_on("kind").await;
+}
+
+#[tokio::test]
+async fn a_vendors_sender_needs_the_sources_token_and_its_key() {
+    let scene = Scene::set().await;
+    scene.refused(scene.post("/v1/in/another-token", "{}"), 404, "not_found").await;
+    scene.refused(scene.post("/v1/in/a-source-token", "{}"), 401, "unauthorized").await;
+    let wrong = scene.post("/v1/in/a-source-token", "{}").header("x-n8n-api-key", "wrong");
+    scene.refused(wrong, 401, "unauthorized").await;
+    scene.goes_on("source").await;
+}

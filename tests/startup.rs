@@ -1,0 +1,160 @@
+//! What keeps a process from starting, and with which code it says so; and what does not.
+
+use std::fs;
+
+use crate::harness::{KEY, Outsider, Site, acme};
+
+/// Nothing of these sites is ever sent anywhere.
+const NOWHERE: &str = "http://127.0.0.1:9/hooks";
+
+/// Runs it to its end: its code, and what it said.
+async fn ends(site: &Site, arguments: &[&str]) -> (i32, String) {
+    let output = site.run(arguments).await;
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(output.stdout.is_empty(), "stdout is for results");
+    (output.status.code().expect("it ends by itself"), said)
+}
+
+#[tokio::test]
+async fn yaml_with_an_unknown_key_is_told_with_its_line_and_exits_78() {
+    let site = Site::embedded(&acme(NOWHERE).replace("url:", "urll:"));
+    for command in [&["standalone"][..], &["config", "check"]] {
+        let (code, said) = ends(&site, command).await;
+        assert_eq!(code, 78, "{said}");
+        assert!(said.contains("site.yaml:4:") && said.contains("urll: unknown key, did you mean url?"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_exits_75() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for key in ["http.listen", "ops.listen"] {
+        let site = Site::embedded(&acme(NOWHERE)).set(key, &address);
+        let (code, said) = ends(&site, &["standalone"]).await;
+        assert_eq!((code, said.contains(&format!("{key}: {address} is taken"))), (75, true), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_of_its_own_on_the_embedded_broker_exits_78_and_says_why() {
+    let site = Site::embedded(&acme(NOWHERE));
+    for role in ["producer", "router", "deliverer", "control"] {
+        let (code, said) = ends(&site, &[role]).await;
+        assert_eq!((code, said.contains("broker.url: the embedded broker lives inside")), (78, true), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_standalone_on_the_same_folder_exits_78() {
+    let site = Site::embedded(&acme(NOWHERE));
+    let first = site.start("standalone").await;
+    let (code, said) = ends(&site, &["standalone"]).await;
+    assert_eq!((code, said.contains("in use by another process")), (78, true), "{said}");
+    assert_eq!(first.end().await, 0);
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_with_the_nearest_and_where_it_was_set() {
+    let wrong = "broker.prefx: unknown key, did you mean broker.prefix?";
+    let site = Site::embedded("tenants: []");
+    fs::write(site.path("wrong.toml"), "[broker]\nprefx = \"x\"\n").expect("its own folder");
+    for (arguments, origin) in [
+        (&["--set", "broker.prefx=x", "config", "check"][..], "(in the command line)"),
+        (&["--config", "wrong.toml", "config", "check"], "(in wrong.toml)"),
+    ] {
+        let (code, said) = ends(&site, arguments).await;
+        assert_eq!((code, said), (78, format!("carteiro: {wrong} {origin}\n")));
+    }
+    let (code, said) = ends(&site.set("broker.prefx", "x"), &["config", "check"]).await;
+    assert_eq!((code, said), (78, format!("carteiro: {wrong} (in CARTEIRO_BROKER__PREFX)\n")));
+}
+
+#[tokio::test]
+async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
+    let table = [
+        ("http.listen", "nowhere"),
+        ("ops.listen", "127.0.0.1:99999"),
+        ("broker.url", "http://127.0.0.1"),
+        ("store.url", "sqlite:"),
+        ("telemetry.level", "loud"),
+        ("deliverer.slots", "1"),
+        ("deliverer.allow_networks", "everywhere"),
+    ];
+    let site = Site::embedded("tenants: []");
+    for (key, value) in table {
+        let (code, said) = ends(&site, &["--set", &format!("{key}={value}"), "config", "check"]).await;
+        assert_eq!((code, said.starts_with(&format!("carteiro: {key}"))), (78, true), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_exits_64() {
+    let site = Site::embedded("tenants: []");
+    let table: [&[&str]; 8] = [
+        &["deliver"],
+        &["--verbose"],
+        &["--set", "broker.prefix", "config", "check"],
+        &["publish"],
+        &["publish", "--tenant", "acme", "--url", "127.0.0.1:8080"],
+        &["dead-letters", "replay"],
+        &["dead-letters", "list", "--reason", "bored"],
+        &["events", "sample", "ticket.lost"],
+    ];
+    for arguments in table {
+        let (code, said) = ends(&site, arguments).await;
+        assert_eq!(code, 64, "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_topology_that_is_not_as_required_exits_78() {
+    let site = Site::on_rabbitmq(&acme(NOWHERE)).await;
+    let queue = format!("{}.v1.ingest", site.broker().prefix);
+    Outsider::on(&site).await.declare_plain(&queue).await;
+    for arguments in [&["router"][..], &["topology", "apply"]] {
+        let output = site.run(arguments).await;
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), said.contains(&queue)), (Some(78), true), "{arguments:?}: {said}");
+    }
+    let verified = site.run(&["topology", "verify"]).await;
+    let differences = String::from_utf8(verified.stdout).expect("text");
+    assert_eq!((verified.status.code(), differences.contains(&queue)), (Some(78), true), "{differences}");
+}
+
+#[tokio::test]
+async fn a_command_declares_nothing_on_a_broker_that_no_role_has_seen() {
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let broker = site.broker();
+    let missing = format!("carteiro: exchange {}.v1.park is missing: run `carteiro topology apply`\n", broker.prefix);
+    for command in
+        [&["dead-letters", "list"][..], &["parked", "list"], &["publish", "--tenant", "acme", "--broker", &broker.url]]
+    {
+        assert_eq!(ends(&site, command).await, (78, missing.clone()), "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_with_a_wrong_broker_password_exits_69_and_does_not_repeat_it() {
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let wrong = site.broker().url.replace("guest:guest@", "guest:not-the-password@");
+    let (code, said) = ends(&site, &["topology", "verify", "--broker", &wrong]).await;
+    assert_eq!((code, said.contains("ACCESS_REFUSED") && !said.contains("not-the-password")), (69, true), "{said}");
+}
+
+#[tokio::test]
+async fn a_command_without_a_server_exits_69() {
+    let site = Site::embedded(&acme(NOWHERE)).set("http.listen", "127.0.0.1:9");
+    fs::write(site.path("event.json"), r#"{"type":"ticket.created"}"#).expect("its own folder");
+    let published = site.run(&["publish", "--tenant", "acme", "event.json", "--output", "json"]).await;
+    let said = String::from_utf8(published.stdout).expect("text");
+    assert_eq!(published.status.code(), Some(69), "{said}");
+    assert!(said.ends_with("{\"kind\":\"summary\",\"read\":1,\"confirmed\":0,\"failed\":1}\n"), "{said}");
+    let away = ["--broker", "amqp://127.0.0.1:9"];
+    for arguments in
+        [&["dead-letters", "list"][..], &["parked", "list"], &["topology", "apply"], &["topology", "verify"]]
+    {
+        let (code, said) = ends(&site, &[arguments, &away].concat()).await;
+        assert_eq!((code, said.contains(KEY)), (69, false), "{arguments:?}: {said}");
+    }
+}
