@@ -11,16 +11,15 @@ use reqwest::{
 };
 use schemas::{Delivery, OutcomeClass};
 use tokio::time::Instant;
+use url::Url;
 
 use crate::{
     config::DelivererConfig,
     connect::{BlockedAddress, CheckedResolver, NoAddress},
-    outcome::{Outcome, RetryAfter, class_of},
+    outcome::{EXCERPT_BYTES, Outcome, RetryAfter, class_of, excerpt},
     target::{Target, Unusable},
 };
 
-/// Bytes of an answer that are kept for people to look at.
-const EXCERPT_BYTES: usize = 4 * 1024;
 /// Idle connections kept per host: as many as can be under way, or a burst would connect anew each time.
 const IDLE_PER_HOST: usize = 512;
 
@@ -39,15 +38,17 @@ impl Poster {
     pub fn new(config: &DelivererConfig, allowed: Arc<[IpNet]>) -> Result<Self, reqwest::Error> {
         // Fails when the process has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let proxy = config.proxy.as_deref().map(reqwest::Proxy::all).transpose()?;
+        let proxy_host = config.proxy.as_deref().and_then(|proxy| Some(Url::parse(proxy).ok()?.host_str()?.to_owned()));
         let mut builder = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(config.connect_timeout.0)
             .pool_max_idle_per_host(IDLE_PER_HOST)
-            .dns_resolver(Arc::new(CheckedResolver::new(allowed)));
-        if let Some(proxy) = &config.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+            .dns_resolver(Arc::new(CheckedResolver::new(allowed, proxy_host)));
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(proxy);
         }
         Ok(Self {
             client: builder.build()?,
@@ -82,16 +83,16 @@ impl Poster {
         let status = answer.status().as_u16();
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(RetryAfter::parse);
-        let mut excerpt = Vec::new();
+        let mut beginning = Vec::new();
         let mut read = 0;
         while let Ok(Ok(Some(chunk))) = tokio::time::timeout_at(deadline, answer.chunk()).await {
             read += chunk.len();
-            excerpt.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_BYTES.saturating_sub(excerpt.len()))]);
+            beginning.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_BYTES.saturating_sub(beginning.len()))]);
             if read > self.max_answer_bytes {
                 break;
             }
         }
-        let excerpt = String::from_utf8_lossy(&excerpt).into_owned();
+        let excerpt = excerpt(&beginning);
         Outcome { class: class_of(status), status: Some(status), retry_after, excerpt, duration_ms: 0 }
     }
 }
@@ -130,9 +131,7 @@ fn class_of_error(error: &reqwest::Error) -> OutcomeClass {
         if cause.is::<NoAddress>() {
             return OutcomeClass::Dns;
         }
-        if cause.is::<rustls::Error>()
-            || io_cause(cause).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
+        if tls_error(cause).is_some() {
             return OutcomeClass::Tls;
         }
         source = cause.source();
@@ -140,11 +139,12 @@ fn class_of_error(error: &reqwest::Error) -> OutcomeClass {
     if error.is_connect() { OutcomeClass::Connect } else { OutcomeClass::Malformed }
 }
 
-/// What an I/O error wraps: its `source` skips over that.
-fn io_cause<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a (dyn std::error::Error + Send + Sync + 'static)> {
-    error.downcast_ref::<std::io::Error>()?.get_ref()
+/// The error of TLS that this is, or that I/O errors wrap, one in the other: their `source` skips over that.
+fn tls_error<'a>(mut cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    while let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        cause = inner;
+    }
+    cause.downcast_ref()
 }
 
 /// The innermost cause: it speaks of sockets and protocols, never of the URL.
@@ -155,5 +155,33 @@ fn cause(error: &reqwest::Error) -> String {
         innermost = Some(cause);
         source = cause.source();
     }
-    innermost.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
+    let Some(cause) = innermost else { return "the request failed".to_owned() };
+    tls_error(cause).map_or_else(|| cause.to_string(), describe)
+}
+
+/// What TLS says, without the names that a certificate is or is not for: one is the URL's.
+fn describe(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+    match error {
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "invalid peer certificate: it is not for this name".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error, pki_types::ServerName};
+
+    #[test]
+    fn a_certificate_for_another_name_is_told_without_the_names() {
+        let expected = ServerName::try_from("S3CRET.example").unwrap();
+        let presented = vec!["S3CRET.invalid".to_owned()];
+        let other = CertificateError::NotValidForNameContext { expected, presented };
+        let text = super::describe(&Error::InvalidCertificate(other));
+        assert_eq!(text, "invalid peer certificate: it is not for this name");
+        let expired = super::describe(&Error::InvalidCertificate(CertificateError::Expired));
+        assert_eq!(expired, "invalid peer certificate: Expired");
+    }
 }

@@ -7,24 +7,25 @@ use std::{
 
 use schemas::Endpoint;
 
-/// The endpoints that are gone, as the versions that said so.
+/// The versions of endpoints that said so, by their place in memory; while there is a weak pointer to it, no other can
+/// have that place.
 #[derive(Debug, Default)]
-pub(crate) struct Gone(Mutex<HashMap<(String, String), Weak<Endpoint>>>);
+pub(crate) struct Gone(Mutex<HashMap<usize, Weak<Endpoint>>>);
 
 impl Gone {
     /// Notes that this version of an endpoint said 410.
-    pub(crate) fn note(&self, tenant: &str, endpoint: &Arc<Endpoint>) {
-        let key = (tenant.to_owned(), endpoint.id.clone());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::downgrade(endpoint));
+    pub(crate) fn note(&self, endpoint: &Arc<Endpoint>) {
+        let mut gone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.retain(|_, known| known.strong_count() > 0);
+        gone.insert(place(endpoint), Arc::downgrade(endpoint));
     }
 
     /// Whether this very version did.
-    pub(crate) fn contains(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> bool {
-        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if gone.is_empty() {
-            return false;
-        }
-        let key = (tenant.to_owned(), endpoint.id.clone());
-        gone.get(&key).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(endpoint)))
+    pub(crate) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&place(endpoint))
     }
+}
+
+fn place(endpoint: &Arc<Endpoint>) -> usize {
+    Arc::as_ptr(endpoint).addr()
 }

@@ -10,6 +10,7 @@ mod connect;
 mod gone;
 mod metrics;
 mod outcome;
+mod report;
 mod settle;
 mod target;
 mod verdict;
@@ -17,7 +18,8 @@ mod verdict;
 use std::sync::Arc;
 
 use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
-use schemas::{Attempt, DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
+use bytes::Bytes;
+use schemas::{DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
 use store::Store;
 use tokio::sync::{Semaphore, watch};
 
@@ -29,6 +31,7 @@ pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use gone::Gone;
+use metrics::LaneMetrics;
 use settle::{Settler, attempt_of};
 use target::Targets;
 
@@ -96,8 +99,9 @@ impl Deliverer {
         let mut revision = self.store.revision();
         tokio::select! {
             // Without a snapshot every endpoint would look unknown.
-            _ = revision.wait_for(|revision| *revision > 0) => {}
+            Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             Ok(_) = stop.wait_for(|stop| *stop) => return,
+            else => return,
         }
         let slow = (self.slots / 4).max(1);
         let fast = (self.slots - slow).max(1);
@@ -107,10 +111,11 @@ impl Deliverer {
     async fn consume(self: Arc<Self>, lane: Lane, credit: u16) {
         let consumer = self.broker.consume(Inlet::Lane(lane), credit);
         let stop = self.stop.clone();
-        work(consumer, Arc::new(OnLane { deliverer: self, lane }), stop).await;
+        let metrics = LaneMetrics::of(&self.metrics, lane);
+        work(consumer, Arc::new(OnLane { deliverer: self, lane, metrics }), stop).await;
     }
 
-    async fn handle(&self, incoming: &Incoming, lane: Lane) -> Settlement {
+    async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
         if incoming.redelivered {
             self.metrics.redeliveries.inc();
         }
@@ -122,45 +127,44 @@ impl Deliverer {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
         };
-        let began = (self.clock)();
-        self.report_start(&delivery, began);
-        let outcome = self.post(&delivery, &endpoint, incoming, lane, began).await;
+        let body = &incoming.message.body;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, counted).await;
         let now = (self.clock)();
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.chance)());
-        let attempt = attempt_of(&delivery, &outcome, began, &verdict);
-        self.report(&delivery, lane, &attempt, &verdict, now);
+        let attempt = attempt_of(&delivery, outcome, began, &verdict);
+        report::count(counted, &delivery, &attempt, &verdict, now);
         if verdict == Verdict::Dead(DeadReason::Permanent) {
-            self.gone.note(&delivery.tenant, &endpoint);
+            self.gone.note(&endpoint);
         }
-        self.settler(now).carry_out(&delivery, &incoming.message.body, attempt, &verdict).await
+        let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
+        report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
+        settlement
     }
 
+    /// Posts it as soon as its weight is free; says when that was, and what came of it.
     async fn post(
         &self,
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
-        incoming: &Incoming,
-        lane: Lane,
-        now: u64,
-    ) -> Outcome {
+        body: &Bytes,
+        counted: &LaneMetrics,
+    ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
-        let body = incoming.message.body.clone();
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         // Closed never, so acquired always.
         let _weight = self.bytes.acquire_many(weight).await;
-        let slots = self.metrics.slots_in_use.with_label_values(&[lane.name()]);
-        slots.inc();
-        let outcome = self.poster.post(&target, delivery, body, now).await;
-        slots.dec();
-        outcome
+        let _slot = counted.slot();
+        let began = (self.clock)();
+        report::begins(&self.metrics, delivery, began);
+        (began, self.poster.post(&target, delivery, body.clone(), began).await)
     }
 
     fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
         let snapshot = self.store.snapshot().ok_or(Absent::Unknown)?;
         let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(Absent::Unknown)?;
-        if endpoint.state == EndpointState::Disabled || self.gone.contains(&delivery.tenant, endpoint) {
+        if endpoint.state == EndpointState::Disabled || self.gone.contains(endpoint) {
             return Err(Absent::Disabled);
         }
         Ok(endpoint.clone())
@@ -174,60 +178,34 @@ impl Deliverer {
         absent: Absent,
     ) -> Settlement {
         let settler = self.settler((self.clock)());
+        let body = &incoming.message.body;
         let reason = match absent {
             Absent::Unknown if delivery.parks < MAX_PARKS => {
                 self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
-                return settler.put_aside(delivery, &incoming.message.body, lane).await;
+                return settler.put_aside(delivery, body, lane).await;
             }
             Absent::Unknown => DeadReason::EndpointGone,
             Absent::Disabled => DeadReason::EndpointDisabled,
         };
-        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-        tracing::info!(
-            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-            endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
-        );
-        settler.give_up(delivery, &incoming.message.body, reason).await
+        let settlement = settler.give_up(delivery, body, reason).await;
+        if settlement == Settlement::Done {
+            report::ended(&self.metrics, delivery, reason);
+        }
+        settlement
     }
 
     async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
-        self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
-        tracing::warn!(event_id = incoming.message.id, %reason, detail, "delivery.parked");
-        self.settler((self.clock)()).park(&incoming.message, &incoming.key, reason, detail).await
+        let message = &incoming.message;
+        let settlement = self.settler((self.clock)()).park(message, &incoming.key, reason, detail.clone()).await;
+        if settlement == Settlement::Done {
+            self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
+            tracing::warn!(event_id = message.id, %reason, detail, "delivery.parked");
+        }
+        settlement
     }
 
     fn settler(&self, now: u64) -> Settler<'_> {
         Settler { broker: &*self.broker, stop: self.stop.clone(), now }
-    }
-
-    fn report_start(&self, delivery: &Delivery, now: u64) {
-        match delivery.due {
-            Some(due) => self.metrics.lateness.observe(seconds(due, now)),
-            None => self.metrics.delivery_latency.observe(seconds(delivery.accepted_at, now)),
-        }
-    }
-
-    fn report(&self, delivery: &Delivery, lane: Lane, attempt: &Attempt, verdict: &Verdict, now: u64) {
-        let metrics = &self.metrics;
-        metrics.attempts.with_label_values(&[attempt.outcome.as_str(), lane.name()]).inc();
-        metrics.attempt_duration.with_label_values(&[lane.name()]).observe(attempt.duration_ms as f64 / 1_000.0);
-        let verdict = match verdict {
-            Verdict::Delivered => {
-                metrics.delivery_success.with_label_values(&[lane.name()]).observe(seconds(delivery.accepted_at, now));
-                "delivered"
-            }
-            Verdict::Retry(_) => "retry",
-            Verdict::Dead(reason) => {
-                metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-                reason.as_str()
-            }
-        };
-        tracing::info!(
-            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
-            status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
-            "delivery.attempted"
-        );
     }
 }
 
@@ -243,11 +221,12 @@ enum Absent {
 struct OnLane {
     deliverer: Arc<Deliverer>,
     lane: Lane,
+    metrics: LaneMetrics,
 }
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        self.deliverer.handle(incoming, self.lane).await
+        self.deliverer.handle(incoming, self.lane, &self.metrics).await
     }
 
     async fn panicked(&self, incoming: &Incoming) -> Settlement {
@@ -260,7 +239,5 @@ fn decode(incoming: &Incoming) -> Result<Delivery, schemas::BadHeader> {
     Delivery::read(&message.id, &message.kind, |name| message.headers.int(name), |name| message.headers.text(name))
 }
 
-/// Seconds between two unix ms; none when the clocks disagree.
-fn seconds(from: u64, to: u64) -> f64 {
-    to.saturating_sub(from) as f64 / 1_000.0
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,9 @@
 //! What a deliverer counts. No tenant, endpoint or url is a label.
 
+use broker::Lane;
+use schemas::OutcomeClass;
+use service::metrics::{Histogram, IntCounter, IntGauge};
+
 service::metrics! {
     /// What a deliverer counts.
     pub struct DelivererMetrics {
@@ -26,5 +30,60 @@ service::metrics! {
         pub lateness: Histogram("lateness_seconds", buckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0]),
         /// Requests under way, by lane.
         pub slots_in_use: IntGaugeVec("slots_in_use", [lane]),
+    }
+}
+
+/// What is counted of one lane: each attempt counts several times, and looking a label up costs a hash and a lock.
+pub(crate) struct LaneMetrics {
+    attempts: [IntCounter; OutcomeClass::ALL.len()],
+    pub(crate) attempt_duration: Histogram,
+    pub(crate) delivery_success: Histogram,
+    slots_in_use: IntGauge,
+}
+
+impl LaneMetrics {
+    pub(crate) fn of(metrics: &DelivererMetrics, lane: Lane) -> Self {
+        let lane = lane.name();
+        Self {
+            attempts: OutcomeClass::ALL.map(|class| metrics.attempts.with_label_values(&[class.as_str(), lane])),
+            attempt_duration: metrics.attempt_duration.with_label_values(&[lane]),
+            delivery_success: metrics.delivery_success.with_label_values(&[lane]),
+            slots_in_use: metrics.slots_in_use.with_label_values(&[lane]),
+        }
+    }
+
+    /// Attempts of this outcome.
+    pub(crate) fn attempts(&self, class: OutcomeClass) -> &IntCounter {
+        &self.attempts[class as usize]
+    }
+
+    /// Counts a request as under way until this is dropped.
+    pub(crate) fn slot(&self) -> Slot<'_> {
+        self.slots_in_use.inc();
+        Slot(&self.slots_in_use)
+    }
+}
+
+/// Held while a request is under way, and given up even when that panics.
+pub(crate) struct Slot<'a>(&'a IntGauge);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_the_counter_that_bears_its_name() {
+        let metrics = DelivererMetrics::register(&Default::default()).unwrap();
+        let lane = LaneMetrics::of(&metrics, Lane::Slow);
+        for class in OutcomeClass::ALL {
+            lane.attempts(class).inc();
+            assert_eq!(metrics.attempts.with_label_values(&[class.as_str(), "slow"]).get(), 1, "{class}");
+        }
     }
 }

@@ -17,6 +17,24 @@ pub struct Outcome {
     pub duration_ms: u64,
 }
 
+/// Bytes of an answer that are kept for people to look at.
+pub(crate) const EXCERPT_BYTES: usize = 4 * 1024;
+
+/// The beginning of an answer, at most 4 KiB of text whatever it holds. Control characters are replaced: as JSON each
+/// takes six bytes, and `carteiro-record` has 16 KiB for everything.
+pub(crate) fn excerpt(answer: &[u8]) -> String {
+    let mut text = String::with_capacity(answer.len().min(EXCERPT_BYTES));
+    for c in String::from_utf8_lossy(answer).chars() {
+        let is_odd = c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        let c = if is_odd { char::REPLACEMENT_CHARACTER } else { c };
+        if text.len() + c.len_utf8() > EXCERPT_BYTES {
+            break;
+        }
+        text.push(c);
+    }
+    text
+}
+
 /// What a receiver asks us to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {

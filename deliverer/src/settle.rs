@@ -31,21 +31,22 @@ impl Settler<'_> {
         &self,
         delivery: &Delivery,
         body: &Bytes,
-        attempt: Attempt,
+        attempt: &Attempt,
         verdict: &Verdict,
     ) -> Settlement {
         match verdict {
             Verdict::Delivered => Settlement::Done,
             Verdict::Retry(due) => {
+                let began = self.now.saturating_sub(attempt.duration_ms);
                 let next = Delivery {
                     attempt: delivery.attempt + 1,
-                    first_at: delivery.first_at.or(Some(self.now)),
-                    last: Some(attempt),
+                    first_at: delivery.first_at.or(Some(began)),
+                    last: Some(attempt.clone()),
                     ..delivery.clone()
                 };
                 self.publish(&Target::Lane(Lane::Slow, Some(*due)), &message(&next, body.clone())).await
             }
-            Verdict::Dead(reason) => self.bury(delivery, body, delivery.attempt, Some(attempt), *reason).await,
+            Verdict::Dead(reason) => self.bury(delivery, body, delivery.attempt, Some(attempt.clone()), *reason).await,
         }
     }
 
@@ -106,7 +107,7 @@ impl Settler<'_> {
 }
 
 /// A delivery as the broker carries it.
-fn message(delivery: &Delivery, body: Bytes) -> Message {
+pub(crate) fn message(delivery: &Delivery, body: Bytes) -> Message {
     Message {
         id: delivery.event_id.to_string(),
         kind: delivery.event_type.to_string(),
@@ -116,14 +117,14 @@ fn message(delivery: &Delivery, body: Bytes) -> Message {
 }
 
 /// The attempt as records show it.
-pub(crate) fn attempt_of(delivery: &Delivery, outcome: &Outcome, began: u64, verdict: &Verdict) -> Attempt {
+pub(crate) fn attempt_of(delivery: &Delivery, outcome: Outcome, began: u64, verdict: &Verdict) -> Attempt {
     Attempt {
         number: delivery.attempt,
         at: rfc3339(began),
         outcome: outcome.class,
         status: outcome.status,
         duration_ms: outcome.duration_ms,
-        response_excerpt: Some(outcome.excerpt.clone()).filter(|excerpt| !excerpt.is_empty()),
+        response_excerpt: Some(outcome.excerpt).filter(|excerpt| !excerpt.is_empty()),
         next_due: match verdict {
             Verdict::Retry(due) => Some(rfc3339(due.at)),
             Verdict::Delivered | Verdict::Dead(_) => None,

@@ -3,18 +3,7 @@
 use broker::Incoming;
 use schemas::{Acceptance, EventId, ParkReason, tenant_of, wire};
 
-/// Why a message is no event of anybody's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unroutable {
-    pub(crate) reason: ParkReason,
-    pub(crate) detail: String,
-}
-
-impl Unroutable {
-    pub(crate) fn new(reason: ParkReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
-}
+use crate::park::Unroutable;
 
 /// Reads the message's properties and headers. `now` is unix ms.
 pub(crate) fn acceptance(incoming: &Incoming, now: u64) -> Result<Acceptance, Unroutable> {

@@ -9,6 +9,7 @@ mod index;
 mod intake;
 mod matcher;
 mod metrics;
+mod park;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use broker::{
     Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work,
 };
 use futures_util::future::try_join_all;
-use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, Parked, time::rfc3339, wire};
+use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, wire};
 use store::{Snapshot, Store, TenantSnapshot};
 use tokio::sync::watch;
 
@@ -26,7 +27,8 @@ pub use matcher::Matcher;
 pub use metrics::RouterMetrics;
 
 use fan_out::{Origin, Outgoing, fan_out};
-use intake::{Unroutable, acceptance};
+use intake::acceptance;
+use park::{Unroutable, parked};
 
 /// The commented defaults of the section `router`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
@@ -67,18 +69,20 @@ impl Router {
         let mut revision = self.store.revision();
         tokio::select! {
             // Without a snapshot no subscription would match, and the events would be settled: that is loss.
-            _ = revision.wait_for(|revision| *revision > 0) => {}
+            Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             Ok(_) = stop.wait_for(|stop| *stop) => return,
+            else => return,
         }
         let consumer = self.broker.consume(Inlet::Ingest, self.config.credit);
         work(consumer, self, stop).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
-        let acceptance = acceptance(incoming, (self.clock)())?;
+        // First of all, for what is parked for another reason is parked whole.
         if incoming.message.body.len() > self.max_published_bytes {
-            return Err(Unroutable::new(ParkReason::TooLarge, format!("{} bytes", incoming.message.body.len())));
+            return Err(Unroutable::too_large(&incoming.message.body));
         }
+        let acceptance = acceptance(incoming, (self.clock)())?;
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)
             .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
         let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
@@ -131,27 +135,17 @@ impl Router {
     }
 
     async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
-        let record = Parked {
-            id: String::new(),
-            reason: why.reason,
-            detail: Some(why.detail),
-            tenant: schemas::tenant_of(&incoming.key),
-            event_id: Some(incoming.message.id.clone()).filter(|id| !id.is_empty()),
-            routing_key: Some(incoming.key.clone()),
-            parked_at: Some(rfc3339((self.clock)())),
-            body: None,
-        };
-        let mut message = incoming.message.clone();
-        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+        let reason = why.reason.as_str();
+        let (record, message) = parked(incoming, why, (self.clock)());
         let target = Target::Log(Log::Parked, record.key());
         if insist(&*self.broker, &target, &message, self.patience()).await.is_err() {
             return Settlement::Again;
         }
-        self.metrics.parked.with_label_values(&[why.reason.as_str()]).inc();
+        self.metrics.parked.with_label_values(&[reason]).inc();
         tracing::warn!(
             event_id = record.event_id,
             tenant = record.tenant,
-            reason = why.reason.as_str(),
+            reason,
             detail = record.detail,
             "event.parked"
         );
@@ -194,3 +188,6 @@ impl Handler for Router {
 fn json(record: &impl serde::Serialize) -> String {
     serde_json::to_string(record).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,9 @@ impl DeadLetter {
     }
 }
 
+/// A tenant's id: `[a-z0-9][a-z0-9_-]{0,62}`.
+const MAX_TENANT_BYTES: usize = 63;
+
 /// What was parked, as listed and shown. On the broker: `carteiro-record` has all but the body.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Parked {
@@ -177,9 +180,11 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// The key it is appended to the log with: `<reason>.<tenant>`.
+    /// The key it is appended to the log with: `<reason>.<tenant>`, and `-` for a name that no tenant can have. The
+    /// name is a stranger's, and a key longer than 255 bytes would be taken by no broker.
     pub fn key(&self) -> String {
-        format!("{}.{}", self.reason, self.tenant.as_deref().unwrap_or("-"))
+        let tenant = self.tenant.as_deref().filter(|tenant| tenant.len() <= MAX_TENANT_BYTES);
+        format!("{}.{}", self.reason, tenant.unwrap_or("-"))
     }
 }
 
@@ -197,6 +202,16 @@ pub fn body_as_json(body: &[u8]) -> Option<Box<RawValue>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_no_tenant_can_have_is_not_in_the_key() {
+        let key = |tenant: &str| {
+            let json = serde_json::json!({"reason": "tenant", "tenant": tenant, "event_id": null, "parked_at": null});
+            serde_json::from_value::<Parked>(json).unwrap().key()
+        };
+        assert_eq!(key("acme"), "tenant.acme");
+        assert_eq!(key(&"x".repeat(250)), "tenant.-");
+    }
 
     #[test]
     fn a_body_is_shown_on_one_line_and_otherwise_as_it_is() {

@@ -13,7 +13,8 @@ pub struct Snapshot {
     keys: HashMap<KeyHash, (Arc<TenantSnapshot>, Key)>,
 }
 
-/// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, so that what was derived from them stays.
+/// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, and so are the unchanged endpoints of one that
+/// changed, so that what was derived from them stays.
 #[derive(Debug, PartialEq)]
 pub struct TenantSnapshot {
     /// Its id.
@@ -51,6 +52,16 @@ impl From<Tenant> for TenantSnapshot {
     }
 }
 
+impl TenantSnapshot {
+    fn keep_unchanged_endpoints(&mut self, old: &Self) {
+        for (id, endpoint) in &mut self.endpoints {
+            if let Some(known) = old.endpoints.get(id).filter(|known| *known == endpoint) {
+                *endpoint = known.clone();
+            }
+        }
+    }
+}
+
 impl Snapshot {
     /// Of these tenants, at this revision.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
@@ -74,14 +85,14 @@ impl Snapshot {
         let tenants: Vec<_> = tenants
             .into_iter()
             .map(|tenant| {
-                let new = TenantSnapshot::from(tenant);
+                let mut new = TenantSnapshot::from(tenant);
                 match self.tenants.get(&new.id) {
-                    Some(old) if **old == new => old.clone(),
-                    _ => {
-                        changed = true;
-                        Arc::new(new)
-                    }
+                    Some(old) if **old == new => return old.clone(),
+                    Some(old) => new.keep_unchanged_endpoints(old),
+                    None => {}
                 }
+                changed = true;
+                Arc::new(new)
             })
             .collect();
         changed.then(|| Self::new(self.revision + 1, tenants))

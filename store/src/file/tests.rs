@@ -409,6 +409,24 @@ async fn tenants_that_did_not_change_are_the_same_in_the_next_snapshot() {
 }
 
 #[tokio::test]
+async fn endpoints_that_did_not_change_are_the_same_in_a_tenant_that_did() {
+    let two = |url: &str| {
+        let endpoints = format!("[{{id: a, url: \"https://a.example\"}}, {{id: b, url: \"{url}\"}}]");
+        format!("tenants: [{{id: acme, endpoints: {endpoints}}}]")
+    };
+    let folder = Folder::with(&[("a.yaml", &two("https://b.example"))]);
+    let store = folder.open().await;
+    let before = store.snapshot().unwrap();
+    folder.write("a.yaml", &two("https://changed.example"));
+    store.pull().await.unwrap();
+    let after = store.snapshot().unwrap();
+    let same = |id| Arc::ptr_eq(before.endpoint("acme", id).unwrap(), after.endpoint("acme", id).unwrap());
+    assert!(same("a"));
+    assert!(!same("b"));
+    assert_eq!(after.endpoint("acme", "b").unwrap().url, "https://changed.example");
+}
+
+#[tokio::test]
 async fn what_is_not_in_force_is_warned_about_with_its_place() {
     let text = "
 tenants:

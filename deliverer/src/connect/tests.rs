@@ -1,0 +1,77 @@
+//! Resolving, with answers that the tests give, under paused time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// Answers by name: one public address, a public and a private one, none, an error, or never anything.
+fn resolver() -> (CheckedResolver, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let ask: Ask = Arc::new(move |name| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        let addresses = |texts: &[&str]| Ok(texts.iter().map(|text| text.parse().unwrap()).collect());
+        let answer = match name.split('.').next() {
+            Some("public") => addresses(&["1.1.1.1:0"]),
+            Some("mixed") => addresses(&["1.1.1.1:0", "10.0.0.1:0"]),
+            Some("empty") => addresses(&[]),
+            Some("dead") => return std::future::pending().boxed(),
+            _ => Err(NoAddress),
+        };
+        async move { answer }.boxed()
+    });
+    (CheckedResolver::asking(ask, Arc::default(), Some("mixed.proxy".into())), asked)
+}
+
+/// What a name comes to within three seconds.
+async fn resolve(resolver: &CheckedResolver, name: &str) -> String {
+    let resolving = resolver.resolve(name.parse().unwrap());
+    match tokio::time::timeout(Duration::from_secs(3), resolving).await {
+        Ok(Ok(addresses)) => addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(" "),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timeout".to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_refused_if_any_of_its_addresses_is_forbidden() {
+    let (resolver, _) = resolver();
+    for (name, expected) in [
+        ("public.example", "1.1.1.1:0"),
+        ("mixed.example", "the address is not allowed"),
+        ("empty.example", "the name cannot be resolved"),
+        ("nowhere.example", "the name cannot be resolved"),
+        ("mixed.proxy", "1.1.1.1:0 10.0.0.1:0"),
+    ] {
+        assert_eq!(resolve(&resolver, name).await, expected, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_kept_but_a_failure_is_for_a_second() {
+    let (resolver, asked) = resolver();
+    for expected in [1, 2, 3] {
+        resolve(&resolver, "public.example").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(asked.load(Ordering::Relaxed), expected);
+    }
+    for _ in 0..5 {
+        resolve(&resolver, "nowhere.example").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    resolve(&resolver, "nowhere.example").await;
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_whose_servers_are_dead_holds_one_place_however_often_it_is_asked_for() {
+    let (resolver, asked) = resolver();
+    for _ in 0..100 {
+        assert_eq!(resolve(&resolver, "dead.example").await, "timeout");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(resolver.permits.available_permits(), CONCURRENT_LOOKUPS - 1, "and keeps it as long as its thread");
+    assert_eq!(resolve(&resolver, "public.example").await, "1.1.1.1:0", "others are not held up");
+}

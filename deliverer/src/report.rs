@@ -1,0 +1,65 @@
+//! What is said and counted of a delivery: one line where an attempt ends, and no body, url or secret in it.
+
+use broker::Settlement;
+use schemas::{Attempt, DeadReason, Delivery};
+
+use crate::{
+    metrics::{DelivererMetrics, LaneMetrics},
+    verdict::Verdict,
+};
+
+/// An attempt begins at `now` (unix ms): how late is it?
+pub(crate) fn begins(metrics: &DelivererMetrics, delivery: &Delivery, now: u64) {
+    match delivery.due {
+        Some(due) => metrics.lateness.observe(seconds(due, now)),
+        None => metrics.delivery_latency.observe(seconds(delivery.accepted_at, now)),
+    }
+}
+
+/// Counts an attempt, whatever becomes of what follows from it.
+pub(crate) fn count(counted: &LaneMetrics, delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, now: u64) {
+    counted.attempts(attempt.outcome).inc();
+    counted.attempt_duration.observe(attempt.duration_ms as f64 / 1_000.0);
+    if *verdict == Verdict::Delivered {
+        counted.delivery_success.observe(seconds(delivery.accepted_at, now));
+    }
+}
+
+/// Says what came of an attempt. A delivery that was given back has not ended, and will be heard of again.
+pub(crate) fn attempted(
+    metrics: &DelivererMetrics,
+    delivery: &Delivery,
+    attempt: &Attempt,
+    verdict: &Verdict,
+    settlement: Settlement,
+) {
+    let verdict = match (settlement, verdict) {
+        (Settlement::Again, _) => "given_back",
+        (Settlement::Done, Verdict::Delivered) => "delivered",
+        (Settlement::Done, Verdict::Retry(_)) => "retry",
+        (Settlement::Done, Verdict::Dead(reason)) => {
+            metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+            reason.as_str()
+        }
+    };
+    tracing::info!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
+        status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
+        "delivery.attempted"
+    );
+}
+
+/// Says that a delivery ended without a further attempt.
+pub(crate) fn ended(metrics: &DelivererMetrics, delivery: &Delivery, reason: DeadReason) {
+    metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+    tracing::info!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
+    );
+}
+
+/// Seconds between two unix ms; none when the clocks disagree.
+fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1_000.0
+}

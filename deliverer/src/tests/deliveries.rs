@@ -1,0 +1,152 @@
+//! What follows from an attempt: done, or again later.
+
+use std::time::Duration;
+
+use broker::{Due, Lane, Target};
+use schemas::{OutcomeClass, time::rfc3339};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{
+    config,
+    scripted::{Act, Scripted, answer},
+    world::{BODY, FAST, SLOW, START, World, delivery, eventually, message, read},
+};
+use crate::DelivererConfig;
+
+#[tokio::test]
+async fn a_delivery_answered_2xx_is_done() {
+    let mut receiver = Scripted::answering(204).await;
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    world.publish(&message(&delivery("e1"))).await;
+    receiver.request().await;
+    world.empty(FAST).await;
+    assert!(world.nothing_published());
+    assert_eq!(world.metrics.attempts.with_label_values(&["2xx", "fast"]).get(), 1);
+    assert_eq!(world.metrics.slots_in_use.with_label_values(&["fast"]).get(), 0);
+}
+
+#[tokio::test]
+async fn a_delivery_answered_503_is_tried_again_after_its_due_time() {
+    let receiver = Scripted::new(vec![answer(503, "connection: close\r\n", "down for repair")]).await;
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    world.publish(&message(&delivery("e1"))).await;
+    let (due, retry) = world.retry().await;
+    let now = (world.clock)();
+    assert!(!due.exact);
+    assert!((START + 4_000..=now + 6_000).contains(&due.at), "5 s give or take a fifth: {}", due.at - START);
+    let next = read(&retry);
+    let last = next.last.clone().expect("a last attempt");
+    assert_eq!((next.attempt, next.accepted_at, next.id), (2, START, delivery("e1").id));
+    assert!((START..=now).contains(&next.first_at.unwrap()));
+    assert_eq!((last.number, last.outcome, last.status), (1, OutcomeClass::ServerError, Some(503)));
+    assert_eq!((last.next_due, last.response_excerpt), (Some(rfc3339(due.at)), None), "headers are short");
+    assert_eq!(retry.body, BODY);
+    world.empty(FAST).await;
+    assert_eq!(world.memory.depth(SLOW), 1);
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured_exactly_in_both_forms() {
+    let date = jiff::Timestamp::from_millisecond(i64::try_from(START).unwrap() + 600_000).unwrap();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
+    for asked in ["600", &date] {
+        let receiver = Scripted::new(vec![answer(429, &format!("retry-after: {asked}\r\n"), "")]).await;
+        let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+        world.publish(&message(&delivery("e1"))).await;
+        let (Due { at, exact }, _) = world.retry().await;
+        // The date has whole seconds, and its wait is shorter by what the attempt took.
+        assert!((START + 599_000..START + 610_000).contains(&at), "{asked}: {}", at - START);
+        assert!(exact);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoints_own_schedule_is_its_own() {
+    let receiver = Scripted::answering(500).await;
+    let retry = json!({"schedule": ["1h"], "max_age": "72h"});
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "retry": retry}]));
+    world.publish(&message(&delivery("e1"))).await;
+    let (due, _) = world.retry().await;
+    assert!((START + 3_600_000..START + 3_610_000).contains(&due.at), "{}", due.at - START);
+}
+
+#[tokio::test]
+async fn a_retry_whose_confirm_got_lost_is_published_again_before_the_first_is_settled() {
+    let receiver = Scripted::answering(503).await;
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    // 1 is the delivery itself.
+    world.memory.lose_confirm(2);
+    world.memory.nack_confirm(3);
+    world.publish(&message(&delivery("e1"))).await;
+    let (_, lost) = world.retry().await;
+    assert_eq!(world.memory.depth(FAST), 1, "not settled");
+    let (_, nacked) = world.retry().await;
+    let (_, confirmed) = world.retry().await;
+    world.empty(FAST).await;
+    assert_eq!((&lost, &nacked), (&nacked, &confirmed));
+    assert_eq!(world.memory.depth(SLOW), 2, "twice rather than never");
+    assert_eq!(receiver.connections(), 1, "the POST is not repeated");
+}
+
+#[tokio::test]
+async fn a_stopped_deliverer_finishes_what_is_under_way_and_gives_back_what_is_unread() {
+    let (go, signal) = watch::channel(false);
+    let mut script = answer(200, "connection: close\r\n", "");
+    script.insert(1, Act::Wait(signal));
+    let receiver = Scripted::new(vec![script]).await;
+    let endpoint = json!([{"id": "crm", "url": receiver.url()}]);
+    let patient = DelivererConfig { slots: 4, first_byte_timeout: schemas::Span(Duration::from_secs(10)), ..config() };
+    let world = World::with(&endpoint, &patient);
+    for n in 0..10 {
+        world.publish(&message(&delivery(&format!("e{n}")))).await;
+    }
+    // Of four slots one is for retries.
+    eventually(|| receiver.connections() == 3).await;
+    world.ask_to_stop();
+    let before = world.memory.depth(FAST);
+    go.send_replace(true);
+    let memory = world.stopped().await;
+    assert_eq!(memory.depth(FAST), before - 3);
+    assert_eq!(receiver.connections(), 3, "nothing new was begun");
+}
+
+#[tokio::test]
+async fn retries_do_not_wait_behind_first_attempts_nor_these_behind_them() {
+    let black_hole = Scripted::new(vec![vec![Act::Listen, Act::Hang]]).await;
+    let mut receiver = Scripted::answering(200).await;
+    let endpoints =
+        json!([{"id": "crm", "url": receiver.url()}, {"id": "dead", "url": black_hole.url(), "timeout": "10s"}]);
+    let slow = DelivererConfig { slots: 4, first_byte_timeout: schemas::Span(Duration::from_secs(10)), ..config() };
+    let world = World::with(&endpoints, &slow);
+    let dead = schemas::Delivery { endpoint_id: "dead".into(), attempt: 2, ..delivery("e0") };
+    for _ in 0..5 {
+        let target = Target::Lane(Lane::Slow, None);
+        broker::Broker::publish(&world.memory, &target, &message(&dead)).await.unwrap();
+    }
+    eventually(|| black_hole.connections() == 1).await;
+    world.publish(&message(&delivery("e1"))).await;
+    assert_eq!(receiver.request().await.header("webhook-id"), Some("e1"));
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_budget_wait_for_their_turn() {
+    let (go, signal) = watch::channel(false);
+    let mut script = answer(200, "connection: close\r\n", "");
+    script.insert(1, Act::Wait(signal));
+    let mut receiver = Scripted::new(vec![script]).await;
+    let tight = DelivererConfig {
+        max_in_flight_bytes: u32::try_from(BODY.len()).unwrap() + 1,
+        first_byte_timeout: schemas::Span(Duration::from_secs(10)),
+        ..config()
+    };
+    let world = World::with(&json!([{"id": "crm", "url": receiver.url()}]), &tight);
+    for n in 0..3 {
+        world.publish(&message(&delivery(&format!("e{n}")))).await;
+    }
+    receiver.request().await;
+    assert_eq!(receiver.connections(), 1);
+    go.send_replace(true);
+    world.empty(FAST).await;
+    assert!(receiver.connections() >= 3);
+}

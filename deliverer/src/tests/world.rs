@@ -1,0 +1,242 @@
+//! What the deliverer's tests stand on: the broker that also tells what is published, the store, deliveries, and the
+//! deliverer itself.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use broker::{
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    memory::Memory,
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use schemas::{DeadLetter, Delivery, EventId, EventType, Part, Tenant, delivery_id, wire};
+use serde_json::{Value, json};
+use store::{Snapshot, Store, StoreError};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{config, scripted::LONG};
+use crate::{Deliverer, DelivererConfig, DelivererMetrics, settle};
+
+/// When the tests' clock starts, unix ms.
+pub(super) const START: u64 = 1_790_000_000_000;
+pub(super) const FAST: Inlet = Inlet::Lane(Lane::Fast);
+pub(super) const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+
+/// The memory broker, and a word to the test about each publish.
+struct Teller {
+    memory: Memory,
+    published: mpsc::UnboundedSender<(Target, Message)>,
+}
+
+impl Logs for Teller {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        self.memory.read(log, offset)
+    }
+}
+
+impl Broker for Teller {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        async move {
+            let confirm = Broker::publish(&self.memory, to, message).await;
+            // Nobody listens any more in a test that has seen enough.
+            let _ = self.published.send((to.clone(), message.clone()));
+            confirm
+        }
+        .boxed()
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        self.memory.consume(from, credit)
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.memory.link()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.memory.close()
+    }
+}
+
+/// A store that has what it was given.
+pub(super) struct Shelf {
+    snapshot: Mutex<Option<Arc<Snapshot>>>,
+    revision: watch::Sender<u64>,
+}
+
+impl Shelf {
+    /// From now on the tenant acme has these endpoints.
+    pub(super) fn set(&self, endpoints: &Value) {
+        let tenant: Tenant = serde_json::from_value(json!({"id": "acme", "endpoints": endpoints})).expect("a tenant");
+        let before = self.snapshot.lock().unwrap().clone().unwrap_or_default();
+        if let Some(next) = before.next(vec![tenant]) {
+            let revision = next.revision();
+            *self.snapshot.lock().unwrap() = Some(Arc::new(next));
+            self.revision.send_replace(revision);
+        }
+    }
+}
+
+impl Store for Shelf {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.lock().unwrap().clone()
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// A first delivery of the event to `crm`, accepted when the clock started.
+pub(super) fn delivery(event_id: &str) -> Delivery {
+    let event_id = EventId::try_from(event_id.to_owned()).unwrap();
+    Delivery {
+        id: delivery_id("acme", &event_id, "crm", Part::First),
+        tenant: "acme".into(),
+        event_id,
+        event_type: EventType::try_from("message.received".to_owned()).unwrap(),
+        endpoint_id: "crm".into(),
+        part: Part::First,
+        event_time: START - 500,
+        accepted_at: START,
+        subscriptions: vec!["all".into()],
+        revision: 1,
+        ticket: None,
+        attempt: 1,
+        due: None,
+        first_at: None,
+        last: None,
+        parks: 0,
+        replay: None,
+        traceparent: None,
+        tracestate: None,
+    }
+}
+
+pub(super) fn message(delivery: &Delivery) -> Message {
+    settle::message(delivery, Bytes::from(BODY))
+}
+
+/// Not even JSON: a deliverer does not look.
+pub(super) const BODY: &str = "{\"é\": 1 ,\n \"x\":\t[]} ";
+
+/// What a message says of its delivery.
+pub(super) fn read(message: &Message) -> Delivery {
+    let headers = &message.headers;
+    Delivery::read(&message.id, &message.kind, |name| headers.int(name), |name| headers.text(name)).expect("a delivery")
+}
+
+/// A deliverer at work.
+pub(super) struct World {
+    pub(super) memory: Memory,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) metrics: DelivererMetrics,
+    pub(super) clock: Clock,
+    published: mpsc::UnboundedReceiver<(Target, Message)>,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+impl World {
+    /// With these endpoints.
+    pub(super) fn of(endpoints: &Value) -> Self {
+        Self::with(endpoints, &config())
+    }
+
+    /// With these endpoints, and nowhere near our own networks.
+    pub(super) fn guarded(endpoints: &Value) -> Self {
+        Self::with(endpoints, &DelivererConfig { allow_networks: vec![], ..config() })
+    }
+
+    pub(super) fn with(endpoints: &Value, config: &DelivererConfig) -> Self {
+        let world = Self::without_snapshot(config);
+        world.shelf.set(endpoints);
+        world
+    }
+
+    /// Before the store has been read for the first time.
+    pub(super) fn without_snapshot(config: &DelivererConfig) -> Self {
+        let started = Instant::now();
+        let clock: Clock = Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap());
+        let memory = Memory::hostile(clock.clone(), 5);
+        let (sender, published) = mpsc::unbounded_channel();
+        let teller = Arc::new(Teller { memory: memory.clone(), published: sender });
+        let shelf = Arc::new(Shelf { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
+        let metrics = DelivererMetrics::register(&Default::default()).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        // Half way: a wait is neither shortened nor lengthened.
+        let world = (clock.clone(), Arc::new(|| 0.5) as crate::Chance);
+        let deliverer =
+            Deliverer::new(config, teller, shelf.clone(), metrics.clone(), world, stopped).expect("a deliverer");
+        let running = tokio::spawn(deliverer.run());
+        Self { memory, shelf, metrics, clock, published, stop, running }
+    }
+
+    pub(super) async fn publish(&self, message: &Message) {
+        Broker::publish(&self.memory, &Target::Lane(Lane::Fast, None), message).await.expect("taken");
+    }
+
+    /// The deliverer's next publish, confirmed or not; fails when there is none for long.
+    pub(super) async fn published(&mut self) -> (Target, Message) {
+        tokio::time::timeout(LONG, self.published.recv()).await.expect("a publish").expect("a deliverer")
+    }
+
+    /// What was published next is a retry: when it is due, and what it says.
+    pub(super) async fn retry(&mut self) -> (broker::Due, Message) {
+        match self.published().await {
+            (Target::Lane(Lane::Slow, Some(due)), message) => (due, message),
+            (target, _) => panic!("no retry: {target:?}"),
+        }
+    }
+
+    /// What was published next is a dead letter: its record, and the message that carries it.
+    pub(super) async fn dead_letter(&mut self) -> (DeadLetter, Message) {
+        let (Target::Log(Log::Dead, key), message) = self.published().await else { panic!("no dead letter") };
+        let text = message.headers.text(wire::RECORD).expect("a record");
+        assert!(text.len() <= 16 * 1024, "{} bytes", text.len());
+        let record: DeadLetter = serde_json::from_str(text).expect("a readable record");
+        assert_eq!(key, record.key());
+        (record, message)
+    }
+
+    /// Whether nothing was published beyond what was asked for.
+    pub(super) fn nothing_published(&mut self) -> bool {
+        self.published.try_recv().is_err()
+    }
+
+    /// Waits until nothing waits at the inlet, nor is under way.
+    pub(super) async fn empty(&self, inlet: Inlet) {
+        eventually(|| self.memory.depth(inlet) == 0).await;
+    }
+
+    /// Asks the deliverer to stop.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until it has stopped.
+    pub(super) async fn stopped(self) -> Memory {
+        tokio::time::timeout(LONG, self.running).await.expect("an end").expect("no panic");
+        self.memory
+    }
+}
+
+/// Waits until something holds; fails when it does not for long.
+pub(super) async fn eventually(holds: impl Fn() -> bool) {
+    let until = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < until, "it does not hold");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,31 @@
+//! A router between the memory broker, hostile as it is, and a store that does as it is told, under paused time.
+
+mod confirms;
+mod deliveries;
+mod parked;
+mod snapshots;
+mod world;
+
+use serde::{Deserialize, Serialize};
+use service::Loader;
+
+use crate::{DEFAULT_TOML, RouterConfig, RouterMetrics};
+
+#[derive(Serialize, Deserialize)]
+struct Sections {
+    router: RouterConfig,
+}
+
+#[test]
+fn the_defaults_fill_the_section_and_nothing_else() {
+    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    assert_eq!(loaded.config.router.max_fan_out, 1_000);
+    assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
+    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+}
+
+#[test]
+fn the_metrics_can_be_made() {
+    RouterMetrics::register(&Default::default()).unwrap();
+}

@@ -1,0 +1,360 @@
+//! What the router's tests stand on: the broker that also notes in which order things were confirmed and settled, the
+//! store, events, and the router itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use broker::{
+    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record,
+    Settlement, Target, memory::Memory,
+};
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use schemas::{Delivery, Parked, Tenant, wire};
+use serde_json::{Value, json};
+use store::{Snapshot, Store, StoreError, TenantSnapshot};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+use uuid::Uuid;
+
+use crate::{Router, RouterConfig, RouterMetrics};
+
+/// When the tests' clock starts, unix ms.
+pub(super) const START: u64 = 1_790_000_000_000;
+/// Nothing larger is published.
+pub(super) const MAX_PUBLISHED: usize = 64 * 1024;
+
+/// What happened at the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A publish was confirmed: of a delivery to this endpoint, or a record of a log.
+    Confirmed(String),
+    /// An event was settled.
+    Settled(Settlement),
+}
+
+/// The memory broker, and what happened at it in order.
+#[derive(Clone)]
+struct Witness {
+    memory: Memory,
+    steps: Arc<Mutex<Vec<Step>>>,
+}
+
+impl Witness {
+    fn note(&self, step: Step) {
+        self.steps.lock().unwrap().push(step);
+    }
+}
+
+impl Logs for Witness {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        self.memory.read(log, offset)
+    }
+}
+
+impl Broker for Witness {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        async move {
+            Broker::publish(&self.memory, to, message).await?;
+            let what = message.headers.text(wire::ENDPOINT).unwrap_or("record");
+            self.note(Step::Confirmed(what.to_owned()));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        let mut consumer = self.memory.consume(from, credit);
+        let (sender, receiver) = mpsc::channel(usize::from(credit));
+        let witness = self.clone();
+        let task = tokio::spawn(async move {
+            while let Some(incoming) = consumer.next().await {
+                if sender.send(witness.watch(incoming)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Consumer::new(receiver, Aborts(task))
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.memory.link()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.memory.close()
+    }
+}
+
+impl Witness {
+    fn watch(&self, incoming: Incoming) -> Incoming {
+        let (message, key) = (incoming.message.clone(), incoming.key.clone());
+        let (redelivered, count, witness) = (incoming.redelivered, incoming.count, self.clone());
+        Incoming::new(message, key, redelivered, count, move |settlement| {
+            witness.note(Step::Settled(settlement));
+            incoming.settle(settlement);
+        })
+    }
+}
+
+struct Aborts(JoinHandle<()>);
+
+impl Drop for Aborts {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a look for changes comes to.
+#[derive(Clone)]
+pub(super) enum Pull {
+    /// There are none.
+    Nothing,
+    /// These are the tenants now.
+    Reveals(Value),
+    /// It never ends.
+    Hangs,
+}
+
+/// A store that does as it is told.
+pub(super) struct Shelf {
+    snapshot: Mutex<Option<Arc<Snapshot>>>,
+    revision: watch::Sender<u64>,
+    pull: Mutex<Pull>,
+    pub(super) pulls: Mutex<u32>,
+    /// How often it still panics when asked for its snapshot.
+    pub(super) panics: Mutex<u32>,
+}
+
+impl Shelf {
+    fn empty() -> Self {
+        Self {
+            snapshot: Mutex::default(),
+            revision: watch::Sender::new(0),
+            pull: Mutex::new(Pull::Nothing),
+            pulls: Mutex::default(),
+            panics: Mutex::default(),
+        }
+    }
+
+    /// From now on there are these tenants.
+    pub(super) fn set(&self, tenants: &Value) {
+        let tenants: Vec<Tenant> = serde_json::from_value(tenants.clone()).expect("tenants");
+        let revision = *self.revision.borrow() + 1;
+        let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
+        *self.snapshot.lock().unwrap() = Some(Arc::new(Snapshot::new(revision, tenants)));
+        self.revision.send_replace(revision);
+    }
+
+    /// From now on a look for changes comes to this.
+    pub(super) fn when_pulled(&self, pull: Pull) {
+        *self.pull.lock().unwrap() = pull;
+    }
+}
+
+impl Store for Shelf {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let panics = {
+            let mut panics = self.panics.lock().unwrap();
+            let left = *panics;
+            *panics = left.saturating_sub(1);
+            left > 0
+        };
+        assert!(!panics, "on purpose");
+        self.snapshot.lock().unwrap().clone()
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        *self.pulls.lock().unwrap() += 1;
+        let pull = self.pull.lock().unwrap().clone();
+        async move {
+            match pull {
+                Pull::Nothing => {}
+                Pull::Reveals(tenants) => self.set(&tenants),
+                Pull::Hangs => std::future::pending().await,
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// An event on its way to the intake.
+pub(super) struct Sent {
+    pub(super) key: String,
+    pub(super) message: Message,
+}
+
+/// A message received on channel 7, in the ticket 42, accepted when the clock started.
+pub(super) fn received(id: &str) -> Sent {
+    event(
+        id,
+        &json!({"type": "message.received", "channel": {"id": 7}, "ticket": {"id": 42, "status": "open"},
+        "message": {"id": "m", "direction": "inbound", "body": "Olá"}}),
+    )
+}
+
+/// An event of the tenant acme.
+pub(super) fn event(id: &str, envelope: &Value) -> Sent {
+    raw(id, envelope["type"].as_str().unwrap_or("x.y"), envelope.to_string())
+}
+
+/// An event of the tenant acme from the fixtures, under the id that it has.
+pub(super) fn fixture(text: &'static str) -> Sent {
+    let envelope: Value = serde_json::from_str(text).expect("a fixture");
+    let text_of = |key: &str| envelope[key].as_str().expect("a text").to_owned();
+    raw(&text_of("id"), &text_of("type"), text)
+}
+
+/// Anything.
+pub(super) fn raw(id: &str, kind: &str, body: impl Into<bytes::Bytes>) -> Sent {
+    let mut message = Message { id: id.to_owned(), kind: kind.to_owned(), body: body.into(), ..Message::default() };
+    message.headers.set(wire::SCHEMA, Header::Int(wire::SCHEMA_VERSION));
+    message.headers.set(wire::TENANT, Header::Text("acme".into()));
+    message.headers.set(wire::ACCEPTED_AT, Header::Int(i64::try_from(START).unwrap()));
+    Sent { key: format!("acme.7.-.{kind}"), message }
+}
+
+/// The tenant acme with these endpoints and subscriptions.
+pub(super) fn acme(endpoints: &Value, subscriptions: &Value) -> Value {
+    let endpoints: Vec<_> = endpoints
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|endpoint| {
+            let mut endpoint = endpoint.clone();
+            endpoint["url"] = json!("https://receiver.example");
+            endpoint
+        })
+        .collect();
+    json!([{"id": "acme", "endpoints": endpoints, "subscriptions": subscriptions}])
+}
+
+/// One endpoint, `crm`, that wants all.
+pub(super) fn one() -> Value {
+    acme(&json!([{"id": "crm"}]), &json!([{"id": "all", "endpoint_id": "crm", "event_types": ["*"]}]))
+}
+
+/// Runs with tokio's.
+fn clock() -> Clock {
+    let started = Instant::now();
+    Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A router at work.
+pub(super) struct World {
+    pub(super) memory: Memory,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) metrics: RouterMetrics,
+    steps: Arc<Mutex<Vec<Step>>>,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+impl World {
+    /// With these tenants.
+    pub(super) fn of(tenants: &Value) -> Self {
+        let world = Self::without_snapshot();
+        world.shelf.set(tenants);
+        world
+    }
+
+    /// Before the store has been read for the first time.
+    pub(super) fn without_snapshot() -> Self {
+        let clock = clock();
+        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(Shelf::empty()), clock)
+    }
+
+    /// Stops the router and starts another one on the same broker and store.
+    pub(super) async fn restarted(self) -> Self {
+        let shelf = self.shelf.clone();
+        Self::on(self.stop().await, shelf, clock())
+    }
+
+    fn on(memory: Memory, shelf: Arc<Shelf>, clock: Clock) -> Self {
+        let witness = Witness { memory: memory.clone(), steps: Arc::default() };
+        let steps = witness.steps.clone();
+        let metrics = RouterMetrics::register(&Default::default()).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let config = RouterConfig { credit: 20, max_fan_out: 50 };
+        let router =
+            Router::new(config, MAX_PUBLISHED, Arc::new(witness), shelf.clone(), metrics.clone(), clock, stopped);
+        let running = tokio::spawn(router.run());
+        Self { memory, shelf, metrics, steps, stop, running }
+    }
+
+    pub(super) async fn publish(&self, sent: &Sent) {
+        let target = Target::Ingest { key: sent.key.clone() };
+        Broker::publish(&self.memory, &target, &sent.message).await.expect("taken");
+    }
+
+    /// Publishes it and waits until it is settled.
+    pub(super) async fn route(&self, sent: &Sent) {
+        self.publish(sent).await;
+        self.idle().await;
+    }
+
+    /// Waits until nothing is left at the intake. Paused time passes only while nobody else can do anything.
+    pub(super) async fn idle(&self) {
+        while self.memory.depth(Inlet::Ingest) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Takes all deliveries out of the fast lane, repeats counted once.
+    pub(super) async fn deliveries(&self) -> BTreeMap<Uuid, (Delivery, Message)> {
+        let mut consumer = self.memory.consume(Inlet::Lane(Lane::Fast), 100);
+        let mut deliveries = BTreeMap::new();
+        while let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
+            let message = incoming.message.clone();
+            let headers = &message.headers;
+            let delivery =
+                Delivery::read(&message.id, &message.kind, |name| headers.int(name), |name| headers.text(name))
+                    .expect("a delivery");
+            deliveries.insert(delivery.id, (delivery, message));
+            incoming.settle(Settlement::Done);
+        }
+        deliveries
+    }
+
+    /// The endpoints and parts of all deliveries, in order.
+    pub(super) async fn addressed(&self) -> Vec<(String, String)> {
+        let deliveries = self.deliveries().await.into_values();
+        let mut addressed: Vec<_> =
+            deliveries.map(|(delivery, _)| (delivery.endpoint_id, delivery.part.to_string())).collect();
+        addressed.sort();
+        addressed
+    }
+
+    /// What lies in the parked log: the records, and the messages that carry them.
+    pub(super) fn parked(&self) -> Vec<(Parked, Record)> {
+        let records = self.memory.records(Log::Parked).into_iter();
+        records
+            .map(|record| {
+                let text = record.message.headers.text(wire::RECORD).expect("a record");
+                assert!(text.len() <= 16 * 1024, "{} bytes", text.len());
+                (serde_json::from_str(text).expect("a readable record"), record.clone())
+            })
+            .collect()
+    }
+
+    pub(super) fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap().clone()
+    }
+
+    /// Asks the router to stop, and waits until it has.
+    pub(super) async fn stop(self) -> Memory {
+        self.stop.send_replace(true);
+        self.running.await.expect("no panic");
+        self.memory
+    }
+}
