@@ -40,21 +40,32 @@ pub(crate) struct Origin<'a> {
     pub(crate) incoming: &'a Incoming,
 }
 
-/// The deliveries that an event makes: one for each endpoint that wants it and part of what it renders to.
-pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_>) -> Vec<Outgoing> {
+/// What an event makes.
+#[derive(Default)]
+pub(crate) struct FanOut {
+    /// One for each endpoint that wants it and part of what it renders to.
+    pub(crate) deliveries: Vec<Outgoing>,
+    /// How many endpoints want it in a format that has no such event.
+    pub(crate) unrendered: usize,
+}
+
+/// What follows from an event.
+pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_>) -> FanOut {
     let facts = Facts::of(&envelope.event);
     let mut rendered = Rendered::default();
-    let mut outgoing = Vec::new();
+    let mut made = FanOut::default();
     for (endpoint_id, interest) in index.interests(origin.tenant, &facts) {
         // A subscription names an endpoint of its own tenant: the store has checked that.
         let Some(endpoint) = origin.tenant.endpoints.get(endpoint_id) else { continue };
         let shape = (endpoint.format, endpoint.format_options, interest.wanted);
-        for (part, body) in rendered.of(envelope, shape) {
+        let bodies = rendered.of(envelope, shape);
+        made.unrendered += usize::from(bodies.is_empty());
+        for (part, body) in bodies {
             let delivery = delivery(envelope, endpoint_id, &interest, *part, origin);
-            outgoing.push(Outgoing { delivery, body: body.clone() });
+            made.deliveries.push(Outgoing { delivery, body: body.clone() });
         }
     }
-    outgoing
+    made
 }
 
 fn delivery(

@@ -26,7 +26,7 @@ pub use index::{Index, Interest};
 pub use matcher::Matcher;
 pub use metrics::RouterMetrics;
 
-use fan_out::{Origin, Outgoing, fan_out};
+use fan_out::{FanOut, Origin, Outgoing, fan_out};
 use intake::acceptance;
 use park::{Unroutable, parked};
 
@@ -89,7 +89,8 @@ impl Router {
         let index = self.matcher.index(&snapshot, &tenant);
         let origin =
             Origin { tenant: &tenant, revision: snapshot.revision(), accepted_at: acceptance.accepted_at, incoming };
-        let deliveries = fan_out(&envelope, &index, &origin);
+        let made = fan_out(&envelope, &index, &origin);
+        let deliveries = &made.deliveries;
         if deliveries.len() > self.config.max_fan_out {
             return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{} deliveries", deliveries.len())));
         }
@@ -97,7 +98,7 @@ impl Router {
             // Stopping: the event comes again, and so do its deliveries, under the same ids.
             return Ok(Settlement::Again);
         }
-        self.report(&envelope, &acceptance, deliveries.len());
+        self.report(&envelope, &acceptance, &made);
         Ok(Settlement::Done)
     }
 
@@ -156,14 +157,20 @@ impl Router {
         Patience { stop: self.stop.clone(), limit: None }
     }
 
-    fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, deliveries: usize) {
-        let metrics = &self.metrics;
-        if deliveries == 0 { &metrics.unmatched } else { &metrics.routed }.inc();
+    fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, made: &FanOut) {
+        let (metrics, deliveries, unrendered) = (&self.metrics, made.deliveries.len(), made.unrendered);
+        match (deliveries, unrendered) {
+            (0, 0) => metrics.unmatched.inc(),
+            (0, _) => {}
+            _ => metrics.routed.inc(),
+        }
+        metrics.unrendered.inc_by(unrendered as u64);
         metrics.fan_out.observe(deliveries as f64);
         let age = (self.clock)().saturating_sub(acceptance.accepted_at);
         metrics.routing.observe(age as f64 / 1_000.0);
         tracing::info!(
             event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,
+            unrendered,
             "event.routed"
         );
     }

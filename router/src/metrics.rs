@@ -7,6 +7,8 @@ service::metrics! {
         pub routed: IntCounter("events_routed_total"),
         /// Events that no subscription wanted.
         pub unmatched: IntCounter("events_unmatched_total"),
+        /// Endpoints that wanted an event which their format does not have, or which lacks what the format needs.
+        pub unrendered: IntCounter("events_unrendered_total"),
         /// Messages parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Dead letters made, by reason.

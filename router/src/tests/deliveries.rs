@@ -81,6 +81,17 @@ async fn a_shape_that_several_endpoints_share_is_rendered_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_the_wanted_format_does_not_have_is_counted_apart() {
+    let world = World::of(&acme(
+        &json!([{"id": "desk", "format": "whaticket"}]),
+        &json!([{"id": "s", "endpoint_id": "desk", "event_types": ["*"]}]),
+    ));
+    world.route(&event("e1", &json!({"type": "order.paid"}))).await;
+    assert!(world.deliveries().await.is_empty(), "Whaticket knows no orders");
+    assert_eq!((world.metrics.unrendered.get(), world.metrics.unmatched.get()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_nobody_wants_is_settled_and_counted() {
     let world = World::of(&acme(
         &json!([{"id": "crm"}]),
