@@ -10,12 +10,9 @@ use super::node::Node;
 pub(crate) struct Rabbit(Arc<Node>);
 
 impl Rabbit {
-    /// Starts one, and waits for the end of its boot: it listens before that, and one that is killed in between may
-    /// not start again.
+    /// Starts one.
     pub(crate) async fn start() -> Self {
-        let rabbit = Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"));
-        rabbit.ask(|node| node.ctl(&["await_startup"])).await;
-        rabbit
+        Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
     }
 
     /// Its URL, the same after a crash.
