@@ -23,7 +23,7 @@ pub(super) enum Source {
 impl Source {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         if config.broker.is_embedded() {
-            return Ok(Self::File(Archive::new(config.data_dir.join("broker.db"))));
+            return Ok(Self::File(Archive::new(crate::process::broker_file(&config.data_dir))));
         }
         connect(config).await.map(Self::Rabbit)
     }

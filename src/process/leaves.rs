@@ -1,6 +1,6 @@
 //! The broker and the store that the configuration names.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use broker::{Broker, Clock, rabbitmq::RabbitMq, sqlite::Sqlite};
@@ -8,6 +8,7 @@ use service::{ConfigError, Exit, Shutdown};
 use store::{FileStore, Store};
 use tokio::sync::watch;
 
+use super::data_dir;
 use crate::config::Config;
 
 /// How often the store's folder is looked at: the bound of a change's delay.
@@ -28,9 +29,10 @@ pub struct OpenBroker {
 pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> {
     let (sender, defect) = watch::channel(None);
     if config.broker.is_embedded() {
-        fs::create_dir_all(&config.data_dir)
-            .map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", config.data_dir.display())))?;
-        let broker = Sqlite::open(&config.data_dir.join("broker.db"), clock).context(Exit::Config)?;
+        data_dir::make(&config.data_dir)?;
+        let file = data_dir::broker_file(&config.data_dir);
+        data_dir::make_file(&file).with_context(|| file.display().to_string()).context(Exit::Config)?;
+        let broker = Sqlite::open(&file, clock).context(Exit::Config)?;
         return Ok(OpenBroker { broker: Arc::new(broker), defect });
     }
     let rabbit = RabbitMq::connect(&config.broker, clock, service::chance::rng())

@@ -2,6 +2,7 @@
 //!
 //! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
 
+mod data_dir;
 mod leaves;
 mod operator;
 mod roles;
@@ -16,6 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{VERSION, config::Config};
 use roles::Shared;
 
+pub use data_dir::broker_file;
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
 

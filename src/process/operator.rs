@@ -32,6 +32,9 @@ pub(super) fn key(config: &Config, may_make: bool) -> anyhow::Result<Option<Secr
 }
 
 fn make(file: &Path) -> anyhow::Result<Secret> {
+    if let Some(folder) = file.parent() {
+        super::data_dir::make(folder)?;
+    }
     let key = format!("op_{}", service::chance::token()?);
     let written = OpenOptions::new()
         .write(true)

@@ -1,0 +1,51 @@
+//! The data folder: what is in it, message bodies included, is for the one who runs the process.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use service::ConfigError;
+
+/// The embedded broker's file.
+pub fn broker_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("broker.db")
+}
+
+/// Makes the folder where it is missing, mode 0700. One that is there stays as it is.
+pub(super) fn make(data_dir: &Path) -> Result<(), ConfigError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", data_dir.display())))
+}
+
+/// Makes an empty file where it is missing, mode 0600; SQLite gives the files beside it the same mode.
+pub(super) fn make_file(file: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_for_its_owner_only_and_what_is_there_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("a/b");
+        make(&data_dir).expect("made");
+        let file = broker_file(&data_dir);
+        make_file(&file).expect("made");
+        std::fs::write(&file, "kept").expect("written");
+        make(&data_dir).expect("there");
+        make_file(&file).expect("there");
+        let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&data_dir), mode(&file)), (0o700, 0o600));
+        assert_eq!(std::fs::read(&file).expect("readable"), b"kept");
+    }
+}
