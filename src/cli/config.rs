@@ -6,6 +6,7 @@ use service::Exit;
 use store::FileStore;
 
 use super::{print, setup::Setup};
+use crate::config::DEFAULT_TOML;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,21 +20,27 @@ enum Command {
     Check,
     /// Print what is in force and where it comes from, secrets masked.
     Show,
+    /// Print every key with its default and what it means, to begin a carteiro.toml with.
+    Default,
 }
 
 pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
-    let loaded = setup.load(&[])?;
     match args.command {
-        Command::Check => {
-            let config = &loaded.config;
-            let folder = config.store.folder(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
-            let store = FileStore::open(&folder).await.context(Exit::Config)?;
-            print::line("the configuration can be used")?;
-            for warning in config.not_in_force().iter().chain(store.warnings().iter()) {
-                print::line(format_args!("note: {warning}"))?;
-            }
-        }
-        Command::Show => print::line(loaded.show()?.trim_end())?,
+        Command::Check => check(setup).await?,
+        Command::Show => print::line(setup.load(&[])?.show()?.trim_end())?,
+        Command::Default => print::line(DEFAULT_TOML.trim_end())?,
     }
     Ok(Exit::Done)
+}
+
+async fn check(setup: &Setup) -> anyhow::Result<()> {
+    let loaded = setup.load(&[])?;
+    let config = &loaded.config;
+    let folder = config.store.folder(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
+    let store = FileStore::open(&folder).await.context(Exit::Config)?;
+    print::line("the configuration can be used")?;
+    for warning in config.not_in_force().iter().chain(store.warnings().iter()) {
+        print::line(format_args!("note: {warning}"))?;
+    }
+    Ok(())
 }
