@@ -44,6 +44,9 @@ pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
 /// Keys that are never shown.
 const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key"];
 
+/// The oldest RabbitMQ that is supported.
+const OLDEST_RABBITMQ: &str = "3.10";
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +78,9 @@ impl Config {
     /// What is set, and valid, but not in force in this version: a line each.
     pub fn not_in_force(&self) -> Vec<String> {
         let store = self.store.not_in_force().into_iter().map(str::to_owned);
-        self.http.warnings().into_iter().chain(store).collect()
+        let features = (self.broker.features != OLDEST_RABBITMQ)
+            .then(|| format!("broker.features: only what RabbitMQ {OLDEST_RABBITMQ} has is used so far"));
+        self.http.warnings().into_iter().chain(store).chain(features).collect()
     }
 }
 
@@ -130,6 +135,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if !is_known {
         return complain("broker.url", "expected embedded:, amqp://… or amqps://…");
     }
+    if !is_version(&config.broker.features) {
+        return complain("broker.features", "expected major.minor, such as 3.10");
+    }
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
         return complain("broker.prefix", "expected 1 to 64 bytes");
     }
@@ -151,4 +159,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
 /// Whether it has the form; whether it can be listened on shows when that is tried.
 fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_version(text: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u16>().is_ok();
+    text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }
