@@ -1,6 +1,7 @@
 //! What the broker hands over, and how it is given back.
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::Message;
 
@@ -15,6 +16,8 @@ pub struct Incoming {
     pub redelivered: bool,
     /// How often it was handed out before (RabbitMQ: `x-delivery-count`).
     pub count: u32,
+    /// Cancelled once the session that handed it out is over; none where there are no sessions.
+    pub session: Option<CancellationToken>,
     settle: Option<Box<dyn FnOnce(Settlement) + Send + Sync>>,
 }
 
@@ -37,7 +40,16 @@ impl Incoming {
         count: u32,
         settle: impl FnOnce(Settlement) + Send + Sync + 'static,
     ) -> Self {
-        Self { message, key, redelivered, count, settle: Some(Box::new(settle)) }
+        Self { message, key, redelivered, count, settle: Some(Box::new(settle)), session: None }
+    }
+
+    /// Returns once settling it has no effect any more, since the session that handed it out is over: it is, or will
+    /// be, handed out again. Never, where there are no sessions.
+    pub async fn lost(&self) {
+        match &self.session {
+            Some(session) => session.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends it. Returns at once: a settlement that gets lost makes a redelivery, never a loss.

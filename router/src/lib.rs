@@ -181,9 +181,17 @@ impl Handler for Router {
         if incoming.redelivered {
             self.metrics.redeliveries.inc();
         }
-        match self.route(incoming).await {
-            Ok(settlement) => settlement,
-            Err(why) => self.park(incoming, why).await,
+        let routed = async {
+            match self.route(incoming).await {
+                Ok(settlement) => settlement,
+                Err(why) => self.park(incoming, why).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            settlement = routed => settlement,
+            // It comes again: whoever went on insisting would add a copy of every delivery with each lost session.
+            () = incoming.lost() => Settlement::Again,
         }
     }
 

@@ -117,8 +117,16 @@ fn describe(error: &anyhow::Error) -> String {
     words.join(": ")
 }
 
-#[tokio::main]
-async fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
+/// Ends when what was asked for has: not when the last thread has that still waits for a silent resolver, whose answer
+/// nobody needs any more.
+fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(carry_out(cli, environment));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
     let setup = Setup { overrides: overrides(&cli)?, environment };
     let only = |roles| roles::run(&setup, roles);
     match cli.command.unwrap_or(Command::Standalone) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::*;
 use crate::{BODY_LIMIT, Inlet, Lane, memory::Memory};
@@ -76,6 +77,34 @@ async fn a_shutdown_ends_patience_at_once() {
     let start = Instant::now();
     assert!(insist(&memory, &TO, &Message::default(), patience).await.is_err());
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirm_that_does_not_come_ends_with_the_limit() {
+    let memory = calm();
+    memory.delay_confirms(Duration::from_secs(3600));
+    let (patience, _stop) = patience(Some(Duration::from_secs(60)));
+    let start = Instant::now();
+    let gave_up = insist(&memory, &TO, &Message::default(), patience).await;
+    assert!(matches!(gave_up, Err(PublishError::Lost(_))), "{gave_up:?}");
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_a_confirm_only_while_the_broker_flows() {
+    let memory = calm();
+    memory.delay_confirms(Duration::from_secs(3600));
+    let (patience, stop) = patience(None);
+    stop.send_replace(true);
+    let start = Instant::now();
+    let blocked = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        memory.block("alarm");
+    };
+    let message = Message::default();
+    let (gave_up, ()) = tokio::join!(insist(&memory, &TO, &message, patience), blocked);
+    assert!(matches!(gave_up, Err(PublishError::Lost(_))), "{gave_up:?}");
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
 }
 
 #[tokio::test]

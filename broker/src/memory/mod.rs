@@ -165,8 +165,10 @@ impl Shared {
     fn hand_out(self: &Arc<Self>, HandOut { from, tap, to, entry }: HandOut) {
         let (shared, seq) = (self.clone(), entry.seq);
         let settle = move |settlement| shared.change(|state| state.settle(from, tap, seq, settlement));
+        let mut incoming = entry.into_incoming(settle);
+        incoming.session = Some(self.lock().session.clone());
         // Refused only when the consumer has just gone; the message is dropped here, and so comes back.
-        let _ = to.try_send(entry.into_incoming(settle));
+        let _ = to.try_send(incoming);
     }
 }
 

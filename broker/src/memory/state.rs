@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     faults::Faults,
@@ -29,6 +30,8 @@ pub(super) struct State {
     dead: Vec<Record>,
     parked: Vec<Record>,
     seq: u64,
+    /// Cancelled when the connection is lost.
+    pub(super) session: CancellationToken,
     /// None: calm.
     chance: Option<fastrand::Rng>,
 }
@@ -43,6 +46,7 @@ impl State {
             dead: Vec::new(),
             parked: Vec::new(),
             seq: 0,
+            session: CancellationToken::new(),
             chance,
         }
     }
@@ -115,6 +119,7 @@ impl State {
     }
 
     pub(super) fn lose_session(&mut self) {
+        std::mem::take(&mut self.session).cancel();
         for place in 0..self.places.len() {
             let condemned = self.places[place].lose_session(&mut self.seq, self.chance.as_mut());
             self.park(self.places[place].inlet, condemned);

@@ -10,6 +10,7 @@ use lapin::{
     types::FieldTable,
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     acker::{self, Settled},
@@ -37,6 +38,8 @@ struct Serving {
     channel: Channel,
     consumer: lapin::Consumer,
     settled: mpsc::UnboundedSender<Settled>,
+    /// Cancelled once the session is over.
+    over: CancellationToken,
 }
 
 impl Subscription {
@@ -89,7 +92,7 @@ impl Subscription {
         let (settled, to_write) = mpsc::unbounded_channel();
         let writing = acker::write(channel.clone(), to_write, session.health.clone(), self.core.stop.clone());
         session.ackers.spawn(writing);
-        Ok(Serving { channel, consumer, settled })
+        Ok(Serving { channel, consumer, settled, over: session.health.token() })
     }
 
     async fn hand_out(&self, serving: &Serving, delivery: Delivery) {
@@ -112,7 +115,9 @@ impl Subscription {
             let _ = settled.send((tag, settlement));
         };
         // Room is there: the credit is no larger. If nobody listens any more, dropping it gives it back.
-        let _ = self.out.send(Incoming::new(message, key, redelivered, count, settle)).await;
+        let mut incoming = Incoming::new(message, key, redelivered, count, settle);
+        incoming.session = Some(serving.over.clone());
+        let _ = self.out.send(incoming).await;
     }
 }
 

@@ -41,6 +41,11 @@ impl Health {
         self.reason()
     }
 
+    /// Cancelled once it failed.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.0.failed.clone()
+    }
+
     /// Whether it failed.
     pub(super) fn has_failed(&self) -> bool {
         self.0.failed.is_cancelled()

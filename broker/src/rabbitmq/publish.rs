@@ -107,11 +107,11 @@ impl Publisher {
         if let Some(reason) = self.health.blocked() {
             return Err(PublishError::Blocked(reason));
         }
+        let _unconfirmed = self.overdue.enter();
         if letter.way == Way::Log {
             // Whoever had the channel before may have been dropped before its confirm came.
             let _ = window.channel.wait_for_confirms().await;
         }
-        let _unconfirmed = self.overdue.enter();
         let (way, size) = (letter.way, letter.body.len());
         match window.put(letter).await {
             Ok(Confirmation::Ack(None)) => Ok(()),

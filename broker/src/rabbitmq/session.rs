@@ -61,12 +61,13 @@ impl Session {
         }
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
         let canary = Canary::open(&control, &core.names.of("canary"), health.clone()).await.map_err(away)?;
+        // Before the first beat: during an alarm nothing more is written to a connection that has published.
+        let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
             beat = canary.beat() => beat.map_err(TopologyError::Away)?,
             // An alarm: the session stands, only publishing has to wait.
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
-        let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         let ackers = TaskTracker::new();
         let session = Arc::new(Self { health, publisher, consuming, ackers, host: host.clone(), publishing, control });
         session.watch(canary);

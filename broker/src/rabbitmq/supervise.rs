@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{core::Core, session::Session};
 use crate::Link;
 
@@ -21,8 +23,9 @@ pub(super) async fn supervise(core: Arc<Core>) {
         match opened {
             Ok(session) => {
                 core.defect.send_replace(None);
-                failures = 0;
+                let begun = Instant::now();
                 hold(&core, &session).await;
+                failures = failures_after(failures, begun.elapsed());
             }
             Err(error) => {
                 failures += 1;
@@ -76,6 +79,12 @@ async fn relay(core: &Core, session: &Session) {
     }
 }
 
+/// A session that did not last counts as one more failure: a consumer that is refused, or a queue without a leader, ends
+/// every session right after it began, and connecting five times a second would not mend that.
+fn failures_after(failures: u32, lasted: Duration) -> u32 {
+    if lasted < LONGEST { failures + 1 } else { 0 }
+}
+
 /// Full jitter up to a bound that doubles with each failure in a row, so that many processes do not return as one.
 fn pause(failures: u32, chance: f64) -> Duration {
     let bound = SHORTEST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST);
@@ -92,5 +101,11 @@ mod tests {
         assert_eq!(pause(1, 1.0), Duration::from_millis(400));
         assert_eq!(pause(40, 1.0), LONGEST);
         assert_eq!(pause(40, 0.0), SHORTEST);
+    }
+
+    #[test]
+    fn only_a_session_that_lasted_makes_the_next_pause_short_again() {
+        assert_eq!(failures_after(3, Duration::from_secs(1)), 4);
+        assert_eq!(failures_after(3, LONGEST), 0);
     }
 }

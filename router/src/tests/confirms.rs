@@ -52,6 +52,23 @@ async fn while_the_broker_takes_nothing_an_event_waits_unsettled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_sessions_are_lost_an_event_is_fanned_out_by_the_last_alone() {
+    let world = World::of(&three());
+    world.publish(&received("e1")).await;
+    for _ in 0..10 {
+        world.memory.block("alarm");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.memory.go_away("cut");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.memory.come_back();
+    }
+    world.idle().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let confirmed = world.steps().into_iter().filter(|step| matches!(step, Step::Confirmed(_))).count();
+    assert_eq!(confirmed, 3, "one of each");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_fanned_out_halfway_is_given_back_and_redone_with_the_same_ids() {
     let world = World::of(&three());
     world.publish(&received("e1")).await;

@@ -95,10 +95,13 @@ impl Witness {
     fn watch(&self, incoming: Incoming) -> Incoming {
         let (message, key) = (incoming.message.clone(), incoming.key.clone());
         let (redelivered, count, witness) = (incoming.redelivered, incoming.count, self.clone());
-        Incoming::new(message, key, redelivered, count, move |settlement| {
+        let session = incoming.session.clone();
+        let mut watched = Incoming::new(message, key, redelivered, count, move |settlement| {
             witness.note(Step::Settled(settlement));
             incoming.settle(settlement);
-        })
+        });
+        watched.session = session;
+        watched
     }
 }
 
