@@ -45,6 +45,14 @@ impl Refusal {
         Self { kind: RefusalKind::Invalid, pointer: pointer.into(), message: message.into() }
     }
 
+    /// Of a value, or of the key that it lacks: the pointer is to where that would be.
+    fn at(pointer: String, message: String) -> Self {
+        match missing(&message) {
+            Some(key) => Self::invalid(pointer + &pointer_to(key), "is required"),
+            None => Self::invalid(pointer, message),
+        }
+    }
+
     /// The same, seen from the outside: `prefix` is the pointer to what was refused, such as `/events/3`.
     #[must_use]
     pub fn within(mut self, prefix: &str) -> Self {
@@ -60,9 +68,14 @@ impl Refusal {
         let deserializer = &mut serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(deserializer) {
             Ok(_) => Self::invalid("", wording(error)),
-            Err(located) => Self::invalid(pointer(located.path()), wording(located.inner())),
+            Err(located) => Self::at(pointer(located.path()), wording(located.inner())),
         }
     }
+}
+
+/// The key that serde misses.
+fn missing(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
 /// What serde_json says, without its ` at line 1 column 20`, since the pointer says it better, and without the value it
@@ -104,6 +117,7 @@ mod tests {
     fn a_refusal_names_types_and_never_a_value() {
         let table = [
             (r#"{"type":"S3CRET"}"#, "/type"),
+            (r#"{"id":"S3CRET"}"#, "/type"),
             (r#"{"type":"a.b","spec":"S3CRET"}"#, "/spec"),
             (r#"{"type":"a.b","ticket":"S3CRET, expected S3CRET"}"#, "/ticket"),
             (r#"{"type":"a.b","ticket":{"is_group":"S3\"CRET"}}"#, "/ticket/is_group"),

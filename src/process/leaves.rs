@@ -50,9 +50,6 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
 pub(super) async fn open_store(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
     let folder = config.store.folder(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
     let store = FileStore::open(&folder).await.context(Exit::Config)?;
-    for warning in store.warnings().iter() {
-        tracing::warn!("{warning}");
-    }
     let store = Arc::new(store);
     let (watched, shutdown) = (store.clone(), shutdown.clone());
     tokio::spawn(async move {

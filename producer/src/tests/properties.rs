@@ -11,7 +11,7 @@ fn event() -> impl Strategy<Value = (&'static str, Option<&'static str>)> {
         Just((r#" {"type":"a.b","events":[1],"n":1.0} "#, None)),
         Just((r#"{"type":"a.b","ticket":{"id":[]}}"#, Some("/ticket/id"))),
         Just((r#"{"type":"a"}"#, Some("/type"))),
-        Just(("{}", Some(""))),
+        Just(("{}", Some("/type"))),
         Just(("null", Some(""))),
     ]
 }

@@ -96,6 +96,7 @@ fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &Intake<'_>) 
     event.id = Some(id.to_string());
     event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
     event.source.platform = dialect.as_str().to_owned();
+    event.tenant.id.get_or_insert_with(|| Id::from_text(at.tenant));
     if event.channel.id.is_none() {
         event.channel.id = at.channel_id.map(Id::from);
     }

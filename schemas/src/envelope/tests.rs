@@ -63,7 +63,7 @@ fn what_is_no_object_in_json_is_malformed() {
 #[test]
 fn a_value_of_the_wrong_type_or_form_is_refused_with_its_place() {
     let table = [
-        (r#"{}"#, ""),
+        (r#"{}"#, "/type"),
         (r#"{"type":null}"#, "/type"),
         (r#"{"type":"ticket"}"#, "/type"),
         (r#"{"type":"Ticket.created"}"#, "/type"),

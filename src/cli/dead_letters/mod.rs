@@ -43,6 +43,9 @@ enum Command {
     Show {
         /// Its id.
         id: String,
+        /// Of this tenant.
+        #[arg(long)]
+        tenant: Option<String>,
         /// How to print it.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -55,7 +58,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let config = setup.load_on(args.broker.as_deref())?.config;
     match args.command {
         Command::List { filter, output } => list(&config, &filter, output).await,
-        Command::Show { id, output } => show(&config, &id, output).await,
+        Command::Show { id, tenant, output } => show(&config, tenant.as_deref(), &id, output).await,
         Command::Replay(args) => replay(&config, &args).await,
     }
 }
@@ -97,9 +100,9 @@ fn row(letter: &DeadLetter) -> [String; 8] {
     ]
 }
 
-async fn show(config: &Config, id: &str, output: Output) -> anyhow::Result<Exit> {
+async fn show(config: &Config, tenant: Option<&str>, id: &str, output: Output) -> anyhow::Result<Exit> {
     let source = Source::open(config).await?;
-    let letter = dead_letters::show(source.logs(), None, id).await.context(Exit::Unavailable)?;
+    let letter = dead_letters::show(source.logs(), tenant, id).await.context(Exit::Unavailable)?;
     let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
     match output {
         Output::Json => print::json(&letter)?,

@@ -146,8 +146,18 @@ impl Node {
         match &self.value {
             Value::Text(text) => Some(text),
             Value::Null | Value::List(_) | Value::Map(_) => None,
-            _ => self.written.and_then(|(start, length)| source.get(start as usize..)?.get(..length as usize)),
+            _ => self.written(source),
         }
+    }
+
+    /// Whether a word stands there, and not nothing: for `null`, which YAML takes for either.
+    pub(super) fn says(&self, word: &str, source: &str) -> bool {
+        self.written(source) == Some(word)
+    }
+
+    fn written<'a>(&self, source: &'a str) -> Option<&'a str> {
+        let (start, length) = self.written?;
+        source.get(start as usize..)?.get(..length as usize)
     }
 }
 

@@ -268,6 +268,22 @@ tenants:
 }
 
 #[tokio::test]
+async fn null_is_a_word_where_it_is_one_of_the_words_and_nothing_is_none() {
+    let text = "
+tenants:
+  - id: acme
+    endpoints:
+      - {id: crm, url: 'https://a.example', format_options: {webhook_echo: null}}
+";
+    let snapshot = Folder::with(&[("a.yaml", text)]).snapshot().await;
+    assert_eq!(snapshot.endpoint("acme", "crm").unwrap().format_options.webhook_echo, schemas::WebhookEcho::Null);
+    assert_eq!(
+        refusal(&text.replace(": null", ": ")).await,
+        ["acme.yaml:5:74: tenants[0].endpoints[0].format_options.webhook_echo: expected one word"]
+    );
+}
+
+#[tokio::test]
 async fn ids_are_the_same_written_as_numbers_and_as_texts() {
     let ids = |ids: &str| {
         format!(

@@ -183,3 +183,11 @@ fn the_token_of_the_url_it_came_in_at_is_not_passed_on() {
     assert_eq!(read.event.channel.webhook_url.as_deref(), Some("https://hooks.example/v1/in/***"));
     assert!(!read.envelope.contains("s3cret-token"));
 }
+
+#[test]
+fn an_event_whose_vendor_names_no_company_is_its_owners() {
+    let body = br#"{"Type":"NewTicket","ticket":{"id":1},"whatsapp":{"id":7}}"#;
+    let envelope = read(Dialect::Whazing, body, &intake()).unwrap().envelope;
+    let envelope: serde_json::Value = serde_json::from_str(&envelope).unwrap();
+    assert_eq!(envelope["tenant"]["id"], "acme");
+}
