@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(500);
 pub struct OpenBroker {
     /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// Something only a person can mend (a topology that is not as required).
+    /// Something only a person can mend (a topology that is not as required), found before there was any session.
     pub defect: watch::Receiver<Option<String>>,
 }
 
@@ -37,13 +37,15 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
     }
     let rabbit = RabbitMq::connect(&config.broker, clock, service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
-    let mut topology = rabbit.defect();
+    let rabbit = Arc::new(rabbit);
+    let broker = rabbit.clone();
+    // Later on it is waited out, as everything is: a node that comes back may not have all its queues at once.
     tokio::spawn(async move {
-        if let Ok(found) = topology.wait_for(Option::is_some).await {
-            sender.send_replace(found.as_ref().map(ToString::to_string));
+        if let Err(found) = rabbit.first_session().await {
+            sender.send_replace(Some(found.to_string()));
         }
     });
-    Ok(OpenBroker { broker: Arc::new(rabbit), defect })
+    Ok(OpenBroker { broker, defect })
 }
 
 /// Opens the store and keeps it up to date until the process ends.
