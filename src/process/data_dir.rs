@@ -19,6 +19,11 @@ pub(super) fn store_key(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
+/// The last snapshot of a database, for a start while that is away.
+pub(super) fn snapshot(data_dir: &Path) -> PathBuf {
+    data_dir.join("snapshot")
+}
+
 /// Makes the folder where it is missing, mode 0700. One that is there stays as it is.
 pub(super) fn make(data_dir: &Path) -> Result<(), ConfigError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
