@@ -48,6 +48,19 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    /// A node that many runs share would fill the disk. On a thread of its own: a test's runtime has no time left here.
+    fn drop(&mut self) {
+        let url = self.url.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(node::remove(&url));
+        });
+        // A test that fails for another reason fails for that one.
+        let _ = dropping.join();
+    }
+}
+
 async fn run(url: &str, sql: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the node listens");
     let connection = tokio::spawn(connection);

@@ -27,6 +27,12 @@ pub(super) async fn database() -> String {
     format!("{node}/{name}")
 }
 
+/// Takes a database away, whoever is connected to it.
+pub(super) async fn remove(url: &str) {
+    let (_, name) = url.rsplit_once('/').expect("it ends with a database");
+    super::run(shared(), &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+}
+
 fn shared() -> &'static str {
     static SHARED: OnceLock<String> = OnceLock::new();
     static OWN: OnceLock<Node> = OnceLock::new();
