@@ -5,8 +5,10 @@
 
 mod access;
 mod audit;
+mod backup;
 mod books;
 mod config;
+mod content;
 mod current;
 mod disk;
 mod edit;
@@ -31,6 +33,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
+pub use backup::{back_up, restore};
 pub use books::{AuditEntry, Books, Usage, UsageReport};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use edit::{
@@ -44,7 +47,7 @@ pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
-pub use sqlite::{SqliteStore, back_up};
+pub use sqlite::SqliteStore;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {

@@ -4,6 +4,7 @@
 //! they hold the snapshot, which stays when the database goes, and is on the disk for a process that starts meanwhile.
 
 mod address;
+mod copy;
 mod desk;
 mod failure;
 mod keeping;
@@ -25,6 +26,8 @@ use crate::{
     AuditEntry, Books, Edit, EditError, Edited, Keyring, OpenError, Snapshot, Store, StoreError, Usage, UsageReport,
     books::newest, current::Current,
 };
+
+pub(crate) use copy::{read, write};
 
 /// Jobs that wait while one is done; more have to wait to be taken.
 const JOBS: usize = 64;

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::session::{LONG, Parameters, QUICK, Session};
-use crate::{AuditEntry, StoreError, row::Row};
+use crate::{AuditEntry, StoreError, content::Content, row::Row};
 
 /// Rows sent in one statement.
 const AT_ONCE: usize = 1000;
@@ -137,36 +137,53 @@ pub(super) async fn forget(session: &Session) -> Result<(), StoreError> {
     session.tell(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
 }
 
-/// Writes entries; their ids are given here.
+/// Takes over what another store's `meta` says.
+pub(super) async fn set_meta(session: &Session, content: &Content) -> Result<(), StoreError> {
+    let (revision, forgotten) = (signed(content.revision), signed(content.forgotten));
+    let sql = "UPDATE meta SET revision = $1, forgotten = $2, proof = $3";
+    let given: Parameters<'_> = &[(&revision, Type::INT8), (&forgotten, Type::INT8), (&content.proof, Type::BYTEA)];
+    session.tell(QUICK, sql, given).await?;
+    // Entries with ids of their own do not move the sequence.
+    let sql = "SELECT setval('audit_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM audit), false)";
+    session.ask(QUICK, sql, &[]).await.map(drop)
+}
+
+/// Writes entries; those with the id 0 are given their ids here.
 pub(super) async fn note(session: &Session, entries: &[AuditEntry]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO audit (at, revision, tenant, author, address, kind, item, before, after)
-               SELECT * FROM unnest($1::text[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                                    $8::text[], $9::text[])";
-    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    let sql = "INSERT INTO audit
+               SELECT coalesce(nullif(id, 0), nextval('audit_id_seq')), at, revision, tenant, author, address, kind, item,
+                   before, after
+               FROM unnest($1::int8[], $2::text[], $3::int8[], $4::text[], $5::text[], $6::text[], $7::text[],
+                   $8::text[], $9::text[], $10::text[])
+                   AS new (id, at, revision, tenant, author, address, kind, item, before, after)";
     for entries in entries.chunks(AT_ONCE) {
-        let ats: Vec<_> = entries.iter().map(|entry| &entry.at).collect();
-        let revisions: Vec<_> = entries.iter().map(|entry| signed(entry.revision)).collect();
-        let tenants: Vec<_> = entries.iter().map(|entry| &entry.tenant).collect();
-        let authors: Vec<_> = entries.iter().map(|entry| &entry.author).collect();
+        let text = |of: for<'a> fn(&'a AuditEntry) -> &'a String| entries.iter().map(of).collect::<Vec<_>>();
+        let number = |of: fn(&AuditEntry) -> u64| entries.iter().map(|entry| signed(of(entry))).collect::<Vec<_>>();
+        let json = |of: for<'a> fn(&'a AuditEntry) -> Option<&'a serde_json::Value>| {
+            entries.iter().map(|entry| of(entry).map(ToString::to_string)).collect::<Vec<_>>()
+        };
         let addresses: Vec<_> = entries.iter().map(|entry| &entry.address).collect();
-        let kinds: Vec<_> = entries.iter().map(|entry| &entry.kind).collect();
-        let items: Vec<_> = entries.iter().map(|entry| &entry.item).collect();
-        let befores: Vec<_> = entries.iter().map(|entry| json(&entry.before)).collect();
-        let afters: Vec<_> = entries.iter().map(|entry| json(&entry.after)).collect();
         let given: Parameters<'_> = &[
-            (&ats, Type::TEXT_ARRAY),
-            (&revisions, Type::INT8_ARRAY),
-            (&tenants, Type::TEXT_ARRAY),
-            (&authors, Type::TEXT_ARRAY),
+            (&number(|entry| entry.id), Type::INT8_ARRAY),
+            (&text(|entry| &entry.at), Type::TEXT_ARRAY),
+            (&number(|entry| entry.revision), Type::INT8_ARRAY),
+            (&text(|entry| &entry.tenant), Type::TEXT_ARRAY),
+            (&text(|entry| &entry.author), Type::TEXT_ARRAY),
             (&addresses, Type::TEXT_ARRAY),
-            (&kinds, Type::TEXT_ARRAY),
-            (&items, Type::TEXT_ARRAY),
-            (&befores, Type::TEXT_ARRAY),
-            (&afters, Type::TEXT_ARRAY),
+            (&text(|entry| &entry.kind), Type::TEXT_ARRAY),
+            (&text(|entry| &entry.item), Type::TEXT_ARRAY),
+            (&json(|entry| entry.before.as_ref()), Type::TEXT_ARRAY),
+            (&json(|entry| entry.after.as_ref()), Type::TEXT_ARRAY),
         ];
         session.tell(LONG, sql, given).await?;
     }
     Ok(())
+}
+
+/// All entries, in the order of their ids.
+pub(super) async fn log(session: &Session) -> Result<Vec<AuditEntry>, StoreError> {
+    let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit ORDER BY id";
+    Ok(session.ask(LONG, sql, &[]).await?.iter().map(entry).collect())
 }
 
 /// The newest entries before one, of one tenant or of all.

@@ -58,19 +58,37 @@ pub(super) async fn sums(session: &Session, tenant: &str, from: &str, to: &str) 
     Ok(session.ask(QUICK, sql, given).await?.iter().map(usage).collect())
 }
 
+/// Every process' last reports.
+pub(super) async fn all(session: &Session) -> Result<Vec<UsageReport>, StoreError> {
+    let sql = "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage";
+    let report = |row: &tokio_postgres::Row| {
+        let endpoint: String = row.get(2);
+        UsageReport {
+            tenant: row.get(0),
+            day: row.get(1),
+            endpoint_id: Some(endpoint).filter(|id| !id.is_empty()),
+            process: row.get(3),
+            sequence: unsigned(row.get(4)),
+            counts: counts(row, 5),
+        }
+    };
+    Ok(session.ask(LONG, sql, &[]).await?.iter().map(report).collect())
+}
+
 fn usage(row: &tokio_postgres::Row) -> Usage {
     let endpoint: String = row.get(1);
-    let count = |at: usize| unsigned(row.get(at));
-    Usage {
-        day: row.get(0),
-        endpoint_id: Some(endpoint).filter(|id| !id.is_empty()),
-        counts: Counts {
-            events: count(2),
-            deliveries: count(3),
-            attempts: count(4),
-            delivered: count(5),
-            dead: count(6),
-            bytes: count(7),
-        },
+    Usage { day: row.get(0), endpoint_id: Some(endpoint).filter(|id| !id.is_empty()), counts: counts(row, 2) }
+}
+
+/// From a column on.
+fn counts(row: &tokio_postgres::Row, first: usize) -> Counts {
+    let count = |at: usize| unsigned(row.get(first + at));
+    Counts {
+        events: count(0),
+        deliveries: count(1),
+        attempts: count(2),
+        delivered: count(3),
+        dead: count(4),
+        bytes: count(5),
     }
 }

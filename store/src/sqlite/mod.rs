@@ -21,7 +21,7 @@ use crate::{
     UsageReport,
 };
 
-pub use copy::back_up;
+pub(crate) use copy::{copy, read, restore, write};
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]
@@ -59,15 +59,6 @@ impl SqliteStore {
             Ok(resealed)
         })
         .await
-    }
-
-    /// Copies everything into a fresh file at `to`, while the store is in use.
-    ///
-    /// # Errors
-    /// Where `to` exists, or cannot be written.
-    pub async fn back_up(&self, to: &Path) -> Result<(), StoreError> {
-        let to = to.to_owned();
-        self.blocking(move |keeper| back_up(keeper.path(), &to)).await
     }
 
     /// Does what blocks where it may. Once begun it is done, whoever stops waiting.

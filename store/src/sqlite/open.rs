@@ -58,7 +58,7 @@ pub(super) fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> OpenError
 }
 
 /// Beside the file, and not the file itself: SQLite has locks of its own on that.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| unusable(path, &error))?;
     }
@@ -82,7 +82,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(STRANGERS)?;

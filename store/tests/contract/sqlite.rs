@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use store::{SqliteStore, Store};
+use store::{Location, SqliteStore, Store, back_up, restore};
 use tempfile::TempDir;
 
 use crate::{
     fixture::{Fixture, KEY, keyring},
-    story::{SECRETS, put, tenant},
+    story::{SECRETS, put, shown, tenant},
 };
 
 struct InFile {
@@ -60,4 +60,24 @@ async fn no_byte_of_a_secret_is_in_any_of_its_files() {
         assert!(!SECRETS.iter().any(|secret| has(secret)));
     }
     assert!(seen > 0, "what is not secret is readable");
+}
+
+#[tokio::test]
+async fn a_copy_made_while_it_is_in_use_is_restored_to_a_place_that_is_empty() {
+    let file = InFile::start().await;
+    put(&*file.store(), tenant("acme")).await.expect("done");
+    let copy = file.folder.path().join("copy.db");
+    let here = Location::Sqlite(file.path());
+    back_up(&here, &copy).await.expect("copied");
+    assert!(back_up(&here, &copy).await.is_err(), "nothing is overwritten");
+    put(&*file.store(), tenant("beta")).await.expect("it goes on");
+    let there = file.folder.path().join("deeper/store.db");
+    restore(&copy, &Location::Sqlite(there.clone())).await.expect("restored");
+    assert!(restore(&copy, &here).await.is_err(), "it is in use");
+    let restored = SqliteStore::open(&there, keyring(&[KEY])).await.expect("it opens");
+    assert_eq!(shown(&restored).into_keys().collect::<Vec<_>>(), ["acme"]);
+    assert_eq!(shown(&restored)["acme"], shown(&*file.store())["acme"]);
+    let yaml = file.folder.path().join("none.yaml");
+    std::fs::write(&yaml, "tenants: []").expect("written");
+    assert!(restore(&yaml, &Location::Sqlite(file.folder.path().join("new.db"))).await.is_err(), "not a copy");
 }

@@ -1,6 +1,6 @@
 //! Tables and keys: of other versions, wrong, and new.
 
-use store::{OpenError, Store};
+use store::{AuditEntry, Location, OpenError, SqliteStore, Store, Usage, UsageReport, back_up, restore};
 
 use super::Database;
 use crate::{
@@ -82,4 +82,38 @@ async fn who_missed_what_was_forgotten_reads_everything_anew() {
     let read = far.snapshot().expect("a snapshot");
     assert!(read.tenant("acme").is_none());
     assert!(std::sync::Arc::ptr_eq(kept.tenant("beta").expect("old"), read.tenant("beta").expect("new")));
+}
+
+#[tokio::test]
+async fn a_copy_is_a_file_of_sqlite_and_fills_an_empty_database() {
+    let (database, empty) = (Database::start().await, Database::start().await);
+    let store = database.open().await;
+    for id in ["acme", "beta"] {
+        put(&store, tenant(id)).await.expect("done");
+    }
+    remove(&store, "beta").await.expect("done");
+    let counts = schemas::Counts { attempts: 7, ..schemas::Counts::default() };
+    let day = "2026-11-21".to_owned();
+    let report =
+        UsageReport { process: "a".into(), sequence: 1, tenant: "acme".into(), endpoint_id: None, day, counts };
+    store.books().expect("books").record_usage(vec![report]).await.expect("kept");
+    let copy = database.folder.path().join("copy.db");
+    back_up(&Location::Postgres(database.url.clone()), &copy).await.expect("copied");
+    restore(&copy, &Location::Postgres(empty.url.clone())).await.expect("restored");
+    let again = restore(&copy, &Location::Postgres(empty.url.clone())).await;
+    assert!(again.is_err_and(|error| error.to_string().contains("not empty")));
+    let (restored, file) = (empty.open().await, SqliteStore::open(&copy, keyring(&[KEY])).await.expect("it opens"));
+    let expected = (shown(&store), books(&store).await);
+    assert_eq!((shown(&restored), books(&restored).await), expected);
+    assert_eq!((shown(&file), books(&file).await), expected);
+    assert_eq!(*restored.revision().borrow(), *store.revision().borrow());
+    put(&restored, tenant("gamma")).await.expect("it goes on");
+    let newest = restored.books().expect("books").audit(None, None, 1).await.expect("a log");
+    assert!(newest[0].id > expected.1.0[0].id);
+}
+
+async fn books(store: &dyn Store) -> (Vec<AuditEntry>, Vec<Usage>) {
+    let books = store.books().expect("books");
+    let usage = books.usage("acme", "2026-01-01", "2026-12-31").await.expect("usage");
+    (books.audit(None, None, 100).await.expect("a log"), usage)
 }
