@@ -13,3 +13,4 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod tenants;
