@@ -10,9 +10,10 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target,
     memory::Memory,
 };
+use bytes::Bytes;
 use futures_util::{
     StreamExt as _,
     future::BoxFuture,
@@ -197,6 +198,18 @@ impl Broker for Torn {
 
     fn consume(&self, from: Inlet, credit: u16) -> Consumer {
         self.memory.consume(from, credit)
+    }
+
+    fn announce(&self, notice: Bytes) {
+        self.memory.announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.memory.notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.memory.waiting(with)
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record,
+    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
     Settlement, Target, memory::Memory,
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use schemas::{Delivery, Parked, Tenant, wire};
 use serde_json::{Value, json};
@@ -80,6 +81,18 @@ impl Broker for Witness {
             }
         });
         Consumer::new(receiver, Aborts(task))
+    }
+
+    fn announce(&self, notice: Bytes) {
+        self.memory.announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.memory.notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.memory.waiting(with)
     }
 
     fn link(&self) -> watch::Receiver<Link> {
