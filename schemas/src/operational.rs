@@ -33,7 +33,7 @@ impl OperationalEvent {
             EventType::ENDPOINT_DISABLED,
             now,
             "endpoint",
-            json!({"id": endpoint_id, "reason": reason}),
+            &json!({"id": endpoint_id, "reason": reason}),
         )
     }
 
@@ -42,10 +42,10 @@ impl OperationalEvent {
         let hour = (now / HOUR).to_string();
         let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);
         let payload = json!({"name": quota.as_str(), "limit": number(limit)});
-        Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", payload)
+        Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
     }
 
-    fn of(tenant: &str, id: EventId, event_type: EventType, now: u64, name: &str, payload: Value) -> Self {
+    fn of(tenant: &str, id: EventId, event_type: EventType, now: u64, name: &str, payload: &Value) -> Self {
         let body = json!({
             "spec": SPEC, "id": id, "type": event_type, "occurred_at": rfc3339(now), "source": {"platform": PLATFORM},
             name: payload,
