@@ -131,11 +131,12 @@ impl Notice {
 }
 
 impl DeadLetterLevel {
-    /// Of a tenant with so many dead letters alive; without a quota everything is kept.
-    pub fn of(alive: u64, quota: Option<u64>) -> Self {
+    /// Of a tenant with so many dead letters that have their bodies, and so many in all; without a quota everything is
+    /// kept.
+    pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
         match quota {
-            Some(quota) if alive >= quota.saturating_mul(10) => Self::Counts,
-            Some(quota) if alive >= quota => Self::Records,
+            Some(quota) if in_all >= quota.saturating_mul(10) => Self::Counts,
+            Some(quota) if with_bodies >= quota => Self::Records,
             _ => Self::Bodies,
         }
     }
@@ -181,11 +182,11 @@ mod tests {
     #[test]
     fn bodies_are_kept_up_to_the_quota_and_records_up_to_ten_times_that() {
         use DeadLetterLevel::{Bodies, Counts, Records};
-        let table = [(99, Bodies), (100, Records), (999, Records), (1_000, Counts)];
-        for (alive, level) in table {
-            assert_eq!(DeadLetterLevel::of(alive, Some(100)), level, "{alive}");
-            assert_eq!(DeadLetterLevel::of(alive, None), Bodies);
+        let table = [(99, 99, Bodies), (100, 100, Records), (100, 999, Records), (99, 999, Bodies), (0, 1_000, Counts)];
+        for (with_bodies, in_all, level) in table {
+            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
+            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, None), Bodies);
         }
-        assert_eq!(DeadLetterLevel::of(0, Some(0)), Counts, "none may be kept");
+        assert_eq!(DeadLetterLevel::of(0, 0, Some(0)), Counts, "none may be kept");
     }
 }

@@ -130,7 +130,9 @@ impl Broker for Memory {
     }
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        async { Ok(Some(self.shared.lock().waiting(with))) }.boxed()
+        let state = self.shared.lock();
+        let counted = (!state.faults.hidden).then(|| state.waiting(with));
+        std::future::ready(Ok(counted)).boxed()
     }
 
     fn link(&self) -> watch::Receiver<Link> {
