@@ -6,6 +6,7 @@
 mod attempt;
 mod change;
 mod compact;
+mod counts;
 mod dead_letter;
 mod delivery;
 pub mod dialect;
@@ -36,6 +37,7 @@ pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
 pub use change::{Change, ChangedTag};
+pub use counts::Counts;
 pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
 pub use delivery::{BadHeader, Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Body, Dialect, Intake, VendorEvent, read, render, render_test};

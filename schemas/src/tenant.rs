@@ -15,7 +15,7 @@ pub struct Configuration {
 }
 
 /// A tenant with all that belongs to it: one entry of `tenants` in the YAML of the `file:` store.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// Its own id: `[a-z0-9][a-z0-9_-]{0,62}`.
@@ -38,6 +38,21 @@ pub struct Tenant {
     /// Who may act for it.
     #[serde(default)]
     pub keys: Vec<Key>,
+}
+
+impl Tenant {
+    /// One with nothing yet.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            name: None,
+            quota: None,
+            endpoints: Vec::new(),
+            subscriptions: Vec::new(),
+            sources: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
 }
 
 /// Bounds of what a tenant may use.

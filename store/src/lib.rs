@@ -4,8 +4,11 @@
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
 mod access;
+mod books;
 mod config;
+mod edit;
 mod file;
+mod memory;
 mod nearest;
 mod problem;
 mod snapshot;
@@ -13,12 +16,17 @@ pub mod validate;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
+pub use books::{AuditEntry, Books, Usage, UsageReport};
 pub use config::{InvalidStoreUrl, StoreConfig};
+pub use edit::{
+    Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
+};
 pub use file::FileStore;
+pub use memory::MemoryStore;
 pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 
@@ -34,9 +42,22 @@ pub trait Store: Send + Sync {
     /// Looks for changes now and returns once they are in the snapshot: asked before an unknown key, source, tenant or
     /// endpoint is refused, since it may be new.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Changes what is configured, all or nothing. Returns once the change is durable and in this store's own snapshot.
+    ///
+    /// # Errors
+    /// Why nothing was changed: refused, a store that is changed by other means (the default), or one that is away.
+    fn edit(&self, _: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
+        std::future::ready(Err(EditError::ReadOnly)).boxed()
+    }
+
+    /// Usage and the audit log, where the store keeps them.
+    fn books(&self) -> Option<&dyn Books> {
+        None
+    }
 }
 
 /// Why the store could not be read. The last good snapshot stays in force.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);

@@ -1,8 +1,13 @@
 //! What readers hold: everything that is configured, at one revision, never changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use schemas::{Endpoint, Key, KeyHash, Quota, SourceConfig, Subscription, Tenant};
+
+use crate::{Change, Item, Kind, Versions};
 
 /// Everything that is configured, at one revision.
 #[derive(Debug, Default)]
@@ -15,10 +20,12 @@ pub struct Snapshot {
 
 /// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, and so are the unchanged endpoints of one that
 /// changed, so that what was derived from them stays.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TenantSnapshot {
     /// Its id.
     pub id: String,
+    /// As shown.
+    pub name: Option<String>,
     /// Bounds of what it may use.
     pub quota: Quota,
     /// By id.
@@ -29,6 +36,8 @@ pub struct TenantSnapshot {
     pub sources: Vec<Arc<SourceConfig>>,
     /// In the order of their ids.
     pub keys: Vec<Key>,
+    /// At which revision each of these was last changed; none of a `file:` store.
+    pub versions: Versions,
 }
 
 /// A source and whose it is.
@@ -42,17 +51,78 @@ pub struct SourceRef {
 
 impl From<Tenant> for TenantSnapshot {
     fn from(tenant: Tenant) -> Self {
-        let Tenant { id, quota, endpoints, mut subscriptions, mut sources, mut keys, .. } = tenant;
+        let Tenant { id, name, quota, endpoints, mut subscriptions, mut sources, mut keys } = tenant;
         subscriptions.sort_by(|a, b| a.id.cmp(&b.id));
         sources.sort_by(|a, b| a.id.cmp(&b.id));
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id.clone(), Arc::new(endpoint))).collect();
         let sources = sources.into_iter().map(Arc::new).collect();
-        Self { id, quota: quota.unwrap_or_default(), endpoints, subscriptions, sources, keys }
+        let (quota, versions) = (quota.unwrap_or_default(), Versions::default());
+        Self { id, name, quota, endpoints, subscriptions, sources, keys, versions }
     }
 }
 
 impl TenantSnapshot {
+    /// As it was made, its lists in the order of their ids.
+    pub fn to_tenant(&self) -> Tenant {
+        let mut endpoints: Vec<_> = self.endpoints.values().map(|endpoint| Endpoint::clone(endpoint)).collect();
+        endpoints.sort_by(|a, b| a.id.cmp(&b.id));
+        Tenant {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            quota: Some(self.quota).filter(|quota| *quota != Quota::default()),
+            endpoints,
+            subscriptions: self.subscriptions.clone(),
+            sources: self.sources.iter().map(|source| SourceConfig::clone(source)).collect(),
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// What an old state (none: it is new) becomes by changes at a revision; none when the tenant itself is gone.
+    fn after(old: Option<&Self>, id: &str, revision: u64, changes: &[&Change]) -> Option<Self> {
+        let mut new = match old {
+            Some(old) => old.clone(),
+            None => Self::from(Tenant::new(id)),
+        };
+        for change in changes {
+            match &change.after {
+                Some(item) => {
+                    new.put(item.clone());
+                    new.versions.set(change.kind, &change.id, revision);
+                }
+                None if change.kind == Kind::Tenant => return None,
+                None => {
+                    new.remove(change.kind, &change.id);
+                    new.versions.remove(change.kind, &change.id);
+                }
+            }
+        }
+        Some(new)
+    }
+
+    fn put(&mut self, item: Item) {
+        match item {
+            Item::Tenant(tenant) => {
+                self.name = tenant.name;
+                self.quota = tenant.quota.unwrap_or_default();
+            }
+            Item::Endpoint(endpoint) => _ = self.endpoints.insert(endpoint.id.clone(), Arc::new(*endpoint)),
+            Item::Subscription(one) => insert(&mut self.subscriptions, *one, |one| &one.id),
+            Item::Source(source) => insert(&mut self.sources, Arc::new(*source), |source| &source.id),
+            Item::Key(key) => insert(&mut self.keys, *key, |key| &key.id),
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, id: &str) {
+        match kind {
+            Kind::Tenant => {}
+            Kind::Endpoint => _ = self.endpoints.remove(id),
+            Kind::Subscription => self.subscriptions.retain(|one| one.id != id),
+            Kind::Source => self.sources.retain(|source| source.id != id),
+            Kind::Key => self.keys.retain(|key| key.id != id),
+        }
+    }
+
     fn keep_unchanged_endpoints(&mut self, old: &Self) {
         for (id, endpoint) in &mut self.endpoints {
             if let Some(known) = old.endpoints.get(id).filter(|known| *known == endpoint) {
@@ -62,19 +132,20 @@ impl TenantSnapshot {
     }
 }
 
+/// Into a list that is in the order of ids, instead of the one of the same id.
+fn insert<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &String) {
+    match list.binary_search_by(|known| id(known).cmp(id(&item))) {
+        Ok(at) => list[at] = item,
+        Err(at) => list.insert(at, item),
+    }
+}
+
 impl Snapshot {
     /// Of these tenants, at this revision.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
-            for source in &tenant.sources {
-                let found = SourceRef { tenant: tenant.clone(), source: source.clone() };
-                snapshot.sources.insert(KeyHash::of(source.token.reveal()), found);
-            }
-            for key in &tenant.keys {
-                snapshot.keys.insert(key.hash, (tenant.clone(), key.clone()));
-            }
-            snapshot.tenants.insert(tenant.id.clone(), tenant);
+            snapshot.add(tenant);
         }
         snapshot
     }
@@ -96,6 +167,45 @@ impl Snapshot {
             })
             .collect();
         changed.then(|| Self::new(self.revision + 1, tenants))
+    }
+
+    /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
+    pub fn with(&self, revision: u64, changes: &[Change]) -> Self {
+        let mut touched: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
+        for change in changes {
+            touched.entry(&change.tenant).or_default().push(change);
+        }
+        let mut next =
+            Self { revision, tenants: self.tenants.clone(), sources: self.sources.clone(), keys: self.keys.clone() };
+        for (id, changes) in touched {
+            let old = next.take(id);
+            if let Some(new) = TenantSnapshot::after(old.as_deref(), id, revision, &changes) {
+                next.add(Arc::new(new));
+            }
+        }
+        next
+    }
+
+    fn add(&mut self, tenant: Arc<TenantSnapshot>) {
+        for source in &tenant.sources {
+            let found = SourceRef { tenant: tenant.clone(), source: source.clone() };
+            self.sources.insert(KeyHash::of(source.token.reveal()), found);
+        }
+        for key in &tenant.keys {
+            self.keys.insert(key.hash, (tenant.clone(), key.clone()));
+        }
+        self.tenants.insert(tenant.id.clone(), tenant);
+    }
+
+    fn take(&mut self, id: &str) -> Option<Arc<TenantSnapshot>> {
+        let tenant = self.tenants.remove(id)?;
+        for source in &tenant.sources {
+            self.sources.remove(&KeyHash::of(source.token.reveal()));
+        }
+        for key in &tenant.keys {
+            self.keys.remove(&key.hash);
+        }
+        Some(tenant)
     }
 
     /// Rises with every change.

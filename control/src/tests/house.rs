@@ -175,7 +175,16 @@ fn tenants() -> Snapshot {
     let manager = Key { scopes: vec![Scope::Read, Scope::Manage], ..key("manager's", Scope::Read) };
     let tenant = |id: &str, keys| {
         let (endpoints, subscriptions, sources) = Default::default();
-        Arc::new(TenantSnapshot { id: id.into(), quota: Default::default(), endpoints, subscriptions, sources, keys })
+        Arc::new(TenantSnapshot {
+            id: id.into(),
+            name: None,
+            versions: Default::default(),
+            quota: Default::default(),
+            endpoints,
+            subscriptions,
+            sources,
+            keys,
+        })
     };
     let acme = vec![manager, key("reader's", Scope::Read), key("publisher's", Scope::Publish)];
     Snapshot::new(1, [tenant("acme", acme), tenant("zeta", vec![key("zeta's", Scope::Manage)])])

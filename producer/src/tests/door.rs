@@ -139,7 +139,16 @@ fn tenants(with_new: bool) -> Snapshot {
         keys.retain(|key| known(&key.id));
         let sources = sources.into_iter().filter(|source| known(&source.id)).map(Arc::new).collect();
         let (endpoints, subscriptions) = Default::default();
-        Arc::new(TenantSnapshot { id: id.into(), quota: Default::default(), endpoints, subscriptions, sources, keys })
+        Arc::new(TenantSnapshot {
+            id: id.into(),
+            name: None,
+            versions: Default::default(),
+            quota: Default::default(),
+            endpoints,
+            subscriptions,
+            sources,
+            keys,
+        })
     };
     let keys = vec![key("publisher's", Scope::Publish), key("reader's", Scope::Read), key("new one's", Scope::Publish)];
     let sources = vec![

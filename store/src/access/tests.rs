@@ -17,7 +17,16 @@ fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
         let key = schemas::Key { id: "k".into(), name: None, scopes: scopes.to_vec(), hash: KeyHash::of(key) };
         let (endpoints, subscriptions, sources) = Default::default();
         let id = (*id).to_owned();
-        Arc::new(TenantSnapshot { id, quota: Default::default(), endpoints, subscriptions, sources, keys: vec![key] })
+        Arc::new(TenantSnapshot {
+            id,
+            name: None,
+            versions: Default::default(),
+            quota: Default::default(),
+            endpoints,
+            subscriptions,
+            sources,
+            keys: vec![key],
+        })
     });
     Snapshot::new(1, tenants)
 }

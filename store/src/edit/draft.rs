@@ -1,0 +1,76 @@
+//! What a decision works on: the loaded tenants, and the version of everything in them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use schemas::Tenant;
+
+use super::{Kind, Refused};
+
+/// The revision at which each thing of a tenant was last changed: its `ETag`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions(HashMap<(Kind, String), u64>);
+
+impl Versions {
+    /// Of one thing; the tenant itself goes by its own id.
+    pub fn of(&self, kind: Kind, id: &str) -> Option<u64> {
+        // A pair cannot be looked up by its borrowed half; ids are short.
+        self.0.get(&(kind, id.to_owned())).copied()
+    }
+
+    /// Notes a version.
+    pub fn set(&mut self, kind: Kind, id: &str, version: u64) {
+        self.0.insert((kind, id.to_owned()), version);
+    }
+
+    /// Forgets what is gone.
+    pub fn remove(&mut self, kind: Kind, id: &str) {
+        self.0.remove(&(kind, id.to_owned()));
+    }
+}
+
+/// The touched tenants, to be changed.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    tenants: BTreeMap<String, Tenant>,
+    versions: HashMap<String, Versions>,
+}
+
+impl Draft {
+    /// Of what a store has loaded.
+    pub fn new(loaded: impl IntoIterator<Item = (Tenant, Versions)>) -> Self {
+        let mut draft = Self::default();
+        for (tenant, versions) in loaded {
+            draft.versions.insert(tenant.id.clone(), versions);
+            draft.tenants.insert(tenant.id.clone(), tenant);
+        }
+        draft
+    }
+
+    /// All of them, by id.
+    pub fn tenants(&self) -> &BTreeMap<String, Tenant> {
+        &self.tenants
+    }
+
+    /// A tenant.
+    ///
+    /// # Errors
+    /// [`Refused::NoSuch`].
+    pub fn tenant(&mut self, id: &str) -> Result<&mut Tenant, Refused> {
+        self.tenants.get_mut(id).ok_or(Refused::NoSuch(Kind::Tenant))
+    }
+
+    /// Adds a tenant, or replaces one.
+    pub fn put(&mut self, tenant: Tenant) {
+        self.tenants.insert(tenant.id.clone(), tenant);
+    }
+
+    /// Takes a tenant away with all that belongs to it.
+    pub fn remove(&mut self, id: &str) -> Option<Tenant> {
+        self.tenants.remove(id)
+    }
+
+    /// At which revision something was last changed; none when it is not there. A tenant goes by its own id.
+    pub fn version(&self, tenant: &str, kind: Kind, id: &str) -> Option<u64> {
+        self.versions.get(tenant)?.of(kind, id)
+    }
+}

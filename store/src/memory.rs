@@ -1,0 +1,179 @@
+//! A store that keeps nothing: for tests, and the least that any store does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::{Tenant, time::rfc3339};
+use tokio::sync::watch;
+
+use crate::{
+    AuditEntry, Books, Draft, Edit, EditError, Edited, Reach, Snapshot, Store, StoreError, TenantSnapshot, Usage,
+    UsageReport, decide, edit::Change,
+};
+
+/// Everything in memory, gone with it. May be told to be away.
+#[derive(Debug)]
+pub struct MemoryStore {
+    kept: Mutex<Kept>,
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    snapshot: Arc<Snapshot>,
+    usage: Vec<UsageReport>,
+    audit: Vec<AuditEntry>,
+    away: bool,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl MemoryStore {
+    /// With these tenants, at revision 1.
+    pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
+        let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
+        let snapshot = Arc::new(Snapshot::new(1, tenants));
+        let kept = Kept { snapshot, usage: Vec::new(), audit: Vec::new(), away: false };
+        Self { kept: Mutex::new(kept), revision: watch::Sender::new(1) }
+    }
+
+    /// From now on it cannot be asked, or it can again; the snapshot stays.
+    pub fn set_away(&self, away: bool) {
+        self.kept().away = away;
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> Result<std::sync::MutexGuard<'_, Kept>, StoreError> {
+        let kept = self.kept();
+        if kept.away { Err(StoreError("told to be away".to_owned())) } else { Ok(kept) }
+    }
+
+    fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
+        let mut kept = self.asked()?;
+        let old = kept.snapshot.clone();
+        let reached = |id: &str| match &edit.reach {
+            Reach::All => true,
+            Reach::Tenants(ids) => ids.iter().any(|reached| reached == id),
+        };
+        let loaded = old.tenants().filter(|tenant| reached(&tenant.id));
+        let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
+        let changes = decide(draft, edit.decision)?;
+        if changes.is_empty() || edit.dry_run {
+            return Ok(Edited { revision: old.revision(), changes });
+        }
+        let revision = old.revision() + 1;
+        kept.snapshot = Arc::new(old.with(revision, &changes));
+        for change in &changes {
+            let id = kept.audit.len() as u64 + 1;
+            kept.audit.push(entry(id, revision, edit.at, &edit.author.name, edit.author.address, change));
+        }
+        drop(kept);
+        self.revision.send_replace(revision);
+        Ok(Edited { revision, changes })
+    }
+}
+
+fn entry(
+    id: u64,
+    revision: u64,
+    at: u64,
+    author: &str,
+    address: Option<std::net::IpAddr>,
+    change: &Change,
+) -> AuditEntry {
+    AuditEntry {
+        id,
+        at: rfc3339(at),
+        revision,
+        tenant: change.tenant.clone(),
+        author: author.to_owned(),
+        address: address.map(|address| address.to_string()),
+        kind: change.kind.name().to_owned(),
+        item: change.id.clone(),
+        before: change.before.as_ref().map(crate::Item::shown),
+        after: change.after.as_ref().map(crate::Item::shown),
+    }
+}
+
+impl Store for MemoryStore {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(self.kept().snapshot.clone())
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        std::future::ready(self.asked().map(|_| ())).boxed()
+    }
+
+    fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
+        std::future::ready(self.carry_out(edit)).boxed()
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
+    }
+}
+
+impl Books for MemoryStore {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let record = || {
+            let mut kept = self.asked()?;
+            for report in reports {
+                let same = |known: &UsageReport| {
+                    (&known.process, &known.tenant, &known.endpoint_id, &known.day)
+                        == (&report.process, &report.tenant, &report.endpoint_id, &report.day)
+                };
+                match kept.usage.iter().position(same) {
+                    Some(at) if kept.usage[at].sequence >= report.sequence => {}
+                    Some(at) => kept.usage[at] = report,
+                    None => kept.usage.push(report),
+                }
+            }
+            Ok(())
+        };
+        std::future::ready(record()).boxed()
+    }
+
+    fn usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        from: &'a str,
+        to: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
+        let sum = || {
+            let kept = self.asked()?;
+            let mut days = std::collections::BTreeMap::new();
+            let wanted = |report: &&UsageReport| report.tenant == tenant && (from..=to).contains(&report.day.as_str());
+            for report in kept.usage.iter().filter(wanted) {
+                let key = (report.day.clone(), report.endpoint_id.clone());
+                *days.entry(key).or_default() += report.counts;
+            }
+            Ok(days.into_iter().map(|((day, endpoint_id), counts)| Usage { day, endpoint_id, counts }).collect())
+        };
+        std::future::ready(sum()).boxed()
+    }
+
+    fn audit<'a>(
+        &'a self,
+        tenant: Option<&'a str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        let wanted = |entry: &&AuditEntry| {
+            tenant.is_none_or(|tenant| entry.tenant == tenant) && before.is_none_or(|before| entry.id < before)
+        };
+        let list =
+            self.asked().map(|kept| kept.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
+        std::future::ready(list).boxed()
+    }
+}
