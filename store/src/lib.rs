@@ -8,10 +8,12 @@ mod books;
 mod config;
 mod edit;
 mod file;
+mod levels;
 mod memory;
 mod nearest;
 mod problem;
 mod snapshot;
+mod tally;
 pub mod validate;
 
 use std::sync::Arc;
@@ -26,9 +28,11 @@ pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::{Description, FileStore};
+pub use levels::Levels;
 pub use memory::MemoryStore;
 pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
+pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {
