@@ -3,6 +3,7 @@
 //! Events and the vendors' dialects, subscriptions and what they mean, deliveries and their ids, dead letters and
 //! their reasons. serde only: nothing here does I/O, reads a clock or rolls a die.
 
+pub mod address;
 mod attempt;
 mod change;
 mod compact;
