@@ -8,6 +8,7 @@ mod books;
 mod config;
 mod edit;
 mod file;
+mod json;
 mod memory;
 mod nearest;
 mod problem;
@@ -26,7 +27,9 @@ pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::FileStore;
+pub use json::read_json;
 pub use memory::MemoryStore;
+pub use nearest::suggestion;
 pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 

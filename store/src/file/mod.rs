@@ -4,7 +4,7 @@
 //! that people mount. Writes nothing, and deletes nothing: what cannot be read leaves the last good snapshot in force.
 
 mod document;
-mod fault;
+pub(crate) mod fault;
 mod folder;
 mod load;
 mod merge;
