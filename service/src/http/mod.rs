@@ -4,6 +4,7 @@
 
 mod bearer;
 mod config;
+mod json;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -12,4 +13,5 @@ mod tests;
 
 pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
+pub use json::is_json;
 pub use serve::{app, serve};
