@@ -14,16 +14,18 @@ pub mod parked;
 mod rate;
 mod replay;
 mod role;
+mod settings;
 
 pub use config::ControlConfig;
 pub use dead_letters::Live;
 pub use filter::{Filter, InvalidFilter};
-pub use http::routes;
+pub use http::{api, routes};
 pub use jobs::{Job, JobState};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
 pub use replay::{Ended, Replay, WINDOW};
 pub use role::{Control, NotStarted, World};
+pub use settings::Rules;
 
 /// The commented defaults of the section `control`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

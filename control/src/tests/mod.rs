@@ -1,5 +1,6 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
+mod api;
 mod house;
 mod http;
 mod letters;
