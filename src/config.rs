@@ -80,7 +80,7 @@ impl Config {
         let store = self.store.not_in_force().into_iter().map(str::to_owned);
         let features = (self.broker.features != OLDEST_RABBITMQ)
             .then(|| format!("broker.features: only what RabbitMQ {OLDEST_RABBITMQ} has is used so far"));
-        self.http.warnings().into_iter().chain(store).chain(features).collect()
+        store.into_iter().chain(features).collect()
     }
 }
 
@@ -149,6 +149,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     }
     if let Some((key, reason)) = config.producer.complaint() {
         return complain(key, &reason);
+    }
+    if config.http.requests_burst == 0 {
+        return complain("http.requests_burst", "expected at least 1");
     }
     if config.router.credit == 0 {
         return complain("router.credit", "expected at least 1");

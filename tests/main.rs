@@ -7,6 +7,7 @@ mod away;
 mod commands;
 mod crash;
 mod demo;
+mod door;
 mod drain;
 mod parking;
 mod published;

@@ -1,6 +1,9 @@
 //! Talking to a running process over its API. The only place besides the deliverer that names the HTTP client.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 pub(super) use reqwest::Method;
@@ -19,6 +22,9 @@ pub(super) struct ApiArgs {
     /// The running process, instead of http.listen.
     #[arg(long, value_name = "URL", value_parser = base)]
     pub(super) url: Option<String>,
+    /// Certificates to trust besides the system's, in PEM: the API's own, or those of its authority.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// The key, instead of the operator's in the configuration or data_dir.
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
@@ -39,7 +45,7 @@ pub(super) struct Client {
 impl Client {
     /// Finds address and key: as given, else as the configuration and the data folder say.
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
-        let base = args.url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen));
+        let base = args.url.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
             (Some(key), _) => Secret::new(key)?,
             (None, Some(key)) => key.clone(),
@@ -52,15 +58,18 @@ impl Client {
                 Secret::new(text.context(Exit::Config)?.trim())?
             }
         };
-        Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()) })
+        Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()), ca_file: args.ca_file.clone() })
     }
 
     /// With address and key as given.
     pub(super) fn of(args: &ApiArgs) -> anyhow::Result<Self> {
         let (Some(base), Some(key)) = (&args.url, &args.key) else { anyhow::bail!("an address and a key are needed") };
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: Secret::new(key)? })
+        let mut http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        if let Some(file) = &args.ca_file {
+            http = http.tls_certs_merge(certificates(file)?);
+        }
+        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: Secret::new(key)? })
     }
 
     /// Sends JSON text and reads the JSON answer.
@@ -88,11 +97,40 @@ impl Client {
             request = request.header("content-type", "application/json").body(body);
         }
         let sent = request.send().await;
-        sent.map_err(|error| {
-            let why = if error.is_connect() { "nobody listens" } else { "no answer" };
-            anyhow::anyhow!("{}: {why}; is carteiro running there?", self.base).context(Exit::Unavailable)
+        sent.map_err(|error| match refused_by_us(&error) {
+            Some(why) => {
+                let advice = "give --ca-file with the certificate or its authority's, --url with the name it is for";
+                anyhow::anyhow!("{}: {why}; {advice}", self.base).context(Exit::Unavailable)
+            }
+            None => {
+                let why = if error.is_connect() { "nobody listens" } else { "no answer" };
+                anyhow::anyhow!("{}: {why}; is carteiro running there?", self.base).context(Exit::Unavailable)
+            }
         })
     }
+}
+
+fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
+    let pem = std::fs::read(file).with_context(|| file.display().to_string()).context(Exit::Usage)?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(anyhow::anyhow!("{}: holds no certificate in PEM", file.display()).context(Exit::Usage));
+    }
+    Ok(certificates)
+}
+
+/// Why the certificate that was shown to us is not believed, if that is what failed.
+fn refused_by_us(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls.to_string());
+        }
+        // An I/O error's source is not what it wraps, but the source of that.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    None
 }
 
 /// What a problem (RFC 9457) says, in one line.

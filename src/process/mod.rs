@@ -11,7 +11,7 @@ mod vitals;
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use broker::Broker;
-use service::{ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
+use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{VERSION, config::Config};
@@ -79,7 +79,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some(listen::bind("http.listen", &config.http.listen).await?),
+        true => Some((listen::bind("http.listen", &config.http.listen).await?, Front::new(&config.http).await?)),
         false => None,
     };
     let clock = service::clock::system();
@@ -101,10 +101,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         spawn(&mut running, &ops, "deliverer", shared.deliverer(config)?.run());
     }
     let http = match api_listener {
-        Some(listener) => {
+        Some((listener, front)) => {
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
-            spawn(&mut running, &ops, "http", api.serve(listener));
+            spawn(&mut running, &ops, "http", api.serve(listener, front));
             Some(address)
         }
         None => None,

@@ -9,7 +9,11 @@ use deliverer::{Deliverer, DelivererMetrics};
 use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::KeyHash;
-use service::{Chance, Secret, Shutdown, metrics::Registry};
+use service::{
+    Chance, Secret, Shutdown,
+    http::{Front, Limits},
+    metrics::Registry,
+};
 use store::Store;
 use tokio::net::TcpListener;
 
@@ -35,8 +39,8 @@ pub(super) struct Api {
 
 impl Api {
     /// Serves until asked to end, then finishes what is under way.
-    pub(super) async fn serve(self, listener: TcpListener) {
-        if let Err(error) = service::http::serve(listener, self.routes, self.shutdown).await {
+    pub(super) async fn serve(self, listener: TcpListener, front: Front) {
+        if let Err(error) = service::http::serve(listener, self.routes, front, self.shutdown).await {
             tracing::error!(%error, "http.failed");
         }
         if let Some(control) = self.control {
@@ -80,10 +84,21 @@ impl Shared {
         }
         if roles.control {
             let control = self.control(config, operator)?;
-            api.routes = api.routes.merge(control::routes(control.clone()));
+            let limits = self.limits(config, operator);
+            api.routes = api.routes.merge(limits.on(control::routes(control.clone())));
             api.control = Some(control);
         }
         Ok(api)
+    }
+
+    /// For everything but the intake, which has the tenants' quotas.
+    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
+        let store = self.store.clone();
+        Limits::new(&config.http, move |presented| {
+            let hash = KeyHash::of(presented);
+            let is_known = || store.snapshot().is_some_and(|snapshot| snapshot.key(presented).is_some());
+            (operator == Some(hash) || is_known()).then_some(hash)
+        })
     }
 
     fn producer(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<axum::Router> {

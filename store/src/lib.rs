@@ -26,7 +26,7 @@ pub use config::{InvalidStoreUrl, StoreConfig};
 pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
-pub use file::FileStore;
+pub use file::{Description, FileStore};
 pub use json::read_json;
 pub use memory::MemoryStore;
 pub use nearest::suggestion;

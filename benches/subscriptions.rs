@@ -1,0 +1,134 @@
+//! What 100,000 subscriptions of 10,000 tenants cost: a match, a change, a start, and memory (design, 11).
+//!
+//! `cargo bench --bench subscriptions`. The memory is printed first, before anything else is measured.
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use router::Matcher;
+use schemas::{Event, Facts, Tenant};
+use serde_json::json;
+use store::{Change, Item, Kind, Snapshot, TenantSnapshot};
+
+const TENANTS: usize = 10_000;
+/// Of each tenant: so many channels, a subscription each; three of them, and no more, want the event.
+const SUBSCRIPTIONS: usize = 10;
+
+fn main_tenant(number: usize) -> Tenant {
+    let endpoint = |at: usize| json!({"id": format!("e{at}"), "url": format!("https://t{number}.example/{at}")});
+    let subscription = |at: usize| {
+        let (channel, types) = if at < 3 { (1, json!(["message.*"])) } else { (at, json!(["ticket.created"])) };
+        json!({"id": format!("s{at}"), "endpoint_id": format!("e{at}"), "channel_ids": [channel], "event_types": types})
+    };
+    let tenant = json!({
+        "id": format!("t{number}"),
+        "endpoints": (0..SUBSCRIPTIONS).map(endpoint).collect::<Vec<_>>(),
+        "subscriptions": (0..SUBSCRIPTIONS).map(subscription).collect::<Vec<_>>(),
+    });
+    serde_json::from_value(tenant).expect("a tenant")
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot::new(1, (0..TENANTS).map(|number| Arc::new(TenantSnapshot::from(main_tenant(number)))))
+}
+
+fn event() -> Event {
+    let event = json!({
+        "type": "message.received", "channel": {"id": 1, "kind": "whatsapp"},
+        "ticket": {"id": 7, "status": "open", "is_group": false, "queue": {"id": 12}, "tags": []},
+        "message": {"direction": "inbound", "media_type": "chat", "text": "oi", "is_deleted": false, "edited": false},
+    });
+    serde_json::from_str(&event.to_string()).expect("an event")
+}
+
+/// Resident memory of this process, in bytes; Linux.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * 4_096
+}
+
+/// Makes every tenant's index, as a router does by and by.
+fn indexed(snapshot: &Snapshot) -> Matcher {
+    let matcher = Matcher::default();
+    for tenant in snapshot.tenants() {
+        matcher.index(snapshot, tenant);
+    }
+    matcher
+}
+
+fn matching(criterion: &mut Criterion) {
+    let before = resident();
+    let snapshot = snapshot();
+    let held = resident();
+    let matcher = indexed(&snapshot);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!("memory: snapshot {:.0} MiB, indexes {:.0} MiB", mib(held - before), mib(resident() - held));
+
+    let tenants: Vec<_> = snapshot.tenants().cloned().collect();
+    let event = event();
+    let facts = Facts::of(&event);
+    let found = matcher.index(&snapshot, &tenants[0]).interests(&tenants[0], &facts).len();
+    assert_eq!(found, 3, "matches an event");
+    let mut next = 0;
+    criterion.bench_function("match an event, 3 of 100,000", |bencher| {
+        bencher.iter(|| {
+            // Another tenant each time, so that nothing stays in a cache that would not in real life.
+            next = (next + 7_919) % tenants.len();
+            let tenant = snapshot.tenant(black_box(&tenants[next].id)).expect("a tenant");
+            matcher.index(&snapshot, tenant).interests(tenant, &facts).len()
+        });
+    });
+}
+
+/// A changed URL.
+fn change() -> Change {
+    let mut endpoint = main_tenant(5).endpoints.swap_remove(0);
+    let before = Some(Item::Endpoint(Box::new(endpoint.clone())));
+    endpoint.url = "https://new.example/".to_owned();
+    let after = Some(Item::Endpoint(Box::new(endpoint)));
+    Change { tenant: "t5".to_owned(), kind: Kind::Endpoint, id: "e0".to_owned(), before, after }
+}
+
+fn changing(criterion: &mut Criterion) {
+    let snapshot = snapshot();
+    let matcher = indexed(&snapshot);
+    let changes = [change()];
+    let mut revision = 1;
+    criterion.bench_function("the next snapshot, one endpoint changed", |bencher| {
+        bencher.iter_batched(|| (), |()| snapshot.with(2, black_box(&changes)), BatchSize::PerIteration);
+    });
+    criterion.bench_function("the first match after a change", |bencher| {
+        bencher.iter_batched(
+            || {
+                revision += 1;
+                snapshot.with(revision, &changes)
+            },
+            |next| {
+                let tenant = next.tenant("t5").expect("a tenant");
+                let index = matcher.index(&next, tenant);
+                (index, next)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+fn starting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("start");
+    group.sample_size(10);
+    group.bench_function("a snapshot of what was read", |bencher| {
+        let read = || (0..TENANTS).map(main_tenant).collect::<Vec<_>>();
+        bencher.iter_batched(
+            read,
+            |tenants| Snapshot::new(1, tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)))),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, matching, changing, starting);
+criterion_main!(benches);
