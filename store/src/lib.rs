@@ -9,10 +9,12 @@ mod config;
 mod edit;
 mod file;
 mod json;
+mod levels;
 mod memory;
 mod nearest;
 mod problem;
 mod snapshot;
+mod tally;
 pub mod validate;
 
 use std::sync::Arc;
@@ -28,10 +30,12 @@ pub use edit::{
 };
 pub use file::{Description, FileStore};
 pub use json::read_json;
+pub use levels::Levels;
 pub use memory::MemoryStore;
 pub use nearest::suggestion;
 pub use problem::{Path, Problem, Step};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
+pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {

@@ -13,6 +13,8 @@ use crate::{Change, Item, Kind, Versions};
 #[derive(Debug, Default)]
 pub struct Snapshot {
     revision: u64,
+    /// Whether the revision was counted by this process, for itself.
+    is_local: bool,
     tenants: HashMap<String, Arc<TenantSnapshot>>,
     sources: HashMap<KeyHash, SourceRef>,
     keys: HashMap<KeyHash, (Arc<TenantSnapshot>, Key)>,
@@ -150,7 +152,8 @@ impl Snapshot {
         snapshot
     }
 
-    /// The one after this, of these tenants; none if nothing differs.
+    /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
+    /// itself.
     pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
         let mut changed = tenants.len() != self.tenants.len();
         let tenants: Vec<_> = tenants
@@ -166,7 +169,7 @@ impl Snapshot {
                 Arc::new(new)
             })
             .collect();
-        changed.then(|| Self::new(self.revision + 1, tenants))
+        changed.then(|| Self { is_local: true, ..Self::new(self.revision + 1, tenants) })
     }
 
     /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
@@ -175,8 +178,13 @@ impl Snapshot {
         for change in changes {
             touched.entry(&change.tenant).or_default().push(change);
         }
-        let mut next =
-            Self { revision, tenants: self.tenants.clone(), sources: self.sources.clone(), keys: self.keys.clone() };
+        let mut next = Self {
+            revision,
+            is_local: self.is_local,
+            tenants: self.tenants.clone(),
+            sources: self.sources.clone(),
+            keys: self.keys.clone(),
+        };
         for (id, changes) in touched {
             let old = next.take(id);
             if let Some(new) = TenantSnapshot::after(old.as_deref(), id, revision, &changes) {
@@ -211,6 +219,11 @@ impl Snapshot {
     /// Rises with every change.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Whether other processes mean the same by a revision: not with `file:`, whose readers count for themselves.
+    pub fn has_shared_revisions(&self) -> bool {
+        !self.is_local
     }
 
     /// All tenants, in no order.

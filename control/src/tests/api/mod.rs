@@ -76,6 +76,7 @@ impl Api {
         let world = World {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
+            tally: Arc::new(store::Tally::new("control")),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(|| NOW),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
