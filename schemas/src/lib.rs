@@ -61,7 +61,7 @@ pub use pattern::TypePattern;
 pub use published::json_schemas;
 pub use refusal::{Refusal, RefusalKind};
 pub use retry::RetryPolicy;
-pub use routing_key::{escape, routing_key, tenant_of};
+pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
 pub use secret::{MASK, Secret};
 pub use span::Span;

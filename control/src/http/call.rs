@@ -12,7 +12,7 @@ use bytes::Bytes;
 use schemas::{KeyHash, Scope};
 use serde_json::Value;
 use service::{
-    http::{bearer, is_json},
+    http::{Origin, bearer, is_json},
     problem::{Code, Problem},
 };
 use store::{Access, Author, Caller, StoreError, TenantSnapshot, admit};
@@ -68,6 +68,11 @@ impl Call {
     /// A part of the path, unescaped.
     pub(crate) fn part(&self, name: &str) -> &str {
         self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// The path as it was asked for.
+    pub(crate) fn path(&self) -> &str {
+        self.parts.uri.path()
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -138,7 +143,7 @@ impl Call {
     }
 
     fn author(&self, name: String) -> Author {
-        Author { name, address: None }
+        Author { name, address: self.parts.extensions.get::<Origin>().map(|origin| origin.client) }
     }
 }
 

@@ -25,6 +25,16 @@ pub(super) fn away(_: &StoreError) -> Problem {
     Problem::new(Code::Unavailable).detail("the store is away; nothing was changed").retry_after(SOON)
 }
 
+/// What is wanted cannot be read now.
+pub(super) fn unreadable() -> Problem {
+    Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(SOON)
+}
+
+/// The broker did not confirm what was to be published.
+pub(super) fn unpublished() -> Problem {
+    Problem::new(Code::Unavailable).detail("the broker confirmed nothing; it can be done again").retry_after(SOON)
+}
+
 /// Why nothing was changed.
 pub(super) fn not_edited(error: EditError) -> Problem {
     match error {

@@ -3,14 +3,22 @@
 //! `call` is the request and who asks; `write`, `change` and `tag` carry a body to the store; `crud` is the calls that
 //! four resources share; `describe` says all of it to OpenAPI. Decisions are in `settings`.
 
+mod actions;
+mod books;
 mod call;
 mod change;
+mod channels;
 mod crud;
 mod denied;
 mod describe;
 mod endpoints;
+mod explain;
+mod integrations;
 mod keys;
+mod letters;
 mod page;
+mod parked;
+mod queues;
 mod replays;
 mod request;
 mod resource;
@@ -45,6 +53,14 @@ pub fn api() -> ApiRouter<Arc<Control>> {
         .merge(crud::routes::<Subscription>())
         .merge(crud::routes::<SourceConfig>())
         .merge(crud::routes::<Key>())
+        .merge(actions::routes())
+        .merge(channels::routes())
+        .merge(integrations::routes())
+        .merge(queues::routes())
+        .merge(explain::routes())
+        .merge(books::routes())
+        .merge(letters::routes())
         .merge(replays::routes())
+        .merge(parked::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }

@@ -42,7 +42,7 @@ impl Page {
                 }
                 "cursor" => {
                     let read = || String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok();
-                    page.after = Some(read().ok_or_else(|| wrong("cursor: expected the `next` of a page before"))?);
+                    page.after = Some(read().ok_or_else(wrong_cursor)?);
                 }
                 _ => {}
             }
@@ -62,6 +62,11 @@ impl Page {
         }
         (page, items.peek().and(last).map(cursor))
     }
+}
+
+/// A cursor of something else.
+pub(crate) fn wrong_cursor() -> Problem {
+    Problem::new(Code::InvalidParameter).detail("cursor: expected the `next` of a page before")
 }
 
 /// Where the next page begins.

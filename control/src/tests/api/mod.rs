@@ -1,13 +1,17 @@
 //! The configuration over HTTP, on a store in memory.
 
+mod actions;
+mod books;
 mod conditions;
 mod crud;
 mod deleting;
+mod explaining;
 mod lists;
 mod once;
 mod permissions;
 mod refusals;
 mod tenants;
+mod views;
 mod write_only;
 
 use std::sync::{
@@ -27,7 +31,8 @@ use service::{Shutdown, shutdown::Trigger};
 use store::{MemoryStore, Store as _, TenantSnapshot};
 use tower::ServiceExt as _;
 
-use super::house::{NOW, OPERATOR};
+pub(super) use super::house::NOW;
+use super::house::OPERATOR;
 use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
 
 /// An API with two tenants: `acme`, with the keys `manager`, `reader` and `publisher`, and `zeta`, with `zeta-all`.
@@ -113,6 +118,14 @@ impl Api {
 
     pub(super) async fn delete(&self, path: &str) -> Answer {
         self.call("DELETE", path).send().await
+    }
+
+    /// Returns once the tenant was told something by an event of this type.
+    pub(super) async fn told(&self, kind: &str) {
+        let mut ingest = broker::Broker::consume(&self.broker, broker::Inlet::Ingest, 1);
+        let incoming = ingest.next().await.unwrap();
+        assert_eq!(incoming.message.kind, kind);
+        incoming.settle(broker::Settlement::Done);
     }
 
     /// What the store has.
