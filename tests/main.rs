@@ -14,3 +14,4 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod tenants;
