@@ -11,6 +11,8 @@ mod parked;
 mod print;
 mod progress;
 mod publish;
+mod refused;
+mod resources;
 mod roles;
 mod setup;
 mod table;
@@ -66,6 +68,20 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Look at what could not be processed.
     Parked(parked::Args),
+    /// Look at tenants and change them.
+    Tenants(resources::Args<resources::Tenants>),
+    /// Look at a tenant's endpoints and change them: where deliveries are posted.
+    Endpoints(resources::Args<resources::Endpoints>),
+    /// Look at a tenant's subscriptions and change them: which events an endpoint gets.
+    Subscriptions(resources::Args<resources::Subscriptions>),
+    /// Look at a tenant's sources and change them: where vendors' webhooks come in.
+    Sources(resources::Args<resources::Sources>),
+    /// Look at a tenant's keys and change them.
+    Keys(resources::Args<resources::Keys>),
+    /// Look at a channel's webhook and change it.
+    Channels(resources::ChannelArgs),
+    /// Look at integrations, change them, and bind queues to them.
+    Integrations(resources::IntegrationArgs),
     /// Look after the broker's exchanges and queues.
     Topology(topology::Args),
     /// Look at the configuration.
@@ -140,6 +156,13 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Listen(args) => listen::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
         Command::Parked(args) => parked::run(&setup, args).await,
+        Command::Tenants(args) => resources::run(&setup, args).await,
+        Command::Endpoints(args) => resources::run(&setup, args).await,
+        Command::Subscriptions(args) => resources::run(&setup, args).await,
+        Command::Sources(args) => resources::run(&setup, args).await,
+        Command::Keys(args) => resources::run(&setup, args).await,
+        Command::Channels(args) => resources::channels(&setup, args).await,
+        Command::Integrations(args) => resources::integrations(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
         Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),
