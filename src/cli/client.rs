@@ -19,17 +19,20 @@ use crate::{config::Config, process::key_file};
 /// An administrator is waiting.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The heading of what says where the API is.
+const API: &str = "API";
+
 /// Where the API is and who asks.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
     /// The running process, instead of http.listen.
-    #[arg(long, value_name = "URL", value_parser = base)]
+    #[arg(long, value_name = "URL", value_parser = base, help_heading = API)]
     pub(super) url: Option<String>,
     /// Certificates to trust besides the system's, in PEM: the API's own, or those of its authority.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = API)]
     pub(super) ca_file: Option<PathBuf>,
     /// The key, instead of the operator's in the configuration or data_dir.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", help_heading = API)]
     pub(super) key: Option<String>,
 }
 

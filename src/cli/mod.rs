@@ -1,10 +1,14 @@
 //! The command line: what can be asked, and with which code it ends. Each command has a file of its own.
 
+mod apply;
+mod books;
 mod client;
 mod config;
 mod dead_letters;
 mod demo;
 mod events;
+mod explain;
+mod export;
 mod listen;
 mod logs;
 mod parked;
@@ -82,6 +86,16 @@ enum Command {
     Channels(resources::ChannelArgs),
     /// Look at integrations, change them, and bind queues to them.
     Integrations(resources::IntegrationArgs),
+    /// Make what is configured what YAML files say, all of it or nothing.
+    Apply(apply::Args),
+    /// Print what is configured as YAML.
+    Export(export::Args),
+    /// Say which subscriptions an event matches, and why the others do not.
+    Explain(explain::Args),
+    /// Say how much a tenant used, by day.
+    Usage(books::UsageArgs),
+    /// Say who changed what.
+    Audit(books::AuditArgs),
     /// Look after the broker's exchanges and queues.
     Topology(topology::Args),
     /// Look at the configuration.
@@ -163,6 +177,11 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Keys(args) => resources::run(&setup, args).await,
         Command::Channels(args) => resources::channels(&setup, args).await,
         Command::Integrations(args) => resources::integrations(&setup, args).await,
+        Command::Apply(args) => apply::run(&setup, args).await,
+        Command::Export(args) => export::run(&setup, args).await,
+        Command::Explain(args) => explain::run(&setup, args).await,
+        Command::Usage(args) => books::usage(&setup, args).await,
+        Command::Audit(args) => books::audit(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
         Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),

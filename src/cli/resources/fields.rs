@@ -1,4 +1,6 @@
 //! The flags of each kind's common fields. They serialize as those fields; what is not given is null, and left out.
+//!
+//! A flag is called as its field is, but for `url`, which is the API's in every command, and here `--post-to`.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -33,8 +35,8 @@ pub(crate) struct EndpointFields {
     /// What people call it.
     #[arg(long)]
     name: Option<String>,
-    /// Where deliveries are posted.
-    #[arg(long)]
+    /// Where deliveries are posted: its `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
     url: Option<String>,
     /// The body: canonical, original, whazing, whaticket or boticario.
     #[arg(long)]
@@ -159,8 +161,8 @@ pub(crate) struct ChannelFields {
     /// Whether events are sent.
     #[arg(long, value_name = "BOOL")]
     enabled: Option<bool>,
-    /// Where to.
-    #[arg(long)]
+    /// Where deliveries are posted: its `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
     url: Option<String>,
     /// Which boxes are ticked: new_ticket,transferred,closed,received,sent; "" is none.
     #[arg(long, value_name = "BOXES", value_parser = texts)]
@@ -178,8 +180,8 @@ pub(crate) struct IntegrationFields {
     /// What people call it.
     #[arg(long)]
     name: Option<String>,
-    /// Where to.
-    #[arg(long)]
+    /// Where deliveries are posted: its `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
     url: Option<String>,
     /// Sent as X-N8N-API-KEY; `@FILE` reads it from a file.
     #[arg(long, value_name = "KEY", value_parser = secret)]
@@ -257,7 +259,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "S3CRET\n").unwrap();
         let secret = format!("x-b=@{}", file.path().display());
-        let flags = ["--url", "https://x/", "--header", "x-a=b=c", "--secret-header", &secret];
+        let flags = ["--post-to", "https://x/", "--header", "x-a=b=c", "--secret-header", &secret];
         let more = ["--retry-schedule", "5s,30s", "--retry-max-age", "1h", "--rate-per-second", "2.5"];
         let expected = json!({
             "url": "https://x/", "headers": {"x-a": "b=c", "x-b": {"secret": "S3CRET"}},
