@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and with which code it ends. Each command has a file of its own.
 
 mod apply;
+mod backup;
 mod books;
 mod client;
 mod config;
@@ -96,6 +97,10 @@ enum Command {
     Usage(books::UsageArgs),
     /// Say who changed what.
     Audit(books::AuditArgs),
+    /// Copy everything that this machine holds into one file, also while a process runs.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of everything that this machine holds.
+    Restore(backup::RestoreArgs),
     /// Look after the broker's exchanges and queues.
     Topology(topology::Args),
     /// Look at the configuration.
@@ -182,6 +187,8 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Explain(args) => explain::run(&setup, args).await,
         Command::Usage(args) => books::usage(&setup, args).await,
         Command::Audit(args) => books::audit(&setup, args).await,
+        Command::Backup(args) => backup::backup(&setup, args).await,
+        Command::Restore(args) => backup::restore(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
         Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),

@@ -5,6 +5,7 @@
 
 mod codec;
 mod command;
+mod copy;
 mod error;
 mod later;
 mod log;
@@ -33,6 +34,7 @@ use log::Ends;
 use tap::Tap;
 use writer::Writer;
 
+pub use copy::{Hold, back_up};
 pub use error::OpenError;
 pub use reader::Archive;
 
