@@ -11,6 +11,7 @@ mod current;
 mod edit;
 mod file;
 mod key_file;
+mod levels;
 mod memory;
 mod nearest;
 mod open_error;
@@ -20,6 +21,7 @@ mod row;
 mod seal;
 mod snapshot;
 mod sqlite;
+mod tally;
 pub mod validate;
 mod whole_file;
 
@@ -36,12 +38,14 @@ pub use edit::{
 };
 pub use file::{Description, FileStore};
 pub use key_file::KeyFile;
+pub use levels::Levels;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
 pub use sqlite::{Hold, SqliteStore, back_up};
+pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {
