@@ -31,6 +31,9 @@ pub(super) struct UsageArgs {
     /// From this day on, in UTC: 2026-01-31.
     #[arg(long, value_name = "DAY")]
     from: Option<String>,
+    /// Each endpoint by itself.
+    #[arg(long)]
+    by_endpoint: bool,
     /// Up to this day, and with it.
     #[arg(long, value_name = "DAY")]
     to: Option<String>,
@@ -67,12 +70,14 @@ struct Items {
 pub(super) async fn usage(setup: &Setup, args: UsageArgs) -> anyhow::Result<Exit> {
     let client = Client::new(&args.api, &setup.load(&[])?.config)?;
     let days = [("from", &args.from), ("to", &args.to)];
-    let query: Vec<_> =
+    let mut query: Vec<_> =
         days.iter().filter_map(|(name, day)| Some(format!("{name}={}", segment(day.as_deref()?)))).collect();
+    query.extend(args.by_endpoint.then(|| "by=endpoint".to_owned()));
     let path = format!("/v1/tenants/{}/usage?{}", segment(&args.tenant), query.join("&"));
     let usage: Items = client.call(Method::GET, path.trim_end_matches('?'), None).await?;
-    let row = |item: &Value| USAGE.map(|(_, field)| cell(&item[field])).to_vec();
-    list(&usage.items, &USAGE.map(|(heading, _)| heading), args.output, row)
+    let is_shown = |(_, field): &&(&str, &str)| args.by_endpoint || *field != "endpoint_id";
+    let (headings, fields): (Vec<_>, Vec<_>) = USAGE.iter().filter(is_shown).copied().unzip();
+    list(&usage.items, &headings, args.output, |item| fields.iter().map(|field| cell(&item[*field])).collect())
 }
 
 pub(super) async fn audit(setup: &Setup, args: AuditArgs) -> anyhow::Result<Exit> {
@@ -125,12 +130,13 @@ fn audited(entry: &Value) -> Vec<String> {
     vec![cell(&entry["at"]), cell(&entry["author"]), cell(&entry["tenant"]), what, done.to_owned(), fields]
 }
 
-/// The names of the fields that differ. A secret differs as its mask does: not at all.
+/// The names of the fields that differ. A secret differs as its mask does, so that nothing seems to.
 fn differing(before: &Value, after: &Value) -> String {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return String::new() };
     let gone = before.keys().filter(|name| !after.contains_key(*name));
     let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name);
-    gone.chain(new).map(String::as_str).collect::<Vec<_>>().join(", ")
+    let names: Vec<_> = gone.chain(new).map(String::as_str).collect();
+    if names.is_empty() { "a secret".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -146,6 +152,8 @@ mod tests {
             "after": {"id": "crm", "url": "b", "format": "whazing"}});
         let row = audited(&entry);
         assert_eq!(row, ["2026-01-31T08:00:00Z", "operator", "acme", "endpoint crm", "changed", "name, url, format"]);
+        let rotated = json!({"before": {"token": "***"}, "after": {"token": "***"}});
+        assert_eq!(audited(&rotated)[4..], ["changed", "a secret"]);
         let made = json!({"kind": "key", "item": "k", "after": {}});
         assert_eq!(audited(&made)[3..], ["key k", "created", ""]);
     }

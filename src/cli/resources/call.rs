@@ -11,6 +11,7 @@ use super::{
 use crate::cli::{
     client::{Client, Method},
     print,
+    refused::Refused,
     setup::{Output, Setup},
     table,
 };
@@ -86,10 +87,22 @@ impl Place {
     pub(crate) async fn create(&self, id: Option<&str>, body: Map<String, Value>) -> anyhow::Result<Exit> {
         let body = Value::from(body).to_string();
         let (is_new, made) = match id {
-            Some(id) => self.client.write(Method::PUT, &self.path_of(id), body, true).await?,
+            Some(id) => {
+                self.client.write(Method::PUT, &self.path_of(id), body, true).await.map_err(|e| self.taken(id, e))?
+            }
             None => self.client.write(Method::POST, &self.path, body, false).await?,
         };
         self.written(is_new, made["id"].as_str().or(id).unwrap_or_default(), &made)
+    }
+
+    /// That there was something already, in words that fit.
+    fn taken(&self, id: &str, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref::<Refused>() {
+            Some(Refused { status: 412, .. }) => {
+                anyhow::anyhow!("{} {id} is there already: `set` replaces it", self.name)
+            }
+            _ => error,
+        }
     }
 
     pub(crate) async fn write(&self, method: Method, id: &str, body: Map<String, Value>) -> anyhow::Result<Exit> {
@@ -128,9 +141,9 @@ impl Place {
         Ok(Exit::Done)
     }
 
-    pub(crate) async fn step(&self, id: &str, step: &Step) -> anyhow::Result<Exit> {
+    pub(crate) async fn step(&self, id: &str, step: Step) -> anyhow::Result<Exit> {
         let path = format!("{}{}", self.path_of(id), step.path);
-        let answer: Value = self.client.call(step.method.clone(), &path, None).await?;
+        let answer: Value = self.client.call(step.method, &path, step.body.map(|body| body.to_string())).await?;
         match (self.output, step.done) {
             (Output::Table, Some(done)) => {
                 print::line(format_args!("{} {id} {done}", self.name))?;

@@ -173,6 +173,12 @@ pub(crate) struct ChannelFields {
     /// The body; whazing if it is left out.
     #[arg(long)]
     format: Option<String>,
+    /// Whether messages of groups are among them.
+    #[arg(long, value_name = "BOOL")]
+    groups: Option<bool>,
+    /// Messages of tickets that are pending, open or closed.
+    #[arg(long, value_name = "WORDS", value_parser = texts)]
+    ticket_statuses: Option<Texts>,
 }
 
 #[derive(Debug, Args, Serialize)]

@@ -47,6 +47,15 @@ enum Verb {
         #[command(flatten)]
         unset: Unset,
     },
+    /// Change some of its fields, by a JSON Merge Patch.
+    Patch {
+        #[command(flatten)]
+        one: One<OfTenant>,
+        #[command(flatten)]
+        body: Body<IntegrationFields>,
+        #[command(flatten)]
+        unset: Unset,
+    },
     /// Delete one; its queues are then bound to none.
     Delete(One<OfTenant>),
     /// Bind a queue to one: its messages go there.
@@ -84,6 +93,9 @@ pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Verb::Create { id, body, at } => place(&at)?.create(id.as_deref(), body.read()?).await,
         Verb::Set { one: One { id, at }, body, unset } => {
             place(&at)?.write(Method::PUT, &id, unset.of(body.read()?)).await
+        }
+        Verb::Patch { one: One { id, at }, body, unset } => {
+            place(&at)?.write(Method::PATCH, &id, unset.of(body.read()?)).await
         }
         Verb::Delete(One { id, at }) => place(&at)?.delete(&id).await,
         Verb::Bind { queue_id, integration, start_on_transfer, at } => {

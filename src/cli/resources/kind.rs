@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use clap::Subcommand;
 use serde::Serialize;
+use serde_json::Value;
 use service::Exit;
 
 use super::{
@@ -40,6 +41,7 @@ pub(crate) struct Step {
     pub(crate) method: Method,
     /// What follows the thing's own path.
     pub(crate) path: &'static str,
+    pub(crate) body: Option<Value>,
     /// What it then is, such as `enabled`; none where the answer is what was asked for.
     pub(crate) done: Option<&'static str>,
 }
@@ -109,7 +111,7 @@ pub(crate) async fn run<K: Kind>(setup: &Setup, args: Args<K>) -> anyhow::Result
         Verb::Delete(One { id, at }) => Place::of::<K>(setup, &at)?.delete(&id).await,
         Verb::More(more) => {
             let (One { id, at }, step) = more.step();
-            Place::new(setup, &at, K::NAME, K::COLLECTION)?.step(&id, &step).await
+            Place::new(setup, &at, K::NAME, K::COLLECTION)?.step(&id, step).await
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The kinds, and what can be done with each besides changing its fields.
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::{
     fields::{EndpointFields, KeyFields, SourceFields, SubscriptionFields, TenantFields},
@@ -38,25 +39,34 @@ impl Kind for Endpoints {
 pub(crate) enum MoreOfEndpoints {
     /// Let deliveries go out again.
     Enable(One<OfTenant>),
-    /// Let nothing go out; what comes ends as dead letters.
-    Disable(One<OfTenant>),
-    /// End everything that waits for it, as dead letters.
+    /// Let nothing go out; its deliveries end as dead letters.
+    Disable {
+        #[command(flatten)]
+        one: One<OfTenant>,
+        /// Why, for whoever looks at it.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End everything that waits for it, as dead letters, each when its turn comes.
     Cancel(One<OfTenant>),
-    /// Make a new signing secret; the ones before stay valid beside it.
+    /// Sign with a new secret, and with the one before.
     RotateSecret(One<OfTenant>),
-    /// Show what waits for it.
+    /// Say how much waits for it.
     Waiting(One<OfTenant>),
 }
 
 impl More for MoreOfEndpoints {
     fn step(self) -> (One<OfTenant>, Step) {
-        let post = |path, done| Step { method: Method::POST, path, done: Some(done) };
+        let post = |path, done| Step { method: Method::POST, path, body: None, done };
         match self {
-            Self::Enable(one) => (one, post("/enable", "enabled")),
-            Self::Disable(one) => (one, post("/disable", "disabled")),
-            Self::Cancel(one) => (one, post("/cancel", "relieved: what waits for it ends as dead letters")),
-            Self::RotateSecret(one) => (one, post("/secrets/rotate", "has a new secret")),
-            Self::Waiting(one) => (one, Step { method: Method::GET, path: "/waiting", done: None }),
+            Self::Enable(one) => (one, post("/enable", Some("enabled"))),
+            Self::Disable { one, reason } => {
+                let body = reason.map(|reason| json!({"reason": reason}));
+                (one, Step { body, ..post("/disable", Some("disabled")) })
+            }
+            Self::Cancel(one) => (one, post("/cancel", None)),
+            Self::RotateSecret(one) => (one, post("/secrets/rotate", Some("has a new secret"))),
+            Self::Waiting(one) => (one, Step { method: Method::GET, ..post("/waiting", None) }),
         }
     }
 }
@@ -95,14 +105,14 @@ impl Kind for Sources {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MoreOfSources {
-    /// Make a new token for its URL.
+    /// Make a new token for its URL; the one before ends at once.
     RotateToken(One<OfTenant>),
 }
 
 impl More for MoreOfSources {
     fn step(self) -> (One<OfTenant>, Step) {
         let Self::RotateToken(one) = self;
-        (one, Step { method: Method::POST, path: "/token/rotate", done: Some("has a new token") })
+        (one, Step { method: Method::POST, path: "/token/rotate", body: None, done: Some("has a new token") })
     }
 }
 
@@ -120,13 +130,13 @@ impl Kind for Keys {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MoreOfKeys {
-    /// Make it anew.
+    /// Make it anew; the one before ends at once.
     Rotate(One<OfTenant>),
 }
 
 impl More for MoreOfKeys {
     fn step(self) -> (One<OfTenant>, Step) {
         let Self::Rotate(one) = self;
-        (one, Step { method: Method::POST, path: "/rotate", done: Some("is a new one") })
+        (one, Step { method: Method::POST, path: "/rotate", body: None, done: Some("is another one now") })
     }
 }
