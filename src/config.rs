@@ -79,7 +79,7 @@ impl Config {
     pub fn not_in_force(&self) -> Vec<String> {
         let features = (self.broker.features != OLDEST_RABBITMQ)
             .then(|| format!("broker.features: only what RabbitMQ {OLDEST_RABBITMQ} has is used so far"));
-        self.http.warnings().into_iter().chain(features).collect()
+        features.into_iter().collect()
     }
 }
 
@@ -155,6 +155,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     }
     if let Some((key, reason)) = config.producer.complaint() {
         return complain(key, &reason);
+    }
+    if config.http.requests_burst == 0 {
+        return complain("http.requests_burst", "expected at least 1");
     }
     if config.router.credit == 0 {
         return complain("router.credit", "expected at least 1");

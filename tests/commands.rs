@@ -95,9 +95,9 @@ async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) 
 
     status.store(200, Ordering::Relaxed);
     let dry = lines(&site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
-    assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0})]);
+    assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0, "skipped": 0})]);
     let once = lines(&site, &["dead-letters", "replay", id, "--url", &url, "--key", KEY]).await;
-    assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1})]);
+    assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1, "skipped": 0})]);
     receiver.until("the one arrives", |ledger| ledger.delivered("/crm") == 1).await;
     let (code, _, said) = run(&site, &["dead-letters", "replay", id, "--url", &url]).await;
     assert_eq!((code, said.contains("no such dead letter")), (1, true), "{said}");

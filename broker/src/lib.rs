@@ -10,6 +10,7 @@ mod insist;
 mod limit;
 pub mod memory;
 mod message;
+mod notices;
 mod place;
 pub mod rabbitmq;
 pub mod sqlite;
@@ -17,6 +18,7 @@ mod work;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::watch;
 
@@ -24,6 +26,7 @@ pub use config::BrokerConfig;
 pub use incoming::{Consumer, Incoming, Settlement};
 pub use insist::{Patience, insist};
 pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
+pub use notices::Notices;
 pub use place::{Due, Inlet, Lane, Log, Target};
 pub use work::{Handler, work};
 
@@ -43,6 +46,18 @@ pub trait Broker: Logs {
     /// dropped. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
     /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
     fn consume(&self, from: Inlet, credit: u16) -> Consumer;
+
+    /// Says something short to every process on this broker, this one included. Best effort, and never waits: while the
+    /// broker is away or blocked it is dropped.
+    fn announce(&self, notice: Bytes);
+
+    /// What is announced from now on, by whomever.
+    fn notices(&self) -> Notices;
+
+    /// How many messages are in the lanes, delayed and handed out ones included, that carry all these texts as headers;
+    /// none where nobody can look into a queue (RabbitMQ). For people: it reads everything that waits, and holds up
+    /// nobody.
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>>;
 
     /// Whether messages can flow now. The receiver sees every change to the latest value.
     fn link(&self) -> watch::Receiver<Link>;
@@ -91,7 +106,7 @@ pub enum PublishError {
     TooLarge,
 }
 
-/// Why a log could not be read (to its end).
+/// Why a log could not be read (to its end), or a lane looked into.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot read the log: {0}")]
 pub struct ReadError(pub String);

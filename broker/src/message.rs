@@ -82,6 +82,11 @@ impl Headers {
         }
     }
 
+    /// Whether all of these texts are among them.
+    pub(crate) fn have(&self, texts: &[(&str, &str)]) -> bool {
+        texts.iter().all(|(name, value)| self.text(name) == Some(*value))
+    }
+
     /// All of them, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Header)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))

@@ -29,7 +29,7 @@ pub enum JobState {
     Stopped,
 }
 
-/// A replay, as answers show it: `{"id","state","matched","replayed","filter"}`.
+/// A replay, as answers show it: `{"id","state","matched","replayed","skipped","filter"}`.
 #[derive(Debug)]
 pub struct Job {
     /// Its id, a UUIDv7.
@@ -42,13 +42,16 @@ pub struct Job {
     pub matched: u64,
     /// How many were published again so far.
     pub replayed: AtomicU64,
+    /// How many cannot be, since their bodies were not kept.
+    pub skipped: AtomicU64,
     state: watch::Sender<JobState>,
 }
 
 impl Job {
     /// One that begins.
     pub fn new(id: String, tenant: String, filter: Filter, matched: u64) -> Self {
-        Self { id, tenant, filter, matched, replayed: AtomicU64::new(0), state: watch::Sender::new(JobState::Running) }
+        let (replayed, skipped, state) = (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(JobState::Running));
+        Self { id, tenant, filter, matched, replayed, skipped, state }
     }
 
     /// How far it is.
@@ -76,11 +79,12 @@ impl Job {
 
 impl Serialize for Job {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut job = serializer.serialize_struct("Replay", 5)?;
+        let mut job = serializer.serialize_struct("Replay", 6)?;
         job.serialize_field("id", &self.id)?;
         job.serialize_field("state", &self.state())?;
         job.serialize_field("matched", &self.matched)?;
         job.serialize_field("replayed", &self.replayed.load(Ordering::Relaxed))?;
+        job.serialize_field("skipped", &self.skipped.load(Ordering::Relaxed))?;
         job.serialize_field("filter", &self.filter)?;
         job.end()
     }

@@ -1,29 +1,39 @@
-//! What operators and tenants look at and change; so far dead letters, their replays, and what is parked.
+//! What operators and tenants look at and change: dead letters, their replays, what is parked; and what the other
+//! processes find out, kept.
 //!
 //! [`dead_letters`], [`parked`] and [`Replay`] read and write the broker's logs directly, for the command line as well;
-//! [`Control`] is the role: its [`routes`] serve replays over HTTP. It changes no configuration yet.
+//! [`Control`] is the role: its [`routes`] serve replays over HTTP.
 
+mod census;
 mod config;
 pub mod dead_letters;
+mod facts;
 mod filter;
 mod http;
 mod jobs;
+mod levels;
 mod marker;
 mod metrics;
 pub mod parked;
 mod rate;
 mod replay;
 mod role;
+mod settings;
+mod tell;
+mod waiting;
 
 pub use config::ControlConfig;
 pub use dead_letters::Live;
+pub use facts::GONE;
 pub use filter::{Filter, InvalidFilter};
-pub use http::routes;
+pub use http::{api, routes};
 pub use jobs::{Job, JobState};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub use replay::{Ended, Replay, WINDOW};
+pub use replay::{Ended, Progress, Replay, WINDOW};
 pub use role::{Control, NotStarted, World};
+pub use settings::Rules;
+pub use waiting::{Counted, NotCounted, Waiting};
 
 /// The commented defaults of the section `control`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

@@ -9,7 +9,8 @@ use futures_util::{
     Stream, StreamExt as _, future,
     stream::{self, BoxStream},
 };
-use schemas::{BadHeader, Delivery};
+use schemas::{BadHeader, Counts, Delivery};
+use store::Tally;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{Live, Rate, marker::Replayed, rate::Pace};
@@ -31,8 +32,19 @@ pub struct Replay<'a> {
     pub rate: Option<Rate>,
     /// The time.
     pub clock: &'a Clock,
+    /// Where what is made is counted, if anywhere.
+    pub tally: Option<&'a Tally>,
     /// No more are started once this reads true; those under way end as soon as they can.
     pub stop: watch::Receiver<bool>,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// So many were published again.
+    pub replayed: u64,
+    /// So many cannot be: their bodies were not kept, since they were too large or beyond the tenant's quota.
+    pub skipped: u64,
 }
 
 /// How a replay ended.
@@ -47,6 +59,8 @@ pub enum Ended {
 /// Why one was not replayed. It stays alive.
 #[derive(Debug, thiserror::Error)]
 enum NotReplayed {
+    #[error("its body was not kept")]
+    WithoutBody,
     #[error(transparent)]
     NoDelivery(#[from] BadHeader),
     #[error(transparent)]
@@ -54,9 +68,10 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays what was found; `progress` is told after each how many there were so far. Waits for as long as the
+    /// Replays what was found; `progress` is told after each how many there were so far. Whose body was not kept is left
+    /// as it is. Waits for as long as the
     /// broker takes no publishes, or its log cannot be read.
-    pub async fn run(self, live: Live, progress: impl Fn(u64)) -> Ended {
+    pub async fn run(self, live: Live, progress: impl Fn(Progress)) -> Ended {
         let mut stop = self.stop.clone();
         let asked = async move {
             if stop.wait_for(|stop| *stop).await.is_err() {
@@ -66,27 +81,32 @@ impl Replay<'_> {
         };
         let paced = paced(Reading::new(self.broker, live), Pace::new(self.rate)).take_until(asked);
         let mut ends = std::pin::pin!(paced.map(|started| self.replay(started)).buffer_unordered(WINDOW));
-        let mut replayed = 0;
-        while let Some(was_replayed) = ends.next().await {
-            if was_replayed {
-                replayed += 1;
-                progress(replayed);
+        let mut so_far = Progress::default();
+        while let Some(end) = ends.next().await {
+            match end {
+                Ok(()) => so_far.replayed += 1,
+                Err(NotReplayed::WithoutBody) => so_far.skipped += 1,
+                Err(_) => {}
             }
+            progress(so_far);
         }
         if *self.stop.borrow() { Ended::Stopped } else { Ended::Done }
     }
 
-    /// Whether it was.
-    async fn replay(&self, Started { record, _weight }: Started) -> bool {
-        let Err(error) = self.publish(&record).await else { return true };
-        let (dead_letter_id, event_id) = (record.offset, &record.message.id);
-        tracing::warn!(%error, job = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
-        false
+    async fn replay(&self, Started { record, _weight }: Started) -> Result<(), NotReplayed> {
+        self.publish(&record).await.inspect_err(|error| {
+            let (dead_letter_id, event_id) = (record.offset, &record.message.id);
+            tracing::warn!(%error, job = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
+        })
     }
 
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {
         let now = (self.clock)();
         let Message { id, kind, headers, body } = &record.message;
+        // No delivery is empty.
+        if body.is_empty() {
+            return Err(NotReplayed::WithoutBody);
+        }
         let dead = Delivery::read(id, kind, |name| headers.int(name), |name| headers.text(name))?;
         let again = Delivery {
             accepted_at: now,
@@ -101,6 +121,9 @@ impl Replay<'_> {
         let headers = Headers::new(again.ints(), again.texts());
         let message = Message { id: id.clone(), kind: kind.clone(), headers, body: body.clone() };
         self.insist(&Target::Lane(Lane::Slow, None), &message).await?;
+        if let Some(tally) = self.tally {
+            tally.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
+        }
         // A crash here repeats this delivery.
         let (to, marker) = Replayed::of(&again, record.offset, self.job, now);
         Ok(self.insist(&to, &marker).await?)

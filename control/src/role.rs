@@ -7,14 +7,19 @@ use std::{
 
 use broker::{Broker, Clock, ReadError};
 use schemas::{EventId, KeyHash};
-use service::{Chance, chance};
-use store::Store;
-use tokio::sync::watch;
+use service::{
+    Chance,
+    chance::{self, Secrets},
+};
+use store::{Store, Tally};
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Rate, Replay, dead_letters,
+    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Progress, Rate, Replay, Rules, dead_letters,
     jobs::{Jobs, TooMany},
+    settings::Maker,
+    tell::Told,
 };
 
 /// What control needs of the world.
@@ -23,12 +28,18 @@ pub struct World {
     pub broker: Arc<dyn Broker>,
     /// Who may look and change.
     pub store: Arc<dyn Store>,
+    /// What replays make is counted here.
+    pub tally: Arc<Tally>,
     /// The operator's key, hashed; without it nobody is the operator.
     pub operator: Option<KeyHash>,
     /// The time.
     pub clock: Clock,
     /// For ids.
     pub chance: Chance,
+    /// For secrets.
+    pub secrets: Secrets,
+    /// What endpoints and subscriptions may be.
+    pub rules: Rules,
     /// Replays stop once this reads true.
     pub stop: watch::Receiver<bool>,
 }
@@ -37,8 +48,12 @@ pub struct World {
 pub struct Control {
     pub(crate) world: World,
     pub(crate) jobs: Jobs,
-    tasks: TaskTracker,
-    metrics: ControlMetrics,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) metrics: ControlMetrics,
+    /// What tenants were told already.
+    pub(crate) told: Told,
+    /// Somebody has begun to listen to notices.
+    pub(crate) newcomers: Notify,
     rate: Rate,
 }
 
@@ -57,7 +72,13 @@ impl Control {
     /// One that has no replays yet.
     pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
-        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, rate })
+        let (told, newcomers) = (Told::default(), Notify::new());
+        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, told, newcomers, rate })
+    }
+
+    /// Makes what requests leave out.
+    pub(crate) fn maker(&self) -> Maker {
+        Maker { chance: self.world.chance.clone(), secrets: self.world.secrets.clone() }
     }
 
     /// How many of a tenant's dead letters a replay would take.
@@ -98,10 +119,11 @@ impl Control {
         self.metrics.replays_running.inc();
         let (stop, stopped) = watch::channel(false);
         let (broker, clock) = (&*self.world.broker, &self.world.clock);
-        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, stop: stopped };
-        let progress = |replayed| {
-            self.metrics.replayed.inc();
-            job.replayed.store(replayed, Ordering::Relaxed);
+        let tally = Some(&*self.world.tally);
+        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, stop: stopped };
+        let progress = |Progress { replayed, skipped }: Progress| {
+            self.metrics.replayed.inc_by(replayed - job.replayed.swap(replayed, Ordering::Relaxed));
+            self.metrics.not_replayable.inc_by(skipped - job.skipped.swap(skipped, Ordering::Relaxed));
         };
         let watch_for_the_end = async {
             let mut process = self.world.stop.clone();

@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use schemas::Endpoint;
+use schemas::{Delivery, Endpoint, Fact};
+use store::{Kind, Snapshot};
 
 /// The versions of endpoints that said so, by their place in memory; while there is a weak pointer to it, no other can
 /// have that place.
@@ -24,6 +25,17 @@ impl Gone {
     pub(crate) fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&place(endpoint))
     }
+}
+
+/// What there is to tell who can disable it for all; nothing if it was changed meanwhile, which may have mended it.
+pub(crate) fn fact(snapshot: Option<&Snapshot>, delivery: &Delivery, endpoint: &Arc<Endpoint>) -> Option<Fact> {
+    let tenant = snapshot?.tenant(&delivery.tenant)?;
+    tenant.endpoints.get(&endpoint.id).filter(|known| Arc::ptr_eq(known, endpoint))?;
+    Some(Fact::Gone {
+        tenant: delivery.tenant.clone(),
+        endpoint_id: endpoint.id.clone(),
+        version: tenant.versions.of(Kind::Endpoint, &endpoint.id),
+    })
 }
 
 fn place(endpoint: &Arc<Endpoint>) -> usize {

@@ -3,10 +3,10 @@
 //! Stateless: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes; `handle` is
 //! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
-mod address;
 mod attempt;
 mod config;
 mod connect;
+mod destination;
 mod gone;
 mod metrics;
 mod outcome;
@@ -15,21 +15,24 @@ mod settle;
 mod target;
 mod verdict;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
 use bytes::Bytes;
-use schemas::{DeadReason, Delivery, Endpoint, EndpointState, ParkReason, RetryPolicy};
-use store::Store;
-use tokio::sync::{Semaphore, watch};
+use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
+use store::{Levels, Store, Tally};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
-pub use address::is_allowed;
 pub use attempt::Poster;
 pub use config::DelivererConfig;
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
+use destination::{Absent, destination};
 use gone::Gone;
 use metrics::LaneMetrics;
 use settle::{Settler, attempt_of};
@@ -41,14 +44,33 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone: the snapshot that
-/// knows it may be on its way.
+/// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone, where revisions say
+/// nothing: the snapshot that knows it may be on its way.
 const MAX_PARKS: u32 = 12;
+/// How long a store may take to bring a snapshot up to a delivery's revision, before the delivery is put aside.
+const PULL: Duration = Duration::from_secs(2);
+
+/// What a deliverer needs of the world.
+pub struct World {
+    /// Where deliveries are.
+    pub broker: Arc<dyn Broker>,
+    /// Where they go.
+    pub store: Arc<dyn Store>,
+    /// What was done, and found out, is told here.
+    pub tally: Arc<Tally>,
+    /// What is kept of dead letters.
+    pub levels: Arc<Levels>,
+    /// The time.
+    pub clock: Clock,
+    /// For the spread of retries.
+    pub chance: Chance,
+    /// It ends once this reads true.
+    pub stop: watch::Receiver<bool>,
+}
 
 /// Delivers.
 pub struct Deliverer {
-    broker: Arc<dyn Broker>,
-    store: Arc<dyn Store>,
+    world: World,
     poster: Poster,
     targets: Targets,
     gone: Gone,
@@ -57,28 +79,17 @@ pub struct Deliverer {
     max_bytes: u32,
     slots: u16,
     metrics: DelivererMetrics,
-    clock: Clock,
-    chance: Chance,
-    stop: watch::Receiver<bool>,
 }
 
 impl Deliverer {
-    /// A deliverer that posts what `broker` holds to what `store` knows, until `stop` reads true.
+    /// A deliverer that posts what the broker holds to what the store knows.
     ///
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
-    pub fn new(
-        config: &DelivererConfig,
-        broker: Arc<dyn Broker>,
-        store: Arc<dyn Store>,
-        metrics: DelivererMetrics,
-        (clock, chance): (Clock, Chance),
-        stop: watch::Receiver<bool>,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
         let allowed: Arc<[_]> = config.allow_networks.clone().into();
         Ok(Arc::new(Self {
-            broker,
-            store,
+            world,
             poster: Poster::new(config, allowed.clone())?,
             targets: Targets::new(allowed),
             gone: Gone::default(),
@@ -87,16 +98,13 @@ impl Deliverer {
             max_bytes: config.max_in_flight_bytes,
             slots: config.slots,
             metrics,
-            clock,
-            chance,
-            stop,
         }))
     }
 
     /// Consumes both lanes until asked to stop; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let mut stop = self.stop.clone();
-        let mut revision = self.store.revision();
+        let mut stop = self.world.stop.clone();
+        let mut revision = self.world.store.revision();
         tokio::select! {
             // Without a snapshot every endpoint would look unknown.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
@@ -109,8 +117,8 @@ impl Deliverer {
     }
 
     async fn consume(self: Arc<Self>, lane: Lane, credit: u16) {
-        let consumer = self.broker.consume(Inlet::Lane(lane), credit);
-        let stop = self.stop.clone();
+        let consumer = self.world.broker.consume(Inlet::Lane(lane), credit);
+        let stop = self.world.stop.clone();
         let metrics = LaneMetrics::of(&self.metrics, lane);
         work(consumer, Arc::new(OnLane { deliverer: self, lane, metrics }), stop).await;
     }
@@ -123,23 +131,27 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
         };
-        let endpoint = match self.look_up(&delivery) {
+        let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
         };
         let body = &incoming.message.body;
         let (began, outcome) = self.post(&delivery, &endpoint, body, counted).await;
-        let now = (self.clock)();
+        let now = self.now();
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
-        let verdict = decide(&outcome, spent, policy, now, (self.chance)());
+        let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&endpoint);
+            if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {
+                self.world.tally.state_fact(fact);
+            }
         }
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
+        self.tally(&delivery, now, report::counts(body, &verdict, settlement));
         settlement
     }
 
@@ -156,18 +168,34 @@ impl Deliverer {
         // Closed never, so acquired always.
         let _weight = self.bytes.acquire_many(weight).await;
         let _slot = counted.slot();
-        let began = (self.clock)();
+        let began = self.now();
         report::begins(&self.metrics, delivery, began);
         (began, self.poster.post(&target, delivery, body.clone(), began).await)
     }
 
-    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
-        let snapshot = self.store.snapshot().ok_or(Absent::Unknown)?;
-        let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(Absent::Unknown)?;
-        if endpoint.state == EndpointState::Disabled || self.gone.contains(endpoint) {
-            return Err(Absent::Disabled);
+    /// Where it goes; if the snapshot is older than the delivery, after a look for what is new.
+    async fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+        match self.look_up(delivery) {
+            Err(Absent::Ahead) => {
+                // An error leaves the last good snapshot, and that does not have it.
+                let _ = timeout(PULL, self.world.store.pull()).await;
+                self.look_up(delivery)
+            }
+            found => found,
         }
-        Ok(endpoint.clone())
+    }
+
+    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+        let snapshot = self.world.store.snapshot().ok_or(Absent::Unknown)?;
+        destination(&snapshot, &self.gone, delivery)
+    }
+
+    fn tally(&self, delivery: &Delivery, now: u64, counts: Counts) {
+        self.world.tally.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
+    }
+
+    fn now(&self) -> u64 {
+        (self.world.clock)()
     }
 
     async fn without_attempt(
@@ -177,26 +205,35 @@ impl Deliverer {
         lane: Lane,
         absent: Absent,
     ) -> Settlement {
-        let settler = self.settler((self.clock)());
+        let now = self.now();
+        let settler = self.settler(now);
         let body = &incoming.message.body;
+        let age = now.saturating_sub(delivery.accepted_at);
         let reason = match absent {
             Absent::Unknown if delivery.parks < MAX_PARKS => {
                 self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
                 return settler.put_aside(delivery, body, lane).await;
             }
-            Absent::Unknown => DeadReason::EndpointGone,
+            // It will be known: the revision that has it exists. Unless the store was put back to an older state.
+            Absent::Ahead if age <= self.default_policy.max_age.millis() => {
+                self.metrics.parks.with_label_values(&["snapshot_behind"]).inc();
+                return settler.put_aside(delivery, body, lane).await;
+            }
+            Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,
+            Absent::Cancelled => DeadReason::Cancelled,
             Absent::Disabled => DeadReason::EndpointDisabled,
         };
         let settlement = settler.give_up(delivery, body, reason).await;
         if settlement == Settlement::Done {
             report::ended(&self.metrics, delivery, reason);
+            self.tally(delivery, now, Counts { dead: 1, ..Counts::default() });
         }
         settlement
     }
 
     async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
         let message = &incoming.message;
-        let settlement = self.settler((self.clock)()).park(message, &incoming.key, reason, detail.clone()).await;
+        let settlement = self.settler(self.now()).park(message, &incoming.key, reason, detail.clone()).await;
         if settlement == Settlement::Done {
             self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
             tracing::warn!(event_id = message.id, %reason, detail, "delivery.parked");
@@ -205,16 +242,9 @@ impl Deliverer {
     }
 
     fn settler(&self, now: u64) -> Settler<'_> {
-        Settler { broker: &*self.broker, stop: self.stop.clone(), now }
+        let World { broker, levels, stop, .. } = &self.world;
+        Settler { broker: &**broker, levels, metrics: &self.metrics, stop: stop.clone(), now }
     }
-}
-
-/// Why a delivery has nowhere to go.
-enum Absent {
-    /// No such endpoint, or not yet.
-    Unknown,
-    /// It is switched off, or said that it is gone.
-    Disabled,
 }
 
 /// A deliverer on one of the lanes.

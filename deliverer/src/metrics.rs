@@ -11,6 +11,8 @@ service::metrics! {
         pub attempts: IntCounterVec("attempts_total", [outcome, lane]),
         /// Dead letters made, by reason.
         pub dead_letters: IntCounterVec("dead_letters_total", [reason]),
+        /// Dead letters of which a tenant's quota let only the record be kept, or nothing.
+        pub dead_letters_reduced: IntCounterVec("dead_letters_reduced_total", [kept]),
         /// Messages parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Deliveries put aside without an attempt, by reason.

@@ -1,7 +1,8 @@
 //! What is said and counted of a delivery: one line where an attempt ends, and no body, url or secret in it.
 
 use broker::Settlement;
-use schemas::{Attempt, DeadReason, Delivery};
+use bytes::Bytes;
+use schemas::{Attempt, Counts, DeadReason, Delivery};
 
 use crate::{
     metrics::{DelivererMetrics, LaneMetrics},
@@ -48,6 +49,18 @@ pub(crate) fn attempted(
         status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
         "delivery.attempted"
     );
+}
+
+/// What an attempt adds to the tenant's usage.
+pub(crate) fn counts(body: &Bytes, verdict: &Verdict, settlement: Settlement) -> Counts {
+    let ended = |as_what: bool| u64::from(as_what && settlement == Settlement::Done);
+    Counts {
+        attempts: 1,
+        bytes: body.len() as u64,
+        delivered: ended(*verdict == Verdict::Delivered),
+        dead: ended(matches!(verdict, Verdict::Dead(_))),
+        ..Counts::default()
+    }
 }
 
 /// Says that a delivery ended without a further attempt.

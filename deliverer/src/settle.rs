@@ -5,21 +5,26 @@ use std::time::Duration;
 
 use broker::{Broker, Header, Headers, Lane, Log, Message, Patience, Settlement, Target, insist};
 use bytes::Bytes;
-use schemas::{Attempt, DeadLetter, DeadReason, Delivery, ParkReason, Parked, time::rfc3339, wire};
+use schemas::{Attempt, DeadLetter, DeadLetterLevel, DeadReason, Delivery, ParkReason, Parked, time::rfc3339, wire};
+use store::Levels;
 use tokio::sync::watch;
 
-use crate::{outcome::Outcome, verdict::Verdict};
+use crate::{metrics::DelivererMetrics, outcome::Outcome, verdict::Verdict};
 
 /// How long a failed delivery is held while the broker takes no publishes. Then it goes back unsettled and is handed
 /// out again, which may repeat its attempt: holding it for longer would pin the broker's log (RabbitMQ cancels
 /// consumers after 30 minutes).
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A put-aside delivery looks again after this long.
+/// A put-aside delivery looks again after this long, in ms,
 const PARK: u64 = 5_000;
+/// and after a minute of that after this long: what it waits for is away, and many may be waiting.
+const LONG_PARK: u64 = 60_000;
 
 /// Publishes what follows from a verdict.
 pub(crate) struct Settler<'a> {
     pub(crate) broker: &'a dyn Broker,
+    pub(crate) levels: &'a Levels,
+    pub(crate) metrics: &'a DelivererMetrics,
     pub(crate) stop: watch::Receiver<bool>,
     /// Unix ms.
     pub(crate) now: u64,
@@ -58,7 +63,8 @@ impl Settler<'_> {
     /// Puts a delivery aside for a while; no attempt was made.
     pub(crate) async fn put_aside(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Settlement {
         let later = Delivery { parks: delivery.parks + 1, ..delivery.clone() };
-        let due = broker::Due { at: self.now + PARK, exact: false };
+        let wait = if later.parks <= 12 { PARK } else { LONG_PARK };
+        let due = broker::Due { at: self.now + wait, exact: false };
         self.publish(&Target::Lane(lane, Some(due)), &message(&later, body.clone())).await
     }
 
@@ -88,8 +94,21 @@ impl Settler<'_> {
         last: Option<Attempt>,
         reason: DeadReason,
     ) -> Settlement {
-        let record = DeadLetter::of(delivery, reason, attempts, last, self.now);
+        let mut record = DeadLetter::of(delivery, reason, attempts, last, self.now);
         let mut message = message(delivery, body.clone());
+        match self.levels.of(&delivery.tenant, self.now) {
+            DeadLetterLevel::Bodies => {}
+            DeadLetterLevel::Records => {
+                self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
+                message.body = Bytes::new();
+                record = record.without_body();
+            }
+            // Design §9.11: what the tenant piles up is bounded, and it was told.
+            DeadLetterLevel::Counts => {
+                self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
+                return Settlement::Done;
+            }
+        }
         message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
         self.publish(&Target::Log(Log::Dead, record.key()), &message).await
     }

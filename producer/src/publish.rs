@@ -166,7 +166,12 @@ impl Producer {
     }
 
     fn arrival<'a>(&self, tenant: &'a str, trace: &'a Trace) -> Arrival<'a> {
-        Arrival { tenant, now: (self.clock)(), chance: chance::bytes(&self.chance), trace }
+        Arrival { tenant, now: self.now(), chance: chance::bytes(&self.chance), trace }
+    }
+
+    /// Unix ms.
+    pub(crate) fn now(&self) -> u64 {
+        (self.clock)()
     }
 
     fn check_size(&self, pointer: String, bytes: usize, most: usize) -> Result<String, NotAccepted> {

@@ -17,8 +17,8 @@ use broker::{
     Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work,
 };
 use futures_util::future::try_join_all;
-use schemas::{Acceptance, DeadLetter, DeadReason, Envelope, ParkReason, wire};
-use store::{Snapshot, Store, TenantSnapshot};
+use schemas::{Acceptance, Counts, DeadLetter, DeadLetterLevel, DeadReason, Envelope, ParkReason, wire};
+use store::{Levels, Snapshot, Store, Tally, TenantSnapshot};
 use tokio::sync::watch;
 
 pub use config::RouterConfig;
@@ -36,44 +36,49 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// How long an event of an unknown tenant is held: the snapshot that knows it may be on its way.
 const TENANT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a router needs of the world.
+pub struct World {
+    /// Where events are, and deliveries go.
+    pub broker: Arc<dyn Broker>,
+    /// Who wants what.
+    pub store: Arc<dyn Store>,
+    /// What was done is counted here.
+    pub tally: Arc<Tally>,
+    /// What is kept of dead letters.
+    pub levels: Arc<Levels>,
+    /// The time.
+    pub clock: Clock,
+    /// It ends once this reads true.
+    pub stop: watch::Receiver<bool>,
+}
+
 /// Routes.
 pub struct Router {
-    broker: Arc<dyn Broker>,
-    store: Arc<dyn Store>,
+    world: World,
     matcher: Matcher,
     config: RouterConfig,
     max_published_bytes: usize,
     metrics: RouterMetrics,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
 }
 
 impl Router {
-    /// A router that makes deliveries of what `broker` holds, as `store` says, until `stop` reads true. Nothing larger
-    /// than `max_published_bytes` is published.
-    pub fn new(
-        config: RouterConfig,
-        max_published_bytes: usize,
-        broker: Arc<dyn Broker>,
-        store: Arc<dyn Store>,
-        metrics: RouterMetrics,
-        clock: Clock,
-        stop: watch::Receiver<bool>,
-    ) -> Arc<Self> {
-        Arc::new(Self { broker, store, matcher: Matcher::default(), config, max_published_bytes, metrics, clock, stop })
+    /// A router that makes deliveries of what the broker holds, as the store says. Nothing larger than
+    /// `max_published_bytes` is published.
+    pub fn new(config: RouterConfig, max_published_bytes: usize, world: World, metrics: RouterMetrics) -> Arc<Self> {
+        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, metrics })
     }
 
     /// Consumes until asked to stop; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let mut stop = self.stop.clone();
-        let mut revision = self.store.revision();
+        let mut stop = self.world.stop.clone();
+        let mut revision = self.world.store.revision();
         tokio::select! {
             // Without a snapshot no subscription would match, and the events would be settled: that is loss.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             Ok(_) = stop.wait_for(|stop| *stop) => return,
             else => return,
         }
-        let consumer = self.broker.consume(Inlet::Ingest, self.config.credit);
+        let consumer = self.world.broker.consume(Inlet::Ingest, self.config.credit);
         work(consumer, self, stop).await;
     }
 
@@ -82,7 +87,7 @@ impl Router {
         if incoming.message.body.len() > self.max_published_bytes {
             return Err(Unroutable::too_large(&incoming.message.body));
         }
-        let acceptance = acceptance(incoming, (self.clock)())?;
+        let acceptance = acceptance(incoming, self.now())?;
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)
             .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
         let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
@@ -98,6 +103,7 @@ impl Router {
             // Stopping: the event comes again, and so do its deliveries, under the same ids.
             return Ok(Settlement::Again);
         }
+        self.tally(&acceptance.tenant, deliveries);
         self.report(&envelope, &acceptance, &made);
         Ok(Settlement::Done)
     }
@@ -105,7 +111,7 @@ impl Router {
     /// The tenant, if need be after a look for what is new.
     async fn tenant(&self, id: &str) -> Result<(Arc<Snapshot>, Arc<TenantSnapshot>), Unroutable> {
         let find = || {
-            let snapshot = self.store.snapshot()?;
+            let snapshot = self.world.store.snapshot()?;
             let tenant = snapshot.tenant(id)?.clone();
             Some((snapshot, tenant))
         };
@@ -113,7 +119,7 @@ impl Router {
             return Ok(found);
         }
         // An error leaves the last good snapshot, and that does not have it.
-        let _ = tokio::time::timeout(TENANT_PATIENCE, self.store.pull()).await;
+        let _ = tokio::time::timeout(TENANT_PATIENCE, self.world.store.pull()).await;
         find().ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
     }
 
@@ -121,25 +127,51 @@ impl Router {
         if outgoing.body.len() > self.max_published_bytes {
             return self.bury(outgoing).await;
         }
-        insist(&*self.broker, &Outgoing::TARGET, &outgoing.message(), self.patience()).await
+        insist(&*self.world.broker, &Outgoing::TARGET, &outgoing.message(), self.patience()).await
     }
 
-    /// A body that grew beyond what the broker takes ends at once, and visibly. Its record goes without it.
+    /// A body that grew beyond what the broker takes ends at once, and visibly. Its record goes without it, unless the
+    /// tenant has too many of them already.
     async fn bury(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
-        let reason = DeadReason::TooLarge;
-        let record = DeadLetter::of(&outgoing.delivery, reason, 0, None, (self.clock)());
-        let mut message = Message { body: bytes::Bytes::new(), ..outgoing.message() };
-        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
-        insist(&*self.broker, &Target::Log(Log::Dead, record.key()), &message, self.patience()).await?;
+        let (reason, now, tenant) = (DeadReason::TooLarge, self.now(), &outgoing.delivery.tenant);
+        if self.world.levels.of(tenant, now) == DeadLetterLevel::Counts {
+            self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
+        } else {
+            let record = DeadLetter::of(&outgoing.delivery, reason, 0, None, now).without_body();
+            let mut message = Message { body: bytes::Bytes::new(), ..outgoing.message() };
+            message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
+            let to = Target::Log(Log::Dead, record.key());
+            insist(&*self.world.broker, &to, &message, self.patience()).await?;
+        }
+        self.world.tally.add(
+            now,
+            tenant,
+            Some(&outgoing.delivery.endpoint_id),
+            Counts { dead: 1, ..Counts::default() },
+        );
         self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
         Ok(())
     }
 
+    /// Counts an event, and what was made of it.
+    fn tally(&self, tenant: &str, deliveries: &[Outgoing]) {
+        let (tally, now) = (&self.world.tally, self.now());
+        tally.add(now, tenant, None, Counts { events: 1, ..Counts::default() });
+        for outgoing in deliveries {
+            let one = Counts { deliveries: 1, ..Counts::default() };
+            tally.add(now, tenant, Some(&outgoing.delivery.endpoint_id), one);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        (self.world.clock)()
+    }
+
     async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
         let reason = why.reason.as_str();
-        let (record, message) = parked(incoming, why, (self.clock)());
+        let (record, message) = parked(incoming, why, self.now());
         let target = Target::Log(Log::Parked, record.key());
-        if insist(&*self.broker, &target, &message, self.patience()).await.is_err() {
+        if insist(&*self.world.broker, &target, &message, self.patience()).await.is_err() {
             return Settlement::Again;
         }
         self.metrics.parked.with_label_values(&[reason]).inc();
@@ -154,7 +186,7 @@ impl Router {
     }
 
     fn patience(&self) -> Patience {
-        Patience { stop: self.stop.clone(), limit: None }
+        Patience { stop: self.world.stop.clone(), limit: None }
     }
 
     fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, made: &FanOut) {
@@ -166,7 +198,7 @@ impl Router {
         }
         metrics.unrendered.inc_by(unrendered as u64);
         metrics.fan_out.observe(deliveries as f64);
-        let age = (self.clock)().saturating_sub(acceptance.accepted_at);
+        let age = self.now().saturating_sub(acceptance.accepted_at);
         metrics.routing.observe(age as f64 / 1_000.0);
         tracing::info!(
             event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,

@@ -13,6 +13,8 @@ service::metrics! {
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Dead letters made, by reason.
         pub dead_letters: IntCounterVec("dead_letters_total", [reason]),
+        /// Dead letters of which a tenant's quota let nothing be kept.
+        pub dead_letters_reduced: IntCounterVec("dead_letters_reduced_total", [kept]),
         /// Messages that were handed out before.
         pub redeliveries: IntCounter("redeliveries_total"),
         /// Deliveries made of one event.

@@ -118,6 +118,10 @@ pub struct DeadLetter {
     pub accepted_at: String,
     /// RFC 3339.
     pub dead_at: String,
+    /// Its body was not kept, so that it cannot be replayed: it is too large for the broker, or the tenant has more
+    /// dead letters than its quota.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub body_withheld: bool,
     /// The body, when it was asked for: as JSON where it is JSON, else as a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
@@ -140,8 +144,15 @@ impl DeadLetter {
             last,
             accepted_at: rfc3339(delivery.accepted_at),
             dead_at: rfc3339(now),
+            body_withheld: false,
             body: None,
         }
+    }
+
+    /// The same, saying that its body was not kept.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        Self { body_withheld: true, ..self }
     }
 
     /// The key it is appended to the log with: `<reason>.<tenant>`.

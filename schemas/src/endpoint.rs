@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span};
+use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, time::Moment};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,10 @@ pub struct Endpoint {
     /// Why it is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
+    /// What was accepted then or earlier is not delivered any more: it ends as dead letter `cancelled`, once its turn
+    /// comes. A replay counts as accepted anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_before: Option<Moment>,
 }
 
 fn default_timeout() -> Span {
@@ -72,6 +76,11 @@ fn default_max_backlog() -> u64 {
 }
 
 impl Endpoint {
+    /// Whether what was accepted at a time (unix ms) is not to be delivered any more.
+    pub fn has_cancelled(&self, accepted_at: u64) -> bool {
+        self.cancelled_before.is_some_and(|Moment(until)| accepted_at <= until)
+    }
+
     /// `max_in_flight` where it is left out.
     pub const MAX_IN_FLIGHT: u32 = 64;
     /// `max_backlog` where it is left out.

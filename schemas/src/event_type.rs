@@ -34,6 +34,10 @@ impl EventType {
     pub const MESSAGE_STATUS_CHANGED: Self = Self(Cow::Borrowed("message.status_changed"));
     /// The test button.
     pub const WEBHOOK_TEST: Self = Self(Cow::Borrowed("webhook.test"));
+    /// An endpoint is posted to no more.
+    pub const ENDPOINT_DISABLED: Self = Self(Cow::Borrowed("endpoint.disabled"));
+    /// A tenant came to the end of what it may use.
+    pub const QUOTA_REACHED: Self = Self(Cow::Borrowed("quota.reached"));
     /// A vendor's body of a kind we do not know; goes to `original` endpoints only.
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 

@@ -116,6 +116,11 @@ impl EventId {
         Self(uuid_of(&[tenant.as_bytes(), source.as_bytes(), body]).to_string())
     }
 
+    /// The id of what happens once, by what tells it from all else: said again, it is the same event.
+    pub fn of_happening(parts: &[&str]) -> Self {
+        Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0

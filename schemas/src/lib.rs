@@ -3,6 +3,7 @@
 //! Events and the vendors' dialects, subscriptions and what they mean, deliveries and their ids, dead letters and
 //! their reasons. serde only: nothing here does I/O, reads a clock or rolls a die.
 
+pub mod address;
 mod attempt;
 mod change;
 mod compact;
@@ -17,8 +18,10 @@ mod event_type;
 mod facts;
 mod format;
 mod id;
+mod notice;
 mod object;
 mod opaque;
+mod operational;
 mod pattern;
 mod published;
 mod redact;
@@ -51,12 +54,14 @@ pub use event_type::{EventType, InvalidEventType};
 pub use facts::Facts;
 pub use format::{Format, FormatOptions, MediaBodies, Shape, StatusSnapshot, Timestamp, WebhookEcho};
 pub use id::{EventId, Id, InvalidEventId};
+pub use notice::{DeadLetterLevel, Fact, Notice, QuotaName};
 pub use opaque::Opaque;
+pub use operational::OperationalEvent;
 pub use pattern::TypePattern;
 pub use published::json_schemas;
 pub use refusal::{Refusal, RefusalKind};
 pub use retry::RetryPolicy;
-pub use routing_key::{escape, routing_key, tenant_of};
+pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
 pub use secret::{MASK, Secret};
 pub use span::Span;

@@ -1,6 +1,50 @@
 //! Points in time: unix milliseconds inside, RFC 3339 in UTC with three decimals and `Z` outside.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A point in time, in unix milliseconds; in JSON and YAML as RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Moment(pub u64);
+
+impl TryFrom<String> for Moment {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        unix_ms(&text).map(Self).ok_or("expected an RFC 3339 time since 1970, such as 2026-01-31T08:00:00Z")
+    }
+}
+
+impl From<Moment> for String {
+    fn from(Moment(ms): Moment) -> Self {
+        rfc3339(ms)
+    }
+}
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time", "examples": ["2026-01-31T08:00:00.000Z"]})
+    }
+}
+
+/// The day in UTC on which unix milliseconds lie: `2025-07-18`.
+pub fn day(unix_ms: u64) -> String {
+    let mut day = rfc3339(unix_ms);
+    day.truncate("2025-07-18".len());
+    day
+}
 
 /// `2025-07-18T17:30:22.114Z`. What lies beyond the year 9999 is shown as its end.
 pub fn rfc3339(unix_ms: u64) -> String {
@@ -45,5 +89,14 @@ mod tests {
             assert_eq!(unix_ms(text), expected, "{text}");
             assert_eq!(is_canonical(text), expected.is_some_and(|ms| rfc3339(ms) == text), "{text}");
         }
+        assert_eq!(day(1_752_859_822_114), "2025-07-18");
+    }
+
+    #[test]
+    fn a_moment_is_text_in_json() {
+        let moment: Moment = serde_json::from_str("\"2025-07-18T14:30:22-03:00\"").unwrap();
+        assert_eq!(moment, Moment(1_752_859_822_000));
+        assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2025-07-18T17:30:22.000Z\"");
+        assert!(serde_json::from_str::<Moment>("\"yesterday\"").is_err());
     }
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod duration;
 pub mod exit;
+pub mod gcra;
 pub mod http;
 pub mod listen;
 pub mod metrics;

@@ -65,7 +65,7 @@ impl Ops {
 
     /// Serves until its task is dropped: also while draining, when `/readyz` says so. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, self.router(), Shutdown::never()).await
+        http::serve(listener, self.router(), http::Front::default(), Shutdown::never()).await
     }
 
     fn router(self) -> Router {

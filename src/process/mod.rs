@@ -5,6 +5,7 @@
 mod data_dir;
 mod leaves;
 mod memory;
+mod notices;
 mod operator;
 mod roles;
 mod vitals;
@@ -12,13 +13,14 @@ mod vitals;
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use broker::Broker;
-use service::{ConfigError, Shutdown, listen, metrics::Registry, ops::Ops, shutdown};
+use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{VERSION, config::Config};
+use notices::Messenger;
 use roles::Shared;
 
-pub use data_dir::broker_file;
+pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
 
@@ -63,6 +65,7 @@ pub struct Process {
     shutdown: Shutdown,
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
+    messenger: Messenger,
 }
 
 /// Starts the roles. Returns once the listeners stand; the broker may still be away.
@@ -74,13 +77,14 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
         return Err(ConfigError::new("broker.url", why).into());
     }
+    data_dir::check(&config.data_dir)?;
     for warning in config.not_in_force() {
         tracing::warn!("{warning}");
     }
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some(listen::bind("http.listen", &config.http.listen).await?),
+        true => Some((listen::bind("http.listen", &config.http.listen).await?, Front::new(&config.http).await?)),
         false => None,
     };
     let clock = service::clock::system();
@@ -88,11 +92,11 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let shared =
-        Shared { broker, store, registry, clock, chance: service::chance::system(), shutdown: shutdown.clone() };
+    let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     vitals::watch(&ops, &shared)?;
+    let mut messenger = Messenger::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();
     if roles.router {
@@ -102,17 +106,19 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         spawn(&mut running, &ops, "deliverer", shared.deliverer(config)?.run());
     }
     let http = match api_listener {
-        Some(listener) => {
+        Some((listener, front)) => {
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
-            spawn(&mut running, &ops, "http", api.serve(listener));
+            messenger.has_control(api.control());
+            spawn(&mut running, &ops, "http", api.serve(listener, front));
             Some(address)
         }
         None => None,
     };
     tokio::spawn(ops.serve(ops_listener));
     tracing::info!(http = http.map(tracing::field::display), ops = %ops_address, "process.started");
-    Ok(Process { http, ops: ops_address, operator_key, broker: shared.broker, shutdown, defect, roles: running })
+    let broker = shared.broker;
+    Ok(Process { http, ops: ops_address, operator_key, broker, shutdown, defect, roles: running, messenger })
 }
 
 impl Process {
@@ -131,6 +137,7 @@ impl Process {
         let drained = async { while self.roles.join_next().await.is_some() {} };
         shutdown::drain(shutdown::DRAIN_LIMIT, drained, || "requests under way".to_owned()).await;
         self.roles.abort_all();
+        self.messenger.finish().await;
         self.broker.close().await;
         tracing::info!("process.ended");
         Ok(())

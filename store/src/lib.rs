@@ -5,7 +5,6 @@
 
 mod access;
 mod audit;
-mod backup;
 mod books;
 mod config;
 mod content;
@@ -13,8 +12,11 @@ mod current;
 mod disk;
 mod edit;
 mod file;
+mod json;
 mod key_file;
+mod levels;
 mod memory;
+mod moving;
 mod nearest;
 mod open_error;
 mod postgres;
@@ -24,6 +26,7 @@ mod row;
 mod seal;
 mod snapshot;
 mod sqlite;
+mod tally;
 pub mod validate;
 mod whole_file;
 
@@ -33,21 +36,25 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
-pub use backup::{back_up, restore};
 pub use books::{AuditEntry, Books, Usage, UsageReport};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
-pub use file::FileStore;
+pub use file::{Description, FileStore};
+pub use json::read_json;
 pub use key_file::KeyFile;
+pub use levels::Levels;
 pub use memory::MemoryStore;
+pub use moving::{copy_in, copy_out};
+pub use nearest::suggestion;
 pub use open_error::OpenError;
 pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Hold, SqliteStore, back_up};
+pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {

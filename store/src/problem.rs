@@ -27,6 +27,17 @@ impl Path {
     }
 }
 
+impl Path {
+    /// Of a JSON pointer (RFC 6901); what is a number is taken for a place in a list.
+    pub fn of_pointer(pointer: &str) -> Self {
+        let step = |part: &str| match part.parse() {
+            Ok(index) => Step::Index(index),
+            Err(_) => Step::Key(part.replace("~1", "/").replace("~0", "~").into()),
+        };
+        Self(pointer.split('/').skip(1).map(step).collect())
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {
@@ -123,5 +134,7 @@ mod tests {
         assert_eq!(path.to_string(), "endpoints[2].headers.a/b~");
         assert_eq!(path.pointer(), "/endpoints/2/headers/a~1b~0");
         assert_eq!(Path::default().pointer(), "");
+        assert_eq!(Path::of_pointer(&path.pointer()), path);
+        assert_eq!(Path::of_pointer(""), Path::default());
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Kept {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     revision: u64,
+    /// Whether the revision was counted by this process, for itself.
+    is_local: bool,
     tenants: HashMap<String, Arc<TenantSnapshot>>,
     sources: HashMap<KeyHash, SourceRef>,
     keys: HashMap<KeyHash, (Arc<TenantSnapshot>, Key)>,
@@ -174,9 +176,11 @@ impl Snapshot {
         snapshot
     }
 
-    /// The one after this, of these tenants; none if nothing differs.
+    /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
+    /// itself.
     pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
-        let next = self.keeping(self.revision + 1, tenants.into_iter().map(TenantSnapshot::from));
+        let tenants = tenants.into_iter().map(TenantSnapshot::from);
+        let next = Self { is_local: true, ..self.keeping(self.revision + 1, tenants) };
         let same = next.tenants.len() == self.tenants.len()
             && next.tenants.iter().all(|(id, new)| self.tenants.get(id).is_some_and(|old| Arc::ptr_eq(old, new)));
         (!same).then_some(next)
@@ -210,8 +214,13 @@ impl Snapshot {
 
     /// The one at a revision, by all that was changed in between. What that does not touch stays the same `Arc`.
     pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = Kept>) -> Self {
-        let mut next =
-            Self { revision, tenants: self.tenants.clone(), sources: self.sources.clone(), keys: self.keys.clone() };
+        let mut next = Self {
+            revision,
+            is_local: self.is_local,
+            tenants: self.tenants.clone(),
+            sources: self.sources.clone(),
+            keys: self.keys.clone(),
+        };
         let touched = by_tenant(read).into_iter().map(|(id, read)| (next.take(&id), id, read)).collect::<Vec<_>>();
         // All are taken out before any is put in: a token may have moved from one to another.
         for (old, id, read) in touched {
@@ -255,6 +264,11 @@ impl Snapshot {
         self.revision
     }
 
+    /// Whether other processes mean the same by a revision: not with `file:`, whose readers count for themselves.
+    pub fn has_shared_revisions(&self) -> bool {
+        !self.is_local
+    }
+
     /// All tenants, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantSnapshot>> {
         self.tenants.values()
@@ -277,11 +291,11 @@ impl Snapshot {
 
     /// A key as presented, and whose it is. Found by its hash, so that the time it takes tells nothing.
     pub fn key(&self, presented: &str) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.key_by_hash(&KeyHash::of(presented))
+        self.key_of_hash(&KeyHash::of(presented))
     }
 
-    /// A key by the hash that is kept of it.
-    pub(crate) fn key_by_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+    /// The key of a hash, and whose it is.
+    pub fn key_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|(tenant, key)| (tenant, key))
     }
 }

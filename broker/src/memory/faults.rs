@@ -20,6 +20,8 @@ pub(super) struct Faults {
     published: u64,
     planned: BTreeMap<u64, Fault>,
     latency: Duration,
+    /// Nobody can look into the lanes.
+    pub(super) hidden: bool,
 }
 
 impl Faults {
@@ -48,6 +50,11 @@ impl Memory {
     /// Every confirm comes this much later than its message is taken.
     pub fn delay_confirms(&self, by: Duration) {
         self.shared.lock().faults.latency = by;
+    }
+
+    /// From now on nobody can look into the lanes, as on RabbitMQ.
+    pub fn hide_lanes(&self) {
+        self.shared.lock().faults.hidden = true;
     }
 
     /// Takes no publishes until [`unblock`](Self::unblock); consuming goes on, as under an alarm of RabbitMQ.

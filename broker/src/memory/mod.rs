@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
@@ -20,7 +21,8 @@ use futures_util::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
+    Target, notices::Board,
 };
 use faults::Fault;
 use place::Tap;
@@ -38,6 +40,7 @@ struct Shared {
     /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
     state: Mutex<State>,
     link: watch::Sender<Link>,
+    board: Board,
     clock: Clock,
     /// Tells the timer that something may be due earlier than it thinks.
     sooner: Arc<Notify>,
@@ -69,6 +72,7 @@ impl Memory {
         let shared = Shared {
             state: Mutex::new(State::new(chance)),
             link: watch::Sender::new(Link::Ready),
+            board: Board::default(),
             clock,
             sooner: Arc::default(),
         };
@@ -112,6 +116,23 @@ impl Broker for Memory {
         let leave = Leave { shared: self.shared.clone(), from, tap: tap.id() };
         self.shared.change(|state| state.join(from, tap));
         Consumer::new(receiver, leave)
+    }
+
+    /// As on a real broker, nothing is heard while it is away.
+    fn announce(&self, notice: Bytes) {
+        if *self.shared.link.borrow() == Link::Ready {
+            self.shared.board.post(notice);
+        }
+    }
+
+    fn notices(&self) -> Notices {
+        self.shared.board.listen()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        let state = self.shared.lock();
+        let counted = (!state.faults.hidden).then(|| state.waiting(with));
+        std::future::ready(Ok(counted)).boxed()
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -73,6 +73,10 @@ impl Place {
         self.ready.len() + self.returned.len() + self.out.len()
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.ready.iter().chain(&self.returned).chain(self.out.values())
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         self.ready.push_back(entry);
     }

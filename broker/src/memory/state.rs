@@ -56,6 +56,13 @@ impl State {
         delayed + self.places[index(inlet)].depth()
     }
 
+    /// How many deliveries carry these texts, extra copies aside.
+    pub(super) fn waiting(&self, with: &[(&str, &str)]) -> u64 {
+        let delayed = self.later.values().map(|(_, entry)| entry);
+        let here = self.places.iter().filter(|place| place.inlet != Inlet::Ingest).flat_map(Place::entries);
+        delayed.chain(here).filter(|entry| !entry.copy && entry.message.headers.have(with)).count() as u64
+    }
+
     pub(super) fn records(&self, log: Log) -> &Vec<Record> {
         match log {
             Log::Dead => &self.dead,

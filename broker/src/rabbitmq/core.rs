@@ -15,7 +15,7 @@ use super::{
     topology::{Names, Topology},
     wire,
 };
-use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target};
+use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target, notices::Board};
 
 /// The current session, if there is one.
 pub(super) type Current = Option<Arc<Session>>;
@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Current>,
     pub(super) link: watch::Sender<Link>,
+    /// Where notices are heard, whatever the session.
+    pub(super) board: Board,
     /// What is wrong with the topology, since the last try; none while that is unknown or all is well.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
     /// Says that it is to end.

@@ -13,6 +13,7 @@ mod core;
 mod declare;
 mod error;
 mod health;
+mod herald;
 mod ladder;
 mod log;
 mod overdue;
@@ -24,6 +25,7 @@ mod wire;
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::BoxFuture,
@@ -46,7 +48,8 @@ pub use self::{
     topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
 };
 use crate::{
-    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
+    Target, notices::Board,
 };
 
 /// Records read ahead of whoever reads a log.
@@ -75,6 +78,7 @@ impl RabbitMq {
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
             link: watch::Sender::new(Link::Away("connecting".to_owned())),
+            board: Board::default(),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -125,6 +129,21 @@ impl Broker for RabbitMq {
             rest -= credit;
         }
         Consumer::new(incoming, ())
+    }
+
+    fn announce(&self, notice: Bytes) {
+        if let Some(session) = &*self.core.session.borrow() {
+            session.announce(notice);
+        }
+    }
+
+    fn notices(&self) -> Notices {
+        self.core.board.listen()
+    }
+
+    /// Nobody can look into a queue.
+    fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn link(&self) -> watch::Receiver<Link> {

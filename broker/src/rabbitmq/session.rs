@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join3};
 use lapin::{Connect, Connection, ConnectionProperties, Event, uri::AMQPUri};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -15,6 +16,7 @@ use super::{
     declare,
     error::{TopologyError, describe},
     health::Health,
+    herald::Herald,
     publish::Publisher,
 };
 
@@ -26,7 +28,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Connections of their own for consuming and publishing, since the broker reads nothing, not even acknowledgements,
-/// from one that publishes during an alarm (V12). The third is for the topology, the canary and the logs. All to the same node,
+/// from one that publishes during an alarm (V12). The third is for the topology, the canary and notices. All to the same node,
 /// so that one canary speaks for all.
 pub(super) struct Session {
     pub(super) health: Health,
@@ -38,6 +40,7 @@ pub(super) struct Session {
     pub(super) host: AMQPUri,
     publishing: Connection,
     control: Connection,
+    notices: mpsc::Sender<Bytes>,
 }
 
 impl Session {
@@ -61,6 +64,7 @@ impl Session {
         }
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
         let canary = Canary::open(&control, &core.names.of("canary"), health.clone()).await.map_err(away)?;
+        let (herald, notices) = Herald::open(&control, &core.names.of("control")).await.map_err(away)?;
         // Before the first beat: during an alarm nothing more is written to a connection that has published.
         let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
@@ -69,7 +73,9 @@ impl Session {
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
         let ackers = TaskTracker::new();
-        let session = Arc::new(Self { health, publisher, consuming, ackers, host: host.clone(), publishing, control });
+        tokio::spawn(herald.run(core.board.clone(), health.clone()));
+        let host = host.clone();
+        let session = Arc::new(Self { health, publisher, consuming, ackers, host, publishing, control, notices });
         session.watch(canary);
         Ok(session)
     }
@@ -84,6 +90,11 @@ impl Session {
                 _ = session.health.failed() => {}
             }
         });
+    }
+
+    /// Says something to every process, unless too much waits to be said already.
+    pub(super) fn announce(&self, notice: Bytes) {
+        let _ = self.notices.try_send(notice);
     }
 
     /// Waits until what was settled is written.

@@ -5,6 +5,8 @@
 
 mod codec;
 mod command;
+mod copy;
+mod count;
 mod error;
 mod later;
 mod log;
@@ -22,17 +24,20 @@ use std::{
     thread::JoinHandle,
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
+    Target, notices::Board,
 };
 use command::{Command, Leave, Row, Slot};
 use log::Ends;
 use tap::Tap;
 use writer::Writer;
 
+pub use copy::{Hold, back_up};
 pub use error::OpenError;
 pub use reader::Archive;
 
@@ -43,6 +48,7 @@ pub struct Sqlite {
     commands: mpsc::Sender<Command>,
     link: watch::Receiver<Link>,
     ends: Arc<Ends>,
+    board: Board,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -64,7 +70,7 @@ impl Sqlite {
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::File { path: path.into(), source })?;
-        Ok(Self { path: path.into(), commands, link, ends, writer: Some(thread) })
+        Ok(Self { path: path.into(), commands, link, ends, board: Board::default(), writer: Some(thread) })
     }
 
     async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
@@ -102,6 +108,19 @@ impl Broker for Sqlite {
         // When the writer has ended, the tap is dropped here, and the consumer reads the end.
         let _ = self.commands.send(Command::Consume { from, tap });
         Consumer::new(receiver, leave)
+    }
+
+    /// This process is all there is.
+    fn announce(&self, notice: Bytes) {
+        self.board.post(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.board.listen()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        count::waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
     }
 
     fn link(&self) -> watch::Receiver<Link> {

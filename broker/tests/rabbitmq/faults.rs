@@ -79,6 +79,7 @@ async fn alarm(node: &'static Node, road: &Road, consumer: &mut broker::Consumer
 
 /// All connections are cut under load: what was not confirmed is published again, what was not settled comes again.
 async fn cut(node: &'static Node, road: &Road, consumer: &mut broker::Consumer) {
+    let mut notices = road.broker.notices();
     insist_on(road, &ids("held", 1)).await;
     let held = next(consumer).await;
     let ids = ids("cut", 2000);
@@ -87,6 +88,11 @@ async fn cut(node: &'static Node, road: &Road, consumer: &mut broker::Consumer) 
     tokio::join!(insist_on(road, &ids), taking, cutting);
     assert_eq!(held.message.id, "held-0");
     held.settle(Settlement::Done);
+    // Who listened before hears again, without asking anew.
+    road.until(|link| *link == Link::Ready).await;
+    road.broker.announce("we are back".into());
+    let heard = timeout(PATIENCE, notices.next()).await.expect("in time");
+    assert_eq!(heard.expect("the broker is open"), "we are back");
 }
 
 /// The node dies and comes back on its disk: so do we, by ourselves.

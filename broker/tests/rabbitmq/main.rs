@@ -8,5 +8,6 @@ mod faults;
 mod limits;
 #[path = "../contract/node.rs"]
 mod node;
+mod notices;
 mod road;
 mod topology;

@@ -12,11 +12,11 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Scope, delivery_id, wire};
 use serde_json::Value;
 use service::{Shutdown, shutdown::Trigger};
-use store::{Snapshot, Store, StoreError, TenantSnapshot};
+use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{Control, ControlConfig, ControlMetrics, World, routes};
+use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
 
 /// The time it is, in unix ms.
 pub(super) const NOW: u64 = 1_767_225_600_000;
@@ -26,6 +26,7 @@ pub(super) struct House {
     pub(super) broker: Memory,
     pub(super) control: Arc<Control>,
     pub(super) process: Trigger,
+    pub(super) tally: Arc<Tally>,
     app: Router,
 }
 
@@ -35,20 +36,28 @@ impl House {
     }
 
     pub(super) fn on(broker: Memory) -> Self {
+        Self::with(broker, Arc::new(Fixed(Arc::new(tenants()))))
+    }
+
+    pub(super) fn with(broker: Memory, store: Arc<dyn Store>) -> Self {
         let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
         let (shutdown, process) = Shutdown::manual();
         let draws = AtomicU64::new(0);
+        let tally = Arc::new(Tally::new("control"));
         let world = World {
             broker: Arc::new(broker.clone()),
-            store: Arc::new(Fixed(Arc::new(tenants()))),
+            store,
+            tally: tally.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(|| NOW),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
+            secrets: Arc::new(|| Ok([7; 32])),
+            rules: Rules { networks: vec![], max_fan_out: 1_000 },
             stop: shutdown.receiver(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control.clone()));
-        Self { broker, control, process, app }
+        Self { broker, control, process, tally, app }
     }
 
     /// Asks as the tenant's manager: status and body.
@@ -160,11 +169,20 @@ fn attempt() -> Attempt {
 
 /// Appends it to the log as deliverers do.
 pub(super) async fn bury(broker: &dyn Broker, grave: &Grave) {
+    let body = Bytes::from(format!("{{\"of\" : \"{}\"}}", grave.delivery.event_id));
+    bury_with(broker, grave, body).await;
+}
+
+/// The same without its body.
+pub(super) async fn bury_bare(broker: &dyn Broker, grave: &Grave) {
+    bury_with(broker, grave, Bytes::new()).await;
+}
+
+async fn bury_with(broker: &dyn Broker, grave: &Grave, body: Bytes) {
     let Grave { delivery, reason, dead_at } = grave;
     let letter = DeadLetter::of(delivery, *reason, delivery.attempt, delivery.last.clone(), *dead_at);
     let mut headers = Headers::new(delivery.ints(), delivery.texts());
     headers.set(wire::RECORD, Header::Text(serde_json::to_string(&letter).unwrap().into()));
-    let body = Bytes::from(format!("{{\"of\" : \"{}\"}}", delivery.event_id));
     let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
     let message = Message { id, kind, headers, body };
     broker.publish(&Target::Log(Log::Dead, letter.key()), &message).await.unwrap();

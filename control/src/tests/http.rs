@@ -29,7 +29,7 @@ async fn a_replay_answers_with_itself() {
     let (status, started) = house.ask("POST", REPLAYS, &json!({"filter": filter}).to_string()).await;
     assert_eq!((status, &started["matched"], &started["filter"]), (202, &json!(2), &filter));
     let keys: Vec<_> = started.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["id", "state", "matched", "replayed", "filter"]);
+    assert_eq!(keys, ["id", "state", "matched", "replayed", "skipped", "filter"]);
     assert_eq!(started["id"].as_str().unwrap().as_bytes()[14], b'7', "a UUIDv7");
 }
 

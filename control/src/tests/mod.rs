@@ -1,10 +1,14 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
+mod api;
+mod facts;
 mod house;
 mod http;
 mod letters;
+mod levels;
 mod parked;
 mod replays;
+mod waiting;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

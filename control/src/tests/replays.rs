@@ -10,9 +10,10 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target,
     memory::Memory,
 };
+use bytes::Bytes;
 use futures_util::{
     StreamExt as _,
     future::BoxFuture,
@@ -22,7 +23,7 @@ use schemas::{Delivery, wire};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::house::{Grave, House, NOW, bury};
+use super::house::{Grave, House, NOW, bury, bury_bare};
 use crate::{Ended, Filter, Replay, WINDOW, dead_letters};
 
 const SLOW: Inlet = Inlet::Lane(Lane::Slow);
@@ -46,7 +47,7 @@ async fn replay_all(broker: &dyn Broker) -> Ended {
     let clock: Clock = Arc::new(|| NOW);
     let (_running, stop) = watch::channel(false);
     let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
-    Replay { broker, job: "job", rate: None, clock: &clock, stop }.run(live, |_| ()).await
+    Replay { broker, job: "job", rate: None, clock: &clock, tally: None, stop }.run(live, |_| ()).await
 }
 
 #[tokio::test]
@@ -199,6 +200,18 @@ impl Broker for Torn {
         self.memory.consume(from, credit)
     }
 
+    fn announce(&self, notice: Bytes) {
+        self.memory.announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.memory.notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.memory.waiting(with)
+    }
+
     fn link(&self) -> watch::Receiver<Link> {
         self.memory.link()
     }
@@ -216,4 +229,18 @@ impl Logs for Torn {
         }
         records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed()
     }
+}
+
+#[tokio::test]
+async fn what_has_no_body_is_skipped_and_stays_and_the_rest_is_replayed_and_counted() {
+    let house = House::new();
+    house.bury(2).await;
+    bury_bare(&house.broker, &Grave::default().event("bare")).await;
+    let replay = house.replay("{}").await;
+    assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(2), &json!(1)));
+    assert_eq!(waiting(&house.broker).await.len(), 2);
+    let (_, left) = house.ask("POST", "/v1/tenants/acme/replays", r#"{"dry_run":true}"#).await;
+    assert_eq!(left["matched"], 1, "it is still there");
+    let made = String::from_utf8(house.tally.report(NOW)[0].write()).unwrap();
+    assert!(made.contains(r#""deliveries":2,"#), "{made}");
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record, Target,
+    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target,
     memory::Memory,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use schemas::{DeadLetter, Delivery, EventId, EventType, Part, Tenant, delivery_id, wire};
 use serde_json::{Value, json};
-use store::{Snapshot, Store, StoreError};
+use store::{Kind, Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -56,6 +56,18 @@ impl Broker for Teller {
         self.memory.consume(from, credit)
     }
 
+    fn announce(&self, notice: Bytes) {
+        self.memory.announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.memory.notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.memory.waiting(with)
+    }
+
     fn link(&self) -> watch::Receiver<Link> {
         self.memory.link()
     }
@@ -72,9 +84,20 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
+    /// From now on the tenant acme has these endpoints, at a revision that all processes share.
+    pub(super) fn share(&self, revision: u64, endpoints: &Value) {
+        let mut tenant = TenantSnapshot::from(acme(endpoints));
+        for id in tenant.endpoints.keys() {
+            tenant.versions.set(Kind::Endpoint, id, revision);
+        }
+        let snapshot = Snapshot::new(revision, [Arc::new(tenant)]);
+        *self.snapshot.lock().unwrap() = Some(Arc::new(snapshot));
+        self.revision.send_replace(revision);
+    }
+
     /// From now on the tenant acme has these endpoints.
     pub(super) fn set(&self, endpoints: &Value) {
-        let tenant: Tenant = serde_json::from_value(json!({"id": "acme", "endpoints": endpoints})).expect("a tenant");
+        let tenant = acme(endpoints);
         let before = self.snapshot.lock().unwrap().clone().unwrap_or_default();
         if let Some(next) = before.next(vec![tenant]) {
             let revision = next.revision();
@@ -96,6 +119,10 @@ impl Store for Shelf {
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()
     }
+}
+
+fn acme(endpoints: &Value) -> Tenant {
+    serde_json::from_value(json!({"id": "acme", "endpoints": endpoints})).expect("a tenant")
 }
 
 /// A first delivery of the event to `crm`, accepted when the clock started.
@@ -142,6 +169,8 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: DelivererMetrics,
+    pub(super) tally: Arc<Tally>,
+    pub(super) levels: Arc<Levels>,
     pub(super) clock: Clock,
     published: mpsc::UnboundedReceiver<(Target, Message)>,
     stop: watch::Sender<bool>,
@@ -175,12 +204,20 @@ impl World {
         let shelf = Arc::new(Shelf { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
-        // Half way: a wait is neither shortened nor lengthened.
-        let world = (clock.clone(), Arc::new(|| 0.5) as crate::Chance);
-        let deliverer =
-            Deliverer::new(config, teller, shelf.clone(), metrics.clone(), world, stopped).expect("a deliverer");
+        let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
+        let world = crate::World {
+            broker: teller,
+            store: shelf.clone(),
+            tally: tally.clone(),
+            levels: levels.clone(),
+            clock: clock.clone(),
+            // Half way: a wait is neither shortened nor lengthened.
+            chance: Arc::new(|| 0.5),
+            stop: stopped,
+        };
+        let deliverer = Deliverer::new(config, world, metrics.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.run());
-        Self { memory, shelf, metrics, clock, published, stop, running }
+        Self { memory, shelf, metrics, tally, levels, clock, published, stop, running }
     }
 
     pub(super) async fn publish(&self, message: &Message) {

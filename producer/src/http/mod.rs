@@ -2,6 +2,7 @@
 
 mod answer;
 mod gate;
+mod quota;
 mod sender;
 
 use std::sync::Arc;
@@ -22,13 +23,14 @@ use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Store, admit};
+use store::{Store, Tally, admit};
 
 use crate::{
     NotAccepted, Producer, ProducerConfig, ProducerMetrics, Trace,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
 };
 use gate::{Arrived, Gate};
+use quota::Quotas;
 
 /// What the entrances ask before they let anything in.
 pub struct Guard {
@@ -38,18 +40,22 @@ pub struct Guard {
     pub store: Arc<dyn Store>,
     /// The operator's key, hashed; without it nobody is the operator.
     pub operator: Option<KeyHash>,
+    /// Who had to be turned away is told here.
+    pub tally: Arc<Tally>,
 }
 
 struct Intake {
     producer: Arc<Producer>,
     guard: Guard,
     gate: Gate,
+    quotas: Quotas,
     metrics: ProducerMetrics,
 }
 
 /// What the producer serves, to be merged with what else the process serves.
 pub fn routes(config: &ProducerConfig, producer: Arc<Producer>, guard: Guard, metrics: ProducerMetrics) -> Router {
-    let intake = Intake { producer, guard, gate: Gate::new(config), metrics };
+    let quotas = Quotas::new(guard.tally.clone());
+    let intake = Intake { producer, guard, gate: Gate::new(config), quotas, metrics };
     Router::new()
         .route("/v1/tenants/{tenant}/events", post(events))
         .route("/v1/in/{token}", post(vendor))
@@ -91,10 +97,11 @@ impl Intake {
         let _place = self.gate.enter()?;
         let Guard { store, operator, .. } = &self.guard;
         let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish).await;
-        access.map_err(|denied| answer::denied(&denied))?;
+        let access = access.map_err(|denied| answer::denied(&denied))?;
         answer::unless_ready(&self.guard.broker.link().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
         let events = cut(&body)?;
+        self.quotas.admit(&access.tenant, events.len(), self.producer.now())?;
         Ok(self.producer.publish_all(tenant, events, &trace(headers)).await?)
     }
 
@@ -103,6 +110,7 @@ impl Intake {
         let source = sender::identify(&*self.guard.store, token, headers).await?;
         answer::unless_ready(&self.guard.broker.link().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
+        self.quotas.admit(&source.tenant, 1, self.producer.now())?;
         Ok(self.producer.publish_vendor(&source, &body, &trace(headers)).await?)
     }
 

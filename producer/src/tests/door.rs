@@ -15,7 +15,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Key, KeyHash, Scope, SourceConfig};
 use serde_json::{Value, json};
 use service::metrics::Registry;
-use store::{Snapshot, Store, StoreError, TenantSnapshot};
+use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -30,6 +30,7 @@ pub(super) struct Door {
     pub(super) broker: Memory,
     pub(super) producer: Arc<Producer>,
     pub(super) pulls: Arc<AtomicUsize>,
+    pub(super) tally: Arc<Tally>,
     registry: Registry,
     app: Router,
 }
@@ -58,9 +59,10 @@ impl Door {
         let producer = Producer::new(&config, shared.clone(), metrics.clone(), (Arc::new(|| NOW), chance));
         let pulls = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(Late { pulls: pulls.clone() });
-        let guard = Guard { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)) };
+        let tally = Arc::new(Tally::new("p"));
+        let guard = Guard { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), tally: tally.clone() };
         let app = service::http::app(routes(&config, producer.clone(), guard, metrics));
-        Self { broker, producer, pulls, registry, app }
+        Self { broker, producer, pulls, tally, registry, app }
     }
 
     /// Posts JSON as the tenant's publisher.
@@ -158,7 +160,14 @@ fn tenants(with_new: bool) -> Snapshot {
         source(json!({"id": "safe", "dialect": "whaticket", "token": "t-safe", "n8n_api_key": "k"})),
         source(json!({"id": "new", "dialect": "whazing", "token": "t-new"})),
     ];
-    Snapshot::new(1, [tenant("acme", keys, sources), tenant("zeta", vec![key("zeta's", Scope::Publish)], vec![])])
+    let mut slow = TenantSnapshot::clone(&tenant(
+        "slow",
+        vec![key("slow's", Scope::Publish)],
+        vec![source(json!({"id": "main", "dialect": "whazing", "channel_id": 7, "token": "t-slow"}))],
+    ));
+    slow.quota.events_per_second = Some(2.0);
+    let zeta = tenant("zeta", vec![key("zeta's", Scope::Publish)], vec![]);
+    Snapshot::new(1, [tenant("acme", keys, sources), zeta, Arc::new(slow)])
 }
 
 fn source(json: Value) -> SourceConfig {

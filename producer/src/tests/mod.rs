@@ -5,6 +5,7 @@ mod events;
 mod library;
 mod limits;
 mod properties;
+mod quotas;
 mod vendor;
 
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{MAX_PUBLISHED, START, World, acme, event, fixture, one, received};
 
-const WHATICKET_FILE: &str = include_str!("../../../tests/fixtures/canonical/whaticket-file.json");
+pub(super) const WHATICKET_FILE: &str = include_str!("../../../tests/fixtures/canonical/whaticket-file.json");
 const TRANSFER: &str = include_str!("../../../tests/fixtures/canonical/whazing-channel-TransferTicket.json");
 
 fn crm_id(event: &str, part: Part) -> uuid::Uuid {

@@ -4,6 +4,7 @@ mod confirms;
 mod deliveries;
 mod parked;
 mod snapshots;
+mod usage;
 mod world;
 
 use serde::{Deserialize, Serialize};

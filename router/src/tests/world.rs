@@ -8,13 +8,14 @@ use std::{
 };
 
 use broker::{
-    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, PublishError, ReadError, Record,
-    Settlement, Target, memory::Memory,
+    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError,
+    Record, Settlement, Target, memory::Memory,
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use schemas::{Delivery, Parked, Tenant, wire};
 use serde_json::{Value, json};
-use store::{Snapshot, Store, StoreError, TenantSnapshot};
+use store::{Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -80,6 +81,18 @@ impl Broker for Witness {
             }
         });
         Consumer::new(receiver, Aborts(task))
+    }
+
+    fn announce(&self, notice: Bytes) {
+        self.memory.announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.memory.notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.memory.waiting(with)
     }
 
     fn link(&self) -> watch::Receiver<Link> {
@@ -258,6 +271,8 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: RouterMetrics,
+    pub(super) tally: Arc<Tally>,
+    pub(super) levels: Arc<Levels>,
     steps: Arc<Mutex<Vec<Step>>>,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
@@ -289,10 +304,18 @@ impl World {
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let config = RouterConfig { credit: 20, max_fan_out: 50 };
-        let router =
-            Router::new(config, MAX_PUBLISHED, Arc::new(witness), shelf.clone(), metrics.clone(), clock, stopped);
+        let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
+        let world = crate::World {
+            broker: Arc::new(witness),
+            store: shelf.clone(),
+            tally: tally.clone(),
+            levels: levels.clone(),
+            clock,
+            stop: stopped,
+        };
+        let router = Router::new(config, MAX_PUBLISHED, world, metrics.clone());
         let running = tokio::spawn(router.run());
-        Self { memory, shelf, metrics, steps, stop, running }
+        Self { memory, shelf, metrics, tally, levels, steps, stop, running }
     }
 
     pub(super) async fn publish(&self, sent: &Sent) {

@@ -16,6 +16,10 @@ pub struct HttpConfig {
     pub operator_key: Option<Secret>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many requests a second each key, or each address without one, may make on average; 0 = any number.
+    pub requests_per_second: u32,
+    /// How many of them may come at once.
+    pub requests_burst: u32,
     /// The listener's certificate.
     #[serde(default)]
     pub tls: Option<Tls>,
@@ -32,10 +36,9 @@ pub struct Tls {
 }
 
 impl HttpConfig {
-    /// What is set but not in force yet, one line each.
-    pub fn warnings(&self) -> Vec<String> {
-        let set = [("http.tls", self.tls.is_some()), ("http.trusted_proxies", !self.trusted_proxies.is_empty())];
-        set.iter().filter(|(_, set)| *set).map(|(key, _)| format!("{key} is not in force yet")).collect()
+    /// `http` or `https`: how the listener is spoken to.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -43,21 +46,12 @@ impl HttpConfig {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<HttpConfig, serde_json::Error> {
-        serde_json::from_str(json)
-    }
-
-    #[test]
-    fn what_is_set_but_not_in_force_is_warned_about() {
-        let plain = read(r#"{"listen":":0","trusted_proxies":[]}"#).unwrap();
-        assert_eq!(plain.warnings(), Vec::<String>::new());
-        let json = r#"{"listen":":0","trusted_proxies":["10.0.0.0/8"],"tls":{"cert":"c","key":"k"}}"#;
-        let expected = ["http.tls is not in force yet", "http.trusted_proxies is not in force yet"];
-        assert_eq!(read(json).unwrap().warnings(), expected);
-    }
-
     #[test]
     fn a_proxy_that_is_no_network_is_refused() {
-        assert!(read(r#"{"listen":":0","trusted_proxies":["proxy.internal"]}"#).is_err());
+        let json = |proxy: &str| {
+            format!(r#"{{"listen":":0","trusted_proxies":["{proxy}"],"requests_per_second":1,"requests_burst":1}}"#)
+        };
+        assert!(serde_json::from_str::<HttpConfig>(&json("proxy.internal")).is_err());
+        assert!(serde_json::from_str::<HttpConfig>(&json("10.0.0.0/8")).is_ok());
     }
 }

@@ -1,9 +1,14 @@
-//! Serving HTTP: what the producer's and the control role's listeners have in common.
-//!
-//! TLS and forwarding headers are not handled: a reverse proxy in front does that.
+//! Serving HTTP: what the producer's and the control role's listeners have in common. TLS, whose word about a client is
+//! taken, how often a client may ask; which keys there are is not known here.
 
 mod bearer;
+mod certificate;
 mod config;
+mod forwarded;
+mod handshake;
+mod json;
+mod limits;
+mod origin;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -12,4 +17,7 @@ mod tests;
 
 pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
-pub use serve::{app, serve};
+pub use json::is_json;
+pub use limits::{Limits, Whose};
+pub use origin::{Origin, Scheme};
+pub use serve::{Front, app, serve};

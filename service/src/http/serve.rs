@@ -1,18 +1,58 @@
 //! From a router to answers on a socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
+use axum::serve::{Listener, ListenerExt};
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
+use super::certificate::Certificate;
+use super::config::HttpConfig;
+use super::handshake::{Patience, TlsListener};
+use super::origin::{Origin, Scheme, Trust};
+use crate::config::ConfigError;
 use crate::problem::{Code, Problem};
 use crate::shutdown::Shutdown;
+
+/// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
+#[derive(Clone, Default)]
+pub struct Front {
+    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
+    proxies: Vec<IpNet>,
+}
+
+impl Front {
+    /// As configured, with the certificate read.
+    ///
+    /// # Errors
+    /// When its files cannot be used.
+    pub async fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
+        let tls = match &config.tls {
+            Some(files) => {
+                let certificate = Certificate::load(files).await?;
+                let acceptor = TlsAcceptor::from(Arc::new(certificate.server()?));
+                Some((certificate, acceptor))
+            }
+            None => None,
+        };
+        Ok(Self { tls, proxies: config.trusted_proxies.clone() })
+    }
+
+    fn trust(&self) -> Trust {
+        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        Trust { proxies: self.proxies.clone(), scheme }
+    }
+}
 
 /// `router`, with problems for what it does not have and for handlers that panic.
 ///
@@ -22,17 +62,63 @@ pub fn app(router: Router) -> Router {
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .layer(middleware::from_fn(catch_panic))
+        .layer(middleware::from_fn(log))
 }
 
 /// Serves [`app`]`(router)` until `shutdown` is requested and every answer under way is sent. Fails if the listener does.
 ///
-/// A client that does not read its answer can hold this up: give it a limit with [`crate::shutdown::drain`].
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // An answer is one small write; waiting to fill a packet would add 40 ms to it. Failing is harmless.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, app(router)).with_graceful_shutdown(async move { shutdown.requested().await }).await
+/// Every request has its [`Origin`] as an extension. A client that does not read its answer can hold this up: give it a
+/// limit with [`crate::shutdown::drain`].
+pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: Shutdown) -> io::Result<()> {
+    let router = app(router).layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin));
+    match front.tls {
+        None => answer(listener.tap_io(|stream| at_once(stream)), router, shutdown).await,
+        Some((certificate, acceptor)) => {
+            let listener = TlsListener::new(listener, acceptor, Patience::DEFAULT);
+            let listener = listener.tap_io(|stream| at_once(stream.get_ref().0));
+            tokio::select! {
+                ended = answer(listener, router, shutdown) => ended,
+                never = certificate.watch() => match never {},
+            }
+        }
+    }
+}
+
+/// An answer is one small write; waiting to fill a packet would add 40 ms to it. Failing is harmless.
+fn at_once(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
+async fn answer<L>(
+    listener: axum::serve::TapIo<L, impl FnMut(&mut L::Io) + Send + 'static>,
+    router: Router,
+    shutdown: Shutdown,
+) -> io::Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+{
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.requested().await }).await
+}
+
+async fn find_origin(State(trust): State<Arc<Trust>>, mut request: Request, next: Next) -> Response {
+    if let Some(origin) = trust.origin(&request) {
+        request.extensions_mut().insert(origin);
+    }
+    next.run(request).await
+}
+
+/// One line for each request. The route is the pattern that it matched: its path may hold a source's token.
+async fn log(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let client = request.extensions().get::<Origin>().map(|origin| origin.client);
+    let answer = next.run(request).await;
+    let (route, status) = (route.as_ref().map(MatchedPath::as_str), answer.status().as_u16());
+    let (client, ms) = (client.map(tracing::field::display), begun.elapsed().as_secs_f64() * 1e3);
+    tracing::debug!(%method, route, status, ms, client, "request.answered");
+    answer
 }
 
 /// A panic is one request's misfortune, not its connection's. The panic hook has logged where it happened.

@@ -1,12 +1,18 @@
-//! A server on a free port and the smallest client that can ask it, for tests of this crate.
+//! A server on a free port, the smallest client that can ask it, and certificates, for tests of this crate.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::config::Tls;
 
 /// A running server.
 pub(crate) struct Server {
@@ -43,7 +49,7 @@ impl Server {
     }
 }
 
-pub(crate) async fn read(mut stream: TcpStream) -> Answer {
+pub(crate) async fn read(mut stream: impl AsyncRead + Unpin) -> Answer {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -56,5 +62,62 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let pairs = self.head.lines().filter_map(|line| line.split_once(": "));
         pairs.into_iter().find(|(written, _)| written.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// A private authority.
+pub(crate) struct Issuer {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+/// A certificate of an [`Issuer`] and its key, in PEM.
+pub(crate) struct Issued {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+    der: Vec<u8>,
+}
+
+impl Issuer {
+    pub(crate) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    pub(crate) fn issue(&self, name: &str) -> Issued {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Issued { cert: cert.pem(), key: key.serialize_pem(), der: cert.der().to_vec() }
+    }
+
+    /// A client that believes this authority alone, and offers these protocols.
+    pub(crate) fn client(&self, protocols: &[&[u8]]) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+impl Issued {
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// As the files that a configuration names.
+    pub(crate) fn write(&self, folder: &Path) -> Tls {
+        let write = |name: &str, text: &str| {
+            let file = folder.join(name);
+            std::fs::write(&file, text).unwrap();
+            file.to_str().unwrap().to_owned()
+        };
+        Tls { cert: write("cert.pem", &self.cert), key: write("key.pem", &self.key) }
     }
 }

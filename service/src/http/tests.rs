@@ -8,14 +8,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::serve;
 use super::testing::{Server, read};
+use super::{Front, serve};
 use crate::problem::Problem;
 use crate::shutdown::{Shutdown, Trigger};
 
 async fn start(router: Router) -> (Server, Trigger) {
     let (shutdown, trigger) = Shutdown::manual();
-    (Server::start(|listener| serve(listener, router, shutdown)).await, trigger)
+    (Server::start(|listener| serve(listener, router, Front::default(), shutdown)).await, trigger)
 }
 
 #[tokio::test]

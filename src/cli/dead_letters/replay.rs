@@ -1,9 +1,14 @@
 //! Sending dead letters again: on RabbitMQ this process does it, on the embedded broker the one that holds the file.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use control::{Filter, Rate, Replay, dead_letters};
+use control::{Filter, Progress, Rate, Replay, dead_letters};
 use futures_util::TryStreamExt as _;
 use service::{Exit, Shutdown};
 
@@ -44,10 +49,22 @@ pub(super) struct ReplayArgs {
 }
 
 /// What a replay came to.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 struct Replayed {
     matched: u64,
     replayed: u64,
+    /// Their bodies were not kept.
+    skipped: u64,
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} replayed", self.replayed, self.matched)?;
+        match self.skipped {
+            0 => Ok(()),
+            skipped => write!(f, "; {skipped} cannot be: their bodies were not kept"),
+        }
+    }
 }
 
 pub(super) async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
@@ -67,7 +84,7 @@ pub(super) async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result
     match args.output {
         Output::Json => print::json(&result)?,
         Output::Table if args.dry_run => print::line(format_args!("{} match", result.matched))?,
-        Output::Table => print::line(format_args!("{} of {} replayed", result.replayed, result.matched))?,
+        Output::Table => print::line(result)?,
     }
     Ok(if args.dry_run || result.replayed == result.matched { Exit::Done } else { Exit::Failed })
 }
@@ -82,21 +99,22 @@ async fn replay_here(
     let live = dead_letters::find(broker, args.filter.tenant.as_deref(), filter).await.context(Exit::Unavailable)?;
     let matched = live.len() as u64;
     if args.dry_run {
-        return Ok(Replayed { matched, replayed: 0 });
+        return Ok(Replayed { matched, ..Replayed::default() });
     }
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
-    let replayed = std::sync::atomic::AtomicU64::new(0);
+    let so_far = Mutex::new(Progress::default());
     let stop = Shutdown::on_signals()?.receiver();
-    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, stop };
+    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, tally: None, stop };
     let bar = progress::bar(matched);
-    let run = replay.run(live, |count| {
-        replayed.store(count, std::sync::atomic::Ordering::Relaxed);
-        bar.set_position(count);
+    let run = replay.run(live, |progress| {
+        bar.set_position(progress.replayed + progress.skipped);
+        *so_far.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     });
     run.await;
     bar.finish_and_clear();
     broker.close().await;
-    Ok(Replayed { matched, replayed: replayed.into_inner() })
+    let Progress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Replayed { matched, replayed, skipped })
 }
 
 /// On the embedded broker the process that holds the file replays: one replay for each tenant concerned.
@@ -114,13 +132,15 @@ async fn replay_there(
     }
     let matched = ids.values().map(|ids| ids.len() as u64).sum();
     if args.dry_run {
-        return Ok(Replayed { matched, replayed: 0 });
+        return Ok(Replayed { matched, ..Replayed::default() });
     }
     let client = Client::new(&args.api, config)?;
-    let mut result = Replayed { matched, replayed: 0 };
+    let mut result = Replayed { matched, ..Replayed::default() };
     for (tenant, ids) in ids {
         let request = serde_json::json!({"filter": {"ids": ids}, "rate_per_second": args.rate_per_second});
-        result.replayed += replay_over_api(&client, &tenant, request.to_string()).await?;
+        let job = replay_over_api(&client, &tenant, request.to_string()).await?;
+        result.replayed += job.replayed;
+        result.skipped += job.skipped;
     }
     Ok(result)
 }
@@ -131,14 +151,15 @@ struct Job {
     id: String,
     state: String,
     replayed: u64,
+    skipped: u64,
 }
 
-async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<u64> {
+async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<Job> {
     let path = format!("/v1/tenants/{tenant}/replays");
     let mut job: Job = client.call(Method::POST, &path, Some(request)).await?;
     while job.state == "running" {
         tokio::time::sleep(POLL).await;
         job = client.call(Method::GET, &format!("{path}/{}", job.id), None).await?;
     }
-    Ok(job.replayed)
+    Ok(job)
 }

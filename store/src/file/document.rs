@@ -113,7 +113,8 @@ impl Document {
         longest.map_or(Place::default(), |node| node.place)
     }
 
-    fn root(&self) -> Option<&Node> {
+    /// All of it.
+    pub(super) fn root(&self) -> Option<&Node> {
         self.root.get_or_init(|| self.parse().ok()).as_ref()
     }
 }

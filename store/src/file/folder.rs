@@ -14,7 +14,7 @@ const READS: usize = 3;
 /// One file as it was read.
 #[derive(Debug, Hash)]
 pub(super) struct File {
-    /// Its name within the folder.
+    /// Its name within the folder, or its path.
     pub(super) name: String,
     /// Its text, or the line that says why there is none.
     pub(super) text: Result<String, String>,
@@ -105,15 +105,23 @@ impl Content {
 
 impl Stamps {
     fn read(&self, folder: &Path) -> Vec<File> {
-        let read = |stamp: &Stamp| {
-            let name = stamp.name.clone();
-            let text = match fs::read(folder.join(&name)) {
-                Ok(bytes) => String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error)),
-                Err(error) => Err(format!("{name}: {error}")),
-            };
-            File { name, text }
+        self.names().map(|name| File::of(name.to_owned(), fs::read(folder.join(name)))).collect()
+    }
+
+    /// The files' names, sorted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flatten().map(|stamp| stamp.name.as_str())
+    }
+}
+
+impl File {
+    /// What was read under this name.
+    pub(super) fn of(name: String, read: io::Result<Vec<u8>>) -> Self {
+        let text = match read {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error)),
+            Err(error) => Err(format!("{name}: {error}")),
         };
-        self.0.iter().flatten().map(read).collect()
+        Self { name, text }
     }
 }
 

@@ -2,7 +2,12 @@
 
 use schemas::Tenant;
 
-use super::{document::Document, folder::File, merge::Merged, tenants};
+use super::{
+    document::Document,
+    folder::File,
+    merge::Merged,
+    tenants::{self, Demand},
+};
 use crate::{problem::Problem, validate};
 
 /// What the files say.
@@ -19,8 +24,7 @@ pub(super) struct Loaded {
 /// # Errors
 /// All that cannot be read; else all that is invalid; a line each.
 pub(super) fn load(files: Vec<File>) -> Result<Loaded, Vec<String>> {
-    let (documents, tenants): (Vec<_>, Vec<_>) = all(files.into_iter().map(read))?.into_iter().unzip();
-    let (merged, mut problems) = Merged::of(tenants);
+    let (documents, merged, mut problems) = merge(files, Demand::Whole)?;
     problems.extend(validate::tenants(&merged.tenants));
     let line = |problem: &Problem| line(problem, &merged, &documents);
     if !problems.is_empty() {
@@ -30,9 +34,20 @@ pub(super) fn load(files: Vec<File>) -> Result<Loaded, Vec<String>> {
     Ok(Loaded { warnings, tenants: merged.tenants })
 }
 
-fn read(file: File) -> Result<(Document, Vec<Tenant>), Vec<String>> {
+/// Reads and merges.
+///
+/// # Errors
+/// All that cannot be read, a line each.
+pub(super) fn merge(files: Vec<File>, demand: Demand) -> Result<(Vec<Document>, Merged, Vec<Problem>), Vec<String>> {
+    let read = all(files.into_iter().map(|file| read(file, demand)))?;
+    let (documents, tenants): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    let (merged, problems) = Merged::of(tenants);
+    Ok((documents, merged, problems))
+}
+
+fn read(file: File, demand: Demand) -> Result<(Document, Vec<Tenant>), Vec<String>> {
     let document = Document::new(file.name, file.text.map_err(|line| vec![line])?);
-    let tenants = tenants::read(&document)?;
+    let tenants = tenants::read(&document, demand)?;
     Ok((document, tenants))
 }
 
@@ -49,7 +64,8 @@ fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T
     if lines.is_empty() { Ok(values) } else { Err(lines) }
 }
 
-fn line(problem: &Problem, merged: &Merged, documents: &[Document]) -> String {
+/// A problem with the place where it stands, and of what else it concerns.
+pub(super) fn line(problem: &Problem, merged: &Merged, documents: &[Document]) -> String {
     let (document, path, place) = merged.locate(&problem.path, documents);
     let mut line = format!("{}:{}:{}: {path}: {}", document.name, place.line, place.column, problem.message);
     if let Some(other) = &problem.other {

@@ -88,6 +88,11 @@ impl Merged {
         whole.keys.extend(tenant.keys);
     }
 
+    /// Of a merged tenant, the document and the index in its `tenants` of every part.
+    pub(super) fn parts(&self, tenant: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.origins[tenant].parts.iter().map(|part| (part.document, part.index))
+    }
+
     /// A path among the merged tenants, as the document has it that it came from.
     pub(super) fn locate<'a>(&self, path: &Path, documents: &'a [Document]) -> (&'a Document, Path, Place) {
         let [Step::Key(_), Step::Index(tenant), rest @ ..] = path.0.as_slice() else {

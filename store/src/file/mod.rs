@@ -3,8 +3,9 @@
 //! Looks for changes by listing the folder every second or so: no notification mechanism works on every file system
 //! that people mount. Writes nothing, and deletes nothing: what cannot be read leaves the last good snapshot in force.
 
+mod description;
 mod document;
-mod fault;
+pub(crate) mod fault;
 mod folder;
 mod load;
 mod merge;
@@ -21,6 +22,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::description::Description;
 use self::reader::{Look, Reader};
 use crate::{Snapshot, Store, StoreError};
 

@@ -20,12 +20,14 @@ pub(super) struct Reading<'a> {
     pub(super) source: &'a str,
     /// Keys of this node, should it be a mapping, that are read by someone else.
     pub(super) hidden: &'static [&'static str],
+    /// Keys of this node that are read as this text where they are not written.
+    pub(super) assumed: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Reading<'a> {
     /// All of a node.
     pub(super) fn of(node: &'a Node, source: &'a str) -> Self {
-        Self { node, source, hidden: &[] }
+        Self { node, source, hidden: &[], assumed: &[] }
     }
 
     fn typed<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -41,7 +43,11 @@ impl<'a> Reading<'a> {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(value) => visitor.visit_borrowed_str(value),
             Value::List(nodes) => visitor.visit_seq(Items { nodes: nodes.iter().enumerate(), source: self.source }),
-            Value::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), current: None, reading: self }),
+            Value::Map(entries) => {
+                let is_written = |key: &str| entries.iter().any(|entry| entry.key == key);
+                let assumed = self.assumed.iter().filter(|(key, _)| !is_written(key)).collect();
+                visitor.visit_map(Entries { entries: entries.iter(), current: None, assumed, reading: self })
+            }
         }
     }
 
@@ -136,6 +142,8 @@ struct Entries<'a> {
     entries: std::slice::Iter<'a, Entry>,
     /// The entry whose key was read and whose value was not.
     current: Option<&'a Entry>,
+    /// What is still to be read of what is not written; the last is next.
+    assumed: Vec<&'static (&'static str, &'static str)>,
     reading: Reading<'a>,
 }
 
@@ -145,14 +153,40 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let hidden = self.reading.hidden;
         self.current = self.entries.find(|entry| !hidden.contains(&entry.key.as_str()));
-        let Some(entry) = self.current else { return Ok(None) };
+        let Some(entry) = self.current else {
+            let assumed = self.assumed.last();
+            return assumed.map(|(key, _)| seed.deserialize(StrDeserializer::new(key))).transpose();
+        };
         let read = seed.deserialize(StrDeserializer::new(&entry.key));
         read.map(Some).map_err(|fault: Fault| fault.at(entry.key_place).under(Step::Key(entry.key.clone().into())))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let entry = self.current.take().ok_or_else(|| Fault::new("has a value without a key"))?;
+        let Some(entry) = self.current.take() else {
+            let (_, text) = self.assumed.pop().ok_or_else(|| Fault::new("has a value without a key"))?;
+            return seed.deserialize(Assumed(text));
+        };
         let read = seed.deserialize(Reading::of(&entry.node, self.reading.source));
         read.map_err(|fault| fault.at(entry.node.place).under(Step::Key(entry.key.clone().into())))
+    }
+}
+
+/// A text that nobody wrote.
+struct Assumed(&'static str);
+
+impl<'de> Deserializer<'de> for Assumed {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
     }
 }

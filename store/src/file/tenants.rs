@@ -13,13 +13,28 @@ use crate::problem::Step;
 /// A tenant's lists, as they are written.
 pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
 
+/// What a configuration must say of everything, or may leave to somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// All that is required.
+    Whole,
+    /// A source's token as well may be left out: it is kept, or made. It reads as an empty one.
+    Tokenless,
+}
+
+impl Demand {
+    fn assumed(self, list: &str) -> &'static [(&'static str, &'static str)] {
+        if self == Self::Tokenless && list == "sources" { &[("token", "")] } else { &[] }
+    }
+}
+
 /// Reads the tenants of a document, in its order.
 ///
 /// # Errors
 /// Where the text is no YAML; else every item that could not be read, a line each.
-pub(super) fn read(document: &Document) -> Result<Vec<Tenant>, Vec<String>> {
+pub(super) fn read(document: &Document, demand: Demand) -> Result<Vec<Tenant>, Vec<String>> {
     let root = document.parse().map_err(|line| vec![line])?;
-    let mut reader = Reader { source: &document.source, faults: Vec::new() };
+    let mut reader = Reader { source: &document.source, demand, faults: Vec::new() };
     let tenants = reader.root(&root);
     if reader.faults.is_empty() {
         return Ok(tenants);
@@ -36,6 +51,7 @@ fn line(name: &str, fault: &Fault) -> String {
 
 struct Reader<'a> {
     source: &'a str,
+    demand: Demand,
     faults: Vec<Fault>,
 }
 
@@ -82,7 +98,7 @@ impl<'a> Reader<'a> {
     }
 
     fn tenant(&mut self, node: &'a Node, path: &[Step]) -> Option<Tenant> {
-        let head = Reading { node, source: self.source, hidden: &LISTS };
+        let head = Reading { hidden: &LISTS, ..Reading::of(node, self.source) };
         let head = Tenant::deserialize(head).map_err(|fault| self.report(fault, path));
         let [endpoints, subscriptions, sources, keys] = LISTS;
         let endpoints = self.list(node, endpoints, path);
@@ -95,8 +111,11 @@ impl<'a> Reader<'a> {
     fn list<T: DeserializeOwned>(&mut self, node: &'a Node, key: &'static str, path: &[Step]) -> Vec<T> {
         let step = Step::Key(key.into());
         let Some(list) = node.child(&step) else { return Vec::new() };
+        let assumed = self.demand.assumed(key);
         self.items(list, &[path, &[step]].concat(), |reader, node, path| {
-            T::deserialize(Reading::of(node, reader.source)).map_err(|fault| reader.report(fault, path)).ok()
+            T::deserialize(Reading { assumed, ..Reading::of(node, reader.source) })
+                .map_err(|fault| reader.report(fault, path))
+                .ok()
         })
     }
 

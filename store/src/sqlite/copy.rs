@@ -1,6 +1,8 @@
-//! Copies of the file, and files made of what another database keeps. Everything here blocks.
+//! Copies of the file, files made of what another database keeps, and keeping every process out of one, to put a copy
+//! back. Everything here blocks.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,20 +15,18 @@ use crate::{OpenError, StoreError, content::Content};
 /// Pages copied between two looks at whether somebody else wants the file.
 const PAGES: i32 = 1024;
 
-/// Copies the file at `from` into a fresh one at `to`. A process may have `from` open: the copy is what was committed at
-/// one moment.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+/// Copies the store's file at `from` into a fresh file at `to`, mode 0600, which is there as a whole or not at all. A
+/// process may have `from` open: the copy is what was committed at one moment. Secrets stay sealed: the copy is of use
+/// only with the same keys. Blocks.
+///
+/// # Errors
+/// Where `to` exists, either cannot be read or written, or `from` is of a later version of this program.
+pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
     let source = looked_at(from)?;
     fresh(to, |target| {
         let backup = Backup::new(&source, target)?;
         backup.run_to_completion(PAGES, Duration::ZERO, None)
     })
-}
-
-/// Copies a copy to where a store is to be.
-pub(crate) fn restore(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let _lock = open::lock(to).map_err(|error| StoreError(error.to_string()))?;
-    copy(from, to)
 }
 
 /// Reads everything in a file.
@@ -89,4 +89,18 @@ fn fresh(to: &Path, fill: impl FnOnce(&mut Connection) -> rusqlite::Result<()>) 
 
 fn read_of<T>(path: &Path, read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
     read().map_err(|error| StoreError(format!("{}: {error}", path.display())))
+}
+
+/// Keeps every process from opening the store's file while it lives.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "its drop lets the next process in")] File);
+
+impl Hold {
+    /// Of the file at `path`, which need not be there; its folder is made.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when a process has it.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        open::lock(path).map(Self)
+    }
 }

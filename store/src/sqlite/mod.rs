@@ -21,7 +21,8 @@ use crate::{
     UsageReport,
 };
 
-pub(crate) use copy::{copy, read, restore, write};
+pub use copy::{Hold, back_up};
+pub(crate) use copy::{read, write};
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]

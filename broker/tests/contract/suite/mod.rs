@@ -6,6 +6,7 @@ pub(crate) mod due;
 pub(crate) mod durability;
 pub(crate) mod hand_out;
 pub(crate) mod logs;
+pub(crate) mod notices;
 
 /// Runs the whole suite on one fixture. The rest are arguments for `tokio::test`.
 macro_rules! contract {
@@ -30,6 +31,9 @@ macro_rules! contract {
             logs::a_log_is_read_as_often_as_one_likes_with_rising_offsets
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
+            notices::a_notice_reaches_every_listener
+            notices::notices_come_whole_and_in_order
+            notices::what_waits_in_the_lanes_is_counted_by_its_headers
             durability::many_publishes_at_once_are_all_confirmed_and_all_there
             durability::what_was_confirmed_survives_a_crash
             durability::what_was_handed_out_comes_again_after_a_crash

@@ -1,6 +1,6 @@
 //! Tables and keys: of other versions, wrong, and new.
 
-use store::{AuditEntry, Location, OpenError, SqliteStore, Store, Usage, UsageReport, back_up, restore};
+use store::{AuditEntry, OpenError, SqliteStore, Store, Usage, UsageReport, copy_in, copy_out};
 
 use super::Database;
 use crate::{
@@ -98,9 +98,9 @@ async fn a_copy_is_a_file_of_sqlite_and_fills_an_empty_database() {
         UsageReport { process: "a".into(), sequence: 1, tenant: "acme".into(), endpoint_id: None, day, counts };
     store.books().expect("books").record_usage(vec![report]).await.expect("kept");
     let copy = database.folder.path().join("copy.db");
-    back_up(&Location::Postgres(database.url.clone()), &copy).await.expect("copied");
-    restore(&copy, &Location::Postgres(empty.url.clone())).await.expect("restored");
-    let again = restore(&copy, &Location::Postgres(empty.url.clone())).await;
+    copy_out(&database.url, &copy).await.expect("copied");
+    copy_in(&copy, &empty.url).await.expect("restored");
+    let again = copy_in(&copy, &empty.url).await;
     assert!(again.is_err_and(|error| error.to_string().contains("not empty")));
     let (restored, file) = (empty.open().await, SqliteStore::open(&copy, keyring(&[KEY])).await.expect("it opens"));
     let expected = (shown(&store), books(&store).await);

@@ -1,0 +1,68 @@
+//! What is said to all, and what can be seen of what waits.
+
+use broker::{Due, Header, Lane, Notices, Target};
+
+use crate::{
+    fixture::{Fixture, eventually},
+    story::{FAST, ingest, lane, message, publish, take},
+};
+
+pub(crate) async fn a_notice_reaches_every_listener<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    broker.announce("before anybody listens".into());
+    let (mut one, mut other) = (broker.notices(), broker.notices());
+    broker.announce("look again".into());
+    until_heard(&mut one, "look again").await;
+    until_heard(&mut other, "look again").await;
+}
+
+pub(crate) async fn notices_come_whole_and_in_order<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let mut notices = broker.notices();
+    let long = "é".repeat(200_000);
+    for notice in ["", long.as_str(), "the end"] {
+        broker.announce(notice.to_owned().into());
+    }
+    for notice in ["", long.as_str(), "the end"] {
+        assert!(eventually("a notice comes", notices.next()).await.expect("the broker is open") == notice);
+    }
+}
+
+pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let hour = fixture.clock()() + 3_600_000;
+    for (to, id, endpoint) in [
+        (lane(Lane::Fast), 1, "crm"),
+        (lane(Lane::Slow), 2, "crm"),
+        (Target::Lane(Lane::Slow, Some(Due { at: hour, exact: false })), 3, "crm"),
+        (lane(Lane::Fast), 4, "crm2"),
+        (ingest(), 5, "crm"),
+    ] {
+        let mut message = message(id);
+        message.headers.set("carteiro-tenant", Header::Text("acme".into()));
+        message.headers.set("carteiro-endpoint", Header::Text(endpoint.into()));
+        // What looks like the wanted header, within another.
+        message.headers.set("carteiro-ticket", Header::Text("carteiro-endpoint\u{3}\0\0\0crm".into()));
+        publish(&*broker, &to, &message).await;
+    }
+    // What is with somebody waits too, until it is settled.
+    let mut consumer = broker.consume(FAST, 1);
+    let _held = take(&mut consumer).await;
+    let crm = [("carteiro-tenant", "acme"), ("carteiro-endpoint", "crm")];
+    let Some(counted) = broker.waiting(&crm).await.expect("it can be looked into") else {
+        assert!(!fixture.features().precise, "only a queue of RabbitMQ's cannot be looked into");
+        return;
+    };
+    assert_eq!(counted, 3);
+    for (with, expected) in [(&[("carteiro-endpoint", "nobody")][..], 0), (&[], 4)] {
+        assert_eq!(broker.waiting(with).await.expect("it can be looked into"), Some(expected), "{with:?}");
+    }
+}
+
+async fn until_heard(notices: &mut Notices, what: &str) {
+    let heard = async { while notices.next().await.expect("the broker is open") != what {} };
+    eventually("a notice is heard", heard).await;
+}

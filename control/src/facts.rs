@@ -1,0 +1,123 @@
+//! What processes find out, kept: usage in the store's books, endpoints that said 410 disabled, quotas that bit told to
+//! their tenants. Every fact may come again and again; it is noted only once it is kept.
+
+use schemas::{EndpointState, Fact, Notice, OperationalEvent};
+use store::{Author, Draft, Edit, EditError, Kind, Reach, Refused, UsageReport};
+
+use crate::Control;
+
+/// Why an endpoint that said 410 is disabled, as it is shown.
+pub const GONE: &str = "the receiver answered 410 Gone";
+/// Who disables it, in the audit log.
+const AUTHOR: &str = "deliverer";
+
+/// Why facts could not be kept. They come again.
+#[derive(Debug, thiserror::Error)]
+enum NotKept {
+    #[error(transparent)]
+    Away(#[from] store::StoreError),
+    #[error(transparent)]
+    NotTold(#[from] broker::PublishError),
+}
+
+impl Control {
+    /// Keeps what processes tell, until it is dropped: at shutdown too there is something to keep.
+    pub async fn keep_facts(&self) {
+        let mut notices = self.world.broker.notices();
+        while let Some(notice) = notices.next().await {
+            match Notice::read(&notice) {
+                Some(Notice::Facts { process, sequence, facts }) => self.hear(process, sequence, facts).await,
+                Some(Notice::Hello) => self.newcomers.notify_one(),
+                _ => {}
+            }
+        }
+    }
+
+    async fn hear(&self, process: String, sequence: u64, facts: Vec<Fact>) {
+        let count = facts.len() as u64;
+        match self.keep(&process, sequence, facts).await {
+            Ok(()) => {
+                self.metrics.facts_kept.inc_by(count);
+                self.world.broker.announce(Notice::Noted { process, sequence }.write().into());
+            }
+            Err(error) => {
+                self.metrics.facts_not_kept.inc_by(count);
+                tracing::warn!(%error, process, sequence, "facts.not_kept");
+            }
+        }
+    }
+
+    async fn keep(&self, process: &str, sequence: u64, facts: Vec<Fact>) -> Result<(), NotKept> {
+        let mut reports = Vec::new();
+        for fact in facts {
+            match fact {
+                Fact::Usage { tenant, endpoint_id, day, counts } => {
+                    reports.push(UsageReport {
+                        process: process.to_owned(),
+                        sequence,
+                        tenant,
+                        endpoint_id,
+                        day,
+                        counts,
+                    });
+                }
+                Fact::Gone { tenant, endpoint_id, version } => self.disable(tenant, endpoint_id, version).await?,
+                Fact::QuotaReached { tenant, quota, limit, at } => {
+                    self.tell(&tenant, &OperationalEvent::quota_reached(&tenant, quota, limit, at)).await?;
+                }
+                Fact::Unknown => {}
+            }
+        }
+        match self.world.store.books() {
+            Some(books) if !reports.is_empty() => Ok(books.record_usage(reports).await?),
+            // A store without books keeps no usage: there is nothing to wait for.
+            _ => Ok(()),
+        }
+    }
+
+    /// Disables an endpoint that said 410, unless it was changed since the version that said so; then tells the tenant.
+    /// A store that is read only leaves that to the deliverers, each for itself.
+    async fn disable(&self, tenant: String, endpoint_id: String, version: Option<u64>) -> Result<(), NotKept> {
+        let (of, id) = (tenant.clone(), endpoint_id.clone());
+        let edit = Edit {
+            reach: Reach::Tenants(vec![tenant.clone()]),
+            author: Author { name: AUTHOR.to_owned(), address: None },
+            at: (self.world.clock)(),
+            dry_run: false,
+            decision: Box::new(move |draft| disable_in(draft, &of, &id, version)),
+        };
+        match self.world.store.edit(edit).await {
+            Ok(edited) if !edited.changes.is_empty() => {
+                self.metrics.endpoints_disabled.inc();
+                tracing::warn!(tenant, endpoint_id, reason = GONE, "endpoint.disabled");
+            }
+            // Done before, perhaps by a process that died before it told.
+            Ok(_) => {}
+            Err(EditError::ReadOnly) => return Ok(()),
+            Err(EditError::Refused(refused)) => {
+                tracing::warn!(%refused, tenant, endpoint_id, "endpoint.not_disabled");
+                return Ok(());
+            }
+            Err(EditError::Away(error)) => return Err(error.into()),
+        }
+        let snapshot = self.world.store.snapshot();
+        let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(&tenant, &endpoint_id));
+        if endpoint.is_some_and(|endpoint| endpoint.disabled_reason.as_deref() == Some(GONE)) {
+            let version = version.unwrap_or_default();
+            let now = (self.world.clock)();
+            let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(GONE), now);
+            self.tell(&tenant, &event).await?;
+        }
+        Ok(())
+    }
+}
+
+fn disable_in(draft: &mut Draft, tenant: &str, id: &str, version: Option<u64>) -> Result<(), Refused> {
+    let unchanged = draft.version(tenant, Kind::Endpoint, id) == version;
+    let endpoint = draft.tenant(tenant)?.endpoints.iter_mut().find(|endpoint| endpoint.id == id);
+    if let Some(endpoint) = endpoint.filter(|_| unchanged) {
+        endpoint.state = EndpointState::Disabled;
+        endpoint.disabled_reason = Some(GONE.to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What is kept of each tenant's dead letters, announced: everything, up to its quota; records, up to ten times that;
+//! then they are only counted (design §9.11).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use schemas::{DeadLetterLevel, Notice, OperationalEvent, QuotaName};
+
+use crate::{Control, census::Census};
+
+/// How often they are counted and announced. Deliverers forget in six times that. In between a flood may go beyond.
+const EVERY: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// Counts dead letters and says what is kept of them, until it is dropped; at once when somebody new asks.
+    pub async fn watch_dead_letters(&self) {
+        let (mut census, mut levels) = (Census::default(), BTreeMap::new());
+        loop {
+            let quotas = self.quotas();
+            match census.count(&*self.world.broker, &quotas.keys().cloned().collect()).await {
+                Ok(()) => levels = beyond(&census, &quotas),
+                // What was said last is still the best that is known.
+                Err(error) => tracing::warn!(%error, "dead_letters.not_counted"),
+            }
+            self.announce_levels(&levels, &quotas).await;
+            let pause = tokio::time::sleep(EVERY);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = self.newcomers.notified() => self.announce_levels(&levels, &quotas).await,
+                }
+            }
+        }
+    }
+
+    /// The tenants that have one.
+    fn quotas(&self) -> BTreeMap<String, u64> {
+        let Some(snapshot) = self.world.store.snapshot() else { return BTreeMap::new() };
+        let quotas = snapshot.tenants().filter_map(|tenant| Some((tenant.id.clone(), tenant.quota.dead_letters?)));
+        quotas.collect()
+    }
+
+    async fn announce_levels(&self, levels: &BTreeMap<String, DeadLetterLevel>, quotas: &BTreeMap<String, u64>) {
+        self.metrics.dead_letter_quotas_reached.set(i64::try_from(levels.len()).unwrap_or(i64::MAX));
+        self.world.broker.announce(Notice::DeadLetterLevels { levels: levels.clone() }.write().into());
+        let now = (self.world.clock)();
+        for tenant in levels.keys() {
+            let quota = quotas.get(tenant).copied().unwrap_or_default();
+            let event = OperationalEvent::quota_reached(tenant, QuotaName::DeadLetters, quota as f64, now);
+            if let Err(error) = self.tell(tenant, &event).await {
+                tracing::warn!(%error, event_id = %event.id, "event.not_told");
+            }
+        }
+    }
+}
+
+/// The levels of those of whose dead letters not everything is kept.
+fn beyond(census: &Census, quotas: &BTreeMap<String, u64>) -> BTreeMap<String, DeadLetterLevel> {
+    let levels = quotas.iter().map(|(tenant, quota)| (tenant.clone(), census.level(tenant, *quota)));
+    levels.filter(|(_, level)| *level != DeadLetterLevel::Bodies).collect()
+}

@@ -1,0 +1,172 @@
+//! Facts of other processes: kept, then noted; as often as they come.
+
+use std::sync::Arc;
+
+use broker::{Broker, Inlet, Notices, memory::Memory};
+use schemas::{Counts, EndpointState, Fact, Notice, QuotaName, Tenant};
+use serde_json::{Value, json};
+use store::{Kind, MemoryStore, Store};
+
+use super::house::{House, NOW};
+use crate::GONE;
+
+/// A control that listens, and what it says.
+struct Post {
+    house: House,
+    store: Arc<MemoryStore>,
+    notices: Notices,
+    sequence: u64,
+}
+
+impl Post {
+    fn new() -> Self {
+        let acme = json!({"id": "acme", "endpoints": [{"id": "crm", "url": "https://crm.example/"}]});
+        let store = Arc::new(MemoryStore::new([serde_json::from_value::<Tenant>(acme).unwrap()]));
+        Self::on(store.clone(), House::with(Memory::calm(Arc::new(|| NOW)), store))
+    }
+
+    fn on(store: Arc<MemoryStore>, house: House) -> Self {
+        let notices = house.broker.notices();
+        let control = house.control.clone();
+        tokio::spawn(async move { control.keep_facts().await });
+        Self { house, store, notices, sequence: 0 }
+    }
+
+    /// Says it, as a process would, and waits until control has dealt with it.
+    async fn say(&mut self, facts: Vec<Fact>) {
+        // Until control listens.
+        tokio::task::yield_now().await;
+        self.sequence += 1;
+        let (process, sequence) = ("p".to_owned(), self.sequence);
+        self.house.broker.announce(Notice::Facts { process, sequence, facts }.write().into());
+    }
+
+    async fn noted(&mut self) -> u64 {
+        loop {
+            if let Some(Notice::Noted { sequence, .. }) = Notice::read(&self.notices.next().await.unwrap()) {
+                return sequence;
+            }
+        }
+    }
+
+    fn version(&self) -> Option<u64> {
+        self.store.snapshot()?.tenant("acme")?.versions.of(Kind::Endpoint, "crm")
+    }
+
+    fn state(&self) -> (EndpointState, Option<String>) {
+        let snapshot = self.store.snapshot().unwrap();
+        let endpoint = snapshot.endpoint("acme", "crm").unwrap();
+        (endpoint.state, endpoint.disabled_reason.clone())
+    }
+
+    /// The events that the tenant was told.
+    async fn told(&self) -> Vec<(String, Value)> {
+        let mut consumer = self.house.broker.consume(Inlet::Ingest, 100);
+        let mut told = Vec::new();
+        for _ in 0..self.house.broker.depth(Inlet::Ingest) {
+            let incoming = consumer.next().await.unwrap();
+            told.push((incoming.key.clone(), serde_json::from_slice(&incoming.message.body).unwrap()));
+        }
+        told
+    }
+}
+
+fn usage(attempts: u64) -> Fact {
+    let counts = Counts { attempts, ..Counts::default() };
+    Fact::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day: "2026-11-21".into(), counts }
+}
+
+fn gone(version: Option<u64>) -> Fact {
+    Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version }
+}
+
+#[tokio::test]
+async fn usage_is_noted_once_it_is_in_the_books_and_a_repetition_changes_nothing() {
+    let mut post = Post::new();
+    for attempts in [3, 3, 5] {
+        post.say(vec![usage(attempts), Fact::Unknown]).await;
+        post.noted().await;
+        let kept = post.store.books().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
+        assert_eq!(kept.iter().map(|usage| usage.counts.attempts).collect::<Vec<_>>(), [attempts]);
+    }
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_nothing_is_noted() {
+    let mut post = Post::new();
+    post.store.set_away(true);
+    post.say(vec![usage(3)]).await;
+    post.say(vec![gone(post.version())]).await;
+    while post.house.control.metrics.facts_not_kept.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    post.store.set_away(false);
+    post.say(vec![usage(3)]).await;
+    assert_eq!(post.noted().await, 3);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_said_410_is_disabled_once_and_its_tenant_told_once() {
+    let mut post = Post::new();
+    for _ in 0..3 {
+        post.say(vec![gone(None)]).await;
+        post.noted().await;
+    }
+    assert_eq!(post.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
+    assert_eq!(post.store.books().unwrap().audit(None, None, 9).await.unwrap().len(), 1);
+    let told = post.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "acme.-.-.endpoint.disabled");
+    assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": GONE}));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_changed_since_it_said_410_is_left_alone() {
+    let mut post = Post::new();
+    let old = post.version();
+    let edit = store::Edit {
+        reach: store::Reach::All,
+        author: store::Author { name: "operator".into(), address: None },
+        at: NOW,
+        dry_run: false,
+        decision: Box::new(|draft| {
+            draft.tenant("acme")?.endpoints[0].url = "https://new.example/".into();
+            Ok(())
+        }),
+    };
+    post.store.edit(edit).await.unwrap();
+    assert_ne!(post.version(), old);
+    post.say(vec![gone(old)]).await;
+    post.noted().await;
+    assert_eq!(post.state(), (EndpointState::Active, None));
+    assert!(post.told().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_tenant_that_is_not_there_is_noted_and_dropped() {
+    let mut post = Post::new();
+    post.say(vec![Fact::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;
+    assert_eq!(post.noted().await, 1);
+}
+
+#[tokio::test]
+async fn a_store_without_books_keeps_nothing_and_nobody_waits_for_it() {
+    let store = Arc::new(MemoryStore::default());
+    let mut post = Post::on(store, House::new());
+    post.say(vec![usage(3), gone(None)]).await;
+    assert_eq!(post.noted().await, 1);
+}
+
+#[tokio::test]
+async fn a_quota_that_bit_is_told_to_its_tenant_once_an_hour() {
+    let mut post = Post::new();
+    let reached = |at| Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 5.0, at };
+    for at in [NOW, NOW + 1, NOW + 3_600_000] {
+        post.say(vec![reached(at)]).await;
+        post.noted().await;
+    }
+    let told = post.told().await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0].0, "acme.-.-.quota.reached");
+    assert_eq!(told[0].1["quota"], json!({"name": "events_per_second", "limit": 5}));
+}

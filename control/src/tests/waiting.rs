@@ -1,0 +1,54 @@
+//! How much waits for an endpoint.
+
+use std::sync::Arc;
+
+use broker::{Broker, Header, Lane, Message, Target, memory::Memory};
+use schemas::{Counts, wire};
+use store::{MemoryStore, Store, UsageReport};
+
+use super::house::{House, NOW};
+use crate::{Counted, Waiting};
+
+#[tokio::test]
+async fn where_the_lanes_can_be_looked_into_it_is_known_exactly() {
+    let house = House::new();
+    for (tenant, endpoint) in [("acme", "crm"), ("acme", "crm"), ("acme", "bi"), ("zeta", "crm")] {
+        let mut message = Message { id: "e1".into(), ..Message::default() };
+        message.headers.set(wire::TENANT, Header::Text(tenant.into()));
+        message.headers.set(wire::ENDPOINT, Header::Text(endpoint.into()));
+        house.broker.publish(&Target::Lane(Lane::Slow, None), &message).await.unwrap();
+    }
+    let expected = Waiting { waiting: 2, counted: Counted::Exactly };
+    assert_eq!(house.control.waiting("acme", "crm").await.unwrap(), Some(expected));
+    assert_eq!(serde_json::to_value(expected).unwrap(), serde_json::json!({"waiting": 2, "counted": "exactly"}));
+}
+
+#[tokio::test]
+async fn elsewhere_it_is_what_was_made_less_what_has_ended() {
+    let store = Arc::new(MemoryStore::default());
+    let report = |endpoint: &str, day: &str, counts| UsageReport {
+        process: "p".into(),
+        sequence: 1,
+        tenant: "acme".into(),
+        endpoint_id: Some(endpoint.into()),
+        day: day.into(),
+        counts,
+    };
+    let made = Counts { deliveries: 10, delivered: 3, ..Counts::default() };
+    let ended = Counts { delivered: 2, dead: 1, attempts: 9, ..Counts::default() };
+    let reports = vec![
+        report("crm", "2026-11-20", made),
+        report("crm", "2026-11-21", ended),
+        report("bi", "2026-11-21", made),
+        report("new", "2026-11-21", ended),
+    ];
+    store.books().unwrap().record_usage(reports).await.unwrap();
+    let house = House::with(Memory::calm(Arc::new(|| NOW)), store);
+    house.broker.hide_lanes();
+    let estimated = |waiting| Some(Waiting { waiting, counted: Counted::Estimated });
+    assert_eq!(house.control.waiting("acme", "crm").await.unwrap(), estimated(4));
+    assert_eq!(house.control.waiting("acme", "new").await.unwrap(), estimated(0), "never less than none");
+    let house = House::new();
+    house.broker.hide_lanes();
+    assert_eq!(house.control.waiting("acme", "crm").await.unwrap(), None, "nobody can know");
+}

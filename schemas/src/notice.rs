@@ -1,0 +1,203 @@
+//! What processes tell each other over the broker's control fanout: JSON, small, best effort, unknown kinds ignored, so
+//! that versions may mix. No URL, secret or body is ever in one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Counts;
+
+/// A word from one process to all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Notice {
+    /// The store is at this revision: pull, if you are not.
+    Revision {
+        /// The one that all processes share.
+        revision: u64,
+    },
+    /// What a process found out. Said again until it is noted.
+    Facts {
+        /// An id made at the process's start.
+        process: String,
+        /// Rises with every notice of the process.
+        sequence: u64,
+        /// In no order.
+        facts: Vec<Fact>,
+    },
+    /// These facts are kept: they need not be said again.
+    Noted {
+        /// Whose facts.
+        process: String,
+        /// Which of them.
+        sequence: u64,
+    },
+    /// What is kept of dead letters from now on, of the tenants that have too many; of all others, everything is.
+    DeadLetterLevels {
+        /// By tenant.
+        levels: BTreeMap<String, DeadLetterLevel>,
+    },
+    /// A process has begun to listen: what it should know, say again.
+    Hello,
+}
+
+/// One thing that a process found out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// What the process did on a day: since it started, so that a later one includes an earlier one.
+    Usage {
+        /// For whom.
+        tenant: String,
+        /// For which endpoint; none for what is not one endpoint's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint_id: Option<String>,
+        /// In UTC: `2026-11-21`.
+        day: String,
+        /// How much.
+        counts: Counts,
+    },
+    /// An endpoint answered 410.
+    Gone {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        endpoint_id: String,
+        /// The revision at which it had last been changed, so that a later change is not undone; none of a `file:` store.
+        version: Option<u64>,
+    },
+    /// A tenant wanted more than a quota allows.
+    QuotaReached {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        quota: QuotaName,
+        /// What it allows.
+        limit: f64,
+        /// Unix ms.
+        at: u64,
+    },
+    /// Something that a later version knows.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What is kept of a tenant's dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterLevel {
+    /// Everything.
+    #[default]
+    Bodies,
+    /// Records without bodies: as many as its quota allows are there.
+    Records,
+    /// Nothing; they are only counted: ten times as many are there.
+    Counts,
+}
+
+/// A quota by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaName {
+    /// Events taken in.
+    EventsPerSecond,
+    /// Endpoints.
+    Endpoints,
+    /// Dead letters kept with their bodies.
+    DeadLetters,
+}
+
+impl QuotaName {
+    /// As it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsPerSecond => "events_per_second",
+            Self::Endpoints => "endpoints",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+}
+
+impl Notice {
+    /// Reads one; none when it is of a later version's kind, or somebody else's.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// What it is called, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Revision { .. } => "revision",
+            Self::Facts { .. } => "facts",
+            Self::Noted { .. } => "noted",
+            Self::DeadLetterLevels { .. } => "dead_letter_levels",
+            Self::Hello => "hello",
+        }
+    }
+
+    /// As it is announced.
+    pub fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl DeadLetterLevel {
+    /// Of a tenant with so many dead letters that have their bodies, and so many in all; without a quota everything is
+    /// kept.
+    pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
+        match quota {
+            Some(quota) if in_all >= quota.saturating_mul(10) => Self::Counts,
+            Some(quota) if with_bodies >= quota => Self::Records,
+            _ => Self::Bodies,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_come_back_as_they_were_said() {
+        let usage = Fact::Usage {
+            tenant: "acme".into(),
+            endpoint_id: Some("crm".into()),
+            day: "2026-11-21".into(),
+            counts: Counts { attempts: 3, ..Counts::default() },
+        };
+        let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+        let reached =
+            Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
+        for notice in [
+            Notice::Revision { revision: 7 },
+            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, reached] },
+            Notice::Noted { process: "p".into(), sequence: 1 },
+            Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
+            Notice::Hello,
+        ] {
+            assert_eq!(Notice::read(&notice.write()), Some(notice));
+        }
+        assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);
+    }
+
+    #[test]
+    fn what_a_later_version_says_is_passed_over() {
+        for stranger in ["", "{}", "[]", r#"{"kind":"heartbeat","load":0.5}"#] {
+            assert_eq!(Notice::read(stranger.as_bytes()), None, "{stranger}");
+        }
+        let later = r#"{"kind":"facts","process":"p","sequence":1,"more":1,"facts":[{"kind":"breaker","open":[1]}]}"#;
+        let expected = Notice::Facts { process: "p".into(), sequence: 1, facts: vec![Fact::Unknown] };
+        assert_eq!(Notice::read(later.as_bytes()), Some(expected));
+    }
+
+    #[test]
+    fn bodies_are_kept_up_to_the_quota_and_records_up_to_ten_times_that() {
+        use DeadLetterLevel::{Bodies, Counts, Records};
+        let table = [(99, 99, Bodies), (100, 100, Records), (100, 999, Records), (99, 999, Bodies), (0, 1_000, Counts)];
+        for (with_bodies, in_all, level) in table {
+            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
+            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, None), Bodies);
+        }
+        assert_eq!(DeadLetterLevel::of(0, 0, Some(0)), Counts, "none may be kept");
+    }
+}

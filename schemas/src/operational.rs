@@ -1,0 +1,104 @@
+//! Events about carteiro itself, in the tenant's own stream, so that any endpoint can subscribe to them. Said again they
+//! are the same event: their ids are made of what happened.
+
+use serde_json::{Number, Value, json};
+
+use crate::{Event, EventId, EventType, Facts, QuotaName, SPEC, routing_key, time::rfc3339};
+
+/// The platform they come from.
+const PLATFORM: &str = "carteiro";
+/// How often one quota of one tenant is worth an event, in ms.
+const HOUR: u64 = 3_600_000;
+
+/// An event about carteiro itself, to be published as any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationalEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: EventType,
+    /// `<tenant>.-.-.<type>`.
+    pub key: String,
+    /// The envelope.
+    pub body: String,
+}
+
+impl OperationalEvent {
+    /// An endpoint is posted to no more, since a `version` of it: `"endpoint":{"id","reason"}`.
+    pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>, now: u64) -> Self {
+        let id = EventId::of_happening(&[tenant, "endpoint.disabled", endpoint_id, &version.to_string()]);
+        Self::of(
+            tenant,
+            id,
+            EventType::ENDPOINT_DISABLED,
+            now,
+            "endpoint",
+            &json!({"id": endpoint_id, "reason": reason}),
+        )
+    }
+
+    /// A quota has bitten: `"quota":{"name","limit"}`. The same event for a whole hour.
+    pub fn quota_reached(tenant: &str, quota: QuotaName, limit: f64, now: u64) -> Self {
+        let hour = (now / HOUR).to_string();
+        let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);
+        let payload = json!({"name": quota.as_str(), "limit": number(limit)});
+        Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
+    }
+
+    fn of(tenant: &str, id: EventId, event_type: EventType, now: u64, name: &str, payload: &Value) -> Self {
+        let body = json!({
+            "spec": SPEC, "id": id, "type": event_type, "occurred_at": rfc3339(now), "source": {"platform": PLATFORM},
+            name: payload,
+        });
+        // A tenant's id has 63 bytes at most, and so the key fits.
+        let key = routing_key(tenant, &Facts::of(&Event::new(event_type.clone()))).unwrap_or_default();
+        Self { id, key, body: body.to_string(), event_type }
+    }
+}
+
+/// Whole numbers without a fraction.
+fn number(value: f64) -> Option<Number> {
+    let whole = value.fract() == 0.0 && (0.0..1e15).contains(&value);
+    if whole { Some(Number::from(value as u64)) } else { Number::from_f64(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Acceptance, Envelope, Format, FormatOptions, Match, Subscription, render};
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    #[test]
+    fn said_again_within_the_hour_it_is_the_same_event() {
+        let reached = |at| OperationalEvent::quota_reached("acme", QuotaName::DeadLetters, 1_000.0, at).id;
+        let start = NOW / HOUR * HOUR;
+        assert_eq!(reached(start), reached(start + HOUR - 1));
+        assert_ne!(reached(start), reached(start + HOUR));
+        let disabled = |version| OperationalEvent::endpoint_disabled("acme", "crm", version, None, NOW).id;
+        assert_eq!(disabled(7), disabled(7));
+        assert_ne!(disabled(7), disabled(8), "enabled and disabled again");
+    }
+
+    #[test]
+    fn they_are_matched_and_rendered_as_any_other_event() {
+        let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"), NOW);
+        assert_eq!(event.key, "acme.-.-.endpoint.disabled");
+        let acceptance = Acceptance { id: event.id.clone(), accepted_at: NOW, tenant: "acme".into() };
+        let envelope = Envelope::decode(event.body.as_bytes(), &acceptance).unwrap();
+        let facts = Facts::of(&envelope.event);
+        let wants = |json: Value| serde_json::from_value::<Subscription>(json).unwrap().accepts(&facts).is_ok();
+        for types in ["endpoint.disabled", "endpoint.*", "*"] {
+            assert!(wants(json!({"id": "s", "endpoint_id": "ops", "event_types": [types]})), "{types}");
+        }
+        assert!(!wants(json!({"id": "s", "endpoint_id": "ops", "event_types": ["*"], "channel_ids": [7]})));
+        let wanted = Match { event: true, shot: false };
+        let bodies = |format| render(&envelope, format, &FormatOptions::default(), wanted);
+        let body: Value = serde_json::from_slice(&bodies(Format::Canonical)[0].bytes).unwrap();
+        assert_eq!(body["endpoint"], json!({"id": "crm", "reason": "the receiver answered 410 Gone"}));
+        assert_eq!(body["source"]["platform"], "carteiro");
+        assert!(bodies(Format::Whazing).is_empty(), "a vendor has no such event");
+        let reached = OperationalEvent::quota_reached("acme", QuotaName::EventsPerSecond, 2.0, NOW);
+        assert!(reached.body.ends_with(r#""quota":{"name":"events_per_second","limit":2}}"#), "{}", reached.body);
+    }
+}

@@ -1,0 +1,180 @@
+//! How often one key, or one address without a key, may ask.
+//!
+//! The intake has its tenants' quotas instead, and is not layered with this.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::bearer::bearer;
+use super::config::HttpConfig;
+use super::origin::Origin;
+use crate::gcra::{Keyed, Limit, Wait};
+use crate::problem::{Code, Problem};
+
+/// Callers that are remembered at least: with up to 64 bytes each, some 8 MiB for both generations.
+const CALLERS: usize = 50_000;
+
+/// Whose a presented key is. Answers from memory.
+type Identify<K> = Box<dyn Fn(&str) -> Whose<K> + Send + Sync>;
+
+/// Whose a presented key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<K> {
+    /// The operator's, who may ask as often as it takes: the limit is theirs to set.
+    Operators,
+    /// Somebody's, told apart by this.
+    Known(K),
+    /// Nobody's, as far as is known.
+    Nobodys,
+}
+
+/// The limit, and what each caller has used of it.
+pub struct Limits<K> {
+    limit: Option<Limit>,
+    used: Keyed<Caller<K>>,
+    identify: Identify<K>,
+}
+
+/// Whose allowance a request uses.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Caller<K> {
+    Key(K),
+    /// Without a key that is anyone's: so that guessing is slow, whatever is guessed.
+    Address(IpAddr),
+    /// Without even an address, as in a test without a socket.
+    Nobody,
+}
+
+impl<K: Eq + Hash + Send + 'static> Limits<K> {
+    /// As configured; `identify` says whose a presented key is, and must not take longer for a key that is nearly right.
+    pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> Whose<K> + Send + Sync + 'static) -> Arc<Self> {
+        let limit = Limit::new(config.requests_per_second.into(), config.requests_burst).ok();
+        Arc::new(Self { limit, used: Keyed::new(CALLERS), identify: Box::new(identify) })
+    }
+
+    /// `router`, answering 429 to who asks too often. Several routers may share the allowances.
+    pub fn on(self: &Arc<Self>, router: Router) -> Router {
+        match self.limit {
+            Some(limit) => router.layer(middleware::from_fn_with_state((self.clone(), limit), Self::check)),
+            None => router,
+        }
+    }
+
+    async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
+        let Some(caller) = limits.caller(&request) else { return next.run(request).await };
+        match limits.used.take(caller, &limit, 1, Instant::now()) {
+            Ok(()) => next.run(request).await,
+            Err(Wait(wait)) => {
+                let detail = "this key, or this address without a valid key, asks too often";
+                Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
+            }
+        }
+    }
+
+    /// None where there is no limit.
+    fn caller(&self, request: &Request) -> Option<Caller<K>> {
+        match bearer(request.headers()).map(|key| (self.identify)(key)) {
+            Some(Whose::Operators) => None,
+            Some(Whose::Known(key)) => Some(Caller::Key(key)),
+            Some(Whose::Nobodys) | None => {
+                let origin = request.extensions().get::<Origin>();
+                Some(origin.map_or(Caller::Nobody, |origin| Caller::Address(network(origin.client))))
+            }
+        }
+    }
+}
+
+/// An IPv6 client owns at least a /64 (RFC 6177): one of its addresses says no more than another.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::super::origin::Scheme;
+    use super::*;
+
+    fn config(requests_per_second: u32) -> HttpConfig {
+        let json = format!(
+            r#"{{"listen":":0","trusted_proxies":[],"requests_per_second":{requests_per_second},"requests_burst":2}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn app(requests_per_second: u32) -> Router {
+        let whose = |key: &str| match key.strip_prefix("good-") {
+            _ if key == "operator" => Whose::Operators,
+            Some(name) => Whose::Known(name.to_owned()),
+            None => Whose::Nobodys,
+        };
+        let limits = Limits::new(&config(requests_per_second), whose);
+        limits.on(Router::new().route("/", get(async || "here")))
+    }
+
+    /// The status and `Retry-After` of a request by this address with this key.
+    async fn ask(app: &Router, client: &str, key: Option<&str>) -> (u16, Option<String>) {
+        let mut request = Request::new(Body::empty());
+        let client = client.parse().unwrap();
+        request.extensions_mut().insert(Origin { client, scheme: Scheme::Http, host: None });
+        if let Some(key) = key {
+            request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
+        }
+        let answer = app.clone().oneshot(request).await.unwrap();
+        let wait = answer.headers().get(header::RETRY_AFTER).map(|wait| wait.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), wait)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_has_its_own_allowance_wherever_it_asks_from() {
+        let app = app(1);
+        for client in ["192.0.2.1", "192.0.2.2"] {
+            assert_eq!(ask(&app, client, Some("good-one")).await, (200, None));
+        }
+        assert_eq!(ask(&app, "192.0.2.3", Some("good-one")).await, (429, Some("1".into())));
+        assert_eq!(ask(&app, "192.0.2.3", Some("good-two")).await, (200, None));
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert_eq!(ask(&app, "192.0.2.3", Some("good-one")).await, (200, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_keys_uses_the_allowance_of_the_address() {
+        let app = app(1);
+        for (client, key) in [("2001:db8::1", Some("guess-1")), ("2001:db8::2", None)] {
+            assert_eq!(ask(&app, client, key).await, (200, None));
+        }
+        assert_eq!(ask(&app, "2001:db8::3", Some("guess-2")).await.0, 429, "of the same /64");
+        assert_eq!(ask(&app, "2001:db8::3", Some("good-one")).await.0, 200, "a key of somebody there is not held up");
+        assert_eq!(ask(&app, "2001:db8:0:1::3", Some("guess-3")).await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_operator_has_no_limit() {
+        let app = app(1);
+        for _ in 0..1_000 {
+            assert_eq!(ask(&app, "192.0.2.1", Some("operator")).await.0, 200);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_limit_is_no_limit() {
+        let app = app(0);
+        for _ in 0..1_000 {
+            assert_eq!(ask(&app, "192.0.2.1", None).await.0, 200);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What files say, to be sent to a running process: the same YAML, as JSON with its secrets, and the way back from a
+//! complaint about that JSON to file, line and column.
+//!
+//! Only what is written is sent, since what is left out may mean "keep". Validates no more than types: the process does.
+
+use std::{
+    fs, io,
+    path::{Path as FilePath, PathBuf},
+};
+
+use schemas::Tenant;
+use serde_json::{Map, Value as Json};
+
+use super::{
+    document::{Document, Node, Value},
+    folder::{File, Stamps},
+    load,
+    merge::Merged,
+    tenants::{Demand, LISTS},
+};
+use crate::{
+    StoreError,
+    problem::{Path, Problem, Step},
+};
+
+/// What files say of tenants.
+#[derive(Debug)]
+pub struct Description {
+    documents: Vec<Document>,
+    merged: Merged,
+    tenants: Vec<Json>,
+}
+
+impl Description {
+    /// Reads files, and the YAML files of folders; `-` is `stdin`. What several say of one tenant is merged. Blocking.
+    ///
+    /// # Errors
+    /// Everything that cannot be read, a line each with file, line and column.
+    pub fn read(paths: &[PathBuf], mut stdin: impl io::Read) -> Result<Self, StoreError> {
+        let mut files = Vec::new();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let mut bytes = Vec::new();
+                files.push(File::of("-".to_owned(), stdin.read_to_end(&mut bytes).map(|_| bytes)));
+            } else {
+                files.extend(read(path).map_err(|error| StoreError(format!("{}: {error}", path.display())))?);
+            }
+        }
+        let lines = |lines: Vec<String>| StoreError(lines.join("\n"));
+        let (documents, merged, problems) = load::merge(files, Demand::Tokenless).map_err(lines)?;
+        if !problems.is_empty() {
+            return Err(lines(problems.iter().map(|problem| load::line(problem, &merged, &documents)).collect()));
+        }
+        let tenants = merged.tenants.iter().enumerate();
+        let tenants = tenants.map(|(at, tenant)| written(tenant, merged.parts(at), &documents)).collect();
+        Ok(Self { documents, merged, tenants })
+    }
+
+    /// The tenants as `POST /v1/apply` takes them. With secrets: to be sent, never to be shown.
+    pub fn tenants(&self) -> &[Json] {
+        &self.tenants
+    }
+
+    /// A complaint about `{"tenants": […]}` as it was sent, with the place in the file where it comes from.
+    pub fn line(&self, pointer: &str, message: &str) -> String {
+        let path = Path::of_pointer(pointer);
+        match path.0.as_slice() {
+            [Step::Key(key), Step::Index(index), ..] if key == "tenants" && *index < self.tenants.len() => {
+                let problem = Problem { path, message: message.to_owned(), other: None };
+                load::line(&problem, &self.merged, &self.documents)
+            }
+            [] => message.to_owned(),
+            _ => format!("{path}: {message}"),
+        }
+    }
+}
+
+/// A file, or a folder's.
+fn read(path: &FilePath) -> io::Result<Vec<File>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![File::of(path.display().to_string(), fs::read(path))]);
+    }
+    let file = |name: &str| {
+        let path = path.join(name);
+        File::of(path.display().to_string(), fs::read(path))
+    };
+    Ok(Stamps::of(path)?.names().map(file).collect())
+}
+
+/// A tenant as its parts write it.
+fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documents: &[Document]) -> Json {
+    // Of plain structs with text keys: their serialization cannot fail.
+    let typed = serde_json::to_value(tenant).unwrap_or_default();
+    let mut whole = Map::new();
+    for (document, index) in parts {
+        let document = &documents[document];
+        let node = document.node(&[Step::Key("tenants".into()), Step::Index(index)]);
+        let Some(Value::Map(entries)) = node.map(|node| &node.value) else { continue };
+        for entry in entries {
+            let typed = &typed[entry.key.as_str()];
+            if LISTS.contains(&entry.key.as_str()) {
+                let list = whole.entry(entry.key.as_str()).or_insert_with(|| Json::Array(Vec::new()));
+                if let (Json::Array(list), Value::List(nodes)) = (list, &entry.node.value) {
+                    for node in nodes {
+                        list.push(as_typed(node, &typed[list.len()], &document.source));
+                    }
+                }
+            } else if !whole.contains_key(&entry.key) {
+                whole.insert(entry.key.clone(), as_typed(&entry.node, typed, &document.source));
+            }
+        }
+    }
+    Json::Object(whole)
+}
+
+/// What is written there, as the contract's types took it: `id: 7` is a text, since a text was asked for. `typed` is
+/// what they made of it, with masks for secrets and without what is as it is by default.
+fn as_typed(node: &Node, typed: &Json, source: &str) -> Json {
+    match &node.value {
+        Value::Map(entries) => {
+            let entry = |(key, node): (&String, &Node)| (key.clone(), as_typed(node, &typed[key.as_str()], source));
+            Json::Object(entries.iter().map(|one| entry((&one.key, &one.node))).collect())
+        }
+        // Sets come in another order than they were written; but in each list all are of one type.
+        Value::List(nodes) => nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| as_typed(node, typed.get(at).unwrap_or(&typed[0]), source))
+            .collect(),
+        _ => match (typed, node.text(source)) {
+            (Json::String(_), Some(text)) => text.into(),
+            (Json::Null, _) => as_written(node, source),
+            (typed, _) => typed.clone(),
+        },
+    }
+}
+
+/// A scalar that the types made nothing of that is worth telling, such as `start_on_transfer: false`.
+fn as_written(node: &Node, source: &str) -> Json {
+    match &node.value {
+        Value::Bool(truth) => (*truth).into(),
+        Value::Signed(number) => (*number).into(),
+        Value::Unsigned(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        _ => node.text(source).map_or(Json::Null, Json::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Description, StoreError> {
+        Description::read(&["-".into()], text.as_bytes())
+    }
+
+    #[test]
+    fn only_what_is_written_is_sent_and_as_the_types_take_it() {
+        let text = r#"
+tenants:
+  - id: 7
+    quota: {events_per_second: 50}
+    endpoints:
+      - id: crm
+        url: https://crm.example/hooks
+        n8n_api_key: 12e456
+        secrets: []
+        headers: {x-a: plain, x-b: {secret: "s"}}
+        retry: {schedule: [30s, 5s]}
+        format_options: {shape: 2.15}
+    subscriptions:
+      - {id: 007, endpoint_id: crm, channel_ids: [9, "-"], event_types: [ticket.*, "*"], start_on_transfer: false, groups: no}
+    sources:
+      - {id: main, dialect: whazing, channel_id: 7}
+    keys:
+"#;
+        let sent = json!([{
+            "id": "7",
+            "quota": {"events_per_second": 50.0},
+            "endpoints": [{
+                "id": "crm", "url": "https://crm.example/hooks", "n8n_api_key": "12e456", "secrets": [],
+                "headers": {"x-a": "plain", "x-b": {"secret": "s"}}, "retry": {"schedule": ["30s", "5s"]},
+                "format_options": {"shape": "2.15"},
+            }],
+            "subscriptions": [{"id": "007", "endpoint_id": "crm", "channel_ids": ["9", "-"],
+                "event_types": ["ticket.*", "*"], "start_on_transfer": false, "groups": false}],
+            "sources": [{"id": "main", "dialect": "whazing", "channel_id": 7}],
+            "keys": [],
+        }]);
+        assert_eq!(Json::from(read(text).unwrap().tenants()), sent);
+    }
+
+    #[test]
+    fn files_are_merged_and_a_complaint_finds_its_way_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("a.yaml", "tenants:\n- id: acme\n  endpoints:\n  - {id: one, url: x}\n");
+        write("b.yml", "tenants:\n- id: other\n- id: acme\n  name: Acme\n  endpoints:\n  - id: two\n    url: x\n");
+        write("no.txt", "nothing");
+        let description = Description::read(&[folder.path().to_owned()], io::empty()).unwrap();
+        let tenant = &description.tenants()[0];
+        assert_eq!((&tenant["endpoints"][0]["id"], &tenant["endpoints"][1]["id"]), (&json!("one"), &json!("two")));
+        assert_eq!(tenant["name"], "Acme");
+
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let line = |pointer| description.line(pointer, "is wrong");
+        assert_eq!(line("/tenants/0/endpoints/0/url"), path("a.yaml") + ":4:20: tenants[0].endpoints[0].url: is wrong");
+        assert_eq!(line("/tenants/0/endpoints/1/url"), path("b.yml") + ":7:10: tenants[1].endpoints[0].url: is wrong");
+        assert_eq!(line("/tenants/0/name"), path("b.yml") + ":4:9: tenants[1].name: is wrong");
+        assert_eq!(line("/tenants/7"), "tenants[7]: is wrong");
+        assert_eq!((line(""), line("/prune")), ("is wrong".into(), "prune: is wrong".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_place() {
+        let refused = |text| read(text).unwrap_err().to_string();
+        assert!(refused("tenants: [").starts_with("-:"), "{}", refused("tenants: ["));
+        let unknown = "tenants:\n- id: a\n  endpoints:\n  - {id: x, urll: y}\n  sources:\n  - {id: s}\n";
+        assert_eq!(
+            refused(unknown),
+            "-:4:13: tenants[0].endpoints[0].urll: unknown key, did you mean url?\n\
+             -:6:5: tenants[0].sources[0]: dialect is missing"
+        );
+        let missing = Description::read(&["/nowhere/at/all.yaml".into()], io::empty()).unwrap_err().to_string();
+        assert!(missing.starts_with("/nowhere/at/all.yaml: "), "{missing}");
+    }
+}
