@@ -4,6 +4,7 @@
 mod harness;
 
 mod away;
+mod bounds;
 mod commands;
 mod crash;
 mod demo;

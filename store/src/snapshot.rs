@@ -143,13 +143,18 @@ fn insert<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &String) {
 }
 
 impl Snapshot {
-    /// Of these tenants, at this revision.
+    /// Of these tenants, at this revision, which all processes share.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
             snapshot.add(tenant);
         }
         snapshot
+    }
+
+    /// Of these tenants, at a revision that this process counts for itself.
+    pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
+        Self { is_local: true, ..Self::new(revision, tenants) }
     }
 
     /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
@@ -169,7 +174,7 @@ impl Snapshot {
                 Arc::new(new)
             })
             .collect();
-        changed.then(|| Self { is_local: true, ..Self::new(self.revision + 1, tenants) })
+        changed.then(|| Self::local(self.revision + 1, tenants))
     }
 
     /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
