@@ -15,3 +15,4 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod usage;
