@@ -7,7 +7,6 @@
 mod census;
 mod config;
 pub mod dead_letters;
-mod endpoints;
 mod facts;
 mod filter;
 mod http;

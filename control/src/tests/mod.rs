@@ -1,6 +1,5 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
-mod endpoints;
 mod facts;
 mod house;
 mod http;
