@@ -11,7 +11,7 @@ use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash};
 use service::{
     Chance, Secret, Shutdown,
-    http::{Front, Limits},
+    http::{Front, Limits, Whose},
     metrics::Registry,
 };
 use store::{Levels, Store, Tally};
@@ -122,8 +122,11 @@ impl Shared {
         let store = self.store.clone();
         Limits::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
-            let is_known = || store.snapshot().is_some_and(|snapshot| snapshot.key(presented).is_some());
-            (operator == Some(hash) || is_known()).then_some(hash)
+            match store.snapshot() {
+                _ if operator == Some(hash) => Whose::Operators,
+                Some(snapshot) if snapshot.key(presented).is_some() => Whose::Known(hash),
+                _ => Whose::Nobodys,
+            }
         })
     }
 

@@ -16,6 +16,6 @@ mod tests;
 
 pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
-pub use limits::Limits;
+pub use limits::{Limits, Whose};
 pub use origin::{Origin, Scheme};
 pub use serve::{Front, app, serve};
