@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use service::{
     ConfigError, Loader, Shape, config::Loaded, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
 };
-use store::StoreConfig;
+use store::{Location, StoreConfig};
 
 /// The commented defaults of all sections.
 pub const DEFAULT_TOML: &str = concat!(
@@ -42,7 +42,7 @@ pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
 ];
 
 /// Keys that are never shown.
-const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key"];
+const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key", "store.old_encryption_keys"];
 
 /// The oldest RabbitMQ that is supported.
 const OLDEST_RABBITMQ: &str = "3.10";
@@ -77,10 +77,9 @@ pub struct Config {
 impl Config {
     /// What is set, and valid, but not in force in this version: a line each.
     pub fn not_in_force(&self) -> Vec<String> {
-        let store = self.store.not_in_force().into_iter().map(str::to_owned);
         let features = (self.broker.features != OLDEST_RABBITMQ)
             .then(|| format!("broker.features: only what RabbitMQ {OLDEST_RABBITMQ} has is used so far"));
-        store.into_iter().chain(features).collect()
+        features.into_iter().collect()
     }
 }
 
@@ -128,8 +127,15 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
             None => error,
         });
     }
-    if let Err(error) = config.store.folder(&config.data_dir) {
-        return complain("store.url", &error.to_string());
+    let location = match config.store.location(&config.data_dir) {
+        Ok(location) => location,
+        Err(error) => return complain("store.url", &error.to_string()),
+    };
+    if let Err((key, error)) = config.store.keyring(&[]) {
+        return complain(key, &error.to_string());
+    }
+    if matches!(location, Location::Postgres(_)) && config.store.encryption_key.is_none() {
+        return complain("store.encryption_key", "postgres: needs one, the same in all processes");
     }
     let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| config.broker.url.starts_with(scheme));
     if !is_known {

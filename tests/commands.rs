@@ -202,21 +202,25 @@ async fn a_topology_is_planned_applied_and_verified() {
 async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     let site = Site::embedded("tenants: []")
         .set("broker.url", "amqp://me:hunter2@broker/%2f")
-        .set("store.encryption_key", "a-key");
+        .set("store.url", "postgres://me:hunter2@db/carteiro?sslmode=require")
+        .set("store.encryption_key", "a-key-of-many-characters")
+        .set("store.old_encryption_keys", "an-old-key-of-many-characters");
     let (code, shown, _) = run(&site, &["--set", "broker.prefix=mine", "config", "show"]).await;
     assert_eq!(code, 0);
-    assert!(!shown.contains("hunter2") && !shown.contains(KEY) && !shown.contains("a-key"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains(KEY) && !shown.contains("-key-of"), "{shown}");
     for line in [
         "url = \"amqp://me:***@broker/%2f\"  # CARTEIRO_BROKER__URL",
         "prefix = \"mine\"  # the command line",
         "operator_key = \"***\"  # CARTEIRO_HTTP__OPERATOR_KEY",
+        "url = \"postgres://me:***@db/carteiro?sslmode=require\"  # CARTEIRO_STORE__URL",
         "encryption_key = \"***\"  # CARTEIRO_STORE__ENCRYPTION_KEY",
+        "old_encryption_keys = \"***\"  # CARTEIRO_STORE__OLD_ENCRYPTION_KEYS",
         "exchange = \"ticketing.events\"  # default",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
     }
     let (code, checked, _) = run(&site, &["config", "check"]).await;
-    assert!(code == 0 && checked.starts_with("the configuration can be used\nnote: store.encryption_key"), "{checked}");
+    assert!(code == 0 && checked.starts_with("the configuration can be used\n"), "{checked}");
 }
 
 #[tokio::test]

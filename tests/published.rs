@@ -118,7 +118,9 @@ fn nobody_imports_what_it_must_not() {
 fn each_foreign_library_has_its_place() {
     let owners: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("lapin", &["broker/src/rabbitmq/", "broker/tests/rabbitmq/", "tests/harness/outsider.rs"][..]),
-        ("rusqlite", &["broker/src/sqlite/", "broker/tests/contract/sqlite"]),
+        ("rusqlite", &["broker/src/sqlite/", "broker/tests/contract/sqlite", "store/src/sqlite/"]),
+        ("tokio_postgres", &["store/src/postgres/", "store/tests/contract/postgres"]),
+        ("chacha20poly1305", &["store/src/seal.rs"]),
         (
             "reqwest",
             &[

@@ -124,6 +124,17 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
+    /// What it is called, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Revision { .. } => "revision",
+            Self::Facts { .. } => "facts",
+            Self::Noted { .. } => "noted",
+            Self::DeadLetterLevels { .. } => "dead_letter_levels",
+            Self::Hello => "hello",
+        }
+    }
+
     /// As it is announced.
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 use service::Exit;
-use store::FileStore;
+use store::{FileStore, Location};
 
 use super::{print, setup::Setup};
 use crate::config::DEFAULT_TOML;
@@ -36,10 +36,14 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
 async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
     let config = &loaded.config;
-    let folder = config.store.folder(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
-    let store = FileStore::open(&folder).await.context(Exit::Config)?;
+    let location = config.store.location(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
+    // What is in a database was checked when it was written.
+    let warnings = match location {
+        Location::Folder(folder) => FileStore::open(&folder).await.context(Exit::Config)?.warnings(),
+        Location::Sqlite(_) | Location::Postgres(_) => Default::default(),
+    };
     print::line("the configuration can be used")?;
-    for warning in config.not_in_force().iter().chain(store.warnings().iter()) {
+    for warning in config.not_in_force().iter().chain(warnings.iter()) {
         print::line(format_args!("note: {warning}"))?;
     }
     Ok(())

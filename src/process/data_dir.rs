@@ -14,6 +14,11 @@ pub fn broker_file(data_dir: &Path) -> PathBuf {
     data_dir.join("broker.db")
 }
 
+/// The key of the embedded store, where none is configured.
+pub(super) fn store_key(data_dir: &Path) -> PathBuf {
+    data_dir.join("store.key")
+}
+
 /// Makes the folder where it is missing, mode 0700. One that is there stays as it is.
 pub(super) fn make(data_dir: &Path) -> Result<(), ConfigError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);

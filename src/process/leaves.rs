@@ -1,18 +1,14 @@
-//! The broker and the store that the configuration names.
+//! The broker that the configuration names.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{Broker, Clock, rabbitmq::RabbitMq, sqlite::Sqlite};
-use service::{ConfigError, Exit, Shutdown};
-use store::{FileStore, Store};
+use service::{ConfigError, Exit};
 use tokio::sync::watch;
 
 use super::data_dir;
 use crate::config::Config;
-
-/// How often the store's folder is looked at: the bound of a change's delay.
-const POLL: Duration = Duration::from_millis(500);
 
 /// A broker, and what is wrong with it for good.
 pub struct OpenBroker {
@@ -46,19 +42,4 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
         }
     });
     Ok(OpenBroker { broker, defect })
-}
-
-/// Opens the store and keeps it up to date until the process ends.
-pub(super) async fn open_store(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
-    let folder = config.store.folder(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
-    let store = FileStore::open(&folder).await.context(Exit::Config)?;
-    let store = Arc::new(store);
-    let (watched, shutdown) = (store.clone(), shutdown.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = watched.watch(POLL, tokio_util::sync::CancellationToken::new()) => {}
-            () = shutdown.requested() => {}
-        }
-    });
-    Ok(store)
 }

@@ -4,6 +4,8 @@
 
 mod data_dir;
 mod leaves;
+mod memory;
+mod notices;
 mod operator;
 mod roles;
 mod vitals;
@@ -15,6 +17,7 @@ use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{VERSION, config::Config};
+use notices::Messenger;
 use roles::Shared;
 
 pub use data_dir::broker_file;
@@ -62,6 +65,7 @@ pub struct Process {
     shutdown: Shutdown,
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
+    messenger: Messenger,
 }
 
 /// Starts the roles. Returns once the listeners stand; the broker may still be away.
@@ -84,14 +88,14 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     };
     let clock = service::clock::system();
     let OpenBroker { broker, defect } = open_broker(config, clock.clone())?;
-    let store = leaves::open_store(config, &shutdown).await?;
+    let store = memory::open(config, roles.is_standalone(), &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let shared =
-        Shared { broker, store, registry, clock, chance: service::chance::system(), shutdown: shutdown.clone() };
+    let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     vitals::watch(&ops, &shared)?;
+    let mut messenger = Messenger::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();
     if roles.router {
@@ -104,6 +108,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         Some((listener, front)) => {
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
+            messenger.has_control(api.control());
             spawn(&mut running, &ops, "http", api.serve(listener, front));
             Some(address)
         }
@@ -111,7 +116,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     };
     tokio::spawn(ops.serve(ops_listener));
     tracing::info!(http = http.map(tracing::field::display), ops = %ops_address, "process.started");
-    Ok(Process { http, ops: ops_address, operator_key, broker: shared.broker, shutdown, defect, roles: running })
+    let broker = shared.broker;
+    Ok(Process { http, ops: ops_address, operator_key, broker, shutdown, defect, roles: running, messenger })
 }
 
 impl Process {
@@ -130,6 +136,7 @@ impl Process {
         let drained = async { while self.roles.join_next().await.is_some() {} };
         shutdown::drain(shutdown::DRAIN_LIMIT, drained, || "requests under way".to_owned()).await;
         self.roles.abort_all();
+        self.messenger.finish().await;
         self.broker.close().await;
         tracing::info!("process.ended");
         Ok(())

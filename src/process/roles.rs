@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{Broker, Clock};
-use control::{Control, ControlMetrics, Rules, World};
+use control::{Control, ControlMetrics, Rules};
 use deliverer::{Deliverer, DelivererMetrics};
 use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
-use schemas::KeyHash;
+use schemas::{EventId, KeyHash};
 use service::{
     Chance, Secret, Shutdown,
-    http::{Front, Limits},
+    http::{Front, Limits, Whose},
     metrics::Registry,
 };
-use store::Store;
+use store::{Levels, Store, Tally};
 use tokio::net::TcpListener;
 
 use super::Roles;
@@ -24,6 +24,10 @@ use crate::config::Config;
 pub(super) struct Shared {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) store: Arc<dyn Store>,
+    /// What the roles do and find out.
+    pub(super) tally: Arc<Tally>,
+    /// What is kept of dead letters.
+    pub(super) levels: Arc<Levels>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
@@ -38,6 +42,11 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// The control behind it, if that is among the roles.
+    pub(super) fn control(&self) -> Option<&Arc<Control>> {
+        self.control.as_ref()
+    }
+
     /// Serves until asked to end, then finishes what is under way.
     pub(super) async fn serve(self, listener: TcpListener, front: Front) {
         if let Err(error) = service::http::serve(listener, self.routes, front, self.shutdown).await {
@@ -50,28 +59,45 @@ impl Api {
 }
 
 impl Shared {
+    /// With nothing counted yet.
+    pub(super) fn new(
+        broker: Arc<dyn Broker>,
+        store: Arc<dyn Store>,
+        registry: Arc<Registry>,
+        clock: Clock,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let chance = service::chance::system();
+        let tally = Arc::new(Tally::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
+        let (levels, shutdown) = (Arc::default(), shutdown.clone());
+        Self { broker, store, tally, levels, registry, clock, chance, shutdown }
+    }
+
     pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
-        Ok(Router::new(
-            config.router.clone(),
-            config.producer.max_published_bytes(),
-            self.broker.clone(),
-            self.store.clone(),
-            RouterMetrics::register(&self.registry)?,
-            self.clock.clone(),
-            self.shutdown.receiver(),
-        ))
+        let world = router::World {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            tally: self.tally.clone(),
+            levels: self.levels.clone(),
+            clock: self.clock.clone(),
+            stop: self.shutdown.receiver(),
+        };
+        let metrics = RouterMetrics::register(&self.registry)?;
+        Ok(Router::new(config.router.clone(), config.producer.max_published_bytes(), world, metrics))
     }
 
     pub(super) fn deliverer(&self, config: &Config) -> anyhow::Result<Arc<Deliverer>> {
-        Deliverer::new(
-            &config.deliverer,
-            self.broker.clone(),
-            self.store.clone(),
-            DelivererMetrics::register(&self.registry)?,
-            (self.clock.clone(), self.chance.clone()),
-            self.shutdown.receiver(),
-        )
-        .context("setting up the HTTP client")
+        let world = deliverer::World {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            tally: self.tally.clone(),
+            levels: self.levels.clone(),
+            clock: self.clock.clone(),
+            chance: self.chance.clone(),
+            stop: self.shutdown.receiver(),
+        };
+        let metrics = DelivererMetrics::register(&self.registry)?;
+        Deliverer::new(&config.deliverer, world, metrics).context("setting up the HTTP client")
     }
 }
 
@@ -96,8 +122,11 @@ impl Shared {
         let store = self.store.clone();
         Limits::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
-            let is_known = || store.snapshot().is_some_and(|snapshot| snapshot.key(presented).is_some());
-            (operator == Some(hash) || is_known()).then_some(hash)
+            match store.snapshot() {
+                _ if operator == Some(hash) => Whose::Operators,
+                Some(snapshot) if snapshot.key(presented).is_some() => Whose::Known(hash),
+                _ => Whose::Nobodys,
+            }
         })
     }
 
@@ -105,14 +134,16 @@ impl Shared {
         let metrics = ProducerMetrics::register(&self.registry)?;
         let world = (self.clock.clone(), self.chance.clone());
         let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), world);
-        let guard = Guard { broker: self.broker.clone(), store: self.store.clone(), operator };
+        let (broker, store, tally) = (self.broker.clone(), self.store.clone(), self.tally.clone());
+        let guard = Guard { broker, store, operator, tally };
         Ok(producer::routes(&config.producer, producer, guard, metrics))
     }
 
     fn control(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<Arc<Control>> {
-        let world = World {
+        let world = control::World {
             broker: self.broker.clone(),
             store: self.store.clone(),
+            tally: self.tally.clone(),
             operator,
             clock: self.clock.clone(),
             chance: self.chance.clone(),

@@ -4,18 +4,27 @@
 //! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
 
 mod access;
+mod audit;
 mod books;
 mod config;
+mod current;
 mod edit;
 mod file;
 mod json;
+mod key_file;
 mod levels;
 mod memory;
 mod nearest;
+mod open_error;
 mod problem;
+mod proof;
+mod row;
+mod seal;
 mod snapshot;
+mod sqlite;
 mod tally;
 pub mod validate;
+mod whole_file;
 
 use std::sync::Arc;
 
@@ -24,17 +33,21 @@ use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
 pub use books::{AuditEntry, Books, Usage, UsageReport};
-pub use config::{InvalidStoreUrl, StoreConfig};
+pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::{Description, FileStore};
 pub use json::read_json;
+pub use key_file::KeyFile;
 pub use levels::Levels;
 pub use memory::MemoryStore;
 pub use nearest::suggestion;
+pub use open_error::OpenError;
 pub use problem::{Path, Problem, Step};
+pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
+pub use sqlite::{SqliteStore, back_up};
 pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{Tenant, time::rfc3339};
+use schemas::Tenant;
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, Books, Draft, Edit, EditError, Edited, Reach, Snapshot, Store, StoreError, TenantSnapshot, Usage,
-    UsageReport, decide, edit::Change,
+    AuditEntry, Books, Edit, EditError, Edited, Snapshot, Store, StoreError, TenantSnapshot, Usage, UsageReport,
+    audit::Signed, edit::against,
 };
 
 /// Everything in memory, gone with it. May be told to be away.
@@ -58,47 +58,21 @@ impl MemoryStore {
     fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
         let mut kept = self.asked()?;
         let old = kept.snapshot.clone();
-        let reached = |id: &str| match &edit.reach {
-            Reach::All => true,
-            Reach::Tenants(ids) => ids.iter().any(|reached| reached == id),
-        };
-        let loaded = old.tenants().filter(|tenant| reached(&tenant.id));
-        let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
-        let changes = decide(draft, edit.decision)?;
-        if changes.is_empty() || edit.dry_run {
+        let Edit { reach, author, at, dry_run, decision } = edit;
+        let changes = against(&old, &reach, decision)?;
+        if changes.is_empty() || dry_run {
             return Ok(Edited { revision: old.revision(), changes });
         }
         let revision = old.revision() + 1;
         kept.snapshot = Arc::new(old.with(revision, &changes));
+        let signed = Signed { author, at };
         for change in &changes {
             let id = kept.audit.len() as u64 + 1;
-            kept.audit.push(entry(id, revision, edit.at, &edit.author.name, edit.author.address, change));
+            kept.audit.push(signed.entry(id, revision, change));
         }
         drop(kept);
         self.revision.send_replace(revision);
         Ok(Edited { revision, changes })
-    }
-}
-
-fn entry(
-    id: u64,
-    revision: u64,
-    at: u64,
-    author: &str,
-    address: Option<std::net::IpAddr>,
-    change: &Change,
-) -> AuditEntry {
-    AuditEntry {
-        id,
-        at: rfc3339(at),
-        revision,
-        tenant: change.tenant.clone(),
-        author: author.to_owned(),
-        address: address.map(|address| address.to_string()),
-        kind: change.kind.name().to_owned(),
-        item: change.id.clone(),
-        before: change.before.as_ref().map(crate::Item::shown),
-        after: change.after.as_ref().map(crate::Item::shown),
     }
 }
 

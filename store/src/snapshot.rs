@@ -9,6 +9,19 @@ use schemas::{Endpoint, Key, KeyHash, Quota, SourceConfig, Subscription, Tenant}
 
 use crate::{Change, Item, Kind, Versions};
 
+/// One thing as a store keeps it, or that it is gone, since a revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) tenant: String,
+    pub(crate) kind: Kind,
+    /// A tenant's own.
+    pub(crate) id: String,
+    /// When it was last changed.
+    pub(crate) version: u64,
+    /// None: it is gone.
+    pub(crate) item: Option<Item>,
+}
+
 /// Everything that is configured, at one revision.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -80,22 +93,22 @@ impl TenantSnapshot {
         }
     }
 
-    /// What an old state (none: it is new) becomes by changes at a revision; none when the tenant itself is gone.
-    fn after(old: Option<&Self>, id: &str, revision: u64, changes: &[&Change]) -> Option<Self> {
+    /// What an old state (none: it is new) becomes by what was read; none when the tenant itself is gone.
+    fn after(old: Option<&Self>, id: &str, read: Vec<Kept>) -> Option<Self> {
         let mut new = match old {
             Some(old) => old.clone(),
             None => Self::from(Tenant::new(id)),
         };
-        for change in changes {
-            match &change.after {
+        for Kept { kind, id, version, item, .. } in read {
+            match item {
                 Some(item) => {
-                    new.put(item.clone());
-                    new.versions.set(change.kind, &change.id, revision);
+                    new.put(item);
+                    new.versions.set(kind, &id, version);
                 }
-                None if change.kind == Kind::Tenant => return None,
+                None if kind == Kind::Tenant => return None,
                 None => {
-                    new.remove(change.kind, &change.id);
-                    new.versions.remove(change.kind, &change.id);
+                    new.remove(kind, &id);
+                    new.versions.remove(kind, &id);
                 }
             }
         }
@@ -142,6 +155,17 @@ fn insert<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &String) {
     }
 }
 
+fn by_tenant(read: impl IntoIterator<Item = Kept>) -> BTreeMap<String, Vec<Kept>> {
+    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for kept in read {
+        match tenants.get_mut(&kept.tenant) {
+            Some(list) => list.push(kept),
+            None => _ = tenants.insert(kept.tenant.clone(), vec![kept]),
+        }
+    }
+    tenants
+}
+
 impl Snapshot {
     /// Of these tenants, at this revision.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
@@ -155,29 +179,41 @@ impl Snapshot {
     /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
     /// itself.
     pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
-        let mut changed = tenants.len() != self.tenants.len();
-        let tenants: Vec<_> = tenants
-            .into_iter()
-            .map(|tenant| {
-                let mut new = TenantSnapshot::from(tenant);
-                match self.tenants.get(&new.id) {
-                    Some(old) if **old == new => return old.clone(),
-                    Some(old) => new.keep_unchanged_endpoints(old),
-                    None => {}
+        let tenants = tenants.into_iter().map(TenantSnapshot::from);
+        let next = Self { is_local: true, ..self.keeping(self.revision + 1, tenants) };
+        let same = next.tenants.len() == self.tenants.len()
+            && next.tenants.iter().all(|(id, new)| self.tenants.get(id).is_some_and(|old| Arc::ptr_eq(old, new)));
+        (!same).then_some(next)
+    }
+
+    /// Of these tenants, at a revision. What is the same here stays the same `Arc`.
+    fn keeping(&self, revision: u64, tenants: impl IntoIterator<Item = TenantSnapshot>) -> Self {
+        let tenants = tenants.into_iter().map(|mut new| match self.tenants.get(&new.id) {
+            Some(old) if **old == new => old.clone(),
+            old => {
+                if let Some(old) = old {
+                    new.keep_unchanged_endpoints(old);
                 }
-                changed = true;
                 Arc::new(new)
-            })
-            .collect();
-        changed.then(|| Self { is_local: true, ..Self::new(self.revision + 1, tenants) })
+            }
+        });
+        Self::new(revision, tenants)
     }
 
     /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
     pub fn with(&self, revision: u64, changes: &[Change]) -> Self {
-        let mut touched: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
-        for change in changes {
-            touched.entry(&change.tenant).or_default().push(change);
-        }
+        let kept = |change: &Change| Kept {
+            tenant: change.tenant.clone(),
+            kind: change.kind,
+            id: change.id.clone(),
+            version: revision,
+            item: change.after.clone(),
+        };
+        self.caught_up(revision, changes.iter().map(kept))
+    }
+
+    /// The one at a revision, by all that was changed in between. What that does not touch stays the same `Arc`.
+    pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = Kept>) -> Self {
         let mut next = Self {
             revision,
             is_local: self.is_local,
@@ -185,13 +221,20 @@ impl Snapshot {
             sources: self.sources.clone(),
             keys: self.keys.clone(),
         };
-        for (id, changes) in touched {
-            let old = next.take(id);
-            if let Some(new) = TenantSnapshot::after(old.as_deref(), id, revision, &changes) {
+        let touched = by_tenant(read).into_iter().map(|(id, read)| (next.take(&id), id, read)).collect::<Vec<_>>();
+        // All are taken out before any is put in: a token may have moved from one to another.
+        for (old, id, read) in touched {
+            if let Some(new) = TenantSnapshot::after(old.as_deref(), &id, read) {
                 next.add(Arc::new(new));
             }
         }
         next
+    }
+
+    /// The one at a revision that has exactly what was read. What is the same here stays the same `Arc`.
+    pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = Kept>) -> Self {
+        let tenants = by_tenant(read).into_iter().filter_map(|(id, read)| TenantSnapshot::after(None, &id, read));
+        self.keeping(revision, tenants)
     }
 
     fn add(&mut self, tenant: Arc<TenantSnapshot>) {
@@ -248,11 +291,11 @@ impl Snapshot {
 
     /// A key as presented, and whose it is. Found by its hash, so that the time it takes tells nothing.
     pub fn key(&self, presented: &str) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.key_of_hash(&KeyHash::of(presented))
+        self.key_by_hash(&KeyHash::of(presented))
     }
 
-    /// The key of a hash, and whose it is.
-    pub fn key_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+    /// A key by the hash that is kept of it.
+    pub fn key_by_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|(tenant, key)| (tenant, key))
     }
 }

@@ -21,8 +21,19 @@ use crate::problem::{Code, Problem};
 /// Callers that are remembered at least: with up to 64 bytes each, some 8 MiB for both generations.
 const CALLERS: usize = 50_000;
 
-/// Who a presented key is, if it is anyone's. Answers from memory.
-type Identify<K> = Box<dyn Fn(&str) -> Option<K> + Send + Sync>;
+/// Whose a presented key is. Answers from memory.
+type Identify<K> = Box<dyn Fn(&str) -> Whose<K> + Send + Sync>;
+
+/// Whose a presented key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose<K> {
+    /// The operator's, who may ask as often as it takes: the limit is theirs to set.
+    Operators,
+    /// Somebody's, told apart by this.
+    Known(K),
+    /// Nobody's, as far as is known.
+    Nobodys,
+}
 
 /// The limit, and what each caller has used of it.
 pub struct Limits<K> {
@@ -43,7 +54,7 @@ enum Caller<K> {
 
 impl<K: Eq + Hash + Send + 'static> Limits<K> {
     /// As configured; `identify` says whose a presented key is, and must not take longer for a key that is nearly right.
-    pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> Option<K> + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> Whose<K> + Send + Sync + 'static) -> Arc<Self> {
         let limit = Limit::new(config.requests_per_second.into(), config.requests_burst).ok();
         Arc::new(Self { limit, used: Keyed::new(CALLERS), identify: Box::new(identify) })
     }
@@ -57,7 +68,8 @@ impl<K: Eq + Hash + Send + 'static> Limits<K> {
     }
 
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
-        match limits.used.take(limits.caller(&request), &limit, 1, Instant::now()) {
+        let Some(caller) = limits.caller(&request) else { return next.run(request).await };
+        match limits.used.take(caller, &limit, 1, Instant::now()) {
             Ok(()) => next.run(request).await,
             Err(Wait(wait)) => {
                 let detail = "this key, or this address without a valid key, asks too often";
@@ -66,10 +78,16 @@ impl<K: Eq + Hash + Send + 'static> Limits<K> {
         }
     }
 
-    fn caller(&self, request: &Request) -> Caller<K> {
-        let key = bearer(request.headers()).and_then(|key| (self.identify)(key));
-        let address = || request.extensions().get::<Origin>().map(|origin| Caller::Address(network(origin.client)));
-        key.map(Caller::Key).or_else(address).unwrap_or(Caller::Nobody)
+    /// None where there is no limit.
+    fn caller(&self, request: &Request) -> Option<Caller<K>> {
+        match bearer(request.headers()).map(|key| (self.identify)(key)) {
+            Some(Whose::Operators) => None,
+            Some(Whose::Known(key)) => Some(Caller::Key(key)),
+            Some(Whose::Nobodys) | None => {
+                let origin = request.extensions().get::<Origin>();
+                Some(origin.map_or(Caller::Nobody, |origin| Caller::Address(network(origin.client))))
+            }
+        }
     }
 }
 
@@ -99,7 +117,12 @@ mod tests {
     }
 
     fn app(requests_per_second: u32) -> Router {
-        let limits = Limits::new(&config(requests_per_second), |key| key.strip_prefix("good-").map(str::to_owned));
+        let whose = |key: &str| match key.strip_prefix("good-") {
+            _ if key == "operator" => Whose::Operators,
+            Some(name) => Whose::Known(name.to_owned()),
+            None => Whose::Nobodys,
+        };
+        let limits = Limits::new(&config(requests_per_second), whose);
         limits.on(Router::new().route("/", get(async || "here")))
     }
 
@@ -137,6 +160,14 @@ mod tests {
         assert_eq!(ask(&app, "2001:db8::3", Some("guess-2")).await.0, 429, "of the same /64");
         assert_eq!(ask(&app, "2001:db8::3", Some("good-one")).await.0, 200, "a key of somebody there is not held up");
         assert_eq!(ask(&app, "2001:db8:0:1::3", Some("guess-3")).await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_operator_has_no_limit() {
+        let app = app(1);
+        for _ in 0..1_000 {
+            assert_eq!(ask(&app, "192.0.2.1", Some("operator")).await.0, 200);
+        }
     }
 
     #[tokio::test(start_paused = true)]

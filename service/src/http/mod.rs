@@ -18,6 +18,6 @@ mod tests;
 pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
 pub use json::is_json;
-pub use limits::Limits;
+pub use limits::{Limits, Whose};
 pub use origin::{Origin, Scheme};
 pub use serve::{Front, app, serve};

@@ -49,7 +49,7 @@ pub(super) struct ReplayArgs {
 }
 
 /// What a replay came to.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 struct Replayed {
     matched: u64,
     replayed: u64,

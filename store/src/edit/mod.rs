@@ -3,13 +3,19 @@
 //! [`decide`] is pure: what a store loaded in, the changes it must write out. A store adds the lock, the rows and the
 //! revision, and nothing of its own mind.
 
+mod against;
 mod change;
 mod draft;
 
 use std::net::IpAddr;
 
+use schemas::Tenant;
+
 use crate::{Problem, StoreError, validate};
 
+pub(crate) use against::against;
+#[cfg(test)]
+pub(crate) use change::items;
 pub use change::{Change, Item, Kind};
 pub use draft::{Draft, Versions};
 
@@ -95,7 +101,12 @@ pub enum EditError {
 ///
 /// # Errors
 /// Whatever the decision refuses, or what would make the result invalid.
-pub fn decide(mut draft: Draft, decision: Decision) -> Result<Vec<Change>, Refused> {
+pub fn decide(draft: Draft, decision: Decision) -> Result<Vec<Change>, Refused> {
+    work_out(draft, decision).map(|(changes, _)| changes)
+}
+
+/// As [`decide`]; also the touched tenants as they are afterwards.
+fn work_out(mut draft: Draft, decision: Decision) -> Result<(Vec<Change>, Vec<Tenant>), Refused> {
     let before = draft.tenants().clone();
     decision(&mut draft)?;
     let changes = change::between(&before, draft.tenants());
@@ -103,7 +114,7 @@ pub fn decide(mut draft: Draft, decision: Decision) -> Result<Vec<Change>, Refus
     let after: Vec<_> =
         draft.tenants().iter().filter(|(id, _)| touched(id)).map(|(_, tenant)| tenant.clone()).collect();
     let problems = validate::tenants(&after);
-    if problems.is_empty() { Ok(changes) } else { Err(Refused::Invalid(problems)) }
+    if problems.is_empty() { Ok((changes, after)) } else { Err(Refused::Invalid(problems)) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,40 @@
+//! The last good snapshot and its revision, as readers see them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::Snapshot;
+
+/// The snapshot in force. One writer at a time, by whatever lock its owner has; any number of readers, which never wait.
+#[derive(Debug)]
+pub(crate) struct Current {
+    snapshot: ArcSwapOption<Snapshot>,
+    revision: watch::Sender<u64>,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Self { snapshot: ArcSwapOption::empty(), revision: watch::Sender::new(0) }
+    }
+}
+
+impl Current {
+    /// None when there never was one.
+    pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    /// Sees every change to the latest value; 0 stands for none yet.
+    pub(crate) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Who learns of the revision finds the snapshot, or a later one.
+    pub(crate) fn replace(&self, snapshot: Arc<Snapshot>) {
+        let revision = snapshot.revision();
+        self.snapshot.store(Some(snapshot));
+        self.revision.send_replace(revision);
+    }
+}

@@ -1,0 +1,67 @@
+//! A decision carried out against the snapshot that is in force, under the lock of whoever calls.
+
+use std::collections::BTreeSet;
+
+use schemas::{KeyHash, Tenant};
+
+use super::{Change, Decision, Draft, Reach, Refused, work_out};
+use crate::{
+    Snapshot, TenantSnapshot,
+    problem::{Path, Problem, Step},
+};
+
+/// What a decision changes, given that the snapshot is all there is. Pure.
+///
+/// # Errors
+/// Whatever [`decide`](super::decide) refuses, and what another tenant already has: tokens and keys are looked up without knowing the
+/// tenant.
+pub(crate) fn against(snapshot: &Snapshot, reach: &Reach, decision: Decision) -> Result<Vec<Change>, Refused> {
+    let loaded = snapshot.tenants().filter(|tenant| reach.includes(&tenant.id));
+    let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
+    let (changes, after) = work_out(draft, decision)?;
+    let touched: BTreeSet<&str> = changes.iter().map(|change| change.tenant.as_str()).collect();
+    if let Some(out) = touched.iter().find(|id| !reach.includes(id) && snapshot.tenant(id).is_some()) {
+        // It was not loaded, so that what it has would be overwritten unseen.
+        return Err(Refused::Conflict(format!("the tenant {out} exists, and was not reached for")));
+    }
+    let problems = taken(snapshot, &touched, &after);
+    if problems.is_empty() { Ok(changes) } else { Err(Refused::Invalid(problems)) }
+}
+
+/// Tokens and keys that a tenant which is not touched has already.
+fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec<Problem> {
+    let elsewhere = |owner: &TenantSnapshot| !touched.contains(owner.id.as_str());
+    let mut problems = Vec::new();
+    let mut complain = |at: usize, list: &'static str, index: usize, key: &'static str, message: &str| {
+        let step = |key: &'static str| Step::Key(key.into());
+        let path = Path(vec![step("tenants"), Step::Index(at), step(list), Step::Index(index), step(key)]);
+        problems.push(Problem { path, message: message.to_owned(), other: None });
+    };
+    for (at, tenant) in after.iter().enumerate() {
+        for (index, source) in tenant.sources.iter().enumerate() {
+            if snapshot.source(source.token.reveal()).is_some_and(|known| elsewhere(&known.tenant)) {
+                complain(at, "sources", index, "token", "the token is already in use");
+            }
+        }
+        for (index, key) in tenant.keys.iter().enumerate() {
+            if owner(snapshot, &key.hash).is_some_and(elsewhere) {
+                complain(at, "keys", index, "hash", "the key is already in use");
+            }
+        }
+    }
+    problems
+}
+
+fn owner<'a>(snapshot: &'a Snapshot, hash: &KeyHash) -> Option<&'a TenantSnapshot> {
+    snapshot.key_by_hash(hash).map(|(tenant, _)| &**tenant)
+}
+
+impl Reach {
+    /// Whether a tenant is loaded.
+    fn includes(&self, tenant: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenants(ids) => ids.iter().any(|id| id == tenant),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The file in which a key is kept that nobody configured: one key a line, the newest first, for its owner only.
+
+use std::{
+    fs, io,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use schemas::Secret;
+
+/// `data_dir/store.key`.
+#[derive(Debug)]
+pub struct KeyFile {
+    path: PathBuf,
+    keys: Vec<Secret>,
+}
+
+impl KeyFile {
+    /// Reads it. Without such a file, there are no keys.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(Self { path: path.to_owned(), keys: lines.map(|line| Secret::from(line.to_owned())).collect() })
+    }
+
+    /// The keys, the newest first.
+    pub fn keys(&self) -> &[Secret] {
+        &self.keys
+    }
+
+    /// Puts a new random key in front. It is on the disk before anything is sealed with it.
+    ///
+    /// # Errors
+    /// No randomness, or what the file system says. The file is then as it was.
+    pub fn add(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.keys.insert(0, key.into());
+        self.write()
+    }
+
+    /// Forgets all keys but the newest, once nothing is sealed with the others.
+    ///
+    /// # Errors
+    /// What the file system says. The file is then as it was.
+    pub fn keep_newest(&mut self) -> io::Result<()> {
+        self.keys.truncate(1);
+        self.write()
+    }
+
+    /// Whole or not at all: a torn file would lose what it protects.
+    fn write(&self) -> io::Result<()> {
+        let text: String = self.keys.iter().map(|key| format!("{}\n", key.reveal())).collect();
+        crate::whole_file::write(&self.path, |file| file.write_all(text.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_added_in_front_read_again_and_dropped_from_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deeper/store.key");
+        let mut file = KeyFile::read(&path).unwrap();
+        assert!(file.keys().is_empty());
+        file.add().unwrap();
+        let first = file.keys()[0].clone();
+        file.add().unwrap();
+        let read = KeyFile::read(&path).unwrap();
+        assert_eq!(read.keys(), [file.keys()[0].clone(), first.clone()]);
+        assert_ne!(read.keys()[0], first);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        file.keep_newest().unwrap();
+        assert_eq!(KeyFile::read(&path).unwrap().keys(), file.keys());
+        assert!(!format!("{file:?}").contains(first.reveal()));
+    }
+}

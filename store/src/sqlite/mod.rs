@@ -1,0 +1,143 @@
+//! The `sqlite:` store: one file, one machine, one process. The default of `standalone`.
+//!
+//! Blocking work runs on threads that may block; the decisions are `edit`'s. Readers never come here: they hold the
+//! snapshot.
+
+mod copy;
+mod keeper;
+mod migrations;
+mod open;
+mod rows;
+mod usage;
+
+use std::{path::Path, sync::Arc};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::watch;
+
+use self::keeper::Keeper;
+use crate::{
+    AuditEntry, Books, Edit, EditError, Edited, KeyFile, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    UsageReport,
+};
+
+pub use copy::back_up;
+
+/// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
+#[derive(Clone, Debug)]
+pub struct SqliteStore(Arc<Keeper>);
+
+impl SqliteStore {
+    /// Opens the file at `path`, or makes it, mode 0600. The file of the same name with `.lock` at its end is held until
+    /// the end. What older keys of the ring have sealed is read; [`SqliteStore::reseal`] writes it anew.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when another process has it; [`OpenError::Newer`] when a later version of this program wrote
+    /// it; [`OpenError::Key`] when it was sealed with other keys; otherwise what the file system or SQLite says.
+    pub async fn open(path: &Path, keyring: Keyring) -> Result<Self, OpenError> {
+        let owned = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Keeper::open(&owned, keyring)).await;
+        let keeper = opened.map_err(|error| open::unusable(path, &error))??;
+        Ok(Self(Arc::new(keeper)))
+    }
+
+    /// Writes everything anew that another key than the first has sealed, and says how much that was. Afterwards the
+    /// older keys can go. Revisions and versions stay: nothing has changed.
+    ///
+    /// # Errors
+    /// What cannot be read or written; what was written until then stays.
+    pub async fn reseal(&self) -> Result<u64, StoreError> {
+        self.blocking(Keeper::reseal).await
+    }
+
+    /// Puts a new key in front of those of a file, seals everything with it, and forgets the others. Edits go on
+    /// meanwhile. Whatever happens in between, the file has every key that something is sealed with.
+    ///
+    /// # Errors
+    /// What cannot be read or written; it can be called again.
+    pub async fn rotate(&self, key_file: &Path) -> Result<u64, StoreError> {
+        let path = key_file.to_owned();
+        self.blocking(move |keeper| {
+            let failed = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
+            let mut file = KeyFile::read(&path).map_err(|error| failed(&error))?;
+            file.add().map_err(|error| failed(&error))?;
+            let (newest, older) = file.keys().split_first().ok_or_else(|| failed(&"has no key"))?;
+            keeper.set_keyring(Keyring::new(newest, older).map_err(|error| failed(&error))?);
+            let resealed = keeper.reseal()?;
+            file.keep_newest().map_err(|error| failed(&error))?;
+            Ok(resealed)
+        })
+        .await
+    }
+
+    /// Copies everything into a fresh file at `to`, while the store is in use.
+    ///
+    /// # Errors
+    /// Where `to` exists, or cannot be written.
+    pub async fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        let to = to.to_owned();
+        self.blocking(move |keeper| back_up(keeper.path(), &to)).await
+    }
+
+    /// Does what blocks where it may. Once begun it is done, whoever stops waiting.
+    async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Keeper) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let keeper = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&keeper)).await;
+        done.unwrap_or_else(|error| Err(StoreError(error.to_string()).into()))
+    }
+}
+
+impl Store for SqliteStore {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.0.snapshot()
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.0.revision()
+    }
+
+    /// Nobody else writes the file: what there is, is in the snapshot.
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
+        self.blocking(move |keeper| keeper.edit(edit)).boxed()
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
+    }
+}
+
+impl Books for SqliteStore {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.blocking(move |keeper| keeper.record_usage(&reports)).boxed()
+    }
+
+    fn usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        from: &'a str,
+        to: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
+        let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
+        self.blocking(move |keeper| keeper.usage(&tenant, &from, &to)).boxed()
+    }
+
+    fn audit<'a>(
+        &'a self,
+        tenant: Option<&'a str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        let tenant = tenant.map(str::to_owned);
+        self.blocking(move |keeper| keeper.audit(tenant.as_deref(), before, limit)).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

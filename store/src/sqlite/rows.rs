@@ -1,0 +1,127 @@
+//! The tables `meta`, `items` and `audit`, read and written inside a transaction of the caller's.
+
+use rusqlite::{Connection, params};
+
+use crate::{AuditEntry, row::Row};
+
+/// The one row of `meta`.
+#[derive(Clone, Debug)]
+pub(super) struct Meta {
+    pub(super) revision: u64,
+    pub(super) proof: Option<Vec<u8>>,
+}
+
+pub(super) fn meta(connection: &Connection) -> rusqlite::Result<Meta> {
+    let mut query = connection.prepare_cached("SELECT revision, proof FROM meta")?;
+    query.query_row([], |row| Ok(Meta { revision: unsigned(row.get(0)?), proof: row.get(1)? }))
+}
+
+pub(super) fn set_revision(connection: &Connection, revision: u64) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE meta SET revision = ?1")?.execute([signed(revision)]).map(drop)
+}
+
+pub(super) fn set_proof(connection: &Connection, proof: &[u8]) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE meta SET proof = ?1")?.execute([proof]).map(drop)
+}
+
+/// Everything that was changed after a revision; after 0, everything.
+pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<Row>> {
+    let mut query =
+        connection.prepare_cached("SELECT tenant, kind, id, version, body, sealed FROM items WHERE version > ?1")?;
+    query.query_map([signed(revision)], row)?.collect()
+}
+
+/// Rows that hold something sealed, in order, at most `limit` of them, after a key.
+pub(super) fn sealed(
+    connection: &Connection,
+    (tenant, kind, id): (&str, &str, &str),
+    limit: u32,
+) -> rusqlite::Result<Vec<Row>> {
+    let mut query = connection.prepare_cached(
+        "SELECT tenant, kind, id, version, body, sealed FROM items
+         WHERE sealed IS NOT NULL AND (tenant, kind, id) > (?1, ?2, ?3) ORDER BY tenant, kind, id LIMIT ?4",
+    )?;
+    query.query_map(params![tenant, kind, id, limit], row)?.collect()
+}
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        tenant: row.get(0)?,
+        kind: row.get(1)?,
+        id: row.get(2)?,
+        version: unsigned(row.get(3)?),
+        body: row.get(4)?,
+        sealed: row.get(5)?,
+    })
+}
+
+/// Writes a row in the place of the one that is there, if one is.
+pub(super) fn put(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO items (tenant, kind, id, version, body, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    insert.execute(params![row.tenant, row.kind, row.id, signed(row.version), row.body, row.sealed]).map(drop)
+}
+
+/// Removes the rows of what is gone: this process is the only one that could have missed it, and has read all.
+pub(super) fn forget(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM items WHERE body IS NULL", []).map(drop)
+}
+
+/// Writes an entry; its id is given here.
+pub(super) fn note(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO audit (at, revision, tenant, author, address, kind, item, before, after)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let AuditEntry { id: _, at, revision, tenant, author, address, kind, item, before, after } = entry;
+    let [before, after] = [before, after].map(|value| value.as_ref().map(ToString::to_string));
+    insert.execute(params![at, signed(*revision), tenant, author, address, kind, item, before, after]).map(drop)
+}
+
+/// The newest entries before one, of one tenant or of all.
+pub(super) fn entries(
+    connection: &Connection,
+    tenant: Option<&str>,
+    before: Option<u64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEntry>> {
+    let columns = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit";
+    let before = before.map_or(i64::MAX, signed);
+    let (end, ours) = ("ORDER BY id DESC LIMIT ?2", "WHERE id < ?1");
+    match tenant {
+        Some(tenant) => connection
+            .prepare_cached(&format!("{columns} {ours} AND tenant = ?3 {end}"))?
+            .query_map(params![before, limit, tenant], entry)?
+            .collect(),
+        None => connection
+            .prepare_cached(&format!("{columns} {ours} {end}"))?
+            .query_map(params![before, limit], entry)?
+            .collect(),
+    }
+}
+
+fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
+    let json = |at| row.get::<_, Option<String>>(at).map(|text| text.and_then(|text| serde_json::from_str(&text).ok()));
+    Ok(AuditEntry {
+        id: unsigned(row.get(0)?),
+        at: row.get(1)?,
+        revision: unsigned(row.get(2)?),
+        tenant: row.get(3)?,
+        author: row.get(4)?,
+        address: row.get(5)?,
+        kind: row.get(6)?,
+        item: row.get(7)?,
+        before: json(8)?,
+        after: json(9)?,
+    })
+}
+
+/// As SQLite keeps numbers: none of ours come near the half that is lost.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,104 @@
+//! What only the file shows; what every store promises is in `tests/contract`.
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::{Author, Reach};
+use schemas::Tenant;
+
+fn keyring(text: &str) -> Keyring {
+    Keyring::new(&text.to_owned().into(), []).unwrap()
+}
+
+const KEY: &str = "a key of many characters";
+
+fn tenant(id: &str) -> Tenant {
+    serde_json::from_value(serde_json::json!({"id": id,
+        "endpoints": [{"id": "crm", "url": "https://crm.example/", "n8n_api_key": "S3CRET-n8n"}]}))
+    .unwrap()
+}
+
+fn put(tenant: Tenant) -> Edit {
+    Edit {
+        reach: Reach::Tenants(vec![tenant.id.clone()]),
+        author: Author { name: "operator".into(), address: None },
+        at: 0,
+        dry_run: false,
+        decision: Box::new(move |draft| {
+            draft.put(tenant);
+            Ok(())
+        }),
+    }
+}
+
+fn secret(store: &SqliteStore, tenant: &str) -> String {
+    let snapshot = store.snapshot().unwrap();
+    snapshot.endpoint(tenant, "crm").unwrap().n8n_api_key.as_ref().unwrap().reveal().to_owned()
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out_until_the_first_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let first = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+    assert!(matches!(SqliteStore::open(&path, keyring(KEY)).await, Err(OpenError::Held(_))));
+    drop(first);
+    SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_version_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", migrations::FORMAT + 1).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = SqliteStore::open(&path, keyring(KEY)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { .. }), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_by_its_name_even_before_there_is_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    drop(SqliteStore::open(&path, keyring(KEY)).await.unwrap());
+    let refused = SqliteStore::open(&path, keyring("a key of other characters")).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Key { .. }));
+    assert!(refused.to_string().contains("store.encryption_key"), "{refused}");
+    SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_rotation_the_new_key_alone_opens_everything_and_nothing_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, key_file) = (folder.path().join("store.db"), folder.path().join("store.key"));
+    let mut keys = KeyFile::read(&key_file).unwrap();
+    keys.add().unwrap();
+    let old = Keyring::new(&keys.keys()[0], []).unwrap();
+    let store = SqliteStore::open(&path, old.clone()).await.unwrap();
+    for at in 0..3 {
+        store.edit(put(tenant(&format!("t{at}")))).await.unwrap();
+    }
+    assert_eq!(store.rotate(&key_file).await.unwrap(), 3);
+    assert_eq!(*store.revision().borrow(), 4);
+    assert_eq!(store.reseal().await.unwrap(), 0);
+    drop(store);
+    assert!(matches!(SqliteStore::open(&path, old).await, Err(OpenError::Key { .. })));
+    let keys = KeyFile::read(&key_file).unwrap();
+    let [key] = keys.keys() else { panic!("the old key is gone") };
+    let store = SqliteStore::open(&path, Keyring::new(key, []).unwrap()).await.unwrap();
+    assert_eq!((secret(&store, "t0"), secret(&store, "t2")), ("S3CRET-n8n".into(), "S3CRET-n8n".into()));
+    assert_eq!(store.snapshot().unwrap().tenant("t0").unwrap().versions.of(crate::Kind::Tenant, "t0"), Some(2));
+}
+
+#[tokio::test]
+async fn a_copy_made_while_the_store_is_in_use_has_all_that_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("store.db"), folder.path().join("copy.db"));
+    let store = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+    store.edit(put(tenant("acme"))).await.unwrap();
+    store.back_up(&copy).await.unwrap();
+    assert!(store.back_up(&copy).await.is_err(), "nothing is overwritten");
+    let copied = SqliteStore::open(&copy, keyring(KEY)).await.unwrap();
+    assert_eq!(copied.snapshot().unwrap().tenant("acme"), store.snapshot().unwrap().tenant("acme"));
+}

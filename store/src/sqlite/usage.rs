@@ -1,0 +1,55 @@
+//! The table `usage`.
+
+use rusqlite::{Connection, params};
+use schemas::Counts;
+
+use super::rows::{signed, unsigned};
+use crate::{Usage, UsageReport};
+
+/// Keeps reports, each in the place of its process' last one, if it is newer.
+pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (tenant, day, endpoint, process) DO UPDATE SET
+             sequence = excluded.sequence, events = excluded.events, deliveries = excluded.deliveries,
+             attempts = excluded.attempts, delivered = excluded.delivered, dead = excluded.dead, bytes = excluded.bytes
+         WHERE excluded.sequence > usage.sequence",
+    )?;
+    for report in reports {
+        let UsageReport { process, sequence, tenant, endpoint_id, day, counts } = report;
+        let Counts { events, deliveries, attempts, delivered, dead, bytes } = *counts;
+        let [sequence, events, deliveries, attempts, delivered, dead, bytes] =
+            [*sequence, events, deliveries, attempts, delivered, dead, bytes].map(signed);
+        // No endpoint has an empty id.
+        let endpoint = endpoint_id.as_deref().unwrap_or_default();
+        upsert.execute(params![
+            tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes
+        ])?;
+    }
+    Ok(())
+}
+
+/// The sums of all processes, by day and endpoint.
+pub(super) fn sums(connection: &Connection, tenant: &str, from: &str, to: &str) -> rusqlite::Result<Vec<Usage>> {
+    let mut query = connection.prepare_cached(
+        "SELECT day, endpoint, SUM(events), SUM(deliveries), SUM(attempts), SUM(delivered), SUM(dead), SUM(bytes)
+         FROM usage WHERE tenant = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY day, endpoint ORDER BY day, endpoint",
+    )?;
+    let usage = |row: &rusqlite::Row<'_>| {
+        let endpoint: String = row.get(1)?;
+        let count = |at| row.get(at).map(unsigned);
+        Ok(Usage {
+            day: row.get(0)?,
+            endpoint_id: Some(endpoint).filter(|id| !id.is_empty()),
+            counts: Counts {
+                events: count(2)?,
+                deliveries: count(3)?,
+                attempts: count(4)?,
+                delivered: count(5)?,
+                dead: count(6)?,
+                bytes: count(7)?,
+            },
+        })
+    };
+    query.query_map([tenant, from, to], usage)?.collect()
+}
