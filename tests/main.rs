@@ -4,6 +4,7 @@
 mod harness;
 
 mod away;
+mod bounds;
 mod commands;
 mod crash;
 mod demo;
@@ -15,3 +16,4 @@ mod refusals;
 mod reload;
 mod startup;
 mod tenants;
+mod usage;

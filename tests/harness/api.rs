@@ -36,10 +36,14 @@ impl Api {
         Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
     }
 
+    /// Where it is now.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address.borrow().expect("a role with an API"))
+    }
+
     /// A request without a key.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        let address = self.address.borrow().expect("a role with an API");
-        self.http.request(method, format!("http://{address}{path}"))
+        self.http.request(method, self.url() + path)
     }
 
     /// A request with the operator's key.
