@@ -67,7 +67,8 @@ async fn reseal(store: Arc<dyn Store>) {
         match store.reseal().await {
             Ok(0) => return,
             Ok(rows) => return tracing::info!(rows, "store.resealed"),
-            Err(error) => tracing::warn!(%error, "store.reseal_failed"),
+            // That the store is away is said where that is noticed.
+            Err(error) => tracing::debug!(%error, "store.reseal_failed"),
         }
         tokio::time::sleep(RESEAL_AGAIN).await;
     }
