@@ -19,6 +19,11 @@ pub fn store_key(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
+/// The last snapshot of a database, for a start while that is away.
+pub(super) fn snapshot(data_dir: &Path) -> PathBuf {
+    data_dir.join("snapshot")
+}
+
 /// There while a restore puts files in their places: until it is gone, they may be of different times.
 pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
     data_dir.join("restore.unfinished")

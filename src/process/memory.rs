@@ -4,37 +4,48 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use service::{ConfigError, Exit, Shutdown};
-use store::{FileStore, KeyFile, Keyring, Location, SqliteStore, Store};
+use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteStore, Store};
 
-use super::data_dir;
+use super::{Roles, data_dir};
 use crate::config::Config;
 
 /// How often the folder of a `file:` store is looked at: the bound of a change's delay.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How often a database is asked for changes, should a notification be missed.
+const DATABASE_POLL: Duration = Duration::from_secs(10);
+
+/// How long after a failure secrets are encrypted anew again; nobody waits for it.
+const RESEAL_AGAIN: Duration = Duration::from_secs(60);
+
 /// Opens the store and keeps it up to date until the process ends.
 ///
 /// # Errors
 /// What cannot be opened, or is not for separate roles.
-pub(super) async fn open(config: &Config, is_standalone: bool, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
+pub(super) async fn open(config: &Config, roles: Roles, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
     let location = config.store.location(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
-    match location {
-        Location::Folder(folder) => open_folder(&folder, shutdown).await,
-        Location::Sqlite(file) if is_standalone => {
-            data_dir::make(&config.data_dir)?;
-            let store = SqliteStore::open(&file, keyring(config)?).await.context(Exit::Config)?;
-            tokio::spawn(reseal(store.clone()));
-            Ok(Arc::new(store))
-        }
-        Location::Sqlite(_) => {
+    let store: Arc<dyn Store> = match location {
+        Location::Folder(folder) => return open_folder(&folder, shutdown).await,
+        Location::Sqlite(_) if !roles.is_standalone() => {
             let why =
                 "the embedded store lives inside `carteiro standalone`; separate roles need postgres://… or file:…";
-            Err(ConfigError::new("store.url", why).into())
+            return Err(ConfigError::new("store.url", why).into());
         }
-        Location::Postgres(_) => {
-            Err(ConfigError::new("store.url", "postgres: is not available in this version").into())
+        Location::Sqlite(file) => {
+            data_dir::make(&config.data_dir)?;
+            Arc::new(SqliteStore::open(&file, keyring(config)?).await.context(Exit::Config)?)
         }
+        Location::Postgres(url) => {
+            data_dir::make(&config.data_dir)?;
+            let on_disk = data_dir::snapshot(&config.data_dir);
+            let opened = PostgresStore::open(&url, keyring(config)?, on_disk, DATABASE_POLL).await;
+            Arc::new(opened.context(Exit::Config)?)
+        }
+    };
+    if roles.control {
+        tokio::spawn(reseal(store.clone()));
     }
+    Ok(store)
 }
 
 async fn open_folder(folder: &Path, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
@@ -49,16 +60,22 @@ async fn open_folder(folder: &Path, shutdown: &Shutdown) -> anyhow::Result<Arc<d
     Ok(store)
 }
 
-/// Once no old key is needed, it can be taken out of the configuration.
-async fn reseal(store: SqliteStore) {
-    match store.reseal().await {
-        Ok(0) => {}
-        Ok(rows) => tracing::info!(rows, "store.resealed"),
-        Err(error) => tracing::error!(%error, "store.reseal_failed"),
+/// Encrypts everything anew with the newest key, once the store can be written: then the old ones can be taken out of the
+/// configuration.
+async fn reseal(store: Arc<dyn Store>) {
+    loop {
+        match store.reseal().await {
+            Ok(0) => return,
+            Ok(rows) => return tracing::info!(rows, "store.resealed"),
+            // That the store is away is said where that is noticed.
+            Err(error) => tracing::debug!(%error, "store.reseal_failed"),
+        }
+        tokio::time::sleep(RESEAL_AGAIN).await;
     }
 }
 
-/// The configured keys and those of the key file, which is made where there is no key at all.
+/// The configured keys and those of the key file, which is made where there is no key at all. A database that others use
+/// is never given such a key: it was refused with the configuration.
 fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let path = data_dir::store_key(&config.data_dir);
     let mut file = KeyFile::read(&path).with_context(|| path.display().to_string()).context(Exit::Config)?;

@@ -89,7 +89,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     };
     let clock = service::clock::system();
     let OpenBroker { broker, defect } = open_broker(config, clock.clone())?;
-    let store = memory::open(config, roles.is_standalone(), &shutdown).await?;
+    let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
     let shared = Shared::new(broker, store, registry, clock, &shutdown);

@@ -1,5 +1,7 @@
 //! What is kept besides the configuration: how much each tenant used, and who changed what.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 use schemas::Counts;
 use serde::Serialize;
@@ -44,6 +46,20 @@ pub struct UsageReport {
     pub day: String,
     /// Since the process started, on this day.
     pub counts: Counts,
+}
+
+/// Of each process, tenant, endpoint and day the newest report, in an order that is the same everywhere: whoever writes
+/// them in it never waits for one who waits for him.
+pub(crate) fn newest(reports: Vec<UsageReport>) -> Vec<UsageReport> {
+    let mut newest: BTreeMap<_, UsageReport> = BTreeMap::new();
+    for report in reports {
+        let place = (report.tenant.clone(), report.day.clone(), report.endpoint_id.clone(), report.process.clone());
+        let known = newest.get(&place).map_or(0, |known| known.sequence);
+        if report.sequence >= known {
+            newest.insert(place, report);
+        }
+    }
+    newest.into_values().collect()
 }
 
 /// What was done on one day.

@@ -31,6 +31,17 @@ impl Current {
         self.revision.subscribe()
     }
 
+    /// The first snapshot, unless there is one already. Says whether it was taken.
+    pub(crate) fn begin(&self, snapshot: Arc<Snapshot>) -> bool {
+        let revision = snapshot.revision();
+        let known = self.snapshot.compare_and_swap(&None::<Arc<Snapshot>>, Some(snapshot));
+        if known.is_none() {
+            // Whoever replaced it in between said a revision, and it is said again.
+            self.revision.send_if_modified(|known| *known == 0 && std::mem::replace(known, revision) != revision);
+        }
+        known.is_none()
+    }
+
     /// Who learns of the revision finds the snapshot, or a later one.
     pub(crate) fn replace(&self, snapshot: Arc<Snapshot>) {
         let revision = snapshot.revision();

@@ -7,15 +7,19 @@ mod access;
 mod audit;
 mod books;
 mod config;
+mod content;
 mod current;
+mod disk;
 mod edit;
 mod file;
 mod json;
 mod key_file;
 mod levels;
 mod memory;
+mod moving;
 mod nearest;
 mod open_error;
+mod postgres;
 mod problem;
 mod proof;
 mod row;
@@ -42,8 +46,10 @@ pub use json::read_json;
 pub use key_file::KeyFile;
 pub use levels::Levels;
 pub use memory::MemoryStore;
+pub use moving::{copy_in, copy_out};
 pub use nearest::suggestion;
 pub use open_error::OpenError;
+pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
@@ -69,6 +75,15 @@ pub trait Store: Send + Sync {
     /// Why nothing was changed: refused, a store that is changed by other means (the default), or one that is away.
     fn edit(&self, _: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
         std::future::ready(Err(EditError::ReadOnly)).boxed()
+    }
+
+    /// Writes everything anew that another key than the newest has encrypted, and says how much that was. Afterwards the
+    /// older keys can go, once no process writes with them. Revisions and versions stay: nothing has changed.
+    ///
+    /// # Errors
+    /// What cannot be read or written; what was written until then stays.
+    fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        std::future::ready(Ok(0)).boxed()
     }
 
     /// Usage and the audit log, where the store keeps them.

@@ -83,8 +83,7 @@ impl Row {
     /// Secrets that no key opens; a body that is none.
     pub(crate) fn read(self, keyring: &Keyring) -> Result<Kept, RowError> {
         let strange = |reason: String| RowError::Strange { place: self.place(), reason };
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind);
-        let kind = kind.ok_or_else(|| strange("there is no such kind".to_owned()))?;
+        let kind = Kind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
         let hidden = match &self.sealed {
             Some(sealed) => {
                 let opened = keyring.open(&self.place(), sealed);

@@ -24,6 +24,11 @@ impl Kind {
     /// All of them, in the order in which they may be made.
     pub const ALL: [Self; 5] = [Self::Tenant, Self::Endpoint, Self::Subscription, Self::Source, Self::Key];
 
+    /// The kind of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// In records and messages.
     pub fn name(self) -> &'static str {
         match self {

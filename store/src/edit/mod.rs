@@ -14,7 +14,6 @@ use schemas::Tenant;
 use crate::{Problem, StoreError, validate};
 
 pub(crate) use against::against;
-#[cfg(test)]
 pub(crate) use change::items;
 pub use change::{Change, Item, Kind};
 pub use draft::{Draft, Versions};

@@ -1,7 +1,7 @@
 //! What is done with the file, one thing at a time. Everything here blocks.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,7 +29,6 @@ const RESEALED_AT_ONCE: u32 = 500;
 /// The file and the snapshot of it.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    path: PathBuf,
     /// Held for the length of a transaction; whoever holds it may replace the snapshot.
     file: Mutex<Opened>,
     current: Current,
@@ -41,14 +40,10 @@ impl Keeper {
         let mut opened = open(path)?;
         let snapshot = first_snapshot(&mut opened.connection, path, &keyring)?;
         let (file, keyring) = (Mutex::new(opened), ArcSwap::from_pointee(keyring));
-        let keeper = Self { path: path.to_owned(), file, current: Current::default(), keyring };
+        let keeper = Self { file, current: Current::default(), keyring };
         tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
         keeper.current.replace(Arc::new(snapshot));
         Ok(keeper)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {

@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use copy::{Hold, back_up};
+pub(crate) use copy::{read, write};
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct SqliteStore(Arc<Keeper>);
 
 impl SqliteStore {
     /// Opens the file at `path`, or makes it, mode 0600. The file of the same name with `.lock` at its end is held until
-    /// the end. What older keys of the ring have sealed is read; [`SqliteStore::reseal`] writes it anew.
+    /// the end. What older keys of the ring have sealed is read; [`Store::reseal`] writes it anew.
     ///
     /// # Errors
     /// [`OpenError::Held`] when another process has it; [`OpenError::Newer`] when a later version of this program wrote
@@ -39,15 +40,6 @@ impl SqliteStore {
         let opened = tokio::task::spawn_blocking(move || Keeper::open(&owned, keyring)).await;
         let keeper = opened.map_err(|error| open::unusable(path, &error))??;
         Ok(Self(Arc::new(keeper)))
-    }
-
-    /// Writes everything anew that another key than the first has sealed, and says how much that was. Afterwards the
-    /// older keys can go. Revisions and versions stay: nothing has changed.
-    ///
-    /// # Errors
-    /// What cannot be read or written; what was written until then stays.
-    pub async fn reseal(&self) -> Result<u64, StoreError> {
-        self.blocking(Keeper::reseal).await
     }
 
     /// Puts a new key in front of those of a file, seals everything with it, and forgets the others. Edits go on
@@ -68,15 +60,6 @@ impl SqliteStore {
             Ok(resealed)
         })
         .await
-    }
-
-    /// Copies everything into a fresh file at `to`, while the store is in use.
-    ///
-    /// # Errors
-    /// Where `to` exists, or cannot be written.
-    pub async fn back_up(&self, to: &Path) -> Result<(), StoreError> {
-        let to = to.to_owned();
-        self.blocking(move |keeper| back_up(keeper.path(), &to)).await
     }
 
     /// Does what blocks where it may. Once begun it is done, whoever stops waiting.
@@ -106,6 +89,10 @@ impl Store for SqliteStore {
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
         self.blocking(move |keeper| keeper.edit(edit)).boxed()
+    }
+
+    fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.blocking(Keeper::reseal).boxed()
     }
 
     fn books(&self) -> Option<&dyn Books> {

@@ -2,18 +2,21 @@
 
 use rusqlite::{Connection, params};
 
-use crate::{AuditEntry, row::Row};
+use crate::{AuditEntry, content::Content, row::Row};
 
 /// The one row of `meta`.
 #[derive(Clone, Debug)]
 pub(super) struct Meta {
     pub(super) revision: u64,
+    pub(super) forgotten: u64,
     pub(super) proof: Option<Vec<u8>>,
 }
 
 pub(super) fn meta(connection: &Connection) -> rusqlite::Result<Meta> {
-    let mut query = connection.prepare_cached("SELECT revision, proof FROM meta")?;
-    query.query_row([], |row| Ok(Meta { revision: unsigned(row.get(0)?), proof: row.get(1)? }))
+    let mut query = connection.prepare_cached("SELECT revision, forgotten, proof FROM meta")?;
+    query.query_row([], |row| {
+        Ok(Meta { revision: unsigned(row.get(0)?), forgotten: unsigned(row.get(1)?), proof: row.get(2)? })
+    })
 }
 
 pub(super) fn set_revision(connection: &Connection, revision: u64) -> rusqlite::Result<()> {
@@ -22,6 +25,13 @@ pub(super) fn set_revision(connection: &Connection, revision: u64) -> rusqlite::
 
 pub(super) fn set_proof(connection: &Connection, proof: &[u8]) -> rusqlite::Result<()> {
     connection.prepare_cached("UPDATE meta SET proof = ?1")?.execute([proof]).map(drop)
+}
+
+/// Takes over what another store's `meta` says.
+pub(super) fn set_meta(connection: &Connection, content: &Content) -> rusqlite::Result<()> {
+    let Content { revision, forgotten, proof, .. } = content;
+    let mut update = connection.prepare_cached("UPDATE meta SET revision = ?1, forgotten = ?2, proof = ?3")?;
+    update.execute(params![signed(*revision), signed(*forgotten), proof]).map(drop)
 }
 
 /// Everything that was changed after a revision; after 0, everything.
@@ -68,15 +78,16 @@ pub(super) fn forget(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM items WHERE body IS NULL", []).map(drop)
 }
 
-/// Writes an entry; its id is given here.
+/// Writes an entry; one with the id 0 is given its id here.
 pub(super) fn note(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO audit (at, revision, tenant, author, address, kind, item, before, after)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO audit (id, at, revision, tenant, author, address, kind, item, before, after)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    let AuditEntry { id: _, at, revision, tenant, author, address, kind, item, before, after } = entry;
+    let AuditEntry { id, at, revision, tenant, author, address, kind, item, before, after } = entry;
+    let id = (*id > 0).then(|| signed(*id));
     let [before, after] = [before, after].map(|value| value.as_ref().map(ToString::to_string));
-    insert.execute(params![at, signed(*revision), tenant, author, address, kind, item, before, after]).map(drop)
+    insert.execute(params![id, at, signed(*revision), tenant, author, address, kind, item, before, after]).map(drop)
 }
 
 /// The newest entries before one, of one tenant or of all.

@@ -90,15 +90,3 @@ async fn after_a_rotation_the_new_key_alone_opens_everything_and_nothing_has_cha
     assert_eq!((secret(&store, "t0"), secret(&store, "t2")), ("S3CRET-n8n".into(), "S3CRET-n8n".into()));
     assert_eq!(store.snapshot().unwrap().tenant("t0").unwrap().versions.of(crate::Kind::Tenant, "t0"), Some(2));
 }
-
-#[tokio::test]
-async fn a_copy_made_while_the_store_is_in_use_has_all_that_was_committed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("store.db"), folder.path().join("copy.db"));
-    let store = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
-    store.edit(put(tenant("acme"))).await.unwrap();
-    store.back_up(&copy).await.unwrap();
-    assert!(store.back_up(&copy).await.is_err(), "nothing is overwritten");
-    let copied = SqliteStore::open(&copy, keyring(KEY)).await.unwrap();
-    assert_eq!(copied.snapshot().unwrap().tenant("acme"), store.snapshot().unwrap().tenant("acme"));
-}

@@ -29,6 +29,38 @@ pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqli
     Ok(())
 }
 
+/// Every process' last reports.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UsageReport>> {
+    let mut query = connection.prepare_cached(
+        "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage",
+    )?;
+    let report = |row: &rusqlite::Row<'_>| {
+        let endpoint: String = row.get(2)?;
+        Ok(UsageReport {
+            tenant: row.get(0)?,
+            day: row.get(1)?,
+            endpoint_id: Some(endpoint).filter(|id| !id.is_empty()),
+            process: row.get(3)?,
+            sequence: unsigned(row.get(4)?),
+            counts: counts(row, 5)?,
+        })
+    };
+    query.query_map([], report)?.collect()
+}
+
+/// From a column on.
+fn counts(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Counts> {
+    let count = |at| row.get(first + at).map(unsigned);
+    Ok(Counts {
+        events: count(0)?,
+        deliveries: count(1)?,
+        attempts: count(2)?,
+        delivered: count(3)?,
+        dead: count(4)?,
+        bytes: count(5)?,
+    })
+}
+
 /// The sums of all processes, by day and endpoint.
 pub(super) fn sums(connection: &Connection, tenant: &str, from: &str, to: &str) -> rusqlite::Result<Vec<Usage>> {
     let mut query = connection.prepare_cached(
@@ -37,19 +69,7 @@ pub(super) fn sums(connection: &Connection, tenant: &str, from: &str, to: &str) 
     )?;
     let usage = |row: &rusqlite::Row<'_>| {
         let endpoint: String = row.get(1)?;
-        let count = |at| row.get(at).map(unsigned);
-        Ok(Usage {
-            day: row.get(0)?,
-            endpoint_id: Some(endpoint).filter(|id| !id.is_empty()),
-            counts: Counts {
-                events: count(2)?,
-                deliveries: count(3)?,
-                attempts: count(4)?,
-                delivered: count(5)?,
-                dead: count(6)?,
-                bytes: count(7)?,
-            },
-        })
+        Ok(Usage { day: row.get(0)?, endpoint_id: Some(endpoint).filter(|id| !id.is_empty()), counts: counts(row, 2)? })
     };
     query.query_map([tenant, from, to], usage)?.collect()
 }

@@ -1,0 +1,36 @@
+//! Moving what is configured between a file and a database: for who outgrows one machine, and for a copy to take home.
+//!
+//! Nothing is opened or sealed on the way: both ends have the same keys.
+
+use std::path::Path;
+
+use tokio::task::spawn_blocking;
+
+use crate::{StoreError, postgres, sqlite};
+
+/// Copies everything in the database of this URL into a fresh file of the `sqlite:` store, mode 0600: what was committed
+/// at one moment, while processes use it.
+///
+/// # Errors
+/// Where the file exists or cannot be written, or the database cannot be read.
+pub async fn copy_out(url: &str, to: &Path) -> Result<(), StoreError> {
+    let (content, to) = (postgres::read(url).await?, to.to_owned());
+    blocking(move || sqlite::write(&to, &content)).await
+}
+
+/// Fills the database of this URL, in which nothing may be configured, with everything in a file of the `sqlite:` store
+/// or a copy of one. All or nothing.
+///
+/// # Errors
+/// Where the database is not empty, or either cannot be used.
+pub async fn copy_in(from: &Path, url: &str) -> Result<(), StoreError> {
+    let from = from.to_owned();
+    let content = blocking(move || sqlite::read(&from)).await?;
+    postgres::write(url, &content).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError(error.to_string())))
+}

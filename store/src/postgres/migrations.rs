@@ -1,0 +1,82 @@
+//! The tables, and how an older database comes to have them: steps that were never changed since they were released.
+//!
+//! The same tables as in the file of the `sqlite:` store, in a schema of their own.
+
+use super::{
+    failure::Failure,
+    session::{LONG, QUICK, Session},
+};
+use crate::OpenError;
+
+/// Any number, the same in every version: whoever holds the lock of this name changes tables.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7165134021843)";
+
+/// Whether there is our schema, and the first table in it. Asked of the catalogues themselves: functions such as
+/// `to_regclass` may answer from before another process' commit, although we waited for that.
+const SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'carteiro')";
+const TABLE: &str =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'carteiro' AND tablename = 'meta')";
+
+/// Each brings a database from one format to the next; the format, `meta.format`, is how many were done.
+const STEPS: &[&str] = &["
+    CREATE TABLE carteiro.meta  (one INT PRIMARY KEY CHECK (one = 1), format BIGINT NOT NULL, revision BIGINT NOT NULL,
+                                 forgotten BIGINT NOT NULL, proof BYTEA);
+    INSERT INTO carteiro.meta VALUES (1, 1, 1, 0, NULL);
+    CREATE TABLE carteiro.items (tenant TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, version BIGINT NOT NULL,
+                                 body TEXT, sealed BYTEA, PRIMARY KEY (tenant, kind, id));
+    CREATE INDEX items_version ON carteiro.items (version);
+    CREATE TABLE carteiro.usage (tenant TEXT NOT NULL, day TEXT NOT NULL, endpoint TEXT NOT NULL, process TEXT NOT NULL,
+                                 sequence BIGINT NOT NULL, events BIGINT NOT NULL, deliveries BIGINT NOT NULL,
+                                 attempts BIGINT NOT NULL, delivered BIGINT NOT NULL, dead BIGINT NOT NULL,
+                                 bytes BIGINT NOT NULL, PRIMARY KEY (tenant, day, endpoint, process));
+    CREATE TABLE carteiro.audit (id BIGSERIAL PRIMARY KEY, at TEXT NOT NULL, revision BIGINT NOT NULL,
+                                 tenant TEXT NOT NULL, author TEXT NOT NULL, address TEXT, kind TEXT NOT NULL,
+                                 item TEXT NOT NULL, before TEXT, after TEXT);
+    CREATE INDEX audit_tenant ON carteiro.audit (tenant, id);
+"];
+
+/// The format that this program writes.
+pub(super) const FORMAT: i64 = STEPS.len() as i64;
+
+/// Brings the database to this program's format.
+///
+/// # Errors
+/// [`OpenError::Newer`]; or that it is away.
+pub(super) async fn apply(session: &Session, place: &str) -> Result<(), Failure> {
+    if found(session).await? == Some(FORMAT) {
+        return Ok(());
+    }
+    session.begin().await?;
+    let applied = apply_within(session, place).await;
+    session.end(applied).await
+}
+
+async fn apply_within(session: &Session, place: &str) -> Result<(), Failure> {
+    // Another process may be at a long step.
+    session.batch("SET LOCAL lock_timeout TO '20s'").await?;
+    session.ask(LONG, LOCK, &[]).await?;
+    let found = found(session).await?.unwrap_or(0);
+    let newer = || Failure::Defect(OpenError::Newer { place: place.to_owned(), found, known: FORMAT });
+    let steps = usize::try_from(found).ok().and_then(|done| STEPS.get(done..)).ok_or_else(newer)?;
+    if found == 0 && !is_there(session, SCHEMA).await? {
+        session.batch("CREATE SCHEMA carteiro").await?;
+    }
+    for step in steps {
+        session.batch(step).await?;
+    }
+    session.batch(&format!("UPDATE carteiro.meta SET format = {FORMAT}")).await?;
+    Ok(())
+}
+
+/// How many steps were done; none where there are no tables yet.
+async fn found(session: &Session) -> Result<Option<i64>, Failure> {
+    if !is_there(session, TABLE).await? {
+        return Ok(None);
+    }
+    let rows = session.ask(QUICK, "SELECT format FROM carteiro.meta", &[]).await?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+async fn is_there(session: &Session, question: &str) -> Result<bool, Failure> {
+    Ok(session.ask(QUICK, question, &[]).await?.first().is_some_and(|row| row.get(0)))
+}

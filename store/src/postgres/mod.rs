@@ -1,0 +1,168 @@
+//! The `postgres:` store: one database, any number of processes on any number of machines.
+//!
+//! One task speaks with the database, on one connection, over which it also hears of changes. Readers never come here:
+//! they hold the snapshot, which stays when the database goes, and is on the disk for a process that starts meanwhile.
+
+mod address;
+mod copy;
+mod desk;
+mod failure;
+mod keeping;
+mod migrations;
+mod rows;
+mod session;
+mod tls;
+mod usage;
+mod work;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{address::Address, desk::Desk, failure::Failure, session::Session, work::Work};
+use crate::{
+    AuditEntry, Books, Edit, EditError, Edited, Keyring, OpenError, Snapshot, Store, StoreError, Usage, UsageReport,
+    books::newest, current::Current,
+};
+
+pub(crate) use copy::{read, write};
+
+/// Jobs that wait while one is done; more have to wait to be taken.
+const JOBS: usize = 64;
+
+/// A database of PostgreSQL as a store. Its drop ends the connection.
+pub struct PostgresStore {
+    current: Arc<Current>,
+    jobs: mpsc::Sender<desk::Job>,
+    pulls: mpsc::UnboundedSender<desk::Puller>,
+    _desk: AbortOnDropHandle<()>,
+    _keeping: AbortOnDropHandle<()>,
+}
+
+impl PostgresStore {
+    /// Connects to the database of this URL, makes or updates its tables, and loads everything. If it does not answer
+    /// within a few seconds, the store is opened all the same: with the snapshot in the file `on_disk` if there is one,
+    /// else without any; it is connected for ever after. After each change the snapshot is written to that file. The
+    /// database notifies of changes; it is also asked for them every `poll`, should a notification be missed.
+    ///
+    /// # Errors
+    /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
+    pub async fn open(url: &str, keyring: Keyring, on_disk: PathBuf, poll: Duration) -> Result<Self, OpenError> {
+        let address = Address::parse(url)?;
+        let work = Work {
+            current: Arc::new(Current::default()),
+            keyring: Arc::new(keyring),
+            place: address.place.as_str().into(),
+        };
+        let ((jobs, inbox), (pulls, pullers)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
+        let (first, heard) = oneshot::channel();
+        let desk = Desk { address, work: work.clone(), poll, jobs: inbox, pulls: pullers, first: Some(first) };
+        let desk = AbortOnDropHandle::new(tokio::spawn(desk.run()));
+        // Bounded by the desk's own limits.
+        desk::defect(heard.await.unwrap_or(Ok(())))?;
+        if work.current.snapshot().is_none() {
+            keeping::recall(&work, &on_disk).await;
+        }
+        let keeping = AbortOnDropHandle::new(tokio::spawn(keeping::keep(work.clone(), on_disk)));
+        Ok(Self { current: work.current, jobs, pulls, _desk: desk, _keeping: keeping })
+    }
+
+    /// Has something done by the task that owns the connection. Once begun it is done, whoever stops waiting.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl for<'a> FnOnce(&'a Work, &'a Session) -> BoxFuture<'a, Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let job: desk::Job = Box::new(move |session| {
+            async move {
+                let answer = match session {
+                    Ok((work, session)) => question(work, session).await,
+                    Err(away) => Err(Failure::Away(away)),
+                };
+                // Whoever stopped waiting need not hear it.
+                let _ = reply.send(answer);
+            }
+            .boxed()
+        });
+        let closed = || Failure::Away(StoreError("the store is closed".to_owned()));
+        self.jobs.send(job).await.map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+impl Store for PostgresStore {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current.snapshot()
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.current.revision()
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async {
+            let closed = || StoreError("the store is closed".to_owned());
+            let (puller, pulled) = oneshot::channel();
+            self.pulls.send(puller).map_err(|_| closed())?;
+            pulled.await.unwrap_or_else(|_| Err(closed()))
+        }
+        .boxed()
+    }
+
+    fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
+        async { Ok(self.ask(|work, session| work.edit(session, edit).boxed()).await?) }.boxed()
+    }
+
+    fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async {
+            let (mut resealed, mut after) = (0, Some(work::Place::default()));
+            while let Some(place) = after {
+                let page = self.ask(|work, session| async move { work.reseal(session, &place).await }.boxed());
+                let (written, last) = page.await?;
+                (resealed, after) = (resealed + written, last);
+            }
+            self.ask(|work, session| work.reseal_proof(session).boxed()).await?;
+            self.ask(|work, session| work.tidy(session).boxed()).await?;
+            Ok(resealed)
+        }
+        .boxed()
+    }
+
+    fn books(&self) -> Option<&dyn Books> {
+        Some(self)
+    }
+}
+
+impl Books for PostgresStore {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let reports = newest(reports);
+        let record = self.ask(|_, session| async move { Ok(usage::record(session, &reports).await?) }.boxed());
+        async { Ok(record.await?) }.boxed()
+    }
+
+    fn usage<'a>(
+        &'a self,
+        tenant: &'a str,
+        from: &'a str,
+        to: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
+        let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
+        let sums = self.ask(|_, session| async move { Ok(usage::sums(session, &tenant, &from, &to).await?) }.boxed());
+        async { Ok(sums.await?) }.boxed()
+    }
+
+    fn audit<'a>(
+        &'a self,
+        tenant: Option<&'a str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        let tenant = tenant.map(str::to_owned);
+        let entries = self.ask(move |_, session| {
+            async move { Ok(rows::entries(session, tenant.as_deref(), before, limit).await?) }.boxed()
+        });
+        async { Ok(entries.await?) }.boxed()
+    }
+}

@@ -1,0 +1,43 @@
+//! What every store that is written to promises, as scenarios over any [`Fixture`](crate::fixture::Fixture).
+
+pub(crate) mod books;
+pub(crate) mod edits;
+pub(crate) mod snapshots;
+pub(crate) mod walk;
+
+/// Runs the whole suite on one fixture.
+macro_rules! contract {
+    ($fixture:ty) => {
+        crate::suite::contract! { @each $fixture,
+            edits::an_edit_is_durable_and_in_the_snapshot_when_it_is_answered
+            edits::a_refused_edit_changes_nothing
+            edits::an_invalid_result_is_refused_with_its_places
+            edits::a_dry_run_says_what_would_change_and_changes_nothing
+            edits::an_edit_that_changes_nothing_makes_no_revision
+            edits::everything_has_the_version_that_changed_it
+            edits::who_knows_an_old_version_is_refused
+            edits::what_another_tenant_has_cannot_be_taken
+            edits::tokens_and_keys_can_move_in_one_edit
+            edits::a_tenant_that_was_not_reached_for_is_not_overwritten
+            edits::a_tenant_made_again_has_nothing_of_the_old_one
+            edits::concurrent_editors_of_one_tenant_lose_nothing
+            snapshots::what_an_edit_does_not_touch_stays_the_same_value
+            snapshots::sources_and_keys_are_found_by_what_is_presented
+            snapshots::secrets_come_back_after_reopening
+            walk::after_random_edits_a_store_shows_the_same_as_one_in_memory
+            books::usage_is_summed_over_processes_and_an_old_report_changes_nothing
+            books::usage_is_listed_by_day_and_endpoint
+            books::the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets
+            books::the_audit_log_is_read_in_pages_and_per_tenant
+        }
+    };
+    (@each $fixture:ty, $($part:ident::$scenario:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $scenario() {
+                crate::suite::$part::$scenario::<$fixture>().await;
+            }
+        )*
+    };
+}
+pub(crate) use contract;
