@@ -15,4 +15,5 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod tenants;
 mod usage;

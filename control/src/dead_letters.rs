@@ -95,7 +95,7 @@ impl Live {
 }
 
 /// A record as a dead letter, with its place for an id and without its body. None when it is none of ours.
-fn read(record: &Record) -> Option<DeadLetter> {
+pub(crate) fn read(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
     Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
 }

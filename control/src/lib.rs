@@ -18,6 +18,7 @@ pub mod parked;
 mod rate;
 mod replay;
 mod role;
+mod settings;
 mod tell;
 mod waiting;
 
@@ -25,12 +26,13 @@ pub use config::ControlConfig;
 pub use dead_letters::Live;
 pub use facts::GONE;
 pub use filter::{Filter, InvalidFilter};
-pub use http::routes;
+pub use http::{api, routes};
 pub use jobs::{Job, JobState};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
 pub use replay::{Ended, Progress, Replay, WINDOW};
 pub use role::{Control, NotStarted, World};
+pub use settings::Rules;
 pub use waiting::{Counted, NotCounted, Waiting};
 
 /// The commented defaults of the section `control`.

@@ -1,7 +1,7 @@
 //! What could not be processed, as the log has it.
 
-use broker::{Log, Logs, ReadError, Record};
-use futures_util::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
+use broker::{Log, Logs, Message, ReadError, Record, Target};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use schemas::{ParkReason, Parked, body_as_json, tenant_of, wire};
 
 /// All that is parked, in order, with the bodies.
@@ -14,13 +14,36 @@ pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
 /// # Errors
 /// When the log cannot be read.
 pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError> {
-    let Ok(offset) = id.parse() else { return Ok(None) };
-    let mut records = logs.read(Log::Parked, offset).try_filter(|record| future::ready(record.offset == offset));
-    let record = records.try_next().await?;
-    Ok(record.as_ref().map(read))
+    Ok(record(logs, id).await?.as_ref().map(read))
 }
 
-fn read(record: &Record) -> Parked {
+/// The record of this id.
+pub(crate) async fn record(logs: &dyn Logs, id: &str) -> Result<Option<Record>, ReadError> {
+    let Ok(offset) = id.parse() else { return Ok(None) };
+    let record = logs.read(Log::Parked, offset).try_next().await?;
+    Ok(record.filter(|record| record.offset == offset))
+}
+
+/// What is parked, as it was before, and where to: it is routed anew, as the same event.
+///
+/// # Errors
+/// Why that cannot be.
+pub(crate) fn again(record: &Record) -> Result<(Target, Message), &'static str> {
+    let Parked { routing_key, detail, .. } = read(record);
+    if detail.is_some_and(|detail| detail.ends_with("are kept")) {
+        return Err("only its beginning was kept");
+    }
+    let key = routing_key.filter(|key| key.split('.').count() == 5);
+    let key = key.ok_or("it came with no routing key of an event, so nobody knows where to")?;
+    let mut message = record.message.clone();
+    // What it was parked for, and that it was a suspect, is over.
+    for header in [wire::RECORD, wire::GUARDED] {
+        message.headers.remove(header);
+    }
+    Ok((Target::Ingest { key }, message))
+}
+
+pub(crate) fn read(record: &Record) -> Parked {
     let described =
         record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str::<Parked>(json).ok());
     Parked {

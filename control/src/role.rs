@@ -7,14 +7,18 @@ use std::{
 
 use broker::{Broker, Clock, ReadError};
 use schemas::{EventId, KeyHash};
-use service::{Chance, chance};
+use service::{
+    Chance,
+    chance::{self, Secrets},
+};
 use store::{Store, Tally};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Progress, Rate, Replay, dead_letters,
+    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Progress, Rate, Replay, Rules, dead_letters,
     jobs::{Jobs, TooMany},
+    settings::Maker,
     tell::Told,
 };
 
@@ -32,6 +36,10 @@ pub struct World {
     pub clock: Clock,
     /// For ids.
     pub chance: Chance,
+    /// For secrets.
+    pub secrets: Secrets,
+    /// What endpoints and subscriptions may be.
+    pub rules: Rules,
     /// Replays stop once this reads true.
     pub stop: watch::Receiver<bool>,
 }
@@ -66,6 +74,11 @@ impl Control {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
         let (told, newcomers) = (Told::default(), Notify::new());
         Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, told, newcomers, rate })
+    }
+
+    /// Makes what requests leave out.
+    pub(crate) fn maker(&self) -> Maker {
+        Maker { chance: self.world.chance.clone(), secrets: self.world.secrets.clone() }
     }
 
     /// How many of a tenant's dead letters a replay would take.

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
-use crate::address::is_allowed;
+use schemas::address::is_allowed;
 
 /// Look-ups under way at once: dead name servers must not take all threads that may block.
 const CONCURRENT_LOOKUPS: usize = 64;

@@ -3,7 +3,6 @@
 //! Stateless: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes; `handle` is
 //! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
-mod address;
 mod attempt;
 mod config;
 mod connect;
@@ -27,7 +26,6 @@ use tokio::{
     time::timeout,
 };
 
-pub use address::is_allowed;
 pub use attempt::Poster;
 pub use config::DelivererConfig;
 pub use metrics::DelivererMetrics;

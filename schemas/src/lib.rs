@@ -3,6 +3,7 @@
 //! Events and the vendors' dialects, subscriptions and what they mean, deliveries and their ids, dead letters and
 //! their reasons. serde only: nothing here does I/O, reads a clock or rolls a die.
 
+pub mod address;
 mod attempt;
 mod change;
 mod compact;
@@ -60,7 +61,7 @@ pub use pattern::TypePattern;
 pub use published::json_schemas;
 pub use refusal::{Refusal, RefusalKind};
 pub use retry::RetryPolicy;
-pub use routing_key::{escape, routing_key, tenant_of};
+pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
 pub use secret::{MASK, Secret};
 pub use span::Span;

@@ -19,8 +19,7 @@ pub fn routing_key(tenant: &str, facts: &Facts<'_>) -> Option<String> {
 /// The tenant a key belongs to: its first part, unescaped.
 pub fn tenant_of(key: &str) -> Option<String> {
     let (tenant, _) = key.split_once('.')?;
-    let tenant = percent_decode_str(tenant).decode_utf8().ok()?;
-    (!tenant.is_empty()).then(|| tenant.into_owned())
+    unescape(tenant).filter(|tenant| !tenant.is_empty())
 }
 
 fn part(id: Option<&str>) -> String {
@@ -29,6 +28,11 @@ fn part(id: Option<&str>) -> String {
         Some("-") => "%2D".to_owned(),
         Some(id) => escape(id),
     }
+}
+
+/// What [`escape`] was given; none when it is not UTF-8.
+pub fn unescape(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 /// Percent-encodes what would be read as a separator, a wildcard or an escape, white space and control characters.

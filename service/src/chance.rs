@@ -1,5 +1,5 @@
-//! Real chance. One of the two files that may ask the world; everything else takes a [`Chance`]. Only [`token`] is fit
-//! for secrets.
+//! Real chance. One of the two files that may ask the world; everything else takes a [`Chance`]. Only [`token`] and
+//! [`secrets`] are fit for secrets.
 
 use std::sync::Arc;
 
@@ -22,9 +22,24 @@ pub fn rng() -> fastrand::Rng {
 /// # Errors
 /// When the system has no randomness to give.
 pub fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&secrets()()?))
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where secrets come from: 256 bits at each call, which nobody can guess.
+pub type Secrets = Arc<dyn Fn() -> std::io::Result<[u8; 32]> + Send + Sync>;
+
+/// The system's own generator.
+pub fn secrets() -> Secrets {
+    Arc::new(|| {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        Ok(bytes)
+    })
 }
 
 /// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{Broker, Clock};
-use control::{Control, ControlMetrics};
+use control::{Control, ControlMetrics, Rules};
 use deliverer::{Deliverer, DelivererMetrics};
 use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
@@ -147,6 +147,8 @@ impl Shared {
             operator,
             clock: self.clock.clone(),
             chance: self.chance.clone(),
+            secrets: service::chance::secrets(),
+            rules: Rules { networks: config.deliverer.allow_networks.clone(), max_fan_out: config.router.max_fan_out },
             stop: self.shutdown.receiver(),
         };
         Ok(Control::new(&config.control, world, ControlMetrics::register(&self.registry)?))

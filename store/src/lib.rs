@@ -10,6 +10,7 @@ mod config;
 mod current;
 mod edit;
 mod file;
+mod json;
 mod key_file;
 mod levels;
 mod memory;
@@ -37,9 +38,11 @@ pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::{Description, FileStore};
+pub use json::read_json;
 pub use key_file::KeyFile;
 pub use levels::Levels;
 pub use memory::MemoryStore;
+pub use nearest::suggestion;
 pub use open_error::OpenError;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};

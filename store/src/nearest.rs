@@ -1,7 +1,7 @@
 //! "Did you mean …?", for keys and words that are not known.
 
 /// The end of a message about a word that is not known: the nearest known one, else all of them.
-pub(crate) fn suggestion(given: &str, known: &[&str]) -> String {
+pub fn suggestion(given: &str, known: &[&str]) -> String {
     let distance = |word: &&&str| strsim::damerau_levenshtein(&given.to_lowercase(), word);
     match known.iter().min_by_key(distance) {
         // Two slips, or a third of a long word: further away, a guess confuses more than a list.

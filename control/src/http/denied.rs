@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service::problem::{Code, Problem};
-use store::Denied;
+use store::{Denied, EditError, Refused, StoreError};
 
 use crate::NotStarted;
 
@@ -16,7 +16,44 @@ pub(super) fn problem(denied: &Denied) -> Problem {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
         Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
         Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
-        Denied::Away(_) => Problem::new(Code::Unavailable).detail("the store is away").retry_after(SOON),
+        Denied::Away(error) => away(error),
+    }
+}
+
+/// The store cannot be asked.
+pub(super) fn away(_: &StoreError) -> Problem {
+    Problem::new(Code::Unavailable).detail("the store is away; nothing was changed").retry_after(SOON)
+}
+
+/// What is wanted cannot be read now.
+pub(super) fn unreadable() -> Problem {
+    Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(SOON)
+}
+
+/// The broker did not confirm what was to be published.
+pub(super) fn unpublished() -> Problem {
+    Problem::new(Code::Unavailable).detail("the broker confirmed nothing; it can be done again").retry_after(SOON)
+}
+
+/// Why nothing was changed.
+pub(super) fn not_edited(error: EditError) -> Problem {
+    match error {
+        EditError::Refused(refused) => not_decided(&refused),
+        EditError::ReadOnly => Problem::new(Code::Conflict).detail(error.to_string()),
+        EditError::Away(error) => away(&error),
+    }
+}
+
+fn not_decided(refused: &Refused) -> Problem {
+    match refused {
+        Refused::NoSuch(_) => Problem::new(Code::NotFound).detail(refused.to_string()),
+        Refused::Stale => Problem::new(Code::PreconditionFailed),
+        Refused::Conflict(why) => Problem::new(Code::Conflict).detail(why),
+        Refused::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
+        // Decisions check for themselves, with pointers into the request; this is what only the store could see.
+        Refused::Invalid(found) => {
+            found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{Control, ControlConfig, ControlMetrics, World, routes};
+use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
 
 /// The time it is, in unix ms.
 pub(super) const NOW: u64 = 1_767_225_600_000;
@@ -51,6 +51,8 @@ impl House {
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(|| NOW),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
+            secrets: Arc::new(|| Ok([7; 32])),
+            rules: Rules { networks: vec![], max_fan_out: 1_000 },
             stop: shutdown.receiver(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());

@@ -1,5 +1,6 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
+mod api;
 mod facts;
 mod house;
 mod http;

@@ -6,6 +6,7 @@ mod certificate;
 mod config;
 mod forwarded;
 mod handshake;
+mod json;
 mod limits;
 mod origin;
 mod serve;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use bearer::bearer;
 pub use config::{HttpConfig, Tls};
+pub use json::is_json;
 pub use limits::{Limits, Whose};
 pub use origin::{Origin, Scheme};
 pub use serve::{Front, app, serve};

@@ -29,6 +29,8 @@ pub enum Code {
     InvalidEvent,
     /// The body is JSON, but not what this call takes; `errors` says where.
     InvalidBody,
+    /// More than the tenant may have, or than one event may fan out to; `errors` says where.
+    QuotaReached,
     /// The tenant's quota is used up for now; `Retry-After` says until when.
     TooManyRequests,
     /// A mistake of ours.
@@ -39,7 +41,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, for the description of the API.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 16] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -52,6 +54,7 @@ impl Code {
         Code::UnsupportedMediaType,
         Code::InvalidEvent,
         Code::InvalidBody,
+        Code::QuotaReached,
         Code::TooManyRequests,
         Code::Internal,
         Code::Unavailable,
@@ -76,6 +79,7 @@ impl Code {
             }
             Code::InvalidEvent => ("invalid_event", StatusCode::UNPROCESSABLE_ENTITY, "The event is not valid"),
             Code::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "The body is not valid"),
+            Code::QuotaReached => ("quota_reached", StatusCode::UNPROCESSABLE_ENTITY, "More than is allowed"),
             Code::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many for now"),
             Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "A mistake of ours"),
             Code::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Something needed is away"),

@@ -3,6 +3,7 @@
 //! Which field of an event is wrong is the schema's to say; this only carries it.
 
 mod code;
+mod describe;
 mod rejection;
 
 use std::time::Duration;

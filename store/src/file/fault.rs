@@ -12,19 +12,21 @@ use crate::{
 
 /// What is wrong with a value, and where it stands.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Told by the innermost reading that knows it.
     pub(super) place: Option<Place>,
     /// From the inside out, while it is on its way up.
     steps: Vec<Step>,
+    /// The key that is not there, where that is what is wrong.
+    pub(crate) lacks: Option<&'static str>,
     /// What is wrong.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 impl Fault {
     /// At a place yet to be told.
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { place: None, steps: Vec::new(), message: message.into() }
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { place: None, steps: Vec::new(), lacks: None, message: message.into() }
     }
 
     /// At this place, unless it was told from further inside.
@@ -34,18 +36,18 @@ impl Fault {
     }
 
     /// Within this.
-    pub(super) fn under(mut self, step: Step) -> Self {
+    pub(crate) fn under(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
     }
 
     /// From the outside in.
-    pub(super) fn path(&self) -> Path {
+    pub(crate) fn path(&self) -> Path {
         Path(self.steps.iter().rev().cloned().collect())
     }
 
     /// A key that nothing knows.
-    pub(super) fn unknown_key(key: &str, known: &[&str]) -> Self {
+    pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Self {
         Self::new(format!("unknown key, {}", suggestion(key, known)))
     }
 }
@@ -80,7 +82,7 @@ impl de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("{field} is missing"))
+        Self { lacks: Some(field), ..Self::new(format!("{field} is missing")) }
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod description;
 mod document;
-mod fault;
+pub(crate) mod fault;
 mod folder;
 mod load;
 mod merge;

@@ -1,0 +1,55 @@
+//! A decision about the configuration, carried out by the store, whose refusals are problems.
+
+use service::problem::{Code, Problem};
+use store::{Author, Draft, Edit, Edited, Reach, Refused};
+use tokio::sync::oneshot;
+
+use super::denied;
+use crate::Control;
+
+/// Who wants a change, and of what.
+pub(crate) struct Wish {
+    pub(crate) reach: Reach,
+    pub(crate) author: Author,
+    /// Only say what would change.
+    pub(crate) dry_run: bool,
+}
+
+impl Wish {
+    /// A change of one tenant.
+    pub(crate) fn of(tenant: &str, author: Author) -> Self {
+        Self { reach: Reach::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
+    }
+}
+
+impl Control {
+    /// Decides on a draft, all or nothing; what the decision finds goes into the answer.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        wish: Wish,
+        decide: impl FnOnce(&mut Draft) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(T, Edited), Problem> {
+        let (sender, mut receiver) = oneshot::channel();
+        let decision = Box::new(move |draft: &mut Draft| {
+            let decided = decide(draft);
+            // The store only needs to know that nothing is to be done; the problem itself goes another way.
+            let verdict = decided.as_ref().map(|_| ()).map_err(|_| Refused::Conflict(String::new()));
+            let _ = sender.send(decided);
+            verdict
+        });
+        let Wish { reach, author, dry_run } = wish;
+        let edit = Edit { reach, author, at: (self.world.clock)(), dry_run, decision };
+        let edited = self.world.store.edit(edit).await;
+        match (edited, receiver.try_recv()) {
+            (Ok(edited), Ok(Ok(decided))) => Ok((decided, edited)),
+            (Err(store::EditError::Refused(_)), Ok(Err(problem))) => Err(problem),
+            (Err(error), _) => Err(denied::not_edited(error)),
+            (Ok(_), _) => Err(Code::Internal.into()),
+        }
+    }
+}
+
+/// A tenant of a draft.
+pub(crate) fn tenant<'a>(draft: &'a mut Draft, id: &str) -> Result<&'a mut schemas::Tenant, Problem> {
+    draft.tenant(id).map_err(|_| Problem::new(Code::NotFound).detail("there is no such tenant"))
+}

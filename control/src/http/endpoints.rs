@@ -1,0 +1,75 @@
+//! Endpoints: where deliveries are posted.
+
+use std::sync::Arc;
+
+use schemas::{Endpoint, EndpointState, Scope, Tenant};
+use serde_json::Value;
+use service::problem::{Code, Problem};
+use store::{Kind, TenantSnapshot};
+
+use super::{resource::Resource, views, write::OWN_STATE};
+use crate::settings::{Field, Made, Maker, Object, Rules, normal_url};
+
+impl Resource for Endpoint {
+    const KIND: Kind = Kind::Endpoint;
+    const KEPT: &'static [Field] = &[
+        Field::One("n8n_api_key"),
+        Field::One("secrets"),
+        Field::SecretValues("headers"),
+        OWN_STATE[0],
+        OWN_STATE[1],
+        OWN_STATE[2],
+    ];
+    const MADE: &'static [&'static str] = &[];
+    const SHOWN_ONCE: &'static [(&'static str, &'static str)] =
+        &[("secret", "The signing secret that was made, since none was given: `whsec_…`. Shown this once.")];
+    const EXAMPLE: &'static str = r#"{"name":"CRM","url":"https://crm.example/hooks","format":"whazing","n8n_api_key":"its key","headers":{"x-api-key":{"secret":"its secret"}},"retry":{"schedule":["5s","30s","10m"],"max_age":"72h"}}"#;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn list(tenant: &mut Tenant) -> &mut Vec<Self> {
+        &mut tenant.endpoints
+    }
+
+    fn in_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
+        let mut all: Vec<_> = tenant.endpoints.values().map(Arc::as_ref).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// An empty list is an answer, too: requests are not signed.
+    fn make(fields: &mut Object, maker: &Maker) -> std::io::Result<Made> {
+        let mut made = Made::new();
+        if !fields.contains_key("secrets") {
+            let secret = Value::from(maker.signing_secret()?);
+            fields.insert("secrets".to_owned(), Value::Array(vec![secret.clone()]));
+            made.insert("secret".to_owned(), secret);
+        }
+        Ok(made)
+    }
+
+    fn settle(&mut self, old: Option<&Self>, rules: &Rules, _: Option<&[Scope]>) -> Result<(), Problem> {
+        if self.state == EndpointState::Active {
+            self.disabled_reason = None;
+        }
+        // What was allowed when it was written stays, until it is written anew.
+        if old.is_none_or(|old| old.url != self.url) {
+            self.url = normal_url(&self.url, &rules.networks)
+                .map_err(|why| Problem::new(Code::InvalidBody).error("/url", why))?;
+        }
+        Ok(())
+    }
+
+    fn owned(id: &str) -> Result<(), Problem> {
+        views::refuse_owned(id)
+    }
+
+    fn take_along(id: &str, tenant: &mut Tenant) -> Vec<(Kind, String)> {
+        let (gone, kept) = std::mem::take(&mut tenant.subscriptions).into_iter().partition(|one| one.endpoint_id == id);
+        tenant.subscriptions = kept;
+        let gone: Vec<schemas::Subscription> = gone;
+        gone.into_iter().map(|subscription| (Kind::Subscription, subscription.id)).collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! Lists in pages: `?limit=&cursor=`, answered `{"items":[…],"next":"cursor"|null}`, in a stable order.
+
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Serialize;
+use serde_json::{Value, json};
+use service::problem::{Code, Problem};
+
+/// Where `limit` is left out.
+const USUAL: usize = 100;
+/// What `limit` may be.
+const MOST: usize = 1_000;
+
+/// The parameters of a page.
+pub(crate) const PARAMETERS: [&str; 2] = ["limit", "cursor"];
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// So many, at most.
+    pub(crate) limit: usize,
+    /// Only what comes after this.
+    pub(crate) after: Option<String>,
+}
+
+impl Page {
+    /// Of the parameters of a query; others are left alone.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(crate) fn of(query: &[(String, String)]) -> Result<Self, Problem> {
+        let wrong = |detail: &str| Problem::new(Code::InvalidParameter).detail(detail);
+        let mut page = Self { limit: USUAL, after: None };
+        for (name, text) in query {
+            match name.as_str() {
+                "limit" => {
+                    let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                    page.limit = limit.ok_or_else(|| wrong("limit: expected a whole number from 1 to 1000"))?;
+                }
+                "cursor" => {
+                    let read = || String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok();
+                    page.after = Some(read().ok_or_else(wrong_cursor)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(page)
+    }
+
+    /// The page of a list that is in the order of its keys.
+    pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
+        let after = |key: &str| self.after.as_deref().is_none_or(|after| key > after);
+        let mut items = items.filter(|(key, _)| after(key)).peekable();
+        let mut page = Vec::new();
+        let mut last = None;
+        while let Some((key, item)) = items.next_if(|_| page.len() < self.limit) {
+            page.push(item);
+            last = Some(key);
+        }
+        (page, items.peek().and(last).map(cursor))
+    }
+}
+
+/// A cursor of something else.
+pub(crate) fn wrong_cursor() -> Problem {
+    Problem::new(Code::InvalidParameter).detail("cursor: expected the `next` of a page before")
+}
+
+/// Where the next page begins.
+pub(crate) fn cursor(last: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(last)
+}
+
+/// The answer.
+pub(crate) fn answer(items: &[impl Serialize], next: Option<String>) -> Response {
+    Json(json!({"items": items, "next": Value::from(next)})).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(pairs: &[(&str, &str)]) -> Result<Page, Problem> {
+        let query: Vec<_> = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Page::of(&query)
+    }
+
+    #[test]
+    fn pages_together_are_the_list() {
+        let ids = ["a", "b", "c", "d", "e"];
+        for limit in 1..=6 {
+            let (mut all, mut after) = (Vec::new(), None);
+            loop {
+                let (items, next) = Page { limit, after }.cut(ids.iter().map(|id| (*id, *id)));
+                assert!(items.len() <= limit && !items.is_empty());
+                all.extend(items);
+                let Some(next) = next else { break };
+                after = page(&[("cursor", &next)]).unwrap().after;
+            }
+            assert_eq!(all, ids, "{limit} at a time");
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_after_what_was_deleted() {
+        let page = Page { limit: 2, after: Some("b".to_owned()) };
+        assert_eq!(page.cut(["a", "c", "d"].iter().map(|id| (*id, *id))), (vec!["c", "d"], None));
+    }
+
+    #[test]
+    fn parameters_that_cannot_be_read_are_refused() {
+        assert_eq!(page(&[]), Ok(Page { limit: 100, after: None }));
+        for (name, text) in [("limit", "0"), ("limit", "1001"), ("limit", "x"), ("cursor", "!"), ("cursor", "_w")] {
+            assert_eq!(page(&[(name, text)]).unwrap_err().code, Code::InvalidParameter, "{name}={text}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What endpoints, subscriptions, sources and keys have in common, so that one set of calls serves them all.
+
+use schemars::JsonSchema;
+use schemas::{Scope, Tenant};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use service::problem::{Code, Problem};
+use store::{Kind, TenantSnapshot};
+
+use crate::settings::{Field, Made, Maker, Object, Reveal, Rules};
+
+/// One of a tenant's things.
+pub(crate) trait Resource:
+    Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Reveal + Send + Sync + 'static
+{
+    /// What it is.
+    const KIND: Kind;
+    /// Fields that a `PUT` keeps where it leaves them out.
+    const KEPT: &'static [Field];
+    /// Required fields that are made where they are left out.
+    const MADE: &'static [&'static str];
+    /// Fields of the answer to the request that made them, and what each is.
+    const SHOWN_ONCE: &'static [(&'static str, &'static str)];
+    /// A body, for the description of the API.
+    const EXAMPLE: &'static str;
+
+    /// Its id.
+    fn id(&self) -> &str;
+
+    /// Those of a tenant.
+    fn list(tenant: &mut Tenant) -> &mut Vec<Self>;
+
+    /// Those of a snapshot, in the order of their ids.
+    fn in_snapshot(tenant: &TenantSnapshot) -> Vec<&Self>;
+
+    /// Fills in what is made for a new one.
+    ///
+    /// # Errors
+    /// When there is no chance to be had.
+    fn make(_: &mut Object, _: &Maker) -> std::io::Result<Made> {
+        Ok(Made::new())
+    }
+
+    /// Brings it into its normal form, and looks at what the store cannot know.
+    ///
+    /// # Errors
+    /// What it cannot be, or may not be made by this caller.
+    fn settle(&mut self, _old: Option<&Self>, _rules: &Rules, _scopes: Option<&[Scope]>) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Whether it may be changed by the generic calls.
+    ///
+    /// # Errors
+    /// 409, naming the call that may.
+    fn owned(_id: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Takes along what cannot be without it; called after it was taken out of its list.
+    fn take_along(_id: &str, _tenant: &mut Tenant) -> Vec<(Kind, String)> {
+        Vec::new()
+    }
+
+    /// Where another tenant's thing would be confused with this one.
+    fn clash(&self, _tenant: &str, _snapshot: &store::Snapshot) -> bool {
+        false
+    }
+}
+
+/// As it is shown: secrets masked.
+pub(crate) fn shown(item: &impl Resource) -> Object {
+    match serde_json::to_value(item) {
+        Ok(Value::Object(object)) => object,
+        _ => Object::new(),
+    }
+}
+
+/// A mistake of ours that nobody can mend from outside.
+pub(crate) fn no_chance(_: std::io::Error) -> Problem {
+    Problem::new(Code::Internal).detail("the system has no randomness to give")
+}

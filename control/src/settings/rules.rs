@@ -1,0 +1,97 @@
+//! What a changed tenant must be, beyond its types: the store's own checks, its quota, and the fan-out of one event.
+
+use ipnet::IpNet;
+use schemas::Tenant;
+use service::problem::{Code, Problem};
+use store::{Kind, Path, Step, validate};
+
+use super::fan_out;
+
+/// What the operator allows.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Networks that endpoints may be in although they are private.
+    pub networks: Vec<IpNet>,
+    /// Deliveries that one event may make.
+    pub max_fan_out: usize,
+}
+
+/// The thing that a request is about: problems with it are told with pointers into the body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Focus {
+    pub(crate) kind: Kind,
+    /// Its place in the tenant's list; 0 of the tenant itself.
+    pub(crate) index: usize,
+}
+
+/// Whether a tenant may become so.
+///
+/// # Errors
+/// Every problem that the store's checks find, else the first that the operator's rules find.
+pub(crate) fn check(before: &Tenant, after: &Tenant, focus: Focus, rules: &Rules) -> Result<(), Problem> {
+    let found = validate::tenant(after);
+    if !found.is_empty() {
+        let problem = Problem::new(Code::InvalidBody);
+        return Err(found.iter().fold(problem, |problem, found| match focus.pointer(&found.path) {
+            Some(pointer) => problem.error(pointer, whole(found)),
+            None => problem.error("", found.to_string()),
+        }));
+    }
+    check_quota(before, after)?;
+    if fan_out::exceeds(after, rules.max_fan_out) && !fan_out::exceeds(before, rules.max_fan_out) {
+        let message = format!("one event could make more than {} deliveries", rules.max_fan_out);
+        let pointer = match focus.kind {
+            Kind::Subscription => "/event_types",
+            Kind::Endpoint => "/format",
+            _ => "",
+        };
+        return Err(Problem::new(Code::QuotaReached).detail("router.max_fan_out").error(pointer, message));
+    }
+    Ok(())
+}
+
+fn check_quota(before: &Tenant, after: &Tenant) -> Result<(), Problem> {
+    let allowed = after.quota.and_then(|quota| quota.endpoints).unwrap_or(u64::MAX);
+    let (was, is) = (before.endpoints.len(), after.endpoints.len());
+    if is as u64 > allowed && is > was {
+        let message = format!("the tenant may have {allowed} endpoints");
+        return Err(Problem::new(Code::QuotaReached).detail("quota.endpoints").error("", message));
+    }
+    Ok(())
+}
+
+/// The message with the name of the other place that it ends with.
+fn whole(found: &store::Problem) -> String {
+    match &found.other {
+        Some(other) => format!("{} {other}", found.message),
+        None => found.message.clone(),
+    }
+}
+
+/// As the lists of a tenant are called.
+pub(crate) fn list_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tenant => "tenants",
+        Kind::Endpoint => "endpoints",
+        Kind::Subscription => "subscriptions",
+        Kind::Source => "sources",
+        Kind::Key => "keys",
+    }
+}
+
+impl Focus {
+    /// The pointer into the body, for a path within the tenant.
+    fn pointer(self, Path(steps): &Path) -> Option<String> {
+        if self.kind == Kind::Tenant {
+            return Some(Path(steps.clone()).pointer());
+        }
+        match steps.as_slice() {
+            [Step::Key(list), Step::Index(index), rest @ ..]
+                if *list == list_name(self.kind) && *index == self.index =>
+            {
+                Some(Path(rest.to_vec()).pointer())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Switching endpoints on and off, cancelling, rotating.
+
+use broker::{Inlet, Log};
+use schemas::wire;
+use serde_json::{Value, json};
+
+use super::{Api, NOW};
+use crate::tests::house::{Grave, bury};
+
+const CRM: &str = "/v1/tenants/acme/endpoints/crm";
+
+async fn with_crm() -> Api {
+    let api = Api::new();
+    api.put(CRM, json!({"url": "https://a.example/"})).await.expect(201);
+    api
+}
+
+#[tokio::test]
+async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
+    let api = with_crm().await;
+    let off = api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
+    assert_eq!((&off.body["state"], &off.body["disabled_reason"]), (&json!("disabled"), &json!("moving")));
+    api.told("endpoint.disabled").await;
+    let again = api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
+    assert_eq!(again.etag(), off.etag());
+    let on = api.call("POST", format!("{CRM}/enable")).send().await.expect(200);
+    assert_eq!((&on.body["state"], &on.body["disabled_reason"]), (&json!("active"), &Value::Null));
+    let silent = api.call("POST", format!("{CRM}/disable")).send().await.expect(200);
+    assert_eq!(silent.body["state"], "disabled", "a reason may be left out");
+}
+
+#[tokio::test]
+async fn cancelling_marks_the_time_and_says_how_many_wait() {
+    let api = with_crm().await;
+    let cancelled = api.call("POST", format!("{CRM}/cancel")).send().await.expect(200);
+    let at = schemas::time::rfc3339(NOW);
+    assert_eq!(cancelled.body["cancelled_before"], json!(at));
+    assert!(cancelled.body.get("waiting").is_some() && cancelled.body.get("counted").is_some());
+    let shown = api.get(CRM).await;
+    assert_eq!((&shown.body["cancelled_before"], shown.etag()), (&json!(at), cancelled.etag()));
+    assert!(api.tenant("acme").endpoints["crm"].has_cancelled(NOW));
+    api.put(CRM, json!({"url": "https://b.example/"})).await.expect(200);
+    assert!(api.tenant("acme").endpoints["crm"].has_cancelled(NOW), "a new url does not bring them back");
+}
+
+#[tokio::test]
+async fn how_much_waits_can_be_asked_for() {
+    let api = with_crm().await;
+    assert!(api.get(&format!("{CRM}/waiting")).await.expect(200).body.get("waiting").is_some());
+    api.get("/v1/tenants/acme/endpoints/nobody/waiting").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_new_secret_goes_before_the_old_one_and_is_shown_once() {
+    let api = with_crm().await;
+    let old = api.tenant("acme").endpoints["crm"].secrets[0].reveal().to_owned();
+    let path = format!("{CRM}/secrets/rotate");
+    let rotated = api.call("POST", &path).send().await.expect(200);
+    let new = rotated.body["secret"].as_str().unwrap();
+    let secrets = |api: &Api| -> Vec<_> {
+        api.tenant("acme").endpoints["crm"].secrets.iter().map(|secret| secret.reveal().to_owned()).collect()
+    };
+    assert_eq!(secrets(&api), [new, &old]);
+    let newest = api.call("POST", &path).send().await.expect(200).body["secret"].as_str().unwrap().to_owned();
+    assert_eq!(secrets(&api), [newest.as_str(), new], "two are enough");
+    assert_eq!(api.get(CRM).await.body["secrets"], json!(["***", "***"]));
+}
+
+#[tokio::test]
+async fn tokens_and_keys_are_replaced_at_once() {
+    let api = Api::new();
+    let made = api.put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await.expect(201).body;
+    let rotated = api.call("POST", "/v1/tenants/acme/sources/main/token/rotate").send().await.expect(200).body;
+    let snapshot = store::Store::snapshot(&*api.store).unwrap();
+    assert!(snapshot.source(made["token"].as_str().unwrap()).is_none());
+    assert!(snapshot.source(rotated["token"].as_str().unwrap()).is_some());
+    assert_eq!(rotated["path"], format!("/v1/in/{}", rotated["token"].as_str().unwrap()));
+    let rotated = api.call("POST", "/v1/tenants/acme/keys/reader/rotate").send().await.expect(200).body;
+    api.call("GET", "/v1/tenants/acme").key("reader").send().await.expect(401);
+    api.call("GET", "/v1/tenants/acme").key(rotated["key"].as_str().unwrap()).send().await.expect(200);
+    let more = api.call("POST", "/v1/tenants/acme/keys/publisher/rotate").send().await;
+    assert_eq!(more.code(), (403, "forbidden"), "a manager could make itself a publisher so");
+}
+
+#[tokio::test]
+async fn actions_heed_conditions_and_scopes() {
+    let api = with_crm().await;
+    for path in ["enable", "disable", "cancel", "secrets/rotate"] {
+        let call = || api.call("POST", format!("{CRM}/{path}"));
+        call().header("if-match", "\"1\"").send().await.expect(412);
+        call().key("reader").send().await.expect(403);
+        api.call("POST", format!("/v1/tenants/acme/endpoints/nobody/{path}")).send().await.expect(404);
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_by_filter_in_pages_and_shown_with_their_bodies() {
+    let api = Api::new();
+    for nth in 0..5 {
+        bury(&api.broker, &Grave::default().event(&format!("e{nth}"))).await;
+    }
+    bury(&api.broker, &Grave::default().to("zeta", "crm")).await;
+    bury(&api.broker, &Grave::default().event("e9").to("acme", "bi")).await;
+    let list = "/v1/tenants/acme/dead-letters";
+    let (mut seen, mut path) = (Vec::new(), format!("{list}?endpoint_id=crm&limit=2"));
+    loop {
+        let page = api.get(&path).await.expect(200).body;
+        let items = page["items"].as_array().unwrap().clone();
+        assert!(items.iter().all(|letter| letter.get("body").is_none() && letter["tenant"] == "acme"));
+        seen.extend(items.iter().map(|letter| letter["event_id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("{list}?endpoint_id=crm&limit=2&cursor={next}");
+    }
+    assert_eq!(seen, ["e0", "e1", "e2", "e3", "e4"]);
+    assert_eq!(api.get(&format!("{list}/2")).await.expect(200).body["body"], json!({"of": "e2"}));
+    api.get(&format!("{list}/5")).await.expect(404);
+    api.get(&format!("{list}/none")).await.expect(404);
+    for query in ["reason=bored", "sinse=2026", "since=yesterday"] {
+        assert_eq!(api.get(&format!("{list}?{query}")).await.code(), (400, "invalid_parameter"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_parked_is_looked_at_and_published_again_as_it_was() {
+    let api = Api::new();
+    let mut headers = broker::Headers::default();
+    let record = json!({"reason": "fanout_limit", "tenant": "acme", "event_id": "e1", "parked_at": null,
+        "routing_key": "acme.7.-.ticket.created"});
+    headers.set(wire::TENANT, broker::Header::Text("acme".into()));
+    headers.set(wire::RECORD, broker::Header::Text(record.to_string().into()));
+    let body = bytes::Bytes::from_static(b"{\"type\":\"ticket.created\"}");
+    let parked = broker::Message { id: "e1".into(), kind: "ticket.created".into(), headers, body: body.clone() };
+    broker::Broker::publish(&api.broker, &broker::Target::Log(Log::Parked, "fanout_limit.acme".into()), &parked)
+        .await
+        .unwrap();
+    let listed = api.call("GET", "/v1/parked").operator().send().await.expect(200).body;
+    let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    assert!(listed["items"][0].get("body").is_none() && listed["next"].is_null());
+    let shown = api.call("GET", format!("/v1/parked/{id}")).operator().send().await.expect(200).body;
+    assert_eq!(shown["body"], json!({"type": "ticket.created"}));
+    let again = api.call("POST", format!("/v1/parked/{id}/requeue")).operator().send().await.expect(202).body;
+    assert_eq!(again, json!({"id": id, "event_id": "e1"}));
+    assert_eq!(api.broker.depth(Inlet::Ingest), 1);
+    for (method, path) in [("GET", "/v1/parked"), ("POST", "/v1/parked/0/requeue")] {
+        api.call(method, path).send().await.expect(403);
+    }
+    api.call("POST", "/v1/parked/77/requeue").operator().send().await.expect(404);
+}

@@ -1,0 +1,207 @@
+//! The configuration over HTTP, on a store in memory.
+
+mod actions;
+mod books;
+mod conditions;
+mod crud;
+mod deleting;
+mod explaining;
+mod lists;
+mod once;
+mod permissions;
+mod refusals;
+mod tenants;
+mod views;
+mod write_only;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request},
+};
+use broker::memory::Memory;
+use schemas::{KeyHash, Tenant};
+use serde_json::{Value, json};
+use service::{Shutdown, shutdown::Trigger};
+use store::{MemoryStore, Store as _, TenantSnapshot};
+use tower::ServiceExt as _;
+
+pub(super) use super::house::NOW;
+use super::house::OPERATOR;
+use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
+
+/// An API with two tenants: `acme`, with the keys `manager`, `reader` and `publisher`, and `zeta`, with `zeta-all`.
+pub(super) struct Api {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) broker: Memory,
+    app: Router,
+    _process: Trigger,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// A request that is being put together.
+pub(super) struct Asking<'a> {
+    api: &'a Api,
+    method: &'static str,
+    path: String,
+    key: Option<String>,
+    headers: Vec<(&'static str, String)>,
+    body: Option<String>,
+}
+
+impl Api {
+    pub(super) fn new() -> Self {
+        Self::with(json!([
+            {"id": "acme", "keys": [
+                key("manager", &["manage", "read"]), key("reader", &["read"]), key("publisher", &["publish"]),
+            ]},
+            {"id": "zeta", "keys": [key("zeta-all", &["manage", "publish", "read"])]},
+        ]))
+    }
+
+    pub(super) fn with(tenants: Value) -> Self {
+        let tenants: Vec<Tenant> = serde_json::from_value(tenants).unwrap();
+        let store = Arc::new(MemoryStore::new(tenants));
+        let broker = Memory::calm(Arc::new(|| NOW));
+        let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
+        let (shutdown, process) = Shutdown::manual();
+        let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
+        let world = World {
+            broker: Arc::new(broker.clone()),
+            store: store.clone(),
+            tally: Arc::new(store::Tally::new("control")),
+            operator: Some(KeyHash::of(OPERATOR)),
+            clock: Arc::new(|| NOW),
+            chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
+            secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
+            rules: Rules { networks: vec![], max_fan_out: 3 },
+            stop: shutdown.receiver(),
+        };
+        let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
+        let app = service::http::app(routes(control));
+        Self { store, broker, app, _process: process }
+    }
+
+    /// As acme's manager, unless said otherwise.
+    pub(super) fn call(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
+        let (headers, path) = (Vec::new(), path.into());
+        Asking { api: self, method, path, key: Some("manager".to_owned()), headers, body: None }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path).send().await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call("PUT", path).json(body).send().await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path).json(body).send().await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call("PATCH", path).json(body).send().await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path).send().await
+    }
+
+    /// Returns once the tenant was told something by an event of this type.
+    pub(super) async fn told(&self, kind: &str) {
+        let mut ingest = broker::Broker::consume(&self.broker, broker::Inlet::Ingest, 1);
+        let incoming = ingest.next().await.unwrap();
+        assert_eq!(incoming.message.kind, kind);
+        incoming.settle(broker::Settlement::Done);
+    }
+
+    /// What the store has.
+    pub(super) fn tenant(&self, id: &str) -> Arc<TenantSnapshot> {
+        self.store.snapshot().unwrap().tenant(id).unwrap().clone()
+    }
+}
+
+impl Asking<'_> {
+    pub(super) fn key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
+    }
+
+    pub(super) fn operator(self) -> Self {
+        self.key(OPERATOR)
+    }
+
+    pub(super) fn nobody(self) -> Self {
+        Self { key: None, ..self }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn json(self, body: Value) -> Self {
+        self.text(body.to_string())
+    }
+
+    pub(super) fn text(self, body: impl Into<String>) -> Self {
+        Self { body: Some(body.into()), ..self }
+    }
+
+    pub(super) async fn send(self) -> Answer {
+        let mut request = Request::builder().method(self.method).uri(&self.path);
+        if self.body.is_some() && !self.headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::from(self.body.unwrap_or_default())).unwrap();
+        let answer = self.api.app.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 22).await.unwrap();
+        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
+    }
+}
+
+impl Answer {
+    pub(super) fn etag(&self) -> &str {
+        self.headers.get("etag").map_or("", |tag| tag.to_str().unwrap())
+    }
+
+    pub(super) fn code(&self) -> (u16, &str) {
+        (self.status, self.body["code"].as_str().unwrap_or_default())
+    }
+
+    /// Where in the body, according to the problem.
+    pub(super) fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors.map(|error| error["pointer"].as_str().unwrap()).collect()
+    }
+
+    #[track_caller]
+    pub(super) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+}
+
+/// A key whose text is its id.
+pub(super) fn key(id: &str, scopes: &[&str]) -> Value {
+    json!({"id": id, "scopes": scopes, "hash": String::from(KeyHash::of(id))})
+}

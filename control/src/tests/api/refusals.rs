@@ -1,0 +1,139 @@
+//! Bodies that are wrong, and stores that cannot be changed.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Api;
+
+#[tokio::test]
+async fn every_mistake_has_its_place() {
+    let api = Api::new();
+    api.put("/v1/tenants/acme/endpoints/crm", json!({"url": "https://a.example/"})).await.expect(201);
+    let table = [
+        ("endpoints", json!({}), "/url"),
+        ("endpoints", json!({"url": 7}), "/url"),
+        ("endpoints", json!({"urll": "x"}), "/urll"),
+        ("endpoints", json!({"id": "Not An Id", "url": "https://a.example/"}), "/id"),
+        ("endpoints", json!({"id": 7, "url": "https://a.example/"}), "/id"),
+        ("endpoints", json!({"url": "https://a.example/", "timeout": "1h"}), "/timeout"),
+        ("endpoints", json!({"url": "https://a.example/", "retry": {"schedule": ["5s", "0s"]}}), "/retry/schedule/1"),
+        ("endpoints", json!({"url": "https://a.example/", "headers": {"webhook-id": "x"}}), "/headers/webhook-id"),
+        ("endpoints", json!({"url": "https://a.example/", "secrets": ["short"]}), "/secrets/0"),
+        ("subscriptions", json!({"endpoint_id": "nobody"}), "/endpoint_id"),
+        ("subscriptions", json!({"endpoint_id": "crm", "event_types": ["ticket"]}), "/event_types/0"),
+        ("subscriptions", json!({"endpoint_id": "crm", "start_on_transfer": true}), "/start_on_transfer"),
+        ("sources", json!({"dialect": "telegram"}), "/dialect"),
+        ("sources", json!({"dialect": "whazing", "token": "short"}), "/token"),
+        ("keys", json!({"scopes": []}), "/scopes"),
+        ("keys", json!({"scopes": ["read"], "hash": "md5:1"}), "/hash"),
+    ];
+    for (list, body, pointer) in table {
+        let refused = api.post(&format!("/v1/tenants/acme/{list}"), body.clone()).await;
+        assert_eq!((refused.code(), refused.pointers()), ((422, "invalid_body"), vec![pointer]), "{list} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_in_the_body_may_not_differ_from_the_one_in_the_path() {
+    let api = Api::new();
+    let refused = api.put("/v1/tenants/acme/endpoints/crm", json!({"id": "bi", "url": "https://a.example/"})).await;
+    assert_eq!(refused.pointers(), ["/id"]);
+}
+
+#[tokio::test]
+async fn what_is_no_json_object_is_told_apart() {
+    let api = Api::new();
+    for (body, code) in
+        [("{", "malformed_json"), ("", "malformed_json"), ("[]", "invalid_body"), ("{}", "invalid_body")]
+    {
+        let refused = api.call("POST", "/v1/tenants/acme/endpoints").text(body).send().await;
+        assert_eq!(refused.code(), (422, code), "{body:?}");
+    }
+    let long = api.call("POST", "/v1/tenants/acme/endpoints").text(" ".repeat((1 << 20) + 1)).send().await;
+    assert_eq!(long.code(), (413, "payload_too_large"));
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_endpoints_as_its_quota_allows() {
+    let api =
+        Api::with(json!([{"id": "acme", "quota": {"endpoints": 1}, "keys": [super::key("manager", &["manage"])]}]));
+    let body = json!({"url": "https://a.example/"});
+    api.put("/v1/tenants/acme/endpoints/a", body.clone()).await.expect(201);
+    let refused = api.put("/v1/tenants/acme/endpoints/b", body.clone()).await;
+    assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec![""]));
+    api.put("/v1/tenants/acme/endpoints/a", json!({"url": "https://b.example/"})).await.expect(200);
+}
+
+#[tokio::test]
+async fn one_event_may_not_make_more_deliveries_than_are_allowed() {
+    let api = Api::new();
+    for nth in 0..4 {
+        let path = format!("/v1/tenants/acme/endpoints/e{nth}");
+        api.put(&path, json!({"url": "https://a.example/"})).await.expect(201);
+    }
+    let subscribe = |nth: usize, types: Value| {
+        let body = json!({"endpoint_id": format!("e{nth}"), "event_types": types});
+        api.call("PUT", format!("/v1/tenants/acme/subscriptions/s{nth}")).json(body).send()
+    };
+    for nth in 0..3 {
+        subscribe(nth, json!(["ticket.*"])).await.expect(201);
+    }
+    let refused = subscribe(3, json!(["ticket.closed"])).await;
+    assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec!["/event_types"]));
+    subscribe(3, json!(["message.*"])).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_token_or_key_of_another_is_refused_without_saying_whose() {
+    let api = Api::new();
+    let source = json!({"dialect": "whazing", "token": "the-token-of-acme"});
+    api.put("/v1/tenants/acme/sources/main", source.clone()).await.expect(201);
+    let taken = api.call("PUT", "/v1/tenants/zeta/sources/main").key("zeta-all").json(source).send().await;
+    assert_eq!(taken.code(), (409, "conflict"));
+    let key = super::key("mine", &["read"]);
+    let stolen = json!({"scopes": ["read"], "hash": super::key("reader", &[])["hash"]});
+    api.put("/v1/tenants/acme/keys/mine", key).await.expect(201);
+    let taken = api.call("PUT", "/v1/tenants/zeta/keys/x").key("zeta-all").json(stolen).send().await;
+    assert_eq!(taken.code(), (409, "conflict"));
+    assert!(!taken.body.to_string().contains("acme"));
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_reads_go_on_and_writes_are_answered_503() {
+    let api = Api::new();
+    api.put("/v1/tenants/acme/endpoints/crm", json!({"url": "https://a.example/"})).await.expect(201);
+    api.store.set_away(true);
+    api.get("/v1/tenants/acme/endpoints/crm").await.expect(200);
+    for (method, path) in
+        [("PUT", "endpoints/crm"), ("PATCH", "endpoints/crm"), ("DELETE", "endpoints/crm"), ("POST", "keys")]
+    {
+        let body = json!({"url": "https://b.example/"});
+        let away = api.call(method, format!("/v1/tenants/acme/{path}")).json(body).send().await;
+        assert_eq!(away.code(), (503, "unavailable"), "{method} {path}");
+        assert_eq!(away.headers["retry-after"], "1");
+    }
+    api.store.set_away(false);
+    api.delete("/v1/tenants/acme/endpoints/crm").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_store_of_files_is_read_and_refuses_changes() {
+    let house = super::super::house::House::new();
+    let body = r#"{"url":"https://a.example/"}"#;
+    let (status, problem) = house.ask("PUT", "/v1/tenants/acme/endpoints/crm", body).await;
+    assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")));
+    assert!(problem["detail"].as_str().unwrap().contains("read only"));
+    assert_eq!(house.ask("GET", "/v1/tenants/acme/endpoints", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn two_changes_at_once_do_not_lose_one() {
+    let api = Arc::new(Api::new());
+    api.put("/v1/tenants/acme/endpoints/crm", json!({"url": "https://a.example/"})).await.expect(201);
+    let patch = |body| api.patch("/v1/tenants/acme/endpoints/crm", body);
+    let (name, timeout) = tokio::join!(patch(json!({"name": "CRM"})), patch(json!({"timeout": "9s"})));
+    assert_eq!((name.status, timeout.status), (200, 200));
+    let shown = api.get("/v1/tenants/acme/endpoints/crm").await.body;
+    assert_eq!((&shown["name"], &shown["timeout"]), (&json!("CRM"), &json!("9s")));
+}

@@ -1,0 +1,173 @@
+//! The vendors' screens.
+
+use schemas::{Acceptance, Envelope, Facts};
+use serde_json::{Value, json};
+
+use super::Api;
+
+const WEBHOOK: &str = "/v1/tenants/acme/channels/7/webhook";
+const BOT: &str = "/v1/tenants/acme/integrations/bot";
+
+/// The endpoints that want an event, and whether as a shot.
+fn wanted(api: &Api, event: Value) -> Vec<(String, bool)> {
+    let text = event.to_string();
+    let id = "e1".to_owned().try_into().unwrap();
+    let acceptance = Acceptance { id, accepted_at: 1, tenant: "acme".into() };
+    let envelope = Envelope::decode(text.as_bytes(), &acceptance).unwrap();
+    let tenant = api.tenant("acme");
+    let enabled = tenant.subscriptions.iter().filter(|one| one.enabled);
+    enabled
+        .filter_map(|one| Some((one.endpoint_id.clone(), one.accepts(&Facts::of(&envelope.event)).ok()?.shot)))
+        .collect()
+}
+
+fn event(kind: &str) -> Value {
+    json!({"type": kind, "channel": {"id": 7}, "ticket": {"id": 1, "status": "open", "queue": {"id": 12}}})
+}
+
+#[tokio::test]
+async fn ticked_boxes_are_what_a_channel_sends_and_no_box_sends_nothing() {
+    let api = Api::new();
+    let set =
+        |events: Value| api.put(WEBHOOK, json!({"enabled": true, "url": "https://n8n.example/", "events": events}));
+    set(json!([])).await.expect(201);
+    let types =
+        ["ticket.created", "ticket.transferred", "ticket.closed", "message.received", "message.sent", "ticket.opened"];
+    assert!(types.iter().all(|kind| wanted(&api, event(kind)).is_empty()));
+    for (ticked, sent) in [
+        ("new_ticket", "ticket.created"),
+        ("transferred", "ticket.transferred"),
+        ("closed", "ticket.closed"),
+        ("received", "message.received"),
+        ("sent", "message.sent"),
+    ] {
+        set(json!([ticked])).await.expect(200);
+        for kind in types {
+            assert_eq!(wanted(&api, event(kind)).len(), usize::from(kind == sent), "{ticked}: {kind}");
+        }
+    }
+    let other = json!({"type": "message.sent", "channel": {"id": 8}});
+    assert!(wanted(&api, other).is_empty(), "another channel's");
+}
+
+#[tokio::test]
+async fn a_channels_webhook_is_shown_as_it_was_set() {
+    let api = Api::new();
+    let body = json!({"enabled": false, "url": "https://n8n.example/webhook", "events": ["sent", "new_ticket"],
+        "n8n_api_key": "S3CRET", "groups": false, "ticket_statuses": ["open"]});
+    let made = api.put(WEBHOOK, body.clone()).await.expect(201);
+    assert_eq!(made.headers["location"], WEBHOOK);
+    let shown = api.get(WEBHOOK).await.expect(200);
+    assert_eq!(shown.body, made.body);
+    assert_eq!((&shown.body["channel_id"], &shown.body["format"]), (&json!("7"), &json!("whazing")));
+    assert_eq!((&shown.body["events"], &shown.body["n8n_api_key"]), (&json!(["new_ticket", "sent"]), &json!("***")));
+    let again = api.put(WEBHOOK, body).await.expect(200);
+    assert_eq!(again.etag(), made.etag());
+    let patched = api.patch(WEBHOOK, json!({"enabled": true})).await.expect(200);
+    assert_eq!((&patched.body["enabled"], &patched.body["events"]), (&json!(true), &json!(["new_ticket", "sent"])));
+    let endpoint = api.tenant("acme").endpoints["channel-7"].clone();
+    assert_eq!(endpoint.n8n_api_key.as_ref().unwrap().reveal(), "S3CRET", "left out, it is kept");
+    assert!(endpoint.secrets.is_empty(), "the vendors sign nothing");
+    let listed = api.get("/v1/tenants/acme/channels").await.expect(200).body;
+    assert_eq!(listed["items"], json!([patched.body]));
+    let gone = api.delete(WEBHOOK).await.expect(200).body;
+    assert_eq!((gone["deleted"].as_array().unwrap().len(), &gone["queued"]), (2, &json!("endpoint_gone")));
+    api.get(WEBHOOK).await.expect(404);
+}
+
+#[tokio::test]
+async fn ids_of_channels_may_be_anything_that_a_platform_calls_them() {
+    let api = Api::new();
+    let path = "/v1/tenants/acme/channels/5511.99%2B1%20%2A/webhook";
+    let made = api.put(path, json!({"url": "https://n8n.example/", "events": ["sent"]})).await.expect(201);
+    assert_eq!(made.body["channel_id"], "5511.99+1 *");
+    assert!(api.tenant("acme").endpoints.contains_key("channel-5511%2E99+1%20%2A"));
+    let other = json!({"type": "message.sent", "channel": {"id": "5511.99+1 *"}});
+    assert_eq!(wanted(&api, other).len(), 1);
+    assert_eq!(api.get("/v1/tenants/acme/channels").await.body["items"][0]["channel_id"], "5511.99+1 *");
+}
+
+#[tokio::test]
+async fn a_queue_starts_its_integration_on_a_transfer_or_with_the_next_message() {
+    let api = Api::new();
+    api.put(BOT, json!({"name": "Bot", "url": "https://n8n.example/"})).await.expect(201);
+    let queue = "/v1/tenants/acme/queues/12/integration";
+    let bound = api.put(queue, json!({"integration_id": "bot"})).await.expect(201);
+    assert_eq!(bound.body["start_on_transfer"], false);
+    let transfer = json!({"type": "ticket.transferred", "channel": {"id": 7},
+        "ticket": {"id": 1, "status": "open", "queue": {"id": 12}},
+        "change": {"kind": "queue", "from": {"id": 3}, "to": {"id": 12}},
+        "message": {"direction": "inbound", "text": "Hi"}});
+    assert_eq!(wanted(&api, transfer.clone()), []);
+    let bot = || "integration-bot".to_owned();
+    assert_eq!(wanted(&api, event("message.received")), [(bot(), false)]);
+    assert_eq!(wanted(&api, event("message.sent")), [(bot(), false)]);
+    assert_eq!(wanted(&api, event("ticket.created")), []);
+    api.patch(queue, json!({"start_on_transfer": true})).await.expect(200);
+    assert_eq!(wanted(&api, transfer), [(bot(), true)]);
+    api.delete(queue).await.expect(200);
+    assert_eq!(wanted(&api, event("message.received")), []);
+    api.get(queue).await.expect(404);
+}
+
+#[tokio::test]
+async fn an_integration_may_have_many_queues_and_goes_only_without_them() {
+    let api = Api::new();
+    let made = api
+        .post("/v1/tenants/acme/integrations", json!({"name": "Bot", "url": "https://n8n.example/"}))
+        .await
+        .expect(201);
+    let id = made.body["id"].as_str().unwrap().to_owned();
+    assert_eq!(made.headers["location"].to_str().unwrap(), format!("/v1/tenants/acme/integrations/{id}"));
+    for queue in ["12", "13"] {
+        let path = format!("/v1/tenants/acme/queues/{queue}/integration");
+        api.put(&path, json!({"integration_id": id})).await.expect(201);
+    }
+    let path = format!("/v1/tenants/acme/integrations/{id}");
+    let refused = api.delete(&path).await;
+    assert_eq!(refused.code(), (409, "conflict"));
+    assert_eq!(refused.body["detail"], "queues are bound to it: 12, 13");
+    let unknown = api.put("/v1/tenants/acme/queues/14/integration", json!({"integration_id": "nobody"})).await;
+    assert_eq!(unknown.pointers(), ["/integration_id"]);
+    for queue in ["12", "13"] {
+        api.delete(&format!("/v1/tenants/acme/queues/{queue}/integration")).await.expect(200);
+    }
+    api.delete(&path).await.expect(200);
+    assert_eq!(api.get("/v1/tenants/acme/integrations").await.body, json!({"items": [], "next": null}));
+}
+
+#[tokio::test]
+async fn the_generic_calls_show_what_views_own_and_refuse_to_change_it() {
+    let api = Api::new();
+    api.put(WEBHOOK, json!({"url": "https://n8n.example/", "events": []})).await.expect(201);
+    for list in ["endpoints", "subscriptions"] {
+        let path = format!("/v1/tenants/acme/{list}/channel-7");
+        api.get(&path).await.expect(200);
+        for method in ["PUT", "PATCH", "DELETE"] {
+            let refused = api.call(method, &path).json(json!({"name": "x"})).send().await;
+            assert_eq!(refused.code(), (409, "conflict"), "{method} {list}");
+            assert!(refused.body["detail"].as_str().unwrap().contains("/channels/{channel_id}/webhook"));
+        }
+        let new =
+            api.post(&format!("/v1/tenants/acme/{list}"), json!({"id": "queue-9", "url": "https://x.example/"})).await;
+        assert!(new.body["detail"].as_str().unwrap().contains("/queues/{queue_id}/integration"), "{}", new.body);
+    }
+    api.call("POST", "/v1/tenants/acme/endpoints/channel-7/disable").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn mistakes_on_the_screens_have_their_places() {
+    let api = Api::new();
+    for (body, pointer) in [
+        (json!({"events": []}), "/url"),
+        (json!({"url": "http://127.0.0.1/"}), "/url"),
+        (json!({"url": "https://n8n.example/", "events": ["opened"]}), "/events/0"),
+        (json!({"url": "https://n8n.example/", "event": []}), "/event"),
+        (json!({"url": "https://n8n.example/", "n8n_api_key": "***"}), "/n8n_api_key"),
+        (json!({"url": "https://n8n.example/", "channel_id": 8}), "/channel_id"),
+    ] {
+        let refused = api.put(WEBHOOK, body.clone()).await;
+        assert_eq!((refused.code(), refused.pointers()), ((422, "invalid_body"), vec![pointer]), "{body}");
+    }
+    api.put(WEBHOOK, json!({"url": "https://n8n.example/", "channel_id": 7})).await.expect(201);
+}

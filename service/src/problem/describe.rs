@@ -1,0 +1,70 @@
+//! Problems in the description of the API.
+
+use std::borrow::Cow;
+
+use aide::{
+    OperationOutput,
+    generate::GenContext,
+    openapi::{MediaType, Operation, Response, SchemaObject},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+use super::{Code, FieldError, Problem};
+
+impl JsonSchema for FieldError {
+    fn schema_name() -> Cow<'static, str> {
+        "FieldError".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "One place in the body that is wrong.",
+            "required": ["pointer", "message"],
+            "properties": {
+                "pointer": {"type": "string", "format": "json-pointer", "examples": ["/events/3/ticket/id"]},
+                "message": {"type": "string", "description": "What is wrong there; never the value."}
+            }
+        })
+    }
+}
+
+impl JsonSchema for Problem {
+    fn schema_name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        let errors = generator.subschema_for::<FieldError>();
+        json_schema!({
+            "type": "object",
+            "description": "An error: RFC 9457. The list of codes is closed: programs may match on it.",
+            "required": ["type", "title", "status", "code"],
+            "properties": {
+                "type": {"type": "string", "format": "uri", "examples": ["urn:carteiro:problem:not_found"]},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+                "code": {"type": "string", "enum": codes},
+                "errors": {"type": "array", "items": errors}
+            }
+        })
+    }
+}
+
+impl OperationOutput for Problem {
+    type Inner = Self;
+
+    fn operation_response(context: &mut GenContext, _: &mut Operation) -> Option<Response> {
+        let schema = SchemaObject {
+            json_schema: context.schema.subschema_for::<Self>(),
+            example: Some(json!(Problem::new(Code::NotFound))),
+            external_docs: None,
+        };
+        let body = MediaType { schema: Some(schema), ..MediaType::default() };
+        let content = [("application/problem+json".to_owned(), body)].into_iter().collect();
+        Some(Response { description: "What went wrong.".to_owned(), content, ..Response::default() })
+    }
+}
