@@ -130,8 +130,8 @@ mod tests {
 
     use super::*;
 
-    fn refused(value: Value) -> (String, String) {
-        let problem = read_json::<Endpoint>(&value).unwrap_err();
+    fn refused(value: &Value) -> (String, String) {
+        let problem = read_json::<Endpoint>(value).unwrap_err();
         (problem.path.pointer(), problem.message)
     }
 
@@ -140,11 +140,11 @@ mod tests {
         let with = |key: &str, value: Value| {
             let mut whole = json!({"id": "crm", "url": "https://crm.example/"});
             whole[key] = value;
-            refused(whole)
+            refused(&whole)
         };
         let table = [
-            (refused(json!({"id": "crm"})), "/url", "is required"),
-            (refused(json!([])), "", "expected keys and values, found a list"),
+            (refused(&json!({"id": "crm"})), "/url", "is required"),
+            (refused(&json!([])), "", "expected keys and values, found a list"),
             (with("url", json!(7)), "/url", "expected a text, found a whole number"),
             (with("urll", json!("S3CRET")), "/urll", "unknown key, did you mean url?"),
             (with("format", json!("whazin")), "/format", "unknown word `whazin`, did you mean whazing?"),

@@ -296,11 +296,11 @@ impl Snapshot {
 
     /// A key as presented, and whose it is. Found by its hash, so that the time it takes tells nothing.
     pub fn key(&self, presented: &str) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.key_of_hash(&KeyHash::of(presented))
+        self.key_by_hash(&KeyHash::of(presented))
     }
 
-    /// The key of a hash, and whose it is.
-    pub fn key_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+    /// A key by the hash that is kept of it.
+    pub fn key_by_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|(tenant, key)| (tenant, key))
     }
 }

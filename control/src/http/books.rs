@@ -127,5 +127,5 @@ async fn entries(call: &Call, tenant: Option<&str>) -> Result<Response, Problem>
     let is_more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| is_more).map(|last| page::cursor(&last.id.to_string()));
-    Ok(page::answer(&found, next))
+    Ok(page::answer(found, next))
 }

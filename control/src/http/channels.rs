@@ -274,5 +274,5 @@ async fn list(call: Call) -> Result<Response, Problem> {
         Some((endpoint.id.as_str(), ChannelWebhook::shown(id, endpoint, subscription)))
     });
     let (items, next) = page.cut(webhooks);
-    Ok(page::answer(&items, next))
+    Ok(page::answer(items, next))
 }

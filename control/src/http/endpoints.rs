@@ -50,6 +50,10 @@ impl Resource for Endpoint {
         Ok(made)
     }
 
+    fn make_applied(_: &mut Object, _: &Maker) -> std::io::Result<Made> {
+        Ok(Made::new())
+    }
+
     fn settle(&mut self, old: Option<&Self>, rules: &Rules, _: Option<&[Scope]>) -> Result<(), Problem> {
         if self.state == EndpointState::Active {
             self.disabled_reason = None;

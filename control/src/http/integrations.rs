@@ -187,5 +187,5 @@ async fn list(call: Call) -> Result<Response, Problem> {
         Some((endpoint.id.as_str(), Integration::shown(id, endpoint)))
     });
     let (items, next) = page.cut(integrations);
-    Ok(page::answer(&items, next))
+    Ok(page::answer(items, next))
 }

@@ -38,14 +38,11 @@ impl Resource for Key {
     }
 
     fn settle(&mut self, _: Option<&Self>, _: &Rules, scopes: Option<&[Scope]>) -> Result<(), Problem> {
-        self.scopes.sort_unstable();
-        self.scopes.dedup();
         within(&self.scopes, scopes)
     }
 
-    fn clash(&self, tenant: &str, snapshot: &Snapshot) -> bool {
-        let known = snapshot.key_of_hash(&self.hash);
-        known.is_some_and(|(owner, known)| owner.id != tenant || known.id != self.id)
+    fn owner(&self, snapshot: &Snapshot) -> Option<(String, String)> {
+        snapshot.key_by_hash(&self.hash).map(|(owner, known)| (owner.id.clone(), known.id.clone()))
     }
 }
 

@@ -75,7 +75,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
     records.truncate(limit);
     let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
     let letters: Vec<_> = records.iter().filter_map(dead_letters::read).collect();
-    Ok(page::answer(&letters, next))
+    Ok(page::answer(letters, next))
 }
 
 async fn show(call: Call) -> Result<Response, Problem> {

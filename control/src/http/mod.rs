@@ -4,6 +4,7 @@
 //! four resources share; `describe` says all of it to OpenAPI. Decisions are in `settings`.
 
 mod actions;
+mod apply;
 mod books;
 mod call;
 mod change;
@@ -63,4 +64,5 @@ pub fn api() -> ApiRouter<Arc<Control>> {
         .merge(replays::routes())
         .merge(parked::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(apply::routes())
 }

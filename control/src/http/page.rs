@@ -6,7 +6,6 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
-use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 
 /// Where `limit` is left out.
@@ -74,9 +73,15 @@ pub(crate) fn cursor(last: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(last)
 }
 
+#[derive(Serialize)]
+struct Items<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
 /// The answer.
-pub(crate) fn answer(items: &[impl Serialize], next: Option<String>) -> Response {
-    Json(json!({"items": items, "next": Value::from(next)})).into_response()
+pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<String>) -> Response {
+    Json(Items { items, next }).into_response()
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
     records.truncate(limit);
     let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
     let items: Vec<_> = records.iter().map(|record| Parked { body: None, ..parked::read(record) }).collect();
-    Ok(page::answer(&items, next))
+    Ok(page::answer(items, next))
 }
 
 async fn show(call: Call) -> Result<Response, Problem> {

@@ -41,6 +41,14 @@ pub(crate) trait Resource:
         Ok(Made::new())
     }
 
+    /// The same for one that a description makes: as in a file, an endpoint without secrets is unsigned.
+    ///
+    /// # Errors
+    /// When there is no chance to be had.
+    fn make_applied(fields: &mut Object, maker: &Maker) -> std::io::Result<Made> {
+        Self::make(fields, maker)
+    }
+
     /// Brings it into its normal form, and looks at what the store cannot know.
     ///
     /// # Errors
@@ -62,9 +70,9 @@ pub(crate) trait Resource:
         Vec::new()
     }
 
-    /// Where another tenant's thing would be confused with this one.
-    fn clash(&self, _tenant: &str, _snapshot: &store::Snapshot) -> bool {
-        false
+    /// Whose thing it would be confused with: what is looked up without knowing the tenant must be one tenant's.
+    fn owner(&self, _snapshot: &store::Snapshot) -> Option<(String, String)> {
+        None
     }
 }
 

@@ -43,9 +43,8 @@ impl Resource for SourceConfig {
         Ok(shown_once(&token))
     }
 
-    fn clash(&self, tenant: &str, snapshot: &Snapshot) -> bool {
-        let known = snapshot.source(self.token.reveal());
-        known.is_some_and(|known| known.tenant.id != tenant || known.source.id != self.id)
+    fn owner(&self, snapshot: &Snapshot) -> Option<(String, String)> {
+        snapshot.source(self.token.reveal()).map(|known| (known.tenant.id.clone(), known.source.id.clone()))
     }
 }
 

@@ -122,7 +122,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
     let mut tenants: Vec<_> = snapshot.tenants().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
     let (items, next) = page.cut(tenants.iter().map(|tenant| (tenant.id.as_str(), shown_snapshot(tenant))));
-    Ok(page::answer(&items, next))
+    Ok(page::answer(items, next))
 }
 
 async fn show(call: Call) -> Result<Response, Problem> {

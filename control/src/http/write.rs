@@ -66,7 +66,7 @@ impl Write {
         let old = place.map(|place| list[place].clone());
         let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
-        if new.clash(&self.tenant, &self.snapshot) {
+        if new.owner(&self.snapshot).is_some_and(|owner| owner != (self.tenant.clone(), id.clone())) {
             return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
         }
         let mut shown = shown(&new);

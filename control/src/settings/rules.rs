@@ -40,15 +40,30 @@ pub(crate) fn check(before: &Tenant, after: &Tenant, focus: Focus, rules: &Rules
             None => problem.error("", found.to_string()),
         }));
     }
+    check_limits(before, after, rules).map_err(|mut problem| {
+        let pointer = match focus.kind {
+            Kind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
+            Kind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
+            _ => "",
+        };
+        problem.errors.iter_mut().for_each(|error| pointer.clone_into(&mut error.pointer));
+        problem
+    })
+}
+
+/// The setting that bounds how many deliveries one event makes.
+const FAN_OUT: &str = "router.max_fan_out";
+
+/// Whether a tenant may have so much.
+///
+/// # Errors
+/// More endpoints than its quota, or subscriptions with which one event makes too many deliveries; as far as it was not
+/// so before.
+pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Result<(), Problem> {
     check_quota(before, after)?;
     if fan_out::exceeds(after, rules.max_fan_out) && !fan_out::exceeds(before, rules.max_fan_out) {
         let message = format!("one event could make more than {} deliveries", rules.max_fan_out);
-        let pointer = match focus.kind {
-            Kind::Subscription => "/event_types",
-            Kind::Endpoint => "/format",
-            _ => "",
-        };
-        return Err(Problem::new(Code::QuotaReached).detail("router.max_fan_out").error(pointer, message));
+        return Err(Problem::new(Code::QuotaReached).detail(FAN_OUT).error("", message));
     }
     Ok(())
 }

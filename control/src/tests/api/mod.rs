@@ -1,6 +1,7 @@
 //! The configuration over HTTP, on a store in memory.
 
 mod actions;
+mod applying;
 mod books;
 mod conditions;
 mod crud;
@@ -152,6 +153,7 @@ impl Asking<'_> {
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what is described is given away: the calls read like tables")]
     pub(super) fn json(self, body: Value) -> Self {
         self.text(body.to_string())
     }
