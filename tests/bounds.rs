@@ -7,9 +7,9 @@ use std::{
 
 use carteiro::receiver::Answer;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Process, Receiver, Site, acme, eventually, ids};
+use crate::harness::{KEY, Process, Receiver, Site, acme, eventually, ids};
 
 /// The dead letters of a site, once there are so many.
 async fn dead_letters(site: &Site, count: usize) -> Vec<Value> {
@@ -25,7 +25,7 @@ async fn dead_letters(site: &Site, count: usize) -> Vec<Value> {
 /// Publishes one event of a type; what was answered.
 async fn publish(standalone: &Process, event_type: &str) -> StatusCode {
     let request = standalone.api().request(Method::POST, "/v1/tenants/acme/events");
-    let body = serde_json::json!({"type": event_type}).to_string();
+    let body = json!({"type": event_type}).to_string();
     request.header("content-type", "application/json").body(body).send().await.expect("an answer").status()
 }
 
@@ -57,7 +57,7 @@ async fn what_is_cancelled_while_it_waits_for_a_retry_ends_as_it_wakes_and_what_
         receiver.look(|ledger| ledger.has_all("/up", &later)).then_some(())
     })
     .await;
-    let replay = ["dead-letters", "replay", "--all", "--url", &standalone.api().url(), "--key", crate::harness::KEY];
+    let replay = ["dead-letters", "replay", "--all", "--url", &standalone.api().url(), "--key", KEY];
     assert!(site.run(&replay).await.status.success());
     receiver.until("a replay counts as accepted anew", |ledger| ledger.has_all("/up", &cancelled)).await;
 }
@@ -83,7 +83,7 @@ async fn a_quota_of_events_that_bites_is_answered_429_and_told_to_whoever_subscr
     receiver.until("it is told", |ledger| ledger.delivered("/ops") == 1).await;
     let told: Value = receiver.look(|ledger| serde_json::from_slice(&ledger.requests("/ops")[0].body).expect("JSON"));
     assert_eq!((&told["type"], &told["source"]["platform"]), (&"quota.reached".into(), &"carteiro".into()));
-    assert_eq!(told["quota"], serde_json::json!({"name": "events_per_second", "limit": 0.5}));
+    assert_eq!(told["quota"], json!({"name": "events_per_second", "limit": 0.5}));
 }
 
 #[tokio::test]
@@ -109,9 +109,48 @@ async fn beyond_a_quota_of_dead_letters_records_are_kept_without_their_bodies() 
     let bare = bare.await;
     assert!(bare["body"].is_null(), "{bare}");
     let id = bare["id"].as_str().expect("an id");
-    let replay = ["dead-letters", "replay", id, "--url", &standalone.api().url(), "--key", crate::harness::KEY];
+    let replay = ["dead-letters", "replay", id, "--url", &standalone.api().url(), "--key", KEY];
     let output = site.run(&replay).await;
     let said = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("1 cannot be: their bodies were not kept"), "{said}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_410_is_disabled_and_its_tenant_told_and_all_of_it_is_in_the_books() {
+    let receiver = Receiver::start(|received| Answer::status(if received.path == "/gone" { 410 } else { 200 })).await;
+    let site = Site::from_nothing();
+    let mut standalone = site.start("standalone").await;
+    let api = standalone.api();
+    api.put("/v1/tenants/acme", json!({"name": "Acme"})).await;
+    for (id, wants) in [("gone", "ticket.*"), ("ops", "endpoint.disabled")] {
+        let (endpoint, subscription) = (json!({"url": receiver.url(&format!("/{id}"))}), json!([wants]));
+        api.put(&format!("/v1/tenants/acme/endpoints/{id}"), endpoint).await;
+        let subscription = json!({"endpoint_id": id, "event_types": subscription});
+        api.put(&format!("/v1/tenants/acme/subscriptions/{id}"), subscription).await;
+    }
+    assert_eq!(publish(&standalone, "ticket.created").await, StatusCode::ACCEPTED);
+    receiver.until("it is told", |ledger| ledger.delivered("/ops") == 1).await;
+    let told: Value = receiver.look(|ledger| serde_json::from_slice(&ledger.requests("/ops")[0].body).expect("JSON"));
+    assert_eq!(told["endpoint"], json!({"id": "gone", "reason": "the receiver answered 410 Gone"}));
+    let gone = api.done(KEY, Method::GET, "/v1/tenants/acme/endpoints/gone", None).await;
+    assert_eq!((&gone["state"], &gone["disabled_reason"]), (&json!("disabled"), &told["endpoint"]["reason"]));
+    let audit = api.done(KEY, Method::GET, "/v1/tenants/acme/audit", None).await;
+    let newest = &audit["items"][0];
+    assert_eq!((&newest["author"], &newest["item"]), (&json!("deliverer"), &json!("gone")), "{audit}");
+
+    // What was not told yet is told at the end, and kept.
+    standalone.terminate().await;
+    assert_eq!(standalone.ended().await, Some(0));
+    standalone.restart().await;
+    let usage = standalone.api().done(KEY, Method::GET, "/v1/tenants/acme/usage?by=endpoint", None).await;
+    let of =
+        |id: &Value| usage["items"].as_array().expect("a list").iter().find(|line| line["endpoint_id"] == *id).cloned();
+    let counts = |id: Value| {
+        let line = of(&id).unwrap_or_default();
+        ["events", "deliveries", "attempts", "delivered", "dead"].map(|name| line[name].as_u64().unwrap_or_default())
+    };
+    assert_eq!(counts(Value::Null), [2, 0, 0, 0, 0], "the ticket, and what was told: {usage}");
+    assert_eq!(counts("gone".into()), [0, 1, 1, 0, 1], "{usage}");
+    assert_eq!(counts("ops".into()), [0, 1, 1, 1, 0], "{usage}");
 }

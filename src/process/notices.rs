@@ -201,3 +201,6 @@ impl News {
         self.broker.announce(notice.write().into());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! A decision about the configuration, carried out by the store, whose refusals are problems.
 
+use std::sync::Arc;
+
+use schemas::QuotaName;
 use service::problem::{Code, Problem};
 use store::{Author, Draft, Edit, Edited, Reach, Refused};
 use tokio::sync::oneshot;
 
 use super::denied;
-use crate::Control;
+use crate::{Control, settings::ENDPOINTS};
 
 /// Who wants a change, and of what.
 pub(crate) struct Wish {
@@ -25,7 +28,7 @@ impl Wish {
 impl Control {
     /// Decides on a draft, all or nothing; what the decision finds goes into the answer.
     pub(crate) async fn change<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         wish: Wish,
         decide: impl FnOnce(&mut Draft) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(T, Edited), Problem> {
@@ -38,13 +41,35 @@ impl Control {
             verdict
         });
         let Wish { reach, author, dry_run } = wish;
+        let concerned = reach.clone();
         let edit = Edit { reach, author, at: (self.world.clock)(), dry_run, decision };
         let edited = self.world.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
             (Ok(edited), Ok(Ok(decided))) => Ok((decided, edited)),
-            (Err(store::EditError::Refused(_)), Ok(Err(problem))) => Err(problem),
+            (Err(store::EditError::Refused(_)), Ok(Err(problem))) => {
+                if !dry_run {
+                    self.tell_of_quota(&concerned, &problem);
+                }
+                Err(problem)
+            }
             (Err(error), _) => Err(denied::not_edited(error)),
             (Ok(_), _) => Err(Code::Internal.into()),
+        }
+    }
+}
+
+impl Control {
+    /// A tenant that wanted more endpoints than it may have is told, besides whoever asked for it.
+    fn tell_of_quota(self: &Arc<Self>, concerned: &Reach, problem: &Problem) {
+        let is_of_endpoints = problem.code == Code::QuotaReached && problem.detail.as_deref() == Some(ENDPOINTS);
+        let (true, Reach::Tenants(ids), Some(snapshot)) = (is_of_endpoints, concerned, self.world.store.snapshot())
+        else {
+            return;
+        };
+        for tenant in ids.iter().filter_map(|id| snapshot.tenant(id)) {
+            if let Some(limit) = tenant.quota.endpoints {
+                self.quota_reached(&tenant.id, QuotaName::Endpoints, limit as f64);
+            }
         }
     }
 }

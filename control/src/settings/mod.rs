@@ -12,4 +12,4 @@ pub(crate) use make::{Made, Maker};
 pub(crate) use merge::{Field, NotRemovable, Object, patched, replaced};
 pub(crate) use reveal::{Reveal, reveal};
 pub use rules::Rules;
-pub(crate) use rules::{Focus, check, check_limits, list_name};
+pub(crate) use rules::{ENDPOINTS, Focus, check, check_limits, list_name};

@@ -24,6 +24,9 @@ pub(crate) struct Focus {
     pub(crate) index: usize,
 }
 
+/// The quota of endpoints, as the problem names it.
+pub(crate) const ENDPOINTS: &str = "quota.endpoints";
+
 /// Whether a tenant may become so.
 ///
 /// # Errors
@@ -70,7 +73,7 @@ fn check_quota(before: &Tenant, after: &Tenant) -> Result<(), Problem> {
     let (was, is) = (before.endpoints.len(), after.endpoints.len());
     if is as u64 > allowed && is > was {
         let message = format!("the tenant may have {allowed} endpoints");
-        return Err(Problem::new(Code::QuotaReached).detail("quota.endpoints").error("", message));
+        return Err(Problem::new(Code::QuotaReached).detail(ENDPOINTS).error("", message));
     }
     Ok(())
 }

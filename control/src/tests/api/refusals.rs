@@ -62,6 +62,7 @@ async fn a_tenant_has_as_many_endpoints_as_its_quota_allows() {
     api.put("/v1/tenants/acme/endpoints/a", body.clone()).await.expect(201);
     let refused = api.put("/v1/tenants/acme/endpoints/b", body.clone()).await;
     assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec![""]));
+    api.told("quota.reached").await;
     api.put("/v1/tenants/acme/endpoints/a", json!({"url": "https://b.example/"})).await.expect(200);
 }
 

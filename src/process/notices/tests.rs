@@ -1,0 +1,156 @@
+//! Two processes on one broker in memory, under paused time.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use broker::{Notices, memory::Memory};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::Counts;
+use service::{Shutdown, metrics::Registry};
+use store::{Snapshot, StoreError};
+
+use super::*;
+
+const NOW: u64 = 1_790_000_000_000;
+
+/// A store whose database is at some revision, which a pull brings unless it is away.
+struct Replica {
+    snapshot: Mutex<Arc<Snapshot>>,
+    revision: watch::Sender<u64>,
+    database: Arc<Mutex<Option<u64>>>,
+    pulls: AtomicUsize,
+}
+
+impl Replica {
+    fn at(revision: u64, database: &Arc<Mutex<Option<u64>>>) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: Mutex::new(Arc::new(Snapshot::new(revision, []))),
+            revision: watch::Sender::new(revision),
+            database: database.clone(),
+            pulls: AtomicUsize::new(0),
+        })
+    }
+
+    fn set(&self, revision: u64) {
+        *self.snapshot.lock().unwrap() = Arc::new(Snapshot::new(revision, []));
+        self.revision.send_replace(revision);
+    }
+
+    /// Returns once its snapshot is at a revision.
+    async fn until(&self, revision: u64) {
+        self.revision.subscribe().wait_for(|now| *now == revision).await.unwrap();
+    }
+}
+
+impl Store for Replica {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(self.snapshot.lock().unwrap().clone())
+    }
+
+    fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.pulls.fetch_add(1, Ordering::Relaxed);
+        let database = *self.database.lock().unwrap();
+        let pulled = database.map(|revision| self.set(revision)).ok_or_else(|| StoreError("away".to_owned()));
+        std::future::ready(pulled).boxed()
+    }
+}
+
+fn process(broker: &Memory, store: Arc<dyn Store>) -> (Messenger, Shared) {
+    let registry = Arc::new(Registry::default());
+    let (shutdown, _) = Shutdown::manual();
+    let shared = Shared::new(Arc::new(broker.clone()), store, registry, Arc::new(|| NOW), &shutdown);
+    (Messenger::start(&shared).unwrap(), shared)
+}
+
+fn broker() -> Memory {
+    Memory::calm(Arc::new(|| NOW))
+}
+
+/// The next notice that is no greeting.
+async fn next(notices: &mut Notices) -> Notice {
+    loop {
+        match Notice::read(&notices.next().await.unwrap()) {
+            None | Some(Notice::Hello) => {}
+            Some(notice) => return notice,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_has_changed_the_other_pulls_and_neither_says_it_twice() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
+    let (here, there) = (Replica::at(1, &database), Replica::at(1, &database));
+    let (_here, _) = process(&broker, here.clone());
+    let (_there, _) = process(&broker, there.clone());
+    sleep(EVERY).await;
+    let mut notices = broker.notices();
+    *database.lock().unwrap() = Some(2);
+    here.set(2);
+    there.until(2).await;
+    sleep(10 * EVERY).await;
+    assert_eq!(next(&mut notices).await, Notice::Revision { revision: 2 });
+    broker.announce("the end".into());
+    assert_eq!(notices.next().await.unwrap(), "the end");
+    assert_eq!(there.pulls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_is_asked_again_until_it_has_what_was_spoken_of() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(None)));
+    let replica = Replica::at(1, &database);
+    let (_process, _) = process(&broker, replica.clone());
+    tokio::task::yield_now().await;
+    broker.announce(Notice::Revision { revision: 7 }.write().into());
+    sleep(Duration::from_secs(3_600)).await;
+    let pulls = replica.pulls.load(Ordering::Relaxed);
+    assert!((300..400).contains(&pulls), "{pulls} in an hour");
+    *database.lock().unwrap() = Some(7);
+    replica.until(7).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_to_the_broker_says_where_it_is_and_asks_for_what_it_missed() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(Some(3))));
+    let (_process, _) = process(&broker, Replica::at(3, &database));
+    broker.go_away("cut");
+    sleep(EVERY).await;
+    let mut notices = broker.notices();
+    broker.come_back();
+    assert_eq!(Notice::read(&notices.next().await.unwrap()), Some(Notice::Hello));
+    assert_eq!(next(&mut notices).await, Notice::Revision { revision: 3 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_counted_is_told_within_a_second_and_the_last_words_wait_for_their_answer() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
+    let (process, shared) = process(&broker, Replica::at(1, &database));
+    sleep(EVERY).await;
+    let mut notices = broker.notices();
+    let one = Counts { attempts: 1, ..Counts::default() };
+    shared.tally.add(NOW, "acme", Some("crm"), one);
+    let Notice::Facts { process: id, sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    broker.announce(Notice::Noted { process: id.clone(), sequence }.write().into());
+    next(&mut notices).await;
+    shared.tally.add(NOW, "acme", Some("crm"), one);
+    let begun = tokio::time::Instant::now();
+    let ending = tokio::spawn(process.finish());
+    let Notice::Facts { sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    broker.announce(Notice::Noted { process: id, sequence }.write().into());
+    ending.await.unwrap();
+    assert!(begun.elapsed() < LAST_WORDS && shared.tally.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_an_answer_for_long() {
+    let (process, shared) = process(&broker(), Replica::at(1, &Arc::new(Mutex::new(Some(1)))));
+    shared.tally.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
+    let begun = tokio::time::Instant::now();
+    process.finish().await;
+    assert_eq!(begun.elapsed(), LAST_WORDS);
+}
