@@ -5,6 +5,7 @@ mod harness;
 
 mod administration;
 mod away;
+mod bounds;
 mod commands;
 mod crash;
 mod demo;
@@ -15,3 +16,5 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod tenants;
+mod usage;

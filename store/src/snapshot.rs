@@ -167,13 +167,18 @@ fn by_tenant(read: impl IntoIterator<Item = Kept>) -> BTreeMap<String, Vec<Kept>
 }
 
 impl Snapshot {
-    /// Of these tenants, at this revision.
+    /// Of these tenants, at this revision, which all processes share.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
             snapshot.add(tenant);
         }
         snapshot
+    }
+
+    /// Of these tenants, at a revision that this process counts for itself.
+    pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
+        Self { is_local: true, ..Self::new(revision, tenants) }
     }
 
     /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
@@ -291,11 +296,11 @@ impl Snapshot {
 
     /// A key as presented, and whose it is. Found by its hash, so that the time it takes tells nothing.
     pub fn key(&self, presented: &str) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.key_of_hash(&KeyHash::of(presented))
+        self.key_by_hash(&KeyHash::of(presented))
     }
 
-    /// The key of a hash, and whose it is.
-    pub fn key_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+    /// A key by the hash that is kept of it.
+    pub fn key_by_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|(tenant, key)| (tenant, key))
     }
 }

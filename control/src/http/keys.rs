@@ -42,7 +42,7 @@ impl Resource for Key {
     }
 
     fn owner(&self, snapshot: &Snapshot) -> Option<(String, String)> {
-        snapshot.key_of_hash(&self.hash).map(|(owner, known)| (owner.id.clone(), known.id.clone()))
+        snapshot.key_by_hash(&self.hash).map(|(owner, known)| (owner.id.clone(), known.id.clone()))
     }
 }
 

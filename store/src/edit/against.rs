@@ -53,7 +53,7 @@ fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec
 }
 
 fn owner<'a>(snapshot: &'a Snapshot, hash: &KeyHash) -> Option<&'a TenantSnapshot> {
-    snapshot.key_of_hash(hash).map(|(tenant, _)| &**tenant)
+    snapshot.key_by_hash(hash).map(|(tenant, _)| &**tenant)
 }
 
 impl Reach {
