@@ -44,7 +44,8 @@ async fn what_is_configured_is_made_shown_changed_and_deleted_by_commands() {
     let (code, _, said) = run(&site, &url, &["tenants", "create", "acme"]).await;
     assert_eq!((code, said.as_str()), (1, "carteiro: tenant acme is there already: `set` replaces it\n"));
 
-    let create = with(&["endpoints", "create", "crm", "--post-to", "https://crm.example/", "--secret-header", "x=S3CRET"]);
+    let create =
+        with(&["endpoints", "create", "crm", "--post-to", "https://crm.example/", "--secret-header", "x=S3CRET"]);
     let (code, made, said) = run(&site, &url, &create).await;
     assert!(code == 0 && made.starts_with("endpoint crm created\nsecret  whsec_"), "{made}{said}");
     assert!(said.contains("shown only now"), "{said}");
@@ -63,7 +64,8 @@ async fn what_is_configured_is_made_shown_changed_and_deleted_by_commands() {
     done(&site, &url, &subscribe).await;
     let explained = with(&["explain", r#"{"type":"ticket.created"}"#]);
     assert_eq!(json(&site, &url, &explained).await["matched"], true);
-    done(&site, &url, &with(&["channels", "set", "7", "--post-to", "https://a.example/", "--events", "received"])).await;
+    done(&site, &url, &with(&["channels", "set", "7", "--post-to", "https://a.example/", "--events", "received"]))
+        .await;
     assert_eq!(json(&site, &url, &with(&["channels", "list"])).await["events"], serde_json::json!(["received"]));
     done(&site, &url, &with(&["channels", "delete", "7"])).await;
     done(&site, &url, &with(&["integrations", "create", "bot", "--post-to", "https://b.example/"])).await;
@@ -75,8 +77,9 @@ async fn what_is_configured_is_made_shown_changed_and_deleted_by_commands() {
     assert!(source["token"] != rotated["token"] && rotated["token"].as_str().expect("a token").starts_with("in_"));
     let key = json(&site, &url, &with(&["keys", "create", "backend", "--scopes", "read"])).await;
     let key = key["key"].as_str().expect("a key");
-    done(&site, &url, &with(&["endpoints", "list", "--key", key])).await;
-    let (code, _, said) = run(&site, &url, &with(&["endpoints", "delete", "crm", "--key", key])).await;
+    let as_backend = ["--tenant", "acme", "--key", key];
+    done(&site, &url, &[&["endpoints", "list"], &as_backend[..]].concat()).await;
+    let (code, _, said) = run(&site, &url, &[&["endpoints", "delete", "crm"], &as_backend[..]].concat()).await;
     assert_eq!((code, said.starts_with("carteiro: 403: ")), (1, true), "{said}");
     let gone = done(&site, &url, &with(&["endpoints", "delete", "crm"])).await;
     assert_eq!(gone, "endpoint crm deleted\nsubscription all deleted\n");
@@ -128,8 +131,11 @@ async fn apply_of_a_broken_file_changes_nothing_and_names_file_line_and_column()
     let torn = FILE.replace("dialect: whazing", "dialect: whatsing");
     fs::create_dir(site.path("conf")).expect("its own folder");
     for (text, told) in [
-        (broken, &["site.yml:4:23: tenants[0].endpoints[0].url: must", "site.yml:6:34: tenants[0].subscriptions[0]"][..]),
-        (torn, &["site.yml:8:29: tenants[0].sources[0].dialect: unknown word"]),
+        (
+            broken,
+            &["site.yml:4:24: tenants[0].endpoints[0].url: must", "site.yml:6:34: tenants[0].subscriptions[0]"][..],
+        ),
+        (torn, &["site.yml:8:: tenants[0].sources[0].dialect: unknown word"]),
     ] {
         fs::write(site.path("conf/site.yml"), text).expect("its own folder");
         let (code, stdout, stderr) = run(&site, &url, &["apply", "-f", "conf"]).await;
@@ -178,5 +184,9 @@ async fn no_process_starts_on_what_a_restore_has_not_finished() {
     fs::write(site.path("restore.unfinished"), "").expect("its own folder");
     let output = site.run(&["standalone"]).await;
     let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!((output.status.code(), said.contains("run `carteiro restore --force` again")), (Some(78), true), "{said}");
+    assert_eq!(
+        (output.status.code(), said.contains("run `carteiro restore --force` again")),
+        (Some(78), true),
+        "{said}"
+    );
 }
