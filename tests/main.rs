@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod administration;
 mod away;
 mod bounds;
 mod commands;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service::Exit;
 use store::Description;
@@ -13,7 +13,7 @@ use super::{
     client::{ApiArgs, Client, Method},
     print,
     refused::Refused,
-    resources::{once_only, say_so},
+    resources,
     setup::{Output, Setup},
 };
 
@@ -40,7 +40,17 @@ pub(super) struct Args {
 struct Applied {
     changes: Vec<Value>,
     #[serde(default)]
-    shown_once: Vec<Value>,
+    shown_once: Vec<Made>,
+}
+
+/// Something that was made, shown this once.
+#[derive(Deserialize, Serialize)]
+struct Made {
+    tenant: String,
+    kind: String,
+    id: String,
+    field: String,
+    value: Value,
 }
 
 /// One of the changes.
@@ -74,9 +84,11 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     for made in &applied.shown_once {
         match args.output {
             Output::Json => print::json(made)?,
-            Output::Table => tell(made)?,
+            Output::Table => print::line(made.in_words())?,
         }
-        say_so(made);
+    }
+    if !applied.shown_once.is_empty() {
+        resources::say_so();
     }
     anstream::eprintln!("{}", summary(applied.changes.len(), args.dry_run));
     Ok(Exit::Done)
@@ -110,11 +122,12 @@ fn broken<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Exit> {
     Err(anyhow::anyhow!("nothing was changed").context(Exit::Config))
 }
 
-/// What was made, shown this once.
-fn tell(made: &Value) -> anyhow::Result<()> {
-    let text = |name: &str| made[name].as_str().unwrap_or_default();
-    print::line(format_args!("{} {}/{}", text("kind"), text("tenant"), text("id")))?;
-    once_only(made)
+impl Made {
+    /// `source acme/main token  in_…`.
+    fn in_words(&self) -> String {
+        let Self { tenant, kind, id, field, value } = self;
+        format!("{kind} {tenant}/{id} {field}  {}", resources::cell(value))
+    }
 }
 
 impl Change {

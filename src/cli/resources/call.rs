@@ -120,7 +120,9 @@ impl Place {
                 show::once_only(written)?;
             }
         }
-        show::say_so(written);
+        if show::is_once_only(written) {
+            show::say_so();
+        }
         Ok(Exit::Done)
     }
 
@@ -151,7 +153,9 @@ impl Place {
             }
             _ => return self.print(&answer),
         }
-        show::say_so(&answer);
+        if show::is_once_only(&answer) {
+            show::say_so();
+        }
         Ok(Exit::Done)
     }
 

@@ -16,4 +16,4 @@ pub(super) use home::segment;
 pub(super) use integrations::{Args as IntegrationArgs, run as integrations};
 pub(super) use kind::{Args, run};
 pub(super) use kinds::{Endpoints, Keys, Sources, Subscriptions, Tenants};
-pub(super) use show::{cell, once_only, say_so};
+pub(super) use show::{cell, say_so};

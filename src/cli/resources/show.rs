@@ -62,11 +62,14 @@ pub(crate) fn once_only(value: &Value) -> anyhow::Result<()> {
     aligned(&once(value))
 }
 
-/// Says what that means, should there be any, beside the results.
-pub(crate) fn say_so(value: &Value) {
-    if !once(value).is_empty() {
-        anstream::eprintln!("What was made is shown only now: keep it.");
-    }
+/// Whether there are any.
+pub(crate) fn is_once_only(value: &Value) -> bool {
+    !once(value).is_empty()
+}
+
+/// Says what that means, beside the results.
+pub(crate) fn say_so() {
+    anstream::eprintln!("What was made is shown only now: keep it.");
 }
 
 #[cfg(test)]
