@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod openapi;
 pub mod process;
 pub mod receiver;
 
