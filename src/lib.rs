@@ -1,5 +1,6 @@
 //! What the binary and the tests share: the configuration, the wiring of a process, the commands and a receiver.
 
+mod backup;
 pub mod cli;
 pub mod config;
 pub mod openapi;

@@ -4,6 +4,7 @@
 mod harness;
 
 mod away;
+mod bounds;
 mod commands;
 mod crash;
 mod demo;
@@ -14,3 +15,5 @@ mod published;
 mod refusals;
 mod reload;
 mod startup;
+mod tenants;
+mod usage;

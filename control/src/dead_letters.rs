@@ -102,5 +102,6 @@ pub(crate) fn read(record: &Record) -> Option<DeadLetter> {
 
 /// The same with its body.
 fn read_whole(record: &Record) -> Option<DeadLetter> {
-    Some(DeadLetter { body: body_as_json(&record.message.body), ..read(record)? })
+    let body = Some(&record.message.body).filter(|body| !body.is_empty());
+    Some(DeadLetter { body: body.and_then(|body| body_as_json(body)), ..read(record)? })
 }

@@ -176,7 +176,8 @@ impl Deliverer {
     /// Where it goes; if the snapshot is older than the delivery, after a look for what is new.
     async fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
         match self.look_up(delivery) {
-            Err(Absent::Ahead) => {
+            // Once is enough: a store that is away must not hold up the slots of all the others.
+            Err(Absent::Ahead) if delivery.parks == 0 => {
                 // An error leaves the last good snapshot, and that does not have it.
                 let _ = timeout(PULL, self.world.store.pull()).await;
                 self.look_up(delivery)

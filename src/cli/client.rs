@@ -6,33 +6,45 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bytes::Bytes;
 pub(super) use reqwest::Method;
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use service::{Exit, Secret};
 
+use super::refused::Refused;
 use crate::{config::Config, process::key_file};
 
 /// An administrator is waiting.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The heading of what says where the API is.
+const API: &str = "API";
+
 /// Where the API is and who asks.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
     /// The running process, instead of http.listen.
-    #[arg(long, value_name = "URL", value_parser = base)]
+    #[arg(long, value_name = "URL", value_parser = base, help_heading = API)]
     pub(super) url: Option<String>,
     /// Certificates to trust besides the system's, in PEM: the API's own, or those of its authority.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = API)]
     pub(super) ca_file: Option<PathBuf>,
     /// The key, instead of the operator's in the configuration or data_dir.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", help_heading = API)]
     pub(super) key: Option<String>,
 }
 
 fn base(text: &str) -> Result<String, &'static str> {
     let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
     if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
+}
+
+/// An answer that is a success.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
 }
 
 /// A client of the API.
@@ -75,27 +87,50 @@ impl Client {
     /// Sends JSON text and reads the JSON answer.
     ///
     /// # Errors
-    /// [`Exit::Unavailable`] when nobody answers; the problem's own words when it is refused.
+    /// [`Exit::Unavailable`] when nobody answers; [`Refused`] when it is refused.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<T> {
-        let answer = self.send(method, path, body).await?;
-        let status = answer.status();
-        let text = answer.bytes().await.context(Exit::Unavailable)?;
-        if !status.is_success() {
-            return Err(refusal(status, &text));
-        }
-        serde_json::from_slice(&text).with_context(|| format!("reading the answer of {path}"))
+        let answer = self.ask(self.request(method, path, body)).await?;
+        serde_json::from_slice(&answer.body).with_context(|| format!("reading the answer of {path}"))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.key.reveal());
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+    /// As [`call`](Self::call), if there is nothing yet; and says whether something was made.
+    pub(super) async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        only_if_new: bool,
+    ) -> anyhow::Result<(bool, Value)> {
+        let mut request = self.request(method, path, Some(body));
+        if only_if_new {
+            request = request.header("if-none-match", "*");
         }
+        let answer = self.ask(request).await?;
+        let value = serde_json::from_slice(&answer.body).with_context(|| format!("reading the answer of {path}"))?;
+        Ok((answer.status == StatusCode::CREATED, value))
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.key.reveal());
+        match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
+        }
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+        let answer = self.send(request).await?;
+        let status = answer.status();
+        let body = answer.bytes().await.context(Exit::Unavailable)?;
+        if status.is_success() { Ok(Answer { status, body }) } else { Err(Refused::new(status.as_u16(), &body).into()) }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let sent = request.send().await;
         sent.map_err(|error| match refused_by_us(&error) {
             Some(why) => {
@@ -131,32 +166,4 @@ fn refused_by_us(error: &reqwest::Error) -> Option<String> {
         cause = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     None
-}
-
-/// What a problem (RFC 9457) says, in one line.
-fn refusal(status: StatusCode, text: &[u8]) -> anyhow::Error {
-    #[derive(serde::Deserialize)]
-    struct Problem {
-        detail: Option<String>,
-        title: Option<String>,
-        #[serde(default)]
-        errors: Vec<At>,
-    }
-    #[derive(serde::Deserialize)]
-    struct At {
-        pointer: String,
-        message: String,
-    }
-    impl At {
-        fn in_words(&self) -> String {
-            if self.pointer.is_empty() { self.message.clone() } else { format!("{}: {}", self.pointer, self.message) }
-        }
-    }
-    let Ok(problem) = serde_json::from_slice::<Problem>(text) else { return anyhow::anyhow!("answered {status}") };
-    // The places say more than how many there are.
-    let words = match problem.errors.as_slice() {
-        [] => problem.detail.or(problem.title).unwrap_or_default(),
-        errors => errors.iter().map(At::in_words).collect::<Vec<_>>().join("; "),
-    };
-    anyhow::anyhow!("{}: {words}", status.as_u16())
 }

@@ -1,16 +1,23 @@
 //! The command line: what can be asked, and with which code it ends. Each command has a file of its own.
 
+mod apply;
+mod backup;
+mod books;
 mod client;
 mod config;
 mod dead_letters;
 mod demo;
 mod events;
+mod explain;
+mod export;
 mod listen;
 mod logs;
 mod parked;
 mod print;
 mod progress;
 mod publish;
+mod refused;
+mod resources;
 mod roles;
 mod setup;
 mod table;
@@ -66,6 +73,34 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Look at what could not be processed.
     Parked(parked::Args),
+    /// Look at tenants and change them.
+    Tenants(resources::Args<resources::Tenants>),
+    /// Look at a tenant's endpoints and change them: where deliveries are posted.
+    Endpoints(resources::Args<resources::Endpoints>),
+    /// Look at a tenant's subscriptions and change them: which events an endpoint gets.
+    Subscriptions(resources::Args<resources::Subscriptions>),
+    /// Look at a tenant's sources and change them: where vendors' webhooks come in.
+    Sources(resources::Args<resources::Sources>),
+    /// Look at a tenant's keys and change them.
+    Keys(resources::Args<resources::Keys>),
+    /// Look at a channel's webhook and change it.
+    Channels(resources::ChannelArgs),
+    /// Look at integrations, change them, and bind queues to them.
+    Integrations(resources::IntegrationArgs),
+    /// Make what is configured what YAML files say, all of it or nothing.
+    Apply(apply::Args),
+    /// Print what is configured as YAML.
+    Export(export::Args),
+    /// Say which subscriptions an event matches, and why the others do not.
+    Explain(explain::Args),
+    /// Say how much a tenant used, by day.
+    Usage(books::UsageArgs),
+    /// Say who changed what.
+    Audit(books::AuditArgs),
+    /// Copy everything that this machine holds into one file, also while a process runs.
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of everything that this machine holds.
+    Restore(backup::RestoreArgs),
     /// Look after the broker's exchanges and queues.
     Topology(topology::Args),
     /// Look at the configuration.
@@ -140,6 +175,20 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Listen(args) => listen::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
         Command::Parked(args) => parked::run(&setup, args).await,
+        Command::Tenants(args) => resources::run(&setup, args).await,
+        Command::Endpoints(args) => resources::run(&setup, args).await,
+        Command::Subscriptions(args) => resources::run(&setup, args).await,
+        Command::Sources(args) => resources::run(&setup, args).await,
+        Command::Keys(args) => resources::run(&setup, args).await,
+        Command::Channels(args) => resources::channels(&setup, args).await,
+        Command::Integrations(args) => resources::integrations(&setup, args).await,
+        Command::Apply(args) => apply::run(&setup, args).await,
+        Command::Export(args) => export::run(&setup, args).await,
+        Command::Explain(args) => explain::run(&setup, args).await,
+        Command::Usage(args) => books::usage(&setup, args).await,
+        Command::Audit(args) => books::audit(&setup, args).await,
+        Command::Backup(args) => backup::backup(&setup, args).await,
+        Command::Restore(args) => backup::restore(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
         Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),

@@ -15,14 +15,34 @@ pub fn broker_file(data_dir: &Path) -> PathBuf {
 }
 
 /// The key of the embedded store, where none is configured.
-pub(super) fn store_key(data_dir: &Path) -> PathBuf {
+pub fn store_key(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
+/// There while a restore puts files in their places: until it is gone, they may be of different times.
+pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
+    data_dir.join("restore.unfinished")
+}
+
 /// Makes the folder where it is missing, mode 0700. One that is there stays as it is.
-pub(super) fn make(data_dir: &Path) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// What the file system says.
+pub fn make(data_dir: &Path) -> Result<(), ConfigError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", data_dir.display())))
+}
+
+/// That its files are of one time.
+///
+/// # Errors
+/// That a restore into it has not come to its end.
+pub(super) fn check(data_dir: &Path) -> Result<(), ConfigError> {
+    if unfinished_restore(data_dir).exists() {
+        let why = "a restore into it has not come to its end: run `carteiro restore --force` again";
+        return Err(ConfigError::new("data_dir", format!("{}: {why}", data_dir.display())));
+    }
+    Ok(())
 }
 
 /// Makes an empty file where it is missing, mode 0600; SQLite gives the files beside it the same mode.

@@ -20,7 +20,7 @@ use crate::{VERSION, config::Config};
 use notices::Messenger;
 use roles::Shared;
 
-pub use data_dir::broker_file;
+pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
 
@@ -77,6 +77,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
         return Err(ConfigError::new("broker.url", why).into());
     }
+    data_dir::check(&config.data_dir)?;
     for warning in config.not_in_force() {
         tracing::warn!("{warning}");
     }

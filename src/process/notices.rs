@@ -19,8 +19,9 @@ use super::roles::Shared;
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the last words of a process wait for an answer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long after a failed look at the store it is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long after a failed look at the store it is tried again, at first and at most: a database may be away for hours,
+/// and its store says so itself.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 service::metrics! {
     /// What every process says of notices.
@@ -122,13 +123,15 @@ impl News {
     async fn follow(self: Arc<Self>) {
         let mut revision = self.revision.subscribe();
         while revision.changed().await.is_ok() {
+            let [mut pause, longest] = AGAIN;
             while self.is_behind(*revision.borrow_and_update()) {
                 if let Err(error) = self.store.pull().await {
-                    tracing::warn!(%error, "store.not_pulled");
-                    sleep(AGAIN).await;
-                } else if self.is_behind(*revision.borrow()) {
-                    // A database that is a replica may be behind itself.
-                    sleep(AGAIN).await;
+                    tracing::debug!(%error, "store.not_pulled");
+                }
+                // Also without an error: a database that is a replica may be behind itself.
+                if self.is_behind(*revision.borrow()) {
+                    sleep(pause).await;
+                    pause = longest.min(2 * pause);
                 }
             }
         }

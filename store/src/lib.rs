@@ -47,7 +47,7 @@ pub use open_error::OpenError;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
-pub use sqlite::{SqliteStore, back_up};
+pub use sqlite::{Hold, SqliteStore, back_up};
 pub use tally::Tally;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.

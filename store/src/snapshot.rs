@@ -167,13 +167,18 @@ fn by_tenant(read: impl IntoIterator<Item = Kept>) -> BTreeMap<String, Vec<Kept>
 }
 
 impl Snapshot {
-    /// Of these tenants, at this revision.
+    /// Of these tenants, at this revision, which all processes share.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
             snapshot.add(tenant);
         }
         snapshot
+    }
+
+    /// Of these tenants, at a revision that this process counts for itself.
+    pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
+        Self { is_local: true, ..Self::new(revision, tenants) }
     }
 
     /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::eventually;
@@ -36,15 +36,44 @@ impl Api {
         Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
     }
 
+    /// Where it is now.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address.borrow().expect("a role with an API"))
+    }
+
     /// A request without a key.
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        let address = self.address.borrow().expect("a role with an API");
-        self.http.request(method, format!("http://{address}{path}"))
+        self.http.request(method, self.url() + path)
     }
 
     /// A request with the operator's key.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous(method, path).bearer_auth(KEY)
+    }
+
+    /// Asks for something with a key, and reads the JSON answer, whatever its status.
+    pub(crate) async fn ask(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = self.anonymous(method, path).bearer_auth(key);
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            None => request,
+        };
+        let answer = request.send().await.expect("it answers");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Asks for something that is to succeed.
+    pub(crate) async fn done(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.ask(key, method.clone(), path, body).await;
+        assert!((200..300).contains(&status), "{method} {path} answered {status}: {answer}");
+        answer
+    }
+
+    /// Puts something under an id of its own.
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
+        self.done(KEY, Method::PUT, path, Some(body)).await
     }
 
     /// Publishes a `ticket.created` under each id, in batches, several at once. What is answered 503, or not at all, is

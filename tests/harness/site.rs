@@ -50,6 +50,13 @@ impl Site {
             .set("telemetry.format", "json")
     }
 
+    /// On the embedded broker and the embedded store, with no tenants yet.
+    pub(crate) fn from_nothing() -> Self {
+        let site = Self::embedded("tenants: []");
+        fs::remove_dir_all(site.path("conf.d")).expect("its own folder");
+        site
+    }
+
     /// On the RabbitMQ at `url`, under names of its own.
     pub(crate) fn on(url: &str, conf: &str) -> Self {
         let site = Self::embedded(conf);

@@ -5,6 +5,7 @@
 
 mod codec;
 mod command;
+mod copy;
 mod count;
 mod error;
 mod later;
@@ -36,6 +37,7 @@ use log::Ends;
 use tap::Tap;
 use writer::Writer;
 
+pub use copy::{Hold, back_up};
 pub use error::OpenError;
 pub use reader::Archive;
 

@@ -82,7 +82,8 @@ pub(super) fn look(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Keeps every other process out.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let failed = |at: &Path, source| OpenError::File { path: at.into(), source };
     std::fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;

@@ -62,7 +62,7 @@ impl Reader {
         let content = Content::read(&folder).map_err(|error| unlistable(&folder, &error))?;
         let seen = Mutex::new(Seen { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
         let Loaded { tenants, warnings } = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
-        let snapshot = Snapshot::new(1, tenants.into_iter().map(|tenant| Arc::new(tenant.into())));
+        let snapshot = Snapshot::local(1, tenants.into_iter().map(|tenant| Arc::new(tenant.into())));
         let reader = Self {
             folder,
             current: ArcSwap::from_pointee(snapshot),

@@ -443,6 +443,17 @@ async fn endpoints_that_did_not_change_are_the_same_in_a_tenant_that_did() {
 }
 
 #[tokio::test]
+async fn its_revisions_are_this_processs_own_from_the_first_on() {
+    let folder = Folder::with(&[("a.yaml", "tenants: [{id: acme}]")]);
+    let store = folder.open().await;
+    assert!(!store.snapshot().unwrap().has_shared_revisions());
+    folder.write("a.yaml", "tenants: [{id: acme}, {id: zeta}]");
+    store.pull().await.unwrap();
+    assert_eq!(store.snapshot().unwrap().revision(), 2);
+    assert!(!store.snapshot().unwrap().has_shared_revisions());
+}
+
+#[tokio::test]
 async fn what_is_not_in_force_is_warned_about_with_its_place() {
     let text = "
 tenants:
@@ -455,7 +466,7 @@ tenants:
     assert_eq!(
         *store.warnings(),
         [
-            "a.yaml:4:12: tenants[0].quota: is accepted, but not in force in this version",
+            "a.yaml:4:24: tenants[0].quota.endpoints: is accepted, but not in force in this version",
             "a.yaml:6:90: tenants[0].endpoints[0].rate_limit: is accepted, but not in force in this version",
             "a.yaml:6:75: tenants[0].endpoints[0].max_backlog: is accepted, but not in force in this version",
         ]

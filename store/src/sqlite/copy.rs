@@ -1,11 +1,11 @@
-//! A copy of the file while it is in use, by SQLite's own backup.
+//! A copy of the file while it is in use, by SQLite's own backup; and keeping every process out of it, to put a copy back.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use super::open::look;
-use crate::StoreError;
+use super::open::{lock, look};
+use crate::{OpenError, StoreError};
 
 /// Pages copied between two looks at whether somebody else wants the file.
 const PAGES: i32 = 1024;
@@ -25,4 +25,18 @@ pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
     let mut target = Connection::open_with_flags(to, flags).map_err(|error| failed(&error))?;
     let backup = Backup::new(&source, &mut target).map_err(|error| failed(&error))?;
     backup.run_to_completion(PAGES, Duration::ZERO, None).map_err(|error| failed(&error))
+}
+
+/// Keeps every process from opening the store's file while it lives.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "its drop lets the next process in")] File);
+
+impl Hold {
+    /// Of the file at `path`, which need not be there; its folder is made.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when a process has it.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        lock(path).map(Self)
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
     UsageReport,
 };
 
-pub use copy::back_up;
+pub use copy::{Hold, back_up};
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]

@@ -58,7 +58,7 @@ pub(super) fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> OpenError
 }
 
 /// Beside the file, and not the file itself: SQLite has locks of its own on that.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| unusable(path, &error))?;
     }

@@ -61,7 +61,8 @@ impl Ledger {
     pub(super) fn add(&mut self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) -> bool {
         let day = now / DAY;
         let known = self.by_tenant.get(tenant).and_then(|places| places.find(endpoint_id));
-        let known = known.filter(|at| self.lines[*at].as_ref().is_some_and(|line| line.day == day));
+        // A clock that is put back over midnight counts on the later day: none of its lines may begin again.
+        let known = known.filter(|at| self.lines[*at].as_ref().is_some_and(|line| line.day >= day));
         let Some(at) = known.or_else(|| self.open(tenant, endpoint_id, day)) else { return false };
         let Some(line) = &mut self.lines[at] else { return false };
         line.counts += more;

@@ -82,6 +82,17 @@ fn a_new_day_begins_at_zero_and_the_old_one_stays_until_it_is_noted() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_over_midnight_begins_no_line_again() {
+    let tally = Tally::new("p");
+    for now in [NOW, NOW + DAY, NOW, NOW + DAY] {
+        tally.add(now, "acme", Some("crm"), attempts(1));
+    }
+    let (_, mut lines) = said(&tally.report(NOW)[0]);
+    lines.sort();
+    assert_eq!(lines, [line(1), ("acme".into(), Some("crm".into()), "2026-09-22".into(), 3)]);
+}
+
+#[test]
 fn a_fact_is_said_until_it_is_noted_however_often_it_was_stated() {
     let tally = Tally::new("p");
     let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };

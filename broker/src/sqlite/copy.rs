@@ -1,0 +1,89 @@
+//! A copy of the file while a process writes it, by SQLite's own backup; and keeping every process out of it, to put a
+//! copy back.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use rusqlite::{Connection, OpenFlags, backup::Backup};
+
+use super::{OpenError, open};
+use crate::ReadError;
+
+/// All pages in one step. Between two, a writer's commit would make the copy begin again, and there is always another
+/// commit; within one it reads what was committed when it began, while the writer goes on in its log of changes.
+const WHOLE: i32 = -1;
+
+/// Copies the broker's file at `from` into a fresh file at `to`, mode 0600: what was committed at one moment. A process
+/// may have `from` open, and goes on. Blocks.
+///
+/// # Errors
+/// Where `to` exists, or either cannot be read or written.
+pub fn back_up(from: &Path, to: &Path) -> Result<(), ReadError> {
+    let failed = |error: &dyn std::fmt::Display| ReadError(format!("copying {}: {error}", from.display()));
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    made.map_err(|error| ReadError(format!("{}: {error}", to.display())))?;
+    let source = open::look(from).map_err(|error| failed(&error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = Connection::open_with_flags(to, flags).map_err(|error| failed(&error))?;
+    let backup = Backup::new(&source, &mut target).map_err(|error| failed(&error))?;
+    backup.step(WHOLE).map(drop).map_err(|error| failed(&error))
+}
+
+/// Keeps every process from opening the broker's file while it lives.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "its drop lets the next process in")] File);
+
+impl Hold {
+    /// Of the file at `path`, which need not be there; its folder is made.
+    ///
+    /// # Errors
+    /// [`OpenError::Held`] when a process has it.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        open::lock(path).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Sqlite;
+    use super::*;
+    use crate::{Broker as _, Inlet, Message, Target};
+
+    fn message(id: &str) -> Message {
+        Message { id: id.into(), kind: "ticket.created".into(), body: "{}".into(), ..Message::default() }
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_a_file_in_use_hands_out_what_was_confirmed_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a/broker.db"), folder.path().join("copy.db"));
+        let broker = Sqlite::open(&from, Arc::new(|| 1)).unwrap();
+        let target = Target::Ingest { key: "acme.-.-.ticket.created".into() };
+        broker.publish(&target, &message("before")).await.unwrap();
+        back_up(&from, &to).unwrap();
+        broker.publish(&target, &message("after")).await.unwrap();
+        assert!(back_up(&from, &to).is_err(), "a file that is there is not written over");
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files.len(), 2, "the copy is one file: {files:?}");
+
+        let copy = Sqlite::open(&to, Arc::new(|| 1)).unwrap();
+        let mut handed_out = copy.consume(Inlet::Ingest, 8);
+        assert_eq!(handed_out.next().await.unwrap().message.id, "before");
+    }
+
+    #[test]
+    fn a_file_that_is_held_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.db");
+        let broker = Sqlite::open(&path, Arc::new(|| 1)).unwrap();
+        assert!(matches!(Hold::take(&path), Err(OpenError::Held(_))));
+        drop(broker);
+        let _hold = Hold::take(&path).unwrap();
+        assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(OpenError::Held(_))));
+    }
+}

@@ -1,0 +1,112 @@
+//! There and back, in a folder of the test's own.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+
+use broker::{Broker as _, Inlet, Message, Target, sqlite::Sqlite};
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{Overrides, load};
+
+/// The configuration of a data folder.
+fn config(data_dir: &Path) -> crate::config::Config {
+    let nowhere = tempfile::NamedTempFile::new().expect("an empty file");
+    let values = vec![("data_dir".to_owned(), data_dir.display().to_string())];
+    load(&Overrides { file: Some(nowhere.path().to_owned()), values }, []).expect("it can be used").config
+}
+
+async fn publish(broker: &Sqlite, id: &str) {
+    let message = Message { id: id.into(), kind: "ticket.created".into(), body: "{}".into(), ..Message::default() };
+    let to = Target::Ingest { key: "acme.-.-.ticket.created".into() };
+    broker.publish(&to, &message).await.expect("confirmed");
+}
+
+/// A data folder with a broker that holds one event, and the two keys.
+async fn data_dir(folder: &Path, event: &str) -> Sqlite {
+    fs::create_dir_all(folder).expect("a folder");
+    let broker = Sqlite::open(&folder.join("broker.db"), Arc::new(|| 1)).expect("it opens");
+    publish(&broker, event).await;
+    for name in ["operator.key", "store.key"] {
+        fs::write(folder.join(name), format!("{name} of {event}")).expect("written");
+    }
+    broker
+}
+
+fn names(manifest: &Manifest) -> Vec<&str> {
+    manifest.files.iter().map(|file| file.name.as_str()).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string().expect("text");
+    let mut names: Vec<_> = fs::read_dir(folder).expect("a folder").map(name).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_was_backed_up_while_it_was_in_use_is_there_after_a_restore() {
+    let folder = TempDir::new().expect("a folder");
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let broker = data_dir(&old, "before").await;
+    let file = folder.path().join("backup.tar");
+    let made = make(&config(&old), &file, false, "2026-01-31T08:00:00.000Z".into()).expect("made");
+    publish(&broker, "after").await;
+    assert_eq!(names(&made), ["broker.db", "store.key", "operator.key"]);
+    assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+    assert_eq!(files(folder.path()), ["backup.tar", "old"], "nothing else is left");
+
+    let restored = restore(&config(&new), &file, false).expect("restored");
+    assert_eq!(restored, made);
+    assert_eq!(fs::read_to_string(new.join("store.key")).expect("there"), "store.key of before");
+    assert_eq!(new.join("operator.key").metadata().expect("there").permissions().mode() & 0o777, 0o600);
+    let broker = Sqlite::open(&new.join("broker.db"), Arc::new(|| 1)).expect("it opens");
+    let handed_out = broker.consume(Inlet::Ingest, 8).next().await.expect("an event");
+    assert_eq!(handed_out.message.id, "before");
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_force_and_for_the_process_to_end() {
+    let folder = TempDir::new().expect("a folder");
+    let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
+    drop(data_dir(&here, "first").await);
+    make(&config(&here), &file, false, String::new()).expect("made");
+    let said = make(&config(&here), &file, false, String::new()).expect_err("it is there").to_string();
+    assert!(said.contains("is there already"), "{said}");
+    make(&config(&here), &file, true, String::new()).expect("made again");
+
+    let said = format!("{:#}", restore(&config(&here), &file, false).expect_err("files are there"));
+    assert!(said.contains("broker.db is there already: --force replaces it"), "{said}");
+    let second = data_dir(&here, "second").await;
+    let said = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is in use"));
+    assert!(said.contains("in use by another process"), "{said}");
+    drop(second);
+    restore(&config(&here), &file, true).expect("restored");
+    let broker = Sqlite::open(&here.join("broker.db"), Arc::new(|| 1)).expect("it opens");
+    let mut consumer = broker.consume(Inlet::Ingest, 8);
+    assert_eq!(consumer.next().await.expect("an event").message.id, "first");
+    assert_eq!(files(&here).iter().filter(|name| name.contains("unfinished") || name.starts_with('.')).count(), 0);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_changes_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
+    drop(data_dir(&here, "kept").await);
+    make(&config(&here), &file, false, String::new()).expect("made");
+    let whole = fs::read(&file).expect("there");
+    let mut changed = whole.clone();
+    let in_the_broker = whole.windows(16).position(|window| window == b"SQLite format 3\0").expect("it is in there");
+    changed[in_the_broker + 5_000] ^= 1;
+    let torn = whole[..whole.len() / 2].to_vec();
+    let other = b"not a backup at all".to_vec();
+    let before = fs::read(here.join("broker.db")).expect("there");
+    for (content, expected) in [(changed, "broker.db is not what was backed up"), (torn, ""), (other, "no backup")] {
+        fs::write(&file, content).expect("written");
+        let said = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is broken"));
+        assert!(said.contains(expected) && said.contains("backup.tar"), "{said}");
+        assert_eq!(fs::read(here.join("broker.db")).expect("there"), before);
+        assert_eq!(fs::read_to_string(here.join("store.key")).expect("there"), "store.key of kept");
+    }
+    let nothing = make(&config(&folder.path().join("empty")), &folder.path().join("b"), false, String::new());
+    assert!(nothing.expect_err("nothing is there").to_string().contains("nothing to back up"));
+}
