@@ -26,7 +26,7 @@ pub use config::ControlConfig;
 pub use dead_letters::Live;
 pub use facts::GONE;
 pub use filter::{Filter, InvalidFilter};
-pub use http::{api, routes};
+pub use http::{describe, routes};
 pub use jobs::{Job, JobState};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};

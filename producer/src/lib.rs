@@ -11,7 +11,7 @@ mod publish;
 mod trace;
 
 pub use config::ProducerConfig;
-pub use http::{Guard, routes};
+pub use http::{Guard, describe, routes};
 pub use metrics::ProducerMetrics;
 pub use publish::{NotAccepted, Producer};
 pub use trace::Trace;

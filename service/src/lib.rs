@@ -7,6 +7,7 @@
 pub mod chance;
 pub mod clock;
 pub mod config;
+pub mod describe;
 pub mod duration;
 pub mod exit;
 pub mod gcra;

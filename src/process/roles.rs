@@ -111,7 +111,7 @@ impl Shared {
         if roles.control {
             let control = self.control(config, operator)?;
             let limits = self.limits(config, operator);
-            api.routes = api.routes.merge(limits.on(control::routes(control.clone())));
+            api.routes = api.routes.merge(limits.on(control::routes(control.clone()))).merge(crate::openapi::routes());
             api.control = Some(control);
         }
         Ok(api)

@@ -32,7 +32,7 @@ mod write;
 
 use std::sync::Arc;
 
-use aide::axum::ApiRouter;
+use aide::{axum::ApiRouter, openapi::OpenApi};
 use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
 
@@ -46,8 +46,13 @@ pub fn routes(control: Arc<Control>) -> Router {
     Router::from(api()).with_state(control)
 }
 
-/// The same without a control behind it, for its description.
-pub fn api() -> ApiRouter<Arc<Control>> {
+/// Says of these routes what OpenAPI wants to know.
+pub fn describe(document: &mut OpenApi) {
+    // Only the description is wanted: without a control it serves nothing.
+    let _ = api().finish_api(document);
+}
+
+fn api() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
         .merge(tenants::routes())
         .merge(crud::routes::<Endpoint>())

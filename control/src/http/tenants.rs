@@ -81,7 +81,7 @@ struct Shown;
 
 impl JsonSchema for Shown {
     fn schema_name() -> Cow<'static, str> {
-        "Tenant".into()
+        "TenantSettings".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

@@ -1,19 +1,23 @@
 //! The two entrances: canonical events of a tenant, and vendors' webhooks by the token in their address.
 
 mod answer;
+mod describe;
 mod gate;
 mod quota;
 mod sender;
 
 use std::sync::Arc;
 
+use aide::{
+    axum::{ApiRouter, routing::post_with},
+    openapi::OpenApi,
+};
 use axum::{
     Json, Router,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use broker::Broker;
 use bytes::Bytes;
@@ -56,10 +60,19 @@ struct Intake {
 pub fn routes(config: &ProducerConfig, producer: Arc<Producer>, guard: Guard, metrics: ProducerMetrics) -> Router {
     let quotas = Quotas::new(guard.tally.clone());
     let intake = Intake { producer, guard, gate: Gate::new(config), quotas, metrics };
-    Router::new()
-        .route("/v1/tenants/{tenant}/events", post(events))
-        .route("/v1/in/{token}", post(vendor))
-        .with_state(Arc::new(intake))
+    Router::from(api()).with_state(Arc::new(intake))
+}
+
+/// Says of these routes what OpenAPI wants to know.
+pub fn describe(document: &mut OpenApi) {
+    // Only the description is wanted: without a state it serves nothing.
+    let _ = api().finish_api(document);
+}
+
+fn api() -> ApiRouter<Arc<Intake>> {
+    ApiRouter::new()
+        .api_route("/v1/tenants/{tenant}/events", post_with(events, describe::events))
+        .api_route("/v1/in/{token}", post_with(vendor, describe::vendor))
 }
 
 async fn events(

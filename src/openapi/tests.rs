@@ -1,0 +1,107 @@
+//! The document is what is committed, and fit for its readers.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+use service::problem::Code;
+
+fn document() -> Value {
+    serde_json::to_value(super::document()).expect("it can be written")
+}
+
+/// All calls: path, method, operation.
+fn calls(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    let methods = ["get", "put", "post", "patch", "delete"];
+    document["paths"].as_object().expect("paths").iter().flat_map(move |(path, item)| {
+        let item = item.as_object().expect("an item");
+        item.iter()
+            .filter(move |(name, _)| methods.contains(&name.as_str()))
+            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+#[test]
+fn the_committed_copy_is_the_document() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let text = serde_json::to_string_pretty(&document()).expect("it can be written") + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        fs::write(&file, &text).expect("the copy can be written");
+    }
+    let committed = fs::read_to_string(&file).expect("docs/openapi.json");
+    assert!(committed == text, "docs/openapi.json differs: run the test with UPDATE_OPENAPI=1 and commit it");
+}
+
+#[test]
+fn every_call_has_a_name_of_its_own_a_summary_an_answer_and_its_parts() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (path, method, operation) in calls(&document) {
+        let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
+        assert!(names.insert(name), "{name} is two calls");
+        assert!(operation["summary"].is_string(), "{name}");
+        let answers = operation["responses"].as_object().expect("responses");
+        assert!(answers.keys().any(|status| status.starts_with('2')), "{name} has no answer");
+        let parts: Vec<_> = path.split('/').filter(|part| part.starts_with('{')).collect();
+        let given = document["paths"][path]["parameters"].as_array().map_or(0, Vec::len);
+        assert_eq!(given, parts.len(), "{path}");
+        if let Some(body) = operation.get("requestBody") {
+            let body = body["content"].as_object().expect("a body").values().next().expect("a kind");
+            assert!(body["example"].is_object(), "{name} has no example");
+        }
+    }
+    assert!(names.len() > 60, "{}", names.len());
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| match value.as_str() {
+                Some(reference) if name == "$ref" => _ = found.insert(reference),
+                _ => references(value, found),
+            }),
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    let document = document();
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} leads away"));
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn the_list_of_codes_is_closed() {
+    let document = document();
+    let listed = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(*listed, serde_json::json!(codes));
+}
+
+#[test]
+fn every_tag_that_is_used_is_explained_and_the_other_way_round() {
+    let document = document();
+    let used: BTreeSet<_> = calls(&document).filter_map(|(_, _, operation)| operation["tags"][0].as_str()).collect();
+    let explained: BTreeSet<_> = super::TAGS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(used, explained);
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_served_and_the_page_needs_nobody_else() {
+    use tower::ServiceExt as _;
+    let get = |path: &str| {
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).expect("a request");
+        super::routes().oneshot(request)
+    };
+    let answer = get("/v1/openapi.json").await.expect("an answer");
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 24).await.expect("a body");
+    assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON")["openapi"], "3.1.0");
+    let page = get("/docs").await.expect("an answer");
+    let page = axum::body::to_bytes(page.into_body(), 1 << 24).await.expect("a body");
+    let page = String::from_utf8_lossy(&page);
+    assert!(page.contains("Redoc.init(\"/v1/openapi.json\""));
+    assert!(!page.contains("<script src") && !page.contains("<link"), "something is fetched from elsewhere");
+}
