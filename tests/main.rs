@@ -11,6 +11,7 @@ mod demo;
 mod door;
 mod drain;
 mod parking;
+mod propagation;
 mod published;
 mod refusals;
 mod reload;
