@@ -12,6 +12,7 @@ mod demo;
 mod door;
 mod drain;
 mod parking;
+mod propagation;
 mod published;
 mod refusals;
 mod reload;

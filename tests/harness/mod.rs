@@ -10,6 +10,7 @@ mod ledger;
 #[path = "../../broker/tests/contract/node.rs"]
 pub(crate) mod node;
 mod outsider;
+mod postgres;
 mod process;
 mod rabbit;
 mod receiver;
@@ -20,6 +21,7 @@ pub(crate) use api::{Api, KEY, UNANSWERED, ids};
 pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider};
+pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
 pub(crate) use rabbit::Rabbit;
 pub(crate) use receiver::Receiver;

@@ -1,0 +1,69 @@
+//! A PostgreSQL of a test's own, by `tests/postgres-node`: to be killed and brought back.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use tokio::task::spawn_blocking;
+
+/// A private database; the script blocks, so that it is asked on a thread of its own.
+pub(crate) struct Postgres(Arc<Node>);
+
+struct Node {
+    url: String,
+    dir: PathBuf,
+    /// The script that ends the database once this process has ended, however that happens.
+    _held: Child,
+}
+
+impl Postgres {
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
+        Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a database"))
+    }
+
+    /// Its URL, the same after a crash.
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// `kill -9`; nobody listens any more.
+    pub(crate) async fn kill(&self) {
+        self.ask("kill").await;
+    }
+
+    /// Starts it on what is on its disk.
+    pub(crate) async fn revive(&self) {
+        self.ask("start").await;
+    }
+
+    async fn ask(&self, verb: &'static str) {
+        let node = self.0.clone();
+        spawn_blocking(move || node.run(verb)).await.expect("it does what it is asked");
+    }
+}
+
+impl Node {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("carteiro-postgres-").tempdir().expect("a folder").keep();
+        let mut command = Command::new(script());
+        command.arg("hold").arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut held = command.spawn().expect("the script runs");
+        let mut url = String::new();
+        BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");
+        assert!(url.starts_with("postgres://"), "no PostgreSQL could be started; what it said is above");
+        Self { url: url.trim().to_owned(), dir, _held: held }
+    }
+
+    fn run(&self, verb: &str) {
+        let status = Command::new(script()).arg(verb).arg(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(status.expect("the script runs").success(), "{verb} failed");
+    }
+}
+
+fn script() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/postgres-node")
+}
