@@ -135,7 +135,7 @@ async fn apply_of_a_broken_file_changes_nothing_and_names_file_line_and_column()
             broken,
             &["site.yml:4:24: tenants[0].endpoints[0].url: must", "site.yml:6:34: tenants[0].subscriptions[0]"][..],
         ),
-        (torn, &["site.yml:8:: tenants[0].sources[0].dialect: unknown word"]),
+        (torn, &["site.yml:8:29: tenants[0].sources[0].dialect: unknown word"]),
     ] {
         fs::write(site.path("conf/site.yml"), text).expect("its own folder");
         let (code, stdout, stderr) = run(&site, &url, &["apply", "-f", "conf"]).await;

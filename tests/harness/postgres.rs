@@ -59,7 +59,8 @@ impl Node {
     }
 
     fn run(&self, verb: &str) {
-        let status = Command::new(script()).arg(verb).arg(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status =
+            Command::new(script()).arg(verb).arg(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).status();
         assert!(status.expect("the script runs").success(), "{verb} failed");
     }
 }
