@@ -30,6 +30,12 @@ impl Rabbit {
         self.ask(Node::revive).await;
     }
 
+    /// What `rabbitmqctl` prints when asked for this; it must succeed.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.ask(move |node| node.ask(&arguments.iter().map(String::as_str).collect::<Vec<_>>())).await
+    }
+
     /// The names of all its queues, and of its exchanges but those that every RabbitMQ has.
     pub(crate) async fn inventory(&self) -> Vec<String> {
         let list =
