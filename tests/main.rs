@@ -6,6 +6,7 @@ mod harness;
 mod administration;
 mod away;
 mod bounds;
+mod cluster;
 mod commands;
 mod crash;
 mod demo;
