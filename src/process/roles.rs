@@ -119,12 +119,12 @@ impl Shared {
 
     /// For everything but the intake, which has the tenants' quotas.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
-        let store = self.store.clone();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
         Limits::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
             match store.snapshot() {
                 _ if operator == Some(hash) => Whose::Operators,
-                Some(snapshot) if snapshot.key(presented).is_some() => Whose::Known(hash),
+                Some(snapshot) if snapshot.key(presented, clock()).is_some() => Whose::Known(hash),
                 _ => Whose::Nobodys,
             }
         })

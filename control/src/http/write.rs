@@ -66,7 +66,8 @@ impl Write {
         let old = place.map(|place| list[place].clone());
         let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
-        if new.owner(&self.snapshot).is_some_and(|owner| owner != (self.tenant.clone(), id.clone())) {
+        let is_other = |(tenant, other): &(String, String)| (tenant, other) != (&self.tenant, &id);
+        if new.owners(&self.snapshot).iter().any(is_other) {
             return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
         }
         let mut shown = shown(&new);

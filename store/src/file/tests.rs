@@ -71,8 +71,8 @@ async fn the_example_of_the_design_is_what_it_says() {
     assert_eq!(crm.retry.as_ref().unwrap().schedule.len(), 2);
     let ids: Vec<_> = snapshot.tenant("acme").unwrap().subscriptions.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["bot-12", "crm-7"]);
-    assert_eq!(snapshot.source("source-token").unwrap().source.id, "main");
-    assert_eq!(snapshot.key("test").unwrap().1.hash, KeyHash::of("test"));
+    assert_eq!(snapshot.source("source-token", 0).unwrap().source.id, "main");
+    assert_eq!(snapshot.key("test", 0).unwrap().1.hash, KeyHash::of("test"));
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn an_id_that_a_number_would_change_stays_as_it_is_written() {
 #[tokio::test]
 async fn a_token_that_looks_like_a_huge_number_is_a_token() {
     let text = "tenants:\n  - id: acme\n    sources:\n      - {id: main, dialect: whazing, token: 12e456789}\n";
-    assert!(Folder::with(&[("a.yaml", text)]).snapshot().await.source("12e456789").is_some());
+    assert!(Folder::with(&[("a.yaml", text)]).snapshot().await.source("12e456789", 0).is_some());
 }
 
 #[tokio::test]

@@ -73,8 +73,8 @@ async fn tokens_and_keys_are_replaced_at_once() {
     let made = api.put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await.expect(201).body;
     let rotated = api.call("POST", "/v1/tenants/acme/sources/main/token/rotate").send().await.expect(200).body;
     let snapshot = store::Store::snapshot(&*api.store).unwrap();
-    assert!(snapshot.source(made["token"].as_str().unwrap()).is_none());
-    assert!(snapshot.source(rotated["token"].as_str().unwrap()).is_some());
+    assert!(snapshot.source(made["token"].as_str().unwrap(), 0).is_none());
+    assert!(snapshot.source(rotated["token"].as_str().unwrap(), 0).is_some());
     assert_eq!(rotated["path"], format!("/v1/in/{}", rotated["token"].as_str().unwrap()));
     let rotated = api.call("POST", "/v1/tenants/acme/keys/reader/rotate").send().await.expect(200).body;
     api.call("GET", "/v1/tenants/acme").key("reader").send().await.expect(401);
