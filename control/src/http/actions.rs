@@ -18,13 +18,16 @@ use store::{Draft, Edited};
 use super::{
     call::{Call, Input, Who},
     change::{self, Wish},
-    crud::with_tag,
+    crud::{as_stored, with_tag},
     denied, describe, keys,
     resource::{Resource, no_chance, shown},
     sources,
     tag::Conditions,
 };
-use crate::{Control, settings::Made};
+use crate::{
+    Control,
+    settings::{Made, Object},
+};
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     let at = |path: &str| format!("/v1/tenants/{{tenant}}/endpoints/{{id}}/{path}");
@@ -44,7 +47,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "Its deliveries become dead letters `endpoint_disabled`, which can be replayed.",
                 );
-                let op = describe::takes::<Reason>(op, r#"{"reason":"moving house"}"#);
+                let op = describe::may_take::<Reason>(op, r#"{"reason":"moving house"}"#);
                 describe::answers::<200, Endpoint>(op)
             }),
         )
@@ -75,7 +78,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "Those before stay valid for the overlap: requests are signed with all of them.",
                 );
-                let op = describe::takes::<Rotate>(op, OVERLAP);
+                let op = describe::may_take::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Endpoint>>(op)
             }),
         )
@@ -84,7 +87,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             post_with(rotate_token, |op| {
                 let op = described(op, "sources", "rotateToken", "Give a source a new token");
                 let op = describe::more(op, BOTH);
-                let op = describe::takes::<Rotate>(op, OVERLAP);
+                let op = describe::may_take::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<SourceConfig>>(op)
             }),
         )
@@ -93,7 +96,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             post_with(rotate_key, |op| {
                 let op = described(op, "keys", "rotateKey", "Replace a key");
                 let op = describe::more(op, BOTH);
-                let op = describe::takes::<Rotate>(op, OVERLAP);
+                let op = describe::may_take::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Key>>(op)
             }),
         )
@@ -145,7 +148,9 @@ struct Waits {
 
 /// What became of something that was acted on.
 struct Acted {
-    shown: Made,
+    shown: Object,
+    /// Shown with it, this once.
+    made: Made,
     version: Option<u64>,
     edited: Edited,
 }
@@ -161,7 +166,8 @@ impl Acted {
 
     fn answer(self) -> Response {
         let version = self.version();
-        with_tag(Json(self.shown).into_response(), version)
+        let shown = as_stored(self.edited.changes.first(), self.shown, self.made);
+        with_tag(Json(shown).into_response(), version)
     }
 }
 
@@ -180,13 +186,11 @@ async fn act<R: Resource>(
         let item = list.iter_mut().find(|item| item.id() == id).ok_or(Code::NotFound)?;
         conditions.check(Some(version))?;
         let made = act(item)?;
-        let mut shown = shown(item);
-        shown.extend(made);
-        Ok((shown, version))
+        Ok((shown(item), made, version))
     };
     let wish = Wish::of(who.tenant_id(), who.author.clone());
-    let ((shown, version), edited) = call.control.change(wish, decide).await?;
-    Ok(Acted { shown, version, edited })
+    let ((shown, made, version), edited) = call.control.change(wish, decide).await?;
+    Ok(Acted { shown, made, version, edited })
 }
 
 async fn enable(call: Call) -> Result<Response, Problem> {
