@@ -1,4 +1,4 @@
-//! Tokens and keys are rotated while somebody uses them, in a process that learns of it from another one.
+//! Tokens, keys and the key of the store are rotated while they are in use, in processes that learn of it from others.
 
 use std::convert::Infallible;
 
@@ -115,10 +115,80 @@ async fn nobody_is_refused_while_tokens_and_keys_are_rotated_until_the_old_ones_
 
     let last = ways.borrow().clone();
     let new = scene.rotate(json!({"overlap": "0s"})).await;
-    for (way, refusal) in last.iter().zip([404, 401].into_iter().cycle()) {
+    for (way, refusal) in last.iter().zip([404, 401]) {
         eventually("it ends everywhere", || async { (way.send(&api).await == refusal).then_some(()) }).await;
     }
     for way in new {
         assert_eq!(way.send(&api).await, 202);
     }
+}
+
+const OLD: &str = "an-old-key-of-the-tests-long-enough";
+const NEW: &str = "a-new-key-of-the-tests-long-enough";
+
+/// The same site, whose processes are started with these keys from now on.
+fn with_keys(site: Site, newest: &str, older: &str) -> Site {
+    site.set("store.encryption_key", newest).set("store.old_encryption_keys", older)
+}
+
+#[tokio::test]
+async fn the_key_of_an_embedded_store_is_replaced_and_everything_is_still_there() {
+    let site = with_keys(Site::from_nothing(), OLD, "[]");
+    let standalone = site.start("standalone").await;
+    standalone.api().put("/v1/tenants/acme", json!({})).await;
+    let source = standalone.api().put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await;
+    let way = Way::Token(source["token"].as_str().expect("shown once").to_owned());
+    assert_eq!(standalone.end().await, 0);
+
+    let site = with_keys(site, NEW, OLD);
+    let standalone = site.start("standalone").await;
+    assert_eq!(way.send(&standalone.api()).await, 202);
+    standalone.logged("store.resealed").await;
+    assert_eq!(standalone.end().await, 0);
+
+    let site = with_keys(site, NEW, "[]");
+    let standalone = site.start("standalone").await;
+    assert_eq!(way.send(&standalone.api()).await, 202);
+    assert_eq!(standalone.end().await, 0);
+    let refused = with_keys(site, OLD, "[]").run(&["standalone"]).await;
+    assert_eq!(refused.status.code(), Some(78), "nothing is left of the old key");
+}
+
+#[tokio::test]
+async fn the_key_of_a_shared_database_is_replaced_while_events_are_taken_in() {
+    let postgres = Postgres::start().await;
+    let site = Site::on_rabbitmq("tenants: []").await.set("store.url", postgres.url());
+    // First every process learns to open with the new key …
+    let site = with_keys(site, OLD, NEW);
+    let (producer, control) = (site.start("producer").await, site.start("control").await);
+    producer.ready().await;
+    control.ready().await;
+    control.api().put("/v1/tenants/acme", json!({})).await;
+    let source = control.api().put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await;
+    let way = Way::Token(source["token"].as_str().expect("shown once").to_owned());
+    let (ways, answers) = (watch::channel(vec![way.clone()]).0, watch::channel(Vec::new()).0);
+    let story = async {
+        more(&answers, 10).await;
+        // … then those that write use it, and the others still read …
+        let site = with_keys(site, NEW, OLD);
+        assert_eq!(control.end().await, 0);
+        let control = site.start("control").await;
+        control.logged("store.resealed").await;
+        control.ready().await;
+        let made = control.api().put("/v1/tenants/acme/sources/late", json!({"dialect": "whazing"})).await;
+        let late = Way::Token(made["token"].as_str().expect("shown once").to_owned());
+        ways.send_modify(|ways| ways.push(late));
+        more(&answers, 10).await;
+        // … then the old one is needed no more.
+        let site = with_keys(site, NEW, "[]");
+        let last = site.start("producer").await;
+        last.ready().await;
+        assert_eq!(way.send(&last.api()).await, 202);
+        site
+    };
+    let _site = tokio::select! {
+        never = keep_sending(producer.api(), ways.subscribe(), &answers) => match never {},
+        site = story => site,
+    };
+    assert!(answers.borrow().iter().all(|status| *status == 202), "{:?}", answers.borrow());
 }
