@@ -76,6 +76,29 @@ async fn the_example_of_the_design_is_what_it_says() {
 }
 
 #[tokio::test]
+async fn what_is_retiring_in_a_file_is_valid_until_its_time() {
+    let hash = |text: &str| String::from(KeyHash::of(text));
+    let text = format!(
+        "{}        secrets: [whsec_UzNDUkVULXNlY3JldC1vZi0yNC1ieXRlcw==, {{secret: whsec_T0xELVMzQ1JFVC1vZi0yNC1ieXRlcy0t, until: 1970-01-01T00:00:01Z}}]
+    sources: [{{id: main, dialect: whazing, token: new-token, old_token: {{secret: 12e45678, until: 1970-01-01T00:00:01Z}}}}]
+    keys: [{{id: k, scopes: [read], hash: {}, old_hash: {{hash: {}, until: \"1970-01-01T00:00:01Z\"}}}}]\n",
+        "tenants:\n  - id: acme\n    endpoints:\n      - id: crm\n        url: https://a.example\n",
+        hash("new"),
+        hash("old"),
+    );
+    let snapshot = Folder::with(&[("a.yaml", &text)]).snapshot().await;
+    for (now, valid) in [(999, true), (1_000, false)] {
+        assert_eq!(snapshot.source("12e45678", now).is_some(), valid);
+        assert_eq!(snapshot.key("old", now).is_some(), valid);
+        assert_eq!(snapshot.endpoint("acme", "crm").unwrap().signing_secrets(now).count(), 1 + usize::from(valid));
+        assert!(snapshot.source("new-token", now).is_some() && snapshot.key("new", now).is_some());
+    }
+    let wrong = text.replace("until: 1970-01-01T00:00:01Z}]", "until: soon}]");
+    let refused = Folder::with(&[("a.yaml", &wrong)]).refusal().await.join("\n");
+    assert!(refused.contains("a.yaml:6:") && refused.contains("endpoints[0].secrets[1].until: "), "{refused}");
+}
+
+#[tokio::test]
 async fn a_missing_and_an_empty_folder_are_an_empty_configuration() {
     let folder = Folder::with(&[]);
     assert_eq!(folder.snapshot().await.tenants().count(), 0);
