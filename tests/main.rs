@@ -19,4 +19,5 @@ mod reload;
 mod rotation;
 mod startup;
 mod tenants;
+mod topology;
 mod usage;
