@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, time::Moment};
+use crate::{Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span, time::Moment};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ pub struct Endpoint {
     pub n8n_api_key: Option<Secret>,
     /// Signing secrets, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
+    pub secrets: Vec<SigningSecret>,
     /// How requests are signed.
     #[serde(default)]
     pub signature: Signature,

@@ -1,7 +1,7 @@
 //! Secrets: never the mask that they are shown as, and of the form their use asks for. No message repeats one.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use schemas::{MASK, Secret};
+use schemas::{Endpoint, MASK, Secret, SigningSecret};
 
 use super::header;
 use crate::problem::Report;
@@ -24,8 +24,24 @@ pub(super) fn check_sent(secret: &Secret, report: &mut Report) {
     header::check_value(secret.reveal(), report);
 }
 
+/// All that sign, newest first.
+pub(super) fn check_signing(secrets: &[SigningSecret], report: &mut Report) {
+    if secrets.len() > Endpoint::MAX_SECRETS {
+        report.key("secrets", |report| report.say(format!("has more than {}", Endpoint::MAX_SECRETS)));
+    }
+    report.list("secrets", secrets, |secret, report| match secret {
+        SigningSecret::Lasting(secret) => check_signs(secret, report),
+        SigningSecret::Retiring(retiring) => report.key("secret", |report| check_signs(&retiring.secret, report)),
+    });
+    // Else requests would be signed until a time, and unsigned from then on, which nobody means.
+    if secrets.first().is_some_and(|newest| newest.until().is_some()) {
+        let message = "begins with one that is retiring: the newest, which stays, comes first";
+        report.key("secrets", |report| report.say(message));
+    }
+}
+
 /// One that signs: `whsec_` and base64.
-pub(super) fn check_signing(secret: &Secret, report: &mut Report) {
+fn check_signs(secret: &Secret, report: &mut Report) {
     let bytes = secret.reveal().strip_prefix("whsec_").and_then(|text| BASE64_STANDARD.decode(text).ok());
     if secret.reveal() == MASK {
         check(secret, report);

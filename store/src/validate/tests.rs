@@ -1,5 +1,7 @@
 //! Tables of what is refused, and of what must not be.
 
+mod retiring;
+
 use schemas::{Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant};
 
 use super::{endpoint, key, source, subscription, tenants};
@@ -200,7 +202,8 @@ fn a_token_is_long_enough_and_fits_a_path() {
 
 #[test]
 fn a_key_allows_something() {
-    let mut with = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let mut with =
+        Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     assert_eq!(key(&with), []);
     with.scopes.clear();
     assert_eq!(paths(&key(&with)), ["scopes"]);
@@ -215,7 +218,7 @@ fn a_subscription_belongs_to_an_endpoint_of_its_own_tenant() {
 
 #[test]
 fn ids_are_unique_in_a_tenant_and_tokens_and_keys_among_all() {
-    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     let one = Tenant {
         endpoints: vec![an_endpoint(), an_endpoint()],
         sources: vec![a_source("12345678")],
