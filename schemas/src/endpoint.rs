@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, time::Moment};
+use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, signature::Signature, time::Moment};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,17 +96,6 @@ pub enum EndpointState {
     Active,
     /// It is not: its deliveries become dead letters, which can be replayed.
     Disabled,
-}
-
-/// Which signature of Standard Webhooks 1.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Signature {
-    /// HMAC-SHA256.
-    #[default]
-    V1,
-    /// ed25519.
-    V1a,
 }
 
 /// A header's value: shown, or secret.
