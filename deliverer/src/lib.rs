@@ -12,6 +12,7 @@ mod metrics;
 mod outcome;
 mod report;
 mod settle;
+mod sign;
 mod target;
 mod verdict;
 

@@ -39,10 +39,10 @@ impl VerifyingKey {
     /// Whether one of these signatures, as the header has them, is by it. Compared in constant time.
     pub fn verify(&self, signed: &Signed<'_>, signatures: &str) -> bool {
         let message = signed.pieces().concat();
-        let mut of_its_kind =
-            signatures.split(' ').filter_map(|signature| signature.split_once(',')).filter_map(|(kind, signature)| {
-                (kind == self.kind().as_str()).then(|| decode(signature)).flatten()
-            });
+        let mut of_its_kind = signatures
+            .split(' ')
+            .filter_map(|signature| signature.split_once(','))
+            .filter_map(|(kind, signature)| (kind == self.kind().as_str()).then(|| decode(signature)).flatten());
         of_its_kind.any(|signature| match self {
             Self::Symmetric(key) => hmac::verify(key, &message, &signature).is_ok(),
             Self::Public(key) => {
