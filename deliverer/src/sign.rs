@@ -2,8 +2,9 @@
 //! attempt's own time. Keys are parsed once per version of an endpoint, not per request.
 
 use schemas::{
-    Endpoint,
+    Endpoint, SigningSecret,
     signature::{Signed, SigningKey},
+    time::Moment,
 };
 
 /// Why nothing is sent: an endpoint that has secrets gets no unsigned request.
@@ -25,15 +26,15 @@ pub(crate) struct Signer(Vec<Valid>);
 #[derive(Debug)]
 struct Valid {
     key: SigningKey,
-    /// Unix ms; none where it is valid until it is taken away.
-    until: Option<u64>,
+    /// None where it is valid until it is taken away.
+    until: Option<Moment>,
 }
 
 impl Signer {
     /// That of an endpoint; of one without secrets it signs nothing.
     pub(crate) fn of(endpoint: &Endpoint) -> Result<Self, Unsignable> {
-        let key = |secret: &schemas::Secret| match SigningKey::parse(secret.reveal()) {
-            Ok(key) => Ok(Valid { key, until: None }),
+        let key = |secret: &SigningSecret| match SigningKey::parse(secret.secret().reveal()) {
+            Ok(key) => Ok(Valid { key, until: secret.until() }),
             Err(_) => Err(Unsignable::Secret),
         };
         endpoint.secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
@@ -45,7 +46,7 @@ impl Signer {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let valid = self.0.iter().filter(|valid| valid.until.is_none_or(|until| now < until));
+        let valid = self.0.iter().filter(|valid| valid.until.is_none_or(|until| !until.has_come(now)));
         let signatures: Vec<_> = valid.map(|valid| valid.key.sign(signed)).collect();
         if signatures.is_empty() {
             return Err(Unsignable::Ended);
@@ -93,15 +94,16 @@ mod tests {
 
     #[test]
     fn keys_that_have_ended_sign_no_more_and_without_any_other_nothing_is_sent() {
-        let key = |seed, until| Valid {
-            key: SigningKey::parse(&SigningKey::write(Signature::V1, [seed; 32])).unwrap(),
-            until,
+        let secret = |seed| SigningKey::write(Signature::V1, [seed; 32]);
+        let retiring = json!({"secret": secret(2), "until": schemas::time::rfc3339(1_000)});
+        let signer = |secrets: serde_json::Value| {
+            let endpoint = json!({"id": "crm", "url": "https://crm.example", "secrets": secrets});
+            Signer::of(&serde_json::from_value(endpoint).unwrap()).unwrap()
         };
-        let signatures =
-            |signer: &Signer, now| signer.header(&SIGNED, now).map(|header| header.unwrap().split(' ').count());
-        let signer = Signer(vec![key(1, None), key(2, Some(1_000))]);
-        assert_eq!((signatures(&signer, 999), signatures(&signer, 1_000)), (Ok(2), Ok(1)));
-        let signer = Signer(vec![key(2, Some(1_000))]);
-        assert_eq!((signatures(&signer, 999), signatures(&signer, 1_000)), (Ok(1), Err(Unsignable::Ended)));
+        let count = |signer: &Signer, now| signer.header(&SIGNED, now).map(|header| header.unwrap().split(' ').count());
+        let both = signer(json!([secret(1), retiring]));
+        assert_eq!((count(&both, 999), count(&both, 1_000)), (Ok(2), Ok(1)));
+        let only = signer(json!([retiring]));
+        assert_eq!((count(&only, 999), count(&only, 1_000)), (Ok(1), Err(Unsignable::Ended)));
     }
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, signature::Signature, time::Moment};
+use crate::{
+    Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span,
+    signature::{Signature, SigningKey},
+    time::Moment,
+};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,10 +34,10 @@ pub struct Endpoint {
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n8n_api_key: Option<Secret>,
-    /// Signing secrets, newest first.
+    /// Signing secrets, newest first: `whsec_…` signs as `v1`, `whsk_…` as `v1a`. Each signs every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
-    /// How requests are signed.
+    pub secrets: Vec<SigningSecret>,
+    /// Of which kind the newest secret is, and the one that is made where none is given.
     #[serde(default)]
     pub signature: Signature,
     /// From connecting to the answer's end.
@@ -79,6 +83,11 @@ impl Endpoint {
     /// Whether what was accepted at a time (unix ms) is not to be delivered any more.
     pub fn has_cancelled(&self, accepted_at: u64) -> bool {
         self.cancelled_before.is_some_and(|Moment(until)| accepted_at <= until)
+    }
+
+    /// What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone.
+    pub fn public_key(&self) -> Option<String> {
+        self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
     }
 
     /// `max_in_flight` where it is left out.

@@ -1,6 +1,9 @@
 //! Tables of what is refused, and of what must not be.
 
-use schemas::{Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant};
+use schemas::{
+    Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant,
+    signature::{Signature, SigningKey},
+};
 
 use super::{endpoint, key, source, subscription, tenants};
 use crate::Problem;
@@ -165,6 +168,29 @@ fn a_signing_secret_is_whsec_and_base64_of_24_to_64_bytes() {
 }
 
 #[test]
+fn the_newest_secret_is_of_the_kind_that_the_endpoint_asks_for() {
+    let [symmetric, private] = [Signature::V1, Signature::V1a].map(|kind| SigningKey::write(kind, [7; 32]));
+    for (signature, secrets, valid) in [
+        ("v1", vec![], true),
+        ("v1", vec![&symmetric, &private], true),
+        ("v1a", vec![&private], true),
+        ("v1a", vec![&private, &symmetric], true),
+        ("v1a", vec![], false),
+        ("v1a", vec![&symmetric], false),
+        ("v1", vec![&private, &symmetric], false),
+    ] {
+        let expected: &[&str] = if valid { &[] } else { &["signature"] };
+        let json = serde_json::json!({"signature": signature, "secrets": secrets});
+        assert_eq!(with_json(&json), expected, "{json}");
+    }
+    let retiring = serde_json::json!({"secret": symmetric, "until": "2026-11-22T08:00:00Z"});
+    assert_eq!(with_json(&serde_json::json!({"signature": "v1a", "secrets": [private, retiring]})), [""; 0]);
+    let shown =
+        endpoint(&Endpoint { signature: Signature::V1a, secrets: vec![symmetric.clone().into()], ..an_endpoint() });
+    assert!(!shown[0].message.contains(&symmetric), "{}", shown[0].message);
+}
+
+#[test]
 fn limits_mean_something() {
     for (json, path) in [
         (serde_json::json!({"timeout": "0s"}), "timeout"),
@@ -210,7 +236,8 @@ fn a_token_is_long_enough_and_fits_a_path() {
 
 #[test]
 fn a_key_allows_something() {
-    let mut with = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let mut with =
+        Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     assert_eq!(key(&with), []);
     with.scopes.clear();
     assert_eq!(paths(&key(&with)), ["scopes"]);
@@ -225,7 +252,7 @@ fn a_subscription_belongs_to_an_endpoint_of_its_own_tenant() {
 
 #[test]
 fn ids_are_unique_in_a_tenant_and_tokens_and_keys_among_all() {
-    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     let one = Tenant {
         endpoints: vec![an_endpoint(), an_endpoint()],
         sources: vec![a_source("12345678")],
