@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span,
@@ -14,6 +15,7 @@ use crate::{
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = show_public_key)]
 pub struct Endpoint {
     /// Its own id, unique in the tenant.
     pub id: String,
@@ -65,6 +67,15 @@ pub struct Endpoint {
     /// comes. A replay counts as accepted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_before: Option<Moment>,
+}
+
+/// Answers have it; it is derived, and so no field.
+fn show_public_key(schema: &mut Schema) {
+    let description = "What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone. Read only.";
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        let shown = json!({"description": description, "type": "string", "readOnly": true});
+        fields.insert("public_key".to_owned(), shown);
+    }
 }
 
 fn default_timeout() -> Span {

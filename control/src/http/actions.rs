@@ -10,7 +10,10 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use schemas::{Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, SourceConfig, Span, time::Moment};
+use schemas::{
+    Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span,
+    signature::SigningKey, time::Moment,
+};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited};
@@ -19,7 +22,7 @@ use super::{
     call::{Call, Input, Who},
     change::{self, Wish},
     crud::with_tag,
-    denied, describe, keys,
+    denied, describe, endpoints, keys,
     resource::{Resource, no_chance, shown},
     sources,
     tag::Conditions,
@@ -75,7 +78,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "Those before stay valid for the overlap: requests are signed with all of them.",
                 );
-                let op = describe::takes::<Rotate>(op, OVERLAP);
+                let op = describe::takes::<RotateSecret>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Endpoint>>(op)
             }),
         )
@@ -256,9 +259,29 @@ impl Default for Rotate {
     }
 }
 
+/// How a rotation of a signing secret is meant.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RotateSecret {
+    /// How long those before stay valid: `"0s"` ends them at once, and more than 30 days are refused.
+    overlap: Span,
+    /// What the endpoint's signatures are from now on; as they were where it is left out.
+    signature: Option<Signature>,
+}
+
+impl Default for RotateSecret {
+    fn default() -> Self {
+        Self { overlap: Rotation::OVERLAP, signature: None }
+    }
+}
+
 /// The rotation that a body asks for, beginning now.
 async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
     let Rotate { overlap } = super::write::typed(input.object_or_nothing().await?)?;
+    within_bounds(call, overlap)
+}
+
+fn within_bounds(call: &Call, overlap: Span) -> Result<Rotation, Problem> {
     if overlap > Rotation::LONGEST_OVERLAP {
         return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));
     }
@@ -267,11 +290,15 @@ async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
 
 async fn rotate_secret(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
-    let rotation = rotation(&call, input).await?;
-    let secret = call.control.maker().signing_secret().map_err(no_chance)?;
+    let RotateSecret { overlap, signature } = super::write::typed(input.object_or_nothing().await?)?;
+    let rotation = within_bounds(&call, overlap)?;
+    let seed = (call.control.world.secrets)().map_err(no_chance)?;
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
-        endpoint.rotate(Secret::from(secret.clone()), rotation);
-        Ok([("secret".to_owned(), Value::from(secret))].into_iter().collect())
+        endpoint.signature = signature.unwrap_or(endpoint.signature);
+        let secret = SigningKey::write(endpoint.signature, seed);
+        let shown = endpoints::shown_once(endpoint.signature, &secret);
+        endpoint.rotate(Secret::from(secret), rotation);
+        Ok(shown)
     });
     Ok(acted.await?.answer())
 }

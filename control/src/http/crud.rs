@@ -77,7 +77,7 @@ async fn list_all<R: Resource>(call: Call) -> Result<Response, Problem> {
     let page = Page::of(&call.query(&page::PARAMETERS)?)?;
     let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
     let (items, next) = page.cut(R::in_snapshot(tenant).into_iter().map(|item| (item.id(), item)));
-    Ok(page::answer(items, next))
+    Ok(page::answer(items.into_iter().map(shown).collect(), next))
 }
 
 async fn show<R: Resource>(call: Call) -> Result<Response, Problem> {

@@ -11,6 +11,7 @@ mod lists;
 mod once;
 mod permissions;
 mod refusals;
+mod signing;
 mod tenants;
 mod views;
 mod write_only;
