@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use schemas::signature::{Unverified, VerifyingKey, check};
 use service::{Exit, Shutdown, listen};
 
-use super::{print, setup::Output};
+use super::{print, resources::secret, setup::Output};
 use crate::receiver::{Answer, Received, Receiver};
 
 #[derive(Debug, clap::Args)]
@@ -19,8 +19,9 @@ pub(super) struct Args {
     /// The status to answer with.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..600))]
     status: u16,
-    /// Verify signatures with this: the endpoint's secret whsec_… or its public key whpk_…; one of several is enough.
-    #[arg(long = "secret", value_name = "SECRET")]
+    /// Verify signatures with this: the endpoint's secret whsec_…, its public key whpk_…, or @FILE with one; one of
+    /// several is enough.
+    #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
     secrets: Vec<String>,
     /// How to print what arrives.
     #[arg(long, value_enum, default_value_t)]
