@@ -8,15 +8,17 @@ use aide::axum::{
 };
 use axum::{
     Json,
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use schemas::{
-    Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span,
+    Attempt, Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span,
     signature::SigningKey, time::Moment,
 };
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Draft, Edited};
+use store::{Draft, Edited, Snapshot};
+use uuid::Uuid;
 
 use super::{
     call::{Call, Input, Who},
@@ -27,7 +29,7 @@ use super::{
     sources,
     tag::Conditions,
 };
-use crate::{Control, settings::Made};
+use crate::{Control, NotTested, Tested, settings::Made};
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     let at = |path: &str| format!("/v1/tenants/{{tenant}}/endpoints/{{id}}/{path}");
@@ -68,6 +70,18 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let (id, summary) = ("countWaiting", "How much waits for an endpoint");
                 let op = describe::call(op, "endpoints", id, summary, Some(Scope::Read));
                 describe::answers::<200, Waits>(op)
+            }),
+        )
+        .api_route(
+            &at("test"),
+            post_with(test, |op| {
+                let op = describe::call(op, "endpoints", "testEndpoint", "Send a test", Some(Scope::Manage));
+                let op = describe::more(
+                    op,
+                    "The vendor's test body, or for `canonical` an event `webhook.test`, down the path of all deliveries: \
+                     one attempt, also while the endpoint is disabled. 202 where it was not attempted within 20 seconds.",
+                );
+                describe::answers::<202, TestWaits>(describe::answers::<200, TestAttempted>(op))
             }),
         )
         .api_route(
@@ -144,6 +158,20 @@ struct Waits {
     waiting: Option<u64>,
     /// How that is known: `exactly` or `estimated`.
     counted: Option<String>,
+}
+
+/// How a test went.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct TestAttempted {
+    /// The one attempt.
+    attempt: Attempt,
+}
+
+/// A test that is still to be attempted.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct TestWaits {
+    /// Which delivery it is, as the receiver's header `carteiro-delivery-id` says.
+    delivery_id: Uuid,
 }
 
 /// What became of something that was acted on.
@@ -231,6 +259,20 @@ async fn cancel(call: Call) -> Result<Response, Problem> {
     answer["waiting"] = waiting.map_or(Value::Null, |waiting| waiting.waiting.into());
     answer["counted"] = waiting.map_or(Value::Null, |waiting| json!(waiting.counted));
     Ok(with_tag(Json(answer).into_response(), version))
+}
+
+async fn test(call: Call) -> Result<Response, Problem> {
+    let who = call.tenant(Scope::Manage).await?;
+    call.query(&[])?;
+    let (tenant, id) = (who.tenant_id(), call.part("id"));
+    let found = |snapshot: &Snapshot| Some((snapshot.endpoint(tenant, id)?.clone(), snapshot.revision()));
+    let (endpoint, revision) = call.find(found).await?;
+    match call.control.test(tenant, &endpoint, revision).await {
+        Ok(Tested::Attempted(attempt)) => Ok(Json(TestAttempted { attempt }).into_response()),
+        Ok(Tested::Waiting(delivery_id)) => Ok((StatusCode::ACCEPTED, Json(TestWaits { delivery_id })).into_response()),
+        Err(error @ NotTested::TooMany) => Err(Problem::new(Code::TooManyRequests).detail(error.to_string())),
+        Err(NotTested::NotPublished(_)) => Err(denied::unpublished()),
+    }
 }
 
 async fn waiting(call: Call) -> Result<Response, Problem> {

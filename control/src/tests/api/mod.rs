@@ -13,6 +13,7 @@ mod permissions;
 mod refusals;
 mod signing;
 mod tenants;
+mod trials;
 mod views;
 mod write_only;
 
