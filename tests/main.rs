@@ -19,4 +19,5 @@ mod reload;
 mod signing;
 mod startup;
 mod tenants;
+mod trials;
 mod usage;

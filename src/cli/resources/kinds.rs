@@ -51,6 +51,8 @@ pub(crate) enum MoreOfEndpoints {
     Cancel(One<OfTenant>),
     /// Sign with a new secret, and with the one before.
     RotateSecret(One<OfTenant>),
+    /// Send it a test, also if it is disabled: one attempt, and how that went.
+    Test(One<OfTenant>),
     /// Say how much waits for it.
     Waiting(One<OfTenant>),
 }
@@ -66,6 +68,7 @@ impl More for MoreOfEndpoints {
             }
             Self::Cancel(one) => (one, post("/cancel", None)),
             Self::RotateSecret(one) => (one, post("/secrets/rotate", Some("has a new secret"))),
+            Self::Test(one) => (one, post("/test", None)),
             Self::Waiting(one) => (one, Step { method: Method::GET, ..post("/waiting", None) }),
         }
     }
