@@ -19,5 +19,6 @@ mod reload;
 mod signing;
 mod startup;
 mod tenants;
+mod topology;
 mod trials;
 mod usage;
