@@ -23,10 +23,12 @@ mod queues;
 mod replays;
 mod request;
 mod resource;
+mod rotations;
 mod sources;
 mod subscriptions;
 mod tag;
 mod tenants;
+mod trial;
 mod views;
 mod write;
 
@@ -60,6 +62,8 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(crud::routes::<SourceConfig>())
         .merge(crud::routes::<Key>())
         .merge(actions::routes())
+        .merge(trial::routes())
+        .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
         .merge(queues::routes())
