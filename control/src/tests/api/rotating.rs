@@ -84,7 +84,7 @@ async fn requests_are_signed_with_all_secrets_that_have_not_ended() {
     };
     assert_eq!((&signing(&api)[..2], signing(&api).len()), (&[third.clone(), second][..], 3));
     api.pass(24);
-    assert_eq!(signing(&api), [third.clone()]);
+    assert_eq!(signing(&api), std::slice::from_ref(&third));
     let newest = rotate(&api, &path, json!({"overlap": "0s"})).await;
     assert_eq!((signing(&api), &newest["secrets"]), (vec![newest["secret"].as_str().unwrap().into()], &json!(["***"])));
 }

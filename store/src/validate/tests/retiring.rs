@@ -13,7 +13,7 @@ fn retiring(number: usize) -> Value {
     json!({"secret": secret(number), "until": "2026-11-22T08:00:00Z"})
 }
 
-fn with_secrets(secrets: Vec<Value>) -> Vec<String> {
+fn with_secrets(secrets: &[Value]) -> Vec<String> {
     with_json(&json!({"secrets": secrets}))
 }
 
@@ -24,18 +24,18 @@ fn with_old_token(text: &str) -> SourceConfig {
 
 #[test]
 fn signing_secrets_begin_with_one_that_stays_and_are_not_too_many() {
-    assert_eq!(with_secrets(vec![secret(0), retiring(1), secret(2)]), [""; 0]);
-    assert_eq!(with_secrets(vec![retiring(0), secret(1)]), ["secrets"]);
-    let many = |count| std::iter::once(secret(0)).chain((1..count).map(retiring)).collect();
-    assert_eq!(with_secrets(many(10)), [""; 0]);
-    assert_eq!(with_secrets(many(11)), ["secrets"]);
+    assert_eq!(with_secrets(&[secret(0), retiring(1), secret(2)]), [""; 0]);
+    assert_eq!(with_secrets(&[retiring(0), secret(1)]), ["secrets"]);
+    let many = |count| std::iter::once(secret(0)).chain((1..count).map(retiring)).collect::<Vec<_>>();
+    assert_eq!(with_secrets(&many(10)), [""; 0]);
+    assert_eq!(with_secrets(&many(11)), ["secrets"]);
 }
 
 #[test]
 fn a_retiring_secret_is_as_good_as_any_other() {
     for wrong in ["***", "", "whsec_"] {
         let old = json!({"secret": wrong, "until": "2026-11-22T08:00:00Z"});
-        assert_eq!(with_secrets(vec![secret(0), old]), ["secrets[1].secret"], "{wrong}");
+        assert_eq!(with_secrets(&[secret(0), old]), ["secrets[1].secret"], "{wrong}");
     }
     for wrong in ["***", "", "1234567", "with/slash"] {
         assert_eq!(paths(&source(&with_old_token(wrong))), ["old_token.secret"], "{wrong}");
