@@ -31,6 +31,7 @@ mod retry;
 mod routing_key;
 mod samples;
 mod secret;
+pub mod signature;
 mod span;
 mod submission;
 mod subscription;
@@ -45,7 +46,7 @@ pub use counts::Counts;
 pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
 pub use delivery::{BadHeader, Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Body, Dialect, Intake, VendorEvent, read, render, render_test};
-pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, Signature};
+pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit};
 pub use envelope::{Acceptance, Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Channel, Company, Contact, Department, Direction, Event, Media, Message, SPEC, Source, Tag, TagLink, Ticket,
@@ -66,6 +67,7 @@ pub use retry::RetryPolicy;
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
 pub use secret::{MASK, Secret};
+pub use signature::Signature;
 pub use span::Span;
 pub use submission::{Submission, peek_id};
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};

@@ -113,7 +113,7 @@ impl News {
                 }
                 Notice::DeadLetterLevels { levels } => self.levels.hear(levels, (self.clock)()),
                 // Control's.
-                Notice::Facts { .. } | Notice::Hello => {}
+                Notice::Facts { .. } | Notice::Tested { .. } | Notice::Hello => {}
             }
         }
     }

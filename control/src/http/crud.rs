@@ -80,7 +80,7 @@ async fn list_all<R: Resource>(call: Call) -> Result<Response, Problem> {
     let page = Page::of(&call.query(&page::PARAMETERS)?)?;
     let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
     let (items, next) = page.cut(R::in_snapshot(tenant).into_iter().map(|item| (item.id(), item)));
-    Ok(page::answer(items, next))
+    Ok(page::answer(items.into_iter().map(shown).collect(), next))
 }
 
 async fn show<R: Resource>(call: Call) -> Result<Response, Problem> {
@@ -166,13 +166,13 @@ pub(crate) fn answer(kind: Kind, path: &str, written: Written, edited: &Edited) 
 }
 
 /// A thing as the store has it now, which forgets what has ended, and what was made for it.
-pub(crate) fn as_stored(changed: Option<&Change>, mut shown: Object, made: Made) -> Object {
-    if let Some(item @ (Item::Endpoint(_) | Item::Source(_) | Item::Key(_))) =
-        changed.and_then(|one| one.after.as_ref())
-        && let Value::Object(stored) = item.shown()
-    {
-        shown = stored;
-    }
+pub(crate) fn as_stored(changed: Option<&Change>, shown_before: Object, made: Made) -> Object {
+    let mut shown = match changed.and_then(|one| one.after.as_ref()) {
+        Some(Item::Endpoint(endpoint)) => shown(&**endpoint),
+        Some(Item::Source(source)) => shown(&**source),
+        Some(Item::Key(key)) => shown(&**key),
+        _ => shown_before,
+    };
     shown.extend(made);
     shown
 }

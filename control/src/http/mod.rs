@@ -28,6 +28,7 @@ mod sources;
 mod subscriptions;
 mod tag;
 mod tenants;
+mod trial;
 mod views;
 mod write;
 
@@ -61,6 +62,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(crud::routes::<SourceConfig>())
         .merge(crud::routes::<Key>())
         .merge(actions::routes())
+        .merge(trial::routes())
         .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use aide::axum::{ApiRouter, routing::post_with};
 use axum::response::Response;
-use schemas::{Endpoint, Key, KeyHash, Rotation, Scope, Secret, SourceConfig, Span};
+use schemas::{Endpoint, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span, signature::SigningKey};
 use serde_json::Value;
 use service::problem::{Code, Problem};
 
 use super::{
     actions::{act, described},
     call::{Call, Input},
-    describe, keys,
+    describe, endpoints, keys,
     resource::no_chance,
     sources,
     write::typed,
@@ -28,7 +28,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "Those before stay valid for the overlap: requests are signed with all of them.",
                 );
-                let op = describe::may_take::<Rotate>(op, OVERLAP);
+                let op = describe::may_take::<RotateSecret>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Endpoint>>(op)
             }),
         )
@@ -71,9 +71,29 @@ impl Default for Rotate {
     }
 }
 
+/// How a rotation of a signing secret is meant.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RotateSecret {
+    /// How long those before stay valid: `"0s"` ends them at once, and more than 30 days are refused.
+    overlap: Span,
+    /// What the endpoint's signatures are from now on; as they were where it is left out.
+    signature: Option<Signature>,
+}
+
+impl Default for RotateSecret {
+    fn default() -> Self {
+        Self { overlap: Rotation::OVERLAP, signature: None }
+    }
+}
+
 /// The rotation that a body asks for, beginning now.
 async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
     let Rotate { overlap } = typed(input.object_or_nothing().await?)?;
+    beginning(call, overlap)
+}
+
+fn beginning(call: &Call, overlap: Span) -> Result<Rotation, Problem> {
     if overlap > Rotation::LONGEST_OVERLAP {
         return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));
     }
@@ -82,11 +102,15 @@ async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
 
 async fn rotate_secret(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
-    let rotation = rotation(&call, input).await?;
-    let secret = call.control.maker().signing_secret().map_err(no_chance)?;
+    let RotateSecret { overlap, signature } = typed(input.object_or_nothing().await?)?;
+    let rotation = beginning(&call, overlap)?;
+    let seed = (call.control.world.secrets)().map_err(no_chance)?;
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
-        endpoint.rotate(Secret::from(secret.clone()), rotation);
-        Ok([("secret".to_owned(), Value::from(secret))].into_iter().collect())
+        endpoint.signature = signature.unwrap_or(endpoint.signature);
+        let secret = SigningKey::write(endpoint.signature, seed);
+        let shown = endpoints::shown_once(endpoint.signature, &secret);
+        endpoint.rotate(Secret::from(secret), rotation);
+        Ok(shown)
     });
     Ok(acted.await?.answer())
 }

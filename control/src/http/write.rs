@@ -105,7 +105,8 @@ impl Write {
     }
 
     fn merged<R: Resource>(&mut self, id: &str, old: Option<&R>) -> Result<(R, Made), Problem> {
-        let body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(&mut self.body);
+        body.retain(|name, _| !R::DERIVED.contains(&name.as_str()));
         let stored = old.map(settings::reveal);
         let merged = match (self.manner, &stored) {
             (Manner::Patch, Some(stored)) => settings::patched(R::KEPT, stored, body),

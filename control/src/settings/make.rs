@@ -1,6 +1,6 @@
 //! What carteiro makes itself when it is left out: ids and secrets.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use schemas::signature::{Signature, SigningKey};
 use service::{
     Chance,
     chance::{self, Secrets},
@@ -54,8 +54,8 @@ impl Maker {
     }
 
     /// A signing secret of Standard Webhooks.
-    pub(crate) fn signing_secret(&self) -> std::io::Result<String> {
-        Ok(format!("whsec_{}", BASE64_STANDARD.encode((self.secrets)()?)))
+    pub(crate) fn signing_secret(&self, kind: Signature) -> std::io::Result<String> {
+        Ok(SigningKey::write(kind, (self.secrets)()?))
     }
 
     /// The token of a source's URL.
@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn secrets_have_the_forms_that_are_asked_of_them() {
         let maker = Maker { chance: Arc::new(|| 0.0), secrets: Arc::new(|| Ok([7; 32])) };
-        assert_eq!(maker.signing_secret().unwrap(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        assert_eq!(maker.signing_secret(Signature::V1).unwrap(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        assert!(maker.signing_secret(Signature::V1a).unwrap().starts_with("whsk_BwcHBwcH"));
         assert_eq!(maker.token().unwrap(), format!("in_{}", "07".repeat(32)));
         assert!(maker.key().unwrap().starts_with("key_0707"));
     }

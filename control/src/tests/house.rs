@@ -122,6 +122,7 @@ impl Default for Grave {
             last: Some(attempt()),
             parks: 3,
             replay: None,
+            is_test: false,
             traceparent: None,
             tracestate: None,
         };

@@ -67,7 +67,15 @@ pub(crate) enum MoreOfEndpoints {
     /// End everything that waits for it, as dead letters, each when its turn comes.
     Cancel(One<OfTenant>),
     /// Sign with a new secret, and for a while with those before.
-    RotateSecret(Rotation),
+    RotateSecret {
+        #[command(flatten)]
+        rotation: Rotation,
+        /// Which signatures from now on: v1 or v1a; as they were where it is left out.
+        #[arg(long, value_name = "v1|v1a")]
+        signature: Option<String>,
+    },
+    /// Send it a test, also if it is disabled: one attempt, and how that went.
+    Test(One<OfTenant>),
     /// Say how much waits for it.
     Waiting(One<OfTenant>),
 }
@@ -82,7 +90,14 @@ impl More for MoreOfEndpoints {
                 (one, Step { body, ..post("/disable", Some("disabled")) })
             }
             Self::Cancel(one) => (one, post("/cancel", None)),
-            Self::RotateSecret(rotation) => rotation.step("/secrets/rotate", "has a new secret"),
+            Self::RotateSecret { rotation, signature } => {
+                let (one, mut step) = rotation.step("/secrets/rotate", "has a new secret");
+                if let Some(signature) = signature {
+                    step.body.get_or_insert_with(|| json!({}))["signature"] = signature.into();
+                }
+                (one, step)
+            }
+            Self::Test(one) => (one, post("/test", None)),
             Self::Waiting(one) => (one, Step { method: Method::GET, ..post("/waiting", None) }),
         }
     }

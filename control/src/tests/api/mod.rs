@@ -12,7 +12,9 @@ mod once;
 mod permissions;
 mod refusals;
 mod rotating;
+mod signing;
 mod tenants;
+mod trials;
 mod views;
 mod write_only;
 
