@@ -67,7 +67,8 @@ impl Write {
         let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
         if new.owner(&self.snapshot).is_some_and(|owner| owner != (self.tenant.clone(), id.clone())) {
-            return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
+            let pointer = R::MADE.first().map_or(String::new(), |field| format!("/{field}"));
+            return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
         }
         let mut shown = shown(&new);
         let index = match place {
