@@ -18,12 +18,12 @@ use store::Kind;
 use super::{
     call::{Call, Input},
     change::Wish,
-    channels::put_endpoint,
     describe,
+    owned::{INTEGRATION, QUEUE, owned_id, platform_id, put_endpoint, remove_endpoint},
     page::{self, Page},
     resource::Resource as _,
     tag::Conditions,
-    views::{self, INTEGRATION, QUEUE, View, Write, owned_id, platform_id},
+    views::{self, View, Write},
     write::Manner,
 };
 use crate::{
@@ -142,7 +142,7 @@ impl View for Integration {
             let detail = format!("queues are bound to it: {}", queues.join(", "));
             return Err(Problem::new(Code::Conflict).detail(detail));
         }
-        Ok(views::remove_endpoint(tenant, &owned))
+        Ok(remove_endpoint(tenant, &owned))
     }
 }
 
