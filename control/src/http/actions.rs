@@ -121,12 +121,8 @@ pub(super) struct Acted {
 }
 
 impl Acted {
-    fn changed(&self) -> bool {
-        !self.edited.changes.is_empty()
-    }
-
     fn version(&self) -> Option<u64> {
-        if self.changed() { Some(self.edited.revision) } else { self.version }
+        if self.edited.changes.is_empty() { self.version } else { Some(self.edited.revision) }
     }
 
     /// The thing as it is now.
@@ -171,17 +167,11 @@ async fn enable(call: Call) -> Result<Response, Problem> {
 async fn disable(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
     let Reason { reason } = super::write::typed(input.object_or_nothing().await?)?;
-    let why = reason.clone();
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
-        (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, why);
+        (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, reason);
         Ok(Made::new())
     });
-    let acted = acted.await?;
-    if acted.changed() {
-        let (tenant, id, revision) = (who.tenant_id(), call.part("id"), acted.edited.revision);
-        call.control.endpoint_disabled(tenant, id, revision, reason.as_deref());
-    }
-    Ok(acted.answer())
+    Ok(acted.await?.answer())
 }
 
 async fn cancel(call: Call) -> Result<Response, Problem> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Kind, TenantSnapshot};
 
-use super::{resource::Resource, views, write::OWN_STATE};
+use super::{owned, resource::Resource, write::OWN_STATE};
 use crate::settings::{Field, Made, Maker, Object, Rules, normal_url};
 
 impl Resource for Endpoint {
@@ -78,7 +78,7 @@ impl Resource for Endpoint {
     }
 
     fn owned(id: &str) -> Result<(), Problem> {
-        views::refuse_owned(id)
+        owned::refuse_owned(id)
     }
 
     fn take_along(id: &str, tenant: &mut Tenant) -> Vec<(Kind, String)> {

@@ -17,6 +17,7 @@ mod explain;
 mod integrations;
 mod keys;
 mod letters;
+mod owned;
 mod page;
 mod parked;
 mod queues;

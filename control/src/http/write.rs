@@ -70,7 +70,8 @@ impl Write {
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
         let is_other = |(tenant, other): &(String, String)| (tenant, other) != (&self.tenant, &id);
         if new.owners(&self.snapshot).iter().any(is_other) {
-            return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
+            let pointer = R::MADE.first().map_or(String::new(), |field| format!("/{field}"));
+            return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
         }
         let shown = shown(&new);
         let index = match place {

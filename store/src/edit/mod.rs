@@ -92,7 +92,7 @@ pub enum EditError {
     /// This store is changed by other means.
     #[error("this store is read only: change its files")]
     ReadOnly,
-    /// It cannot be done now; nothing was done.
+    /// It cannot be done now. Where the line broke at the very end it may be done all the same, whole.
     #[error("the store is away: {0}")]
     Away(#[from] StoreError),
 }

@@ -30,6 +30,20 @@ async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
+    let api = with_crm().await;
+    let crm = json!({"id": "crm", "url": "https://a.example/", "state": "disabled"});
+    let apply = json!({"tenants": [{"id": "acme", "endpoints": [&crm]}]});
+    for (method, path, body) in
+        [("PATCH", CRM, json!({"state": "disabled"})), ("PUT", CRM, crm), ("POST", "/v1/apply", apply)]
+    {
+        api.patch(CRM, json!({"state": "active"})).await.expect(200);
+        api.call(method, path).operator().json(body).send().await.expect(200);
+        api.told("endpoint.disabled").await;
+    }
+}
+
+#[tokio::test]
 async fn cancelling_marks_the_time_and_says_how_many_wait() {
     let api = with_crm().await;
     let cancelled = api.call("POST", format!("{CRM}/cancel")).send().await.expect(200);

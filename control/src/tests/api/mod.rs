@@ -18,9 +18,12 @@ mod trials;
 mod views;
 mod write_only;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -141,7 +144,8 @@ impl Api {
     /// Returns once the tenant was told something by an event of this type.
     pub(super) async fn told(&self, kind: &str) {
         let mut ingest = broker::Broker::consume(&self.broker, broker::Inlet::Ingest, 1);
-        let incoming = ingest.next().await.unwrap();
+        let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
+        let incoming = incoming.expect("it is told").unwrap();
         assert_eq!(incoming.message.kind, kind);
         incoming.settle(broker::Settlement::Done);
     }

@@ -139,6 +139,17 @@ async fn an_integration_may_have_many_queues_and_goes_only_without_them() {
 }
 
 #[tokio::test]
+async fn a_new_integration_is_found_where_its_answer_says_whatever_it_is_called() {
+    let api = Api::new();
+    for id in ["bot-1", "a/b?c", "ação #1", "50%"] {
+        let body = json!({"id": id, "url": "https://n8n.example/"});
+        let made = api.post("/v1/tenants/acme/integrations", body).await.expect(201);
+        let location = made.headers["location"].to_str().expect("visible ASCII").to_owned();
+        assert_eq!(api.get(&location).await.expect(200).body["id"], id);
+    }
+}
+
+#[tokio::test]
 async fn the_generic_calls_show_what_views_own_and_refuse_to_change_it() {
     let api = Api::new();
     api.put(WEBHOOK, json!({"url": "https://n8n.example/", "events": []})).await.expect(201);
