@@ -1,16 +1,18 @@
 //! What 100,000 subscriptions of 10,000 tenants cost: a match, a change, a start, and memory (design, 11).
 //!
-//! `cargo bench --bench subscriptions`. The memory is printed first, before anything else is measured.
+//! `cargo bench --bench subscriptions`, or with a name behind `--` only that: `startup` is a real file of the embedded
+//! store. The memory is printed first, before anything else is measured.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use router::Matcher;
 use schemas::{Event, Facts, Tenant};
 use serde_json::json;
-use store::{Change, Item, Kind, Snapshot, TenantSnapshot};
+use store::{Author, Change, Edit, Item, Keyring, Kind, Reach, Snapshot, SqliteStore, Store as _, TenantSnapshot};
+use tokio::runtime::Runtime;
 
 const TENANTS: usize = 10_000;
 /// Of each tenant: so many channels, a subscription each; three of them, and no more, want the event.
@@ -130,5 +132,51 @@ fn starting(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, matching, changing, starting);
+/// A database of everything, in a folder: each endpoint with a signing secret, so that each is sealed.
+async fn fill(path: &Path) {
+    let tenants: Vec<_> = (0..TENANTS)
+        .map(|number| {
+            let mut tenant = main_tenant(number);
+            for endpoint in &mut tenant.endpoints {
+                endpoint.secrets = vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned().into()];
+            }
+            tenant
+        })
+        .collect();
+    let edit = Edit {
+        reach: Reach::All,
+        author: Author { name: "operator".to_owned(), address: None },
+        at: 1_790_000_000_000,
+        dry_run: false,
+        decision: Box::new(move |draft| {
+            tenants.into_iter().for_each(|tenant| draft.put(tenant));
+            Ok(())
+        }),
+    };
+    open(path).await.edit(edit).await.expect("it is written");
+}
+
+async fn open(path: &Path) -> SqliteStore {
+    let keyring = Keyring::new(&"a key of many characters".to_owned().into(), []).expect("long enough");
+    SqliteStore::open(path, keyring).await.expect("it opens")
+}
+
+/// From the file to the snapshot with which the first event is matched.
+fn startup(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    runtime.block_on(fill(&path));
+    let mut group = criterion.benchmark_group("startup");
+    group.sample_size(10);
+    group.bench_function("sqlite: opened, decrypted, a snapshot", |bencher| {
+        // Each is dropped before the next: a second process would be refused.
+        bencher.iter_batched(|| (), |()| runtime.block_on(open(&path)), BatchSize::PerIteration);
+    });
+    group.finish();
+    let snapshot = runtime.block_on(open(&path)).snapshot().expect("a snapshot");
+    assert_eq!(snapshot.tenants().map(|tenant| tenant.subscriptions.len()).sum::<usize>(), TENANTS * SUBSCRIPTIONS);
+}
+
+criterion_group!(benches, matching, changing, starting, startup);
 criterion_main!(benches);

@@ -58,7 +58,9 @@ async fn what_is_configured_is_made_shown_changed_and_deleted_by_commands() {
     done(&site, &url, &with(&["endpoints", "enable", "crm"])).await;
     assert_eq!(json(&site, &url, &with(&["endpoints", "waiting", "crm"])).await["waiting"], 0);
     assert!(done(&site, &url, &with(&["endpoints", "cancel", "crm"])).await.contains("cancelled_before"));
-    assert!(done(&site, &url, &with(&["endpoints", "rotate-secret", "crm"])).await.contains("whsec_"));
+    assert!(
+        done(&site, &url, &with(&["endpoints", "rotate-secret", "crm", "--overlap", "1h"])).await.contains("whsec_")
+    );
 
     let subscribe = with(&["subscriptions", "create", "all", "--endpoint-id", "crm", "--event-types", "ticket.*"]);
     done(&site, &url, &subscribe).await;
@@ -75,6 +77,11 @@ async fn what_is_configured_is_made_shown_changed_and_deleted_by_commands() {
     let source = json(&site, &url, &with(&["sources", "create", "main", "--dialect", "whazing"])).await;
     let rotated = json(&site, &url, &with(&["sources", "rotate-token", "main"])).await;
     assert!(source["token"] != rotated["token"] && rotated["token"].as_str().expect("a token").starts_with("in_"));
+    assert_eq!(rotated["old_token"]["secret"], "***");
+    let rotated = json(&site, &url, &with(&["sources", "rotate", "main", "--overlap", "0s"])).await;
+    assert_eq!(rotated.get("old_token"), None);
+    let (code, _, said) = run(&site, &url, &with(&["sources", "rotate-token", "main", "--overlap", "31d"])).await;
+    assert_eq!((code, said.contains("/overlap: must be at most 30d")), (1, true), "{said}");
     let key = json(&site, &url, &with(&["keys", "create", "backend", "--scopes", "read"])).await;
     let key = key["key"].as_str().expect("a key");
     let as_backend = ["--tenant", "acme", "--key", key];

@@ -12,7 +12,7 @@ use carteiro::receiver::Answer;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::harness::{KEY, Receiver, Site, eventually, in_time};
+use crate::harness::{KEY, Receiver, Site, client, eventually, in_time};
 
 const CREATED: &str = "tests/fixtures/canonical/whazing-channel-NewTicket.json";
 const RECEIVED: &str = "tests/fixtures/canonical/whazing-channel-message.json";
@@ -252,7 +252,7 @@ async fn listen_prints_what_arrives_and_answers_as_it_is_told() {
     let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
     let said = in_time("it says where", stderr.next_line()).await.expect("text").expect("a line");
     let url = said.split_whitespace().find(|word| word.starts_with("http")).expect("a url").trim_end_matches(',');
-    let post = reqwest::Client::builder().no_proxy().build().expect("a client").post(format!("{url}hooks?a=1"));
+    let post = client().post(format!("{url}hooks?a=1"));
     let answer = post.header("webhook-id", "one").body("{\"a\": 1}").send().await.expect("an answer");
     assert_eq!(answer.status(), 503);
     let line = in_time("it prints", stdout.next_line()).await.expect("text").expect("a line");

@@ -113,6 +113,30 @@ async fn whoever_asks_too_often_is_told_when_to_come_back_and_the_intake_is_not_
     assert_eq!(api.publish("acme", crate::harness::ids("free", 500)).await.len(), 500);
 }
 
+#[tokio::test]
+async fn guessing_tokens_and_keys_at_the_intake_is_slow_and_holds_up_nobody_else() {
+    let source = format!("{{id: main, dialect: whazing, token: {SOURCE_TOKEN}}}");
+    let site = Site::embedded(&format!("tenants: [{{id: acme, sources: [{source}]}}]"));
+    let site = site.set("http.requests_per_second", "1").set("http.requests_burst", "2");
+    let standalone = site.start("standalone").await;
+    let api = standalone.api();
+    let post = async |path: &str| {
+        let request =
+            api.anonymous(Method::POST, path).bearer_auth("guessed").header("content-type", "application/json");
+        request.body(r#"{"event":"test"}"#).send().await.expect("an answer").status().as_u16()
+    };
+    let mut guesses = Vec::new();
+    for guess in 0..25 {
+        guesses.push(post(&format!("/v1/in/{FORGED}-{guess}")).await);
+        guesses.push(post("/v1/tenants/acme/events").await);
+    }
+    assert_eq!(guesses[..2], [404, 401]);
+    assert!(guesses.contains(&429), "{guesses:?}");
+    for _ in 0..10 {
+        assert_eq!(post(&format!("/v1/in/{SOURCE_TOKEN}")).await, 202, "a vendor behind the same address");
+    }
+}
+
 const SOURCE_TOKEN: &str = "token-of-the-source-0123456789abcdef";
 const TENANTS_KEY: &str = "key-of-the-tenant-0123456789abcdef";
 const SENDERS_KEY: &str = "key-of-the-sender-0123456789abcdef";

@@ -1,6 +1,8 @@
 //! Separate processes on RabbitMQ and PostgreSQL: a change is in force everywhere at once, and a database that is away
 //! stops no delivery.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use carteiro::receiver::Answer;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -82,6 +84,14 @@ async fn a_database_that_is_away_stops_changes_and_no_delivery() {
         let status = answer.body(url.to_string()).send().await.expect("it answers").status();
         assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status}");
         (status == StatusCode::OK).then_some(())
+    })
+    .await;
+    // Each process comes back to the database in its own time.
+    let probes = AtomicUsize::new(0);
+    eventually("the deliverer has it, too", || async {
+        let probe = probes.fetch_add(1, Ordering::Relaxed);
+        scene.producer.api().publish("acme", ids(&format!("probe-{probe}"), 1)).await;
+        receiver.look(|ledger| ledger.delivered("/moved") > 0).then_some(())
     })
     .await;
     let after = scene.producer.api().publish("acme", ids("after", 20)).await;

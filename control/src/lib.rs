@@ -20,6 +20,7 @@ mod replay;
 mod role;
 mod settings;
 mod tell;
+mod trial;
 mod waiting;
 
 pub use config::ControlConfig;
@@ -33,6 +34,7 @@ pub use rate::{InvalidRate, Rate};
 pub use replay::{Ended, Progress, Replay, WINDOW};
 pub use role::{Control, NotStarted, World};
 pub use settings::Rules;
+pub use trial::{NotTested, Tested};
 pub use waiting::{Counted, NotCounted, Waiting};
 
 /// The commented defaults of the section `control`.

@@ -20,6 +20,7 @@ use crate::{
     jobs::{Jobs, TooMany},
     settings::Maker,
     tell::Told,
+    trial::Trials,
 };
 
 /// What control needs of the world.
@@ -52,6 +53,8 @@ pub struct Control {
     pub(crate) metrics: ControlMetrics,
     /// What tenants were told already.
     pub(crate) told: Told,
+    /// Tests of endpoints that are under way.
+    pub(crate) trials: Trials,
     /// Somebody has begun to listen to notices.
     pub(crate) newcomers: Notify,
     rate: Rate,
@@ -72,8 +75,8 @@ impl Control {
     /// One that has no replays yet.
     pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
-        let (told, newcomers) = (Told::default(), Notify::new());
-        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, told, newcomers, rate })
+        let (told, trials, newcomers) = (Told::default(), Trials::default(), Notify::new());
+        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, told, trials, newcomers, rate })
     }
 
     /// Makes what requests leave out.

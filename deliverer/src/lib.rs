@@ -12,7 +12,9 @@ mod metrics;
 mod outcome;
 mod report;
 mod settle;
+mod sign;
 mod target;
+mod trial;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -131,6 +133,9 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
         };
+        if delivery.is_test {
+            return self.try_out(&delivery, incoming, lane, counted).await;
+        }
         let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,

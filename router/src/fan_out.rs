@@ -95,6 +95,7 @@ fn delivery(
         last: None,
         parks: 0,
         replay: None,
+        is_test: false,
         traceparent: header(wire::TRACEPARENT),
         tracestate: header(wire::TRACESTATE),
     }

@@ -80,6 +80,8 @@ pub struct Delivery {
     pub parks: u32,
     /// The replay it belongs to.
     pub replay: Option<String>,
+    /// Whether the test button made it: it is attempted once, whatever the endpoint's state, and nothing is kept of it.
+    pub is_test: bool,
     /// W3C `traceparent`.
     pub traceparent: Option<String>,
     /// W3C `tracestate`.
@@ -128,6 +130,7 @@ impl Delivery {
             Some((wire::ATTEMPT, i64::from(self.attempt))),
             self.first_at.map(|at| (wire::FIRST_AT, ms(at))),
             (self.parks > 0).then_some((wire::PARKS, i64::from(self.parks))),
+            self.is_test.then_some((wire::TEST, 1)),
         ]
         .into_iter()
         .flatten()
@@ -201,6 +204,7 @@ impl Delivery {
             last: text(wire::LAST).and_then(Attempt::from_header),
             parks: small(wire::PARKS).unwrap_or_default(),
             replay: owned(wire::REPLAY),
+            is_test: int(wire::TEST) == Some(1),
             traceparent: owned(wire::TRACEPARENT),
             tracestate: owned(wire::TRACESTATE),
         })

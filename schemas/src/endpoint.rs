@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, time::Moment};
+use crate::{
+    Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span,
+    signature::{Signature, SigningKey},
+    time::Moment,
+};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = show_public_key)]
 pub struct Endpoint {
     /// Its own id, unique in the tenant.
     pub id: String,
@@ -30,10 +36,10 @@ pub struct Endpoint {
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n8n_api_key: Option<Secret>,
-    /// Signing secrets, newest first.
+    /// Signing secrets, newest first: `whsec_…` signs as `v1`, `whsk_…` as `v1a`. Each signs every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
-    /// How requests are signed.
+    pub secrets: Vec<SigningSecret>,
+    /// Of which kind the newest secret is, and the one that is made where none is given.
     #[serde(default)]
     pub signature: Signature,
     /// From connecting to the answer's end.
@@ -63,6 +69,15 @@ pub struct Endpoint {
     pub cancelled_before: Option<Moment>,
 }
 
+/// Answers have it; it is derived, and so no field.
+fn show_public_key(schema: &mut Schema) {
+    let description = "What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone. Read only.";
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        let shown = json!({"description": description, "type": "string", "readOnly": true});
+        fields.insert("public_key".to_owned(), shown);
+    }
+}
+
 fn default_timeout() -> Span {
     Span(std::time::Duration::from_secs(15))
 }
@@ -81,6 +96,11 @@ impl Endpoint {
         self.cancelled_before.is_some_and(|Moment(until)| accepted_at <= until)
     }
 
+    /// What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone.
+    pub fn public_key(&self) -> Option<String> {
+        self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
+    }
+
     /// `max_in_flight` where it is left out.
     pub const MAX_IN_FLIGHT: u32 = 64;
     /// `max_backlog` where it is left out.
@@ -96,17 +116,6 @@ pub enum EndpointState {
     Active,
     /// It is not: its deliveries become dead letters, which can be replayed.
     Disabled,
-}
-
-/// Which signature of Standard Webhooks 1.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Signature {
-    /// HMAC-SHA256.
-    #[default]
-    V1,
-    /// ed25519.
-    V1a,
 }
 
 /// A header's value: shown, or secret.

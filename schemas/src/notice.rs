@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::Counts;
+use crate::{Attempt, Counts};
 
 /// A word from one process to all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,13 @@ pub enum Notice {
     DeadLetterLevels {
         /// By tenant.
         levels: BTreeMap<String, DeadLetterLevel>,
+    },
+    /// The test button's delivery was attempted. It is said once: who asked waits for it, and may ask again.
+    Tested {
+        /// Which.
+        delivery_id: Uuid,
+        /// How it went. The receiver's answer may be in it, as in a dead letter, and nothing that was sent.
+        attempt: Attempt,
     },
     /// A process has begun to listen: what it should know, say again.
     Hello,
@@ -131,6 +139,7 @@ impl Notice {
             Self::Facts { .. } => "facts",
             Self::Noted { .. } => "noted",
             Self::DeadLetterLevels { .. } => "dead_letter_levels",
+            Self::Tested { .. } => "tested",
             Self::Hello => "hello",
         }
     }
@@ -168,11 +177,15 @@ mod tests {
         let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
         let reached =
             Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
+        let attempt = r#"{"number":1,"at":"2026-11-21T08:00:00.000Z","outcome":"blocked_ip","status":null,"duration_ms":0,
+            "response_excerpt":"the address is not allowed","next_due":null}"#;
+        let attempt: Attempt = serde_json::from_str(attempt).unwrap();
         for notice in [
             Notice::Revision { revision: 7 },
             Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
+            Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
         ] {
             assert_eq!(Notice::read(&notice.write()), Some(notice));

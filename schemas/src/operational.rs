@@ -45,6 +45,11 @@ impl OperationalEvent {
         Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
     }
 
+    /// The test button was pressed: in the format `canonical`, what an endpoint gets.
+    pub fn webhook_test(tenant: &str, id: EventId, now: u64) -> Self {
+        Self::of(tenant, id, EventType::WEBHOOK_TEST, now, "test", &json!({"origin": "webhook-config"}))
+    }
+
     fn of(tenant: &str, id: EventId, event_type: EventType, now: u64, name: &str, payload: &Value) -> Self {
         let body = json!({
             "spec": SPEC, "id": id, "type": event_type, "occurred_at": rfc3339(now), "source": {"platform": PLATFORM},

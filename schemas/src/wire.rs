@@ -36,6 +36,8 @@ pub const LAST: &str = "carteiro-last";
 pub const PARKS: &str = "carteiro-parks";
 /// The replay's id.
 pub const REPLAY: &str = "carteiro-replay";
+/// 1 on a delivery of the test button: one attempt, of which control is told, and nothing else follows.
+pub const TEST: &str = "carteiro-test";
 /// How often it was handled alone, as a suspect.
 pub const GUARDED: &str = "carteiro-guarded";
 /// Dead and parked: every field of the record but the body, as JSON.

@@ -113,7 +113,7 @@ impl News {
                 }
                 Notice::DeadLetterLevels { levels } => self.levels.hear(levels, (self.clock)()),
                 // Control's.
-                Notice::Facts { .. } | Notice::Hello => {}
+                Notice::Facts { .. } | Notice::Tested { .. } | Notice::Hello => {}
             }
         }
     }
@@ -146,6 +146,7 @@ impl News {
     /// the broker is there, to be told what was missed.
     async fn tell_revisions(self: Arc<Self>) {
         let (mut revision, mut link) = (self.store.revision(), self.broker.link());
+        let mut own = *revision.borrow();
         loop {
             if *link.borrow_and_update() == Link::Ready {
                 self.announce(&Notice::Hello);
@@ -155,7 +156,12 @@ impl News {
                 tokio::select! {
                     Ok(()) = link.changed() => break,
                     Ok(()) = revision.changed() => {
-                        if self.heard_of(*revision.borrow_and_update()) {
+                        let before = std::mem::replace(&mut own, *revision.borrow_and_update());
+                        if own < before {
+                            // The database was put back to an older state: what was spoken of will never come.
+                            self.revision.send_replace(own);
+                        }
+                        if self.heard_of(own) {
                             self.tell_revision();
                         }
                     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::extract::Request;
 use broker::{Broker, Clock};
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{Deliverer, DelivererMetrics};
@@ -19,6 +20,9 @@ use tokio::net::TcpListener;
 
 use super::Roles;
 use crate::config::Config;
+
+/// What stands before a source's token.
+const WEBHOOKS: &str = "/v1/in/";
 
 /// What the roles of a process share.
 pub(super) struct Shared {
@@ -105,28 +109,43 @@ impl Shared {
     pub(super) fn api(&self, config: &Config, roles: Roles, operator_key: Option<&Secret>) -> anyhow::Result<Api> {
         let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
         let mut api = Api { routes: axum::Router::new(), control: None, shutdown: self.shutdown.clone() };
+        let limits = self.limits(config, operator);
         if roles.producer {
-            api.routes = api.routes.merge(self.producer(config, operator)?);
+            let intake = self.producer(config, operator)?;
+            api.routes = api.routes.merge(limits.on_guesses(intake, self.is_known(&limits)));
         }
         if roles.control {
             let control = self.control(config, operator)?;
-            let limits = self.limits(config, operator);
             api.routes = api.routes.merge(limits.on(control::routes(control.clone()))).merge(crate::openapi::routes());
             api.control = Some(control);
         }
         Ok(api)
     }
 
-    /// For everything but the intake, which has the tenants' quotas.
+    /// Whether a request to the intake shows what is somebody's: the token in its path, else its key.
+    fn is_known(&self, limits: &Arc<Limits<KeyHash>>) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
+        let (store, clock, limits) = (self.store.clone(), self.clock.clone(), limits.clone());
+        move |request| match request.uri().path().strip_prefix(WEBHOOKS) {
+            Some(token) => {
+                let token = schemas::unescape(token).unwrap_or_default();
+                store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
+            }
+            None => limits.whose(request) != Whose::Nobodys,
+        }
+    }
+
+    /// For all of control, and for guesses at the intake, which else has the tenants' quotas.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
-        let store = self.store.clone();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
         Limits::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
-            match store.snapshot() {
-                _ if operator == Some(hash) => Whose::Operators,
-                Some(snapshot) if snapshot.key(presented).is_some() => Whose::Known(hash),
-                _ => Whose::Nobodys,
+            if operator == Some(hash) {
+                return Whose::Operators;
             }
+            // One that was rotated has one allowance, whichever of the two is shown.
+            let snapshot = store.snapshot();
+            let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
+            known.map_or(Whose::Nobodys, Whose::Known)
         })
     }
 

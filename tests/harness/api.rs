@@ -30,10 +30,16 @@ pub(crate) fn ids(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name}-{number:05}")).collect()
 }
 
+/// An HTTP client of the tests' own.
+pub(crate) fn client() -> reqwest::Client {
+    // Fails when the process has a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 impl Api {
     pub(super) fn new(address: watch::Receiver<Option<SocketAddr>>) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { address, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
+        Self { address, http: client() }
     }
 
     /// Where it is now.

@@ -15,9 +15,10 @@ mod process;
 mod rabbit;
 mod receiver;
 mod site;
+mod verifier;
 mod wait;
 
-pub(crate) use api::{Api, KEY, UNANSWERED, ids};
+pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
 pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider};
@@ -26,4 +27,5 @@ pub(crate) use process::Process;
 pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};
+pub(crate) use verifier::Verifier;
 pub(crate) use wait::{eventually, in_time};

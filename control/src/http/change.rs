@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use schemas::QuotaName;
+use schemas::{EndpointState, QuotaName};
 use service::problem::{Code, Problem};
-use store::{Author, Draft, Edit, Edited, Reach, Refused};
+use store::{Author, Draft, Edit, Edited, Item, Reach, Refused};
 use tokio::sync::oneshot;
 
 use super::denied;
@@ -45,7 +45,12 @@ impl Control {
         let edit = Edit { reach, author, at: (self.world.clock)(), dry_run, decision };
         let edited = self.world.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
-            (Ok(edited), Ok(Ok(decided))) => Ok((decided, edited)),
+            (Ok(edited), Ok(Ok(decided))) => {
+                if !dry_run {
+                    self.tell_of_disabled(&edited);
+                }
+                Ok((decided, edited))
+            }
             (Err(store::EditError::Refused(_)), Ok(Err(problem))) => {
                 if !dry_run {
                     self.tell_of_quota(&concerned, &problem);
@@ -59,6 +64,17 @@ impl Control {
 }
 
 impl Control {
+    /// Tenants are told of each endpoint that is posted to no more, by whichever call.
+    fn tell_of_disabled(self: &Arc<Self>, edited: &Edited) {
+        for change in &edited.changes {
+            if let (Some(Item::Endpoint(before)), Some(Item::Endpoint(after))) = (&change.before, &change.after)
+                && (before.state, after.state) == (EndpointState::Active, EndpointState::Disabled)
+            {
+                self.endpoint_disabled(&change.tenant, &after.id, edited.revision, after.disabled_reason.as_deref());
+            }
+        }
+    }
+
     /// A tenant that wanted more endpoints than it may have is told, besides whoever asked for it.
     fn tell_of_quota(self: &Arc<Self>, concerned: &Reach, problem: &Problem) {
         let is_of_endpoints = problem.code == Code::QuotaReached && problem.detail.as_deref() == Some(ENDPOINTS);

@@ -15,9 +15,10 @@ use store::Kind;
 use super::{
     call::Call,
     describe,
+    owned::{CHANNEL, bare_subscription, owned_id, platform_id, put_endpoint, put_subscription, remove_endpoint},
     page::{self, Page},
     resource::Resource as _,
-    views::{self, CHANNEL, View, owned_id, platform_id},
+    views::{self, View},
 };
 use crate::{
     Control,
@@ -174,7 +175,7 @@ impl View for ChannelWebhook {
     }
 
     fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
-        Ok(views::remove_endpoint(tenant, &owned_id(CHANNEL, id)))
+        Ok(remove_endpoint(tenant, &owned_id(CHANNEL, id)))
     }
 }
 
@@ -194,71 +195,6 @@ impl ChannelWebhook {
             format_options: endpoint.format_options,
             groups: subscription.and_then(|subscription| subscription.groups),
             ticket_statuses: subscription.and_then(|subscription| subscription.ticket_statuses.clone()),
-        }
-    }
-}
-
-/// One that wants nothing.
-pub(crate) fn bare_subscription(id: String, endpoint_id: String) -> Subscription {
-    Subscription {
-        id,
-        name: None,
-        endpoint_id,
-        enabled: true,
-        event_types: BTreeSet::new(),
-        channel_ids: None,
-        queue_ids: None,
-        directions: None,
-        ticket_statuses: None,
-        groups: None,
-        start_on_transfer: false,
-    }
-}
-
-/// Changes a view's endpoint, or makes it, unsigned as the vendors' are; says where it is. What the view does not show
-/// stays as it is.
-pub(crate) fn put_endpoint(
-    tenant: &mut Tenant,
-    owned: &str,
-    url: &str,
-    rules: &Rules,
-    change: impl FnOnce(&mut Endpoint),
-) -> Result<usize, Problem> {
-    let place = tenant.endpoints.iter().position(|endpoint| endpoint.id == owned);
-    let old = place.map(|place| tenant.endpoints[place].clone());
-    let mut endpoint = match &old {
-        Some(old) => old.clone(),
-        None => {
-            let bare = serde_json::json!({"id": owned, "url": url});
-            store::read_json(&bare).map_err(|found| Problem::new(Code::InvalidBody).error("", found.message))?
-        }
-    };
-    url.clone_into(&mut endpoint.url);
-    change(&mut endpoint);
-    endpoint.settle(old.as_ref(), rules, None)?;
-    Ok(match place {
-        Some(place) => {
-            tenant.endpoints[place] = endpoint;
-            place
-        }
-        None => {
-            tenant.endpoints.push(endpoint);
-            tenant.endpoints.len() - 1
-        }
-    })
-}
-
-/// Replaces a view's subscription, or adds it; says where it is.
-pub(crate) fn put_subscription(tenant: &mut Tenant, subscription: Subscription) -> usize {
-    let list = &mut tenant.subscriptions;
-    match list.iter().position(|known| known.id == subscription.id) {
-        Some(place) => {
-            list[place] = subscription;
-            place
-        }
-        None => {
-            list.push(subscription);
-            list.len() - 1
         }
     }
 }

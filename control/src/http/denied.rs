@@ -20,9 +20,9 @@ pub(super) fn problem(denied: &Denied) -> Problem {
     }
 }
 
-/// The store cannot be asked.
+/// The store cannot be asked. Whether it has done what it did not answer any more, nobody here knows.
 pub(super) fn away(_: &StoreError) -> Problem {
-    Problem::new(Code::Unavailable).detail("the store is away; nothing was changed").retry_after(SOON)
+    Problem::new(Code::Unavailable).detail("the store is away").retry_after(SOON)
 }
 
 /// What is wanted cannot be read now.

@@ -7,6 +7,7 @@ use aide::axum::{
     routing::{get_with, post_with},
 };
 use axum::response::Response;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use schemas::{Endpoint, Format, FormatOptions, Scope, Secret, Tenant};
 use serde::{Deserialize, Serialize};
@@ -17,18 +18,21 @@ use store::Kind;
 use super::{
     call::{Call, Input},
     change::Wish,
-    channels::put_endpoint,
     describe,
+    owned::{INTEGRATION, QUEUE, owned_id, platform_id, put_endpoint, remove_endpoint},
     page::{self, Page},
     resource::Resource as _,
     tag::Conditions,
-    views::{self, INTEGRATION, QUEUE, View, Write, owned_id, platform_id},
+    views::{self, View, Write},
     write::Manner,
 };
 use crate::{
     Control,
     settings::{Field, Focus, Object, Reveal, Rules},
 };
+
+/// What is escaped in a segment of a path: all but the unreserved characters (RFC 3986, 2.3).
+const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const EXAMPLE: &str = r#"{"name":"Bot","url":"https://n8n.example/webhook/2","n8n_api_key":"its key"}"#;
 
@@ -138,7 +142,7 @@ impl View for Integration {
             let detail = format!("queues are bound to it: {}", queues.join(", "));
             return Err(Problem::new(Code::Conflict).detail(detail));
         }
-        Ok(views::remove_endpoint(tenant, &owned))
+        Ok(remove_endpoint(tenant, &owned))
     }
 }
 
@@ -166,12 +170,13 @@ async fn create(call: Call, input: Input) -> Result<Response, Problem> {
             let is_taken = |id: &str| {
                 tenant.as_ref().is_some_and(|tenant| tenant.endpoints.contains_key(&owned_id(INTEGRATION, id)))
             };
-            call.control.maker().id(Kind::Endpoint, is_taken)
+            call.control.maker().integration_id(is_taken)
         }
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(_) => return Err(Problem::new(Code::InvalidBody).error("/id", "expected a text")),
     };
-    let path = format!("{}/{}", call.path(), schemas::escape(&id));
+    // Everything that a path might read otherwise: a platform's id may have any letter.
+    let path = format!("{}/{}", call.path(), utf8_percent_encode(&id, &SEGMENT));
     let wish = Wish::of(who.tenant_id(), who.author.clone());
     let (tenant, rules) = (who.tenant_id().to_owned(), call.control.world.rules.clone());
     let write = Write { tenant, id, manner: Manner::Create, body, conditions, rules };

@@ -17,16 +17,19 @@ mod explain;
 mod integrations;
 mod keys;
 mod letters;
+mod owned;
 mod page;
 mod parked;
 mod queues;
 mod replays;
 mod request;
 mod resource;
+mod rotations;
 mod sources;
 mod subscriptions;
 mod tag;
 mod tenants;
+mod trial;
 mod views;
 mod write;
 
@@ -60,6 +63,8 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(crud::routes::<SourceConfig>())
         .merge(crud::routes::<Key>())
         .merge(actions::routes())
+        .merge(trial::routes())
+        .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
         .merge(queues::routes())

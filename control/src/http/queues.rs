@@ -10,9 +10,9 @@ use service::problem::{Code, Problem};
 use store::Kind;
 
 use super::{
-    channels::{bare_subscription, put_subscription},
     describe,
-    views::{self, INTEGRATION, QUEUE, View, owned_id, platform_id},
+    owned::{INTEGRATION, QUEUE, bare_subscription, owned_id, platform_id, put_subscription},
+    views::{self, View},
 };
 use crate::{
     Control,

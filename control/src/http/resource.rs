@@ -21,11 +21,18 @@ pub(crate) trait Resource:
     const MADE: &'static [&'static str];
     /// Fields of the answer to the request that made them, and what each is.
     const SHOWN_ONCE: &'static [(&'static str, &'static str)];
+    /// Fields of answers that are derived from others: in a body they are passed over.
+    const DERIVED: &'static [&'static str] = &[];
     /// A body, for the description of the API.
     const EXAMPLE: &'static str;
 
     /// Its id.
     fn id(&self) -> &str;
+
+    /// Those of its fields that are derived.
+    fn derived(&self) -> Object {
+        Object::new()
+    }
 
     /// Those of a tenant.
     fn list(tenant: &mut Tenant) -> &mut Vec<Self>;
@@ -70,18 +77,18 @@ pub(crate) trait Resource:
         Vec::new()
     }
 
-    /// Whose thing it would be confused with: what is looked up without knowing the tenant must be one tenant's.
-    fn owner(&self, _snapshot: &store::Snapshot) -> Option<(String, String)> {
-        None
+    /// Which things, by tenant and id, have what it would have: what is looked up without knowing the tenant must be one
+    /// thing's.
+    fn owners(&self, _snapshot: &store::Snapshot) -> Vec<(String, String)> {
+        Vec::new()
     }
 }
 
 /// As it is shown: secrets masked.
 pub(crate) fn shown(item: &impl Resource) -> Object {
-    match serde_json::to_value(item) {
-        Ok(Value::Object(object)) => object,
-        _ => Object::new(),
-    }
+    let Ok(Value::Object(mut object)) = serde_json::to_value(item) else { return Object::new() };
+    object.extend(item.derived());
+    object
 }
 
 /// A mistake of ours that nobody can mend from outside.

@@ -4,7 +4,7 @@ use schemas::{Subscription, Tenant};
 use service::problem::Problem;
 use store::{Kind, TenantSnapshot};
 
-use super::{resource::Resource, views};
+use super::{owned, resource::Resource};
 use crate::settings::Field;
 
 impl Resource for Subscription {
@@ -28,6 +28,6 @@ impl Resource for Subscription {
     }
 
     fn owned(id: &str) -> Result<(), Problem> {
-        views::refuse_owned(id)
+        owned::refuse_owned(id)
     }
 }

@@ -1,7 +1,4 @@
-//! The vendors' screens, as views of endpoints and subscriptions: which they own, and the calls they have in common.
-//!
-//! A view's things are called `channel-<id>`, `integration-<id>` and `queue-<id>`. The generic calls show them, and
-//! refuse to change them.
+//! The vendors' screens, as views of endpoints and subscriptions: the calls they have in common.
 
 use axum::{
     Json,
@@ -19,45 +16,11 @@ use super::{
     call::{Call, Input},
     change::{self, Wish},
     crud::{deleted, with_tag},
+    owned::owned_id,
     tag::Conditions,
     write::{Manner, not_removable, typed},
 };
 use crate::settings::{self, Field, Focus, Object, Reveal, Rules};
-
-/// The prefix of what a view owns, and the call that changes it.
-const VIEWS: [(&str, &str); 3] = [
-    (CHANNEL, "PUT /v1/tenants/{tenant}/channels/{channel_id}/webhook"),
-    (INTEGRATION, "PUT /v1/tenants/{tenant}/integrations/{id}"),
-    (QUEUE, "PUT /v1/tenants/{tenant}/queues/{queue_id}/integration"),
-];
-
-/// What channels own begins with this.
-pub(crate) const CHANNEL: &str = "channel-";
-/// What integrations own.
-pub(crate) const INTEGRATION: &str = "integration-";
-/// What queues own.
-pub(crate) const QUEUE: &str = "queue-";
-
-/// What a view owns is not changed by the generic calls.
-pub(crate) fn refuse_owned(id: &str) -> Result<(), Problem> {
-    match VIEWS.iter().find(|(prefix, _)| id.starts_with(prefix)) {
-        Some((prefix, call)) => {
-            let detail = format!("ids that begin with {prefix} belong to a view: use {call}");
-            Err(Problem::new(Code::Conflict).detail(detail))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The id under which a view keeps what belongs to an id of the platform's.
-pub(crate) fn owned_id(prefix: &str, id: &str) -> String {
-    format!("{prefix}{}", schemas::escape(id))
-}
-
-/// The platform's id in one that a view keeps.
-pub(crate) fn platform_id(prefix: &str, owned: &str) -> Option<String> {
-    schemas::unescape(owned.strip_prefix(prefix)?)
-}
 
 /// One vendor's screen.
 pub(crate) trait View: Serialize + DeserializeOwned + JsonSchema + Reveal + Send + 'static {
@@ -223,13 +186,4 @@ pub(crate) async fn delete<V: View>(call: Call) -> Result<Response, Problem> {
     let wish = Wish::of(who.tenant_id(), who.author.clone());
     let (gone, _) = call.control.change(wish, decide).await?;
     Ok(Json(deleted(&gone)).into_response())
-}
-
-/// Takes an endpoint away with all its subscriptions.
-pub(crate) fn remove_endpoint(tenant: &mut Tenant, owned: &str) -> Vec<(Kind, String)> {
-    use super::resource::Resource as _;
-    tenant.endpoints.retain(|endpoint| endpoint.id != owned);
-    let mut gone = vec![(Kind::Endpoint, owned.to_owned())];
-    gone.extend(schemas::Endpoint::take_along(owned, tenant));
-    gone
 }

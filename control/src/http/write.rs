@@ -41,8 +41,10 @@ pub(crate) struct Write {
 /// What became of it.
 pub(crate) struct Written {
     pub(crate) id: String,
-    /// As it is shown, with what is shown this once.
+    /// As it is shown.
     pub(crate) shown: Object,
+    /// What is shown with it, this once.
+    pub(crate) made: Made,
     /// Whether it is new.
     pub(crate) is_new: bool,
     /// The version before; it still is where nothing changed.
@@ -66,10 +68,12 @@ impl Write {
         let old = place.map(|place| list[place].clone());
         let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
-        if new.owner(&self.snapshot).is_some_and(|owner| owner != (self.tenant.clone(), id.clone())) {
-            return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
+        let is_other = |(tenant, other): &(String, String)| (tenant, other) != (&self.tenant, &id);
+        if new.owners(&self.snapshot).iter().any(is_other) {
+            let pointer = R::MADE.first().map_or(String::new(), |field| format!("/{field}"));
+            return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
         }
-        let mut shown = shown(&new);
+        let shown = shown(&new);
         let index = match place {
             Some(place) => {
                 list[place] = new;
@@ -82,8 +86,7 @@ impl Write {
         };
         settings::check(&before, &after, Focus { kind: R::KIND, index }, &self.rules)?;
         draft.put(after);
-        shown.extend(made);
-        Ok(Written { id, shown, is_new: place.is_none(), version })
+        Ok(Written { id, shown, made, is_new: place.is_none(), version })
     }
 
     /// The id of the path, else of the body, else one that is made. In a body it may stand, but not differ.
@@ -103,7 +106,8 @@ impl Write {
     }
 
     fn merged<R: Resource>(&mut self, id: &str, old: Option<&R>) -> Result<(R, Made), Problem> {
-        let body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(&mut self.body);
+        body.retain(|name, _| !R::DERIVED.contains(&name.as_str()));
         let stored = old.map(settings::reveal);
         let merged = match (self.manner, &stored) {
             (Manner::Patch, Some(stored)) => settings::patched(R::KEPT, stored, body),

@@ -1,6 +1,6 @@
 //! What carteiro makes itself when it is left out: ids and secrets.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use schemas::signature::{Signature, SigningKey};
 use service::{
     Chance,
     chance::{self, Secrets},
@@ -23,7 +23,7 @@ pub(crate) type Made = Object;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
 impl Maker {
-    /// An id that is not taken: `ep_k3x9q2m7`. Eight letters of 32 are 40 bits: enough within one tenant.
+    /// An id that is not taken: `ep_k3x9q2m7`.
     pub(crate) fn id(&self, kind: Kind, is_taken: impl Fn(&str) -> bool) -> String {
         let prefix = match kind {
             Kind::Tenant => "t",
@@ -32,6 +32,16 @@ impl Maker {
             Kind::Source => "src",
             Kind::Key => "key",
         };
+        self.id_of(prefix, is_taken)
+    }
+
+    /// The id of an integration that is not taken: `int_k3x9q2m7`.
+    pub(crate) fn integration_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        self.id_of("int", is_taken)
+    }
+
+    /// Eight letters of 32 are 40 bits: enough within one tenant.
+    fn id_of(&self, prefix: &str, is_taken: impl Fn(&str) -> bool) -> String {
         loop {
             let bits =
                 chance::bytes::<5>(&self.chance).into_iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(byte));
@@ -44,8 +54,8 @@ impl Maker {
     }
 
     /// A signing secret of Standard Webhooks.
-    pub(crate) fn signing_secret(&self) -> std::io::Result<String> {
-        Ok(format!("whsec_{}", BASE64_STANDARD.encode((self.secrets)()?)))
+    pub(crate) fn signing_secret(&self, kind: Signature) -> std::io::Result<String> {
+        Ok(SigningKey::write(kind, (self.secrets)()?))
     }
 
     /// The token of a source's URL.
@@ -77,12 +87,14 @@ mod tests {
         let second = maker.id(Kind::Endpoint, |id| id == first);
         assert_ne!(first, second);
         assert_eq!((first.len(), &first[..3]), (11, "ep_"));
+        assert!(maker.integration_id(|_| false).starts_with("int_"));
     }
 
     #[test]
     fn secrets_have_the_forms_that_are_asked_of_them() {
         let maker = Maker { chance: Arc::new(|| 0.0), secrets: Arc::new(|| Ok([7; 32])) };
-        assert_eq!(maker.signing_secret().unwrap(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        assert_eq!(maker.signing_secret(Signature::V1).unwrap(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+        assert!(maker.signing_secret(Signature::V1a).unwrap().starts_with("whsk_BwcHBwcH"));
         assert_eq!(maker.token().unwrap(), format!("in_{}", "07".repeat(32)));
         assert!(maker.key().unwrap().starts_with("key_0707"));
     }

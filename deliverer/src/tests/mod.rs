@@ -8,6 +8,7 @@ mod endings;
 mod ends_without_attempt;
 mod requests;
 mod scripted;
+mod trials;
 mod usage;
 mod world;
 

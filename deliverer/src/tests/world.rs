@@ -146,6 +146,7 @@ pub(super) fn delivery(event_id: &str) -> Delivery {
         last: None,
         parks: 0,
         replay: None,
+        is_test: false,
         traceparent: None,
         tracestate: None,
     }

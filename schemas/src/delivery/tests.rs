@@ -31,6 +31,7 @@ fn delivery(part: Part) -> Delivery {
         last: None,
         parks: 0,
         replay: None,
+        is_test: false,
         traceparent: None,
         tracestate: None,
     }

@@ -1,6 +1,6 @@
 //! How often one key, or one address without a key, may ask.
 //!
-//! The intake has its tenants' quotas instead, and is not layered with this.
+//! The intake has its tenants' quotas instead: of what comes there, only guesses are limited here.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -67,26 +67,53 @@ impl<K: Eq + Hash + Send + 'static> Limits<K> {
         }
     }
 
-    async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
-        let Some(caller) = limits.caller(&request) else { return next.run(request).await };
-        match limits.used.take(caller, &limit, 1, Instant::now()) {
-            Ok(()) => next.run(request).await,
-            Err(Wait(wait)) => {
-                let detail = "this key, or this address without a valid key, asks too often";
-                Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
-            }
-        }
+    /// `router`, answering 429 to an address that too often shows what is nobody's: each guess makes the store look
+    /// whether it is new. Who shows what is somebody's has no limit here; `is_known` answers from memory.
+    pub fn on_guesses(
+        self: &Arc<Self>,
+        router: Router,
+        is_known: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static,
+    ) -> Router {
+        let Some(limit) = self.limit else { return router };
+        let limits = self.clone();
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let taken = if is_known(&request) { Ok(()) } else { limits.take(Caller::without_key(&request), &limit) };
+            async move { answer(taken, request, next).await }
+        }))
     }
 
-    /// None where there is no limit.
-    fn caller(&self, request: &Request) -> Option<Caller<K>> {
-        match bearer(request.headers()).map(|key| (self.identify)(key)) {
-            Some(Whose::Operators) => None,
-            Some(Whose::Known(key)) => Some(Caller::Key(key)),
-            Some(Whose::Nobodys) | None => {
-                let origin = request.extensions().get::<Origin>();
-                Some(origin.map_or(Caller::Nobody, |origin| Caller::Address(network(origin.client))))
-            }
+    /// Whose a request's key is.
+    pub fn whose(&self, request: &Request) -> Whose<K> {
+        bearer(request.headers()).map_or(Whose::Nobodys, |key| (self.identify)(key))
+    }
+
+    async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
+        let taken = match limits.whose(&request) {
+            Whose::Operators => Ok(()),
+            Whose::Known(key) => limits.take(Caller::Key(key), &limit),
+            Whose::Nobodys => limits.take(Caller::without_key(&request), &limit),
+        };
+        answer(taken, request, next).await
+    }
+
+    fn take(&self, caller: Caller<K>, limit: &Limit) -> Result<(), Wait> {
+        self.used.take(caller, limit, 1, Instant::now())
+    }
+}
+
+impl<K> Caller<K> {
+    fn without_key(request: &Request) -> Self {
+        let origin = request.extensions().get::<Origin>();
+        origin.map_or(Self::Nobody, |origin| Self::Address(network(origin.client)))
+    }
+}
+
+async fn answer(taken: Result<(), Wait>, request: Request, next: Next) -> Response {
+    match taken {
+        Ok(()) => next.run(request).await,
+        Err(Wait(wait)) => {
+            let detail = "this key, or this address without a valid key, asks too often";
+            Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
         }
     }
 }
@@ -160,6 +187,21 @@ mod tests {
         assert_eq!(ask(&app, "2001:db8::3", Some("guess-2")).await.0, 429, "of the same /64");
         assert_eq!(ask(&app, "2001:db8::3", Some("good-one")).await.0, 200, "a key of somebody there is not held up");
         assert_eq!(ask(&app, "2001:db8:0:1::3", Some("guess-3")).await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_has_no_limit_where_only_guesses_have_one() {
+        let limits = Limits::new(&config(1), |_: &str| Whose::<String>::Nobodys);
+        let app = limits.on_guesses(Router::new().route("/", get(async || "here")), |request| {
+            bearer(request.headers()) == Some("somebodys")
+        });
+        let mut guesses = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(ask(&app, "192.0.2.1", Some("somebodys")).await, (200, None));
+            guesses.push(ask(&app, "192.0.2.1", Some("guess")).await.0);
+        }
+        assert_eq!(guesses, [200, 200, 429, 429]);
+        assert_eq!(ask(&app, "192.0.2.2", Some("guess")).await.0, 200, "another address");
     }
 
     #[tokio::test(start_paused = true)]

@@ -143,6 +143,7 @@ impl Place {
         Ok(Exit::Done)
     }
 
+    /// Does it; an attempt in the answer that did not succeed is a failure.
     pub(crate) async fn step(&self, id: &str, step: Step) -> anyhow::Result<Exit> {
         let path = format!("{}{}", self.path_of(id), step.path);
         let answer: Value = self.client.call(step.method, &path, step.body.map(|body| body.to_string())).await?;
@@ -151,7 +152,11 @@ impl Place {
                 print::line(format_args!("{} {id} {done}", self.name))?;
                 show::once_only(&answer)?;
             }
-            _ => return self.print(&answer),
+            _ => {
+                self.print(&answer)?;
+                let outcome = answer["attempt"]["outcome"].as_str();
+                return Ok(if outcome.is_none_or(|outcome| outcome == "2xx") { Exit::Done } else { Exit::Failed });
+            }
         }
         if show::is_once_only(&answer) {
             show::say_so();

@@ -217,7 +217,7 @@ fn id(text: &str) -> Result<Id, Infallible> {
 }
 
 /// A secret, best read from a file: a command line is seen by everyone on the machine.
-fn secret(text: &str) -> Result<String, String> {
+pub(crate) fn secret(text: &str) -> Result<String, String> {
     let Some(file) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     let read = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
     Ok(read.trim_end().to_owned())

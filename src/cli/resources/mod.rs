@@ -12,6 +12,7 @@ mod kinds;
 mod show;
 
 pub(super) use channels::{Args as ChannelArgs, run as channels};
+pub(super) use fields::secret;
 pub(super) use home::segment;
 pub(super) use integrations::{Args as IntegrationArgs, run as integrations};
 pub(super) use kind::{Args, run};

@@ -57,9 +57,11 @@ fn once(value: &Value) -> Vec<(String, String)> {
     shown.filter(|(_, text)| *text != MASK).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
-/// Prints them.
+/// Prints them, and what receivers verify with, which can be seen at any time.
 pub(crate) fn once_only(value: &Value) -> anyhow::Result<()> {
-    aligned(&once(value))
+    let mut lines = once(value);
+    lines.extend(value["public_key"].as_str().map(|key| ("public_key".to_owned(), key.to_owned())));
+    aligned(&lines)
 }
 
 /// Whether there are any.

@@ -115,6 +115,28 @@ async fn a_store_that_is_away_is_asked_again_until_it_has_what_was_spoken_of() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_restore_to_an_older_state_changes_are_told_again_and_nobody_waits_for_what_was_lost() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(Some(9))));
+    let (here, there) = (Replica::at(9, &database), Replica::at(9, &database));
+    let (_here, _) = process(&broker, here.clone());
+    let (_there, _) = process(&broker, there.clone());
+    sleep(EVERY).await;
+    *database.lock().unwrap() = Some(4);
+    here.set(4);
+    there.set(4);
+    sleep(EVERY).await;
+    let pulls = there.pulls.load(Ordering::Relaxed);
+    let mut notices = broker.notices();
+    *database.lock().unwrap() = Some(5);
+    here.set(5);
+    there.until(5).await;
+    let told = timeout(EVERY, next(&mut notices)).await.expect("it is told");
+    assert_eq!(told, Notice::Revision { revision: 5 });
+    sleep(100 * EVERY).await;
+    assert_eq!(there.pulls.load(Ordering::Relaxed), pulls + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_to_the_broker_says_where_it_is_and_asks_for_what_it_missed() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(3))));
     let (_process, _) = process(&broker, Replica::at(3, &database));

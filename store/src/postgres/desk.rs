@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 
 use super::{address::Address, failure::Failure, session::Session, work::Work};
@@ -16,6 +16,10 @@ use crate::{OpenError, StoreError};
 /// Between two attempts to connect: doubled after each, up to the last. A few processes are no herd.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Between two looks that were asked for. Who asks meanwhile shares the next: strangers who show keys that nobody knows
+/// each make the store look, and must not be able to keep the database busy.
+const BETWEEN_PULLS: Duration = Duration::from_millis(20);
 
 /// Something to be done: with a session, or told why there is none.
 pub(super) type Job = Box<dyn for<'a> FnOnce(Result<(&'a Work, &'a Session), StoreError>) -> BoxFuture<'a, ()> + Send>;
@@ -104,10 +108,14 @@ impl Desk {
     async fn serve(&mut self, session: &Session, notified: &Notify) {
         let mut poll = interval_at(Instant::now() + self.poll, self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut may_pull = Instant::now();
         while !session.is_broken() {
             tokio::select! {
                 Some(job) = self.jobs.recv() => job(Ok((&self.work, session))).await,
-                Some(puller) = self.pulls.recv() => self.pull(session, Some(puller)).await,
+                Some(puller) = asked(&mut self.pulls, may_pull) => {
+                    self.pull(session, Some(puller)).await;
+                    may_pull = Instant::now() + BETWEEN_PULLS;
+                }
                 () = notified.notified() => self.pull(session, None).await,
                 _ = poll.tick() => self.pull(session, None).await,
                 () = session.ended() => return,
@@ -130,6 +138,12 @@ impl Desk {
             let _ = puller.send(told.clone());
         }
     }
+}
+
+/// The first who asks, but not before `at`.
+async fn asked(pulls: &mut mpsc::UnboundedReceiver<Puller>, at: Instant) -> Option<Puller> {
+    sleep_until(at).await;
+    pulls.recv().await
 }
 
 /// What a failed first attempt means to who opens the store: only a defect is for a person to mend.

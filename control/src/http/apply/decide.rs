@@ -50,6 +50,11 @@ struct Described {
 impl Apply {
     /// Decides on a draft of all tenants.
     pub(super) fn decide(mut self, draft: &mut Draft) -> Result<Vec<ShownOnce>, Problem> {
+        if self.prune && self.tenants.is_empty() {
+            // A folder that was not mounted, or a file cut short, looks like this; whoever means it deletes the tenants.
+            let message = "there are none: with prune that would delete everything";
+            return Err(Problem::new(Code::InvalidBody).error("/tenants", message));
+        }
         let (mut complaints, mut made, mut described) = (Complaints::default(), Vec::new(), Vec::new());
         for (at, tenant) in std::mem::take(&mut self.tenants).into_iter().enumerate() {
             complaints.enter(format!("/tenants/{at}"));
@@ -209,7 +214,7 @@ impl Apply {
         let is_other = |id: &str| !self.prune && !described.iter().any(|one| one.after.id == id);
         let mut after = one.after.clone();
         for (at, item) in R::list(&mut after).iter().enumerate() {
-            if item.owner(&self.snapshot).is_some_and(|(owner, _)| is_other(&owner)) {
+            if item.owners(&self.snapshot).iter().any(|(owner, _)| is_other(owner)) {
                 complaints.say(&one.places.pointer(R::KIND, at), "it is already used, by something else");
             }
         }

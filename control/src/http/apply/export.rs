@@ -16,7 +16,11 @@ pub(super) fn tenant(tenant: &Tenant, with_secrets: bool) -> Object {
     if let Some(quota) = &tenant.quota {
         described.insert("quota".to_owned(), json!(quota));
     }
-    let endpoint = usual::<Endpoint>(&json!({"id": "", "url": ""}));
+    let mut endpoint = usual::<Endpoint>(&json!({"id": "", "url": ""}));
+    if with_secrets {
+        // Left out, those that are stored would be kept: that there are none must be said.
+        endpoint.shift_remove("secrets");
+    }
     let subscription = usual::<Subscription>(&json!({"id": "", "endpoint_id": ""}));
     let source = usual::<SourceConfig>(&json!({"id": "", "dialect": "whazing", "token": ""}));
     put(&mut described, "endpoints", list(&tenant.endpoints, &endpoint, with_secrets));

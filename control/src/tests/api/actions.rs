@@ -30,6 +30,20 @@ async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
+    let api = with_crm().await;
+    let crm = json!({"id": "crm", "url": "https://a.example/", "state": "disabled"});
+    let apply = json!({"tenants": [{"id": "acme", "endpoints": [&crm]}]});
+    for (method, path, body) in
+        [("PATCH", CRM, json!({"state": "disabled"})), ("PUT", CRM, crm), ("POST", "/v1/apply", apply)]
+    {
+        api.patch(CRM, json!({"state": "active"})).await.expect(200);
+        api.call(method, path).operator().json(body).send().await.expect(200);
+        api.told("endpoint.disabled").await;
+    }
+}
+
+#[tokio::test]
 async fn cancelling_marks_the_time_and_says_how_many_wait() {
     let api = with_crm().await;
     let cancelled = api.call("POST", format!("{CRM}/cancel")).send().await.expect(200);
@@ -48,38 +62,6 @@ async fn how_much_waits_can_be_asked_for() {
     let api = with_crm().await;
     assert!(api.get(&format!("{CRM}/waiting")).await.expect(200).body.get("waiting").is_some());
     api.get("/v1/tenants/acme/endpoints/nobody/waiting").await.expect(404);
-}
-
-#[tokio::test]
-async fn a_new_secret_goes_before_the_old_one_and_is_shown_once() {
-    let api = with_crm().await;
-    let old = api.tenant("acme").endpoints["crm"].secrets[0].reveal().to_owned();
-    let path = format!("{CRM}/secrets/rotate");
-    let rotated = api.call("POST", &path).send().await.expect(200);
-    let new = rotated.body["secret"].as_str().unwrap();
-    let secrets = |api: &Api| -> Vec<_> {
-        api.tenant("acme").endpoints["crm"].secrets.iter().map(|secret| secret.reveal().to_owned()).collect()
-    };
-    assert_eq!(secrets(&api), [new, &old]);
-    let newest = api.call("POST", &path).send().await.expect(200).body["secret"].as_str().unwrap().to_owned();
-    assert_eq!(secrets(&api), [newest.as_str(), new], "two are enough");
-    assert_eq!(api.get(CRM).await.body["secrets"], json!(["***", "***"]));
-}
-
-#[tokio::test]
-async fn tokens_and_keys_are_replaced_at_once() {
-    let api = Api::new();
-    let made = api.put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await.expect(201).body;
-    let rotated = api.call("POST", "/v1/tenants/acme/sources/main/token/rotate").send().await.expect(200).body;
-    let snapshot = store::Store::snapshot(&*api.store).unwrap();
-    assert!(snapshot.source(made["token"].as_str().unwrap()).is_none());
-    assert!(snapshot.source(rotated["token"].as_str().unwrap()).is_some());
-    assert_eq!(rotated["path"], format!("/v1/in/{}", rotated["token"].as_str().unwrap()));
-    let rotated = api.call("POST", "/v1/tenants/acme/keys/reader/rotate").send().await.expect(200).body;
-    api.call("GET", "/v1/tenants/acme").key("reader").send().await.expect(401);
-    api.call("GET", "/v1/tenants/acme").key(rotated["key"].as_str().unwrap()).send().await.expect(200);
-    let more = api.call("POST", "/v1/tenants/acme/keys/publisher/rotate").send().await;
-    assert_eq!(more.code(), (403, "forbidden"), "a manager could make itself a publisher so");
 }
 
 #[tokio::test]

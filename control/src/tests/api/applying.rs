@@ -122,6 +122,29 @@ async fn only_a_prune_deletes_what_is_not_described() {
 }
 
 #[tokio::test]
+async fn a_prune_by_an_empty_description_is_refused() {
+    let api = Api::new();
+    for dry_run in [true, false] {
+        let refused = apply(&api, json!({"tenants": [], "prune": true, "dry_run": dry_run})).await;
+        assert_eq!((refused.code(), refused.pointers()), ((422, "invalid_body"), vec!["/tenants"]));
+    }
+    api.tenant("acme");
+    assert_eq!(changes(&apply(&api, json!({"tenants": []})).await), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_unsigned_when_it_was_exported_with_secrets_is_unsigned_again() {
+    let api = Api::new();
+    let crm = "/v1/tenants/acme/endpoints/crm";
+    api.put(crm, json!({"url": "https://a.example/", "secrets": []})).await.expect(201);
+    let (whole, bare) = (export(&api, "?with_secrets=true").await, export(&api, "").await);
+    api.call("POST", format!("{crm}/secrets/rotate")).send().await.expect(200);
+    assert_eq!(changes(&apply(&api, bare).await), [""; 0], "without secrets, those that are stored are kept");
+    assert_eq!(changes(&apply(&api, whole).await), ["updated endpoint acme/crm"]);
+    assert!(api.tenant("acme").endpoints["crm"].secrets.is_empty());
+}
+
+#[tokio::test]
 async fn every_mistake_is_named_where_it_stands_and_nothing_is_changed() {
     let api = Api::new();
     apply(&api, json!({"tenants": [beta()]})).await.expect(200);

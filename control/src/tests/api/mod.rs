@@ -11,13 +11,19 @@ mod lists;
 mod once;
 mod permissions;
 mod refusals;
+mod rotating;
+mod signing;
 mod tenants;
+mod trials;
 mod views;
 mod write_only;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -40,6 +46,8 @@ use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
 pub(super) struct Api {
     pub(super) store: Arc<MemoryStore>,
     pub(super) broker: Memory,
+    /// Unix ms.
+    clock: Arc<AtomicU64>,
     app: Router,
     _process: Trigger,
 }
@@ -78,13 +86,15 @@ impl Api {
         let broker = Memory::calm(Arc::new(|| NOW));
         let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
         let (shutdown, process) = Shutdown::manual();
+        let clock = Arc::new(AtomicU64::new(NOW));
+        let time = clock.clone();
         let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
         let world = World {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
             tally: Arc::new(store::Tally::new("control")),
             operator: Some(KeyHash::of(OPERATOR)),
-            clock: Arc::new(|| NOW),
+            clock: Arc::new(move || time.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 3 },
@@ -92,7 +102,17 @@ impl Api {
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control));
-        Self { store, broker, app, _process: process }
+        Self { store, broker, clock, app, _process: process }
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&self, hours: u64) {
+        self.clock.fetch_add(hours * 3_600_000, Ordering::Relaxed);
+    }
+
+    /// Now, in unix ms.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
     }
 
     /// As acme's manager, unless said otherwise.
@@ -124,7 +144,8 @@ impl Api {
     /// Returns once the tenant was told something by an event of this type.
     pub(super) async fn told(&self, kind: &str) {
         let mut ingest = broker::Broker::consume(&self.broker, broker::Inlet::Ingest, 1);
-        let incoming = ingest.next().await.unwrap();
+        let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
+        let incoming = incoming.expect("it is told").unwrap();
         assert_eq!(incoming.message.kind, kind);
         incoming.settle(broker::Settlement::Done);
     }

@@ -91,12 +91,12 @@ async fn a_token_or_key_of_another_is_refused_without_saying_whose() {
     let source = json!({"dialect": "whazing", "token": "the-token-of-acme"});
     api.put("/v1/tenants/acme/sources/main", source.clone()).await.expect(201);
     let taken = api.call("PUT", "/v1/tenants/zeta/sources/main").key("zeta-all").json(source).send().await;
-    assert_eq!(taken.code(), (409, "conflict"));
+    assert_eq!((taken.code(), taken.pointers()), ((409, "conflict"), vec!["/token"]));
     let key = super::key("mine", &["read"]);
     let stolen = json!({"scopes": ["read"], "hash": super::key("reader", &[])["hash"]});
     api.put("/v1/tenants/acme/keys/mine", key).await.expect(201);
     let taken = api.call("PUT", "/v1/tenants/zeta/keys/x").key("zeta-all").json(stolen).send().await;
-    assert_eq!(taken.code(), (409, "conflict"));
+    assert_eq!((taken.code(), taken.pointers()), ((409, "conflict"), vec!["/hash"]));
     assert!(!taken.body.to_string().contains("acme"));
 }
 

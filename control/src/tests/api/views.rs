@@ -119,6 +119,7 @@ async fn an_integration_may_have_many_queues_and_goes_only_without_them() {
         .await
         .expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("int_") && id.len() == 12, "{id}");
     assert_eq!(made.headers["location"].to_str().unwrap(), format!("/v1/tenants/acme/integrations/{id}"));
     for queue in ["12", "13"] {
         let path = format!("/v1/tenants/acme/queues/{queue}/integration");
@@ -135,6 +136,17 @@ async fn an_integration_may_have_many_queues_and_goes_only_without_them() {
     }
     api.delete(&path).await.expect(200);
     assert_eq!(api.get("/v1/tenants/acme/integrations").await.body, json!({"items": [], "next": null}));
+}
+
+#[tokio::test]
+async fn a_new_integration_is_found_where_its_answer_says_whatever_it_is_called() {
+    let api = Api::new();
+    for id in ["bot-1", "a/b?c", "ação #1", "50%"] {
+        let body = json!({"id": id, "url": "https://n8n.example/"});
+        let made = api.post("/v1/tenants/acme/integrations", body).await.expect(201);
+        let location = made.headers["location"].to_str().expect("visible ASCII").to_owned();
+        assert_eq!(api.get(&location).await.expect(200).body["id"], id);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use store::{PostgresStore, Store};
+use store::{EditError, PostgresStore, Refused, Store};
 
 use super::{Database, NEVER};
 use crate::{
@@ -66,6 +66,42 @@ async fn all_who_ask_at_once_are_answered_and_see_what_was_there() {
     for asked in asking {
         assert_eq!(asked.await.expect("no panic").as_deref(), Some("Renamed"));
     }
+}
+
+#[tokio::test]
+async fn who_asks_again_and_again_does_not_keep_the_database_busy() {
+    let database = Database::start().await;
+    let store = database.open().await;
+    let begun = std::time::Instant::now();
+    for _ in 0..11 {
+        store.pull().await.expect("it answers");
+    }
+    // Only a lower bound: how long it takes beyond that is the machine's.
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn of_two_processes_that_give_a_source_the_same_token_one_is_refused() {
+    let database = Database::start().await;
+    let stores = [Arc::new(database.open().await), Arc::new(database.open().await)];
+    for tenant in ["acme", "zeta"] {
+        put(&*stores[0], schemas::Tenant::new(tenant)).await.expect("done");
+    }
+    let racing = [("acme", 0), ("zeta", 1)].map(|(tenant, at)| {
+        let store = stores[at].clone();
+        tokio::spawn(async move {
+            let taking = edit(&[tenant], move |draft| {
+                let source = r#"{"id": "main", "dialect": "whazing", "token": "the-same-token"}"#;
+                draft.tenant(tenant)?.sources.push(serde_json::from_str(source).expect("a source"));
+                Ok(())
+            });
+            store.edit(taking).await
+        })
+    });
+    let [acme, zeta] = racing;
+    let ended = [acme.await.expect("no panic"), zeta.await.expect("no panic")];
+    let refused = ended.iter().filter(|ended| matches!(ended, Err(EditError::Refused(Refused::Invalid(_))))).count();
+    assert_eq!((refused, ended.iter().filter(|ended| ended.is_ok()).count()), (1, 1), "{ended:?}");
 }
 
 #[tokio::test]

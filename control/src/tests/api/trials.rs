@@ -1,0 +1,80 @@
+//! The test button: what it sends down the lane, and what it answers.
+
+use broker::{Broker as _, Inlet, Lane, Settlement};
+use schemas::{Attempt, Delivery, Notice};
+use serde_json::{Value, json};
+
+use super::Api;
+
+const CRM: &str = "/v1/tenants/acme/endpoints/crm";
+
+/// Whoever attempts: takes one delivery from the lane, and says that it went so.
+async fn deliverer(api: &Api, outcome: &str) -> (Delivery, Value) {
+    let mut consumer = api.broker.consume(Inlet::Lane(Lane::Fast), 1);
+    let incoming = consumer.next().await.expect("a delivery");
+    let message = &incoming.message;
+    let (int, text) = (|name: &str| message.headers.int(name), |name: &str| message.headers.text(name));
+    let delivery = Delivery::read(&message.id, &message.kind, int, text).expect("a delivery");
+    let body = serde_json::from_slice(&message.body).expect("JSON");
+    let attempt =
+        json!({"number": 1, "at": "2026-11-21T08:00:00.000Z", "outcome": outcome, "status": null, "duration_ms": 5});
+    let attempt: Attempt = serde_json::from_value(attempt).unwrap();
+    // Somebody else's, first.
+    for delivery_id in [uuid::Uuid::nil(), delivery.id] {
+        api.broker.announce(Notice::Tested { delivery_id, attempt: attempt.clone() }.write().into());
+    }
+    incoming.settle(Settlement::Done);
+    (delivery, body)
+}
+
+async fn with(format: &str, state: &str) -> Api {
+    let api = Api::new();
+    api.put(CRM, json!({"url": "https://crm.example/", "format": format, "state": state})).await.expect(201);
+    api
+}
+
+#[tokio::test]
+async fn the_answer_is_the_attempt_of_a_delivery_that_is_marked_as_a_test() {
+    for format in ["whazing", "whaticket", "boticario", "original"] {
+        let api = with(format, "disabled").await;
+        let (answer, (delivery, body)) =
+            tokio::join!(api.call("POST", format!("{CRM}/test")).send(), deliverer(&api, "blocked_ip"));
+        let answer = answer.expect(200).body;
+        assert_eq!((&answer["attempt"]["outcome"], &answer["attempt"]["number"]), (&json!("blocked_ip"), &json!(1)));
+        assert!(delivery.is_test && delivery.attempt == 1);
+        assert_eq!((delivery.endpoint_id.as_str(), delivery.event_type.as_str()), ("crm", "webhook.test"));
+        let time = body["timestamp"].clone();
+        assert_eq!(body, json!({"event": "test", "origin": "webhook-config", "timestamp": time}), "{format}");
+        assert!(time.as_str().is_some_and(|time| time.ends_with('Z')), "{format}");
+    }
+}
+
+#[tokio::test]
+async fn a_canonical_endpoint_gets_an_event() {
+    let api = with("canonical", "active").await;
+    let (answer, (delivery, body)) =
+        tokio::join!(api.call("POST", format!("{CRM}/test")).send(), deliverer(&api, "2xx"));
+    answer.expect(200);
+    assert_eq!((&body["type"], &body["id"]), (&json!("webhook.test"), &json!(delivery.event_id)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_attempted_in_time_is_told_by_its_id_and_more_than_a_few_at_once_are_refused() {
+    let api = with("canonical", "active").await;
+    let ask = || api.call("POST", format!("{CRM}/test")).send();
+    let (first, second, third, fourth, fifth) = tokio::join!(ask(), ask(), ask(), ask(), ask());
+    for waits in [first, second, third, fourth] {
+        assert!(waits.expect(202).body["delivery_id"].is_string());
+    }
+    assert_eq!(fifth.code(), (429, "too_many_requests"));
+    ask().await.expect(202);
+}
+
+#[tokio::test]
+async fn only_an_endpoint_of_ones_own_is_tested_by_whoever_may_change_it() {
+    let api = with("canonical", "active").await;
+    api.call("POST", "/v1/tenants/acme/endpoints/nobody/test").send().await.expect(404);
+    api.call("POST", format!("{CRM}/test")).key("reader").send().await.expect(403);
+    api.call("POST", format!("{CRM}/test")).key("zeta-all").send().await.expect(404);
+    assert_eq!(api.broker.depth(Inlet::Lane(Lane::Fast)), 0);
+}

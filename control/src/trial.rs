@@ -1,0 +1,168 @@
+//! The test button: a delivery down the path that all take, and the attempt that a deliverer tells of.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use broker::{Headers, Lane, Message, Notices, PublishError, Target};
+use bytes::Bytes;
+use schemas::{
+    Acceptance, Attempt, Delivery, Endpoint, Envelope, EventId, Notice, OperationalEvent, Part, delivery_id,
+    render_test,
+};
+use service::chance;
+use uuid::Uuid;
+
+use crate::Control;
+
+/// How long somebody waits for an attempt. What takes longer goes on without them.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Tests of one tenant under way in this process, and of all tenants: they have no limits of their own further on, and
+/// one tenant's hanging receivers must not keep the others' from being tried.
+const MOST: (usize, usize) = (4, 64);
+
+/// What came of a test.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tested {
+    /// How the attempt went.
+    Attempted(Attempt),
+    /// It was not attempted in time, and is still to be.
+    Waiting(Uuid),
+}
+
+/// Why an endpoint was not tested.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTested {
+    /// As many tests are under way as may.
+    #[error("too many tests are under way")]
+    TooMany,
+    /// The broker did not take it.
+    #[error(transparent)]
+    NotPublished(#[from] PublishError),
+}
+
+impl Control {
+    /// Tests an endpoint that is in a snapshot of this revision, and waits until that was attempted.
+    ///
+    /// # Errors
+    /// When it cannot be tried now; nothing was sent then.
+    pub async fn test(&self, tenant: &str, endpoint: &Endpoint, revision: u64) -> Result<Tested, NotTested> {
+        let Some(_seat) = self.trials.take(tenant) else { return Err(NotTested::TooMany) };
+        // Before it is published: the attempt may be told of before the confirm is here.
+        let notices = self.world.broker.notices();
+        let (delivery, body) = self.trial(tenant, endpoint, revision);
+        let message = Message {
+            id: delivery.event_id.to_string(),
+            kind: delivery.event_type.to_string(),
+            headers: Headers::new(delivery.ints(), delivery.texts()),
+            body,
+        };
+        self.world.broker.publish(&Target::Lane(Lane::Fast, None), &message).await?;
+        let mut stop = self.world.stop.clone();
+        tokio::select! {
+            Some(attempt) = attempt(notices, delivery.id) => Ok(Tested::Attempted(attempt)),
+            () = tokio::time::sleep(PATIENCE) => Ok(Tested::Waiting(delivery.id)),
+            _ = stop.wait_for(|stop| *stop) => Ok(Tested::Waiting(delivery.id)),
+        }
+    }
+
+    /// The delivery and its body: every test is an event of its own.
+    fn trial(&self, tenant: &str, endpoint: &Endpoint, revision: u64) -> (Delivery, Bytes) {
+        let now = (self.world.clock)();
+        let event_id = EventId::fresh(now, chance::bytes(&self.world.chance));
+        let event = OperationalEvent::webhook_test(tenant, event_id.clone(), now);
+        let acceptance = Acceptance { id: event_id.clone(), accepted_at: now, tenant: tenant.to_owned() };
+        let body = Envelope::decode(event.body.as_bytes(), &acceptance)
+            .map(|envelope| render_test(&envelope, endpoint.format))
+            .unwrap_or_else(|_| event.body.clone().into_bytes());
+        let delivery = Delivery {
+            id: delivery_id(tenant, &event_id, &endpoint.id, Part::First),
+            tenant: tenant.to_owned(),
+            event_id,
+            event_type: event.event_type,
+            endpoint_id: endpoint.id.clone(),
+            part: Part::First,
+            event_time: now,
+            accepted_at: now,
+            subscriptions: Vec::new(),
+            revision,
+            ticket: None,
+            attempt: 1,
+            due: None,
+            first_at: None,
+            last: None,
+            parks: 0,
+            replay: None,
+            is_test: true,
+            traceparent: None,
+            tracestate: None,
+        };
+        (delivery, body.into())
+    }
+}
+
+/// The attempt of this delivery, once it is told.
+async fn attempt(mut notices: Notices, id: Uuid) -> Option<Attempt> {
+    loop {
+        match Notice::read(&notices.next().await?) {
+            Some(Notice::Tested { delivery_id, attempt }) if delivery_id == id => return Some(attempt),
+            _ => {}
+        }
+    }
+}
+
+/// Who tests how much, by tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Trials(Arc<Mutex<HashMap<String, usize>>>);
+
+/// A test under way. Its drop makes room for another.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    trials: Arc<Mutex<HashMap<String, usize>>>,
+    tenant: String,
+}
+
+impl Trials {
+    /// Room for one more; none where too many are under way.
+    pub(crate) fn take(&self, tenant: &str) -> Option<Seat> {
+        let (each, all) = MOST;
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= all || taken.get(tenant).is_some_and(|own| *own >= each) {
+            return None;
+        }
+        *taken.entry(tenant.to_owned()).or_default() += 1;
+        Some(Seat { trials: self.0.clone(), tenant: tenant.to_owned() })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.tenant) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_leaves_room_for_the_others_and_what_has_ended_makes_room() {
+        let trials = Trials::default();
+        let mut seats: Vec<_> = (0..4).map(|_| trials.take("acme").unwrap()).collect();
+        assert!(trials.take("acme").is_none());
+        seats.extend((4..64).map(|nth| trials.take(&nth.to_string()).unwrap()));
+        assert!(trials.take("zeta").is_none(), "too many of all");
+        seats.remove(0);
+        assert!(trials.take("acme").is_some());
+        drop(seats);
+        assert!(trials.0.lock().unwrap().is_empty(), "nothing is remembered of who is done");
+    }
+}
