@@ -1,14 +1,14 @@
 //! Least privilege: with the printed definitions, each role works with just its own rights; without one of them it says
 //! which it misses.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use broker::rabbitmq::{Rights, Role};
 use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{KEY, Process, Rabbit, Receiver, Site, acme, eventually, ids};
+use crate::harness::{KEY, Letter, Outsider, Process, Rabbit, Receiver, Site, acme, eventually, ids};
 
 const PASSWORD: &str = "a-password-of-the-tests";
 
@@ -22,17 +22,24 @@ impl Guarded {
     async fn start(conf: &str) -> Self {
         let rabbit = Rabbit::start().await;
         let site = Site::on(rabbit.url(), conf).set("broker.declare", "false");
-        let mut command = site.command();
+        let guarded = Self { rabbit, site };
+        guarded.load(&[]).await;
+        guarded
+    }
+
+    /// Loads what is printed.
+    async fn load(&self, arguments: &[&str]) {
+        let mut command = self.site.command();
         for role in Role::ALL {
             command.env(format!("CARTEIRO_PASSWORD_{}", role.name().to_uppercase()), PASSWORD);
         }
-        let printed = command.args(["topology", "definitions"]).output().await.expect("the binary runs");
+        let printed =
+            command.args(["topology", "definitions"]).args(arguments).output().await.expect("the binary runs");
         assert!(printed.status.success(), "{printed:?}");
         assert!(!String::from_utf8_lossy(&printed.stdout).contains(PASSWORD));
-        let file = site.path("definitions.json");
+        let file = self.site.path("definitions.json");
         fs::write(&file, printed.stdout).expect("its own folder");
-        rabbit.ctl(&["import_definitions", file.to_str().expect("text")]).await;
-        Self { rabbit, site }
+        self.rabbit.ctl(&["import_definitions", file.to_str().expect("text")]).await;
     }
 
     fn rights(&self, role: Role) -> Rights {
@@ -96,11 +103,15 @@ async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
         role.ready().await;
     }
     producer.api().publish("acme", ids("guarded", 20)).await;
-    let dead = async || {
-        let listed = control.api().done(KEY, Method::GET, "/v1/tenants/acme/dead-letters", None).await;
+    let garbage = Letter { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
+    Outsider::on(&guarded.site).await.publish(&garbage).await;
+    let count = async |path| {
+        let listed = control.api().done(KEY, Method::GET, path, None).await;
         listed["items"].as_array().expect("items").len()
     };
-    eventually("all are dead", || async { (dead().await == 20).then_some(()) }).await;
+    let dead = "/v1/tenants/acme/dead-letters";
+    eventually("all are dead", || async { (count(dead).await == 20).then_some(()) }).await;
+    eventually("what is no event is parked", || async { (count("/v1/parked").await == 1).then_some(()) }).await;
     let all = Some(json!({"filter": {}}));
     control.api().done(KEY, Method::POST, "/v1/tenants/acme/replays", all).await;
     receiver.until("they come again", |ledger| ledger.requests("/crm").len() >= 60).await;
@@ -147,4 +158,27 @@ async fn a_role_without_a_right_says_which_one_it_misses() {
     for role in [router, producer, deliverer, control] {
         assert_eq!(role.end().await, 0);
     }
+}
+
+#[tokio::test]
+async fn beyond_the_intakes_limit_publishers_are_refused_until_there_is_room() {
+    let receiver = Receiver::accepting().await;
+    let guarded = Guarded::start(&acme(&receiver.url("/crm"))).await;
+    guarded.load(&["--intake-bytes", "2000"]).await;
+    guarded.apply().await;
+    let producer = guarded.role(Role::Producer).await;
+    producer.ready().await;
+    let publish = async |id: usize| {
+        let event = json!({"id": format!("event-{id}"), "type": "ticket.created"});
+        producer.api().ask(KEY, Method::POST, "/v1/tenants/acme/events", Some(event)).await.0
+    };
+    let mut accepted = BTreeSet::new();
+    while publish(accepted.len()).await == 202 {
+        accepted.insert(format!("event-{}", accepted.len()));
+        assert!(accepted.len() < 1_000, "there is no limit");
+    }
+    assert_eq!(publish(accepted.len()).await, 503);
+    let (_router, _deliverer) = (guarded.role(Role::Router).await, guarded.role(Role::Deliverer).await);
+    receiver.until("what was accepted arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
+    eventually("there is room again", || async { (publish(1_000).await == 202).then_some(()) }).await;
 }
