@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
+use service::SeenConfig;
 
 /// How much is delivered at once, and how far a request may go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct DelivererConfig {
     /// Through which proxy; none unless set, and never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// Which successful deliveries are remembered, so that their repeats are not posted.
+    pub duplicates: SeenConfig,
     /// For endpoints without a policy of their own.
     pub retry: RetryPolicy,
 }

@@ -10,6 +10,7 @@ mod destination;
 mod gone;
 mod metrics;
 mod outcome;
+mod repeat;
 mod report;
 mod settle;
 mod target;
@@ -35,6 +36,7 @@ pub use verdict::{Spent, Verdict, decide};
 use destination::{Absent, destination};
 use gone::Gone;
 use metrics::LaneMetrics;
+use repeat::Delivered;
 use settle::{Settler, attempt_of};
 use target::Targets;
 
@@ -74,6 +76,7 @@ pub struct Deliverer {
     poster: Poster,
     targets: Targets,
     gone: Gone,
+    delivered: Delivered,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -93,6 +96,7 @@ impl Deliverer {
             poster: Poster::new(config, allowed.clone())?,
             targets: Targets::new(allowed),
             gone: Gone::default(),
+            delivered: Delivered::new(config.duplicates),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -131,6 +135,10 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
         };
+        if self.delivered.contains(&delivery, self.now()) {
+            report::repeated(&self.metrics, &delivery);
+            return Settlement::Done;
+        }
         let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
@@ -143,6 +151,9 @@ impl Deliverer {
         let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
+        if verdict == Verdict::Delivered {
+            self.delivered.note(&delivery, now);
+        }
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&endpoint);
             if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {
