@@ -185,20 +185,6 @@ async fn publish_reads_a_vendors_bodies_and_goes_straight_to_rabbitmq() {
 }
 
 #[tokio::test]
-async fn a_topology_is_planned_applied_and_verified() {
-    let site = Site::on_rabbitmq(&conf("http://127.0.0.1:9/")).await;
-    let plan = lines(&site, &["topology", "plan"]).await;
-    let queues = plan[0]["queues"].as_array().expect("queues").len();
-    let (code, missing, _) = run(&site, &["topology", "verify"]).await;
-    assert_eq!((code, missing.matches("\n").count() >= queues), (78, true), "{missing}");
-    assert_eq!(run(&site, &["topology", "apply"]).await, (0, "everything is declared\n".to_owned(), String::new()));
-    assert_eq!(run(&site, &["topology", "apply"]).await, (0, "everything is declared\n".to_owned(), String::new()));
-    assert_eq!(run(&site, &["topology", "verify"]).await, (0, "everything is as required\n".to_owned(), String::new()));
-    let embedded = Site::embedded("tenants: []");
-    assert_eq!(run(&embedded, &["topology", "verify"]).await.0, 78);
-}
-
-#[tokio::test]
 async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     let site = Site::embedded("tenants: []")
         .set("broker.url", "amqp://me:hunter2@broker/%2f")

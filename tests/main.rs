@@ -18,4 +18,5 @@ mod refusals;
 mod reload;
 mod startup;
 mod tenants;
+mod topology;
 mod usage;

@@ -1,6 +1,11 @@
-//! `carteiro topology`: what the broker must have; declare it, or compare.
+//! `carteiro topology`: what the broker must have; declare it, compare, and take it away.
 
-use broker::rabbitmq::{self, Topology, TopologyError};
+use std::time::Duration;
+
+use broker::{
+    BrokerConfig,
+    rabbitmq::{self, Contents, Topology, TopologyError},
+};
 use clap::Subcommand;
 use service::{ConfigError, Exit};
 
@@ -32,7 +37,26 @@ enum Command {
     Apply,
     /// Compare everything, and send a probe through a delay.
     Verify,
+    /// Let nothing in any more, and wait until the roles have ended all that is on its way.
+    ///
+    /// What is published meanwhile is parked as unroutable. `topology apply` lets events in again, and so does a role
+    /// that starts or reconnects.
+    Drain,
+    /// Delete everything, dead letters and parked messages too: export them first.
+    ///
+    /// Refused while a role runs or anything is on its way. The public exchange stays if something else is bound to it.
+    Remove {
+        /// Really; without it, what could be lost is printed, and nothing deleted.
+        #[arg(long)]
+        yes: bool,
+        /// Also while it is in use, with what is on its way.
+        #[arg(long, requires = "yes")]
+        force: bool,
+    },
 }
+
+/// How often the broker is asked what is left.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let config = setup.load_on(args.broker.as_deref())?.config;
@@ -56,7 +80,61 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             print::line("everything is as required")?;
             Ok(Exit::Done)
         }
+        Command::Drain => {
+            needs_rabbitmq(&config)?;
+            drain(&config.broker).await
+        }
+        Command::Remove { yes, force } => {
+            needs_rabbitmq(&config)?;
+            remove(&config.broker, yes, force).await
+        }
     }
+}
+
+async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
+    rabbitmq::stop_intake(broker).await.map_err(with_exit)?;
+    let mut before = None;
+    loop {
+        let left = rabbitmq::contents(broker).await.map_err(with_exit)?;
+        let left: Vec<_> = left.into_iter().filter(|queue| queue.ready > 0).collect();
+        // Twice: between two queues a message may be in a role's hands.
+        if left.is_empty() && before.as_ref().is_some_and(Vec::is_empty) {
+            print::line("nothing is on its way any more")?;
+            return Ok(Exit::Done);
+        }
+        if before.as_ref() != Some(&left) {
+            for queue in &left {
+                anstream::eprintln!("{}", told(queue));
+            }
+        }
+        before = Some(left);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result<Exit> {
+    let there = rabbitmq::contents(broker).await.map_err(with_exit)?;
+    // Without a consumer nothing is in anybody's hands: what is ready is all there is.
+    let used: Vec<_> = there.iter().filter(|queue| queue.consumers > 0 || queue.ready > 0).collect();
+    for queue in &used {
+        print::line(told(queue))?;
+    }
+    let missing = match (yes, used.is_empty() || force) {
+        (true, true) => {
+            rabbitmq::remove(broker).await.map_err(with_exit)?;
+            print::line("everything is deleted")?;
+            return Ok(Exit::Done);
+        }
+        (_, false) => "stop the roles and drain it, or give --yes and --force",
+        (false, true) => "export dead letters and parked messages, which go with it; then give --yes",
+    };
+    anstream::eprintln!("carteiro: nothing was deleted: {missing}");
+    Ok(Exit::Failed)
+}
+
+fn told(queue: &Contents) -> String {
+    let Contents { queue: name, ready, consumers, .. } = queue;
+    format!("{name}: {ready} inside, {consumers} consumers")
 }
 
 fn needs_rabbitmq(config: &Config) -> Result<(), ConfigError> {

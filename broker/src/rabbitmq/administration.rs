@@ -1,4 +1,4 @@
-//! What `carteiro topology` does: plan, apply, verify, remove, each on a connection of its own.
+//! What `carteiro topology` does: apply, verify, drain, remove, each on a connection of its own.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use tokio::time::timeout;
 
 use super::{
     address::Address,
+    contents::{self, Contents},
     declare::{self, differences},
     error::{TopologyError, describe},
     log::marked,
     session::connect,
-    topology::{Names, Topology},
+    topology::{Binding, Names, Topology},
     wire,
 };
-use crate::{BrokerConfig, Log};
+use crate::{BrokerConfig, Inlet, Log};
 
 /// The smallest level is a second; the rest is for a busy broker.
 const PROBE: Duration = Duration::from_secs(10);
@@ -49,13 +50,36 @@ pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<
     Ok(found)
 }
 
-/// Deletes every exchange and queue of the plan, with all that is in them, the public exchange too: for a prefix and an
-/// exchange of one's own, as the demo's.
+/// How much work is in every queue that is there.
+///
+/// # Errors
+/// Those met on the way.
+pub async fn contents(config: &BrokerConfig) -> Result<Vec<Contents>, TopologyError> {
+    contents::contents(&reach(config).await?, config).await
+}
+
+/// Unbinds the intake from the public exchange. What is published from then on is parked as unroutable, until somebody
+/// binds it again: [`apply`], or a role that connects and may declare.
+///
+/// # Errors
+/// Those met on the way.
+pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
+    declare::unbind(&reach(config).await?, &intake(config)).await
+}
+
+/// The one binding through which events come in.
+fn intake(config: &BrokerConfig) -> Binding {
+    let names = Names::new(config);
+    Binding { to: names.inlet(Inlet::Ingest), from: names.events, key: "#".to_owned() }
+}
+
+/// Deletes every exchange and queue of the plan, with all that is in them. The public exchange too, unless something of
+/// somebody else's is bound to it: publishers then learn that nobody takes their events.
 ///
 /// # Errors
 /// The first that could not be deleted.
 pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
-    declare::remove(&reach(config).await?, &Topology::plan(config)).await
+    declare::remove(&reach(config).await?, &Topology::plan(config), &config.exchange).await
 }
 
 /// Each host is tried once; a command does not wait for a broker.

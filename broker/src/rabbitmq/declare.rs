@@ -103,17 +103,31 @@ async fn note(
     }
 }
 
-/// Deletes every entity of the plan, with all that is in it, also the public exchange. Without `if-empty`, which closes
-/// the connection on a quorum queue (V16). What is not there counts as deleted.
-pub(super) async fn remove(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+/// Takes a binding away. What is not there counts as gone.
+pub(super) async fn unbind(connection: &Connection, binding: &Binding) -> Result<(), TopologyError> {
+    let channel = open(connection).await?;
+    let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
+    let answer = channel.queue_unbind(to, from, key, FieldTable::default()).await;
+    answer.map_err(|error| TopologyError::on(format!("binding {} -> {}", binding.from, binding.to), &error))
+}
+
+/// Deletes every entity of the plan, with all that is in it. Without `if-empty`, which closes the connection on a quorum
+/// queue (V16). What is not there counts as deleted. `public`, an exchange, stays while something is bound to it.
+pub(super) async fn remove(connection: &Connection, topology: &Topology, public: &str) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for queue in &topology.queues {
         let deleted = channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await;
         deleted.map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error))?;
     }
-    for exchange in topology.exchanges.iter().rev() {
-        let deleted = channel.exchange_delete(exchange.name.as_str().into(), ExchangeDeleteOptions::default()).await;
-        deleted.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error))?;
+    let (last, own): (Vec<_>, Vec<_>) = topology.exchanges.iter().rev().partition(|exchange| exchange.name == public);
+    for exchange in own.into_iter().chain(last) {
+        let options = ExchangeDeleteOptions { if_unused: exchange.name == public, ..ExchangeDeleteOptions::default() };
+        let deleted = channel.exchange_delete(exchange.name.as_str().into(), options).await;
+        match deleted.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error)) {
+            // It is in use, and was asked for last, since the broker closes the channel with that answer.
+            Err(TopologyError::Mismatch { .. }) if exchange.name == public => {}
+            deleted => deleted?,
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod address;
 mod administration;
 mod canary;
 mod consume;
+mod contents;
 mod core;
 mod declare;
 mod error;
@@ -43,7 +44,8 @@ use self::{
 };
 pub use self::{
     address::InvalidUrl,
-    administration::{apply, remove, verify},
+    administration::{apply, contents, remove, stop_intake, verify},
+    contents::Contents,
     error::TopologyError,
     topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
 };

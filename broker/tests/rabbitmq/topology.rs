@@ -5,8 +5,8 @@ use broker::{
     rabbitmq::{self, Topology, TopologyError},
 };
 use lapin::{
-    Connection, ConnectionProperties,
-    options::QueueDeclareOptions,
+    Connection, ConnectionProperties, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::timeout;
@@ -102,4 +102,27 @@ async fn v16_removing_takes_full_queues_too_and_is_fine_with_nothing_there() {
     let found = rabbitmq::verify(&BrokerConfig { declare: false, ..road.config.clone() }, fastrand::Rng::new()).await;
     // The road's own process may already be declaring again: it may find less missing, but never a difference.
     assert!(found.expect("it could look").iter().all(|error| matches!(error, TopologyError::Missing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_exchange_stays_while_somebody_else_is_bound_to_it() {
+    let config = bare().await;
+    rabbitmq::apply(&config).await.expect("applied");
+    let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let tap = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let tap = channel.queue_declare("".into(), tap, FieldTable::default()).await.expect("a tap");
+    let bind = QueueBindOptions::default();
+    let (exchange, table) = (config.exchange.as_str(), FieldTable::default);
+    channel.queue_bind(tap.name().clone(), exchange.into(), "#".into(), bind, table()).await.expect("bound");
+
+    rabbitmq::remove(&config).await.expect("removed");
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let asked = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, passive, table()).await;
+    asked.expect("it is still there");
+    connection.close(200, "".into()).await.expect("closed, and the tap with it");
+    rabbitmq::remove(&config).await.expect("removed");
+    let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
+    let gone = TopologyError::Missing { entity: format!("exchange {exchange}") };
+    assert!(found.contains(&gone), "{found:?}");
 }
