@@ -9,7 +9,10 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
-use schemas::{Delivery, OutcomeClass};
+use schemas::{
+    Delivery, OutcomeClass,
+    signature::{ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER},
+};
 use tokio::time::Instant;
 use url::Url;
 
@@ -17,6 +20,7 @@ use crate::{
     config::DelivererConfig,
     connect::{BlockedAddress, CheckedResolver, NoAddress},
     outcome::{EXCERPT_BYTES, Outcome, RetryAfter, class_of, excerpt},
+    sign::Unsignable,
     target::{Target, Unusable},
 };
 
@@ -57,16 +61,20 @@ impl Poster {
         })
     }
 
-    /// One POST of a delivery's body. `now` is unix ms, for the header `webhook-timestamp`.
+    /// One POST of a delivery's body, signed as it is. `now` is unix ms, for the header `webhook-timestamp`.
     pub(crate) async fn post(&self, target: &Target, delivery: &Delivery, body: Bytes, now: u64) -> Outcome {
         let url = match &target.url {
             Ok(url) => url.clone(),
             Err(Unusable::Blocked) => return failed(OutcomeClass::BlockedIp, BlockedAddress.to_string(), 0),
             Err(Unusable::Malformed) => return failed(OutcomeClass::Malformed, "the url is invalid".to_owned(), 0),
         };
+        let headers = match headers(target, delivery, &body, now) {
+            Ok(headers) => headers,
+            Err(unsignable) => return failed(OutcomeClass::Malformed, unsignable.to_string(), 0),
+        };
         let began = Instant::now();
         let deadline = began + target.endpoint.timeout.0;
-        let request = self.client.post(url).headers(headers(target, delivery, now)).body(body);
+        let request = self.client.post(url).headers(headers).body(body);
         let first_byte = deadline.min(began + self.first_byte_timeout);
         let answer = tokio::time::timeout_at(first_byte, request.send()).await;
         let mut outcome = match answer {
@@ -101,21 +109,27 @@ fn failed(class: OutcomeClass, excerpt: String, duration_ms: u64) -> Outcome {
     Outcome { class, status: None, retry_after: None, excerpt, duration_ms }
 }
 
-fn headers(target: &Target, delivery: &Delivery, now: u64) -> HeaderMap {
+fn headers(target: &Target, delivery: &Delivery, body: &[u8], now: u64) -> Result<HeaderMap, Unsignable> {
+    let (id, timestamp) = (delivery.webhook_id(), (now / 1_000).to_string());
+    let signer = target.signer.as_ref().map_err(|unsignable| *unsignable)?;
+    let signature = signer.header(&Signed { id: &id, timestamp: &timestamp, body }, now)?;
     let mut headers = target.headers.clone();
     let mut set = |name: &'static str, text: &str| {
-        // Ids, types and numbers are all visible ASCII.
+        // Ids, types, numbers and base64 are all visible ASCII.
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(HeaderName::from_static(name), value);
         }
     };
-    set("webhook-id", &delivery.webhook_id());
-    set("webhook-timestamp", &(now / 1_000).to_string());
+    set(ID_HEADER, &id);
+    set(TIMESTAMP_HEADER, &timestamp);
+    if let Some(signature) = signature {
+        set(SIGNATURE_HEADER, &signature);
+    }
     set("carteiro-event-type", delivery.event_type.as_str());
     set("carteiro-event-time", &schemas::time::rfc3339(delivery.event_time));
     set("carteiro-delivery-id", &delivery.id.to_string());
     set("carteiro-attempt", &delivery.attempt.to_string());
-    headers
+    Ok(headers)
 }
 
 /// Which class a client's error is. Its own words are not used: they may hold the URL.

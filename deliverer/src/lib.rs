@@ -13,6 +13,7 @@ mod outcome;
 mod repeat;
 mod report;
 mod settle;
+mod sign;
 mod target;
 mod verdict;
 

@@ -10,7 +10,10 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGE
 use schemas::Endpoint;
 use url::Url;
 
-use crate::connect::check_literal;
+use crate::{
+    connect::check_literal,
+    sign::{Signer, Unsignable},
+};
 
 /// Entries beyond this are forgotten, all at once: cheaper than keeping track of which are old.
 const MAX_TARGETS: usize = 100_000;
@@ -24,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) url: Result<Url, Unusable>,
     /// What all its requests have in common.
     pub(crate) headers: HeaderMap,
+    /// What signs them, or why nothing can be sent.
+    pub(crate) signer: Result<Signer, Unsignable>,
 }
 
 /// Why nothing can be sent to a URL.
@@ -67,7 +72,7 @@ impl Targets {
             check_literal(&url, &self.allowed).map_err(|_| Unusable::Blocked)?;
             Ok(url)
         });
-        Target { endpoint: endpoint.clone(), url, headers: headers_of(endpoint) }
+        Target { endpoint: endpoint.clone(), url, headers: headers_of(endpoint), signer: Signer::of(endpoint) }
     }
 }
 

@@ -140,7 +140,8 @@ impl Store for Late {
 
 fn tenants(with_new: bool) -> Snapshot {
     let known = |id: &str| with_new || !id.starts_with("new");
-    let key = |id: &str, scope| Key { id: id.into(), name: None, scopes: vec![scope], hash: KeyHash::of(id) };
+    let key =
+        |id: &str, scope| Key { id: id.into(), name: None, scopes: vec![scope], hash: KeyHash::of(id), old_hash: None };
     let tenant = |id: &str, mut keys: Vec<Key>, sources: Vec<SourceConfig>| {
         keys.retain(|key| known(&key.id));
         let sources = sources.into_iter().filter(|source| known(&source.id)).map(Arc::new).collect();
