@@ -4,8 +4,8 @@
 //! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod client;
 mod config;
-mod connect;
 mod destination;
 mod gone;
 mod metrics;
@@ -91,11 +91,10 @@ impl Deliverer {
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
     pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
-        let allowed: Arc<[_]> = config.allow_networks.clone().into();
         Ok(Arc::new(Self {
             world,
-            poster: Poster::new(config, allowed.clone())?,
-            targets: Targets::new(allowed),
+            poster: Poster::new(config)?,
+            targets: Targets::default(),
             gone: Gone::default(),
             delivered: Delivered::new(config.duplicates),
             default_policy: config.retry.clone(),

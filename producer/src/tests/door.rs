@@ -53,7 +53,8 @@ impl Door {
     pub(super) fn with(change: impl FnOnce(&mut ProducerConfig)) -> Self {
         let max_in_flight_bytes = 64 << 20;
         let duplicates = SeenConfig { ids: 10_000, window: Duration::from_secs(600) };
-        let mut config = ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 16, max_in_flight_bytes, duplicates };
+        let mut config =
+            ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 16, max_in_flight_bytes, duplicates };
         change(&mut config);
         let (broker, registry) = (Memory::calm(Arc::new(|| NOW)), Registry::default());
         let metrics = ProducerMetrics::register(&registry).unwrap();
