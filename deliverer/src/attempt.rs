@@ -6,7 +6,6 @@ use http::{
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use schemas::{
     Delivery, OutcomeClass,
     signature::{ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER},
@@ -14,7 +13,7 @@ use schemas::{
 use tokio::time::Instant;
 
 use crate::{
-    client::{Client, Network},
+    client::{Body, Client, Network},
     config::DelivererConfig,
     outcome::{EXCERPT_BYTES, Outcome, RetryAfter, class_of, excerpt},
     sign::Unsignable,
@@ -61,7 +60,7 @@ impl Poster {
     }
 
     /// The status line decides; trouble with the body is only noted. What is not read closes the connection.
-    async fn read(&self, answer: Response<Incoming>, deadline: Instant) -> Outcome {
+    async fn read(&self, answer: Response<Body>, deadline: Instant) -> Outcome {
         let status = answer.status().as_u16();
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(RetryAfter::parse);

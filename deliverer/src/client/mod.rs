@@ -20,7 +20,6 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri, header::PROXY_AUTHORIZATION, uri::Scheme};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{
         self,
@@ -38,6 +37,8 @@ use resolve::CheckedResolver;
 
 pub(crate) use dial::{Dial, tcp};
 pub(crate) use failure::Failure;
+/// An answer's body, as it comes.
+pub(crate) use hyper::body::Incoming as Body;
 pub(crate) use proxy::Proxy;
 pub(crate) use resolve::{Ask, ask_system};
 
@@ -111,7 +112,7 @@ impl Client {
         headers: HeaderMap,
         body: Bytes,
         deadline: Instant,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Body>, Failure> {
         let until = deadline.min(Instant::now() + self.first_byte);
         match timeout_at(until, self.send(url, &headers, &body)).await {
             // Refused before it was looked at, by a receiver that closes its connection: once more, over another.
@@ -123,7 +124,7 @@ impl Client {
         }
     }
 
-    async fn send(&self, url: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, url: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Response<Body>, Failure> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.clone();
