@@ -16,6 +16,7 @@ mod propagation;
 mod published;
 mod refusals;
 mod reload;
+mod ssrf;
 mod startup;
 mod tenants;
 mod topology;
