@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
-use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use h2::server::SendResponse;
 use schemas::OutcomeClass;
 use tokio::io::AsyncWriteExt as _;
 
@@ -157,9 +157,12 @@ async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
     }
 }
 
+/// What a receiver does with a request over HTTP/2.
+type Answers = fn(usize, http::Version, SendResponse<Bytes>);
+
 /// A receiver that speaks HTTP/2 inside TLS, and the file of the authority that vouches for it.
-fn over_tls(host: &str) -> (Receiver, tempfile::NamedTempFile) {
-    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned()]).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), made.cert.pem()).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
@@ -167,28 +170,36 @@ fn over_tls(host: &str) -> (Receiver, tempfile::NamedTempFile) {
     let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     server.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let (acceptor, asked) = (tokio_rustls::TlsAcceptor::from(Arc::new(server)), Arc::new(AtomicUsize::new(0)));
     let receiver: Receiver = Arc::new(move |stream| {
-        let acceptor = acceptor.clone();
+        let (acceptor, asked) = (acceptor.clone(), asked.clone());
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let answer = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
-                let answer = http_body_util::Full::new(bytes::Bytes::from(format!("{:?}", request.version())));
-                Ok::<_, std::convert::Infallible>(http::Response::new(answer))
-            });
-            _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                answers(asked.fetch_add(1, Ordering::Relaxed), request.version(), respond);
+            }
         }
         .boxed()
     });
     (receiver, file)
 }
 
+/// 200, and the version that was spoken.
+fn answer(_: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
+    let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+    body.send_data(format!("{version:?}").into(), true).unwrap();
+}
+
+fn believing(authority: &tempfile::NamedTempFile) -> DelivererConfig {
+    DelivererConfig { ca_file: Some(authority.path().to_str().unwrap().to_owned()), ..defaults() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_operators_own_authority_is_believed_http_2_is_spoken_and_the_connection_kept() {
-    let (receiver, authority) = over_tls("hooks.example");
-    let ca_file = Some(authority.path().to_str().unwrap().to_owned());
+    let (receiver, authority) = over_tls(answer);
     let ask = leading_to(vec![vec![PUBLIC]]);
-    let web = Web::with(receiver.clone(), ask.clone(), &DelivererConfig { ca_file, ..defaults() });
+    let web = Web::with(receiver.clone(), ask.clone(), &believing(&authority));
     for _ in 0..3 {
         let (outcome, _) = web.post("https://hooks.example/").await;
         assert_eq!((outcome.status, outcome.excerpt.as_str()), (Some(200), "HTTP/2.0"));
@@ -200,6 +211,44 @@ async fn the_operators_own_authority_is_believed_http_2_is_spoken_and_the_connec
 
     let strict = Web::with(receiver, ask, &defaults());
     assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "nobody else vouches for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_receiver_says_it_has_not_looked_at_is_sent_once_more_and_only_once() {
+    fn refuse(nth: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
+        match nth {
+            0 | 2 | 3 => respond.send_reset(h2::Reason::REFUSED_STREAM),
+            4 => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+            _ => answer(nth, version, respond),
+        }
+    }
+    let (receiver, authority) = over_tls(refuse);
+    let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+    for expected in [Some(200), None, None, Some(200)] {
+        let (outcome, _) = web.post("https://hooks.example/").await;
+        assert_eq!(outcome.status, expected, "{}", outcome.excerpt);
+        assert_eq!(outcome.class == OutcomeClass::Malformed, expected.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_too_an_answer_is_read_so_far_and_no_further() {
+    fn flood(_: usize, _: http::Version, mut respond: SendResponse<Bytes>) {
+        let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+        body.send_data(vec![b'x'; 8 << 20].into(), true).unwrap();
+    }
+    fn huge(_: usize, _: http::Version, mut respond: SendResponse<Bytes>) {
+        let answer = http::Response::builder().header("x-huge", "x".repeat(1 << 20)).body(()).unwrap();
+        _ = respond.send_response(answer, true);
+    }
+    for (answers, class) in [(flood as Answers, OutcomeClass::Success), (huge, OutcomeClass::Malformed)] {
+        let (receiver, authority) = over_tls(answers);
+        let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+        let (outcome, elapsed) = web.post("https://hooks.example/").await;
+        assert_eq!((outcome.class, elapsed), (class, Duration::ZERO), "{}", outcome.excerpt);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(web.taken() <= 512 * 1024, "{} bytes", web.taken());
+    }
 }
 
 #[test]
