@@ -16,6 +16,7 @@ mod propagation;
 mod published;
 mod refusals;
 mod reload;
+mod rotation;
 mod ssrf;
 mod startup;
 mod tenants;

@@ -34,6 +34,8 @@ async fn a_topology_is_drained_while_roles_run_and_removed_once_it_is_empty() {
     let (producer, router) = (site.start("producer").await, site.start("router").await);
     let accepted = producer.api().publish("acme", ids("drained", 100)).await;
     let deliverer = site.start("deliverer").await;
+    // A role that connects lets events in again.
+    deliverer.ready().await;
     assert_eq!(run(&site, &["topology", "drain"]).await.1, "nothing is on its way any more\n");
     receiver.until("what was inside arrives", |ledger| ledger.has_all("/hook", &accepted)).await;
     let (code, used, told) = run(&site, &["topology", "remove", "--yes"]).await;

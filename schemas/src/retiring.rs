@@ -141,6 +141,12 @@ impl Rotation {
 }
 
 impl SourceConfig {
+    /// Its token, and the one before with its end, whether that is past or not.
+    pub fn tokens(&self) -> impl Iterator<Item = (&Secret, Option<Moment>)> {
+        let old = self.old_token.iter().map(|old| (&old.secret, Some(old.until)));
+        std::iter::once((&self.token, None)).chain(old)
+    }
+
     /// Takes a new token. One that was retiring already gives way to the one that retires now.
     pub fn rotate(&mut self, token: Secret, rotation: Rotation) {
         let secret = mem::replace(&mut self.token, token);
@@ -154,6 +160,11 @@ impl SourceConfig {
 }
 
 impl Key {
+    /// Its hash, and the one before with its end, whether that is past or not.
+    pub fn hashes(&self) -> impl Iterator<Item = (KeyHash, Option<Moment>)> {
+        std::iter::once((self.hash, None)).chain(self.old_hash.map(|old| (old.hash, Some(old.until))))
+    }
+
     /// Takes a new hash. One that was retiring already gives way to the one that retires now.
     pub fn rotate(&mut self, hash: KeyHash, rotation: Rotation) {
         let hash = mem::replace(&mut self.hash, hash);

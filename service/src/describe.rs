@@ -33,6 +33,15 @@ pub fn takes<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> Tr
     body::<T>(op, &["application/json"], example)
 }
 
+/// May be sent a JSON body, or nothing at all.
+pub fn may_take<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
+    let mut op = takes::<T>(op, example);
+    if let Some(ReferenceOr::Item(body)) = &mut op.inner_mut().request_body {
+        body.required = false;
+    }
+    op
+}
+
 /// Takes a JSON merge patch.
 pub fn takes_patch<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     body::<T>(op, &["application/merge-patch+json", "application/json"], example)

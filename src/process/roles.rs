@@ -119,14 +119,16 @@ impl Shared {
 
     /// For everything but the intake, which has the tenants' quotas.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
-        let store = self.store.clone();
+        let (store, clock) = (self.store.clone(), self.clock.clone());
         Limits::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
-            match store.snapshot() {
-                _ if operator == Some(hash) => Whose::Operators,
-                Some(snapshot) if snapshot.key(presented).is_some() => Whose::Known(hash),
-                _ => Whose::Nobodys,
+            if operator == Some(hash) {
+                return Whose::Operators;
             }
+            // One that was rotated has one allowance, whichever of the two is shown.
+            let snapshot = store.snapshot();
+            let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
+            known.map_or(Whose::Nobodys, Whose::Known)
         })
     }
 

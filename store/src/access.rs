@@ -53,7 +53,7 @@ fn name(scope: Scope) -> &'static str {
     }
 }
 
-/// Whether `presented` may do what needs `scope` for `tenant`. Keys are compared by their hashes, so that the time it
+/// Whether `presented` may do what needs `scope` for `tenant` at `now` (unix ms). Keys are compared by their hashes, so that the time it
 /// takes tells nothing.
 ///
 /// # Errors
@@ -64,13 +64,14 @@ pub fn access(
     presented: Option<&str>,
     tenant: &str,
     scope: Scope,
+    now: u64,
 ) -> Result<Access, Denied> {
     let presented = presented.ok_or(Denied::Unauthenticated)?;
     if operator == Some(KeyHash::of(presented)) {
         let tenant = snapshot.tenant(tenant).ok_or(Denied::NoSuchTenant)?;
         return Ok(Access { tenant: tenant.clone(), caller: Caller::Operator });
     }
-    let (owner, key) = snapshot.key(presented).ok_or(Denied::Unauthenticated)?;
+    let (owner, key) = snapshot.key(presented, now).ok_or(Denied::Unauthenticated)?;
     if owner.id != tenant {
         return Err(Denied::NoSuchTenant);
     }
@@ -90,9 +91,10 @@ pub async fn admit(
     presented: Option<&str>,
     tenant: &str,
     scope: Scope,
+    now: u64,
 ) -> Result<Access, Denied> {
     let decide = || match store.snapshot() {
-        Some(snapshot) => access(&snapshot, operator, presented, tenant, scope),
+        Some(snapshot) => access(&snapshot, operator, presented, tenant, scope, now),
         None => Err(Denied::Away(StoreError("nothing was read yet".to_owned()))),
     };
     match decide() {

@@ -148,7 +148,12 @@ mod tests {
             (with("url", json!(7)), "/url", "expected a text, found a whole number"),
             (with("urll", json!("S3CRET")), "/urll", "unknown key, did you mean url?"),
             (with("format", json!("whazin")), "/format", "unknown word `whazin`, did you mean whazing?"),
-            (with("secrets", json!([{"S3CRET": 1}])), "/secrets/0", "expected a text, found keys and values"),
+            (
+                with("secrets", json!([[1]])),
+                "/secrets/0",
+                "expected a text, or {secret: text, until: time}, found a list",
+            ),
+            (with("secrets", json!(["S3CRET", {"secret": "S3CRET"}])), "/secrets/1/until", "is required"),
             (with("headers", json!({"x-a": 5})), "/headers/x-a", "expected a text, or {secret: text}"),
             (with("retry", json!({"max_age": 5})), "/retry/max_age", "expected a text, found a whole number"),
             (with("max_in_flight", json!(-1)), "/max_in_flight", "expected a whole number, 0 or more"),

@@ -59,7 +59,7 @@ impl MemoryStore {
         let mut kept = self.asked()?;
         let old = kept.snapshot.clone();
         let Edit { reach, author, at, dry_run, decision } = edit;
-        let changes = against(&old, &reach, decision)?;
+        let changes = against(&old, &reach, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: old.revision(), changes });
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use schemas::{Endpoint, Key, KeyHash, Quota, SourceConfig, Subscription, Tenant};
+use schemas::{Endpoint, Key, KeyHash, Quota, SourceConfig, Subscription, Tenant, time::Moment};
 
 use crate::{Change, Item, Kind, Versions};
 
@@ -29,8 +29,22 @@ pub struct Snapshot {
     /// Whether the revision was counted by this process, for itself.
     is_local: bool,
     tenants: HashMap<String, Arc<TenantSnapshot>>,
-    sources: HashMap<KeyHash, SourceRef>,
-    keys: HashMap<KeyHash, (Arc<TenantSnapshot>, Key)>,
+    sources: HashMap<KeyHash, Entry<SourceRef>>,
+    keys: HashMap<KeyHash, Entry<(Arc<TenantSnapshot>, Key)>>,
+}
+
+/// What a token or a key is found to be.
+#[derive(Clone, Debug)]
+struct Entry<T> {
+    what: T,
+    /// When it ends; none: not by itself.
+    until: Option<Moment>,
+}
+
+impl<T> Entry<T> {
+    fn valid_at(&self, now: u64) -> Option<&T> {
+        (!self.until.is_some_and(|until| until.has_come(now))).then_some(&self.what)
+    }
 }
 
 /// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, and so are the unchanged endpoints of one that
@@ -244,11 +258,15 @@ impl Snapshot {
 
     fn add(&mut self, tenant: Arc<TenantSnapshot>) {
         for source in &tenant.sources {
-            let found = SourceRef { tenant: tenant.clone(), source: source.clone() };
-            self.sources.insert(KeyHash::of(source.token.reveal()), found);
+            for (token, until) in source.tokens() {
+                let what = SourceRef { tenant: tenant.clone(), source: source.clone() };
+                self.sources.insert(KeyHash::of(token.reveal()), Entry { what, until });
+            }
         }
         for key in &tenant.keys {
-            self.keys.insert(key.hash, (tenant.clone(), key.clone()));
+            for (hash, until) in key.hashes() {
+                self.keys.insert(hash, Entry { what: (tenant.clone(), key.clone()), until });
+            }
         }
         self.tenants.insert(tenant.id.clone(), tenant);
     }
@@ -256,10 +274,14 @@ impl Snapshot {
     fn take(&mut self, id: &str) -> Option<Arc<TenantSnapshot>> {
         let tenant = self.tenants.remove(id)?;
         for source in &tenant.sources {
-            self.sources.remove(&KeyHash::of(source.token.reveal()));
+            for (token, _) in source.tokens() {
+                self.sources.remove(&KeyHash::of(token.reveal()));
+            }
         }
         for key in &tenant.keys {
-            self.keys.remove(&key.hash);
+            for (hash, _) in key.hashes() {
+                self.keys.remove(&hash);
+            }
         }
         Some(tenant)
     }
@@ -289,18 +311,25 @@ impl Snapshot {
         self.tenants.get(tenant)?.endpoints.get(id)
     }
 
-    /// A source by the token of its URL. Found by the token's hash, so that the time it takes tells nothing.
-    pub fn source(&self, token: &str) -> Option<&SourceRef> {
-        self.sources.get(&KeyHash::of(token))
+    /// A source by a token of its URL that is valid at a time (unix ms). Found by the token's hash, so that the time it
+    /// takes tells nothing.
+    pub fn source(&self, token: &str, now: u64) -> Option<&SourceRef> {
+        self.sources.get(&KeyHash::of(token))?.valid_at(now)
     }
 
-    /// A key as presented, and whose it is. Found by its hash, so that the time it takes tells nothing.
-    pub fn key(&self, presented: &str) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.key_by_hash(&KeyHash::of(presented))
+    /// A key as presented that is valid at a time (unix ms), and whose it is. Found by its hash, so that the time it takes
+    /// tells nothing.
+    pub fn key(&self, presented: &str, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+        self.keys.get(&KeyHash::of(presented))?.valid_at(now).map(|(tenant, key)| (tenant, key))
     }
 
-    /// A key by the hash that is kept of it.
-    pub fn key_by_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.keys.get(hash).map(|(tenant, key)| (tenant, key))
+    /// The source that has a token, valid or not: nobody else may have it.
+    pub fn owner_of_token(&self, token: &str) -> Option<&SourceRef> {
+        self.sources.get(&KeyHash::of(token)).map(|entry| &entry.what)
+    }
+
+    /// The key that has a hash, valid or not: nobody else may have it.
+    pub fn owner_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+        self.keys.get(hash).map(|Entry { what: (tenant, key), .. }| (tenant, key))
     }
 }

@@ -1,4 +1,4 @@
-//! What can be done with an endpoint, a source or a key besides writing it: switch on and off, cancel what waits, rotate.
+//! What can be done with an endpoint besides writing it: switch on and off, cancel what waits. Rotations are a file apart.
 
 use std::sync::Arc;
 
@@ -10,9 +10,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use schemas::{
-    DeadReason, Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, SourceConfig, Span, time::Moment,
-};
+use schemas::{DeadReason, Endpoint, EndpointState, Scope, time::Moment};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited};
@@ -20,13 +18,15 @@ use store::{Draft, Edited};
 use super::{
     call::{Call, Input, Who},
     change::{self, Wish},
-    crud::with_tag,
-    denied, describe, keys,
-    resource::{Resource, no_chance, shown},
-    sources,
+    crud::{as_stored, with_tag},
+    denied, describe,
+    resource::{Resource, shown},
     tag::Conditions,
 };
-use crate::{Control, Filter, settings::Made};
+use crate::{
+    Control, Filter,
+    settings::{Made, Object},
+};
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     let at = |path: &str| format!("/v1/tenants/{{tenant}}/endpoints/{{id}}/{path}");
@@ -50,7 +50,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "Its deliveries become dead letters `endpoint_disabled`, which can be replayed.",
                 );
-                let op = describe::takes::<Reason>(op, r#"{"reason":"moving house"}"#);
+                let op = describe::may_take::<Reason>(op, r#"{"reason":"moving house"}"#);
                 describe::answers::<200, Endpoint>(op)
             }),
         )
@@ -73,44 +73,10 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 describe::answers::<200, Waits>(op)
             }),
         )
-        .api_route(
-            &at("secrets/rotate"),
-            post_with(rotate_secret, |op| {
-                let op = described(op, "endpoints", "rotateSecret", "Sign with a new secret");
-                let op = describe::more(
-                    op,
-                    "Those before stay valid for the overlap: requests are signed with all of them.",
-                );
-                let op = describe::takes::<Rotate>(op, OVERLAP);
-                describe::answers::<200, describe::Made<Endpoint>>(op)
-            }),
-        )
-        .api_route(
-            "/v1/tenants/{tenant}/sources/{id}/token/rotate",
-            post_with(rotate_token, |op| {
-                let op = described(op, "sources", "rotateToken", "Give a source a new token");
-                let op = describe::more(op, BOTH);
-                let op = describe::takes::<Rotate>(op, OVERLAP);
-                describe::answers::<200, describe::Made<SourceConfig>>(op)
-            }),
-        )
-        .api_route(
-            "/v1/tenants/{tenant}/keys/{id}/rotate",
-            post_with(rotate_key, |op| {
-                let op = described(op, "keys", "rotateKey", "Replace a key");
-                let op = describe::more(op, BOTH);
-                let op = describe::takes::<Rotate>(op, OVERLAP);
-                describe::answers::<200, describe::Made<Key>>(op)
-            }),
-        )
 }
 
-/// Of a token and a key, of which there are two at most.
-const BOTH: &str = "The one before stays valid for the overlap; one that was retiring already ends now.";
-/// How it is asked for.
-const OVERLAP: &str = r#"{"overlap":"24h"}"#;
-
-fn described<'t>(
+/// What every action says of itself.
+pub(super) fn described<'t>(
     op: aide::transform::TransformOperation<'t>,
     tag: &str,
     id: &str,
@@ -150,8 +116,10 @@ struct Waits {
 }
 
 /// What became of something that was acted on.
-struct Acted {
-    shown: Made,
+pub(super) struct Acted {
+    shown: Object,
+    /// Shown with it, this once.
+    made: Made,
     version: Option<u64>,
     edited: Edited,
 }
@@ -165,14 +133,16 @@ impl Acted {
         if self.changed() { Some(self.edited.revision) } else { self.version }
     }
 
-    fn answer(self) -> Response {
+    /// The thing as it is now.
+    pub(super) fn answer(self) -> Response {
         let version = self.version();
-        with_tag(Json(self.shown).into_response(), version)
+        let shown = as_stored(self.edited.changes.first(), self.shown, self.made);
+        with_tag(Json(shown).into_response(), version)
     }
 }
 
 /// Changes one thing; what `act` returns is shown with it, this once.
-async fn act<R: Resource>(
+pub(super) async fn act<R: Resource>(
     call: &Call,
     who: &Who,
     act: impl FnOnce(&mut R) -> Result<Made, Problem> + Send + 'static,
@@ -186,13 +156,11 @@ async fn act<R: Resource>(
         let item = list.iter_mut().find(|item| item.id() == id).ok_or(Code::NotFound)?;
         conditions.check(Some(version))?;
         let made = act(item)?;
-        let mut shown = shown(item);
-        shown.extend(made);
-        Ok((shown, version))
+        Ok((shown(item), made, version))
     };
     let wish = Wish::of(who.tenant_id(), who.author.clone());
-    let ((shown, version), edited) = call.control.change(wish, decide).await?;
-    Ok(Acted { shown, version, edited })
+    let ((shown, made, version), edited) = call.control.change(wish, decide).await?;
+    Ok(Acted { shown, made, version, edited })
 }
 
 async fn enable(call: Call) -> Result<Response, Problem> {
@@ -262,62 +230,4 @@ async fn waiting(call: Call) -> Result<Response, Problem> {
         Some(waiting) => Json(waiting).into_response(),
         None => Json(json!({"waiting": null, "counted": null})).into_response(),
     })
-}
-
-/// How a rotation is meant.
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct Rotate {
-    /// How long the one before stays valid: `"0s"` ends it at once, and more than 30 days are refused.
-    overlap: Span,
-}
-
-impl Default for Rotate {
-    fn default() -> Self {
-        Self { overlap: Rotation::OVERLAP }
-    }
-}
-
-/// The rotation that a body asks for, beginning now.
-async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
-    let Rotate { overlap } = super::write::typed(input.object_or_nothing().await?)?;
-    if overlap > Rotation::LONGEST_OVERLAP {
-        return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));
-    }
-    Ok(Rotation { now: (call.control.world.clock)(), overlap })
-}
-
-async fn rotate_secret(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let rotation = rotation(&call, input).await?;
-    let secret = call.control.maker().signing_secret().map_err(no_chance)?;
-    let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
-        endpoint.rotate(Secret::from(secret.clone()), rotation);
-        Ok([("secret".to_owned(), Value::from(secret))].into_iter().collect())
-    });
-    Ok(acted.await?.answer())
-}
-
-async fn rotate_token(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let rotation = rotation(&call, input).await?;
-    let token = call.control.maker().token().map_err(no_chance)?;
-    let acted = act(&call, &who, move |source: &mut SourceConfig| {
-        source.rotate(Secret::from(token.clone()), rotation);
-        Ok(sources::shown_once(&token))
-    });
-    Ok(acted.await?.answer())
-}
-
-async fn rotate_key(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let rotation = rotation(&call, input).await?;
-    let key = call.control.maker().key().map_err(no_chance)?;
-    let own = who.scopes.clone();
-    let acted = act(&call, &who, move |stored: &mut Key| {
-        keys::within(&stored.scopes, own.as_deref())?;
-        stored.rotate(KeyHash::of(&key), rotation);
-        Ok([("key".to_owned(), Value::from(key))].into_iter().collect())
-    });
-    Ok(acted.await?.answer())
 }

@@ -95,7 +95,8 @@ impl Call {
     /// Leave to do what needs `scope` for the tenant of the path.
     pub(crate) async fn tenant(&self, scope: Scope) -> Result<Who, Problem> {
         let world = &self.control.world;
-        let access = admit(&*world.store, world.operator, bearer(self.headers()), self.part("tenant"), scope).await;
+        let (presented, tenant, now) = (bearer(self.headers()), self.part("tenant"), (world.clock)());
+        let access = admit(&*world.store, world.operator, presented, tenant, scope, now).await;
         let Access { tenant, caller } = access.map_err(|denied| denied::problem(&denied))?;
         let (scopes, name) = match caller {
             Caller::Operator => (None, "operator".to_owned()),
@@ -114,7 +115,8 @@ impl Call {
         if world.operator == Some(KeyHash::of(presented)) {
             return Ok(Who { tenant: None, scopes: None, author: self.author("operator".to_owned()) });
         }
-        let owner = || world.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented)?.0.id.clone()));
+        let now = (world.clock)();
+        let owner = || world.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented, now)?.0.id.clone()));
         let known = match owner() {
             Some(owner) => Some(owner),
             None => {

@@ -10,7 +10,7 @@ use schemas::Scope;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use std::sync::Arc;
-use store::{Edited, Kind};
+use store::{Change, Edited, Item, Kind};
 
 use super::{
     call::{Call, Input, Who},
@@ -21,7 +21,10 @@ use super::{
     tag::{Conditions, tag},
     write::{Manner, Write, Written},
 };
-use crate::{Control, settings::list_name};
+use crate::{
+    Control,
+    settings::{Made, Object, list_name},
+};
 
 /// List, create, show, replace, patch, delete.
 pub(crate) fn routes<R: Resource>() -> ApiRouter<Arc<Control>> {
@@ -126,7 +129,7 @@ impl Control {
         who: &Who,
         id: Option<String>,
         manner: Manner,
-        body: crate::settings::Object,
+        body: Object,
         conditions: Conditions,
     ) -> Result<Write, Problem> {
         let snapshot = self.world.store.snapshot().ok_or(Code::Unavailable)?;
@@ -151,14 +154,27 @@ fn write_path(tenant: &Option<Arc<store::TenantSnapshot>>, kind: Kind, id: &str)
 
 /// 201 with its address, or 200; with its version either way.
 pub(crate) fn answer(kind: Kind, path: &str, written: Written, edited: &Edited) -> Response {
-    let changed = edited.changes.iter().any(|change| change.kind == kind && change.id == written.id);
-    let version = if changed { Some(edited.revision) } else { written.version };
+    let changed = edited.changes.iter().find(|change| change.kind == kind && change.id == written.id);
+    let version = if changed.is_some() { Some(edited.revision) } else { written.version };
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = with_tag((status, Json(written.shown)).into_response(), version);
+    let shown = as_stored(changed, written.shown, written.made);
+    let mut response = with_tag((status, Json(shown)).into_response(), version);
     if let (true, Ok(path)) = (written.is_new, HeaderValue::try_from(path)) {
         response.headers_mut().insert(header::LOCATION, path);
     }
     response
+}
+
+/// A thing as the store has it now, which forgets what has ended, and what was made for it.
+pub(crate) fn as_stored(changed: Option<&Change>, mut shown: Object, made: Made) -> Object {
+    if let Some(item @ (Item::Endpoint(_) | Item::Source(_) | Item::Key(_))) =
+        changed.and_then(|one| one.after.as_ref())
+        && let Value::Object(stored) = item.shown()
+    {
+        shown = stored;
+    }
+    shown.extend(made);
+    shown
 }
 
 /// An answer about one thing, with its version.

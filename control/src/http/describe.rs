@@ -6,7 +6,7 @@ use aide::transform::TransformOperation;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Scope;
 use serde_json::{Value, json};
-pub(crate) use service::describe::{answers, conditional, more, paged, parameter, takes, takes_patch};
+pub(crate) use service::describe::{answers, conditional, may_take, more, paged, parameter, takes, takes_patch};
 
 use super::resource::Resource;
 

@@ -166,7 +166,7 @@ async fn create(call: Call, input: Input) -> Result<Response, Problem> {
             let is_taken = |id: &str| {
                 tenant.as_ref().is_some_and(|tenant| tenant.endpoints.contains_key(&owned_id(INTEGRATION, id)))
             };
-            call.control.maker().id(Kind::Endpoint, is_taken)
+            call.control.maker().integration_id(is_taken)
         }
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(_) => return Err(Problem::new(Code::InvalidBody).error("/id", "expected a text")),

@@ -43,8 +43,9 @@ impl Resource for Key {
         within(&self.scopes, scopes)
     }
 
-    fn owner(&self, snapshot: &Snapshot) -> Option<(String, String)> {
-        snapshot.key_by_hash(&self.hash).map(|(owner, known)| (owner.id.clone(), known.id.clone()))
+    fn owners(&self, snapshot: &Snapshot) -> Vec<(String, String)> {
+        let known = self.hashes().filter_map(|(hash, _)| snapshot.owner_of_hash(&hash));
+        known.map(|(owner, known)| (owner.id.clone(), known.id.clone())).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod queues;
 mod replays;
 mod request;
 mod resource;
+mod rotations;
 mod sources;
 mod subscriptions;
 mod tag;
@@ -60,6 +61,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(crud::routes::<SourceConfig>())
         .merge(crud::routes::<Key>())
         .merge(actions::routes())
+        .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
         .merge(queues::routes())

@@ -70,9 +70,10 @@ pub(crate) trait Resource:
         Vec::new()
     }
 
-    /// Whose thing it would be confused with: what is looked up without knowing the tenant must be one tenant's.
-    fn owner(&self, _snapshot: &store::Snapshot) -> Option<(String, String)> {
-        None
+    /// Which things, by tenant and id, have what it would have: what is looked up without knowing the tenant must be one
+    /// thing's.
+    fn owners(&self, _snapshot: &store::Snapshot) -> Vec<(String, String)> {
+        Vec::new()
     }
 }
 

@@ -44,8 +44,9 @@ impl Resource for SourceConfig {
         Ok(shown_once(&token))
     }
 
-    fn owner(&self, snapshot: &Snapshot) -> Option<(String, String)> {
-        snapshot.source(self.token.reveal()).map(|known| (known.tenant.id.clone(), known.source.id.clone()))
+    fn owners(&self, snapshot: &Snapshot) -> Vec<(String, String)> {
+        let known = self.tokens().filter_map(|(token, _)| snapshot.owner_of_token(token.reveal()));
+        known.map(|known| (known.tenant.id.clone(), known.source.id.clone())).collect()
     }
 }
 

@@ -211,7 +211,7 @@ impl Write {
         settings::check(&before_or_new, &after, Focus { kind: Kind::Tenant, index: 0 }, &self.rules)?;
         let shown = shown(&after.id, after.name.as_ref(), after.quota);
         draft.put(after);
-        Ok(Written { id: self.id, shown, is_new: before.is_none(), version })
+        Ok(Written { id: self.id, shown, made: Object::new(), is_new: before.is_none(), version })
     }
 }
 

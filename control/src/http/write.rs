@@ -41,8 +41,10 @@ pub(crate) struct Write {
 /// What became of it.
 pub(crate) struct Written {
     pub(crate) id: String,
-    /// As it is shown, with what is shown this once.
+    /// As it is shown.
     pub(crate) shown: Object,
+    /// What is shown with it, this once.
+    pub(crate) made: Made,
     /// Whether it is new.
     pub(crate) is_new: bool,
     /// The version before; it still is where nothing changed.
@@ -66,10 +68,11 @@ impl Write {
         let old = place.map(|place| list[place].clone());
         let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
         new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
-        if new.owner(&self.snapshot).is_some_and(|owner| owner != (self.tenant.clone(), id.clone())) {
+        let is_other = |(tenant, other): &(String, String)| (tenant, other) != (&self.tenant, &id);
+        if new.owners(&self.snapshot).iter().any(is_other) {
             return Err(Problem::new(Code::Conflict).detail("it is already used, by something else"));
         }
-        let mut shown = shown(&new);
+        let shown = shown(&new);
         let index = match place {
             Some(place) => {
                 list[place] = new;
@@ -82,8 +85,7 @@ impl Write {
         };
         settings::check(&before, &after, Focus { kind: R::KIND, index }, &self.rules)?;
         draft.put(after);
-        shown.extend(made);
-        Ok(Written { id, shown, is_new: place.is_none(), version })
+        Ok(Written { id, shown, made, is_new: place.is_none(), version })
     }
 
     /// The id of the path, else of the body, else one that is made. In a body it may stand, but not differ.

@@ -23,7 +23,7 @@ pub(crate) type Made = Object;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
 impl Maker {
-    /// An id that is not taken: `ep_k3x9q2m7`. Eight letters of 32 are 40 bits: enough within one tenant.
+    /// An id that is not taken: `ep_k3x9q2m7`.
     pub(crate) fn id(&self, kind: Kind, is_taken: impl Fn(&str) -> bool) -> String {
         let prefix = match kind {
             Kind::Tenant => "t",
@@ -32,6 +32,16 @@ impl Maker {
             Kind::Source => "src",
             Kind::Key => "key",
         };
+        self.id_of(prefix, is_taken)
+    }
+
+    /// The id of an integration that is not taken: `int_k3x9q2m7`.
+    pub(crate) fn integration_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        self.id_of("int", is_taken)
+    }
+
+    /// Eight letters of 32 are 40 bits: enough within one tenant.
+    fn id_of(&self, prefix: &str, is_taken: impl Fn(&str) -> bool) -> String {
         loop {
             let bits =
                 chance::bytes::<5>(&self.chance).into_iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(byte));
@@ -77,6 +87,7 @@ mod tests {
         let second = maker.id(Kind::Endpoint, |id| id == first);
         assert_ne!(first, second);
         assert_eq!((first.len(), &first[..3]), (11, "ep_"));
+        assert!(maker.integration_id(|_| false).starts_with("int_"));
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Intake {
     async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<EventId>, Problem> {
         let _place = self.gate.enter()?;
         let Guard { store, operator, .. } = &self.guard;
-        let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish).await;
+        let now = self.producer.now();
+        let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish, now).await;
         let access = access.map_err(|denied| answer::denied(&denied))?;
         answer::unless_ready(&self.guard.broker.link().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
@@ -120,7 +121,7 @@ impl Intake {
 
     async fn vendor(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<EventId, Problem> {
         let _place = self.gate.enter()?;
-        let source = sender::identify(&*self.guard.store, token, headers).await?;
+        let source = sender::identify(&*self.guard.store, token, headers, self.producer.now()).await?;
         answer::unless_ready(&self.guard.broker.link().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
         self.quotas.admit(&source.tenant, 1, self.producer.now())?;

@@ -10,10 +10,15 @@ use super::answer;
 /// What the vendors call it.
 const API_KEY: &str = "x-n8n-api-key";
 
-/// The source of a token; asks the store once before it refuses, since source or key may be new.
-pub(super) async fn identify(store: &dyn Store, token: &str, headers: &HeaderMap) -> Result<SourceRef, Problem> {
+/// The source of a token that is valid now (unix ms); asks the store once before it refuses, since source or key may be new.
+pub(super) async fn identify(
+    store: &dyn Store,
+    token: &str,
+    headers: &HeaderMap,
+    now: u64,
+) -> Result<SourceRef, Problem> {
     let decide = || match store.snapshot() {
-        Some(snapshot) => decide(snapshot.source(token), headers),
+        Some(snapshot) => decide(snapshot.source(token, now), headers),
         None => Err(answer::denied(&Denied::Away(StoreError("nothing was read yet".to_owned())))),
     };
     match decide() {

@@ -188,7 +188,8 @@ impl Stage<'_> {
 
     /// What the intake makes of a vendor's body.
     fn envelope(&self, tenant: &str, id: &str, body: &str) -> anyhow::Result<String> {
-        let found = self.snapshot.source(&format!("demo-{tenant}")).context("the demo's tenant has a source")?;
+        let found =
+            self.snapshot.owner_of_token(&format!("demo-{tenant}")).context("the demo's tenant has a source")?;
         let intake = schemas::Intake {
             tenant,
             source: &found.source.id,

@@ -22,6 +22,23 @@ impl Kind for Tenants {
     type More = NoMore;
 }
 
+/// A new secret for one thing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rotation {
+    #[command(flatten)]
+    one: One<OfTenant>,
+    /// How long what is replaced stays valid: a day where it is left out; `0s` ends it at once.
+    #[arg(long, value_name = "DURATION")]
+    overlap: Option<String>,
+}
+
+impl Rotation {
+    fn step(self, path: &'static str, done: &'static str) -> (One<OfTenant>, Step) {
+        let body = self.overlap.map(|overlap| json!({"overlap": overlap}));
+        (self.one, Step { method: Method::POST, path, body, done: Some(done) })
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Endpoints;
 
@@ -49,8 +66,8 @@ pub(crate) enum MoreOfEndpoints {
     },
     /// End everything that waits for it, as dead letters, each when its turn comes.
     Cancel(One<OfTenant>),
-    /// Sign with a new secret, and with the one before.
-    RotateSecret(One<OfTenant>),
+    /// Sign with a new secret, and for a while with those before.
+    RotateSecret(Rotation),
     /// Say how much waits for it.
     Waiting(One<OfTenant>),
 }
@@ -65,7 +82,7 @@ impl More for MoreOfEndpoints {
                 (one, Step { body, ..post("/disable", Some("disabled")) })
             }
             Self::Cancel(one) => (one, post("/cancel", None)),
-            Self::RotateSecret(one) => (one, post("/secrets/rotate", Some("has a new secret"))),
+            Self::RotateSecret(rotation) => rotation.step("/secrets/rotate", "has a new secret"),
             Self::Waiting(one) => (one, Step { method: Method::GET, ..post("/waiting", None) }),
         }
     }
@@ -105,14 +122,15 @@ impl Kind for Sources {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MoreOfSources {
-    /// Make a new token for its URL; the one before ends at once.
-    RotateToken(One<OfTenant>),
+    /// Make a new token for its URL; the one before stays valid for a while.
+    #[command(visible_alias = "rotate")]
+    RotateToken(Rotation),
 }
 
 impl More for MoreOfSources {
     fn step(self) -> (One<OfTenant>, Step) {
-        let Self::RotateToken(one) = self;
-        (one, Step { method: Method::POST, path: "/token/rotate", body: None, done: Some("has a new token") })
+        let Self::RotateToken(rotation) = self;
+        rotation.step("/token/rotate", "has a new token")
     }
 }
 
@@ -130,13 +148,13 @@ impl Kind for Keys {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MoreOfKeys {
-    /// Make it anew; the one before ends at once.
-    Rotate(One<OfTenant>),
+    /// Make it anew; the one before stays valid for a while.
+    Rotate(Rotation),
 }
 
 impl More for MoreOfKeys {
     fn step(self) -> (One<OfTenant>, Step) {
-        let Self::Rotate(one) = self;
-        (one, Step { method: Method::POST, path: "/rotate", body: None, done: Some("is another one now") })
+        let Self::Rotate(rotation) = self;
+        rotation.step("/rotate", "is another one now")
     }
 }

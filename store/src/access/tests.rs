@@ -40,7 +40,7 @@ fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
 fn decide(presented: Option<&str>, tenant: &str, scope: Scope) -> Result<Caller, Denied> {
     let snapshot = snapshot(&[("acme", "a", &[Scope::Publish]), ("zeta", "z", &[Scope::Publish, Scope::Manage])]);
     let operator = Some(KeyHash::of(OPERATOR));
-    access(&snapshot, operator, presented, tenant, scope).map(|access| access.caller)
+    access(&snapshot, operator, presented, tenant, scope, 0).map(|access| access.caller)
 }
 
 #[test]
@@ -49,6 +49,18 @@ fn a_key_acts_for_its_own_tenant_within_its_scopes() {
     assert!(matches!(decide(Some("a"), "acme", Scope::Manage), Err(Denied::Scope(Scope::Manage))));
     let denied = decide(Some("z"), "zeta", Scope::Read).unwrap_err();
     assert_eq!(denied.to_string(), "the key lacks the scope `read`");
+}
+
+#[test]
+fn a_key_that_was_rotated_acts_until_it_ends() {
+    let until = schemas::time::Moment(1_000);
+    let old_hash = Some(schemas::RetiringHash { hash: KeyHash::of("old"), until });
+    let mut tenant = TenantSnapshot::clone(snapshot(&[("acme", "a", &[Scope::Publish])]).tenant("acme").unwrap());
+    tenant.keys[0].old_hash = old_hash;
+    let snapshot = Snapshot::new(1, [Arc::new(tenant)]);
+    let decide = |now| access(&snapshot, None, Some("old"), "acme", Scope::Publish, now).map(|access| access.caller);
+    assert_eq!(decide(999).unwrap(), Caller::Key("k".into()));
+    assert!(matches!(decide(1_000), Err(Denied::Unauthenticated)));
 }
 
 #[test]
@@ -69,7 +81,7 @@ fn no_key_and_a_wrong_one_are_refused_and_without_an_operator_nobody_is_one() {
     for presented in [None, Some(""), Some("wrong")] {
         assert!(matches!(decide(presented, "acme", Scope::Publish), Err(Denied::Unauthenticated)));
     }
-    let denied = access(&snapshot(&[]), None, Some(OPERATOR), "acme", Scope::Read);
+    let denied = access(&snapshot(&[]), None, Some(OPERATOR), "acme", Scope::Read, 0);
     assert!(matches!(denied, Err(Denied::Unauthenticated)));
 }
 
@@ -101,10 +113,10 @@ impl Store for Late {
 async fn a_key_that_is_new_is_pulled_once_before_it_is_refused() {
     let store = Late::default();
     *store.next.lock().unwrap() = Some(Ok(Arc::new(snapshot(&[("acme", "a", &[Scope::Publish])]))));
-    let admitted = admit(&store, None, Some("a"), "acme", Scope::Publish).await.unwrap();
+    let admitted = admit(&store, None, Some("a"), "acme", Scope::Publish, 0).await.unwrap();
     assert_eq!((admitted.tenant.id.as_str(), store.pulled.load(Ordering::SeqCst)), ("acme", 1));
 
-    let denied = admit(&store, None, Some("wrong"), "acme", Scope::Publish).await;
+    let denied = admit(&store, None, Some("wrong"), "acme", Scope::Publish, 0).await;
     assert!(matches!(denied, Err(Denied::Unauthenticated)));
     assert_eq!(store.pulled.load(Ordering::SeqCst), 2);
 }
@@ -113,7 +125,7 @@ async fn a_key_that_is_new_is_pulled_once_before_it_is_refused() {
 async fn nobody_is_called_wrong_by_a_store_that_could_not_be_asked() {
     let store = Late::default();
     *store.next.lock().unwrap() = Some(Err(StoreError("gone".into())));
-    assert!(matches!(admit(&store, None, Some("a"), "acme", Scope::Read).await, Err(Denied::Away(_))));
-    assert!(matches!(admit(&store, None, None, "acme", Scope::Read).await, Err(Denied::Unauthenticated)));
+    assert!(matches!(admit(&store, None, Some("a"), "acme", Scope::Read, 0).await, Err(Denied::Away(_))));
+    assert!(matches!(admit(&store, None, None, "acme", Scope::Read, 0).await, Err(Denied::Unauthenticated)));
     assert_eq!(store.pulled.load(Ordering::SeqCst), 1, "no key, no pull");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{KeyHash, Tenant};
+use schemas::Tenant;
 
 use super::{Change, Decision, Draft, Reach, Refused, work_out};
 use crate::{
@@ -10,15 +10,15 @@ use crate::{
     problem::{Path, Problem, Step},
 };
 
-/// What a decision changes, given that the snapshot is all there is. Pure.
+/// What a decision changes at a time (unix ms), given that the snapshot is all there is. Pure.
 ///
 /// # Errors
 /// Whatever [`decide`](super::decide) refuses, and what another tenant already has: tokens and keys are looked up without knowing the
 /// tenant.
-pub(crate) fn against(snapshot: &Snapshot, reach: &Reach, decision: Decision) -> Result<Vec<Change>, Refused> {
+pub(crate) fn against(snapshot: &Snapshot, reach: &Reach, at: u64, decision: Decision) -> Result<Vec<Change>, Refused> {
     let loaded = snapshot.tenants().filter(|tenant| reach.includes(&tenant.id));
     let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
-    let (changes, after) = work_out(draft, decision)?;
+    let (changes, after) = work_out(draft, at, decision)?;
     let touched: BTreeSet<&str> = changes.iter().map(|change| change.tenant.as_str()).collect();
     if let Some(out) = touched.iter().find(|id| !reach.includes(id) && snapshot.tenant(id).is_some()) {
         // It was not loaded, so that what it has would be overwritten unseen.
@@ -39,21 +39,21 @@ fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec
     };
     for (at, tenant) in after.iter().enumerate() {
         for (index, source) in tenant.sources.iter().enumerate() {
-            if snapshot.source(source.token.reveal()).is_some_and(|known| elsewhere(&known.tenant)) {
-                complain(at, "sources", index, "token", "the token is already in use");
+            for ((token, _), key) in source.tokens().zip(["token", "old_token"]) {
+                if snapshot.owner_of_token(token.reveal()).is_some_and(|known| elsewhere(&known.tenant)) {
+                    complain(at, "sources", index, key, "the token is already in use");
+                }
             }
         }
         for (index, key) in tenant.keys.iter().enumerate() {
-            if owner(snapshot, &key.hash).is_some_and(elsewhere) {
-                complain(at, "keys", index, "hash", "the key is already in use");
+            for ((hash, _), key) in key.hashes().zip(["hash", "old_hash"]) {
+                if snapshot.owner_of_hash(&hash).is_some_and(|(tenant, _)| elsewhere(tenant)) {
+                    complain(at, "keys", index, key, "the key is already in use");
+                }
             }
         }
     }
     problems
-}
-
-fn owner<'a>(snapshot: &'a Snapshot, hash: &KeyHash) -> Option<&'a TenantSnapshot> {
-    snapshot.key_by_hash(hash).map(|(tenant, _)| &**tenant)
 }
 
 impl Reach {

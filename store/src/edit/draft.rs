@@ -51,6 +51,11 @@ impl Draft {
         &self.tenants
     }
 
+    /// All of them, to be changed.
+    pub(super) fn tenants_mut(&mut self) -> impl Iterator<Item = &mut Tenant> {
+        self.tenants.values_mut()
+    }
+
     /// A tenant.
     ///
     /// # Errors

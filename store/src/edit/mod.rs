@@ -6,6 +6,7 @@
 mod against;
 mod change;
 mod draft;
+mod ended;
 
 use std::net::IpAddr;
 
@@ -96,18 +97,19 @@ pub enum EditError {
     Away(#[from] StoreError),
 }
 
-/// Carries a decision out on what is configured, and says what follows. Pure.
+/// Carries a decision out on what is configured, at a time (unix ms), and says what follows. Pure.
 ///
 /// # Errors
 /// Whatever the decision refuses, or what would make the result invalid.
-pub fn decide(draft: Draft, decision: Decision) -> Result<Vec<Change>, Refused> {
-    work_out(draft, decision).map(|(changes, _)| changes)
+pub fn decide(draft: Draft, at: u64, decision: Decision) -> Result<Vec<Change>, Refused> {
+    work_out(draft, at, decision).map(|(changes, _)| changes)
 }
 
 /// As [`decide`]; also the touched tenants as they are afterwards.
-fn work_out(mut draft: Draft, decision: Decision) -> Result<(Vec<Change>, Vec<Tenant>), Refused> {
+fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<Change>, Vec<Tenant>), Refused> {
     let before = draft.tenants().clone();
     decision(&mut draft)?;
+    ended::forget(&before, &mut draft, at);
     let changes = change::between(&before, draft.tenants());
     let touched = |id: &String| changes.iter().any(|change| change.tenant == *id);
     let after: Vec<_> =

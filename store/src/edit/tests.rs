@@ -18,7 +18,7 @@ fn draft() -> Draft {
 }
 
 fn changes(decision: impl FnOnce(&mut Draft) -> Result<(), Refused> + Send + 'static) -> Result<Vec<Change>, Refused> {
-    decide(draft(), Box::new(decision))
+    decide(draft(), 0, Box::new(decision))
 }
 
 #[test]

@@ -166,27 +166,30 @@ tenants:
       - id: crm
         url: https://crm.example/hooks
         n8n_api_key: 12e456
-        secrets: []
+        secrets: [whsec_1, {secret: whsec_0, until: 2026-11-22T08:00:00Z}]
         headers: {x-a: plain, x-b: {secret: "s"}}
         retry: {schedule: [30s, 5s]}
         format_options: {shape: 2.15}
+      - {id: bi, url: "https://bi.example/", secrets: []}
     subscriptions:
       - {id: 007, endpoint_id: crm, channel_ids: [9, "-"], event_types: [ticket.*, "*"], start_on_transfer: false, groups: no}
     sources:
-      - {id: main, dialect: whazing, channel_id: 7}
+      - {id: main, dialect: whazing, channel_id: 7, old_token: {secret: 12e4, until: 2026-11-22T08:00:00Z}}
     keys:
 "#;
         let sent = json!([{
             "id": "7",
             "quota": {"events_per_second": 50.0},
             "endpoints": [{
-                "id": "crm", "url": "https://crm.example/hooks", "n8n_api_key": "12e456", "secrets": [],
+                "id": "crm", "url": "https://crm.example/hooks", "n8n_api_key": "12e456",
+                "secrets": ["whsec_1", {"secret": "whsec_0", "until": "2026-11-22T08:00:00Z"}],
                 "headers": {"x-a": "plain", "x-b": {"secret": "s"}}, "retry": {"schedule": ["30s", "5s"]},
                 "format_options": {"shape": "2.15"},
-            }],
+            }, {"id": "bi", "url": "https://bi.example/", "secrets": []}],
             "subscriptions": [{"id": "007", "endpoint_id": "crm", "channel_ids": ["9", "-"],
                 "event_types": ["ticket.*", "*"], "start_on_transfer": false, "groups": false}],
-            "sources": [{"id": "main", "dialect": "whazing", "channel_id": 7}],
+            "sources": [{"id": "main", "dialect": "whazing", "channel_id": 7,
+                "old_token": {"secret": "12e4", "until": "2026-11-22T08:00:00Z"}}],
             "keys": [],
         }]);
         assert_eq!(Json::from(read(text).unwrap().tenants()), sent);

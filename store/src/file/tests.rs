@@ -71,8 +71,31 @@ async fn the_example_of_the_design_is_what_it_says() {
     assert_eq!(crm.retry.as_ref().unwrap().schedule.len(), 2);
     let ids: Vec<_> = snapshot.tenant("acme").unwrap().subscriptions.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["bot-12", "crm-7"]);
-    assert_eq!(snapshot.source("source-token").unwrap().source.id, "main");
-    assert_eq!(snapshot.key("test").unwrap().1.hash, KeyHash::of("test"));
+    assert_eq!(snapshot.source("source-token", 0).unwrap().source.id, "main");
+    assert_eq!(snapshot.key("test", 0).unwrap().1.hash, KeyHash::of("test"));
+}
+
+#[tokio::test]
+async fn what_is_retiring_in_a_file_is_valid_until_its_time() {
+    let hash = |text: &str| String::from(KeyHash::of(text));
+    let text = format!(
+        "{}        secrets: [whsec_UzNDUkVULXNlY3JldC1vZi0yNC1ieXRlcw==, {{secret: whsec_T0xELVMzQ1JFVC1vZi0yNC1ieXRlcy0t, until: 1970-01-01T00:00:01Z}}]
+    sources: [{{id: main, dialect: whazing, token: new-token, old_token: {{secret: 12e45678, until: 1970-01-01T00:00:01Z}}}}]
+    keys: [{{id: k, scopes: [read], hash: {}, old_hash: {{hash: {}, until: \"1970-01-01T00:00:01Z\"}}}}]\n",
+        "tenants:\n  - id: acme\n    endpoints:\n      - id: crm\n        url: https://a.example\n",
+        hash("new"),
+        hash("old"),
+    );
+    let snapshot = Folder::with(&[("a.yaml", &text)]).snapshot().await;
+    for (now, valid) in [(999, true), (1_000, false)] {
+        assert_eq!(snapshot.source("12e45678", now).is_some(), valid);
+        assert_eq!(snapshot.key("old", now).is_some(), valid);
+        assert_eq!(snapshot.endpoint("acme", "crm").unwrap().signing_secrets(now).count(), 1 + usize::from(valid));
+        assert!(snapshot.source("new-token", now).is_some() && snapshot.key("new", now).is_some());
+    }
+    let wrong = text.replace("until: 1970-01-01T00:00:01Z}]", "until: soon}]");
+    let refused = Folder::with(&[("a.yaml", &wrong)]).refusal().await.join("\n");
+    assert!(refused.contains("a.yaml:6:") && refused.contains("endpoints[0].secrets[1].until: "), "{refused}");
 }
 
 #[tokio::test]
@@ -314,7 +337,7 @@ async fn an_id_that_a_number_would_change_stays_as_it_is_written() {
 #[tokio::test]
 async fn a_token_that_looks_like_a_huge_number_is_a_token() {
     let text = "tenants:\n  - id: acme\n    sources:\n      - {id: main, dialect: whazing, token: 12e456789}\n";
-    assert!(Folder::with(&[("a.yaml", text)]).snapshot().await.source("12e456789").is_some());
+    assert!(Folder::with(&[("a.yaml", text)]).snapshot().await.source("12e456789", 0).is_some());
 }
 
 #[tokio::test]

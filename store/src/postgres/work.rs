@@ -98,7 +98,7 @@ impl Work {
         let snapshot = self.catch_up(session, &meta).await?;
         let Edit { reach, author, at, dry_run, decision } = edit;
         let old = snapshot.clone();
-        let changes = off_the_runtime(move || against(&old, &reach, decision)).await??;
+        let changes = off_the_runtime(move || against(&old, &reach, at, decision)).await??;
         let revision = snapshot.revision();
         if changes.is_empty() || dry_run {
             return Ok((None, Edited { revision, changes }));

@@ -63,7 +63,7 @@ impl Keeper {
         let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
         let snapshot = self.catch_up(&transaction)?;
         let Edit { reach, author, at, dry_run, decision } = edit;
-        let changes = against(&snapshot, &reach, decision)?;
+        let changes = against(&snapshot, &reach, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: snapshot.revision(), changes });
         }

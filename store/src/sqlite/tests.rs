@@ -90,3 +90,30 @@ async fn after_a_rotation_the_new_key_alone_opens_everything_and_nothing_has_cha
     assert_eq!((secret(&store, "t0"), secret(&store, "t2")), ("S3CRET-n8n".into(), "S3CRET-n8n".into()));
     assert_eq!(store.snapshot().unwrap().tenant("t0").unwrap().versions.of(crate::Kind::Tenant, "t0"), Some(2));
 }
+
+#[tokio::test]
+async fn with_an_older_key_beside_a_new_one_all_is_written_anew_while_edits_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let (old, new) = (KEY.to_owned().into(), "a new key of many characters".to_owned().into());
+    let store = SqliteStore::open(&path, Keyring::new(&old, []).unwrap()).await.unwrap();
+    for at in 0..20 {
+        store.edit(put(tenant(&format!("t{at}")))).await.unwrap();
+    }
+    drop(store);
+
+    let store = SqliteStore::open(&path, Keyring::new(&new, [&old]).unwrap()).await.unwrap();
+    let edits = async {
+        for at in 15..25 {
+            store.edit(put(tenant(&format!("t{at}")))).await.unwrap();
+        }
+    };
+    let (resealed, ()) = futures_util::future::join(store.reseal(), edits).await;
+    assert!(resealed.unwrap() > 0);
+    drop(store);
+
+    let store = SqliteStore::open(&path, Keyring::new(&new, []).unwrap()).await.unwrap();
+    assert_eq!((0..25).filter(|at| secret(&store, &format!("t{at}")) == "S3CRET-n8n").count(), 25);
+    drop(store);
+    assert!(matches!(SqliteStore::open(&path, Keyring::new(&old, []).unwrap()).await, Err(OpenError::Key { .. })));
+}

@@ -1,5 +1,7 @@
 //! Tables of what is refused, and of what must not be.
 
+mod retiring;
+
 use schemas::{
     Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant,
     signature::{Signature, SigningKey},

@@ -34,11 +34,15 @@ pub(super) fn among_tenants(tenants: &[Tenant], report: &mut Report) {
         let item = |list, index, key| path(&[Step::Key(list), Step::Index(index), Step::Key(key)]);
         ids.see(tenant.id.as_str(), path(&[Step::Key("id".into())]), "the tenant is already described at", report);
         for (index, source) in tenant.sources.iter().enumerate() {
-            let path = item("sources".into(), index, "token".into());
-            tokens.see(source.token.reveal(), path, "the token is already used at", report);
+            for ((token, _), key) in source.tokens().zip(["token", "old_token"]) {
+                let path = item("sources".into(), index, key.into());
+                tokens.see(token.reveal(), path, "the token is already used at", report);
+            }
         }
         for (index, key) in tenant.keys.iter().enumerate() {
-            hashes.see(key.hash, item("keys".into(), index, "hash".into()), "the key is already used at", report);
+            for ((hash, _), key) in key.hashes().zip(["hash", "old_hash"]) {
+                hashes.see(hash, item("keys".into(), index, key.into()), "the key is already used at", report);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
     let yaml = "tenants:\n  - id: acme\n    sources: [{id: main, dialect: whazing, token: S3CRET-token}]\n";
     std::fs::write(folder.path().join("acme.yaml"), yaml).expect("written");
     let store = FileStore::open(folder.path()).await.expect("it opens");
-    assert_eq!(store.snapshot().expect("a snapshot").source("S3CRET-token").expect("known").tenant.id, "acme");
+    assert_eq!(store.snapshot().expect("a snapshot").source("S3CRET-token", 0).expect("known").tenant.id, "acme");
     let refused = store.edit(edit(&["acme"], |draft| {
         draft.remove("acme");
         Ok(())

@@ -9,6 +9,9 @@ use store::{Author, Draft, Edit, EditError, Edited, Reach, Refused, Store, Tenan
 /// When all edits are made: 2026-11-21.
 pub(crate) const AT: u64 = 1_795_219_200_000;
 
+/// When what is retiring in these tenants ends.
+const TOMORROW: &str = "2026-11-22T00:00:00.000Z";
+
 /// An edit by the operator.
 pub(crate) fn edit(reach: &[&str], decision: impl FnOnce(&mut Draft) -> Result<(), Refused> + Send + 'static) -> Edit {
     Edit {
@@ -51,7 +54,8 @@ pub(crate) fn tenant(id: &str) -> Tenant {
 /// An endpoint with every secret there is.
 pub(crate) fn endpoint(id: &str) -> Endpoint {
     let endpoint = json!({"id": id, "url": "https://crm.example/hooks", "n8n_api_key": "S3CRET-n8n",
-        "secrets": ["whsec_UzNDUkVULXNpZ25pbmctc2VjcmV0LXRoYXQtaXMtbG9uZw=="],
+        "secrets": ["whsec_UzNDUkVULXNpZ25pbmctc2VjcmV0LXRoYXQtaXMtbG9uZw==",
+            {"secret": "whsec_UzNDUkVULW9sZGVyLXNlY3JldC10aGF0LXJldGlyZXM=", "until": TOMORROW}],
         "headers": {"x-shown": "shown", "x-hidden": {"secret": "S3CRET-header"}}});
     serde_json::from_value(endpoint).expect("an endpoint")
 }
@@ -64,18 +68,21 @@ pub(crate) fn subscription(id: &str, endpoint_id: &str) -> Subscription {
 
 /// A source.
 pub(crate) fn source(id: &str, token: &str) -> SourceConfig {
-    let source = json!({"id": id, "dialect": "whazing", "token": token, "n8n_api_key": "S3CRET-expected"});
+    let source = json!({"id": id, "dialect": "whazing", "token": token, "n8n_api_key": "S3CRET-expected",
+        "old_token": {"secret": format!("S3CRET-old-{token}"), "until": TOMORROW}});
     serde_json::from_value(source).expect("a source")
 }
 
 /// A key.
 pub(crate) fn key(id: &str, text: &str) -> Key {
-    let hash = String::from(schemas::KeyHash::of(text));
-    serde_json::from_value(json!({"id": id, "scopes": ["read"], "hash": hash})).expect("a key")
+    let [hash, old] = [text, &format!("old {text}")].map(|text| String::from(schemas::KeyHash::of(text)));
+    let key = json!({"id": id, "scopes": ["read"], "hash": hash, "old_hash": {"hash": old, "until": TOMORROW}});
+    serde_json::from_value(key).expect("a key")
 }
 
 /// Every secret text in a [`tenant`], as it is written where it is not hidden.
-pub(crate) const SECRETS: [&str; 2] = ["S3CRET", "UzNDUkVULXNpZ25pbmctc2VjcmV0LXRoYXQtaXMtbG9uZw"];
+pub(crate) const SECRETS: [&str; 3] =
+    ["S3CRET", "UzNDUkVULXNpZ25pbmctc2VjcmV0LXRoYXQtaXMtbG9uZw", "UzNDUkVULW9sZGVyLXNlY3JldC10aGF0LXJldGlyZXM"];
 
 /// Everything a store shows, by tenant.
 pub(crate) fn shown(store: &dyn Store) -> BTreeMap<String, TenantSnapshot> {

@@ -209,7 +209,7 @@ impl Apply {
         let is_other = |id: &str| !self.prune && !described.iter().any(|one| one.after.id == id);
         let mut after = one.after.clone();
         for (at, item) in R::list(&mut after).iter().enumerate() {
-            if item.owner(&self.snapshot).is_some_and(|(owner, _)| is_other(&owner)) {
+            if item.owners(&self.snapshot).iter().any(|(owner, _)| is_other(owner)) {
                 complaints.say(&one.places.pointer(R::KIND, at), "it is already used, by something else");
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Api;
+use super::{Api, NOW};
 
 const ENDPOINTS: &str = "/v1/tenants/acme/endpoints";
 
@@ -105,7 +105,7 @@ async fn a_source_and_a_key_work_from_the_moment_they_are_made() {
     let source = api.post("/v1/tenants/acme/sources", json!({"dialect": "whazing"})).await.expect(201);
     let token = source.body["token"].as_str().unwrap();
     assert_eq!(source.body["path"], format!("/v1/in/{token}"));
-    assert!(store::Store::snapshot(&*api.store).unwrap().source(token).is_some());
+    assert!(store::Store::snapshot(&*api.store).unwrap().source(token, NOW).is_some());
     let made = api.post("/v1/tenants/acme/keys", json!({"scopes": ["read"]})).await.expect(201);
     api.call("GET", ENDPOINTS).key(made.body["key"].as_str().unwrap()).send().await.expect(200);
 }

@@ -11,6 +11,7 @@ mod lists;
 mod once;
 mod permissions;
 mod refusals;
+mod rotating;
 mod tenants;
 mod views;
 mod write_only;
@@ -40,6 +41,8 @@ use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
 pub(super) struct Api {
     pub(super) store: Arc<MemoryStore>,
     pub(super) broker: Memory,
+    /// Unix ms.
+    clock: Arc<AtomicU64>,
     app: Router,
     _process: Trigger,
 }
@@ -78,13 +81,15 @@ impl Api {
         let broker = Memory::calm(Arc::new(|| NOW));
         let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
         let (shutdown, process) = Shutdown::manual();
+        let clock = Arc::new(AtomicU64::new(NOW));
+        let time = clock.clone();
         let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
         let world = World {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
             tally: Arc::new(store::Tally::new("control")),
             operator: Some(KeyHash::of(OPERATOR)),
-            clock: Arc::new(|| NOW),
+            clock: Arc::new(move || time.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 3 },
@@ -92,7 +97,17 @@ impl Api {
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control));
-        Self { store, broker, app, _process: process }
+        Self { store, broker, clock, app, _process: process }
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&self, hours: u64) {
+        self.clock.fetch_add(hours * 3_600_000, Ordering::Relaxed);
+    }
+
+    /// Now, in unix ms.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
     }
 
     /// As acme's manager, unless said otherwise.

@@ -119,6 +119,7 @@ async fn an_integration_may_have_many_queues_and_goes_only_without_them() {
         .await
         .expect(201);
     let id = made.body["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("int_") && id.len() == 12, "{id}");
     assert_eq!(made.headers["location"].to_str().unwrap(), format!("/v1/tenants/acme/integrations/{id}"));
     for queue in ["12", "13"] {
         let path = format!("/v1/tenants/acme/queues/{queue}/integration");

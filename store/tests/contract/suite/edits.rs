@@ -119,7 +119,8 @@ pub(crate) async fn what_another_tenant_has_cannot_be_taken<F: Fixture>() {
         panic!("taken from another tenant")
     };
     let places: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
-    assert_eq!(places, ["tenants[0].sources[1].token", "tenants[0].keys[1].hash"]);
+    let stolen = ["sources[1].token", "sources[1].old_token", "keys[1].hash", "keys[1].old_hash"];
+    assert_eq!(places, stolen.map(|place| format!("tenants[0].{place}")));
     assert!(problems.iter().all(|problem| !problem.to_string().contains("acme")), "whose it is, is nobody's business");
     assert_eq!(shown(&*fixture.store()).len(), 1);
 }
@@ -140,9 +141,9 @@ pub(crate) async fn tokens_and_keys_can_move_in_one_edit<F: Fixture>() {
     for _ in 0..2 {
         let snapshot = fixture.store().snapshot().expect("a snapshot");
         for (now, before) in [("acme", "beta"), ("beta", "acme")] {
-            let found = snapshot.source(&format!("S3CRET-token-of-{before}")).expect("known");
+            let found = snapshot.source(&format!("S3CRET-token-of-{before}"), 0).expect("known");
             assert_eq!(found.tenant.id, now);
-            assert_eq!(snapshot.key(&format!("key of {before}")).expect("known").0.id, now);
+            assert_eq!(snapshot.key(&format!("key of {before}"), 0).expect("known").0.id, now);
         }
         fixture.reopen().await;
     }
@@ -169,7 +170,7 @@ pub(crate) async fn a_tenant_made_again_has_nothing_of_the_old_one<F: Fixture>()
     put(&*fixture.store(), Tenant::new("acme")).await.expect("done");
     for _ in 0..2 {
         assert_eq!(shown(&*fixture.store())["acme"].to_tenant(), Tenant::new("acme"));
-        assert!(fixture.store().snapshot().expect("a snapshot").key("key of acme").is_none());
+        assert!(fixture.store().snapshot().expect("a snapshot").key("key of acme", 0).is_none());
         fixture.reopen().await;
     }
 }

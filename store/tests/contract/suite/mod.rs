@@ -2,6 +2,7 @@
 
 pub(crate) mod books;
 pub(crate) mod edits;
+pub(crate) mod rotation;
 pub(crate) mod snapshots;
 pub(crate) mod walk;
 
@@ -21,6 +22,9 @@ macro_rules! contract {
             edits::a_tenant_that_was_not_reached_for_is_not_overwritten
             edits::a_tenant_made_again_has_nothing_of_the_old_one
             edits::concurrent_editors_of_one_tenant_lose_nothing
+            rotation::what_was_rotated_is_found_beside_the_new_until_it_ends
+            rotation::what_another_tenant_is_retiring_cannot_be_taken
+            rotation::what_has_ended_is_forgotten_when_its_own_is_changed
             snapshots::what_an_edit_does_not_touch_stays_the_same_value
             snapshots::sources_and_keys_are_found_by_what_is_presented
             snapshots::secrets_come_back_after_reopening

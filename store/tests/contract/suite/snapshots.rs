@@ -30,9 +30,9 @@ pub(crate) async fn sources_and_keys_are_found_by_what_is_presented<F: Fixture>(
     put(&*fixture.store(), tenant("acme")).await.expect("done");
     for _ in 0..2 {
         let snapshot = fixture.store().snapshot().expect("a snapshot");
-        assert_eq!(snapshot.source("S3CRET-token-of-acme").expect("known").source.id, "main");
-        assert_eq!(snapshot.key("key of acme").expect("known").1.id, "backend");
-        assert!(snapshot.source("S3CRET-token-of-beta").is_none() && snapshot.key("key of beta").is_none());
+        assert_eq!(snapshot.source("S3CRET-token-of-acme", 0).expect("known").source.id, "main");
+        assert_eq!(snapshot.key("key of acme", 0).expect("known").1.id, "backend");
+        assert!(snapshot.source("S3CRET-token-of-beta", 0).is_none() && snapshot.key("key of beta", 0).is_none());
         fixture.reopen().await;
     }
 }
