@@ -170,7 +170,7 @@ async fn enable(call: Call) -> Result<Response, Problem> {
         Ok(Made::new())
     });
     let mut acted = acted.await?;
-    acted.shown.insert("replayable".to_owned(), replayable(&call, &who).await);
+    acted.made.insert("replayable".to_owned(), replayable(&call, &who).await);
     Ok(acted.answer())
 }
 
