@@ -18,6 +18,7 @@ mod refusals;
 mod reload;
 mod rotation;
 mod signing;
+mod ssrf;
 mod startup;
 mod tenants;
 mod topology;

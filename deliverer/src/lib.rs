@@ -4,12 +4,13 @@
 //! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod client;
 mod config;
-mod connect;
 mod destination;
 mod gone;
 mod metrics;
 mod outcome;
+mod repeat;
 mod report;
 mod settle;
 mod sign;
@@ -37,6 +38,7 @@ pub use verdict::{Spent, Verdict, decide};
 use destination::{Absent, destination};
 use gone::Gone;
 use metrics::LaneMetrics;
+use repeat::Delivered;
 use settle::{Settler, attempt_of};
 use target::Targets;
 
@@ -76,6 +78,7 @@ pub struct Deliverer {
     poster: Poster,
     targets: Targets,
     gone: Gone,
+    delivered: Delivered,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -89,12 +92,12 @@ impl Deliverer {
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
     pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
-        let allowed: Arc<[_]> = config.allow_networks.clone().into();
         Ok(Arc::new(Self {
             world,
-            poster: Poster::new(config, allowed.clone())?,
-            targets: Targets::new(allowed),
+            poster: Poster::new(config)?,
+            targets: Targets::default(),
             gone: Gone::default(),
+            delivered: Delivered::new(config.duplicates),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -136,6 +139,10 @@ impl Deliverer {
         if delivery.is_test {
             return self.try_out(&delivery, incoming, lane, counted).await;
         }
+        if self.delivered.contains(&delivery, self.now()) {
+            report::repeated(&self.metrics, &delivery);
+            return Settlement::Done;
+        }
         let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
@@ -148,6 +155,9 @@ impl Deliverer {
         let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
+        if verdict == Verdict::Delivered {
+            self.delivered.note(&delivery, now);
+        }
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&endpoint);
             if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {

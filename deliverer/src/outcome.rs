@@ -1,6 +1,9 @@
 //! What a POST came to. It never decides.
 
+use jiff::civil::DateTime;
 use schemas::OutcomeClass;
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// What a POST came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +55,7 @@ impl RetryAfter {
             // More digits than fit are "very long", which is bounded anyway.
             return Some(Self::Delay(text.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1_000)));
         }
-        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        u64::try_from(date.as_millisecond()).ok().map(Self::At)
+        date(text).map(Self::At)
     }
 
     /// Milliseconds from `now` (unix ms).
@@ -63,6 +65,15 @@ impl RetryAfter {
             Self::At(at) => at.saturating_sub(now),
         }
     }
+}
+
+/// Reads an HTTP date, as unix ms. RFC 9110, §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST
+/// accept all three HTTP-date formats."
+fn date(text: &str) -> Option<u64> {
+    // As a civil date, since the last day that they can name is beyond the last timestamp.
+    let forms = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    let date = forms.iter().find_map(|form| DateTime::strptime(form, text).ok())?;
+    u64::try_from(date.duration_since(EPOCH).as_millis()).ok()
 }
 
 /// The class of an answered status.
