@@ -39,6 +39,36 @@ pub enum Notice {
     },
     /// A process has begun to listen: what it should know, say again.
     Hello,
+    /// A deliverer is there; said every second.
+    Deliverer {
+        /// An id made at the process's start.
+        process: String,
+        /// It is about to be no more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leaves: bool,
+    },
+    /// What became of endpoints' breakers in a deliverer. Said once: whoever misses it finds out by failures of its own.
+    Breakers {
+        /// An id made at the process's start.
+        process: String,
+        /// In order.
+        changes: Vec<BreakerNews>,
+    },
+}
+
+/// An endpoint's breaker has opened or closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerNews {
+    /// Whose.
+    pub tenant: String,
+    /// Which.
+    pub endpoint_id: String,
+    /// Until when it is open, unix ms; none: it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<u64>,
+    /// How often it was opened in a row.
+    #[serde(default)]
+    pub spell: u32,
 }
 
 /// One thing that a process found out.
@@ -132,6 +162,8 @@ impl Notice {
             Self::Noted { .. } => "noted",
             Self::DeadLetterLevels { .. } => "dead_letter_levels",
             Self::Hello => "hello",
+            Self::Deliverer { .. } => "deliverer",
+            Self::Breakers { .. } => "breakers",
         }
     }
 
@@ -168,12 +200,17 @@ mod tests {
         let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
         let reached =
             Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
+        let closed = BreakerNews { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, spell: 0 };
+        let opened = BreakerNews { open_until: Some(9), spell: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
             Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
             Notice::Hello,
+            Notice::Deliverer { process: "p".into(), leaves: false },
+            Notice::Deliverer { process: "p".into(), leaves: true },
+            Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }

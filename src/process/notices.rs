@@ -112,8 +112,8 @@ impl News {
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterLevels { levels } => self.levels.hear(levels, (self.clock)()),
-                // Control's.
-                Notice::Facts { .. } | Notice::Hello => {}
+                // Control's, and the deliverers' own.
+                Notice::Facts { .. } | Notice::Hello | Notice::Deliverer { .. } | Notice::Breakers { .. } => {}
             }
         }
     }

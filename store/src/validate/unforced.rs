@@ -20,9 +20,6 @@ pub fn not_in_force(tenants: &[Tenant]) -> Vec<Problem> {
 fn check(endpoint: &Endpoint, report: &mut Report) {
     set(report, "secrets", !endpoint.secrets.is_empty());
     set(report, "signature", endpoint.signature != Signature::default());
-    set(report, "rate_limit", endpoint.rate_limit.is_some());
-    set(report, "max_in_flight", endpoint.max_in_flight != Endpoint::MAX_IN_FLIGHT);
-    set(report, "max_backlog", endpoint.max_backlog != Endpoint::MAX_BACKLOG);
 }
 
 fn set(report: &mut Report, key: &'static str, is_set: bool) {
