@@ -39,6 +39,7 @@ pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
     ("store.url", Shape::Text),
     ("store.encryption_key", Shape::Text),
     ("deliverer.proxy", Shape::Text),
+    ("deliverer.ca_file", Shape::Text),
 ];
 
 /// Keys that are never shown.
@@ -156,6 +157,9 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
         return complain("deliverer.max_in_flight_bytes", "expected at least 1");
     }
     if let Some((key, reason)) = config.producer.complaint() {
+        return complain(key, &reason);
+    }
+    if let Some((key, reason)) = config.deliverer.complaint() {
         return complain(key, &reason);
     }
     if config.http.requests_burst == 0 {

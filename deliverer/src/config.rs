@@ -3,6 +3,9 @@
 use ipnet::IpNet;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
+use service::SeenConfig;
+
+use crate::client::Proxy;
 
 /// How much is delivered at once, and how far a request may go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +28,19 @@ pub struct DelivererConfig {
     /// Through which proxy; none unless set, and never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// Which successful deliveries are remembered, so that their repeats are not posted.
+    pub duplicates: SeenConfig,
+    /// A file of certificates (PEM) that endpoints may have besides the platform's, for those of a private authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
     /// For endpoints without a policy of their own.
     pub retry: RetryPolicy,
+}
+
+impl DelivererConfig {
+    /// The first key whose value will not do, and why.
+    pub fn complaint(&self) -> Option<(&'static str, String)> {
+        let proxy = self.proxy.as_deref().map(Proxy::parse);
+        proxy.and_then(Result::err).map(|error| ("deliverer.proxy", error.to_string()))
+    }
 }

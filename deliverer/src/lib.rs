@@ -4,8 +4,8 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod client;
 mod config;
-mod connect;
 mod consume;
 mod credit;
 mod destination;
@@ -15,8 +15,10 @@ mod metrics;
 mod outcome;
 mod pulse;
 mod put_aside;
+mod repeat;
 mod report;
 mod settle;
+mod sign;
 mod target;
 mod verdict;
 
@@ -47,6 +49,7 @@ use destination::{Absent, destination};
 use gone::Gone;
 use isolation::{Admission, Ended, Gate, Knocking, Limits, Pass, Room, Slots, effect};
 use metrics::LaneMetrics;
+use repeat::Delivered;
 use settle::attempt_of;
 use target::Targets;
 
@@ -86,6 +89,7 @@ pub struct Deliverer {
     gate: Arc<Gate>,
     slots: Slots,
     limits: Limits,
+    delivered: Delivered,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -99,7 +103,6 @@ impl Deliverer {
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
     pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
-        let allowed: Arc<[_]> = config.allow_networks.clone().into();
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
         let credit = u32::from(limits.credit(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
@@ -109,9 +112,10 @@ impl Deliverer {
             slots: Slots::new(limits, world.clock.clone()),
             limits,
             world,
-            poster: Poster::new(config, allowed.clone())?,
-            targets: Targets::new(allowed),
+            poster: Poster::new(config)?,
+            targets: Targets::default(),
             gone: Gone::default(),
+            delivered: Delivered::new(config.duplicates),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -146,6 +150,10 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
         };
+        if self.delivered.contains(&delivery, self.now()) {
+            report::repeated(&self.metrics, &delivery);
+            return Settlement::Done;
+        }
         let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
@@ -164,6 +172,9 @@ impl Deliverer {
         let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
+        if verdict == Verdict::Delivered {
+            self.delivered.note(&delivery, now);
+        }
         if verdict == Verdict::Dead(DeadReason::Permanent) {
             self.gone.note(&endpoint);
             if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {

@@ -17,6 +17,8 @@ service::metrics! {
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Deliveries put aside without an attempt, by reason.
         pub parks: IntCounterVec("parks_total", [reason]),
+        /// Deliveries not posted again, since this process has seen them succeed.
+        pub deduplicated: IntCounter("deliveries_deduplicated_total"),
         /// Messages that were handed out before.
         pub redeliveries: IntCounter("redeliveries_total"),
         /// How long attempts took, by lane.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Format, FormatOptions, RetryPolicy, Secret, Span, time::Moment};
+use crate::{
+    Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span,
+    signature::{Signature, SigningKey},
+    time::Moment,
+};
 
 /// Where deliveries are posted: url, secrets, limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,10 +34,10 @@ pub struct Endpoint {
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n8n_api_key: Option<Secret>,
-    /// Signing secrets, newest first.
+    /// Signing secrets, newest first: `whsec_…` signs as `v1`, `whsk_…` as `v1a`. Each signs every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<Secret>,
-    /// How requests are signed.
+    pub secrets: Vec<SigningSecret>,
+    /// Of which kind the newest secret is, and the one that is made where none is given.
     #[serde(default)]
     pub signature: Signature,
     /// From connecting to the answer's end.
@@ -81,6 +85,11 @@ impl Endpoint {
         self.cancelled_before.is_some_and(|Moment(until)| accepted_at <= until)
     }
 
+    /// What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone.
+    pub fn public_key(&self) -> Option<String> {
+        self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
+    }
+
     /// `max_in_flight` where it is left out.
     pub const MAX_IN_FLIGHT: u32 = 64;
     /// `max_backlog` where it is left out.
@@ -96,17 +105,6 @@ pub enum EndpointState {
     Active,
     /// It is not: its deliveries become dead letters, which can be replayed.
     Disabled,
-}
-
-/// Which signature of Standard Webhooks 1.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Signature {
-    /// HMAC-SHA256.
-    #[default]
-    V1,
-    /// ed25519.
-    V1a,
 }
 
 /// A header's value: shown, or secret.

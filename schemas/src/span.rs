@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct Span(pub Duration);
 
 impl Span {
+    /// Of so many hours.
+    pub const fn hours(hours: u64) -> Self {
+        Self(Duration::from_secs(hours * 3_600))
+    }
+
     /// In milliseconds.
     pub fn millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)

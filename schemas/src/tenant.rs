@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dialect, Endpoint, Id, Secret, Subscription};
+use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Subscription};
 
 /// What the `file:` store reads and `export` writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -86,6 +86,9 @@ pub struct SourceConfig {
     pub channel_id: Option<ChannelId>,
     /// The secret part of its URL.
     pub token: Secret,
+    /// The token before, while it is still valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_token: Option<RetiringSecret>,
     /// Whether the vendor's body travels along, for endpoints of format `original`.
     #[serde(default = "yes")]
     pub keep_original: bool,
@@ -130,6 +133,9 @@ pub struct Key {
     pub scopes: Vec<Scope>,
     /// `sha256:<64 hex digits>` of the key.
     pub hash: KeyHash,
+    /// The key before, while it is still valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_hash: Option<RetiringHash>,
 }
 
 /// What a key allows.

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Moment(pub u64);
 
+impl Moment {
+    /// Whether it is now (unix ms), or was before.
+    pub fn has_come(self, now: u64) -> bool {
+        self.0 <= now
+    }
+}
+
 impl TryFrom<String> for Moment {
     type Error = &'static str;
 

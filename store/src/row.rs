@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Secret;
+use schemas::{RetiringSecret, Secret, SigningSecret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -106,11 +106,13 @@ pub(crate) struct Hidden {
     #[serde(skip_serializing_if = "Option::is_none")]
     n8n_api_key: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    secrets: Vec<String>,
+    secrets: Vec<Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_token: Option<Value>,
 }
 
 impl Hidden {
@@ -127,7 +129,7 @@ pub(crate) fn apart(item: &Item) -> (Value, Hidden) {
     match item {
         Item::Endpoint(endpoint) => {
             hidden.n8n_api_key = endpoint.n8n_api_key.as_ref().map(reveal);
-            hidden.secrets = endpoint.secrets.iter().map(reveal).collect();
+            hidden.secrets = endpoint.secrets.iter().map(SigningSecret::reveal).collect();
             for (name, text) in &endpoint.headers {
                 if let schemas::HeaderText::Secret { secret } = text {
                     hidden.headers.insert(name.clone(), reveal(secret));
@@ -140,8 +142,10 @@ pub(crate) fn apart(item: &Item) -> (Value, Hidden) {
         Item::Source(source) => {
             hidden.n8n_api_key = source.n8n_api_key.as_ref().map(reveal);
             hidden.token = Some(reveal(&source.token));
+            hidden.old_token = source.old_token.as_ref().map(RetiringSecret::reveal);
             remove(&mut body, "n8n_api_key");
             remove(&mut body, "token");
+            remove(&mut body, "old_token");
         }
         Item::Tenant(_) | Item::Subscription(_) | Item::Key(_) => {}
     }
@@ -166,9 +170,10 @@ pub(crate) fn together(kind: Kind, body: &str, hidden: Hidden) -> serde_json::Re
         });
     }
     let mut body: Map<String, Value> = serde_json::from_str(body)?;
-    let Hidden { n8n_api_key, secrets, headers, token } = hidden;
-    let texts = [("n8n_api_key", n8n_api_key), ("token", token)];
-    body.extend(texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?.into()))));
+    let Hidden { n8n_api_key, secrets, headers, token, old_token } = hidden;
+    let texts = [("n8n_api_key", n8n_api_key.map(Value::from)), ("token", token.map(Value::from))];
+    let values = texts.into_iter().chain([("old_token", old_token)]);
+    body.extend(values.filter_map(|(key, value)| Some((key.to_owned(), value?))));
     if !secrets.is_empty() {
         body.insert("secrets".to_owned(), secrets.into());
     }

@@ -10,7 +10,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use schemas::{Endpoint, EndpointState, Key, KeyHash, Scope, Secret, SourceConfig, time::Moment};
+use schemas::{Endpoint, EndpointState, Key, KeyHash, Rotation, Scope, Secret, SourceConfig, Span, time::Moment};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited};
@@ -71,7 +71,11 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             &at("secrets/rotate"),
             post_with(rotate_secret, |op| {
                 let op = described(op, "endpoints", "rotateSecret", "Sign with a new secret");
-                let op = describe::more(op, "The one before stays valid: requests are signed with both.");
+                let op = describe::more(
+                    op,
+                    "Those before stay valid for the overlap: requests are signed with all of them.",
+                );
+                let op = describe::takes::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Endpoint>>(op)
             }),
         )
@@ -79,10 +83,8 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             "/v1/tenants/{tenant}/sources/{id}/token/rotate",
             post_with(rotate_token, |op| {
                 let op = described(op, "sources", "rotateToken", "Give a source a new token");
-                let op = describe::more(
-                    op,
-                    "The one before ends at once: to change without a gap, make a second source first.",
-                );
+                let op = describe::more(op, BOTH);
+                let op = describe::takes::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<SourceConfig>>(op)
             }),
         )
@@ -90,14 +92,17 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             "/v1/tenants/{tenant}/keys/{id}/rotate",
             post_with(rotate_key, |op| {
                 let op = described(op, "keys", "rotateKey", "Replace a key");
-                let op = describe::more(
-                    op,
-                    "The one before ends at once: to change without a gap, make a second key first.",
-                );
+                let op = describe::more(op, BOTH);
+                let op = describe::takes::<Rotate>(op, OVERLAP);
                 describe::answers::<200, describe::Made<Key>>(op)
             }),
         )
 }
+
+/// Of a token and a key, of which there are two at most.
+const BOTH: &str = "The one before stays valid for the overlap; one that was retiring already ends now.";
+/// How it is asked for.
+const OVERLAP: &str = r#"{"overlap":"24h"}"#;
 
 fn described<'t>(
     op: aide::transform::TransformOperation<'t>,
@@ -237,34 +242,59 @@ async fn waiting(call: Call) -> Result<Response, Problem> {
     })
 }
 
-async fn rotate_secret(call: Call) -> Result<Response, Problem> {
+/// How a rotation is meant.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Rotate {
+    /// How long the one before stays valid: `"0s"` ends it at once, and more than 30 days are refused.
+    overlap: Span,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { overlap: Rotation::OVERLAP }
+    }
+}
+
+/// The rotation that a body asks for, beginning now.
+async fn rotation(call: &Call, input: Input) -> Result<Rotation, Problem> {
+    let Rotate { overlap } = super::write::typed(input.object_or_nothing().await?)?;
+    if overlap > Rotation::LONGEST_OVERLAP {
+        return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));
+    }
+    Ok(Rotation { now: (call.control.world.clock)(), overlap })
+}
+
+async fn rotate_secret(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
+    let rotation = rotation(&call, input).await?;
     let secret = call.control.maker().signing_secret().map_err(no_chance)?;
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
-        endpoint.secrets.insert(0, Secret::from(secret.clone()));
-        endpoint.secrets.truncate(2);
+        endpoint.rotate(Secret::from(secret.clone()), rotation);
         Ok([("secret".to_owned(), Value::from(secret))].into_iter().collect())
     });
     Ok(acted.await?.answer())
 }
 
-async fn rotate_token(call: Call) -> Result<Response, Problem> {
+async fn rotate_token(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
+    let rotation = rotation(&call, input).await?;
     let token = call.control.maker().token().map_err(no_chance)?;
     let acted = act(&call, &who, move |source: &mut SourceConfig| {
-        source.token = Secret::from(token.clone());
+        source.rotate(Secret::from(token.clone()), rotation);
         Ok(sources::shown_once(&token))
     });
     Ok(acted.await?.answer())
 }
 
-async fn rotate_key(call: Call) -> Result<Response, Problem> {
+async fn rotate_key(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
+    let rotation = rotation(&call, input).await?;
     let key = call.control.maker().key().map_err(no_chance)?;
     let own = who.scopes.clone();
     let acted = act(&call, &who, move |stored: &mut Key| {
         keys::within(&stored.scopes, own.as_deref())?;
-        stored.hash = KeyHash::of(&key);
+        stored.rotate(KeyHash::of(&key), rotation);
         Ok([("key".to_owned(), Value::from(key))].into_iter().collect())
     });
     Ok(acted.await?.answer())

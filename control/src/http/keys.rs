@@ -9,8 +9,10 @@ use crate::settings::{Field, Made, Maker, Object, Rules};
 
 impl Resource for Key {
     const KIND: Kind = Kind::Key;
-    const KEPT: &'static [Field] =
-        &[Field::Needed("hash", "a key cannot be without its hash: rotate it, or delete the key")];
+    const KEPT: &'static [Field] = &[
+        Field::Needed("hash", "a key cannot be without its hash: rotate it, or delete the key"),
+        Field::One("old_hash"),
+    ];
     const MADE: &'static [&'static str] = &["hash"];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] =
         &[("key", "The key itself. Shown this once; only its hash is kept.")];

@@ -13,6 +13,7 @@ impl Resource for SourceConfig {
     const KIND: Kind = Kind::Source;
     const KEPT: &'static [Field] = &[
         Field::Needed("token", "a source cannot be without its token: rotate it, or delete the source"),
+        Field::One("old_token"),
         Field::One("n8n_api_key"),
     ];
     const MADE: &'static [&'static str] = &["token"];

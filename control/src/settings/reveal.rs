@@ -1,6 +1,6 @@
 //! What is configured, as JSON with its secrets: the base onto which a body is merged, and what `export` may write.
 
-use schemas::{Endpoint, HeaderText, Key, Secret, SourceConfig, Subscription};
+use schemas::{Endpoint, HeaderText, Key, RetiringSecret, Secret, SigningSecret, SourceConfig, Subscription};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -29,8 +29,7 @@ fn put(object: &mut Object, name: &str, secret: Option<&Secret>) {
 impl Reveal for Endpoint {
     fn reveal_into(&self, object: &mut Object) {
         put(object, "n8n_api_key", self.n8n_api_key.as_ref());
-        let secrets: Vec<_> = self.secrets.iter().map(Secret::reveal).collect();
-        object.insert("secrets".to_owned(), secrets.into());
+        object.insert("secrets".to_owned(), self.secrets.iter().map(SigningSecret::reveal).collect());
         let header = |(name, text): (&String, &HeaderText)| {
             let value = match text {
                 HeaderText::Plain(text) => Value::from(text.as_str()),
@@ -45,6 +44,9 @@ impl Reveal for Endpoint {
 impl Reveal for SourceConfig {
     fn reveal_into(&self, object: &mut Object) {
         put(object, "token", Some(&self.token));
+        if let Some(old) = self.old_token.as_ref().map(RetiringSecret::reveal) {
+            object.insert("old_token".to_owned(), old);
+        }
         put(object, "n8n_api_key", self.n8n_api_key.as_ref());
     }
 }
@@ -66,13 +68,14 @@ mod tests {
     #[test]
     fn what_was_revealed_reads_as_it_was() {
         let endpoint: Endpoint = serde_json::from_value(json!({
-            "id": "crm", "url": "https://crm.example/", "n8n_api_key": "k", "secrets": ["whsec_a", "whsec_b"],
+            "id": "crm", "url": "https://crm.example/", "n8n_api_key": "k", "secrets": ["whsec_a", {"secret": "whsec_b", "until": "2026-11-21T08:00:00Z"}],
             "headers": {"x": "plain", "y": {"secret": "s"}}, "retry": {"schedule": ["5s"]},
         }))
         .unwrap();
         let source: SourceConfig =
-            serde_json::from_value(json!({"id": "main", "dialect": "whazing", "token": "t", "n8n_api_key": "k"}))
-                .unwrap();
+            serde_json::from_value(json!({"id": "main", "dialect": "whazing", "token": "t", "n8n_api_key": "k",
+                "old_token": {"secret": "o", "until": "2026-11-21T08:00:00Z"}}))
+            .unwrap();
         assert_eq!(store::read_json::<Endpoint>(&Value::Object(reveal(&endpoint))), Ok(endpoint));
         assert_eq!(store::read_json::<SourceConfig>(&Value::Object(reveal(&source))), Ok(source));
     }

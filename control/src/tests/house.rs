@@ -189,7 +189,13 @@ async fn bury_with(broker: &dyn Broker, grave: &Grave, body: Bytes) {
 }
 
 fn tenants() -> Snapshot {
-    let key = |name: &str, scope| Key { id: name.into(), name: None, scopes: vec![scope], hash: KeyHash::of(name) };
+    let key = |name: &str, scope| Key {
+        id: name.into(),
+        name: None,
+        scopes: vec![scope],
+        hash: KeyHash::of(name),
+        old_hash: None,
+    };
     let manager = Key { scopes: vec![Scope::Read, Scope::Manage], ..key("manager's", Scope::Read) };
     let tenant = |id: &str, keys| {
         let (endpoints, subscriptions, sources) = Default::default();

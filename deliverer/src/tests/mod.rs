@@ -6,10 +6,11 @@ mod answers;
 mod deliveries;
 mod endings;
 mod ends_without_attempt;
+mod repeats;
 mod requests;
 mod scripted;
 mod usage;
-mod world;
+pub(crate) mod world;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

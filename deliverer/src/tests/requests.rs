@@ -1,10 +1,14 @@
 //! The request an endpoint gets.
 
-use schemas::{Part, time::rfc3339};
+use schemas::{
+    OutcomeClass, Part,
+    signature::{Signature, SigningKey, VerifyingKey, check},
+    time::rfc3339,
+};
 use serde_json::json;
 
 use super::{
-    scripted::{Scripted, answer},
+    scripted::{Request, Scripted, answer},
     world::{BODY, FAST, START, World, delivery, message, read},
 };
 
@@ -72,4 +76,50 @@ async fn a_changed_endpoint_applies_to_what_is_already_queued() {
     world.shelf.set(&json!([{"id": "crm", "url": after.url(), "n8n_api_key": "new"}]));
     world.publish(&retry).await;
     assert_eq!(after.request().await.header("x-n8n-api-key"), Some("new"));
+}
+
+/// Whether a receiver with these keys trusts a request.
+fn is_trusted(request: &Request, keys: &[&str]) -> bool {
+    let keys: Vec<_> = keys.iter().map(|key| VerifyingKey::parse(key).unwrap()).collect();
+    check(&keys, |name| request.header(name), &request.body, START / 1_000).is_ok()
+}
+
+#[tokio::test]
+async fn every_attempt_is_signed_with_every_secret_and_its_own_time() {
+    let mut receiver = Scripted::answering(503).await;
+    let secrets = [1, 2].map(|seed| SigningKey::write(Signature::V1, [seed; 32]));
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": secrets}]));
+    world.publish(&message(&delivery("e1"))).await;
+    let first = receiver.request().await;
+    let (_, retry) = world.retry().await;
+    world.publish(&retry).await;
+    for request in [first, receiver.request().await] {
+        for secret in &secrets {
+            assert!(is_trusted(&request, &[secret]), "{request:?}");
+        }
+        assert!(!is_trusted(&request, &[&SigningKey::write(Signature::V1, [3; 32])]));
+        let changed = Request { body: b"{}".to_vec(), ..request };
+        assert!(!is_trusted(&changed, &[&secrets[0]]), "the bytes that were sent, and no others");
+    }
+}
+
+#[tokio::test]
+async fn a_v1a_signature_is_verified_by_the_public_key() {
+    let mut receiver = Scripted::answering(200).await;
+    let private = SigningKey::write(Signature::V1a, [7; 32]);
+    let endpoint = json!({"id": "crm", "url": receiver.url(), "signature": "v1a", "secrets": [private]});
+    let world = World::of(&json!([endpoint]));
+    world.publish(&message(&delivery("e1"))).await;
+    let public = SigningKey::parse(&private).unwrap().public().unwrap();
+    assert!(is_trusted(&receiver.request().await, &[&public]));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_used_sends_nothing_and_says_so() {
+    let receiver = Scripted::answering(200).await;
+    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": ["whsec_S3CRET"]}]));
+    world.publish(&message(&delivery("e1"))).await;
+    let (_, retry) = world.retry().await;
+    let last = read(&retry).last.unwrap();
+    assert_eq!((last.outcome, receiver.connections()), (OutcomeClass::Malformed, 0));
 }

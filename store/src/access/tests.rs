@@ -14,7 +14,13 @@ const OPERATOR: &str = "operator's";
 
 fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
     let tenants = tenants.iter().map(|(id, key, scopes)| {
-        let key = schemas::Key { id: "k".into(), name: None, scopes: scopes.to_vec(), hash: KeyHash::of(key) };
+        let key = schemas::Key {
+            id: "k".into(),
+            name: None,
+            scopes: scopes.to_vec(),
+            hash: KeyHash::of(key),
+            old_hash: None,
+        };
         let (endpoints, subscriptions, sources) = Default::default();
         let id = (*id).to_owned();
         Arc::new(TenantSnapshot {

@@ -8,11 +8,11 @@ use crate::edit::items;
 fn acme() -> Tenant {
     let acme = json!({"id": "acme", "name": "Acme", "quota": {"events_per_second": 0.5},
         "endpoints": [
-            {"id": "crm", "url": "https://crm.example/", "n8n_api_key": "S3CRET-n8n", "secrets": ["S3CRET-1", "S3CRET-2"],
+            {"id": "crm", "url": "https://crm.example/", "n8n_api_key": "S3CRET-n8n", "secrets": ["S3CRET-1", {"secret": "S3CRET-2", "until": "2026-11-22T08:00:00Z"}],
              "headers": {"x-a": "shown", "x-b": {"secret": "S3CRET-header"}}, "retry": {"schedule": ["5s"], "max_age": "72h"}},
             {"id": "plain", "url": "http://bi.example/", "rate_limit": {"per_second": 1.5}}],
         "subscriptions": [{"id": "all", "endpoint_id": "crm", "event_types": ["*"], "channel_ids": [7, "a"], "queue_ids": []}],
-        "sources": [{"id": "main", "dialect": "whazing", "token": "S3CRET-token", "channel_id": 7, "n8n_api_key": "S3CRET-in"}],
+        "sources": [{"id": "main", "dialect": "whazing", "token": "S3CRET-token", "old_token": {"secret": "S3CRET-old", "until": "2026-11-22T08:00:00Z"}, "channel_id": 7, "n8n_api_key": "S3CRET-in"}],
         "keys": [{"id": "backend", "scopes": ["read"],
             "hash": "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"}]});
     serde_json::from_value(acme).unwrap()

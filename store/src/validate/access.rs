@@ -18,6 +18,14 @@ pub(super) fn check_source(source: &SourceConfig, report: &mut Report) {
         secret::check(&source.token, report);
         check_token(source.token.reveal(), report);
     });
+    if let Some(old) = &source.old_token {
+        report.key("old_token", |report| {
+            report.key("secret", |report| {
+                secret::check(&old.secret, report);
+                check_token(old.secret.reveal(), report);
+            });
+        });
+    }
     if matches!(&source.channel_id, Some(ChannelId::Text(text)) if text.is_empty()) {
         report.key("channel_id", |report| report.say("is empty"));
     }

@@ -32,7 +32,7 @@ pub(super) fn check(endpoint: &Endpoint, report: &mut Report) {
         report.key("n8n_api_key", |report| secret::check_sent(key, report));
         check_key_given_once(endpoint, report);
     }
-    report.list("secrets", &endpoint.secrets, secret::check_signing);
+    secret::check_signing(endpoint, report);
     if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&endpoint.timeout.0) {
         report.key("timeout", |report| report.say("must be between 100ms and 60s"));
     }

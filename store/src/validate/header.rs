@@ -21,14 +21,37 @@ const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
-/// What the request itself determines: where it goes, what its body is, who sends it.
-const OURS: [&str; 6] = ["content-encoding", "content-length", "content-type", "expect", "host", "user-agent"];
+/// What the request itself determines: where it goes, what its body is, who sends it, which answers can be read.
+const OURS: [&str; 8] = [
+    "accept-encoding",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "expect",
+    "host",
+    "user-agent",
+];
+
+/// What is another at each request: one value for all of them would be a lie (RFC 9110, 6.6.1; RFC 9530; RFC 9421).
+const OF_ONE_REQUEST: [&str; 7] =
+    ["content-digest", "content-md5", "date", "digest", "repr-digest", "signature", "signature-input"];
+
+/// What receivers take together is a matter of their limits, which begin at 8 KiB for all headers: nginx, node.
+const MOST: usize = 50;
+const MOST_BYTES: usize = 6 * 1024;
 
 /// What receivers trust to be from us: signatures, deduplication.
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
 
 /// All of an endpoint's headers.
 pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut Report) {
+    if headers.len() > MOST {
+        report.say(format!("has more than {MOST}"));
+    }
+    if headers.iter().map(|(name, text)| name.len() + text.reveal().len()).sum::<usize>() > MOST_BYTES {
+        report.say(format!("takes more than {MOST_BYTES} bytes: receivers refuse such requests"));
+    }
     let mut seen = HashSet::new();
     for (name, text) in headers {
         report.key(name.clone(), |report| {
@@ -57,6 +80,8 @@ fn check_name(lower: &str, report: &mut Report) {
         report.say("cannot be set: it belongs to the connection");
     } else if OURS.contains(&lower) || OUR_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
         report.say("cannot be set: carteiro sets it");
+    } else if OF_ONE_REQUEST.contains(&lower) {
+        report.say("cannot be set: it is not the same for all requests");
     }
 }
 
@@ -64,5 +89,8 @@ fn check_name(lower: &str, report: &mut Report) {
 pub(super) fn check_value(text: &str, report: &mut Report) {
     if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         report.say("expected visible ASCII characters, spaces and tabs");
+    } else if text.trim_ascii() != text {
+        // RFC 9110, 5.5: "field-content" has none; receivers take it away, and would compare something else.
+        report.say("must not begin or end with a space or tab");
     }
 }

@@ -1,13 +1,12 @@
 //! Secrets: never the mask that they are shown as, and of the form their use asks for. No message repeats one.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use schemas::{MASK, Secret};
+use schemas::{
+    Endpoint, MASK, Secret, SigningSecret,
+    signature::{Signature, SigningKey},
+};
 
 use super::header;
 use crate::problem::Report;
-
-/// Standard Webhooks 1.0: "between 24 bytes (192 bits) and 64 bytes (512 bits)".
-const SIGNING_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Neither empty nor a mask: who writes back what was shown to them would overwrite the secret with asterisks.
 pub(super) fn check(secret: &Secret, report: &mut Report) {
@@ -24,12 +23,42 @@ pub(super) fn check_sent(secret: &Secret, report: &mut Report) {
     header::check_value(secret.reveal(), report);
 }
 
-/// One that signs: `whsec_` and base64.
-pub(super) fn check_signing(secret: &Secret, report: &mut Report) {
-    let bytes = secret.reveal().strip_prefix("whsec_").and_then(|text| BASE64_STANDARD.decode(text).ok());
-    if secret.reveal() == MASK {
-        check(secret, report);
-    } else if !bytes.is_some_and(|bytes| SIGNING_BYTES.contains(&bytes.len())) {
-        report.say("expected whsec_ and the base64 of 24 to 64 bytes");
+/// All that sign, newest first, and that the newest does so as the endpoint asks for.
+pub(super) fn check_signing(endpoint: &Endpoint, report: &mut Report) {
+    let secrets = &endpoint.secrets;
+    if secrets.len() > Endpoint::MAX_SECRETS {
+        report.key("secrets", |report| report.say(format!("has more than {}", Endpoint::MAX_SECRETS)));
+    }
+    report.list("secrets", secrets, |secret, report| match secret {
+        SigningSecret::Lasting(secret) => check_signs(secret, report),
+        SigningSecret::Retiring(retiring) => report.key("secret", |report| check_signs(&retiring.secret, report)),
+    });
+    // Else requests would be signed until a time, and unsigned from then on, which nobody means.
+    if secrets.first().is_some_and(|newest| newest.until().is_some()) {
+        let message = "begins with one that is retiring: the newest, which stays, comes first";
+        report.key("secrets", |report| report.say(message));
+    }
+    report.key("signature", |report| check_kind(endpoint.signature, secrets.first(), report));
+}
+
+/// One that signs. No message repeats it.
+fn check_signs(secret: &Secret, report: &mut Report) {
+    match SigningKey::parse(secret.reveal()) {
+        Err(_) if secret.reveal() == MASK => check(secret, report),
+        Err(invalid) => report.say(invalid.to_string()),
+        Ok(_) => {}
+    }
+}
+
+fn check_kind(kind: Signature, newest: Option<&SigningSecret>, report: &mut Report) {
+    let newest = newest.map(|secret| SigningKey::parse(secret.secret().reveal()));
+    match (kind, newest) {
+        // Whoever leaves the secrets out wants no signature, which `v1` is by default; nobody says `v1a` for that.
+        (Signature::V1a, None) => report.say("v1a needs a secret whsk_…"),
+        (kind, Some(Ok(key))) if key.kind() != kind => {
+            let (own, other) = (kind.prefix(), key.kind().prefix());
+            report.say(format!("{kind} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
+        }
+        _ => {}
     }
 }

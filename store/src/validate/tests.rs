@@ -1,6 +1,9 @@
 //! Tables of what is refused, and of what must not be.
 
-use schemas::{Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant};
+use schemas::{
+    Endpoint, Key, KeyHash, Scope, Secret, SourceConfig, Subscription, Tenant,
+    signature::{Signature, SigningKey},
+};
 
 use super::{endpoint, key, source, subscription, tenants};
 use crate::Problem;
@@ -101,6 +104,11 @@ fn headers_that_belong_to_the_connection_or_to_us_are_refused_in_any_case() {
         "webhook-signature",
         "Carteiro-Attempt",
         "User-Agent",
+        "Accept-Encoding",
+        "expect",
+        "Content-Digest",
+        "Date",
+        "signature",
         "",
         "a b",
         "a:b",
@@ -116,12 +124,17 @@ fn headers_that_belong_to_the_connection_or_to_us_are_refused_in_any_case() {
 
 #[test]
 fn headers_have_sendable_values_and_no_second_of_their_kind() {
-    for value in ["a\r\nb: c", "\0", "é"] {
+    for value in ["a\r\nb: c", "\0", "é", " a", "a\t"] {
         assert_eq!(with_json(&serde_json::json!({"headers": {"a": value}})), ["headers.a"], "{value:?}");
         assert_eq!(with_json(&serde_json::json!({"headers": {"a": {"secret": value}}})), ["headers.a"], "{value:?}");
         assert_eq!(with_json(&serde_json::json!({"n8n_api_key": value})), ["n8n_api_key"], "{value:?}");
     }
     assert_eq!(with_json(&serde_json::json!({"headers": {"X-A": "1", "x-a": "2"}})), ["headers.x-a"]);
+    let many =
+        |count: usize, bytes: usize| (0..count).map(|nth| (format!("x-{nth:02}"), "v".repeat(bytes - 4))).collect();
+    let headers = |headers: std::collections::BTreeMap<_, _>| with_json(&serde_json::json!({"headers": headers}));
+    assert_eq!((headers(many(50, 120)), headers(many(51, 100))), (vec![], vec!["headers".to_owned()]));
+    assert_eq!((headers(many(6, 1_024)), headers(many(6, 1_025))), (vec![], vec!["headers".to_owned()]));
     let twice = serde_json::json!({"headers": {"X-N8N-Api-Key": "1"}, "n8n_api_key": "2"});
     assert_eq!(with_json(&twice), ["headers.X-N8N-Api-Key"]);
 }
@@ -152,6 +165,29 @@ fn a_signing_secret_is_whsec_and_base64_of_24_to_64_bytes() {
         let expected: &[&str] = if valid { &[] } else { &["secrets[0]"] };
         assert_eq!(with_json(&serde_json::json!({"secrets": [text]})), expected, "{text}");
     }
+}
+
+#[test]
+fn the_newest_secret_is_of_the_kind_that_the_endpoint_asks_for() {
+    let [symmetric, private] = [Signature::V1, Signature::V1a].map(|kind| SigningKey::write(kind, [7; 32]));
+    for (signature, secrets, valid) in [
+        ("v1", vec![], true),
+        ("v1", vec![&symmetric, &private], true),
+        ("v1a", vec![&private], true),
+        ("v1a", vec![&private, &symmetric], true),
+        ("v1a", vec![], false),
+        ("v1a", vec![&symmetric], false),
+        ("v1", vec![&private, &symmetric], false),
+    ] {
+        let expected: &[&str] = if valid { &[] } else { &["signature"] };
+        let json = serde_json::json!({"signature": signature, "secrets": secrets});
+        assert_eq!(with_json(&json), expected, "{json}");
+    }
+    let retiring = serde_json::json!({"secret": symmetric, "until": "2026-11-22T08:00:00Z"});
+    assert_eq!(with_json(&serde_json::json!({"signature": "v1a", "secrets": [private, retiring]})), [""; 0]);
+    let shown =
+        endpoint(&Endpoint { signature: Signature::V1a, secrets: vec![symmetric.clone().into()], ..an_endpoint() });
+    assert!(!shown[0].message.contains(&symmetric), "{}", shown[0].message);
 }
 
 #[test]
@@ -200,7 +236,8 @@ fn a_token_is_long_enough_and_fits_a_path() {
 
 #[test]
 fn a_key_allows_something() {
-    let mut with = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let mut with =
+        Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     assert_eq!(key(&with), []);
     with.scopes.clear();
     assert_eq!(paths(&key(&with)), ["scopes"]);
@@ -215,7 +252,7 @@ fn a_subscription_belongs_to_an_endpoint_of_its_own_tenant() {
 
 #[test]
 fn ids_are_unique_in_a_tenant_and_tokens_and_keys_among_all() {
-    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k") };
+    let key = Key { id: "k".into(), name: None, scopes: vec![Scope::Read], hash: KeyHash::of("k"), old_hash: None };
     let one = Tenant {
         endpoints: vec![an_endpoint(), an_endpoint()],
         sources: vec![a_source("12345678")],

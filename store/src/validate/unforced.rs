@@ -1,6 +1,6 @@
 //! What is accepted and checked, but has no effect in this version.
 
-use schemas::{Endpoint, Signature, Tenant};
+use schemas::Tenant;
 
 use crate::problem::{Problem, Report};
 
@@ -12,14 +12,8 @@ pub fn not_in_force(tenants: &[Tenant]) -> Vec<Problem> {
         // Whoever writes the files sets both the number and its bound.
         let endpoints = tenant.quota.is_some_and(|quota| quota.endpoints.is_some());
         report.key("quota", |report| set(report, "endpoints", endpoints));
-        report.list("endpoints", &tenant.endpoints, check);
     });
     report.done()
-}
-
-fn check(endpoint: &Endpoint, report: &mut Report) {
-    set(report, "secrets", !endpoint.secrets.is_empty());
-    set(report, "signature", endpoint.signature != Signature::default());
 }
 
 fn set(report: &mut Report, key: &'static str, is_set: bool) {

@@ -53,17 +53,18 @@ async fn how_much_waits_can_be_asked_for() {
 #[tokio::test]
 async fn a_new_secret_goes_before_the_old_one_and_is_shown_once() {
     let api = with_crm().await;
-    let old = api.tenant("acme").endpoints["crm"].secrets[0].reveal().to_owned();
+    let old = api.tenant("acme").endpoints["crm"].secrets[0].secret().reveal().to_owned();
     let path = format!("{CRM}/secrets/rotate");
     let rotated = api.call("POST", &path).send().await.expect(200);
     let new = rotated.body["secret"].as_str().unwrap();
     let secrets = |api: &Api| -> Vec<_> {
-        api.tenant("acme").endpoints["crm"].secrets.iter().map(|secret| secret.reveal().to_owned()).collect()
+        api.tenant("acme").endpoints["crm"].secrets.iter().map(|secret| secret.secret().reveal().to_owned()).collect()
     };
     assert_eq!(secrets(&api), [new, &old]);
     let newest = api.call("POST", &path).send().await.expect(200).body["secret"].as_str().unwrap().to_owned();
-    assert_eq!(secrets(&api), [newest.as_str(), new], "two are enough");
-    assert_eq!(api.get(CRM).await.body["secrets"], json!(["***", "***"]));
+    assert_eq!(secrets(&api), [newest.as_str(), new, &old]);
+    let retiring = json!({"secret": "***", "until": "2026-01-02T00:00:00.000Z"});
+    assert_eq!(api.get(CRM).await.body["secrets"], json!(["***", retiring, retiring]));
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ async fn an_endpoint_without_secrets_gets_one_and_an_empty_list_means_unsigned()
     let secret = made.body["secret"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("whsec_"));
     assert_eq!(made.body["secrets"], json!(["***"]));
-    assert_eq!(api.tenant("acme").endpoints["crm"].secrets[0].reveal(), secret);
+    assert_eq!(api.tenant("acme").endpoints["crm"].secrets[0].secret().reveal(), secret);
     let shown = api.get("/v1/tenants/acme/endpoints/crm").await;
     assert!(shown.body.get("secret").is_none() && !shown.body.to_string().contains(&secret));
     let again = api.put("/v1/tenants/acme/endpoints/crm", json!({"url": "https://a.example/"})).await.expect(200);
     assert!(again.body.get("secret").is_none());
-    assert_eq!(api.tenant("acme").endpoints["crm"].secrets[0].reveal(), secret, "it is kept");
+    assert_eq!(api.tenant("acme").endpoints["crm"].secrets[0].secret().reveal(), secret, "it is kept");
     let unsigned = json!({"url": "https://a.example/", "secrets": []});
     let unsigned = api.put("/v1/tenants/acme/endpoints/bi", unsigned).await.expect(201);
     assert!(unsigned.body.get("secret").is_none());
