@@ -3,6 +3,7 @@
 mod backup;
 pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod openapi;
 pub mod process;
 pub mod receiver;

@@ -1,4 +1,4 @@
-//! What we publish about ourselves stays true: defaults, README, metrics, and who may import whom.
+//! What we publish about ourselves stays true: defaults, README, and who may import whom.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +9,7 @@ use std::{
 
 use carteiro::config::{Config, DEFAULT_TOML, OPTIONAL_KEYS, Overrides, load};
 use serde_json::Value;
-use service::{
-    config::{keys, uncommented},
-    metrics::Spec,
-};
+use service::config::{keys, uncommented};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -156,27 +153,6 @@ fn no_file_names_a_folder_of_somebodys_machine() {
         let text = String::from_utf8_lossy(&bytes);
         for home in &homes {
             assert!(!text.contains(home.as_str()), "{} names {home}", file.display());
-        }
-    }
-}
-
-#[test]
-fn every_metric_says_what_it_counts_and_of_nobody() {
-    let specs: Vec<&Spec> = [
-        producer::ProducerMetrics::SPECS,
-        router::RouterMetrics::SPECS,
-        deliverer::DelivererMetrics::SPECS,
-        control::ControlMetrics::SPECS,
-    ]
-    .concat()
-    .leak()
-    .iter()
-    .collect();
-    assert!(specs.len() > 10, "the roles have metrics");
-    for spec in specs {
-        assert!(spec.help().ends_with('.'), "{}: {:?} is no sentence", spec.name, spec.help());
-        for label in spec.labels {
-            assert!(!["tenant", "endpoint", "endpoint_id", "url"].contains(label), "{} has {label}", spec.name);
         }
     }
 }

@@ -23,6 +23,7 @@ use roles::Shared;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
+pub(crate) use vitals::Vitals;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

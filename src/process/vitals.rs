@@ -7,7 +7,7 @@ use super::roles::Shared;
 
 service::metrics! {
     /// What every process says of its broker and its snapshot.
-    struct Vitals {
+    pub(crate) struct Vitals {
         /// 1 while messages can be consumed.
         connected: IntGauge("broker_connected"),
         /// 1 while the broker takes no publishes.

@@ -41,6 +41,9 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// What every process says of itself, besides what the library knows of it.
+    pub const SPECS: &'static [Spec] = BuildInfo::SPECS;
+
     /// One with what every process says of itself: `carteiro_build_info`, and on Linux its memory, time and files.
     pub fn for_process(version: &str, revision: &str) -> Result<Self, InvalidMetric> {
         let registry = Self::default();
