@@ -47,7 +47,7 @@ pub use verdict::{Spent, Verdict, decide};
 
 use destination::{Absent, destination};
 use gone::Gone;
-use isolation::{Admission, Ended, Gate, Knocking, Limits, Pass, Room, Slots, effect};
+use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots, effect};
 use metrics::LaneMetrics;
 use repeat::Delivered;
 use settle::attempt_of;
@@ -175,19 +175,34 @@ impl Deliverer {
         if verdict == Verdict::Delivered {
             self.delivered.note(&delivery, now);
         }
-        if verdict == Verdict::Dead(DeadReason::Permanent) {
-            self.gone.note(&endpoint);
-            if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {
-                self.world.tally.state_fact(fact);
-            }
-        }
-        if let Verdict::Retry(due) = verdict {
-            door.with(|standing| standing.comes_back(due.at));
-        }
+        self.conclude(&delivery, &endpoint, &door, &verdict, now);
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
         self.tally(&delivery, now, report::counts(body, &verdict, settlement));
         settlement
+    }
+
+    /// What follows for the endpoint's other deliveries.
+    fn conclude(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, door: &Door, verdict: &Verdict, now: u64) {
+        let failed = door.with(|standing| {
+            if let Verdict::Retry(due) = verdict {
+                standing.comes_back(due.at);
+            }
+            standing.judge(*verdict == Verdict::Delivered, now)
+        });
+        let snapshot = self.world.store.snapshot();
+        let is_gone = *verdict == Verdict::Dead(DeadReason::Permanent);
+        let fact = match failed {
+            _ if is_gone => gone::fact(snapshot.as_deref(), delivery, endpoint),
+            Some(Failed { since, .. }) => gone::failing(snapshot.as_deref(), delivery, endpoint, since),
+            None => None,
+        };
+        if is_gone || failed.is_some_and(|failed| failed.is_enough) {
+            self.gone.note(endpoint);
+        }
+        if let Some(fact) = fact {
+            self.world.tally.state_fact(fact);
+        }
     }
 
     /// May it be attempted now?

@@ -96,6 +96,17 @@ pub enum Fact {
         /// The revision at which it had last been changed, so that a later change is not undone; none of a `file:` store.
         version: Option<u64>,
     },
+    /// An endpoint has only failed for a while, as far as the process knows. Said again every hour that it is so.
+    Failing {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        endpoint_id: String,
+        /// The revision at which it had last been changed; none of a `file:` store.
+        version: Option<u64>,
+        /// Unix ms: when the first of these failures was, since the process began.
+        since: u64,
+    },
     /// A tenant wanted more than a quota allows.
     QuotaReached {
         /// Whose.
@@ -198,13 +209,14 @@ mod tests {
             counts: Counts { attempts: 3, ..Counts::default() },
         };
         let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+        let failing = Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: None, since: 9 };
         let reached =
             Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
         let closed = BreakerNews { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, spell: 0 };
         let opened = BreakerNews { open_until: Some(9), spell: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
-            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, reached] },
+            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, failing, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
             Notice::Hello,

@@ -9,6 +9,7 @@ mod breaker;
 mod door;
 mod doors;
 mod effect;
+mod failing;
 mod fairness;
 mod gate;
 mod pace;
@@ -20,7 +21,9 @@ mod suspicion;
 mod terms;
 mod window;
 
+pub(crate) use door::Door;
 pub(crate) use effect::effect;
+pub(crate) use failing::Failed;
 pub(crate) use gate::{Admission, Census, Gate, Knocking, Room};
 pub(crate) use pass::Pass;
 pub(crate) use peers::{BEAT, Peers};

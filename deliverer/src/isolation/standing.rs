@@ -5,6 +5,7 @@ use super::{
     bookings::Bookings,
     breaker::{Breaker, Change, Passage, Phase},
     effect::{Health, Load},
+    failing::{Failed, Failing},
     pace::Pace,
     suspicion::{Suspicion, is_slow},
     terms::Terms,
@@ -41,8 +42,7 @@ pub(crate) struct Standing {
     pub(super) under_way: u32,
     /// Deliveries that wait in the process for a place.
     pub(super) queued: u32,
-    /// Unix ms of the first failure since the last success.
-    failing_since: Option<u64>,
+    failing: Failing,
     /// When it last did something, unix ms.
     used_at: u64,
 }
@@ -152,10 +152,6 @@ impl Standing {
         if let Some(hold) = ended.hold {
             self.pace.hold(now.saturating_add(hold.min(LONGEST_HOLD)));
         }
-        match ended.health {
-            Health::Well => self.failing_since = None,
-            Health::Ill | Health::Neither => _ = self.failing_since.get_or_insert(now),
-        }
         let change = match ended.health {
             Health::Well => self.breaker.well(),
             Health::Ill => self.breaker.ill(ended.was_probe, now, chance),
@@ -187,7 +183,7 @@ impl Standing {
     pub(crate) fn forgive(&mut self) {
         self.breaker = Breaker::default();
         self.suspicion = Suspicion::default();
-        self.failing_since = None;
+        self.failing = Failing::default();
     }
 
     /// A delivery that waits elsewhere comes back then, unix ms: it counts as backlog.
@@ -215,9 +211,13 @@ impl Standing {
         self.round_trip.unwrap_or_default()
     }
 
-    /// Unix ms of the first failure since the last success, or since the process began.
-    pub(crate) fn failing_since(&self) -> Option<u64> {
-        self.failing_since
+    /// An attempt succeeded, or did not: is there something to tell of an endpoint that does nothing but fail?
+    pub(crate) fn judge(&mut self, is_success: bool, now: u64) -> Option<Failed> {
+        if is_success {
+            self.failing.succeeded();
+            return None;
+        }
+        self.failing.failed(now)
     }
 
     /// Whether it can be forgotten: nothing is under way, and nothing was for `ms`.

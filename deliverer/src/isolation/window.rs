@@ -4,6 +4,9 @@
 
 /// Where it begins.
 const START: f64 = 4.0;
+/// After an outage it doubles up to this at least: a backlog waits, and what the endpoint bore before may be little only
+/// because little was asked of it.
+const RAMP: f64 = 16.0;
 /// It is cut at most once in a round trip; for endpoints that answer at once, not more often than this, in ms.
 const SHORTEST_TRIP: u64 = 50;
 
@@ -56,7 +59,7 @@ impl Window {
 
     /// The endpoint is down: afterwards it is approached with one, then two, then four, up to half of what it bore.
     pub(crate) fn collapse(&mut self, now: u64) {
-        self.threshold = (self.size / 2.0).max(START / 2.0);
+        self.threshold = (self.size / 2.0).max(RAMP);
         self.size = 1.0;
         self.cut_at = now;
     }

@@ -9,6 +9,7 @@ mod ends_without_attempt;
 mod repeats;
 mod requests;
 mod scripted;
+mod simulation;
 mod usage;
 pub(crate) mod world;
 

@@ -460,7 +460,7 @@ tenants:
   - id: acme
     quota: {endpoints: 5}
     endpoints:
-      - {id: a, url: 'https://a.example', signature: v1a, max_backlog: 7, rate_limit: {per_second: 0.5}}
+      - {id: a, url: 'https://a.example', max_in_flight: 8, max_backlog: 7, rate_limit: {per_second: 0.5}}
 ";
     let store = Folder::with(&[("a.yaml", text)]).open().await;
     assert_eq!(

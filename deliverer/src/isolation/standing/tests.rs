@@ -134,7 +134,7 @@ fn an_endpoint_that_was_changed_is_tried_at_once() {
     let mut standing = down();
     standing.forgive();
     assert_eq!(standing.admit(FRESH, &TERMS, NOW + 1), start(NOW + 1));
-    assert!(!standing.is_suspect(NOW + 1) && standing.failing_since().is_none());
+    assert!(!standing.is_suspect(NOW + 1));
 }
 
 #[test]
@@ -146,16 +146,6 @@ fn a_busy_endpoint_is_left_alone_for_as_long_as_it_asks_within_bounds() {
     assert_eq!(standing.admit(FRESH, &TERMS, NOW), Decision::Park { until: NOW + 30_000, why: Why::Rate });
     standing.ended(Ended { hold: Some(86_400_000), ..busy }, &TERMS, NOW, 0.0);
     assert_eq!(standing.clone().admit(FRESH, &TERMS, NOW + 300_000), start(NOW + 300_000));
-}
-
-#[test]
-fn only_what_has_failed_since_its_last_success_is_failing() {
-    let mut standing = down();
-    assert_eq!(standing.failing_since(), Some(NOW));
-    standing.ended(ended(Health::Neither, Load::Neither, 10), &TERMS, NOW + 5, 0.0);
-    assert_eq!(standing.failing_since(), Some(NOW));
-    standing.ended(fine(), &TERMS, NOW + 9, 0.0);
-    assert_eq!(standing.failing_since(), None);
 }
 
 #[test]
