@@ -210,7 +210,6 @@ impl Deliverer {
         let knocking = Knocking {
             tenant: &delivery.tenant,
             endpoint,
-            parks: delivery.parks,
             has_waited: delivery.due.is_some(),
             is_on_fast: lane == Lane::Fast,
             is_scarce: self.slots.is_scarce(),

@@ -9,11 +9,16 @@ use std::collections::VecDeque;
 /// too large, by no more than what comes back in a 64th of the time ahead.
 const COUNTS: usize = 64;
 
+/// Of so many times, one is left free for those who come back in vain.
+const LEFT_FREE: f64 = 10.0;
+
 /// Times that are taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bookings {
     /// The next free time, unix ms with fractions.
     free: f64,
+    /// The next free time for those who came back in vain.
+    late: f64,
     /// How many come back until when, unix ms, in order.
     counts: VecDeque<(u64, u64)>,
 }
@@ -26,6 +31,17 @@ impl Bookings {
         at.ceil() as u64
     }
 
+    /// Takes a time for one that came back in vain: of the times that are left free between the others, or after them
+    /// where that is sooner.
+    pub(crate) fn book_again(&mut self, earliest: u64, step: f64) -> u64 {
+        let at = self.late.max(earliest as f64);
+        if at >= self.free {
+            return self.book(earliest, step);
+        }
+        self.late = at + step * LEFT_FREE;
+        at.ceil() as u64
+    }
+
     /// Whether there are times taken after `at`.
     pub(crate) fn are_ahead_of(&self, at: u64) -> bool {
         self.free > at as f64
@@ -33,7 +49,7 @@ impl Bookings {
 
     /// What was booked no longer holds, since nothing can come before `at`: bookings begin there.
     pub(crate) fn begin_anew(&mut self, at: u64) {
-        self.free = at as f64;
+        (self.free, self.late) = (at as f64, at as f64);
     }
 
     /// Counts one that comes back then.
@@ -91,6 +107,14 @@ mod tests {
         assert_eq!(bookings.book(NOW + 5_000, 250.0), NOW + 5_000, "none before it can be there");
         bookings.begin_anew(NOW + 60_000);
         assert_eq!(bookings.book(NOW, 1.0), NOW + 60_000);
+    }
+
+    #[test]
+    fn who_came_in_vain_gets_what_was_left_free_and_the_end_only_if_that_is_sooner() {
+        let mut bookings = Bookings::default();
+        (0..40).for_each(|_| _ = bookings.book(NOW, 100.0));
+        let times: Vec<_> = (0..5).map(|_| bookings.book_again(NOW + 500, 100.0) - NOW).collect();
+        assert_eq!(times, [500, 1_500, 2_500, 3_500, 4_000]);
     }
 
     proptest! {

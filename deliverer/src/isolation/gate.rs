@@ -52,8 +52,6 @@ pub(crate) struct Room {
 pub(crate) struct Knocking<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) endpoint: &'a Arc<Endpoint>,
-    /// How often it was put aside.
-    pub(crate) parks: u32,
     /// It comes back from a wait.
     pub(crate) has_waited: bool,
     /// It came on the fast lane.
@@ -120,7 +118,7 @@ impl Gate {
     }
 
     fn knock(self: &Arc<Self>, door: &Arc<Door>, knocking: Knocking<'_>, may_wait: bool) -> Answer {
-        let Knocking { endpoint, parks, has_waited, is_on_fast, is_scarce, .. } = knocking;
+        let Knocking { endpoint, has_waited, is_on_fast, is_scarce, .. } = knocking;
         if is_on_fast && self.crowd.is_crowded_by(&door.tenant, is_scarce) {
             return Answer::Elsewhere;
         }
@@ -130,7 +128,7 @@ impl Gate {
             self,
             Knock {
                 endpoint,
-                arrival: Arrival { parks, has_waited, has_room },
+                arrival: Arrival { has_waited, has_room },
                 division: self.division(),
                 is_on_fast,
                 is_greedy: &|own| is_greedy(own, all, is_scarce),

@@ -35,8 +35,9 @@ impl Limits {
     /// How many messages of a lane may be in the process.
     pub(crate) fn credit(self, lane: Lane) -> u16 {
         match lane {
-            // What was moved to a slow slot is still unsettled.
-            Lane::Fast => self.fast.saturating_add(self.slow / 2),
+            // What was moved to a slow slot is still unsettled; half of them would stall the lane just when one endpoint in
+            // five is dead.
+            Lane::Fast => self.fast.saturating_add(self.slow / 4 * 3),
             // The rest is for what the fast lane moves.
             Lane::Slow => (u32::from(self.slow) * 4 / 5).max(1) as u16,
         }
@@ -52,6 +53,9 @@ pub(crate) struct Slots {
     limits: Limits,
     fast: Semaphore,
     slow: Semaphore,
+    /// The slow lane has half of the slow slots: the others are for what the fast lane moves, which must not wait behind
+    /// retries of what is dead.
+    retries: Semaphore,
     clock: Clock,
     holders: Mutex<Holders>,
 }
@@ -71,14 +75,17 @@ struct Holder {
 impl Slots {
     pub(crate) fn new(limits: Limits, clock: Clock) -> Self {
         let (fast, slow) = (Semaphore::new(limits.fast.into()), Semaphore::new(limits.slow.into()));
-        Self { limits, fast, slow, clock, holders: Mutex::default() }
+        let retries = Semaphore::new(usize::from(limits.slow.div_ceil(2)));
+        Self { limits, fast, slow, retries, clock, holders: Mutex::default() }
     }
 
     /// Carries a request out as soon as there is a slot for its lane; none if it was cut short.
     pub(crate) async fn carry<T>(&self, lane: Lane, door: &Arc<Door>, request: impl Future<Output = T>) -> Option<T> {
         let mut request = pin!(request);
+        let _retry;
         let (began, slow) = match lane {
             Lane::Slow => {
+                _retry = self.retries.acquire().await;
                 let slow = self.slow.acquire().await;
                 ((self.clock)(), slow)
             }

@@ -16,9 +16,11 @@ use super::{
 pub(crate) const LINGER: f64 = 1_000.0;
 /// Latency of an endpoint that never answered, in ms, for reckoning ahead.
 const ASSUMED: f64 = 200.0;
-/// How much a new latency counts in the average.
+/// How much a new latency counts in the average of late,
 const WEIGHT: f64 = 0.2;
-/// Answers faster than this, in ms, are no sign of trouble, though they take twice the average.
+/// and in the usual one.
+const USUAL_WEIGHT: f64 = 0.02;
+/// Answers faster than this, in ms, are no sign of trouble, though they take twice as long as usual.
 const QUICK: f64 = 250.0;
 /// Bookings leave one place in ten free, for what is late and what is new.
 const SLACK: f64 = 1.1;
@@ -38,6 +40,8 @@ pub(crate) struct Standing {
     round_trip: Option<f64>,
     /// Average ms of anything that was answered, or not in time.
     latency: Option<f64>,
+    /// The same over a long time.
+    usual: Option<f64>,
     /// Requests that have a place.
     pub(super) under_way: u32,
     /// Deliveries that wait in the process for a place.
@@ -50,8 +54,6 @@ pub(crate) struct Standing {
 /// A delivery that wants to go out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
-    /// How often it was put aside.
-    pub(crate) parks: u32,
     /// It comes back from a wait, so it goes before those who come for the first time.
     pub(crate) has_waited: bool,
     /// There is room to wait in the process.
@@ -261,12 +263,10 @@ impl Standing {
             return Decision::Overflow;
         }
         let earliest = now.saturating_add((self.pace.delay(now).max(LINGER)) as u64);
-        // Who comes back too late, or too early, does not go to the end again: soon at first, then ever later.
-        let soon = earliest.saturating_add((LINGER as u64) << arrival.parks.min(12));
-        let until = if arrival.has_waited && arrival.parks > 0 && self.bookings.are_ahead_of(soon) {
-            soon
-        } else {
-            self.bookings.book(earliest, self.booked_step(terms))
+        let step = self.booked_step(terms);
+        let until = match arrival.has_waited {
+            true => self.bookings.book_again(earliest, step),
+            false => self.bookings.book(earliest, step),
         };
         self.bookings.note(until);
         Decision::Park { until, why }
@@ -289,19 +289,20 @@ impl Standing {
         Decision::Park { until, why: Why::Breaker }
     }
 
-    /// Whether it took much longer than it used to.
+    /// Whether it takes much longer of late than it used to. One late answer is none: latencies have long tails.
     fn measure(&mut self, ended: &Ended) -> bool {
         let Some(took) = ended.took.map(|ms| ms as f64) else { return false };
-        let is_slower = took > QUICK && self.latency.is_some_and(|average| took > 2.0 * average);
-        let average = |old: Option<f64>| Some(old.map_or(took, |old| old + WEIGHT * (took - old)));
-        self.latency = average(self.latency);
+        let average = |old: Option<f64>, weight: f64| old.map_or(took, |old| old + weight * (took - old));
+        let latency = average(self.latency, WEIGHT);
+        let usual = average(self.usual, USUAL_WEIGHT);
+        (self.latency, self.usual) = (Some(latency), Some(usual));
         if ended.health == Health::Well {
-            self.round_trip = average(self.round_trip);
+            self.round_trip = Some(average(self.round_trip, WEIGHT));
         }
-        if self.latency.is_some_and(is_slow) {
+        if is_slow(latency) {
             self.suspicion.arouse(self.used_at);
         }
-        is_slower
+        latency > QUICK && latency > 2.0 * usual
     }
 
     fn cut(&mut self, now: u64) {

@@ -27,10 +27,7 @@ pub(super) struct Parcel {
     pub(super) endpoint: usize,
     pub(super) accepted: Instant,
     attempt: usize,
-    parks: u32,
     has_waited: bool,
-    /// When it may go out; its lateness counts from here.
-    due: Instant,
 }
 
 /// What has happened.
@@ -129,7 +126,7 @@ impl Fleet {
         let endpoint = endpoint.unwrap_or_else(|| self.town.pick(self.chance().0));
         let now = Instant::now();
         self.books().parcels += 1;
-        let parcel = Parcel { endpoint, accepted: now, attempt: 0, parks: 0, has_waited: false, due: now };
+        let parcel = Parcel { endpoint, accepted: now, attempt: 0, has_waited: false };
         self.lanes[0].push(parcel);
     }
 
@@ -186,7 +183,6 @@ impl Fleet {
         let knocking = Knocking {
             tenant: "acme",
             endpoint: &self.town.endpoints[parcel.endpoint],
-            parks: parcel.parks,
             has_waited: parcel.has_waited,
             is_on_fast: lane == Lane::Fast,
             is_scarce: deliverer.slots.is_scarce(),
@@ -196,7 +192,7 @@ impl Fleet {
             Admission::Park { until, .. } => {
                 self.books().parks += 1;
                 let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
-                return self.wait(Parcel { parks: parcel.parks + 1, ..parcel }, wait);
+                return self.wait(parcel, wait);
             }
             Admission::Elsewhere => return self.lanes[1].push(parcel),
             Admission::Overflow => return self.books().overflows += 1,
@@ -229,7 +225,7 @@ impl Fleet {
         let whole = Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(self.shortest_wait);
         tokio::spawn(async move {
             sleep(whole).await;
-            fleet.lanes[1].push(Parcel { has_waited: true, due: Instant::now(), ..parcel });
+            fleet.lanes[1].push(Parcel { has_waited: true, ..parcel });
         });
     }
 

@@ -50,7 +50,7 @@ async fn tell(name: &str, fleet: &Fleet) -> Story {
 async fn the_hottest_endpoint_is_dead() {
     let fleet = begin(|nth| if nth == 0 { Trouble::BlackHole } else { Trouble::None });
     let story = tell("the hottest dead", &fleet).await;
-    assert!(story.p50 == 0 && story.p99 == 0 && story.parks_each < 1.0, "{story:?}");
+    assert!(story.p50 == 0 && story.p99 == 0 && story.longest < 1_500 && story.parks_each < 1.0, "{story:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,8 @@ async fn one_endpoint_in_twenty_is_dead() {
 async fn one_endpoint_in_five_is_dead() {
     let fleet = begin(|nth| if nth % 5 == 2 { Trouble::BlackHole } else { Trouble::None });
     let story = tell("20 % dead", &fleet).await;
-    assert!(story.p50 == 0 && story.p99 == 0 && story.parks_each < 1.0, "{story:?}");
+    assert!(story.p50 == 0 && story.p99 < 250 && story.parks_each < 1.0, "{story:?}");
+    assert!(story.cut_short > 0, "there are not slots enough for all of them to time out: {story:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,10 +88,11 @@ async fn twenty_thousand_at_once_go_to_one_endpoint() {
     fleet.load(PER_SECOND, WARM_UP, None).await;
     (0..20_000).for_each(|_| fleet.publish(Some(500)));
     let story = tell("a burst to one", &fleet).await;
-    assert!(story.p50 == 0 && story.p99 <= 250, "{story:?}");
+    assert!(story.p50 == 0 && story.p99 == 0 && story.longest < 1_500, "{story:?}");
     let books = fleet.books();
     let parks = books.parks as f64 / 20_000.0;
     assert!(parks < 2.0, "{parks} each");
-    let drained = books.attempts.iter().map(|(began, _)| *began).max().expect("some") - fleet.began() - WARM_UP;
-    println!("{} delivered, parks each {parks:.2}, the last after {drained:?}", books.attempts.len());
+    let delivered = books.attempts.len();
+    println!("of the burst {delivered} delivered in {:?}, parks each {parks:.2}", INCIDENT + 2 * WARM_UP);
+    assert!(delivered > 15_000, "it is served as fast as its window allows: {delivered}");
 }
