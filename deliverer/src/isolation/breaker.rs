@@ -137,11 +137,6 @@ impl Breaker {
             State::Probing(_) => Phase::HalfOpen,
         }
     }
-
-    /// Whether failures are remembered.
-    pub(crate) fn is_spotless(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 #[cfg(test)]
@@ -217,7 +212,7 @@ mod tests {
         assert!(breaker.hear(Change::Closed, NOW));
         assert!(!breaker.hear(Change::Closed, NOW));
         assert!(!breaker.hear(Change::Opened { until: NOW, spell: 1 }, NOW), "that is over");
-        assert!(breaker.is_spotless());
+        assert_eq!(breaker, Breaker::default());
     }
 
     #[derive(Clone, Copy, Debug)]
