@@ -37,7 +37,7 @@ async fn flood(api: &Api, receiver: &Receiver, story: &str) {
     receiver.until("a few seconds of it", |ledger| ledger.delivered("/flooded") >= SEEN * PER_SECOND).await;
     let times: Vec<_> = receiver.look(|ledger| ledger.requests("/flooded").iter().map(|request| request.at).collect());
     let second =
-        |from: &Instant| times.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(at)).count();
+        |from: &Instant| times.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(*at)).count();
     let most = times.iter().map(second).max().expect("some");
     report(story, format_args!("{most} in its fullest second of {PER_SECOND}; the other had its 20 after {others:?}"));
     // What is late by a moment on its way may share a second with one more.

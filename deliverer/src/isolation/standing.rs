@@ -251,11 +251,11 @@ impl Standing {
 
     /// Ms between two that the endpoint will take.
     fn step(&self, terms: &Terms) -> f64 {
-        self.round_trip() / self.window.prospect(terms.most)
+        self.round_trip() / self.window.prospect(terms.soon.0)
     }
 
     fn booked_step(&self, terms: &Terms) -> f64 {
-        SLACK * self.step(terms).max(terms.gap(self.round_trip()))
+        SLACK * self.step(terms).max(terms.gap_soon(self.round_trip()))
     }
 
     fn put_aside(&mut self, arrival: Arrival, why: Why, terms: &Terms, now: u64) -> Decision {

@@ -27,6 +27,8 @@ pub(crate) struct Terms {
     pub(crate) most: f64,
     /// Ms between two attempts; 0 without a limit.
     pub(crate) gap: f64,
+    /// The same once all know of each other: what is booked ahead is not to crawl at a newcomer's pace.
+    pub(crate) soon: (f64, f64),
     /// Deliveries that wait.
     pub(crate) backlog: u64,
     /// How long an attempt may take, in ms, and a little.
@@ -39,10 +41,15 @@ const LITTLE: u64 = 1_000;
 impl Terms {
     /// For an endpoint as it is configured.
     pub(crate) fn of(endpoint: &Endpoint, division: Division) -> Self {
-        let gap = endpoint.rate_limit.map_or(0.0, |limit| gap_of(limit.per_second / f64::from(division.by)));
+        let share = |by: u32| {
+            let gap = endpoint.rate_limit.map_or(0.0, |limit| gap_of(limit.per_second / f64::from(by)));
+            (f64::from(endpoint.max_in_flight) / f64::from(by), gap)
+        };
+        let (most, gap) = share(division.by);
         Self {
-            most: f64::from(endpoint.max_in_flight) / f64::from(division.by),
+            most,
             gap,
+            soon: share(division.count),
             // What is lost by a newcomer's modesty would be lost: here those count that are there.
             backlog: (endpoint.max_backlog / u64::from(division.count)).max(1),
             patience: endpoint.timeout.millis().saturating_add(LITTLE),
@@ -51,8 +58,17 @@ impl Terms {
 
     /// Ms between two attempts, with requests that take `round_trip` ms: also for a share below one request.
     pub(crate) fn gap(&self, round_trip: f64) -> f64 {
-        if self.most < 1.0 { self.gap.max(round_trip / self.most) } else { self.gap }
+        gap((self.most, self.gap), round_trip)
     }
+
+    /// As they will be soon.
+    pub(crate) fn gap_soon(&self, round_trip: f64) -> f64 {
+        gap(self.soon, round_trip)
+    }
+}
+
+fn gap((most, gap): (f64, f64), round_trip: f64) -> f64 {
+    if most < 1.0 { gap.max(round_trip / most) } else { gap }
 }
 
 #[cfg(test)]
@@ -73,6 +89,6 @@ mod tests {
         assert_eq!(fourth.gap(100.0), 408.0);
         assert_eq!(fourth.gap(1_000.0), 2_000.0, "half of the time one request");
         let newcomer = Terms::of(&endpoint, Division { count: 4, by: 16 });
-        assert_eq!((newcomer.gap, newcomer.backlog), (1_632.0, 250));
+        assert_eq!((newcomer.gap, newcomer.gap_soon(100.0), newcomer.backlog), (1_632.0, 408.0, 250));
     }
 }

@@ -8,7 +8,7 @@ use crate::isolation::pace::gap_of;
 const NOW: u64 = 1_790_000_000_000;
 const FRESH: Arrival = Arrival { has_waited: false, has_room: false };
 const BACK: Arrival = Arrival { has_waited: true, has_room: false };
-const TERMS: Terms = Terms { most: 64.0, gap: 0.0, backlog: 100_000, patience: 16_000 };
+const TERMS: Terms = Terms { most: 64.0, gap: 0.0, soon: (64.0, 0.0), backlog: 100_000, patience: 16_000 };
 
 fn ended(health: Health, load: Load, took: u64) -> Ended {
     Ended { health, load, took: Some(took), hold: None, was_probe: false }
@@ -125,6 +125,16 @@ fn while_it_is_down_one_comes_back_as_the_probe_and_the_others_once_it_should_ha
 }
 
 #[test]
+fn what_a_newcomer_books_does_not_crawl_at_a_newcomers_pace() {
+    let terms = Terms { most: 4.0, gap: 1_600.0, soon: (64.0, 100.0), ..TERMS };
+    let mut standing = Standing::default();
+    let decisions: Vec<_> = (0..102).map(|_| standing.admit(FRESH, &terms, NOW)).collect();
+    assert_eq!(decisions[0], start(NOW));
+    let Decision::Park { until, why: Why::Rate } = decisions[101] else { panic!("{:?}", decisions[101]) };
+    assert!(until < NOW + 1_600 + 11_100, "{} ms", until - NOW);
+}
+
+#[test]
 fn an_endpoint_that_was_changed_is_tried_at_once() {
     let mut standing = down();
     standing.forgive();
@@ -172,7 +182,7 @@ proptest! {
         per_second in 1.0..100.0_f64,
         most in 0.2..8.0_f64,
     ) {
-        let terms = Terms { most, gap: gap_of(per_second), backlog: 1_000, patience: 16_000 };
+        let terms = Terms { most, gap: gap_of(per_second), soon: (most, gap_of(per_second)), backlog: 1_000, patience: 16_000 };
         let (mut standing, mut now, mut starts) = (Standing::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now += ms / 10;
