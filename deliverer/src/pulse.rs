@@ -27,7 +27,7 @@ impl Deliverer {
         let mut peers = Peers::new(self.world.tally.process());
         let mut ticks = interval(PULSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pulses = 0;
+        let mut pulses = 0_u64;
         loop {
             tokio::select! {
                 notice = notices.next() => match notice {
@@ -62,7 +62,7 @@ impl Deliverer {
     }
 
     fn tend(&self, peers: &mut Peers, pulses: u64) {
-        if pulses % PULSES == 0 {
+        if pulses.is_multiple_of(PULSES) {
             let process = self.world.tally.process().to_owned();
             self.announce(&Notice::Deliverer { process, leaves: false });
         }
@@ -71,15 +71,15 @@ impl Deliverer {
         self.metrics.deliverers.set(division.count.into());
         let cut = self.slots.tend(self.now());
         self.metrics.timeouts_shortened.inc_by(cut as u64);
-        self.tell(self.gate.take_news());
+        self.tell(&self.gate.take_news());
         self.gauge();
-        if pulses % CENSUS == 0 {
+        if pulses.is_multiple_of(CENSUS) {
             self.take_census();
         }
     }
 
-    fn tell(&self, news: Vec<BreakerNews>) {
-        for change in &news {
+    fn tell(&self, news: &[BreakerNews]) {
+        for change in news {
             let to = if change.open_until.is_some() { "open" } else { "closed" };
             self.metrics.breaker_changes.with_label_values(&[to]).inc();
         }

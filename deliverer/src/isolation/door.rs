@@ -143,7 +143,7 @@ impl Door {
             let Some(next) = state.queue.pop_front() else { break };
             if let Err(pass) = next.send(Pass::new(gate, self, at, false)) {
                 // Nobody waits there any more. Dropped as it is, it would want the lock that is held here.
-                pass.is_void();
+                pass.void();
                 state.standing.abandoned(false, now);
             }
         }

@@ -68,7 +68,7 @@ impl Doors {
             !household.doors.is_empty()
         });
         self.count = self.by_tenant.values().map(|household| household.doors.len()).sum();
-        self.sweep_at = (self.count * 2).max(FEW).min(MOST);
+        self.sweep_at = (self.count * 2).clamp(FEW, MOST);
     }
 }
 

@@ -36,7 +36,7 @@ impl Pass {
     }
 
     /// Nobody took it.
-    pub(super) fn is_void(mut self) {
+    pub(super) fn void(mut self) {
         if let Some(gate) = self.gate.take() {
             gate.crowd().leave(&self.door.tenant);
         }
