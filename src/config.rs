@@ -148,8 +148,10 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
         return complain("broker.prefix", "expected 1 to 64 bytes");
     }
-    if config.deliverer.slots < 2 {
-        return complain("deliverer.slots", "expected at least 2: one for each lane");
+    for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
+        if slots == 0 {
+            return complain(&format!("deliverer.{key}"), "expected at least 1");
+        }
     }
     if config.deliverer.max_in_flight_bytes == 0 {
         return complain("deliverer.max_in_flight_bytes", "expected at least 1");

@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod door;
 mod drain;
+mod isolation;
 mod parking;
 mod propagation;
 mod published;

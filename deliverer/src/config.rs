@@ -11,8 +11,10 @@ use crate::client::Proxy;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DelivererConfig {
-    /// Requests under way at once, at most. Three of four are for first attempts, the rest for retries.
+    /// First attempts at once, at most, in the first second of each.
     pub slots: u16,
+    /// Requests at once, at most, that take longer than that, and retries.
+    pub slow_slots: u16,
     /// Bytes of bodies under way at once, at most.
     pub max_in_flight_bytes: u32,
     /// Until a connection stands, TLS included.

@@ -20,6 +20,14 @@ pub struct Outcome {
     pub duration_ms: u64,
 }
 
+impl Outcome {
+    /// The request was ended by us before its time, after so many ms: too many were taking long.
+    pub(crate) fn cut_short(duration_ms: u64) -> Self {
+        let excerpt = "no answer in the shorter time that there is while many endpoints are slow".to_owned();
+        Self { class: OutcomeClass::Timeout, status: None, retry_after: None, excerpt, duration_ms }
+    }
+}
+
 /// Bytes of an answer that are kept for people to look at.
 pub(crate) const EXCERPT_BYTES: usize = 4 * 1024;
 

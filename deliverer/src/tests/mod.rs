@@ -12,6 +12,7 @@ mod network;
 mod repeats;
 mod requests;
 mod scripted;
+mod simulation;
 mod trials;
 mod usage;
 pub(crate) mod world;
