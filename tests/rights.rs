@@ -92,7 +92,8 @@ async fn the_committed_definitions_are_what_is_printed() {
 
 #[tokio::test]
 async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
-    let receiver = Receiver::start(|_| Answer::status(503)).await;
+    // A refusal that says nothing of the endpoint's health: no breaker makes the retries wait.
+    let receiver = Receiver::start(|_| Answer::status(400)).await;
     let conf = acme(&receiver.url("/crm")).replace(&["1s"; 50].join(", "), "1s");
     let guarded = Guarded::start(&conf).await;
     assert_eq!(guarded.apply().await, (Some(0), String::new()));
