@@ -10,13 +10,13 @@ use crate::harness::{Process, Rabbit, Receiver, Site, Tally, UNANSWERED, acme, e
 /// Events of each story.
 const EVENTS: usize = 5_000;
 /// POSTs that a deliverer has under way at once, at most.
-const SLOTS: usize = 32;
+pub(crate) const SLOTS: usize = 32;
 /// Events that a router has under way at once, at most.
-const CREDIT: usize = 64;
+pub(crate) const CREDIT: usize = 64;
 /// How long the endpoint takes: with the slots, it bounds what is delivered a second, so that a kill finds a middle.
-const ANSWER: Duration = Duration::from_millis(20);
+pub(crate) const ANSWER: Duration = Duration::from_millis(20);
 
-fn bounded(site: Site) -> Site {
+pub(crate) fn bounded(site: Site) -> Site {
     site.set("deliverer.slots", &SLOTS.to_string()).set("router.credit", &CREDIT.to_string())
 }
 
@@ -87,7 +87,7 @@ async fn roles_and_their_broker_killed_in_turn_lose_nothing() {
 }
 
 /// Waits for some to be delivered; how many were, and not yet all.
-async fn middle(receiver: &Receiver, milestone: usize, of: usize) -> usize {
+pub(crate) async fn middle(receiver: &Receiver, milestone: usize, of: usize) -> usize {
     receiver.until("some are delivered", |ledger| ledger.delivered("/crm") >= milestone).await;
     let delivered = receiver.look(|ledger| ledger.delivered("/crm"));
     assert!(0 < delivered && delivered < of, "{delivered} of {of} is no middle");
@@ -108,14 +108,14 @@ async fn refused(producer: &Process) {
 }
 
 /// Waits for all, and then for one published last: what comes again comes before it.
-async fn everything(receiver: &Receiver, producer: &Process, mut accepted: BTreeSet<String>) -> Tally {
+pub(crate) async fn everything(receiver: &Receiver, producer: &Process, mut accepted: BTreeSet<String>) -> Tally {
     receiver.until("all arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
     accepted.extend(producer.api().publish("acme", ids("last", 1)).await);
     receiver.until("the last arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
     receiver.tally("/crm", &accepted)
 }
 
-fn judge(story: &str, tally: &Tally, in_flight: usize) {
+pub(crate) fn judge(story: &str, tally: &Tally, in_flight: usize) {
     report(story, format!("{tally}; at most {in_flight} were in flight"));
     assert_eq!((tally.lost, tally.strangers), (0, 0));
     assert!(tally.duplicates <= in_flight, "{} duplicates, {in_flight} in flight", tally.duplicates);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::{
     BrokerConfig,
-    rabbitmq::{self, Contents, Topology, TopologyError},
+    rabbitmq::{self, Contents, Definitions, PasswordHash, Role, Topology, TopologyError},
 };
 use clap::Subcommand;
 use service::{ConfigError, Exit};
@@ -33,6 +33,16 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Print users, their rights and the intake's limit, for `rabbitmqctl import_definitions`. Asks no broker.
+    ///
+    /// Each role is a user of its own, with just the rights it needs, for the vhost of broker.url. Their passwords are read
+    /// from `CARTEIRO_PASSWORD_PRODUCER`, `…_ROUTER`, `…_DELIVERER`, `…_CONTROL` and `…_TOPOLOGY`, and only hashes are
+    /// printed; without any of them nobody can log in until given a password on the broker.
+    Definitions {
+        /// How many bytes of events may wait to be routed. Beyond it publishers are refused, and try again.
+        #[arg(long, value_name = "BYTES", default_value_t = INTAKE_BYTES)]
+        intake_bytes: u64,
+    },
     /// Declare what is missing. Never changes or deletes what is there.
     Apply,
     /// Compare everything, and send a probe through a delay.
@@ -55,6 +65,8 @@ enum Command {
     },
 }
 
+/// A quarter of 48 GB of free disk, in three: a queue's log holds what was taken out as well until it is truncated.
+const INTAKE_BYTES: u64 = 4_000_000_000;
 /// How often the broker is asked what is left.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -62,6 +74,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let config = setup.load_on(args.broker.as_deref())?.config;
     match args.command {
         Command::Plan { output } => plan(&Topology::plan(&config.broker), output),
+        Command::Definitions { intake_bytes } => definitions(setup, &config.broker, intake_bytes),
         Command::Apply => {
             needs_rabbitmq(&config)?;
             rabbitmq::apply(&config.broker).await.map_err(with_exit)?;
@@ -130,6 +143,29 @@ async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result
     };
     anstream::eprintln!("carteiro: nothing was deleted: {missing}");
     Ok(Exit::Failed)
+}
+
+/// All passwords or none: with one forgotten, that role could not log in.
+fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyhow::Result<Exit> {
+    let variable = |role: Role| format!("CARTEIRO_PASSWORD_{}", role.name().to_uppercase());
+    let password = |role: Role| {
+        let name = variable(role);
+        let set = setup.environment.iter().find(|(set, text)| *set == name && !text.is_empty());
+        set.map(|(_, text)| text.as_str())
+    };
+    if Role::ALL.into_iter().any(|role| password(role).is_some())
+        && let Some(missing) = Role::ALL.into_iter().find(|role| password(*role).is_none())
+    {
+        return Err(anyhow::anyhow!("{} is not set, though others are", variable(missing)).context(Exit::Config));
+    }
+    let mut salt = service::chance::rng();
+    let hash = |role| match password(role) {
+        Some(password) => PasswordHash::of(password, salt.u32(..).to_be_bytes()),
+        None => PasswordHash::none(),
+    };
+    let definitions = Definitions::new(broker, intake_bytes, hash)?;
+    print::line(serde_json::to_string_pretty(&definitions)?)?;
+    Ok(Exit::Done)
 }
 
 fn told(queue: &Contents) -> String {

@@ -24,7 +24,7 @@ pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
-pub(crate) use rabbit::Rabbit;
+pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};
 pub(crate) use verifier::Verifier;

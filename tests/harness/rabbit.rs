@@ -1,10 +1,10 @@
-//! A RabbitMQ node of a test's own, for what others must not see: crashes, absence, an inventory.
+//! A RabbitMQ node of a test's own, or a cluster, for what others must not see: crashes, absence, an inventory.
 
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::node::Node;
+use super::node::{Cluster, Node};
 
 /// A private node; the script that it is asked through blocks, so that it is asked on a thread of its own.
 pub(crate) struct Rabbit(Arc<Node>);
@@ -30,6 +30,12 @@ impl Rabbit {
         self.ask(Node::revive).await;
     }
 
+    /// What `rabbitmqctl` prints when asked for this; it must succeed.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.ask(move |node| node.ask(&arguments.iter().map(String::as_str).collect::<Vec<_>>())).await
+    }
+
     /// The names of all its queues, and of its exchanges but those that every RabbitMQ has.
     pub(crate) async fn inventory(&self) -> Vec<String> {
         let list =
@@ -42,5 +48,32 @@ impl Rabbit {
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Node) -> T + Send + 'static) -> T {
         let node = self.0.clone();
         spawn_blocking(move || question(&node)).await.expect("it does what it is asked")
+    }
+}
+
+/// Three private nodes that form one cluster.
+pub(crate) struct RabbitCluster(Arc<Cluster>);
+
+impl RabbitCluster {
+    /// Starts them.
+    pub(crate) async fn start() -> Self {
+        Self(spawn_blocking(|| Arc::new(Cluster::start())).await.expect("a cluster"))
+    }
+
+    /// One URL with the three hosts, the first node's first.
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// `kill -9` of the first, second or third.
+    pub(crate) async fn kill(&self, number: usize) {
+        let cluster = self.0.clone();
+        spawn_blocking(move || cluster.kill(number)).await.expect("it is killed");
+    }
+
+    /// Starts it on what is on its disk, and waits until it is one of three again.
+    pub(crate) async fn revive(&self, number: usize) {
+        let cluster = self.0.clone();
+        spawn_blocking(move || cluster.revive(number)).await.expect("it comes back");
     }
 }

@@ -105,11 +105,17 @@ impl Site {
 
     /// Starts a role, and waits until it says where it listens. The broker may be away.
     pub(crate) async fn start(&self, role: &str) -> Process {
+        self.start_with(role, &[]).await
+    }
+
+    /// As [`start`](Self::start), with settings of this process alone.
+    pub(crate) async fn start_with(&self, role: &str, own: &[(&str, &str)]) -> Process {
         let folder = match &self.broker {
             None => self.folder.path().to_owned(),
             Some(_) => self.path(&format!("{role}-{}", self.processes.fetch_add(1, Ordering::Relaxed))),
         };
-        let (site, name) = (self.settings.clone(), role.to_owned());
+        let (mut site, name) = (self.settings.clone(), role.to_owned());
+        site.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let current = self.folder.path().to_owned();
         let command = move || {
             let mut command = command(&current, &folder, &site);

@@ -9,7 +9,7 @@ use lapin::{
     types::ShortString,
 };
 
-use super::{error::describe, health::Health};
+use super::{error::describe_without, health::Health};
 
 /// Between two beats.
 const EVERY: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ impl Canary {
                 Ok(Confirmation::Ack(None)) => Ok(()),
                 Ok(Confirmation::Ack(Some(_))) => Err("the canary was returned: its queue is not bound".to_owned()),
                 Ok(_) => Err("the canary was refused: its queue has lost its majority".to_owned()),
-                Err(error) => Err(describe(&error)),
+                Err(error) => Err(describe_without("write", &error)),
             },
             () = self.health.unblocked_for(LIMIT) => Err("the canary was not confirmed for 15 s".to_owned()),
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     acker::{self, Settled},
     core::Core,
-    error::describe,
+    error::{describe, describe_without},
     ladder::{Level, Wait},
     session::Session,
     wire::{self, Received},
@@ -64,7 +64,7 @@ impl Subscription {
 
     /// Serves on one session. An error means that the session is over.
     async fn serve(&self, session: &Arc<Session>) -> Result<(), String> {
-        let mut serving = self.subscribe(session).await.map_err(|error| describe(&error))?;
+        let mut serving = self.subscribe(session).await.map_err(|error| describe_without("read", &error))?;
         loop {
             tokio::select! {
                 delivery = serving.consumer.next() => match delivery {

@@ -30,7 +30,7 @@ pub enum TopologyError {
         detail: String,
     },
     /// This user may not look at it or declare it.
-    #[error("no right to {entity}: {detail}")]
+    #[error("no right to declare {entity}: {detail}")]
     Refused {
         /// `queue x` or `exchange x`.
         entity: String,
@@ -75,6 +75,14 @@ pub(super) fn describe(error: &lapin::Error) -> String {
         Some(refusal) if refusal.get_id() == 403 => format!("access refused: {}", refusal.get_message()),
         Some(refusal) => refusal.get_message().to_string(),
         None => error.to_string(),
+    }
+}
+
+/// As [`describe`], and which right is missing where that is it: before 3.11 the broker names the entity alone.
+pub(super) fn describe_without(right: &str, error: &lapin::Error) -> String {
+    match refusal(error) {
+        Some(refusal) if refusal.get_id() == 403 => format!("no right to {right}: {}", refusal.get_message()),
+        _ => describe(error),
     }
 }
 

@@ -12,6 +12,7 @@ mod consume;
 mod contents;
 mod core;
 mod declare;
+mod definitions;
 mod error;
 mod health;
 mod herald;
@@ -19,6 +20,7 @@ mod ladder;
 mod log;
 mod overdue;
 mod publish;
+mod rights;
 mod session;
 mod supervise;
 mod topology;
@@ -46,7 +48,9 @@ pub use self::{
     address::InvalidUrl,
     administration::{apply, contents, remove, stop_intake, verify},
     contents::Contents,
+    definitions::{Definitions, PasswordHash},
     error::TopologyError,
+    rights::{Rights, Role},
     topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
 };
 use crate::{

@@ -17,7 +17,7 @@ use lapin::{
 use tokio::sync::Semaphore;
 
 use super::{
-    error::{describe, refusal},
+    error::{describe, describe_without, refusal},
     health::Health,
     overdue::Overdue,
     wire,
@@ -122,7 +122,7 @@ impl Publisher {
                 self.lost(describe(&error));
                 Err(PublishError::TooLarge)
             }
-            Err(error) => Err(self.lost(describe(&error))),
+            Err(error) => Err(self.lost(describe_without("write", &error))),
         }
     }
 

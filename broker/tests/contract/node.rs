@@ -34,17 +34,8 @@ pub(crate) fn shared() -> &'static str {
 impl Node {
     /// Starts one, for a test that does to a broker what others must not see.
     pub(crate) fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
-        let mut command = Command::new(script());
-        command.arg("hold").arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
-            command.args(["--release", &suite]);
-        }
-        let mut held = command.spawn().expect("the script runs");
-        let mut url = String::new();
-        BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");
-        assert!(url.starts_with("amqp://"), "no RabbitMQ could be started; what it said is above");
-        Self { url: url.trim().to_owned(), dir, _held: held }
+        let (url, dir, held) = hold("hold");
+        Self { url, dir, _held: held }
     }
 
     /// `rabbitmqctl` on it.
@@ -74,12 +65,57 @@ impl Node {
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(script());
-        command.arg(verb).arg(&self.dir).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
-        let output = command.output().expect("the script runs");
-        assert!(output.status.success(), "{verb} {arguments:?} failed");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        run(&self.dir, verb, arguments)
     }
+}
+
+/// Three nodes of our own that form one cluster, stopped as a [`Node`] is.
+pub(crate) struct Cluster {
+    /// Where they listen: one url with three hosts.
+    pub(crate) url: String,
+    dir: PathBuf,
+    _held: Child,
+}
+
+impl Cluster {
+    /// Starts them, which takes several times as long as one.
+    pub(crate) fn start() -> Self {
+        let (url, dir, held) = hold("cluster");
+        Self { url, dir, _held: held }
+    }
+
+    /// `kill -9` of the first, second or third.
+    pub(crate) fn kill(&self, number: usize) {
+        run(&self.dir.join(number.to_string()), "kill", &[]);
+    }
+
+    /// Up again on what is on its disk.
+    pub(crate) fn revive(&self, number: usize) {
+        run(&self.dir.join(number.to_string()), "start", &[]);
+    }
+}
+
+/// The script, which stops what it started once we have ended; it says where that listens.
+fn hold(verb: &str) -> (String, PathBuf, Child) {
+    let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
+    let mut command = Command::new(script());
+    command.arg(verb).arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+    if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
+        command.args(["--release", &suite]);
+    }
+    let mut held = command.spawn().expect("the script runs");
+    let mut url = String::new();
+    BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");
+    assert!(url.starts_with("amqp://"), "no RabbitMQ could be started; what it said is above");
+    (url.trim().to_owned(), dir, held)
+}
+
+fn run(dir: &Path, verb: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(script());
+    command.arg(verb).arg(dir).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().expect("the script runs");
+    assert!(output.status.success(), "{verb} {arguments:?} failed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// It lies in the workspace's `tests`, whichever package is tested.
