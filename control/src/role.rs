@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use broker::{Broker, Clock, ReadError};
@@ -41,6 +42,8 @@ pub struct World {
     pub secrets: Secrets,
     /// What endpoints and subscriptions may be.
     pub rules: Rules,
+    /// How long changes stay in the audit log.
+    pub audit_age: Duration,
     /// Replays stop once this reads true.
     pub stop: watch::Receiver<bool>,
 }

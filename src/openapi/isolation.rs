@@ -80,6 +80,7 @@ impl Site {
             chance: Arc::new(|| 0.5),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000 },
+            audit_age: std::time::Duration::MAX,
             stop: shutdown.receiver(),
         };
         let config = ControlConfig { replays_per_second: 500.0.try_into().expect("a rate"), max_replays: 1_000 };

@@ -168,6 +168,7 @@ impl Shared {
             chance: self.chance.clone(),
             secrets: service::chance::secrets(),
             rules: Rules { networks: config.deliverer.allow_networks.clone(), max_fan_out: config.router.max_fan_out },
+            audit_age: config.store.audit_age(),
             stop: self.shutdown.receiver(),
         };
         Ok(Control::new(&config.control, world, ControlMetrics::register(&self.registry)?))

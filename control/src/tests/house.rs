@@ -1,8 +1,11 @@
 //! A tenant with dead letters, and a control that serves them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, body::Body, http::Request};
@@ -53,6 +56,7 @@ impl House {
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(|| Ok([7; 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000 },
+            audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.receiver(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());

@@ -1,6 +1,7 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
 mod api;
+mod audit;
 mod facts;
 mod house;
 mod http;
