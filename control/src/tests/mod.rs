@@ -16,6 +16,12 @@ use service::Loader;
 
 use crate::{ControlConfig, ControlMetrics, DEFAULT_TOML};
 
+/// The defaults, but for replays: two at once.
+fn config() -> ControlConfig {
+    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    ControlConfig { max_replays: 2, ..loaded.config.control }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Sections {
     control: ControlConfig,
