@@ -19,6 +19,7 @@ pub mod parked;
 mod rate;
 mod replay;
 mod role;
+mod seats;
 mod settings;
 mod tell;
 mod trial;

@@ -45,12 +45,17 @@ impl House {
     }
 
     pub(super) fn with(broker: Memory, store: Arc<dyn Store>) -> Self {
+        Self::over(Arc::new(broker.clone()), broker, store)
+    }
+
+    /// Which has its broker through something.
+    pub(super) fn over(through: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
         let config = super::config();
         let (shutdown, process) = Shutdown::manual();
         let draws = AtomicU64::new(0);
         let tally = Arc::new(Tally::new("control"));
         let world = World {
-            broker: Arc::new(broker.clone()),
+            broker: through,
             store,
             tally: tally.clone(),
             operator: Some(KeyHash::of(OPERATOR)),

@@ -7,8 +7,10 @@ mod house;
 mod http;
 mod letters;
 mod levels;
+mod looks;
 mod parked;
 mod replays;
+mod through;
 mod waiting;
 
 use serde::{Deserialize, Serialize};
