@@ -39,6 +39,7 @@ pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
     ("store.url", Shape::Text),
     ("store.encryption_key", Shape::Text),
     ("deliverer.proxy", Shape::Text),
+    ("deliverer.ca_file", Shape::Text),
 ];
 
 /// Keys that are never shown.
@@ -147,13 +148,18 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
         return complain("broker.prefix", "expected 1 to 64 bytes");
     }
-    if config.deliverer.slots < 2 {
-        return complain("deliverer.slots", "expected at least 2: one for each lane");
+    for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
+        if slots == 0 {
+            return complain(&format!("deliverer.{key}"), "expected at least 1");
+        }
     }
     if config.deliverer.max_in_flight_bytes == 0 {
         return complain("deliverer.max_in_flight_bytes", "expected at least 1");
     }
     if let Some((key, reason)) = config.producer.complaint() {
+        return complain(key, &reason);
+    }
+    if let Some((key, reason)) = config.deliverer.complaint() {
         return complain(key, &reason);
     }
     if config.http.requests_burst == 0 {

@@ -1,6 +1,10 @@
 //! A receiver of webhooks: `carteiro listen`, the demo and the tests share it, so that what you try is what is tested.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -24,6 +28,8 @@ pub struct Received {
     pub body: Bytes,
     /// The status it was answered with; none when it never was.
     pub status: Option<u16>,
+    /// When its body had arrived.
+    pub at: Instant,
 }
 
 impl Received {
@@ -105,7 +111,7 @@ async fn receive(
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let mut received = Received { path, headers: parts.headers, body, status: None };
+    let mut received = Received { path, headers: parts.headers, body, status: None, at: Instant::now() };
     let (status, after, headers) = match script(&received) {
         Answer::Status(status, after) => (status, after, None),
         Answer::RetryAfter(status, text) => (status, Duration::ZERO, Some([(header::RETRY_AFTER, text)])),

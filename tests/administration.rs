@@ -1,11 +1,17 @@
 //! An operator's commands over the API of a process that runs: what is configured, changed, written out and put back.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use carteiro::receiver::Answer;
 use serde_json::Value;
 
-use crate::harness::{Process, Receiver, Site, ids};
+use crate::harness::{Process, Receiver, Site, eventually, ids};
 
 /// A site whose tenants are in a database, with a process, and where its API is.
 async fn start() -> (Site, Process, String) {
@@ -196,4 +202,42 @@ async fn no_process_starts_on_what_a_restore_has_not_finished() {
         (Some(78), true),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_ended_while_an_endpoint_was_disabled_is_offered_for_replay_and_arrives() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = is_back.clone();
+    let status = move |_: &_| Answer::status(if back.load(Ordering::Relaxed) { 200 } else { 410 });
+    let receiver = Receiver::start(status).await;
+    let (site, standalone, url) = start().await;
+    let of = ["--tenant", "acme"];
+    done(&site, &url, &["tenants", "create", "acme"]).await;
+    let hook = receiver.url("/crm");
+    done(&site, &url, &[&["endpoints", "create", "crm", "--post-to", &hook][..], &of].concat()).await;
+    let subscribe = ["subscriptions", "create", "all", "--endpoint-id", "crm", "--event-types", "ticket.*,message.*"];
+    done(&site, &url, &[&subscribe[..], &of].concat()).await;
+    standalone.api().publish("acme", ids("gone", 1)).await;
+    let show = [&["endpoints", "show", "crm"][..], &of].concat();
+    eventually("it is disabled", || async {
+        let endpoint = json(&site, &url, &show).await;
+        (endpoint["state"] == "disabled" && endpoint["disabled_reason"].is_string()).then_some(())
+    })
+    .await;
+    let waiting = standalone.api().publish("acme", ids("waiting", 3)).await;
+    let reason = ["--endpoint-id", "crm", "--reason", "endpoint_disabled"];
+    let list = [&["dead-letters", "list", "--output", "json"][..], &of, &reason].concat();
+    eventually("they have ended", || async {
+        let listed = site.run(&list).await;
+        (String::from_utf8_lossy(&listed.stdout).lines().count() == 3).then_some(())
+    })
+    .await;
+
+    is_back.store(true, Ordering::Relaxed);
+    let (code, enabled, offer) = run(&site, &url, &[&["endpoints", "enable", "crm"][..], &of].concat()).await;
+    assert_eq!((code, enabled.as_str()), (0, "endpoint crm enabled\n"));
+    let (_, command) = offer.trim_end().split_once("3 of its deliveries").expect("an offer");
+    let (_, command) = command.split_once("carteiro ").expect("a command");
+    done(&site, &url, &command.split(' ').collect::<Vec<_>>()).await;
+    receiver.until("what had ended arrives", |ledger| ledger.has_all("/crm", &waiting)).await;
 }

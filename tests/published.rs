@@ -134,16 +134,9 @@ fn each_foreign_library_has_its_place() {
         ("rusqlite", &["broker/src/sqlite/", "broker/tests/contract/sqlite", "store/src/sqlite/"]),
         ("tokio_postgres", &["store/src/postgres/", "store/tests/contract/postgres"]),
         ("chacha20poly1305", &["store/src/seal.rs"]),
-        (
-            "reqwest",
-            &[
-                "deliverer/src/attempt.rs",
-                "deliverer/src/connect.rs",
-                "deliverer/src/target.rs",
-                "src/cli/client.rs",
-                "tests/",
-            ],
-        ),
+        ("reqwest", &["src/cli/client.rs", "tests/"]),
+        ("hyper", &["deliverer/src/client/"]),
+        ("hyper_util", &["deliverer/src/client/"]),
     ]);
     for file in files().iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
         let text = fs::read_to_string(root().join(file)).expect("text");

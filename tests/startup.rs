@@ -78,7 +78,8 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("broker.url", "http://127.0.0.1"),
         ("store.url", "sqlite:"),
         ("telemetry.level", "loud"),
-        ("deliverer.slots", "1"),
+        ("deliverer.slots", "0"),
+        ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
     ];
     let site = Site::embedded("tenants: []");

@@ -1,13 +1,15 @@
-//! What processes find out, kept: usage in the store's books, endpoints that said 410 disabled, quotas that bit told to
-//! their tenants. Every fact may come again and again; it is noted only once it is kept.
+//! What processes find out, kept: usage in the store's books, endpoints that said 410 or do nothing but fail disabled,
+//! quotas that bit told to their tenants. Every fact may come again and again; it is noted only once it is kept.
 
 use schemas::{EndpointState, Fact, Notice, OperationalEvent};
 use store::{Author, Draft, Edit, EditError, Kind, Reach, Refused, UsageReport};
 
-use crate::Control;
+use crate::{Control, failing};
 
 /// Why an endpoint that said 410 is disabled, as it is shown.
 pub const GONE: &str = "the receiver answered 410 Gone";
+/// Why an endpoint that does nothing but fail is disabled.
+pub const FAILING: &str = "it has only failed for five days";
 /// Who disables it, in the audit log.
 const AUTHOR: &str = "deliverer";
 
@@ -61,7 +63,14 @@ impl Control {
                         counts,
                     });
                 }
-                Fact::Gone { tenant, endpoint_id, version } => self.disable(tenant, endpoint_id, version).await?,
+                Fact::Gone { tenant, endpoint_id, version } => {
+                    self.disable(tenant, endpoint_id, version, GONE).await?;
+                }
+                Fact::Failing { tenant, endpoint_id, version, since } => {
+                    if self.has_failed_long_enough(&tenant, &endpoint_id, since).await? {
+                        self.disable(tenant, endpoint_id, version, FAILING).await?;
+                    }
+                }
                 Fact::QuotaReached { tenant, quota, limit, at } => {
                     self.tell(&tenant, &OperationalEvent::quota_reached(&tenant, quota, limit, at)).await?;
                 }
@@ -75,21 +84,44 @@ impl Control {
         }
     }
 
-    /// Disables an endpoint that said 410, unless it was changed since the version that said so; then tells the tenant.
+    /// Whether an endpoint that fails since then, unix ms, in the process that says so, has only failed for five days: by
+    /// that, or by the books of the days before.
+    async fn has_failed_long_enough(&self, tenant: &str, endpoint_id: &str, since: u64) -> Result<bool, NotKept> {
+        let now = (self.world.clock)();
+        if failing::is_long_ago(since, now) {
+            return Ok(true);
+        }
+        let Some(books) = self.world.store.books() else { return Ok(false) };
+        let usage = books.usage(tenant, &failing::first_day(now), &schemas::time::day(now)).await?;
+        let Some(day) = failing::failing_since(&usage, endpoint_id) else { return Ok(false) };
+        if !failing::is_day_long_ago(day, now) {
+            return Ok(false);
+        }
+        let changes = books.audit(Some(tenant), None, failing::CHANGES).await?;
+        Ok(!failing::was_changed_lately(&changes, endpoint_id, now))
+    }
+
+    /// Disables an endpoint, unless it was changed since the version of which this was said; then tells the tenant.
     /// A store that is read only leaves that to the deliverers, each for itself.
-    async fn disable(&self, tenant: String, endpoint_id: String, version: Option<u64>) -> Result<(), NotKept> {
+    async fn disable(
+        &self,
+        tenant: String,
+        endpoint_id: String,
+        version: Option<u64>,
+        reason: &'static str,
+    ) -> Result<(), NotKept> {
         let (of, id) = (tenant.clone(), endpoint_id.clone());
         let edit = Edit {
             reach: Reach::Tenants(vec![tenant.clone()]),
             author: Author { name: AUTHOR.to_owned(), address: None },
             at: (self.world.clock)(),
             dry_run: false,
-            decision: Box::new(move |draft| disable_in(draft, &of, &id, version)),
+            decision: Box::new(move |draft| disable_in(draft, &of, &id, version, reason)),
         };
         match self.world.store.edit(edit).await {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();
-                tracing::warn!(tenant, endpoint_id, reason = GONE, "endpoint.disabled");
+                tracing::warn!(tenant, endpoint_id, reason, "endpoint.disabled");
             }
             // Done before, perhaps by a process that died before it told.
             Ok(_) => {}
@@ -102,22 +134,22 @@ impl Control {
         }
         let snapshot = self.world.store.snapshot();
         let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(&tenant, &endpoint_id));
-        if endpoint.is_some_and(|endpoint| endpoint.disabled_reason.as_deref() == Some(GONE)) {
+        if endpoint.is_some_and(|endpoint| endpoint.disabled_reason.as_deref() == Some(reason)) {
             let version = version.unwrap_or_default();
             let now = (self.world.clock)();
-            let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(GONE), now);
+            let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(reason), now);
             self.tell(&tenant, &event).await?;
         }
         Ok(())
     }
 }
 
-fn disable_in(draft: &mut Draft, tenant: &str, id: &str, version: Option<u64>) -> Result<(), Refused> {
+fn disable_in(draft: &mut Draft, tenant: &str, id: &str, version: Option<u64>, reason: &str) -> Result<(), Refused> {
     let unchanged = draft.version(tenant, Kind::Endpoint, id) == version;
     let endpoint = draft.tenant(tenant)?.endpoints.iter_mut().find(|endpoint| endpoint.id == id);
     if let Some(endpoint) = endpoint.filter(|_| unchanged) {
         endpoint.state = EndpointState::Disabled;
-        endpoint.disabled_reason = Some(GONE.to_owned());
+        endpoint.disabled_reason = Some(reason.to_owned());
     }
     Ok(())
 }

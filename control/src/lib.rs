@@ -9,6 +9,7 @@ mod census;
 mod config;
 pub mod dead_letters;
 mod facts;
+mod failing;
 mod filter;
 mod http;
 mod jobs;
@@ -27,7 +28,7 @@ mod waiting;
 
 pub use config::ControlConfig;
 pub use dead_letters::Live;
-pub use facts::GONE;
+pub use facts::{FAILING, GONE};
 pub use filter::{Filter, InvalidFilter};
 pub use http::{describe, routes};
 pub use jobs::{Job, JobState};

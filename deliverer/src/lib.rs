@@ -1,15 +1,21 @@
 //! One delivery in, one POST out, and what follows: done, the next due time, or dead letter.
 //!
-//! Stateless: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes; `handle` is
-//! decode, look up, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
+//! Nothing is lost with it: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes;
+//! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod client;
 mod config;
-mod connect;
+mod consume;
+mod credit;
 mod destination;
 mod gone;
+mod isolation;
 mod metrics;
 mod outcome;
+mod pulse;
+mod put_aside;
+mod repeat;
 mod report;
 mod settle;
 mod sign;
@@ -17,11 +23,17 @@ mod target;
 mod trial;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use broker::{Broker, Clock, Handler, Incoming, Inlet, Lane, Settlement, work};
+use broker::{Broker, Clock, Handler, Incoming, Lane, Settlement};
 use bytes::Bytes;
-use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
+use schemas::{Counts, DeadReason, Delivery, Endpoint, OutcomeClass, ParkReason, RetryPolicy};
 use store::{Levels, Store, Tally};
 use tokio::{
     sync::{Semaphore, watch},
@@ -36,8 +48,10 @@ pub use verdict::{Spent, Verdict, decide};
 
 use destination::{Absent, destination};
 use gone::Gone;
+use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots, effect};
 use metrics::LaneMetrics;
-use settle::{Settler, attempt_of};
+use repeat::Delivered;
+use settle::attempt_of;
 use target::Targets;
 
 /// The commented defaults of the section `deliverer`.
@@ -46,9 +60,6 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone, where revisions say
-/// nothing: the snapshot that knows it may be on its way.
-const MAX_PARKS: u32 = 12;
 /// How long a store may take to bring a snapshot up to a delivery's revision, before the delivery is put aside.
 const PULL: Duration = Duration::from_secs(2);
 
@@ -76,10 +87,14 @@ pub struct Deliverer {
     poster: Poster,
     targets: Targets,
     gone: Gone,
+    gate: Arc<Gate>,
+    slots: Slots,
+    limits: Limits,
+    delivered: Delivered,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
-    slots: u16,
+    size: credit::Size,
     metrics: DelivererMetrics,
 }
 
@@ -89,16 +104,23 @@ impl Deliverer {
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
     pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
-        let allowed: Arc<[_]> = config.allow_networks.clone().into();
+        let limits = Limits { fast: config.slots, slow: config.slow_slots };
+        let credit = u32::from(limits.credit(Lane::Fast));
+        // Half of the messages in the process may wait for their endpoint, and half of these for one.
+        let room = Room { each: (credit / 4).max(1), all: (credit / 2).max(1) };
         Ok(Arc::new(Self {
+            gate: Gate::new(world.clock.clone(), room),
+            slots: Slots::new(limits, world.clock.clone()),
+            limits,
             world,
-            poster: Poster::new(config, allowed.clone())?,
-            targets: Targets::new(allowed),
+            poster: Poster::new(config)?,
+            targets: Targets::default(),
             gone: Gone::default(),
+            delivered: Delivered::new(config.duplicates),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
-            slots: config.slots,
+            size: credit::Size::default(),
             metrics,
         }))
     }
@@ -113,22 +135,18 @@ impl Deliverer {
             Ok(_) = stop.wait_for(|stop| *stop) => return,
             else => return,
         }
-        let slow = (self.slots / 4).max(1);
-        let fast = (self.slots - slow).max(1);
-        tokio::join!(self.clone().consume(Lane::Fast, fast), self.clone().consume(Lane::Slow, slow));
-    }
-
-    async fn consume(self: Arc<Self>, lane: Lane, credit: u16) {
-        let consumer = self.world.broker.consume(Inlet::Lane(lane), credit);
-        let stop = self.world.stop.clone();
-        let metrics = LaneMetrics::of(&self.metrics, lane);
-        work(consumer, Arc::new(OnLane { deliverer: self, lane, metrics }), stop).await;
+        let notices = self.world.broker.notices();
+        let pulse = tokio::spawn(self.clone().pulse(notices));
+        tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
+        pulse.abort();
+        self.say_goodbye();
     }
 
     async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
         if incoming.redelivered {
             self.metrics.redeliveries.inc();
         }
+        self.size.note(incoming.message.body.len());
         let delivery = match decode(incoming) {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
@@ -136,46 +154,96 @@ impl Deliverer {
         if delivery.is_test {
             return self.try_out(&delivery, incoming, lane, counted).await;
         }
+        if self.delivered.contains(&delivery, self.now()) {
+            report::repeated(&self.metrics, &delivery);
+            return Settlement::Done;
+        }
         let endpoint = match self.find(&delivery).await {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
         };
+        let pass = match self.admit(&delivery, &endpoint, lane).await {
+            Admission::Pass(pass) => pass,
+            turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
+        };
         let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, counted).await;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, lane).await;
         let now = self.now();
+        let door = pass.door().clone();
+        pass.ended(ended(&outcome, now), now, (self.world.chance)());
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
-        if verdict == Verdict::Dead(DeadReason::Permanent) {
-            self.gone.note(&endpoint);
-            if let Some(fact) = gone::fact(self.world.store.snapshot().as_deref(), &delivery, &endpoint) {
-                self.world.tally.state_fact(fact);
-            }
+        if verdict == Verdict::Delivered {
+            self.delivered.note(&delivery, now);
         }
+        self.conclude(&delivery, &endpoint, &door, &verdict, now);
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
         self.tally(&delivery, now, report::counts(body, &verdict, settlement));
         settlement
     }
 
-    /// Posts it as soon as its weight is free; says when that was, and what came of it.
+    /// What follows for the endpoint's other deliveries.
+    fn conclude(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, door: &Door, verdict: &Verdict, now: u64) {
+        let failed = door.with(|standing| {
+            if let Verdict::Retry(due) = verdict {
+                standing.comes_back(due.at);
+            }
+            standing.judge(*verdict == Verdict::Delivered, now)
+        });
+        let snapshot = self.world.store.snapshot();
+        let is_gone = *verdict == Verdict::Dead(DeadReason::Permanent);
+        let fact = match failed {
+            _ if is_gone => gone::fact(snapshot.as_deref(), delivery, endpoint),
+            Some(Failed { since, .. }) => gone::failing(snapshot.as_deref(), delivery, endpoint, since),
+            None => None,
+        };
+        if is_gone || failed.is_some_and(|failed| failed.is_enough) {
+            self.gone.note(endpoint);
+        }
+        if let Some(fact) = fact {
+            self.world.tally.state_fact(fact);
+        }
+    }
+
+    /// May it be attempted now?
+    async fn admit(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, lane: Lane) -> Admission {
+        let knocking = Knocking {
+            tenant: &delivery.tenant,
+            endpoint,
+            has_waited: delivery.due.is_some(),
+            is_on_fast: lane == Lane::Fast,
+            is_scarce: self.slots.is_scarce(),
+        };
+        self.gate.admit(knocking).await
+    }
+
+    /// Posts it as soon as there is a slot for it and its weight is free; says when that was, and what came of it.
     async fn post(
         &self,
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
         body: &Bytes,
-        counted: &LaneMetrics,
+        pass: &Pass,
+        lane: Lane,
     ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         // Closed never, so acquired always.
         let _weight = self.bytes.acquire_many(weight).await;
-        let _slot = counted.slot();
-        let began = self.now();
-        report::begins(&self.metrics, delivery, began);
-        (began, self.poster.post(&target, delivery, body.clone(), began).await)
+        let began = AtomicU64::new(self.now());
+        let request = async {
+            let now = self.now();
+            began.store(now, Relaxed);
+            report::begins(&self.metrics, delivery, now);
+            self.poster.post(&target, delivery, body.clone(), now).await
+        };
+        let outcome = self.slots.carry(lane, pass.door(), request).await;
+        let began = began.into_inner();
+        (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }
 
     /// Where it goes; if the snapshot is older than the delivery, after a look for what is new.
@@ -203,54 +271,6 @@ impl Deliverer {
     fn now(&self) -> u64 {
         (self.world.clock)()
     }
-
-    async fn without_attempt(
-        &self,
-        delivery: &Delivery,
-        incoming: &Incoming,
-        lane: Lane,
-        absent: Absent,
-    ) -> Settlement {
-        let now = self.now();
-        let settler = self.settler(now);
-        let body = &incoming.message.body;
-        let age = now.saturating_sub(delivery.accepted_at);
-        let reason = match absent {
-            Absent::Unknown if delivery.parks < MAX_PARKS => {
-                self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
-                return settler.put_aside(delivery, body, lane).await;
-            }
-            // It will be known: the revision that has it exists. Unless the store was put back to an older state.
-            Absent::Ahead if age <= self.default_policy.max_age.millis() => {
-                self.metrics.parks.with_label_values(&["snapshot_behind"]).inc();
-                return settler.put_aside(delivery, body, lane).await;
-            }
-            Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,
-            Absent::Cancelled => DeadReason::Cancelled,
-            Absent::Disabled => DeadReason::EndpointDisabled,
-        };
-        let settlement = settler.give_up(delivery, body, reason).await;
-        if settlement == Settlement::Done {
-            report::ended(&self.metrics, delivery, reason);
-            self.tally(delivery, now, Counts { dead: 1, ..Counts::default() });
-        }
-        settlement
-    }
-
-    async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
-        let message = &incoming.message;
-        let settlement = self.settler(self.now()).park(message, &incoming.key, reason, detail.clone()).await;
-        if settlement == Settlement::Done {
-            self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
-            tracing::warn!(event_id = message.id, %reason, detail, "delivery.parked");
-        }
-        settlement
-    }
-
-    fn settler(&self, now: u64) -> Settler<'_> {
-        let World { broker, levels, stop, .. } = &self.world;
-        Settler { broker: &**broker, levels, metrics: &self.metrics, stop: stop.clone(), now }
-    }
 }
 
 /// A deliverer on one of the lanes.
@@ -267,6 +287,21 @@ impl Handler for OnLane {
 
     async fn panicked(&self, incoming: &Incoming) -> Settlement {
         self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice".to_owned()).await
+    }
+}
+
+/// What an outcome says of the endpoint.
+fn ended(outcome: &Outcome, now: u64) -> Ended {
+    let (health, load) = effect(outcome.class, outcome.status);
+    let is_measured = outcome.status.is_some() || outcome.class == OutcomeClass::Timeout;
+    // Others may be told to wait by how busy it is; what it says of one delivery is that delivery's.
+    let is_busy = matches!(outcome.status, Some(429 | 503));
+    Ended {
+        health,
+        load,
+        took: is_measured.then_some(outcome.duration_ms),
+        hold: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay(now)),
+        was_probe: false,
     }
 }
 

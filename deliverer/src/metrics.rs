@@ -2,7 +2,7 @@
 
 use broker::Lane;
 use schemas::OutcomeClass;
-use service::metrics::{Histogram, IntCounter, IntGauge};
+use service::metrics::{Histogram, IntCounter};
 
 service::metrics! {
     /// What a deliverer counts.
@@ -17,6 +17,8 @@ service::metrics! {
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Deliveries put aside without an attempt, by reason.
         pub parks: IntCounterVec("parks_total", [reason]),
+        /// Deliveries not posted again, since this process has seen them succeed.
+        pub deduplicated: IntCounter("deliveries_deduplicated_total"),
         /// Messages that were handed out before.
         pub redeliveries: IntCounter("redeliveries_total"),
         /// How long attempts took, by lane.
@@ -30,8 +32,22 @@ service::metrics! {
             buckets = [0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0, 259200.0]),
         /// How long after their due time retries start.
         pub lateness: Histogram("lateness_seconds", buckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0]),
-        /// Requests under way, by lane.
-        pub slots_in_use: IntGaugeVec("slots_in_use", [lane]),
+        /// Slots in use: fast ones for the first second of first attempts, slow ones for all else.
+        pub slots_in_use: IntGaugeVec("slots_in_use", [stage]),
+        /// Slots that there are, by stage.
+        pub slots_limit: IntGaugeVec("slots_limit", [stage]),
+        /// Requests that were cut short, since too many slow slots were taken.
+        pub timeouts_shortened: IntCounter("timeouts_shortened_total"),
+        /// First attempts that were moved to the slow lane.
+        pub moved_to_slow: IntCounter("moved_to_slow_total"),
+        /// Breakers that opened or closed in this process, by what they did.
+        pub breaker_changes: IntCounterVec("breaker_changes_total", [to]),
+        /// Endpoints this process has lately posted to, by state.
+        pub endpoints: IntGaugeVec("endpoints", [state]),
+        /// Deliverers that share the work, this one included.
+        pub deliverers: IntGauge("deliverers"),
+        /// Bytes of bodies under way.
+        pub in_flight_bytes: IntGauge("inflight_bytes"),
     }
 }
 
@@ -40,7 +56,6 @@ pub(crate) struct LaneMetrics {
     attempts: [IntCounter; OutcomeClass::ALL.len()],
     pub(crate) attempt_duration: Histogram,
     pub(crate) delivery_success: Histogram,
-    slots_in_use: IntGauge,
 }
 
 impl LaneMetrics {
@@ -50,28 +65,12 @@ impl LaneMetrics {
             attempts: OutcomeClass::ALL.map(|class| metrics.attempts.with_label_values(&[class.as_str(), lane])),
             attempt_duration: metrics.attempt_duration.with_label_values(&[lane]),
             delivery_success: metrics.delivery_success.with_label_values(&[lane]),
-            slots_in_use: metrics.slots_in_use.with_label_values(&[lane]),
         }
     }
 
     /// Attempts of this outcome.
     pub(crate) fn attempts(&self, class: OutcomeClass) -> &IntCounter {
         &self.attempts[class as usize]
-    }
-
-    /// Counts a request as under way until this is dropped.
-    pub(crate) fn slot(&self) -> Slot<'_> {
-        self.slots_in_use.inc();
-        Slot(&self.slots_in_use)
-    }
-}
-
-/// Held while a request is under way, and given up even when that panics.
-pub(crate) struct Slot<'a>(&'a IntGauge);
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a POST came to. It never decides.
 
+use jiff::civil::DateTime;
 use schemas::OutcomeClass;
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// What a POST came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,14 @@ pub struct Outcome {
     pub excerpt: String,
     /// Milliseconds until the answer's end.
     pub duration_ms: u64,
+}
+
+impl Outcome {
+    /// The request was ended by us before its time, after so many ms: too many were taking long.
+    pub(crate) fn cut_short(duration_ms: u64) -> Self {
+        let excerpt = "no answer in the shorter time that there is while many endpoints are slow".to_owned();
+        Self { class: OutcomeClass::Timeout, status: None, retry_after: None, excerpt, duration_ms }
+    }
 }
 
 /// Bytes of an answer that are kept for people to look at.
@@ -52,8 +63,7 @@ impl RetryAfter {
             // More digits than fit are "very long", which is bounded anyway.
             return Some(Self::Delay(text.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1_000)));
         }
-        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        u64::try_from(date.as_millisecond()).ok().map(Self::At)
+        date(text).map(Self::At)
     }
 
     /// Milliseconds from `now` (unix ms).
@@ -63,6 +73,15 @@ impl RetryAfter {
             Self::At(at) => at.saturating_sub(now),
         }
     }
+}
+
+/// Reads an HTTP date, as unix ms. RFC 9110, §5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST
+/// accept all three HTTP-date formats."
+fn date(text: &str) -> Option<u64> {
+    // As a civil date, since the last day that they can name is beyond the last timestamp.
+    let forms = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    let date = forms.iter().find_map(|form| DateTime::strptime(form, text).ok())?;
+    u64::try_from(date.duration_since(EPOCH).as_millis()).ok()
 }
 
 /// The class of an answered status.

@@ -63,6 +63,15 @@ pub(crate) fn counts(body: &Bytes, verdict: &Verdict, settlement: Settlement) ->
     }
 }
 
+/// Says that a delivery was handed out again although it has succeeded.
+pub(crate) fn repeated(metrics: &DelivererMetrics, delivery: &Delivery) {
+    metrics.deduplicated.inc();
+    tracing::info!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, "delivery.repeated"
+    );
+}
+
 /// Says that a delivery ended without a further attempt.
 pub(crate) fn ended(metrics: &DelivererMetrics, delivery: &Delivery, reason: DeadReason) {
     metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();

@@ -113,7 +113,7 @@ impl Settler<'_> {
         self.publish(&Target::Log(Log::Dead, record.key()), &message).await
     }
 
-    async fn publish(&self, to: &Target, message: &Message) -> Settlement {
+    pub(crate) async fn publish(&self, to: &Target, message: &Message) -> Settlement {
         let patience = Patience { stop: self.stop.clone(), limit: Some(PATIENCE) };
         match insist(self.broker, to, message, patience).await {
             Ok(()) => Settlement::Done,

@@ -5,15 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ipnet::IpNet;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{
+    Uri,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
+};
 use schemas::Endpoint;
 use url::Url;
 
-use crate::{
-    connect::check_literal,
-    sign::{Signer, Unsignable},
-};
+use crate::sign::{Signer, Unsignable};
 
 /// Entries beyond this are forgotten, all at once: cheaper than keeping track of which are old.
 const MAX_TARGETS: usize = 100_000;
@@ -23,35 +22,21 @@ const MAX_TARGETS: usize = 100_000;
 pub(crate) struct Target {
     /// The version of the endpoint it was made of.
     pub(crate) endpoint: Arc<Endpoint>,
-    /// Where to post, or why that cannot be.
-    pub(crate) url: Result<Url, Unusable>,
+    /// Where to post; none if what was written is no URL.
+    pub(crate) url: Option<Uri>,
     /// What all its requests have in common.
     pub(crate) headers: HeaderMap,
     /// What signs them, or why nothing can be sent.
     pub(crate) signer: Result<Signer, Unsignable>,
 }
 
-/// Why nothing can be sent to a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// Its address is a literal that is not allowed.
-    Blocked,
-    /// It is no URL.
-    Malformed,
-}
-
 /// The targets in use, by tenant and endpoint.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Targets {
-    allowed: Arc<[IpNet]>,
     known: Mutex<HashMap<(String, String), Arc<Target>>>,
 }
 
 impl Targets {
-    pub(crate) fn new(allowed: Arc<[IpNet]>) -> Self {
-        Self { allowed, known: Mutex::default() }
-    }
-
     /// The target of an endpoint as it is now.
     pub(crate) fn of(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Arc<Target> {
         let key = (tenant.to_owned(), endpoint.id.clone());
@@ -62,22 +47,34 @@ impl Targets {
         if known.len() >= MAX_TARGETS {
             known.clear();
         }
-        let target = Arc::new(self.prepare(endpoint));
+        let target = Arc::new(prepare(endpoint));
         known.insert(key, target.clone());
         target
     }
+}
 
-    fn prepare(&self, endpoint: &Arc<Endpoint>) -> Target {
-        let url = Url::parse(&endpoint.url).map_err(|_| Unusable::Malformed).and_then(|url| {
-            check_literal(&url, &self.allowed).map_err(|_| Unusable::Blocked)?;
-            Ok(url)
-        });
-        Target { endpoint: endpoint.clone(), url, headers: headers_of(endpoint), signer: Signer::of(endpoint) }
+fn prepare(endpoint: &Arc<Endpoint>) -> Target {
+    Target {
+        endpoint: endpoint.clone(),
+        url: url_of(&endpoint.url),
+        headers: headers_of(endpoint),
+        signer: Signer::of(endpoint),
     }
+}
+
+/// What a URL is to the client. Its parser is the one that decided about the URL when it was written: it alone turns
+/// decimal, octal and full-width hosts into the addresses they are.
+fn url_of(text: &str) -> Option<Uri> {
+    let mut url = Url::parse(text).ok()?;
+    // No endpoint has them; if one did, they must not become part of the host that is connected to.
+    url.set_username("").and_then(|()| url.set_password(None)).ok()?;
+    url.set_fragment(None);
+    url.as_str().parse().ok()
 }
 
 fn headers_of(endpoint: &Endpoint) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("carteiro/", env!("CARGO_PKG_VERSION"))));
     let own = endpoint.headers.iter().map(|(name, text)| (name.as_str(), text.reveal()));

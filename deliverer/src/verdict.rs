@@ -65,4 +65,6 @@ fn retry(outcome: &Outcome, spent: Spent, policy: &RetryPolicy, max_age: u64, no
 }
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;

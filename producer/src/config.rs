@@ -1,6 +1,7 @@
 //! The `producer` section of the configuration.
 
 use serde::{Deserialize, Serialize};
+use service::SeenConfig;
 
 /// The largest batch: 8 MiB.
 pub(crate) const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -21,6 +22,8 @@ pub struct ProducerConfig {
     pub max_concurrent: usize,
     /// Bytes of bodies held at once, at most.
     pub max_in_flight_bytes: u32,
+    /// Which confirmed ids are remembered, so that their repeats are not published.
+    pub duplicates: SeenConfig,
 }
 
 impl ProducerConfig {
@@ -50,11 +53,17 @@ impl ProducerConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const NONE: SeenConfig = SeenConfig { ids: 0, window: Duration::ZERO };
 
     #[test]
     fn values_that_would_take_nothing_in_are_complained_about() {
-        let good = ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 1, max_in_flight_bytes: 8 << 20 };
+        let max_in_flight_bytes = 8 << 20;
+        let good =
+            ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 1, max_in_flight_bytes, duplicates: NONE };
         assert_eq!(good.complaint(), None);
         for (config, key) in [
             (ProducerConfig { max_event_bytes: 0, ..good.clone() }, "producer.max_event_bytes"),
@@ -68,7 +77,12 @@ mod tests {
 
     #[test]
     fn what_is_published_may_be_three_times_the_event_up_to_15_mib() {
-        let of = |max_event_bytes| ProducerConfig { max_event_bytes, max_concurrent: 1, max_in_flight_bytes: 0 };
+        let of = |max_event_bytes| ProducerConfig {
+            max_event_bytes,
+            max_concurrent: 1,
+            max_in_flight_bytes: 0,
+            duplicates: NONE,
+        };
         assert_eq!(of(1 << 20).max_published_bytes(), (3 << 20) + 65_536);
         assert_eq!(of(12 << 20).max_published_bytes(), 15 << 20);
     }

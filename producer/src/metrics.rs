@@ -5,6 +5,8 @@ service::metrics! {
     pub struct ProducerMetrics {
         /// Events taken in and confirmed, by source: canonical or the vendor's dialect.
         pub received: IntCounterVec("events_received_total", [source]),
+        /// Events not processed again, since this process had done so under their id, by scope: intake or router.
+        pub deduplicated: IntCounterVec("events_deduplicated_total", [scope]),
         /// Requests refused, by the problem's code.
         pub refused: IntCounterVec("events_refused_total", [code]),
         /// From a publish to its confirm, by target.

@@ -6,7 +6,7 @@ use broker::{Broker, Clock, PublishError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use schemas::{EventId, Refusal};
-use service::{Chance, chance};
+use service::{Chance, Seen, chance, seen};
 use store::SourceRef;
 use tokio::time::{Instant, timeout};
 
@@ -33,6 +33,7 @@ pub struct Producer {
     chance: Chance,
     max_event: usize,
     max_published: usize,
+    seen: Seen,
 }
 
 /// Why events were not, or not all, accepted.
@@ -77,7 +78,8 @@ impl Producer {
         (clock, chance): (Clock, Chance),
     ) -> Arc<Self> {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
-        Arc::new(Self { broker, metrics, clock, chance, max_event, max_published })
+        let seen = Seen::new(config.duplicates);
+        Arc::new(Self { broker, metrics, clock, chance, max_event, max_published, seen })
     }
 
     /// Publishes a canonical event of a tenant, byte for byte as given. Returns its id once it is confirmed.
@@ -143,17 +145,31 @@ impl Producer {
     /// All are sent before the first is waited for.
     async fn confirm(&self, source: &str, tenant: &str, events: Vec<Prepared>) -> Result<Vec<EventId>, NotAccepted> {
         let begun = Instant::now();
-        let ends = join_all(events.iter().map(|event| self.publish_one(event))).await;
+        let ends = join_all(events.iter().map(|event| self.publish_once(tenant, event))).await;
         let of = events.len();
         let confirmed = ends.iter().filter(|end| end.is_ok()).count();
-        self.metrics.received.with_label_values(&[source]).inc_by(confirmed as u64);
+        let repeats = ends.iter().filter(|end| matches!(end, Ok(Taken::Before))).count();
+        self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
+        self.metrics.deduplicated.with_label_values(&["intake"]).inc_by(repeats as u64);
         if let Some(error) = ends.into_iter().find_map(Result::err) {
             return Err(NotAccepted::Unconfirmed { confirmed, of, error });
         }
         let named: Vec<_> = events.iter().take(NAMED).map(|event| event.id.as_str()).collect();
         let (event_ids, duration_ms) = (named.join(","), begun.elapsed().as_millis() as u64);
-        tracing::info!(tenant, source, count = of, event_ids, duration_ms, "events.accepted");
+        tracing::info!(tenant, source, count = of, repeats, event_ids, duration_ms, "events.accepted");
         Ok(events.into_iter().map(|event| event.id).collect())
+    }
+
+    /// Publishes it, unless one under its id is durable already. Noted after the confirm: what was not confirmed is sent
+    /// again, and then has to be published.
+    async fn publish_once(&self, tenant: &str, event: &Prepared) -> Result<Taken, PublishError> {
+        let id = seen::id_of(tenant, event.id.as_str());
+        if self.seen.contains(id, self.now()) {
+            return Ok(Taken::Before);
+        }
+        self.publish_one(event).await?;
+        self.seen.note(id, self.now());
+        Ok(Taken::Now)
     }
 
     async fn publish_one(&self, event: &Prepared) -> Result<(), PublishError> {
@@ -177,6 +193,14 @@ impl Producer {
     fn check_size(&self, pointer: String, bytes: usize, most: usize) -> Result<String, NotAccepted> {
         if bytes > most { Err(NotAccepted::TooLarge { pointer, bytes, most }) } else { Ok(pointer) }
     }
+}
+
+/// When an event was taken in.
+enum Taken {
+    /// Just now.
+    Now,
+    /// Earlier, under the same id.
+    Before,
 }
 
 /// The id of the one event that was published.

@@ -1,6 +1,7 @@
 //! The `router` section of the configuration.
 
 use serde::{Deserialize, Serialize};
+use service::SeenConfig;
 
 /// How much is routed at once, and how far one event may fan out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -10,4 +11,6 @@ pub struct RouterConfig {
     pub credit: u16,
     /// Deliveries that one event may make, at most; beyond, it is parked `fanout_limit`.
     pub max_fan_out: usize,
+    /// Which routed ids are remembered, so that their repeats make no deliveries.
+    pub duplicates: SeenConfig,
 }

@@ -18,6 +18,7 @@ use broker::{
 };
 use futures_util::future::try_join_all;
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterLevel, DeadReason, Envelope, ParkReason, wire};
+use service::{Seen, seen};
 use store::{Levels, Snapshot, Store, Tally, TenantSnapshot};
 use tokio::sync::watch;
 
@@ -58,6 +59,7 @@ pub struct Router {
     matcher: Matcher,
     config: RouterConfig,
     max_published_bytes: usize,
+    seen: Seen,
     metrics: RouterMetrics,
 }
 
@@ -65,7 +67,8 @@ impl Router {
     /// A router that makes deliveries of what the broker holds, as the store says. Nothing larger than
     /// `max_published_bytes` is published.
     pub fn new(config: RouterConfig, max_published_bytes: usize, world: World, metrics: RouterMetrics) -> Arc<Self> {
-        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, metrics })
+        let seen = Seen::new(config.duplicates);
+        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, seen, metrics })
     }
 
     /// Consumes until asked to stop; then finishes what is under way.
@@ -88,6 +91,11 @@ impl Router {
             return Err(Unroutable::too_large(&incoming.message.body));
         }
         let acceptance = acceptance(incoming, self.now())?;
+        let id = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
+        if self.seen.contains(id, self.now()) {
+            self.repeated(&acceptance);
+            return Ok(Settlement::Done);
+        }
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)
             .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
         let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
@@ -102,6 +110,10 @@ impl Router {
         if try_join_all(deliveries.iter().map(|outgoing| self.publish(outgoing))).await.is_err() {
             // Stopping: the event comes again, and so do its deliveries, under the same ids.
             return Ok(Settlement::Again);
+        }
+        // An event that made no delivery can make no duplicate, and may find a subscription when it is sent again.
+        if !deliveries.is_empty() {
+            self.seen.note(id, self.now());
         }
         self.tally(&acceptance.tenant, deliveries);
         self.report(&envelope, &acceptance, &made);
@@ -187,6 +199,11 @@ impl Router {
 
     fn patience(&self) -> Patience {
         Patience { stop: self.world.stop.clone(), limit: None }
+    }
+
+    fn repeated(&self, acceptance: &Acceptance) {
+        self.metrics.deduplicated.with_label_values(&["router"]).inc();
+        tracing::info!(event_id = %acceptance.id, tenant = acceptance.tenant, "event.repeated");
     }
 
     fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, made: &FanOut) {

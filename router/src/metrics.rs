@@ -9,6 +9,8 @@ service::metrics! {
         pub unmatched: IntCounter("events_unmatched_total"),
         /// Endpoints that wanted an event which their format does not have, or which lacks what the format needs.
         pub unrendered: IntCounter("events_unrendered_total"),
+        /// Events not processed again, since this process had done so under their id, by scope: intake or router.
+        pub deduplicated: IntCounterVec("events_deduplicated_total", [scope]),
         /// Messages parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason]),
         /// Dead letters made, by reason.

@@ -56,7 +56,7 @@ pub use event_type::{EventType, InvalidEventType};
 pub use facts::Facts;
 pub use format::{Format, FormatOptions, MediaBodies, Shape, StatusSnapshot, Timestamp, WebhookEcho};
 pub use id::{EventId, Id, InvalidEventId};
-pub use notice::{DeadLetterLevel, Fact, Notice, QuotaName};
+pub use notice::{BreakerNews, DeadLetterLevel, Fact, Notice, QuotaName};
 pub use opaque::Opaque;
 pub use operational::OperationalEvent;
 pub use pattern::TypePattern;

@@ -47,6 +47,36 @@ pub enum Notice {
     },
     /// A process has begun to listen: what it should know, say again.
     Hello,
+    /// A deliverer is there; said every second.
+    Deliverer {
+        /// An id made at the process's start.
+        process: String,
+        /// It is about to be no more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leaves: bool,
+    },
+    /// What became of endpoints' breakers in a deliverer. Said once: whoever misses it finds out by failures of its own.
+    Breakers {
+        /// An id made at the process's start.
+        process: String,
+        /// In order.
+        changes: Vec<BreakerNews>,
+    },
+}
+
+/// An endpoint's breaker has opened or closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerNews {
+    /// Whose.
+    pub tenant: String,
+    /// Which.
+    pub endpoint_id: String,
+    /// Until when it is open, unix ms; none: it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until: Option<u64>,
+    /// How often it was opened in a row.
+    #[serde(default)]
+    pub spell: u32,
 }
 
 /// One thing that a process found out.
@@ -73,6 +103,17 @@ pub enum Fact {
         endpoint_id: String,
         /// The revision at which it had last been changed, so that a later change is not undone; none of a `file:` store.
         version: Option<u64>,
+    },
+    /// An endpoint has only failed for a while, as far as the process knows. Said again every hour that it is so.
+    Failing {
+        /// Whose.
+        tenant: String,
+        /// Which.
+        endpoint_id: String,
+        /// The revision at which it had last been changed; none of a `file:` store.
+        version: Option<u64>,
+        /// Unix ms: when the first of these failures was, since the process began.
+        since: u64,
     },
     /// A tenant wanted more than a quota allows.
     QuotaReached {
@@ -150,6 +191,8 @@ impl Notice {
             Self::DeadLetterLevels { .. } => "dead_letter_levels",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
+            Self::Deliverer { .. } => "deliverer",
+            Self::Breakers { .. } => "breakers",
         }
     }
 
@@ -184,18 +227,24 @@ mod tests {
             counts: Counts { attempts: 3, ..Counts::default() },
         };
         let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+        let failing = Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: None, since: 9 };
         let reached =
             Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
         let attempt = r#"{"number":1,"at":"2026-11-21T08:00:00.000Z","outcome":"blocked_ip","status":null,"duration_ms":0,
             "response_excerpt":"the address is not allowed","next_due":null}"#;
         let attempt: Attempt = serde_json::from_str(attempt).unwrap();
+        let closed = BreakerNews { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, spell: 0 };
+        let opened = BreakerNews { open_until: Some(9), spell: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
-            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, reached] },
+            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, failing, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
+            Notice::Deliverer { process: "p".into(), leaves: false },
+            Notice::Deliverer { process: "p".into(), leaves: true },
+            Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }

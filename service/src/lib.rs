@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod ops;
 pub mod problem;
 pub mod secret;
+pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
 
@@ -26,6 +27,7 @@ pub use config::{ConfigError, Loader, Shape};
 pub use exit::Exit;
 pub use problem::Problem;
 pub use secret::Secret;
+pub use seen::{Seen, SeenConfig};
 pub use shutdown::Shutdown;
 
 /// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.

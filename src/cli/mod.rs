@@ -2,6 +2,7 @@
 
 mod apply;
 mod backup;
+mod bench;
 mod books;
 mod client;
 mod config;
@@ -107,6 +108,8 @@ enum Command {
     Config(config::Args),
     /// Print the schema or a sample of the canonical event.
     Events(events::Args),
+    /// Measure how good this build is on this machine.
+    Bench(bench::Args),
     /// Print a shell's completions.
     Completions {
         /// For which shell.
@@ -192,6 +195,7 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Topology(args) => topology::run(&setup, args).await,
         Command::Config(args) => config::run(&setup, &args).await,
         Command::Events(args) => events::run(&args),
+        Command::Bench(args) => bench::run(&setup, args).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut script);

@@ -113,8 +113,12 @@ impl News {
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterLevels { levels } => self.levels.hear(levels, (self.clock)()),
-                // Control's.
-                Notice::Facts { .. } | Notice::Tested { .. } | Notice::Hello => {}
+                // Control's, and the deliverers' own.
+                Notice::Facts { .. }
+                | Notice::Tested { .. }
+                | Notice::Hello
+                | Notice::Deliverer { .. }
+                | Notice::Breakers { .. } => {}
             }
         }
     }

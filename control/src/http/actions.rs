@@ -10,7 +10,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use schemas::{Endpoint, EndpointState, Scope, time::Moment};
+use schemas::{DeadReason, Endpoint, EndpointState, Scope, time::Moment};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited};
@@ -24,7 +24,7 @@ use super::{
     tag::Conditions,
 };
 use crate::{
-    Control,
+    Control, Filter,
     settings::{Made, Object},
 };
 
@@ -35,7 +35,11 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             &at("enable"),
             post_with(enable, |op| {
                 let op = described(op, "endpoints", "enableEndpoint", "Post to an endpoint again");
-                describe::answers::<200, Endpoint>(op)
+                let op = describe::more(
+                    op,
+                    "What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
+                );
+                describe::answers::<200, describe::Enabled<Endpoint>>(op)
             }),
         )
         .api_route(
@@ -161,7 +165,23 @@ async fn enable(call: Call) -> Result<Response, Problem> {
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Active, None);
         Ok(Made::new())
     });
-    Ok(acted.await?.answer())
+    let mut acted = acted.await?;
+    acted.made.insert("replayable".to_owned(), replayable(&call, &who).await);
+    Ok(acted.answer())
+}
+
+/// What ended while an endpoint was disabled. That it cannot be read must not make the change look as if it had failed.
+async fn replayable(call: &Call, who: &Who) -> Value {
+    let (tenant, id, reason) = (who.tenant_id(), call.part("id"), DeadReason::EndpointDisabled);
+    let filter = Filter { endpoint_id: Some(id.to_owned()), reason: Some(reason), ..Filter::default() };
+    let count = call.control.count(tenant, &filter).await.ok();
+    let mut offer = json!({"dead_letters": count, "filter": filter});
+    if let Some(count @ 1..) = count {
+        let command = format!("carteiro dead-letters replay --tenant {tenant} --endpoint-id {id} --reason {reason}");
+        offer["detail"] =
+            json!(format!("{count} of its deliveries ended while it was disabled. To replay them: {command}"));
+    }
+    offer
 }
 
 async fn disable(call: Call, input: Input) -> Result<Response, Problem> {

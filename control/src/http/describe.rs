@@ -84,6 +84,26 @@ described!(
     }
 );
 
+described!(
+    /// What is posted to again, and what could be replayed now.
+    Enabled, "Enabled", |generator| {
+        let mut schema = R::json_schema(generator);
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            properties.insert("replayable".to_owned(), json!({
+                "type": "object", "readOnly": true, "required": ["dead_letters", "filter"],
+                "description": "What ended while it was disabled, and could be replayed.",
+                "properties": {
+                    "dead_letters": {"type": ["integer", "null"],
+                        "description": "How many live dead letters `endpoint_disabled` it has; null if they cannot be read now."},
+                    "filter": {"type": "object", "description": "Which they are, for a replay."},
+                    "detail": {"type": "string", "description": "The command that replays them, if there are any."}
+                }
+            }));
+        }
+        schema
+    }
+);
+
 /// A page of a list.
 pub(crate) struct Page<T>(PhantomData<T>);
 

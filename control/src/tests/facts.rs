@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::{Kind, MemoryStore, Store};
 
 use super::house::{House, NOW};
-use crate::GONE;
+use crate::{FAILING, GONE};
 
 /// A control that listens, and what it says.
 struct Post {
@@ -118,6 +118,42 @@ async fn an_endpoint_that_said_410_is_disabled_once_and_its_tenant_told_once() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.endpoint.disabled");
     assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": GONE}));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_only_fails_is_disabled_once_the_books_know_of_five_days_of_it() {
+    const DAY: u64 = 86_400_000;
+    let mut post = Post::new();
+    let used = |days_ago: u64, delivered| {
+        let counts = Counts { attempts: 3, delivered, ..Counts::default() };
+        let day = schemas::time::day(NOW - days_ago * DAY);
+        Fact::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day, counts }
+    };
+    let version = post.version();
+    let failing = |since| Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since };
+    post.say(vec![used(20, 0), used(7, 1), used(4, 0), failing(NOW - DAY)]).await;
+    post.noted().await;
+    assert_eq!(post.state(), (EndpointState::Active, None), "there was a success, and four days are not enough");
+    post.say(vec![used(6, 0)]).await;
+    post.noted().await;
+    for _ in 0..2 {
+        post.say(vec![failing(NOW - 3_600_000)]).await;
+        post.noted().await;
+    }
+    assert_eq!(post.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
+    let told = post.told().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": FAILING}));
+}
+
+#[tokio::test]
+async fn a_process_that_has_itself_seen_five_days_of_failures_is_believed() {
+    let mut post = Post::new();
+    let since = NOW - 5 * 86_400_000;
+    let version = post.version();
+    post.say(vec![Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since }]).await;
+    post.noted().await;
+    assert_eq!(post.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
 }
 
 #[tokio::test]

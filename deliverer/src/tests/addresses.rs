@@ -50,6 +50,42 @@ async fn a_forbidden_address_gets_nothing_whatever_its_spelling() {
 }
 
 #[tokio::test]
+async fn tricks_with_the_rest_of_a_url_do_not_hide_its_host() {
+    let mut receiver = Scripted::answering(200).await;
+    let port = receiver.address.port();
+    for (url, class) in [
+        ("http://1.1.1.1@127.0.0.1:{port}/", OutcomeClass::BlockedIp),
+        ("http://1.1.1.1:80@127.0.0.1:{port}/", OutcomeClass::BlockedIp),
+        ("http://1.1.1.1%40127.0.0.1:{port}/", OutcomeClass::Malformed),
+        ("http://127.0.0.1:{port}#@1.1.1.1/", OutcomeClass::BlockedIp),
+        ("http://127.0.0.1:{port}\\@1.1.1.1/", OutcomeClass::BlockedIp),
+        ("http:127.0.0.1:{port}/", OutcomeClass::BlockedIp),
+        ("http:///127.0.0.1:{port}/", OutcomeClass::BlockedIp),
+        ("ht\ntp://127.0.0.1:{port}/", OutcomeClass::BlockedIp),
+        ("http://[fe80::1%25lo]:{port}/", OutcomeClass::Malformed),
+        ("http://[fe80::1%lo]:{port}/", OutcomeClass::Malformed),
+        ("http://[::1:{port}/", OutcomeClass::Malformed),
+        ("http://127.0.0.1%00.example:{port}/", OutcomeClass::Malformed),
+        ("http://0x7f000001000000000:{port}/", OutcomeClass::Malformed),
+        ("http://127.0.0.256:{port}/", OutcomeClass::Malformed),
+        ("http://127.0.0.0.1:{port}/", OutcomeClass::Malformed),
+        ("ftp://127.0.0.1:{port}/", OutcomeClass::Malformed),
+        ("file:///etc/passwd", OutcomeClass::Malformed),
+        ("gopher://127.0.0.1:{port}/", OutcomeClass::Malformed),
+    ] {
+        let url = url.replace("{port}", &port.to_string());
+        let outcome = post(&url, &guarded()).await;
+        assert_eq!((outcome.class, outcome.status), (class, None), "{url}: {}", outcome.excerpt);
+        assert!(!outcome.excerpt.contains("1.1.1.1"), "{}", outcome.excerpt);
+    }
+    assert_eq!(receiver.connections(), 0);
+    let outcome = post(&format!("http://user:pass@127.0.0.1:{port}/"), &config()).await;
+    assert_eq!(outcome.class, OutcomeClass::Success, "it was there all the time");
+    let request = receiver.request().await;
+    assert_eq!((request.header("host"), request.header("authorization")), (Some(&*format!("127.0.0.1:{port}")), None));
+}
+
+#[tokio::test]
 async fn a_name_may_lead_to_an_allowed_network() {
     let mut receiver = Scripted::answering(200).await;
     let networks = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap()).into();

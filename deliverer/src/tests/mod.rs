@@ -6,11 +6,16 @@ mod answers;
 mod deliveries;
 mod endings;
 mod ends_without_attempt;
+mod hostile;
+mod memory;
+mod network;
+mod repeats;
 mod requests;
 mod scripted;
+mod simulation;
 mod trials;
 mod usage;
-mod world;
+pub(crate) mod world;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

@@ -25,7 +25,7 @@ use super::{config, scripted::LONG};
 use crate::{Deliverer, DelivererConfig, DelivererMetrics, settle};
 
 /// When the tests' clock starts, unix ms.
-pub(super) const START: u64 = 1_790_000_000_000;
+pub(crate) const START: u64 = 1_790_000_000_000;
 pub(super) const FAST: Inlet = Inlet::Lane(Lane::Fast);
 pub(super) const SLOW: Inlet = Inlet::Lane(Lane::Slow);
 
@@ -126,7 +126,7 @@ fn acme(endpoints: &Value) -> Tenant {
 }
 
 /// A first delivery of the event to `crm`, accepted when the clock started.
-pub(super) fn delivery(event_id: &str) -> Delivery {
+pub(crate) fn delivery(event_id: &str) -> Delivery {
     let event_id = EventId::try_from(event_id.to_owned()).unwrap();
     Delivery {
         id: delivery_id("acme", &event_id, "crm", Part::First),

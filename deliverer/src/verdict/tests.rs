@@ -61,8 +61,10 @@ fn a_refusal_is_repeated_for_a_day_at_most() {
 #[test]
 fn retry_after_is_read_in_both_forms() {
     assert_eq!(RetryAfter::parse("120"), Some(RetryAfter::Delay(120_000)));
-    assert_eq!(RetryAfter::parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(RetryAfter::At(784_111_777_000)));
-    for nonsense in ["", "soon", "-5", "1.5"] {
+    for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        assert_eq!(RetryAfter::parse(date), Some(RetryAfter::At(784_111_777_000)), "{date}");
+    }
+    for nonsense in ["", "soon", "-5", "1.5", "0x10", "120, 240", "Sun, 06 Nov 1994", "1994-11-06T08:49:37Z"] {
         assert_eq!(RetryAfter::parse(nonsense), None, "{nonsense}");
     }
 }

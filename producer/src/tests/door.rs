@@ -1,8 +1,11 @@
 //! A producer behind its routes, with two tenants, their keys and sources.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -14,7 +17,7 @@ use broker::{Broker as _, Incoming, Inlet, memory::Memory};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Key, KeyHash, Scope, SourceConfig};
 use serde_json::{Value, json};
-use service::metrics::Registry;
+use service::{SeenConfig, metrics::Registry};
 use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -49,7 +52,9 @@ impl Door {
 
     pub(super) fn with(change: impl FnOnce(&mut ProducerConfig)) -> Self {
         let max_in_flight_bytes = 64 << 20;
-        let mut config = ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 16, max_in_flight_bytes };
+        let duplicates = SeenConfig { ids: 10_000, window: Duration::from_secs(600) };
+        let mut config =
+            ProducerConfig { max_event_bytes: 1 << 20, max_concurrent: 16, max_in_flight_bytes, duplicates };
         change(&mut config);
         let (broker, registry) = (Memory::calm(Arc::new(|| NOW)), Registry::default());
         let metrics = ProducerMetrics::register(&registry).unwrap();

@@ -10,9 +10,10 @@ use crate::{NotAccepted, Trace};
 async fn an_id_is_returned_once_the_event_is_confirmed() {
     let door = Door::new();
     let event = Bytes::from_static(br#"{"type":"a.b","id":"E-1"}"#);
-    let id = door.producer.publish("acme", event.clone(), &Trace::default()).await.unwrap();
+    let id = door.producer.publish("acme", event, &Trace::default()).await.unwrap();
     assert_eq!(id.as_str(), "E-1");
     door.broker.lose_confirm(1);
+    let event = Bytes::from_static(br#"{"type":"a.b","id":"E-2"}"#);
     let error = door.producer.publish("acme", event, &Trace::default()).await.unwrap_err();
     let NotAccepted::Unconfirmed { confirmed: 0, of: 1, error: PublishError::Lost(_) } = error else {
         panic!("{error}")

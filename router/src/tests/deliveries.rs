@@ -117,6 +117,8 @@ async fn a_transfer_makes_the_event_and_the_shot_in_a_vendors_shape_and_one_body
     assert_eq!(world.addressed().await, expected.map(|(id, part)| (id.to_owned(), part.to_owned())));
 
     world.shelf.set(&acme(&json!(endpoints), &json!(formats.map(|format| starts(format, &[])))));
+    // Another process has not seen it yet.
+    let world = world.restarted().await;
     world.route(&fixture(TRANSFER)).await;
     let expected = [("canonical", ""), ("original", ""), ("whazing", "shot")];
     assert_eq!(world.addressed().await, expected.map(|(id, part)| (id.to_owned(), part.to_owned())));

@@ -2,6 +2,7 @@
 
 mod confirms;
 mod deliveries;
+mod duplicates;
 mod parked;
 mod snapshots;
 mod usage;

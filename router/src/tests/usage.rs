@@ -12,12 +12,12 @@ use super::{
 };
 
 /// An event that Whaticket says in two bodies, of which the first is larger than anything that is published.
-fn growing() -> super::world::Sent {
+fn growing(id: &str) -> super::world::Sent {
     let mut envelope: serde_json::Value = serde_json::from_str(WHATICKET_FILE).unwrap();
-    envelope["id"] = json!("big");
+    envelope["id"] = json!(id);
     // The first body has it twice.
     envelope["contact"]["name"] = json!("x".repeat(MAX_PUBLISHED * 2 / 3));
-    event("big", &envelope)
+    event(id, &envelope)
 }
 
 /// What a tally has to say, by endpoint.
@@ -63,13 +63,13 @@ async fn beyond_ten_times_its_quota_a_dead_letter_is_only_counted() {
         &json!([{"id": "flow", "format": "whaticket"}]),
         &json!([{"id": "a", "endpoint_id": "flow", "event_types": ["*"]}]),
     ));
-    world.route(&growing()).await;
+    world.route(&growing("big")).await;
     let [record] = &world.memory.records(Log::Dead)[..] else { panic!("one dead letter") };
     let letter: DeadLetter = serde_json::from_str(record.message.headers.text(wire::RECORD).unwrap()).unwrap();
     assert!(letter.body_withheld && record.message.body.is_empty(), "it has no body to be replayed");
 
     world.levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterLevel::Counts)]), START);
-    world.route(&growing()).await;
+    world.route(&growing("bigger")).await;
     assert_eq!(world.memory.records(Log::Dead).len(), 1);
     assert_eq!(world.metrics.dead_letters.with_label_values(&["too_large"]).get(), 2);
     assert_eq!(world.metrics.dead_letters_reduced.with_label_values(&["nothing"]).get(), 1);

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use schemas::{Delivery, Parked, Tenant, wire};
 use serde_json::{Value, json};
+use service::SeenConfig;
 use store::{Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::{
     sync::{mpsc, watch},
@@ -27,6 +28,8 @@ use crate::{Router, RouterConfig, RouterMetrics};
 
 /// When the tests' clock starts, unix ms.
 pub(super) const START: u64 = 1_790_000_000_000;
+/// More than any test sends, and less than an hour.
+const SEEN: SeenConfig = SeenConfig { ids: 10_000, window: Duration::from_secs(600) };
 /// Nothing larger is published.
 pub(super) const MAX_PUBLISHED: usize = 64 * 1024;
 
@@ -303,7 +306,7 @@ impl World {
         let steps = witness.steps.clone();
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let config = RouterConfig { credit: 20, max_fan_out: 50 };
+        let config = RouterConfig { credit: 20, max_fan_out: 50, duplicates: SEEN };
         let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
         let world = crate::World {
             broker: Arc::new(witness),

@@ -124,7 +124,7 @@ async fn play(
 }
 
 /// A demo does not wait for a broker to be installed.
-async fn wait_for_broker(process: &Process) -> anyhow::Result<()> {
+pub(super) async fn wait_for_broker(process: &Process) -> anyhow::Result<()> {
     let mut link = process.broker.link();
     let ready = tokio::time::timeout(Duration::from_secs(15), link.wait_for(|link| *link == broker::Link::Ready)).await;
     if ready.is_err() {

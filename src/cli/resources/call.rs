@@ -161,6 +161,9 @@ impl Place {
         if show::is_once_only(&answer) {
             show::say_so();
         }
+        if let Some(offer) = answer["replayable"]["detail"].as_str() {
+            anstream::eprintln!("{offer}");
+        }
         Ok(Exit::Done)
     }
 

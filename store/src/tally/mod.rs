@@ -54,6 +54,11 @@ impl Tally {
         Self { process: process.into(), state: Mutex::default() }
     }
 
+    /// The process's id.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+
     /// Counts something for a tenant, or for one of its endpoints. Allocates only for what was not counted before on
     /// this day.
     pub fn add(&self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) {

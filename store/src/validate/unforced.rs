@@ -1,6 +1,6 @@
 //! What is accepted and checked, but has no effect in this version.
 
-use schemas::{Endpoint, Tenant};
+use schemas::Tenant;
 
 use crate::problem::{Problem, Report};
 
@@ -12,15 +12,8 @@ pub fn not_in_force(tenants: &[Tenant]) -> Vec<Problem> {
         // Whoever writes the files sets both the number and its bound.
         let endpoints = tenant.quota.is_some_and(|quota| quota.endpoints.is_some());
         report.key("quota", |report| set(report, "endpoints", endpoints));
-        report.list("endpoints", &tenant.endpoints, check);
     });
     report.done()
-}
-
-fn check(endpoint: &Endpoint, report: &mut Report) {
-    set(report, "rate_limit", endpoint.rate_limit.is_some());
-    set(report, "max_in_flight", endpoint.max_in_flight != Endpoint::MAX_IN_FLIGHT);
-    set(report, "max_backlog", endpoint.max_backlog != Endpoint::MAX_BACKLOG);
 }
 
 fn set(report: &mut Report, key: &'static str, is_set: bool) {

@@ -1,7 +1,7 @@
 //! Switching endpoints on and off, cancelling, rotating.
 
 use broker::{Inlet, Log};
-use schemas::wire;
+use schemas::{DeadReason, wire};
 use serde_json::{Value, json};
 
 use super::{Api, NOW};
@@ -41,6 +41,27 @@ async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
         api.call(method, path).operator().json(body).send().await.expect(200);
         api.told("endpoint.disabled").await;
     }
+}
+
+#[tokio::test]
+async fn who_enables_an_endpoint_is_offered_to_replay_what_ended_meanwhile() {
+    let api = with_crm().await;
+    let enabled =
+        async || api.call("POST", format!("{CRM}/enable")).send().await.expect(200).body["replayable"].clone();
+    let filter = json!({"endpoint_id": "crm", "reason": "endpoint_disabled"});
+    assert_eq!(enabled().await, json!({"dead_letters": 0, "filter": filter}));
+    for nth in 0..3 {
+        let disabled = Grave { reason: DeadReason::EndpointDisabled, ..Grave::default().event(&format!("e{nth}")) };
+        bury(&api.broker, &disabled).await;
+        bury(&api.broker, &disabled.clone().to("acme", "bi")).await;
+    }
+    bury(&api.broker, &Grave::default().event("e9")).await;
+    let offer = enabled().await;
+    assert_eq!((&offer["dead_letters"], &offer["filter"]), (&json!(3), &filter));
+    let command = "carteiro dead-letters replay --tenant acme --endpoint-id crm --reason endpoint_disabled";
+    assert!(offer["detail"].as_str().unwrap().ends_with(command), "{offer}");
+    let matched = api.post("/v1/tenants/acme/replays", json!({"filter": filter, "dry_run": true})).await.expect(200);
+    assert_eq!(matched.body["matched"], 3, "the filter is what a replay takes");
 }
 
 #[tokio::test]

@@ -1,0 +1,322 @@
+//! What is known of one endpoint, and what a delivery to it may do now. Pure: time and chance are arguments; who waits
+//! in the process, and how, is the door's business.
+
+use super::{
+    bookings::Bookings,
+    breaker::{Breaker, Change, Passage, Phase},
+    effect::{Health, Load},
+    failing::{Failed, Failing},
+    pace::Pace,
+    suspicion::{Suspicion, is_slow},
+    terms::Terms,
+    window::Window,
+};
+
+/// What can be had within this, in ms, is waited for in the process: a ladder's shortest wait is as long.
+pub(crate) const LINGER: f64 = 1_000.0;
+/// Latency of an endpoint that never answered, in ms, for reckoning ahead.
+const ASSUMED: f64 = 200.0;
+/// How much a new latency counts in the average of late,
+const WEIGHT: f64 = 0.2;
+/// and in the usual one.
+const USUAL_WEIGHT: f64 = 0.02;
+/// Answers faster than this, in ms, are no sign of trouble, though they take twice as long as usual.
+const QUICK: f64 = 250.0;
+/// Bookings leave one place in ten free, for what is late and what is new.
+const SLACK: f64 = 1.1;
+/// For how long a `Retry-After` to one delivery holds up the endpoint's others, at most, in ms. The delivery itself
+/// waits for as long as it says: one mistaken answer is not to silence an endpoint for a day.
+const LONGEST_HOLD: u64 = 300_000;
+
+/// What is known of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    breaker: Breaker,
+    window: Window,
+    pace: Pace,
+    bookings: Bookings,
+    suspicion: Suspicion,
+    /// Average ms of a success.
+    round_trip: Option<f64>,
+    /// Average ms of anything that was answered, or not in time.
+    latency: Option<f64>,
+    /// The same over a long time.
+    usual: Option<f64>,
+    /// Requests that have a place.
+    pub(super) under_way: u32,
+    /// Deliveries that wait in the process for a place.
+    pub(super) queued: u32,
+    failing: Failing,
+    /// When it last did something, unix ms.
+    used_at: u64,
+}
+
+/// A delivery that wants to go out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// It comes back from a wait, so it goes before those who come for the first time.
+    pub(crate) has_waited: bool,
+    /// There is room to wait in the process.
+    pub(crate) has_room: bool,
+}
+
+/// What a delivery may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It has a place: attempt at this time, unix ms.
+    Start { at: u64, is_probe: bool },
+    /// It gets a place soon.
+    Queue,
+    /// It comes back then, unix ms.
+    Park { until: u64, why: Why },
+    /// Too many of them wait already.
+    Overflow,
+}
+
+/// Why a delivery is put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The endpoint is down.
+    Breaker,
+    /// As many as it bears are under way.
+    Cap,
+    /// Its `rate_limit`, or what it asked for.
+    Rate,
+}
+
+/// An attempt that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) health: Health,
+    pub(crate) load: Load,
+    /// How long it took, in ms, if that says something of the endpoint.
+    pub(crate) took: Option<u64>,
+    /// For how long it wants to be left alone, in ms.
+    pub(crate) hold: Option<u64>,
+    pub(crate) was_probe: bool,
+}
+
+impl Standing {
+    /// What a delivery may do at `now`, unix ms.
+    pub(crate) fn admit(&mut self, arrival: Arrival, terms: &Terms, now: u64) -> Decision {
+        self.used_at = now;
+        let gap = terms.gap(self.round_trip());
+        // Also a probe keeps to the rate.
+        if self.pace.delay(now) > LINGER {
+            return self.put_aside(arrival, Why::Rate, terms, now);
+        }
+        match self.breaker.ask(now, terms.patience) {
+            Passage::Shut(until) => return self.wait_for_breaker(until, terms, now),
+            Passage::Probe => {
+                self.under_way += 1;
+                return Decision::Start { at: self.pace.take(now, gap), is_probe: true };
+            }
+            Passage::Free => {}
+        }
+        let is_free = self.queued == 0 && self.under_way < self.window.places(terms.most);
+        // Who waited goes first; what is booked would else be late by all who come meanwhile.
+        let may_enter = arrival.has_waited || !self.bookings.are_ahead_of(now) || self.is_idle(terms, now);
+        if may_enter && is_free {
+            self.under_way += 1;
+            return Decision::Start { at: self.pace.take(now, gap), is_probe: false };
+        }
+        if may_enter && arrival.has_room && self.expected_wait(terms, now) <= LINGER {
+            self.queued += 1;
+            return Decision::Queue;
+        }
+        let why = if gap > self.step(terms) / 2.0 { Why::Rate } else { Why::Cap };
+        self.put_aside(arrival, why, terms, now)
+    }
+
+    /// A place for the first in the queue, if there is one: when it may start, unix ms.
+    pub(crate) fn grant(&mut self, terms: &Terms, now: u64) -> Option<u64> {
+        let is_free =
+            self.queued > 0 && self.breaker.phase() == Phase::Closed && self.under_way < self.window.places(terms.most);
+        if !is_free {
+            return None;
+        }
+        self.queued -= 1;
+        self.under_way += 1;
+        Some(self.pace.take(now, terms.gap(self.round_trip())))
+    }
+
+    /// An attempt is over.
+    pub(crate) fn ended(&mut self, ended: Ended, terms: &Terms, now: u64, chance: f64) -> Option<Change> {
+        self.used_at = now;
+        let is_slower = self.measure(&ended);
+        match ended.load {
+            Load::Breaks => self.cut(now),
+            _ if is_slower => self.cut(now),
+            Load::Bears => self.window.grow(self.under_way, terms.most),
+            Load::Neither => {}
+        }
+        self.under_way = self.under_way.saturating_sub(1);
+        if let Some(hold) = ended.hold {
+            self.pace.hold(now.saturating_add(hold.min(LONGEST_HOLD)));
+        }
+        let change = match ended.health {
+            Health::Well => self.breaker.well(),
+            Health::Ill => self.breaker.ill(ended.was_probe, now, chance),
+            Health::Neither => self.breaker.neither(ended.was_probe),
+        };
+        self.follow(change, now);
+        change
+    }
+
+    /// An attempt was given up: nothing is known of what came of it.
+    pub(crate) fn abandoned(&mut self, was_probe: bool, now: u64) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if was_probe {
+            self.breaker.abandon_probe(now);
+        }
+    }
+
+    /// Another process says what became of its breaker. True if that changes something here.
+    pub(crate) fn hear(&mut self, change: Change, now: u64) -> bool {
+        let is_news = self.breaker.hear(change, now);
+        if is_news {
+            self.used_at = now;
+            self.follow(Some(change), now);
+        }
+        is_news
+    }
+
+    /// The endpoint was changed, which may have mended it: it is not held against it how it was.
+    pub(crate) fn forgive(&mut self) {
+        self.breaker = Breaker::default();
+        self.suspicion = Suspicion::default();
+        self.failing = Failing::default();
+    }
+
+    /// A delivery that waits elsewhere comes back then, unix ms: it counts as backlog.
+    pub(crate) fn comes_back(&mut self, at: u64) {
+        self.bookings.note(at);
+    }
+
+    /// There is another reason to be suspicious.
+    pub(crate) fn arouse(&mut self, now: u64) {
+        self.suspicion.arouse(now);
+    }
+
+    /// Whether it may hold up others.
+    pub(crate) fn is_suspect(&self, now: u64) -> bool {
+        self.suspicion.holds(now)
+    }
+
+    /// What can be seen of its breaker.
+    pub(crate) fn phase(&self) -> Phase {
+        self.breaker.phase()
+    }
+
+    /// Average ms of a success; 0 where there was none.
+    pub(crate) fn usual(&self) -> f64 {
+        self.round_trip.unwrap_or_default()
+    }
+
+    /// An attempt succeeded, or did not: is there something to tell of an endpoint that does nothing but fail?
+    pub(crate) fn judge(&mut self, is_success: bool, now: u64) -> Option<Failed> {
+        if is_success {
+            self.failing.succeeded();
+            return None;
+        }
+        self.failing.failed(now)
+    }
+
+    /// Whether it can be forgotten: nothing is under way, and nothing was for `ms`.
+    pub(crate) fn is_idle_for(&self, ms: u64, now: u64) -> bool {
+        self.under_way == 0 && self.queued == 0 && !self.bookings.are_ahead_of(now) && self.used_at + ms <= now
+    }
+
+    /// Answers take so long, in ms.
+    #[cfg(test)]
+    pub(crate) fn measured_as(&mut self, ms: f64) {
+        (self.round_trip, self.latency) = (Some(ms), Some(ms));
+    }
+
+    fn is_idle(&self, terms: &Terms, now: u64) -> bool {
+        self.queued == 0 && self.pace.delay(now) <= 0.0 && self.under_way * 2 < self.window.places(terms.most)
+    }
+
+    fn round_trip(&self) -> f64 {
+        self.round_trip.unwrap_or(ASSUMED).max(0.1)
+    }
+
+    /// How long one more in the queue would wait, in ms.
+    fn expected_wait(&self, terms: &Terms, now: u64) -> f64 {
+        let before = f64::from(self.queued);
+        let for_place = (before + 1.0) * self.round_trip() / f64::from(self.window.places(terms.most));
+        let for_time = self.pace.delay(now) + before * terms.gap(self.round_trip());
+        for_place.max(for_time)
+    }
+
+    /// Ms between two that the endpoint will take.
+    fn step(&self, terms: &Terms) -> f64 {
+        self.round_trip() / self.window.prospect(terms.soon.0)
+    }
+
+    fn booked_step(&self, terms: &Terms) -> f64 {
+        SLACK * self.step(terms).max(terms.gap_soon(self.round_trip()))
+    }
+
+    fn put_aside(&mut self, arrival: Arrival, why: Why, terms: &Terms, now: u64) -> Decision {
+        if self.bookings.waiting(now) >= terms.backlog {
+            return Decision::Overflow;
+        }
+        let earliest = now.saturating_add((self.pace.delay(now).max(LINGER)) as u64);
+        let step = self.booked_step(terms);
+        let until = match arrival.has_waited {
+            true => self.bookings.book_again(earliest, step),
+            false => self.bookings.book(earliest, step),
+        };
+        self.bookings.note(until);
+        Decision::Park { until, why }
+    }
+
+    /// One comes back when it is open again and may probe; the others when the probe should have told.
+    fn wait_for_breaker(&mut self, until: u64, terms: &Terms, now: u64) -> Decision {
+        if self.bookings.waiting(now) >= terms.backlog {
+            return Decision::Overflow;
+        }
+        let answer = (self.latency.unwrap_or(ASSUMED) as u64).min(terms.patience);
+        let earliest = match self.breaker.phase() {
+            Phase::HalfOpen => until.saturating_sub(terms.patience).saturating_add(answer),
+            _ if self.bookings.are_ahead_of(until) => until.saturating_add(answer),
+            _ => until,
+        };
+        let earliest = earliest.max(now.saturating_add(LINGER as u64));
+        let until = self.bookings.book(earliest, self.booked_step(terms));
+        self.bookings.note(until);
+        Decision::Park { until, why: Why::Breaker }
+    }
+
+    /// Whether it takes much longer of late than it used to. One late answer is none: latencies have long tails.
+    fn measure(&mut self, ended: &Ended) -> bool {
+        let Some(took) = ended.took.map(|ms| ms as f64) else { return false };
+        let average = |old: Option<f64>, weight: f64| old.map_or(took, |old| old + weight * (took - old));
+        let latency = average(self.latency, WEIGHT);
+        let usual = average(self.usual, USUAL_WEIGHT);
+        (self.latency, self.usual) = (Some(latency), Some(usual));
+        if ended.health == Health::Well {
+            self.round_trip = Some(average(self.round_trip, WEIGHT));
+        }
+        if is_slow(latency) {
+            self.suspicion.arouse(self.used_at);
+        }
+        latency > QUICK && latency > 2.0 * usual
+    }
+
+    fn cut(&mut self, now: u64) {
+        self.window.cut(now, self.latency.unwrap_or(ASSUMED) as u64);
+    }
+
+    fn follow(&mut self, change: Option<Change>, now: u64) {
+        if let Some(Change::Opened { until, .. }) = change {
+            self.window.collapse(now);
+            self.bookings.begin_anew(until);
+            self.suspicion.arouse(until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! What a deliverer does now and then beside delivering: it tells the others that it is there and which breakers changed,
+//! hears the same of them, cuts requests short where slots are scarce, and takes a census.
+
+use std::{sync::Arc, time::Duration};
+
+use broker::Notices;
+use schemas::{BreakerNews, Notice};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Deliverer,
+    isolation::{BEAT, Census, Division, Peers},
+};
+
+/// How often it looks: what others should know waits for no longer.
+const PULSE: Duration = Duration::from_millis(250);
+/// A beat is so many pulses,
+const PULSES: u64 = BEAT / PULSE.as_millis() as u64;
+/// and a census, which looks at each endpoint, comes every ten seconds.
+const CENSUS: u64 = 10 * PULSES;
+/// Breakers in one notice: some 50 kB of JSON.
+const TOGETHER: usize = 500;
+
+impl Deliverer {
+    /// Tells, hears and tends, until it is dropped.
+    pub(crate) async fn pulse(self: Arc<Self>, mut notices: Notices) {
+        let mut peers = Peers::new(self.world.tally.process());
+        let mut ticks = interval(PULSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulses = 0_u64;
+        loop {
+            tokio::select! {
+                notice = notices.next() => match notice {
+                    Some(notice) => self.hear(&notice, &mut peers),
+                    None => return,
+                },
+                _ = ticks.tick() => {
+                    self.tend(&mut peers, pulses);
+                    pulses += 1;
+                }
+            }
+        }
+    }
+
+    /// Says that it is there no more.
+    pub(crate) fn say_goodbye(&self) {
+        let process = self.world.tally.process().to_owned();
+        self.announce(&Notice::Deliverer { process, leaves: true });
+    }
+
+    fn hear(&self, notice: &[u8], peers: &mut Peers) {
+        match Notice::read(notice) {
+            Some(Notice::Deliverer { process, leaves }) => {
+                peers.hear(&process, leaves, self.now());
+                self.gate.divide(Division::of(peers, self.now()));
+            }
+            Some(Notice::Breakers { process, changes }) if process != self.world.tally.process() => {
+                changes.iter().for_each(|change| self.gate.hear(change));
+            }
+            _ => {}
+        }
+    }
+
+    fn tend(&self, peers: &mut Peers, pulses: u64) {
+        if pulses.is_multiple_of(PULSES) {
+            let process = self.world.tally.process().to_owned();
+            self.announce(&Notice::Deliverer { process, leaves: false });
+        }
+        let division = Division::of(peers, self.now());
+        self.gate.divide(division);
+        self.metrics.deliverers.set(division.count.into());
+        let cut = self.slots.tend(self.now());
+        self.metrics.timeouts_shortened.inc_by(cut as u64);
+        self.tell(&self.gate.take_news());
+        self.gauge();
+        if pulses.is_multiple_of(CENSUS) {
+            self.take_census();
+        }
+    }
+
+    fn tell(&self, news: &[BreakerNews]) {
+        for change in news {
+            let to = if change.open_until.is_some() { "open" } else { "closed" };
+            self.metrics.breaker_changes.with_label_values(&[to]).inc();
+        }
+        for changes in news.chunks(TOGETHER) {
+            let process = self.world.tally.process().to_owned();
+            self.announce(&Notice::Breakers { process, changes: changes.to_vec() });
+        }
+    }
+
+    fn gauge(&self) {
+        for ((used, limit), stage) in self.slots.in_use().into_iter().zip(["fast", "slow"]) {
+            self.metrics.slots_in_use.with_label_values(&[stage]).set(used);
+            self.metrics.slots_limit.with_label_values(&[stage]).set(limit);
+        }
+        let free = i64::try_from(self.bytes.available_permits()).unwrap_or_default();
+        self.metrics.in_flight_bytes.set(i64::from(self.max_bytes) - free);
+    }
+
+    fn take_census(&self) {
+        let Census { closed, open, half_open, suspect } = Census::of(&self.gate.doors(), self.now());
+        for (state, count) in [("closed", closed), ("open", open), ("half_open", half_open), ("suspect", suspect)] {
+            self.metrics.endpoints.with_label_values(&[state]).set(count);
+        }
+    }
+
+    fn announce(&self, notice: &Notice) {
+        self.world.broker.announce(notice.write().into());
+    }
+}

@@ -1,0 +1,184 @@
+//! A network in memory, under paused time: what is dialled, what names lead to, and how many bytes the client took, are
+//! told exactly.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::Endpoint;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use service::Loader;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
+    time::Instant,
+};
+
+use super::world::{START, delivery};
+use crate::{
+    DEFAULT_TOML, DelivererConfig, Outcome, Poster,
+    client::{Ask, Dial, Network},
+    target::Targets,
+};
+
+/// What a receiver does with a connection.
+pub(super) type Receiver = Arc<dyn Fn(DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A step of a script.
+#[derive(Clone)]
+pub(super) enum Step {
+    /// Reads until the request's head and a body of two bytes are there.
+    Read,
+    /// Sends these bytes.
+    Say(&'static str),
+    /// Sends these bytes for ever.
+    Flood(&'static str),
+    /// Sends these bytes for ever, so many a second.
+    Drip(&'static str, usize),
+    /// Does nothing more, and does not end the connection.
+    Hang,
+}
+
+/// A receiver that keeps to a script, and then ends the connection.
+pub(super) fn script(steps: &[Step]) -> Receiver {
+    let steps: Arc<[Step]> = steps.into();
+    Arc::new(move |stream| act(stream, steps.clone()).boxed())
+}
+
+async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
+    for step in steps.iter() {
+        match step {
+            Step::Read => _ = head(&mut stream).await,
+            Step::Say(text) => _ = stream.write_all(text.as_bytes()).await,
+            Step::Flood(text) => {
+                let many = text.repeat(8 * 1024 / text.len() + 1);
+                while stream.write_all(many.as_bytes()).await.is_ok() {}
+            }
+            Step::Drip(text, at_once) => {
+                for piece in text.as_bytes().chunks(*at_once).cycle() {
+                    if stream.write_all(piece).await.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+            Step::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// The head of a request, read with the two bytes of its body (if it has one).
+pub(super) async fn head(stream: &mut DuplexStream) -> String {
+    let mut read = Vec::new();
+    while let Ok(byte) = stream.read_u8().await {
+        read.push(byte);
+        if read.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let head = String::from_utf8(read).expect("a head in ASCII");
+    if head.starts_with("POST") {
+        let _ = stream.read_exact(&mut [0; 2]).await;
+    }
+    head
+}
+
+/// The network, as the client sees it.
+pub(super) struct Web {
+    pub(super) poster: Poster,
+    taken: Arc<AtomicU64>,
+    dialled: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl Web {
+    /// Where every address is this receiver, and no name leads anywhere.
+    pub(super) fn of(receiver: Receiver) -> Self {
+        Self::with(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
+    }
+
+    /// Where every address is this receiver, and names lead where they lead.
+    pub(super) fn with(receiver: Receiver, ask: Ask, config: &DelivererConfig) -> Self {
+        let (taken, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
+        let (bytes, log) = (taken.clone(), dialled.clone());
+        let dial: Dial = Arc::new(move |address| {
+            log.lock().unwrap().push(address);
+            // What a socket's buffers would hold.
+            let (ours, theirs) = tokio::io::duplex(16 * 1024);
+            tokio::spawn(receiver(theirs));
+            let counting = Counting { stream: ours, taken: bytes.clone() };
+            async { Ok(Box::new(counting) as _) }.boxed()
+        });
+        Self { poster: Poster::on(Network { dial, ask }, config).unwrap(), taken, dialled }
+    }
+
+    /// One POST of two bytes, and how long it took.
+    pub(super) async fn post(&self, url: &str) -> (Outcome, Duration) {
+        self.post_body(url, Bytes::from_static(b"{}")).await
+    }
+
+    pub(super) async fn post_body(&self, url: &str, body: Bytes) -> (Outcome, Duration) {
+        let endpoint: Endpoint = serde_json::from_value(json!({"id": "crm", "url": url})).unwrap();
+        let target = Targets::default().of("acme", &Arc::new(endpoint));
+        let began = Instant::now();
+        let outcome = self.poster.post(&target, &delivery("e1"), body, START).await;
+        (outcome, began.elapsed())
+    }
+
+    /// Bytes that the client took of all connections.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The addresses that were dialled.
+    pub(super) fn dialled(&self) -> Vec<IpAddr> {
+        self.dialled.lock().unwrap().iter().map(SocketAddr::ip).collect()
+    }
+}
+
+/// The defaults, as they are delivered: 3 s to connect, 10 s for the first byte, 15 s in all, 64 KiB of an answer.
+pub(super) fn defaults() -> DelivererConfig {
+    #[derive(Serialize, Deserialize)]
+    struct Sections {
+        deliverer: DelivererConfig,
+    }
+    Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap().config.deliverer
+}
+
+/// Counts what is taken.
+struct Counting {
+    stream: DuplexStream,
+    taken: Arc<AtomicU64>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.taken.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,261 @@
+//! What the client connects to: checked addresses and nothing else, whatever names say meanwhile.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use h2::server::SendResponse;
+use schemas::OutcomeClass;
+use tokio::io::AsyncWriteExt as _;
+
+use super::memory::{
+    Receiver,
+    Step::{Hang, Read, Say},
+    Web, defaults, head, script,
+};
+use crate::{DelivererConfig, client::Ask};
+
+const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
+const PRIVATE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+const NAME: &str = "http://hooks.example/";
+
+/// The nth time it is asked, a name leads to the nth of these; afterwards to the last.
+fn leading_to(answers: Vec<Vec<IpAddr>>) -> Ask {
+    let asked = AtomicUsize::new(0);
+    Arc::new(move |_| {
+        let nth = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+        let answer = answers[nth].clone();
+        async { Ok(answer) }.boxed()
+    })
+}
+
+/// Answers 204 to all that comes, over as many requests as are sent.
+fn patient() -> Receiver {
+    Arc::new(|mut stream| {
+        async move {
+            while head(&mut stream).await.starts_with("POST") {
+                _ = stream.write_all(b"HTTP/1.1 204 OK\r\n\r\n").await;
+            }
+        }
+        .boxed()
+    })
+}
+
+async fn class(web: &Web, url: &str) -> OutcomeClass {
+    web.post(url).await.0.class
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_bound_anew_leads_nowhere() {
+    let closing = script(&[Read, Say("HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n")]);
+    let web = Web::with(closing, leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]), &defaults());
+    assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
+    for _ in 0..3 {
+        assert_eq!(class(&web, NAME).await, OutcomeClass::BlockedIp);
+    }
+    assert_eq!(web.dialled(), [PUBLIC], "the address that was checked, asked for once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_is_to_the_checked_address_and_looked_at_again_after_a_minute_idle() {
+    let web = Web::with(patient(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    for _ in 0..3 {
+        assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(class(&web, NAME).await, OutcomeClass::BlockedIp);
+    assert_eq!(web.dialled(), [PUBLIC]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_never_idle_is_looked_at_again_after_ten_minutes() {
+    let web = Web::with(patient(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let mut minutes = 0;
+    while class(&web, NAME).await == OutcomeClass::Success {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        minutes += 1;
+        assert!(minutes < 60, "still the old address");
+    }
+    assert!((20..=23).contains(&minutes), "{minutes} half minutes");
+    assert_eq!(web.dialled(), [PUBLIC]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_address_of_a_name_has_to_be_allowed() {
+    let networks = DelivererConfig { allow_networks: vec!["10.0.0.0/24".parse().unwrap()], ..defaults() };
+    let metadata = "169.254.169.254".parse().unwrap();
+    for (answer, expected) in [
+        (vec![PUBLIC, PRIVATE], OutcomeClass::Success),
+        (vec![PRIVATE], OutcomeClass::Success),
+        (vec![PRIVATE, metadata], OutcomeClass::BlockedIp),
+        (vec![PUBLIC, "::1".parse().unwrap()], OutcomeClass::BlockedIp),
+        (vec![], OutcomeClass::Dns),
+    ] {
+        let web = Web::with(patient(), leading_to(vec![answer.clone()]), &networks);
+        assert_eq!(class(&web, NAME).await, expected, "{answer:?}");
+        assert_eq!(web.dialled().is_empty(), expected != OutcomeClass::Success);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_timed_out_takes_its_connection_with_it() {
+    let web = Web::with(script(&[Read, Hang]), leading_to(vec![vec![PUBLIC]]), &defaults());
+    for nth in 1..4 {
+        assert_eq!(class(&web, NAME).await, OutcomeClass::Timeout);
+        assert_eq!(web.dialled().len(), nth);
+    }
+}
+
+fn through_proxy() -> DelivererConfig {
+    DelivererConfig { proxy: Some("http://me:p%40ss@10.0.0.9:3128".into()), ..defaults() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_is_no_connection() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let receiver: Receiver = Arc::new(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            _ = tell.send(head(&mut stream).await);
+            _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
+        }
+        .boxed()
+    });
+    let web = Web::with(receiver, leading_to(vec![vec![PRIVATE]]), &through_proxy());
+    let (outcome, _) = web.post("https://hooks.example/x?key=S3CRET").await;
+    assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Connect, "the proxy answered 403"));
+    let expected = "CONNECT hooks.example:443 HTTP/1.1\r\nhost: hooks.example:443\r\n\
+        proxy-authorization: Basic bWU6cEBzcw==\r\n\r\n";
+    assert_eq!(told.recv().await.unwrap(), expected, "and nothing of the url");
+    assert_eq!(web.dialled(), ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+    assert_eq!(class(&web, "https://169.254.169.254/").await, OutcomeClass::BlockedIp);
+    assert_eq!(class(&web, "http://127.0.0.1/").await, OutcomeClass::BlockedIp);
+    assert_eq!(web.dialled().len(), 1, "a forbidden literal does not reach it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
+    use super::memory::Step::Flood;
+    for (steps, expected) in [
+        (&[Flood("x")][..], OutcomeClass::Connect),
+        (&[Say("SSH-2.0-x\r\n\r\n")], OutcomeClass::Connect),
+        (&[], OutcomeClass::Connect),
+        (&[Hang], OutcomeClass::Timeout),
+    ] {
+        let web = Web::with(script(steps), leading_to(vec![vec![PUBLIC]]), &through_proxy());
+        let (outcome, elapsed) = web.post("https://hooks.example/").await;
+        assert_eq!(outcome.class, expected, "{}", outcome.excerpt);
+        assert!(elapsed <= Duration::from_millis(3_002) && web.taken() <= 8 * 1024);
+    }
+}
+
+/// What a receiver does with a request over HTTP/2.
+type Answers = fn(usize, http::Version, SendResponse<Bytes>);
+
+/// A receiver that speaks HTTP/2 inside TLS, and the file of the authority that vouches for it.
+fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned()]).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut server = server.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let (acceptor, asked) = (tokio_rustls::TlsAcceptor::from(Arc::new(server)), Arc::new(AtomicUsize::new(0)));
+    let receiver: Receiver = Arc::new(move |stream| {
+        let (acceptor, asked) = (acceptor.clone(), asked.clone());
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                answers(asked.fetch_add(1, Ordering::Relaxed), request.version(), respond);
+            }
+        }
+        .boxed()
+    });
+    (receiver, file)
+}
+
+/// 200, and the version that was spoken.
+fn answer(_: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
+    let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+    body.send_data(format!("{version:?}").into(), true).unwrap();
+}
+
+fn believing(authority: &tempfile::NamedTempFile) -> DelivererConfig {
+    DelivererConfig { ca_file: Some(authority.path().to_str().unwrap().to_owned()), ..defaults() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_operators_own_authority_is_believed_http_2_is_spoken_and_the_connection_kept() {
+    let (receiver, authority) = over_tls(answer);
+    let ask = leading_to(vec![vec![PUBLIC]]);
+    let web = Web::with(receiver.clone(), ask.clone(), &believing(&authority));
+    for _ in 0..3 {
+        let (outcome, _) = web.post("https://hooks.example/").await;
+        assert_eq!((outcome.status, outcome.excerpt.as_str()), (Some(200), "HTTP/2.0"));
+    }
+    assert_eq!(web.dialled().len(), 1);
+    let (outcome, _) = web.post("https://other.example/S3CRET").await;
+    let why = "invalid peer certificate: it is not for this name";
+    assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Tls, why));
+
+    let strict = Web::with(receiver, ask, &defaults());
+    assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "nobody else vouches for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_receiver_says_it_has_not_looked_at_is_sent_once_more_and_only_once() {
+    fn refuse(nth: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
+        match nth {
+            0 | 2 | 3 => respond.send_reset(h2::Reason::REFUSED_STREAM),
+            4 => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+            _ => answer(nth, version, respond),
+        }
+    }
+    let (receiver, authority) = over_tls(refuse);
+    let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+    for expected in [Some(200), None, None, Some(200)] {
+        let (outcome, _) = web.post("https://hooks.example/").await;
+        assert_eq!(outcome.status, expected, "{}", outcome.excerpt);
+        assert_eq!(outcome.class == OutcomeClass::Malformed, expected.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_too_an_answer_is_read_so_far_and_no_further() {
+    fn flood(_: usize, _: http::Version, mut respond: SendResponse<Bytes>) {
+        let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+        body.send_data(vec![b'x'; 8 << 20].into(), true).unwrap();
+    }
+    fn huge(_: usize, _: http::Version, mut respond: SendResponse<Bytes>) {
+        let answer = http::Response::builder().header("x-huge", "x".repeat(1 << 20)).body(()).unwrap();
+        _ = respond.send_response(answer, true);
+    }
+    for (answers, class) in [(flood as Answers, OutcomeClass::Success), (huge, OutcomeClass::Malformed)] {
+        let (receiver, authority) = over_tls(answers);
+        let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+        let (outcome, elapsed) = web.post("https://hooks.example/").await;
+        assert_eq!((outcome.class, elapsed), (class, Duration::ZERO), "{}", outcome.excerpt);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(web.taken() <= 512 * 1024, "{} bytes", web.taken());
+    }
+}
+
+#[test]
+fn a_file_without_certificates_is_complained_about() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    for path in [empty.path().to_str().unwrap().to_owned(), "nowhere.pem".to_owned()] {
+        let error = crate::Poster::new(&DelivererConfig { ca_file: Some(path), ..defaults() }).err().unwrap();
+        assert_eq!(error.to_string(), "deliverer.ca_file");
+    }
+}

@@ -1,0 +1,264 @@
+//! Deliverers in a simulation: the real gate and slots, between lanes and a ladder in memory and a town of receivers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use broker::{Clock, Lane};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep},
+};
+
+use super::town::Town;
+use crate::{
+    ended,
+    isolation::{Admission, Division, Gate, Knocking, Limits, Room, Slots},
+};
+
+/// When what fails is tried again.
+const SCHEDULE: [u64; 6] = [5, 30, 120, 600, 1_800, 7_200];
+
+/// A delivery on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parcel {
+    pub(super) endpoint: usize,
+    pub(super) accepted: Instant,
+    attempt: usize,
+    has_waited: bool,
+}
+
+/// What has happened.
+#[derive(Default)]
+pub(super) struct Books {
+    /// Healthy endpoints: ms from acceptance to the first attempt.
+    pub(super) delays: Vec<u64>,
+    pub(super) parcels: u64,
+    pub(super) parks: u64,
+    pub(super) overflows: u64,
+    pub(super) cut_short: u64,
+    /// Of endpoints in trouble: when each attempt began, and whether it came to a success.
+    pub(super) attempts: Vec<(Instant, bool)>,
+    pub(super) most_under_way: usize,
+    under_way: usize,
+    pub(super) delivered: u64,
+}
+
+/// A lane: whoever has credit takes the next.
+#[derive(Default)]
+struct Queue {
+    parcels: Mutex<VecDeque<Parcel>>,
+    more: Notify,
+}
+
+impl Queue {
+    fn push(&self, parcel: Parcel) {
+        self.parcels.lock().unwrap().push_back(parcel);
+        self.more.notify_one();
+    }
+
+    async fn pop(&self) -> Parcel {
+        loop {
+            let more = self.more.notified();
+            if let Some(parcel) = self.parcels.lock().unwrap().pop_front() {
+                // A permit is one word for many pushes.
+                self.more.notify_one();
+                return parcel;
+            }
+            more.await;
+        }
+    }
+}
+
+/// What the deliverers share.
+pub(super) struct Fleet {
+    town: Town,
+    lanes: [Queue; 2],
+    pub(super) books: Mutex<Books>,
+    chance: Mutex<fastrand::Rng>,
+    clock: Clock,
+    began: Instant,
+    /// The clock of the ladder: RabbitMQ's shortest wait is a second.
+    shortest_wait: Duration,
+}
+
+struct Deliverer {
+    gate: Arc<Gate>,
+    slots: Slots,
+}
+
+impl Fleet {
+    /// So many deliverers, with so many slots each.
+    pub(super) fn start(town: Town, deliverers: u32, limits: Limits) -> Arc<Self> {
+        let began = Instant::now();
+        let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
+        let fleet = Arc::new(Self {
+            town,
+            lanes: Default::default(),
+            books: Mutex::default(),
+            chance: Mutex::new(fastrand::Rng::with_seed(7)),
+            clock: clock.clone(),
+            began,
+            shortest_wait: Duration::from_secs(1),
+        });
+        let credit = u32::from(limits.credit(Lane::Fast));
+        let room = Room { each: credit / 4, all: credit / 2 };
+        let all: Vec<_> = (0..deliverers)
+            .map(|_| {
+                let gate = Gate::new(clock.clone(), room);
+                gate.divide(Division { count: deliverers, by: deliverers });
+                Arc::new(Deliverer { gate, slots: Slots::new(limits, clock.clone()) })
+            })
+            .collect();
+        for deliverer in &all {
+            for lane in [Lane::Fast, Lane::Slow] {
+                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, limits.credit(lane)));
+            }
+        }
+        tokio::spawn(fleet.clone().pulse(all));
+        fleet
+    }
+
+    /// An event for some endpoint, now; for one of them if it is named.
+    pub(super) fn publish(&self, endpoint: Option<usize>) {
+        let endpoint = endpoint.unwrap_or_else(|| self.town.pick(self.chance().0));
+        let now = Instant::now();
+        self.books().parcels += 1;
+        let parcel = Parcel { endpoint, accepted: now, attempt: 0, has_waited: false };
+        self.lanes[0].push(parcel);
+    }
+
+    /// Publishes so many a second, at random times, for so long.
+    pub(super) async fn load(&self, per_second: f64, time: Duration, endpoint: Option<usize>) {
+        let until = Instant::now() + time;
+        let mut next = Instant::now();
+        while next < until {
+            next += Duration::from_secs_f64(-(1.0 - self.chance().0).ln() / per_second);
+            tokio::time::sleep_until(next).await;
+            self.publish(endpoint);
+        }
+    }
+
+    /// How many have neither been delivered nor overflowed.
+    pub(super) fn owed(&self) -> u64 {
+        let books = self.books();
+        books.parcels - books.delivered - books.overflows
+    }
+
+    /// How often a delivery was put aside, on average.
+    pub(super) fn parks_each(&self) -> f64 {
+        let books = self.books();
+        books.parks as f64 / books.parcels as f64
+    }
+
+    async fn pulse(self: Arc<Self>, all: Vec<Arc<Deliverer>>) {
+        loop {
+            sleep(Duration::from_millis(250)).await;
+            for (at, deliverer) in all.iter().enumerate() {
+                self.books().cut_short += deliverer.slots.tend((self.clock)()) as u64;
+                for news in deliverer.gate.take_news() {
+                    let others = all.iter().enumerate().filter(|(other, _)| *other != at);
+                    others.for_each(|(_, other)| other.gate.hear(&news));
+                }
+            }
+        }
+    }
+
+    async fn consume(self: Arc<Self>, deliverer: Arc<Deliverer>, lane: Lane, credit: u16) {
+        let credit = Arc::new(Semaphore::new(credit.into()));
+        loop {
+            let credit = credit.clone().acquire_owned().await.unwrap();
+            let parcel = self.lanes[lane as usize].pop().await;
+            let (fleet, deliverer) = (self.clone(), deliverer.clone());
+            tokio::spawn(async move {
+                fleet.handle(&deliverer, parcel, lane).await;
+                drop(credit);
+            });
+        }
+    }
+
+    async fn handle(self: &Arc<Self>, deliverer: &Deliverer, parcel: Parcel, lane: Lane) {
+        let knocking = Knocking {
+            tenant: "acme",
+            endpoint: &self.town.endpoints[parcel.endpoint],
+            has_waited: parcel.has_waited,
+            is_on_fast: lane == Lane::Fast,
+            is_scarce: deliverer.slots.is_scarce(),
+        };
+        let pass = match deliverer.gate.admit(knocking).await {
+            Admission::Pass(pass) => pass,
+            Admission::Park { until, .. } => {
+                self.books().parks += 1;
+                let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
+                return self.wait(parcel, wait);
+            }
+            Admission::Elsewhere => return self.lanes[1].push(parcel),
+            Admission::Overflow => return self.books().overflows += 1,
+        };
+        let is_healthy = self.town.is_healthy(parcel.endpoint);
+        let began = Mutex::new(Instant::now());
+        let request = async {
+            *began.lock().unwrap() = Instant::now();
+            self.begin(&parcel, is_healthy);
+            let chance = self.chance();
+            self.town.post(parcel.endpoint, chance).await
+        };
+        let outcome = deliverer.slots.carry(lane, pass.door(), request).await;
+        let began = *began.lock().unwrap();
+        let cut_short = || crate::Outcome::cut_short(u64::try_from(began.elapsed().as_millis()).unwrap());
+        let outcome = outcome.unwrap_or_else(cut_short);
+        let is_success = outcome.status.is_some();
+        let now = (self.clock)();
+        pass.ended(ended(&outcome, now), now, self.chance().0);
+        self.end(began, is_healthy, is_success);
+        if !is_success && let Some(seconds) = SCHEDULE.get(parcel.attempt) {
+            let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chance().0));
+            self.wait(Parcel { attempt: parcel.attempt + 1, ..parcel }, wait);
+        }
+    }
+
+    /// Lies on the ladder for a while, then comes on the slow lane.
+    fn wait(self: &Arc<Self>, parcel: Parcel, wait: Duration) {
+        let fleet = self.clone();
+        let whole = Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(self.shortest_wait);
+        tokio::spawn(async move {
+            sleep(whole).await;
+            fleet.lanes[1].push(Parcel { has_waited: true, ..parcel });
+        });
+    }
+
+    fn begin(&self, parcel: &Parcel, is_healthy: bool) {
+        let mut books = self.books();
+        if is_healthy && parcel.attempt == 0 {
+            books.delays.push(u64::try_from(parcel.accepted.elapsed().as_millis()).unwrap());
+        }
+        if !is_healthy {
+            books.under_way += 1;
+            books.most_under_way = books.most_under_way.max(books.under_way);
+        }
+    }
+
+    fn end(&self, began: Instant, is_healthy: bool, is_success: bool) {
+        let mut books = self.books();
+        books.delivered += u64::from(is_success);
+        if !is_healthy {
+            books.under_way -= 1;
+            books.attempts.push((began, is_success));
+        }
+    }
+
+    pub(super) fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    fn chance(&self) -> (f64, f64) {
+        let mut chance = self.chance.lock().unwrap();
+        (chance.f64(), chance.f64())
+    }
+}

@@ -1,0 +1,182 @@
+//! Which ids were seen of late, in bounded memory: for suppressing repeats of what is already safe.
+//!
+//! Exact within its bounds: an id counts as seen only if it was noted, never by a filter's false positive, since that
+//! would be loss. What it forgets becomes a repeat, which receivers recognise. It lives in one process and is empty after
+//! a restart. Whoever uses it notes an id only once what follows from it is durable: noted before, a failed first try
+//! would make its own repetition vanish.
+
+use std::{
+    collections::HashSet,
+    mem,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenConfig {
+    /// The latest so many ids, at most; the latest half of them at least, within `window`. 0: none.
+    pub ids: usize,
+    /// For so long at least, and at most twice as long.
+    #[serde(with = "crate::duration")]
+    pub window: Duration,
+}
+
+/// The ids seen of late.
+#[derive(Debug)]
+pub struct Seen {
+    half: usize,
+    window: u64,
+    generations: Mutex<Generations>,
+}
+
+/// Two sets instead of one with a time at each id: half the memory, and forgetting costs nothing.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashSet<u128>,
+    old: HashSet<u128>,
+    /// When the old became old, unix ms.
+    since: u64,
+}
+
+impl Seen {
+    /// Nothing yet.
+    pub fn new(config: SeenConfig) -> Self {
+        let window = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
+        Self { half: config.ids.div_ceil(2), window, generations: Mutex::default() }
+    }
+
+    /// Whether the id was noted of late. `now` is unix ms.
+    pub fn contains(&self, id: u128, now: u64) -> bool {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.age(now, self.window);
+        generations.young.contains(&id) || generations.old.contains(&id)
+    }
+
+    /// Notes an id whose consequences are durable. `now` is unix ms.
+    pub fn note(&self, id: u128, now: u64) {
+        if self.half == 0 {
+            return;
+        }
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.age(now, self.window);
+        generations.young.insert(id);
+        if generations.young.len() >= self.half {
+            generations.turn(now);
+        }
+    }
+
+    /// How many ids are remembered.
+    pub fn len(&self) -> usize {
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.young.len() + generations.old.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Generations {
+    /// Forgets what is older than twice the window. A clock that was set back only makes it remember for longer.
+    fn age(&mut self, now: u64, window: u64) {
+        let age = now.saturating_sub(self.since);
+        if age >= window {
+            // The last of the young may have come a moment ago: as the old they have their window still before them.
+            self.turn(now);
+        }
+        if age >= window.saturating_mul(2) {
+            self.old.clear();
+        }
+    }
+
+    fn turn(&mut self, now: u64) {
+        self.old = mem::take(&mut self.young);
+        self.since = now;
+    }
+}
+
+/// The id of something of a tenant's: texts of one tenant never meet another's, nor can be chosen to (128 bits of
+/// SHA-256).
+pub fn id_of(tenant: &str, text: &str) -> u128 {
+    let mut digest = Sha256::new();
+    // No tenant's id has a zero byte.
+    for part in [tenant.as_bytes(), &[0], text.as_bytes()] {
+        digest.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest.finalize()[..16]);
+    u128::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn seen(ids: usize) -> Seen {
+        Seen::new(SeenConfig { ids, window: Duration::from_secs(60) })
+    }
+
+    #[test]
+    fn what_was_noted_is_seen_for_its_window_and_forgotten_after_two() {
+        let seen = seen(100);
+        seen.note(1, 0);
+        assert!(!seen.contains(2, 0));
+        for now in [0, MINUTE - 1, MINUTE, 2 * MINUTE - 1] {
+            assert!(seen.contains(1, now), "{now}");
+        }
+        assert!(!seen.contains(1, 3 * MINUTE));
+        assert!(seen.is_empty());
+    }
+
+    #[test]
+    fn after_a_long_silence_nothing_is_seen() {
+        let seen = seen(100);
+        seen.note(1, 0);
+        assert!(!seen.contains(1, 100 * MINUTE));
+    }
+
+    #[test]
+    fn none_are_remembered_if_none_shall_be() {
+        let seen = seen(0);
+        seen.note(1, 0);
+        assert!(!seen.contains(1, 0));
+    }
+
+    #[test]
+    fn tenants_do_not_share_ids() {
+        assert_ne!(id_of("acme", "e1"), id_of("beta", "e1"));
+        assert_ne!(id_of("ab", "c"), id_of("a", "bc"));
+        assert_eq!(id_of("acme", "e1"), id_of("acme", "e1"));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_bounded_exact_and_keeps_the_latest_half(
+            ids in 1_usize..20, steps in prop::collection::vec((0_u128..50, 0_u64..MINUTE / 4), 1..200),
+        ) {
+            let (seen, mut now, mut noted) = (seen(ids), 0, Vec::<(u128, u64)>::new());
+            for (id, wait) in steps {
+                now += wait;
+                if seen.contains(id, now) {
+                    prop_assert!(noted.iter().any(|(known, at)| *known == id && now - at < 2 * MINUTE + MINUTE / 4));
+                }
+                seen.note(id, now);
+                noted.push((id, now));
+                prop_assert!(seen.len() <= ids + 1);
+                for (id, at) in noted.iter().rev().take(ids / 2) {
+                    prop_assert!(now - at >= MINUTE || seen.contains(*id, now), "{id} of {at} at {now}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! No spelling of a URL, and no answer of a name server, is a way into the operator's network.
+//!
+//! It runs where nothing can leave: this binary starts itself again in a network namespace with loopback only, whose
+//! loopback device has public and private addresses of all kinds, and where all names are answered by the test. One
+//! listener takes what comes to any of them, and tells where it came to.
+
+mod names;
+mod places;
+
+use std::{collections::BTreeMap, env, net::IpAddr, path::Path};
+
+use serde_json::Value;
+
+use crate::harness::{Process, Site, eventually, ids};
+use names::{NameServer, Zone};
+use places::Places;
+
+/// Set in the namespace.
+const INSIDE: &str = "CARTEIRO_TEST_INSIDE";
+/// In the namespace all ports are free.
+const PORT: u16 = 8080;
+/// Addresses that anybody may reach,
+const PUBLIC: [&str; 2] = ["1.1.1.1", "2606:4700::1111"];
+/// and those that nobody may: they are there, and something listens.
+const FORBIDDEN: [&str; 20] = [
+    "0.0.0.1",
+    "10.0.0.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.168.0.1",
+    "198.18.0.1",
+    "203.0.113.1",
+    "240.0.0.1",
+    "::10.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b:1::10.0.0.1",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "2002:a00:1::1",
+    "5f00::1",
+    "fd00::1",
+    "fec0::1",
+];
+
+/// Hosts of URLs that all lead to a forbidden address: literals in all their spellings,
+const LITERALS: [&str; 23] = [
+    "127.0.0.1",
+    "127.1",
+    "127.0.0.1.",
+    "2130706433",
+    "0x7f000001",
+    "0x7F.0.0.0x1",
+    "0177.0.0.1",
+    "017700000001",
+    "0",
+    "0.0.0.0",
+    "10.1",
+    "167772161",
+    "0xa9.0xfe.0xa9.0xfe",
+    "2852039166",
+    "①②⑦.⓪.⓪.①",
+    "１２７。０．0｡1",
+    "%31%32%37.0.0.1",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:a00:1]",
+    "[::ffff:0:a00:1]",
+    "[::]",
+];
+/// and names that do, by the hosts file and by our name server.
+const NAMES: [(&str, &[&str]); 14] = [
+    ("localhost", &[]),
+    ("LOCALHOST", &[]),
+    ("private.example", &["10.0.0.1"]),
+    ("private.example.", &["10.0.0.1"]),
+    ("metadata.example", &["169.254.169.254"]),
+    ("mixed.example", &["1.1.1.1", "10.0.0.1"]),
+    ("mixed-families.example", &["1.1.1.1", "fd00::1"]),
+    ("mostly-public.example", &["1.1.1.1", "2606:4700::1111", "192.168.0.1"]),
+    ("mapped.example", &["::ffff:10.0.0.1"]),
+    ("nat64.example", &["64:ff9b::10.0.0.1"]),
+    ("6to4.example", &["2002:a00:1::1"]),
+    ("teredo.example", &["2001::1"]),
+    ("unspecified.example", &["0.0.0.0"]),
+    ("pｒivate.example", &["10.0.0.1"]),
+];
+
+#[test]
+fn nothing_leads_into_the_operators_network() {
+    if env::var_os(INSIDE).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        return runtime.block_on(inside());
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback-only");
+    let addresses = PUBLIC.iter().chain(&FORBIDDEN);
+    let prefixed = addresses.map(|text| format!("{text}/{}", if text.contains(':') { 128 } else { 32 }));
+    let inner = ["--exact", "ssrf::nothing_leads_into_the_operators_network", "--nocapture"];
+    let status = std::process::Command::new(script)
+        .args(prefixed)
+        .arg("--")
+        .arg(env::current_exe().expect("this binary"))
+        .args(inner)
+        .env(INSIDE, "1")
+        .status()
+        .expect("tests/loopback-only runs");
+    assert!(status.success(), "what ran in the namespace failed, or it could not be made: see above");
+}
+
+async fn inside() {
+    let places = Places::listen(PORT).await;
+    let _names = NameServer::start(zone()).await;
+    let (forbidden, allowed) = (forbidden(), ["1.1.1.1", "[2606:4700::1111]", "public.example"].map(str::to_owned));
+
+    // All are refused, and what is public is not.
+    let site = Site::embedded(&tenants(forbidden.iter().chain(&allowed))).set("deliverer.allow_networks", "");
+    let process = site.start("standalone").await;
+    let outcomes = outcomes(&process, forbidden.len() + allowed.len()).await;
+    for (nth, host) in forbidden.iter().enumerate() {
+        assert_eq!(outcomes[&nth], "blocked_ip", "{host}");
+    }
+    for (nth, host) in allowed.iter().enumerate() {
+        assert_eq!(outcomes[&(forbidden.len() + nth)], "2xx", "{host}");
+    }
+    let reached = places.reached();
+    let public = PUBLIC.map(|text| text.parse::<IpAddr>().expect("an address"));
+    assert!(reached.keys().all(|address| public.contains(address)), "{reached:?}");
+    process.end().await;
+
+    // They were there all the time: whom the operator lets in gets through.
+    let site = Site::embedded(&tenants(forbidden.iter())).set("deliverer.allow_networks", "0.0.0.0/0,::/0");
+    let process = site.start("standalone").await;
+    let open = self::outcomes(&process, forbidden.len()).await;
+    for (nth, host) in forbidden.iter().enumerate() {
+        assert_eq!(open[&nth], "2xx", "{host} leads nowhere here: the test would not notice");
+    }
+    process.end().await;
+
+    rebinding(&places).await;
+}
+
+/// A name that leads somewhere else each time it is asked for: what is checked is what is connected to.
+async fn rebinding(places: &Places) {
+    let before = places.reached();
+    let site = Site::embedded(&tenants(vec!["rebinding.example".to_owned(); 40].iter()));
+    let site = site.set("deliverer.allow_networks", "");
+    let process = site.start("standalone").await;
+    let outcomes = outcomes(&process, 40).await;
+    let count = |wanted: &str| outcomes.values().filter(|outcome| *outcome == wanted).count();
+    assert_eq!(count("2xx") + count("blocked_ip"), 40, "{outcomes:?}");
+    assert!(count("blocked_ip") > 0, "{outcomes:?}");
+    let private: IpAddr = "10.0.0.1".parse().expect("an address");
+    assert_eq!(places.reached().get(&private), before.get(&private), "nobody came to where it led meanwhile");
+    process.end().await;
+}
+
+fn forbidden() -> Vec<String> {
+    let bracketed = |text: &&str| if text.contains(':') { format!("[{text}]") } else { (*text).to_owned() };
+    let literals = FORBIDDEN.iter().map(bracketed).chain(LITERALS.map(str::to_owned));
+    literals.chain(NAMES.map(|(name, _)| name.to_owned())).collect()
+}
+
+fn zone() -> Zone {
+    let mut zone: Zone = NAMES.iter().map(|(name, texts)| ((*name).to_owned(), vec![parsed(texts)])).collect();
+    zone.insert("public.example".to_owned(), vec![parsed(&["1.1.1.1"])]);
+    zone.insert("rebinding.example".to_owned(), vec![parsed(&["1.1.1.1"]), parsed(&["10.0.0.1"])]);
+    zone
+}
+
+fn parsed(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().expect("an address")).collect()
+}
+
+/// An endpoint for each host, which all get every event.
+fn tenants<'a>(hosts: impl Iterator<Item = &'a String>) -> String {
+    let (mut endpoints, mut subscriptions) = (String::new(), String::new());
+    for (nth, host) in hosts.enumerate() {
+        let url = format!("http://{host}:{PORT}/");
+        endpoints += &format!("      - {{id: e{nth}, url: \"{url}\", retry: {{schedule: [1h], max_age: 2h}}}}\n");
+        subscriptions += &format!("      - {{id: e{nth}, endpoint_id: e{nth}, event_types: [\"*\"]}}\n");
+    }
+    format!("tenants:\n  - id: acme\n    endpoints:\n{endpoints}    subscriptions:\n{subscriptions}")
+}
+
+/// Publishes one event; how the first attempt at each endpoint ended.
+async fn outcomes(process: &Process, endpoints: usize) -> BTreeMap<usize, String> {
+    process.api().publish("acme", ids("ssrf", 1)).await;
+    eventually("every endpoint has had its attempt", || async {
+        let log = process.log();
+        let attempted = log.iter().filter(|line| line["message"] == "delivery.attempted");
+        let outcomes: BTreeMap<usize, String> = attempted.filter_map(outcome).collect();
+        (outcomes.len() == endpoints).then_some(outcomes)
+    })
+    .await
+}
+
+fn outcome(line: &Value) -> Option<(usize, String)> {
+    let nth = line["endpoint_id"].as_str()?.strip_prefix('e')?.parse().ok()?;
+    Some((nth, line["outcome"].as_str()?.to_owned()))
+}
