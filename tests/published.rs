@@ -84,6 +84,22 @@ fn every_key_of_the_defaults_is_explained_above_it() {
 }
 
 #[test]
+fn the_audit_log_is_kept_a_year_and_cannot_be_kept_for_no_time_at_all() {
+    let nowhere = tempfile::NamedTempFile::new().expect("an empty file");
+    let with = |days: Option<&str>| {
+        let values = days.map(|days| ("store.audit_days".to_owned(), days.to_owned())).into_iter().collect();
+        load(&Overrides { file: Some(nowhere.path().to_owned()), values }, [])
+    };
+    let days = |config: &Config| config.store.audit_age().as_secs() / (24 * 60 * 60);
+    assert_eq!(days(&with(None).expect("the defaults").config), 365);
+    assert_eq!(days(&with(Some("30")).expect("a month").config), 30);
+    for wrong in ["0", "-1", "1.5", "a year"] {
+        let refused = with(Some(wrong)).err().expect("it is refused").to_string();
+        assert!(refused.contains("store.audit_days"), "{refused}");
+    }
+}
+
+#[test]
 fn nobody_imports_what_it_must_not() {
     const LEAVES: [&str; 4] = ["broker", "schemas", "service", "store"];
     let output = Command::new(env!("CARGO"))

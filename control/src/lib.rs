@@ -4,6 +4,7 @@
 //! [`dead_letters`], [`parked`] and [`Replay`] read and write the broker's logs directly, for the command line as well;
 //! [`Control`] is the role: its [`routes`] serve replays over HTTP.
 
+mod audit;
 mod census;
 mod config;
 pub mod dead_letters;
@@ -19,6 +20,7 @@ pub mod parked;
 mod rate;
 mod replay;
 mod role;
+mod seats;
 mod settings;
 mod tell;
 mod trial;

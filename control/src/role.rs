@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use broker::{Broker, Clock, ReadError};
@@ -18,9 +19,10 @@ use tokio_util::task::TaskTracker;
 use crate::{
     ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Progress, Rate, Replay, Rules, dead_letters,
     jobs::{Jobs, TooMany},
+    seats::{Seat, Seats},
     settings::Maker,
     tell::Told,
-    trial::Trials,
+    trial,
 };
 
 /// What control needs of the world.
@@ -41,6 +43,8 @@ pub struct World {
     pub secrets: Secrets,
     /// What endpoints and subscriptions may be.
     pub rules: Rules,
+    /// How long changes stay in the audit log.
+    pub audit_age: Duration,
     /// Replays stop once this reads true.
     pub stop: watch::Receiver<bool>,
 }
@@ -54,13 +58,19 @@ pub struct Control {
     /// What tenants were told already.
     pub(crate) told: Told,
     /// Tests of endpoints that are under way.
-    pub(crate) trials: Trials,
+    pub(crate) trials: Seats,
+    /// Looks through the whole log of dead letters that are under way.
+    looks: Seats,
     /// Somebody has begun to listen to notices.
     pub(crate) newcomers: Notify,
     rate: Rate,
 }
 
-/// Why a replay was not started.
+/// Looks through the dead letters of one tenant under way in this process, and of all tenants: the log is one, so that
+/// each reads all tenants' from its beginning.
+const LOOKS: (usize, usize) = (1, 4);
+
+/// Why a replay, or a look through the dead letters, was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStarted {
     /// The dead letters could not be read.
@@ -69,14 +79,18 @@ pub enum NotStarted {
     /// As many run already as may.
     #[error("too many replays run")]
     TooMany,
+    /// Somebody looks through the dead letters of the tenant, or enough others do.
+    #[error("the dead letters are being looked through already")]
+    Busy,
 }
 
 impl Control {
     /// One that has no replays yet.
     pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
-        let (told, trials, newcomers) = (Told::default(), Trials::default(), Notify::new());
-        Arc::new(Self { world, jobs, tasks: TaskTracker::new(), metrics, told, trials, newcomers, rate })
+        let (told, newcomers, tasks) = (Told::default(), Notify::new(), TaskTracker::new());
+        let (trials, looks) = (Seats::new(trial::MOST), Seats::new(LOOKS));
+        Arc::new(Self { world, jobs, tasks, metrics, told, trials, looks, newcomers, rate })
     }
 
     /// Makes what requests leave out.
@@ -87,23 +101,29 @@ impl Control {
     /// How many of a tenant's dead letters a replay would take.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub async fn count(&self, tenant: &str, filter: &Filter) -> Result<u64, ReadError> {
-        let live = dead_letters::find(&*self.world.broker, Some(tenant), filter).await?;
+    /// When they cannot be read, or are being looked through already.
+    pub async fn count(&self, tenant: &str, filter: &Filter) -> Result<u64, NotStarted> {
+        let (live, _) = self.look(tenant, filter).await?;
         Ok(live.len() as u64)
+    }
+
+    /// Finds a tenant's dead letters. Nobody else can until the seat is dropped.
+    pub(crate) async fn look(&self, tenant: &str, filter: &Filter) -> Result<(Live, Seat), NotStarted> {
+        let seat = self.looks.take(tenant).ok_or(NotStarted::Busy)?;
+        Ok((dead_letters::find(&*self.world.broker, Some(tenant), filter).await?, seat))
     }
 
     /// Finds a tenant's dead letters, then replays them in a task of its own. What dies later is not among them.
     ///
     /// # Errors
-    /// When they cannot be read, or too many replays run.
+    /// When they cannot be read, or are being looked through already, or too many replays run.
     pub async fn start_replay(
         self: &Arc<Self>,
         tenant: &str,
         filter: Filter,
         rate: Option<Rate>,
     ) -> Result<Arc<Job>, NotStarted> {
-        let live = dead_letters::find(&*self.world.broker, Some(tenant), &filter).await?;
+        let (live, _) = self.look(tenant, &filter).await?;
         let id = EventId::fresh((self.world.clock)(), chance::bytes(&self.world.chance)).to_string();
         let job = self.jobs.add(Job::new(id, tenant.to_owned(), filter, live.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;

@@ -1,10 +1,6 @@
 //! The test button: a delivery down the path that all take, and the attempt that a deliverer tells of.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use broker::{Headers, Lane, Message, Notices, PublishError, Target};
 use bytes::Bytes;
@@ -21,7 +17,7 @@ use crate::Control;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Tests of one tenant under way in this process, and of all tenants: they have no limits of their own further on, and
 /// one tenant's hanging receivers must not keep the others' from being tried.
-const MOST: (usize, usize) = (4, 64);
+pub(crate) const MOST: (usize, usize) = (4, 64);
 
 /// What came of a test.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,59 +106,5 @@ async fn attempt(mut notices: Notices, id: Uuid) -> Option<Attempt> {
             Some(Notice::Tested { delivery_id, attempt }) if delivery_id == id => return Some(attempt),
             _ => {}
         }
-    }
-}
-
-/// Who tests how much, by tenant.
-#[derive(Debug, Default)]
-pub(crate) struct Trials(Arc<Mutex<HashMap<String, usize>>>);
-
-/// A test under way. Its drop makes room for another.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    trials: Arc<Mutex<HashMap<String, usize>>>,
-    tenant: String,
-}
-
-impl Trials {
-    /// Room for one more; none where too many are under way.
-    pub(crate) fn take(&self, tenant: &str) -> Option<Seat> {
-        let (each, all) = MOST;
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().sum::<usize>() >= all || taken.get(tenant).is_some_and(|own| *own >= each) {
-            return None;
-        }
-        *taken.entry(tenant.to_owned()).or_default() += 1;
-        Some(Seat { trials: self.0.clone(), tenant: tenant.to_owned() })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = taken.get_mut(&self.tenant) {
-            *own -= 1;
-            if *own == 0 {
-                taken.remove(&self.tenant);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenant_leaves_room_for_the_others_and_what_has_ended_makes_room() {
-        let trials = Trials::default();
-        let mut seats: Vec<_> = (0..4).map(|_| trials.take("acme").unwrap()).collect();
-        assert!(trials.take("acme").is_none());
-        seats.extend((4..64).map(|nth| trials.take(&nth.to_string()).unwrap()));
-        assert!(trials.take("zeta").is_none(), "too many of all");
-        seats.remove(0);
-        assert!(trials.take("acme").is_some());
-        drop(seats);
-        assert!(trials.0.lock().unwrap().is_empty(), "nothing is remembered of who is done");
     }
 }

@@ -152,6 +152,12 @@ pub enum QuotaName {
     EventsPerSecond,
     /// Endpoints.
     Endpoints,
+    /// Subscriptions.
+    Subscriptions,
+    /// Sources.
+    Sources,
+    /// Keys.
+    Keys,
     /// Dead letters kept with their bodies.
     DeadLetters,
 }
@@ -162,6 +168,9 @@ impl QuotaName {
         match self {
             Self::EventsPerSecond => "events_per_second",
             Self::Endpoints => "endpoints",
+            Self::Subscriptions => "subscriptions",
+            Self::Sources => "sources",
+            Self::Keys => "keys",
             Self::DeadLetters => "dead_letters",
         }
     }

@@ -65,6 +65,15 @@ pub struct Quota {
     /// Endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<u64>,
+    /// Subscriptions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<u64>,
+    /// Sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<u64>,
+    /// Keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
     /// Dead letters kept with their bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,

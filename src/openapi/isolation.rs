@@ -79,13 +79,14 @@ impl Site {
             clock: Arc::new(|| NOW),
             chance: Arc::new(|| 0.5),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
-            rules: Rules { networks: vec![], max_fan_out: 1_000 },
+            rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Default::default() },
+            audit_age: std::time::Duration::MAX,
             stop: shutdown.receiver(),
         };
-        let config = ControlConfig { replays_per_second: 500.0.try_into().expect("a rate"), max_replays: 1_000 };
-        let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).expect("metrics"));
-        let config = crate::config::load(&Default::default(), []).expect("the defaults").config.producer;
-        let app = producer_routes(&config, &broker, &store, operator, tally);
+        let config = crate::config::load(&Default::default(), []).expect("the defaults").config;
+        let controls = ControlConfig { max_replays: 1_000, ..config.control };
+        let control = Control::new(&controls, world, ControlMetrics::register(&Default::default()).expect("metrics"));
+        let app = producer_routes(&config.producer, &broker, &store, operator, tally);
         let app = app.merge(control::routes(control)).merge(super::routes());
         let document = serde_json::to_value(super::document()).expect("it can be written");
         Self { app: service::http::app(app), document }

@@ -167,7 +167,12 @@ impl Shared {
             clock: self.clock.clone(),
             chance: self.chance.clone(),
             secrets: service::chance::secrets(),
-            rules: Rules { networks: config.deliverer.allow_networks.clone(), max_fan_out: config.router.max_fan_out },
+            rules: Rules {
+                networks: config.deliverer.allow_networks.clone(),
+                max_fan_out: config.router.max_fan_out,
+                quota: config.control.quota(),
+            },
+            audit_age: config.store.audit_age(),
             stop: self.shutdown.receiver(),
         };
         Ok(Control::new(&config.control, world, ControlMetrics::register(&self.registry)?))

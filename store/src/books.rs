@@ -29,7 +29,14 @@ pub trait Books: Send + Sync {
         before: Option<u64>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>>;
+
+    /// Forgets changes that were made before a time, in unix milliseconds, and says how many. In pieces, so that nobody
+    /// waits long for it. The oldest go first, until one is young enough: where clocks differ, some stay a little longer.
+    fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
+
+/// Entries of the audit log that are forgotten before it is somebody else's turn.
+pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
 
 /// What one process did on one day for one endpoint, or, without an endpoint, for the tenant as such (events).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +102,11 @@ pub struct AuditEntry {
     pub kind: String,
     /// Its id.
     pub item: String,
-    /// As it was, secrets masked; left out when it is new.
+    /// As it was, secrets masked; left out when it is new. Of what is long only the fields that changed are kept, if even
+    /// these, and `omitted_bytes` says how long it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// As it is, secrets masked; left out when it is gone.
+    /// As it is, secrets masked; left out when it is gone. What is long is kept as in `before`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }

@@ -1,6 +1,10 @@
 //! The section `store` of the configuration: which store, where, and what it encrypts with.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use schemas::Secret;
 use serde::{Deserialize, Serialize};
@@ -8,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Keyring, WeakKey};
 
 /// The section `store`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// `sqlite:FILE`, `postgres://…` or `file:FOLDER`, paths relative to the working directory. Left out: see [`Location`].
@@ -17,7 +21,20 @@ pub struct StoreConfig {
     pub encryption_key: Option<Secret>,
     /// What they may have been encrypted with before.
     pub old_encryption_keys: Vec<Secret>,
+    /// How many days changes stay in the audit log.
+    pub audit_days: NonZeroU32,
 }
+
+/// As in `default.toml`.
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let audit_days = AUDIT_DAYS;
+        Self { url: None, encryption_key: None, old_encryption_keys: Vec::new(), audit_days }
+    }
+}
+
+/// A year: whoever asks who changed what asks about a thing that is done once a year, at most.
+const AUDIT_DAYS: NonZeroU32 = NonZeroU32::new(365).unwrap();
 
 /// Where tenants are kept. With `store.url` left out: the folder `conf.d` in the data folder where that is there and
 /// `store.db` is not, else the file `store.db` in it.
@@ -54,6 +71,11 @@ impl StoreConfig {
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Ok(Location::Postgres(url.clone())),
             _ => Err(InvalidStoreUrl),
         }
+    }
+
+    /// How long changes stay in the audit log.
+    pub fn audit_age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 60 * 60)
     }
 
     /// The keys of this section, the newest first, and after them those of a [`KeyFile`](crate::KeyFile); none where neither has any.

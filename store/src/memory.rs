@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::Tenant;
+use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,6 +23,8 @@ struct Kept {
     snapshot: Arc<Snapshot>,
     usage: Vec<UsageReport>,
     audit: Vec<AuditEntry>,
+    /// Of the entry that was noted last, which may be forgotten.
+    last_entry: u64,
     away: bool,
 }
 
@@ -37,7 +39,7 @@ impl MemoryStore {
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
         let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
         let snapshot = Arc::new(Snapshot::new(1, tenants));
-        let kept = Kept { snapshot, usage: Vec::new(), audit: Vec::new(), away: false };
+        let kept = Kept { snapshot, usage: Vec::new(), audit: Vec::new(), last_entry: 0, away: false };
         Self { kept: Mutex::new(kept), revision: watch::Sender::new(1) }
     }
 
@@ -67,8 +69,9 @@ impl MemoryStore {
         kept.snapshot = Arc::new(old.with(revision, &changes));
         let signed = Signed { author, at };
         for change in &changes {
-            let id = kept.audit.len() as u64 + 1;
-            kept.audit.push(signed.entry(id, revision, change));
+            kept.last_entry += 1;
+            let entry = signed.entry(kept.last_entry, revision, change);
+            kept.audit.push(entry);
         }
         drop(kept);
         self.revision.send_replace(revision);
@@ -149,5 +152,14 @@ impl Books for MemoryStore {
         let list =
             self.asked().map(|kept| kept.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
         std::future::ready(list).boxed()
+    }
+
+    fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let before = rfc3339(before);
+        let trim = self.asked().map(|mut kept| {
+            let first = kept.audit.iter().position(|entry| entry.at >= before).unwrap_or(kept.audit.len());
+            kept.audit.drain(..first).len() as u64
+        });
+        std::future::ready(trim).boxed()
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use schemas::{EndpointState, QuotaName};
+use schemas::EndpointState;
 use service::problem::{Code, Problem};
 use store::{Author, Draft, Edit, Edited, Item, Reach, Refused};
 use tokio::sync::oneshot;
 
 use super::denied;
-use crate::{Control, settings::ENDPOINTS};
+use crate::{Control, settings};
 
 /// Who wants a change, and of what.
 pub(crate) struct Wish {
@@ -75,16 +75,16 @@ impl Control {
         }
     }
 
-    /// A tenant that wanted more endpoints than it may have is told, besides whoever asked for it.
+    /// A tenant that wanted more of something than it may have is told, besides whoever asked for it.
     fn tell_of_quota(self: &Arc<Self>, concerned: &Reach, problem: &Problem) {
-        let is_of_endpoints = problem.code == Code::QuotaReached && problem.detail.as_deref() == Some(ENDPOINTS);
-        let (true, Reach::Tenants(ids), Some(snapshot)) = (is_of_endpoints, concerned, self.world.store.snapshot())
+        let (Some(name), Reach::Tenants(ids), Some(snapshot)) =
+            (settings::reached(problem), concerned, self.world.store.snapshot())
         else {
             return;
         };
         for tenant in ids.iter().filter_map(|id| snapshot.tenant(id)) {
-            if let Some(limit) = tenant.quota.endpoints {
-                self.quota_reached(&tenant.id, QuotaName::Endpoints, limit as f64);
+            if let Some(limit) = settings::allowed(tenant.quota, self.world.rules.quota, name) {
+                self.quota_reached(&tenant.id, name, limit as f64);
             }
         }
     }

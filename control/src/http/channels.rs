@@ -6,7 +6,8 @@ use aide::axum::{ApiRouter, routing::get_with};
 use axum::response::Response;
 use schemars::JsonSchema;
 use schemas::{
-    Endpoint, EventType, Format, FormatOptions, IdSet, Scope, Secret, Subscription, Tenant, TicketStatus, TypePattern,
+    Endpoint, EndpointState, EventType, Format, FormatOptions, IdSet, Scope, Secret, Subscription, Tenant,
+    TicketStatus, TypePattern,
 };
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
@@ -15,7 +16,9 @@ use store::Kind;
 use super::{
     call::Call,
     describe,
-    owned::{CHANNEL, bare_subscription, owned_id, platform_id, put_endpoint, put_subscription, remove_endpoint},
+    owned::{
+        CHANNEL, STATE, bare_subscription, owned_id, platform_id, put_endpoint, put_subscription, remove_endpoint,
+    },
     page::{self, Page},
     resource::Resource as _,
     views::{self, View},
@@ -93,6 +96,15 @@ pub(crate) struct ChannelWebhook {
     /// Of messages: in tickets of these states only. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ticket_statuses: Option<BTreeSet<TicketStatus>>,
+    /// Read only, and passed over in a body. Disabled: nothing is posted, by `POST …/endpoints/channel-<id>/disable` or
+    /// because the receiver answered 410; `enable` there ends that.
+    #[serde(default)]
+    #[schemars(extend("readOnly" = true))]
+    state: EndpointState,
+    /// Why it is disabled. Read only, and passed over in a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("readOnly" = true))]
+    disabled_reason: Option<String>,
 }
 
 fn yes() -> bool {
@@ -146,6 +158,7 @@ impl View for ChannelWebhook {
     const PART: &'static str = "channel_id";
     const KINDS: &'static [Kind] = &[Kind::Endpoint, Kind::Subscription];
     const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
+    const DERIVED: &'static [&'static str] = &STATE;
 
     fn of(tenant: &Tenant, id: &str) -> Option<Self> {
         let owned = owned_id(CHANNEL, id);
@@ -195,6 +208,8 @@ impl ChannelWebhook {
             format_options: endpoint.format_options,
             groups: subscription.and_then(|subscription| subscription.groups),
             ticket_statuses: subscription.and_then(|subscription| subscription.ticket_statuses.clone()),
+            state: endpoint.state,
+            disabled_reason: endpoint.disabled_reason.clone(),
         }
     }
 }

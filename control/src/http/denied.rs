@@ -59,10 +59,11 @@ fn not_decided(refused: &Refused) -> Problem {
 
 impl From<NotStarted> for Problem {
     fn from(not_started: NotStarted) -> Self {
-        let code = match &not_started {
-            NotStarted::Unread(_) => Code::Unavailable,
-            NotStarted::TooMany => Code::TooManyRequests,
-        };
-        Self::new(code).detail(not_started.to_string()).retry_after(SOON)
+        match not_started {
+            NotStarted::Unread(_) => unreadable(),
+            NotStarted::TooMany | NotStarted::Busy => {
+                Self::new(Code::TooManyRequests).detail(not_started.to_string()).retry_after(SOON)
+            }
+        }
     }
 }

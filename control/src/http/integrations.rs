@@ -9,7 +9,7 @@ use aide::axum::{
 use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
-use schemas::{Endpoint, Format, FormatOptions, Scope, Secret, Tenant};
+use schemas::{Endpoint, EndpointState, Format, FormatOptions, Scope, Secret, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::problem::{Code, Problem};
@@ -19,7 +19,7 @@ use super::{
     call::{Call, Input},
     change::Wish,
     describe,
-    owned::{INTEGRATION, QUEUE, owned_id, platform_id, put_endpoint, remove_endpoint},
+    owned::{INTEGRATION, QUEUE, STATE, owned_id, platform_id, put_endpoint, remove_endpoint},
     page::{self, Page},
     resource::Resource as _,
     tag::Conditions,
@@ -96,6 +96,15 @@ pub(crate) struct Integration {
     /// Fine points of the shape.
     #[serde(default)]
     format_options: FormatOptions,
+    /// Read only, and passed over in a body. Disabled: nothing is posted, by `POST …/endpoints/integration-<id>/disable` or
+    /// because the receiver answered 410; `enable` there ends that.
+    #[serde(default)]
+    #[schemars(extend("readOnly" = true))]
+    state: EndpointState,
+    /// Why it is disabled. Read only, and passed over in a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("readOnly" = true))]
+    disabled_reason: Option<String>,
 }
 
 fn whazing() -> Format {
@@ -115,6 +124,7 @@ impl View for Integration {
     const PART: &'static str = "id";
     const KINDS: &'static [Kind] = &[Kind::Endpoint];
     const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
+    const DERIVED: &'static [&'static str] = &STATE;
 
     fn of(tenant: &Tenant, id: &str) -> Option<Self> {
         let owned = owned_id(INTEGRATION, id);
@@ -155,6 +165,8 @@ impl Integration {
             n8n_api_key: endpoint.n8n_api_key.clone(),
             format: endpoint.format,
             format_options: endpoint.format_options,
+            state: endpoint.state,
+            disabled_reason: endpoint.disabled_reason.clone(),
         }
     }
 }

@@ -22,6 +22,10 @@ use super::{
 };
 use crate::{Control, Filter, dead_letters};
 
+/// What is said of the calls that read the whole log.
+pub(super) const ONE_LOOK: &str =
+    "All of them are looked through, once at a time: 429 while another such call for the tenant is under way.";
+
 /// The parameters of the filter.
 const FILTER: [&str; 6] = ["ids", "endpoint_id", "reason", "event_type", "since", "until"];
 
@@ -31,6 +35,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             "/v1/tenants/{tenant}/dead-letters",
             get_with(list, |op| {
                 let op = describe::call(op, "dead letters", "listDeadLetters", "List dead letters", Some(Scope::Read));
+                let op = describe::more(op, ONE_LOOK);
                 let op = describe::more(op, "In the order in which they ended, without their bodies.");
                 describe::answers::<200, describe::Page<DeadLetter>>(filtered(describe::paged(op)))
             }),
@@ -68,7 +73,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
         filter.set(name, text).map_err(wrong)?;
     }
     let logs = &*call.control.world.broker;
-    let live = dead_letters::find(logs, Some(who.tenant_id()), &filter).await.map_err(|_| denied::unreadable())?;
+    let (live, _seat) = call.control.look(who.tenant_id(), &filter).await?;
     let records = live.records(logs, begin).take(limit + 1).try_collect::<Vec<_>>();
     let mut records = records.await.map_err(|_| denied::unreadable())?;
     let is_more = records.len() > limit;

@@ -25,6 +25,9 @@ pub(crate) const INTEGRATION: &str = "integration-";
 /// What queues own.
 pub(crate) const QUEUE: &str = "queue-";
 
+/// What views show of whether their endpoint is posted to. It is carteiro's, and the generic calls', to change.
+pub(crate) const STATE: [&str; 2] = ["state", "disabled_reason"];
+
 /// What a view owns is not changed by the generic calls.
 pub(crate) fn refuse_owned(id: &str) -> Result<(), Problem> {
     match VIEWS.iter().find(|(prefix, _)| id.starts_with(prefix)) {

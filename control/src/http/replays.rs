@@ -18,9 +18,10 @@ use service::problem::{Code, Problem};
 use super::{
     call::{Call, Input},
     describe,
+    letters::ONE_LOOK,
     request::ReplayRequest,
 };
-use crate::{Control, Job, JobState, role::NotStarted};
+use crate::{Control, Job, JobState};
 
 const TAG: &str = "dead letters";
 
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Replay dead letters, or count what would be",
                     Some(Scope::Manage),
                 );
+                let op = describe::more(op, ONE_LOOK);
                 let op = describe::takes::<Requested>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, Replay>(describe::answers::<200, Matched>(op))
             }),
@@ -124,7 +126,7 @@ async fn start(call: Call, input: Input) -> Result<Response, Problem> {
     let (control, tenant) = (call.control.clone(), who.tenant_id().to_owned());
     let ReplayRequest { filter, dry_run, rate } = ReplayRequest::read(&Value::Object(input.object().await?))?;
     if dry_run {
-        let matched = control.count(&tenant, &filter).await.map_err(NotStarted::Unread)?;
+        let matched = control.count(&tenant, &filter).await?;
         return Ok(Json(json!({"matched": matched})).into_response());
     }
     let job = control.start_replay(&tenant, filter, rate).await?;

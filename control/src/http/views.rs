@@ -32,6 +32,8 @@ pub(crate) trait View: Serialize + DeserializeOwned + JsonSchema + Reveal + Send
     const KINDS: &'static [Kind];
     /// Fields that a `PUT` keeps where it leaves them out.
     const KEPT: &'static [Field];
+    /// Fields that are only shown: in a body they are passed over.
+    const DERIVED: &'static [&'static str] = &[];
 
     /// The view of a tenant's things; `id` is the platform's.
     fn of(tenant: &Tenant, id: &str) -> Option<Self>;
@@ -140,6 +142,7 @@ impl Write {
         self.conditions.check(old.as_ref().map(|_| version))?;
         let stored = old.as_ref().map(settings::reveal);
         let mut body = self.body;
+        body.retain(|name, _| !V::DERIVED.contains(&name.as_str()));
         take_id::<V>(&mut body, &self.id)?;
         let merged = match (self.manner, &stored) {
             (Manner::Patch, Some(stored)) => settings::patched(V::KEPT, stored, body),

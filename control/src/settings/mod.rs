@@ -4,12 +4,14 @@ mod address;
 mod fan_out;
 mod make;
 mod merge;
+mod quota;
 mod reveal;
 mod rules;
 
 pub(crate) use address::normal_url;
 pub(crate) use make::{Made, Maker};
 pub(crate) use merge::{Field, NotRemovable, Object, patched, replaced};
+pub(crate) use quota::{allowed, reached};
 pub(crate) use reveal::{Reveal, reveal};
 pub use rules::Rules;
-pub(crate) use rules::{ENDPOINTS, Focus, check, check_limits, list_name};
+pub(crate) use rules::{Focus, check, check_limits, list_name};

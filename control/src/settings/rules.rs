@@ -1,11 +1,11 @@
 //! What a changed tenant must be, beyond its types: the store's own checks, its quota, and the fan-out of one event.
 
 use ipnet::IpNet;
-use schemas::Tenant;
+use schemas::{Quota, Tenant};
 use service::problem::{Code, Problem};
 use store::{Kind, Path, Step, validate};
 
-use super::fan_out;
+use super::{fan_out, quota};
 
 /// What the operator allows.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Rules {
     pub networks: Vec<IpNet>,
     /// Deliveries that one event may make.
     pub max_fan_out: usize,
+    /// What a tenant may have, as far as its own quota does not say.
+    pub quota: Quota,
 }
 
 /// The thing that a request is about: problems with it are told with pointers into the body.
@@ -23,9 +25,6 @@ pub(crate) struct Focus {
     /// Its place in the tenant's list; 0 of the tenant itself.
     pub(crate) index: usize,
 }
-
-/// The quota of endpoints, as the problem names it.
-pub(crate) const ENDPOINTS: &str = "quota.endpoints";
 
 /// Whether a tenant may become so.
 ///
@@ -57,23 +56,13 @@ const FAN_OUT: &str = "router.max_fan_out";
 /// Whether a tenant may have so much.
 ///
 /// # Errors
-/// More endpoints than its quota, or subscriptions with which one event makes too many deliveries; as far as it was not
+/// More of something than its quota allows, or subscriptions with which one event makes too many deliveries; as far as it was not
 /// so before.
 pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Result<(), Problem> {
-    check_quota(before, after)?;
+    quota::check(before, after, rules.quota)?;
     if fan_out::exceeds(after, rules.max_fan_out) && !fan_out::exceeds(before, rules.max_fan_out) {
         let message = format!("one event could make more than {} deliveries", rules.max_fan_out);
         return Err(Problem::new(Code::QuotaReached).detail(FAN_OUT).error("", message));
-    }
-    Ok(())
-}
-
-fn check_quota(before: &Tenant, after: &Tenant) -> Result<(), Problem> {
-    let allowed = after.quota.and_then(|quota| quota.endpoints).unwrap_or(u64::MAX);
-    let (was, is) = (before.endpoints.len(), after.endpoints.len());
-    if is as u64 > allowed && is > was {
-        let message = format!("the tenant may have {allowed} endpoints");
-        return Err(Problem::new(Code::QuotaReached).detail(ENDPOINTS).error("", message));
     }
     Ok(())
 }

@@ -1,22 +1,27 @@
 //! A tenant with dead letters, and a control that serves them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, body::Body, http::Request};
 use broker::{Broker, Header, Headers, Log, Message, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Scope, delivery_id, wire};
+use schemas::{
+    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, delivery_id, wire,
+};
 use serde_json::Value;
 use service::{Shutdown, shutdown::Trigger};
 use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
+use crate::{Control, ControlMetrics, Rules, World, routes};
 
 /// The time it is, in unix ms.
 pub(super) const NOW: u64 = 1_767_225_600_000;
@@ -40,19 +45,25 @@ impl House {
     }
 
     pub(super) fn with(broker: Memory, store: Arc<dyn Store>) -> Self {
-        let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
+        Self::over(Arc::new(broker.clone()), broker, store)
+    }
+
+    /// Which has its broker through something.
+    pub(super) fn over(through: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
+        let config = super::config();
         let (shutdown, process) = Shutdown::manual();
         let draws = AtomicU64::new(0);
         let tally = Arc::new(Tally::new("control"));
         let world = World {
-            broker: Arc::new(broker.clone()),
+            broker: through,
             store,
             tally: tally.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(|| NOW),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(|| Ok([7; 32])),
-            rules: Rules { networks: vec![], max_fan_out: 1_000 },
+            rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
+            audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.receiver(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());

@@ -1,19 +1,28 @@
 //! Dead letters, their replays and what is parked, on the memory broker.
 
 mod api;
+mod audit;
 mod facts;
 mod house;
 mod http;
 mod letters;
 mod levels;
+mod looks;
 mod parked;
 mod replays;
+mod through;
 mod waiting;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;
 
 use crate::{ControlConfig, ControlMetrics, DEFAULT_TOML};
+
+/// The defaults, but for replays: two at once.
+fn config() -> ControlConfig {
+    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    ControlConfig { max_replays: 2, ..loaded.config.control }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Sections {

@@ -9,21 +9,16 @@ use std::{
     time::Duration,
 };
 
-use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target,
-    memory::Memory,
-};
-use bytes::Bytes;
-use futures_util::{
-    StreamExt as _,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
+use broker::{Broker, Clock, Inlet, Lane, Log, ReadError, Target, memory::Memory};
+use futures_util::{StreamExt as _, stream};
 use schemas::{Delivery, wire};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::house::{Grave, House, NOW, bury, bury_bare};
+use super::{
+    house::{Grave, House, NOW, bury, bury_bare},
+    through::Through,
+};
 use crate::{Ended, Filter, Replay, WINDOW, dead_letters};
 
 const SLOW: Inlet = Inlet::Lane(Lane::Slow);
@@ -178,57 +173,17 @@ async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
 async fn a_log_that_cannot_be_read_on_is_read_again_from_there() {
     let house = House::new();
     house.bury(30).await;
-    let broker = Torn { memory: house.broker.clone(), reads: AtomicUsize::new(0) };
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = reads.clone();
+    // Every read but the first ends after seven records, as if the connection went.
+    let broker = Through::new(&house.broker, move |records| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => records,
+        _ => records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed(),
+    });
     assert_eq!(replay_all(&broker).await, Ended::Done);
     let waiting = waiting(&house.broker).await;
     assert_eq!((waiting.len(), waiting.values().sum::<usize>()), (30, 30));
-    assert_eq!(broker.reads.into_inner(), 1 + 5, "found in one, replayed in five");
-}
-
-/// Every read but the first ends after seven records, as if the connection went.
-struct Torn {
-    memory: Memory,
-    reads: AtomicUsize,
-}
-
-impl Broker for Torn {
-    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
-        Broker::publish(&self.memory, to, message)
-    }
-
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        self.memory.consume(from, credit)
-    }
-
-    fn announce(&self, notice: Bytes) {
-        self.memory.announce(notice);
-    }
-
-    fn notices(&self) -> Notices {
-        self.memory.notices()
-    }
-
-    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        self.memory.waiting(with)
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.memory.link()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.memory.close()
-    }
-}
-
-impl Logs for Torn {
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let records = self.memory.read(log, offset);
-        if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
-            return records;
-        }
-        records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed()
-    }
+    assert_eq!(reads.load(Ordering::SeqCst), 1 + 5, "found in one, replayed in five");
 }
 
 #[tokio::test]

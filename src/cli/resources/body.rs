@@ -125,8 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_unset_is_null() {
-        let unset = body(&["--unset", "name", "--unset", "quota.endpoints", "--dead-letters", "7"]).unwrap();
-        assert_eq!(unset, json!({"name": null, "quota": {"endpoints": null, "dead_letters": 7}}));
+        let unset =
+            body(&["--unset", "name", "--unset", "quota.endpoints", "--dead-letters", "7", "--keys", "8"]).unwrap();
+        assert_eq!(unset, json!({"name": null, "quota": {"endpoints": null, "keys": 8, "dead_letters": 7}}));
     }
 
     #[test]

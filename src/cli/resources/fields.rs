@@ -25,6 +25,15 @@ struct QuotaFields {
     /// Quota: endpoints it may have.
     #[arg(long, value_name = "N")]
     endpoints: Option<u64>,
+    /// Quota: subscriptions it may have.
+    #[arg(long, value_name = "N")]
+    subscriptions: Option<u64>,
+    /// Quota: sources it may have.
+    #[arg(long, value_name = "N")]
+    sources: Option<u64>,
+    /// Quota: keys it may have.
+    #[arg(long, value_name = "N")]
+    keys: Option<u64>,
     /// Quota: dead letters that are kept whole.
     #[arg(long, value_name = "N")]
     dead_letters: Option<u64>,

@@ -18,13 +18,15 @@ mod work;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::time::rfc3339;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{address::Address, desk::Desk, failure::Failure, session::Session, work::Work};
 use crate::{
     AuditEntry, Books, Edit, EditError, Edited, Keyring, OpenError, Snapshot, Store, StoreError, Usage, UsageReport,
-    books::newest, current::Current,
+    books::{TRIMMED_AT_ONCE, newest},
+    current::Current,
 };
 
 pub(crate) use copy::{read, write};
@@ -164,5 +166,21 @@ impl Books for PostgresStore {
             async move { Ok(rows::entries(session, tenant.as_deref(), before, limit).await?) }.boxed()
         });
         async { Ok(entries.await?) }.boxed()
+    }
+
+    fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move {
+            let mut trimmed = 0;
+            loop {
+                let before = rfc3339(before);
+                let piece = self
+                    .ask(|_, session| async move { Ok(rows::trim(session, &before, TRIMMED_AT_ONCE).await?) }.boxed());
+                match piece.await? {
+                    0 => return Ok(trimmed),
+                    piece => trimmed += piece,
+                }
+            }
+        }
+        .boxed()
     }
 }

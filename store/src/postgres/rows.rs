@@ -201,6 +201,14 @@ pub(super) async fn entries(
     Ok(session.ask(QUICK, sql, given).await?.iter().map(entry).collect())
 }
 
+/// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
+pub(super) async fn trim(session: &Session, before: &str, limit: u32) -> Result<u64, StoreError> {
+    // Byte by byte: texts of one form are in the order of their times then.
+    let sql = "DELETE FROM audit WHERE id IN
+                   (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";
+    session.tell(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
+}
+
 fn entry(row: &tokio_postgres::Row) -> AuditEntry {
     let json = |at| row.get::<_, Option<String>>(at).and_then(|text| serde_json::from_str(&text).ok());
     AuditEntry {

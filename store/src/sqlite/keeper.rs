@@ -7,6 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rusqlite::{Connection, Transaction, TransactionBehavior::Immediate};
+use schemas::time::rfc3339;
 use tokio::sync::watch;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     AuditEntry, Change, Edit, EditError, Edited, Keyring, OpenError, Snapshot, StoreError, Usage, UsageReport,
     audit::Signed,
+    books::TRIMMED_AT_ONCE,
     current::Current,
     edit::against,
     proof,
@@ -143,6 +145,17 @@ impl Keeper {
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         rows::entries(&self.file().connection, tenant, before, limit).map_err(away)
+    }
+
+    pub(super) fn trim_audit(&self, before: u64) -> Result<u64, StoreError> {
+        let (before, mut trimmed) = (rfc3339(before), 0);
+        loop {
+            let piece = rows::trim(&self.file().connection, &before, TRIMMED_AT_ONCE).map_err(away)?;
+            if piece == 0 {
+                return Ok(trimmed);
+            }
+            trimmed += piece;
+        }
     }
 
     /// A decision that panicked has left no half: its transaction was rolled back.

@@ -124,6 +124,10 @@ impl Books for SqliteStore {
         let tenant = tenant.map(str::to_owned);
         self.blocking(move |keeper| keeper.audit(tenant.as_deref(), before, limit)).boxed()
     }
+
+    fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.blocking(move |keeper| keeper.trim_audit(before)).boxed()
+    }
 }
 
 #[cfg(test)]

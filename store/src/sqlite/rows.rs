@@ -112,6 +112,15 @@ pub(super) fn entries(
     }
 }
 
+/// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
+pub(super) fn trim(connection: &Connection, before: &str, limit: u32) -> rusqlite::Result<u64> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM audit WHERE id IN
+             (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)",
+    )?;
+    delete.execute(params![before, limit]).map(|removed| removed as u64)
+}
+
 fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
     let json = |at| row.get::<_, Option<String>>(at).map(|text| text.and_then(|text| serde_json::from_str(&text).ok()));
     Ok(AuditEntry {

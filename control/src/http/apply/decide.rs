@@ -8,9 +8,9 @@ use std::{
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Draft, Snapshot, validate};
+use store::{Draft, Kind, Path, Snapshot, Step, validate};
 
-use super::places::{Complaints, Places};
+use super::places::{self, Complaints, Places};
 use crate::{
     http::{
         resource::{Resource, no_chance},
@@ -90,7 +90,7 @@ impl Apply {
             return Ok(None);
         };
         let mut lists = Vec::new();
-        for kind in [store::Kind::Endpoint, store::Kind::Subscription, store::Kind::Source, store::Kind::Key] {
+        for kind in [Kind::Endpoint, Kind::Subscription, Kind::Source, Kind::Key] {
             let name = list_name(kind);
             match fields.shift_remove(name) {
                 None | Some(Value::Null) => lists.push(Vec::new()),
@@ -192,11 +192,8 @@ impl Apply {
         let after: Vec<_> = described.iter().map(|one| one.after.clone()).collect();
         for found in validate::tenants(&after) {
             complaints.enter(String::new());
-            let place = super::places::place(&found.path, |at| described.get(at).map(|one| &one.places));
-            let other =
-                found.other.map(|other| super::places::place(&other, |at| described.get(at).map(|one| &one.places)));
-            complaints
-                .say(&place, &format!("{}{}", found.message, other.map_or(String::new(), |other| format!(" {other}"))));
+            let (place, message) = placed(found, described);
+            complaints.say(&place, &message);
         }
         for (at, one) in described.iter().enumerate() {
             complaints.enter(format!("/tenants/{at}"));
@@ -219,6 +216,42 @@ impl Apply {
             }
         }
     }
+}
+
+/// Where in the description a problem with the whole is, and what it is. Of two things that clash it is told of one that
+/// is described; what is not, and stays, has no place there and is called by its name.
+fn placed(found: store::Problem, described: &[Described]) -> (String, String) {
+    let place = |path: &Path| places::place(path, |at| described.get(at).map(|one| &one.places));
+    let store::Problem { path, message, other } = found;
+    let (path, other) = match other {
+        Some(other) if place(&path).is_none() && place(&other).is_some() => (other, Some(path)),
+        other => (path, other),
+    };
+    let message = match other {
+        Some(other) => format!("{message} {}", place(&other).unwrap_or_else(|| undescribed(&other, described))),
+        None => message,
+    };
+    match place(&path) {
+        Some(place) => (place, message),
+        None => (Path(path.0[..2].to_vec()).pointer(), format!("{}: {message}", undescribed(&path, described))),
+    }
+}
+
+/// The name of what is in a tenant, and not in its description.
+fn undescribed(Path(steps): &Path, described: &[Described]) -> String {
+    let named = || {
+        let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() else { return None };
+        let tenant = &described.get(*tenant)?.after;
+        let (kind, id) = match &**list {
+            "endpoints" => (Kind::Endpoint, &tenant.endpoints.get(*at)?.id),
+            "subscriptions" => (Kind::Subscription, &tenant.subscriptions.get(*at)?.id),
+            "sources" => (Kind::Source, &tenant.sources.get(*at)?.id),
+            "keys" => (Kind::Key, &tenant.keys.get(*at)?.id),
+            _ => return None,
+        };
+        Some(format!("the {} {id} of {}, which is not described", kind.name(), tenant.id))
+    };
+    named().unwrap_or_else(|| "something that is not described".to_owned())
 }
 
 /// A problem with an item is a complaint; one of ours is not.

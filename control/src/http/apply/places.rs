@@ -69,15 +69,12 @@ impl Places {
     }
 }
 
-/// The pointer into the description of a path through the tenants as they would be.
-pub(super) fn place<'a>(Path(steps): &Path, places: impl Fn(usize) -> Option<&'a Places>) -> String {
+/// The pointer into the description of a path through the tenants as they would be; none of what was there before and is
+/// not described.
+pub(super) fn place<'a>(Path(steps): &Path, places: impl Fn(usize) -> Option<&'a Places>) -> Option<String> {
     let mut steps = steps.clone();
-    if let [Step::Key(_), Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() {
-        match places(*tenant).and_then(|places| places.at(list, *at)) {
-            Some(index) => steps[3] = Step::Index(index),
-            // It was there before and is not described: then the tenant is what it is about.
-            None => steps.truncate(2),
-        }
+    if let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() {
+        steps[3] = Step::Index(places(*tenant)?.at(list, *at)?);
     }
-    Path(steps).pointer()
+    Some(Path(steps).pointer())
 }

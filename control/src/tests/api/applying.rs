@@ -199,6 +199,28 @@ async fn what_is_wrong_only_together_is_named_where_it_stands_as_well() {
 }
 
 #[tokio::test]
+async fn what_clashes_with_something_that_is_not_described_is_named_with_its_place() {
+    let api = Api::new();
+    let source = |id: &str| json!({"id": id, "dialect": "whazing", "token": "one-token-for-two"});
+    let key = |id: &str| json!({"id": id, "scopes": ["read"], "hash": key("one-key-for-two", &[])["hash"]});
+    let first = json!([{"id": "beta", "sources": [source("main")], "keys": [key("backend")]}]);
+    apply(&api, json!({"tenants": first})).await.expect(200);
+    let plain = |id: &str| json!({"id": id, "dialect": "whazing", "token": "the-token-of-another"});
+    let second = json!([{"id": "beta", "sources": [plain("other"), source("new")], "keys": [key("new")]}]);
+    let refused = apply(&api, json!({"tenants": second})).await;
+    assert_eq!(refused.pointers(), ["/tenants/0/sources/1/token", "/tenants/0/keys/0/hash"]);
+    let message = |nth: usize| refused.body["errors"][nth]["message"].as_str().unwrap();
+    assert_eq!(message(0), "the token is already used at the source main of beta, which is not described");
+    assert_eq!(message(1), "the key is already used at the key backend of beta, which is not described");
+    // Here the tenant that has it comes second: it is told of the one that wants it all the same.
+    let third = json!([{"id": "alpha", "sources": [source("new")]}, {"id": "beta", "sources": [plain("other")]}]);
+    let refused = apply(&api, json!({"tenants": third})).await;
+    assert_eq!(refused.pointers(), ["/tenants/0/sources/0/token"]);
+    let message = &refused.body["errors"][0]["message"];
+    assert_eq!(message, "the token is already used at the source main of beta, which is not described");
+}
+
+#[tokio::test]
 async fn apply_and_export_are_the_operators() {
     let api = Api::new();
     api.post("/v1/apply", json!({"tenants": []})).await.expect(403);

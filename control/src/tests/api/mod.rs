@@ -32,7 +32,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use broker::memory::Memory;
-use schemas::{KeyHash, Tenant};
+use schemas::{KeyHash, Quota, Tenant};
 use serde_json::{Value, json};
 use service::{Shutdown, shutdown::Trigger};
 use store::{MemoryStore, Store as _, TenantSnapshot};
@@ -40,7 +40,10 @@ use tower::ServiceExt as _;
 
 pub(super) use super::house::NOW;
 use super::house::OPERATOR;
-use crate::{Control, ControlConfig, ControlMetrics, Rules, World, routes};
+use crate::{Control, ControlMetrics, Rules, World, routes};
+
+/// Sources of a tenant whose quota does not say.
+pub(super) const MOST_SOURCES: u64 = 20;
 
 /// An API with two tenants: `acme`, with the keys `manager`, `reader` and `publisher`, and `zeta`, with `zeta-all`.
 pub(super) struct Api {
@@ -84,11 +87,12 @@ impl Api {
         let tenants: Vec<Tenant> = serde_json::from_value(tenants).unwrap();
         let store = Arc::new(MemoryStore::new(tenants));
         let broker = Memory::calm(Arc::new(|| NOW));
-        let config = ControlConfig { replays_per_second: 500.0.try_into().unwrap(), max_replays: 2 };
+        let config = crate::tests::config();
         let (shutdown, process) = Shutdown::manual();
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
+        let quota = Quota { sources: Some(MOST_SOURCES), ..Quota::default() };
         let world = World {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
@@ -97,7 +101,8 @@ impl Api {
             clock: Arc::new(move || time.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
-            rules: Rules { networks: vec![], max_fan_out: 3 },
+            rules: Rules { networks: vec![], max_fan_out: 3, quota },
+            audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.receiver(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());

@@ -55,15 +55,40 @@ async fn what_is_no_json_object_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_tenant_has_as_many_endpoints_as_its_quota_allows() {
-    let api =
-        Api::with(json!([{"id": "acme", "quota": {"endpoints": 1}, "keys": [super::key("manager", &["manage"])]}]));
-    let body = json!({"url": "https://a.example/"});
-    api.put("/v1/tenants/acme/endpoints/a", body.clone()).await.expect(201);
-    let refused = api.put("/v1/tenants/acme/endpoints/b", body.clone()).await;
-    assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec![""]));
+async fn a_tenant_has_as_many_of_each_as_its_quota_allows() {
+    let quota = json!({"endpoints": 1, "subscriptions": 1, "sources": 1, "keys": 2});
+    let api = Api::with(json!([{"id": "acme", "quota": quota, "keys": [super::key("manager", &["manage"])]}]));
+    for (list, body) in [
+        ("endpoints", json!({"url": "https://a.example/"})),
+        ("subscriptions", json!({"endpoint_id": "a"})),
+        ("sources", json!({"dialect": "whazing"})),
+        ("keys", json!({"scopes": ["manage"]})),
+    ] {
+        let path = |id: &str| format!("/v1/tenants/acme/{list}/{id}");
+        api.put(&path("a"), body.clone()).await.expect(201);
+        let refused = api.put(&path("b"), body.clone()).await;
+        assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec![""]), "{list}");
+        assert_eq!(refused.body["detail"], format!("quota.{list}"));
+        api.told("quota.reached").await;
+        api.put(&path("a"), body).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_quota_has_as_many_as_all_may_until_the_operator_says_otherwise() {
+    let api = Api::new();
+    let put =
+        async |nth: u64| api.put(&format!("/v1/tenants/acme/sources/s{nth}"), json!({"dialect": "whazing"})).await;
+    for nth in 0..super::MOST_SOURCES {
+        put(nth).await.expect(201);
+    }
+    assert_eq!(put(super::MOST_SOURCES).await.code(), (422, "quota_reached"));
     api.told("quota.reached").await;
-    api.put("/v1/tenants/acme/endpoints/a", json!({"url": "https://b.example/"})).await.expect(200);
+    let channel = json!({"url": "https://n8n.example/", "events": ["sent"]});
+    api.put("/v1/tenants/acme/channels/7/webhook", channel).await.expect(201);
+    let quota = json!({"quota": {"sources": super::MOST_SOURCES + 1}});
+    api.call("PATCH", "/v1/tenants/acme").operator().json(quota).send().await.expect(200);
+    put(super::MOST_SOURCES).await.expect(201);
 }
 
 #[tokio::test]

@@ -169,6 +169,46 @@ async fn the_generic_calls_show_what_views_own_and_refuse_to_change_it() {
 }
 
 #[tokio::test]
+async fn a_screen_shows_that_nothing_is_posted_any_more_and_why_and_does_not_change_it() {
+    let api = Api::new();
+    for (screen, endpoint) in [(WEBHOOK, "channel-7"), (BOT, "integration-bot")] {
+        let made = api.put(screen, json!({"url": "https://n8n.example/"})).await.expect(201).body;
+        assert_eq!((&made["state"], made.get("disabled_reason")), (&json!("active"), None));
+        gone(&api, endpoint).await;
+        let shown = api.get(screen).await.expect(200).body;
+        assert_eq!((&shown["state"], &shown["disabled_reason"]), (&json!("disabled"), &json!(crate::GONE)));
+        let list = screen.strip_suffix("/7/webhook").or(screen.strip_suffix("/bot")).unwrap();
+        assert_eq!(api.get(list).await.expect(200).body["items"], json!([shown]));
+        let mut body = shown.clone();
+        (body["state"], body["disabled_reason"]) = (json!("active"), json!(7));
+        assert_eq!(api.put(screen, body.clone()).await.expect(200).body, shown, "what was shown may be sent back");
+        body["n8n_api_key"] = json!("its key");
+        assert_eq!(api.patch(screen, body).await.expect(200).body["state"], "disabled");
+        api.call("POST", format!("/v1/tenants/acme/endpoints/{endpoint}/enable")).send().await.expect(200);
+        assert_eq!(api.get(screen).await.expect(200).body["state"], "active");
+    }
+}
+
+/// The receiver has answered 410.
+async fn gone(api: &Api, endpoint: &'static str) {
+    let disable = move |draft: &mut store::Draft| {
+        let endpoints = &mut draft.tenant("acme")?.endpoints;
+        let endpoint = endpoints.iter_mut().find(|one| one.id == endpoint).unwrap();
+        endpoint.state = schemas::EndpointState::Disabled;
+        endpoint.disabled_reason = Some(crate::GONE.to_owned());
+        Ok(())
+    };
+    let edit = store::Edit {
+        reach: store::Reach::All,
+        author: store::Author { name: "deliverer".into(), address: None },
+        at: super::NOW,
+        dry_run: false,
+        decision: Box::new(disable),
+    };
+    store::Store::edit(&*api.store, edit).await.unwrap();
+}
+
+#[tokio::test]
 async fn mistakes_on_the_screens_have_their_places() {
     let api = Api::new();
     for (body, pointer) in [

@@ -1,11 +1,12 @@
 //! Usage and the audit log.
 
 use schemas::Counts;
-use store::{AuditEntry, Store, Usage, UsageReport};
+use serde_json::json;
+use store::{AuditEntry, Edit, Store, Usage, UsageReport};
 
 use crate::{
     fixture::Fixture,
-    story::{SECRETS, edit, put, remove, tenant},
+    story::{AT, SECRETS, edit, put, remove, tenant},
 };
 
 fn report(process: &str, sequence: u64, endpoint: Option<&str>, day: &str, attempts: u64) -> UsageReport {
@@ -109,4 +110,48 @@ pub(crate) async fn the_audit_log_is_read_in_pages_and_per_tenant<F: Fixture>() 
     assert!(acme.len() == 10 && acme.iter().all(|entry| entry.tenant == "acme"));
     assert!(acme[..5].iter().all(|entry| entry.after.is_none()), "gone");
     assert_eq!(audit(&*store, Some("acme"), Some(acme[3].id), 2).await, acme[4..6]);
+}
+
+async fn trim(store: &dyn Store, before: u64) -> u64 {
+    store.books().expect("books").trim_audit(before).await.expect("trimmed")
+}
+
+pub(crate) async fn the_audit_log_forgets_what_is_older_than_asked<F: Fixture>() {
+    let mut fixture = F::start().await;
+    put(&*fixture.store(), tenant("acme")).await.expect("done");
+    // More than go at once.
+    for later in 1..=600 {
+        let renamed = edit(&["acme"], move |draft| {
+            draft.tenant("acme")?.name = Some(later.to_string());
+            Ok(())
+        });
+        fixture.store().edit(Edit { at: AT + later, ..renamed }).await.expect("done");
+    }
+    assert_eq!(trim(&*fixture.store(), AT).await, 0, "nothing is as old");
+    assert_eq!(trim(&*fixture.store(), AT + 599).await, 5 + 598);
+    let left = audit(&*fixture.store(), None, None, 100).await;
+    let times: Vec<_> = left.iter().map(|entry| entry.at.as_str()).collect();
+    assert_eq!(times, ["2026-11-21T00:00:00.600Z", "2026-11-21T00:00:00.599Z"]);
+    assert_eq!(trim(&*fixture.store(), AT + 1_000).await, 2);
+    assert_eq!(audit(&*fixture.store(), None, None, 100).await, []);
+    fixture.reopen().await;
+    remove(&*fixture.store(), "acme").await.expect("done");
+    let next = audit(&*fixture.store(), None, None, 100).await;
+    assert!(next[4].id > left[0].id, "an id that was given is not given again");
+}
+
+pub(crate) async fn of_what_is_long_the_audit_log_keeps_what_changed<F: Fixture>() {
+    let fixture = F::start().await;
+    let mut long = tenant("acme");
+    long.endpoints[0].name = Some("a".repeat(20 << 10));
+    put(&*fixture.store(), long.clone()).await.expect("done");
+    let bytes = serde_json::to_string(&long.endpoints[0]).expect("JSON").len();
+    let renamed = edit(&["acme"], |draft| {
+        draft.tenant("acme")?.endpoints[0].name = Some("CRM".to_owned());
+        Ok(())
+    });
+    fixture.store().edit(renamed).await.expect("done");
+    let log = audit(&*fixture.store(), None, None, 10).await;
+    assert_eq!(log[0].before, Some(json!({"omitted_bytes": bytes})));
+    assert_eq!(log[0].after.as_ref().expect("as it is")["name"], "CRM");
 }

@@ -33,6 +33,8 @@ macro_rules! contract {
             books::usage_is_listed_by_day_and_endpoint
             books::the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets
             books::the_audit_log_is_read_in_pages_and_per_tenant
+            books::the_audit_log_forgets_what_is_older_than_asked
+            books::of_what_is_long_the_audit_log_keeps_what_changed
         }
     };
     (@each $fixture:ty, $($part:ident::$scenario:ident)*) => {

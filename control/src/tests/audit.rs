@@ -1,0 +1,52 @@
+//! The audit log does not grow for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use broker::memory::Memory;
+use schemas::Tenant;
+use store::{Author, Books as _, Edit, MemoryStore, Reach, Store as _};
+use tokio::time::timeout;
+
+use super::house::{House, NOW};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A change that was made so many days ago.
+async fn change(store: &MemoryStore, days_ago: u64) {
+    let edit = Edit {
+        reach: Reach::All,
+        author: Author { name: "operator".into(), address: None },
+        at: NOW - days_ago * DAY,
+        dry_run: false,
+        decision: Box::new(move |draft| {
+            draft.put(Tenant::new(format!("t{days_ago}")));
+            Ok(())
+        }),
+    };
+    store.edit(edit).await.unwrap();
+}
+
+async fn log(store: &MemoryStore) -> Vec<String> {
+    store.audit(None, None, 100).await.unwrap().into_iter().map(|entry| entry.tenant).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_old_enough_is_forgotten_at_the_start_and_every_hour() {
+    let store = Arc::new(MemoryStore::default());
+    let house = House::with(Memory::calm(Arc::new(|| NOW)), store.clone());
+    change(&store, 365).await;
+    change(&store, 31).await;
+    let trim = house.control.trim_audit();
+    tokio::pin!(trim);
+    assert!(timeout(Duration::from_secs(1), &mut trim).await.is_err(), "it goes on");
+    assert_eq!(log(&store).await, Vec::<String>::new());
+    change(&store, 32).await;
+    change(&store, 29).await;
+    store.set_away(true);
+    assert!(timeout(HOUR, &mut trim).await.is_err(), "a store that is away is no end");
+    store.set_away(false);
+    assert_eq!(log(&store).await, ["t29", "t32"], "it could not be asked");
+    assert!(timeout(HOUR, &mut trim).await.is_err());
+    assert_eq!(log(&store).await, ["t29"], "30 days are kept");
+}
