@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    crash::{ANSWER, CREDIT, SLOTS, bounded, everything, judge, middle},
+    crash::{ANSWER, CREDIT, UNSETTLED, bounded, everything, judge, middle},
     harness::{RabbitCluster, Receiver, Site, UNANSWERED, acme, ids, report},
 };
 
@@ -34,7 +34,7 @@ async fn a_node_of_a_cluster_killed_under_load_and_back_again_loses_nothing() {
     }
 
     let tally = everything(&receiver, &producer, accepted).await;
-    judge("two nodes of a cluster killed in turn", &tally, 2 * (UNANSWERED + CREDIT + 2 * SLOTS));
+    judge("two nodes of a cluster killed in turn", &tally, 2 * (UNANSWERED + CREDIT + 2 * UNSETTLED));
     for process in others.into_iter().chain([producer]) {
         assert_eq!(process.end().await, 0);
     }

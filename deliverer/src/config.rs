@@ -1,5 +1,7 @@
 //! The `deliverer` section of the configuration.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use ipnet::IpNet;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ pub struct DelivererConfig {
     pub slots: u16,
     /// Requests at once, at most, that take longer than that, and retries.
     pub slow_slots: u16,
+    /// When an endpoint that fails is left alone.
+    pub breaker: BreakerConfig,
     /// Bytes of bodies under way at once, at most.
     pub max_in_flight_bytes: u32,
     /// Until a connection stands, TLS included.
@@ -37,9 +41,38 @@ pub struct DelivererConfig {
     pub retry: RetryPolicy,
 }
 
+/// When an endpoint that fails is left alone, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// So many failures in a row open it.
+    pub failures: NonZeroU32,
+    /// How long it stays open at first; each probe that fails doubles that,
+    pub first: Span,
+    /// up to this: the price of a dead endpoint is a probe in so much time, and that of a recovery as much at most.
+    pub longest: Span,
+}
+
+impl BreakerConfig {
+    /// What is known of an endpoint is forgotten a while after.
+    const LONGEST: Span = Span(Duration::from_secs(300));
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        let three = NonZeroU32::MIN.saturating_add(2);
+        Self { failures: three, first: Span(Duration::from_secs(10)), longest: Span(Duration::from_secs(120)) }
+    }
+}
+
 impl DelivererConfig {
     /// The first key whose value will not do, and why.
     pub fn complaint(&self) -> Option<(&'static str, String)> {
+        let BreakerConfig { first, longest, .. } = self.breaker;
+        if longest < first || longest > BreakerConfig::LONGEST {
+            let limits = format!("expected at least deliverer.breaker.first and at most {}", BreakerConfig::LONGEST);
+            return Some(("deliverer.breaker.longest", limits));
+        }
         let proxy = self.proxy.as_deref().map(Proxy::parse);
         proxy.and_then(Result::err).map(|error| ("deliverer.proxy", error.to_string()))
     }

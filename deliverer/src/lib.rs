@@ -41,7 +41,7 @@ use tokio::{
 };
 
 pub use attempt::Poster;
-pub use config::DelivererConfig;
+pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
@@ -109,7 +109,7 @@ impl Deliverer {
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
         let room = Room { each: (credit / 4).max(1), all: (credit / 2).max(1) };
         Ok(Arc::new(Self {
-            gate: Gate::new(world.clock.clone(), room),
+            gate: Gate::new(world.clock.clone(), room, config.breaker),
             slots: Slots::new(limits, world.clock.clone()),
             limits,
             world,

@@ -2,18 +2,15 @@
 //!
 //! Pure. It knows one process's attempts and what others say of theirs; a word that gets lost costs probes, no more.
 
-/// So many failures in a row open it.
-const FAILURES: u32 = 3;
-/// How long it stays open at first, in ms; each probe that fails doubles that,
-const FIRST: u64 = 10_000;
-/// up to this: the price of a dead endpoint is a probe in two minutes, and that of a recovery two minutes at most.
-const LONGEST: u64 = 120_000;
+use crate::config::BreakerConfig;
+
 /// What opened together must not probe together: a period is up to a fifth longer.
 const JITTER: f64 = 0.2;
 
 /// Whether attempts are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Breaker {
+    config: BreakerConfig,
     state: State,
     /// Failures since the last success.
     failures: u32,
@@ -60,6 +57,11 @@ pub(crate) enum Phase {
 }
 
 impl Breaker {
+    /// A closed one.
+    pub(crate) fn new(config: BreakerConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
     /// May an attempt be made now? A probe may take `patience` ms; once that is over another may be made.
     pub(crate) fn ask(&mut self, now: u64, patience: u64) -> Passage {
         match self.state {
@@ -72,10 +74,15 @@ impl Breaker {
         }
     }
 
+    /// As if nothing were known of the endpoint.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::new(self.config);
+    }
+
     /// The endpoint works.
     pub(crate) fn well(&mut self) -> Option<Change> {
         let was_closed = self.state == State::Closed;
-        *self = Self::default();
+        self.reset();
         (!was_closed).then_some(Change::Closed)
     }
 
@@ -88,14 +95,15 @@ impl Breaker {
     pub(crate) fn ill(&mut self, was_probe: bool, now: u64, chance: f64) -> Option<Change> {
         self.failures = self.failures.saturating_add(1);
         let opens = match self.state {
-            State::Closed => self.failures >= FAILURES,
+            State::Closed => self.failures >= self.config.failures.get(),
             State::Probing(_) => was_probe,
             State::Open(_) => false,
         };
         if !opens {
             return None;
         }
-        let period = (FIRST << self.spell.min(8)).min(LONGEST);
+        let doubled = self.config.first.millis().saturating_mul(1 << self.spell.min(32));
+        let period = doubled.min(self.config.longest.millis());
         let until = now.saturating_add((period as f64 * (1.0 + JITTER * chance)) as u64);
         self.spell += 1;
         self.state = State::Open(until);
@@ -115,7 +123,8 @@ impl Breaker {
             Change::Closed => self.well().is_some(),
             Change::Opened { until, spell } => {
                 // Clocks of hosts differ, and a notice is no reason to wait for longer than one's own failures are.
-                let until = until.min(now.saturating_add(LONGEST + LONGEST / 5));
+                let longest = self.config.longest.millis();
+                let until = until.min(now.saturating_add(longest.saturating_add(longest / 5)));
                 let known = match self.state {
                     State::Closed => 0,
                     State::Open(until) | State::Probing(until) => until,
@@ -123,7 +132,8 @@ impl Breaker {
                 if until <= now.max(known) {
                     return false;
                 }
-                *self = Self { state: State::Open(until), failures: self.failures.max(FAILURES), spell };
+                let failures = self.failures.max(self.config.failures.get());
+                *self = Self { state: State::Open(until), failures, spell, ..*self };
                 true
             }
         }
@@ -148,7 +158,7 @@ mod tests {
     const NOW: u64 = 1_790_000_000_000;
 
     fn opened(breaker: &mut Breaker, now: u64) -> u64 {
-        for _ in 1..FAILURES {
+        for _ in 1..breaker.config.failures.get() {
             assert_eq!(breaker.ill(false, now, 0.0), None);
         }
         match breaker.ill(false, now, 0.0) {

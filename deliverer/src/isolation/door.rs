@@ -17,6 +17,7 @@ use super::{
     standing::{Arrival, Decision, Ended, Standing, Why},
     terms::{Division, Terms},
 };
+use crate::config::BreakerConfig;
 
 /// The door to one endpoint.
 #[derive(Debug)]
@@ -62,9 +63,10 @@ pub(super) struct Knock<'a> {
 }
 
 impl Door {
-    pub(super) fn new(tenant_id: &str, endpoint_id: &str, tenant: Tenant) -> Self {
+    pub(super) fn new(tenant_id: &str, endpoint_id: &str, tenant: Tenant, breaker: BreakerConfig) -> Self {
         let (tenant_id, endpoint_id) = (tenant_id.to_owned(), endpoint_id.to_owned());
-        Self { tenant_id, endpoint_id, tenant, state: Mutex::default() }
+        let state = Mutex::new(State { standing: Standing::new(breaker), ..State::default() });
+        Self { tenant_id, endpoint_id, tenant, state }
     }
 
     pub(super) fn knock(self: &Arc<Self>, gate: &Arc<Gate>, knock: Knock<'_>) -> Answer {

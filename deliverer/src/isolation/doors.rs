@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{door::Door, fairness::Tenant};
+use crate::config::BreakerConfig;
 
 /// Doors at which nothing happened for so long, in ms, may be forgotten: longer than any breaker or suspicion lasts.
 const IDLE: u64 = 600_000;
@@ -16,6 +17,7 @@ const MOST: usize = 200_000;
 /// The doors of a process.
 #[derive(Debug)]
 pub(super) struct Doors {
+    breaker: BreakerConfig,
     by_tenant: HashMap<String, Household>,
     count: usize,
     /// When there are so many, those that may be forgotten are.
@@ -31,13 +33,12 @@ struct Household {
     doors: HashMap<String, Arc<Door>>,
 }
 
-impl Default for Doors {
-    fn default() -> Self {
-        Self { by_tenant: HashMap::new(), count: 0, sweep_at: FEW, swept_at: 0 }
-    }
-}
-
 impl Doors {
+    /// None yet; those to come have this breaker.
+    pub(super) fn new(breaker: BreakerConfig) -> Self {
+        Self { breaker, by_tenant: HashMap::new(), count: 0, sweep_at: FEW, swept_at: 0 }
+    }
+
     /// The door to an endpoint; allocates only for one that is new.
     pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: u64) -> Arc<Door> {
         if let Some(door) = self.by_tenant.get(tenant).and_then(|household| household.doors.get(endpoint)) {
@@ -47,10 +48,10 @@ impl Doors {
             self.sweep(now);
         }
         if self.count >= MOST {
-            return Arc::new(Door::new(tenant, endpoint, Tenant::default()));
+            return Arc::new(Door::new(tenant, endpoint, Tenant::default(), self.breaker));
         }
         let household = self.by_tenant.entry(tenant.to_owned()).or_default();
-        let door = Arc::new(Door::new(tenant, endpoint, household.tenant.clone()));
+        let door = Arc::new(Door::new(tenant, endpoint, household.tenant.clone(), self.breaker));
         household.doors.insert(endpoint.to_owned(), door.clone());
         self.count += 1;
         door
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_nobody_has_posted_to_for_a_while_is_forgotten_and_what_is_held_is_not() {
-        let mut doors = Doors::default();
+        let mut doors = Doors::new(BreakerConfig::default());
         let held = doors.of("acme", "held", 0);
         assert!(Arc::ptr_eq(&held, &doors.of("acme", "held", 0)));
         for number in 1..FEW {
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn there_is_a_bound_and_beyond_it_nothing_is_known() {
-        let mut doors = Doors::default();
+        let mut doors = Doors::new(BreakerConfig::default());
         let held: Vec<_> = (0..MOST).map(|number| doors.of("acme", &number.to_string(), 0)).collect();
         assert!(!Arc::ptr_eq(&doors.of("acme", "x", 0), &doors.of("acme", "x", 0)));
         assert_eq!((doors.count, held.len()), (MOST, MOST));

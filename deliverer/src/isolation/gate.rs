@@ -12,6 +12,8 @@ use std::{
 use broker::Clock;
 use schemas::{BreakerNews, Endpoint};
 
+use crate::config::BreakerConfig;
+
 use super::{
     breaker::{Change, Phase},
     door::{Answer, Door, Knock},
@@ -74,9 +76,9 @@ pub(crate) enum Admission {
 }
 
 impl Gate {
-    pub(crate) fn new(clock: Clock, room: Room) -> Arc<Self> {
+    pub(crate) fn new(clock: Clock, room: Room, breaker: BreakerConfig) -> Arc<Self> {
         Arc::new(Self {
-            doors: Mutex::default(),
+            doors: Mutex::new(Doors::new(breaker)),
             crowd: Crowd::default(),
             clock,
             division: Mutex::new(Division { count: 1, by: 1 }),

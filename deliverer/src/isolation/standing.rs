@@ -11,6 +11,7 @@ use super::{
     terms::Terms,
     window::Window,
 };
+use crate::config::BreakerConfig;
 
 /// What can be had within this, in ms, is waited for in the process: a ladder's shortest wait is as long.
 pub(crate) const LINGER: f64 = 1_000.0;
@@ -97,6 +98,11 @@ pub(crate) struct Ended {
 }
 
 impl Standing {
+    /// Of one of which nothing is known.
+    pub(crate) fn new(breaker: BreakerConfig) -> Self {
+        Self { breaker: Breaker::new(breaker), ..Self::default() }
+    }
+
     /// What a delivery may do at `now`, unix ms.
     pub(crate) fn admit(&mut self, arrival: Arrival, terms: &Terms, now: u64) -> Decision {
         self.used_at = now;
@@ -183,7 +189,7 @@ impl Standing {
 
     /// The endpoint was changed, which may have mended it: it is not held against it how it was.
     pub(crate) fn forgive(&mut self) {
-        self.breaker = Breaker::default();
+        self.breaker.reset();
         self.suspicion = Suspicion::default();
         self.failing = Failing::default();
     }

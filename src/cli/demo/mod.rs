@@ -81,6 +81,9 @@ fn configure(setup: &Setup, args: &Args, folder: &Path, receiver: &Receiver) -> 
         ("http.operator_key", &token),
         ("ops.listen", "127.0.0.1:0"),
         ("deliverer.allow_networks", "127.0.0.0/8"),
+        // Nobody waits through the pauses of an outage for a demonstration.
+        ("deliverer.breaker.first", "1s"),
+        ("deliverer.breaker.longest", "1s"),
         ("telemetry.level", "warn"),
         ("broker.url", args.broker.as_deref().unwrap_or("embedded:")),
     ];

@@ -15,7 +15,7 @@ fn slots(fast: u16, slow: u16) -> Slots {
 }
 
 fn door(id: &str) -> Arc<Door> {
-    Arc::new(Door::new("acme", id, Tenant::default()))
+    Arc::new(Door::new("acme", id, Tenant::default(), crate::BreakerConfig::default()))
 }
 
 fn used(slots: &Slots) -> [i64; 2] {

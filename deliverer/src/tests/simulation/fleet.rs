@@ -107,7 +107,7 @@ impl Fleet {
         let room = Room { each: credit / 4, all: credit / 2 };
         let all: Vec<_> = (0..deliverers)
             .map(|_| {
-                let gate = Gate::new(clock.clone(), room);
+                let gate = Gate::new(clock.clone(), room, crate::BreakerConfig::default());
                 gate.divide(Division { count: deliverers, by: deliverers });
                 Arc::new(Deliverer { gate, slots: Slots::new(limits, clock.clone()) })
             })
