@@ -145,7 +145,7 @@ impl Control {
         let tally = Some(&*self.world.tally);
         let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, stop: stopped };
         let progress = |Progress { replayed, skipped }: Progress| {
-            self.metrics.replayed.inc_by(replayed - job.replayed.swap(replayed, Ordering::Relaxed));
+            job.replayed.store(replayed, Ordering::Relaxed);
             self.metrics.not_replayable.inc_by(skipped - job.skipped.swap(skipped, Ordering::Relaxed));
         };
         let watch_for_the_end = async {
