@@ -63,6 +63,10 @@ impl Logs for Measured {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         self.broker.read(log, offset)
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.broker.end(log)
+    }
 }
 
 impl Broker for Measured {

@@ -79,9 +79,11 @@ impl Messenger {
     /// tell last is kept after they have ended.
     pub(super) fn has_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let (keeper, counter, trimmer) = (control.clone(), control.clone(), control.clone());
+            let (keeper, counter, watcher, trimmer) =
+                (control.clone(), control.clone(), control.clone(), control.clone());
             self.tasks.spawn(async move { keeper.keep_facts().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
+            self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
         }
     }
