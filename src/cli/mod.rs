@@ -6,6 +6,7 @@ mod bench;
 mod books;
 mod client;
 mod config;
+mod contained;
 mod dead_letters;
 mod demo;
 mod events;
