@@ -4,11 +4,13 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod census;
 mod client;
 mod config;
 mod consume;
 mod credit;
 mod destination;
+mod forks;
 mod gone;
 mod isolation;
 mod metrics;
@@ -40,6 +42,7 @@ pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
+use forks::Forks;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
@@ -81,6 +84,7 @@ pub struct Deliverer {
     slots: Slots,
     limits: Limits,
     delivered: Delivered,
+    forks: Forks,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -107,6 +111,7 @@ impl Deliverer {
             targets: Targets::default(),
             gone: Gone::default(),
             delivered: Delivered::new(config.duplicates),
+            forks: Forks::default(),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -156,6 +161,9 @@ impl Deliverer {
             Admission::Pass(pass) => pass,
             turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
+        if self.forks.note(&delivery, incoming.redelivered, self.now()) {
+            report::forked(&self.metrics, &delivery);
+        }
         let body = &incoming.message.body;
         let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();

@@ -7,6 +7,7 @@ mod deliveries;
 mod endings;
 mod ends_without_attempt;
 mod hostile;
+mod measures;
 mod memory;
 mod network;
 mod repeats;
