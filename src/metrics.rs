@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use service::metrics::{Registry, Spec};
 
-use crate::process::Vitals;
+use crate::process::{BeatMetrics, Vitals};
 
 /// The metrics by who has them. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     vec![
-        ("every process", [Registry::SPECS, Vitals::SPECS].concat()),
+        ("every process", [Registry::SPECS, Vitals::SPECS, BeatMetrics::SPECS].concat()),
         ("producer", producer::ProducerMetrics::SPECS.to_vec()),
         ("router", router::RouterMetrics::SPECS.to_vec()),
-        ("deliverer", deliverer::DelivererMetrics::SPECS.to_vec()),
+        ("deliverer", [deliverer::DelivererMetrics::SPECS, deliverer::CanaryMetrics::SPECS].concat()),
         ("control", control::ControlMetrics::SPECS.to_vec()),
     ]
 }

@@ -4,6 +4,7 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod canary;
 mod client;
 mod config;
 mod consume;
@@ -41,6 +42,7 @@ use tokio::{
 };
 
 pub use attempt::Poster;
+pub use canary::CanaryMetrics;
 pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};

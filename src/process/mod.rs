@@ -2,6 +2,7 @@
 //!
 //! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
 
+mod beats;
 mod data_dir;
 mod leaves;
 mod memory;
@@ -23,6 +24,7 @@ use roles::Shared;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
+pub(crate) use beats::BeatMetrics;
 pub(crate) use vitals::Vitals;
 
 /// What a process does.
