@@ -42,6 +42,7 @@ pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
+use canary::Canaries;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
@@ -88,6 +89,7 @@ pub struct Deliverer {
     max_bytes: u32,
     size: credit::Size,
     metrics: DelivererMetrics,
+    canaries: Canaries,
 }
 
 impl Deliverer {
@@ -95,7 +97,12 @@ impl Deliverer {
     ///
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
-    pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        config: &DelivererConfig,
+        world: World,
+        metrics: DelivererMetrics,
+        canaries: CanaryMetrics,
+    ) -> anyhow::Result<Arc<Self>> {
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
         let credit = u32::from(limits.credit(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
@@ -114,6 +121,7 @@ impl Deliverer {
             max_bytes: config.max_in_flight_bytes,
             size: credit::Size::default(),
             metrics,
+            canaries: Canaries::new(config, canaries),
         }))
     }
 
@@ -129,8 +137,10 @@ impl Deliverer {
         }
         let notices = self.world.broker.notices();
         let pulse = tokio::spawn(self.clone().pulse(notices));
+        let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
         pulse.abort();
+        canaries.abort();
         self.say_goodbye();
     }
 

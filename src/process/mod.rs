@@ -21,10 +21,10 @@ use crate::{VERSION, config::Config};
 use notices::Messenger;
 use roles::Shared;
 
+pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub use operator::key_file;
-pub(crate) use beats::BeatMetrics;
 pub(crate) use vitals::Vitals;
 
 /// What a process does.

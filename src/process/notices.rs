@@ -118,6 +118,7 @@ impl News {
                 | Notice::Tested { .. }
                 | Notice::Hello
                 | Notice::Deliverer { .. }
+                | Notice::Intake { .. }
                 | Notice::Breakers { .. } => {}
             }
         }
