@@ -10,6 +10,7 @@ mod ends_without_attempt;
 mod hostile;
 mod memory;
 mod network;
+mod progress;
 mod repeats;
 mod requests;
 mod scripted;
