@@ -4,6 +4,7 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod canary;
 mod census;
 mod client;
 mod config;
@@ -30,18 +31,23 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Clock, Incoming, Lane, Settlement};
+use broker::{Broker, Clock, Incoming, Lane, Progress, Settlement};
 use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
 use store::{Levels, Store, Tally};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 pub use attempt::Poster;
+pub use canary::CanaryMetrics;
 pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
+use canary::Canaries;
 use forks::Forks;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
@@ -90,6 +96,8 @@ pub struct Deliverer {
     max_bytes: u32,
     size: credit::Size,
     metrics: DelivererMetrics,
+    canaries: Canaries,
+    progress: [Arc<Progress>; 2],
 }
 
 impl Deliverer {
@@ -97,7 +105,12 @@ impl Deliverer {
     ///
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
-    pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        config: &DelivererConfig,
+        world: World,
+        metrics: DelivererMetrics,
+        canaries: CanaryMetrics,
+    ) -> anyhow::Result<Arc<Self>> {
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
         let credit = u32::from(limits.credit(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
@@ -106,6 +119,7 @@ impl Deliverer {
             gate: Gate::new(world.clock.clone(), room, config.breaker),
             slots: Slots::new(limits, world.clock.clone()),
             limits,
+            progress: [Lane::Fast, Lane::Slow].map(|_| Progress::new(world.broker.link(), Instant::now())),
             world,
             poster: Poster::new(config)?,
             targets: Targets::default(),
@@ -117,6 +131,7 @@ impl Deliverer {
             max_bytes: config.max_in_flight_bytes,
             size: credit::Size::default(),
             metrics,
+            canaries: Canaries::new(config, canaries),
         }))
     }
 
@@ -132,8 +147,10 @@ impl Deliverer {
         }
         let notices = self.world.broker.notices();
         let pulse = tokio::spawn(self.clone().pulse(notices));
+        let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
         pulse.abort();
+        canaries.abort();
         self.say_goodbye();
     }
 
