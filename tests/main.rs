@@ -13,6 +13,7 @@ mod demo;
 mod door;
 mod drain;
 mod isolation;
+mod lines;
 mod parking;
 mod propagation;
 mod published;

@@ -47,7 +47,7 @@ pub async fn insist(
             Err(error @ PublishError::TooLarge) => return Err(error),
             Err(error) => error,
         };
-        tracing::debug!(%error, "publish.retried");
+        tracing::debug!(%error, event_id = message.id, "publish.retried");
         tokio::select! {
             () = recovered(broker, &error, pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = &mut expired => return Err(error),

@@ -147,10 +147,14 @@ mod tests {
 
     #[test]
     fn a_collector_gets_json_with_the_fields_at_the_top() {
-        let line = logged(LogFormat::Auto, "info", PIPE, || tracing::info!(ms = 7, "delivery.attempted"));
+        let line = logged(LogFormat::Auto, "info", PIPE, || {
+            let request = tracing::info_span!("request", request_id = "r-1");
+            request.in_scope(|| tracing::info!(duration_ms = 7, "delivery.attempted"));
+        });
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&line["message"], &line["ms"]), (&"delivery.attempted".into(), &7.into()));
+        assert_eq!((&line["message"], &line["duration_ms"]), (&"delivery.attempted".into(), &7.into()));
         assert_eq!(line["level"], "INFO");
+        assert_eq!(line["span"], serde_json::json!({"name": "request", "request_id": "r-1"}));
     }
 
     #[test]

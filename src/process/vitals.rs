@@ -35,9 +35,15 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
     let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
     let shutdown = shared.shutdown.clone();
     tokio::spawn(async move {
+        let mut said = None;
         // A broker that goes away while the process ends was closed by it.
         while !shutdown.is_requested() {
-            vitals.note(&link.borrow_and_update());
+            let now = link.borrow_and_update().clone();
+            // Each try to reach a broker that is away ends in the same words.
+            if said.as_ref() != Some(&now) {
+                vitals.note(&now);
+                said = Some(now);
+            }
             vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
             tokio::select! {
                 Ok(()) = link.changed() => {}
@@ -55,12 +61,12 @@ impl Vitals {
         self.connected.set(i64::from(!matches!(link, Link::Away(_))));
         self.blocked.set(i64::from(matches!(link, Link::Blocked(_))));
         match link {
-            Link::Away(why) if was_connected => {
+            Link::Away(error) if was_connected => {
                 self.losses.inc();
-                tracing::warn!(why, "broker.lost");
+                tracing::warn!(error, "broker.lost");
             }
-            Link::Away(why) => tracing::info!(why, "broker.away"),
-            Link::Blocked(why) => tracing::warn!(why, "broker.blocked"),
+            Link::Away(error) => tracing::warn!(error, "broker.away"),
+            Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
             Link::Ready => tracing::info!("broker.ready"),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use broker::Clock;
-use schemas::{BreakerNews, Endpoint};
+use schemas::{BreakerNews, Endpoint, time::rfc3339};
 
 use crate::config::BreakerConfig;
 
@@ -180,7 +180,9 @@ impl Gate {
             Change::Closed => (None, 0),
         };
         let (tenant, endpoint_id) = (door.tenant_id.clone(), door.endpoint_id.clone());
-        tracing::info!(tenant, endpoint_id, open_until, spell, "breaker.changed");
+        let until = open_until.map(rfc3339);
+        let state = if until.is_some() { "open" } else { "closed" };
+        tracing::info!(tenant, endpoint_id, state, open_until = until, spell, "breaker.changed");
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.len() < MOST_NEWS {
             news.push(BreakerNews { tenant, endpoint_id, open_until, spell });
