@@ -10,6 +10,7 @@ mod consume;
 mod credit;
 mod destination;
 mod gone;
+mod hidden;
 mod isolation;
 mod metrics;
 mod outcome;
