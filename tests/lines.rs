@@ -10,11 +10,15 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// What else of the library is named: no line is logged by any of these.
 const OTHERS: [&str; 5] = ["field::display", "info_span!", "subscriber", "Subscriber", "Instrument"];
 
+/// The crates whose lines they are.
+pub(crate) const CRATES: [&str; 8] =
+    ["broker", "carteiro", "control", "deliverer", "producer", "router", "service", "store"];
+
 /// A line as it is logged, or as the page has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    level: String,
-    fields: BTreeSet<String>,
+pub(crate) struct Line {
+    pub(crate) level: String,
+    pub(crate) fields: BTreeSet<String>,
 }
 
 fn root() -> &'static Path {
@@ -130,7 +134,7 @@ fn rows(page: &str, head: &str) -> Vec<Vec<String>> {
 }
 
 /// All lines that the page has.
-fn documented() -> BTreeMap<String, Line> {
+pub(crate) fn documented() -> BTreeMap<String, Line> {
     let page = page();
     let line = |row: Vec<String>| {
         let [name, level, fields, when] = &row[..] else { panic!("{row:?} has not four cells") };

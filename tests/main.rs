@@ -21,6 +21,7 @@ mod refusals;
 mod reload;
 mod rights;
 mod rotation;
+mod secrets;
 mod signing;
 mod ssrf;
 mod startup;

@@ -15,16 +15,14 @@ const SHORTEST: usize = 6;
 pub(crate) struct Hidden(Vec<String>);
 
 impl Hidden {
-    /// Its secrets, and what follows the host in its URL.
+    /// Its key, the values of its own headers, and what follows the host in its URL.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
         texts.extend(endpoint.n8n_api_key.iter().map(|key| key.reveal().to_owned()));
-        for text in endpoint.headers.values() {
-            if let HeaderText::Secret { secret } = text {
-                texts.push(secret.reveal().to_owned());
-                // A scheme may go before it, as in `Bearer …`.
-                texts.extend(secret.reveal().split_once(' ').map(|(_, credentials)| credentials.to_owned()));
-            }
+        for text in endpoint.headers.values().map(HeaderText::reveal) {
+            texts.push(text.to_owned());
+            // A scheme may go before it, as in `Bearer …`.
+            texts.extend(text.split_once(' ').map(|(_, credentials)| credentials.to_owned()));
         }
         if let Ok(url) = Url::parse(&endpoint.url) {
             texts.extend(url.query().map(|query| format!("{}?{query}", url.path())));
@@ -65,15 +63,15 @@ mod tests {
     }
 
     #[test]
-    fn an_echoed_request_is_kept_without_its_secrets_and_its_path() {
+    fn an_echoed_request_is_kept_without_its_headers_and_its_path() {
         let hidden = hidden(
             r#"{"id":"crm","url":"https://crm.example/hooks/4711?token=t0ken","n8n_api_key":"the-n8n-key",
-                "headers":{"authorization":{"secret":"Bearer the-bearer"},"x-own":"shown-to-all"}}"#,
+                "headers":{"authorization":{"secret":"Bearer the-bearer"},"x-own":"the-tenants"}}"#,
         );
         let answer = r#"POST /hooks/4711?token=t0ken or \/hooks\/4711 at crm.example: the-n8n-key,
-            Bearer the-bearer, the-bearer, shown-to-all, token=t0ken"#;
+            Bearer the-bearer, the-bearer, the-tenants, token=t0ken"#;
         let kept = r"POST *** or *** at crm.example: ***,
-            ***, ***, shown-to-all, ***";
+            ***, ***, ***, ***";
         assert_eq!(hidden.mask(answer.into()), kept);
     }
 

@@ -177,6 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_is_logged_with_its_place_and_without_its_words() {
+        let log = || {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let panicked = std::panic::catch_unwind(|| panic!("a word of a body"));
+            std::panic::set_hook(before);
+            assert!(panicked.is_err());
+        };
+        let line = logged(LogFormat::Json, "info", PIPE, log);
+        assert!(line.contains("process.panicked") && line.contains("telemetry.rs:"), "{line}");
+        assert!(!line.contains("a word of a body"), "{line}");
+    }
+
+    #[test]
     fn a_misspelt_level_is_refused_with_its_key() {
         for level in ["infoo", "", "info,broker=loud"] {
             let error = filter(level).unwrap_err();
