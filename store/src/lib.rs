@@ -27,6 +27,7 @@ mod seal;
 mod snapshot;
 mod sqlite;
 mod tally;
+mod tenant_snapshot;
 pub mod validate;
 mod whole_file;
 
@@ -52,9 +53,10 @@ pub use open_error::OpenError;
 pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
+pub use snapshot::{Snapshot, SourceRef};
 pub use sqlite::{Hold, SqliteStore, back_up};
 pub use tally::Tally;
+pub use tenant_snapshot::TenantSnapshot;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {

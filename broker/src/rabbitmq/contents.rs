@@ -4,8 +4,10 @@ use lapin::{Connection, options::QueueDeclareOptions, types::FieldTable};
 use serde::Serialize;
 
 use super::{
+    entities::Queue,
     error::{TopologyError, describe},
-    topology::{Names, Queue, Topology},
+    names::Names,
+    topology::Topology,
 };
 use crate::{BrokerConfig, Log};
 

@@ -10,9 +10,10 @@ use super::{
     address::Address,
     error::TopologyError,
     ladder::{Level, Wait},
+    names::Names,
     publish::{Letter, Way, check_key},
     session::Session,
-    topology::{Names, Topology},
+    topology::Topology,
     wire,
 };
 use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target, notices::Board};

@@ -13,11 +13,13 @@ mod contents;
 mod core;
 mod declare;
 mod definitions;
+mod entities;
 mod error;
 mod health;
 mod herald;
 mod ladder;
 mod log;
+mod names;
 mod overdue;
 mod publish;
 mod rights;
@@ -42,16 +44,17 @@ use self::{
     consume::{CREDIT_OF_ONE, Subscription},
     core::{Core, Exchanges},
     log::Reading,
-    topology::Names,
+    names::Names,
 };
 pub use self::{
     address::InvalidUrl,
     administration::{apply, contents, remove, stop_intake, verify},
     contents::Contents,
     definitions::{Definitions, PasswordHash},
+    entities::{Argument, Binding, Exchange, Queue, Routing},
     error::TopologyError,
     rights::{Rights, Role},
-    topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
+    topology::Topology,
 };
 use crate::{
     Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,

@@ -18,9 +18,10 @@ use super::{
     breaker::{Change, Phase},
     door::{Answer, Door, Knock},
     doors::Doors,
+    effect::Ended,
     fairness::Crowd,
     pass::Pass,
-    standing::{Arrival, Ended, LINGER, Why},
+    standing::{Arrival, BRIEF, LINGER, Why},
     suspicion::is_greedy,
     terms::Division,
 };
@@ -40,7 +41,7 @@ pub(crate) struct Gate {
     news: Mutex<Vec<BreakerNews>>,
 }
 
-/// How many may wait in the process for a place.
+/// How many may wait in the process for a place. One endpoint that is all there is may go beyond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// For one endpoint.
@@ -124,19 +125,29 @@ impl Gate {
         if is_on_fast && self.crowd.is_crowded_by(&door.tenant, is_scarce) {
             return Answer::Elsewhere;
         }
-        let has_room = may_wait && self.waiting.load(Relaxed) < self.room.all && door.waiting() < self.room.each;
+        let may_wait = if may_wait { self.patience(door.waiting()) } else { 0.0 };
         let all = self.crowd.under_way();
         door.knock(
             self,
             Knock {
                 endpoint,
-                arrival: Arrival { has_waited, has_room },
+                arrival: Arrival { has_waited, may_wait },
                 division: self.division(),
                 is_on_fast,
                 is_greedy: &|own| is_greedy(own, all, is_scarce),
                 now: self.now(),
             },
         )
+    }
+
+    /// For how long one more may wait before a door, in ms, where so many wait already.
+    fn patience(&self, before: u32) -> f64 {
+        let all = self.waiting.load(Relaxed);
+        match before {
+            _ if all < self.room.all && before < self.room.each => LINGER,
+            _ if before >= all / 2 => BRIEF,
+            _ => 0.0,
+        }
     }
 
     /// The door to an endpoint.
