@@ -167,7 +167,7 @@ impl Deliverer {
             turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
         let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, lane).await;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();
         let door = pass.door().clone();
         pass.ended(ended(&outcome, now), now, (self.world.chance)());
@@ -228,7 +228,7 @@ impl Deliverer {
         endpoint: &Arc<Endpoint>,
         body: &Bytes,
         pass: &Pass,
-        lane: Lane,
+        counted: &LaneMetrics,
     ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
@@ -238,10 +238,10 @@ impl Deliverer {
         let request = async {
             let now = self.now();
             began.store(now, Relaxed);
-            report::begins(&self.metrics, delivery, now);
+            report::begins(counted, delivery, now);
             self.poster.post(&target, delivery, body.clone(), now).await
         };
-        let outcome = self.slots.carry(lane, pass.door(), request).await;
+        let outcome = self.slots.carry(counted.lane, pass.door(), request).await;
         let began = began.into_inner();
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }

@@ -4,6 +4,7 @@
 
 mod data_dir;
 mod leaves;
+mod measured;
 mod memory;
 mod notices;
 mod operator;
@@ -17,11 +18,14 @@ use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{VERSION, config::Config};
+use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
 
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
+pub(crate) use measured::PublishMetrics;
+pub(crate) use notices::NoticeMetrics;
 pub use operator::key_file;
 pub(crate) use vitals::Vitals;
 
@@ -93,6 +97,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
+    let broker = Arc::new(Measured::new(broker, &registry)?);
     let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());

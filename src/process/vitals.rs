@@ -12,10 +12,14 @@ service::metrics! {
         connected: IntGauge("broker_connected"),
         /// 1 while the broker takes no publishes.
         blocked: IntGauge("broker_blocked"),
-        /// How often the broker went away.
-        losses: IntCounter("broker_losses_total"),
-        /// The revision of the snapshot in force.
+        /// How often the broker was lost and came back.
+        reconnects: IntCounter("broker_reconnects_total"),
+        /// The revision of the snapshot in force; 0 while there is none.
         revision: IntGauge("config_revision"),
+        /// Unix time at which the store was last known to hold nothing newer than the snapshot in force.
+        confirmed: Gauge("config_confirmed_timestamp_seconds"),
+        /// Looks at the store that failed, also at what is wrong with its files; the snapshot stayed as it was.
+        reload_failures: IntCounter("config_reload_failures_total"),
     }
 }
 
@@ -56,7 +60,6 @@ impl Vitals {
         self.blocked.set(i64::from(matches!(link, Link::Blocked(_))));
         match link {
             Link::Away(why) if was_connected => {
-                self.losses.inc();
                 tracing::warn!(why, "broker.lost");
             }
             Link::Away(why) => tracing::info!(why, "broker.away"),

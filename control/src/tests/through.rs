@@ -56,4 +56,8 @@ impl Logs for Through {
     fn read(&self, log: Log, offset: u64) -> Records {
         (self.read)(self.memory.read(log, offset))
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.memory.end(log)
+    }
 }

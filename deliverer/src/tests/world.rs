@@ -39,6 +39,10 @@ impl Logs for Teller {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         self.memory.read(log, offset)
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.memory.end(log)
+    }
 }
 
 impl Broker for Teller {
