@@ -27,3 +27,4 @@ mod tenants;
 mod topology;
 mod trials;
 mod usage;
+mod watching;
