@@ -5,15 +5,17 @@ use std::{fmt::Write as _, time::Duration};
 use schemas::Span;
 use service::metrics::{Label, Registry, Spec};
 
-use crate::process::{NoticeMetrics, PublishMetrics, Vitals};
+use crate::process::{BeatMetrics, NoticeMetrics, PublishMetrics, Vitals};
 
 /// The metrics by who has them. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
+    let everywhere =
+        [Registry::SPECS, Vitals::SPECS, PublishMetrics::SPECS, NoticeMetrics::SPECS, BeatMetrics::SPECS];
     vec![
-        ("every process", [Registry::SPECS, Vitals::SPECS, PublishMetrics::SPECS, NoticeMetrics::SPECS].concat()),
+        ("every process", everywhere.concat()),
         ("producer", producer::ProducerMetrics::SPECS.to_vec()),
         ("router", router::RouterMetrics::SPECS.to_vec()),
-        ("deliverer", deliverer::DelivererMetrics::SPECS.to_vec()),
+        ("deliverer", [deliverer::DelivererMetrics::SPECS, deliverer::CanaryMetrics::SPECS].concat()),
         ("control", control::ControlMetrics::SPECS.to_vec()),
     ]
 }

@@ -1,15 +1,16 @@
-//! Consuming a lane with a credit that follows the size of what comes.
+//! Consuming a lane with a credit that follows the size of what comes: every message is handed to `handle`.
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Inlet, Lane, work};
+use broker::{Handler, Incoming, Inlet, Lane, Settlement, work};
+use schemas::ParkReason;
 use tokio::{
     sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{Deliverer, OnLane, credit, metrics::LaneMetrics};
+use crate::{Deliverer, credit, metrics::LaneMetrics};
 
 /// How often the credit is looked at. What is unread goes back when it changes, which must be rare.
 const LOOK: Duration = Duration::from_secs(5);
@@ -54,5 +55,25 @@ impl Deliverer {
                 return other;
             }
         }
+    }
+}
+
+/// A deliverer on one of the lanes.
+struct OnLane {
+    deliverer: Arc<Deliverer>,
+    lane: Lane,
+    metrics: LaneMetrics,
+}
+
+impl Handler for OnLane {
+    async fn handle(&self, incoming: &Incoming) -> Settlement {
+        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+            return Settlement::Done;
+        }
+        self.deliverer.handle(incoming, self.lane, &self.metrics).await
+    }
+
+    async fn panicked(&self, incoming: &Incoming) -> Settlement {
+        self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice".to_owned()).await
     }
 }

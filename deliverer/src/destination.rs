@@ -1,11 +1,15 @@
-//! Where a delivery goes, by a snapshot, or why it has nowhere to go. Pure.
+//! Where a delivery goes, by a snapshot, or why it has nowhere to go. Pure, but for one look for a newer snapshot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemas::{Delivery, Endpoint, EndpointState};
 use store::Snapshot;
+use tokio::time::timeout;
 
-use crate::gone::Gone;
+use crate::{Deliverer, gone::Gone};
+
+/// How long a store may take to bring a snapshot up to a delivery's revision, before the delivery is put aside.
+const PULL: Duration = Duration::from_secs(2);
 
 /// Why a delivery has nowhere to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(crate) enum Absent {
 ///
 /// # Errors
 /// Why it cannot go there now.
-pub(crate) fn destination(snapshot: &Snapshot, gone: &Gone, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+fn destination(snapshot: &Snapshot, gone: &Gone, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
     let Some(endpoint) = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id) else {
         return Err(match snapshot.has_shared_revisions() {
             true if snapshot.revision() >= delivery.revision => Absent::Gone,
@@ -41,4 +45,24 @@ pub(crate) fn destination(snapshot: &Snapshot, gone: &Gone, delivery: &Delivery)
         return Err(Absent::Disabled);
     }
     Ok(endpoint.clone())
+}
+
+impl Deliverer {
+    /// Where it goes; if the snapshot is older than the delivery, after a look for what is new.
+    pub(crate) async fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+        match self.look_up(delivery) {
+            // Once is enough: a store that is away must not hold up the slots of all the others.
+            Err(Absent::Ahead) if delivery.parks == 0 => {
+                // An error leaves the last good snapshot, and that does not have it.
+                let _ = timeout(PULL, self.world.store.pull()).await;
+                self.look_up(delivery)
+            }
+            found => found,
+        }
+    }
+
+    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
+        let snapshot = self.world.store.snapshot().ok_or(Absent::Unknown)?;
+        destination(&snapshot, &self.gone, delivery)
+    }
 }

@@ -4,6 +4,7 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod canary;
 mod client;
 mod config;
 mod consume;
@@ -23,32 +24,27 @@ mod target;
 mod trial;
 mod verdict;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Clock, Handler, Incoming, Lane, Settlement};
+use broker::{Broker, Clock, Incoming, Lane, Settlement};
 use bytes::Bytes;
-use schemas::{Counts, DeadReason, Delivery, Endpoint, OutcomeClass, ParkReason, RetryPolicy};
+use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
 use store::{Levels, Store, Tally};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, watch};
 
 pub use attempt::Poster;
+pub use canary::CanaryMetrics;
 pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
-use destination::{Absent, destination};
+use canary::Canaries;
 use gone::Gone;
-use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots, effect};
+use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
 use repeat::Delivered;
 use settle::attempt_of;
@@ -59,9 +55,6 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
 /// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
-
-/// How long a store may take to bring a snapshot up to a delivery's revision, before the delivery is put aside.
-const PULL: Duration = Duration::from_secs(2);
 
 /// What a deliverer needs of the world.
 pub struct World {
@@ -96,6 +89,7 @@ pub struct Deliverer {
     max_bytes: u32,
     size: credit::Size,
     metrics: DelivererMetrics,
+    canaries: Canaries,
 }
 
 impl Deliverer {
@@ -103,7 +97,12 @@ impl Deliverer {
     ///
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
-    pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        config: &DelivererConfig,
+        world: World,
+        metrics: DelivererMetrics,
+        canaries: CanaryMetrics,
+    ) -> anyhow::Result<Arc<Self>> {
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
         let credit = u32::from(limits.credit(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
@@ -122,6 +121,7 @@ impl Deliverer {
             max_bytes: config.max_in_flight_bytes,
             size: credit::Size::default(),
             metrics,
+            canaries: Canaries::new(config, canaries),
         }))
     }
 
@@ -137,8 +137,10 @@ impl Deliverer {
         }
         let notices = self.world.broker.notices();
         let pulse = tokio::spawn(self.clone().pulse(notices));
+        let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
         pulse.abort();
+        canaries.abort();
         self.say_goodbye();
     }
 
@@ -170,7 +172,7 @@ impl Deliverer {
         let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();
         let door = pass.door().clone();
-        pass.ended(ended(&outcome, now), now, (self.world.chance)());
+        pass.ended(Ended::of(&outcome, now), now, (self.world.chance)());
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
@@ -246,62 +248,12 @@ impl Deliverer {
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }
 
-    /// Where it goes; if the snapshot is older than the delivery, after a look for what is new.
-    async fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
-        match self.look_up(delivery) {
-            // Once is enough: a store that is away must not hold up the slots of all the others.
-            Err(Absent::Ahead) if delivery.parks == 0 => {
-                // An error leaves the last good snapshot, and that does not have it.
-                let _ = timeout(PULL, self.world.store.pull()).await;
-                self.look_up(delivery)
-            }
-            found => found,
-        }
-    }
-
-    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
-        let snapshot = self.world.store.snapshot().ok_or(Absent::Unknown)?;
-        destination(&snapshot, &self.gone, delivery)
-    }
-
     fn tally(&self, delivery: &Delivery, now: u64, counts: Counts) {
         self.world.tally.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
     }
 
     fn now(&self) -> u64 {
         (self.world.clock)()
-    }
-}
-
-/// A deliverer on one of the lanes.
-struct OnLane {
-    deliverer: Arc<Deliverer>,
-    lane: Lane,
-    metrics: LaneMetrics,
-}
-
-impl Handler for OnLane {
-    async fn handle(&self, incoming: &Incoming) -> Settlement {
-        self.deliverer.handle(incoming, self.lane, &self.metrics).await
-    }
-
-    async fn panicked(&self, incoming: &Incoming) -> Settlement {
-        self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice".to_owned()).await
-    }
-}
-
-/// What an outcome says of the endpoint.
-fn ended(outcome: &Outcome, now: u64) -> Ended {
-    let (health, load) = effect(outcome.class, outcome.status);
-    let is_measured = outcome.status.is_some() || outcome.class == OutcomeClass::Timeout;
-    // Others may be told to wait by how busy it is; what it says of one delivery is that delivery's.
-    let is_busy = matches!(outcome.status, Some(429 | 503));
-    Ended {
-        health,
-        load,
-        took: is_measured.then_some(outcome.duration_ms),
-        hold: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay(now)),
-        was_probe: false,
     }
 }
 

@@ -57,6 +57,7 @@ impl Deliverer {
             Some(Notice::Breakers { process, changes }) if process != self.world.tally.process() => {
                 changes.iter().for_each(|change| self.gate.hear(change));
             }
+            Some(Notice::Intake { open }) => self.canaries.hold(!open),
             _ => {}
         }
     }

@@ -55,6 +55,11 @@ pub enum Notice {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leaves: bool,
     },
+    /// Events are let into the broker, or not any more: somebody waits until nothing is on its way.
+    Intake {
+        /// Whether they are.
+        open: bool,
+    },
     /// What became of endpoints' breakers in a deliverer. Said once: whoever misses it finds out by failures of its own.
     Breakers {
         /// An id made at the process's start.
@@ -196,6 +201,7 @@ impl Notice {
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
+            Self::Intake { .. } => "intake",
             Self::Breakers { .. } => "breakers",
         }
     }
@@ -248,6 +254,7 @@ mod tests {
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
             Notice::Deliverer { process: "p".into(), leaves: true },
+            Notice::Intake { open: false },
             Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
             assert!(Notice::KINDS.contains(&notice.kind()), "{}", notice.kind());

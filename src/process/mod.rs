@@ -2,6 +2,7 @@
 //!
 //! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
 
+mod beats;
 mod data_dir;
 mod leaves;
 mod measured;
@@ -22,6 +23,7 @@ use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
 
+pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
 pub(crate) use measured::PublishMetrics;

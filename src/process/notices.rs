@@ -120,6 +120,7 @@ impl News {
                 | Notice::Tested { .. }
                 | Notice::Hello
                 | Notice::Deliverer { .. }
+                | Notice::Intake { .. }
                 | Notice::Breakers { .. } => {}
             }
         }

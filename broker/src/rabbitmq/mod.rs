@@ -46,7 +46,7 @@ use self::{
 };
 pub use self::{
     address::InvalidUrl,
-    administration::{apply, contents, remove, stop_intake, verify},
+    administration::{announce, apply, contents, discard, remove, stop_intake, verify},
     contents::Contents,
     definitions::{Definitions, PasswordHash},
     error::TopologyError,

@@ -108,3 +108,12 @@ async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death
     ];
     assert_eq!(seen, expected);
 }
+
+#[tokio::test]
+async fn canaries_that_the_broker_parked_where_a_way_is_broken_are_not_among_what_is_somebodys() {
+    let house = House::new();
+    park(&house, "30s.slow", &[(wire::CANARY, "30s")], "").await;
+    park(&house, "acme.7.-.ticket.created", &[], "{}").await;
+    let all: Vec<_> = parked::list(&house.broker).try_collect().await.unwrap();
+    assert_eq!(all.iter().map(|parked| parked.id.as_str()).collect::<Vec<_>>(), ["1"]);
+}

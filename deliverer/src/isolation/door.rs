@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 
 use super::{
     breaker::{Change, Phase},
+    effect::Ended,
     fairness::Tenant,
     gate::Gate,
     pass::Pass,
-    standing::{Arrival, Decision, Ended, Standing, Why},
+    standing::{Arrival, Decision, Standing, Why},
     terms::{Division, Terms},
 };
 use crate::config::BreakerConfig;

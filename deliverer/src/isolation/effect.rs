@@ -2,6 +2,8 @@
 
 use schemas::OutcomeClass;
 
+use crate::Outcome;
+
 /// What an outcome does to the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -24,11 +26,40 @@ pub(crate) enum Load {
     Neither,
 }
 
+/// An attempt that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) health: Health,
+    pub(crate) load: Load,
+    /// How long it took, in ms, if that says something of the endpoint.
+    pub(crate) took: Option<u64>,
+    /// For how long it wants to be left alone, in ms.
+    pub(crate) hold: Option<u64>,
+    pub(crate) was_probe: bool,
+}
+
+impl Ended {
+    /// With this outcome, at `now` (unix ms).
+    pub(crate) fn of(outcome: &Outcome, now: u64) -> Self {
+        let (health, load) = effect(outcome.class, outcome.status);
+        let is_measured = outcome.status.is_some() || outcome.class == OutcomeClass::Timeout;
+        // Others may be told to wait by how busy it is; what it says of one delivery is that delivery's.
+        let is_busy = matches!(outcome.status, Some(429 | 503));
+        Self {
+            health,
+            load,
+            took: is_measured.then_some(outcome.duration_ms),
+            hold: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay(now)),
+            was_probe: false,
+        }
+    }
+}
+
 /// The statuses of a server, or of a proxy before it, that has too much to do.
 const OVERLOADED: [u16; 3] = [502, 503, 504];
 
 /// What an outcome says.
-pub(crate) fn effect(class: OutcomeClass, status: Option<u16>) -> (Health, Load) {
+fn effect(class: OutcomeClass, status: Option<u16>) -> (Health, Load) {
     match class {
         OutcomeClass::Success => (Health::Well, Load::Bears),
         OutcomeClass::TooMany => (Health::Neither, Load::Breaks),

@@ -18,9 +18,10 @@ use super::{
     breaker::{Change, Phase},
     door::{Answer, Door, Knock},
     doors::Doors,
+    effect::Ended,
     fairness::Crowd,
     pass::Pass,
-    standing::{Arrival, Ended, LINGER, Why},
+    standing::{Arrival, LINGER, Why},
     suspicion::is_greedy,
     terms::Division,
 };

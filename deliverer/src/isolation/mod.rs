@@ -18,15 +18,16 @@ mod peers;
 mod slots;
 mod standing;
 mod suspicion;
+mod tempo;
 mod terms;
 mod window;
 
 pub(crate) use door::Door;
-pub(crate) use effect::effect;
+pub(crate) use effect::Ended;
 pub(crate) use failing::Failed;
 pub(crate) use gate::{Admission, Census, Gate, Knocking, Room};
 pub(crate) use pass::Pass;
 pub(crate) use peers::{BEAT, Peers};
 pub(crate) use slots::{Limits, Slots};
-pub(crate) use standing::{Ended, Why};
+pub(crate) use standing::Why;
 pub(crate) use terms::Division;

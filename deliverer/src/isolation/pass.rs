@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{door::Door, gate::Gate, standing::Ended};
+use super::{door::Door, effect::Ended, gate::Gate};
 
 /// A place inside.
 #[derive(Debug)]

@@ -4,10 +4,11 @@
 use super::{
     bookings::Bookings,
     breaker::{Breaker, Change, Passage, Phase},
-    effect::{Health, Load},
+    effect::{Ended, Health, Load},
     failing::{Failed, Failing},
     pace::Pace,
     suspicion::{Suspicion, is_slow},
+    tempo::Tempo,
     terms::Terms,
     window::Window,
 };
@@ -15,14 +16,6 @@ use crate::config::BreakerConfig;
 
 /// What can be had within this, in ms, is waited for in the process: a ladder's shortest wait is as long.
 pub(crate) const LINGER: f64 = 1_000.0;
-/// Latency of an endpoint that never answered, in ms, for reckoning ahead.
-const ASSUMED: f64 = 200.0;
-/// How much a new latency counts in the average of late,
-const WEIGHT: f64 = 0.2;
-/// and in the usual one.
-const USUAL_WEIGHT: f64 = 0.02;
-/// Answers faster than this, in ms, are no sign of trouble, though they take twice as long as usual.
-const QUICK: f64 = 250.0;
 /// Bookings leave one place in ten free, for what is late and what is new.
 const SLACK: f64 = 1.1;
 /// For how long a `Retry-After` to one delivery holds up the endpoint's others, at most, in ms. The delivery itself
@@ -37,12 +30,7 @@ pub(crate) struct Standing {
     pace: Pace,
     bookings: Bookings,
     suspicion: Suspicion,
-    /// Average ms of a success.
-    round_trip: Option<f64>,
-    /// Average ms of anything that was answered, or not in time.
-    latency: Option<f64>,
-    /// The same over a long time.
-    usual: Option<f64>,
+    tempo: Tempo,
     /// Requests that have a place.
     pub(super) under_way: u32,
     /// Deliveries that wait in the process for a place.
@@ -85,18 +73,6 @@ pub(crate) enum Why {
     Rate,
 }
 
-/// An attempt that is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    pub(crate) health: Health,
-    pub(crate) load: Load,
-    /// How long it took, in ms, if that says something of the endpoint.
-    pub(crate) took: Option<u64>,
-    /// For how long it wants to be left alone, in ms.
-    pub(crate) hold: Option<u64>,
-    pub(crate) was_probe: bool,
-}
-
 impl Standing {
     /// Of one of which nothing is known.
     pub(crate) fn new(breaker: BreakerConfig) -> Self {
@@ -106,7 +82,7 @@ impl Standing {
     /// What a delivery may do at `now`, unix ms.
     pub(crate) fn admit(&mut self, arrival: Arrival, terms: &Terms, now: u64) -> Decision {
         self.used_at = now;
-        let gap = terms.gap(self.round_trip());
+        let gap = terms.gap(self.tempo.round_trip());
         // Also a probe keeps to the rate.
         if self.pace.delay(now) > LINGER {
             return self.put_aside(arrival, Why::Rate, terms, now);
@@ -143,7 +119,7 @@ impl Standing {
         }
         self.queued -= 1;
         self.under_way += 1;
-        Some(self.pace.take(now, terms.gap(self.round_trip())))
+        Some(self.pace.take(now, terms.gap(self.tempo.round_trip())))
     }
 
     /// An attempt is over.
@@ -216,7 +192,7 @@ impl Standing {
 
     /// Average ms of a success; 0 where there was none.
     pub(crate) fn usual(&self) -> f64 {
-        self.round_trip.unwrap_or_default()
+        self.tempo.success()
     }
 
     /// An attempt succeeded, or did not: is there something to tell of an endpoint that does nothing but fail?
@@ -236,32 +212,28 @@ impl Standing {
     /// Answers take so long, in ms.
     #[cfg(test)]
     pub(crate) fn measured_as(&mut self, ms: f64) {
-        (self.round_trip, self.latency) = (Some(ms), Some(ms));
+        self.tempo = Tempo::measured_as(ms);
     }
 
     fn is_idle(&self, terms: &Terms, now: u64) -> bool {
         self.queued == 0 && self.pace.delay(now) <= 0.0 && self.under_way * 2 < self.window.places(terms.most)
     }
 
-    fn round_trip(&self) -> f64 {
-        self.round_trip.unwrap_or(ASSUMED).max(0.1)
-    }
-
     /// How long one more in the queue would wait, in ms.
     fn expected_wait(&self, terms: &Terms, now: u64) -> f64 {
         let before = f64::from(self.queued);
-        let for_place = (before + 1.0) * self.round_trip() / f64::from(self.window.places(terms.most));
-        let for_time = self.pace.delay(now) + before * terms.gap(self.round_trip());
+        let for_place = (before + 1.0) * self.tempo.round_trip() / f64::from(self.window.places(terms.most));
+        let for_time = self.pace.delay(now) + before * terms.gap(self.tempo.round_trip());
         for_place.max(for_time)
     }
 
     /// Ms between two that the endpoint will take.
     fn step(&self, terms: &Terms) -> f64 {
-        self.round_trip() / self.window.prospect(terms.soon.0)
+        self.tempo.round_trip() / self.window.prospect(terms.soon.0)
     }
 
     fn booked_step(&self, terms: &Terms) -> f64 {
-        SLACK * self.step(terms).max(terms.gap_soon(self.round_trip()))
+        SLACK * self.step(terms).max(terms.gap_soon(self.tempo.round_trip()))
     }
 
     fn put_aside(&mut self, arrival: Arrival, why: Why, terms: &Terms, now: u64) -> Decision {
@@ -283,7 +255,7 @@ impl Standing {
         if self.bookings.waiting(now) >= terms.backlog {
             return Decision::Overflow;
         }
-        let answer = (self.latency.unwrap_or(ASSUMED) as u64).min(terms.patience);
+        let answer = self.tempo.latency().min(terms.patience);
         let earliest = match self.breaker.phase() {
             Phase::HalfOpen => until.saturating_sub(terms.patience).saturating_add(answer),
             _ if self.bookings.are_ahead_of(until) => until.saturating_add(answer),
@@ -295,24 +267,18 @@ impl Standing {
         Decision::Park { until, why: Why::Breaker }
     }
 
-    /// Whether it takes much longer of late than it used to. One late answer is none: latencies have long tails.
+    /// Whether it takes much longer of late than it used to.
     fn measure(&mut self, ended: &Ended) -> bool {
-        let Some(took) = ended.took.map(|ms| ms as f64) else { return false };
-        let average = |old: Option<f64>, weight: f64| old.map_or(took, |old| old + weight * (took - old));
-        let latency = average(self.latency, WEIGHT);
-        let usual = average(self.usual, USUAL_WEIGHT);
-        (self.latency, self.usual) = (Some(latency), Some(usual));
-        if ended.health == Health::Well {
-            self.round_trip = Some(average(self.round_trip, WEIGHT));
-        }
+        let Some(took) = ended.took else { return false };
+        let latency = self.tempo.note(took, ended.health == Health::Well);
         if is_slow(latency) {
             self.suspicion.arouse(self.used_at);
         }
-        latency > QUICK && latency > 2.0 * usual
+        self.tempo.is_slower()
     }
 
     fn cut(&mut self, now: u64) {
-        self.window.cut(now, self.latency.unwrap_or(ASSUMED) as u64);
+        self.window.cut(now, self.tempo.latency());
     }
 
     fn follow(&mut self, change: Option<Change>, now: u64) {

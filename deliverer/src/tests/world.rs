@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{config, scripted::LONG};
-use crate::{Deliverer, DelivererConfig, DelivererMetrics, settle};
+use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererMetrics, settle};
 
 /// When the tests' clock starts, unix ms.
 pub(crate) const START: u64 = 1_790_000_000_000;
@@ -174,6 +174,7 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: DelivererMetrics,
+    pub(super) canaries: CanaryMetrics,
     pub(super) tally: Arc<Tally>,
     pub(super) levels: Arc<Levels>,
     pub(super) clock: Clock,
@@ -208,6 +209,7 @@ impl World {
         let teller = Arc::new(Teller { memory: memory.clone(), published: sender });
         let shelf = Arc::new(Shelf { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
+        let canaries = CanaryMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
         let world = crate::World {
@@ -220,9 +222,9 @@ impl World {
             chance: Arc::new(|| 0.5),
             stop: stopped,
         };
-        let deliverer = Deliverer::new(config, world, metrics.clone()).expect("a deliverer");
+        let deliverer = Deliverer::new(config, world, metrics.clone(), canaries.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.run());
-        Self { memory, shelf, metrics, tally, levels, clock, published, stop, running }
+        Self { memory, shelf, metrics, canaries, tally, levels, clock, published, stop, running }
     }
 
     pub(super) async fn publish(&self, message: &Message) {

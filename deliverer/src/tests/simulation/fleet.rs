@@ -13,10 +13,7 @@ use tokio::{
 };
 
 use super::town::Town;
-use crate::{
-    ended,
-    isolation::{Admission, Division, Gate, Knocking, Limits, Room, Slots},
-};
+use crate::isolation::{Admission, Division, Ended, Gate, Knocking, Limits, Room, Slots};
 
 /// When what fails is tried again.
 const SCHEDULE: [u64; 6] = [5, 30, 120, 600, 1_800, 7_200];
@@ -211,7 +208,7 @@ impl Fleet {
         let outcome = outcome.unwrap_or_else(cut_short);
         let is_success = outcome.status.is_some();
         let now = (self.clock)();
-        pass.ended(ended(&outcome, now), now, self.chance().0);
+        pass.ended(Ended::of(&outcome, now), now, self.chance().0);
         self.end(began, is_healthy, is_success);
         if !is_success && let Some(seconds) = SCHEDULE.get(parcel.attempt) {
             let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chance().0));
