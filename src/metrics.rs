@@ -9,8 +9,7 @@ use crate::process::{BeatMetrics, NoticeMetrics, PublishMetrics, Vitals};
 
 /// The metrics by who has them. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
-    let everywhere =
-        [Registry::SPECS, Vitals::SPECS, PublishMetrics::SPECS, NoticeMetrics::SPECS, BeatMetrics::SPECS];
+    let everywhere = [Registry::SPECS, Vitals::SPECS, PublishMetrics::SPECS, NoticeMetrics::SPECS, BeatMetrics::SPECS];
     vec![
         ("every process", everywhere.concat()),
         ("producer", producer::ProducerMetrics::SPECS.to_vec()),

@@ -14,6 +14,7 @@ mod door;
 mod drain;
 mod isolation;
 mod parking;
+mod prometheus;
 mod propagation;
 mod published;
 mod refusals;

@@ -15,6 +15,16 @@ impl Rabbit {
         Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
     }
 
+    /// Starts one with its Prometheus plugin.
+    pub(crate) async fn with_metrics() -> Self {
+        Self(spawn_blocking(|| Arc::new(Node::with_metrics())).await.expect("a node"))
+    }
+
+    /// Where that plugin listens, as host:port.
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask(Node::metrics).await
+    }
+
     /// Its URL, the same after a crash.
     pub(crate) fn url(&self) -> &str {
         &self.0.url

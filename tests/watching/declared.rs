@@ -46,7 +46,8 @@ const ROLES: [&str; 5] = ["producer", "router", "deliverer", "control", "standal
 pub(crate) fn declared() -> Declared {
     let mut all = Declared::default();
     for spec in carteiro::metrics::tables().into_iter().flat_map(|(_, specs)| specs) {
-        let own = spec.labels.iter().map(|label| (label.name, label.values.iter().map(|&value| value.to_owned()).collect()));
+        let own =
+            spec.labels.iter().map(|label| (label.name, label.values.iter().map(|&value| value.to_owned()).collect()));
         let own: Vec<(&str, Vec<String>)> = own.chain(targets()).collect();
         if spec.kind.starts_with("Histogram") {
             let bounds = spec.buckets.iter().map(f64::to_string).collect();

@@ -11,9 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use dashboards::{Dashboard, dashboards};
+pub(crate) use dashboards::dashboards;
 pub(crate) use declared::{RABBITMQ, declared};
-pub(crate) use rules::{Rule, rules, tools};
+pub(crate) use rules::{rules, tools};
 
 /// A file or folder of the repository.
 pub(crate) fn committed(name: &str) -> PathBuf {

@@ -18,7 +18,9 @@ pub(crate) fn metrics(expression: &str) -> Result<BTreeSet<String>, String> {
     fn collect(node: &Node, found: &mut BTreeSet<String>) {
         match node {
             Node::Vector(vector) => found.extend(name(vector)),
-            Node::Operator { args, .. } | Node::Function { args, .. } => args.iter().for_each(|arg| collect(arg, found)),
+            Node::Operator { args, .. } | Node::Function { args, .. } => {
+                args.iter().for_each(|arg| collect(arg, found))
+            }
             Node::Negation(of) => collect(of, found),
             Node::Scalar(_) | Node::String(_) => {}
         }

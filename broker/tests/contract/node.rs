@@ -34,8 +34,22 @@ pub(crate) fn shared() -> &'static str {
 impl Node {
     /// Starts one, for a test that does to a broker what others must not see.
     pub(crate) fn start() -> Self {
-        let (url, dir, held) = hold("hold");
+        Self::with(&[])
+    }
+
+    /// Starts one with its Prometheus plugin.
+    pub(crate) fn with_metrics() -> Self {
+        Self::with(&["--metrics"])
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let (url, dir, held) = hold("hold", options);
         Self { url, dir, _held: held }
+    }
+
+    /// Where its Prometheus plugin listens, as host:port.
+    pub(crate) fn metrics(&self) -> String {
+        self.run("metrics", &[]).trim().to_owned()
     }
 
     /// `rabbitmqctl` on it.
@@ -80,7 +94,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts them, which takes several times as long as one.
     pub(crate) fn start() -> Self {
-        let (url, dir, held) = hold("cluster");
+        let (url, dir, held) = hold("cluster", &[]);
         Self { url, dir, _held: held }
     }
 
@@ -96,10 +110,10 @@ impl Cluster {
 }
 
 /// The script, which stops what it started once we have ended; it says where that listens.
-fn hold(verb: &str) -> (String, PathBuf, Child) {
+fn hold(verb: &str, options: &[&str]) -> (String, PathBuf, Child) {
     let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
     let mut command = Command::new(script());
-    command.arg(verb).arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg(verb).arg(&dir).args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
         command.args(["--release", &suite]);
     }
