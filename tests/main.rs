@@ -6,6 +6,7 @@ mod harness;
 mod administration;
 mod away;
 mod bounds;
+mod canaries;
 mod cluster;
 mod commands;
 mod crash;

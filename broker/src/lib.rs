@@ -12,7 +12,9 @@ pub mod memory;
 mod message;
 mod notices;
 mod place;
+mod progress;
 pub mod rabbitmq;
+mod rounds;
 pub mod sqlite;
 mod work;
 
@@ -28,6 +30,7 @@ pub use insist::{Patience, insist};
 pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
 pub use notices::Notices;
 pub use place::{Due, Inlet, Lane, Log, Target};
+pub use progress::Progress;
 pub use work::{Handler, work};
 
 /// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.

@@ -29,11 +29,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Clock, Incoming, Lane, Settlement};
+use broker::{Broker, Clock, Incoming, Lane, Progress, Settlement};
 use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
 use store::{Levels, Store, Tally};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 pub use attempt::Poster;
 pub use canary::CanaryMetrics;
@@ -90,6 +93,7 @@ pub struct Deliverer {
     size: credit::Size,
     metrics: DelivererMetrics,
     canaries: Canaries,
+    progress: [Arc<Progress>; 2],
 }
 
 impl Deliverer {
@@ -111,6 +115,7 @@ impl Deliverer {
             gate: Gate::new(world.clock.clone(), room, config.breaker),
             slots: Slots::new(limits, world.clock.clone()),
             limits,
+            progress: [Lane::Fast, Lane::Slow].map(|_| Progress::new(world.broker.link(), Instant::now())),
             world,
             poster: Poster::new(config)?,
             targets: Targets::default(),

@@ -13,10 +13,12 @@ mod contents;
 mod core;
 mod declare;
 mod definitions;
+mod echo;
 mod error;
 mod health;
 mod herald;
 mod ladder;
+mod liveness;
 mod log;
 mod overdue;
 mod publish;
@@ -34,7 +36,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -50,14 +52,17 @@ pub use self::{
     contents::Contents,
     definitions::{Definitions, PasswordHash},
     error::TopologyError,
+    liveness::Beat,
     rights::{Rights, Role},
     topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
 };
 use crate::{
     Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
-    Target, notices::Board,
+    Target, incoming::Grant, notices::Board,
 };
 
+/// Signs of life that are kept for a listener that is late; each connection has one in ten seconds.
+const BEATS: usize = 16;
 /// Records read ahead of whoever reads a log.
 const READ_AHEAD: usize = 64;
 
@@ -84,6 +89,7 @@ impl RabbitMq {
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
             link: watch::Sender::new(Link::Away("connecting".to_owned())),
+            beats: broadcast::Sender::new(BEATS),
             board: Board::default(),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
@@ -104,6 +110,11 @@ impl RabbitMq {
             Ok(defect) = defect.wait_for(Option::is_some) => defect.clone().map_or(Ok(()), Err),
             _ = session.wait_for(Option::is_some) => Ok(()),
         }
+    }
+
+    /// How quickly the broker answers its connections' signs of life, from now on. One that is not answered ends the session.
+    pub fn beats(&self) -> broadcast::Receiver<Beat> {
+        self.core.beats.subscribe()
     }
 
     /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be.
@@ -132,14 +143,16 @@ impl Broker for RabbitMq {
 
     fn consume(&self, from: Inlet, credit: u16) -> Consumer {
         let (out, incoming) = mpsc::channel(usize::from(credit.max(1)));
+        let grant = Grant::default();
         let mut rest = credit.max(1);
         while rest > 0 {
             let credit = rest.min(CREDIT_OF_ONE);
-            let subscription = Subscription { core: Arc::clone(&self.core), inlet: from, credit, out: out.clone() };
-            tokio::spawn(subscription.run());
+            grant.ask();
+            let (core, out, grant) = (Arc::clone(&self.core), out.clone(), grant.clone());
+            tokio::spawn(Subscription { core, inlet: from, credit, out, grant }.run());
             rest -= credit;
         }
-        Consumer::new(incoming, ())
+        Consumer::new(incoming, ()).granted_by(grant)
     }
 
     fn announce(&self, notice: Bytes) {
