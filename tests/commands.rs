@@ -90,6 +90,8 @@ async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) 
     assert_eq!(lines(&site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
     let shown = lines(&site, &["dead-letters", "show", id]).await;
     assert_eq!(shown[0]["body"]["type"], "ticket.created", "{shown:?}");
+    let (code, exported, said) = run(&site, &["dead-letters", "export", "--event-type", "ticket.created"]).await;
+    assert_eq!((code, serde_json::from_str::<Value>(&exported).as_ref().ok()), (0, shown.first()), "{said}");
     let (code, table, _) = run(&site, &["dead-letters", "list"]).await;
     assert_eq!((code, table.matches("exhausted").count(), table.contains('\u{1b}')), (0, 2, false), "{table}");
 

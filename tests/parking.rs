@@ -71,6 +71,39 @@ async fn garbage_is_parked_as_undecodable_and_can_be_looked_at() {
 }
 
 #[tokio::test]
+async fn what_was_parked_for_a_tenant_that_was_missing_is_kept_in_a_file_and_delivered_once_it_is_there() {
+    let scene = Scene::set().await;
+    let key = KEY.replace("acme", "late");
+    scene.outsider.publish(&Letter { key: &key, id: Some("early"), tenant: None, body: GOOD }).await;
+    let Scene { receiver, site, standalone, .. } = scene;
+    let parked = eventually("it is parked", || async { listed(&site).await.pop() }).await;
+    let id = parked["id"].as_str().expect("an id");
+
+    let file = site.path("parked.ndjson");
+    let exported = site.run(&["parked", "export", "--to", file.to_str().expect("text")]).await;
+    assert_eq!(exported.status.code(), Some(0), "{}", String::from_utf8_lossy(&exported.stderr));
+    let kept = std::fs::read_to_string(&file).expect("the file");
+    assert_eq!(
+        kept.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect::<Vec<_>>(),
+        std::slice::from_ref(&parked)
+    );
+
+    site.configure(&acme(&receiver.url("/crm")).replace("id: acme", "id: late"));
+    let url = standalone.api().url();
+    let again = site.run(&["parked", "requeue", id, "999999", "--url", &url, "--output", "json"]).await;
+    let said = String::from_utf8(again.stdout).expect("text");
+    let said: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        (again.status.code(), &said[0]),
+        (Some(1), &serde_json::json!({"id": id})),
+        "one is not there: {said:?}"
+    );
+    assert!(said[1]["error"].as_str().is_some_and(|error| error.starts_with("404")), "{said:?}");
+    receiver.until("it is delivered", |ledger| ledger.delivered("/crm") == 1).await;
+    assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
 async fn what_does_not_say_which_event_it_is_and_whose_is_parked_for_its_identity() {
     let scene = Scene::set().await;
     let good = Letter { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use reqwest::Method;
+
 use crate::harness::{KEY, Outsider, Site, acme};
 
 /// Nothing of these sites is ever sent anywhere.
@@ -52,6 +54,22 @@ async fn a_second_standalone_on_the_same_folder_exits_78() {
     let (code, said) = ends(&site, &["standalone"]).await;
     assert_eq!((code, said.contains("in use by another process")), (78, true), "{said}");
     assert_eq!(first.end().await, 0);
+}
+
+#[tokio::test]
+async fn a_process_asks_for_the_open_files_it_may_have_and_says_when_they_are_few() {
+    let site = Site::embedded(&acme(NOWHERE));
+    let enough = site.start_with_files("standalone", 300, 4_000).await;
+    let metrics = enough.ops().anonymous(Method::GET, "/metrics").send().await.expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    assert!(metrics.contains("\nprocess_max_fds 4000\n"), "{metrics}");
+    assert!(enough.log().iter().all(|line| line["message"] != "files.few"));
+    assert_eq!(enough.end().await, 0);
+
+    let few = site.start_with_files("standalone", 300, 1_000).await;
+    let said = few.logged("files.few").await;
+    assert_eq!((said["limit"].as_u64(), said["needed"].as_u64()), (Some(1_000), Some(3_072)), "{said}");
+    assert_eq!(few.end().await, 0);
 }
 
 #[tokio::test]

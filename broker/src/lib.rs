@@ -4,6 +4,7 @@
 //! stand behind it and pass one contract suite (`tests/contract`). Due times, confirms and redelivery are its
 //! business; what a message means is not.
 
+mod around;
 mod config;
 mod incoming;
 mod insist;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::watch;
 
+pub use around::Around;
 pub use config::BrokerConfig;
 pub use incoming::{Consumer, Incoming, Settlement};
 pub use insist::{Patience, insist};

@@ -5,8 +5,7 @@ use std::time::Duration;
 use broker::{Headers, Lane, Message, Notices, PublishError, Target};
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Attempt, Delivery, Endpoint, Envelope, EventId, Notice, OperationalEvent, Part, delivery_id,
-    render_test,
+    Acceptance, Attempt, Delivery, Endpoint, Envelope, EventId, Notice, OperationalEvent, Part, render_test,
 };
 use service::chance;
 use uuid::Uuid;
@@ -73,28 +72,8 @@ impl Control {
         let body = Envelope::decode(event.body.as_bytes(), &acceptance)
             .map(|envelope| render_test(&envelope, endpoint.format))
             .unwrap_or_else(|_| event.body.clone().into_bytes());
-        let delivery = Delivery {
-            id: delivery_id(tenant, &event_id, &endpoint.id, Part::First),
-            tenant: tenant.to_owned(),
-            event_id,
-            event_type: event.event_type,
-            endpoint_id: endpoint.id.clone(),
-            part: Part::First,
-            event_time: now,
-            accepted_at: now,
-            subscriptions: Vec::new(),
-            revision,
-            ticket: None,
-            attempt: 1,
-            due: None,
-            first_at: None,
-            last: None,
-            parks: 0,
-            replay: None,
-            is_test: true,
-            traceparent: None,
-            tracestate: None,
-        };
+        let owed = Delivery::owed(tenant, &event_id, event.event_type, &endpoint.id, Part::First, now);
+        let delivery = Delivery { revision, is_test: true, ..owed };
         (delivery, body.into())
     }
 }

@@ -5,11 +5,13 @@
 
 mod attempt;
 mod canary;
+mod census;
 mod client;
 mod config;
 mod consume;
 mod credit;
 mod destination;
+mod forks;
 mod gone;
 mod isolation;
 mod metrics;
@@ -46,6 +48,7 @@ pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use canary::Canaries;
+use forks::Forks;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
@@ -87,6 +90,7 @@ pub struct Deliverer {
     slots: Slots,
     limits: Limits,
     delivered: Delivered,
+    forks: Forks,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -121,6 +125,7 @@ impl Deliverer {
             targets: Targets::default(),
             gone: Gone::default(),
             delivered: Delivered::new(config.duplicates),
+            forks: Forks::default(),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -173,6 +178,9 @@ impl Deliverer {
             Admission::Pass(pass) => pass,
             turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
+        if self.forks.note(&delivery, incoming.redelivered, self.now()) {
+            report::forked(&self.metrics, &delivery);
+        }
         let body = &incoming.message.body;
         let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();

@@ -79,8 +79,8 @@ service::metrics! {
         pub moved_to_slow: IntCounter("moved_to_slow_total"),
         /// Breakers that opened or closed in this process, by what they did.
         pub breaker_changes: IntCounterVec("breaker_changes_total", [to in ["open", "closed"]]),
-        /// Endpoints by state: those this process has lately posted to by their breaker, the suspects among them once
-        /// more, and all that are disabled in its snapshot. Counted every ten seconds.
+        /// Endpoints by state, counted every ten seconds: those this process has lately posted to, by their breaker (a
+        /// suspect's is closed), and all that are disabled in its snapshot, which every deliverer counts.
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, this one included.
         pub deliverers: IntGauge("deliverers"),

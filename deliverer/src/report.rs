@@ -81,6 +81,15 @@ pub(crate) fn repeated(metrics: &DelivererMetrics, delivery: &Delivery) {
     );
 }
 
+/// Says that a retry seems to go on twice.
+pub(crate) fn forked(metrics: &DelivererMetrics, delivery: &Delivery) {
+    metrics.retry_forks.inc();
+    tracing::info!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, "delivery.forked"
+    );
+}
+
 /// Says that a delivery ended without a further attempt.
 pub(crate) fn ended(metrics: &DelivererMetrics, delivery: &Delivery, reason: DeadReason) {
     metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();

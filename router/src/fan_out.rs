@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use broker::{Headers, Incoming, Lane, Message, Target};
 use bytes::Bytes;
-use schemas::{
-    Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Part, delivery_id, render, wire,
-};
+use schemas::{Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Part, render, wire};
 use store::TenantSnapshot;
 
 use crate::index::{Index, Interest};
@@ -77,27 +75,15 @@ fn delivery(
 ) -> Delivery {
     let header = |name| origin.incoming.message.headers.text(name).map(str::to_owned);
     let ticket = envelope.event.ticket.as_ref().and_then(|ticket| ticket.id.as_ref());
+    let event_type = envelope.event.event_type.clone();
     Delivery {
-        id: delivery_id(&origin.tenant.id, &envelope.id, endpoint_id, part),
-        tenant: origin.tenant.id.clone(),
-        event_id: envelope.id.clone(),
-        event_type: envelope.event.event_type.clone(),
-        endpoint_id: endpoint_id.to_owned(),
-        part,
         event_time: envelope.occurred_at_ms,
-        accepted_at: origin.accepted_at,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
         revision: origin.revision,
         ticket: ticket.map(|id| id.text().to_owned()),
-        attempt: 1,
-        due: None,
-        first_at: None,
-        last: None,
-        parks: 0,
-        replay: None,
-        is_test: false,
         traceparent: header(wire::TRACEPARENT),
         tracestate: header(wire::TRACESTATE),
+        ..Delivery::owed(&origin.tenant.id, &envelope.id, event_type, endpoint_id, part, origin.accepted_at)
     }
 }
 

@@ -110,6 +110,40 @@ pub fn delivery_id(tenant: &str, event_id: &EventId, endpoint_id: &str, part: Pa
 pub struct BadHeader(pub &'static str);
 
 impl Delivery {
+    /// What is owed to an endpoint of an event accepted at a time (unix ms), before its first attempt. The event
+    /// occurred then, no snapshot or subscription is named, and nobody traces it, until that is said.
+    pub fn owed(
+        tenant: &str,
+        event_id: &EventId,
+        event_type: EventType,
+        endpoint_id: &str,
+        part: Part,
+        accepted_at: u64,
+    ) -> Self {
+        Self {
+            id: delivery_id(tenant, event_id, endpoint_id, part),
+            tenant: tenant.to_owned(),
+            event_id: event_id.clone(),
+            event_type,
+            endpoint_id: endpoint_id.to_owned(),
+            part,
+            event_time: accepted_at,
+            accepted_at,
+            subscriptions: Vec::new(),
+            revision: 0,
+            ticket: None,
+            attempt: 1,
+            due: None,
+            first_at: None,
+            last: None,
+            parks: 0,
+            replay: None,
+            is_test: false,
+            traceparent: None,
+            tracestate: None,
+        }
+    }
+
     /// The receiver's key for deduplication, the same on every attempt and replay (Standard Webhooks 1.0): the event's
     /// id, then `_` and the part for every body but the first.
     pub fn webhook_id(&self) -> Cow<'_, str> {

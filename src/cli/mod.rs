@@ -6,6 +6,7 @@ mod bench;
 mod books;
 mod client;
 mod config;
+mod contained;
 mod dead_letters;
 mod demo;
 mod events;
@@ -13,6 +14,7 @@ mod explain;
 mod export;
 mod listen;
 mod logs;
+mod ndjson;
 mod parked;
 mod print;
 mod progress;
@@ -72,7 +74,7 @@ enum Command {
     Listen(listen::Args),
     /// Look at deliveries that ended without a 2xx, and send them again.
     DeadLetters(dead_letters::Args),
-    /// Look at what could not be processed.
+    /// Look at what could not be processed, and publish it again.
     Parked(parked::Args),
     /// Look at tenants and change them.
     Tenants(resources::Args<resources::Tenants>),

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target};
-use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use broker::{Around, Broker, Log, Message, PublishError, Target};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use service::metrics::{Histogram, IntCounter, IntGauge, InvalidMetric, Registry};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 const INGEST: &str = "ingest";
 const DELIVER: &str = "deliver";
@@ -59,17 +58,11 @@ impl Measured {
     }
 }
 
-impl Logs for Measured {
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        self.broker.read(log, offset)
+impl Around for Measured {
+    fn inner(&self) -> &dyn Broker {
+        &*self.broker
     }
 
-    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        self.broker.end(log)
-    }
-}
-
-impl Broker for Measured {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         let publishes = self.publishes(to);
         async move {
@@ -79,30 +72,6 @@ impl Broker for Measured {
             end
         }
         .boxed()
-    }
-
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        self.broker.consume(from, credit)
-    }
-
-    fn announce(&self, notice: Bytes) {
-        self.broker.announce(notice);
-    }
-
-    fn notices(&self) -> Notices {
-        self.broker.notices()
-    }
-
-    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        self.broker.waiting(with)
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.broker.link()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.broker.close()
     }
 }
 

@@ -8,6 +8,7 @@ mod leaves;
 mod measured;
 mod memory;
 mod notices;
+mod open_files;
 mod operator;
 mod roles;
 mod vitals;
@@ -88,6 +89,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     for warning in config.not_in_force() {
         tracing::warn!("{warning}");
     }
+    open_files::ask_for_all(config, roles);
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {

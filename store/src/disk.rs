@@ -8,7 +8,7 @@ use crate::{
     Item, Keyring, Kind, Snapshot, StoreError, TenantSnapshot,
     edit::items,
     row::{Hidden, apart, together},
-    snapshot::Kept,
+    tenant_snapshot::Kept,
     whole_file,
 };
 

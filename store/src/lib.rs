@@ -12,6 +12,7 @@ mod current;
 mod disk;
 mod edit;
 mod file;
+mod freshness;
 mod json;
 mod key_file;
 mod levels;
@@ -27,6 +28,7 @@ mod seal;
 mod snapshot;
 mod sqlite;
 mod tally;
+mod tenant_snapshot;
 pub mod validate;
 mod whole_file;
 
@@ -42,6 +44,7 @@ pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::{Description, FileStore};
+pub use freshness::Freshness;
 pub use json::read_json;
 pub use key_file::KeyFile;
 pub use levels::Levels;
@@ -52,9 +55,10 @@ pub use open_error::OpenError;
 pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef, TenantSnapshot};
+pub use snapshot::{Snapshot, SourceRef};
 pub use sqlite::{Hold, SqliteStore, back_up};
 pub use tally::Tally;
+pub use tenant_snapshot::TenantSnapshot;
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {
@@ -68,6 +72,11 @@ pub trait Store: Send + Sync {
     /// Looks for changes now and returns once they are in the snapshot: asked before an unknown key, source, tenant or
     /// endpoint is refused, since it may be new.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// How new the snapshot is. The default is that of a store which nobody else writes to: it always is the newest.
+    fn freshness(&self) -> Freshness {
+        Freshness::always()
+    }
 
     /// Changes what is configured, all or nothing. Returns once the change is durable and in this store's own snapshot.
     ///

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Change, Item, Kind, StoreError,
     seal::{Keyring, Unreadable},
-    snapshot::Kept,
+    tenant_snapshot::Kept,
 };
 
 /// One row of the table `items`.

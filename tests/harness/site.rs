@@ -127,6 +127,21 @@ impl Site {
         Process::start(role, command).await
     }
 
+    /// As [`start`](Self::start), where a process has so many open files, and may have so many if it asks for them.
+    pub(crate) async fn start_with_files(&self, role: &str, given: u64, allowed: u64) -> Process {
+        let script = format!("ulimit -Sn {given} && ulimit -Hn {allowed} && exec \"$0\" {role}");
+        let (current, settings) = (self.folder.path().to_owned(), self.settings.clone());
+        let limited = move || {
+            let whole = command(&current, &current, &settings);
+            let whole = whole.as_std();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).arg(whole.get_program()).env_clear().current_dir(&current).kill_on_drop(true);
+            shell.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            shell
+        };
+        Process::start(role, limited).await
+    }
+
     /// The binary with this site's settings, run to its end: its exit code and what it printed.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).stdin(Stdio::null()).output().await.expect("the binary runs")

@@ -14,10 +14,12 @@ use super::{
     address::Address,
     contents::{self, Contents},
     declare::{self, differences},
+    entities::Binding,
     error::{TopologyError, describe},
     log::marked,
+    names::Names,
     session::connect,
-    topology::{Binding, Names, Topology},
+    topology::Topology,
     wire,
 };
 use crate::{BrokerConfig, Inlet, Log};

@@ -8,8 +8,10 @@ use lapin::{
 use serde::Serialize;
 
 use super::{
+    entities::Queue,
     error::{TopologyError, describe},
-    topology::{Names, Queue, Topology},
+    names::Names,
+    topology::Topology,
 };
 use crate::{BrokerConfig, Log};
 

@@ -11,9 +11,10 @@ use super::{
     error::TopologyError,
     ladder::{Level, Wait},
     liveness::Beat,
+    names::Names,
     publish::{Letter, Way, check_key},
     session::Session,
-    topology::{Names, Topology},
+    topology::Topology,
     wire,
 };
 use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target, notices::Board};

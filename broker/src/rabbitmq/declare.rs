@@ -10,8 +10,9 @@ use lapin::{
 };
 
 use super::{
+    entities::{Argument, Binding, Exchange, Queue, Routing},
     error::{TopologyError, describe},
-    topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
+    topology::Topology,
 };
 
 /// How an entity is asked for.

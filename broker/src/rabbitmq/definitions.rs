@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     address::{Address, InvalidUrl},
+    names::Names,
     rights::{Rights, Role, quoted},
-    topology::Names,
 };
 use crate::{BrokerConfig, Inlet};
 

@@ -14,12 +14,14 @@ mod core;
 mod declare;
 mod definitions;
 mod echo;
+mod entities;
 mod error;
 mod health;
 mod herald;
 mod ladder;
 mod liveness;
 mod log;
+mod names;
 mod overdue;
 mod publish;
 mod rights;
@@ -44,17 +46,18 @@ use self::{
     consume::{CREDIT_OF_ONE, Subscription},
     core::{Core, Exchanges},
     log::{Reading, Stream},
-    topology::Names,
+    names::Names,
 };
 pub use self::{
     address::InvalidUrl,
     administration::{announce, apply, contents, discard, remove, stop_intake, verify},
     contents::Contents,
     definitions::{Definitions, PasswordHash},
+    entities::{Argument, Binding, Exchange, Queue, Routing},
     error::TopologyError,
     liveness::Beat,
     rights::{Rights, Role},
-    topology::{Argument, Binding, Exchange, Queue, Routing, Topology},
+    topology::Topology,
 };
 use crate::{
     Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::topology::Names;
+use super::names::Names;
 use crate::BrokerConfig;
 
 /// The server's own names for exclusive queues.

@@ -1,11 +1,14 @@
-//! The topology as data: every exchange, queue and binding of version 1, and the one place where their names are spelt.
-//! It declares nothing itself.
+//! The topology as data: every exchange, queue and binding of version 1. It declares nothing itself.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::ladder::LEVELS;
+use super::{
+    entities::{Argument, Binding, Exchange, Queue, Routing},
+    ladder::LEVELS,
+    names::Names,
+};
 use crate::{BrokerConfig, Inlet, Lane, Log};
 
 /// The key under which a delivery that was handed out too often is parked, `<reason>.<tenant>` with the tenant in its
@@ -27,89 +30,6 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// After both.
     pub bindings: Vec<Binding>,
-}
-
-/// A durable exchange.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Exchange {
-    /// Its name.
-    pub name: String,
-    /// How it routes.
-    pub kind: Routing,
-    /// Where what matches no binding goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alternate: Option<String>,
-}
-
-/// How an exchange routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Routing {
-    /// By pattern.
-    Topic,
-    /// By the very key.
-    Direct,
-    /// To all.
-    Fanout,
-}
-
-/// A durable queue or stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Queue {
-    /// Its name.
-    pub name: String,
-    /// All of them, `x-queue-type` included.
-    pub arguments: Vec<(&'static str, Argument)>,
-}
-
-/// The value of an argument.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Argument {
-    /// A whole number.
-    Int(i64),
-    /// Text.
-    Text(String),
-}
-
-/// From an exchange to a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Binding {
-    /// The exchange.
-    pub from: String,
-    /// The queue.
-    pub to: String,
-    /// The pattern.
-    pub key: String,
-}
-
-/// The names, for those who publish and consume.
-#[derive(Clone, Debug)]
-pub(super) struct Names {
-    prefix: String,
-    /// The public exchange.
-    pub(super) events: String,
-}
-
-impl Names {
-    pub(super) fn new(config: &BrokerConfig) -> Self {
-        Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
-    }
-
-    pub(super) fn of(&self, role: &str) -> String {
-        format!("{}.{role}", self.prefix)
-    }
-
-    pub(super) fn inlet(&self, inlet: Inlet) -> String {
-        match inlet {
-            Inlet::Ingest => self.of("ingest"),
-            Inlet::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
-        }
-    }
-
-    pub(super) fn log(&self, log: Log) -> String {
-        self.of(log.name())
-    }
 }
 
 impl Topology {
@@ -227,43 +147,9 @@ fn text(value: &str) -> Argument {
 impl fmt::Display for Topology {
     /// One entity a line, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for exchange in &self.exchanges {
-            write!(f, "exchange {} {}", exchange.name, exchange.kind)?;
-            match &exchange.alternate {
-                Some(alternate) => writeln!(f, " alternate={alternate}")?,
-                None => writeln!(f)?,
-            }
-        }
-        for queue in &self.queues {
-            write!(f, "queue {}", queue.name)?;
-            for (name, value) in &queue.arguments {
-                write!(f, " {}={value}", name.trim_start_matches("x-"))?;
-            }
-            writeln!(f)?;
-        }
-        for binding in &self.bindings {
-            writeln!(f, "binding {} -> {} {}", binding.from, binding.to, binding.key)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Routing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Topic => "topic",
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-        })
-    }
-}
-
-impl fmt::Display for Argument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Int(value) => value.fmt(f),
-            Self::Text(value) => value.fmt(f),
-        }
+        self.exchanges.iter().try_for_each(|exchange| writeln!(f, "{exchange}"))?;
+        self.queues.iter().try_for_each(|queue| writeln!(f, "{queue}"))?;
+        self.bindings.iter().try_for_each(|binding| writeln!(f, "{binding}"))
     }
 }
 

@@ -116,14 +116,7 @@ impl Default for Grave {
     fn default() -> Self {
         let event_id: schemas::EventId = "e0".to_owned().try_into().unwrap();
         let delivery = Delivery {
-            id: delivery_id("acme", &event_id, "crm", Part::Second),
-            tenant: "acme".into(),
-            event_id,
-            event_type: schemas::EventType::TICKET_CREATED,
-            endpoint_id: "crm".into(),
-            part: Part::Second,
             event_time: 5,
-            accepted_at: 6,
             subscriptions: vec!["s".into()],
             revision: 7,
             ticket: Some("9".into()),
@@ -132,10 +125,7 @@ impl Default for Grave {
             first_at: Some(7),
             last: Some(attempt()),
             parks: 3,
-            replay: None,
-            is_test: false,
-            traceparent: None,
-            tracestate: None,
+            ..Delivery::owed("acme", &event_id, schemas::EventType::TICKET_CREATED, "crm", Part::Second, 6)
         };
         Self { delivery, reason: DeadReason::Exhausted, dead_at: NOW }
     }

@@ -1,11 +1,7 @@
 //! A broker whose logs are read through something: a line that breaks, or one that hangs.
 
-use broker::{
-    Broker, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target, memory::Memory,
-};
-use bytes::Bytes;
-use futures_util::{future::BoxFuture, stream::BoxStream};
-use tokio::sync::watch;
+use broker::{Around, Broker, Log, Logs, ReadError, Record, memory::Memory};
+use futures_util::stream::BoxStream;
 
 type Records = BoxStream<'static, Result<Record, ReadError>>;
 
@@ -22,42 +18,12 @@ impl Through {
     }
 }
 
-impl Broker for Through {
-    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
-        Broker::publish(&self.memory, to, message)
+impl Around for Through {
+    fn inner(&self) -> &dyn Broker {
+        &self.memory
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        self.memory.consume(from, credit)
-    }
-
-    fn announce(&self, notice: Bytes) {
-        self.memory.announce(notice);
-    }
-
-    fn notices(&self) -> Notices {
-        self.memory.notices()
-    }
-
-    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        self.memory.waiting(with)
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.memory.link()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.memory.close()
-    }
-}
-
-impl Logs for Through {
     fn read(&self, log: Log, offset: u64) -> Records {
         (self.read)(self.memory.read(log, offset))
-    }
-
-    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        self.memory.end(log)
     }
 }

@@ -6,13 +6,10 @@ use std::{
     time::Duration,
 };
 
-use broker::{
-    Broker, Clock, Consumer, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target,
-    memory::Memory,
-};
+use broker::{Around, Broker, Clock, Inlet, Lane, Log, Message, PublishError, Target, memory::Memory};
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
-use schemas::{DeadLetter, Delivery, EventId, EventType, Part, Tenant, delivery_id, wire};
+use futures_util::{FutureExt, future::BoxFuture};
+use schemas::{DeadLetter, Delivery, EventId, EventType, Part, Tenant, wire};
 use serde_json::{Value, json};
 use store::{Kind, Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
 use tokio::{
@@ -35,17 +32,11 @@ struct Teller {
     published: mpsc::UnboundedSender<(Target, Message)>,
 }
 
-impl Logs for Teller {
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        self.memory.read(log, offset)
+impl Around for Teller {
+    fn inner(&self) -> &dyn Broker {
+        &self.memory
     }
 
-    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        self.memory.end(log)
-    }
-}
-
-impl Broker for Teller {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         async move {
             let confirm = Broker::publish(&self.memory, to, message).await;
@@ -54,30 +45,6 @@ impl Broker for Teller {
             confirm
         }
         .boxed()
-    }
-
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        self.memory.consume(from, credit)
-    }
-
-    fn announce(&self, notice: Bytes) {
-        self.memory.announce(notice);
-    }
-
-    fn notices(&self) -> Notices {
-        self.memory.notices()
-    }
-
-    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        self.memory.waiting(with)
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.memory.link()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.memory.close()
     }
 }
 
@@ -132,27 +99,12 @@ fn acme(endpoints: &Value) -> Tenant {
 /// A first delivery of the event to `crm`, accepted when the clock started.
 pub(crate) fn delivery(event_id: &str) -> Delivery {
     let event_id = EventId::try_from(event_id.to_owned()).unwrap();
+    let event_type = EventType::try_from("message.received".to_owned()).unwrap();
     Delivery {
-        id: delivery_id("acme", &event_id, "crm", Part::First),
-        tenant: "acme".into(),
-        event_id,
-        event_type: EventType::try_from("message.received".to_owned()).unwrap(),
-        endpoint_id: "crm".into(),
-        part: Part::First,
         event_time: START - 500,
-        accepted_at: START,
         subscriptions: vec!["all".into()],
         revision: 1,
-        ticket: None,
-        attempt: 1,
-        due: None,
-        first_at: None,
-        last: None,
-        parks: 0,
-        replay: None,
-        is_test: false,
-        traceparent: None,
-        tracestate: None,
+        ..Delivery::owed("acme", &event_id, event_type, "crm", Part::First, START)
     }
 }
 

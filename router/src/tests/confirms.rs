@@ -5,7 +5,8 @@ use std::time::Duration;
 use broker::{Inlet, Lane, Settlement};
 use serde_json::json;
 
-use super::world::{Step, World, acme, received};
+use super::witness::Step;
+use super::world::{World, acme, received};
 
 const FAST: Inlet = Inlet::Lane(Lane::Fast);
 

@@ -3,7 +3,8 @@
 use broker::{Inlet, Lane, Settlement};
 use serde_json::json;
 
-use super::world::{Step, World, acme, one, received};
+use super::witness::Step;
+use super::world::{World, acme, one, received};
 
 const FAST: Inlet = Inlet::Lane(Lane::Fast);
 

@@ -6,6 +6,7 @@ mod duplicates;
 mod parked;
 mod snapshots;
 mod usage;
+mod witness;
 mod world;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,4 @@
-//! What the router's tests stand on: the broker that also notes in which order things were confirmed and settled, the
-//! store, events, and the router itself.
+//! What the router's tests stand on: the store, events, and the router itself, on a broker with a witness.
 
 use std::{
     collections::BTreeMap,
@@ -7,23 +6,16 @@ use std::{
     time::Duration,
 };
 
-use broker::{
-    Broker, Clock, Consumer, Header, Incoming, Inlet, Lane, Link, Log, Logs, Message, Notices, PublishError, ReadError,
-    Record, Settlement, Target, memory::Memory,
-};
-use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use broker::{Broker, Clock, Header, Inlet, Lane, Log, Message, Record, Settlement, Target, memory::Memory};
+use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{Delivery, Parked, Tenant, wire};
 use serde_json::{Value, json};
 use service::SeenConfig;
 use store::{Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
+use super::witness::{Step, Witness};
 use crate::{Router, RouterConfig, RouterMetrics};
 
 /// When the tests' clock starts, unix ms.
@@ -32,106 +24,6 @@ pub(super) const START: u64 = 1_790_000_000_000;
 const SEEN: SeenConfig = SeenConfig { ids: 10_000, window: Duration::from_secs(600) };
 /// Nothing larger is published.
 pub(super) const MAX_PUBLISHED: usize = 64 * 1024;
-
-/// What happened at the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A publish was confirmed: of a delivery to this endpoint, or a record of a log.
-    Confirmed(String),
-    /// An event was settled.
-    Settled(Settlement),
-}
-
-/// The memory broker, and what happened at it in order.
-#[derive(Clone)]
-struct Witness {
-    memory: Memory,
-    steps: Arc<Mutex<Vec<Step>>>,
-}
-
-impl Witness {
-    fn note(&self, step: Step) {
-        self.steps.lock().unwrap().push(step);
-    }
-}
-
-impl Logs for Witness {
-    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        self.memory.read(log, offset)
-    }
-
-    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        self.memory.end(log)
-    }
-}
-
-impl Broker for Witness {
-    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
-        async move {
-            Broker::publish(&self.memory, to, message).await?;
-            let what = message.headers.text(wire::ENDPOINT).unwrap_or("record");
-            self.note(Step::Confirmed(what.to_owned()));
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        let mut consumer = self.memory.consume(from, credit);
-        let (sender, receiver) = mpsc::channel(usize::from(credit));
-        let witness = self.clone();
-        let task = tokio::spawn(async move {
-            while let Some(incoming) = consumer.next().await {
-                if sender.send(witness.watch(incoming)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Consumer::new(receiver, Aborts(task))
-    }
-
-    fn announce(&self, notice: Bytes) {
-        self.memory.announce(notice);
-    }
-
-    fn notices(&self) -> Notices {
-        self.memory.notices()
-    }
-
-    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        self.memory.waiting(with)
-    }
-
-    fn link(&self) -> watch::Receiver<Link> {
-        self.memory.link()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.memory.close()
-    }
-}
-
-impl Witness {
-    fn watch(&self, incoming: Incoming) -> Incoming {
-        let (message, key) = (incoming.message.clone(), incoming.key.clone());
-        let (redelivered, count, witness) = (incoming.redelivered, incoming.count, self.clone());
-        let session = incoming.session.clone();
-        let mut watched = Incoming::new(message, key, redelivered, count, move |settlement| {
-            witness.note(Step::Settled(settlement));
-            incoming.settle(settlement);
-        });
-        watched.session = session;
-        watched
-    }
-}
-
-struct Aborts(JoinHandle<()>);
-
-impl Drop for Aborts {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// What a look for changes comes to.
 #[derive(Clone)]
@@ -280,7 +172,7 @@ pub(super) struct World {
     pub(super) metrics: RouterMetrics,
     pub(super) tally: Arc<Tally>,
     pub(super) levels: Arc<Levels>,
-    steps: Arc<Mutex<Vec<Step>>>,
+    witness: Witness,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
@@ -306,14 +198,13 @@ impl World {
     }
 
     fn on(memory: Memory, shelf: Arc<Shelf>, clock: Clock) -> Self {
-        let witness = Witness { memory: memory.clone(), steps: Arc::default() };
-        let steps = witness.steps.clone();
+        let witness = Witness::at(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let config = RouterConfig { credit: 20, max_fan_out: 50, duplicates: SEEN };
         let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
         let world = crate::World {
-            broker: Arc::new(witness),
+            broker: Arc::new(witness.clone()),
             store: shelf.clone(),
             tally: tally.clone(),
             levels: levels.clone(),
@@ -322,7 +213,7 @@ impl World {
         };
         let router = Router::new(config, MAX_PUBLISHED, world, metrics.clone());
         let running = tokio::spawn(router.run());
-        Self { memory, shelf, metrics, tally, levels, steps, stop, running }
+        Self { memory, shelf, metrics, tally, levels, witness, stop, running }
     }
 
     pub(super) async fn publish(&self, sent: &Sent) {
@@ -381,7 +272,7 @@ impl World {
     }
 
     pub(super) fn steps(&self) -> Vec<Step> {
-        self.steps.lock().unwrap().clone()
+        self.witness.steps()
     }
 
     /// Asks the router to stop, and waits until it has.

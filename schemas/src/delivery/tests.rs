@@ -12,28 +12,12 @@ fn event_id() -> EventId {
 }
 
 fn delivery(part: Part) -> Delivery {
-    let event_id = event_id();
     Delivery {
-        id: delivery_id("acme", &event_id, "crm", part),
-        tenant: "acme".into(),
-        event_id,
-        event_type: EventType::MESSAGE_RECEIVED,
-        endpoint_id: "crm".into(),
-        part,
         event_time: 1_752_859_822_114,
-        accepted_at: 1_752_859_823_000,
         subscriptions: vec!["crm-7".into()],
         revision: 42,
         ticket: Some("1003".into()),
-        attempt: 1,
-        due: None,
-        first_at: None,
-        last: None,
-        parks: 0,
-        replay: None,
-        is_test: false,
-        traceparent: None,
-        tracestate: None,
+        ..Delivery::owed("acme", &event_id(), EventType::MESSAGE_RECEIVED, "crm", part, 1_752_859_823_000)
     }
 }
 

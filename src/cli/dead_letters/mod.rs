@@ -12,6 +12,7 @@ use service::Exit;
 
 use super::{
     logs::Source,
+    ndjson::To,
     print,
     setup::{Output, Setup},
     table::table,
@@ -50,6 +51,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Write those that are alive, with their bodies, as lines of JSON.
+    Export {
+        #[command(flatten)]
+        filter: FilterArgs,
+        #[command(flatten)]
+        to: To,
+    },
     /// Send them again, from the first attempt on.
     Replay(ReplayArgs),
 }
@@ -59,6 +67,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     match args.command {
         Command::List { filter, output } => list(&config, &filter, output).await,
         Command::Show { id, tenant, output } => show(&config, tenant.as_deref(), &id, output).await,
+        Command::Export { filter, to } => export(&config, &filter, &to).await,
         Command::Replay(args) => replay(&config, &args).await,
     }
 }
@@ -81,6 +90,12 @@ async fn list(config: &Config, args: &FilterArgs, output: Output) -> anyhow::Res
         print::line(rows)?;
     }
     Ok(Exit::Done)
+}
+
+async fn export(config: &Config, args: &FilterArgs, to: &To) -> anyhow::Result<Exit> {
+    let source = Source::open(config).await?;
+    let letters = dead_letters::list(source.logs(), args.tenant.as_deref(), &args.filter(&[])?).await;
+    to.write(letters.context(Exit::Unavailable)?).await
 }
 
 fn row(letter: &DeadLetter) -> [String; 8] {

@@ -17,7 +17,7 @@ use store::{FileStore, Snapshot, Store as _};
 
 use super::{
     client::{ApiArgs, Client, Method},
-    logs::in_words,
+    contained::{Contained, wait_for_broker},
     setup::{Output, Setup},
 };
 use crate::{
@@ -68,32 +68,19 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
 }
 
 fn configure(setup: &Setup, args: &Args, folder: &Path, receiver: &Receiver) -> anyhow::Result<Config> {
-    let conf_d = folder.join("conf.d");
-    std::fs::create_dir(&conf_d)?;
-    std::fs::write(conf_d.join("demo.yaml"), cast::conf(&format!("http://{}", receiver.address)))?;
-    let token = service::chance::token()?;
-    let name = format!("carteiro-demo-{}", &token[..8]);
-    let (data_dir, store) = (folder.display().to_string(), format!("file:{}", conf_d.display()));
-    let mut values = vec![
-        ("data_dir", data_dir.as_str()),
-        ("store.url", &store),
-        ("http.listen", "127.0.0.1:0"),
-        ("http.operator_key", &token),
-        ("ops.listen", "127.0.0.1:0"),
-        ("deliverer.allow_networks", "127.0.0.0/8"),
-        // Nobody waits through the pauses of an outage for a demonstration.
-        ("deliverer.breaker.first", "1s"),
-        ("deliverer.breaker.longest", "1s"),
-        ("telemetry.level", "warn"),
-        ("broker.url", args.broker.as_deref().unwrap_or("embedded:")),
-    ];
-    if args.broker.is_some() {
-        values.extend([("broker.prefix", name.as_str()), ("broker.exchange", &name), ("broker.declare", "true")]);
-    }
-    let mut config = setup.load(&values)?.config;
-    // A carteiro.toml here may be of a server, whose certificate is not for a free port of this machine.
-    config.http.tls = None;
-    Ok(config)
+    let contained = Contained {
+        name: "demo",
+        broker: args.broker.as_deref(),
+        folder,
+        tenants: &cast::conf(&format!("http://{}", receiver.address)),
+        settings: &[
+            // Nobody waits through the pauses of an outage for a demonstration.
+            ("deliverer.breaker.first", "1s"),
+            ("deliverer.breaker.longest", "1s"),
+            ("telemetry.level", "warn"),
+        ],
+    };
+    contained.configure(setup)
 }
 
 async fn play(
@@ -124,16 +111,6 @@ async fn play(
     end.request();
     process.finish().await?;
     Ok(if ledger.awaited() == 0 { Exit::Done } else { Exit::Failed })
-}
-
-/// A demo does not wait for a broker to be installed.
-pub(super) async fn wait_for_broker(process: &Process) -> anyhow::Result<()> {
-    let mut link = process.broker.link();
-    let ready = tokio::time::timeout(Duration::from_secs(15), link.wait_for(|link| *link == broker::Link::Ready)).await;
-    if ready.is_err() {
-        return Err(anyhow::anyhow!(in_words(&process.broker.link().borrow())).context(Exit::Unavailable));
-    }
-    Ok(())
 }
 
 async fn snapshot(config: &Config) -> anyhow::Result<std::sync::Arc<Snapshot>> {

@@ -28,7 +28,7 @@ fn lane() -> Target {
 
 impl World {
     async fn publish(&self, to: &Target) -> Result<(), PublishError> {
-        self.measured.publish(to, &Message::default()).await
+        Broker::publish(&self.measured, to, &Message::default()).await
     }
 
     /// Confirms, nacks, and what waits.
@@ -78,7 +78,7 @@ async fn who_gives_up_before_the_confirm_waits_for_none_any_more() {
     let world = world();
     world.memory.delay_confirms(SECOND);
     let (to, message) = (lane(), Message::default());
-    let mut publish = world.measured.publish(&to, &message);
+    let mut publish = Broker::publish(&world.measured, &to, &message);
     assert!(poll!(&mut publish).is_pending());
     assert_eq!(world.counted(DELIVER), (0, 0, 1));
     drop(publish);

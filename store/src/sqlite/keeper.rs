@@ -22,7 +22,7 @@ use crate::{
     edit::against,
     proof,
     row::{Row, RowError},
-    snapshot::Kept,
+    tenant_snapshot::Kept,
 };
 
 /// Rows written anew in one transaction: an edit waits no longer than for these.

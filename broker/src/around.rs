@@ -1,0 +1,69 @@
+//! A broker around another one, which does something of its own at some calls and passes all others on.
+
+use bytes::Bytes;
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use tokio::sync::watch;
+
+use crate::{Broker, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target};
+
+/// A [`Broker`] around another one. Every method is that of [`Broker`] or [`Logs`] and passes the call on, unless it is
+/// given another body.
+pub trait Around: Send + Sync {
+    /// The one within.
+    fn inner(&self) -> &dyn Broker;
+
+    /// [`Broker::publish`].
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        self.inner().publish(to, message)
+    }
+
+    /// [`Broker::consume`].
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        self.inner().consume(from, credit)
+    }
+
+    /// [`Logs::read`].
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        self.inner().read(log, offset)
+    }
+}
+
+impl<T: Around> Broker for T {
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        Around::publish(self, to, message)
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        Around::consume(self, from, credit)
+    }
+
+    fn announce(&self, notice: Bytes) {
+        self.inner().announce(notice);
+    }
+
+    fn notices(&self) -> Notices {
+        self.inner().notices()
+    }
+
+    fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
+        self.inner().waiting(with)
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.inner().link()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner().close()
+    }
+}
+
+impl<T: Around> Logs for T {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        Around::read(self, log, offset)
+    }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.inner().end(log)
+    }
+}

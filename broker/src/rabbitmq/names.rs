@@ -1,0 +1,32 @@
+//! The one place where the names of exchanges and queues are spelt.
+
+use crate::{BrokerConfig, Inlet, Log};
+
+/// The names, for those who publish and consume.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+    /// The public exchange.
+    pub(super) events: String,
+}
+
+impl Names {
+    pub(super) fn new(config: &BrokerConfig) -> Self {
+        Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
+    }
+
+    pub(super) fn of(&self, role: &str) -> String {
+        format!("{}.{role}", self.prefix)
+    }
+
+    pub(super) fn inlet(&self, inlet: Inlet) -> String {
+        match inlet {
+            Inlet::Ingest => self.of("ingest"),
+            Inlet::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
+        }
+    }
+
+    pub(super) fn log(&self, log: Log) -> String {
+        self.of(log.name())
+    }
+}

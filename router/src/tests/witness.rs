@@ -1,0 +1,92 @@
+//! A witness at the broker: the memory broker, and in which order things were confirmed and settled.
+
+use std::sync::{Arc, Mutex};
+
+use broker::{Around, Broker, Consumer, Incoming, Inlet, Message, PublishError, Settlement, Target, memory::Memory};
+use futures_util::{FutureExt, future::BoxFuture};
+use schemas::wire;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// What happened at the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A publish was confirmed: of a delivery to this endpoint, or a record of a log.
+    Confirmed(String),
+    /// An event was settled.
+    Settled(Settlement),
+}
+
+/// The memory broker, and what happened at it in order.
+#[derive(Clone)]
+pub(super) struct Witness {
+    memory: Memory,
+    steps: Arc<Mutex<Vec<Step>>>,
+}
+
+impl Witness {
+    /// With nothing seen yet.
+    pub(super) fn at(memory: &Memory) -> Self {
+        Self { memory: memory.clone(), steps: Arc::default() }
+    }
+
+    /// What happened so far, in order.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap().clone()
+    }
+
+    fn note(&self, step: Step) {
+        self.steps.lock().unwrap().push(step);
+    }
+}
+
+impl Around for Witness {
+    fn inner(&self) -> &dyn Broker {
+        &self.memory
+    }
+
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        async move {
+            Broker::publish(&self.memory, to, message).await?;
+            let what = message.headers.text(wire::ENDPOINT).unwrap_or("record");
+            self.note(Step::Confirmed(what.to_owned()));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
+        let mut consumer = self.memory.consume(from, credit);
+        let (sender, receiver) = mpsc::channel(usize::from(credit));
+        let witness = self.clone();
+        let task = tokio::spawn(async move {
+            while let Some(incoming) = consumer.next().await {
+                if sender.send(witness.watch(incoming)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Consumer::new(receiver, Aborts(task))
+    }
+}
+
+impl Witness {
+    fn watch(&self, incoming: Incoming) -> Incoming {
+        let (message, key) = (incoming.message.clone(), incoming.key.clone());
+        let (redelivered, count, witness) = (incoming.redelivered, incoming.count, self.clone());
+        let session = incoming.session.clone();
+        let mut watched = Incoming::new(message, key, redelivered, count, move |settlement| {
+            witness.note(Step::Settled(settlement));
+            incoming.settle(settlement);
+        });
+        watched.session = session;
+        watched
+    }
+}
+
+struct Aborts(JoinHandle<()>);
+
+impl Drop for Aborts {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,133 @@
+//! One tenant as readers hold it, and how it follows from what a store has read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
+
+use crate::{Item, Kind, Versions};
+
+/// One thing as a store keeps it, or that it is gone, since a revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) tenant: String,
+    pub(crate) kind: Kind,
+    /// A tenant's own.
+    pub(crate) id: String,
+    /// When it was last changed.
+    pub(crate) version: u64,
+    /// None: it is gone.
+    pub(crate) item: Option<Item>,
+}
+
+/// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, and so are the unchanged endpoints of one that
+/// changed, so that what was derived from them stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantSnapshot {
+    /// Its id.
+    pub id: String,
+    /// As shown.
+    pub name: Option<String>,
+    /// Bounds of what it may use.
+    pub quota: Quota,
+    /// By id.
+    pub endpoints: HashMap<String, Arc<Endpoint>>,
+    /// In the order of their ids.
+    pub subscriptions: Vec<Subscription>,
+    /// In the order of their ids.
+    pub sources: Vec<Arc<SourceConfig>>,
+    /// In the order of their ids.
+    pub keys: Vec<Key>,
+    /// At which revision each of these was last changed; none of a `file:` store.
+    pub versions: Versions,
+}
+
+impl From<Tenant> for TenantSnapshot {
+    fn from(tenant: Tenant) -> Self {
+        let Tenant { id, name, quota, endpoints, mut subscriptions, mut sources, mut keys } = tenant;
+        subscriptions.sort_by(|a, b| a.id.cmp(&b.id));
+        sources.sort_by(|a, b| a.id.cmp(&b.id));
+        keys.sort_by(|a, b| a.id.cmp(&b.id));
+        let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id.clone(), Arc::new(endpoint))).collect();
+        let sources = sources.into_iter().map(Arc::new).collect();
+        let (quota, versions) = (quota.unwrap_or_default(), Versions::default());
+        Self { id, name, quota, endpoints, subscriptions, sources, keys, versions }
+    }
+}
+
+impl TenantSnapshot {
+    /// As it was made, its lists in the order of their ids.
+    pub fn to_tenant(&self) -> Tenant {
+        let mut endpoints: Vec<_> = self.endpoints.values().map(|endpoint| Endpoint::clone(endpoint)).collect();
+        endpoints.sort_by(|a, b| a.id.cmp(&b.id));
+        Tenant {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            quota: Some(self.quota).filter(|quota| *quota != Quota::default()),
+            endpoints,
+            subscriptions: self.subscriptions.clone(),
+            sources: self.sources.iter().map(|source| SourceConfig::clone(source)).collect(),
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// What an old state (none: it is new) becomes by what was read; none when the tenant itself is gone.
+    pub(crate) fn after(old: Option<&Self>, id: &str, read: Vec<Kept>) -> Option<Self> {
+        let mut new = match old {
+            Some(old) => old.clone(),
+            None => Self::from(Tenant::new(id)),
+        };
+        for Kept { kind, id, version, item, .. } in read {
+            match item {
+                Some(item) => {
+                    new.put(item);
+                    new.versions.set(kind, &id, version);
+                }
+                None if kind == Kind::Tenant => return None,
+                None => {
+                    new.remove(kind, &id);
+                    new.versions.remove(kind, &id);
+                }
+            }
+        }
+        Some(new)
+    }
+
+    fn put(&mut self, item: Item) {
+        match item {
+            Item::Tenant(tenant) => {
+                self.name = tenant.name;
+                self.quota = tenant.quota.unwrap_or_default();
+            }
+            Item::Endpoint(endpoint) => _ = self.endpoints.insert(endpoint.id.clone(), Arc::new(*endpoint)),
+            Item::Subscription(one) => insert(&mut self.subscriptions, *one, |one| &one.id),
+            Item::Source(source) => insert(&mut self.sources, Arc::new(*source), |source| &source.id),
+            Item::Key(key) => insert(&mut self.keys, *key, |key| &key.id),
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, id: &str) {
+        match kind {
+            Kind::Tenant => {}
+            Kind::Endpoint => _ = self.endpoints.remove(id),
+            Kind::Subscription => self.subscriptions.retain(|one| one.id != id),
+            Kind::Source => self.sources.retain(|source| source.id != id),
+            Kind::Key => self.keys.retain(|key| key.id != id),
+        }
+    }
+
+    pub(crate) fn keep_unchanged_endpoints(&mut self, old: &Self) {
+        for (id, endpoint) in &mut self.endpoints {
+            if let Some(known) = old.endpoints.get(id).filter(|known| *known == endpoint) {
+                *endpoint = known.clone();
+            }
+        }
+    }
+}
+
+/// Into a list that is in the order of ids, instead of the one of the same id.
+fn insert<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &String) {
+    match list.binary_search_by(|known| id(known).cmp(id(&item))) {
+        Ok(at) => list[at] = item,
+        Err(at) => list.insert(at, item),
+    }
+}
