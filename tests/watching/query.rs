@@ -19,7 +19,7 @@ pub(crate) fn metrics(expression: &str) -> Result<BTreeSet<String>, String> {
         match node {
             Node::Vector(vector) => found.extend(name(vector)),
             Node::Operator { args, .. } | Node::Function { args, .. } => {
-                args.iter().for_each(|arg| collect(arg, found))
+                args.iter().for_each(|arg| collect(arg, found));
             }
             Node::Negation(of) => collect(of, found),
             Node::Scalar(_) | Node::String(_) => {}
