@@ -27,8 +27,9 @@ pub fn page() -> String {
         bytes are the units; counters end in `_total`. On Linux every process also has `process_*` of the Prometheus\n\
         client library: memory, CPU time, open files, start time.\n\n\
         Labels have the values that are shown, and every combination is there with its 0 from the start: `rate()` and\n\
-        alerts see the first increment, and dashboards may rely on it. So a process has as many series as is said here\n\
-        besides `process_*`, whatever is configured and whatever happens"
+        alerts see the first increment, and dashboards may rely on it. Only times (`*_timestamp_seconds`) with labels come\n\
+        with their first value. So the series are as many as is said here, besides `process_*`, whatever is configured\n\
+        and whatever happens"
         .to_owned();
     let _ = writeln!(page, "; `standalone`, which has all, {}.", series(&merged(&tables())));
     for (owner, specs) in tables() {

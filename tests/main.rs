@@ -14,6 +14,7 @@ mod demo;
 mod door;
 mod drain;
 mod isolation;
+mod metrics;
 mod parking;
 mod prometheus;
 mod propagation;

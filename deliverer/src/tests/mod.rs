@@ -11,6 +11,7 @@ mod hostile;
 mod measures;
 mod memory;
 mod network;
+mod progress;
 mod repeats;
 mod requests;
 mod scripted;

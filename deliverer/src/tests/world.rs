@@ -123,6 +123,7 @@ pub(super) fn read(message: &Message) -> Delivery {
 
 /// A deliverer at work.
 pub(super) struct World {
+    pub(super) deliverer: Arc<Deliverer>,
     pub(super) memory: Memory,
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: DelivererMetrics,
@@ -175,8 +176,8 @@ impl World {
             stop: stopped,
         };
         let deliverer = Deliverer::new(config, world, metrics.clone(), canaries.clone()).expect("a deliverer");
-        let running = tokio::spawn(deliverer.run());
-        Self { memory, shelf, metrics, canaries, tally, levels, clock, published, stop, running }
+        let running = tokio::spawn(deliverer.clone().run());
+        Self { deliverer, memory, shelf, metrics, canaries, tally, levels, clock, published, stop, running }
     }
 
     pub(super) async fn publish(&self, message: &Message) {

@@ -1,7 +1,8 @@
 //! Declaring metrics: the macro, what it makes, and how each kind of metric is made from that.
 //!
 //! A label is declared with all its values, so that every series is there with its 0 before anything happened: `rate()`
-//! and alerts then see the first increment, dashboards have no holes, and the number of series is known beforehand.
+//! and alerts then see the first increment, dashboards have no holes, and the number of series is known beforehand. Only
+//! times (`*_timestamp_seconds`) come with their first value: 0 would be one, and long ago.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, Opts, Result};
@@ -136,12 +137,20 @@ impl Spec {
         self.labels.iter().map(|label| label.values.len().max(1)).product::<usize>() * each
     }
 
+    /// Whether its values are times: of these there is none before the first, and each series comes with it.
+    pub fn is_of_times(&self) -> bool {
+        self.name.ends_with("_timestamp_seconds")
+    }
+
     fn label_names(&self) -> Vec<&'static str> {
         self.labels.iter().map(|label| label.name).collect()
     }
 
-    /// Every combination of the labels' values; none where one is not known beforehand.
+    /// Every combination of the labels' values that is there from the start; none where one is not known beforehand.
     fn combinations(&self) -> Vec<Vec<&'static str>> {
+        if self.is_of_times() {
+            return Vec::new();
+        }
         self.labels.iter().fold(vec![Vec::new()], |before, label| {
             let with = |value| before.iter().map(move |values| [values.as_slice(), &[value]].concat());
             label.values.iter().copied().flat_map(with).collect()
@@ -160,7 +169,7 @@ impl Spec {
 
 /// A kind of metric that [`metrics!`](crate::metrics!) can declare.
 pub trait Metric: Collector + Clone + 'static {
-    /// Makes one, with a series for every combination of its labels' values. Fails when the name, a label or a bucket is
+    /// Makes one, with a series for every combination of its labels' values, unless these are times. Fails when the name, a label or a bucket is
     /// not allowed.
     fn make(spec: &Spec) -> Result<Self>;
 }

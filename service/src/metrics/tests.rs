@@ -39,6 +39,8 @@ crate::metrics! {
     struct Second {
         /// Parked here.
         parked: IntCounterVec("parked_total", [reason in REASONS]),
+        /// When each lane was seen.
+        seen: GaugeVec("seen_timestamp_seconds", [lane in ["fast", "slow"]]),
         /// By outcome.
         seconds: HistogramVec("outcome_seconds", [outcome in ["2xx", "5xx"], lane in ["fast", "slow"]], buckets = [1.0]),
     }
@@ -105,8 +107,19 @@ fn every_series_is_there_with_its_zero_before_anything_happened_and_their_number
         assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
     }
     let written = text.lines().filter(|line| !line.starts_with('#')).count();
-    let declared = |spec: &Spec| spec.series();
-    assert_eq!(written, First::SPECS.iter().chain(&Second::SPECS[1..]).map(declared).sum::<usize>());
+    let all = First::SPECS.iter().chain(&Second::SPECS[1..]).filter(|spec| !spec.is_of_times());
+    assert_eq!(written, all.map(Spec::series).sum::<usize>());
+}
+
+#[test]
+fn a_time_is_not_there_before_there_is_one() {
+    let registry = Registry::default();
+    let metrics = Second::register(&registry).unwrap();
+    assert!(!registry.encode().unwrap().contains("seen_timestamp_seconds"));
+    metrics.seen.with_label_values(&["fast"]).set(1.5);
+    let text = registry.encode().unwrap();
+    assert!(text.contains("carteiro_seen_timestamp_seconds{lane=\"fast\"} 1.5"), "{text}");
+    assert!(!text.contains("carteiro_seen_timestamp_seconds{lane=\"slow\"}"), "{text}");
 }
 
 #[test]

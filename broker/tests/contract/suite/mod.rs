@@ -22,6 +22,7 @@ macro_rules! contract {
             hand_out::a_full_fast_lane_does_not_hold_up_the_slow_one
             hand_out::an_event_given_back_too_often_is_parked
             hand_out::a_delivery_given_back_too_often_is_parked
+            hand_out::a_role_at_work_is_granted_its_consumer_and_gets_somewhere
             hand_out::a_closed_broker_takes_nothing_and_ends_its_consumers
             due::nothing_comes_before_its_due_time
             due::a_far_due_time_does_not_hold_back_a_near_one
