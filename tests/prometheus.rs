@@ -96,6 +96,8 @@ async fn prometheus_answers_every_dashboard_evaluates_every_rule_and_wakes_nobod
         scene.answers(&name, "recorded").await;
     }
     scene.answers("carteiro_park_log_total{reason=\"decode\"} > 0", "what was parked").await;
+    // Read from files, revisions are each process' own: compared, they would say that settings differ.
+    assert!(scene.prometheus.query("carteiro_config_revision > 0").await.is_empty());
     scene.answers("carteiro_dead_letters_total{reason=\"permanent\"} > 0", "what was given up").await;
 
     let evaluated = scene.prometheus.rules().await;
