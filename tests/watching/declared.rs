@@ -14,7 +14,6 @@ pub(crate) struct Declared(BTreeMap<String, Labels>);
 
 /// RabbitMQ's metrics that are asked for, with the labels it gives them.
 pub(crate) const RABBITMQ: &[(&str, &[&str])] = &[
-    ("rabbitmq_alarms_file_descriptor_limit", &[]),
     ("rabbitmq_alarms_free_disk_space_watermark", &[]),
     ("rabbitmq_alarms_memory_used_watermark", &[]),
     ("rabbitmq_detailed_queue_consumers", &["vhost", "queue"]),
