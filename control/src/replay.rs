@@ -99,8 +99,11 @@ impl Replay<'_> {
     /// Says for which reason it had ended.
     async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
         let published = self.publish(&record).await.inspect_err(|error| {
-            let (dead_letter_id, event_id) = (record.offset, &record.message.id);
-            tracing::warn!(%error, job = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
+            // Those are counted by the replay, and may be as many as a tenant's quota times ten.
+            if !matches!(error, NotReplayed::WithoutBody) {
+                let (dead_letter_id, event_id) = (record.offset, &record.message.id);
+                tracing::warn!(%error, replay_id = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
+            }
         });
         published.map(|()| dead_letters::read(&record).map(|letter| letter.reason))
     }
@@ -153,11 +156,13 @@ struct Reading<'a> {
     live: Live,
     records: BoxStream<'static, Result<Record, ReadError>>,
     next: u64,
+    /// The last read failed, and that was said.
+    has_failed: bool,
 }
 
 impl<'a> Reading<'a> {
     fn new(broker: &'a dyn Broker, live: Live) -> Self {
-        Self { broker, records: live.records(broker, 0), live, next: 0 }
+        Self { broker, records: live.records(broker, 0), live, next: 0, has_failed: false }
     }
 
     async fn next(&mut self) -> Option<Record> {
@@ -165,10 +170,13 @@ impl<'a> Reading<'a> {
             match self.records.next().await? {
                 Ok(record) => {
                     self.next = record.offset + 1;
+                    self.has_failed = false;
                     return Some(record);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, offset = self.next, "dead_letters.read_again");
+                    if !std::mem::replace(&mut self.has_failed, true) {
+                        tracing::warn!(%error, dead_letter_id = self.next, "dead_letters.unreadable");
+                    }
                     tokio::time::sleep(AGAIN).await;
                     self.records = self.live.records(self.broker, self.next);
                 }

@@ -98,8 +98,8 @@ impl Deliverer {
             match timeout(CONFIRM, self.world.broker.publish(&canary.target(), &canary.message())).await {
                 Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // That it is not there says enough.
-                Ok(Err(error)) => tracing::debug!(level = canary.level.name, %error, "canary.not_sent"),
-                Err(_) => tracing::debug!(level = canary.level.name, "canary.not_confirmed"),
+                Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),
+                Err(_) => tracing::debug!(canary = canary.level.name, "canary.not_confirmed"),
             }
         }
     }

@@ -13,6 +13,7 @@ mod credit;
 mod destination;
 mod forks;
 mod gone;
+mod hidden;
 mod isolation;
 mod metrics;
 mod outcome;

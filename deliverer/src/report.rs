@@ -43,21 +43,22 @@ pub(crate) fn attempted(
     verdict: &Verdict,
     settlement: Settlement,
 ) {
-    let verdict = match (settlement, verdict) {
+    let said = match (settlement, verdict) {
         (Settlement::Again, _) => "given_back",
         (Settlement::Done, Verdict::Delivered) => "delivered",
         (Settlement::Done, Verdict::Retry(_)) => "retry",
-        (Settlement::Done, Verdict::Dead(reason)) => {
-            metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-            reason.as_str()
-        }
+        (Settlement::Done, Verdict::Dead(_)) => "dead",
     };
     tracing::info!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
         endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
-        status = attempt.status, duration_ms = attempt.duration_ms, verdict, next_due = attempt.next_due,
+        status = attempt.status, duration_ms = attempt.duration_ms, verdict = said, next_due = attempt.next_due,
+        replay_id = delivery.replay,
         "delivery.attempted"
     );
+    if let (Settlement::Done, Verdict::Dead(reason)) = (settlement, verdict) {
+        died(metrics, delivery, delivery.attempt, *reason);
+    }
 }
 
 /// What an attempt adds to the tenant's usage.
@@ -77,7 +78,8 @@ pub(crate) fn repeated(metrics: &DelivererMetrics, delivery: &Delivery) {
     metrics.deduplicated.inc();
     tracing::info!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, "delivery.repeated"
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt,
+        "delivery.repeated"
     );
 }
 
@@ -92,10 +94,25 @@ pub(crate) fn forked(metrics: &DelivererMetrics, delivery: &Delivery) {
 
 /// Says that a delivery ended without a further attempt.
 pub(crate) fn ended(metrics: &DelivererMetrics, delivery: &Delivery, reason: DeadReason) {
+    died(metrics, delivery, delivery.attempt.saturating_sub(1), reason);
+}
+
+/// After so many attempts.
+fn died(metrics: &DelivererMetrics, delivery: &Delivery, attempts: u32, reason: DeadReason) {
     metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
     tracing::info!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, %reason, "delivery.ended"
+        endpoint_id = delivery.endpoint_id, attempts, %reason,
+        "delivery.dead"
+    );
+}
+
+/// Says that a delivery waits without having been attempted, and until when (unix ms), if that is known here.
+pub(crate) fn put_aside(delivery: &Delivery, reason: &str, until: Option<u64>) {
+    tracing::debug!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, reason, next_due = until.map(rfc3339),
+        "delivery.put_aside"
     );
 }
 

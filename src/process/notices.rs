@@ -134,7 +134,7 @@ impl News {
             let [mut pause, longest] = AGAIN;
             while self.is_behind(*revision.borrow_and_update()) {
                 if let Err(error) = self.store.pull().await {
-                    tracing::debug!(%error, "store.not_pulled");
+                    tracing::debug!(%error, "store.behind");
                 }
                 // Also without an error: a database that is a replica may be behind itself.
                 if self.is_behind(*revision.borrow()) {

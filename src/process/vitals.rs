@@ -51,9 +51,14 @@ fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
     let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
-        let (mut looks, mut was_lost) = (interval(LOOK), false);
+        let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, None);
         while !shutdown.is_requested() {
-            vitals.note(&link.borrow_and_update(), &mut was_lost);
+            let now = link.borrow_and_update().clone();
+            // Each try to reach a broker that is away ends in the same words.
+            if said.as_ref() != Some(&now) {
+                vitals.note(&now, &mut was_lost);
+                said = Some(now);
+            }
             loop {
                 let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
                 let known = if is_shared { *revision.borrow_and_update() } else { 0 };
@@ -80,9 +85,9 @@ impl Vitals {
             self.reconnects.inc();
         }
         match link {
-            Link::Away(why) if was_connected => tracing::warn!(why, "broker.lost"),
-            Link::Away(why) => tracing::info!(why, "broker.away"),
-            Link::Blocked(why) => tracing::warn!(why, "broker.blocked"),
+            Link::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
+            Link::Away(error) => tracing::warn!(error, "broker.away"),
+            Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
             Link::Ready => tracing::info!("broker.ready"),
         }
     }

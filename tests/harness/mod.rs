@@ -24,7 +24,7 @@ pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
 pub(crate) use exposed::{Exposed, lint};
 pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
-pub(crate) use outsider::{Letter, Outsider};
+pub(crate) use outsider::{Letter, Outsider, Tapped};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
 pub(crate) use prometheus::Prometheus;

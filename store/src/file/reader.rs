@@ -92,7 +92,7 @@ impl Reader {
         let known = self.last_error.swap(error.clone());
         match (known, error) {
             (Some(known), Some(error)) if known.0 == error.0 => {}
-            (_, Some(error)) => tracing::error!(%error, "store.reload_failed"),
+            (_, Some(error)) => tracing::error!(%error, "store.not_reloaded"),
             (Some(_), None) => tracing::info!("store.recovered"),
             (None, None) => {}
         }
@@ -146,10 +146,10 @@ impl Reader {
             return;
         }
         for warning in warnings.iter().take(WARNINGS_LOGGED) {
-            tracing::warn!("{warning}");
+            tracing::warn!(detail = warning, "config.not_in_force");
         }
         if let Some(more) = warnings.len().checked_sub(WARNINGS_LOGGED).filter(|&more| more > 0) {
-            tracing::warn!("{more} more fields are not in force in this version");
+            tracing::warn!(detail = format!("{more} more fields"), "config.not_in_force");
         }
         self.warnings.store(Arc::new(warnings));
     }

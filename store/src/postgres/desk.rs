@@ -46,10 +46,10 @@ impl Desk {
         loop {
             let notified = Arc::new(Notify::new());
             let session = self.connected(&mut why, &notified).await;
-            tracing::info!(place = %self.work.place, "store.connected");
+            tracing::info!("store.connected");
             self.serve(&session, &notified).await;
             why = StoreError("the connection to the database is lost".to_owned());
-            tracing::warn!(place = %self.work.place, "store.away");
+            tracing::warn!(error = %why, "store.away");
         }
     }
 
@@ -136,7 +136,7 @@ impl Desk {
             Ok(_) => self.work.current.looks.succeeded(),
             Err(failure) => {
                 self.work.current.looks.failed();
-                tracing::warn!(error = %failure, "store.pull_failed");
+                tracing::warn!(error = %failure, "store.not_pulled");
             }
         }
         let told = pulled.map(drop).map_err(StoreError::from);
