@@ -14,6 +14,18 @@ use std::{
     sync::OnceLock,
 };
 
+/// What operators run on each node of a cluster that lost one, where [`is_misled`].
+pub(crate) const RESTART_DEAD_LETTERING: &str = include_str!("../../../deploy/rabbitmq/restart-dead-lettering.erl");
+
+/// Prints a node's version.
+pub(crate) const VERSION: [&str; 3] = ["--quiet", "eval", "io:format(rabbit_misc:version())."];
+
+/// Whether RabbitMQ of this version believes a record of a queue's leader that is not true any more: before 3.12.5.
+pub(crate) fn is_misled(version: &str) -> bool {
+    let parts = version.split(['.', '\n']).map_while(|part| part.parse::<u32>().ok());
+    parts.collect::<Vec<_>>() < vec![3, 12, 5]
+}
+
 /// A node of our own, stopped by the script once this process has ended, however that happens.
 pub(crate) struct Node {
     /// Where it listens.
@@ -101,6 +113,11 @@ impl Cluster {
     /// `kill -9` of the first, second or third.
     pub(crate) fn kill(&self, number: usize) {
         run(&self.dir.join(number.to_string()), "kill", &[]);
+    }
+
+    /// What `rabbitmqctl` on one of them prints.
+    pub(crate) fn ask(&self, number: usize, arguments: &[&str]) -> String {
+        run(&self.dir.join(number.to_string()), "ctl", arguments)
     }
 
     /// Up again on what is on its disk.
