@@ -34,7 +34,8 @@ const SCHEME: &str = "key";
 
 const DESCRIPTION: &str = "Takes ticket and message events in, and brings each of them to every endpoint that asked for \
     it: at least once, and with everything it could not bring kept and replayable.\n\n\
-    Errors are RFC 9457 problems with a closed list of codes. Lists come in pages: follow `next`. What is written has a \
+    Errors are RFC 9457 problems with a closed list of codes. Every answer has an `x-request-id`, the request's own if it \
+    came with one, by which an operator finds it in the log. Lists come in pages: follow `next`. What is written has a \
     version, its `ETag`; `If-Match` protects it from being overwritten unseen. Secrets are shown once, when they are made, \
     and masked from then on: left out they are kept, null removes them, and a mask written back is refused.";
 

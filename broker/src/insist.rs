@@ -48,7 +48,7 @@ pub async fn insist(
             Err(error) => error,
         };
         progress::renew();
-        tracing::debug!(%error, "publish.retried");
+        tracing::debug!(%error, event_id = message.id, "publish.retried");
         tokio::select! {
             () = recovered(broker, &error, pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             () = &mut expired => return Err(error),

@@ -17,7 +17,7 @@ impl Notices {
         loop {
             match self.0.recv().await {
                 Ok(notice) => return Some(notice),
-                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "notices.missed"),
+                Err(RecvError::Lagged(missed)) => tracing::warn!(count = missed, "notices.missed"),
                 Err(RecvError::Closed) => return None,
             }
         }

@@ -16,7 +16,7 @@ impl Control {
         loop {
             match books.trim_audit((self.world.clock)().saturating_sub(age)).await {
                 Ok(0) => {}
-                Ok(entries) => tracing::info!(entries, "audit.trimmed"),
+                Ok(entries) => tracing::info!(count = entries, "audit.trimmed"),
                 // That the store is away is said where that is noticed.
                 Err(error) => tracing::debug!(%error, "audit.not_trimmed"),
             }

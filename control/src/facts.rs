@@ -1,6 +1,8 @@
 //! What processes find out, kept: usage in the store's books, endpoints that said 410 or do nothing but fail disabled,
 //! quotas that bit told to their tenants. Every fact may come again and again; it is noted only once it is kept.
 
+use std::sync::atomic::Ordering;
+
 use schemas::{EndpointState, Fact, Notice, OperationalEvent};
 use store::{Author, Draft, Edit, EditError, Kind, Reach, Refused, UsageReport};
 
@@ -40,11 +42,15 @@ impl Control {
         match self.keep(&process, sequence, facts).await {
             Ok(()) => {
                 self.metrics.facts_kept.inc_by(count);
+                self.are_facts_kept.store(true, Ordering::Relaxed);
                 self.world.broker.announce(Notice::Noted { process, sequence }.write().into());
             }
             Err(error) => {
                 self.metrics.facts_not_kept.inc_by(count);
-                tracing::warn!(%error, process, sequence, "facts.not_kept");
+                // Every process says them again every few seconds.
+                if self.are_facts_kept.swap(false, Ordering::Relaxed) {
+                    tracing::warn!(%error, process, "facts.not_kept");
+                }
             }
         }
     }
@@ -121,13 +127,13 @@ impl Control {
         match self.world.store.edit(edit).await {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();
-                tracing::warn!(tenant, endpoint_id, reason, "endpoint.disabled");
+                tracing::warn!(tenant, endpoint_id, detail = reason, "endpoint.disabled");
             }
             // Done before, perhaps by a process that died before it told.
             Ok(_) => {}
             Err(EditError::ReadOnly) => return Ok(()),
             Err(EditError::Refused(refused)) => {
-                tracing::warn!(%refused, tenant, endpoint_id, "endpoint.not_disabled");
+                tracing::warn!(error = %refused, tenant, endpoint_id, "endpoint.not_disabled");
                 return Ok(());
             }
             Err(EditError::Away(error)) => return Err(error.into()),

@@ -29,6 +29,17 @@ pub enum JobState {
     Stopped,
 }
 
+impl JobState {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A replay, as answers show it: `{"id","state","matched","replayed","skipped","filter"}`.
 #[derive(Debug)]
 pub struct Job {

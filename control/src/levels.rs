@@ -13,13 +13,14 @@ const EVERY: Duration = Duration::from_secs(10);
 impl Control {
     /// Counts dead letters and says what is kept of them, until it is dropped; at once when somebody new asks.
     pub async fn watch_dead_letters(&self) {
-        let (mut census, mut levels) = (Census::default(), BTreeMap::new());
+        let (mut census, mut levels, mut is_known) = (Census::default(), BTreeMap::new(), true);
         loop {
             let quotas = self.quotas();
             match census.count(&*self.world.broker, &quotas.keys().cloned().collect()).await {
-                Ok(()) => levels = beyond(&census, &quotas),
+                Ok(()) => (levels, is_known) = (beyond(&census, &quotas), true),
                 // What was said last is still the best that is known.
-                Err(error) => tracing::warn!(%error, "dead_letters.not_counted"),
+                Err(error) if std::mem::take(&mut is_known) => tracing::warn!(%error, "dead_letters.not_counted"),
+                Err(_) => {}
             }
             self.announce_levels(&levels, &quotas).await;
             let pause = tokio::time::sleep(EVERY);
@@ -48,7 +49,7 @@ impl Control {
             let quota = quotas.get(tenant).copied().unwrap_or_default();
             let event = OperationalEvent::quota_reached(tenant, QuotaName::DeadLetters, quota as f64, now);
             if let Err(error) = self.tell(tenant, &event).await {
-                tracing::warn!(%error, event_id = %event.id, "event.not_told");
+                tracing::debug!(%error, event_id = %event.id, tenant, "event.told_later");
             }
         }
     }

@@ -51,13 +51,13 @@ pub(crate) fn again(record: &Record) -> Result<(Target, Message), &'static str> 
 }
 
 pub(crate) fn read(record: &Record) -> Parked {
-    let described =
-        record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str::<Parked>(json).ok());
-    Parked {
-        id: record.offset.to_string(),
-        body: body_as_json(&record.message.body),
-        ..described.unwrap_or_else(|| undescribed(record))
-    }
+    Parked { id: record.offset.to_string(), body: body_as_json(&record.message.body), ..described(record) }
+}
+
+/// Without its place and its body.
+pub(crate) fn described(record: &Record) -> Parked {
+    let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
+    ours.unwrap_or_else(|| undescribed(record))
 }
 
 /// Parked by the broker itself, which writes no record: handed out too often, or bound for no queue. Nobody noted when.

@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,8 @@ pub struct Control {
     looks: Seats,
     /// Somebody has begun to listen to notices.
     pub(crate) newcomers: Notify,
+    /// What processes told last could be kept: that it could not is said once.
+    pub(crate) are_facts_kept: AtomicBool,
     rate: Rate,
 }
 
@@ -90,7 +95,8 @@ impl Control {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
         let (told, newcomers, tasks) = (Told::default(), Notify::new(), TaskTracker::new());
         let (trials, looks) = (Seats::new(trial::MOST), Seats::new(LOOKS));
-        Arc::new(Self { world, jobs, tasks, metrics, told, trials, looks, newcomers, rate })
+        let are_facts_kept = AtomicBool::new(true);
+        Arc::new(Self { world, jobs, tasks, metrics, told, trials, looks, newcomers, are_facts_kept, rate })
     }
 
     /// Makes what requests leave out.
@@ -127,7 +133,6 @@ impl Control {
         let id = EventId::fresh((self.world.clock)(), chance::bytes(&self.world.chance)).to_string();
         let job = self.jobs.add(Job::new(id, tenant.to_owned(), filter, live.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
-        tracing::info!(job = job.id, tenant, matched = job.matched, "replay.started");
         self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.rate)));
         Ok(job)
     }
@@ -142,11 +147,11 @@ impl Control {
         self.metrics.replays_running.inc();
         let (stop, stopped) = watch::channel(false);
         let (broker, clock) = (&*self.world.broker, &self.world.clock);
-        let tally = Some(&*self.world.tally);
-        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, stop: stopped };
+        let (tally, metrics) = (Some(&*self.world.tally), Some(&self.metrics));
+        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, metrics, stop: stopped };
         let progress = |Progress { replayed, skipped }: Progress| {
-            self.metrics.replayed.inc_by(replayed - job.replayed.swap(replayed, Ordering::Relaxed));
-            self.metrics.not_replayable.inc_by(skipped - job.skipped.swap(skipped, Ordering::Relaxed));
+            job.replayed.store(replayed, Ordering::Relaxed);
+            job.skipped.store(skipped, Ordering::Relaxed);
         };
         let watch_for_the_end = async {
             let mut process = self.world.stop.clone();
@@ -166,7 +171,8 @@ impl Control {
             Ended::Done => JobState::Done,
             Ended::Stopped => JobState::Stopped,
         });
-        let (state, replayed) = (job.state(), job.replayed.load(Ordering::Relaxed));
-        tracing::info!(job = job.id, tenant = job.tenant, ?state, matched = job.matched, replayed, "replay.ended");
+        let (state, replayed) = (job.state().as_str(), job.replayed.load(Ordering::Relaxed));
+        let (tenant, matched, skipped) = (&job.tenant, job.matched, job.skipped.load(Ordering::Relaxed));
+        tracing::info!(replay_id = job.id, tenant, state, matched, replayed, skipped, "replay.ended");
     }
 }

@@ -52,12 +52,13 @@ impl Control {
             return;
         }
         let (control, message) = (self.clone(), message(tenant, &event, (self.world.clock)()));
+        let tenant = tenant.to_owned();
         let patience = Patience { stop: self.world.stop.clone(), limit: None };
         self.tasks.spawn(async move {
             let to = Target::Ingest { key: event.key };
             match insist(&*control.world.broker, &to, &message, patience).await {
-                Ok(()) => control.note_told(&event.id, event.event_type.as_str()),
-                Err(error) => tracing::warn!(%error, event_id = %event.id, "event.not_told"),
+                Ok(()) => control.note_told(&tenant, &event.id, event.event_type.as_str()),
+                Err(error) => tracing::warn!(%error, event_id = %event.id, tenant, "event.not_told"),
             }
         });
     }
@@ -70,15 +71,15 @@ impl Control {
         if !self.told.contains(&event.id) {
             let message = message(tenant, event, (self.world.clock)());
             self.world.broker.publish(&Target::Ingest { key: event.key.clone() }, &message).await?;
-            self.note_told(&event.id, event.event_type.as_str());
+            self.note_told(tenant, &event.id, event.event_type.as_str());
         }
         Ok(())
     }
 
-    fn note_told(&self, id: &EventId, event_type: &str) {
+    fn note_told(&self, tenant: &str, id: &EventId, event_type: &str) {
         self.told.note(id);
         self.metrics.told.with_label_values(&[event_type]).inc();
-        tracing::info!(event_id = %id, event_type, "event.told");
+        tracing::info!(event_id = %id, event_type, tenant, "event.told");
     }
 }
 

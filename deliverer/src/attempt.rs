@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::{
     client::{Body, Client, Network},
     config::DelivererConfig,
-    outcome::{EXCERPT_BYTES, Outcome, RetryAfter, class_of, excerpt},
+    hidden::Hidden,
+    outcome::{BEGINNING_BYTES, Outcome, RetryAfter, class_of, excerpt},
     sign::Unsignable,
     target::Target,
 };
@@ -52,7 +53,7 @@ impl Poster {
         let began = Instant::now();
         let deadline = began + target.endpoint.timeout.0;
         let mut outcome = match self.client.post(url, headers, body, deadline).await {
-            Ok(answer) => self.read(answer, deadline).await,
+            Ok(answer) => self.read(answer, &target.hidden, deadline).await,
             Err(failure) => failed(failure.class(), failure.reason()),
         };
         outcome.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -60,7 +61,7 @@ impl Poster {
     }
 
     /// The status line decides; trouble with the body is only noted. What is not read closes the connection.
-    async fn read(&self, answer: Response<Body>, deadline: Instant) -> Outcome {
+    async fn read(&self, answer: Response<Body>, hidden: &Hidden, deadline: Instant) -> Outcome {
         let status = answer.status().as_u16();
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(RetryAfter::parse);
@@ -70,12 +71,12 @@ impl Poster {
         while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {
             let chunk = frame.into_data().unwrap_or_default();
             read += chunk.len();
-            beginning.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_BYTES.saturating_sub(beginning.len()))]);
+            beginning.extend_from_slice(&chunk[..chunk.len().min(BEGINNING_BYTES.saturating_sub(beginning.len()))]);
             if read > self.max_answer_bytes {
                 break;
             }
         }
-        let excerpt = excerpt(&beginning);
+        let excerpt = excerpt(&beginning, hidden);
         Outcome { class: class_of(status), status: Some(status), retry_after, excerpt, duration_ms: 0 }
     }
 }

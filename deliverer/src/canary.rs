@@ -18,16 +18,18 @@ use letter::{Canary, Level};
 /// A confirm that takes longer is not waited for: the next is another chance, and nothing piles up here.
 const CONFIRM: Duration = Duration::from_secs(10);
 
+const LEVELS: &[&str] = service::label_values!(Level::ALL, Level::name);
+
 service::metrics! {
     /// What a deliverer counts of canary deliveries.
     pub struct CanaryMetrics {
         /// Canary deliveries sent and confirmed, by level: `fast` or `slow` straight into that lane, else the delay they take into the slow lane.
-        pub sent: IntCounterVec("canary_sent_total", [level]),
+        pub sent: IntCounterVec("canary_sent_total", [level in LEVELS]),
         /// How long after their due time canary deliveries came, by level, whoever sent them.
-        pub seconds: HistogramVec("canary_seconds", [level],
+        pub seconds: HistogramVec("canary_seconds", [level in LEVELS],
             buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
         /// When the latest canary delivery came here, by level, in unix seconds; before the first, when this process began to send some.
-        pub arrived: GaugeVec("canary_arrived_timestamp_seconds", [level]),
+        pub arrived: GaugeVec("canary_arrived_timestamp_seconds", [level in LEVELS]),
         /// Canary deliveries that could not be read, and were dropped.
         pub unreadable: IntCounter("canary_unreadable_total"),
     }
@@ -69,7 +71,6 @@ impl Canaries {
     /// Whoever waits for the first of a level knows since when.
     fn begin(&self, now: u64) {
         for level in Level::ALL {
-            self.metrics.sent.with_label_values(&[level.name]);
             self.metrics.arrived.with_label_values(&[level.name]).set(seconds(now));
         }
     }
@@ -97,8 +98,8 @@ impl Deliverer {
             match timeout(CONFIRM, self.world.broker.publish(&canary.target(), &canary.message())).await {
                 Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // That it is not there says enough.
-                Ok(Err(error)) => tracing::debug!(level = canary.level.name, %error, "canary.not_sent"),
-                Err(_) => tracing::debug!(level = canary.level.name, "canary.not_confirmed"),
+                Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),
+                Err(_) => tracing::debug!(canary = canary.level.name, "canary.not_confirmed"),
             }
         }
     }

@@ -5,12 +5,15 @@
 
 mod attempt;
 mod canary;
+mod census;
 mod client;
 mod config;
 mod consume;
 mod credit;
 mod destination;
+mod forks;
 mod gone;
+mod hidden;
 mod isolation;
 mod metrics;
 mod outcome;
@@ -46,6 +49,7 @@ pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use canary::Canaries;
+use forks::Forks;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
@@ -87,6 +91,7 @@ pub struct Deliverer {
     slots: Slots,
     limits: Limits,
     delivered: Delivered,
+    forks: Forks,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
@@ -121,6 +126,7 @@ impl Deliverer {
             targets: Targets::default(),
             gone: Gone::default(),
             delivered: Delivered::new(config.duplicates),
+            forks: Forks::default(),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
@@ -173,8 +179,11 @@ impl Deliverer {
             Admission::Pass(pass) => pass,
             turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
+        if self.forks.note(&delivery, incoming.redelivered, self.now()) {
+            report::forked(&self.metrics, &delivery);
+        }
         let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, lane).await;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();
         let door = pass.door().clone();
         pass.ended(Ended::of(&outcome, now), now, (self.world.chance)());
@@ -235,7 +244,7 @@ impl Deliverer {
         endpoint: &Arc<Endpoint>,
         body: &Bytes,
         pass: &Pass,
-        lane: Lane,
+        counted: &LaneMetrics,
     ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
@@ -245,10 +254,10 @@ impl Deliverer {
         let request = async {
             let now = self.now();
             began.store(now, Relaxed);
-            report::begins(&self.metrics, delivery, now);
+            report::begins(counted, delivery, now);
             self.poster.post(&target, delivery, body.clone(), now).await
         };
-        let outcome = self.slots.carry(lane, pass.door(), request).await;
+        let outcome = self.slots.carry(counted.lane, pass.door(), request).await;
         let began = began.into_inner();
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }

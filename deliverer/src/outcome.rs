@@ -3,6 +3,8 @@
 use jiff::civil::DateTime;
 use schemas::OutcomeClass;
 
+use crate::hidden::Hidden;
+
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// What a POST came to.
@@ -29,13 +31,19 @@ impl Outcome {
 }
 
 /// Bytes of an answer that are kept for people to look at.
-pub(crate) const EXCERPT_BYTES: usize = 4 * 1024;
+const EXCERPT_BYTES: usize = 4 * 1024;
+/// Bytes of an answer that these are taken from: masking makes it shorter.
+pub(crate) const BEGINNING_BYTES: usize = 2 * EXCERPT_BYTES;
 
 /// The beginning of an answer, at most 4 KiB of text whatever it holds. Control characters are replaced: as JSON each
 /// takes six bytes, and `carteiro-record` has 16 KiB for everything.
-pub(crate) fn excerpt(answer: &[u8]) -> String {
-    let mut text = String::with_capacity(answer.len().min(EXCERPT_BYTES));
-    for c in String::from_utf8_lossy(answer).chars() {
+pub(crate) fn excerpt(beginning: &[u8], hidden: &Hidden) -> String {
+    // What the end of the beginning cuts through could not be recognised.
+    let is_cut = beginning.len() >= BEGINNING_BYTES;
+    let whole = if is_cut { beginning.len().saturating_sub(hidden.longest()) } else { beginning.len() };
+    let masked = hidden.mask(String::from_utf8_lossy(&beginning[..whole]));
+    let mut text = String::with_capacity(masked.len().min(EXCERPT_BYTES));
+    for c in masked.chars() {
         let is_odd = c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         let c = if is_odd { char::REPLACEMENT_CHARACTER } else { c };
         if text.len() + c.len_utf8() > EXCERPT_BYTES {

@@ -2,12 +2,13 @@
 //! turned away.
 
 use broker::{Due, Incoming, Lane, Settlement, Target};
-use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason};
+use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, wire};
 
 use crate::{
     Deliverer, World,
     destination::Absent,
     isolation::{Admission, Why},
+    metrics::{ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND},
     report,
     settle::{Settler, message},
 };
@@ -20,7 +21,7 @@ const OWN_FAULT: u32 = 3;
 
 impl Why {
     /// As metrics call it.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
             Self::Cap => "cap",
@@ -46,10 +47,12 @@ impl Deliverer {
                 let later = Delivery { parks: delivery.parks.saturating_add(1), ..delivery.clone() };
                 // Nobody may come before a time that was kept free for it.
                 let due = Due { at: until, exact: true };
+                report::put_aside(delivery, why.as_str(), Some(until));
                 settler.publish(&Target::Lane(Lane::Slow, Some(due)), &message(&later, body.clone())).await
             }
             Admission::Elsewhere => {
                 self.metrics.moved_to_slow.inc();
+                report::put_aside(delivery, "slow_lane", None);
                 settler.publish(&Target::Lane(Lane::Slow, None), &message(delivery, body.clone())).await
             }
             Admission::Park { .. } if delivery.attempt > 1 => self.end(delivery, incoming, DeadReason::Expired).await,
@@ -81,12 +84,14 @@ impl Deliverer {
         let age = now.saturating_sub(delivery.accepted_at);
         let reason = match absent {
             Absent::Unknown if delivery.parks < MAX_PARKS => {
-                self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
+                self.metrics.parks.with_label_values(&[ENDPOINT_UNKNOWN]).inc();
+                report::put_aside(delivery, ENDPOINT_UNKNOWN, None);
                 return self.settler(now).put_aside(delivery, body, lane).await;
             }
             // It will be known: the revision that has it exists. Unless the store was put back to an older state.
             Absent::Ahead if age <= self.default_policy.max_age.millis() => {
-                self.metrics.parks.with_label_values(&["snapshot_behind"]).inc();
+                self.metrics.parks.with_label_values(&[SNAPSHOT_BEHIND]).inc();
+                report::put_aside(delivery, SNAPSHOT_BEHIND, None);
                 return self.settler(now).put_aside(delivery, body, lane).await;
             }
             Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,
@@ -112,7 +117,8 @@ impl Deliverer {
         let settlement = self.settler(self.now()).park(message, &incoming.key, reason, detail.clone()).await;
         if settlement == Settlement::Done {
             self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
-            tracing::warn!(event_id = message.id, %reason, detail, "delivery.parked");
+            let tenant = message.headers.text(wire::TENANT);
+            tracing::warn!(event_id = message.id, tenant, %reason, detail, "delivery.parked");
         }
         settlement
     }

@@ -118,7 +118,9 @@ impl Settler<'_> {
         match insist(self.broker, to, message, patience).await {
             Ok(()) => Settlement::Done,
             Err(error) => {
-                tracing::warn!(%error, event_id = message.id, "delivery.given_back");
+                // That the broker is away, or the process ends, is said where that is noticed; here it is one of many.
+                let delivery_id = message.headers.text(wire::DELIVERY_ID);
+                tracing::debug!(%error, event_id = message.id, delivery_id, "delivery.given_back");
                 Settlement::Again
             }
         }

@@ -12,7 +12,10 @@ use http::{
 use schemas::Endpoint;
 use url::Url;
 
-use crate::sign::{Signer, Unsignable};
+use crate::{
+    hidden::Hidden,
+    sign::{Signer, Unsignable},
+};
 
 /// Entries beyond this are forgotten, all at once: cheaper than keeping track of which are old.
 const MAX_TARGETS: usize = 100_000;
@@ -28,6 +31,8 @@ pub(crate) struct Target {
     pub(crate) headers: HeaderMap,
     /// What signs them, or why nothing can be sent.
     pub(crate) signer: Result<Signer, Unsignable>,
+    /// What is masked in what is kept of an answer.
+    pub(crate) hidden: Hidden,
 }
 
 /// The targets in use, by tenant and endpoint.
@@ -59,6 +64,7 @@ fn prepare(endpoint: &Arc<Endpoint>) -> Target {
         url: url_of(&endpoint.url),
         headers: headers_of(endpoint),
         signer: Signer::of(endpoint),
+        hidden: Hidden::of(endpoint),
     }
 }
 

@@ -38,8 +38,9 @@ impl Deliverer {
         report::count(counted, delivery, &attempt, &verdict, now);
         self.tally(delivery, now, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
         tracing::info!(
-            delivery_id = %delivery.id, tenant = delivery.tenant, endpoint_id = delivery.endpoint_id,
-            outcome = attempt.outcome.as_str(), status = attempt.status, duration_ms = attempt.duration_ms,
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, outcome = attempt.outcome.as_str(), status = attempt.status,
+            duration_ms = attempt.duration_ms,
             "endpoint.tested"
         );
         self.world.broker.announce(Notice::Tested { delivery_id: delivery.id, attempt }.write().into());

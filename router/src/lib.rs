@@ -170,6 +170,11 @@ impl Router {
             Counts { dead: 1, ..Counts::default() },
         );
         self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        tracing::info!(
+            delivery_id = %outgoing.delivery.id, event_id = %outgoing.delivery.event_id, tenant,
+            endpoint_id = outgoing.delivery.endpoint_id, attempts = 0, %reason,
+            "delivery.dead"
+        );
         Ok(())
     }
 
@@ -223,11 +228,11 @@ impl Router {
         }
         metrics.unrendered.inc_by(unrendered as u64);
         metrics.fan_out.observe(deliveries as f64);
-        let age = self.now().saturating_sub(acceptance.accepted_at);
-        metrics.routing.observe(age as f64 / 1_000.0);
+        let age_ms = self.now().saturating_sub(acceptance.accepted_at);
+        metrics.routing.observe(age_ms as f64 / 1_000.0);
         tracing::info!(
             event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,
-            unrendered,
+            unrendered, age_ms,
             "event.routed"
         );
     }

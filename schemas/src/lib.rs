@@ -66,7 +66,7 @@ pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};
 pub use retry::RetryPolicy;
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
-pub use secret::{MASK, Secret};
+pub use secret::{MASK, Secret, repeatable};
 pub use signature::Signature;
 pub use span::Span;
 pub use submission::{Submission, peek_id};

@@ -187,7 +187,11 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// What it is called, for metrics.
+    /// What they are called.
+    pub const KINDS: [&str; 8] =
+        ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "breakers"];
+
+    /// What it is called, for metrics: one of [`Notice::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Revision { .. } => "revision",
@@ -253,6 +257,7 @@ mod tests {
             Notice::Intake { open: false },
             Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
+            assert!(Notice::KINDS.contains(&notice.kind()), "{}", notice.kind());
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }
         assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);

@@ -42,7 +42,10 @@ impl TryFrom<String> for TypePattern {
         match EventType::try_from(probe.unwrap_or(text.clone())) {
             Ok(event_type) if is_entity => Ok(Self::Entity(event_type.entity().to_owned())),
             Ok(event_type) => Ok(Self::Type(event_type)),
-            Err(_) => Err(format!("{text:?} is no event type: write `<entity>.<action>`, `<entity>.*` or `*`")),
+            Err(_) => {
+                let shown = crate::repeatable(&text).map_or("this".to_owned(), |text| format!("{text:?}"));
+                Err(format!("{shown} is no event type: write `<entity>.<action>`, `<entity>.*` or `*`"))
+            }
         }
     }
 }

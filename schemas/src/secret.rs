@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize, Serializer};
 /// What is shown instead of a secret.
 pub const MASK: &str = "***";
 
+/// The longest word of any closed list, and a few slips of the pen.
+const LONGEST_WORD: usize = 20;
+
+/// What may be repeated in a message about a value that is none of those expected: a word, not what is longer. That may
+/// be a secret in a wrong place, and messages are shown to many.
+pub fn repeatable(text: &str) -> Option<&str> {
+    (text.len() <= LONGEST_WORD).then_some(text)
+}
+
 /// A secret text: shown and serialized masked, so that it enters no log, error or answer by accident.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);

@@ -22,12 +22,17 @@ impl Span {
     }
 }
 
+fn shown(text: &str) -> String {
+    crate::repeatable(text).map_or("this".to_owned(), |text| format!("{text:?}"))
+}
+
 impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let duration = humantime::parse_duration(&text)
-            .map_err(|_| format!("{text:?} is no duration: write a number and a unit, such as \"5s\" or \"2m\""))?;
+        let duration = humantime::parse_duration(&text).map_err(|_| {
+            format!("{} is no duration: write a number and a unit, such as \"5s\" or \"2m\"", shown(&text))
+        })?;
         Ok(Self(duration))
     }
 }

@@ -147,10 +147,14 @@ mod tests {
 
     #[test]
     fn a_collector_gets_json_with_the_fields_at_the_top() {
-        let line = logged(LogFormat::Auto, "info", PIPE, || tracing::info!(ms = 7, "delivery.attempted"));
+        let line = logged(LogFormat::Auto, "info", PIPE, || {
+            let request = tracing::info_span!("request", request_id = "r-1");
+            request.in_scope(|| tracing::info!(duration_ms = 7, "delivery.attempted"));
+        });
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&line["message"], &line["ms"]), (&"delivery.attempted".into(), &7.into()));
+        assert_eq!((&line["message"], &line["duration_ms"]), (&"delivery.attempted".into(), &7.into()));
         assert_eq!(line["level"], "INFO");
+        assert_eq!(line["span"], serde_json::json!({"name": "request", "request_id": "r-1"}));
     }
 
     #[test]
@@ -170,6 +174,20 @@ mod tests {
         assert!(logged(LogFormat::Text, "info,lapin=debug", PIPE, log).contains("noise"));
         assert!(logged(LogFormat::Text, "debug", PIPE, warn).contains("warning"));
         assert_eq!(logged(LogFormat::Text, "off", PIPE, warn), "");
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place_and_without_its_words() {
+        let log = || {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let panicked = std::panic::catch_unwind(|| panic!("a word of a body"));
+            std::panic::set_hook(before);
+            assert!(panicked.is_err());
+        };
+        let line = logged(LogFormat::Json, "info", PIPE, log);
+        assert!(line.contains("process.panicked") && line.contains("telemetry.rs:"), "{line}");
+        assert!(!line.contains("a word of a body"), "{line}");
     }
 
     #[test]

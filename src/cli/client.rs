@@ -11,7 +11,7 @@ pub(super) use reqwest::Method;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use service::{Exit, Secret};
+use service::{Exit, Secret, config::mask_url};
 
 use super::refused::Refused;
 use crate::{config::Config, process::key_file};
@@ -135,11 +135,12 @@ impl Client {
         sent.map_err(|error| match refused_by_us(&error) {
             Some(why) => {
                 let advice = "give --ca-file with the certificate or its authority's, --url with the name it is for";
-                anyhow::anyhow!("{}: {why}; {advice}", self.base).context(Exit::Unavailable)
+                anyhow::anyhow!("{}: {why}; {advice}", mask_url(&self.base)).context(Exit::Unavailable)
             }
             None => {
                 let why = if error.is_connect() { "nobody listens" } else { "no answer" };
-                anyhow::anyhow!("{}: {why}; is carteiro running there?", self.base).context(Exit::Unavailable)
+                anyhow::anyhow!("{}: {why}; is carteiro running there?", mask_url(&self.base))
+                    .context(Exit::Unavailable)
             }
         })
     }

@@ -66,9 +66,9 @@ async fn reseal(store: Arc<dyn Store>) {
     loop {
         match store.reseal().await {
             Ok(0) => return,
-            Ok(rows) => return tracing::info!(rows, "store.resealed"),
+            Ok(rows) => return tracing::info!(count = rows, "store.resealed"),
             // That the store is away is said where that is noticed.
-            Err(error) => tracing::debug!(%error, "store.reseal_failed"),
+            Err(error) => tracing::debug!(%error, "store.not_resealed"),
         }
         tokio::time::sleep(RESEAL_AGAIN).await;
     }

@@ -5,6 +5,7 @@
 mod beats;
 mod data_dir;
 mod leaves;
+mod measured;
 mod memory;
 mod notices;
 mod open_files;
@@ -12,19 +13,22 @@ mod operator;
 mod roles;
 mod vitals;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, Lane, Progress};
 use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{VERSION, config::Config};
+use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
 
 pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
+pub(crate) use measured::PublishMetrics;
+pub(crate) use notices::NoticeMetrics;
 pub use operator::key_file;
 pub(crate) use vitals::Vitals;
 
@@ -56,6 +60,16 @@ impl Roles {
     }
 }
 
+/// As the command that starts them.
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { producer, router, deliverer, control } = *self;
+        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
+        let names: Vec<_> = all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name)).collect();
+        f.write_str(&if self.is_standalone() { "standalone".to_owned() } else { names.join("+") })
+    }
+}
+
 /// A process that runs.
 pub struct Process {
     /// Where the API listens, if it does.
@@ -83,7 +97,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     }
     data_dir::check(&config.data_dir)?;
     for warning in config.not_in_force() {
-        tracing::warn!("{warning}");
+        tracing::warn!(detail = warning, "config.not_in_force");
     }
     open_files::ask_for_all(config, roles);
     // Ports first: what another process holds should be said before anything is opened.
@@ -97,6 +111,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
     let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
+    let broker = Arc::new(Measured::new(broker, &registry)?);
     let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
@@ -129,7 +144,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         None => None,
     };
     tokio::spawn(ops.serve(ops_listener));
-    tracing::info!(http = http.map(tracing::field::display), ops = %ops_address, "process.started");
+    let (role, http_address) = (roles.to_string(), http.map(tracing::field::display));
+    tracing::info!(version = VERSION, role, http = http_address, ops = %ops_address, "process.started");
     let broker = shared.broker;
     Ok(Process { http, ops: ops_address, operator_key, broker, shutdown, defect, roles: running, messenger })
 }

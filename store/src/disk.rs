@@ -64,7 +64,7 @@ fn lines(tenant: &Arc<TenantSnapshot>) -> Vec<Line> {
 pub(crate) fn read(path: &Path, database: &str, keyring: &Keyring) -> Option<Snapshot> {
     let sealed = std::fs::read(path).ok()?;
     let refuse = |why: &dyn std::fmt::Display| {
-        tracing::warn!(file = %path.display(), %why, "store.snapshot_ignored");
+        tracing::warn!(file = %path.display(), error = %why, "store.snapshot_ignored");
     };
     let plain = keyring.open(&place(database), &sealed).inspect_err(|error| refuse(error)).ok()?;
     // What serde says could quote a secret.

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod api;
+mod exposed;
 mod figures;
 mod ledger;
 #[path = "../../broker/tests/contract/node.rs"]
@@ -12,6 +13,7 @@ pub(crate) mod node;
 mod outsider;
 mod postgres;
 mod process;
+mod prometheus;
 mod rabbit;
 mod receiver;
 mod site;
@@ -19,11 +21,13 @@ mod verifier;
 mod wait;
 
 pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
+pub(crate) use exposed::{Exposed, lint};
 pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
-pub(crate) use outsider::{Letter, Outsider};
+pub(crate) use outsider::{Letter, Outsider, Tapped};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
+pub(crate) use prometheus::Prometheus;
 pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};

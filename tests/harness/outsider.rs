@@ -1,10 +1,16 @@
-//! Somebody else's program on the broker: it publishes to the public exchange what it likes, and may declare queues.
+//! Somebody else's program on the broker: it publishes to the public exchange what it likes, may declare queues, and
+//! listens in on what goes through any exchange.
 
+use futures_util::StreamExt as _;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
+use tokio::sync::watch;
 
 use super::Site;
 
@@ -62,5 +68,68 @@ impl Outsider {
     /// Deletes a queue, whatever is in it.
     pub(crate) async fn delete(&self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    }
+
+    /// Gets a copy of whatever is published to these exchanges from now on. What no other queue would have got is not
+    /// unroutable any more.
+    pub(crate) async fn tap(&self, exchanges: &[&str]) -> watch::Receiver<Vec<Tapped>> {
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = self.channel.queue_declare("".into(), options, FieldTable::default()).await.expect("declared");
+        let queue = queue.name().clone();
+        for exchange in exchanges {
+            let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+            let bound = self.channel.queue_bind(queue.clone(), (*exchange).into(), "#".into(), options, none);
+            bound.await.expect("bound");
+        }
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumed = self.channel.basic_consume(queue, "".into(), options, FieldTable::default());
+        let mut copies = consumed.await.expect("consumed");
+        let (writer, tapped) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            while let Some(Ok(copy)) = copies.next().await {
+                writer.send_modify(|tapped| tapped.push(Tapped::of(&copy)));
+            }
+        });
+        tapped
+    }
+}
+
+/// A message as it went through an exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Tapped {
+    /// Which.
+    pub(crate) exchange: String,
+    /// The routing key, the properties and the headers, but for the record's.
+    pub(crate) metadata: String,
+    /// The header `carteiro-record`.
+    pub(crate) record: String,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Tapped {
+    fn of(message: &lapin::message::Delivery) -> Self {
+        let none = FieldTable::default();
+        let headers = message.properties.headers().as_ref().unwrap_or(&none).inner();
+        let (mut metadata, mut record) = (format!("{}\n", message.routing_key), String::new());
+        for (name, value) in headers {
+            match name.as_str() {
+                "carteiro-record" => record = text(value),
+                name => metadata += &format!("{name}: {}\n", text(value)),
+            }
+        }
+        metadata += &format!("{:?}", message.properties.clone().with_headers(none));
+        Self { exchange: message.exchange.to_string(), metadata, record, body: message.data.clone() }
+    }
+}
+
+fn text(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(text).collect::<Vec<_>>().join(", "),
+        AMQPValue::FieldTable(table) => {
+            table.inner().iter().map(|(name, value)| format!("{name}: {}", text(value))).collect::<Vec<_>>().join(", ")
+        }
+        other => format!("{other:?}"),
     }
 }

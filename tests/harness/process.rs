@@ -5,8 +5,8 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, ChildStderr, Command},
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
     sync::watch,
 };
 
@@ -44,7 +44,7 @@ impl Process {
     /// Its addresses, as its own log says.
     async fn learn(&self) {
         let started = self.logged("process.started").await;
-        let address = |name: &str| started.get(name)?.as_str()?.parse().ok();
+        let address = |name: &str| field(&started, name)?.parse().ok();
         self.http.send_replace(address("http"));
         self.ops.send_replace(address("ops"));
     }
@@ -52,13 +52,14 @@ impl Process {
     /// Waits for a line of its log.
     pub(crate) async fn logged(&self, message: &str) -> Value {
         let mut log = self.log.clone();
-        let is_it = |line: &&Value| line["message"] == message;
+        let is_text = |line: &Value| line.as_str().is_some_and(|text| text.contains(message));
+        let is_it = |line: &&Value| line["message"] == message || is_text(line);
         let lines = in_time(message, log.wait_for(|lines| lines.iter().any(|line| is_it(&line)))).await;
         let lines = lines.unwrap_or_else(|_| panic!("{} ended without logging {message}", self.role));
         lines.iter().find(is_it).cloned().expect("it was found")
     }
 
-    /// Its log so far.
+    /// What it said on either stream so far. Lines that are no JSON are text.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.borrow().clone()
     }
@@ -126,16 +127,25 @@ impl Drop for Process {
 }
 
 fn spawn(mut command: Command) -> (Child, watch::Receiver<Vec<Value>>) {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     let (writer, log) = watch::channel(Vec::new());
+    tokio::spawn(keep(child.stdout.take().expect("piped"), writer.clone()));
     tokio::spawn(keep(child.stderr.take().expect("piped"), writer));
     (child, log)
 }
 
-/// Lines that are no JSON (a last word before the end) are kept as text.
-async fn keep(stderr: ChildStderr, log: watch::Sender<Vec<Value>>) {
-    let mut lines = BufReader::new(stderr).lines();
+/// A field of a line, in either format.
+fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
+    match line {
+        Value::String(text) => text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')),
+        line => line.get(name)?.as_str(),
+    }
+}
+
+/// Lines that are no JSON (of the text format, a last word before the end) are kept as text.
+async fn keep(stream: impl AsyncRead + Unpin, log: watch::Sender<Vec<Value>>) {
+    let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         log.send_modify(|log| log.push(serde_json::from_str(&line).unwrap_or(Value::String(line))));
     }

@@ -89,6 +89,12 @@ impl Site {
         self
     }
 
+    /// No settings of its processes: they have their defaults, or what a file says.
+    pub(crate) fn unset(mut self, keys: &[&str]) -> Self {
+        self.settings.retain(|key, _| !keys.contains(&key.as_str()));
+        self
+    }
+
     /// A path in its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -24,6 +24,7 @@ mod log;
 mod names;
 mod overdue;
 mod publish;
+mod refused;
 mod rights;
 mod session;
 mod supervise;
@@ -34,7 +35,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -45,7 +46,7 @@ use self::{
     address::Address,
     consume::{CREDIT_OF_ONE, Subscription},
     core::{Core, Exchanges},
-    log::Reading,
+    log::{Reading, Stream},
     names::Names,
 };
 pub use self::{
@@ -129,8 +130,13 @@ impl RabbitMq {
 impl Logs for RabbitMq {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (out, records) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(Reading { core: Arc::clone(&self.core), log, offset, out }.run());
+        tokio::spawn(Reading { stream: Stream { core: Arc::clone(&self.core), log }, offset, out }.run());
         stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
+    }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let stream = Stream { core: Arc::clone(&self.core), log };
+        async move { stream.end().await.map_err(ReadError) }.boxed()
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) async fn supervise(core: Arc<Core>) {
             }
             Err(error) => {
                 failures += 1;
-                tracing::warn!(%error, "broker.away");
+                // Whoever holds the link says so once; this is said for every try.
+                tracing::debug!(%error, failures, "broker.not_reached");
                 core.link.send_replace(Link::Away(error.to_string()));
                 core.defect.send_replace(error.is_fatal().then_some(error));
             }
@@ -45,7 +46,6 @@ pub(super) async fn supervise(core: Arc<Core>) {
 
 /// Lends a session out until it fails or the core is stopped.
 async fn hold(core: &Core, session: &Arc<Session>) {
-    tracing::info!("broker.connected");
     core.session.send_replace(Some(Arc::clone(session)));
     let reason = tokio::select! {
         reason = session.health.failed() => reason,
@@ -54,8 +54,6 @@ async fn hold(core: &Core, session: &Arc<Session>) {
     };
     if core.stop.is_cancelled() {
         session.flush().await;
-    } else {
-        tracing::warn!(reason, "broker.lost");
     }
     core.link.send_replace(Link::Away(reason.clone()));
     core.session.send_replace(None);

@@ -169,16 +169,12 @@ impl Writer {
     }
 
     fn block(&mut self, error: &rusqlite::Error) {
-        if self.probe.is_none() {
-            tracing::error!(%error, "broker.blocked");
-        }
         self.probe = Some(Instant::now() + PROBE);
         self.link.send_replace(Link::Blocked(error.to_string()));
     }
 
     fn recover(&mut self) {
         if self.probe.take().is_some() {
-            tracing::info!("broker.unblocked");
             self.link.send_replace(Link::Ready);
         }
     }
@@ -189,7 +185,7 @@ impl Writer {
         // Saves the next start a recovery; a failure costs nothing else.
         let checkpoint = self.file.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = checkpoint {
-            tracing::debug!(%error, "broker.checkpoint_failed");
+            tracing::debug!(%error, "broker.not_checkpointed");
         }
         drop(self.inbox);
         drop(self.file.connection);

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use schemas::EndpointState;
 use service::problem::{Code, Problem};
-use store::{Author, Draft, Edit, Edited, Item, Reach, Refused};
+use store::{Author, Change, Draft, Edit, Edited, Item, Reach, Refused};
 use tokio::sync::oneshot;
 
 use super::denied;
 use crate::{Control, settings};
+
+/// How many items a log line names.
+const NAMED: usize = 20;
 
 /// Who wants a change, and of what.
 pub(crate) struct Wish {
@@ -41,12 +44,13 @@ impl Control {
             verdict
         });
         let Wish { reach, author, dry_run } = wish;
-        let concerned = reach.clone();
+        let (concerned, who) = (reach.clone(), author.clone());
         let edit = Edit { reach, author, at: (self.world.clock)(), dry_run, decision };
         let edited = self.world.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
             (Ok(edited), Ok(Ok(decided))) => {
                 if !dry_run {
+                    log(&who, &edited);
                     self.tell_of_disabled(&edited);
                 }
                 Ok((decided, edited))
@@ -88,6 +92,33 @@ impl Control {
             }
         }
     }
+}
+
+/// One line for each call that changed something. What exactly was changed is in the audit log.
+fn log(author: &Author, edited: &Edited) {
+    let Some(first) = edited.changes.first() else { return };
+    let tenant = Some(&first.tenant).filter(|tenant| edited.changes.iter().all(|change| change.tenant == **tenant));
+    let items: Vec<_> = edited.changes.iter().take(NAMED).map(named).collect();
+    tracing::info!(
+        tenant,
+        items = items.join(","),
+        count = edited.changes.len(),
+        revision = edited.revision,
+        author = author.name,
+        client = author.address.map(tracing::field::display),
+        "config.changed"
+    );
+}
+
+/// As `create endpoint/crm`.
+fn named(change: &Change) -> String {
+    let (verb, item) = match (&change.before, &change.after) {
+        (None, Some(item)) => ("create", item),
+        (Some(_), Some(item)) => ("update", item),
+        (Some(item), None) => ("delete", item),
+        (None, None) => return String::new(),
+    };
+    format!("{verb} {}/{}", item.kind().name(), item.id())
 }
 
 /// A tenant of a draft.

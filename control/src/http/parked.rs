@@ -97,7 +97,7 @@ async fn requeue(call: Call) -> Result<Response, Problem> {
     let patience = Patience { stop: world.stop.clone(), limit: Some(PATIENCE) };
     let published = insist(&*world.broker, &to, &message, patience).await;
     published.map_err(|_| denied::unpublished())?;
-    tracing::info!(id = call.part("id"), author = who.author.name, "parked.requeued");
     let event_id = Some(message.id).filter(|id| !id.is_empty());
+    tracing::info!(parked_id = call.part("id"), event_id, author = who.author.name, "parked.requeued");
     Ok((StatusCode::ACCEPTED, Json(json!({"id": call.part("id"), "event_id": event_id}))).into_response())
 }

@@ -130,7 +130,7 @@ async fn start(call: Call, input: Input) -> Result<Response, Problem> {
         return Ok(Json(json!({"matched": matched})).into_response());
     }
     let job = control.start_replay(&tenant, filter, rate).await?;
-    tracing::info!(job = job.id, tenant, author = who.author.name, "replay.requested");
+    tracing::info!(replay_id = job.id, tenant, matched = job.matched, author = who.author.name, "replay.started");
     Ok((StatusCode::ACCEPTED, Json(&*job)).into_response())
 }
 

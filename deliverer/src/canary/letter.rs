@@ -29,6 +29,10 @@ impl Level {
         Self::delay("5m", 300),
     ];
 
+    pub(super) const fn name(self) -> &'static str {
+        self.name
+    }
+
     const fn delay(name: &'static str, seconds: u64) -> Self {
         Self { name, lane: Lane::Slow, wait: Some(seconds * 1_000) }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use broker::Clock;
-use schemas::{BreakerNews, Endpoint};
+use schemas::{BreakerNews, Endpoint, time::rfc3339};
 
 use crate::config::BreakerConfig;
 
@@ -21,7 +21,7 @@ use super::{
     effect::Ended,
     fairness::Crowd,
     pass::Pass,
-    standing::{Arrival, LINGER, Why},
+    standing::{Arrival, BRIEF, LINGER, Why},
     suspicion::is_greedy,
     terms::Division,
 };
@@ -41,7 +41,7 @@ pub(crate) struct Gate {
     news: Mutex<Vec<BreakerNews>>,
 }
 
-/// How many may wait in the process for a place.
+/// How many may wait in the process for a place. One endpoint that is all there is may go beyond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// For one endpoint.
@@ -125,19 +125,29 @@ impl Gate {
         if is_on_fast && self.crowd.is_crowded_by(&door.tenant, is_scarce) {
             return Answer::Elsewhere;
         }
-        let has_room = may_wait && self.waiting.load(Relaxed) < self.room.all && door.waiting() < self.room.each;
+        let may_wait = if may_wait { self.patience(door.waiting()) } else { 0.0 };
         let all = self.crowd.under_way();
         door.knock(
             self,
             Knock {
                 endpoint,
-                arrival: Arrival { has_waited, has_room },
+                arrival: Arrival { has_waited, may_wait },
                 division: self.division(),
                 is_on_fast,
                 is_greedy: &|own| is_greedy(own, all, is_scarce),
                 now: self.now(),
             },
         )
+    }
+
+    /// For how long one more may wait before a door, in ms, where so many wait already.
+    fn patience(&self, before: u32) -> f64 {
+        let all = self.waiting.load(Relaxed);
+        match before {
+            _ if all < self.room.all && before < self.room.each => LINGER,
+            _ if before >= all / 2 => BRIEF,
+            _ => 0.0,
+        }
     }
 
     /// The door to an endpoint.
@@ -181,7 +191,9 @@ impl Gate {
             Change::Closed => (None, 0),
         };
         let (tenant, endpoint_id) = (door.tenant_id.clone(), door.endpoint_id.clone());
-        tracing::info!(tenant, endpoint_id, open_until, spell, "breaker.changed");
+        let until = open_until.map(rfc3339);
+        let state = if until.is_some() { "open" } else { "closed" };
+        tracing::info!(tenant, endpoint_id, state, open_until = until, spell, "breaker.changed");
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.len() < MOST_NEWS {
             news.push(BreakerNews { tenant, endpoint_id, open_until, spell });

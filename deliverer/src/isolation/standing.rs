@@ -16,6 +16,11 @@ use crate::config::BreakerConfig;
 
 /// What can be had within this, in ms, is waited for in the process: a ladder's shortest wait is as long.
 pub(crate) const LINGER: f64 = 1_000.0;
+/// Of those to whom most of what waits here belongs, any number may wait for as long as this, in ms: it is about the time
+/// that a message spends in a busy process anyway, and putting each aside would cost more than posting it.
+pub(crate) const BRIEF: f64 = 400.0;
+/// So far ahead, in ms, bookings are only as late as no wait can be shorter, and a little: the endpoint keeps up.
+const KEEPS_UP: u64 = 2_000;
 /// Bookings leave one place in ten free, for what is late and what is new.
 const SLACK: f64 = 1.1;
 /// For how long a `Retry-After` to one delivery holds up the endpoint's others, at most, in ms. The delivery itself
@@ -45,8 +50,8 @@ pub(crate) struct Standing {
 pub(crate) struct Arrival {
     /// It comes back from a wait, so it goes before those who come for the first time.
     pub(crate) has_waited: bool,
-    /// There is room to wait in the process.
-    pub(crate) has_room: bool,
+    /// For how long it may wait in the process, in ms.
+    pub(crate) may_wait: f64,
 }
 
 /// What a delivery may do.
@@ -97,12 +102,13 @@ impl Standing {
         }
         let is_free = self.queued == 0 && self.under_way < self.window.places(terms.most);
         // Who waited goes first; what is booked would else be late by all who come meanwhile.
-        let may_enter = arrival.has_waited || !self.bookings.are_ahead_of(now) || self.is_idle(terms, now);
+        let is_booked_up = self.bookings.are_ahead_of(now + KEEPS_UP);
+        let may_enter = arrival.has_waited || !is_booked_up || self.is_idle(terms, now);
         if may_enter && is_free {
             self.under_way += 1;
             return Decision::Start { at: self.pace.take(now, gap), is_probe: false };
         }
-        if may_enter && arrival.has_room && self.expected_wait(terms, now) <= LINGER {
+        if may_enter && self.expected_wait(terms, now) <= arrival.may_wait {
             self.queued += 1;
             return Decision::Queue;
         }

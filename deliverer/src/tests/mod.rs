@@ -8,6 +8,7 @@ mod deliveries;
 mod endings;
 mod ends_without_attempt;
 mod hostile;
+mod measures;
 mod memory;
 mod network;
 mod progress;

@@ -80,7 +80,7 @@ impl Certificate {
         match found.as_ref().map_err(Clone::clone).and_then(|pem| certified(&self.files, pem)) {
             Ok(key) => {
                 *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
-                tracing::info!(cert = self.files.cert, "tls.renewed");
+                tracing::info!(file = self.files.cert, "tls.renewed");
             }
             Err(error) => tracing::warn!(%error, "tls.not_renewed"),
         }

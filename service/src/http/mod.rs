@@ -9,6 +9,7 @@ mod handshake;
 mod json;
 mod limits;
 mod origin;
+mod request_id;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;

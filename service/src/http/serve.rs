@@ -20,7 +20,9 @@ use super::certificate::Certificate;
 use super::config::HttpConfig;
 use super::handshake::{Patience, TlsListener};
 use super::origin::{Origin, Scheme, Trust};
+use super::request_id::identify;
 use super::turning::Turning;
+use crate::chance;
 use crate::config::ConfigError;
 use crate::problem::{Code, Problem};
 use crate::shutdown::Shutdown;
@@ -81,10 +83,12 @@ pub fn app(router: Router) -> Router {
 
 /// Serves [`app`]`(router)` until `shutdown` is requested and every answer under way is sent. Fails if the listener does.
 ///
-/// Every request has its [`Origin`] as an extension. A client that does not read its answer can hold this up: give it a
+/// Every request has its [`Origin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
 /// limit with [`crate::shutdown::drain`].
 pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: Shutdown) -> io::Result<()> {
-    let router = app(router).layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin));
+    let router = app(router)
+        .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
+        .layer(middleware::from_fn_with_state(chance::system(), identify));
     match front.tls {
         None => answer(Turning::new(listener, front.turns).tap_io(|stream| at_once(stream)), router, shutdown).await,
         Some((certificate, acceptor)) => {
@@ -130,8 +134,8 @@ async fn log(request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Origin>().map(|origin| origin.client);
     let answer = next.run(request).await;
     let (route, status) = (route.as_ref().map(MatchedPath::as_str), answer.status().as_u16());
-    let (client, ms) = (client.map(tracing::field::display), begun.elapsed().as_secs_f64() * 1e3);
-    tracing::debug!(%method, route, status, ms, client, "request.answered");
+    let (client, duration_ms) = (client.map(tracing::field::display), begun.elapsed().as_millis() as u64);
+    tracing::debug!(%method, route, status, duration_ms, client, "request.answered");
     answer
 }
 

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::testing::{Server, read};
+use super::testing::{Answer, Server, read};
 use super::{Front, serve};
 use crate::problem::Problem;
 use crate::shutdown::{Shutdown, Trigger};
@@ -28,6 +28,16 @@ async fn what_does_not_exist_and_what_is_not_allowed_are_problems() {
     let answer = server.ask("DELETE /here HTTP/1.0\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
     assert!(answer.body.contains(r#""code":"method_not_allowed""#), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_id_of_its_request_which_is_made_if_none_was_given() {
+    let (server, _trigger) = start(Router::new().route("/here", get(async || "here"))).await;
+    let given = server.ask("GET /here HTTP/1.0\r\nx-request-id: the-proxys_7\r\n\r\n").await;
+    assert_eq!((given.status, given.header("x-request-id")), (200, Some("the-proxys_7")));
+    let (one, other) = (server.get("/there").await, server.get("/there").await);
+    let id = |answer: &Answer| answer.header("x-request-id").map(str::to_owned).filter(|id| id.len() == 32);
+    assert!(id(&one).is_some() && id(&one) != id(&other), "{:?}", id(&one));
 }
 
 #[tokio::test]

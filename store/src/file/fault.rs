@@ -74,7 +74,8 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown word `{}`, {}", variant.escape_debug(), suggestion(variant, known)))
+        let word = schemas::repeatable(variant).map_or(String::new(), |word| format!(" `{}`", word.escape_debug()));
+        Self::new(format!("unknown word{word}, {}", suggestion(variant, known)))
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {

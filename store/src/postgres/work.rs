@@ -77,7 +77,7 @@ impl Work {
             Ok::<_, Failure>(if anew { known.replaced(revision, read) } else { known.caught_up(revision, read) })
         });
         let snapshot = Arc::new(snapshot.await??);
-        tracing::debug!(revision, tenants = snapshot.tenants().count(), "store.loaded");
+        tracing::debug!(revision, tenants = snapshot.tenants().count(), "store.pulled");
         self.current.replace(snapshot.clone());
         Ok(snapshot)
     }

@@ -32,6 +32,7 @@ macro_rules! contract {
             logs::a_log_is_read_as_often_as_one_likes_with_rising_offsets
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
+            logs::from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else
             notices::a_notice_reaches_every_listener
             notices::notices_come_whole_and_in_order
             notices::what_waits_in_the_lanes_is_counted_by_its_headers

@@ -6,8 +6,8 @@ use super::*;
 use crate::isolation::pace::gap_of;
 
 const NOW: u64 = 1_790_000_000_000;
-const FRESH: Arrival = Arrival { has_waited: false, has_room: false };
-const BACK: Arrival = Arrival { has_waited: true, has_room: false };
+const FRESH: Arrival = Arrival { has_waited: false, may_wait: 0.0 };
+const BACK: Arrival = Arrival { has_waited: true, may_wait: 0.0 };
 const TERMS: Terms = Terms { most: 64.0, gap: 0.0, soon: (64.0, 0.0), backlog: 100_000, patience: 16_000 };
 
 fn ended(health: Health, load: Load, took: u64) -> Ended {
@@ -55,7 +55,7 @@ fn what_is_over_the_window_comes_back_about_when_there_is_a_place() {
 #[test]
 fn who_may_wait_in_the_process_does_so_if_it_is_not_for_long() {
     let mut standing = Standing::default();
-    let roomy = Arrival { has_room: true, ..FRESH };
+    let roomy = Arrival { may_wait: LINGER, ..FRESH };
     let decisions: Vec<_> = (0..30).map(|_| standing.admit(roomy, &TERMS, NOW)).collect();
     let count = |wanted: fn(&Decision) -> bool| decisions.iter().filter(|decision| wanted(decision)).count();
     assert_eq!(count(|decision| matches!(decision, Decision::Start { .. })), 4);
@@ -66,6 +66,30 @@ fn who_may_wait_in_the_process_does_so_if_it_is_not_for_long() {
     assert_eq!(standing.grant(&TERMS, NOW + 100), Some(NOW + 100));
     assert_eq!(standing.grant(&TERMS, NOW + 100), Some(NOW + 100), "it bears five now");
     assert_eq!(standing.grant(&TERMS, NOW + 100), None);
+}
+
+#[test]
+fn where_one_may_wait_a_moment_only_a_moments_worth_does() {
+    let mut standing = Standing::default();
+    standing.measured_as(10.0);
+    let hasty = Arrival { may_wait: BRIEF, ..FRESH };
+    let decisions: Vec<_> = (0..180).map(|_| standing.admit(hasty, &TERMS, NOW)).collect();
+    let queued = decisions.iter().filter(|decision| **decision == Decision::Queue).count();
+    assert_eq!(queued, 160, "of 10 ms by four");
+    assert_eq!(decisions.iter().filter(|decision| matches!(decision, Decision::Park { .. })).count(), 16);
+}
+
+#[test]
+fn what_was_put_aside_in_a_burst_keeps_nobody_from_an_endpoint_that_keeps_up() {
+    let mut standing = Standing::default();
+    standing.measured_as(1.0);
+    (0..1_000).for_each(|_| _ = standing.admit(FRESH, &TERMS, NOW));
+    assert_eq!(standing.under_way, 4, "all others come back in a second");
+    standing.ended(ended(Health::Well, Load::Neither, 1), &TERMS, NOW, 0.0);
+    for ms in 1..1_000 {
+        assert_eq!(standing.admit(FRESH, &TERMS, NOW + ms), start(NOW + ms));
+        standing.ended(ended(Health::Well, Load::Neither, 1), &TERMS, NOW + ms, 0.0);
+    }
 }
 
 #[test]
@@ -186,7 +210,7 @@ proptest! {
         let (mut standing, mut now, mut starts) = (Standing::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now += ms / 10;
-            let arrival = Arrival { has_waited: flag, has_room: ms % 2 == 0 };
+            let arrival = Arrival { has_waited: flag, may_wait: if ms % 2 == 0 { LINGER } else { BRIEF } };
             match step {
                 0..=2 => match standing.admit(arrival, &terms, now) {
                     Decision::Start { at, .. } => starts.push(at),
