@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::node::{Cluster, Node};
+use super::node::{Cluster, Node, RESTART_DEAD_LETTERING, VERSION, is_misled};
 
 /// A private node; the script that it is asked through blocks, so that it is asked on a thread of its own.
 pub(crate) struct Rabbit(Arc<Node>);
@@ -13,6 +13,16 @@ impl Rabbit {
     /// Starts one.
     pub(crate) async fn start() -> Self {
         Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
+    }
+
+    /// Starts one with its Prometheus plugin.
+    pub(crate) async fn with_metrics() -> Self {
+        Self(spawn_blocking(|| Arc::new(Node::with_metrics())).await.expect("a node"))
+    }
+
+    /// Where that plugin listens, as host:port.
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask(Node::metrics).await
     }
 
     /// Its URL, the same after a crash.
@@ -69,6 +79,21 @@ impl RabbitCluster {
     pub(crate) async fn kill(&self, number: usize) {
         let cluster = self.0.clone();
         spawn_blocking(move || cluster.kill(number)).await.expect("it is killed");
+    }
+
+    /// Whether one of its nodes that is away can mislead those that are left.
+    pub(crate) async fn is_misled(&self) -> bool {
+        is_misled(&self.ask(2, &VERSION).await)
+    }
+
+    /// Does what operators are to do then, on one of those left.
+    pub(crate) async fn restart_dead_lettering(&self, number: usize) {
+        self.ask(number, &["--quiet", "eval", RESTART_DEAD_LETTERING]).await;
+    }
+
+    async fn ask(&self, number: usize, arguments: &'static [&'static str]) -> String {
+        let cluster = self.0.clone();
+        spawn_blocking(move || cluster.ask(number, arguments)).await.expect("it answers")
     }
 
     /// Starts it on what is on its disk, and waits until it is one of three again.

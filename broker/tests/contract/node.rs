@@ -14,6 +14,18 @@ use std::{
     sync::OnceLock,
 };
 
+/// What operators run on each node of a cluster that lost one, where [`is_misled`].
+pub(crate) const RESTART_DEAD_LETTERING: &str = include_str!("../../../deploy/rabbitmq/restart-dead-lettering.erl");
+
+/// Prints a node's version.
+pub(crate) const VERSION: [&str; 3] = ["--quiet", "eval", "io:format(rabbit_misc:version())."];
+
+/// Whether RabbitMQ of this version believes a record of a queue's leader that is not true any more: before 3.12.5.
+pub(crate) fn is_misled(version: &str) -> bool {
+    let parts = version.split(['.', '\n']).map_while(|part| part.parse::<u32>().ok());
+    parts.collect::<Vec<_>>() < vec![3, 12, 5]
+}
+
 /// A node of our own, stopped by the script once this process has ended, however that happens.
 pub(crate) struct Node {
     /// Where it listens.
@@ -34,8 +46,22 @@ pub(crate) fn shared() -> &'static str {
 impl Node {
     /// Starts one, for a test that does to a broker what others must not see.
     pub(crate) fn start() -> Self {
-        let (url, dir, held) = hold("hold");
+        Self::with(&[])
+    }
+
+    /// Starts one with its Prometheus plugin.
+    pub(crate) fn with_metrics() -> Self {
+        Self::with(&["--metrics"])
+    }
+
+    fn with(options: &[&str]) -> Self {
+        let (url, dir, held) = hold("hold", options);
         Self { url, dir, _held: held }
+    }
+
+    /// Where its Prometheus plugin listens, as host:port.
+    pub(crate) fn metrics(&self) -> String {
+        self.run("metrics", &[]).trim().to_owned()
     }
 
     /// `rabbitmqctl` on it.
@@ -80,13 +106,18 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts them, which takes several times as long as one.
     pub(crate) fn start() -> Self {
-        let (url, dir, held) = hold("cluster");
+        let (url, dir, held) = hold("cluster", &[]);
         Self { url, dir, _held: held }
     }
 
     /// `kill -9` of the first, second or third.
     pub(crate) fn kill(&self, number: usize) {
         run(&self.dir.join(number.to_string()), "kill", &[]);
+    }
+
+    /// What `rabbitmqctl` on one of them prints.
+    pub(crate) fn ask(&self, number: usize, arguments: &[&str]) -> String {
+        run(&self.dir.join(number.to_string()), "ctl", arguments)
     }
 
     /// Up again on what is on its disk.
@@ -96,10 +127,10 @@ impl Cluster {
 }
 
 /// The script, which stops what it started once we have ended; it says where that listens.
-fn hold(verb: &str) -> (String, PathBuf, Child) {
+fn hold(verb: &str, options: &[&str]) -> (String, PathBuf, Child) {
     let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
     let mut command = Command::new(script());
-    command.arg(verb).arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg(verb).arg(&dir).args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
         command.args(["--release", &suite]);
     }
