@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod door;
 mod drain;
+mod encrypted;
 mod isolation;
 mod lines;
 mod parking;

@@ -65,6 +65,7 @@ impl Vitals {
                 self.losses.inc();
                 tracing::warn!(error, "broker.lost");
             }
+            Link::Away(error) if error == Link::CONNECTING => {}
             Link::Away(error) => tracing::warn!(error, "broker.away"),
             Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
             Link::Ready => tracing::info!("broker.ready"),

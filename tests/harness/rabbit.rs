@@ -1,6 +1,6 @@
 //! A RabbitMQ node of a test's own, or a cluster, for what others must not see: crashes, absence, an inventory.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
@@ -13,6 +13,12 @@ impl Rabbit {
     /// Starts one.
     pub(crate) async fn start() -> Self {
         Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
+    }
+
+    /// Starts one that is spoken to over TLS, with `cert.pem` and `key.pem` of a folder.
+    pub(crate) async fn with_tls(folder: &Path) -> Self {
+        let folder = folder.to_str().expect("text").to_owned();
+        Self(spawn_blocking(move || Arc::new(Node::start_with(&["--tls", &folder]))).await.expect("a node"))
     }
 
     /// Its URL, the same after a crash.
