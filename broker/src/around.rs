@@ -62,4 +62,8 @@ impl<T: Around> Logs for T {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         Around::read(self, log, offset)
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.inner().end(log)
+    }
 }

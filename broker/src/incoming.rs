@@ -1,5 +1,10 @@
 //! What the broker hands over, and how it is given back.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -74,12 +79,44 @@ pub struct Consumer {
     receiver: mpsc::Receiver<Incoming>,
     /// Tells the broker, by being dropped, that nobody listens any more.
     _alive: Box<dyn Send + Sync>,
+    grant: Grant,
+}
+
+/// Whether a consumer is handed messages: how many of its subscriptions the broker has not granted, or not yet again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grant(Arc<AtomicUsize>);
+
+impl Grant {
+    /// One more subscription has to be granted.
+    pub(crate) fn ask(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// One is.
+    pub(crate) fn give(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether all are.
+    pub(crate) fn is_given(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
 }
 
 impl Consumer {
     /// A consumer fed by `receiver`; `alive` is dropped together with it.
     pub fn new(receiver: mpsc::Receiver<Incoming>, alive: impl Send + Sync + 'static) -> Self {
-        Self { receiver, _alive: Box::new(alive) }
+        Self { receiver, _alive: Box::new(alive), grant: Grant::default() }
+    }
+
+    /// The same, of which not all subscriptions are granted yet.
+    pub(crate) fn granted_by(self, grant: Grant) -> Self {
+        Self { grant, ..self }
+    }
+
+    /// Whether it is handed messages.
+    pub(crate) fn grant(&self) -> Grant {
+        self.grant.clone()
     }
 
     /// The next message; waits for ever while there is none. `None` once the broker was closed. Cancel-safe.

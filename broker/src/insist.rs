@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::{Broker, Link, Message, PublishError, Target};
+use crate::{Broker, Link, Message, PublishError, Target, progress};
 
 /// How long to insist.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ pub async fn insist(
             Err(error @ PublishError::TooLarge) => return Err(error),
             Err(error) => error,
         };
+        progress::renew();
         tracing::debug!(%error, event_id = message.id, "publish.retried");
         tokio::select! {
             () = recovered(broker, &error, pause) => pause = (pause * 2).min(LONGEST_PAUSE),

@@ -13,7 +13,9 @@ pub mod memory;
 mod message;
 mod notices;
 mod place;
+mod progress;
 pub mod rabbitmq;
+mod rounds;
 pub mod sqlite;
 mod work;
 
@@ -30,6 +32,7 @@ pub use insist::{Patience, insist};
 pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
 pub use notices::Notices;
 pub use place::{Due, Inlet, Lane, Log, Target};
+pub use progress::Progress;
 pub use work::{Handler, work};
 
 /// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.
@@ -72,6 +75,10 @@ pub trait Broker: Logs {
 pub trait Logs: Send + Sync {
     /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Takes nothing away.
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>>;
+
+    /// An offset above that of every record in the log by now, and not above that of any to come: whoever reads from
+    /// there on misses nothing from now on, and nothing of what was before comes to it.
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>>;
 }
 
 /// Whether messages can flow.

@@ -38,8 +38,11 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fast, Self::Slow];
+
     /// Its name in metrics, logs and routing keys.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Slow => "slow",

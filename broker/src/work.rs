@@ -3,10 +3,13 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_util::task::TaskTracker;
 
-use crate::{Consumer, Incoming, Settlement};
+use crate::{Consumer, Incoming, Progress, Settlement, progress::TURN};
 
 /// What a role does with a message.
 pub trait Handler: Send + Sync + 'static {
@@ -18,21 +21,33 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` reads true; then what is
-/// under way is finished. The consumer's credit bounds how many run at once.
-pub async fn work<H: Handler>(mut consumer: Consumer, handler: Arc<H>, mut stop: watch::Receiver<bool>) {
+/// under way is finished. The consumer's credit bounds how many run at once. `progress` knows how that goes.
+pub async fn work<H: Handler>(
+    mut consumer: Consumer,
+    handler: Arc<H>,
+    mut stop: watch::Receiver<bool>,
+    progress: Arc<Progress>,
+) {
     let tasks = TaskTracker::new();
+    progress.begins(consumer.grant(), Instant::now());
+    let mut turns = interval(TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let incoming = tokio::select! {
             biased;
             Ok(_) = stop.wait_for(|stop| *stop) => break,
+            _ = turns.tick() => {
+                progress.turns(Instant::now());
+                continue;
+            }
             incoming = consumer.next() => incoming,
         };
         let Some(incoming) = incoming else { break };
         let handler = handler.clone();
-        tasks.spawn(async move {
+        tasks.spawn(progress.clone().carry(async move {
             let settlement = handle_or_catch(&*handler, &incoming).await;
             incoming.settle(settlement);
-        });
+        }));
     }
     drop(consumer);
     tasks.close();
@@ -47,3 +62,6 @@ async fn handle_or_catch<H: Handler>(handler: &H, incoming: &Incoming) -> Settle
         Err(_) => handler.panicked(incoming).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod replay;
 mod role;
 mod seats;
 mod settings;
+mod tail;
 mod tell;
 mod trial;
 mod waiting;

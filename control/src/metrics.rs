@@ -1,10 +1,16 @@
 //! What control counts. No tenant, endpoint or url is a label.
 
+use schemas::{DeadReason, ParkReason};
+
+const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
+const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
+const EVENT_TYPES: [&str; 2] = ["endpoint.disabled", "quota.reached"];
+
 service::metrics! {
     /// What control counts.
     pub struct ControlMetrics {
-        /// Dead letters that were published again.
-        pub replayed: IntCounter("replayed_total"),
+        /// Dead letters that were published again, by the reason for which they had ended.
+        pub replays: IntCounterVec("replays_total", [reason in DEAD_REASONS]),
         /// Dead letters that could not be published again, since their bodies were not kept.
         pub not_replayable: IntCounter("not_replayable_total"),
         /// Facts of other processes that were kept.
@@ -14,9 +20,12 @@ service::metrics! {
         /// Endpoints disabled because their receivers answered 410.
         pub endpoints_disabled: IntCounter("endpoints_disabled_total"),
         /// Events about carteiro itself that tenants were told, by type.
-        pub told: IntCounterVec("operational_events_total", [event_type]),
+        pub told: IntCounterVec("operational_events_total", [event_type in EVENT_TYPES]),
         /// Tenants of whose dead letters not everything is kept.
         pub dead_letter_quotas_reached: IntGauge("dead_letter_quotas_reached"),
+        /// Records that came into the log of what is parked since this process began to watch it, by reason; what the
+        /// broker itself has parked is among them. Every control counts all of them: take the largest, not the sum.
+        pub park_log: IntCounterVec("park_log_total", [reason in PARK_REASONS]),
         /// Replays that run.
         pub replays_running: IntGauge("replays_running"),
     }

@@ -1,12 +1,19 @@
 //! What could not be processed, as the log has it.
 
 use broker::{Log, Logs, Message, ReadError, Record, Target};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
 use schemas::{ParkReason, Parked, body_as_json, tenant_of, wire};
 
 /// All that is parked, in order, with the bodies.
 pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
-    logs.read(Log::Parked, 0).map_ok(|record| read(&record)).boxed()
+    records(logs, 0).map_ok(|record| read(&record)).boxed()
+}
+
+/// The records of all that is parked from an offset on; without deliverers' canaries, which the broker itself parks where
+/// a way is broken: they are nobody's, and would hide what is somebody's.
+pub(crate) fn records(logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+    let is_somebodys = |record: &Record| ready(record.message.headers.text(wire::CANARY).is_none());
+    logs.read(Log::Parked, offset).try_filter(is_somebodys).boxed()
 }
 
 /// What is parked under this id, with its body. None when there is none.
@@ -44,13 +51,13 @@ pub(crate) fn again(record: &Record) -> Result<(Target, Message), &'static str> 
 }
 
 pub(crate) fn read(record: &Record) -> Parked {
-    let described =
-        record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str::<Parked>(json).ok());
-    Parked {
-        id: record.offset.to_string(),
-        body: body_as_json(&record.message.body),
-        ..described.unwrap_or_else(|| undescribed(record))
-    }
+    Parked { id: record.offset.to_string(), body: body_as_json(&record.message.body), ..described(record) }
+}
+
+/// Without its place and its body.
+pub(crate) fn described(record: &Record) -> Parked {
+    let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
+    ours.unwrap_or_else(|| undescribed(record))
 }
 
 /// Parked by the broker itself, which writes no record: handed out too often, or bound for no queue. Nobody noted when.

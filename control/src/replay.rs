@@ -9,11 +9,11 @@ use futures_util::{
     Stream, StreamExt as _, future,
     stream::{self, BoxStream},
 };
-use schemas::{BadHeader, Counts, Delivery};
+use schemas::{BadHeader, Counts, DeadReason, Delivery};
 use store::Tally;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{Live, Rate, marker::Replayed, rate::Pace};
+use crate::{ControlMetrics, Live, Rate, dead_letters, marker::Replayed, rate::Pace};
 
 /// How many are under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
 pub const WINDOW: usize = 100;
@@ -32,8 +32,10 @@ pub struct Replay<'a> {
     pub rate: Option<Rate>,
     /// The time.
     pub clock: &'a Clock,
-    /// Where what is made is counted, if anywhere.
+    /// Where the tenants' usage is counted, if anywhere,
     pub tally: Option<&'a Tally>,
+    /// and what becomes of the dead letters.
+    pub metrics: Option<&'a ControlMetrics>,
     /// No more are started once this reads true; those under way end as soon as they can.
     pub stop: watch::Receiver<bool>,
 }
@@ -83,8 +85,9 @@ impl Replay<'_> {
         let mut ends = std::pin::pin!(paced.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = Progress::default();
         while let Some(end) = ends.next().await {
+            self.count(&end);
             match end {
-                Ok(()) => so_far.replayed += 1,
+                Ok(_) => so_far.replayed += 1,
                 Err(NotReplayed::WithoutBody) => so_far.skipped += 1,
                 Err(_) => {}
             }
@@ -93,14 +96,24 @@ impl Replay<'_> {
         if *self.stop.borrow() { Ended::Stopped } else { Ended::Done }
     }
 
-    async fn replay(&self, Started { record, _weight }: Started) -> Result<(), NotReplayed> {
-        self.publish(&record).await.inspect_err(|error| {
+    /// Says for which reason it had ended.
+    async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
+        let published = self.publish(&record).await.inspect_err(|error| {
             // Those are counted by the replay, and may be as many as a tenant's quota times ten.
             if !matches!(error, NotReplayed::WithoutBody) {
                 let (dead_letter_id, event_id) = (record.offset, &record.message.id);
                 tracing::warn!(%error, replay_id = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
             }
-        })
+        });
+        published.map(|()| dead_letters::read(&record).map(|letter| letter.reason))
+    }
+
+    fn count(&self, end: &Result<Option<DeadReason>, NotReplayed>) {
+        match (self.metrics, end) {
+            (Some(metrics), Ok(Some(reason))) => metrics.replays.with_label_values(&[reason.as_str()]).inc(),
+            (Some(metrics), Err(NotReplayed::WithoutBody)) => metrics.not_replayable.inc(),
+            _ => {}
+        }
     }
 
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {

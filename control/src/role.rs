@@ -147,11 +147,11 @@ impl Control {
         self.metrics.replays_running.inc();
         let (stop, stopped) = watch::channel(false);
         let (broker, clock) = (&*self.world.broker, &self.world.clock);
-        let tally = Some(&*self.world.tally);
-        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, stop: stopped };
+        let (tally, metrics) = (Some(&*self.world.tally), Some(&self.metrics));
+        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, metrics, stop: stopped };
         let progress = |Progress { replayed, skipped }: Progress| {
-            self.metrics.replayed.inc_by(replayed - job.replayed.swap(replayed, Ordering::Relaxed));
-            self.metrics.not_replayable.inc_by(skipped - job.skipped.swap(skipped, Ordering::Relaxed));
+            job.replayed.store(replayed, Ordering::Relaxed);
+            job.skipped.store(skipped, Ordering::Relaxed);
         };
         let watch_for_the_end = async {
             let mut process = self.world.stop.clone();

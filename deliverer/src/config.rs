@@ -17,6 +17,8 @@ pub struct DelivererConfig {
     pub slots: u16,
     /// Requests at once, at most, that take longer than that, and retries.
     pub slow_slots: u16,
+    /// How often a canary is sent through each lane and each short delay; zero: never.
+    pub canary: Span,
     /// When an endpoint that fails is left alone.
     pub breaker: BreakerConfig,
     /// Bytes of bodies under way at once, at most.
@@ -66,12 +68,18 @@ impl Default for BreakerConfig {
 }
 
 impl DelivererConfig {
+    /// Ten messages a second are load, not a sign of life.
+    const CANARY: Duration = Duration::from_secs(1);
+
     /// The first key whose value will not do, and why.
     pub fn complaint(&self) -> Option<(&'static str, String)> {
         let BreakerConfig { first, longest, .. } = self.breaker;
         if longest < first || longest > BreakerConfig::LONGEST {
             let limits = format!("expected at least deliverer.breaker.first and at most {}", BreakerConfig::LONGEST);
             return Some(("deliverer.breaker.longest", limits));
+        }
+        if !self.canary.0.is_zero() && self.canary.0 < Self::CANARY {
+            return Some(("deliverer.canary", format!("expected 0s or at least {}", Span(Self::CANARY))));
         }
         let proxy = self.proxy.as_deref().map(Proxy::parse);
         proxy.and_then(Result::err).map(|error| ("deliverer.proxy", error.to_string()))

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Handler, Incoming, Inlet, Lane, Settlement, work};
+use broker::{Handler, Incoming, Inlet, Lane, Progress, Settlement, work};
 use schemas::ParkReason;
 use tokio::{
     sync::watch,
@@ -16,6 +16,15 @@ use crate::{Deliverer, credit, metrics::LaneMetrics};
 const LOOK: Duration = Duration::from_secs(5);
 
 impl Deliverer {
+    /// Whether it gets anywhere with a lane.
+    pub fn progress(&self, lane: Lane) -> &Arc<Progress> {
+        let [fast, slow] = &self.progress;
+        match lane {
+            Lane::Fast => fast,
+            Lane::Slow => slow,
+        }
+    }
+
     /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
     pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
         let most = self.limits.credit(lane);
@@ -28,7 +37,8 @@ impl Deliverer {
             let (end, ended) = watch::channel(false);
             let consumer = self.world.broker.consume(Inlet::Lane(lane), credit);
             let metrics = LaneMetrics::of(&self.metrics, lane);
-            tasks.spawn(work(consumer, Arc::new(OnLane { deliverer: self.clone(), lane, metrics }), ended));
+            let (progress, on_lane) = (self.progress(lane).clone(), OnLane { deliverer: self.clone(), lane, metrics });
+            tasks.spawn(work(consumer, Arc::new(on_lane), ended, progress));
             let other = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => None,
@@ -67,6 +77,9 @@ struct OnLane {
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
+        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+            return Settlement::Done;
+        }
         self.deliverer.handle(incoming, self.lane, &self.metrics).await
     }
 

@@ -4,11 +4,14 @@
 //! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
 
 mod attempt;
+mod canary;
+mod census;
 mod client;
 mod config;
 mod consume;
 mod credit;
 mod destination;
+mod forks;
 mod gone;
 mod hidden;
 mod isolation;
@@ -29,18 +32,24 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Clock, Incoming, Lane, Settlement};
+use broker::{Broker, Clock, Incoming, Lane, Progress, Settlement};
 use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
 use store::{Levels, Store, Tally};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 pub use attempt::Poster;
+pub use canary::CanaryMetrics;
 pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
 pub use outcome::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
+use canary::Canaries;
+use forks::Forks;
 use gone::Gone;
 use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
 use metrics::LaneMetrics;
@@ -82,11 +91,14 @@ pub struct Deliverer {
     slots: Slots,
     limits: Limits,
     delivered: Delivered,
+    forks: Forks,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
     size: credit::Size,
     metrics: DelivererMetrics,
+    canaries: Canaries,
+    progress: [Arc<Progress>; 2],
 }
 
 impl Deliverer {
@@ -94,7 +106,12 @@ impl Deliverer {
     ///
     /// # Errors
     /// When the HTTP client cannot be made of the configuration.
-    pub fn new(config: &DelivererConfig, world: World, metrics: DelivererMetrics) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        config: &DelivererConfig,
+        world: World,
+        metrics: DelivererMetrics,
+        canaries: CanaryMetrics,
+    ) -> anyhow::Result<Arc<Self>> {
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
         let credit = u32::from(limits.credit(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
@@ -103,16 +120,19 @@ impl Deliverer {
             gate: Gate::new(world.clock.clone(), room, config.breaker),
             slots: Slots::new(limits, world.clock.clone()),
             limits,
+            progress: [Lane::Fast, Lane::Slow].map(|_| Progress::new(world.broker.link(), Instant::now())),
             world,
             poster: Poster::new(config)?,
             targets: Targets::default(),
             gone: Gone::default(),
             delivered: Delivered::new(config.duplicates),
+            forks: Forks::default(),
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
             size: credit::Size::default(),
             metrics,
+            canaries: Canaries::new(config, canaries),
         }))
     }
 
@@ -128,8 +148,10 @@ impl Deliverer {
         }
         let notices = self.world.broker.notices();
         let pulse = tokio::spawn(self.clone().pulse(notices));
+        let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
         pulse.abort();
+        canaries.abort();
         self.say_goodbye();
     }
 
@@ -157,8 +179,11 @@ impl Deliverer {
             Admission::Pass(pass) => pass,
             turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
+        if self.forks.note(&delivery, incoming.redelivered, self.now()) {
+            report::forked(&self.metrics, &delivery);
+        }
         let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, lane).await;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();
         let door = pass.door().clone();
         pass.ended(Ended::of(&outcome, now), now, (self.world.chance)());
@@ -219,7 +244,7 @@ impl Deliverer {
         endpoint: &Arc<Endpoint>,
         body: &Bytes,
         pass: &Pass,
-        lane: Lane,
+        counted: &LaneMetrics,
     ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
@@ -229,10 +254,10 @@ impl Deliverer {
         let request = async {
             let now = self.now();
             began.store(now, Relaxed);
-            report::begins(&self.metrics, delivery, now);
+            report::begins(counted, delivery, now);
             self.poster.post(&target, delivery, body.clone(), now).await
         };
-        let outcome = self.slots.carry(lane, pass.door(), request).await;
+        let outcome = self.slots.carry(counted.lane, pass.door(), request).await;
         let began = began.into_inner();
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }

@@ -9,7 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     Deliverer,
-    isolation::{BEAT, Census, Division, Peers},
+    census::Disabled,
+    isolation::{BEAT, Division, Peers},
 };
 
 /// How often it looks: what others should know waits for no longer.
@@ -27,7 +28,7 @@ impl Deliverer {
         let mut peers = Peers::new(self.world.tally.process());
         let mut ticks = interval(PULSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pulses = 0_u64;
+        let (mut pulses, mut disabled) = (0_u64, Disabled::default());
         loop {
             tokio::select! {
                 notice = notices.next() => match notice {
@@ -36,6 +37,9 @@ impl Deliverer {
                 },
                 _ = ticks.tick() => {
                     self.tend(&mut peers, pulses);
+                    if pulses.is_multiple_of(CENSUS) {
+                        self.take_census(&mut disabled);
+                    }
                     pulses += 1;
                 }
             }
@@ -57,6 +61,7 @@ impl Deliverer {
             Some(Notice::Breakers { process, changes }) if process != self.world.tally.process() => {
                 changes.iter().for_each(|change| self.gate.hear(change));
             }
+            Some(Notice::Intake { open }) => self.canaries.hold(!open),
             _ => {}
         }
     }
@@ -73,9 +78,6 @@ impl Deliverer {
         self.metrics.timeouts_shortened.inc_by(cut as u64);
         self.tell(&self.gate.take_news());
         self.gauge();
-        if pulses.is_multiple_of(CENSUS) {
-            self.take_census();
-        }
     }
 
     fn tell(&self, news: &[BreakerNews]) {
@@ -96,13 +98,6 @@ impl Deliverer {
         }
         let free = i64::try_from(self.bytes.available_permits()).unwrap_or_default();
         self.metrics.in_flight_bytes.set(i64::from(self.max_bytes) - free);
-    }
-
-    fn take_census(&self) {
-        let Census { closed, open, half_open, suspect } = Census::of(&self.gate.doors(), self.now());
-        for (state, count) in [("closed", closed), ("open", open), ("half_open", half_open), ("suspect", suspect)] {
-            self.metrics.endpoints.with_label_values(&[state]).set(count);
-        }
     }
 
     fn announce(&self, notice: &Notice) {

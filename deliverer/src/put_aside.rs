@@ -8,6 +8,7 @@ use crate::{
     Deliverer, World,
     destination::Absent,
     isolation::{Admission, Why},
+    metrics::{ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND},
     report,
     settle::{Settler, message},
 };
@@ -20,7 +21,7 @@ const OWN_FAULT: u32 = 3;
 
 impl Why {
     /// As metrics call it.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Breaker => "breaker",
             Self::Cap => "cap",
@@ -83,14 +84,14 @@ impl Deliverer {
         let age = now.saturating_sub(delivery.accepted_at);
         let reason = match absent {
             Absent::Unknown if delivery.parks < MAX_PARKS => {
-                self.metrics.parks.with_label_values(&["endpoint_unknown"]).inc();
-                report::put_aside(delivery, "endpoint_unknown", None);
+                self.metrics.parks.with_label_values(&[ENDPOINT_UNKNOWN]).inc();
+                report::put_aside(delivery, ENDPOINT_UNKNOWN, None);
                 return self.settler(now).put_aside(delivery, body, lane).await;
             }
             // It will be known: the revision that has it exists. Unless the store was put back to an older state.
             Absent::Ahead if age <= self.default_policy.max_age.millis() => {
-                self.metrics.parks.with_label_values(&["snapshot_behind"]).inc();
-                report::put_aside(delivery, "snapshot_behind", None);
+                self.metrics.parks.with_label_values(&[SNAPSHOT_BEHIND]).inc();
+                report::put_aside(delivery, SNAPSHOT_BEHIND, None);
                 return self.settler(now).put_aside(delivery, body, lane).await;
             }
             Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,

@@ -27,7 +27,7 @@ impl Delivered {
 }
 
 /// A replay is meant to be posted, whatever was before; but once.
-fn key(delivery: &Delivery) -> u128 {
+pub(crate) fn key(delivery: &Delivery) -> u128 {
     match &delivery.replay {
         // It is a digest of tenant, event, endpoint and part.
         None => delivery.id.as_u128(),

@@ -10,19 +10,28 @@ use crate::{
 };
 
 /// An attempt begins at `now` (unix ms): how late is it?
-pub(crate) fn begins(metrics: &DelivererMetrics, delivery: &Delivery, now: u64) {
-    match delivery.due {
-        Some(due) => metrics.lateness.observe(seconds(due, now)),
-        None => metrics.delivery_latency.observe(seconds(delivery.accepted_at, now)),
+pub(crate) fn begins(counted: &LaneMetrics, delivery: &Delivery, now: u64) {
+    if delivery.attempt == 1 {
+        counted.latency.observe(seconds(delivery.accepted_at, now));
     }
+    match delivery.due {
+        None => counted.late_first.observe(seconds(delivery.accepted_at, now)),
+        Some(due) if was_put_aside(delivery, due) => counted.late_park.observe(seconds(due, now)),
+        Some(due) => counted.late_retry.observe(seconds(due, now)),
+    }
+}
+
+/// Whether it was due then since it was put aside, and not by its schedule.
+fn was_put_aside(delivery: &Delivery, due: u64) -> bool {
+    delivery.parks > 0
+        && delivery.last.as_ref().is_none_or(|last| last.next_due.as_deref() != Some(rfc3339(due).as_str()))
 }
 
 /// Counts an attempt, whatever becomes of what follows from it.
 pub(crate) fn count(counted: &LaneMetrics, delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, now: u64) {
-    counted.attempts(attempt.outcome).inc();
-    counted.attempt_duration.observe(attempt.duration_ms as f64 / 1_000.0);
+    counted.attempted(attempt.outcome, attempt.duration_ms as f64 / 1_000.0);
     if *verdict == Verdict::Delivered {
-        counted.delivery_success.observe(seconds(delivery.accepted_at, now));
+        counted.success.observe(seconds(delivery.accepted_at, now));
     }
 }
 
@@ -71,6 +80,15 @@ pub(crate) fn repeated(metrics: &DelivererMetrics, delivery: &Delivery) {
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
         endpoint_id = delivery.endpoint_id, attempt = delivery.attempt,
         "delivery.repeated"
+    );
+}
+
+/// Says that a retry seems to go on twice.
+pub(crate) fn forked(metrics: &DelivererMetrics, delivery: &Delivery) {
+    metrics.retry_forks.inc();
+    tracing::info!(
+        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, "delivery.forked"
     );
 }
 

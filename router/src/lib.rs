@@ -14,13 +14,13 @@ mod park;
 use std::{sync::Arc, time::Duration};
 
 use broker::{
-    Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Settlement, Target, insist, work,
+    Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Progress, Settlement, Target, insist, work,
 };
 use futures_util::future::try_join_all;
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterLevel, DeadReason, Envelope, ParkReason, wire};
 use service::{Seen, seen};
 use store::{Levels, Snapshot, Store, Tally, TenantSnapshot};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 pub use config::RouterConfig;
 pub use index::{Index, Interest};
@@ -60,6 +60,7 @@ pub struct Router {
     config: RouterConfig,
     max_published_bytes: usize,
     seen: Seen,
+    progress: Arc<Progress>,
     metrics: RouterMetrics,
 }
 
@@ -68,7 +69,13 @@ impl Router {
     /// `max_published_bytes` is published.
     pub fn new(config: RouterConfig, max_published_bytes: usize, world: World, metrics: RouterMetrics) -> Arc<Self> {
         let seen = Seen::new(config.duplicates);
-        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, seen, metrics })
+        let progress = Progress::new(world.broker.link(), Instant::now());
+        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, seen, progress, metrics })
+    }
+
+    /// Whether it gets anywhere.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// Consumes until asked to stop; then finishes what is under way.
@@ -82,7 +89,8 @@ impl Router {
             else => return,
         }
         let consumer = self.world.broker.consume(Inlet::Ingest, self.config.credit);
-        work(consumer, self, stop).await;
+        let progress = self.progress.clone();
+        work(consumer, self, stop, progress).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {

@@ -64,7 +64,7 @@ impl OutcomeClass {
     ];
 
     /// Its name.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "2xx",
             Self::Redirect => "3xx",

@@ -19,7 +19,7 @@ macro_rules! names {
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Its name.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 

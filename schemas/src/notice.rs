@@ -55,6 +55,11 @@ pub enum Notice {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leaves: bool,
     },
+    /// Events are let into the broker, or not any more: somebody waits until nothing is on its way.
+    Intake {
+        /// Whether they are.
+        open: bool,
+    },
     /// What became of endpoints' breakers in a deliverer. Said once: whoever misses it finds out by failures of its own.
     Breakers {
         /// An id made at the process's start.
@@ -182,7 +187,11 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// What it is called, for metrics.
+    /// What they are called.
+    pub const KINDS: [&str; 8] =
+        ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "breakers"];
+
+    /// What it is called, for metrics: one of [`Notice::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Revision { .. } => "revision",
@@ -192,6 +201,7 @@ impl Notice {
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
+            Self::Intake { .. } => "intake",
             Self::Breakers { .. } => "breakers",
         }
     }
@@ -244,8 +254,10 @@ mod tests {
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
             Notice::Deliverer { process: "p".into(), leaves: true },
+            Notice::Intake { open: false },
             Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
+            assert!(Notice::KINDS.contains(&notice.kind()), "{}", notice.kind());
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }
         assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);

@@ -38,6 +38,8 @@ pub const PARKS: &str = "carteiro-parks";
 pub const REPLAY: &str = "carteiro-replay";
 /// 1 on a delivery of the test button: one attempt, of which control is told, and nothing else follows.
 pub const TEST: &str = "carteiro-test";
+/// On a canary of the deliverers, which is no delivery: the way it takes (`fast`, `30s`). Nothing follows from it.
+pub const CANARY: &str = "carteiro-canary";
 /// How often it was handled alone, as a suspect.
 pub const GUARDED: &str = "carteiro-guarded";
 /// Dead and parked: every field of the record but the body, as JSON.

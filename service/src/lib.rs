@@ -20,6 +20,7 @@ pub mod secret;
 pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
+pub mod turns;
 
 pub use chance::Chance;
 pub use clock::Clock;
@@ -29,6 +30,7 @@ pub use problem::Problem;
 pub use secret::Secret;
 pub use seen::{Seen, SeenConfig};
 pub use shutdown::Shutdown;
+pub use turns::Turns;
 
 /// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

@@ -7,6 +7,7 @@ use broker::{
     rabbitmq::{self, Contents, Definitions, PasswordHash, Role, Topology, TopologyError},
 };
 use clap::Subcommand;
+use schemas::{Notice, wire};
 use service::{ConfigError, Exit};
 
 use super::{
@@ -49,12 +50,12 @@ enum Command {
     Verify,
     /// Let nothing in any more, and wait until the roles have ended all that is on its way.
     ///
-    /// What is published meanwhile is parked as unroutable. `topology apply` lets events in again, and so does a role
-    /// that starts or reconnects.
+    /// What is published meanwhile is parked as unroutable. Deliverers send no canaries any more; those on their way take
+    /// up to five minutes. `topology apply` lets events in again, and so does a role that starts or reconnects.
     Drain,
     /// Delete everything, dead letters and parked messages too: export them first.
     ///
-    /// Refused while a role runs or anything is on its way. The public exchange stays if something else is bound to it.
+    /// Refused while a role runs or anything but canaries is on its way. The public exchange stays if something else is bound to it.
     Remove {
         /// Really; without it, what could be lost is printed, and nothing deleted.
         #[arg(long)]
@@ -78,6 +79,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Command::Apply => {
             needs_rabbitmq(&config)?;
             rabbitmq::apply(&config.broker).await.map_err(with_exit)?;
+            say(&config.broker, Notice::Intake { open: true }).await?;
             print::line("everything is declared")?;
             Ok(Exit::Done)
         }
@@ -108,6 +110,8 @@ async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
     rabbitmq::stop_intake(broker).await.map_err(with_exit)?;
     let mut before = None;
     loop {
+        // Again and again, for a deliverer that has just come: its canaries would be on their way for ever.
+        say(broker, Notice::Intake { open: false }).await?;
         let left = rabbitmq::contents(broker).await.map_err(with_exit)?;
         let left: Vec<_> = left.into_iter().filter(|queue| queue.ready > 0).collect();
         // Twice: between two queues a message may be in a role's hands.
@@ -126,7 +130,12 @@ async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
 }
 
 async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result<Exit> {
-    let there = rabbitmq::contents(broker).await.map_err(with_exit)?;
+    let mut there = rabbitmq::contents(broker).await.map_err(with_exit)?;
+    if there.iter().all(|queue| queue.consumers == 0) && there.iter().any(|queue| queue.ready > 0) {
+        // What deliverers sent only to see whether it comes is nothing that could be lost.
+        rabbitmq::discard(broker, wire::CANARY).await.map_err(with_exit)?;
+        there = rabbitmq::contents(broker).await.map_err(with_exit)?;
+    }
     // Without a consumer nothing is in anybody's hands: what is ready is all there is.
     let used: Vec<_> = there.iter().filter(|queue| queue.consumers > 0 || queue.ready > 0).collect();
     for queue in &used {
@@ -143,6 +152,11 @@ async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result
     };
     anstream::eprintln!("carteiro: nothing was deleted: {missing}");
     Ok(Exit::Failed)
+}
+
+/// To every process on the broker.
+async fn say(broker: &BrokerConfig, notice: Notice) -> anyhow::Result<()> {
+    rabbitmq::announce(broker, &notice.write()).await.map_err(with_exit)
 }
 
 /// All passwords or none: with one forgotten, that role could not log in.

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use broker::{Broker, Clock, rabbitmq::RabbitMq, sqlite::Sqlite};
+use broker::{
+    Broker, Clock,
+    rabbitmq::{Beat, RabbitMq},
+    sqlite::Sqlite,
+};
 use service::{ConfigError, Exit};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::data_dir;
 use crate::config::Config;
@@ -16,6 +20,8 @@ pub struct OpenBroker {
     pub broker: Arc<dyn Broker>,
     /// Something only a person can mend (a topology that is not as required), found before there was any session.
     pub defect: watch::Receiver<Option<String>>,
+    /// How quickly it answers its connections' signs of life; nothing ever comes from the embedded one.
+    pub beats: broadcast::Receiver<Beat>,
 }
 
 /// Opens the embedded file, or begins to connect.
@@ -29,11 +35,12 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
         let file = data_dir::broker_file(&config.data_dir);
         data_dir::make_file(&file).with_context(|| file.display().to_string()).context(Exit::Config)?;
         let broker = Sqlite::open(&file, clock).context(Exit::Config)?;
-        return Ok(OpenBroker { broker: Arc::new(broker), defect });
+        return Ok(OpenBroker { broker: Arc::new(broker), defect, beats: broadcast::channel(1).1 });
     }
     let rabbit = RabbitMq::connect(&config.broker, clock, service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
     let rabbit = Arc::new(rabbit);
+    let beats = rabbit.beats();
     let broker = rabbit.clone();
     // Later on it is waited out, as everything is: a node that comes back may not have all its queues at once.
     tokio::spawn(async move {
@@ -41,5 +48,5 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
             sender.send_replace(Some(found.to_string()));
         }
     });
-    Ok(OpenBroker { broker, defect })
+    Ok(OpenBroker { broker, defect, beats })
 }

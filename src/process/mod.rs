@@ -2,8 +2,10 @@
 //!
 //! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
 
+mod beats;
 mod data_dir;
 mod leaves;
+mod measured;
 mod memory;
 mod notices;
 mod open_files;
@@ -13,16 +15,20 @@ mod vitals;
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
-use broker::Broker;
+use broker::{Broker, Lane, Progress};
 use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{VERSION, config::Config};
+use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
 
+pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
 pub use leaves::{OpenBroker, open_broker};
+pub(crate) use measured::PublishMetrics;
+pub(crate) use notices::NoticeMetrics;
 pub use operator::key_file;
 pub(crate) use vitals::Vitals;
 
@@ -101,28 +107,37 @@ pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow:
         false => None,
     };
     let clock = service::clock::system();
-    let OpenBroker { broker, defect } = open_broker(config, clock.clone())?;
+    let OpenBroker { broker, defect, beats } = open_broker(config, clock.clone())?;
     let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
+    let broker = Arc::new(Measured::new(broker, &registry)?);
     let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     vitals::watch(&ops, &shared)?;
+    beats::watch(beats, &shared.registry)?;
     let mut messenger = Messenger::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();
     if roles.router {
-        spawn(&mut running, &ops, "router", shared.router(config)?.run());
+        let router = shared.router(config)?;
+        follow(&ops, "router", router.progress());
+        spawn(&mut running, &ops, "router", router.run());
     }
     if roles.deliverer {
-        spawn(&mut running, &ops, "deliverer", shared.deliverer(config)?.run());
+        let deliverer = shared.deliverer(config)?;
+        follow(&ops, "deliverer.fast", deliverer.progress(Lane::Fast));
+        follow(&ops, "deliverer.slow", deliverer.progress(Lane::Slow));
+        spawn(&mut running, &ops, "deliverer", deliverer.run());
     }
     let http = match api_listener {
         Some((listener, front)) => {
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
             messenger.has_control(api.control());
+            let turns = front.turns();
+            ops.alive("http", move || turns.alive(Instant::now()));
             spawn(&mut running, &ops, "http", api.serve(listener, front));
             Some(address)
         }
@@ -156,6 +171,13 @@ impl Process {
         tracing::info!("process.ended");
         Ok(())
     }
+}
+
+/// Lets `/healthz` and `/readyz` say how the loop of a role that consumes is doing.
+fn follow(ops: &Ops, name: &'static str, progress: &Arc<Progress>) {
+    let (alive, ready) = (progress.clone(), progress.clone());
+    ops.alive(name, move || alive.alive(Instant::now()));
+    ops.ready(name, move || ready.ready());
 }
 
 /// Runs a role, and lets `/healthz` say when it has ended although nobody asked for it.

@@ -25,11 +25,11 @@ const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 service::metrics! {
     /// What every process says of notices.
-    struct NoticeMetrics {
+    pub(crate) struct NoticeMetrics {
         /// Notices of other processes and of this one, by kind.
-        heard: IntCounterVec("notices_heard_total", [kind]),
+        heard: IntCounterVec("notices_heard_total", [kind in Notice::KINDS]),
         /// Notices of this process, by kind, those included that were lost.
-        told: IntCounterVec("notices_told_total", [kind]),
+        told: IntCounterVec("notices_told_total", [kind in Notice::KINDS]),
         /// What could not be counted for tenants' usage, since too much was counted before.
         uncounted: IntGauge("usage_uncounted"),
     }
@@ -79,9 +79,11 @@ impl Messenger {
     /// tell last is kept after they have ended.
     pub(super) fn has_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let (keeper, counter, trimmer) = (control.clone(), control.clone(), control.clone());
+            let (keeper, counter, watcher, trimmer) =
+                (control.clone(), control.clone(), control.clone(), control.clone());
             self.tasks.spawn(async move { keeper.keep_facts().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
+            self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
         }
     }
@@ -118,6 +120,7 @@ impl News {
                 | Notice::Tested { .. }
                 | Notice::Hello
                 | Notice::Deliverer { .. }
+                | Notice::Intake { .. }
                 | Notice::Breakers { .. } => {}
             }
         }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use axum::extract::Request;
 use broker::{Broker, Clock};
 use control::{Control, ControlMetrics, Rules};
-use deliverer::{Deliverer, DelivererMetrics};
+use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
 use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash};
@@ -101,7 +101,8 @@ impl Shared {
             stop: self.shutdown.receiver(),
         };
         let metrics = DelivererMetrics::register(&self.registry)?;
-        Deliverer::new(&config.deliverer, world, metrics).context("setting up the HTTP client")
+        let canaries = CanaryMetrics::register(&self.registry)?;
+        Deliverer::new(&config.deliverer, world, metrics, canaries).context("setting up the HTTP client")
     }
 }
 

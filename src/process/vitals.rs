@@ -1,7 +1,11 @@
 //! Whether the process can work at all: its broker and its snapshot, as probes and as metrics.
 
+use std::time::Duration;
+
 use broker::Link;
 use service::ops::Ops;
+use store::Freshness;
+use tokio::time::interval;
 
 use super::roles::Shared;
 
@@ -12,12 +16,19 @@ service::metrics! {
         connected: IntGauge("broker_connected"),
         /// 1 while the broker takes no publishes.
         blocked: IntGauge("broker_blocked"),
-        /// How often the broker went away.
-        losses: IntCounter("broker_losses_total"),
-        /// The revision of the snapshot in force.
+        /// How often the broker was lost and came back.
+        reconnects: IntCounter("broker_reconnects_total"),
+        /// The revision of the snapshot in force; 0 while there is none.
         revision: IntGauge("config_revision"),
+        /// Unix time at which the store was last known to hold nothing newer than the snapshot in force.
+        confirmed: Gauge("config_confirmed_timestamp_seconds"),
+        /// Looks at the store that failed, also at what is wrong with its files; the snapshot stayed as it was.
+        reload_failures: IntCounter("config_reload_failures_total"),
     }
 }
+
+/// How often the store is asked how new its snapshot is.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Registers the probes, and keeps the metrics up to date for as long as the process runs.
 pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
@@ -31,44 +42,63 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
         Some(_) => Ok(()),
         None => Err("there is no snapshot yet".to_owned()),
     });
-    let vitals = Vitals::register(&shared.registry)?;
+    tokio::spawn(keep(Vitals::register(&shared.registry)?, shared));
+    Ok(())
+}
+
+/// Keeps them up to date until the process is asked to end: a broker that goes away after that was closed by it.
+fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
     let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
-    let shutdown = shared.shutdown.clone();
-    tokio::spawn(async move {
-        let mut said = None;
-        // A broker that goes away while the process ends was closed by it.
+    let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
+    async move {
+        let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, None);
         while !shutdown.is_requested() {
             let now = link.borrow_and_update().clone();
             // Each try to reach a broker that is away ends in the same words.
             if said.as_ref() != Some(&now) {
-                vitals.note(&now);
+                vitals.note(&now, &mut was_lost);
                 said = Some(now);
             }
-            vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
-            tokio::select! {
-                Ok(()) = link.changed() => {}
-                Ok(()) = revision.changed() => {}
-                else => return,
+            loop {
+                vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
+                vitals.note_freshness(store.freshness(), clock());
+                tokio::select! {
+                    Ok(()) = link.changed() => break,
+                    Ok(()) = revision.changed() => {}
+                    _ = looks.tick() => {}
+                }
             }
         }
-    });
-    Ok(())
+    }
 }
 
 impl Vitals {
-    fn note(&self, link: &Link) {
+    fn note(&self, link: &Link, was_lost: &mut bool) {
         let was_connected = self.connected.get() == 1;
-        self.connected.set(i64::from(!matches!(link, Link::Away(_))));
+        let is_connected = !matches!(link, Link::Away(_));
+        self.connected.set(i64::from(is_connected));
         self.blocked.set(i64::from(matches!(link, Link::Blocked(_))));
+        *was_lost |= was_connected && !is_connected;
+        if is_connected && std::mem::take(was_lost) {
+            self.reconnects.inc();
+        }
         match link {
-            Link::Away(error) if was_connected => {
-                self.losses.inc();
-                tracing::warn!(error, "broker.lost");
-            }
+            Link::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
             Link::Away(error) if error == Link::CONNECTING => {}
             Link::Away(error) => tracing::warn!(error, "broker.away"),
             Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
             Link::Ready => tracing::info!("broker.ready"),
         }
     }
+
+    /// At `now`, unix ms.
+    fn note_freshness(&self, freshness: Freshness, now: u64) {
+        if let Some(current_at) = freshness.current_at {
+            self.confirmed.set(now as f64 / 1_000.0 - current_at.elapsed().as_secs_f64());
+        }
+        self.reload_failures.inc_by(freshness.failures.saturating_sub(self.reload_failures.get()));
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use crate::Snapshot;
+use crate::{Snapshot, freshness::Looks};
 
 /// The snapshot in force. One writer at a time, by whatever lock its owner has; any number of readers, which never wait.
 #[derive(Debug)]
 pub(crate) struct Current {
     snapshot: ArcSwapOption<Snapshot>,
     revision: watch::Sender<u64>,
+    /// Whether it is the newest.
+    pub(crate) looks: Looks,
 }
 
 impl Default for Current {
     fn default() -> Self {
-        Self { snapshot: ArcSwapOption::empty(), revision: watch::Sender::new(0) }
+        Self { snapshot: ArcSwapOption::empty(), revision: watch::Sender::new(0), looks: Looks::default() }
     }
 }
 

@@ -12,6 +12,7 @@ mod current;
 mod disk;
 mod edit;
 mod file;
+mod freshness;
 mod json;
 mod key_file;
 mod levels;
@@ -43,6 +44,7 @@ pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
 };
 pub use file::{Description, FileStore};
+pub use freshness::Freshness;
 pub use json::read_json;
 pub use key_file::KeyFile;
 pub use levels::Levels;
@@ -70,6 +72,11 @@ pub trait Store: Send + Sync {
     /// Looks for changes now and returns once they are in the snapshot: asked before an unknown key, source, tenant or
     /// endpoint is refused, since it may be new.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// How new the snapshot is. The default is that of a store which nobody else writes to: it always is the newest.
+    fn freshness(&self) -> Freshness {
+        Freshness::always()
+    }
 
     /// Changes what is configured, all or nothing. Returns once the change is durable and in this store's own snapshot.
     ///

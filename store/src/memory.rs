@@ -7,8 +7,8 @@ use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, Books, Edit, EditError, Edited, Snapshot, Store, StoreError, TenantSnapshot, Usage, UsageReport,
-    audit::Signed, edit::against,
+    AuditEntry, Books, Edit, EditError, Edited, Freshness, Snapshot, Store, StoreError, TenantSnapshot, Usage,
+    UsageReport, audit::Signed, edit::against, freshness::Looks,
 };
 
 /// Everything in memory, gone with it. May be told to be away.
@@ -16,6 +16,7 @@ use crate::{
 pub struct MemoryStore {
     kept: Mutex<Kept>,
     revision: watch::Sender<u64>,
+    looks: Looks,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,9 @@ impl MemoryStore {
         let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
         let snapshot = Arc::new(Snapshot::new(1, tenants));
         let kept = Kept { snapshot, usage: Vec::new(), audit: Vec::new(), last_entry: 0, away: false };
-        Self { kept: Mutex::new(kept), revision: watch::Sender::new(1) }
+        let looks = Looks::default();
+        looks.succeeded();
+        Self { kept: Mutex::new(kept), revision: watch::Sender::new(1), looks }
     }
 
     /// From now on it cannot be asked, or it can again; the snapshot stays.
@@ -54,7 +57,12 @@ impl MemoryStore {
 
     fn asked(&self) -> Result<std::sync::MutexGuard<'_, Kept>, StoreError> {
         let kept = self.kept();
-        if kept.away { Err(StoreError("told to be away".to_owned())) } else { Ok(kept) }
+        if kept.away {
+            self.looks.failed();
+            return Err(StoreError("told to be away".to_owned()));
+        }
+        self.looks.succeeded();
+        Ok(kept)
     }
 
     fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
@@ -90,6 +98,10 @@ impl Store for MemoryStore {
 
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         std::future::ready(self.asked().map(|_| ())).boxed()
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.looks.freshness()
     }
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod api;
+mod exposed;
 mod figures;
 mod ledger;
 #[path = "../../broker/tests/contract/node.rs"]
@@ -19,6 +20,7 @@ mod verifier;
 mod wait;
 
 pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
+pub(crate) use exposed::{Exposed, lint};
 pub(crate) use figures::report;
 pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider, Tapped};

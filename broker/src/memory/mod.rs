@@ -104,6 +104,11 @@ impl Logs for Memory {
         records.retain(|record| record.offset >= offset);
         stream::iter(records).map(Ok).boxed()
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let last = self.shared.lock().records(log).last().map(|record| record.offset);
+        std::future::ready(Ok(last.map_or(0, |last| last + 1))).boxed()
+    }
 }
 
 impl Broker for Memory {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection,
+    BasicProperties, Channel, Connection,
     options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -67,6 +67,34 @@ pub async fn contents(config: &BrokerConfig) -> Result<Vec<Contents>, TopologyEr
 /// Those met on the way.
 pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
     declare::unbind(&reach(config).await?, &intake(config)).await
+}
+
+/// Says something to every process on the broker, as [`Broker::announce`](crate::Broker::announce) does; to nobody, where
+/// nothing is declared.
+///
+/// # Errors
+/// Those met on the way.
+pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), TopologyError> {
+    let away = |error: lapin::Error| TopologyError::Away(describe(&error));
+    let channel = reach(config).await?.create_channel().await.map_err(away)?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(away)?;
+    let (control, options) = (Names::new(config).of("control").into(), BasicPublishOptions::default());
+    let said = async {
+        channel.basic_publish(control, "".into(), options, notice, BasicProperties::default()).await?.await.map(drop)
+    };
+    match said.await.map_err(|error| TopologyError::on("exchange control".to_owned(), &error)) {
+        Err(TopologyError::Missing { .. }) => Ok(()),
+        said => said,
+    }
+}
+
+/// Takes the messages that bear this header out of every queue that carries work, and throws them away, up to the first
+/// in each that does not: of that one it is known that it is no sign of life. For queues that nobody consumes from.
+///
+/// # Errors
+/// Those met on the way.
+pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
+    contents::discard(&reach(config).await?, config, header).await
 }
 
 /// The one binding through which events come in.

@@ -1,6 +1,6 @@
 //! Subscriptions: what waits at an inlet, handed out with credit, on each session anew.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -9,7 +9,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,10 +20,13 @@ use super::{
     session::Session,
     wire::{self, Received},
 };
-use crate::{Incoming, Inlet, Lane, Message, PublishError, Settlement};
+use crate::{Incoming, Inlet, Lane, Message, PublishError, Settlement, incoming::Grant};
 
 /// A quorum queue serves a consumer no further than about this, so more credit takes more consumers.
 pub(super) const CREDIT_OF_ONE: u16 = 500;
+
+/// For the broker to grant a consumer; a queue that is electing its leader takes some seconds.
+const SUBSCRIBE: Duration = Duration::from_secs(30);
 
 /// One consumer, over all sessions.
 pub(super) struct Subscription {
@@ -31,7 +34,12 @@ pub(super) struct Subscription {
     pub(super) inlet: Inlet,
     pub(super) credit: u16,
     pub(super) out: mpsc::Sender<Incoming>,
+    /// Given while a session serves it.
+    pub(super) grant: Grant,
 }
+
+/// Held while a session serves; its drop takes that back.
+struct Granted<'a>(&'a Grant);
 
 /// One consumer on one session.
 struct Serving {
@@ -64,7 +72,10 @@ impl Subscription {
 
     /// Serves on one session. An error means that the session is over.
     async fn serve(&self, session: &Arc<Session>) -> Result<(), String> {
-        let mut serving = self.subscribe(session).await.map_err(|error| describe_without("read", &error))?;
+        let subscribed = timeout(SUBSCRIBE, self.subscribe(session)).await;
+        let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.inlet.name()))?;
+        let mut serving = subscribed.map_err(|error| describe_without("read", &error))?;
+        let _granted = Granted::of(&self.grant);
         loop {
             tokio::select! {
                 delivery = serving.consumer.next() => match delivery {
@@ -121,6 +132,19 @@ impl Subscription {
     }
 }
 
+impl<'a> Granted<'a> {
+    fn of(grant: &'a Grant) -> Self {
+        grant.give();
+        Self(grant)
+    }
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
 impl Serving {
     /// Stops the hand-out and gives back what was not handed out. What was can still be settled.
     async fn cancel(mut self) {
@@ -158,7 +182,7 @@ impl Hop {
                 Err(PublishError::Blocked(_)) => {
                     let _ = link.wait_for(|link| !matches!(link, crate::Link::Blocked(_))).await;
                 }
-                Err(_) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }
             if settled.is_closed() {
                 return;

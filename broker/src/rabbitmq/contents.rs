@@ -1,6 +1,10 @@
-//! How much work is in the queues of a topology, as far as AMQP lets one see. It takes nothing out.
+//! How much work is in the queues of a topology, as far as AMQP lets one see. It takes nothing out but signs of life.
 
-use lapin::{Connection, options::QueueDeclareOptions, types::FieldTable};
+use lapin::{
+    Channel, Connection,
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
 use serde::Serialize;
 
 use super::{
@@ -49,4 +53,27 @@ pub(super) async fn contents(connection: &Connection, config: &BrokerConfig) -> 
         }
     }
     Ok(found)
+}
+
+/// Throws away what bears the header, at the head of each queue that is there and carries work.
+pub(super) async fn discard(connection: &Connection, config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
+    let there = contents(connection, config).await?;
+    let channel = connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
+    for queue in there.into_iter().filter(|queue| queue.ready > 0) {
+        let discarded = discard_from(&channel, &queue.queue, header).await;
+        discarded.map_err(|error| TopologyError::on(format!("queue {}", queue.queue), &error))?;
+    }
+    // Answered once all of it is done.
+    channel.close(200, "OK".into()).await.map_err(|error| TopologyError::Away(describe(&error)))
+}
+
+async fn discard_from(channel: &Channel, queue: &str, header: &str) -> lapin::Result<()> {
+    while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await? {
+        let headers = got.delivery.properties.headers().as_ref();
+        if headers.is_none_or(|headers| !headers.inner().contains_key(header)) {
+            return got.delivery.acker.nack(BasicNackOptions { multiple: false, requeue: true }).await.map(drop);
+        }
+        got.delivery.acker.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
 }

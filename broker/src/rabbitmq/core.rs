@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::BasicProperties;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     address::Address,
     error::TopologyError,
     ladder::{Level, Wait},
+    liveness::Beat,
     names::Names,
     publish::{Letter, Way, check_key},
     session::Session,
@@ -32,6 +33,8 @@ pub(super) struct Core {
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Current>,
     pub(super) link: watch::Sender<Link>,
+    /// Where it is told how quickly connections answer.
+    pub(super) beats: broadcast::Sender<Beat>,
     /// Where notices are heard, whatever the session.
     pub(super) board: Board,
     /// What is wrong with the topology, since the last try; none while that is unknown or all is well.

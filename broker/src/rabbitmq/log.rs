@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{
     core::Core,
     error::describe,
-    session::connect,
+    session::{Session, connect},
     wire::{self, LAST_DEATH, MARKER, Received},
 };
 use crate::{Log, ReadError, Record};
@@ -27,10 +27,15 @@ const STEP: usize = CREDIT as usize / 2;
 /// Deleted, or its node went.
 const CANCELLED: &str = "the broker cancelled the reader";
 
-/// One reading of a log.
-pub(super) struct Reading {
+/// A log on the broker.
+pub(super) struct Stream {
     pub(super) core: Arc<Core>,
     pub(super) log: Log,
+}
+
+/// One reading of a log.
+pub(super) struct Reading {
+    pub(super) stream: Stream,
     pub(super) offset: u64,
     pub(super) out: mpsc::Sender<Result<Record, ReadError>>,
 }
@@ -44,9 +49,7 @@ impl Reading {
     }
 
     async fn read(&self) -> Result<(), String> {
-        let session = self.core.session.borrow().clone().ok_or("the broker is away")?;
-        // A connection of its own: a slow reader must not hold up the deliveries of the others.
-        let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
+        let (session, connection) = self.stream.connect().await?;
         let read = tokio::select! {
             read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
@@ -56,29 +59,15 @@ impl Reading {
     }
 
     async fn read_over(&self, connection: &Connection) -> Result<(), String> {
-        let end = self.end(connection).await?;
+        let end = self.stream.end_over(connection).await?;
         // Attached beyond the end, the broker would wait for the log to grow that far.
         if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
-    }
-
-    /// Where the log ends now: the offset of a marker that is appended for this.
-    async fn end(&self, connection: &Connection) -> Result<u64, String> {
-        let (_channel, mut news) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
-        let marker = i64::from(self.core.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..));
-        self.core.mark(self.log, marked(marker)).await.map_err(|error| error.to_string())?;
-        while let Some(delivery) = news.next().await {
-            let received = wire::receive(delivery.map_err(|error| describe(&error))?);
-            if received.marker == Some(marker) {
-                return Ok(received.offset.unwrap_or(0));
-            }
-        }
-        Err(CANCELLED.to_owned())
     }
 
     /// Passes on every record before `end`; markers are no records, whoever wrote them.
     async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
-        let (channel, mut records) = self.attach(connection, AMQPValue::LongLongInt(offset)).await?;
+        let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
         let mut taken = 0;
         while let Some(delivery) = records.next().await {
             let delivery = delivery.map_err(|error| describe(&error))?;
@@ -93,6 +82,40 @@ impl Reading {
             let is_wanted = offset >= self.offset && received.marker.is_none();
             if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
                 return Ok(());
+            }
+        }
+        Err(CANCELLED.to_owned())
+    }
+}
+
+impl Stream {
+    /// Where it ends now.
+    pub(super) async fn end(&self) -> Result<u64, String> {
+        let (session, connection) = self.connect().await?;
+        let end = tokio::select! {
+            end = self.end_over(&connection) => end,
+            reason = session.health.failed() => Err(reason),
+        };
+        let _ = connection.close(200, "OK".into()).await;
+        end
+    }
+
+    /// A connection of its own: a slow reader must not hold up the deliveries of the others.
+    async fn connect(&self) -> Result<(Arc<Session>, Connection), String> {
+        let session = self.core.session.borrow().clone().ok_or("the broker is away")?;
+        let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
+        Ok((session, connection))
+    }
+
+    /// Where the log ends now: the offset of a marker that is appended for this.
+    async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
+        let (_channel, mut news) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
+        let marker = i64::from(self.core.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..));
+        self.core.mark(self.log, marked(marker)).await.map_err(|error| error.to_string())?;
+        while let Some(delivery) = news.next().await {
+            let received = wire::receive(delivery.map_err(|error| describe(&error))?);
+            if received.marker == Some(marker) {
+                return Ok(received.offset.unwrap_or(0));
             }
         }
         Err(CANCELLED.to_owned())

@@ -13,11 +13,13 @@ mod contents;
 mod core;
 mod declare;
 mod definitions;
+mod echo;
 mod entities;
 mod error;
 mod health;
 mod herald;
 mod ladder;
+mod liveness;
 mod log;
 mod names;
 mod overdue;
@@ -32,35 +34,38 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     address::Address,
     consume::{CREDIT_OF_ONE, Subscription},
     core::{Core, Exchanges},
-    log::Reading,
+    log::{Reading, Stream},
     names::Names,
 };
 pub use self::{
     address::InvalidUrl,
-    administration::{apply, contents, remove, stop_intake, verify},
+    administration::{announce, apply, contents, discard, remove, stop_intake, verify},
     contents::Contents,
     definitions::{Definitions, PasswordHash},
     entities::{Argument, Binding, Exchange, Queue, Routing},
     error::TopologyError,
+    liveness::Beat,
     rights::{Rights, Role},
     topology::Topology,
 };
 use crate::{
     Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
-    Target, notices::Board,
+    Target, incoming::Grant, notices::Board,
 };
 
+/// Signs of life that are kept for a listener that is late; each connection has one in ten seconds.
+const BEATS: usize = 16;
 /// Records read ahead of whoever reads a log.
 const READ_AHEAD: usize = 64;
 
@@ -87,6 +92,7 @@ impl RabbitMq {
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
             link: watch::Sender::new(Link::Away(Link::CONNECTING.to_owned())),
+            beats: broadcast::Sender::new(BEATS),
             board: Board::default(),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
@@ -109,6 +115,11 @@ impl RabbitMq {
         }
     }
 
+    /// How quickly the broker answers its connections' signs of life, from now on. One that is not answered ends the session.
+    pub fn beats(&self) -> broadcast::Receiver<Beat> {
+        self.core.beats.subscribe()
+    }
+
     /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be.
     pub fn defect(&self) -> watch::Receiver<Option<TopologyError>> {
         self.core.defect.subscribe()
@@ -118,8 +129,13 @@ impl RabbitMq {
 impl Logs for RabbitMq {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (out, records) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(Reading { core: Arc::clone(&self.core), log, offset, out }.run());
+        tokio::spawn(Reading { stream: Stream { core: Arc::clone(&self.core), log }, offset, out }.run());
         stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
+    }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let stream = Stream { core: Arc::clone(&self.core), log };
+        async move { stream.end().await.map_err(ReadError) }.boxed()
     }
 }
 
@@ -130,14 +146,16 @@ impl Broker for RabbitMq {
 
     fn consume(&self, from: Inlet, credit: u16) -> Consumer {
         let (out, incoming) = mpsc::channel(usize::from(credit.max(1)));
+        let grant = Grant::default();
         let mut rest = credit.max(1);
         while rest > 0 {
             let credit = rest.min(CREDIT_OF_ONE);
-            let subscription = Subscription { core: Arc::clone(&self.core), inlet: from, credit, out: out.clone() };
-            tokio::spawn(subscription.run());
+            grant.ask();
+            let (core, out, grant) = (Arc::clone(&self.core), out.clone(), grant.clone());
+            tokio::spawn(Subscription { core, inlet: from, credit, out, grant }.run());
             rest -= credit;
         }
-        Consumer::new(incoming, ())
+        Consumer::new(incoming, ()).granted_by(grant)
     }
 
     fn announce(&self, notice: Bytes) {

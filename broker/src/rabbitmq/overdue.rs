@@ -1,52 +1,43 @@
 //! Notices that a confirm does not come, without a timer for each publish.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::health::Health;
+use crate::rounds::{Begun, Rounds};
 
 /// A quorum queue elects a new leader in well under ten seconds (V13), so what is unconfirmed after three rounds is
 /// lost. A round is the precision: overdue means between 15 and 20 s.
 const ROUND: Duration = Duration::from_secs(5);
-const ROUNDS: usize = 4;
 
 /// Counts what is unconfirmed by the round in which it was published.
 #[derive(Default)]
-pub(super) struct Overdue {
-    round: AtomicUsize,
-    unconfirmed: [AtomicUsize; ROUNDS],
-}
+pub(super) struct Overdue(Rounds<4>);
 
 /// One unconfirmed publish; its drop says that it is over.
-pub(super) struct Unconfirmed<'a>(&'a AtomicUsize);
+pub(super) struct Unconfirmed<'a>(&'a Overdue, Begun);
 
 impl Overdue {
     /// Counts one in.
     pub(super) fn enter(&self) -> Unconfirmed<'_> {
-        let count = &self.unconfirmed[self.round.load(Ordering::Relaxed) % ROUNDS];
-        count.fetch_add(1, Ordering::Relaxed);
-        Unconfirmed(count)
+        Unconfirmed(self, self.0.enter())
     }
 
     /// Fails the session once something is overdue. The clock stands still while the broker blocks.
     pub(super) async fn watch(&self, health: &Health) {
         loop {
             health.unblocked_for(ROUND).await;
-            let next = self.round.load(Ordering::Relaxed) + 1;
-            if self.unconfirmed[next % ROUNDS].load(Ordering::Relaxed) > 0 {
+            if self.0.overdue() > 0 {
                 health.fail("a publish was not confirmed for 15 s");
                 return;
             }
-            self.round.store(next, Ordering::Relaxed);
+            self.0.turn();
         }
     }
 }
 
 impl Drop for Unconfirmed<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.leave(self.1);
     }
 }
 

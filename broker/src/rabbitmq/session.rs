@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     address::{Host, shown},
-    canary::Canary,
     core::Core,
     declare,
     error::{TopologyError, describe},
     health::Health,
     herald::Herald,
+    liveness::Liveness,
     publish::Publisher,
 };
 
@@ -28,8 +28,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Connections of their own for consuming and publishing, since the broker reads nothing, not even acknowledgements,
-/// from one that publishes during an alarm (V12). The third is for the topology, the canary and notices. All to the same node,
-/// so that one canary speaks for all.
+/// from one that publishes during an alarm (V12). The third is for the topology, the logs and notices.
 pub(super) struct Session {
     pub(super) health: Health,
     pub(super) publisher: Publisher,
@@ -44,7 +43,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, sees to the topology, and beats the canary once.
+    /// Connects, sees to the topology, and looks once whether publishing works.
     pub(super) async fn open(core: &Core, host: &Host) -> Result<Arc<Self>, TopologyError> {
         let health = Health::new();
         let opened = Self::establish(core, host, health.clone()).await;
@@ -63,12 +62,13 @@ impl Session {
             declare::check(&control, &core.topology).await?;
         }
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-        let canary = Canary::open(&control, &core.names.of("canary"), health.clone()).await.map_err(away)?;
+        let (all, name) = ([&consuming, &publishing, &control], core.names.of("canary"));
+        let liveness = Liveness::open(all, &name, health.clone(), core.beats.clone()).await.map_err(away)?;
         let (herald, notices) = Herald::open(&control, &core.names.of("control")).await.map_err(away)?;
         // Before the first beat: during an alarm nothing more is written to a connection that has published.
         let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
-            beat = canary.beat() => beat.map_err(TopologyError::Away)?,
+            beat = liveness.first() => beat.map_err(TopologyError::Away)?,
             // An alarm: the session stands, only publishing has to wait.
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
@@ -76,16 +76,16 @@ impl Session {
         tokio::spawn(herald.run(core.board.clone(), health.clone()));
         let host = host.clone();
         let session = Arc::new(Self { health, publisher, consuming, ackers, host, publishing, control, notices });
-        session.watch(canary);
+        session.watch(liveness);
         Ok(session)
     }
 
     /// Looks after liveness until the session is over.
-    fn watch(self: &Arc<Self>, canary: Canary) {
+    fn watch(self: &Arc<Self>, liveness: Liveness) {
         let session = Arc::clone(self);
         tokio::spawn(async move {
             tokio::select! {
-                () = canary.watch() => {}
+                () = liveness.watch() => {}
                 () = session.publisher.watch() => {}
                 _ = session.health.failed() => {}
             }

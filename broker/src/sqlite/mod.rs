@@ -95,6 +95,10 @@ impl Logs for Sqlite {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         reader::stream(self.path.clone(), log, offset, Some(self.ends.of(log)))
     }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        std::future::ready(Ok(self.ends.of(log) + 1)).boxed()
+    }
 }
 
 impl Broker for Sqlite {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::{
-    StreamExt, TryStreamExt,
+    FutureExt, StreamExt, TryStreamExt,
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -38,6 +39,11 @@ impl Archive {
 impl Logs for Archive {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         stream(self.0.clone(), log, offset, None)
+    }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let path = self.0.clone();
+        blocking(move || Ok(LogReader::open(&path, log, 0, None)?.end.unsigned_abs() + 1)).boxed()
     }
 }
 

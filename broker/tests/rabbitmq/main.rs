@@ -10,4 +10,5 @@ mod limits;
 mod node;
 mod notices;
 mod road;
+mod silence;
 mod topology;

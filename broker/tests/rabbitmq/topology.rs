@@ -1,7 +1,7 @@
 //! Declaring, comparing and removing: V15 and V16, and what a role does on a broker that is not as it must be.
 
 use broker::{
-    Broker, BrokerConfig, Link,
+    Broker, BrokerConfig, Due, Inlet, Lane, Link, Target,
     rabbitmq::{self, Topology, TopologyError},
 };
 use lapin::{
@@ -11,7 +11,7 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use crate::road::{PATIENCE, Road, connect, message, unique};
+use crate::road::{PATIENCE, Road, clock, connect, message, next, unique};
 
 async fn bare() -> BrokerConfig {
     unique(tokio::task::spawn_blocking(crate::node::shared).await.expect("a node"))
@@ -125,4 +125,36 @@ async fn the_public_exchange_stays_while_somebody_else_is_bound_to_it() {
     let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
     let gone = TopologyError::Missing { entity: format!("exchange {exchange}") };
     assert!(found.contains(&gone), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_are_thrown_away_and_work_stays_as_it_is() {
+    let road = Road::lay().await;
+    let sign = |headers: &mut broker::Headers| headers.set("carteiro-sign", broker::Header::Text("1".into()));
+    let (fast, slow) = (Target::Lane(Lane::Fast, None), Target::Lane(Lane::Slow, None));
+    let far = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 300_000, exact: true }));
+    for to in [&fast, &slow, &far] {
+        for nth in 0..3 {
+            let mut message = message(&format!("s{nth}"));
+            sign(&mut message.headers);
+            road.broker.publish(to, &message).await.expect("confirmed");
+        }
+    }
+    road.broker.publish(&slow, &message("work")).await.expect("confirmed");
+    rabbitmq::discard(&road.config, "carteiro-sign").await.expect("done");
+    let left = rabbitmq::contents(&road.config).await.expect("it could look").into_iter();
+    let left: Vec<_> = left.filter(|queue| queue.ready > 0).map(|queue| (queue.queue, queue.ready)).collect();
+    assert_eq!(left, [(road.name("deliver.slow"), 1)]);
+    rabbitmq::discard(&road.config, "carteiro-sign").await.expect("done");
+    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 1);
+    assert_eq!(next(&mut consumer).await.message.id, "work");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_heard_by_every_process_and_by_nobody_where_nothing_is_declared() {
+    let road = Road::lay().await;
+    let mut notices = road.broker.notices();
+    rabbitmq::announce(&road.config, b"to all").await.expect("said");
+    assert_eq!(timeout(PATIENCE, notices.next()).await.expect("in time").expect("open"), "to all");
+    rabbitmq::announce(&bare().await, b"to nobody").await.expect("nobody hears");
 }

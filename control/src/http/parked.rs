@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use broker::{Log, Patience, insist};
+use broker::{Patience, insist};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemas::Parked;
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn list(call: Call) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&call.query(&page::PARAMETERS)?)?;
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
-    let records = call.control.world.broker.read(Log::Parked, begin).take(limit + 1).try_collect::<Vec<_>>();
+    let records = parked::records(&*call.control.world.broker, begin).take(limit + 1).try_collect::<Vec<_>>();
     let mut records = records.await.map_err(|_| denied::unreadable())?;
     let is_more = records.len() > limit;
     records.truncate(limit);

@@ -1,11 +1,25 @@
 //! What is parked, with a record of ours and without.
 
-use broker::{Broker as _, Header, Log, Message, Target};
-use bytes::Bytes;
-use futures_util::TryStreamExt as _;
-use schemas::{ParkReason, Parked, wire};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use super::house::House;
+use broker::{Broker as _, Header, Log, Message, ReadError, Target, memory::Memory};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use schemas::{ParkReason, Parked, wire};
+use store::MemoryStore;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    house::{House, NOW},
+    through::Through,
+};
 use crate::parked;
 
 async fn park(house: &House, key: &str, headers: &[(&'static str, &str)], body: &'static str) {
@@ -30,6 +44,52 @@ async fn a_record_of_ours_is_shown_as_it_was_written() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_into_the_log_is_counted_by_reason_and_what_was_there_is_not() {
+    let house = House::new();
+    let counted = |reason: ParkReason| house.control.metrics.park_log.with_label_values(&[reason.as_str()]).get();
+    park(&house, "acme.7.-.ticket.created", &[], "before").await;
+    let control = house.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(1)).await;
+    let record = r#"{"reason":"decode","tenant":null,"event_id":null,"parked_at":null}"#;
+    park(&house, "decode.-", &[(wire::RECORD, record)], "not json").await;
+    park(&house, "delivery_limit.acme", &[], "{}").await;
+    sleep(Duration::from_secs(15)).await;
+    for nth in 0..2 {
+        park(&house, "acme.7.-.ticket.created", &[], "{}").await;
+        sleep(Duration::from_secs(15)).await;
+        assert_eq!(counted(ParkReason::Unroutable), nth + 1);
+    }
+    assert_eq!((counted(ParkReason::Decode), counted(ParkReason::DeliveryLimit)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_read_is_read_later_from_where_it_was() {
+    let memory = Memory::calm(Arc::new(|| NOW));
+    let breaks = Arc::new(AtomicBool::new(false));
+    let broken = breaks.clone();
+    // The line breaks after each record.
+    let through = Through::new(&memory, move |records| match broken.load(Ordering::Relaxed) {
+        true => records.take(1).chain(stream::iter([Err(ReadError("cut".to_owned()))])).boxed(),
+        false => records,
+    });
+    let house = House::over(Arc::new(through), memory, Arc::new(MemoryStore::default()));
+    let control = house.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(1)).await;
+    breaks.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        park(&house, "delivery_limit.acme", &[], "{}").await;
+    }
+    let counted = || house.control.metrics.park_log.with_label_values(&["delivery_limit"]).get();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(counted(), 2);
+    breaks.store(false, Ordering::Relaxed);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(counted(), 4);
+}
+
 #[tokio::test]
 async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death() {
     let house = House::new();
@@ -47,4 +107,13 @@ async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death
         (ParkReason::Unroutable, Some("acme"), Some("acme.7.-.ticket.created"), true),
     ];
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn canaries_that_the_broker_parked_where_a_way_is_broken_are_not_among_what_is_somebodys() {
+    let house = House::new();
+    park(&house, "30s.slow", &[(wire::CANARY, "30s")], "").await;
+    park(&house, "acme.7.-.ticket.created", &[], "{}").await;
+    let all: Vec<_> = parked::list(&house.broker).try_collect().await.unwrap();
+    assert_eq!(all.iter().map(|parked| parked.id.as_str()).collect::<Vec<_>>(), ["1"]);
 }

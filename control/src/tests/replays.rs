@@ -42,7 +42,7 @@ async fn replay_all(broker: &dyn Broker) -> Ended {
     let clock: Clock = Arc::new(|| NOW);
     let (_running, stop) = watch::channel(false);
     let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
-    Replay { broker, job: "job", rate: None, clock: &clock, tally: None, stop }.run(live, |_| ()).await
+    Replay { broker, job: "job", rate: None, clock: &clock, tally: None, metrics: None, stop }.run(live, |_| ()).await
 }
 
 #[tokio::test]
@@ -65,6 +65,7 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     assert_eq!(read.webhook_id(), grave.delivery.webhook_id());
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
     assert_eq!(headers.text(wire::RECORD), None);
+    assert_eq!(house.control.metrics.replays.with_label_values(&[grave.reason.as_str()]).get(), 1);
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 
 mod addresses;
 mod answers;
+mod canaries;
 mod deliveries;
 mod endings;
 mod ends_without_attempt;
 mod hostile;
+mod measures;
 mod memory;
 mod network;
+mod progress;
 mod repeats;
 mod requests;
 mod scripted;
@@ -34,6 +37,8 @@ fn config() -> DelivererConfig {
     DelivererConfig {
         connect_timeout: span(2_000),
         first_byte_timeout: span(400),
+        // Tests look at all that is published.
+        canary: span(0),
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ..loaded.config.deliverer
     }

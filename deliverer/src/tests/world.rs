@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{config, scripted::LONG};
-use crate::{Deliverer, DelivererConfig, DelivererMetrics, settle};
+use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererMetrics, settle};
 
 /// When the tests' clock starts, unix ms.
 pub(crate) const START: u64 = 1_790_000_000_000;
@@ -123,9 +123,11 @@ pub(super) fn read(message: &Message) -> Delivery {
 
 /// A deliverer at work.
 pub(super) struct World {
+    pub(super) deliverer: Arc<Deliverer>,
     pub(super) memory: Memory,
     pub(super) shelf: Arc<Shelf>,
     pub(super) metrics: DelivererMetrics,
+    pub(super) canaries: CanaryMetrics,
     pub(super) tally: Arc<Tally>,
     pub(super) levels: Arc<Levels>,
     pub(super) clock: Clock,
@@ -160,6 +162,7 @@ impl World {
         let teller = Arc::new(Teller { memory: memory.clone(), published: sender });
         let shelf = Arc::new(Shelf { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
+        let canaries = CanaryMetrics::register(&Default::default()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
         let world = crate::World {
@@ -172,9 +175,9 @@ impl World {
             chance: Arc::new(|| 0.5),
             stop: stopped,
         };
-        let deliverer = Deliverer::new(config, world, metrics.clone()).expect("a deliverer");
-        let running = tokio::spawn(deliverer.run());
-        Self { memory, shelf, metrics, tally, levels, clock, published, stop, running }
+        let deliverer = Deliverer::new(config, world, metrics.clone(), canaries.clone()).expect("a deliverer");
+        let running = tokio::spawn(deliverer.clone().run());
+        Self { deliverer, memory, shelf, metrics, canaries, tally, levels, clock, published, stop, running }
     }
 
     pub(super) async fn publish(&self, message: &Message) {

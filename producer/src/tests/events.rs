@@ -33,7 +33,6 @@ async fn an_event_is_published_byte_for_byte_under_its_id_type_and_key() {
     ];
     assert_eq!(headers, expected);
     assert!(door.counts("carteiro_events_received_total{source=\"canonical\"} 1"));
-    assert!(door.counts("carteiro_publish_confirm_seconds_count{target=\"ingest\"} 1"));
     assert!(door.counts("carteiro_intake_requests_in_flight 0"));
 }
 

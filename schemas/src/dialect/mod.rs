@@ -36,7 +36,7 @@ impl Dialect {
     pub const ALL: [Self; 3] = [Self::Whazing, Self::Whaticket, Self::Boticario];
 
     /// Its name, also the platform's in `source.platform`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Whazing => "whazing",
             Self::Whaticket => "whaticket",

@@ -21,16 +21,25 @@ use super::config::HttpConfig;
 use super::handshake::{Patience, TlsListener};
 use super::origin::{Origin, Scheme, Trust};
 use super::request_id::identify;
+use super::turning::Turning;
 use crate::chance;
 use crate::config::ConfigError;
 use crate::problem::{Code, Problem};
 use crate::shutdown::Shutdown;
+use crate::turns::Turns;
 
 /// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Front {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     proxies: Vec<IpNet>,
+    turns: Arc<Turns>,
+}
+
+impl Default for Front {
+    fn default() -> Self {
+        Self { tls: None, proxies: Vec::new(), turns: Arc::new(Turns::new(Instant::now())) }
+    }
 }
 
 impl Front {
@@ -47,7 +56,12 @@ impl Front {
             }
             None => None,
         };
-        Ok(Self { tls, proxies: config.trusted_proxies.clone() })
+        Ok(Self { tls, proxies: config.trusted_proxies.clone(), ..Self::default() })
+    }
+
+    /// Whether the loop that accepts its connections turns.
+    pub fn turns(&self) -> Arc<Turns> {
+        self.turns.clone()
     }
 
     fn trust(&self) -> Trust {
@@ -76,10 +90,10 @@ pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown
         .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
     match front.tls {
-        None => answer(listener.tap_io(|stream| at_once(stream)), router, shutdown).await,
+        None => answer(Turning::new(listener, front.turns).tap_io(|stream| at_once(stream)), router, shutdown).await,
         Some((certificate, acceptor)) => {
             let listener = TlsListener::new(listener, acceptor, Patience::DEFAULT);
-            let listener = listener.tap_io(|stream| at_once(stream.get_ref().0));
+            let listener = Turning::new(listener, front.turns).tap_io(|stream| at_once(stream.get_ref().0));
             tokio::select! {
                 ended = answer(listener, router, shutdown) => ended,
                 never = certificate.watch() => match never {},

@@ -1,4 +1,8 @@
 //! Declaring metrics: the macro, what it makes, and how each kind of metric is made from that.
+//!
+//! A label is declared with all its values, so that every series is there with its 0 before anything happened: `rate()`
+//! and alerts then see the first increment, dashboards have no holes, and the number of series is known beforehand. Only
+//! times (`*_timestamp_seconds`) come with their first value: 0 would be one, and long ago.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, Opts, Result};
@@ -14,7 +18,7 @@ use super::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec,
 ///         /// Events routed.
 ///         pub routed: IntCounter("events_routed_total"),
 ///         /// Events parked, by reason.
-///         pub parked: IntCounterVec("parked_total", [reason]),
+///         pub parked: IntCounterVec("parked_total", [reason in ["decode", "schema"]]),
 ///         /// Deliveries made of one event.
 ///         pub fan_out: Histogram("router_fan_out_deliveries", buckets = [0.0, 1.0, 10.0, 100.0, 1000.0]),
 ///     }
@@ -23,13 +27,14 @@ use super::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec,
 /// let metrics = RouterMetrics::register(&registry)?;
 /// metrics.parked.with_label_values(&["decode"]).inc();
 /// assert!(registry.encode()?.contains(r#"carteiro_parked_total{reason="decode"} 1"#));
+/// assert!(registry.encode()?.contains(r#"carteiro_parked_total{reason="schema"} 0"#));
 /// # Ok::<(), service::metrics::InvalidMetric>(())
 /// ```
 #[macro_export]
 macro_rules! metrics {
     ($(#[$about:meta])* $vis:vis struct $Name:ident {$(
         $(#[doc = $help:literal])+
-        $fvis:vis $field:ident: $Kind:ident($name:literal $(, [$($label:ident),+ $(,)?])? $(, buckets = $buckets:expr)? $(,)?)
+        $fvis:vis $field:ident: $Kind:ident($name:literal $(, [$($label:ident $(in $values:expr)?),+ $(,)?])? $(, buckets = $buckets:expr)? $(,)?)
     ),+ $(,)?}) => {
         $(#[$about])*
         #[derive(Clone, Debug)]
@@ -45,8 +50,11 @@ macro_rules! metrics {
                     name: concat!("carteiro_", $name),
                     kind: stringify!($Kind),
                     help: concat!($($help),+),
-                    labels: &[$($(stringify!($label)),+)?],
-                    buckets: $crate::__buckets!($($buckets)?),
+                    labels: &[$($($crate::metrics::Label {
+                        name: stringify!($label),
+                        values: $crate::__or_none!($($values)?),
+                    }),+)?],
+                    buckets: $crate::__or_none!($($buckets)?),
                 },
             )+];
 
@@ -61,16 +69,41 @@ macro_rules! metrics {
     };
 }
 
-/// The buckets that were given, or none.
+/// What was given, or none.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __buckets {
+macro_rules! __or_none {
     () => {
         &[]
     };
-    ($buckets:expr) => {
-        &$buckets
+    ($list:expr) => {
+        &$list
     };
+}
+
+/// The names of everything in a closed list, as the values of a label: `label_values!(Lane::ALL, Lane::name)`.
+#[macro_export]
+macro_rules! label_values {
+    ($all:expr, $name:path) => {{
+        const NAMES: [&str; $all.len()] = {
+            let (mut names, mut at) = ([""; $all.len()], 0);
+            while at < names.len() {
+                names[at] = $name($all[at]);
+                at += 1;
+            }
+            names
+        };
+        &NAMES
+    }};
+}
+
+/// A label, and what it may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// All its values; none: it has a single one, which only the running process knows (a build's version).
+    pub values: &'static [&'static str],
 }
 
 /// What a metric is called and looks like.
@@ -82,8 +115,8 @@ pub struct Spec {
     pub kind: &'static str,
     /// The doc comment, as written; see [`Spec::help`].
     pub help: &'static str,
-    /// The names of the labels.
-    pub labels: &'static [&'static str],
+    /// The labels with their values.
+    pub labels: &'static [Label],
     /// The upper bounds of a histogram's buckets; empty = the library's.
     pub buckets: &'static [f64],
 }
@@ -92,6 +125,36 @@ impl Spec {
     /// The help text on one line.
     pub fn help(&self) -> &'static str {
         self.help.trim()
+    }
+
+    /// How many series it has at most: a histogram has one for each bucket, for the rest, the sum and the count.
+    pub fn series(&self) -> usize {
+        let each = match (self.kind.starts_with("Histogram"), self.buckets.len()) {
+            (false, _) => 1,
+            (true, 0) => prometheus::DEFAULT_BUCKETS.len() + 3,
+            (true, buckets) => buckets + 3,
+        };
+        self.labels.iter().map(|label| label.values.len().max(1)).product::<usize>() * each
+    }
+
+    /// Whether its values are times: of these there is none before the first, and each series comes with it.
+    pub fn is_of_times(&self) -> bool {
+        self.name.ends_with("_timestamp_seconds")
+    }
+
+    fn label_names(&self) -> Vec<&'static str> {
+        self.labels.iter().map(|label| label.name).collect()
+    }
+
+    /// Every combination of the labels' values that is there from the start; none where one is not known beforehand.
+    fn combinations(&self) -> Vec<Vec<&'static str>> {
+        if self.is_of_times() {
+            return Vec::new();
+        }
+        self.labels.iter().fold(vec![Vec::new()], |before, label| {
+            let with = |value| before.iter().map(move |values| [values.as_slice(), &[value]].concat());
+            label.values.iter().copied().flat_map(with).collect()
+        })
     }
 
     fn opts(&self) -> Opts {
@@ -106,7 +169,8 @@ impl Spec {
 
 /// A kind of metric that [`metrics!`](crate::metrics!) can declare.
 pub trait Metric: Collector + Clone + 'static {
-    /// Makes one. Fails when the name, a label or a bucket is not allowed.
+    /// Makes one, with a series for every combination of its labels' values, unless these are times. Fails when the name, a label or a bucket is
+    /// not allowed.
     fn make(spec: &Spec) -> Result<Self>;
 }
 
@@ -128,7 +192,11 @@ macro_rules! labelled {
     ($($Kind:ident: $opts:ident),+) => {$(
         impl Metric for $Kind {
             fn make(spec: &Spec) -> Result<Self> {
-                $Kind::new(spec.$opts(), spec.labels)
+                let made = $Kind::new(spec.$opts(), &spec.label_names())?;
+                for values in spec.combinations() {
+                    made.get_metric_with_label_values(&values)?;
+                }
+                Ok(made)
             }
         }
     )+};

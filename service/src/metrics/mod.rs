@@ -1,6 +1,7 @@
 //! Metrics: a role declares one struct with [`metrics!`](crate::metrics!), the doc comments are the help texts.
 //!
-//! Names begin with `carteiro_`. No tenant, endpoint or url is ever a label value: their number is not ours to bound.
+//! Names begin with `carteiro_`. No tenant, endpoint or url is ever a label value: their number is not ours to bound. A
+//! label's values are declared with it.
 
 mod declare;
 mod registry;
@@ -9,5 +10,5 @@ mod tests;
 
 pub use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-pub use declare::{Metric, Spec};
+pub use declare::{Label, Metric, Spec};
 pub use registry::{InvalidMetric, Registry};

@@ -2,12 +2,31 @@
 
 use super::*;
 
+const REASONS: &[&str] = crate::label_values!(Reason::ALL, Reason::name);
+
+#[derive(Clone, Copy)]
+enum Reason {
+    Decode,
+    Schema,
+}
+
+impl Reason {
+    const ALL: [Self; 2] = [Self::Decode, Self::Schema];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Schema => "schema",
+        }
+    }
+}
+
 crate::metrics! {
     /// One role's.
     struct First {
         /// Events
         /// parked, by reason.
-        parked: IntCounterVec("parked_total", [reason]),
+        parked: IntCounterVec("parked_total", [reason in REASONS]),
         /// Time of one POST.
         seconds: Histogram("attempt_seconds", buckets = [0.1, 1.0]),
         /// Under way.
@@ -19,9 +38,11 @@ crate::metrics! {
     /// Another role's.
     struct Second {
         /// Parked here.
-        parked: IntCounterVec("parked_total", [reason]),
+        parked: IntCounterVec("parked_total", [reason in REASONS]),
+        /// When each lane was seen.
+        seen: GaugeVec("seen_timestamp_seconds", [lane in ["fast", "slow"]]),
         /// By outcome.
-        seconds: HistogramVec("outcome_seconds", [outcome, lane], buckets = [1.0]),
+        seconds: HistogramVec("outcome_seconds", [outcome in ["2xx", "5xx"], lane in ["fast", "slow"]], buckets = [1.0]),
     }
 }
 
@@ -72,9 +93,40 @@ fn one_name_with_two_shapes_is_refused() {
 }
 
 #[test]
+fn every_series_is_there_with_its_zero_before_anything_happened_and_their_number_was_declared() {
+    let registry = Registry::default();
+    First::register(&registry).unwrap();
+    Second::register(&registry).unwrap();
+    let text = registry.encode().unwrap();
+    for line in [
+        "carteiro_parked_total{reason=\"decode\"} 0",
+        "carteiro_parked_total{reason=\"schema\"} 0",
+        "carteiro_outcome_seconds_count{lane=\"slow\",outcome=\"5xx\"} 0",
+        "carteiro_in_flight 0",
+    ] {
+        assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+    }
+    let written = text.lines().filter(|line| !line.starts_with('#')).count();
+    let all = First::SPECS.iter().chain(&Second::SPECS[1..]).filter(|spec| !spec.is_of_times());
+    assert_eq!(written, all.map(Spec::series).sum::<usize>());
+}
+
+#[test]
+fn a_time_is_not_there_before_there_is_one() {
+    let registry = Registry::default();
+    let metrics = Second::register(&registry).unwrap();
+    assert!(!registry.encode().unwrap().contains("seen_timestamp_seconds"));
+    metrics.seen.with_label_values(&["fast"]).set(1.5);
+    let text = registry.encode().unwrap();
+    assert!(text.contains("carteiro_seen_timestamp_seconds{lane=\"fast\"} 1.5"), "{text}");
+    assert!(!text.contains("carteiro_seen_timestamp_seconds{lane=\"slow\"}"), "{text}");
+}
+
+#[test]
 fn the_declarations_are_a_table() {
     let names: Vec<_> = First::SPECS.iter().map(|spec| (spec.name, spec.kind, spec.help(), spec.labels)).collect();
-    assert_eq!(names[0], ("carteiro_parked_total", "IntCounterVec", "Events parked, by reason.", &["reason"][..]));
+    let reason = Label { name: "reason", values: &["decode", "schema"] };
+    assert_eq!(names[0], ("carteiro_parked_total", "IntCounterVec", "Events parked, by reason.", &[reason][..]));
     assert_eq!(names.len(), 3);
 }
 

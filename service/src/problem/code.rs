@@ -61,7 +61,7 @@ impl Code {
     ];
 
     /// Everything the outside asks of a code: its text, its status, its title.
-    fn facts(self) -> (&'static str, StatusCode, &'static str) {
+    const fn facts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
             Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
@@ -87,7 +87,7 @@ impl Code {
     }
 
     /// The code as written in `code` and at the end of `type`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         self.facts().0
     }
 

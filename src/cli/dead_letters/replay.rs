@@ -104,7 +104,7 @@ async fn replay_here(
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(Progress::default());
     let stop = Shutdown::on_signals()?.receiver();
-    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, tally: None, stop };
+    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, tally: None, metrics: None, stop };
     let bar = progress::bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);

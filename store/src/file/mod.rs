@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::description::Description;
 use self::reader::{Look, Reader};
-use crate::{Snapshot, Store, StoreError};
+use crate::{Freshness, Snapshot, Store, StoreError};
 
 /// A folder of YAML as a store. Dropping it stops nothing but itself; [`FileStore::watch`] is the caller's task.
 #[derive(Debug)]
@@ -66,11 +66,6 @@ impl FileStore {
         self.reader.last_error()
     }
 
-    /// Readings that failed since the start. For metrics.
-    pub fn reload_failures(&self) -> u64 {
-        self.reader.failures()
-    }
-
     /// What the files set although it is not in force in this version, a line each.
     pub fn warnings(&self) -> Arc<Vec<String>> {
         self.reader.warnings()
@@ -100,6 +95,11 @@ impl Store for FileStore {
 
     fn revision(&self) -> watch::Receiver<u64> {
         self.reader.revision()
+    }
+
+    /// What is wrong with the files counts as one failure, however often it is looked at.
+    fn freshness(&self) -> Freshness {
+        self.reader.freshness()
     }
 
     /// Reads all files, whatever the listing says: two changes within one tick of the clock look like one.

@@ -15,7 +15,7 @@ use super::{
     folder::{Content, Stamps},
     load::{Loaded, load},
 };
-use crate::{Snapshot, StoreError};
+use crate::{Freshness, Snapshot, StoreError, freshness::Looks};
 
 /// A configuration made by a program may set one such field ten thousand times.
 const WARNINGS_LOGGED: usize = 20;
@@ -37,7 +37,7 @@ pub(super) struct Reader {
     revision: watch::Sender<u64>,
     warnings: ArcSwap<Vec<String>>,
     last_error: ArcSwapOption<StoreError>,
-    failures: AtomicU64,
+    looks: Looks,
     /// Readings of all files that have begun.
     begun: AtomicU64,
     /// Held by one look at a time.
@@ -69,11 +69,12 @@ impl Reader {
             revision: watch::Sender::new(1),
             warnings: ArcSwap::default(),
             last_error: ArcSwapOption::empty(),
-            failures: AtomicU64::new(0),
+            looks: Looks::default(),
             begun: AtomicU64::new(0),
             seen,
         };
         reader.loaded(warnings);
+        reader.looks.succeeded();
         Ok(reader)
     }
 
@@ -84,6 +85,9 @@ impl Reader {
     pub(super) fn look(&self, look: Look) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.look_past(&mut seen, look);
+        if result.is_ok() {
+            self.looks.succeeded();
+        }
         let error = result.as_ref().err().cloned().map(Arc::new);
         let known = self.last_error.swap(error.clone());
         match (known, error) {
@@ -131,7 +135,7 @@ impl Reader {
     }
 
     fn failed(&self, error: StoreError) -> StoreError {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.looks.failed();
         error
     }
 
@@ -170,8 +174,8 @@ impl Reader {
         self.begun.load(Ordering::Acquire)
     }
 
-    pub(super) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    pub(super) fn freshness(&self) -> Freshness {
+        self.looks.freshness()
     }
 }
 

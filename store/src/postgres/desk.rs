@@ -64,11 +64,13 @@ impl Desk {
             };
             let failure = match self.meanwhile(why, attempt).await {
                 Ok(session) => {
+                    self.work.current.looks.succeeded();
                     self.heard_first(Ok(()));
                     return session;
                 }
                 Err(failure) => failure,
             };
+            self.work.current.looks.failed();
             let said = StoreError(failure.to_string());
             if said != *why {
                 match &failure {
@@ -130,8 +132,12 @@ impl Desk {
             waiting.push(puller);
         }
         let pulled = self.work.pull(session).await;
-        if let Err(failure) = &pulled {
-            tracing::warn!(error = %failure, "store.not_pulled");
+        match &pulled {
+            Ok(_) => self.work.current.looks.succeeded(),
+            Err(failure) => {
+                self.work.current.looks.failed();
+                tracing::warn!(error = %failure, "store.not_pulled");
+            }
         }
         let told = pulled.map(drop).map_err(StoreError::from);
         for puller in waiting {

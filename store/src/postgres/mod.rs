@@ -24,7 +24,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::{address::Address, desk::Desk, failure::Failure, session::Session, work::Work};
 use crate::{
-    AuditEntry, Books, Edit, EditError, Edited, Keyring, OpenError, Snapshot, Store, StoreError, Usage, UsageReport,
+    AuditEntry, Books, Edit, EditError, Edited, Freshness, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    UsageReport,
     books::{TRIMMED_AT_ONCE, newest},
     current::Current,
 };
@@ -101,6 +102,10 @@ impl Store for PostgresStore {
 
     fn revision(&self) -> watch::Receiver<u64> {
         self.current.revision()
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.current.looks.freshness()
     }
 
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {

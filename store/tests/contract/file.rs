@@ -21,3 +21,20 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
     store.pull().await.expect("it can be read");
     assert_eq!(shown(&store).into_keys().collect::<Vec<_>>(), ["acme", "beta"]);
 }
+
+#[tokio::test]
+async fn files_that_cannot_be_used_leave_it_as_old_as_it_was_and_count_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = FileStore::open(folder.path()).await.expect("it opens");
+    let opened = store.freshness();
+    assert!(opened.current_at.is_some() && opened.failures == 0);
+    let file = folder.path().join("acme.yaml");
+    std::fs::write(&file, "tenants: [{id: }]\n").expect("written");
+    for _ in 0..3 {
+        store.pull().await.expect_err("that is no tenant");
+        assert_eq!((store.freshness().current_at, store.freshness().failures), (opened.current_at, 1));
+    }
+    std::fs::write(&file, "tenants: [{id: acme}]\n").expect("written");
+    store.pull().await.expect("it is mended");
+    assert!(store.freshness().current_at > opened.current_at && store.freshness().failures == 1);
+}

@@ -1,10 +1,14 @@
 //! Handing out and taking back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Header, Headers, Inlet, Lane, Log, Message, PublishError, Settlement, TENANT};
+use broker::{
+    Broker, Handler, Header, Headers, Incoming, Inlet, Lane, Log, Message, Progress, PublishError, Settlement, TENANT,
+    work,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -180,6 +184,43 @@ async fn give_back_for_ever(broker: &dyn Broker, at: Inlet) {
         }
     })
     .await;
+}
+
+/// Settles all it is handed.
+struct Settles(watch::Sender<usize>);
+
+impl Handler for Settles {
+    async fn handle(&self, _: &Incoming) -> Settlement {
+        self.0.send_modify(|count| *count += 1);
+        Settlement::Done
+    }
+
+    async fn panicked(&self, _: &Incoming) -> Settlement {
+        Settlement::Done
+    }
+}
+
+pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let progress = Progress::new(broker.link(), Instant::now());
+    let (count, mut counted) = watch::channel(0);
+    let (stop, stopped) = watch::channel(false);
+    let consumer = broker.consume(FAST, 1_000);
+    let working = tokio::spawn(work(consumer, Arc::new(Settles(count)), stopped, progress.clone()));
+    publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
+    eventually("all are handled", counted.wait_for(|count| *count >= 20)).await.expect("it works");
+    // All of a large credit: the broker may grant it piece by piece.
+    eventually("all is granted", async {
+        while progress.ready().is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    stop.send_replace(true);
+    eventually("it ends", working).await.expect("no panic");
+    eventually("it closes", broker.close()).await;
 }
 
 pub(crate) async fn a_closed_broker_takes_nothing_and_ends_its_consumers<F: Fixture>() {

@@ -49,6 +49,19 @@ pub(crate) async fn a_read_ends_where_the_log_ended_when_it_began<F: Fixture>() 
     assert_eq!(read(&*broker, Log::Dead, 0).await.len(), 20, "what came later is there for the next");
 }
 
+pub(crate) async fn from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let end = async || eventually("it has an end", broker.end(Log::Parked)).await.expect("it can be read");
+    let of_nothing = end().await;
+    append(&*broker, Log::Parked, 0..3).await;
+    let of_three = end().await;
+    append(&*broker, Log::Parked, 3..5).await;
+    assert_eq!(ids(&read(&*broker, Log::Parked, of_nothing).await), ["0", "1", "2", "3", "4"]);
+    assert_eq!(ids(&read(&*broker, Log::Parked, of_three).await), ["3", "4"]);
+    assert_eq!(read(&*broker, Log::Parked, end().await).await, []);
+}
+
 async fn append(broker: &dyn Broker, log: Log, numbers: std::ops::Range<u32>) {
     for id in numbers {
         publish(broker, &Target::Log(log, "exhausted.acme".into()), &message(id)).await;

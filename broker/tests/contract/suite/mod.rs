@@ -22,6 +22,7 @@ macro_rules! contract {
             hand_out::a_full_fast_lane_does_not_hold_up_the_slow_one
             hand_out::an_event_given_back_too_often_is_parked
             hand_out::a_delivery_given_back_too_often_is_parked
+            hand_out::a_role_at_work_is_granted_its_consumer_and_gets_somewhere
             hand_out::a_closed_broker_takes_nothing_and_ends_its_consumers
             due::nothing_comes_before_its_due_time
             due::a_far_due_time_does_not_hold_back_a_near_one
@@ -31,6 +32,7 @@ macro_rules! contract {
             logs::a_log_is_read_as_often_as_one_likes_with_rising_offsets
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
+            logs::from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else
             notices::a_notice_reaches_every_listener
             notices::notices_come_whole_and_in_order
             notices::what_waits_in_the_lanes_is_counted_by_its_headers

@@ -28,6 +28,7 @@ macro_rules! contract {
             snapshots::what_an_edit_does_not_touch_stays_the_same_value
             snapshots::sources_and_keys_are_found_by_what_is_presented
             snapshots::secrets_come_back_after_reopening
+            snapshots::after_a_look_the_snapshot_is_known_to_be_the_newest
             walk::after_random_edits_a_store_shows_the_same_as_one_in_memory
             books::usage_is_summed_over_processes_and_an_old_report_changes_nothing
             books::usage_is_listed_by_day_and_endpoint

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     fixture::Fixture,
     story::{edit, endpoint, put, shown, tenant},
@@ -45,4 +47,18 @@ pub(crate) async fn secrets_come_back_after_reopening<F: Fixture>() {
     assert_eq!(*acme.endpoints["crm"], endpoint("crm"));
     assert_eq!(acme.endpoints["crm"].headers["x-hidden"].reveal(), "S3CRET-header");
     assert_eq!(acme.sources[0].token.reveal(), "S3CRET-token-of-acme");
+}
+
+pub(crate) async fn after_a_look_the_snapshot_is_known_to_be_the_newest<F: Fixture>() {
+    let mut fixture = F::start().await;
+    for _ in 0..2 {
+        let begun = Instant::now();
+        fixture.store().pull().await.expect("it answers");
+        let freshness = fixture.store().freshness();
+        let current_at = freshness.current_at.expect("it was looked at");
+        assert!(begun <= current_at && current_at <= Instant::now());
+        assert_eq!(freshness.failures, 0);
+        fixture.reopen().await;
+        assert!(fixture.store().freshness().current_at.is_some(), "also by being opened");
+    }
 }

@@ -1,0 +1,180 @@
+//! What counts as progress, in paused time.
+
+use std::{pin::Pin, time::Duration};
+
+use tokio::{
+    task::{JoinHandle, yield_now},
+    time::{advance, sleep},
+};
+
+use super::*;
+use crate::{Broker, Inlet, Lane, Link, Message, Patience, Target, insist, memory::Memory};
+
+const INTAKE: Target = Target::Lane(Lane::Fast, None);
+const ONWARD: Target = Target::Lane(Lane::Slow, None);
+const MINUTE: Duration = Duration::from_secs(60);
+
+type Doing = Pin<Box<dyn Future<Output = Settlement> + Send>>;
+
+/// A role that does this with each message.
+struct Does(Box<dyn Fn() -> Doing + Send + Sync>);
+
+impl Handler for Does {
+    async fn handle(&self, _: &Incoming) -> Settlement {
+        (self.0)().await
+    }
+
+    async fn panicked(&self, _: &Incoming) -> Settlement {
+        Settlement::Done
+    }
+}
+
+/// A role at work on the memory broker.
+struct Role {
+    broker: Memory,
+    progress: Arc<Progress>,
+    stop: watch::Sender<bool>,
+    working: JoinHandle<()>,
+}
+
+impl Role {
+    fn on(broker: Memory, does: impl Fn() -> Doing + Send + Sync + 'static) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let progress = Progress::new(broker.link(), Instant::now());
+        let consumer = broker.consume(Inlet::Lane(Lane::Fast), 8);
+        let working = tokio::spawn(work(consumer, Arc::new(Does(Box::new(does))), stopped, progress.clone()));
+        Self { broker, progress, stop, working }
+    }
+
+    async fn is_given_work(&self) {
+        self.broker.publish(&INTAKE, &Message::default()).await.expect("taken");
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        self.progress.alive(Instant::now())
+    }
+
+    /// For so long it never looks stuck.
+    async fn stays_alive_for(&self, minutes: u32) {
+        for minute in 0..minutes {
+            assert_eq!(self.alive(), Ok(()), "minute {minute}");
+            sleep(MINUTE).await;
+        }
+    }
+}
+
+fn memory() -> Memory {
+    Memory::calm(Arc::new(|| 0))
+}
+
+/// Publishes what follows until it is confirmed.
+fn publishes(broker: &Memory) -> impl Fn() -> Doing + Send + Sync + 'static {
+    let broker = broker.clone();
+    let (sender, _) = watch::channel(false);
+    move || {
+        let (broker, stop) = (broker.clone(), sender.subscribe());
+        Box::pin(async move {
+            let patience = Patience { stop, limit: None };
+            insist(&broker, &ONWARD, &Message::default(), patience).await.expect("confirmed");
+            Settlement::Done
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_never_done_with_is_told_after_a_quarter_of_an_hour() {
+    let role = Role::on(memory(), || Box::pin(std::future::pending()));
+    role.is_given_work().await;
+    role.is_given_work().await;
+    role.stays_alive_for(14).await;
+    sleep(2 * MINUTE).await;
+    assert_eq!(role.alive(), Err("2 in hand for more than 15 min".to_owned()));
+    sleep(600 * MINUTE).await;
+    assert_eq!(role.alive(), Err("2 in hand for more than 15 min".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_messages_that_take_long_are_no_reason() {
+    let role = Role::on(memory(), || {
+        Box::pin(async {
+            sleep(14 * MINUTE).await;
+            Settlement::Done
+        })
+    });
+    for _ in 0..200 {
+        role.is_given_work().await;
+    }
+    role.stays_alive_for(6 * 60).await;
+    assert_eq!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_role_is_alive() {
+    let role = Role::on(memory(), || Box::pin(std::future::pending()));
+    role.stays_alive_for(48 * 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_away_blocked_or_refusing_for_hours_is_no_reason() {
+    let broker = memory();
+    let role = Role::on(broker.clone(), publishes(&broker));
+    for fault in ["away", "blocked", "refusing"] {
+        // What follows from it is refused once, so that it is in hand when the fault comes.
+        broker.nack_confirm(2);
+        role.is_given_work().await;
+        sleep(Duration::from_millis(10)).await;
+        match fault {
+            "away" => broker.go_away("on purpose"),
+            "blocked" => broker.block("on purpose"),
+            _ => (1..=2_000).for_each(|nth| broker.nack_confirm(nth)),
+        }
+        role.stays_alive_for(120).await;
+        assert_ne!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0, "{fault} was not in its way");
+        broker.come_back();
+        role.stays_alive_for(120).await;
+        assert_eq!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0, "{fault}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_never_answered_although_the_broker_flows_is_told() {
+    let broker = memory();
+    broker.delay_confirms(600 * MINUTE);
+    let role = Role::on(broker.clone(), publishes(&broker));
+    let stranger = broker.clone();
+    tokio::spawn(async move { stranger.publish(&INTAKE, &Message::default()).await });
+    sleep(16 * MINUTE).await;
+    assert_eq!(role.alive(), Err("1 in hand for more than 15 min".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_does_not_turn_is_told_after_a_minute_and_one_that_has_not_begun_is_not() {
+    let progress = Progress::new(watch::Sender::new(Link::Ready).subscribe(), Instant::now());
+    advance(10 * MINUTE).await;
+    assert_eq!(progress.alive(Instant::now()), Ok(()), "it waits for a snapshot");
+    progress.begins(memory().consume(Inlet::Ingest, 1).grant(), Instant::now());
+    advance(MINUTE).await;
+    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    advance(Duration::from_secs(5)).await;
+    assert_eq!(progress.alive(Instant::now()), Err("its loop has not turned for 65 s".to_owned()));
+    progress.turns(Instant::now());
+    assert_eq!(progress.alive(Instant::now()), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_drains_is_alive_as_long_as_it_may() {
+    let role = Role::on(memory(), || {
+        Box::pin(async {
+            sleep(Duration::from_secs(30)).await;
+            Settlement::Done
+        })
+    });
+    role.is_given_work().await;
+    yield_now().await;
+    role.stop.send_replace(true);
+    for _ in 0..29 {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((role.alive(), role.working.is_finished()), (Ok(()), false));
+    }
+    role.working.await.expect("no panic");
+}

@@ -1,0 +1,196 @@
+//! A line that falls silent for one connection alone: nothing comes, nothing goes, and nobody is told.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use broker::{Broker, Handler, Incoming, Inlet, Lane, Link, Progress, Settlement, Target, rabbitmq::RabbitMq, work};
+use futures_util::future::join_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::road::{PATIENCE, connect, message, next, unique};
+
+/// A connection that goes through the line: what it calls itself, and what makes it fall silent.
+type Known = Arc<Mutex<Vec<(String, watch::Sender<bool>)>>>;
+
+/// A line to the shared node.
+struct Line {
+    url: String,
+    known: Known,
+}
+
+impl Line {
+    async fn lay() -> Self {
+        let url = tokio::task::spawn_blocking(crate::node::shared).await.expect("a node");
+        let (user, place) = url.split_once('@').expect("a user");
+        let (node, vhost) = place.split_once('/').expect("a vhost");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let own = listener.local_addr().expect("an address");
+        let (node, known) = (node.to_owned(), Known::default());
+        tokio::spawn({
+            let known = known.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let server = TcpStream::connect(&node).await.expect("the node listens");
+                    tokio::spawn(carry(client, server, known.clone()));
+                }
+            }
+        });
+        Self { url: format!("{user}@{own}/{vhost}"), known }
+    }
+
+    /// From now on the connections that there are of this name are silent; those to come are not.
+    fn silence(&self, name: &str) {
+        let known = self.known.lock().unwrap();
+        let mut found = known.iter().filter(|(known, _)| known == name).peekable();
+        assert!(found.peek().is_some(), "nobody is called {name}");
+        found.for_each(|(_, silent)| _ = silent.send_replace(true));
+    }
+}
+
+/// Carries bytes both ways. What the client calls itself is among the first that it says.
+async fn carry(client: TcpStream, server: TcpStream, known: Known) {
+    let (silent, is_silent) = watch::channel(false);
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let back = {
+        let is_silent = is_silent.clone();
+        async move {
+            let mut bytes = vec![0; 16 * 1024];
+            while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                unless(&is_silent).await;
+                if to_client.write_all(&bytes[..read]).await.is_err() {
+                    break;
+                }
+            }
+        }
+    };
+    let there = async move {
+        let (mut bytes, mut said, mut silent) = (vec![0; 16 * 1024], Vec::new(), Some(silent));
+        while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
+            if silent.is_some() {
+                said.extend_from_slice(&bytes[..read]);
+                let name = ["consuming", "publishing", "control"].into_iter().find(|name| has(&said, name));
+                if let Some((name, silent)) = name.and_then(|name| Some((name, silent.take()?))) {
+                    known.lock().unwrap().push((name.to_owned(), silent));
+                }
+            }
+            unless(&is_silent).await;
+            if to_server.write_all(&bytes[..read]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::join!(back, there);
+}
+
+/// Returns at once, or never: the socket stays open.
+async fn unless(is_silent: &watch::Receiver<bool>) {
+    if *is_silent.borrow() {
+        std::future::pending().await
+    }
+}
+
+fn has(said: &[u8], name: &str) -> bool {
+    let name = format!("carteiro {name}");
+    said.windows(name.len()).any(|window| window == name.as_bytes())
+}
+
+async fn until(broker: &RabbitMq, what: impl FnMut(&Link) -> bool) -> Link {
+    timeout(PATIENCE, broker.link().wait_for(what)).await.expect("in time").expect("a link").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v14_whichever_connection_falls_silent_the_session_ends_and_the_next_one_works() {
+    join_all(["consuming", "publishing", "control"].map(falls_silent)).await;
+}
+
+async fn falls_silent(name: &str) {
+    let line = Line::lay().await;
+    let config = unique(&line.url);
+    let broker = connect(&config);
+    let mut beats = broker.beats();
+    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
+    until(&broker, |link| *link == Link::Ready).await;
+    let beat = async {
+        loop {
+            let beat = beats.recv().await.expect("the broker is open");
+            if beat.connection == name {
+                return beat;
+            }
+        }
+    };
+    let beat = timeout(PATIENCE, beat).await.expect("in time");
+    assert!(beat.took < Duration::from_secs(15), "{beat:?}");
+
+    line.silence(name);
+    let since = Instant::now();
+    let Link::Away(why) = until(&broker, |link| matches!(link, Link::Away(_))).await else { unreachable!() };
+    assert!(why.starts_with(&format!("{name} connection: ")), "{why}");
+    // Heartbeats alone would take forty.
+    assert!(since.elapsed() < Duration::from_secs(35), "{:?}", since.elapsed());
+
+    until(&broker, |link| *link == Link::Ready).await;
+    let mut consumer = broker.consume(Inlet::Lane(Lane::Fast), 1);
+    broker.publish(&Target::Lane(Lane::Fast, None), &message("after")).await.expect("confirmed");
+    let after = next(&mut consumer).await;
+    assert_eq!(after.message.id, "after");
+    after.settle(Settlement::Done);
+    broker.close().await;
+    broker::rabbitmq::remove(&config).await.expect("removed");
+}
+
+/// Does nothing with what comes.
+struct Idle;
+
+impl Handler for Idle {
+    async fn handle(&self, _: &Incoming) -> Settlement {
+        Settlement::Done
+    }
+
+    async fn panicked(&self, _: &Incoming) -> Settlement {
+        Settlement::Done
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is() {
+    let line = Line::lay().await;
+    let config = unique(&line.url);
+    let broker = connect(&config);
+    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
+    until(&broker, |link| *link == Link::Ready).await;
+    line.silence("consuming");
+    let (_running, stop) = watch::channel(false);
+    let progress = Progress::new(broker.link(), Instant::now());
+    assert_eq!(progress.ready(), Ok(()), "it has not asked yet");
+    let consumer = broker.consume(Inlet::Lane(Lane::Fast), 1_000);
+    tokio::spawn(work(consumer, Arc::new(Idle), stop, progress.clone()));
+    let why = eventually(|| progress.ready().err()).await;
+    assert_eq!(why, "the broker has not granted its consumer yet");
+    until(&broker, |link| matches!(link, Link::Away(_))).await;
+    until(&broker, |link| *link == Link::Ready).await;
+    eventually(|| progress.ready().ok()).await;
+    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    broker.close().await;
+    broker::rabbitmq::remove(&config).await.expect("removed");
+}
+
+/// Waits until something is there.
+async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, found).await.expect("in time")
+}

@@ -1,0 +1,59 @@
+//! What is no reason to restart a deliverer, however long it lasts.
+
+use std::time::Duration;
+
+use broker::Lane;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::world::{World, delivery, message};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl World {
+    fn stuck(&self) -> Vec<String> {
+        let lanes = [Lane::Fast, Lane::Slow].map(|lane| self.deliverer.progress(lane));
+        lanes.into_iter().filter_map(|progress| progress.alive(Instant::now()).err()).collect()
+    }
+
+    /// For so long it never looks stuck.
+    async fn stays_alive_for(&self, minutes: u32) {
+        for minute in 0..minutes {
+            assert_eq!(self.stuck(), [""; 0], "minute {minute}");
+            sleep(MINUTE).await;
+        }
+    }
+}
+
+/// Every attempt fails, without a network: what follows has to be published.
+fn world() -> World {
+    World::guarded(
+        &json!([{"id": "crm", "url": "http://127.0.0.1:9/", "retry": {"schedule": ["1h"], "max_age": "72h"}}]),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_deliverer_is_alive_and_so_is_one_without_a_snapshot() {
+    let (idle, waiting) = (world(), World::without_snapshot(&super::config()));
+    for _ in 0..4 {
+        idle.stays_alive_for(60).await;
+        assert_eq!(waiting.stuck(), [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_nothing_or_is_away_for_hours_is_no_reason() {
+    let world = world();
+    for away in [false, true] {
+        world.publish(&message(&delivery("e1"))).await;
+        if away {
+            world.memory.go_away("on purpose");
+        } else {
+            world.memory.block("on purpose");
+        }
+        // Given back a hundred times, it would be parked.
+        world.stays_alive_for(90).await;
+        world.memory.come_back();
+        world.stays_alive_for(120).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! What every process publishes, timed by where it goes: one measure for all roles, around whatever broker there is. It
+//! changes nothing of what the broker does. Notices are not counted: they are dropped when they cannot be sent.
+
+use std::sync::Arc;
+
+use broker::{Around, Broker, Log, Message, PublishError, Target};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use service::metrics::{Histogram, IntCounter, IntGauge, InvalidMetric, Registry};
+use tokio::time::Instant;
+
+const INGEST: &str = "ingest";
+const DELIVER: &str = "deliver";
+const DELAY: &str = "delay";
+const DEAD: &str = "dead";
+const PARK: &str = "park";
+const TARGETS: [&str; 5] = [INGEST, DELIVER, DELAY, DEAD, PARK];
+
+service::metrics! {
+    /// What every process says of its publishes.
+    pub(crate) struct PublishMetrics {
+        /// From a publish to its confirm, by target: a lane is deliver, and delay where there is a due time.
+        confirm: HistogramVec("publish_confirm_seconds", [target in TARGETS],
+            buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0]),
+        /// Publishes that the broker refused, returned, or did not confirm before the connection was lost; by target.
+        nacks: IntCounterVec("publish_nacks_total", [target in TARGETS]),
+        /// Publishes that wait for their confirm, by target.
+        unconfirmed: IntGaugeVec("publish_unconfirmed", [target in TARGETS]),
+    }
+}
+
+/// A broker whose publishes are timed.
+pub(super) struct Measured {
+    broker: Arc<dyn Broker>,
+    ingest: Publishes,
+    deliver: Publishes,
+    delay: Publishes,
+    dead: Publishes,
+    park: Publishes,
+}
+
+impl Measured {
+    /// Around this one.
+    pub(super) fn new(broker: Arc<dyn Broker>, registry: &Registry) -> Result<Self, InvalidMetric> {
+        let metrics = PublishMetrics::register(registry)?;
+        let of = |target| Publishes::of(&metrics, target);
+        let [ingest, deliver, delay, dead, park] = TARGETS.map(of);
+        Ok(Self { broker, ingest, deliver, delay, dead, park })
+    }
+
+    fn publishes(&self, to: &Target) -> &Publishes {
+        match to {
+            Target::Ingest { .. } => &self.ingest,
+            Target::Lane(_, None) => &self.deliver,
+            Target::Lane(_, Some(_)) => &self.delay,
+            Target::Log(Log::Dead, _) => &self.dead,
+            Target::Log(Log::Parked, _) => &self.park,
+        }
+    }
+}
+
+impl Around for Measured {
+    fn inner(&self) -> &dyn Broker {
+        &*self.broker
+    }
+
+    fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        let publishes = self.publishes(to);
+        async move {
+            let unconfirmed = publishes.begin();
+            let end = self.broker.publish(to, message).await;
+            unconfirmed.end(&end);
+            end
+        }
+        .boxed()
+    }
+}
+
+/// The publishes to one target, with its label resolved.
+struct Publishes {
+    confirm: Histogram,
+    nacks: IntCounter,
+    unconfirmed: IntGauge,
+}
+
+impl Publishes {
+    fn of(metrics: &PublishMetrics, target: &str) -> Self {
+        Self {
+            confirm: metrics.confirm.with_label_values(&[target]),
+            nacks: metrics.nacks.with_label_values(&[target]),
+            unconfirmed: metrics.unconfirmed.with_label_values(&[target]),
+        }
+    }
+
+    fn begin(&self) -> Unconfirmed<'_> {
+        self.unconfirmed.inc();
+        Unconfirmed { of: self, since: Instant::now() }
+    }
+}
+
+/// A publish under way. However it ends, also by being dropped, it then waits for no confirm any more.
+struct Unconfirmed<'a> {
+    of: &'a Publishes,
+    since: Instant,
+}
+
+impl Unconfirmed<'_> {
+    fn end(self, end: &Result<(), PublishError>) {
+        match end {
+            Ok(()) => self.of.confirm.observe(self.since.elapsed().as_secs_f64()),
+            Err(PublishError::Nacked | PublishError::Lost(_) | PublishError::Unroutable) => self.of.nacks.inc(),
+            // Nothing was sent.
+            Err(PublishError::Away(_) | PublishError::Blocked(_) | PublishError::TooLarge) => {}
+        }
+    }
+}
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        self.of.unconfirmed.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! What can be seen of each role at `/metrics`: everything that is declared, from the start, and never anything else,
+//! however much is configured and whatever happens.
+
+use std::{fmt::Write as _, time::Duration};
+
+use carteiro::{
+    metrics::{merged, series, tables},
+    receiver::{Answer, Received},
+};
+use reqwest::Method;
+use serde_json::json;
+use service::metrics::Spec;
+
+use crate::harness::{Exposed, Letter, Outsider, Process, Receiver, Site, eventually, lint};
+
+/// As many as a large installation has.
+const TENANTS: usize = 1_000;
+const ENDPOINTS: usize = 10;
+/// So many of them get an event.
+const BUSY: usize = 50;
+/// No process has more series.
+const MOST: usize = 2_000;
+
+/// What becomes of attempts at the busiest tenant's endpoints, by outcome class: their addresses and paths.
+const OUTCOMES: [(&str, &str); 9] = [
+    ("2xx", "/200"),
+    ("3xx", "/301"),
+    ("4xx", "/404"),
+    ("410", "/410"),
+    ("429", "/429"),
+    ("5xx", "/503"),
+    ("timeout", "/hang"),
+    ("connect", "http://127.0.0.1:1/"),
+    ("blocked_ip", "http://10.0.0.1/"),
+];
+
+/// Answers with the status that the path says.
+fn script(received: &Received) -> Answer {
+    received.path.trim_start_matches('/').parse().map_or(Answer::Hang, Answer::status)
+}
+
+/// A thousand tenants, of whom the first has an endpoint for each outcome.
+fn large(receiver: &Receiver) -> String {
+    let mut yaml = "tenants:\n  - id: t0\n    endpoints:\n".to_owned();
+    for (class, place) in OUTCOMES {
+        let url = if place.starts_with('/') { receiver.url(place) } else { place.to_owned() };
+        let _ = writeln!(yaml, "      - {{id: \"e{class}\", url: \"{url}\", timeout: 1s}}");
+    }
+    yaml += "      - {id: off, url: \"https://crm.example/hooks\", state: disabled}\n    subscriptions:\n";
+    for id in OUTCOMES.iter().map(|(class, _)| format!("e{class}")).chain(["off".to_owned()]) {
+        let _ = writeln!(yaml, "      - {{id: \"s{id}\", endpoint_id: \"{id}\", event_types: [\"*\"]}}");
+    }
+    yaml += "    sources:\n      - {id: main, dialect: whazing, channel_id: 7, token: \"a-token-of-the-tests\"}\n";
+    for tenant in 1..TENANTS {
+        let _ = writeln!(yaml, "  - id: t{tenant}\n    endpoints:");
+        for endpoint in 0..ENDPOINTS {
+            let _ = writeln!(yaml, "      - {{id: e{endpoint}, url: \"{}\"}}", receiver.url("/200"));
+        }
+        yaml += "    subscriptions: [{id: all, endpoint_id: e0, event_types: [\"*\"]}]\n";
+    }
+    yaml
+}
+
+/// What a role has declared; `standalone` everything.
+fn declared(role: &str) -> Vec<Spec> {
+    let mut tables = tables();
+    tables.retain(|(owner, _)| [role, "every process"].contains(owner) || role == "standalone");
+    merged(&tables)
+}
+
+/// A series of each combination of labels, as it is written; of a histogram its count.
+fn written(spec: &Spec) -> Vec<String> {
+    let mut labels = spec.labels.to_vec();
+    labels.sort_by_key(|label| label.name);
+    let combinations = labels.iter().fold(vec![String::new()], |before, label| {
+        let pair = |begun: &String, value: &str| {
+            let comma = if begun.is_empty() { "" } else { "," };
+            format!("{begun}{comma}{}=\"{value}\"", label.name)
+        };
+        before.iter().flat_map(|begun| label.values.iter().map(move |value| pair(begun, value))).collect()
+    });
+    let name = if spec.kind.starts_with("Histogram") { format!("{}_count", spec.name) } else { spec.name.to_owned() };
+    let series = |labels: String| if labels.is_empty() { name.clone() } else { format!("{name}{{{labels}}}") };
+    combinations.into_iter().map(series).collect()
+}
+
+/// All that is declared is there, and nothing else but what the library says of the process.
+fn has_just_what_is_declared(role: &str, exposed: &Exposed) {
+    let (later, declared): (Vec<_>, Vec<_>) =
+        declared(role).into_iter().partition(|spec| spec.is_of_times() && !spec.labels.is_empty());
+    for series in declared.iter().flat_map(written) {
+        assert!(exposed.series.contains_key(&series), "{role} lacks {series}");
+    }
+    let later: Vec<_> = later.iter().flat_map(written).collect();
+    let ours = exposed.series.keys().filter(|series| series.starts_with("carteiro_") && !later.contains(*series));
+    let ours: Vec<_> = ours.collect();
+    assert_eq!(ours.len(), series(&declared), "{role} has some that are not declared: {ours:?}");
+    assert!(exposed.series.len() <= MOST, "{role} has {} series", exposed.series.len());
+    assert_eq!(lint(&exposed.text), "", "{role}");
+}
+
+/// Nothing has happened, but that processes greet each other and that canaries fly.
+fn has_counted_nothing(role: &str, exposed: &Exposed) {
+    let counters = declared(role).into_iter().filter(|spec| spec.kind.starts_with("IntCounter"));
+    let by_itself = |spec: &Spec| ["notices_", "canary_"].iter().any(|part| spec.name.contains(part));
+    for series in counters.filter(|spec| !by_itself(spec)).flat_map(|spec| written(&spec)) {
+        assert_eq!(exposed.value(&series), 0.0, "{role}: {series}");
+    }
+}
+
+/// Events to many tenants and a vendor's, and what is refused.
+async fn publish(to: &Process) {
+    let api = to.api();
+    for tenant in 0..BUSY {
+        let ids = vec![format!("event-{tenant}")];
+        api.publish(&format!("t{tenant}"), ids).await;
+    }
+    api.publish("t1", vec!["event-1".to_owned()]).await;
+    let vendor = json!({"event": "NewTicket", "ticketData": {"id": 1}});
+    let json = |path: &str, body: String| {
+        api.request(Method::POST, path).header("content-type", "application/json").body(body).send()
+    };
+    for (path, body, status) in [
+        ("/v1/in/a-token-of-the-tests", vendor.to_string(), 202),
+        ("/v1/in/another-token", vendor.to_string(), 404),
+        ("/v1/tenants/t0/events", "{".to_owned(), 422),
+        ("/v1/tenants/t0/events", json!({"type": "ticket"}).to_string(), 422),
+        ("/v1/tenants/nobody/events", json!({"type": "ticket.created"}).to_string(), 404),
+    ] {
+        assert_eq!(json(path, body).await.expect("an answer").status(), status, "{path}");
+    }
+    let anonymous = api.anonymous(Method::POST, "/v1/tenants/t0/events").send().await.expect("an answer");
+    assert_eq!(anonymous.status(), 401);
+}
+
+/// Waits until a process shows at least this.
+async fn until(process: &Process, series: &str, least: f64) {
+    eventually(series, || async { (Exposed::by(process).await.value(series) >= least).then_some(()) }).await;
+}
+
+/// What a deliverer shows after the events.
+async fn every_outcome_is_seen(deliverer: &Process) {
+    for (class, _) in OUTCOMES {
+        until(deliverer, &format!("carteiro_attempts_total{{lane=\"fast\",outcome=\"{class}\"}}"), 1.0).await;
+    }
+    until(deliverer, "carteiro_dead_letters_total{reason=\"permanent\"}", 1.0).await;
+    until(deliverer, "carteiro_dead_letters_total{reason=\"endpoint_disabled\"}", 1.0).await;
+    until(deliverer, "carteiro_endpoints{state=\"disabled\"}", 1.0).await;
+}
+
+/// Replays what has ended.
+async fn replay(control: &Process) {
+    let replays = "/v1/tenants/t0/replays";
+    let request = json!({"filter": {"reason": "endpoint_disabled"}});
+    control.api().done(crate::harness::KEY, Method::POST, replays, Some(request)).await;
+    until(control, "carteiro_replays_total{reason=\"endpoint_disabled\"}", 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_shows_all_that_it_declares_from_the_start_and_never_more_however_much_is_configured() {
+    let receiver = Receiver::start(script).await;
+    let site = Site::on_rabbitmq(&large(&receiver)).await;
+    let roles = ["producer", "router", "deliverer", "control"];
+    let processes = futures_util::future::join_all(roles.map(|role| site.start(role))).await;
+    for (role, process) in roles.iter().zip(&processes) {
+        process.ready().await;
+        let exposed = Exposed::by(process).await;
+        has_just_what_is_declared(role, &exposed);
+        has_counted_nothing(role, &exposed);
+    }
+    let [producer, router, deliverer, control] = &processes[..] else { unreachable!("four roles") };
+
+    publish(producer).await;
+    let outsider = Outsider::on(&site).await;
+    let key = "t0.-.-.ticket.created";
+    outsider.publish(&Letter { key, id: Some("garbage"), tenant: None, body: b"no JSON" }).await;
+    until(router, "carteiro_parked_total{reason=\"decode\"}", 1.0).await;
+    until(control, "carteiro_park_log_total{reason=\"decode\"}", 1.0).await;
+    every_outcome_is_seen(deliverer).await;
+    replay(control).await;
+    until(producer, "carteiro_publish_confirm_seconds_count{target=\"ingest\"}", BUSY as f64).await;
+    until(router, "carteiro_publish_confirm_seconds_count{target=\"deliver\"}", BUSY as f64).await;
+    until(deliverer, "carteiro_publish_confirm_seconds_count{target=\"delay\"}", 1.0).await;
+    for (role, process) in roles.iter().zip(&processes) {
+        has_just_what_is_declared(role, &Exposed::by(process).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standalone_shows_all_that_is_declared_from_the_start_and_never_more_however_much_is_configured() {
+    let receiver = Receiver::start(script).await;
+    let site = Site::embedded(&large(&receiver));
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    let exposed = Exposed::by(&standalone).await;
+    has_just_what_is_declared("standalone", &exposed);
+    has_counted_nothing("standalone", &exposed);
+    publish(&standalone).await;
+    every_outcome_is_seen(&standalone).await;
+    replay(&standalone).await;
+    has_just_what_is_declared("standalone", &Exposed::by(&standalone).await);
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_a_failed_reload_and_the_snapshot_grows_old() {
+    let site = Site::embedded("tenants: [{id: acme}]");
+    let standalone = site.start("standalone").await;
+    const CONFIRMED: &str = "carteiro_config_confirmed_timestamp_seconds";
+    const FAILURES: &str = "carteiro_config_reload_failures_total";
+    until(&standalone, CONFIRMED, 1.0).await;
+    site.configure("tenants: {");
+    until(&standalone, FAILURES, 1.0).await;
+    let old = Exposed::by(&standalone).await;
+    site.configure("tenants: [{id: beta}]");
+    until(&standalone, CONFIRMED, old.value(CONFIRMED) + Duration::from_millis(1).as_secs_f64()).await;
+    let new = Exposed::by(&standalone).await;
+    assert_eq!((old.value(FAILURES), new.value(FAILURES)), (1.0, 1.0));
+    assert_eq!((old.value("carteiro_config_revision"), new.value("carteiro_config_revision")), (1.0, 2.0));
+}
