@@ -20,8 +20,7 @@ use crate::{
 /// Events published around each kill.
 const EVENTS: usize = 1_500;
 /// Events that wait for another attempt when a node is killed, a second long each time: some leave the ladder while the
-/// queues that they leave for have no leader. Not more: an endpoint that
-/// failed so often may be given some ten a second.
+/// queues that they leave for have no leader. Not more: an endpoint that failed so often may be given some ten a second.
 const WAITING: usize = 250;
 
 #[tokio::test(flavor = "multi_thread")]
