@@ -188,8 +188,8 @@ impl Notice {
     }
 
     /// What they are called.
-    pub const KINDS: [&str; 8] =
-        ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "breakers"];
+    pub const KINDS: [&str; 9] =
+        ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "intake", "breakers"];
 
     /// What it is called, for metrics: one of [`Notice::KINDS`].
     pub fn kind(&self) -> &'static str {
