@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod door;
 mod drain;
+mod encrypted;
 mod isolation;
 mod lines;
 mod metrics;

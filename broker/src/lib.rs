@@ -92,6 +92,11 @@ pub enum Link {
     Ready,
 }
 
+impl Link {
+    /// Why nothing is connected before the first try has ended.
+    pub const CONNECTING: &'static str = "connecting";
+}
+
 /// Why a publish was not confirmed. Except for `TooLarge`, trying again later is right.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PublishError {

@@ -86,6 +86,7 @@ impl Vitals {
         }
         match link {
             Link::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
+            Link::Away(error) if error == Link::CONNECTING => {}
             Link::Away(error) => tracing::warn!(error, "broker.away"),
             Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
             Link::Ready => tracing::info!("broker.ready"),

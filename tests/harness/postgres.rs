@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -22,7 +22,13 @@ struct Node {
 impl Postgres {
     /// Starts one.
     pub(crate) async fn start() -> Self {
-        Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a database"))
+        Self(spawn_blocking(|| Arc::new(Node::start(&[]))).await.expect("a database"))
+    }
+
+    /// Starts one that speaks TLS to who asks for it, with `cert.pem` and `key.pem` of a folder.
+    pub(crate) async fn with_tls(folder: &Path) -> Self {
+        let folder = folder.to_str().expect("text").to_owned();
+        Self(spawn_blocking(move || Arc::new(Node::start(&["--tls", &folder]))).await.expect("a database"))
     }
 
     /// Its URL, the same after a crash.
@@ -47,10 +53,10 @@ impl Postgres {
 }
 
 impl Node {
-    fn start() -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("carteiro-postgres-").tempdir().expect("a folder").keep();
         let mut command = Command::new(script());
-        command.arg("hold").arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("hold").arg(&dir).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut held = command.spawn().expect("the script runs");
         let mut url = String::new();
         BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");

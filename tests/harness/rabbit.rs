@@ -1,6 +1,6 @@
 //! A RabbitMQ node of a test's own, or a cluster, for what others must not see: crashes, absence, an inventory.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
@@ -23,6 +23,12 @@ impl Rabbit {
     /// Where that plugin listens, as host:port.
     pub(crate) async fn metrics(&self) -> String {
         self.ask(Node::metrics).await
+    }
+
+    /// Starts one that is spoken to over TLS, with `cert.pem` and `key.pem` of a folder.
+    pub(crate) async fn with_tls(folder: &Path) -> Self {
+        let folder = folder.to_str().expect("text").to_owned();
+        Self(spawn_blocking(move || Arc::new(Node::with(&["--tls", &folder]))).await.expect("a node"))
     }
 
     /// Its URL, the same after a crash.

@@ -114,7 +114,7 @@ pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
 
 /// Each host is tried once; a command does not wait for a broker.
 async fn reach(config: &BrokerConfig) -> Result<Connection, TopologyError> {
-    let address = Address::parse(&config.url).map_err(|error| TopologyError::Away(error.to_string()))?;
+    let address = Address::to_reach(&config.url).map_err(|error| TopologyError::Away(error.to_string()))?;
     let mut last = TopologyError::Away("no host".to_owned());
     for host in 0..address.hosts() {
         match connect(address.host(host), "topology").await {

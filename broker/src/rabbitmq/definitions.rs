@@ -110,7 +110,7 @@ impl Definitions {
 }
 
 fn vhost(url: &str) -> Result<String, InvalidUrl> {
-    Ok(Address::parse(url)?.host(0).vhost.clone())
+    Ok(Address::parse(url)?.host(0).uri.vhost.clone())
 }
 
 /// On `ingest` only: a limit on what others dead-letter into would stop them (V6). The queue's own arguments say that a

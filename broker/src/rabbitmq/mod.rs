@@ -85,14 +85,14 @@ impl RabbitMq {
         let names = Names::new(config);
         let core = Arc::new(Core {
             config: config.clone(),
-            address: Address::parse(&config.url)?,
+            address: Address::to_reach(&config.url)?,
             topology: Topology::plan(config),
             exchanges: Exchanges::new(&names),
             names,
             clock,
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
-            link: watch::Sender::new(Link::Away("connecting".to_owned())),
+            link: watch::Sender::new(Link::Away(Link::CONNECTING.to_owned())),
             beats: broadcast::Sender::new(BEATS),
             board: Board::default(),
             defect: watch::Sender::default(),

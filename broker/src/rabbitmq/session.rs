@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join3};
-use lapin::{Connect, Connection, ConnectionProperties, Event, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, Event};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    address::shown,
+    address::{Host, shown},
     core::Core,
     declare,
     error::{TopologyError, describe},
@@ -36,7 +36,7 @@ pub(super) struct Session {
     /// Writes acknowledgements; waited for before closing.
     pub(super) ackers: TaskTracker,
     /// Where it leads.
-    pub(super) host: AMQPUri,
+    pub(super) host: Host,
     publishing: Connection,
     control: Connection,
     notices: mpsc::Sender<Bytes>,
@@ -46,14 +46,14 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, sees to the topology, and looks once whether publishing works.
-    pub(super) async fn open(core: &Core, host: &AMQPUri) -> Result<Arc<Self>, TopologyError> {
+    pub(super) async fn open(core: &Core, host: &Host) -> Result<Arc<Self>, TopologyError> {
         let health = Health::new();
         let opened = Self::establish(core, host, health.clone()).await;
         // Also ends the listeners of a session that never came about.
         opened.inspect_err(|error| health.fail(error.to_string()))
     }
 
-    async fn establish(core: &Core, host: &AMQPUri, health: Health) -> Result<Arc<Self>, TopologyError> {
+    async fn establish(core: &Core, host: &Host, health: Health) -> Result<Arc<Self>, TopologyError> {
         let [consuming, publishing, control] = connections(host).await?;
         for (place, connection) in [&consuming, &publishing, &control].into_iter().enumerate() {
             listen(connection, place, health.clone());
@@ -120,16 +120,16 @@ impl Session {
 }
 
 /// One connection. The error names the host, never the user.
-pub(super) async fn connect(host: &AMQPUri, name: &str) -> Result<Connection, TopologyError> {
+pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, TopologyError> {
     let properties = ConnectionProperties::default().with_connection_name(format!("carteiro {name}").into());
-    match timeout(CONNECT, host.clone().connect(properties)).await {
+    match timeout(CONNECT, host.connect(properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
         Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT:?}", shown(host)))),
     }
 }
 
-async fn connections(host: &AMQPUri) -> Result<[Connection; 3], TopologyError> {
+async fn connections(host: &Host) -> Result<[Connection; 3], TopologyError> {
     let (consuming, publishing, control) =
         try_join3(connect(host, "consuming"), connect(host, "publishing"), connect(host, "control")).await?;
     Ok([consuming, publishing, control])

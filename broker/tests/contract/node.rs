@@ -54,8 +54,9 @@ impl Node {
         Self::with(&["--metrics"])
     }
 
-    fn with(options: &[&str]) -> Self {
-        let (url, dir, held) = hold("hold", options);
+    /// Starts one with these arguments of the script.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let (url, dir, held) = hold("hold", arguments);
         Self { url, dir, _held: held }
     }
 
@@ -127,17 +128,17 @@ impl Cluster {
 }
 
 /// The script, which stops what it started once we have ended; it says where that listens.
-fn hold(verb: &str, options: &[&str]) -> (String, PathBuf, Child) {
+fn hold(verb: &str, arguments: &[&str]) -> (String, PathBuf, Child) {
     let dir = tempfile::Builder::new().prefix("carteiro-rabbitmq-").tempdir().expect("a folder").keep();
     let mut command = Command::new(script());
-    command.arg(verb).arg(&dir).args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg(verb).arg(&dir).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     if let Ok(suite) = std::env::var("CARTEIRO_TEST_RABBITMQ") {
         command.args(["--release", &suite]);
     }
     let mut held = command.spawn().expect("the script runs");
     let mut url = String::new();
     BufReader::new(held.stdout.take().expect("piped")).read_line(&mut url).expect("it answers");
-    assert!(url.starts_with("amqp://"), "no RabbitMQ could be started; what it said is above");
+    assert!(url.starts_with("amqp"), "no RabbitMQ could be started; what it said is above");
     (url.trim().to_owned(), dir, held)
 }
 
