@@ -60,6 +60,11 @@ impl Liveness {
         self.control.ask().await
     }
 
+    /// Asks on the consuming connection, once. The answer comes after all that was written there before.
+    pub(super) async fn reach_consuming(&self) -> Result<(), String> {
+        self.consuming.ask().await
+    }
+
     /// Asks until one does not answer, which ends the session.
     pub(super) async fn watch(&self) {
         let reason = tokio::select! {

@@ -40,8 +40,7 @@ pub(super) struct Session {
     publishing: Connection,
     control: Connection,
     notices: mpsc::Sender<Bytes>,
-    /// Kept to the end: a channel that is dropped while its connection closes makes lapin drop what is not written yet,
-    /// acknowledgements too.
+    /// Its channels too must not go while the connections close.
     liveness: Liveness,
 }
 
@@ -101,10 +100,15 @@ impl Session {
         let _ = self.notices.try_send(notice);
     }
 
-    /// Waits until what was settled is written.
+    /// Waits until what was settled is with the broker: a channel that goes while its connection closes makes lapin drop
+    /// what is not written yet, so that the answer to a question behind it is waited for.
     pub(super) async fn flush(&self) {
         self.ackers.close();
-        let _ = timeout(FLUSH, self.ackers.wait()).await;
+        let flushed = async {
+            self.ackers.wait().await;
+            self.liveness.reach_consuming().await
+        };
+        let _ = timeout(FLUSH, flushed).await;
     }
 
     /// Ends it for everybody and closes the connections.
