@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::harness::{Process, Rabbit, Receiver, Site, acme, eventually, ids};
+use crate::harness::{Outsider, Process, Rabbit, Receiver, Site, acme, eventually, ids};
 
 #[tokio::test]
 async fn roles_wait_for_a_broker_that_is_not_there_yet_and_then_work() {
@@ -44,6 +44,25 @@ async fn a_wrong_broker_password_is_told_and_not_fatal() {
     let log = Value::from(deliverer.log()).to_string();
     assert!(!log.contains("not-the-password"), "{log}");
     assert_eq!(deliverer.end().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topology_that_breaks_while_roles_run_is_told_and_waited_out() {
+    let site = Site::on_rabbitmq("tenants: []").await.set("broker.declare", "false");
+    let applied = || async { assert!(site.run(&["topology", "apply"]).await.status.success()) };
+    applied().await;
+    let deliverer = site.start("deliverer").await;
+    deliverer.ready().await;
+    let queue = format!("{}.v1.deliver.slow", site.broker().prefix);
+    Outsider::on(&site).await.delete(&queue).await;
+    eventually("it is told", || async {
+        let (_, missing) = deliverer.readyz().await;
+        missing["broker"].as_str().filter(|why| why.contains(&queue) && why.contains("missing")).map(drop)
+    })
+    .await;
+    assert_eq!(alive(&deliverer).await, StatusCode::OK);
+    applied().await;
+    deliverer.ready().await;
 }
 
 async fn alive(role: &Process) -> StatusCode {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Log, ReadError};
+use broker::{Link, Log, ReadError};
 use futures_util::TryStreamExt as _;
 
 use crate::{Control, parked};
@@ -14,8 +14,12 @@ impl Control {
     /// Counts what comes into the log of what is parked from now on, until it is dropped. While the log cannot be read it
     /// is tried again, from where it was.
     pub async fn watch_parked(&self) {
-        let mut next = None;
+        let (mut next, mut link) = (None, self.world.broker.link());
         loop {
+            // The first look says from where on is counted: it must not fail for a connection that is still being made.
+            if link.wait_for(|link| !matches!(link, Link::Away(_))).await.is_err() {
+                return;
+            }
             if let Err(error) = self.count_parked(&mut next).await {
                 tracing::debug!(%error, "parked.not_counted");
             }

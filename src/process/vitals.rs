@@ -18,7 +18,7 @@ service::metrics! {
         blocked: IntGauge("broker_blocked"),
         /// How often the broker was lost and came back.
         reconnects: IntCounter("broker_reconnects_total"),
-        /// The revision of the snapshot in force; 0 while there is none.
+        /// The revision of the snapshot in force; 0 while there is none, and with `file:`, whose readers count for themselves.
         revision: IntGauge("config_revision"),
         /// Unix time at which the store was last known to hold nothing newer than the snapshot in force.
         confirmed: Gauge("config_confirmed_timestamp_seconds"),
@@ -58,7 +58,9 @@ fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
                 vitals.note(&now, &mut was_lost);
             }
             loop {
-                vitals.revision.set(i64::try_from(*revision.borrow_and_update()).unwrap_or(i64::MAX));
+                let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
+                let known = if is_shared { *revision.borrow_and_update() } else { 0 };
+                vitals.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
                 vitals.note_freshness(store.freshness(), clock());
                 tokio::select! {
                     Ok(()) = link.changed() => break,

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
-use super::node::{Cluster, Node};
+use super::node::{Cluster, Node, RESTART_DEAD_LETTERING, VERSION, is_misled};
 
 /// A private node; the script that it is asked through blocks, so that it is asked on a thread of its own.
 pub(crate) struct Rabbit(Arc<Node>);
@@ -15,10 +15,20 @@ impl Rabbit {
         Self(spawn_blocking(|| Arc::new(Node::start())).await.expect("a node"))
     }
 
+    /// Starts one with its Prometheus plugin.
+    pub(crate) async fn with_metrics() -> Self {
+        Self(spawn_blocking(|| Arc::new(Node::with_metrics())).await.expect("a node"))
+    }
+
+    /// Where that plugin listens, as host:port.
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask(Node::metrics).await
+    }
+
     /// Starts one that is spoken to over TLS, with `cert.pem` and `key.pem` of a folder.
     pub(crate) async fn with_tls(folder: &Path) -> Self {
         let folder = folder.to_str().expect("text").to_owned();
-        Self(spawn_blocking(move || Arc::new(Node::start_with(&["--tls", &folder]))).await.expect("a node"))
+        Self(spawn_blocking(move || Arc::new(Node::with(&["--tls", &folder]))).await.expect("a node"))
     }
 
     /// Its URL, the same after a crash.
@@ -75,6 +85,21 @@ impl RabbitCluster {
     pub(crate) async fn kill(&self, number: usize) {
         let cluster = self.0.clone();
         spawn_blocking(move || cluster.kill(number)).await.expect("it is killed");
+    }
+
+    /// Whether one of its nodes that is away can mislead those that are left.
+    pub(crate) async fn is_misled(&self) -> bool {
+        is_misled(&self.ask(2, &VERSION).await)
+    }
+
+    /// Does what operators are to do then, on one of those left.
+    pub(crate) async fn restart_dead_lettering(&self, number: usize) {
+        self.ask(number, &["--quiet", "eval", RESTART_DEAD_LETTERING]).await;
+    }
+
+    async fn ask(&self, number: usize, arguments: &'static [&'static str]) -> String {
+        let cluster = self.0.clone();
+        spawn_blocking(move || cluster.ask(number, arguments)).await.expect("it answers")
     }
 
     /// Starts it on what is on its disk, and waits until it is one of three again.

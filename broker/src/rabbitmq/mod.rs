@@ -24,6 +24,7 @@ mod log;
 mod names;
 mod overdue;
 mod publish;
+mod refused;
 mod rights;
 mod session;
 mod supervise;

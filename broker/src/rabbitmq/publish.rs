@@ -20,6 +20,7 @@ use super::{
     error::{describe, describe_without, refusal},
     health::Health,
     overdue::Overdue,
+    refused::Refused,
     wire,
 };
 use crate::PublishError;
@@ -58,6 +59,7 @@ pub(super) struct Publisher {
     logs: Vec<Window>,
     turn: AtomicUsize,
     overdue: Overdue,
+    refused: Refused,
     health: Health,
 }
 
@@ -83,13 +85,17 @@ impl Publisher {
             logs,
             turn: AtomicUsize::new(0),
             overdue: Overdue::default(),
+            refused: Refused::default(),
             health,
         })
     }
 
-    /// Ends the session once a confirm is overdue. Runs until then.
+    /// Ends the session once a confirm is overdue, or refusals last too long. Runs until then.
     pub(super) async fn watch(&self) {
-        self.overdue.watch(&self.health).await;
+        tokio::select! {
+            () = self.overdue.watch(&self.health) => {}
+            () = self.refused.watch(&self.health) => {}
+        }
     }
 
     /// Publishes and waits for the confirm.
@@ -112,10 +118,16 @@ impl Publisher {
             // Whoever had the channel before may have been dropped before its confirm came.
             let _ = window.channel.wait_for_confirms().await;
         }
-        let (way, size) = (letter.way, letter.body.len());
+        let (way, key, size) = (letter.way, letter.key, letter.body.len());
         match window.put(letter).await {
-            Ok(Confirmation::Ack(None)) => Ok(()),
-            Ok(Confirmation::Nack(_)) => Err(PublishError::Nacked),
+            Ok(Confirmation::Ack(None)) => {
+                self.refused.take(way, key);
+                Ok(())
+            }
+            Ok(Confirmation::Nack(_)) => {
+                self.refused.refuse(way, key);
+                Err(PublishError::Nacked)
+            }
             Ok(Confirmation::Ack(Some(_))) => Err(self.returned(way)),
             Ok(Confirmation::NotRequested) => Err(self.lost("confirms are not enabled".to_owned())),
             Err(error) if is_too_large(&error, size) => {

@@ -40,6 +40,9 @@ pub(super) struct Session {
     publishing: Connection,
     control: Connection,
     notices: mpsc::Sender<Bytes>,
+    /// Kept to the end: a channel that is dropped while its connection closes makes lapin drop what is not written yet,
+    /// acknowledgements too.
+    liveness: Liveness,
 }
 
 impl Session {
@@ -75,17 +78,18 @@ impl Session {
         let ackers = TaskTracker::new();
         tokio::spawn(herald.run(core.board.clone(), health.clone()));
         let host = host.clone();
-        let session = Arc::new(Self { health, publisher, consuming, ackers, host, publishing, control, notices });
-        session.watch(liveness);
+        let session = Self { health, publisher, consuming, ackers, host, publishing, control, notices, liveness };
+        let session = Arc::new(session);
+        session.watch();
         Ok(session)
     }
 
     /// Looks after liveness until the session is over.
-    fn watch(self: &Arc<Self>, liveness: Liveness) {
+    fn watch(self: &Arc<Self>) {
         let session = Arc::clone(self);
         tokio::spawn(async move {
             tokio::select! {
-                () = liveness.watch() => {}
+                () = session.liveness.watch() => {}
                 () = session.publisher.watch() => {}
                 _ = session.health.failed() => {}
             }

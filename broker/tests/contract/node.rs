@@ -14,6 +14,18 @@ use std::{
     sync::OnceLock,
 };
 
+/// What operators run on each node of a cluster that lost one, where [`is_misled`].
+pub(crate) const RESTART_DEAD_LETTERING: &str = include_str!("../../../deploy/rabbitmq/restart-dead-lettering.erl");
+
+/// Prints a node's version.
+pub(crate) const VERSION: [&str; 3] = ["--quiet", "eval", "io:format(rabbit_misc:version())."];
+
+/// Whether RabbitMQ of this version believes a record of a queue's leader that is not true any more: before 3.12.5.
+pub(crate) fn is_misled(version: &str) -> bool {
+    let parts = version.split(['.', '\n']).map_while(|part| part.parse::<u32>().ok());
+    parts.collect::<Vec<_>>() < vec![3, 12, 5]
+}
+
 /// A node of our own, stopped by the script once this process has ended, however that happens.
 pub(crate) struct Node {
     /// Where it listens.
@@ -34,13 +46,23 @@ pub(crate) fn shared() -> &'static str {
 impl Node {
     /// Starts one, for a test that does to a broker what others must not see.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::with(&[])
+    }
+
+    /// Starts one with its Prometheus plugin.
+    pub(crate) fn with_metrics() -> Self {
+        Self::with(&["--metrics"])
     }
 
     /// Starts one with these arguments of the script.
-    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let (url, dir, held) = hold("hold", arguments);
         Self { url, dir, _held: held }
+    }
+
+    /// Where its Prometheus plugin listens, as host:port.
+    pub(crate) fn metrics(&self) -> String {
+        self.run("metrics", &[]).trim().to_owned()
     }
 
     /// `rabbitmqctl` on it.
@@ -92,6 +114,11 @@ impl Cluster {
     /// `kill -9` of the first, second or third.
     pub(crate) fn kill(&self, number: usize) {
         run(&self.dir.join(number.to_string()), "kill", &[]);
+    }
+
+    /// What `rabbitmqctl` on one of them prints.
+    pub(crate) fn ask(&self, number: usize, arguments: &[&str]) -> String {
+        run(&self.dir.join(number.to_string()), "ctl", arguments)
     }
 
     /// Up again on what is on its disk.

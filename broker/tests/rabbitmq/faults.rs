@@ -136,6 +136,7 @@ async fn closing_writes_what_is_settled_and_ends_the_consumers() {
     let road = Road::lay().await;
     insist_on(&road, &ids("settled", 50)).await;
     let mut consumer = road.broker.consume(Inlet::Lane(Lane::Fast), 50);
+    let _other = road.broker.consume(Inlet::Lane(Lane::Slow), 50);
     take_all(&mut consumer, ids("settled", 50)).await;
     road.broker.close().await;
     assert!(timeout(PATIENCE, consumer.next()).await.expect("in time").is_none());

@@ -6,6 +6,7 @@
 mod delays;
 mod faults;
 mod limits;
+mod misled;
 #[path = "../contract/node.rs"]
 mod node;
 mod notices;

@@ -47,7 +47,7 @@ impl Line {
 
     /// From now on the connections that there are of this name are silent; those to come are not.
     fn silence(&self, name: &str) {
-        let known = self.known.lock().unwrap();
+        let known = self.known.lock().expect("no panic");
         let mut found = known.iter().filter(|(known, _)| known == name).peekable();
         assert!(found.peek().is_some(), "nobody is called {name}");
         found.for_each(|(_, silent)| _ = silent.send_replace(true));
@@ -78,7 +78,7 @@ async fn carry(client: TcpStream, server: TcpStream, known: Known) {
                 said.extend_from_slice(&bytes[..read]);
                 let name = ["consuming", "publishing", "control"].into_iter().find(|name| has(&said, name));
                 if let Some((name, silent)) = name.and_then(|name| Some((name, silent.take()?))) {
-                    known.lock().unwrap().push((name.to_owned(), silent));
+                    known.lock().expect("no panic").push((name.to_owned(), silent));
                 }
             }
             unless(&is_silent).await;
@@ -93,7 +93,7 @@ async fn carry(client: TcpStream, server: TcpStream, known: Known) {
 /// Returns at once, or never: the socket stays open.
 async fn unless(is_silent: &watch::Receiver<bool>) {
     if *is_silent.borrow() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,0 +1,102 @@
+//! A queue whose leader on record is a node that is gone, as after a crash and before the election is over. RabbitMQ
+//! before 3.12.5 lets that mislead whoever publishes to the queue for the first time, for as long as the node is away.
+
+use broker::{Broker, Due, Inlet, Lane, Patience, PublishError, Settlement, Target, insist};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+
+use crate::{
+    node::{Node, RESTART_DEAD_LETTERING, VERSION, is_misled},
+    road::{PATIENCE, Road, clock, message, next},
+};
+
+/// A node that leaves a wrong record alone: usually a queue's leader looks at it every five seconds.
+struct Misleading {
+    node: &'static Node,
+    /// Whether it can be misled.
+    old: bool,
+}
+
+impl Misleading {
+    async fn start() -> Self {
+        let node: &'static Node = Box::leak(Box::new(spawn_blocking(Node::start).await.expect("a node")));
+        let version = spawn_blocking(|| node.ask(&VERSION)).await.expect("an answer");
+        let this = Self { node, old: is_misled(&version) };
+        this.eval("application:set_env(rabbit, quorum_tick_interval, 3600000).".to_owned()).await;
+        this
+    }
+
+    async fn eval(&self, expression: String) -> String {
+        let node = self.node;
+        spawn_blocking(move || node.ask(&["--quiet", "eval", &expression])).await.expect("an answer")
+    }
+
+    /// Puts a node down as the leader of a queue, whichever it really is.
+    async fn record(&self, queue: &str, leader: &str) {
+        let name = format!("rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)");
+        let update = format!("fun(Q) -> amqqueue:set_pid(Q, {{element(1, amqqueue:get_pid(Q)), {leader}}}) end");
+        let recorded = if self.old {
+            format!(
+                "rabbit_misc:execute_mnesia_transaction(fun() -> rabbit_amqqueue:update({name}, {update}) end), ok."
+            )
+        } else {
+            format!("rabbit_amqqueue:update({name}, {update}), ok.")
+        };
+        assert_eq!(self.eval(recorded).await.trim(), "ok");
+    }
+
+    /// The queues whose dead-letter workers were restarted, as printed.
+    async fn restart_dead_lettering(&self) -> String {
+        self.eval(RESTART_DEAD_LETTERING.to_owned()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_refuses_one_channel_for_ever_gets_what_is_published_by_the_next() {
+    let misleading = Misleading::start().await;
+    let road = Road::lay_on(&misleading.node.url).await;
+    let (fast, queue) = (Target::Lane(Lane::Fast, None), road.name("deliver.fast"));
+    misleading.record(&queue, "'gone@localhost'").await;
+    let first = road.broker.publish(&fast, &message("first")).await;
+    assert_eq!(matches!(first, Err(PublishError::Nacked)), misleading.old, "{first:?}");
+    misleading.record(&queue, "node()").await;
+
+    let (_running, stop) = watch::channel(false);
+    let patience = Patience { stop, limit: None };
+    let message = message("insisted");
+    let insisting = insist(&road.broker, &fast, &message, patience);
+    timeout(PATIENCE, insisting).await.expect("in time").expect("confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_misled_dead_letter_worker_holds_comes_once_the_worker_is_restarted() {
+    let misleading = Misleading::start().await;
+    let road = Road::lay_on(&misleading.node.url).await;
+    let queue = road.name("deliver.slow");
+    misleading.record(&queue, "'gone@localhost'").await;
+    let slow = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 1000, exact: false }));
+    road.broker.publish(&slow, &message("held")).await.expect("confirmed");
+    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    if misleading.old {
+        until_one_is_restarted(&misleading, &road).await;
+        // Restarted too early, it was misled again.
+        misleading.record(&queue, "node()").await;
+        until_one_is_restarted(&misleading, &road).await;
+    }
+    let held = next(&mut consumer).await;
+    assert_eq!(held.message.id, "held");
+    held.settle(Settlement::Done);
+}
+
+/// Only the broker knows when the worker has been refused: it is asked until it was.
+async fn until_one_is_restarted(misleading: &Misleading, road: &Road) {
+    let restarted = async {
+        loop {
+            let restarted = misleading.restart_dead_lettering().await;
+            if restarted.contains(&road.name("delay.1s")) {
+                return;
+            }
+            assert_eq!(restarted.trim(), "[]");
+        }
+    };
+    timeout(PATIENCE, restarted).await.expect("in time");
+}
