@@ -14,6 +14,7 @@ mod demo;
 mod door;
 mod drain;
 mod encrypted;
+mod following;
 mod isolation;
 mod lines;
 mod metrics;

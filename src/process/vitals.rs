@@ -51,13 +51,11 @@ fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
     let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
-        let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, None);
+        let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, Said::default());
         while !shutdown.is_requested() {
             let now = link.borrow_and_update().clone();
-            // Each try to reach a broker that is away ends in the same words.
-            if said.as_ref() != Some(&now) {
+            if said.is_new(&now) {
                 vitals.note(&now, &mut was_lost);
-                said = Some(now);
             }
             loop {
                 let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
@@ -71,6 +69,26 @@ fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
                 }
             }
         }
+    }
+}
+
+/// Different reasons of one absence that are said, at most.
+const REASONS: usize = 16;
+
+/// What was said of the link since it last stood. Each try to reach a broker that is away ends in the same words, or, where
+/// several hosts take turns, in those of one of them.
+#[derive(Default)]
+struct Said(Vec<Link>);
+
+impl Said {
+    fn is_new(&mut self, link: &Link) -> bool {
+        let is_away = |link: &Link| matches!(link, Link::Away(_));
+        if self.0.contains(link) || is_away(link) && self.0.len() > REASONS {
+            return false;
+        }
+        self.0.retain(|said| is_away(link) && is_away(said));
+        self.0.push(link.clone());
+        true
     }
 }
 

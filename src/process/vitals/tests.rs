@@ -76,3 +76,16 @@ async fn how_new_the_snapshot_is_stays_what_it_was_while_the_store_is_away() {
         assert_eq!((confirmed(), vitals.reload_failures.get()), (60.0, failures));
     }
 }
+
+#[test]
+fn each_reason_of_an_absence_is_said_once_and_again_after_the_next() {
+    let away = |why: &str| Link::Away(why.to_owned());
+    let mut said = Said::default();
+    let heard: Vec<_> = [away("a"), away("b"), away("a"), Link::Ready, Link::Ready, away("a"), Link::Ready, away("b")]
+        .iter()
+        .map(|link| said.is_new(link))
+        .collect();
+    assert_eq!(heard, [true, true, false, true, false, true, true, true]);
+    assert_eq!((0..100).filter(|nth| said.is_new(&away(&nth.to_string()))).count(), REASONS);
+    assert!(said.is_new(&Link::Blocked("alarm".to_owned())) && said.is_new(&Link::Ready), "it stands again");
+}
