@@ -28,7 +28,7 @@ fn conf(receiver: &Receiver) -> String {
 }
 
 /// Floods one tenant's endpoint, and publishes a little to the other's.
-async fn flood(api: &Api, receiver: &Receiver, story: &str) {
+async fn flood(api: &Api, receiver: &Receiver, deliverers: usize, story: &str) {
     api.publish("flooded", ids("flood", FLOOD)).await;
     let began = Instant::now();
     let calm = api.publish("calm", ids("calm", 20)).await;
@@ -40,8 +40,8 @@ async fn flood(api: &Api, receiver: &Receiver, story: &str) {
         |from: &Instant| times.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(*at)).count();
     let most = times.iter().map(second).max().expect("some");
     report(story, format_args!("{most} in its fullest second of {PER_SECOND}; the other had its 20 after {others:?}"));
-    // What is late by a moment on its way may share a second with one more.
-    assert!(most <= PER_SECOND + 1, "{most} in a second");
+    // What is late by a moment on its way may share a second with one more, of each deliverer.
+    assert!(most <= PER_SECOND + deliverers, "{most} in a second");
     assert!(others < Duration::from_secs(5), "the other one waited for {others:?}");
 }
 
@@ -50,7 +50,7 @@ async fn a_flooded_endpoint_gets_its_rate_and_delays_no_other() {
     let receiver = Receiver::accepting().await;
     let site = Site::embedded(&conf(&receiver));
     let standalone = site.start("standalone").await;
-    flood(&standalone.api(), &receiver, "flood, embedded").await;
+    flood(&standalone.api(), &receiver, 1, "flood, embedded").await;
 }
 
 #[tokio::test]
@@ -61,5 +61,5 @@ async fn deliverers_share_the_rate_of_an_endpoint_between_them() {
     let _router = site.start("router").await;
     let (first, second) = tokio::join!(site.start("deliverer"), site.start("deliverer"));
     tokio::join!(producer.ready(), first.ready(), second.ready());
-    flood(&producer.api(), &receiver, "flood, two deliverers on RabbitMQ").await;
+    flood(&producer.api(), &receiver, 2, "flood, two deliverers on RabbitMQ").await;
 }

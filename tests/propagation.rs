@@ -34,7 +34,7 @@ impl Scene {
         let api = control.api();
         api.put("/v1/tenants/acme", json!({})).await;
         // Longer than it takes until all have failed once.
-        let schedule = ["20s"; 20];
+        let schedule = ["40s"; 20];
         api.put(CRM, json!({"url": url, "retry": {"schedule": schedule, "max_age": "1h"}})).await;
         api.put("/v1/tenants/acme/subscriptions/all", json!({"endpoint_id": "crm", "event_types": ["*"]})).await;
         Self { postgres, producer, _router: router, deliverer, control, _site: site }

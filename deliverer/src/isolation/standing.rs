@@ -134,7 +134,7 @@ impl Standing {
         let is_slower = self.measure(&ended);
         match ended.load {
             Load::Breaks => self.cut(now),
-            _ if is_slower => self.cut(now),
+            _ if is_slower => self.window.ease(now, self.tempo.latency()),
             Load::Bears => self.window.grow(self.under_way, terms.most),
             Load::Neither => {}
         }

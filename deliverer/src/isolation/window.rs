@@ -7,6 +7,8 @@ const START: f64 = 4.0;
 /// After an outage it doubles up to this at least: a backlog waits, and what the endpoint bore before may be little only
 /// because little was asked of it.
 const RAMP: f64 = 16.0;
+/// What is left of it in a round trip in which answers were slow to come.
+const EASE: f64 = 0.8;
 /// It is cut at most once in a round trip; for endpoints that answer at once, not more often than this, in ms.
 const SHORTEST_TRIP: u64 = 50;
 
@@ -49,12 +51,21 @@ impl Window {
 
     /// It was too much.
     pub(crate) fn cut(&mut self, now: u64, round_trip: u64) {
+        self.shrink((self.size / 2.0).max(1.0), now, round_trip);
+    }
+
+    /// It answers more slowly than it used to: more at once gain nothing. No sign that it is down, and a busy machine makes
+    /// all endpoints look like that; so it is not brought below where a ramp leads. (Else what came meanwhile would be booked
+    /// for minutes ahead by a window of one.)
+    pub(crate) fn ease(&mut self, now: u64, round_trip: u64) {
+        self.shrink((self.size * EASE).max(self.size.min(RAMP)), now, round_trip);
+    }
+
+    fn shrink(&mut self, size: f64, now: u64, round_trip: u64) {
         if now < self.cut_at.saturating_add(round_trip.max(SHORTEST_TRIP)) {
             return;
         }
-        self.size = (self.size / 2.0).max(1.0);
-        self.threshold = self.size;
-        self.cut_at = now;
+        (self.size, self.threshold, self.cut_at) = (size, size, now);
     }
 
     /// The endpoint is down: afterwards it is approached with one, then two, then four, up to half of what it bore.
@@ -91,6 +102,21 @@ mod tests {
     }
 
     #[test]
+    fn slow_answers_ease_it_and_never_to_a_crawl() {
+        let mut window = Window::default();
+        (0..1_000).for_each(|_| window.grow(64, 64.0));
+        let eased = (1..=20).map(|trip| {
+            window.ease(NOW + trip * 300, 300);
+            window.places(64.0)
+        });
+        assert_eq!(eased.collect::<Vec<_>>()[..7], [51, 40, 32, 26, 20, 16, 16]);
+        assert_eq!(window.places(64.0), 16);
+        window.cut(NOW + 30_000, 300);
+        window.ease(NOW + 60_000, 300);
+        assert_eq!(window.places(64.0), 8, "what was too much is another thing");
+    }
+
+    #[test]
     fn what_is_not_used_does_not_grow() {
         let mut window = Window::default();
         (0..1_000).for_each(|_| window.grow(1, 64.0));
@@ -116,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_stays_between_one_and_the_share(
-            steps in proptest::collection::vec((0..3_u8, 0..200_u32, 0..5_000_u64), 0..300),
+            steps in proptest::collection::vec((0..4_u8, 0..200_u32, 0..5_000_u64), 0..300),
             most in 0.01..64.0_f64,
         ) {
             let (mut window, mut now) = (Window::default(), NOW);
@@ -125,6 +151,7 @@ mod tests {
                 match step {
                     0 => window.grow(under_way, most),
                     1 => window.cut(now, ms),
+                    2 => window.ease(now, ms),
                     _ => window.collapse(now),
                 }
                 let places = window.places(most);

@@ -184,16 +184,22 @@ fn what_answers_ever_slower_is_given_less() {
         assert_eq!(standing.admit(FRESH, &TERMS, now), start(now));
         standing.ended(ended(Health::Well, Load::Neither, took), &TERMS, now, 0.0);
     };
+    let wide = || {
+        let mut window = Window::default();
+        (0..100).for_each(|_| window.grow(64, 64.0));
+        window
+    };
+    standing.window = wide();
     attempt(&mut standing, 100, NOW);
     attempt(&mut standing, 900, NOW + 1_000);
     attempt(&mut standing, 100, NOW + 2_000);
-    assert_eq!(standing.window.places(64.0), 2, "the second opinion of an endpoint counts much");
+    assert_eq!(standing.window.places(64.0), 51, "the second opinion of an endpoint counts much");
     (0..200).for_each(|_| attempt(&mut standing, 100, NOW + 3_000));
-    standing.window = Window::default();
+    standing.window = wide();
     attempt(&mut standing, 800, NOW + 4_000);
-    assert_eq!(standing.window.places(64.0), 4, "one late answer is no trouble");
+    assert_eq!(standing.window.places(64.0), 64, "one late answer is no trouble");
     attempt(&mut standing, 900, NOW + 5_000);
-    assert_eq!(standing.window.places(64.0), 2);
+    assert_eq!(standing.window.places(64.0), 51);
     (0..20).for_each(|_| attempt(&mut standing, 2_500, NOW + 6_000));
     assert!(standing.is_suspect(NOW + 6_000));
 }
