@@ -19,6 +19,9 @@ pub(crate) const LINGER: f64 = 1_000.0;
 /// Of those to whom most of what waits here belongs, any number may wait for as long as this, in ms: it is about the time
 /// that a message spends in a busy process anyway, and putting each aside would cost more than posting it.
 pub(crate) const BRIEF: f64 = 400.0;
+/// Where others are booked, who is new takes a place that nobody has, but waits for no longer than this, in ms: who comes
+/// back is to find a shorter queue than he may wait in.
+const YIELDING: f64 = 200.0;
 /// So far ahead, in ms, bookings are only as late as no wait can be shorter, and a little: the endpoint keeps up.
 const KEEPS_UP: u64 = 2_000;
 /// Bookings leave one place in ten free, for what is late and what is new.
@@ -102,13 +105,13 @@ impl Standing {
         }
         let is_free = self.queued == 0 && self.under_way < self.window.places(terms.most);
         // Who waited goes first; what is booked would else be late by all who come meanwhile.
-        let is_booked_up = self.bookings.are_ahead_of(now + KEEPS_UP);
-        let may_enter = arrival.has_waited || !is_booked_up || self.is_idle(terms, now);
-        if may_enter && is_free {
+        let yields = !arrival.has_waited && self.bookings.are_ahead_of(now + KEEPS_UP);
+        let may_wait = if yields { arrival.may_wait.min(YIELDING) } else { arrival.may_wait };
+        if is_free && (!yields || self.pace.delay(now) <= may_wait) {
             self.under_way += 1;
             return Decision::Start { at: self.pace.take(now, gap), is_probe: false };
         }
-        if may_enter && self.expected_wait(terms, now) <= arrival.may_wait {
+        if self.expected_wait(terms, now) <= may_wait {
             self.queued += 1;
             return Decision::Queue;
         }
@@ -219,10 +222,6 @@ impl Standing {
     #[cfg(test)]
     pub(crate) fn measured_as(&mut self, ms: f64) {
         self.tempo = Tempo::measured_as(ms);
-    }
-
-    fn is_idle(&self, terms: &Terms, now: u64) -> bool {
-        self.queued == 0 && self.pace.delay(now) <= 0.0 && self.under_way * 2 < self.window.places(terms.most)
     }
 
     /// How long one more in the queue would wait, in ms.

@@ -82,13 +82,20 @@ fn where_one_may_wait_a_moment_only_a_moments_worth_does() {
 #[test]
 fn what_was_put_aside_in_a_burst_keeps_nobody_from_an_endpoint_that_keeps_up() {
     let mut standing = Standing::default();
-    standing.measured_as(1.0);
-    (0..1_000).for_each(|_| _ = standing.admit(FRESH, &TERMS, NOW));
-    assert_eq!(standing.under_way, 4, "all others come back in a second");
-    standing.ended(ended(Health::Well, Load::Neither, 1), &TERMS, NOW, 0.0);
-    for ms in 1..1_000 {
-        assert_eq!(standing.admit(FRESH, &TERMS, NOW + ms), start(NOW + ms));
-        standing.ended(ended(Health::Well, Load::Neither, 1), &TERMS, NOW + ms, 0.0);
+    let fresh = Arrival { may_wait: BRIEF, ..FRESH };
+    // Nothing is known of it yet: 1,500 are booked for the next six seconds.
+    (0..1_536).for_each(|_| _ = standing.admit(fresh, &TERMS, NOW));
+    while standing.grant(&TERMS, NOW).is_some() || standing.under_way > 0 {
+        standing.ended(ended(Health::Well, Load::Bears, 10), &TERMS, NOW, 0.0);
+    }
+    for ms in 0..1_000 {
+        // Six come in a millisecond, and take ten.
+        (0..6).for_each(|_| {
+            let decision = standing.admit(fresh, &TERMS, NOW + ms);
+            assert!(matches!(decision, Decision::Start { .. } | Decision::Queue), "{ms}: {decision:?}");
+        });
+        (0..6).for_each(|_| _ = standing.ended(ended(Health::Well, Load::Bears, 10), &TERMS, NOW + ms, 0.0));
+        while standing.grant(&TERMS, NOW + ms).is_some() {}
     }
 }
 
@@ -98,11 +105,15 @@ fn who_comes_back_goes_before_who_is_new() {
     (0..4).for_each(|_| assert_eq!(standing.admit(FRESH, &TERMS, NOW), start(NOW)));
     (0..600).for_each(|_| _ = standing.admit(FRESH, &TERMS, NOW));
     let later = NOW + 1_000;
-    (0..2).for_each(|_| _ = standing.ended(ended(Health::Well, Load::Neither, 200), &TERMS, later, 0.0));
-    assert!(matches!(standing.admit(FRESH, &TERMS, later), Decision::Park { .. }));
-    assert_eq!(standing.admit(BACK, &TERMS, later), start(later));
-    // But an endpoint that idles takes whoever comes.
-    (0..3).for_each(|_| _ = standing.ended(ended(Health::Well, Load::Neither, 200), &TERMS, later, 0.0));
+    let (fresh, back) = (Arrival { may_wait: BRIEF, ..FRESH }, Arrival { may_wait: BRIEF, ..BACK });
+    let queued = |standing: &mut Standing, arrival| {
+        (0..20).take_while(|_| standing.admit(arrival, &TERMS, later) == Decision::Queue).count()
+    };
+    assert_eq!(queued(&mut standing, fresh), 4, "of 200 ms by four");
+    assert_eq!(queued(&mut standing, back), 4, "there is as much room for them");
+    // But a place that nobody has is taken by whoever comes.
+    let mut standing = standing.clone();
+    (standing.queued, standing.under_way) = (0, 3);
     assert_eq!(standing.admit(FRESH, &TERMS, later), start(later));
 }
 
