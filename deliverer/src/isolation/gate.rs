@@ -21,7 +21,7 @@ use super::{
     effect::Ended,
     fairness::Crowd,
     pass::Pass,
-    standing::{Arrival, BRIEF, LINGER, Why},
+    standing::{Arrival, LINGER, Why},
     suspicion::is_greedy,
     terms::Division,
 };
@@ -140,12 +140,14 @@ impl Gate {
         )
     }
 
-    /// For how long one more may wait before a door, in ms, where so many wait already.
+    /// For how long one more may wait before a door, in ms, where so many wait already. An endpoint for which most of them
+    /// wait is not bound by its room: how long the others wait for those is bound by how fast they go, and to put each of
+    /// them aside would cost more than to post it.
     fn patience(&self, before: u32) -> f64 {
         let all = self.waiting.load(Relaxed);
         match before {
             _ if all < self.room.all && before < self.room.each => LINGER,
-            _ if before >= all / 2 => BRIEF,
+            _ if before >= all / 2 => LINGER,
             _ => 0.0,
         }
     }

@@ -16,12 +16,9 @@ use crate::config::BreakerConfig;
 
 /// What can be had within this, in ms, is waited for in the process: a ladder's shortest wait is as long.
 pub(crate) const LINGER: f64 = 1_000.0;
-/// Of those to whom most of what waits here belongs, any number may wait for as long as this, in ms: it is about the time
-/// that a message spends in a busy process anyway, and putting each aside would cost more than posting it.
-pub(crate) const BRIEF: f64 = 400.0;
-/// Where others are booked, who is new takes a place that nobody has, but waits for no longer than this, in ms: who comes
-/// back is to find a shorter queue than he may wait in.
-const YIELDING: f64 = 200.0;
+/// Where others are booked, who is new waits for no longer than this, in ms: who comes back is to find a queue that he may
+/// join.
+const BRIEF: f64 = 500.0;
 /// So far ahead, in ms, bookings are only as late as no wait can be shorter, and a little: the endpoint keeps up.
 const KEEPS_UP: u64 = 2_000;
 /// Bookings leave one place in ten free, for what is late and what is new.
@@ -106,7 +103,7 @@ impl Standing {
         let is_free = self.queued == 0 && self.under_way < self.window.places(terms.most);
         // Who waited goes first; what is booked would else be late by all who come meanwhile.
         let yields = !arrival.has_waited && self.bookings.are_ahead_of(now + KEEPS_UP);
-        let may_wait = if yields { arrival.may_wait.min(YIELDING) } else { arrival.may_wait };
+        let may_wait = if yields { arrival.may_wait.min(BRIEF) } else { arrival.may_wait };
         if is_free && (!yields || self.pace.delay(now) <= may_wait) {
             self.under_way += 1;
             return Decision::Start { at: self.pace.take(now, gap), is_probe: false };
