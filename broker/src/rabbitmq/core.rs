@@ -12,9 +12,10 @@ use super::{
     ladder::{Level, Wait},
     liveness::Beat,
     names::Names,
-    publish::{Letter, Way, check_key},
+    publish::{Letter, check_key},
     session::Session,
     topology::Topology,
+    way::Way,
     wire,
 };
 use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target, notices::Board};

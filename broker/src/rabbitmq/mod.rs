@@ -29,6 +29,7 @@ mod rights;
 mod session;
 mod supervise;
 mod topology;
+mod way;
 mod wire;
 
 use std::sync::{Arc, Mutex};

@@ -21,6 +21,7 @@ use super::{
     health::Health,
     overdue::Overdue,
     refused::Refused,
+    way::Way,
     wire,
 };
 use crate::PublishError;
@@ -29,19 +30,6 @@ use crate::PublishError;
 const WINDOW: usize = 1000;
 /// Log publishes under way at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;
-
-/// Which channel a publish takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// To the public exchange.
-    Ingest,
-    /// To a lane or a delay level.
-    Lane,
-    /// To a log. These exchanges have no alternate exchange, so a message can be returned, and lapin 4 hands a returned
-    /// message to whichever confirm resolves next, in no order within a batch. So there is never more than one
-    /// unconfirmed on such a channel. On the others nothing is returned while the topology stands.
-    Log,
-}
 
 /// What is published, and where.
 pub(super) struct Letter<'a> {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::{health::Health, publish::Way};
+use super::{health::Health, way::Way};
 
 /// A refusal that lasts for three rounds is not that of an election, which is over in well under ten seconds (V13).
 const ROUND: Duration = Duration::from_secs(5);
