@@ -133,6 +133,12 @@ async fn what_waits_for_a_deleted_endpoint_becomes_visible_dead_letters() {
     let wants = json!({"endpoint_id": "crm", "event_types": ["*"]});
     api.put("/v1/tenants/acme/subscriptions/all", wants).await;
     api.publish("acme", crate::harness::ids("waiting", 20)).await;
+    // What is routed after the endpoint is gone is for nobody.
+    eventually("all wait for their retry", || async {
+        let log = scene.standalone.log();
+        (log.iter().filter(|line| line["message"] == "delivery.attempted").count() == 20).then_some(())
+    })
+    .await;
     let gone = api.done(&scene.key, Method::DELETE, "/v1/tenants/acme/endpoints/crm", None).await;
     assert!(gone.to_string().contains("endpoint_gone"), "it says what becomes of them: {gone}");
     let letters = dead_letters(&api, 20).await;
