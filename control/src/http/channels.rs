@@ -18,6 +18,7 @@ use super::{
     describe,
     owned::{
         CHANNEL, STATE, bare_subscription, owned_id, platform_id, put_endpoint, put_subscription, remove_endpoint,
+        whazing,
     },
     page::{self, Page},
     resource::Resource as _,
@@ -109,10 +110,6 @@ pub(crate) struct ChannelWebhook {
 
 fn yes() -> bool {
     true
-}
-
-fn whazing() -> Format {
-    Format::Whazing
 }
 
 /// A box on the screen.

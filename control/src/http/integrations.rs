@@ -19,7 +19,7 @@ use super::{
     call::{Call, Input},
     change::Wish,
     describe,
-    owned::{INTEGRATION, QUEUE, STATE, owned_id, platform_id, put_endpoint, remove_endpoint},
+    owned::{INTEGRATION, QUEUE, STATE, owned_id, platform_id, put_endpoint, remove_endpoint, whazing},
     page::{self, Page},
     resource::Resource as _,
     tag::Conditions,
@@ -105,10 +105,6 @@ pub(crate) struct Integration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("readOnly" = true))]
     disabled_reason: Option<String>,
-}
-
-fn whazing() -> Format {
-    Format::Whazing
 }
 
 impl Reveal for Integration {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{Endpoint, Subscription, Tenant};
+use schemas::{Endpoint, Format, Subscription, Tenant};
 use service::problem::{Code, Problem};
 use store::Kind;
 
@@ -27,6 +27,11 @@ pub(crate) const QUEUE: &str = "queue-";
 
 /// What views show of whether their endpoint is posted to. It is carteiro's, and the generic calls', to change.
 pub(crate) const STATE: [&str; 2] = ["state", "disabled_reason"];
+
+/// The format of a view's endpoint where none is chosen: the views are that vendor's screens.
+pub(crate) fn whazing() -> Format {
+    Format::Whazing
+}
 
 /// What a view owns is not changed by the generic calls.
 pub(crate) fn refuse_owned(id: &str) -> Result<(), Problem> {

@@ -125,13 +125,13 @@ impl Gate {
         if is_on_fast && self.crowd.is_crowded_by(&door.tenant, is_scarce) {
             return Answer::Elsewhere;
         }
-        let may_wait = if may_wait { self.patience(door.waiting()) } else { 0.0 };
+        let has_room = may_wait && self.has_room(door.waiting());
         let all = self.crowd.under_way();
         door.knock(
             self,
             Knock {
                 endpoint,
-                arrival: Arrival { has_waited, may_wait },
+                arrival: Arrival { has_waited, has_room },
                 division: self.division(),
                 is_on_fast,
                 is_greedy: &|own| is_greedy(own, all, is_scarce),
@@ -140,16 +140,12 @@ impl Gate {
         )
     }
 
-    /// For how long one more may wait before a door, in ms, where so many wait already. An endpoint for which most of them
-    /// wait is not bound by its room: how long the others wait for those is bound by how fast they go, and to put each of
-    /// them aside would cost more than to post it.
-    fn patience(&self, before: u32) -> f64 {
+    /// Whether one more may wait before a door where so many wait already. An endpoint for which most of them wait is not
+    /// bound by its room: how long the others wait for those is bound by how fast they go, and to put each of them aside
+    /// would cost more than to post it.
+    fn has_room(&self, before: u32) -> bool {
         let all = self.waiting.load(Relaxed);
-        match before {
-            _ if all < self.room.all && before < self.room.each => LINGER,
-            _ if before >= all / 2 => LINGER,
-            _ => 0.0,
-        }
+        (all < self.room.all && before < self.room.each) || before >= all / 2
     }
 
     /// The door to an endpoint.

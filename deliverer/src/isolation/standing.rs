@@ -50,8 +50,8 @@ pub(crate) struct Standing {
 pub(crate) struct Arrival {
     /// It comes back from a wait, so it goes before those who come for the first time.
     pub(crate) has_waited: bool,
-    /// For how long it may wait in the process, in ms.
-    pub(crate) may_wait: f64,
+    /// There is room to wait in the process.
+    pub(crate) has_room: bool,
 }
 
 /// What a delivery may do.
@@ -103,7 +103,11 @@ impl Standing {
         let is_free = self.queued == 0 && self.under_way < self.window.places(terms.most);
         // Who waited goes first; what is booked would else be late by all who come meanwhile.
         let yields = !arrival.has_waited && self.bookings.are_ahead_of(now + KEEPS_UP);
-        let may_wait = if yields { arrival.may_wait.min(BRIEF) } else { arrival.may_wait };
+        let may_wait = match (arrival.has_room, yields) {
+            (false, _) => 0.0,
+            (true, true) => BRIEF,
+            (true, false) => LINGER,
+        };
         if is_free && (!yields || self.pace.delay(now) <= may_wait) {
             self.under_way += 1;
             return Decision::Start { at: self.pace.take(now, gap), is_probe: false };

@@ -6,8 +6,8 @@ use super::*;
 use crate::isolation::pace::gap_of;
 
 const NOW: u64 = 1_790_000_000_000;
-const FRESH: Arrival = Arrival { has_waited: false, may_wait: 0.0 };
-const BACK: Arrival = Arrival { has_waited: true, may_wait: 0.0 };
+const FRESH: Arrival = Arrival { has_waited: false, has_room: false };
+const BACK: Arrival = Arrival { has_waited: true, has_room: false };
 const TERMS: Terms = Terms { most: 64.0, gap: 0.0, soon: (64.0, 0.0), backlog: 100_000, patience: 16_000 };
 
 fn ended(health: Health, load: Load, took: u64) -> Ended {
@@ -55,7 +55,7 @@ fn what_is_over_the_window_comes_back_about_when_there_is_a_place() {
 #[test]
 fn who_may_wait_in_the_process_does_so_if_it_is_not_for_long() {
     let mut standing = Standing::default();
-    let roomy = Arrival { may_wait: LINGER, ..FRESH };
+    let roomy = Arrival { has_room: true, ..FRESH };
     let decisions: Vec<_> = (0..30).map(|_| standing.admit(roomy, &TERMS, NOW)).collect();
     let count = |wanted: fn(&Decision) -> bool| decisions.iter().filter(|decision| wanted(decision)).count();
     assert_eq!(count(|decision| matches!(decision, Decision::Start { .. })), 4);
@@ -71,7 +71,7 @@ fn who_may_wait_in_the_process_does_so_if_it_is_not_for_long() {
 #[test]
 fn what_was_put_aside_in_a_burst_keeps_nobody_from_an_endpoint_that_keeps_up() {
     let mut standing = Standing::default();
-    let fresh = Arrival { may_wait: LINGER, ..FRESH };
+    let fresh = Arrival { has_room: true, ..FRESH };
     // Nothing is known of it yet: 1,500 are booked for the next six seconds.
     (0..1_536).for_each(|_| _ = standing.admit(fresh, &TERMS, NOW));
     while standing.grant(&TERMS, NOW).is_some() || standing.under_way > 0 {
@@ -94,7 +94,7 @@ fn who_comes_back_goes_before_who_is_new() {
     (0..4).for_each(|_| assert_eq!(standing.admit(FRESH, &TERMS, NOW), start(NOW)));
     (0..600).for_each(|_| _ = standing.admit(FRESH, &TERMS, NOW));
     let later = NOW + 1_000;
-    let (fresh, back) = (Arrival { may_wait: LINGER, ..FRESH }, Arrival { may_wait: LINGER, ..BACK });
+    let (fresh, back) = (Arrival { has_room: true, ..FRESH }, Arrival { has_room: true, ..BACK });
     let queued = |standing: &mut Standing, arrival| {
         (0..20).take_while(|_| standing.admit(arrival, &TERMS, later) == Decision::Queue).count()
     };
@@ -216,7 +216,7 @@ proptest! {
         let (mut standing, mut now, mut starts) = (Standing::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now += ms / 10;
-            let arrival = Arrival { has_waited: flag, may_wait: if ms % 2 == 0 { LINGER } else { 0.0 } };
+            let arrival = Arrival { has_waited: flag, has_room: ms % 2 == 0 };
             match step {
                 0..=2 => match standing.admit(arrival, &terms, now) {
                     Decision::Start { at, .. } => starts.push(at),
