@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 /// Longer than anything here takes on a busy machine: a broker that starts, and the back-off of those that wait for it.
-const PATIENCE: Duration = Duration::from_secs(250);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
