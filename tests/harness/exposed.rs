@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     io::Write as _,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use reqwest::Method;
 
-use super::Process;
+use super::{Process, prometheus::tools};
 
 /// One look at a process' metrics.
 pub(crate) struct Exposed {
@@ -39,17 +38,9 @@ impl Exposed {
     }
 }
 
-/// The folder of `prometheus` and `promtool`, which are downloaded if need be.
-fn prometheus_tools() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prometheus-tools");
-    let output = Command::new(script).stderr(Stdio::inherit()).output().expect("the script runs");
-    assert!(output.status.success(), "there are no tools of Prometheus");
-    PathBuf::from(String::from_utf8(output.stdout).expect("text").trim())
-}
-
 /// What `promtool check metrics` finds wrong with a text; nothing when all is well.
 pub(crate) fn lint(text: &str) -> String {
-    let mut command = Command::new(prometheus_tools().join("promtool"));
+    let mut command = Command::new(tools().join("promtool"));
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = command.spawn().expect("promtool runs");
     promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");

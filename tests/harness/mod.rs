@@ -27,7 +27,7 @@ pub(crate) use ledger::{Ledger, Tally};
 pub(crate) use outsider::{Letter, Outsider, Tapped};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
-pub(crate) use prometheus::Prometheus;
+pub(crate) use prometheus::{Prometheus, tools as prometheus_tools};
 pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::Receiver;
 pub(crate) use site::{Site, acme};

@@ -1,12 +1,17 @@
 //! The distribution's Prometheus with the committed rules, on a port of its own, scraping a site every second.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use super::{Process, client, eventually};
-use crate::watching::{committed, tools};
 
 /// A Prometheus. It is killed when it is dropped.
 pub(crate) struct Prometheus {
@@ -68,6 +73,14 @@ impl Prometheus {
     }
 }
 
+/// The folder of `prometheus` and `promtool`, which are downloaded if need be. Blocks until they are.
+pub(crate) fn tools() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prometheus-tools");
+    let output = std::process::Command::new(script).stderr(Stdio::inherit()).output().expect("the script runs");
+    assert!(output.status.success(), "there are no tools of Prometheus");
+    PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
+}
+
 /// As deploy/prometheus/prometheus.yml, but every second, and for fixed addresses.
 fn configuration(processes: &[(&str, &Process)], rabbitmq: &str) -> Value {
     let target = |(role, process): &(&str, &Process)| {
@@ -77,7 +90,7 @@ fn configuration(processes: &[(&str, &Process)], rabbitmq: &str) -> Value {
     let families = ["queue_coarse_metrics", "queue_consumer_count"];
     json!({
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [committed("deploy/prometheus/rules").join("*.yml")],
+        "rule_files": [Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/rules/*.yml")],
         "scrape_configs": [
             {"job_name": "carteiro", "static_configs": processes.iter().map(target).collect::<Vec<_>>()},
             {"job_name": "rabbitmq", "static_configs": [{"targets": [rabbitmq]}]},

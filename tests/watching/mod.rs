@@ -13,10 +13,10 @@ use std::{
 
 pub(crate) use dashboards::dashboards;
 pub(crate) use declared::{RABBITMQ, declared};
-pub(crate) use rules::{rules, tools};
+pub(crate) use rules::rules;
 
 /// A file or folder of the repository.
-pub(crate) fn committed(name: &str) -> PathBuf {
+fn committed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
@@ -26,6 +26,9 @@ fn texts(folder: &str) -> Vec<(PathBuf, String)> {
         fs::read_dir(committed(folder)).expect(folder).map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{folder} is empty");
-    let read = |path: PathBuf| (fs::read_to_string(&path).expect("a text"), path);
-    paths.into_iter().map(read).map(|(text, path)| (path, text)).collect()
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("a text");
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
 }

@@ -7,9 +7,10 @@ use std::{
     process::Command,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{committed, declared, query, texts};
+use crate::harness::prometheus_tools;
 
 const RULES: &str = "deploy/prometheus/rules";
 const CASES: &str = "deploy/prometheus/tests";
@@ -26,6 +27,14 @@ pub(crate) struct Rule {
     annotations: BTreeMap<String, String>,
 }
 
+/// The files of a folder, read as YAML.
+fn files<T: DeserializeOwned>(folder: &str) -> impl Iterator<Item = T> + use<T> {
+    let read = |(path, text): (PathBuf, String)| {
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    texts(folder).into_iter().map(read)
+}
+
 /// All of them.
 pub(crate) fn rules() -> impl Iterator<Item = Rule> {
     #[derive(Deserialize)]
@@ -36,25 +45,16 @@ pub(crate) fn rules() -> impl Iterator<Item = Rule> {
     struct Group {
         rules: Vec<Rule>,
     }
-    let read = |(path, text): (PathBuf, String)| {
-        serde_saphyr::from_str::<File>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    texts(RULES).into_iter().map(read).flat_map(|file| file.groups).flat_map(|group| group.rules)
+    files::<File>(RULES).flat_map(|file| file.groups).flat_map(|group| group.rules)
 }
 
 fn alerts() -> impl Iterator<Item = (String, Rule)> {
     rules().filter_map(|mut rule| Some((rule.alert.take()?, rule)))
 }
 
-/// Where `prometheus` and `promtool` are.
-pub(crate) fn tools() -> PathBuf {
-    let output = Command::new(committed("tests/prometheus-tools")).output().expect("the script runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
-}
-
 fn promtool(arguments: &[&str], files: &[PathBuf]) {
-    let output = Command::new(tools().join("promtool")).args(arguments).args(files).output().expect("promtool runs");
+    let output =
+        Command::new(prometheus_tools().join("promtool")).args(arguments).args(files).output().expect("promtool runs");
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success(), "promtool {arguments:?}: {said}");
 }
@@ -83,10 +83,7 @@ fn cases() -> Vec<Case> {
     struct File {
         tests: Vec<Case>,
     }
-    let read = |(path, text): (PathBuf, String)| {
-        serde_saphyr::from_str::<File>(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    texts(CASES).into_iter().map(read).flat_map(|file| file.tests).collect()
+    files::<File>(CASES).flat_map(|file| file.tests).collect()
 }
 
 /// What an expression needs to be there, through what is recorded: the metrics that are scraped.
