@@ -62,8 +62,7 @@ impl Rabbit {
     }
 
     async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Node) -> T + Send + 'static) -> T {
-        let node = self.0.clone();
-        spawn_blocking(move || question(&node)).await.expect("it does what it is asked")
+        ask(&self.0, question).await
     }
 }
 
@@ -83,28 +82,31 @@ impl RabbitCluster {
 
     /// `kill -9` of the first, second or third.
     pub(crate) async fn kill(&self, number: usize) {
-        let cluster = self.0.clone();
-        spawn_blocking(move || cluster.kill(number)).await.expect("it is killed");
+        ask(&self.0, move |cluster| cluster.kill(number)).await;
     }
 
     /// Whether one of its nodes that is away can mislead those that are left.
     pub(crate) async fn is_misled(&self) -> bool {
-        is_misled(&self.ask(2, &VERSION).await)
+        ask(&self.0, |cluster| is_misled(&cluster.ask(2, &VERSION))).await
     }
 
     /// Does what operators are to do then, on one of those left.
     pub(crate) async fn restart_dead_lettering(&self, number: usize) {
-        self.ask(number, &["--quiet", "eval", RESTART_DEAD_LETTERING]).await;
-    }
-
-    async fn ask(&self, number: usize, arguments: &'static [&'static str]) -> String {
-        let cluster = self.0.clone();
-        spawn_blocking(move || cluster.ask(number, arguments)).await.expect("it answers")
+        ask(&self.0, move |cluster| cluster.ask(number, &["--quiet", "eval", RESTART_DEAD_LETTERING])).await;
     }
 
     /// Starts it on what is on its disk, and waits until it is one of three again.
     pub(crate) async fn revive(&self, number: usize) {
-        let cluster = self.0.clone();
-        spawn_blocking(move || cluster.revive(number)).await.expect("it comes back");
+        ask(&self.0, move |cluster| cluster.revive(number)).await;
     }
+}
+
+/// Asks on a thread that may block.
+async fn ask<A, T>(whom: &Arc<A>, question: impl FnOnce(&A) -> T + Send + 'static) -> T
+where
+    A: Send + Sync + 'static,
+    T: Send + 'static,
+{
+    let whom = whom.clone();
+    spawn_blocking(move || question(&whom)).await.expect("it does what it is asked")
 }
