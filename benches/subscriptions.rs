@@ -9,7 +9,7 @@ use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use router::Matcher;
-use schemas::{Event, Facts, Tenant};
+use schemas::{Event, EventFacts, Tenant};
 use serde_json::json;
 use store::{Author, Change, Edit, Item, Keyring, Kind, Reach, Snapshot, SqliteStore, Store as _, TenantSnapshot};
 use tokio::runtime::Runtime;
@@ -71,7 +71,7 @@ fn matching(criterion: &mut Criterion) {
 
     let tenants: Vec<_> = snapshot.tenants().cloned().collect();
     let event = event();
-    let facts = Facts::of(&event);
+    let facts = EventFacts::of(&event);
     let found = matcher.index(&snapshot, &tenants[0]).interests(&tenants[0], &facts).len();
     assert_eq!(found, 3, "matches an event");
     let mut next = 0;

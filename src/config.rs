@@ -45,9 +45,6 @@ pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
 /// Keys that are never shown.
 const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key", "store.old_encryption_keys"];
 
-/// The oldest RabbitMQ that is supported.
-const OLDEST_RABBITMQ: &str = "3.10";
-
 /// Everything that can be configured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,15 +70,6 @@ pub struct Config {
     pub deliverer: DelivererConfig,
     /// Dead letters and their replays.
     pub control: ControlConfig,
-}
-
-impl Config {
-    /// What is set, and valid, but not in force in this version: a line each.
-    pub fn not_in_force(&self) -> Vec<String> {
-        let features = (self.broker.features != OLDEST_RABBITMQ)
-            .then(|| format!("broker.features: only what RabbitMQ {OLDEST_RABBITMQ} has is used so far"));
-        features.into_iter().collect()
-    }
 }
 
 /// What the command line says about the configuration.
@@ -142,9 +130,6 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if !is_known {
         return complain("broker.url", "expected embedded:, amqp://… or amqps://…");
     }
-    if !is_version(&config.broker.features) {
-        return complain("broker.features", "expected major.minor, such as 3.10");
-    }
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
         return complain("broker.prefix", "expected 1 to 64 bytes");
     }
@@ -165,8 +150,8 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if config.http.requests_burst == 0 {
         return complain("http.requests_burst", "expected at least 1");
     }
-    if config.router.credit == 0 {
-        return complain("router.credit", "expected at least 1");
+    if config.router.prefetch == 0 {
+        return complain("router.prefetch", "expected at least 1");
     }
     Ok(())
 }
@@ -174,9 +159,4 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
 /// Whether it has the form; whether it can be listened on shows when that is tried.
 fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-}
-
-fn is_version(text: &str) -> bool {
-    let is_number = |part: &str| part.parse::<u16>().is_ok();
-    text.split_once('.').is_some_and(|(major, minor)| is_number(major) && is_number(minor))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use reqwest::{Method, StatusCode};
 use tokio::sync::watch;
 
-use crate::harness::{Process, Rabbit, Receiver, Site, Tally, UNANSWERED, acme, eventually, ids, in_time, report};
+use crate::harness::{Outbox, Process, Rabbit, Receiver, Site, UNANSWERED, acme, eventually, ids, in_time, report};
 
 /// Events of each story.
 const EVENTS: usize = 5_000;
@@ -21,7 +21,7 @@ pub(crate) const ANSWER: Duration = Duration::from_millis(20);
 
 pub(crate) fn bounded(site: Site) -> Site {
     let slots = SLOTS.to_string();
-    site.set("deliverer.slots", &slots).set("deliverer.slow_slots", &slots).set("router.credit", &CREDIT.to_string())
+    site.set("deliverer.slots", &slots).set("deliverer.slow_slots", &slots).set("router.prefetch", &CREDIT.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,14 +112,14 @@ async fn refused(producer: &Process) {
 }
 
 /// Waits for all, and then for one published last: what comes again comes before it.
-pub(crate) async fn everything(receiver: &Receiver, producer: &Process, mut accepted: BTreeSet<String>) -> Tally {
+pub(crate) async fn everything(receiver: &Receiver, producer: &Process, mut accepted: BTreeSet<String>) -> Outbox {
     receiver.until("all arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
     accepted.extend(producer.api().publish("acme", ids("last", 1)).await);
     receiver.until("the last arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
     receiver.tally("/crm", &accepted)
 }
 
-pub(crate) fn judge(story: &str, tally: &Tally, in_flight: usize) {
+pub(crate) fn judge(story: &str, tally: &Outbox, in_flight: usize) {
     report(story, format!("{tally}; at most {in_flight} were in flight"));
     assert_eq!((tally.lost, tally.strangers), (0, 0));
     assert!(tally.duplicates <= in_flight, "{} duplicates, {in_flight} in flight", tally.duplicates);

@@ -14,8 +14,6 @@ pub struct BrokerConfig {
     pub exchange: String,
     /// True: roles declare what is missing. False: they check passively, and only `topology apply` declares.
     pub declare: bool,
-    /// The oldest RabbitMQ that may be assumed, as `3.10`; lapin does not show the server's version.
-    pub features: String,
 }
 
 impl BrokerConfig {

@@ -5,13 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use schemas::Message;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::Message;
-
 /// One message handed out. Settling consumes it, so that twice does not compile; dropped unsettled it comes back, so
-/// that a panic starves no credit.
+/// that a panic starves no prefetch.
 pub struct Incoming {
     /// The message.
     pub message: Message,
@@ -73,7 +72,7 @@ impl Drop for Incoming {
     }
 }
 
-/// A running subscription to an [`Inlet`](crate::Inlet). Dropping it stops the hand-out: what it holds unread goes
+/// A running subscription to an [`Queue`](crate::Queue). Dropping it stops the hand-out: what it holds unread goes
 /// back, what was handed out can still be settled.
 pub struct Consumer {
     receiver: mpsc::Receiver<Incoming>,

@@ -4,39 +4,38 @@
 //! stand behind it and pass one contract suite (`tests/contract`). Due times, confirms and redelivery are its
 //! business; what a message means is not.
 
-mod around;
 mod config;
 mod incoming;
-mod insist;
+mod layer;
 mod limit;
 pub mod memory;
-mod message;
 mod notices;
 mod place;
 mod progress;
+mod publish_until_confirmed;
 pub mod rabbitmq;
+pub mod records;
 mod rounds;
+mod run_handler;
 pub mod sqlite;
-mod work;
-
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use schemas::Message;
 use tokio::sync::watch;
 
-pub use around::Around;
 pub use config::BrokerConfig;
 pub use incoming::{Consumer, Incoming, Settlement};
-pub use insist::{Patience, insist};
-pub use message::{BODY_LIMIT, DUE, Header, Headers, Message, Record, TENANT};
+pub use layer::BrokerLayer;
 pub use notices::Notices;
-pub use place::{Due, Inlet, Lane, Log, Target};
-pub use progress::Progress;
-pub use work::{Handler, work};
+pub use place::{Due, Lane, Log, Queue, Target};
+pub use progress::Watchdog;
+pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
+pub use records::Record;
+pub use run_handler::{Handler, run_handler};
 
-/// Tells the time in unix milliseconds. An argument everywhere, so that tests pass their own.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+/// Largest body that is taken, in bytes: half of what RabbitMQ 3 takes by default, far above any event.
+pub const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 /// A durable road between producers, routers and deliverers.
 ///
@@ -47,10 +46,10 @@ pub trait Broker: Logs {
     /// again, under the same id. Many may be under way at once; they are confirmed in any order.
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>>;
 
-    /// Starts to hand out what waits at `from`, at most `credit` unsettled at a time, until the [`Consumer`] is
+    /// Starts to hand out what waits at `from`, at most `prefetch` unsettled at a time, until the [`Consumer`] is
     /// dropped. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
     /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer;
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer;
 
     /// Says something short to every process on this broker, this one included. Best effort, and never waits: while the
     /// broker is away or blocked it is dropped.
@@ -65,7 +64,7 @@ pub trait Broker: Logs {
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>>;
 
     /// Whether messages can flow now. The receiver sees every change to the latest value.
-    fn link(&self) -> watch::Receiver<Link>;
+    fn connection_state(&self) -> watch::Receiver<ConnectionState>;
 
     /// Writes out what is settled and closes. Consumers must have been dropped before; publishes fail afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -83,7 +82,7 @@ pub trait Logs: Send + Sync {
 
 /// Whether messages can flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum ConnectionState {
     /// Not connected (yet, or any more), and why; it is being tried again.
     Away(String),
     /// Connected, but the broker takes no publishes (RabbitMQ: a memory or disk alarm). Consuming goes on.
@@ -92,7 +91,7 @@ pub enum Link {
     Ready,
 }
 
-impl Link {
+impl ConnectionState {
     /// Why nothing is connected before the first try has ended.
     pub const CONNECTING: &'static str = "connecting";
 }

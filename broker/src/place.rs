@@ -2,14 +2,14 @@
 
 /// What can be consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Inlet {
+pub enum Queue {
     /// Events, as producers published them.
     Ingest,
     /// Deliveries.
     Lane(Lane),
 }
 
-impl Inlet {
+impl Queue {
     /// Its name in files and topologies.
     pub fn name(self) -> &'static str {
         match self {

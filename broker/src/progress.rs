@@ -14,7 +14,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Link,
+    ConnectionState,
     incoming::Grant,
     rounds::{Begun, Rounds},
 };
@@ -34,8 +34,8 @@ tokio::task_local! {
 }
 
 /// How one loop of [`work`](crate::work) is doing. Shared with whoever answers probes.
-pub struct Progress {
-    link: watch::Receiver<Link>,
+pub struct Watchdog {
+    link: watch::Receiver<ConnectionState>,
     start: Instant,
     /// When the loop turned last, in ms since the start and one; 0 while there is none.
     turned: AtomicU64,
@@ -45,13 +45,13 @@ pub struct Progress {
 
 /// One message in hand; its drop says that it is no more.
 struct InHand {
-    progress: Arc<Progress>,
+    progress: Arc<Watchdog>,
     begun: Cell<Begun>,
 }
 
-impl Progress {
+impl Watchdog {
     /// Of a loop that has not begun. While `link` is not ready, nothing in hand grows older.
-    pub fn new(link: watch::Receiver<Link>, now: Instant) -> Arc<Self> {
+    pub fn new(link: watch::Receiver<ConnectionState>, now: Instant) -> Arc<Self> {
         let (turned, grant) = (AtomicU64::new(0), Mutex::default());
         Arc::new(Self { link, start: now, turned, in_hand: Rounds::default(), grant })
     }
@@ -78,7 +78,7 @@ impl Progress {
     pub fn ready(&self) -> Result<(), String> {
         let is_granted = self.grant.lock().unwrap_or_else(PoisonError::into_inner).is_given();
         // Else it is the broker that is missing.
-        if is_granted || matches!(*self.link.borrow(), Link::Away(_)) {
+        if is_granted || matches!(*self.link.borrow(), ConnectionState::Away(_)) {
             return Ok(());
         }
         Err("the broker has not granted its consumer yet".to_owned())
@@ -93,7 +93,7 @@ impl Progress {
     /// The loop turns; to be called every [`TURN`].
     pub(crate) fn turns(&self, now: Instant) {
         self.turned.store(self.ms(now), Relaxed);
-        if *self.link.borrow() == Link::Ready {
+        if *self.link.borrow() == ConnectionState::Ready {
             self.in_hand.turn();
         }
     }

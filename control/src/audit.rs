@@ -11,10 +11,10 @@ impl Control {
     /// Forgets old changes, until it is dropped. Several may: each forgets what the others have left.
     pub async fn trim_audit(&self) {
         // A store without books notes no changes.
-        let Some(books) = self.world.store.books() else { return };
-        let age = u64::try_from(self.world.audit_age.as_millis()).unwrap_or(u64::MAX);
+        let Some(books) = self.deps.store.usage_and_audit() else { return };
+        let age = u64::try_from(self.deps.audit_age.as_millis()).unwrap_or(u64::MAX);
         loop {
-            match books.trim_audit((self.world.clock)().saturating_sub(age)).await {
+            match books.trim_audit((self.deps.clock)().saturating_sub(age)).await {
                 Ok(0) => {}
                 Ok(entries) => tracing::info!(count = entries, "audit.trimmed"),
                 // That the store is away is said where that is noticed.

@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use broker::{Log, Logs, ReadError, Record};
+use broker::{Log, Logs, ReadError, Record, records::Replayed};
 use futures_util::TryStreamExt as _;
-use schemas::{DeadLetterLevel, wire};
+use schemas::{DeadLetterRetention, wire};
 use uuid::Uuid;
-
-use crate::marker::Replayed;
 
 /// How many countings pass between two looks for the log's beginning: an hour, and the log forgets over weeks.
 const COUNTINGS: u32 = 360;
@@ -81,9 +79,9 @@ impl Census {
     }
 
     /// What is kept of a tenant's dead letters from now on.
-    pub(crate) fn level(&self, tenant: &str, quota: u64) -> DeadLetterLevel {
-        let Some(alive) = self.tenants.get(tenant) else { return DeadLetterLevel::Bodies };
+    pub(crate) fn level(&self, tenant: &str, quota: u64) -> DeadLetterRetention {
+        let Some(alive) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
         let with_bodies = alive.values().filter(|alive| alive.has_body).count();
-        DeadLetterLevel::of(with_bodies as u64, alive.len() as u64, Some(quota))
+        DeadLetterRetention::of(with_bodies as u64, alive.len() as u64, Some(quota))
     }
 }

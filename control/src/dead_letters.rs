@@ -8,15 +8,18 @@ use std::{
     sync::Arc,
 };
 
-use broker::{Log, Logs, ReadError, Record};
+use broker::{
+    Log, Logs, ReadError, Record,
+    records::{Replayed, read_dead_letter, read_dead_letter_with_body},
+};
 use futures_util::{
     StreamExt as _, TryStreamExt as _, future,
     stream::{self, BoxStream},
 };
-use schemas::{DeadLetter, body_as_json, wire};
+use schemas::DeadLetter;
 use uuid::Uuid;
 
-use crate::{Filter, marker::Replayed};
+use crate::Filter;
 
 /// The places in the log of some dead letters that are alive.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +38,7 @@ pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Res
             if let Some(marker) = Replayed::read(&record).filter(ended) {
                 live.remove(&marker.delivery_id);
             }
-        } else if let Some(letter) = read(&record) {
+        } else if let Some(letter) = read_dead_letter(&record) {
             // A later record that is not meant hides an earlier one that was.
             if tenant.is_none_or(|tenant| tenant == letter.tenant) && filter.accepts(record.offset, &letter) {
                 live.insert(letter.delivery_id, record.offset);
@@ -57,7 +60,7 @@ pub async fn list(
     filter: &Filter,
 ) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
     let records = find(logs, tenant, filter).await?.records(logs, 0);
-    Ok(records.try_filter_map(|record| future::ok(read_whole(&record))).boxed())
+    Ok(records.try_filter_map(|record| future::ok(read_dead_letter_with_body(&record))).boxed())
 }
 
 /// The dead letter of this id with its body, alive or not: of one tenant, or of any. None when there is none.
@@ -68,7 +71,7 @@ pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Opt
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Dead, offset).try_next().await?;
     let record = record.filter(|record| record.offset == offset && !Replayed::is_marker(record));
-    let letter = record.as_ref().and_then(read_whole);
+    let letter = record.as_ref().and_then(read_dead_letter_with_body);
     Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
 }
 
@@ -92,16 +95,4 @@ impl Live {
         let upto_last = logs.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
         upto_last.try_filter(move |record| future::ready(live.contains(&record.offset))).boxed()
     }
-}
-
-/// A record as a dead letter, with its place for an id and without its body. None when it is none of ours.
-pub(crate) fn read(record: &Record) -> Option<DeadLetter> {
-    let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
-    Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
-}
-
-/// The same with its body.
-fn read_whole(record: &Record) -> Option<DeadLetter> {
-    let body = Some(&record.message.body).filter(|body| !body.is_empty());
-    Some(DeadLetter { body: body.and_then(|body| body_as_json(body)), ..read(record)? })
 }

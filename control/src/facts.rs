@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use schemas::{EndpointState, Fact, Notice, OperationalEvent};
+use schemas::{EndpointState, Finding, Notice, OperationalEvent};
 use store::{Author, Draft, Edit, EditError, Kind, Reach, Refused, UsageReport};
 
 use crate::{Control, failing};
@@ -27,23 +27,25 @@ enum NotKept {
 impl Control {
     /// Keeps what processes tell, until it is dropped: at shutdown too there is something to keep.
     pub async fn keep_facts(&self) {
-        let mut notices = self.world.broker.notices();
+        let mut notices = self.deps.broker.notices();
         while let Some(notice) = notices.next().await {
             match Notice::read(&notice) {
-                Some(Notice::Facts { process, sequence, facts }) => self.hear(process, sequence, facts).await,
+                Some(Notice::Findings { process, sequence, findings: facts }) => {
+                    self.hear(process, sequence, facts).await
+                }
                 Some(Notice::Hello) => self.newcomers.notify_one(),
                 _ => {}
             }
         }
     }
 
-    async fn hear(&self, process: String, sequence: u64, facts: Vec<Fact>) {
+    async fn hear(&self, process: String, sequence: u64, facts: Vec<Finding>) {
         let count = facts.len() as u64;
         match self.keep(&process, sequence, facts).await {
             Ok(()) => {
                 self.metrics.facts_kept.inc_by(count);
                 self.are_facts_kept.store(true, Ordering::Relaxed);
-                self.world.broker.announce(Notice::Noted { process, sequence }.write().into());
+                self.deps.broker.announce(Notice::Noted { process, sequence }.write().into());
             }
             Err(error) => {
                 self.metrics.facts_not_kept.inc_by(count);
@@ -55,11 +57,11 @@ impl Control {
         }
     }
 
-    async fn keep(&self, process: &str, sequence: u64, facts: Vec<Fact>) -> Result<(), NotKept> {
+    async fn keep(&self, process: &str, sequence: u64, facts: Vec<Finding>) -> Result<(), NotKept> {
         let mut reports = Vec::new();
         for fact in facts {
             match fact {
-                Fact::Usage { tenant, endpoint_id, day, counts } => {
+                Finding::Usage { tenant, endpoint_id, day, counts } => {
                     reports.push(UsageReport {
                         process: process.to_owned(),
                         sequence,
@@ -69,21 +71,21 @@ impl Control {
                         counts,
                     });
                 }
-                Fact::Gone { tenant, endpoint_id, version } => {
+                Finding::Gone { tenant, endpoint_id, version } => {
                     self.disable(tenant, endpoint_id, version, GONE).await?;
                 }
-                Fact::Failing { tenant, endpoint_id, version, since } => {
+                Finding::Failing { tenant, endpoint_id, version, since } => {
                     if self.has_failed_long_enough(&tenant, &endpoint_id, since).await? {
                         self.disable(tenant, endpoint_id, version, FAILING).await?;
                     }
                 }
-                Fact::QuotaReached { tenant, quota, limit, at } => {
+                Finding::QuotaReached { tenant, quota, limit, at } => {
                     self.tell(&tenant, &OperationalEvent::quota_reached(&tenant, quota, limit, at)).await?;
                 }
-                Fact::Unknown => {}
+                Finding::Unknown => {}
             }
         }
-        match self.world.store.books() {
+        match self.deps.store.usage_and_audit() {
             Some(books) if !reports.is_empty() => Ok(books.record_usage(reports).await?),
             // A store without books keeps no usage: there is nothing to wait for.
             _ => Ok(()),
@@ -93,11 +95,11 @@ impl Control {
     /// Whether an endpoint that fails since then, unix ms, in the process that says so, has only failed for five days: by
     /// that, or by the books of the days before.
     async fn has_failed_long_enough(&self, tenant: &str, endpoint_id: &str, since: u64) -> Result<bool, NotKept> {
-        let now = (self.world.clock)();
+        let now = (self.deps.clock)();
         if failing::is_long_ago(since, now) {
             return Ok(true);
         }
-        let Some(books) = self.world.store.books() else { return Ok(false) };
+        let Some(books) = self.deps.store.usage_and_audit() else { return Ok(false) };
         let usage = books.usage(tenant, &failing::first_day(now), &schemas::time::day(now)).await?;
         let Some(day) = failing::failing_since(&usage, endpoint_id) else { return Ok(false) };
         if !failing::is_day_long_ago(day, now) {
@@ -120,11 +122,11 @@ impl Control {
         let edit = Edit {
             reach: Reach::Tenants(vec![tenant.clone()]),
             author: Author { name: AUTHOR.to_owned(), address: None },
-            at: (self.world.clock)(),
+            at: (self.deps.clock)(),
             dry_run: false,
             decision: Box::new(move |draft| disable_in(draft, &of, &id, version, reason)),
         };
-        match self.world.store.edit(edit).await {
+        match self.deps.store.edit(edit).await {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();
                 tracing::warn!(tenant, endpoint_id, detail = reason, "endpoint.disabled");
@@ -138,11 +140,11 @@ impl Control {
             }
             Err(EditError::Away(error)) => return Err(error.into()),
         }
-        let snapshot = self.world.store.snapshot();
+        let snapshot = self.deps.store.snapshot();
         let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(&tenant, &endpoint_id));
         if endpoint.is_some_and(|endpoint| endpoint.disabled_reason.as_deref() == Some(reason)) {
             let version = version.unwrap_or_default();
-            let now = (self.world.clock)();
+            let now = (self.deps.clock)();
             let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(reason), now);
             self.tell(&tenant, &event).await?;
         }

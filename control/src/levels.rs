@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use schemas::{DeadLetterLevel, Notice, OperationalEvent, QuotaName};
+use schemas::{DeadLetterRetention, Notice, OperationalEvent, QuotaName};
 
 use crate::{Control, census::Census};
 
@@ -16,7 +16,7 @@ impl Control {
         let (mut census, mut levels, mut is_known) = (Census::default(), BTreeMap::new(), true);
         loop {
             let quotas = self.quotas();
-            match census.count(&*self.world.broker, &quotas.keys().cloned().collect()).await {
+            match census.count(&*self.deps.broker, &quotas.keys().cloned().collect()).await {
                 Ok(()) => (levels, is_known) = (beyond(&census, &quotas), true),
                 // What was said last is still the best that is known.
                 Err(error) if std::mem::take(&mut is_known) => tracing::warn!(%error, "dead_letters.not_counted"),
@@ -36,15 +36,15 @@ impl Control {
 
     /// The tenants that have one.
     fn quotas(&self) -> BTreeMap<String, u64> {
-        let Some(snapshot) = self.world.store.snapshot() else { return BTreeMap::new() };
+        let Some(snapshot) = self.deps.store.snapshot() else { return BTreeMap::new() };
         let quotas = snapshot.tenants().filter_map(|tenant| Some((tenant.id.clone(), tenant.quota.dead_letters?)));
         quotas.collect()
     }
 
-    async fn announce_levels(&self, levels: &BTreeMap<String, DeadLetterLevel>, quotas: &BTreeMap<String, u64>) {
+    async fn announce_levels(&self, levels: &BTreeMap<String, DeadLetterRetention>, quotas: &BTreeMap<String, u64>) {
         self.metrics.dead_letter_quotas_reached.set(i64::try_from(levels.len()).unwrap_or(i64::MAX));
-        self.world.broker.announce(Notice::DeadLetterLevels { levels: levels.clone() }.write().into());
-        let now = (self.world.clock)();
+        self.deps.broker.announce(Notice::DeadLetterLevels { levels: levels.clone() }.write().into());
+        let now = (self.deps.clock)();
         for tenant in levels.keys() {
             let quota = quotas.get(tenant).copied().unwrap_or_default();
             let event = OperationalEvent::quota_reached(tenant, QuotaName::DeadLetters, quota as f64, now);
@@ -56,7 +56,7 @@ impl Control {
 }
 
 /// The levels of those of whose dead letters not everything is kept.
-fn beyond(census: &Census, quotas: &BTreeMap<String, u64>) -> BTreeMap<String, DeadLetterLevel> {
+fn beyond(census: &Census, quotas: &BTreeMap<String, u64>) -> BTreeMap<String, DeadLetterRetention> {
     let levels = quotas.iter().map(|(tenant, quota)| (tenant.clone(), census.level(tenant, *quota)));
-    levels.filter(|(_, level)| *level != DeadLetterLevel::Bodies).collect()
+    levels.filter(|(_, level)| *level != DeadLetterRetention::Bodies).collect()
 }

@@ -13,9 +13,9 @@ service::metrics! {
         pub replays: IntCounterVec("replays_total", [reason in DEAD_REASONS]),
         /// Dead letters that could not be published again, since their bodies were not kept.
         pub not_replayable: IntCounter("not_replayable_total"),
-        /// Facts of other processes that were kept.
+        /// Findings of other processes that were kept.
         pub facts_kept: IntCounter("facts_kept_total"),
-        /// Facts that could not be kept; they come again.
+        /// Findings that could not be kept; they come again.
         pub facts_not_kept: IntCounter("facts_not_kept_total"),
         /// Endpoints disabled because their receivers answered 410.
         pub endpoints_disabled: IntCounter("endpoints_disabled_total"),

@@ -4,16 +4,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock, Headers, Lane, Message, Patience, PublishError, ReadError, Record, Target, insist};
+use broker::{
+    Broker, Deadline, Lane, PublishError, ReadError, Record, Target, publish_until_confirmed,
+    records::{Replayed, read_dead_letter},
+};
 use futures_util::{
-    Stream, StreamExt as _, future,
+    Stream, StreamExt as _,
     stream::{self, BoxStream},
 };
-use schemas::{BadHeader, Counts, DeadReason, Delivery};
-use store::Tally;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use schemas::{BadHeader, Counts, DeadReason, Delivery, Message};
+use service::Clock;
+use store::Outbox;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-use crate::{ControlMetrics, Live, Rate, dead_letters, marker::Replayed, rate::Pace};
+use crate::{ControlMetrics, Live, Rate, rate::Pace};
 
 /// How many are under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
 pub const WINDOW: usize = 100;
@@ -33,16 +38,16 @@ pub struct Replay<'a> {
     /// The time.
     pub clock: &'a Clock,
     /// Where the tenants' usage is counted, if anywhere,
-    pub tally: Option<&'a Tally>,
+    pub outbox: Option<&'a Outbox>,
     /// and what becomes of the dead letters.
     pub metrics: Option<&'a ControlMetrics>,
     /// No more are started once this reads true; those under way end as soon as they can.
-    pub stop: watch::Receiver<bool>,
+    pub stop: CancellationToken,
 }
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReplayProgress {
     /// So many were published again.
     pub replayed: u64,
     /// So many cannot be: their bodies were not kept, since they were too large or beyond the tenant's quota.
@@ -73,17 +78,11 @@ impl Replay<'_> {
     /// Replays what was found; `progress` is told after each how many there were so far. Whose body was not kept is left
     /// as it is. Waits for as long as the
     /// broker takes no publishes, or its log cannot be read.
-    pub async fn run(self, live: Live, progress: impl Fn(Progress)) -> Ended {
-        let mut stop = self.stop.clone();
-        let asked = async move {
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                // Nobody can ask any more.
-                future::pending::<()>().await;
-            }
-        };
+    pub async fn run(self, live: Live, progress: impl Fn(ReplayProgress)) -> Ended {
+        let asked = self.stop.clone().cancelled_owned();
         let paced = paced(Reading::new(self.broker, live), Pace::new(self.rate)).take_until(asked);
         let mut ends = std::pin::pin!(paced.map(|started| self.replay(started)).buffer_unordered(WINDOW));
-        let mut so_far = Progress::default();
+        let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
             self.count(&end);
             match end {
@@ -93,7 +92,7 @@ impl Replay<'_> {
             }
             progress(so_far);
         }
-        if *self.stop.borrow() { Ended::Stopped } else { Ended::Done }
+        if self.stop.is_cancelled() { Ended::Stopped } else { Ended::Done }
     }
 
     /// Says for which reason it had ended.
@@ -105,7 +104,7 @@ impl Replay<'_> {
                 tracing::warn!(%error, replay_id = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
             }
         });
-        published.map(|()| dead_letters::read(&record).map(|letter| letter.reason))
+        published.map(|()| read_dead_letter(&record).map(|letter| letter.reason))
     }
 
     fn count(&self, end: &Result<Option<DeadReason>, NotReplayed>) {
@@ -118,35 +117,33 @@ impl Replay<'_> {
 
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {
         let now = (self.clock)();
-        let Message { id, kind, headers, body } = &record.message;
+        let body = &record.message.body;
         // No delivery is empty.
         if body.is_empty() {
             return Err(NotReplayed::WithoutBody);
         }
-        let dead = Delivery::read(id, kind, |name| headers.int(name), |name| headers.text(name))?;
+        let dead = Delivery::from_message(&record.message)?;
         let again = Delivery {
             accepted_at: now,
             attempt: 1,
             due: None,
             first_at: None,
             last: None,
-            parks: 0,
+            deferrals: 0,
             replay: Some(self.job.to_owned()),
             ..dead
         };
-        let headers = Headers::new(again.ints(), again.texts());
-        let message = Message { id: id.clone(), kind: kind.clone(), headers, body: body.clone() };
-        self.insist(&Target::Lane(Lane::Slow, None), &message).await?;
-        if let Some(tally) = self.tally {
-            tally.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
+        self.publish_until_confirmed(&Target::Lane(Lane::Slow, None), &again.to_message(body.clone())).await?;
+        if let Some(outbox) = self.outbox {
+            outbox.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
         }
         // A crash here repeats this delivery.
         let (to, marker) = Replayed::of(&again, record.offset, self.job, now);
-        Ok(self.insist(&to, &marker).await?)
+        Ok(self.publish_until_confirmed(&to, &marker).await?)
     }
 
-    async fn insist(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
-        insist(self.broker, to, message, Patience { stop: self.stop.clone(), limit: None }).await
+    async fn publish_until_confirmed(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
+        publish_until_confirmed(self.broker, to, message, Deadline { stop: self.stop.clone(), limit: None }).await
     }
 }
 

@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Clock, ReadError};
+use broker::{Broker, ReadError};
 use schemas::{EventId, KeyHash};
 use service::{
-    Chance,
+    Chance, Clock,
     chance::{self, Secrets},
 };
-use store::{Store, Tally};
-use tokio::sync::{Notify, watch};
-use tokio_util::task::TaskTracker;
+use store::{Outbox, Store};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Progress, Rate, Replay, Rules, dead_letters,
+    ControlConfig, ControlMetrics, Ended, Filter, Job, JobState, Live, Rate, Replay, ReplayProgress, Rules,
+    dead_letters,
     jobs::{Jobs, TooMany},
     seats::{Seat, Seats},
     settings::Maker,
@@ -28,14 +29,14 @@ use crate::{
     trial,
 };
 
-/// What control needs of the world.
-pub struct World {
+/// What control needs from the process that runs it.
+pub struct ControlDependencies {
     /// Where the logs are.
     pub broker: Arc<dyn Broker>,
     /// Who may look and change.
     pub store: Arc<dyn Store>,
     /// What replays make is counted here.
-    pub tally: Arc<Tally>,
+    pub outbox: Arc<Outbox>,
     /// The operator's key, hashed; without it nobody is the operator.
     pub operator: Option<KeyHash>,
     /// The time.
@@ -48,13 +49,13 @@ pub struct World {
     pub rules: Rules,
     /// How long changes stay in the audit log.
     pub audit_age: Duration,
-    /// Replays stop once this reads true.
-    pub stop: watch::Receiver<bool>,
+    /// Replays stop once this is cancelled.
+    pub stop: CancellationToken,
 }
 
 /// Controls.
 pub struct Control {
-    pub(crate) world: World,
+    pub(crate) deps: ControlDependencies,
     pub(crate) jobs: Jobs,
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: ControlMetrics,
@@ -91,17 +92,17 @@ pub enum NotStarted {
 
 impl Control {
     /// One that has no replays yet.
-    pub fn new(config: &ControlConfig, world: World, metrics: ControlMetrics) -> Arc<Self> {
+    pub fn new(config: &ControlConfig, deps: ControlDependencies, metrics: ControlMetrics) -> Arc<Self> {
         let (jobs, rate) = (Jobs::new(config.max_replays), config.replays_per_second);
         let (told, newcomers, tasks) = (Told::default(), Notify::new(), TaskTracker::new());
         let (trials, looks) = (Seats::new(trial::MOST), Seats::new(LOOKS));
         let are_facts_kept = AtomicBool::new(true);
-        Arc::new(Self { world, jobs, tasks, metrics, told, trials, looks, newcomers, are_facts_kept, rate })
+        Arc::new(Self { deps, jobs, tasks, metrics, told, trials, looks, newcomers, are_facts_kept, rate })
     }
 
     /// Makes what requests leave out.
     pub(crate) fn maker(&self) -> Maker {
-        Maker { chance: self.world.chance.clone(), secrets: self.world.secrets.clone() }
+        Maker { chance: self.deps.chance.clone(), secrets: self.deps.secrets.clone() }
     }
 
     /// How many of a tenant's dead letters a replay would take.
@@ -116,7 +117,7 @@ impl Control {
     /// Finds a tenant's dead letters. Nobody else can until the seat is dropped.
     pub(crate) async fn look(&self, tenant: &str, filter: &Filter) -> Result<(Live, Seat), NotStarted> {
         let seat = self.looks.take(tenant).ok_or(NotStarted::Busy)?;
-        Ok((dead_letters::find(&*self.world.broker, Some(tenant), filter).await?, seat))
+        Ok((dead_letters::find(&*self.deps.broker, Some(tenant), filter).await?, seat))
     }
 
     /// Finds a tenant's dead letters, then replays them in a task of its own. What dies later is not among them.
@@ -130,7 +131,7 @@ impl Control {
         rate: Option<Rate>,
     ) -> Result<Arc<Job>, NotStarted> {
         let (live, _) = self.look(tenant, &filter).await?;
-        let id = EventId::fresh((self.world.clock)(), chance::bytes(&self.world.chance)).to_string();
+        let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
         let job = self.jobs.add(Job::new(id, tenant.to_owned(), filter, live.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
         self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.rate)));
@@ -145,21 +146,21 @@ impl Control {
 
     async fn replay(self: Arc<Self>, job: Arc<Job>, live: Live, rate: Rate) {
         self.metrics.replays_running.inc();
-        let (stop, stopped) = watch::channel(false);
-        let (broker, clock) = (&*self.world.broker, &self.world.clock);
-        let (tally, metrics) = (Some(&*self.world.tally), Some(&self.metrics));
-        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, tally, metrics, stop: stopped };
-        let progress = |Progress { replayed, skipped }: Progress| {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let (broker, clock) = (&*self.deps.broker, &self.deps.clock);
+        let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
+        let replay = Replay { broker, job: &job.id, rate: Some(rate), clock, outbox, metrics, stop: stopped };
+        let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {
             job.replayed.store(replayed, Ordering::Relaxed);
             job.skipped.store(skipped, Ordering::Relaxed);
         };
         let watch_for_the_end = async {
-            let mut process = self.world.stop.clone();
             tokio::select! {
                 () = job.ended() => {}
-                Ok(_) = process.wait_for(|stop| *stop) => {}
+                () = self.deps.stop.cancelled() => {}
             }
-            stop.send_replace(true);
+            stop.cancel();
             std::future::pending::<Infallible>().await
         };
         let end = tokio::select! {

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use broker::{Header, Headers, Message, Patience, PublishError, Target, insist};
-use schemas::{EventId, OperationalEvent, QuotaName, wire};
+use broker::{Deadline, PublishError, Target, publish_until_confirmed};
+use schemas::{EventId, HeaderValue, Headers, Message, OperationalEvent, QuotaName, wire};
 
 use crate::Control;
 
@@ -38,25 +38,25 @@ impl Told {
 impl Control {
     /// Tells a tenant, in the background, that one of its endpoints was disabled at a revision of the store.
     pub fn endpoint_disabled(self: &Arc<Self>, tenant: &str, endpoint_id: &str, revision: u64, reason: Option<&str>) {
-        let now = (self.world.clock)();
+        let now = (self.deps.clock)();
         self.tell_soon(tenant, OperationalEvent::endpoint_disabled(tenant, endpoint_id, revision, reason, now));
     }
 
     /// Tells a tenant, in the background, that one of its quotas bit: at most once an hour.
     pub fn quota_reached(self: &Arc<Self>, tenant: &str, quota: QuotaName, limit: f64) {
-        self.tell_soon(tenant, OperationalEvent::quota_reached(tenant, quota, limit, (self.world.clock)()));
+        self.tell_soon(tenant, OperationalEvent::quota_reached(tenant, quota, limit, (self.deps.clock)()));
     }
 
     fn tell_soon(self: &Arc<Self>, tenant: &str, event: OperationalEvent) {
         if self.told.contains(&event.id) {
             return;
         }
-        let (control, message) = (self.clone(), message(tenant, &event, (self.world.clock)()));
+        let (control, message) = (self.clone(), message(tenant, &event, (self.deps.clock)()));
         let tenant = tenant.to_owned();
-        let patience = Patience { stop: self.world.stop.clone(), limit: None };
+        let deadline = Deadline { stop: self.deps.stop.clone(), limit: None };
         self.tasks.spawn(async move {
             let to = Target::Ingest { key: event.key };
-            match insist(&*control.world.broker, &to, &message, patience).await {
+            match publish_until_confirmed(&*control.deps.broker, &to, &message, deadline).await {
                 Ok(()) => control.note_told(&tenant, &event.id, event.event_type.as_str()),
                 Err(error) => tracing::warn!(%error, event_id = %event.id, tenant, "event.not_told"),
             }
@@ -69,8 +69,8 @@ impl Control {
     /// When that could not be published: it is to be told again.
     pub(crate) async fn tell(&self, tenant: &str, event: &OperationalEvent) -> Result<(), PublishError> {
         if !self.told.contains(&event.id) {
-            let message = message(tenant, event, (self.world.clock)());
-            self.world.broker.publish(&Target::Ingest { key: event.key.clone() }, &message).await?;
+            let message = message(tenant, event, (self.deps.clock)());
+            self.deps.broker.publish(&Target::Ingest { key: event.key.clone() }, &message).await?;
             self.note_told(tenant, &event.id, event.event_type.as_str());
         }
         Ok(())
@@ -86,8 +86,8 @@ impl Control {
 /// As a producer would publish it.
 fn message(tenant: &str, event: &OperationalEvent, now: u64) -> Message {
     let mut headers = Headers::default();
-    headers.set(wire::SCHEMA, Header::Int(wire::SCHEMA_VERSION));
-    headers.set(wire::TENANT, Header::Text(tenant.into()));
-    headers.set(wire::ACCEPTED_AT, Header::Int(i64::try_from(now).unwrap_or(i64::MAX)));
+    headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+    headers.set(wire::TENANT, HeaderValue::Text(tenant.into()));
+    headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(now).unwrap_or(i64::MAX)));
     Message { id: event.id.to_string(), kind: event.event_type.to_string(), headers, body: event.body.clone().into() }
 }

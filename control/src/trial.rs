@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Headers, Lane, Message, Notices, PublishError, Target};
+use broker::{Lane, Notices, PublishError, Target};
 use bytes::Bytes;
 use schemas::{
     Acceptance, Attempt, Delivery, Endpoint, Envelope, EventId, Notice, OperationalEvent, Part, render_test,
@@ -46,27 +46,21 @@ impl Control {
     pub async fn test(&self, tenant: &str, endpoint: &Endpoint, revision: u64) -> Result<Tested, NotTested> {
         let Some(_seat) = self.trials.take(tenant) else { return Err(NotTested::TooMany) };
         // Before it is published: the attempt may be told of before the confirm is here.
-        let notices = self.world.broker.notices();
+        let notices = self.deps.broker.notices();
         let (delivery, body) = self.trial(tenant, endpoint, revision);
-        let message = Message {
-            id: delivery.event_id.to_string(),
-            kind: delivery.event_type.to_string(),
-            headers: Headers::new(delivery.ints(), delivery.texts()),
-            body,
-        };
-        self.world.broker.publish(&Target::Lane(Lane::Fast, None), &message).await?;
-        let mut stop = self.world.stop.clone();
+        let message = delivery.to_message(body);
+        self.deps.broker.publish(&Target::Lane(Lane::Fast, None), &message).await?;
         tokio::select! {
             Some(attempt) = attempt(notices, delivery.id) => Ok(Tested::Attempted(attempt)),
             () = tokio::time::sleep(PATIENCE) => Ok(Tested::Waiting(delivery.id)),
-            _ = stop.wait_for(|stop| *stop) => Ok(Tested::Waiting(delivery.id)),
+            () = self.deps.stop.cancelled() => Ok(Tested::Waiting(delivery.id)),
         }
     }
 
     /// The delivery and its body: every test is an event of its own.
     fn trial(&self, tenant: &str, endpoint: &Endpoint, revision: u64) -> (Delivery, Bytes) {
-        let now = (self.world.clock)();
-        let event_id = EventId::fresh(now, chance::bytes(&self.world.chance));
+        let now = (self.deps.clock)();
+        let event_id = EventId::fresh(now, chance::bytes(&self.deps.chance));
         let event = OperationalEvent::webhook_test(tenant, event_id.clone(), now);
         let acceptance = Acceptance { id: event_id.clone(), accepted_at: now, tenant: tenant.to_owned() };
         let body = Envelope::decode(event.body.as_bytes(), &acceptance)

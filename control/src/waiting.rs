@@ -44,10 +44,10 @@ impl Control {
     /// When it cannot be found out now.
     pub async fn waiting(&self, tenant: &str, endpoint_id: &str) -> Result<Option<Waiting>, NotCounted> {
         let of_endpoint = [(wire::TENANT, tenant), (wire::ENDPOINT, endpoint_id)];
-        if let Some(waiting) = self.world.broker.waiting(&of_endpoint).await? {
+        if let Some(waiting) = self.deps.broker.waiting(&of_endpoint).await? {
             return Ok(Some(Waiting { waiting, counted: Counted::Exactly }));
         }
-        let Some(books) = self.world.store.books() else { return Ok(None) };
+        let Some(books) = self.deps.store.usage_and_audit() else { return Ok(None) };
         let mut sum = Counts::default();
         // What was made on one day may have ended on another.
         for usage in books.usage(tenant, "0000-01-01", "9999-12-31").await? {

@@ -6,14 +6,14 @@ mod letter;
 
 use std::{sync::Arc, time::Duration};
 
-use broker::Message;
+use letter::{Canary, Level};
+use schemas::Message;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
 use crate::{Deliverer, DelivererConfig};
-use letter::{Canary, Level};
 
 /// A confirm that takes longer is not waited for: the next is another chance, and nothing piles up here.
 const CONFIRM: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ impl Deliverer {
         self.canaries.begin(self.now());
         let step = *every / Level::ALL.len() as u32;
         // Deliverers that start together do not send together.
-        let first = Instant::now() + step.mul_f64(1.0 + (self.world.chance)());
+        let first = Instant::now() + step.mul_f64(1.0 + (self.deps.chance)());
         let mut ticks = interval_at(first, step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut held = held.subscribe();
@@ -95,7 +95,7 @@ impl Deliverer {
             // The sender of this lives as long as `self`.
             let _ = held.wait_for(|held| !held).await;
             let canary = Canary::of_turn(turn, self.now());
-            match timeout(CONFIRM, self.world.broker.publish(&canary.target(), &canary.message())).await {
+            match timeout(CONFIRM, self.deps.broker.publish(&canary.target(), &canary.message())).await {
                 Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // That it is not there says enough.
                 Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),

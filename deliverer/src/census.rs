@@ -26,10 +26,14 @@ impl Disabled {
 impl Deliverer {
     pub(crate) fn take_census(&self, disabled: &mut Disabled) {
         let Census { closed, open, half_open, suspect } = Census::of(&self.gate.doors(), self.now());
-        let disabled = self.world.store.snapshot().map_or(0, |snapshot| disabled.of(&snapshot));
-        for (state, count) in
-            [("closed", closed), ("open", open), ("half_open", half_open), ("suspect", suspect), ("disabled", disabled)]
-        {
+        let disabled = self.deps.store.snapshot().map_or(0, |snapshot| disabled.of(&snapshot));
+        for (state, count) in [
+            ("closed", closed),
+            ("open", open),
+            ("half_open", half_open),
+            ("degraded", suspect),
+            ("disabled", disabled),
+        ] {
             self.metrics.endpoints.with_label_values(&[state]).set(count);
         }
     }

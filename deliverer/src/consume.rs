@@ -1,23 +1,23 @@
-//! Consuming a lane with a credit that follows the size of what comes: every message is handed to `handle`.
+//! Consuming a lane with a prefetch that follows the size of what comes: every message is handed to `handle`.
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Handler, Incoming, Inlet, Lane, Progress, Settlement, work};
+use broker::{Handler, Incoming, Lane, Queue, Settlement, Watchdog, run_handler};
 use schemas::ParkReason;
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::{Deliverer, credit, metrics::LaneMetrics};
+use crate::{Deliverer, metrics::LaneMetrics, prefetch};
 
-/// How often the credit is looked at. What is unread goes back when it changes, which must be rare.
+/// How often the prefetch is looked at. What is unread goes back when it changes, which must be rare.
 const LOOK: Duration = Duration::from_secs(5);
 
 impl Deliverer {
     /// Whether it gets anywhere with a lane.
-    pub fn progress(&self, lane: Lane) -> &Arc<Progress> {
+    pub fn progress(&self, lane: Lane) -> &Arc<Watchdog> {
         let [fast, slow] = &self.progress;
         match lane {
             Lane::Fast => fast,
@@ -27,29 +27,30 @@ impl Deliverer {
 
     /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
     pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
-        let most = self.limits.credit(lane);
-        let mut credit = most;
-        let mut stop = self.world.stop.clone();
+        let most = self.limits.prefetch(lane);
+        let mut prefetch = most;
+        let stop = self.deps.stop.clone();
         let mut tasks = JoinSet::new();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let (end, ended) = watch::channel(false);
-            let consumer = self.world.broker.consume(Inlet::Lane(lane), credit);
+            let end = CancellationToken::new();
+            let ended = end.clone();
+            let consumer = self.deps.broker.consume(Queue::Lane(lane), prefetch);
             let metrics = LaneMetrics::of(&self.metrics, lane);
             let (progress, on_lane) = (self.progress(lane).clone(), OnLane { deliverer: self.clone(), lane, metrics });
-            tasks.spawn(work(consumer, Arc::new(on_lane), ended, progress));
+            tasks.spawn(run_handler(consumer, Arc::new(on_lane), ended, progress));
             let other = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => None,
-                other = self.better_credit(&mut looks, credit, most) => Some(other),
+                () = stop.cancelled() => None,
+                other = self.better_credit(&mut looks, prefetch, most) => Some(other),
             };
-            // What is under way goes on; what comes next comes with the other credit.
-            end.send_replace(true);
+            // What is under way goes on; what comes next comes with another prefetch.
+            end.cancel();
             match other {
                 Some(other) => {
-                    tracing::info!(lane = lane.name(), from = credit, to = other, "credit.changed");
-                    credit = other;
+                    tracing::info!(lane = lane.name(), from = prefetch, to = other, "prefetch.changed");
+                    prefetch = other;
                 }
                 None => break,
             }
@@ -57,11 +58,11 @@ impl Deliverer {
         while tasks.join_next().await.is_some() {}
     }
 
-    async fn better_credit(&self, looks: &mut tokio::time::Interval, credit: u16, most: u16) -> u16 {
+    async fn better_credit(&self, looks: &mut tokio::time::Interval, prefetch: u16, most: u16) -> u16 {
         loop {
             looks.tick().await;
             // Both lanes have half of it; the requests themselves are weighed one by one.
-            if let Some(other) = credit::better(credit, most, self.max_bytes / 2, &self.size) {
+            if let Some(other) = prefetch::better(prefetch, most, self.max_bytes / 2, &self.size) {
                 return other;
             }
         }

@@ -52,9 +52,9 @@ impl Deliverer {
     pub(crate) async fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
         match self.look_up(delivery) {
             // Once is enough: a store that is away must not hold up the slots of all the others.
-            Err(Absent::Ahead) if delivery.parks == 0 => {
+            Err(Absent::Ahead) if delivery.deferrals == 0 => {
                 // An error leaves the last good snapshot, and that does not have it.
-                let _ = timeout(PULL, self.world.store.pull()).await;
+                let _ = timeout(PULL, self.deps.store.pull()).await;
                 self.look_up(delivery)
             }
             found => found,
@@ -62,7 +62,7 @@ impl Deliverer {
     }
 
     fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Absent> {
-        let snapshot = self.world.store.snapshot().ok_or(Absent::Unknown)?;
+        let snapshot = self.deps.store.snapshot().ok_or(Absent::Unknown)?;
         destination(&snapshot, &self.gone, delivery)
     }
 }

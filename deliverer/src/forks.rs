@@ -44,7 +44,7 @@ impl Forks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::world::{START, delivery};
+    use crate::tests::fixture::{START, delivery};
 
     fn retry(attempt: u32) -> Delivery {
         Delivery { attempt, ..delivery("e1") }

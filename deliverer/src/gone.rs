@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use schemas::{Delivery, Endpoint, Fact};
+use schemas::{Delivery, Endpoint, Finding};
 use store::{Kind, Snapshot};
 
 /// The versions of such endpoints, by their place in memory; while there is a weak pointer to it, no other can
@@ -29,9 +29,9 @@ impl Gone {
 }
 
 /// What there is to tell who can disable it for all; nothing if it was changed meanwhile, which may have mended it.
-pub(crate) fn fact(snapshot: Option<&Snapshot>, delivery: &Delivery, endpoint: &Arc<Endpoint>) -> Option<Fact> {
+pub(crate) fn fact(snapshot: Option<&Snapshot>, delivery: &Delivery, endpoint: &Arc<Endpoint>) -> Option<Finding> {
     let version = version(snapshot, delivery, endpoint)?;
-    Some(Fact::Gone { tenant: delivery.tenant.clone(), endpoint_id: endpoint.id.clone(), version })
+    Some(Finding::Gone { tenant: delivery.tenant.clone(), endpoint_id: endpoint.id.clone(), version })
 }
 
 /// What there is to tell of an endpoint that has only failed `since` then, unix ms; nothing if it was changed meanwhile.
@@ -40,9 +40,9 @@ pub(crate) fn failing(
     delivery: &Delivery,
     endpoint: &Arc<Endpoint>,
     since: u64,
-) -> Option<Fact> {
+) -> Option<Finding> {
     let version = version(snapshot, delivery, endpoint)?;
-    Some(Fact::Failing { tenant: delivery.tenant.clone(), endpoint_id: endpoint.id.clone(), version, since })
+    Some(Finding::Failing { tenant: delivery.tenant.clone(), endpoint_id: endpoint.id.clone(), version, since })
 }
 
 /// The revision of this version of an endpoint, if there is none later; inside, none of a store without revisions.

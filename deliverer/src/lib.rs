@@ -9,7 +9,7 @@ mod census;
 mod client;
 mod config;
 mod consume;
-mod credit;
+mod defer;
 mod destination;
 mod forks;
 mod gone;
@@ -17,8 +17,8 @@ mod hidden;
 mod isolation;
 mod metrics;
 mod outcome;
+mod prefetch;
 mod pulse;
-mod put_aside;
 mod repeat;
 mod report;
 mod settle;
@@ -32,14 +32,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Clock, Incoming, Lane, Progress, Settlement};
+use broker::{Broker, Incoming, Lane, Settlement, Watchdog};
 use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
-use store::{Levels, Store, Tally};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use service::{Chance, Clock};
+use store::{Outbox, RetentionTable, Store};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 pub use attempt::Poster;
 pub use canary::CanaryMetrics;
@@ -60,30 +59,27 @@ use target::Targets;
 /// The commented defaults of the section `deliverer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// Rolls a die: uniform in `[0, 1)`. An argument, so that tests pass their own.
-pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
-
-/// What a deliverer needs of the world.
-pub struct World {
+/// What a deliverer needs from its process.
+pub struct DelivererDependencies {
     /// Where deliveries are.
     pub broker: Arc<dyn Broker>,
     /// Where they go.
     pub store: Arc<dyn Store>,
     /// What was done, and found out, is told here.
-    pub tally: Arc<Tally>,
+    pub outbox: Arc<Outbox>,
     /// What is kept of dead letters.
-    pub levels: Arc<Levels>,
+    pub retention: Arc<RetentionTable>,
     /// The time.
     pub clock: Clock,
     /// For the spread of retries.
     pub chance: Chance,
     /// It ends once this reads true.
-    pub stop: watch::Receiver<bool>,
+    pub stop: CancellationToken,
 }
 
 /// Delivers.
 pub struct Deliverer {
-    world: World,
+    deps: DelivererDependencies,
     poster: Poster,
     targets: Targets,
     gone: Gone,
@@ -95,10 +91,10 @@ pub struct Deliverer {
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
-    size: credit::Size,
+    size: prefetch::Size,
     metrics: DelivererMetrics,
     canaries: Canaries,
-    progress: [Arc<Progress>; 2],
+    progress: [Arc<Watchdog>; 2],
 }
 
 impl Deliverer {
@@ -108,20 +104,20 @@ impl Deliverer {
     /// When the HTTP client cannot be made of the configuration.
     pub fn new(
         config: &DelivererConfig,
-        world: World,
+        deps: DelivererDependencies,
         metrics: DelivererMetrics,
         canaries: CanaryMetrics,
     ) -> anyhow::Result<Arc<Self>> {
         let limits = Limits { fast: config.slots, slow: config.slow_slots };
-        let credit = u32::from(limits.credit(Lane::Fast));
+        let prefetch = u32::from(limits.prefetch(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
-        let room = Room { each: (credit / 4).max(1), all: (credit / 2).max(1) };
+        let room = Room { each: (prefetch / 4).max(1), all: (prefetch / 2).max(1) };
         Ok(Arc::new(Self {
-            gate: Gate::new(world.clock.clone(), room, config.breaker),
-            slots: Slots::new(limits, world.clock.clone()),
+            gate: Gate::new(deps.clock.clone(), room, config.breaker),
+            slots: Slots::new(limits, deps.clock.clone()),
             limits,
-            progress: [Lane::Fast, Lane::Slow].map(|_| Progress::new(world.broker.link(), Instant::now())),
-            world,
+            progress: [Lane::Fast, Lane::Slow].map(|_| Watchdog::new(deps.broker.connection_state(), Instant::now())),
+            deps,
             poster: Poster::new(config)?,
             targets: Targets::default(),
             gone: Gone::default(),
@@ -130,7 +126,7 @@ impl Deliverer {
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
-            size: credit::Size::default(),
+            size: prefetch::Size::default(),
             metrics,
             canaries: Canaries::new(config, canaries),
         }))
@@ -138,15 +134,15 @@ impl Deliverer {
 
     /// Consumes both lanes until asked to stop; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let mut stop = self.world.stop.clone();
-        let mut revision = self.world.store.revision();
+        let stop = self.deps.stop.clone();
+        let mut revision = self.deps.store.revision();
         tokio::select! {
             // Without a snapshot every endpoint would look unknown.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
-            Ok(_) = stop.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
             else => return,
         }
-        let notices = self.world.broker.notices();
+        let notices = self.deps.broker.notices();
         let pulse = tokio::spawn(self.clone().pulse(notices));
         let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
@@ -160,7 +156,7 @@ impl Deliverer {
             self.metrics.redeliveries.inc();
         }
         self.size.note(incoming.message.body.len());
-        let delivery = match decode(incoming) {
+        let delivery = match Delivery::from_message(&incoming.message) {
             Ok(delivery) => delivery,
             Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
         };
@@ -186,10 +182,10 @@ impl Deliverer {
         let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
         let now = self.now();
         let door = pass.door().clone();
-        pass.ended(Ended::of(&outcome, now), now, (self.world.chance)());
+        pass.ended(Ended::of(&outcome, now), now, (self.deps.chance)());
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
-        let verdict = decide(&outcome, spent, policy, now, (self.world.chance)());
+        let verdict = decide(&outcome, spent, policy, now, (self.deps.chance)());
         let attempt = attempt_of(&delivery, outcome, began, &verdict);
         report::count(counted, &delivery, &attempt, &verdict, now);
         if verdict == Verdict::Delivered {
@@ -198,7 +194,7 @@ impl Deliverer {
         self.conclude(&delivery, &endpoint, &door, &verdict, now);
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
-        self.tally(&delivery, now, report::counts(body, &verdict, settlement));
+        self.outbox(&delivery, now, report::counts(body, &verdict, settlement));
         settlement
     }
 
@@ -210,7 +206,7 @@ impl Deliverer {
             }
             standing.judge(*verdict == Verdict::Delivered, now)
         });
-        let snapshot = self.world.store.snapshot();
+        let snapshot = self.deps.store.snapshot();
         let is_gone = *verdict == Verdict::Dead(DeadReason::Permanent);
         let fact = match failed {
             _ if is_gone => gone::fact(snapshot.as_deref(), delivery, endpoint),
@@ -221,7 +217,7 @@ impl Deliverer {
             self.gone.note(endpoint);
         }
         if let Some(fact) = fact {
-            self.world.tally.state_fact(fact);
+            self.deps.outbox.record_finding(fact);
         }
     }
 
@@ -262,18 +258,13 @@ impl Deliverer {
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }
 
-    fn tally(&self, delivery: &Delivery, now: u64, counts: Counts) {
-        self.world.tally.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
+    fn outbox(&self, delivery: &Delivery, now: u64, counts: Counts) {
+        self.deps.outbox.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
     }
 
     fn now(&self) -> u64 {
-        (self.world.clock)()
+        (self.deps.clock)()
     }
-}
-
-fn decode(incoming: &Incoming) -> Result<Delivery, schemas::BadHeader> {
-    let message = &incoming.message;
-    Delivery::read(&message.id, &message.kind, |name| message.headers.int(name), |name| message.headers.text(name))
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ const OUTCOMES: &[&str] = service::label_values!(OutcomeClass::ALL, OutcomeClass
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARKED_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
 /// Why a delivery was put aside: the endpoint's own limits, and what this process does not know yet.
-const PARKS: [&str; 5] =
+const DEFERRALS: [&str; 5] =
     [Why::Breaker.as_str(), Why::Cap.as_str(), Why::Rate.as_str(), ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND];
 /// What a delivery was to wait for before its attempt.
-const KINDS: [&str; 3] = [FIRST, RETRY, PARK];
-const STATES: [&str; 5] = ["closed", "open", "half_open", "suspect", "disabled"];
+const KINDS: [&str; 3] = [FIRST, RETRY, DEFERRED];
+const STATES: [&str; 5] = ["closed", "open", "half_open", "degraded", "disabled"];
 const STAGES: [&str; 2] = ["fast", "slow"];
 
 /// No snapshot has its endpoint, so far.
@@ -27,7 +27,7 @@ pub(crate) const ENDPOINT_UNKNOWN: &str = "endpoint_unknown";
 pub(crate) const SNAPSHOT_BEHIND: &str = "snapshot_behind";
 pub(crate) const FIRST: &str = "first";
 pub(crate) const RETRY: &str = "retry";
-pub(crate) const PARK: &str = "park";
+pub(crate) const DEFERRED: &str = "deferred";
 
 /// From a fast receiver next door to one that is tried again for days.
 const AGES: [f64; 19] = [
@@ -51,7 +51,7 @@ service::metrics! {
         /// Messages parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason in PARKED_REASONS]),
         /// Deliveries put aside without an attempt, by reason.
-        pub parks: IntCounterVec("parks_total", [reason in PARKS]),
+        pub deferrals: IntCounterVec("deferrals_total", [reason in DEFERRALS]),
         /// Deliveries not posted again, since this process has seen them succeed.
         pub deduplicated: IntCounter("deliveries_deduplicated_total"),
         /// Messages that were handed out before.

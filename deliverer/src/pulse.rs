@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::Notices;
-use schemas::{BreakerNews, Notice};
+use schemas::{BreakerChange, Notice};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -25,7 +25,7 @@ const TOGETHER: usize = 500;
 impl Deliverer {
     /// Tells, hears and tends, until it is dropped.
     pub(crate) async fn pulse(self: Arc<Self>, mut notices: Notices) {
-        let mut peers = Peers::new(self.world.tally.process());
+        let mut peers = Peers::new(self.deps.outbox.process());
         let mut ticks = interval(PULSE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut pulses, mut disabled) = (0_u64, Disabled::default());
@@ -48,7 +48,7 @@ impl Deliverer {
 
     /// Says that it is there no more.
     pub(crate) fn say_goodbye(&self) {
-        let process = self.world.tally.process().to_owned();
+        let process = self.deps.outbox.process().to_owned();
         self.announce(&Notice::Deliverer { process, leaves: true });
     }
 
@@ -58,7 +58,7 @@ impl Deliverer {
                 peers.hear(&process, leaves, self.now());
                 self.gate.divide(Division::of(peers, self.now()));
             }
-            Some(Notice::Breakers { process, changes }) if process != self.world.tally.process() => {
+            Some(Notice::Breakers { process, changes }) if process != self.deps.outbox.process() => {
                 changes.iter().for_each(|change| self.gate.hear(change));
             }
             Some(Notice::Intake { open }) => self.canaries.hold(!open),
@@ -68,7 +68,7 @@ impl Deliverer {
 
     fn tend(&self, peers: &mut Peers, pulses: u64) {
         if pulses.is_multiple_of(PULSES) {
-            let process = self.world.tally.process().to_owned();
+            let process = self.deps.outbox.process().to_owned();
             self.announce(&Notice::Deliverer { process, leaves: false });
         }
         let division = Division::of(peers, self.now());
@@ -80,13 +80,13 @@ impl Deliverer {
         self.gauge();
     }
 
-    fn tell(&self, news: &[BreakerNews]) {
+    fn tell(&self, news: &[BreakerChange]) {
         for change in news {
             let to = if change.open_until.is_some() { "open" } else { "closed" };
             self.metrics.breaker_changes.with_label_values(&[to]).inc();
         }
         for changes in news.chunks(TOGETHER) {
-            let process = self.world.tally.process().to_owned();
+            let process = self.deps.outbox.process().to_owned();
             self.announce(&Notice::Breakers { process, changes: changes.to_vec() });
         }
     }
@@ -101,6 +101,6 @@ impl Deliverer {
     }
 
     fn announce(&self, notice: &Notice) {
-        self.world.broker.announce(notice.write().into());
+        self.deps.broker.announce(notice.write().into());
     }
 }

@@ -40,7 +40,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tests::world::{START, delivery};
+    use crate::tests::fixture::{START, delivery};
 
     #[test]
     fn a_replay_is_another_delivery_and_each_is_its_own() {

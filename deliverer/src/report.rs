@@ -16,14 +16,14 @@ pub(crate) fn begins(counted: &LaneMetrics, delivery: &Delivery, now: u64) {
     }
     match delivery.due {
         None => counted.late_first.observe(seconds(delivery.accepted_at, now)),
-        Some(due) if was_put_aside(delivery, due) => counted.late_park.observe(seconds(due, now)),
+        Some(due) if was_put_aside(delivery, due) => counted.late_deferred.observe(seconds(due, now)),
         Some(due) => counted.late_retry.observe(seconds(due, now)),
     }
 }
 
 /// Whether it was due then since it was put aside, and not by its schedule.
 fn was_put_aside(delivery: &Delivery, due: u64) -> bool {
-    delivery.parks > 0
+    delivery.deferrals > 0
         && delivery.last.as_ref().is_none_or(|last| last.next_due.as_deref() != Some(rfc3339(due).as_str()))
 }
 
@@ -108,11 +108,11 @@ fn died(metrics: &DelivererMetrics, delivery: &Delivery, attempts: u32, reason: 
 }
 
 /// Says that a delivery waits without having been attempted, and until when (unix ms), if that is known here.
-pub(crate) fn put_aside(delivery: &Delivery, reason: &str, until: Option<u64>) {
+pub(crate) fn defer(delivery: &Delivery, reason: &str, until: Option<u64>) {
     tracing::debug!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
         endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, reason, next_due = until.map(rfc3339),
-        "delivery.put_aside"
+        "delivery.deferred"
     );
 }
 

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use broker::{Broker, Header, Headers, Lane, Log, Message, Patience, Settlement, Target, insist};
+use broker::{Broker, Deadline, Lane, Settlement, Target, publish_until_confirmed, records};
 use bytes::Bytes;
-use schemas::{Attempt, DeadLetter, DeadLetterLevel, DeadReason, Delivery, ParkReason, Parked, time::rfc3339, wire};
-use store::Levels;
-use tokio::sync::watch;
+use schemas::{
+    Attempt, DeadLetter, DeadLetterRetention, DeadReason, Delivery, Message, ParkReason, Parked, time::rfc3339, wire,
+};
+use store::RetentionTable;
+use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::DelivererMetrics, outcome::Outcome, verdict::Verdict};
 
@@ -23,9 +25,9 @@ const LONG_PARK: u64 = 60_000;
 /// Publishes what follows from a verdict.
 pub(crate) struct Settler<'a> {
     pub(crate) broker: &'a dyn Broker,
-    pub(crate) levels: &'a Levels,
+    pub(crate) retention: &'a RetentionTable,
     pub(crate) metrics: &'a DelivererMetrics,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: CancellationToken,
     /// Unix ms.
     pub(crate) now: u64,
 }
@@ -49,7 +51,7 @@ impl Settler<'_> {
                     last: Some(attempt.clone()),
                     ..delivery.clone()
                 };
-                self.publish(&Target::Lane(Lane::Slow, Some(*due)), &message(&next, body.clone())).await
+                self.publish(&Target::Lane(Lane::Slow, Some(*due)), &next.to_message(body.clone())).await
             }
             Verdict::Dead(reason) => self.bury(delivery, body, delivery.attempt, Some(attempt.clone()), *reason).await,
         }
@@ -61,11 +63,11 @@ impl Settler<'_> {
     }
 
     /// Puts a delivery aside for a while; no attempt was made.
-    pub(crate) async fn put_aside(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Settlement {
-        let later = Delivery { parks: delivery.parks + 1, ..delivery.clone() };
-        let wait = if later.parks <= 12 { PARK } else { LONG_PARK };
+    pub(crate) async fn defer(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Settlement {
+        let later = Delivery { deferrals: delivery.deferrals + 1, ..delivery.clone() };
+        let wait = if later.deferrals <= 12 { PARK } else { LONG_PARK };
         let due = broker::Due { at: self.now + wait, exact: false };
-        self.publish(&Target::Lane(lane, Some(due)), &message(&later, body.clone())).await
+        self.publish(&Target::Lane(lane, Some(due)), &later.to_message(body.clone())).await
     }
 
     /// Parks what is no delivery.
@@ -81,9 +83,8 @@ impl Settler<'_> {
             parked_at: Some(rfc3339(self.now)),
             body: None,
         };
-        let mut message = original.clone();
-        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
-        self.publish(&Target::Log(Log::Parked, record.key()), &message).await
+        let (to, message) = records::parked(&record, original.clone());
+        self.publish(&to, &message).await
     }
 
     async fn bury(
@@ -95,27 +96,25 @@ impl Settler<'_> {
         reason: DeadReason,
     ) -> Settlement {
         let mut record = DeadLetter::of(delivery, reason, attempts, last, self.now);
-        let mut message = message(delivery, body.clone());
-        match self.levels.of(&delivery.tenant, self.now) {
-            DeadLetterLevel::Bodies => {}
-            DeadLetterLevel::Records => {
+        match self.retention.of(&delivery.tenant, self.now) {
+            DeadLetterRetention::Bodies => {}
+            DeadLetterRetention::Records => {
                 self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
-                message.body = Bytes::new();
                 record = record.without_body();
             }
             // Design §9.11: what the tenant piles up is bounded, and it was told.
-            DeadLetterLevel::Counts => {
+            DeadLetterRetention::Counts => {
                 self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
                 return Settlement::Done;
             }
         }
-        message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
-        self.publish(&Target::Log(Log::Dead, record.key()), &message).await
+        let (to, message) = records::dead_letter(&record, delivery, body.clone());
+        self.publish(&to, &message).await
     }
 
     pub(crate) async fn publish(&self, to: &Target, message: &Message) -> Settlement {
-        let patience = Patience { stop: self.stop.clone(), limit: Some(PATIENCE) };
-        match insist(self.broker, to, message, patience).await {
+        let deadline = Deadline { stop: self.stop.clone(), limit: Some(PATIENCE) };
+        match publish_until_confirmed(self.broker, to, message, deadline).await {
             Ok(()) => Settlement::Done,
             Err(error) => {
                 // That the broker is away, or the process ends, is said where that is noticed; here it is one of many.
@@ -124,16 +123,6 @@ impl Settler<'_> {
                 Settlement::Again
             }
         }
-    }
-}
-
-/// A delivery as the broker carries it.
-pub(crate) fn message(delivery: &Delivery, body: Bytes) -> Message {
-    Message {
-        id: delivery.event_id.to_string(),
-        kind: delivery.event_type.to_string(),
-        headers: Headers::new(delivery.ints(), delivery.texts()),
-        body,
     }
 }
 
@@ -151,8 +140,4 @@ pub(crate) fn attempt_of(delivery: &Delivery, outcome: Outcome, began: u64, verd
             Verdict::Delivered | Verdict::Dead(_) => None,
         },
     }
-}
-
-fn json(record: &impl serde::Serialize) -> String {
-    serde_json::to_string(record).unwrap_or_default()
 }

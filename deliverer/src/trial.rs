@@ -36,20 +36,20 @@ impl Deliverer {
         let (now, verdict) = (self.now(), verdict(outcome.class));
         let attempt = attempt_of(delivery, outcome, began, &verdict);
         report::count(counted, delivery, &attempt, &verdict, now);
-        self.tally(delivery, now, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
+        self.outbox(delivery, now, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
         tracing::info!(
             delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
             endpoint_id = delivery.endpoint_id, outcome = attempt.outcome.as_str(), status = attempt.status,
             duration_ms = attempt.duration_ms,
             "endpoint.tested"
         );
-        self.world.broker.announce(Notice::Tested { delivery_id: delivery.id, attempt }.write().into());
+        self.deps.broker.announce(Notice::Tested { delivery_id: delivery.id, attempt }.write().into());
         Settlement::Done
     }
 
     /// The endpoint also if it is disabled: that it answers again is what somebody wants to know.
     fn on_trial(&self, delivery: &Delivery) -> Option<Arc<Endpoint>> {
-        self.world.store.snapshot()?.endpoint(&delivery.tenant, &delivery.endpoint_id).cloned()
+        self.deps.store.snapshot()?.endpoint(&delivery.tenant, &delivery.endpoint_id).cloned()
     }
 }
 

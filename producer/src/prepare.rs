@@ -1,8 +1,11 @@
 //! From what came in to what is published: all that can be refused is refused here, before anything is sent.
 
-use broker::{Header, Headers, Message, Target};
+use broker::Target;
 use bytes::Bytes;
-use schemas::{Acceptance, Envelope, EventId, Facts, Intake, Refusal, RefusalKind, peek_id, routing_key, wire};
+use schemas::{
+    Acceptance, Envelope, EventFacts, EventId, HeaderValue, Headers, Intake, Message, Refusal, RefusalKind, peek_id,
+    routing_key, wire,
+};
 use store::SourceRef;
 
 use crate::Trace;
@@ -33,7 +36,7 @@ impl Prepared {
         let id = peek_id(&text)?.unwrap_or_else(|| EventId::fresh(arrival.now, arrival.chance));
         let acceptance = Acceptance { id, accepted_at: arrival.now, tenant: arrival.tenant.to_owned() };
         let Envelope { event, id, .. } = Envelope::decode(&text, &acceptance)?;
-        let facts = Facts::of(&event);
+        let facts = EventFacts::of(&event);
         let key = routing_key(arrival.tenant, &facts).ok_or_else(|| no_key(&facts))?;
         let kind = event.event_type.to_string();
         Ok(Self::new(id, kind, key, text, arrival))
@@ -51,16 +54,16 @@ impl Prepared {
             chance: arrival.chance,
         };
         let read = schemas::read(from.source.dialect, body, &intake)?;
-        let key = read.routing_key(arrival.tenant).ok_or_else(|| no_key(&Facts::of(&read.event)))?;
+        let key = read.routing_key(arrival.tenant).ok_or_else(|| no_key(&EventFacts::of(&read.event)))?;
         Ok(Self::new(read.id, read.event.event_type.to_string(), key, read.envelope.into(), arrival))
     }
 
     fn new(id: EventId, kind: String, key: String, body: Bytes, arrival: &Arrival<'_>) -> Self {
         let now = i64::try_from(arrival.now).unwrap_or(i64::MAX);
         let mut headers = Headers::default();
-        headers.set(wire::SCHEMA, Header::Int(wire::SCHEMA_VERSION));
-        headers.set(wire::TENANT, Header::Text(arrival.tenant.into()));
-        headers.set(wire::ACCEPTED_AT, Header::Int(now));
+        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+        headers.set(wire::TENANT, HeaderValue::Text(arrival.tenant.into()));
+        headers.set(wire::ACCEPTED_AT, HeaderValue::Int(now));
         arrival.trace.write_to(&mut headers);
         let message = Message { id: id.to_string(), kind, headers, body };
         Self { id, to: Target::Ingest { key }, message }
@@ -68,10 +71,10 @@ impl Prepared {
 }
 
 /// Why an event has no routing key.
-fn no_key(facts: &Facts<'_>) -> Refusal {
+fn no_key(facts: &EventFacts<'_>) -> Refusal {
     let (pointer, message) = match facts {
-        Facts { channel_id: Some(""), .. } => ("/channel/id", "must not be empty"),
-        Facts { queue_id: Some(""), .. } => ("/ticket/queue/id", "must not be empty"),
+        EventFacts { channel_id: Some(""), .. } => ("/channel/id", "must not be empty"),
+        EventFacts { queue_id: Some(""), .. } => ("/ticket/queue/id", "must not be empty"),
         _ => ("", "the ids of tenant, channel and queue and the type are too long together: 255 bytes are routed"),
     };
     Refusal { kind: RefusalKind::Invalid, pointer: pointer.to_owned(), message: message.to_owned() }

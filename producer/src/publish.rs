@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock, PublishError};
+use broker::{Broker, PublishError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use schemas::{EventId, Refusal};
-use service::{Chance, Seen, chance, seen};
+use service::{Chance, Clock, Seen, chance, seen};
 use store::SourceRef;
 use tokio::time::{Instant, timeout};
 

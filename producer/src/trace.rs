@@ -1,7 +1,6 @@
 //! The trace context that travels with an event. Passed on when it is well-formed, else dropped; never made here.
 
-use broker::{Header, Headers};
-use schemas::wire;
+use schemas::{HeaderValue, Headers, wire};
 
 /// W3C Trace Context 1, 3.3.1.5: vendors "SHOULD propagate at least 512 characters"; more does not fit beside the rest.
 const MAX_STATE: usize = 512;
@@ -24,7 +23,7 @@ impl Trace {
     pub(crate) fn write_to(&self, headers: &mut Headers) {
         for (name, value) in [(wire::TRACEPARENT, &self.parent), (wire::TRACESTATE, &self.state)] {
             if let Some(value) = value {
-                headers.set(name, Header::Text(value.as_str().into()));
+                headers.set(name, HeaderValue::Text(value.as_str().into()));
             }
         }
     }

@@ -8,7 +8,7 @@ use service::SeenConfig;
 #[serde(deny_unknown_fields)]
 pub struct RouterConfig {
     /// Events under way at once, at most.
-    pub credit: u16,
+    pub prefetch: u16,
     /// Deliveries that one event may make, at most; beyond, it is parked `fanout_limit`.
     pub max_fan_out: usize,
     /// Which routed ids are remembered, so that their repeats make no deliveries.

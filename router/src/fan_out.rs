@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use broker::{Headers, Incoming, Lane, Message, Target};
+use broker::{Incoming, Lane, Target};
 use bytes::Bytes;
-use schemas::{Delivery, Envelope, Facts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Part, render, wire};
+use schemas::{
+    Delivery, Envelope, EventFacts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message, Part, render, wire,
+};
 use store::TenantSnapshot;
 
 use crate::index::{Index, Interest};
@@ -18,12 +20,7 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// As the broker carries it.
     pub(crate) fn message(&self) -> Message {
-        Message {
-            id: self.delivery.event_id.to_string(),
-            kind: self.delivery.event_type.to_string(),
-            headers: Headers::new(self.delivery.ints(), self.delivery.texts()),
-            body: self.body.clone(),
-        }
+        self.delivery.to_message(self.body.clone())
     }
 
     /// Where first attempts wait.
@@ -49,7 +46,7 @@ pub(crate) struct FanOut {
 
 /// What follows from an event.
 pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_>) -> FanOut {
-    let facts = Facts::of(&envelope.event);
+    let facts = EventFacts::of(&envelope.event);
     let mut rendered = Rendered::default();
     let mut made = FanOut::default();
     for (endpoint_id, interest) in index.interests(origin.tenant, &facts) {
@@ -74,13 +71,11 @@ fn delivery(
     origin: &Origin<'_>,
 ) -> Delivery {
     let header = |name| origin.incoming.message.headers.text(name).map(str::to_owned);
-    let ticket = envelope.event.ticket.as_ref().and_then(|ticket| ticket.id.as_ref());
     let event_type = envelope.event.event_type.clone();
     Delivery {
         event_time: envelope.occurred_at_ms,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
         revision: origin.revision,
-        ticket: ticket.map(|id| id.text().to_owned()),
         traceparent: header(wire::TRACEPARENT),
         tracestate: header(wire::TRACESTATE),
         ..Delivery::owed(&origin.tenant.id, &envelope.id, event_type, endpoint_id, part, origin.accepted_at)

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::{EventType, Facts, Match, Subscription, TypePattern};
+use schemas::{EventFacts, EventType, Match, Subscription, TypePattern};
 use store::TenantSnapshot;
 
 /// `queue_ids` names "in no queue" so.
@@ -56,7 +56,7 @@ impl Index {
     }
 
     /// Which endpoints of the tenant want an event, and how, in the order of their ids.
-    pub fn interests<'a>(&self, tenant: &'a TenantSnapshot, facts: &Facts<'_>) -> BTreeMap<&'a str, Interest<'a>> {
+    pub fn interests<'a>(&self, tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, Interest<'a>> {
         let mut interests = BTreeMap::<&str, Interest<'_>>::new();
         let places = [
             facts.channel_id.and_then(|id| self.by_channel.get(id)),

@@ -14,13 +14,14 @@ mod park;
 use std::{sync::Arc, time::Duration};
 
 use broker::{
-    Broker, Clock, Handler, Header, Incoming, Inlet, Log, Message, Patience, Progress, Settlement, Target, insist, work,
+    Broker, Deadline, Handler, Incoming, Queue, Settlement, Watchdog, publish_until_confirmed, records, run_handler,
 };
 use futures_util::future::try_join_all;
-use schemas::{Acceptance, Counts, DeadLetter, DeadLetterLevel, DeadReason, Envelope, ParkReason, wire};
-use service::{Seen, seen};
-use store::{Levels, Snapshot, Store, Tally, TenantSnapshot};
-use tokio::{sync::watch, time::Instant};
+use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, Envelope, ParkReason};
+use service::{Clock, Seen, seen};
+use store::{Outbox, RetentionTable, Snapshot, Store, TenantSnapshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use config::RouterConfig;
 pub use index::{Index, Interest};
@@ -37,60 +38,65 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// How long an event of an unknown tenant is held: the snapshot that knows it may be on its way.
 const TENANT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a router needs of the world.
-pub struct World {
+/// What a router needs from its process.
+pub struct RouterDependencies {
     /// Where events are, and deliveries go.
     pub broker: Arc<dyn Broker>,
     /// Who wants what.
     pub store: Arc<dyn Store>,
     /// What was done is counted here.
-    pub tally: Arc<Tally>,
+    pub outbox: Arc<Outbox>,
     /// What is kept of dead letters.
-    pub levels: Arc<Levels>,
+    pub retention: Arc<RetentionTable>,
     /// The time.
     pub clock: Clock,
     /// It ends once this reads true.
-    pub stop: watch::Receiver<bool>,
+    pub stop: CancellationToken,
 }
 
 /// Routes.
 pub struct Router {
-    world: World,
+    deps: RouterDependencies,
     matcher: Matcher,
     config: RouterConfig,
     max_published_bytes: usize,
     seen: Seen,
-    progress: Arc<Progress>,
+    progress: Arc<Watchdog>,
     metrics: RouterMetrics,
 }
 
 impl Router {
     /// A router that makes deliveries of what the broker holds, as the store says. Nothing larger than
     /// `max_published_bytes` is published.
-    pub fn new(config: RouterConfig, max_published_bytes: usize, world: World, metrics: RouterMetrics) -> Arc<Self> {
+    pub fn new(
+        config: RouterConfig,
+        max_published_bytes: usize,
+        deps: RouterDependencies,
+        metrics: RouterMetrics,
+    ) -> Arc<Self> {
         let seen = Seen::new(config.duplicates);
-        let progress = Progress::new(world.broker.link(), Instant::now());
-        Arc::new(Self { world, matcher: Matcher::default(), config, max_published_bytes, seen, progress, metrics })
+        let progress = Watchdog::new(deps.broker.connection_state(), Instant::now());
+        Arc::new(Self { deps, matcher: Matcher::default(), config, max_published_bytes, seen, progress, metrics })
     }
 
     /// Whether it gets anywhere.
-    pub fn progress(&self) -> &Arc<Progress> {
+    pub fn progress(&self) -> &Arc<Watchdog> {
         &self.progress
     }
 
     /// Consumes until asked to stop; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let mut stop = self.world.stop.clone();
-        let mut revision = self.world.store.revision();
+        let stop = self.deps.stop.clone();
+        let mut revision = self.deps.store.revision();
         tokio::select! {
             // Without a snapshot no subscription would match, and the events would be settled: that is loss.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
-            Ok(_) = stop.wait_for(|stop| *stop) => return,
+            () = stop.cancelled() => return,
             else => return,
         }
-        let consumer = self.world.broker.consume(Inlet::Ingest, self.config.credit);
+        let consumer = self.deps.broker.consume(Queue::Ingest, self.config.prefetch);
         let progress = self.progress.clone();
-        work(consumer, self, stop, progress).await;
+        run_handler(consumer, self, stop, progress).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
@@ -123,7 +129,7 @@ impl Router {
         if !deliveries.is_empty() {
             self.seen.note(id, self.now());
         }
-        self.tally(&acceptance.tenant, deliveries);
+        self.outbox(&acceptance.tenant, deliveries);
         self.report(&envelope, &acceptance, &made);
         Ok(Settlement::Done)
     }
@@ -131,7 +137,7 @@ impl Router {
     /// The tenant, if need be after a look for what is new.
     async fn tenant(&self, id: &str) -> Result<(Arc<Snapshot>, Arc<TenantSnapshot>), Unroutable> {
         let find = || {
-            let snapshot = self.world.store.snapshot()?;
+            let snapshot = self.deps.store.snapshot()?;
             let tenant = snapshot.tenant(id)?.clone();
             Some((snapshot, tenant))
         };
@@ -139,7 +145,7 @@ impl Router {
             return Ok(found);
         }
         // An error leaves the last good snapshot, and that does not have it.
-        let _ = tokio::time::timeout(TENANT_PATIENCE, self.world.store.pull()).await;
+        let _ = tokio::time::timeout(TENANT_PATIENCE, self.deps.store.pull()).await;
         find().ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
     }
 
@@ -147,23 +153,21 @@ impl Router {
         if outgoing.body.len() > self.max_published_bytes {
             return self.bury(outgoing).await;
         }
-        insist(&*self.world.broker, &Outgoing::TARGET, &outgoing.message(), self.patience()).await
+        publish_until_confirmed(&*self.deps.broker, &Outgoing::TARGET, &outgoing.message(), self.deadline()).await
     }
 
     /// A body that grew beyond what the broker takes ends at once, and visibly. Its record goes without it, unless the
     /// tenant has too many of them already.
     async fn bury(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
         let (reason, now, tenant) = (DeadReason::TooLarge, self.now(), &outgoing.delivery.tenant);
-        if self.world.levels.of(tenant, now) == DeadLetterLevel::Counts {
+        if self.deps.retention.of(tenant, now) == DeadLetterRetention::Counts {
             self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
         } else {
-            let record = DeadLetter::of(&outgoing.delivery, reason, 0, None, now).without_body();
-            let mut message = Message { body: bytes::Bytes::new(), ..outgoing.message() };
-            message.headers.set(wire::RECORD, Header::Text(json(&record).into()));
-            let to = Target::Log(Log::Dead, record.key());
-            insist(&*self.world.broker, &to, &message, self.patience()).await?;
+            let letter = DeadLetter::of(&outgoing.delivery, reason, 0, None, now).without_body();
+            let (to, message) = records::dead_letter(&letter, &outgoing.delivery, outgoing.body.clone());
+            publish_until_confirmed(&*self.deps.broker, &to, &message, self.deadline()).await?;
         }
-        self.world.tally.add(
+        self.deps.outbox.add(
             now,
             tenant,
             Some(&outgoing.delivery.endpoint_id),
@@ -179,24 +183,24 @@ impl Router {
     }
 
     /// Counts an event, and what was made of it.
-    fn tally(&self, tenant: &str, deliveries: &[Outgoing]) {
-        let (tally, now) = (&self.world.tally, self.now());
-        tally.add(now, tenant, None, Counts { events: 1, ..Counts::default() });
+    fn outbox(&self, tenant: &str, deliveries: &[Outgoing]) {
+        let (outbox, now) = (&self.deps.outbox, self.now());
+        outbox.add(now, tenant, None, Counts { events: 1, ..Counts::default() });
         for outgoing in deliveries {
             let one = Counts { deliveries: 1, ..Counts::default() };
-            tally.add(now, tenant, Some(&outgoing.delivery.endpoint_id), one);
+            outbox.add(now, tenant, Some(&outgoing.delivery.endpoint_id), one);
         }
     }
 
     fn now(&self) -> u64 {
-        (self.world.clock)()
+        (self.deps.clock)()
     }
 
     async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
         let reason = why.reason.as_str();
-        let (record, message) = parked(incoming, why, self.now());
-        let target = Target::Log(Log::Parked, record.key());
-        if insist(&*self.world.broker, &target, &message, self.patience()).await.is_err() {
+        let (record, kept) = parked(incoming, why, self.now());
+        let (to, message) = records::parked(&record, kept);
+        if publish_until_confirmed(&*self.deps.broker, &to, &message, self.deadline()).await.is_err() {
             return Settlement::Again;
         }
         self.metrics.parked.with_label_values(&[reason]).inc();
@@ -210,8 +214,8 @@ impl Router {
         Settlement::Done
     }
 
-    fn patience(&self) -> Patience {
-        Patience { stop: self.world.stop.clone(), limit: None }
+    fn deadline(&self) -> Deadline {
+        Deadline { stop: self.deps.stop.clone(), limit: None }
     }
 
     fn repeated(&self, acceptance: &Acceptance) {
@@ -260,10 +264,6 @@ impl Handler for Router {
     async fn panicked(&self, incoming: &Incoming) -> Settlement {
         self.park(incoming, Unroutable::new(ParkReason::Panic, "routing it panicked twice")).await
     }
-}
-
-fn json(record: &impl serde::Serialize) -> String {
-    serde_json::to_string(record).unwrap_or_default()
 }
 
 #[cfg(test)]

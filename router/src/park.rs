@@ -1,8 +1,8 @@
 //! What cannot be routed, as the parked log keeps it: the body as it came, and why. It carries nothing of a producer's
 //! but what our own headers are, and nothing whose length a stranger decides.
 
-use broker::{Header, Headers, Incoming, Message};
-use schemas::{ParkReason, Parked, tenant_of, time::rfc3339, wire};
+use broker::Incoming;
+use schemas::{Headers, Message, ParkReason, Parked, tenant_of, time::rfc3339, wire};
 use sha2::{Digest as _, Sha256};
 
 /// `carteiro-record` may have 16 KiB, and escaping makes six bytes of one at worst.
@@ -43,7 +43,7 @@ impl Unroutable {
     }
 }
 
-/// The record of a message that cannot be routed, and the message that carries it. `now` is unix ms.
+/// The record of a message that cannot be routed, and what is kept of the message. `now` is unix ms.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;
     let is_giant = why.reason == ParkReason::TooLarge && body.len() > MAX_GIANT_BYTES;
@@ -57,11 +57,9 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         parked_at: Some(rfc3339(now)),
         body: None,
     };
-    let mut headers = kept(headers);
-    headers.set(wire::RECORD, Header::Text(crate::json(&record).into()));
     // A copy, or the few bytes would hold the giant's memory.
     let body = if is_giant { body[..KEPT_OF_A_GIANT].to_vec().into() } else { body.clone() };
-    (record, Message { id: id.clone(), kind: kind.clone(), headers, body })
+    (record, Message { id: id.clone(), kind: kind.clone(), headers: kept(headers), body })
 }
 
 /// The headers that an event may have: with these a parked one can be published again.

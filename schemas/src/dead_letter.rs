@@ -56,10 +56,6 @@ names! {
         TooLarge = "too_large",
         /// An operator cancelled it.
         Cancelled = "cancelled",
-        /// Passed over, so that its ordering key goes on.
-        SkippedOrdered = "skipped_ordered",
-        /// Its endpoint was stopped by its ordering.
-        Paused = "paused",
     }
 }
 
@@ -78,8 +74,6 @@ names! {
         TooLarge = "too_large",
         /// No queue was bound for it.
         Unroutable = "unroutable",
-        /// It crashed its consumer again and again.
-        Suspect = "suspect",
         /// It was handed out too often.
         DeliveryLimit = "delivery_limit",
         /// Handling it panicked.

@@ -14,8 +14,8 @@ pub mod dialect;
 mod endpoint;
 mod envelope;
 mod event;
+mod event_facts;
 mod event_type;
-mod facts;
 mod format;
 mod id;
 mod notice;
@@ -44,19 +44,19 @@ pub use attempt::{Attempt, OutcomeClass};
 pub use change::{Change, ChangedTag};
 pub use counts::Counts;
 pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
-pub use delivery::{BadHeader, Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
+pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Body, Dialect, Intake, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit};
 pub use envelope::{Acceptance, Envelope, MAX_DEPTH};
 pub use event::{
-    Actor, Channel, Company, Contact, Department, Direction, Event, Media, Message, SPEC, Source, Tag, TagLink, Ticket,
-    User,
+    Actor, Channel, ChatMessage, Company, Contact, Department, Direction, Event, Media, SPEC, Source, Tag, TagLink,
+    Ticket, User,
 };
+pub use event_facts::EventFacts;
 pub use event_type::{EventType, InvalidEventType};
-pub use facts::Facts;
 pub use format::{Format, FormatOptions, MediaBodies, Shape, StatusSnapshot, Timestamp, WebhookEcho};
 pub use id::{EventId, Id, InvalidEventId};
-pub use notice::{BreakerNews, DeadLetterLevel, Fact, Notice, QuotaName};
+pub use notice::{BreakerChange, DeadLetterRetention, Finding, Notice, QuotaName};
 pub use opaque::Opaque;
 pub use operational::OperationalEvent;
 pub use pattern::TypePattern;
@@ -66,9 +66,10 @@ pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};
 pub use retry::RetryPolicy;
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
 pub use samples::samples;
-pub use secret::{MASK, Secret, repeatable};
+pub use secret::{EmptySecret, MASK, Secret, repeatable};
 pub use signature::Signature;
 pub use span::Span;
 pub use submission::{Submission, peek_id};
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
+pub use wire::{BadHeader, HeaderValue, Headers, Message};

@@ -18,13 +18,15 @@ pub enum Notice {
         revision: u64,
     },
     /// What a process found out. Said again until it is noted.
-    Facts {
+    #[serde(rename = "facts")]
+    Findings {
         /// An id made at the process's start.
         process: String,
         /// Rises with every notice of the process.
         sequence: u64,
         /// In no order.
-        facts: Vec<Fact>,
+        #[serde(rename = "facts")]
+        findings: Vec<Finding>,
     },
     /// These facts are kept: they need not be said again.
     Noted {
@@ -36,7 +38,7 @@ pub enum Notice {
     /// What is kept of dead letters from now on, of the tenants that have too many; of all others, everything is.
     DeadLetterLevels {
         /// By tenant.
-        levels: BTreeMap<String, DeadLetterLevel>,
+        levels: BTreeMap<String, DeadLetterRetention>,
     },
     /// The test button's delivery was attempted. It is said once: who asked waits for it, and may ask again.
     Tested {
@@ -65,13 +67,13 @@ pub enum Notice {
         /// An id made at the process's start.
         process: String,
         /// In order.
-        changes: Vec<BreakerNews>,
+        changes: Vec<BreakerChange>,
     },
 }
 
 /// An endpoint's breaker has opened or closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BreakerNews {
+pub struct BreakerChange {
     /// Whose.
     pub tenant: String,
     /// Which.
@@ -81,13 +83,14 @@ pub struct BreakerNews {
     pub open_until: Option<u64>,
     /// How often it was opened in a row.
     #[serde(default)]
-    pub spell: u32,
+    #[serde(rename = "spell")]
+    pub consecutive_opens: u32,
 }
 
 /// One thing that a process found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Fact {
+pub enum Finding {
     /// What the process did on a day: since it started, so that a later one includes an earlier one.
     Usage {
         /// For whom.
@@ -139,7 +142,7 @@ pub enum Fact {
 /// What is kept of a tenant's dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeadLetterLevel {
+pub enum DeadLetterRetention {
     /// Everything.
     #[default]
     Bodies,
@@ -195,7 +198,7 @@ impl Notice {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Revision { .. } => "revision",
-            Self::Facts { .. } => "facts",
+            Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
             Self::DeadLetterLevels { .. } => "dead_letter_levels",
             Self::Tested { .. } => "tested",
@@ -212,7 +215,7 @@ impl Notice {
     }
 }
 
-impl DeadLetterLevel {
+impl DeadLetterRetention {
     /// Of a tenant with so many dead letters that have their bodies, and so many in all; without a quota everything is
     /// kept.
     pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
@@ -230,26 +233,27 @@ mod tests {
 
     #[test]
     fn notices_come_back_as_they_were_said() {
-        let usage = Fact::Usage {
+        let usage = Finding::Usage {
             tenant: "acme".into(),
             endpoint_id: Some("crm".into()),
             day: "2026-11-21".into(),
             counts: Counts { attempts: 3, ..Counts::default() },
         };
-        let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
-        let failing = Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: None, since: 9 };
+        let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+        let failing = Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: None, since: 9 };
         let reached =
-            Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
+            Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
         let attempt = r#"{"number":1,"at":"2026-11-21T08:00:00.000Z","outcome":"blocked_ip","status":null,"duration_ms":0,
             "response_excerpt":"the address is not allowed","next_due":null}"#;
         let attempt: Attempt = serde_json::from_str(attempt).unwrap();
-        let closed = BreakerNews { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, spell: 0 };
-        let opened = BreakerNews { open_until: Some(9), spell: 2, ..closed.clone() };
+        let closed =
+            BreakerChange { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, consecutive_opens: 0 };
+        let opened = BreakerChange { open_until: Some(9), consecutive_opens: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
-            Notice::Facts { process: "p".into(), sequence: 1, facts: vec![usage, gone, failing, reached] },
+            Notice::Findings { process: "p".into(), sequence: 1, findings: vec![usage, gone, failing, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
-            Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterLevel::Records)]) },
+            Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
@@ -269,18 +273,18 @@ mod tests {
             assert_eq!(Notice::read(stranger.as_bytes()), None, "{stranger}");
         }
         let later = r#"{"kind":"facts","process":"p","sequence":1,"more":1,"facts":[{"kind":"breaker","open":[1]}]}"#;
-        let expected = Notice::Facts { process: "p".into(), sequence: 1, facts: vec![Fact::Unknown] };
+        let expected = Notice::Findings { process: "p".into(), sequence: 1, findings: vec![Finding::Unknown] };
         assert_eq!(Notice::read(later.as_bytes()), Some(expected));
     }
 
     #[test]
     fn bodies_are_kept_up_to_the_quota_and_records_up_to_ten_times_that() {
-        use DeadLetterLevel::{Bodies, Counts, Records};
+        use DeadLetterRetention::{Bodies, Counts, Records};
         let table = [(99, 99, Bodies), (100, 100, Records), (100, 999, Records), (99, 999, Bodies), (0, 1_000, Counts)];
         for (with_bodies, in_all, level) in table {
-            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
-            assert_eq!(DeadLetterLevel::of(with_bodies, in_all, None), Bodies);
+            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
+            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, None), Bodies);
         }
-        assert_eq!(DeadLetterLevel::of(0, 0, Some(0)), Counts, "none may be kept");
+        assert_eq!(DeadLetterRetention::of(0, 0, Some(0)), Counts, "none may be kept");
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value, json};
 
-use crate::{Event, EventId, EventType, Facts, QuotaName, SPEC, routing_key, time::rfc3339};
+use crate::{Event, EventFacts, EventId, EventType, QuotaName, SPEC, routing_key, time::rfc3339};
 
 /// The platform they come from.
 const PLATFORM: &str = "carteiro";
@@ -56,7 +56,7 @@ impl OperationalEvent {
             name: payload,
         });
         // A tenant's id has 63 bytes at most, and so the key fits.
-        let key = routing_key(tenant, &Facts::of(&Event::new(event_type.clone()))).unwrap_or_default();
+        let key = routing_key(tenant, &EventFacts::of(&Event::new(event_type.clone()))).unwrap_or_default();
         Self { id, key, body: body.to_string(), event_type }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(event.key, "acme.-.-.endpoint.disabled");
         let acceptance = Acceptance { id: event.id.clone(), accepted_at: NOW, tenant: "acme".into() };
         let envelope = Envelope::decode(event.body.as_bytes(), &acceptance).unwrap();
-        let facts = Facts::of(&envelope.event);
+        let facts = EventFacts::of(&envelope.event);
         let wants = |json: Value| serde_json::from_value::<Subscription>(json).unwrap().accepts(&facts).is_ok();
         for types in ["endpoint.disabled", "endpoint.*", "*"] {
             assert!(wants(json!({"id": "s", "endpoint_id": "ops", "event_types": [types]})), "{types}");

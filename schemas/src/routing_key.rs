@@ -2,13 +2,13 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::Facts;
+use crate::EventFacts;
 
 /// AMQP 0-9-1 carries routing keys as short strings.
 const MAX_BYTES: usize = 255;
 
 /// The key of an event of a tenant, or none when it would be longer than 255 bytes or an id is empty.
-pub fn routing_key(tenant: &str, facts: &Facts<'_>) -> Option<String> {
+pub fn routing_key(tenant: &str, facts: &EventFacts<'_>) -> Option<String> {
     if facts.channel_id == Some("") || facts.queue_id == Some("") {
         return None;
     }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What is shown instead of a secret.
 pub const MASK: &str = "***";
@@ -17,11 +17,35 @@ pub fn repeatable(text: &str) -> Option<&str> {
     (text.len() <= LONGEST_WORD).then_some(text)
 }
 
-/// A secret text: shown and serialized masked, so that it enters no log, error or answer by accident.
+/// A secret text. `Debug`, `Display` and `Serialize` give [`MASK`], so that it enters no log, error or answer by accident;
+/// only [`Secret::reveal`] gives the text. Its memory is not wiped: who can read that can read the configuration too.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);
 
+/// The error for a secret without any text, such as a variable that was set to nothing: it must not pass for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret must not be empty")]
+pub struct EmptySecret;
+
 impl Secret {
+    /// Keeps `text`, unless it is empty.
+    ///
+    /// # Errors
+    /// When it is empty.
+    pub fn not_empty(text: impl Into<String>) -> Result<Self, EmptySecret> {
+        let text = text.into();
+        if text.is_empty() { Err(EmptySecret) } else { Ok(Self(text)) }
+    }
+
+    /// Deserializes a secret that must not be empty, for `#[serde(deserialize_with)]` on a configuration key.
+    ///
+    /// # Errors
+    /// When it is no text, or empty.
+    pub fn deserialize_not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(Self::not_empty).transpose().map_err(de::Error::custom)
+    }
+
     /// The text itself; for the place that needs it, and no other.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -35,6 +59,12 @@ impl From<String> for Secret {
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
@@ -57,5 +87,24 @@ impl JsonSchema for Secret {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_by_nothing_but_reveal() {
+        let secret = Secret::not_empty("hunter2").unwrap();
+        let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+        assert_eq!((shown.as_str(), secret.reveal()), (r#"*** *** "***""#, "hunter2"));
+    }
+
+    #[test]
+    fn an_empty_secret_is_refused_where_it_must_not_be_empty() {
+        assert_eq!(Secret::not_empty(""), Err(EmptySecret));
+        assert!(Secret::deserialize_not_empty(serde_json::json!("")).is_err());
+        assert_eq!(Secret::deserialize_not_empty(serde_json::json!(null)).unwrap(), None);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Facts, pattern::TypePattern};
+use crate::{EventFacts, pattern::TypePattern};
 
 /// One endpoint's wish for some events: every dimension that applies to the event's type must match; within one, any
 /// value does.
@@ -141,7 +141,7 @@ impl Subscription {
     ///
     /// # Errors
     /// The first dimension that did not match.
-    pub fn accepts(&self, facts: &Facts<'_>) -> Result<Match, Mismatch> {
+    pub fn accepts(&self, facts: &EventFacts<'_>) -> Result<Match, Mismatch> {
         let event = self.event_types.iter().any(|pattern| pattern.matches(facts.event_type));
         let transfer = self.start_on_transfer && self.queue_ids.is_some() && facts.to_other_queue;
         if !event && !transfer {
@@ -158,7 +158,7 @@ impl Subscription {
         Ok(Match { event, shot: transfer && facts.has_received_message })
     }
 
-    fn accepts_message(&self, facts: &Facts<'_>) -> Result<(), Mismatch> {
+    fn accepts_message(&self, facts: &EventFacts<'_>) -> Result<(), Mismatch> {
         if let (Some(wanted), Some(direction)) = (&self.directions, facts.direction)
             && !wanted.contains(&direction)
         {

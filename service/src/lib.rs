@@ -16,7 +16,6 @@ pub mod listen;
 pub mod metrics;
 pub mod ops;
 pub mod problem;
-pub mod secret;
 pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
@@ -27,9 +26,7 @@ pub use clock::Clock;
 pub use config::{ConfigError, Loader, Shape};
 pub use exit::Exit;
 pub use problem::Problem;
-pub use secret::Secret;
 pub use seen::{Seen, SeenConfig};
-pub use shutdown::Shutdown;
 pub use turns::Turns;
 
 /// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.

@@ -2,23 +2,29 @@
 //!
 //! Probes are asked at each request and must answer from memory: whoever watches a connection keeps its last state.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::http;
-use crate::metrics::Registry;
-use crate::problem::{Code, Problem};
-use crate::shutdown::Shutdown;
+use crate::{
+    http,
+    metrics::Registry,
+    problem::{Code, Problem},
+};
 
 /// The content type of the Prometheus text format.
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
@@ -35,14 +41,14 @@ pub struct OpsConfig {
 #[derive(Clone)]
 pub struct Ops {
     registry: Arc<Registry>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
     ready: Probes,
     alive: Probes,
 }
 
 impl Ops {
     /// Endpoints without probes: alive, and ready until `shutdown` is requested.
-    pub fn new(registry: Arc<Registry>, shutdown: Shutdown) -> Self {
+    pub fn new(registry: Arc<Registry>, shutdown: CancellationToken) -> Self {
         Self { registry, shutdown, ready: Probes::default(), alive: Probes::default() }
     }
 
@@ -65,7 +71,7 @@ impl Ops {
 
     /// Serves until its task is dropped: also while draining, when `/readyz` says so. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, self.router(), http::Front::default(), Shutdown::never()).await
+        http::serve(listener, self.router(), http::Front::default(), CancellationToken::new()).await
     }
 
     fn router(self) -> Router {
@@ -94,7 +100,7 @@ async fn healthz(State(ops): State<Ops>) -> Response {
 
 async fn readyz(State(ops): State<Ops>) -> Response {
     let mut missing = ops.ready.failing();
-    if ops.shutdown.is_requested() {
+    if ops.shutdown.is_cancelled() {
         missing.insert("process", "draining".to_owned());
     }
     match missing.is_empty() {
@@ -134,7 +140,8 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_says_what_is_missing_and_comes_back() {
-        let (shutdown, _trigger) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
         let ops = Ops::new(Arc::default(), shutdown);
         let connected = Arc::new(AtomicBool::new(false));
         let seen = connected.clone();
@@ -154,9 +161,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_draining_process_is_alive_but_not_ready() {
-        let (shutdown, trigger) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let trigger = shutdown.clone();
         let server = start(Ops::new(Arc::default(), shutdown)).await;
-        trigger.request();
+        trigger.cancel();
         let answer = server.get("/readyz").await;
         assert_eq!((answer.status, answer.body.as_str()), (503, r#"{"ready":false,"missing":{"process":"draining"}}"#));
         assert_eq!(server.get("/healthz").await.status, 200);
@@ -164,7 +172,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_that_is_stuck_is_named() {
-        let (shutdown, _trigger) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
         let ops = Ops::new(Arc::default(), shutdown);
         ops.alive("router", || Err("no progress for 60 s".into()));
         let answer = start(ops).await.get("/healthz").await;
@@ -174,7 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_in_the_text_format() {
-        let (shutdown, _trigger) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
         let registry = Registry::for_process("0.1.0", "abc").unwrap();
         let answer = start(Ops::new(Arc::new(registry), shutdown)).await.get("/metrics").await;
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));

@@ -2,7 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
-use broker::{Broker as _, Inlet, Message, Target, sqlite::Sqlite};
+use broker::{Broker as _, Queue, Target, sqlite::Sqlite};
+use schemas::Message;
 use tempfile::TempDir;
 
 use super::*;
@@ -60,7 +61,7 @@ async fn what_was_backed_up_while_it_was_in_use_is_there_after_a_restore() {
     assert_eq!(fs::read_to_string(new.join("store.key")).expect("there"), "store.key of before");
     assert_eq!(new.join("operator.key").metadata().expect("there").permissions().mode() & 0o777, 0o600);
     let broker = Sqlite::open(&new.join("broker.db"), Arc::new(|| 1)).expect("it opens");
-    let handed_out = broker.consume(Inlet::Ingest, 8).next().await.expect("an event");
+    let handed_out = broker.consume(Queue::Ingest, 8).next().await.expect("an event");
     assert_eq!(handed_out.message.id, "before");
 }
 
@@ -82,7 +83,7 @@ async fn a_restore_waits_for_force_and_for_the_process_to_end() {
     drop(second);
     restore(&config(&here), &file, true).expect("restored");
     let broker = Sqlite::open(&here.join("broker.db"), Arc::new(|| 1)).expect("it opens");
-    let mut consumer = broker.consume(Inlet::Ingest, 8);
+    let mut consumer = broker.consume(Queue::Ingest, 8);
     assert_eq!(consumer.next().await.expect("an event").message.id, "first");
     assert_eq!(files(&here).iter().filter(|name| name.contains("unfinished") || name.starts_with('.')).count(), 0);
 }

@@ -7,11 +7,13 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+
 pub(super) use reqwest::Method;
 use reqwest::{RequestBuilder, Response, StatusCode};
+use schemas::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use service::{Exit, Secret, config::mask_url};
+use service::{Exit, config::mask_url};
 
 use super::refused::Refused;
 use crate::{config::Config, process::key_file};
@@ -59,7 +61,7 @@ impl Client {
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
         let base = args.url.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
-            (Some(key), _) => Secret::new(key)?,
+            (Some(key), _) => Secret::not_empty(key)?,
             (None, Some(key)) => key.clone(),
             (None, None) => {
                 let file = key_file(&config.data_dir);
@@ -67,7 +69,7 @@ impl Client {
                     let file = file.display();
                     format!("no --key, no http.operator_key, and none that standalone made at its first start: {file}")
                 });
-                Secret::new(text.context(Exit::Config)?.trim())?
+                Secret::not_empty(text.context(Exit::Config)?.trim())?
             }
         };
         Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()), ca_file: args.ca_file.clone() })
@@ -81,7 +83,7 @@ impl Client {
         if let Some(file) = &args.ca_file {
             http = http.tls_certs_merge(certificates(file)?);
         }
-        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: Secret::new(key)? })
+        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: Secret::not_empty(key)? })
     }
 
     /// Sends JSON text and reads the JSON answer.

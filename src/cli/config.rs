@@ -43,7 +43,7 @@ async fn check(setup: &Setup) -> anyhow::Result<()> {
         Location::Sqlite(_) | Location::Postgres(_) => Default::default(),
     };
     print::line("the configuration can be used")?;
-    for warning in config.not_in_force().iter().chain(warnings.iter()) {
+    for warning in warnings.iter() {
         print::line(format_args!("note: {warning}"))?;
     }
     Ok(())

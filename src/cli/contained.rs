@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use broker::Link;
+use broker::ConnectionState;
 use service::Exit;
 
 use super::{logs::in_words, setup::Setup};
@@ -60,10 +60,10 @@ impl Contained<'_> {
 /// # Errors
 /// What is the matter with it ([`Exit::Unavailable`]).
 pub(super) async fn wait_for_broker(process: &Process) -> anyhow::Result<()> {
-    let mut link = process.broker.link();
-    let ready = tokio::time::timeout(PATIENCE, link.wait_for(|link| *link == Link::Ready)).await;
+    let mut link = process.broker.connection_state();
+    let ready = tokio::time::timeout(PATIENCE, link.wait_for(|link| *link == ConnectionState::Ready)).await;
     if ready.is_err() {
-        return Err(anyhow::anyhow!(in_words(&process.broker.link().borrow())).context(Exit::Unavailable));
+        return Err(anyhow::anyhow!(in_words(&process.broker.connection_state().borrow())).context(Exit::Unavailable));
     }
     Ok(())
 }

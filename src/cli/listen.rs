@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use schemas::signature::{Unverified, VerifyingKey, check};
-use service::{Exit, Shutdown, listen};
+use service::{Exit, listen};
 
 use super::{print, resources::secret, setup::Output};
 use crate::receiver::{Answer, Received, Receiver};
@@ -34,13 +34,13 @@ type Verdict = Option<Result<(), Unverified>>;
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let keys = args.secrets.iter().map(|secret| VerifyingKey::parse(secret)).collect::<Result<Vec<_>, _>>();
     let keys = keys.context("--secret").context(Exit::Usage)?;
-    let (shutdown, clock) = (Shutdown::on_signals()?, service::clock::system());
+    let (shutdown, clock) = (service::shutdown::on_signals()?, service::clock::system());
     let listener = listen::bind("--listen", &args.listen).await?;
     let mut receiver = Receiver::start(listener, Arc::new(move |_| Answer::status(args.status)))?;
     anstream::eprintln!("listening on {}, answering {}", receiver.url("/"), args.status);
     loop {
         tokio::select! {
-            () = shutdown.requested() => return Ok(Exit::Done),
+            () = shutdown.cancelled() => return Ok(Exit::Done),
             Some(received) = receiver.received.recv() => {
                 let verdict = verify(&keys, &received, clock() / 1_000);
                 match args.output {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use broker::{Broker, BrokerConfig, Link, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, BrokerConfig, ConnectionState, Logs, rabbitmq::RabbitMq, sqlite::Archive};
 use service::{ConfigError, Exit};
 
 use crate::config::Config;
@@ -44,17 +44,17 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
     match tokio::time::timeout(PATIENCE, broker.first_session()).await {
         Ok(session) => session.context(Exit::Config)?,
         Err(_) => {
-            return Err(anyhow::anyhow!(in_words(&broker.link().borrow())).context(Exit::Unavailable));
+            return Err(anyhow::anyhow!(in_words(&broker.connection_state().borrow())).context(Exit::Unavailable));
         }
     }
     Ok(Arc::new(broker))
 }
 
 /// Why a broker cannot be worked with.
-pub(super) fn in_words(link: &Link) -> String {
+pub(super) fn in_words(link: &ConnectionState) -> String {
     match link {
-        Link::Away(why) => why.clone(),
-        Link::Blocked(why) => format!("the broker is blocked: {why}"),
-        Link::Ready => "the broker was too slow".to_owned(),
+        ConnectionState::Away(why) => why.clone(),
+        ConnectionState::Blocked(why) => format!("the broker is blocked: {why}"),
+        ConnectionState::Ready => "the broker was too slow".to_owned(),
     }
 }

@@ -65,12 +65,12 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Road::Api(Client::new(&args.api, &config)?)
     };
     let (values, broken) = read(&args.file)?;
-    let tally = publish_all(&road, &args, values).await?;
-    tally.print(args.output)?;
+    let outbox = publish_all(&road, &args, values).await?;
+    outbox.print(args.output)?;
     if let Some(broken) = broken {
         return Err(broken.context(format!("{}: not read to its end", args.file.display())));
     }
-    Ok(tally.exit())
+    Ok(outbox.exit())
 }
 
 /// All values of the input, and what ended it early.
@@ -128,7 +128,7 @@ fn told(refused: producer::NotAccepted) -> anyhow::Error {
 /// How many there were.
 #[derive(Debug, Default, serde::Serialize)]
 #[serde(tag = "kind", rename = "summary")]
-struct Tally {
+struct PublishSummary {
     read: u64,
     confirmed: u64,
     failed: u64,
@@ -158,7 +158,7 @@ impl Failure {
     }
 }
 
-impl Tally {
+impl PublishSummary {
     fn print(&self, output: Output) -> anyhow::Result<()> {
         match output {
             Output::Json => print::json(self),
@@ -179,9 +179,9 @@ impl Tally {
     }
 }
 
-async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> anyhow::Result<Tally> {
+async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> anyhow::Result<PublishSummary> {
     let bar = super::progress::bar(values.len() as u64);
-    let mut tally = Tally { read: values.len() as u64, ..Tally::default() };
+    let mut outbox = PublishSummary { read: values.len() as u64, ..PublishSummary::default() };
     let sent = stream::iter(values.iter().enumerate()).map(async |(at, value)| {
         let event = match args.dialect {
             Some(dialect) => vendor_event(args, dialect, value.get()),
@@ -196,17 +196,17 @@ async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> an
     while let Some((at, end)) = ends.next().await {
         bar.inc(1);
         match end {
-            Ok(()) => tally.confirmed += 1,
+            Ok(()) => outbox.confirmed += 1,
             Err(error) => {
-                tally.failed += 1;
-                tally.unanswered += u64::from(Exit::of(&error) == Exit::Unavailable);
+                outbox.failed += 1;
+                outbox.unanswered += u64::from(Exit::of(&error) == Exit::Unavailable);
                 let failure = Failure { number: at + 1, reason: super::describe(&error) };
                 bar.suspend(|| failure.print(args.output))?;
             }
         }
     }
     bar.finish_and_clear();
-    Ok(tally)
+    Ok(outbox)
 }
 
 /// A vendor's body as the event it is.

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use broker::{Broker as _, Headers, Log, Message, Target, memory::Memory};
+use broker::{Broker as _, Log, Target, memory::Memory};
 use control::{Control, ControlConfig, ControlMetrics, Rules};
 use producer::{Guard, Producer, ProducerConfig, ProducerMetrics};
-use schemas::{DeadLetter, KeyHash, Tenant, wire};
+use schemas::{DeadLetter, Headers, KeyHash, Message, Tenant, wire};
 use serde_json::{Value, json};
-use service::Shutdown;
-use store::{Books as _, MemoryStore, Tally, UsageReport};
+use store::{MemoryStore, Outbox, UsageAndAudit as _, UsageReport};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const NOW: u64 = 1_767_225_600_000;
@@ -68,25 +68,26 @@ impl Site {
         store.record_usage(vec![report]).await.expect("kept");
         let broker = Memory::calm(Arc::new(|| NOW));
         bury(&broker).await;
-        let (shutdown, _never) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let _never = shutdown.clone();
         let secrets = AtomicU8::new(1);
-        let (operator, tally) = (Some(KeyHash::of(OPERATOR)), Arc::new(Tally::new("p")));
-        let world = control::World {
+        let (operator, outbox) = (Some(KeyHash::of(OPERATOR)), Arc::new(Outbox::new("p")));
+        let deps = control::ControlDependencies {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
-            tally: tally.clone(),
+            outbox: outbox.clone(),
             operator,
             clock: Arc::new(|| NOW),
             chance: Arc::new(|| 0.5),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Default::default() },
             audit_age: std::time::Duration::MAX,
-            stop: shutdown.receiver(),
+            stop: shutdown.clone(),
         };
         let config = crate::config::load(&Default::default(), []).expect("the defaults").config;
         let controls = ControlConfig { max_replays: 1_000, ..config.control };
-        let control = Control::new(&controls, world, ControlMetrics::register(&Default::default()).expect("metrics"));
-        let app = producer_routes(&config.producer, &broker, &store, operator, tally);
+        let control = Control::new(&controls, deps, ControlMetrics::register(&Default::default()).expect("metrics"));
+        let app = producer_routes(&config.producer, &broker, &store, operator, outbox);
         let app = app.merge(control::routes(control)).merge(super::routes());
         let document = serde_json::to_value(super::document()).expect("it can be written");
         Self { app: service::http::app(app), document }
@@ -129,12 +130,12 @@ fn producer_routes(
     broker: &Memory,
     store: &Arc<MemoryStore>,
     operator: Option<KeyHash>,
-    tally: Arc<Tally>,
+    outbox: Arc<Outbox>,
 ) -> Router {
     let metrics = ProducerMetrics::register(&Default::default()).expect("metrics");
-    let world: (broker::Clock, service::Chance) = (Arc::new(|| NOW), Arc::new(|| 0.5));
-    let producer = Producer::new(config, Arc::new(broker.clone()), metrics.clone(), world);
-    let guard = Guard { broker: Arc::new(broker.clone()), store: store.clone(), operator, tally };
+    let deps: (service::Clock, service::Chance) = (Arc::new(|| NOW), Arc::new(|| 0.5));
+    let producer = Producer::new(config, Arc::new(broker.clone()), metrics.clone(), deps);
+    let guard = Guard { broker: Arc::new(broker.clone()), store: store.clone(), operator, outbox };
     producer::routes(config, producer, guard, metrics)
 }
 
@@ -145,7 +146,7 @@ async fn bury(broker: &Memory) {
         "last": null, "accepted_at": "2026-01-01T00:00:00.000Z", "dead_at": "2026-01-01T00:00:00.000Z"});
     serde_json::from_value::<DeadLetter>(letter.clone()).expect("a dead letter");
     let mut headers = Headers::default();
-    headers.set(wire::RECORD, broker::Header::Text(letter.to_string().into()));
+    headers.set(wire::RECORD, schemas::HeaderValue::Text(letter.to_string().into()));
     let message = Message { id: CANARY.into(), kind: "ticket.created".into(), headers, body: CANARY.into() };
     for (log, key) in [(Log::Dead, "exhausted.acme"), (Log::Parked, "tenant.acme")] {
         broker.publish(&Target::Log(log, key.to_owned()), &message).await.expect("kept");

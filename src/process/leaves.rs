@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{
-    Broker, Clock,
+    Broker,
     rabbitmq::{Beat, RabbitMq},
     sqlite::Sqlite,
 };
-use service::{ConfigError, Exit};
+use service::{Clock, ConfigError, Exit};
 use tokio::sync::{broadcast, watch};
 
 use super::data_dir;

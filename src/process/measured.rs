@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use broker::{Around, Broker, Log, Message, PublishError, Target};
+use broker::{Broker, BrokerLayer, Log, PublishError, Target};
 use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::Message;
 use service::metrics::{Histogram, IntCounter, IntGauge, InvalidMetric, Registry};
 use tokio::time::Instant;
 
@@ -39,7 +40,7 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Around this one.
+    /// BrokerLayer this one.
     pub(super) fn new(broker: Arc<dyn Broker>, registry: &Registry) -> Result<Self, InvalidMetric> {
         let metrics = PublishMetrics::register(registry)?;
         let of = |target| Publishes::of(&metrics, target);
@@ -58,7 +59,7 @@ impl Measured {
     }
 }
 
-impl Around for Measured {
+impl BrokerLayer for Measured {
     fn inner(&self) -> &dyn Broker {
         &*self.broker
     }

@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use service::{ConfigError, Exit, Shutdown};
+use service::{ConfigError, Exit};
 use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteStore, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::{Roles, data_dir};
 use crate::config::Config;
@@ -22,7 +23,11 @@ const RESEAL_AGAIN: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// What cannot be opened, or is not for separate roles.
-pub(super) async fn open(config: &Config, roles: Roles, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
+pub(super) async fn open(
+    config: &Config,
+    roles: Roles,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Store>> {
     let location = config.store.location(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
     let store: Arc<dyn Store> = match location {
         Location::Folder(folder) => return open_folder(&folder, shutdown).await,
@@ -48,13 +53,13 @@ pub(super) async fn open(config: &Config, roles: Roles, shutdown: &Shutdown) -> 
     Ok(store)
 }
 
-async fn open_folder(folder: &Path, shutdown: &Shutdown) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_folder(folder: &Path, shutdown: &CancellationToken) -> anyhow::Result<Arc<dyn Store>> {
     let store = Arc::new(FileStore::open(folder).await.context(Exit::Config)?);
     let (watched, shutdown) = (store.clone(), shutdown.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = watched.watch(POLL, tokio_util::sync::CancellationToken::new()) => {}
-            () = shutdown.requested() => {}
+            () = shutdown.cancelled() => {}
         }
     });
     Ok(store)

@@ -15,14 +15,15 @@ mod vitals;
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
-use broker::{Broker, Lane, Progress};
-use service::{ConfigError, Shutdown, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
-
-use crate::{VERSION, config::Config};
+use broker::{Broker, Lane, Watchdog};
 use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
+use service::{ConfigError, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{VERSION, config::Config};
 
 pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
@@ -77,10 +78,10 @@ pub struct Process {
     /// Where metrics and health are.
     pub ops: SocketAddr,
     /// The key that may do everything, where this process knows it.
-    pub operator_key: Option<service::Secret>,
+    pub operator_key: Option<schemas::Secret>,
     /// The broker it runs on.
     pub broker: Arc<dyn Broker>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
     messenger: Messenger,
@@ -90,15 +91,12 @@ pub struct Process {
 ///
 /// # Errors
 /// A configuration that cannot be used, a port that is taken, an embedded file that another process holds.
-pub async fn start(config: &Config, roles: Roles, shutdown: Shutdown) -> anyhow::Result<Process> {
+pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<Process> {
     if config.broker.is_embedded() && !roles.is_standalone() {
         let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
         return Err(ConfigError::new("broker.url", why).into());
     }
     data_dir::check(&config.data_dir)?;
-    for warning in config.not_in_force() {
-        tracing::warn!(detail = warning, "config.not_in_force");
-    }
     open_files::ask_for_all(config, roles);
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
@@ -157,7 +155,7 @@ impl Process {
     /// A topology that is not as required, which only a person can mend.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         let defect = tokio::select! {
-            () = self.shutdown.requested() => None,
+            () = self.shutdown.cancelled() => None,
             Ok(defect) = self.defect.wait_for(Option::is_some) => defect.clone(),
         };
         if let Some(defect) = defect {
@@ -174,7 +172,7 @@ impl Process {
 }
 
 /// Lets `/healthz` and `/readyz` say how the loop of a role that consumes is doing.
-fn follow(ops: &Ops, name: &'static str, progress: &Arc<Progress>) {
+fn follow(ops: &Ops, name: &'static str, progress: &Arc<Watchdog>) {
     let (alive, ready) = (progress.clone(), progress.clone());
     ops.alive(name, move || alive.alive(Instant::now()));
     ops.ready(name, move || ready.ready());

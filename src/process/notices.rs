@@ -3,10 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock, Link};
+use broker::{Broker, ConnectionState};
 use control::Control;
 use schemas::Notice;
-use store::{Levels, Store, Tally};
+use service::Clock;
+use store::{Outbox, RetentionTable, Store};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -44,8 +45,8 @@ pub(super) struct Messenger {
 struct News {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
-    tally: Arc<Tally>,
-    levels: Arc<Levels>,
+    outbox: Arc<Outbox>,
+    retention: Arc<RetentionTable>,
     clock: Clock,
     /// The latest revision of the store that anybody spoke of.
     revision: watch::Sender<u64>,
@@ -60,8 +61,8 @@ impl Messenger {
         let news = Arc::new(News {
             broker: shared.broker.clone(),
             store: shared.store.clone(),
-            tally: shared.tally.clone(),
-            levels: shared.levels.clone(),
+            outbox: shared.outbox.clone(),
+            retention: shared.retention.clone(),
             clock: shared.clock.clone(),
             revision: watch::Sender::new(0),
             noted: Notify::new(),
@@ -92,12 +93,14 @@ impl Messenger {
     pub(super) async fn finish(self) {
         let news = &self.news;
         let noted = async {
-            while !news.tally.is_settled() {
+            while !news.outbox.is_settled() {
                 news.noted.notified().await;
             }
         };
         news.tell();
-        if *news.broker.link().borrow() == Link::Ready && timeout(LAST_WORDS, noted).await.is_err() {
+        if *news.broker.connection_state().borrow() == ConnectionState::Ready
+            && timeout(LAST_WORDS, noted).await.is_err()
+        {
             tracing::info!("facts.not_noted");
         }
     }
@@ -111,12 +114,12 @@ impl News {
             match notice {
                 Notice::Revision { revision } => _ = self.heard_of(revision),
                 Notice::Noted { process, sequence } => {
-                    self.tally.noted(&process, sequence);
+                    self.outbox.noted(&process, sequence);
                     self.noted.notify_one();
                 }
-                Notice::DeadLetterLevels { levels } => self.levels.hear(levels, (self.clock)()),
+                Notice::DeadLetterLevels { levels } => self.retention.hear(levels, (self.clock)()),
                 // Control's, and the deliverers' own.
-                Notice::Facts { .. }
+                Notice::Findings { .. }
                 | Notice::Tested { .. }
                 | Notice::Hello
                 | Notice::Deliverer { .. }
@@ -153,10 +156,10 @@ impl News {
     /// Speaks of a revision that nobody spoke of before: this process made it, or found it first. And greets whenever
     /// the broker is there, to be told what was missed.
     async fn tell_revisions(self: Arc<Self>) {
-        let (mut revision, mut link) = (self.store.revision(), self.broker.link());
+        let (mut revision, mut link) = (self.store.revision(), self.broker.connection_state());
         let mut own = *revision.borrow();
         loop {
-            if *link.borrow_and_update() == Link::Ready {
+            if *link.borrow_and_update() == ConnectionState::Ready {
                 self.announce(&Notice::Hello);
                 self.tell_revision();
             }
@@ -204,10 +207,10 @@ impl News {
     }
 
     fn tell(&self) {
-        for notice in self.tally.report((self.clock)()) {
+        for notice in self.outbox.report((self.clock)()) {
             self.announce(&notice);
         }
-        self.metrics.uncounted.set(i64::try_from(self.tally.missed()).unwrap_or(i64::MAX));
+        self.metrics.uncounted.set(i64::try_from(self.outbox.missed()).unwrap_or(i64::MAX));
     }
 
     fn announce(&self, notice: &Notice) {

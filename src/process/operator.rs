@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use service::Secret;
+use schemas::Secret;
 
 use crate::config::Config;
 
@@ -24,7 +24,7 @@ pub(super) fn key(config: &Config, may_make: bool) -> anyhow::Result<Option<Secr
     }
     let file = key_file(&config.data_dir);
     match fs::read_to_string(&file) {
-        Ok(text) => Ok(Some(Secret::new(text.trim()).with_context(|| file.display().to_string())?)),
+        Ok(text) => Ok(Some(Secret::not_empty(text.trim()).with_context(|| file.display().to_string())?)),
         Err(error) if error.kind() == ErrorKind::NotFound && may_make => make(&file).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", file.display())),
@@ -44,5 +44,5 @@ fn make(file: &Path) -> anyhow::Result<Secret> {
         .and_then(|mut opened| writeln!(opened, "{key}").and_then(|()| opened.sync_all()));
     written.with_context(|| format!("writing {}", file.display()))?;
     tracing::info!(file = %file.display(), "operator_key.made");
-    Ok(Secret::new(key)?)
+    Ok(Secret::not_empty(key)?)
 }

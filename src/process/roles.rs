@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::Request;
-use broker::{Broker, Clock};
+use broker::Broker;
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
 use producer::{Guard, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
-use schemas::{EventId, KeyHash};
+use schemas::{EventId, KeyHash, Secret};
 use service::{
-    Chance, Secret, Shutdown,
+    Chance, Clock,
     http::{Front, Limits, Whose},
     metrics::Registry,
 };
-use store::{Levels, Store, Tally};
+use store::{Outbox, RetentionTable, Store};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::Roles;
 use crate::config::Config;
@@ -29,20 +30,20 @@ pub(super) struct Shared {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) store: Arc<dyn Store>,
     /// What the roles do and find out.
-    pub(super) tally: Arc<Tally>,
+    pub(super) outbox: Arc<Outbox>,
     /// What is kept of dead letters.
-    pub(super) levels: Arc<Levels>,
+    pub(super) retention: Arc<RetentionTable>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
-    pub(super) shutdown: Shutdown,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// The API of the roles that have one, on one listener.
 pub(super) struct Api {
     routes: axum::Router,
     control: Option<Arc<Control>>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 }
 
 impl Api {
@@ -69,40 +70,40 @@ impl Shared {
         store: Arc<dyn Store>,
         registry: Arc<Registry>,
         clock: Clock,
-        shutdown: &Shutdown,
+        shutdown: &CancellationToken,
     ) -> Self {
         let chance = service::chance::system();
-        let tally = Arc::new(Tally::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
-        let (levels, shutdown) = (Arc::default(), shutdown.clone());
-        Self { broker, store, tally, levels, registry, clock, chance, shutdown }
+        let outbox = Arc::new(Outbox::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
+        let (retention, shutdown) = (Arc::default(), shutdown.clone());
+        Self { broker, store, outbox, retention, registry, clock, chance, shutdown }
     }
 
     pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
-        let world = router::World {
+        let deps = router::RouterDependencies {
             broker: self.broker.clone(),
             store: self.store.clone(),
-            tally: self.tally.clone(),
-            levels: self.levels.clone(),
+            outbox: self.outbox.clone(),
+            retention: self.retention.clone(),
             clock: self.clock.clone(),
-            stop: self.shutdown.receiver(),
+            stop: self.shutdown.clone(),
         };
         let metrics = RouterMetrics::register(&self.registry)?;
-        Ok(Router::new(config.router.clone(), config.producer.max_published_bytes(), world, metrics))
+        Ok(Router::new(config.router.clone(), config.producer.max_published_bytes(), deps, metrics))
     }
 
     pub(super) fn deliverer(&self, config: &Config) -> anyhow::Result<Arc<Deliverer>> {
-        let world = deliverer::World {
+        let deps = deliverer::DelivererDependencies {
             broker: self.broker.clone(),
             store: self.store.clone(),
-            tally: self.tally.clone(),
-            levels: self.levels.clone(),
+            outbox: self.outbox.clone(),
+            retention: self.retention.clone(),
             clock: self.clock.clone(),
             chance: self.chance.clone(),
-            stop: self.shutdown.receiver(),
+            stop: self.shutdown.clone(),
         };
         let metrics = DelivererMetrics::register(&self.registry)?;
         let canaries = CanaryMetrics::register(&self.registry)?;
-        Deliverer::new(&config.deliverer, world, metrics, canaries).context("setting up the HTTP client")
+        Deliverer::new(&config.deliverer, deps, metrics, canaries).context("setting up the HTTP client")
     }
 }
 
@@ -152,18 +153,18 @@ impl Shared {
 
     fn producer(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<axum::Router> {
         let metrics = ProducerMetrics::register(&self.registry)?;
-        let world = (self.clock.clone(), self.chance.clone());
-        let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), world);
-        let (broker, store, tally) = (self.broker.clone(), self.store.clone(), self.tally.clone());
-        let guard = Guard { broker, store, operator, tally };
+        let deps = (self.clock.clone(), self.chance.clone());
+        let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), deps);
+        let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
+        let guard = Guard { broker, store, operator, outbox };
         Ok(producer::routes(&config.producer, producer, guard, metrics))
     }
 
     fn control(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<Arc<Control>> {
-        let world = control::World {
+        let deps = control::ControlDependencies {
             broker: self.broker.clone(),
             store: self.store.clone(),
-            tally: self.tally.clone(),
+            outbox: self.outbox.clone(),
             operator,
             clock: self.clock.clone(),
             chance: self.chance.clone(),
@@ -174,8 +175,8 @@ impl Shared {
                 quota: config.control.quota(),
             },
             audit_age: config.store.audit_age(),
-            stop: self.shutdown.receiver(),
+            stop: self.shutdown.clone(),
         };
-        Ok(Control::new(&config.control, world, ControlMetrics::register(&self.registry)?))
+        Ok(Control::new(&config.control, deps, ControlMetrics::register(&self.registry)?))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::Link;
+use broker::ConnectionState;
 use service::ops::Ops;
 use store::Freshness;
 use tokio::time::interval;
@@ -32,11 +32,11 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Registers the probes, and keeps the metrics up to date for as long as the process runs.
 pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
-    let (link, store) = (shared.broker.link(), shared.store.clone());
+    let (link, store) = (shared.broker.connection_state(), shared.store.clone());
     ops.ready("broker", move || match &*link.borrow() {
-        Link::Ready => Ok(()),
-        Link::Away(why) => Err(why.clone()),
-        Link::Blocked(why) => Err(format!("blocked: {why}")),
+        ConnectionState::Ready => Ok(()),
+        ConnectionState::Away(why) => Err(why.clone()),
+        ConnectionState::Blocked(why) => Err(format!("blocked: {why}")),
     });
     ops.ready("store", move || match store.snapshot() {
         Some(_) => Ok(()),
@@ -48,11 +48,11 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
 
 /// Keeps them up to date until the process is asked to end: a broker that goes away after that was closed by it.
 fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
-    let (mut link, mut revision) = (shared.broker.link(), shared.store.revision());
+    let (mut link, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
         let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, Said::default());
-        while !shutdown.is_requested() {
+        while !shutdown.is_cancelled() {
             let now = link.borrow_and_update().clone();
             if said.is_new(&now) {
                 vitals.note(&now, &mut was_lost);
@@ -78,11 +78,11 @@ const REASONS: usize = 16;
 /// What was said of the link since it last stood. Each try to reach a broker that is away ends in the same words, or, where
 /// several hosts take turns, in those of one of them.
 #[derive(Default)]
-struct Said(Vec<Link>);
+struct Said(Vec<ConnectionState>);
 
 impl Said {
-    fn is_new(&mut self, link: &Link) -> bool {
-        let is_away = |link: &Link| matches!(link, Link::Away(_));
+    fn is_new(&mut self, link: &ConnectionState) -> bool {
+        let is_away = |link: &ConnectionState| matches!(link, ConnectionState::Away(_));
         if self.0.contains(link) || is_away(link) && self.0.len() > REASONS {
             return false;
         }
@@ -93,21 +93,21 @@ impl Said {
 }
 
 impl Vitals {
-    fn note(&self, link: &Link, was_lost: &mut bool) {
+    fn note(&self, link: &ConnectionState, was_lost: &mut bool) {
         let was_connected = self.connected.get() == 1;
-        let is_connected = !matches!(link, Link::Away(_));
+        let is_connected = !matches!(link, ConnectionState::Away(_));
         self.connected.set(i64::from(is_connected));
-        self.blocked.set(i64::from(matches!(link, Link::Blocked(_))));
+        self.blocked.set(i64::from(matches!(link, ConnectionState::Blocked(_))));
         *was_lost |= was_connected && !is_connected;
         if is_connected && std::mem::take(was_lost) {
             self.reconnects.inc();
         }
         match link {
-            Link::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
-            Link::Away(error) if error == Link::CONNECTING => {}
-            Link::Away(error) => tracing::warn!(error, "broker.away"),
-            Link::Blocked(error) => tracing::warn!(error, "broker.blocked"),
-            Link::Ready => tracing::info!("broker.ready"),
+            ConnectionState::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
+            ConnectionState::Away(error) if error == ConnectionState::CONNECTING => {}
+            ConnectionState::Away(error) => tracing::warn!(error, "broker.away"),
+            ConnectionState::Blocked(error) => tracing::warn!(error, "broker.blocked"),
+            ConnectionState::Ready => tracing::info!("broker.ready"),
         }
     }
 

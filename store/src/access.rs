@@ -44,7 +44,7 @@ pub enum Denied {
     Away(StoreError),
 }
 
-/// As configurations spell it.
+/// As configurations consecutive_opens it.
 fn name(scope: Scope) -> &'static str {
     match scope {
         Scope::Publish => "publish",

@@ -5,7 +5,6 @@
 
 mod access;
 mod audit;
-mod books;
 mod config;
 mod content;
 mod current;
@@ -15,20 +14,21 @@ mod file;
 mod freshness;
 mod json;
 mod key_file;
-mod levels;
 mod memory;
 mod moving;
 mod nearest;
 mod open_error;
+mod outbox;
 mod postgres;
 mod problem;
 mod proof;
+mod retention;
 mod row;
 mod seal;
 mod snapshot;
 mod sqlite;
-mod tally;
 mod tenant_snapshot;
+mod usage_and_audit;
 pub mod validate;
 mod whole_file;
 
@@ -38,7 +38,6 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use access::{Access, Caller, Denied, access, admit};
-pub use books::{AuditEntry, Books, Usage, UsageReport};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use edit::{
     Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
@@ -47,18 +46,19 @@ pub use file::{Description, FileStore};
 pub use freshness::Freshness;
 pub use json::read_json;
 pub use key_file::KeyFile;
-pub use levels::Levels;
 pub use memory::MemoryStore;
 pub use moving::{copy_in, copy_out};
 pub use nearest::suggestion;
 pub use open_error::OpenError;
+pub use outbox::Outbox;
 pub use postgres::PostgresStore;
 pub use problem::{Path, Problem, Step};
+pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef};
 pub use sqlite::{Hold, SqliteStore, back_up};
-pub use tally::Tally;
 pub use tenant_snapshot::TenantSnapshot;
+pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 
 /// Where tenants, endpoints, subscriptions, sources and keys are kept.
 pub trait Store: Send + Sync {
@@ -96,7 +96,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Usage and the audit log, where the store keeps them.
-    fn books(&self) -> Option<&dyn Books> {
+    fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         None
     }
 }

@@ -7,7 +7,7 @@ use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, Books, Edit, EditError, Edited, Freshness, Snapshot, Store, StoreError, TenantSnapshot, Usage,
+    AuditEntry, Edit, EditError, Edited, Freshness, Snapshot, Store, StoreError, TenantSnapshot, Usage, UsageAndAudit,
     UsageReport, audit::Signed, edit::against, freshness::Looks,
 };
 
@@ -108,12 +108,12 @@ impl Store for MemoryStore {
         std::future::ready(self.carry_out(edit)).boxed()
     }
 
-    fn books(&self) -> Option<&dyn Books> {
+    fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         Some(self)
     }
 }
 
-impl Books for MemoryStore {
+impl UsageAndAudit for MemoryStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         let record = || {
             let mut kept = self.asked()?;

@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
 
 /// What became of the events that were accepted.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Outbox {
     /// Events that were answered 202.
     pub(crate) accepted: usize,
     /// Of those, how many the endpoint answered with a 2xx at least once.
@@ -62,11 +62,11 @@ impl Ledger {
         format!("{} requests; {}", self.received.len(), endpoints.join(", "))
     }
 
-    pub(super) fn tally(&self, path: &str, ids: &BTreeSet<String>) -> Tally {
+    pub(super) fn tally(&self, path: &str, ids: &BTreeSet<String>) -> Outbox {
         let empty = BTreeMap::new();
         let accepted = self.accepted.get(path).unwrap_or(&empty);
         let delivered = ids.iter().filter(|id| accepted.contains_key(*id)).count();
-        Tally {
+        Outbox {
             accepted: ids.len(),
             delivered,
             lost: ids.len() - delivered,
@@ -76,7 +76,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { accepted, delivered, lost, duplicates, strangers } = self;
         write!(

@@ -23,7 +23,7 @@ mod wait;
 pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
 pub(crate) use exposed::{Exposed, lint};
 pub(crate) use figures::report;
-pub(crate) use ledger::{Ledger, Tally};
+pub(crate) use ledger::{Ledger, Outbox};
 pub(crate) use outsider::{Letter, Outsider, Tapped};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use carteiro::receiver::{self, Answer, Received};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::{Ledger, Tally, in_time};
+use super::{Ledger, Outbox, in_time};
 
 /// A receiver that keeps a ledger. It ends when it is dropped.
 pub(crate) struct Receiver {
@@ -56,7 +56,7 @@ impl Receiver {
     }
 
     /// What an endpoint has made of the events that were accepted.
-    pub(crate) fn tally(&self, path: &str, accepted: &BTreeSet<String>) -> Tally {
+    pub(crate) fn tally(&self, path: &str, accepted: &BTreeSet<String>) -> Outbox {
         self.ledger.borrow().tally(path, accepted)
     }
 }

@@ -68,7 +68,6 @@ impl Site {
             prefix: unique.clone(),
             exchange: format!("{unique}.events"),
             declare: true,
-            features: "3.10".to_owned(),
         };
         let conf_d = format!("file:{}", site.path("conf.d").display());
         let site = site.set("store.url", &conf_d).set("broker.url", url);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Memory;
-use crate::Link;
+use crate::ConnectionState;
 
 /// What happens to one publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,24 +59,24 @@ impl Memory {
 
     /// Takes no publishes until [`unblock`](Self::unblock); consuming goes on, as under an alarm of RabbitMQ.
     pub fn block(&self, reason: &str) {
-        self.shared.link.send_replace(Link::Blocked(reason.into()));
+        self.shared.link.send_replace(ConnectionState::Blocked(reason.into()));
     }
 
     /// Takes publishes again.
     pub fn unblock(&self) {
-        self.shared.link.send_replace(Link::Ready);
+        self.shared.link.send_replace(ConnectionState::Ready);
     }
 
     /// Loses the connection: what is handed out will be handed out again, and settling it has no effect but to give
-    /// its credit back.
+    /// its prefetch back.
     pub fn go_away(&self, reason: &str) {
-        self.shared.link.send_replace(Link::Away(reason.into()));
+        self.shared.link.send_replace(ConnectionState::Away(reason.into()));
         self.shared.change(super::state::State::lose_session);
     }
 
     /// Connects again.
     pub fn come_back(&self) {
-        self.shared.link.send_replace(Link::Ready);
+        self.shared.link.send_replace(ConnectionState::Ready);
         self.shared.change(|_| ());
     }
 }

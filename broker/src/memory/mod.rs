@@ -13,20 +13,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use faults::Fault;
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use place::Tap;
+use schemas::Message;
+use service::Clock;
+use state::{HandOut, State};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
-    Target, notices::Board,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
+    notices::Board,
 };
-use faults::Fault;
-use place::Tap;
-use state::{HandOut, State};
 
 const CLOSED: &str = "the memory broker is closed";
 
@@ -39,7 +41,7 @@ pub struct Memory {
 struct Shared {
     /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
     state: Mutex<State>,
-    link: watch::Sender<Link>,
+    link: watch::Sender<ConnectionState>,
     board: Board,
     clock: Clock,
     /// Tells the timer that something may be due earlier than it thinks.
@@ -59,7 +61,7 @@ impl Memory {
     }
 
     /// How many messages are at `inlet` and not settled: waiting, delayed or handed out, extra copies included.
-    pub fn depth(&self, inlet: Inlet) -> usize {
+    pub fn depth(&self, inlet: Queue) -> usize {
         self.shared.lock().depth(inlet)
     }
 
@@ -71,7 +73,7 @@ impl Memory {
     fn new(clock: Clock, chance: Option<fastrand::Rng>) -> Self {
         let shared = Shared {
             state: Mutex::new(State::new(chance)),
-            link: watch::Sender::new(Link::Ready),
+            link: watch::Sender::new(ConnectionState::Ready),
             board: Board::default(),
             clock,
             sooner: Arc::default(),
@@ -116,8 +118,8 @@ impl Broker for Memory {
         self.publish(to, message).boxed()
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        let (tap, receiver) = Tap::new(credit);
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        let (tap, receiver) = Tap::new(prefetch);
         let leave = Leave { shared: self.shared.clone(), from, tap: tap.id() };
         self.shared.change(|state| state.join(from, tap));
         Consumer::new(receiver, leave)
@@ -125,7 +127,7 @@ impl Broker for Memory {
 
     /// As on a real broker, nothing is heard while it is away.
     fn announce(&self, notice: Bytes) {
-        if *self.shared.link.borrow() == Link::Ready {
+        if *self.shared.link.borrow() == ConnectionState::Ready {
             self.shared.board.post(notice);
         }
     }
@@ -140,13 +142,13 @@ impl Broker for Memory {
         std::future::ready(Ok(counted)).boxed()
     }
 
-    fn link(&self) -> watch::Receiver<Link> {
+    fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.link.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            self.shared.link.send_replace(Link::Away(CLOSED.into()));
+            self.shared.link.send_replace(ConnectionState::Away(CLOSED.into()));
             self.shared.lock().close();
         }
         .boxed()
@@ -161,9 +163,9 @@ impl Shared {
     /// Whether a publish is taken now, and what goes wrong with it.
     fn admit(&self) -> Result<(Option<Fault>, Duration), PublishError> {
         match &*self.link.borrow() {
-            Link::Away(reason) => Err(PublishError::Away(reason.clone())),
-            Link::Blocked(reason) => Err(PublishError::Blocked(reason.clone())),
-            Link::Ready => Ok(self.lock().faults.next()),
+            ConnectionState::Away(reason) => Err(PublishError::Away(reason.clone())),
+            ConnectionState::Blocked(reason) => Err(PublishError::Blocked(reason.clone())),
+            ConnectionState::Ready => Ok(self.lock().faults.next()),
         }
     }
 
@@ -176,7 +178,7 @@ impl Shared {
 
     /// Changes the state, then hands out what can be handed out.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
-        let away = matches!(*self.link.borrow(), Link::Away(_));
+        let away = matches!(*self.link.borrow(), ConnectionState::Away(_));
         let (result, picks) = {
             let mut state = self.lock();
             let result = change(&mut state);
@@ -201,7 +203,7 @@ impl Shared {
 /// Ends a consumer's hand-out when it is dropped.
 struct Leave {
     shared: Arc<Shared>,
-    from: Inlet,
+    from: Queue,
     tap: u64,
 }
 

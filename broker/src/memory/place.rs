@@ -5,10 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use schemas::Message;
 use tokio::sync::mpsc;
 
 use super::state::HandOut;
-use crate::{Incoming, Inlet, Message, Settlement};
+use crate::{Incoming, Queue, Settlement};
 
 /// One message in one hundred comes twice.
 const DUPLICATES: f64 = 0.01;
@@ -30,21 +31,21 @@ impl Entry {
     }
 }
 
-/// A consumer. Its credit counts what it holds in its hands, also from a session that was lost: so its channel, as
-/// large as the credit, is never full.
+/// A consumer. Its prefetch counts what it holds in its hands, also from a session that was lost: so its channel, as
+/// large as the prefetch, is never full.
 pub(super) struct Tap {
     id: u64,
-    credit: usize,
+    prefetch: usize,
     held: usize,
     sender: mpsc::Sender<Incoming>,
 }
 
 impl Tap {
-    pub(super) fn new(credit: u16) -> (Self, mpsc::Receiver<Incoming>) {
+    pub(super) fn new(prefetch: u16) -> (Self, mpsc::Receiver<Incoming>) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let credit = usize::from(credit.max(1));
-        let (sender, receiver) = mpsc::channel(credit);
-        (Self { id: NEXT.fetch_add(1, Ordering::Relaxed), credit, held: 0, sender }, receiver)
+        let prefetch = usize::from(prefetch.max(1));
+        let (sender, receiver) = mpsc::channel(prefetch);
+        (Self { id: NEXT.fetch_add(1, Ordering::Relaxed), prefetch, held: 0, sender }, receiver)
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -54,7 +55,7 @@ impl Tap {
 
 /// One inlet.
 pub(super) struct Place {
-    pub(super) inlet: Inlet,
+    pub(super) inlet: Queue,
     ready: VecDeque<Entry>,
     /// Given back; goes first.
     returned: VecDeque<Entry>,
@@ -64,7 +65,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(inlet: Inlet) -> Self {
+    pub(super) fn new(inlet: Queue) -> Self {
         let (ready, returned) = (VecDeque::new(), VecDeque::new());
         Self { inlet, ready, returned, out: BTreeMap::new(), taps: Vec::new(), turn: 0 }
     }
@@ -122,11 +123,11 @@ impl Place {
         .collect()
     }
 
-    /// Chooses what goes out now, in turn to all who have credit.
+    /// Chooses what goes out now, in turn to all who have prefetch.
     pub(super) fn pick(&mut self, seq: &mut u64, mut chance: Option<&mut fastrand::Rng>, picks: &mut Vec<HandOut>) {
         // A consumer that is just being dropped would give it back at once, again and again.
         self.taps.retain(|tap| !tap.sender.is_closed());
-        while self.taps.iter().any(|tap| tap.held < tap.credit) {
+        while self.taps.iter().any(|tap| tap.held < tap.prefetch) {
             let Some(entry) = self.returned.pop_front().or_else(|| self.ready.pop_front()) else { return };
             if !entry.copy && chance.as_deref_mut().is_some_and(|chance| chance.f64() < DUPLICATES) {
                 *seq += 1;
@@ -150,11 +151,11 @@ impl Place {
         None
     }
 
-    /// The next in turn with credit; there is one.
+    /// The next in turn with prefetch; there is one.
     fn next_tap(&mut self) -> &mut Tap {
         loop {
             self.turn = (self.turn + 1) % self.taps.len();
-            if self.taps[self.turn].held < self.taps[self.turn].credit {
+            if self.taps[self.turn].held < self.taps[self.turn].prefetch {
                 return &mut self.taps[self.turn];
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::{HeaderValue, Message, wire::DUE};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -9,11 +10,11 @@ use super::{
     faults::Faults,
     place::{Entry, Place, Tap},
 };
-use crate::{DUE, Header, Incoming, Inlet, Lane, Log, Message, Record, Settlement, Target, limit};
+use crate::{Incoming, Lane, Log, Queue, Record, Settlement, Target, limit};
 
 /// A message on its way out.
 pub(super) struct HandOut {
-    pub(super) from: Inlet,
+    pub(super) from: Queue,
     pub(super) tap: u64,
     pub(super) to: mpsc::Sender<Incoming>,
     pub(super) entry: Entry,
@@ -41,7 +42,7 @@ impl State {
         Self {
             faults: Faults::default(),
             timed: false,
-            places: [Inlet::Ingest, Inlet::Lane(Lane::Fast), Inlet::Lane(Lane::Slow)].map(Place::new),
+            places: [Queue::Ingest, Queue::Lane(Lane::Fast), Queue::Lane(Lane::Slow)].map(Place::new),
             later: BTreeMap::new(),
             dead: Vec::new(),
             parked: Vec::new(),
@@ -51,15 +52,15 @@ impl State {
         }
     }
 
-    pub(super) fn depth(&self, inlet: Inlet) -> usize {
-        let delayed = self.later.values().filter(|(lane, _)| Inlet::Lane(*lane) == inlet).count();
+    pub(super) fn depth(&self, inlet: Queue) -> usize {
+        let delayed = self.later.values().filter(|(lane, _)| Queue::Lane(*lane) == inlet).count();
         delayed + self.places[index(inlet)].depth()
     }
 
     /// How many deliveries carry these texts, extra copies aside.
     pub(super) fn waiting(&self, with: &[(&str, &str)]) -> u64 {
         let delayed = self.later.values().map(|(_, entry)| entry);
-        let here = self.places.iter().filter(|place| place.inlet != Inlet::Ingest).flat_map(Place::entries);
+        let here = self.places.iter().filter(|place| place.inlet != Queue::Ingest).flat_map(Place::entries);
         delayed.chain(here).filter(|entry| !entry.copy && entry.message.headers.have(with)).count() as u64
     }
 
@@ -76,17 +77,17 @@ impl State {
         match to {
             Target::Ingest { key } => {
                 let entry = self.entry(key.clone(), message);
-                self.places[index(Inlet::Ingest)].push(entry);
+                self.places[index(Queue::Ingest)].push(entry);
             }
             Target::Log(log, key) => self.append(*log, key.clone(), message),
             Target::Lane(lane, due) => {
                 if let Some(due) = due {
-                    message.headers.set(DUE, Header::Int(i64::try_from(due.at).unwrap_or(i64::MAX)));
+                    message.headers.set(DUE, HeaderValue::Int(i64::try_from(due.at).unwrap_or(i64::MAX)));
                 }
                 let entry = self.entry(lane.name().to_owned(), message);
                 match due.filter(|due| due.at > now) {
                     Some(due) => _ = self.later.insert((due.at, entry.seq), (*lane, entry)),
-                    None => self.places[index(Inlet::Lane(*lane))].push(entry),
+                    None => self.places[index(Queue::Lane(*lane))].push(entry),
                 }
             }
         }
@@ -99,7 +100,7 @@ impl State {
             && next.key().0 <= now
         {
             let (lane, entry) = next.remove();
-            self.places[index(Inlet::Lane(lane))].push(entry);
+            self.places[index(Queue::Lane(lane))].push(entry);
         }
         self.next_due()
     }
@@ -108,11 +109,11 @@ impl State {
         self.later.keys().next().map(|(due, _)| *due)
     }
 
-    pub(super) fn join(&mut self, from: Inlet, tap: Tap) {
+    pub(super) fn join(&mut self, from: Queue, tap: Tap) {
         self.places[index(from)].join(tap);
     }
 
-    pub(super) fn leave(&mut self, from: Inlet, tap: u64) {
+    pub(super) fn leave(&mut self, from: Queue, tap: u64) {
         self.places[index(from)].leave(tap);
     }
 
@@ -120,7 +121,7 @@ impl State {
         self.places.iter_mut().for_each(Place::close);
     }
 
-    pub(super) fn settle(&mut self, at: Inlet, tap: u64, seq: u64, settlement: Settlement) {
+    pub(super) fn settle(&mut self, at: Queue, tap: u64, seq: u64, settlement: Settlement) {
         let condemned = self.places[index(at)].settle(tap, seq, settlement, self.chance.as_mut());
         self.park(at, condemned);
     }
@@ -142,7 +143,7 @@ impl State {
         picks
     }
 
-    fn park(&mut self, from: Inlet, condemned: impl IntoIterator<Item = Entry>) {
+    fn park(&mut self, from: Queue, condemned: impl IntoIterator<Item = Entry>) {
         for entry in condemned {
             let key = limit::parked_key(from, &entry.key, &entry.message.headers);
             self.append(Log::Parked, key, entry.message);
@@ -163,10 +164,10 @@ impl State {
     }
 }
 
-fn index(inlet: Inlet) -> usize {
+fn index(inlet: Queue) -> usize {
     match inlet {
-        Inlet::Ingest => 0,
-        Inlet::Lane(Lane::Fast) => 1,
-        Inlet::Lane(Lane::Slow) => 2,
+        Queue::Ingest => 0,
+        Queue::Lane(Lane::Fast) => 1,
+        Queue::Lane(Lane::Slow) => 2,
     }
 }

@@ -17,7 +17,7 @@ use crate::Settlement;
 /// A tag and what becomes of it.
 pub(super) type Settled = (u64, Settlement);
 
-/// Settlements taken up at once; far more than a channel's credit.
+/// Settlements taken up at once; far more than a channel's prefetch.
 const BATCH: usize = 1024;
 
 /// Which tags are settled, to know how far everything is.

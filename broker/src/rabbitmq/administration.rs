@@ -22,7 +22,7 @@ use super::{
     topology::Topology,
     wire,
 };
-use crate::{BrokerConfig, Inlet, Log};
+use crate::{BrokerConfig, Log, Queue};
 
 /// The smallest level is a second; the rest is for a busy broker.
 const PROBE: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), Topology
 /// The one binding through which events come in.
 fn intake(config: &BrokerConfig) -> Binding {
     let names = Names::new(config);
-    Binding { to: names.inlet(Inlet::Ingest), from: names.events, key: "#".to_owned() }
+    Binding { to: names.inlet(Queue::Ingest), from: names.events, key: "#".to_owned() }
 }
 
 /// Deletes every exchange and queue of the plan, with all that is in them. The public exchange too, unless something of

@@ -1,4 +1,4 @@
-//! Subscriptions: what waits at an inlet, handed out with credit, on each session anew.
+//! Subscriptions: what waits at an inlet, handed out with prefetch, on each session anew.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
+use schemas::Message;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +21,9 @@ use super::{
     session::Session,
     wire::{self, Received},
 };
-use crate::{Incoming, Inlet, Lane, Message, PublishError, Settlement, incoming::Grant};
+use crate::{Incoming, Lane, PublishError, Queue, Settlement, incoming::Grant};
 
-/// A quorum queue serves a consumer no further than about this, so more credit takes more consumers.
+/// A quorum queue serves a consumer no further than about this, so more prefetch takes more consumers.
 pub(super) const CREDIT_OF_ONE: u16 = 500;
 
 /// For the broker to grant a consumer; a queue that is electing its leader takes some seconds.
@@ -31,8 +32,8 @@ const SUBSCRIBE: Duration = Duration::from_secs(30);
 /// One consumer, over all sessions.
 pub(super) struct Subscription {
     pub(super) core: Arc<Core>,
-    pub(super) inlet: Inlet,
-    pub(super) credit: u16,
+    pub(super) inlet: Queue,
+    pub(super) prefetch: u16,
     pub(super) out: mpsc::Sender<Incoming>,
     /// Given while a session serves it.
     pub(super) grant: Grant,
@@ -96,7 +97,7 @@ impl Subscription {
 
     async fn subscribe(&self, session: &Arc<Session>) -> lapin::Result<Serving> {
         let channel = session.consuming.create_channel().await?;
-        channel.basic_qos(self.credit, BasicQosOptions::default()).await?;
+        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
         let queue = self.core.names.inlet(self.inlet);
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
@@ -109,7 +110,7 @@ impl Subscription {
     async fn hand_out(&self, serving: &Serving, delivery: Delivery) {
         let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
         let Received { message, key, count, wait, .. } = wire::receive(delivery);
-        if let (Inlet::Lane(lane), Some(wait)) = (self.inlet, wait)
+        if let (Queue::Lane(lane), Some(wait)) = (self.inlet, wait)
             && let Some(level) = wait.next((self.core.clock)())
         {
             let hop = Hop { lane, wait, level, message, tag };
@@ -118,14 +119,14 @@ impl Subscription {
         }
         // What woke carries the level in its key.
         let key = match self.inlet {
-            Inlet::Lane(lane) => lane.name().to_owned(),
-            Inlet::Ingest => key,
+            Queue::Lane(lane) => lane.name().to_owned(),
+            Queue::Ingest => key,
         };
         let settled = serving.settled.clone();
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));
         };
-        // Room is there: the credit is no larger. If nobody listens any more, dropping it gives it back.
+        // Room is there: the prefetch is no larger. If nobody listens any more, dropping it gives it back.
         let mut incoming = Incoming::new(message, key, redelivered, count, settle);
         incoming.session = Some(serving.over.clone());
         let _ = self.out.send(incoming).await;
@@ -180,7 +181,7 @@ impl Hop {
                 Err(PublishError::Away(_) | PublishError::Lost(_)) => return,
                 // Never given back here: it would come again at once, and again.
                 Err(PublishError::Blocked(_)) => {
-                    let _ = link.wait_for(|link| !matches!(link, crate::Link::Blocked(_))).await;
+                    let _ = link.wait_for(|link| !matches!(link, crate::ConnectionState::Blocked(_))).await;
                 }
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }

@@ -8,7 +8,7 @@ use lapin::{
 use serde::Serialize;
 
 use super::{
-    entities::Queue,
+    entities::DeclaredQueue,
     error::{TopologyError, describe},
     names::Names,
     topology::Topology,
@@ -28,7 +28,7 @@ pub struct Contents {
 }
 
 /// Whether it carries events or deliveries. Streams say of themselves that they are empty, and signs of life do not count.
-fn carries_work(queue: &Queue, names: &Names) -> bool {
+fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
     let others = [names.log(Log::Dead), names.log(Log::Parked), names.of("canary")];
     !others.contains(&queue.name)
 }

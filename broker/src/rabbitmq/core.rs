@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapin::BasicProperties;
+use schemas::Message;
+use service::Clock;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +20,7 @@ use super::{
     way::Way,
     wire,
 };
-use crate::{BODY_LIMIT, BrokerConfig, Clock, Lane, Link, Log, Message, PublishError, Target, notices::Board};
+use crate::{BODY_LIMIT, BrokerConfig, ConnectionState, Lane, Log, PublishError, Target, notices::Board};
 
 /// The current session, if there is one.
 pub(super) type Current = Option<Arc<Session>>;
@@ -33,7 +35,7 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Current>,
-    pub(super) link: watch::Sender<Link>,
+    pub(super) link: watch::Sender<ConnectionState>,
     /// Where it is told how quickly connections answer.
     pub(super) beats: broadcast::Sender<Beat>,
     /// Where notices are heard, whatever the session.
@@ -146,8 +148,8 @@ impl Core {
 
     fn away(&self) -> String {
         match &*self.link.borrow() {
-            Link::Away(reason) => reason.clone(),
-            Link::Blocked(_) | Link::Ready => "the session has just ended".to_owned(),
+            ConnectionState::Away(reason) => reason.clone(),
+            ConnectionState::Blocked(_) | ConnectionState::Ready => "the session has just ended".to_owned(),
         }
     }
 }

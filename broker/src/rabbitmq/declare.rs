@@ -10,7 +10,7 @@ use lapin::{
 };
 
 use super::{
-    entities::{Argument, Binding, Exchange, Queue, Routing},
+    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
     error::{TopologyError, describe},
     topology::Topology,
 };
@@ -151,7 +151,7 @@ async fn ask_exchange(channel: &Channel, exchange: &Exchange, ask: Ask) -> Resul
     answer.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error))
 }
 
-async fn ask_queue(channel: &Channel, queue: &Queue, ask: Ask) -> Result<(), TopologyError> {
+async fn ask_queue(channel: &Channel, queue: &DeclaredQueue, ask: Ask) -> Result<(), TopologyError> {
     let options =
         QueueDeclareOptions { durable: true, passive: ask == Ask::Passively, ..QueueDeclareOptions::default() };
     let answer = channel.queue_declare(queue.name.as_str().into(), options, table(&queue.arguments)).await;

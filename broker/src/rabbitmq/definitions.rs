@@ -15,7 +15,7 @@ use super::{
     names::Names,
     rights::{Rights, Role, quoted},
 };
-use crate::{BrokerConfig, Inlet};
+use crate::{BrokerConfig, Queue};
 
 /// A definitions file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -116,7 +116,7 @@ fn vhost(url: &str) -> Result<String, InvalidUrl> {
 /// On `ingest` only: a limit on what others dead-letter into would stop them (V6). The queue's own arguments say that a
 /// publish beyond it is refused, not that the oldest is dropped.
 fn intake(config: &BrokerConfig, vhost: String, bytes: u64) -> Parameter {
-    let queue = Names::new(config).inlet(Inlet::Ingest);
+    let queue = Names::new(config).inlet(Queue::Ingest);
     Parameter {
         vhost,
         component: "operator_policy",

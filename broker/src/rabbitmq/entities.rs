@@ -30,7 +30,7 @@ pub enum Routing {
 
 /// A durable queue or stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Queue {
+pub struct DeclaredQueue {
     /// Its name.
     pub name: String,
     /// All of them, `x-queue-type` included.
@@ -78,7 +78,7 @@ impl fmt::Display for Routing {
     }
 }
 
-impl fmt::Display for Queue {
+impl fmt::Display for DeclaredQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "queue {}", self.name)?;
         self.arguments.iter().try_for_each(|(name, value)| write!(f, " {}={value}", name.trim_start_matches("x-")))

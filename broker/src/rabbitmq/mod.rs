@@ -40,6 +40,8 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use schemas::Message;
+use service::Clock;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -50,19 +52,20 @@ use self::{
     log::{Reading, Stream},
     names::Names,
 };
+
 pub use self::{
     address::InvalidUrl,
     administration::{announce, apply, contents, discard, remove, stop_intake, verify},
     contents::Contents,
     definitions::{Definitions, PasswordHash},
-    entities::{Argument, Binding, Exchange, Queue, Routing},
+    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
     error::TopologyError,
     liveness::Beat,
     rights::{Rights, Role},
     topology::Topology,
 };
 use crate::{
-    Broker, BrokerConfig, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
+    Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record,
     Target, incoming::Grant, notices::Board,
 };
 
@@ -93,7 +96,7 @@ impl RabbitMq {
             clock,
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
-            link: watch::Sender::new(Link::Away(Link::CONNECTING.to_owned())),
+            link: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
             beats: broadcast::Sender::new(BEATS),
             board: Board::default(),
             defect: watch::Sender::default(),
@@ -146,16 +149,16 @@ impl Broker for RabbitMq {
         Box::pin(self.core.publish(to, message))
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        let (out, incoming) = mpsc::channel(usize::from(credit.max(1)));
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)));
         let grant = Grant::default();
-        let mut rest = credit.max(1);
+        let mut rest = prefetch.max(1);
         while rest > 0 {
-            let credit = rest.min(CREDIT_OF_ONE);
+            let prefetch = rest.min(CREDIT_OF_ONE);
             grant.ask();
             let (core, out, grant) = (Arc::clone(&self.core), out.clone(), grant.clone());
-            tokio::spawn(Subscription { core, inlet: from, credit, out, grant }.run());
-            rest -= credit;
+            tokio::spawn(Subscription { core, inlet: from, prefetch, out, grant }.run());
+            rest -= prefetch;
         }
         Consumer::new(incoming, ()).granted_by(grant)
     }
@@ -175,7 +178,7 @@ impl Broker for RabbitMq {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn link(&self) -> watch::Receiver<Link> {
+    fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.core.link.subscribe()
     }
 

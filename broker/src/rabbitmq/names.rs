@@ -1,6 +1,6 @@
 //! The one place where the names of exchanges and queues are spelt.
 
-use crate::{BrokerConfig, Inlet, Log};
+use crate::{BrokerConfig, Log, Queue};
 
 /// The names, for those who publish and consume.
 #[derive(Clone, Debug)]
@@ -19,10 +19,10 @@ impl Names {
         format!("{}.{role}", self.prefix)
     }
 
-    pub(super) fn inlet(&self, inlet: Inlet) -> String {
+    pub(super) fn inlet(&self, inlet: Queue) -> String {
         match inlet {
-            Inlet::Ingest => self.of("ingest"),
-            Inlet::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
+            Queue::Ingest => self.of("ingest"),
+            Queue::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
         }
     }
 

@@ -120,7 +120,6 @@ mod tests {
             prefix: "carteiro".to_owned(),
             exchange: "ticketing.events".to_owned(),
             declare: false,
-            features: "3.10".to_owned(),
         }
     }
 

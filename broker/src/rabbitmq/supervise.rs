@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{core::Core, session::Session};
-use crate::Link;
+use crate::ConnectionState;
 
 /// The shortest pause between two tries.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -31,7 +31,7 @@ pub(super) async fn supervise(core: Arc<Core>) {
                 failures += 1;
                 // Whoever holds the link says so once; this is said for every try.
                 tracing::debug!(%error, failures, "broker.not_reached");
-                core.link.send_replace(Link::Away(error.to_string()));
+                core.link.send_replace(ConnectionState::Away(error.to_string()));
                 core.defect.send_replace(error.is_fatal().then_some(error));
             }
         }
@@ -40,7 +40,7 @@ pub(super) async fn supervise(core: Arc<Core>) {
             () = core.stop.cancelled() => break,
         }
     }
-    core.link.send_replace(Link::Away("closed".to_owned()));
+    core.link.send_replace(ConnectionState::Away("closed".to_owned()));
     core.ended.cancel();
 }
 
@@ -55,7 +55,7 @@ async fn hold(core: &Core, session: &Arc<Session>) {
     if core.stop.is_cancelled() {
         session.flush().await;
     }
-    core.link.send_replace(Link::Away(reason.clone()));
+    core.link.send_replace(ConnectionState::Away(reason.clone()));
     core.session.send_replace(None);
     session.close(&reason).await;
 }
@@ -65,7 +65,7 @@ async fn relay(core: &Core, session: &Session) {
     let mut blocks = session.health.blocks();
     loop {
         blocks.borrow_and_update();
-        let link = session.health.blocked().map_or(Link::Ready, Link::Blocked);
+        let link = session.health.blocked().map_or(ConnectionState::Ready, ConnectionState::Blocked);
         core.link.send_if_modified(|now| {
             let changes = *now != link;
             *now = link;

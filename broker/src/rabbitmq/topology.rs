@@ -5,11 +5,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    entities::{Argument, Binding, Exchange, Queue, Routing},
+    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
     ladder::LEVELS,
     names::Names,
 };
-use crate::{BrokerConfig, Inlet, Lane, Log};
+use crate::{BrokerConfig, Lane, Log, Queue};
 
 /// The key under which a delivery that was handed out too often is parked, `<reason>.<tenant>` with the tenant in its
 /// headers: on RabbitMQ before 3.13, nothing else in a stream tells it from one that woke without a route.
@@ -27,7 +27,7 @@ pub struct Topology {
     /// In an order in which they can be declared.
     pub exchanges: Vec<Exchange>,
     /// In any order, after the exchanges.
-    pub queues: Vec<Queue>,
+    pub queues: Vec<DeclaredQueue>,
     /// After both.
     pub bindings: Vec<Binding>,
 }
@@ -58,10 +58,10 @@ fn exchanges(names: &Names) -> Vec<Exchange> {
     ]
 }
 
-fn queues(names: &Names) -> Vec<Queue> {
+fn queues(names: &Names) -> Vec<DeclaredQueue> {
     let park = names.log(Log::Parked);
     let lane = |lane| {
-        let mut queue = quorum(names, Inlet::Lane(lane), &park);
+        let mut queue = quorum(names, Queue::Lane(lane), &park);
         queue.arguments.push(("x-dead-letter-routing-key", text(OVER_THE_LIMIT)));
         queue
     };
@@ -69,7 +69,7 @@ fn queues(names: &Names) -> Vec<Queue> {
         stream(park.clone(), PARK_BYTES),
         stream(names.log(Log::Dead), DEAD_BYTES),
         // Keeps its key, which tells whose event it is.
-        quorum(names, Inlet::Ingest, &park),
+        quorum(names, Queue::Ingest, &park),
         lane(Lane::Fast),
         lane(Lane::Slow),
     ];
@@ -78,9 +78,9 @@ fn queues(names: &Names) -> Vec<Queue> {
         let ttl = i64::try_from(level.ms).unwrap_or(i64::MAX);
         let mut arguments = vec![("x-queue-type", text("quorum")), ("x-message-ttl", Argument::Int(ttl))];
         arguments.extend(dead_lettering(&names.of("wake")));
-        Queue { name: names.of(&format!("delay.{}", level.name)), arguments }
+        DeclaredQueue { name: names.of(&format!("delay.{}", level.name)), arguments }
     }));
-    queues.push(Queue {
+    queues.push(DeclaredQueue {
         name: names.of("canary"),
         arguments: vec![
             ("x-queue-type", text("quorum")),
@@ -92,11 +92,11 @@ fn queues(names: &Names) -> Vec<Queue> {
     queues
 }
 
-fn quorum(names: &Names, inlet: Inlet, dead_letters: &str) -> Queue {
+fn quorum(names: &Names, inlet: Queue, dead_letters: &str) -> DeclaredQueue {
     let limit = Argument::Int(inlet.delivery_limit().into());
     let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", limit)];
     arguments.extend(dead_lettering(dead_letters));
-    Queue { name: names.inlet(inlet), arguments }
+    DeclaredQueue { name: names.inlet(inlet), arguments }
 }
 
 /// At least once, for which the broker demands `reject-publish`; otherwise it silently falls back to at most once. No
@@ -109,14 +109,14 @@ fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
     ]
 }
 
-fn stream(name: String, bytes: i64) -> Queue {
+fn stream(name: String, bytes: i64) -> DeclaredQueue {
     let arguments = vec![
         ("x-queue-type", text("stream")),
         ("x-max-age", text("30D")),
         ("x-max-length-bytes", Argument::Int(bytes)),
         ("x-stream-max-segment-size-bytes", Argument::Int(SEGMENT_BYTES)),
     ];
-    Queue { name, arguments }
+    DeclaredQueue { name, arguments }
 }
 
 fn bindings(names: &Names) -> Vec<Binding> {
@@ -125,11 +125,11 @@ fn bindings(names: &Names) -> Vec<Binding> {
     let mut bindings = vec![
         binding(&park, park.clone(), "#"),
         binding(&dead, dead.clone(), "#"),
-        binding(&names.events, names.inlet(Inlet::Ingest), "#"),
+        binding(&names.events, names.inlet(Queue::Ingest), "#"),
         binding(&names.of("canary"), names.of("canary"), "canary"),
     ];
     for lane in [Lane::Fast, Lane::Slow] {
-        let queue = names.inlet(Inlet::Lane(lane));
+        let queue = names.inlet(Queue::Lane(lane));
         bindings.push(binding(&names.of("deliver"), queue.clone(), lane.name()));
         bindings.push(binding(&names.of("wake"), queue, &format!("*.{}", lane.name())));
     }
@@ -163,11 +163,10 @@ mod tests {
             prefix: "carteiro".to_owned(),
             exchange: "ticketing.events".to_owned(),
             declare: true,
-            features: "3.10".to_owned(),
         })
     }
 
-    fn argument<'a>(queue: &'a Queue, name: &str) -> Option<&'a Argument> {
+    fn argument<'a>(queue: &'a DeclaredQueue, name: &str) -> Option<&'a Argument> {
         queue.arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 

@@ -6,9 +6,10 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
+use schemas::{HeaderValue, Headers, Message, wire::DUE};
 
 use super::{ladder::Wait, topology::OVER_THE_LIMIT};
-use crate::{DUE, Header, Headers, Message, PublishError};
+use crate::PublishError;
 
 /// The whole length of the wait in milliseconds, 0 for one that must not end early: between the hops of the ladder
 /// only, never shown outside.
@@ -68,7 +69,7 @@ pub(super) struct Received {
     /// Its place in a stream.
     pub(super) offset: Option<u64>,
     /// Why it was dead-lettered last: `expired`, `delivery_limit`, `rejected`.
-    pub(super) last_death: Option<Header>,
+    pub(super) last_death: Option<HeaderValue>,
     /// Its marker, if it is no record but one of those.
     pub(super) marker: Option<i64>,
 }
@@ -80,8 +81,8 @@ pub(super) fn receive(delivery: Delivery) -> Received {
     let nothing = FieldTable::default();
     let table = properties.headers().as_ref().unwrap_or(&nothing);
     let int = |name: &str| match header(table.inner().get(name)?)? {
-        Header::Int(value) => Some(value),
-        Header::Text(_) => None,
+        HeaderValue::Int(value) => Some(value),
+        HeaderValue::Text(_) => None,
     };
     let number = |name| int(name).and_then(|value| u64::try_from(value).ok());
     let count = number("x-delivery-count").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
@@ -105,10 +106,10 @@ fn is_forwarded(name: &str) -> bool {
     (name.starts_with("carteiro-") && ![DUE, WAIT, MARKER].contains(&name)) || TRACE.contains(&name)
 }
 
-fn amqp(value: &Header) -> AMQPValue {
+fn amqp(value: &HeaderValue) -> AMQPValue {
     match value {
-        Header::Int(value) => AMQPValue::LongLongInt(*value),
-        Header::Text(value) => AMQPValue::LongString(value.as_bytes().into()),
+        HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+        HeaderValue::Text(value) => AMQPValue::LongString(value.as_bytes().into()),
     }
 }
 
@@ -125,7 +126,7 @@ fn headers(table: &FieldTable) -> Headers {
 /// Why it was dead-lettered last. RabbitMQ says so in a header from 3.13 on and in `x-death`, whose first entry is the
 /// newest; but a stream of an older one keeps no lists, and only how the message died first. So lanes, whose messages
 /// have mostly died on the ladder before, put the reason into the key.
-fn last_death(table: &FieldTable, key: &str) -> Option<Header> {
+fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
     let table = table.inner();
     if let Some(reason) = table.get("x-last-death-reason") {
         return header(reason);
@@ -136,23 +137,23 @@ fn last_death(table: &FieldTable, key: &str) -> Option<Header> {
         return header(death.inner().get("reason")?);
     }
     if key == OVER_THE_LIMIT {
-        return Some(Header::Text("delivery_limit".into()));
+        return Some(HeaderValue::Text("delivery_limit".into()));
     }
     header(table.get("x-first-death-reason")?)
 }
 
-fn header(value: &AMQPValue) -> Option<Header> {
+fn header(value: &AMQPValue) -> Option<HeaderValue> {
     Some(match value {
-        AMQPValue::ShortShortInt(value) => Header::Int((*value).into()),
-        AMQPValue::ShortShortUInt(value) => Header::Int((*value).into()),
-        AMQPValue::ShortInt(value) => Header::Int((*value).into()),
-        AMQPValue::ShortUInt(value) => Header::Int((*value).into()),
-        AMQPValue::LongInt(value) => Header::Int((*value).into()),
-        AMQPValue::LongUInt(value) => Header::Int((*value).into()),
-        AMQPValue::LongLongInt(value) => Header::Int(*value),
-        AMQPValue::Timestamp(value) => Header::Int(clamp(*value)),
-        AMQPValue::ShortString(value) => Header::Text(value.as_str().into()),
-        AMQPValue::LongString(value) => Header::Text(String::from_utf8_lossy(value.as_bytes()).into()),
+        AMQPValue::ShortShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => HeaderValue::Int(*value),
+        AMQPValue::Timestamp(value) => HeaderValue::Int(clamp(*value)),
+        AMQPValue::ShortString(value) => HeaderValue::Text(value.as_str().into()),
+        AMQPValue::LongString(value) => HeaderValue::Text(String::from_utf8_lossy(value.as_bytes()).into()),
         _ => return None,
     })
 }
@@ -189,8 +190,8 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             ..<_>::default()
         };
-        message.headers.set("carteiro-attempt", Header::Int(3));
-        message.headers.set("traceparent", Header::Text("00-aa".into()));
+        message.headers.set("carteiro-attempt", HeaderValue::Int(3));
+        message.headers.set("traceparent", HeaderValue::Text("00-aa".into()));
         let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
         delivery.properties = properties(&message, None, 1_790_000_000_123).expect("fits");
         assert_eq!(delivery.properties.timestamp(), &Some(1_790_000_000));
@@ -201,10 +202,10 @@ mod tests {
     fn only_our_own_headers_and_the_trace_context_are_forwarded() {
         let mut message = Message::default();
         for name in ["x-death", "x-first-death-reason", "x-last-death-queue", "x-delivery-count", "CC", "BCC", "mine"] {
-            message.headers.set(name, Header::Text("v".into()));
+            message.headers.set(name, HeaderValue::Text("v".into()));
         }
-        message.headers.set("carteiro-tenant", Header::Text("acme".into()));
-        message.headers.set(DUE, Header::Int(1));
+        message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
+        message.headers.set(DUE, HeaderValue::Int(1));
         let sent = properties(&message, None, 0).expect("fits");
         let names: Vec<_> = sent.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, ["carteiro-tenant"]);
@@ -236,7 +237,7 @@ mod tests {
         let death = |reason: &str| AMQPValue::FieldTable(table([("reason", AMQPValue::LongString(reason.into()))]));
         let deaths = AMQPValue::FieldArray(vec![death("delivery_limit"), death("expired")].into());
         let received = received(table([("x-death", deaths)]));
-        assert_eq!(received.last_death, Some(Header::Text("delivery_limit".into())));
+        assert_eq!(received.last_death, Some(HeaderValue::Text("delivery_limit".into())));
         assert_eq!(received.message.headers.iter().count(), 0, "it is the broker's, not the message's");
     }
 

@@ -1,7 +1,7 @@
 //! Headers as bytes: for each a kind, a name and a value, lengths as `u32`, all little-endian. Compact and quick; the
 //! rest of a message has columns of its own, so that the file stays inspectable.
 
-use crate::{DUE, Header, Headers};
+use schemas::{HeaderValue, Headers, wire::DUE};
 
 const INT: u8 = 0;
 const TEXT: u8 = 1;
@@ -18,7 +18,7 @@ pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
         put(&mut bytes, name, value);
     }
     if let Some(due) = due {
-        put(&mut bytes, DUE, &Header::Int(i64::try_from(due).unwrap_or(i64::MAX)));
+        put(&mut bytes, DUE, &HeaderValue::Int(i64::try_from(due).unwrap_or(i64::MAX)));
     }
     bytes
 }
@@ -33,9 +33,9 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
             INT => {
                 let (value, rest) = bytes.split_first_chunk().ok_or(Damaged)?;
                 bytes = rest;
-                Header::Int(i64::from_le_bytes(*value))
+                HeaderValue::Int(i64::from_le_bytes(*value))
             }
-            TEXT => Header::Text(text(&mut bytes)?.into()),
+            TEXT => HeaderValue::Text(text(&mut bytes)?.into()),
             _ => return Err(Damaged),
         };
         headers.set(name, value);
@@ -43,15 +43,15 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
     Ok(headers)
 }
 
-fn put(bytes: &mut Vec<u8>, name: &str, value: &Header) {
+fn put(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     bytes.push(match value {
-        Header::Int(_) => INT,
-        Header::Text(_) => TEXT,
+        HeaderValue::Int(_) => INT,
+        HeaderValue::Text(_) => TEXT,
     });
     put_text(bytes, name);
     match value {
-        Header::Int(value) => bytes.extend_from_slice(&value.to_le_bytes()),
-        Header::Text(value) => put_text(bytes, value),
+        HeaderValue::Int(value) => bytes.extend_from_slice(&value.to_le_bytes()),
+        HeaderValue::Text(value) => put_text(bytes, value),
     }
 }
 
@@ -72,11 +72,16 @@ fn text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, Damaged> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use schemas::wire::DUE;
+    use schemas::{HeaderValue, Headers};
 
     use super::*;
 
-    fn any_header() -> impl Strategy<Value = Header> {
-        prop_oneof![any::<i64>().prop_map(Header::Int), any::<String>().prop_map(|text| Header::Text(text.into()))]
+    fn any_header() -> impl Strategy<Value = HeaderValue> {
+        prop_oneof![
+            any::<i64>().prop_map(HeaderValue::Int),
+            any::<String>().prop_map(|text| HeaderValue::Text(text.into()))
+        ]
     }
 
     proptest! {
@@ -98,16 +103,16 @@ mod tests {
     #[test]
     fn the_due_header_is_the_brokers_own() {
         let mut headers = Headers::default();
-        headers.set(DUE, Header::Int(7));
+        headers.set(DUE, HeaderValue::Int(7));
         assert_eq!(decode(&encode(&headers, None)), Ok(Headers::default()), "a stale one goes");
-        headers.set(DUE, Header::Int(9));
+        headers.set(DUE, HeaderValue::Int(9));
         assert_eq!(decode(&encode(&Headers::default(), Some(9))), Ok(headers), "a real one is set");
     }
 
     #[test]
     fn cut_headers_are_noticed() {
         let mut headers = Headers::default();
-        headers.set("carteiro-tenant", Header::Text("acme".into()));
+        headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
         let bytes = encode(&headers, None);
         assert_eq!(decode(&bytes[..bytes.len() - 1]), Err(Damaged));
     }

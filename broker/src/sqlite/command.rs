@@ -3,24 +3,25 @@
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use schemas::{Headers, Message};
 use tokio::sync::oneshot;
 
 use super::{
     codec::{self, Damaged},
     tap::Tap,
 };
-use crate::{Headers, Inlet, Lane, Log, Message, PublishError, Settlement, Target};
+use crate::{Lane, Log, PublishError, Queue, Settlement, Target};
 
 /// One thing to do. Sent to the writer's thread, which does many in one transaction.
 pub(super) enum Command {
     /// Store a message, and answer after the commit.
     Publish { slot: Slot, row: Row, reply: oneshot::Sender<Result<(), PublishError>> },
     /// A message that was handed out is given back.
-    Settle { at: Inlet, seq: i64, settlement: Settlement },
+    Settle { at: Queue, seq: i64, settlement: Settlement },
     /// Somebody wants messages.
-    Consume { from: Inlet, tap: Tap },
+    Consume { from: Queue, tap: Tap },
     /// And no more.
-    Leave { from: Inlet, tap: u64 },
+    Leave { from: Queue, tap: u64 },
     /// Do what is queued, end, and say so.
     Close(oneshot::Sender<()>),
     /// End; nobody waits.
@@ -30,7 +31,7 @@ pub(super) enum Command {
 /// Where a message is stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slot {
-    Inlet(Inlet),
+    Queue(Queue),
     /// Until when, in unix milliseconds.
     Later(Lane, u64),
     Log(Log),
@@ -39,8 +40,8 @@ pub(super) enum Slot {
 impl Slot {
     pub(super) fn of(target: &Target) -> Self {
         match target {
-            Target::Ingest { .. } => Self::Inlet(Inlet::Ingest),
-            Target::Lane(lane, None) => Self::Inlet(Inlet::Lane(*lane)),
+            Target::Ingest { .. } => Self::Queue(Queue::Ingest),
+            Target::Lane(lane, None) => Self::Queue(Queue::Lane(*lane)),
             Target::Lane(lane, Some(due)) => Self::Later(*lane, due.at),
             Target::Log(log, _) => Self::Log(*log),
         }
@@ -104,13 +105,13 @@ pub(super) const OVERHEAD: usize = 128;
 
 /// Ends a consumer's hand-out when it is dropped.
 pub(super) struct Leave {
-    from: Inlet,
+    from: Queue,
     tap: u64,
     commands: mpsc::Sender<Command>,
 }
 
 impl Leave {
-    pub(super) fn new(from: Inlet, tap: u64, commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(from: Queue, tap: u64, commands: mpsc::Sender<Command>) -> Self {
         Self { from, tap, commands }
     }
 }

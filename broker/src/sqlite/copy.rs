@@ -51,8 +51,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::Sqlite;
+    use schemas::Message;
+
     use super::*;
-    use crate::{Broker as _, Inlet, Message, Target};
+    use crate::{Broker as _, Queue, Target};
 
     fn message(id: &str) -> Message {
         Message { id: id.into(), kind: "ticket.created".into(), body: "{}".into(), ..Message::default() }
@@ -72,7 +74,7 @@ mod tests {
         assert_eq!(files.len(), 2, "the copy is one file: {files:?}");
 
         let copy = Sqlite::open(&to, Arc::new(|| 1)).unwrap();
-        let mut handed_out = copy.consume(Inlet::Ingest, 8);
+        let mut handed_out = copy.consume(Queue::Ingest, 8);
         assert_eq!(handed_out.next().await.unwrap().message.id, "before");
     }
 

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
+use schemas::{HeaderValue, Headers};
 
 use super::{codec, open};
-use crate::{Header, Headers, ReadError};
+use crate::ReadError;
 
 /// Counts without blocking.
 pub(super) async fn waiting(path: PathBuf, with: &[(&str, &str)]) -> Result<u64, ReadError> {
@@ -44,6 +45,6 @@ fn count_in(file: &Connection, table: &str, with: &[(String, String)]) -> rusqli
 /// A header as it stands in a row.
 fn encoded(name: &str, value: &str) -> Vec<u8> {
     let mut headers = Headers::default();
-    headers.set(name.to_owned(), Header::Text(value.into()));
+    headers.set(name.to_owned(), HeaderValue::Text(value.into()));
     codec::encode(&headers, None)
 }

@@ -25,17 +25,19 @@ use std::{
 };
 
 use bytes::Bytes;
+use command::{Command, Leave, Row, Slot};
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use log::Ends;
+use schemas::Message;
+use service::Clock;
+use tap::Tap;
 use tokio::sync::{oneshot, watch};
+use writer::Writer;
 
 use crate::{
-    BODY_LIMIT, Broker, Clock, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record,
-    Target, notices::Board,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
+    notices::Board,
 };
-use command::{Command, Leave, Row, Slot};
-use log::Ends;
-use tap::Tap;
-use writer::Writer;
 
 pub use copy::{Hold, back_up};
 pub use error::OpenError;
@@ -46,7 +48,7 @@ pub use reader::Archive;
 pub struct Sqlite {
     path: PathBuf,
     commands: mpsc::Sender<Command>,
-    link: watch::Receiver<Link>,
+    link: watch::Receiver<ConnectionState>,
     ends: Arc<Ends>,
     board: Board,
     writer: Option<JoinHandle<()>>,
@@ -64,7 +66,7 @@ impl Sqlite {
 
     fn start(path: &Path, opened: open::Opened, clock: Clock) -> Result<Self, OpenError> {
         let (commands, inbox) = mpsc::channel();
-        let (link_sender, link) = watch::channel(Link::Ready);
+        let (link_sender, link) = watch::channel(ConnectionState::Ready);
         let writer = Writer::new(opened, inbox, commands.clone(), link_sender, clock)
             .map_err(|source| OpenError::Database { path: path.into(), source })?;
         let ends = writer.ends();
@@ -78,9 +80,9 @@ impl Sqlite {
             return Err(PublishError::TooLarge);
         }
         match &*self.link.borrow() {
-            Link::Ready => {}
-            Link::Blocked(reason) => return Err(PublishError::Blocked(reason.clone())),
-            Link::Away(reason) => return Err(PublishError::Away(reason.clone())),
+            ConnectionState::Ready => {}
+            ConnectionState::Blocked(reason) => return Err(PublishError::Blocked(reason.clone())),
+            ConnectionState::Away(reason) => return Err(PublishError::Away(reason.clone())),
         }
         let (slot, row) = (Slot::of(to), Row::of(to, message));
         let (reply, answer) = oneshot::channel();
@@ -106,8 +108,8 @@ impl Broker for Sqlite {
         self.publish(to, message).boxed()
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        let (tap, receiver) = Tap::new(credit);
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        let (tap, receiver) = Tap::new(prefetch);
         let leave = Leave::new(from, tap.id, self.commands.clone());
         // When the writer has ended, the tap is dropped here, and the consumer reads the end.
         let _ = self.commands.send(Command::Consume { from, tap });
@@ -127,7 +129,7 @@ impl Broker for Sqlite {
         count::waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
     }
 
-    fn link(&self) -> watch::Receiver<Link> {
+    fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.link.clone()
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::command::Row;
-use crate::Inlet;
+use crate::Queue;
 
 /// One inlet's table, and its lines in `mark` and `again`.
 pub(super) struct Table {
@@ -16,7 +16,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn of(place: Inlet) -> Self {
+    pub(super) fn of(place: Queue) -> Self {
         let name = place.name();
         Self {
             name,

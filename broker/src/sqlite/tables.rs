@@ -11,7 +11,7 @@ use super::{
     log::{Ends, Ledger, Retention},
     waiting::{Pick, Waiting},
 };
-use crate::{Inlet, Lane, Log, PublishError, limit};
+use crate::{Lane, Log, PublishError, Queue, limit};
 
 /// How many bytes one transaction hands out per inlet; what is over that goes with the next.
 const HAND_OUT: usize = 4 * 1024 * 1024;
@@ -39,14 +39,14 @@ pub(super) struct Tables {
 }
 
 /// What is handed out after the commit.
-pub(super) type Picks = [(Inlet, Vec<Pick>); 3];
+pub(super) type Picks = [(Queue, Vec<Pick>); 3];
 
 impl Tables {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut tables = Self {
-            ingest: Waiting::load(connection, Inlet::Ingest)?,
-            fast: Waiting::load(connection, Inlet::Lane(Lane::Fast))?,
-            slow: Waiting::load(connection, Inlet::Lane(Lane::Slow))?,
+            ingest: Waiting::load(connection, Queue::Ingest)?,
+            fast: Waiting::load(connection, Queue::Lane(Lane::Fast))?,
+            slow: Waiting::load(connection, Queue::Lane(Lane::Slow))?,
             later: Later::load(connection)?,
             dead: Ledger::load(connection, Log::Dead, Retention::of(Log::Dead))?,
             parked: Ledger::load(connection, Log::Parked, Retention::of(Log::Parked))?,
@@ -58,11 +58,11 @@ impl Tables {
         Ok(tables)
     }
 
-    pub(super) fn at(&mut self, inlet: Inlet) -> &mut Waiting {
+    pub(super) fn at(&mut self, inlet: Queue) -> &mut Waiting {
         match inlet {
-            Inlet::Ingest => &mut self.ingest,
-            Inlet::Lane(Lane::Fast) => &mut self.fast,
-            Inlet::Lane(Lane::Slow) => &mut self.slow,
+            Queue::Ingest => &mut self.ingest,
+            Queue::Lane(Lane::Fast) => &mut self.fast,
+            Queue::Lane(Lane::Slow) => &mut self.slow,
         }
     }
 
@@ -96,9 +96,9 @@ impl Tables {
         self.later.wake(connection, now, &mut self.fast, &mut self.slow)?;
         self.trim(connection, now)?;
         Ok([
-            (Inlet::Ingest, self.ingest.pick(connection, HAND_OUT)?),
-            (Inlet::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT)?),
-            (Inlet::Lane(Lane::Slow), self.slow.pick(connection, HAND_OUT)?),
+            (Queue::Ingest, self.ingest.pick(connection, HAND_OUT)?),
+            (Queue::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT)?),
+            (Queue::Lane(Lane::Slow), self.slow.pick(connection, HAND_OUT)?),
         ])
     }
 
@@ -123,10 +123,10 @@ impl Tables {
         match publish.slot {
             // One that is due already needs no wait.
             Slot::Later(lane, due) if i64::try_from(due).is_ok_and(|due| due <= now) => {
-                self.at(Inlet::Lane(lane)).insert(connection, &publish.row)
+                self.at(Queue::Lane(lane)).insert(connection, &publish.row)
             }
             Slot::Later(lane, due) => self.later.insert(connection, lane, due, &publish.row),
-            Slot::Inlet(inlet) => self.at(inlet).insert(connection, &publish.row),
+            Slot::Queue(inlet) => self.at(inlet).insert(connection, &publish.row),
             Slot::Log(Log::Dead) => self.dead.append(connection, now, &publish.row),
             Slot::Log(Log::Parked) => self.parked.append(connection, now, &publish.row),
         }

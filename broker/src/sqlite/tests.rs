@@ -2,8 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use schemas::Message;
+
 use super::{Sqlite, open};
-use crate::{Broker, Inlet, Link, Message, PublishError, Settlement, Target};
+use crate::{Broker, ConnectionState, PublishError, Queue, Settlement, Target};
 
 /// A broker whose file cannot grow beyond a few hundred messages.
 fn cramped(path: &Path) -> Sqlite {
@@ -27,9 +29,11 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_well_again_once_there_is_r
     };
     assert_eq!(refused, PublishError::Nacked);
     assert!(confirmed > 100, "{confirmed} went in");
-    assert!(matches!(&*broker.link().borrow(), Link::Blocked(reason) if reason.contains("full")));
+    assert!(
+        matches!(&*broker.connection_state().borrow(), ConnectionState::Blocked(reason) if reason.contains("full"))
+    );
 
-    let mut consumer = broker.consume(Inlet::Ingest, 10);
+    let mut consumer = broker.consume(Queue::Ingest, 10);
     for id in 0..confirmed {
         let incoming =
             tokio::time::timeout(Duration::from_secs(60), consumer.next()).await.expect("it still hands out");
@@ -37,7 +41,7 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_well_again_once_there_is_r
         assert_eq!((incoming.message.id.clone(), incoming.count), (id.to_string(), 0));
         incoming.settle(Settlement::Done);
     }
-    let mut link = broker.link();
-    link.wait_for(|link| *link == Link::Ready).await.expect("it is open");
+    let mut link = broker.connection_state();
+    link.wait_for(|link| *link == ConnectionState::Ready).await.expect("it is open");
     assert_eq!(broker.publish(&to, &event(confirmed)).await, Ok(()));
 }

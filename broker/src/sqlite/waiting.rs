@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{command::Row, table::Table, tap::Tap};
-use crate::{Incoming, Inlet, Settlement};
+use crate::{Incoming, Queue, Settlement};
 
 /// One message chosen to be handed out once the transaction has committed.
 pub(super) struct Pick {
@@ -38,7 +38,7 @@ struct Held {
 
 /// One inlet.
 pub(super) struct Waiting {
-    pub(super) place: Inlet,
+    pub(super) place: Queue,
     table: Table,
     /// What earlier processes had handed out: what is still there of it was with somebody who did not settle it.
     recovered: i64,
@@ -61,7 +61,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// The inlet as the file knows it.
-    pub(super) fn load(file: &Connection, place: Inlet) -> rusqlite::Result<Self> {
+    pub(super) fn load(file: &Connection, place: Queue) -> rusqlite::Result<Self> {
         let table = Table::of(place);
         let (last, mark) = table.last_and_mark(file)?;
         let marks = Marks { last: last.max(mark), cursor: 0, mark };

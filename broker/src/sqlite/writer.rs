@@ -10,6 +10,7 @@ use std::{
 };
 
 use rusqlite::TransactionBehavior;
+use service::Clock;
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     open::Opened,
     tables::{Picks, Publish, Tables},
 };
-use crate::{Clock, Incoming, Inlet, Link, PublishError, Settlement};
+use crate::{ConnectionState, Incoming, PublishError, Queue, Settlement};
 
 /// What is said to who comes too late.
 pub(super) const CLOSED: &str = "the embedded broker is closed";
@@ -38,7 +39,7 @@ pub(super) struct Writer {
     inbox: mpsc::Receiver<Command>,
     /// Goes into every message that is handed out, to settle it by.
     commands: mpsc::Sender<Command>,
-    link: watch::Sender<Link>,
+    link: watch::Sender<ConnectionState>,
     clock: Clock,
     /// Set while transactions fail: when to try again.
     probe: Option<Instant>,
@@ -52,7 +53,7 @@ impl Writer {
         file: Opened,
         inbox: mpsc::Receiver<Command>,
         commands: mpsc::Sender<Command>,
-        link: watch::Sender<Link>,
+        link: watch::Sender<ConnectionState>,
         clock: Clock,
     ) -> rusqlite::Result<Self> {
         let tables = Tables::load(&file.connection)?;
@@ -160,7 +161,7 @@ impl Writer {
         }
     }
 
-    fn way_back(&self, at: Inlet, seq: i64) -> impl FnOnce(Settlement) + Send + 'static {
+    fn way_back(&self, at: Queue, seq: i64) -> impl FnOnce(Settlement) + Send + 'static {
         let commands = self.commands.clone();
         move |settlement| {
             // After the end it is too late: the next start hands the message out again.
@@ -170,17 +171,17 @@ impl Writer {
 
     fn block(&mut self, error: &rusqlite::Error) {
         self.probe = Some(Instant::now() + PROBE);
-        self.link.send_replace(Link::Blocked(error.to_string()));
+        self.link.send_replace(ConnectionState::Blocked(error.to_string()));
     }
 
     fn recover(&mut self) {
         if self.probe.take().is_some() {
-            self.link.send_replace(Link::Ready);
+            self.link.send_replace(ConnectionState::Ready);
         }
     }
 
     fn close(mut self, end: End) {
-        self.link.send_replace(Link::Away(CLOSED.into()));
+        self.link.send_replace(ConnectionState::Away(CLOSED.into()));
         self.tables.dismiss();
         // Saves the next start a recovery; a failure costs nothing else.
         let checkpoint = self.file.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock};
+use broker::Broker;
+use service::Clock;
 use tokio::time::Instant;
 
 /// What a backend can do, honestly: a scenario leaves out what a backend cannot.

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Clock, Due, Inlet, Lane, Link, PublishError, Settlement, Target, memory::Memory};
+use broker::{Broker, ConnectionState, Due, Lane, PublishError, Queue, Settlement, Target, memory::Memory};
+use service::Clock;
 
 use crate::{
     fixture::{Features, Fixture, clock},
@@ -59,7 +60,7 @@ async fn a_lost_confirm_means_that_the_message_is_there() {
     let lost = memory.publish(&ingest(), &message(2)).await;
     assert!(matches!(lost, Err(PublishError::Lost(_))), "{lost:?}");
     publish(&memory, &ingest(), &message(3)).await;
-    assert_eq!(memory.depth(Inlet::Ingest), 3);
+    assert_eq!(memory.depth(Queue::Ingest), 3);
 }
 
 #[tokio::test]
@@ -68,7 +69,7 @@ async fn a_nacked_message_is_not_there() {
     memory.nack_confirm(1);
     assert_eq!(memory.publish(&ingest(), &message(1)).await, Err(PublishError::Nacked));
     publish(&memory, &ingest(), &message(2)).await;
-    assert_eq!(memory.depth(Inlet::Ingest), 1);
+    assert_eq!(memory.depth(Queue::Ingest), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +98,7 @@ async fn a_lost_session_hands_out_again_what_was_out_and_ignores_its_settlement(
     let stale = take(&mut consumer).await;
     memory.go_away("cut");
     assert!(matches!(memory.publish(&ingest(), &message(2)).await, Err(PublishError::Away(_))));
-    assert!(matches!(&*memory.link().borrow(), Link::Away(_)));
+    assert!(matches!(&*memory.connection_state().borrow(), ConnectionState::Away(_)));
     memory.come_back();
     stale.settle(Settlement::Done);
     let again = take(&mut consumer).await;
@@ -133,9 +134,9 @@ async fn a_hostile_broker_hands_out_some_twice_and_the_same_seed_does_the_same()
     for seed in [1, 1, 2] {
         let memory = Memory::hostile(clock(), seed);
         publish_all(&memory, &ingest(), 0..1000).await;
-        let mut consumer = memory.consume(Inlet::Ingest, 1000);
+        let mut consumer = memory.consume(Queue::Ingest, 1000);
         let mut came = Vec::new();
-        while memory.depth(Inlet::Ingest) > 0 {
+        while memory.depth(Queue::Ingest) > 0 {
             let incoming = take(&mut consumer).await;
             came.push(incoming.message.id.clone());
             incoming.settle(Settlement::Done);
@@ -151,7 +152,7 @@ async fn a_hostile_broker_hands_out_some_twice_and_the_same_seed_does_the_same()
 async fn a_hostile_broker_redelivers_in_any_order() {
     let memory = Memory::hostile(clock(), 1);
     publish_all(&memory, &ingest(), 0..50).await;
-    let mut first = memory.consume(Inlet::Ingest, 50);
+    let mut first = memory.consume(Queue::Ingest, 50);
     let mut held = Vec::new();
     for _ in 0..50 {
         held.push(take(&mut first).await);
@@ -159,7 +160,7 @@ async fn a_hostile_broker_redelivers_in_any_order() {
     drop(first);
     let published: Vec<_> = held.iter().map(|incoming| incoming.message.id.clone()).collect();
     drop(held);
-    let mut second = memory.consume(Inlet::Ingest, 50);
+    let mut second = memory.consume(Queue::Ingest, 50);
     let mut again = Vec::new();
     for _ in 0..50 {
         again.push(take(&mut second).await.message.id.clone());

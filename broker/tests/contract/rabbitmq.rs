@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use broker::{
-    Broker, BrokerConfig, Clock,
+    Broker, BrokerConfig,
     rabbitmq::{self, RabbitMq},
 };
+use service::Clock;
 use tokio::time::timeout;
 
 use crate::{
@@ -30,7 +31,6 @@ impl Fixture for Rabbit {
             prefix: unique.clone(),
             exchange: format!("{unique}.events"),
             declare: true,
-            features: "3.10".to_owned(),
         };
         let clock = clock();
         let broker = connect(&config, &clock).await;

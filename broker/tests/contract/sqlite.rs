@@ -2,8 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use broker::{Broker, Clock, sqlite::Sqlite};
+use broker::{Broker, sqlite::Sqlite};
 use rusqlite::Connection;
+use service::Clock;
 use tempfile::TempDir;
 
 use crate::fixture::{Features, Fixture, clock};

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, fmt::Display};
 
-use broker::{Broker, Consumer, Inlet, Lane, Log, Message, Record, Settlement, Target};
+use broker::{Broker, Consumer, Lane, Log, Queue, Record, Settlement, Target};
 use futures_util::{StreamExt, TryStreamExt};
+use schemas::Message;
 
 use crate::fixture::eventually;
 
-pub(crate) const FAST: Inlet = Inlet::Lane(Lane::Fast);
-pub(crate) const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+pub(crate) const FAST: Queue = Queue::Lane(Lane::Fast);
+pub(crate) const SLOW: Queue = Queue::Lane(Lane::Slow);
 
 /// A message that is told from others by its id.
 pub(crate) fn message(id: impl Display) -> Message {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use broker::{Broker, DUE, Due, Header, Inlet, Lane, Log, Settlement, Target};
+use broker::{Broker, Due, Lane, Log, Queue, Settlement, Target};
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
+use schemas::{HeaderValue, wire::DUE};
 
 use crate::road::{Road, clock, message, next, take_all};
 
@@ -20,7 +21,7 @@ async fn v1_what_waits_on_a_level_leaves_by_itself_when_its_time_has_come() {
     let road = Road::lay().await;
     let due = clock()() + 1000;
     road.broker.publish(&slow(Duration::from_secs(1)), &message("e1")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
     let incoming = next(&mut consumer).await;
     let now = clock()();
     assert!((due - 50..due + PROMPT).contains(&now), "{} ms after it was due", now as i64 - due as i64);
@@ -33,7 +34,7 @@ async fn v2_what_is_due_far_off_does_not_hold_up_what_is_due_soon() {
     let road = Road::lay().await;
     road.broker.publish(&slow(Duration::from_secs(600)), &message("far")).await.expect("confirmed");
     road.broker.publish(&slow(Duration::from_secs(1)), &message("near")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
     assert_eq!(next(&mut consumer).await.message.id, "near");
 }
 
@@ -47,11 +48,11 @@ async fn v3_a_death_that_a_message_brings_along_is_not_taken_on_to_the_next_leve
     headers.insert("x-death".into(), AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death)])));
     headers.insert("x-first-death-reason".into(), AMQPValue::LongString("expired".into()));
     road.publish_foreign("deliver", "slow", "e1", headers).await;
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
     for _ in 0..3 {
         let incoming = next(&mut consumer).await;
         let mut again = incoming.message.clone();
-        again.headers.set("x-death", Header::Text("copied by hand".into()));
+        again.headers.set("x-death", HeaderValue::Text("copied by hand".into()));
         road.broker.publish(&slow(Duration::from_secs(1)), &again).await.expect("confirmed");
         incoming.settle(Settlement::Done);
     }
@@ -67,7 +68,7 @@ async fn v4_v5_what_wakes_without_a_route_is_parked_and_does_not_stop_its_level(
     }
     let fast = Target::Lane(Lane::Fast, Some(Due { at: clock()() + 1000, exact: false }));
     road.broker.publish(&fast, &message("good")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Fast), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 10);
     take_all(&mut consumer, ["good".to_owned()]).await;
     let parked = road.read(Log::Parked, 0).await;
     assert_eq!(parked.len(), 40, "the good one came after all of them");
@@ -81,7 +82,7 @@ async fn a_wait_between_two_levels_is_climbed_down_unseen() {
     let begin = clock()();
     let asked_for = Target::Lane(Lane::Slow, Some(Due { at: begin + 3_500, exact: true }));
     road.broker.publish(&asked_for, &message("e1")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
     let incoming = next(&mut consumer).await;
     let waited = clock()() - begin;
     assert!((3_500..3_500 + PROMPT).contains(&waited), "{waited} ms");

@@ -1,6 +1,6 @@
 //! What ends up where nobody consumes: V9 to V11, and what a publish is told.
 
-use broker::{Broker, Due, Inlet, Lane, Log, PublishError, Settlement, Target};
+use broker::{Broker, Due, Lane, Log, PublishError, Queue, Settlement, Target};
 use futures_util::StreamExt;
 use lapin::{
     options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
@@ -8,14 +8,15 @@ use lapin::{
 };
 
 use crate::road::{Road, clock, connect, message, next};
+
 const KEY: &str = "acme.7.12.ticket.created";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v9_what_kills_its_consumer_too_often_is_parked_and_says_why() {
     let road = Road::lay().await;
-    let limit = Inlet::Ingest.delivery_limit();
+    let limit = Queue::Ingest.delivery_limit();
     road.broker.publish(&ingest(), &message("poison")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Ingest, 1);
+    let mut consumer = road.broker.consume(Queue::Ingest, 1);
     for taken in 0..=limit {
         let incoming = next(&mut consumer).await;
         assert_eq!(incoming.redelivered, taken > 0);
@@ -34,8 +35,8 @@ async fn v9_a_delivery_that_died_on_the_ladder_before_still_says_that_it_came_to
     let road = Road::lay().await;
     let soon = Due { at: clock()() + 1000, exact: false };
     road.broker.publish(&Target::Lane(Lane::Slow, Some(soon)), &message("poison")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 1);
-    for _ in 0..=Inlet::Lane(Lane::Slow).delivery_limit() {
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 1);
+    for _ in 0..=Queue::Lane(Lane::Slow).delivery_limit() {
         next(&mut consumer).await.settle(Settlement::Again);
     }
     let parked = road.parked().await;
@@ -124,10 +125,10 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
     for n in 0..20 {
         road.broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await.expect("confirmed");
     }
-    let mut first = road.broker.consume(Inlet::Lane(Lane::Fast), 20);
+    let mut first = road.broker.consume(Queue::Lane(Lane::Fast), 20);
     let held = next(&mut first).await;
     drop(first);
-    let mut second = road.broker.consume(Inlet::Lane(Lane::Fast), 20);
+    let mut second = road.broker.consume(Queue::Lane(Lane::Fast), 20);
     let others = (0..20).map(|n| format!("m{n}")).filter(|id| *id != held.message.id).collect::<Vec<_>>();
     crate::road::take_all(&mut second, others).await;
     held.settle(Settlement::Done);
@@ -136,7 +137,7 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
     let probe = connect(&road.config);
     probe.first_session().await.expect("connects");
     probe.publish(&Target::Lane(Lane::Fast, None), &message("last")).await.expect("confirmed");
-    let mut third = probe.consume(Inlet::Lane(Lane::Fast), 20);
+    let mut third = probe.consume(Queue::Lane(Lane::Fast), 20);
     // What had not been settled would come first.
     assert_eq!(next(&mut third).await.message.id, "last");
 }
@@ -144,7 +145,7 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_credit_than_one_consumer_may_have_is_shared_between_several() {
     let road = Road::lay().await;
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Fast), 700);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 700);
     let publishes = (0..700).map(|n| {
         let broker = &road.broker;
         async move { broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await }

@@ -1,8 +1,9 @@
 //! A queue whose leader on record is a node that is gone, as after a crash and before the election is over. RabbitMQ
 //! before 3.12.5 lets that mislead whoever publishes to the queue for the first time, for as long as the node is away.
 
-use broker::{Broker, Due, Inlet, Lane, Patience, PublishError, Settlement, Target, insist};
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use broker::{Broker, Deadline, Due, Lane, PublishError, Queue, Settlement, Target, publish_until_confirmed};
+use tokio::{task::spawn_blocking, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     node::{Node, RESTART_DEAD_LETTERING, VERSION, is_misled},
@@ -60,10 +61,11 @@ async fn a_queue_that_refuses_one_channel_for_ever_gets_what_is_published_by_the
     assert_eq!(matches!(first, Err(PublishError::Nacked)), misleading.old, "{first:?}");
     misleading.record(&queue, "node()").await;
 
-    let (_running, stop) = watch::channel(false);
-    let patience = Patience { stop, limit: None };
+    let _running = CancellationToken::new();
+    let stop = _running.clone();
+    let patience = Deadline { stop, limit: None };
     let message = message("insisted");
-    let insisting = insist(&road.broker, &fast, &message, patience);
+    let insisting = publish_until_confirmed(&road.broker, &fast, &message, patience);
     timeout(PATIENCE, insisting).await.expect("in time").expect("confirmed");
 }
 
@@ -75,7 +77,7 @@ async fn what_a_misled_dead_letter_worker_holds_comes_once_the_worker_is_restart
     misleading.record(&queue, "'gone@localhost'").await;
     let slow = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 1000, exact: false }));
     road.broker.publish(&slow, &message("held")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 10);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
     if misleading.old {
         until_one_is_restarted(&misleading, &road).await;
         // Restarted too early, it was misled again.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::{
-    Broker, BrokerConfig, Clock, Consumer, Incoming, Link, Log, Logs, Message, Record, Settlement,
+    Broker, BrokerConfig, ConnectionState, Consumer, Incoming, Log, Logs, Record, Settlement,
     rabbitmq::{self, RabbitMq},
 };
 use futures_util::StreamExt;
@@ -17,6 +17,8 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::FieldTable,
 };
+use schemas::Message;
+use service::Clock;
 use tokio::time::timeout;
 
 /// How long a thing may take on a busy machine before a test calls it missing.
@@ -90,8 +92,12 @@ impl Road {
     }
 
     /// Waits until the link is as wanted.
-    pub(crate) async fn until(&self, what: impl FnMut(&Link) -> bool) -> Link {
-        timeout(PATIENCE, self.broker.link().wait_for(what)).await.expect("in time").expect("a link").clone()
+    pub(crate) async fn until(&self, what: impl FnMut(&ConnectionState) -> bool) -> ConnectionState {
+        timeout(PATIENCE, self.broker.connection_state().wait_for(what))
+            .await
+            .expect("in time")
+            .expect("a link")
+            .clone()
     }
 }
 
@@ -111,13 +117,7 @@ impl Drop for Road {
 /// A prefix and an exchange that nobody else uses.
 pub(crate) fn unique(url: &str) -> BrokerConfig {
     let unique = format!("test-{:016x}", fastrand::u64(..));
-    BrokerConfig {
-        url: url.to_owned(),
-        exchange: format!("{unique}.events"),
-        prefix: unique,
-        declare: true,
-        features: "3.10".to_owned(),
-    }
+    BrokerConfig { url: url.to_owned(), exchange: format!("{unique}.events"), prefix: unique, declare: true }
 }
 
 pub(crate) fn connect(config: &BrokerConfig) -> RabbitMq {

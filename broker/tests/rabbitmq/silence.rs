@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Handler, Incoming, Inlet, Lane, Link, Progress, Settlement, Target, rabbitmq::RabbitMq, work};
+use broker::{
+    Broker, ConnectionState, Handler, Incoming, Lane, Queue, Settlement, Target, Watchdog, rabbitmq::RabbitMq,
+    run_handler,
+};
 use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,6 +16,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::road::{PATIENCE, connect, message, next, unique};
 
@@ -102,8 +106,8 @@ fn has(said: &[u8], name: &str) -> bool {
     said.windows(name.len()).any(|window| window == name.as_bytes())
 }
 
-async fn until(broker: &RabbitMq, what: impl FnMut(&Link) -> bool) -> Link {
-    timeout(PATIENCE, broker.link().wait_for(what)).await.expect("in time").expect("a link").clone()
+async fn until(broker: &RabbitMq, what: impl FnMut(&ConnectionState) -> bool) -> ConnectionState {
+    timeout(PATIENCE, broker.connection_state().wait_for(what)).await.expect("in time").expect("a link").clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +121,7 @@ async fn falls_silent(name: &str) {
     let broker = connect(&config);
     let mut beats = broker.beats();
     timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
-    until(&broker, |link| *link == Link::Ready).await;
+    until(&broker, |link| *link == ConnectionState::Ready).await;
     let beat = async {
         loop {
             let beat = beats.recv().await.expect("the broker is open");
@@ -131,13 +135,15 @@ async fn falls_silent(name: &str) {
 
     line.silence(name);
     let since = Instant::now();
-    let Link::Away(why) = until(&broker, |link| matches!(link, Link::Away(_))).await else { unreachable!() };
+    let ConnectionState::Away(why) = until(&broker, |link| matches!(link, ConnectionState::Away(_))).await else {
+        unreachable!()
+    };
     assert!(why.starts_with(&format!("{name} connection: ")), "{why}");
     // Heartbeats alone would take forty.
     assert!(since.elapsed() < Duration::from_secs(35), "{:?}", since.elapsed());
 
-    until(&broker, |link| *link == Link::Ready).await;
-    let mut consumer = broker.consume(Inlet::Lane(Lane::Fast), 1);
+    until(&broker, |link| *link == ConnectionState::Ready).await;
+    let mut consumer = broker.consume(Queue::Lane(Lane::Fast), 1);
     broker.publish(&Target::Lane(Lane::Fast, None), &message("after")).await.expect("confirmed");
     let after = next(&mut consumer).await;
     assert_eq!(after.message.id, "after");
@@ -165,17 +171,18 @@ async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is
     let config = unique(&line.url);
     let broker = connect(&config);
     timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
-    until(&broker, |link| *link == Link::Ready).await;
+    until(&broker, |link| *link == ConnectionState::Ready).await;
     line.silence("consuming");
-    let (_running, stop) = watch::channel(false);
-    let progress = Progress::new(broker.link(), Instant::now());
+    let _running = CancellationToken::new();
+    let stop = _running.clone();
+    let progress = Watchdog::new(broker.connection_state(), Instant::now());
     assert_eq!(progress.ready(), Ok(()), "it has not asked yet");
-    let consumer = broker.consume(Inlet::Lane(Lane::Fast), 1_000);
-    tokio::spawn(work(consumer, Arc::new(Idle), stop, progress.clone()));
+    let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000);
+    tokio::spawn(run_handler(consumer, Arc::new(Idle), stop, progress.clone()));
     let why = eventually(|| progress.ready().err()).await;
     assert_eq!(why, "the broker has not granted its consumer yet");
-    until(&broker, |link| matches!(link, Link::Away(_))).await;
-    until(&broker, |link| *link == Link::Ready).await;
+    until(&broker, |link| matches!(link, ConnectionState::Away(_))).await;
+    until(&broker, |link| *link == ConnectionState::Ready).await;
     eventually(|| progress.ready().ok()).await;
     assert_eq!(progress.alive(Instant::now()), Ok(()));
     broker.close().await;

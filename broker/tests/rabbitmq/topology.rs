@@ -1,7 +1,7 @@
 //! Declaring, comparing and removing: V15 and V16, and what a role does on a broker that is not as it must be.
 
 use broker::{
-    Broker, BrokerConfig, Due, Inlet, Lane, Link, Target,
+    Broker, BrokerConfig, ConnectionState, Due, Lane, Queue, Target,
     rabbitmq::{self, Topology, TopologyError},
 };
 use lapin::{
@@ -49,8 +49,8 @@ async fn v15_v16_another_argument_is_named_and_left_as_it_is() {
     let role = connect(&config);
     let fatal = timeout(PATIENCE, role.first_session()).await.expect("in time").expect_err("fatal");
     assert_eq!(fatal.to_string(), refused.to_string());
-    let away = role.link().borrow().clone();
-    assert!(matches!(&away, Link::Away(reason) if reason.contains("x-message-ttl")), "{away:?}");
+    let away = role.connection_state().borrow().clone();
+    assert!(matches!(&away, ConnectionState::Away(reason) if reason.contains("x-message-ttl")), "{away:?}");
     rabbitmq::remove(&config).await.expect("removed");
 }
 
@@ -87,7 +87,10 @@ async fn without_the_wish_to_declare_a_missing_topology_is_named_and_nothing_is_
 
     // Once somebody has applied it, the role goes on by itself.
     rabbitmq::apply(&config).await.expect("applied");
-    timeout(PATIENCE, role.link().wait_for(|link| *link == Link::Ready)).await.expect("in time").expect("a link");
+    timeout(PATIENCE, role.connection_state().wait_for(|link| *link == ConnectionState::Ready))
+        .await
+        .expect("in time")
+        .expect("a link");
     assert_eq!(*role.defect().borrow(), None);
     rabbitmq::remove(&config).await.expect("removed");
 }
@@ -130,7 +133,7 @@ async fn the_public_exchange_stays_while_somebody_else_is_bound_to_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signs_of_life_are_thrown_away_and_work_stays_as_it_is() {
     let road = Road::lay().await;
-    let sign = |headers: &mut broker::Headers| headers.set("carteiro-sign", broker::Header::Text("1".into()));
+    let sign = |headers: &mut schemas::Headers| headers.set("carteiro-sign", schemas::HeaderValue::Text("1".into()));
     let (fast, slow) = (Target::Lane(Lane::Fast, None), Target::Lane(Lane::Slow, None));
     let far = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 300_000, exact: true }));
     for to in [&fast, &slow, &far] {
@@ -146,7 +149,7 @@ async fn signs_of_life_are_thrown_away_and_work_stays_as_it_is() {
     let left: Vec<_> = left.filter(|queue| queue.ready > 0).map(|queue| (queue.queue, queue.ready)).collect();
     assert_eq!(left, [(road.name("deliver.slow"), 1)]);
     rabbitmq::discard(&road.config, "carteiro-sign").await.expect("done");
-    let mut consumer = road.broker.consume(Inlet::Lane(Lane::Slow), 1);
+    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 1);
     assert_eq!(next(&mut consumer).await.message.id, "work");
 }
 

@@ -196,7 +196,7 @@ async fn disable(call: Call, input: Input) -> Result<Response, Problem> {
 
 async fn cancel(call: Call) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
-    let now = Moment((call.control.world.clock)());
+    let now = Moment((call.control.deps.clock)());
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
         endpoint.cancelled_before = Some(now);
         Ok(Made::new())

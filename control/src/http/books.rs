@@ -11,7 +11,7 @@ use schemars::json_schema;
 use schemas::{Counts, Scope, time::rfc3339};
 use serde_json::json;
 use service::problem::{Code, Problem};
-use store::{AuditEntry, Books, Usage};
+use store::{AuditEntry, Usage, UsageAndAudit};
 
 use super::{
     call::Call,
@@ -63,15 +63,15 @@ struct UsageList {
     items: Vec<Usage>,
 }
 
-fn books(control: &Control) -> Result<&dyn Books, Problem> {
+fn usage_and_audit(control: &Control) -> Result<&dyn UsageAndAudit, Problem> {
     let none = "this store keeps no usage and no audit log: sqlite: and postgres: do";
-    control.world.store.books().ok_or_else(|| Problem::new(Code::Conflict).detail(none))
+    control.deps.store.usage_and_audit().ok_or_else(|| Problem::new(Code::Conflict).detail(none))
 }
 
 async fn usage(call: Call) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Read).await?;
     let query = call.query(&["from", "to", "by"])?;
-    let now = (call.control.world.clock)();
+    let now = (call.control.deps.clock)();
     let (mut from, mut to) = (day(now.saturating_sub((USUAL_DAYS - 1) * DAY_MS)), day(now));
     let mut by_endpoint = false;
     for (name, text) in query {
@@ -82,7 +82,7 @@ async fn usage(call: Call) -> Result<Response, Problem> {
             _ => to = read_day(&name, text)?,
         }
     }
-    let found = books(&call.control)?.usage(who.tenant_id(), &from, &to).await;
+    let found = usage_and_audit(&call.control)?.usage(who.tenant_id(), &from, &to).await;
     let found = found.map_err(|error| denied::away(&error))?;
     let items = if by_endpoint { found } else { by_day(found) };
     Ok(Json(json!({"items": items})).into_response())
@@ -122,7 +122,7 @@ async fn entries(call: &Call, tenant: Option<&str>) -> Result<Response, Problem>
     let before = after.map(|id| id.parse().map_err(|_| page::wrong_cursor())).transpose()?;
     // One more than is shown tells whether there is a next page.
     let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-    let found = books(&call.control)?.audit(tenant, before, wanted).await;
+    let found = usage_and_audit(&call.control)?.audit(tenant, before, wanted).await;
     let mut found = found.map_err(|error| denied::away(&error))?;
     let is_more = found.len() > limit;
     found.truncate(limit);

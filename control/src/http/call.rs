@@ -94,9 +94,9 @@ impl Call {
 
     /// Leave to do what needs `scope` for the tenant of the path.
     pub(crate) async fn tenant(&self, scope: Scope) -> Result<Who, Problem> {
-        let world = &self.control.world;
-        let (presented, tenant, now) = (bearer(self.headers()), self.part("tenant"), (world.clock)());
-        let access = admit(&*world.store, world.operator, presented, tenant, scope, now).await;
+        let deps = &self.control.deps;
+        let (presented, tenant, now) = (bearer(self.headers()), self.part("tenant"), (deps.clock)());
+        let access = admit(&*deps.store, deps.operator, presented, tenant, scope, now).await;
         let Access { tenant, caller } = access.map_err(|denied| denied::problem(&denied))?;
         let (scopes, name) = match caller {
             Caller::Operator => (None, "operator".to_owned()),
@@ -110,17 +110,17 @@ impl Call {
 
     /// Leave to do what only the operator may: with all tenants, or with the one of the path, which need not exist.
     pub(crate) async fn operator(&self) -> Result<Who, Problem> {
-        let world = &self.control.world;
+        let deps = &self.control.deps;
         let presented = bearer(self.headers()).ok_or(Code::Unauthorized)?;
-        if world.operator == Some(KeyHash::of(presented)) {
+        if deps.operator == Some(KeyHash::of(presented)) {
             return Ok(Who { tenant: None, scopes: None, author: self.author("operator".to_owned()) });
         }
-        let now = (world.clock)();
-        let owner = || world.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented, now)?.0.id.clone()));
+        let now = (deps.clock)();
+        let owner = || deps.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented, now)?.0.id.clone()));
         let known = match owner() {
             Some(owner) => Some(owner),
             None => {
-                world.store.pull().await.map_err(|error| denied::away(&error))?;
+                deps.store.pull().await.map_err(|error| denied::away(&error))?;
                 owner()
             }
         };
@@ -133,7 +133,7 @@ impl Call {
 
     /// Looks for something in the snapshot, and once more after a pull before it is said not to be there.
     pub(crate) async fn find<T>(&self, look: impl Fn(&store::Snapshot) -> Option<T>) -> Result<T, Problem> {
-        let store = &self.control.world.store;
+        let store = &self.control.deps.store;
         let snapshot = || store.snapshot().ok_or_else(|| denied::away(&StoreError("nothing was read yet".to_owned())));
         match look(&*snapshot()?) {
             Some(found) => Ok(found),

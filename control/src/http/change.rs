@@ -45,8 +45,8 @@ impl Control {
         });
         let Wish { reach, author, dry_run } = wish;
         let (concerned, who) = (reach.clone(), author.clone());
-        let edit = Edit { reach, author, at: (self.world.clock)(), dry_run, decision };
-        let edited = self.world.store.edit(edit).await;
+        let edit = Edit { reach, author, at: (self.deps.clock)(), dry_run, decision };
+        let edited = self.deps.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
             (Ok(edited), Ok(Ok(decided))) => {
                 if !dry_run {
@@ -82,12 +82,12 @@ impl Control {
     /// A tenant that wanted more of something than it may have is told, besides whoever asked for it.
     fn tell_of_quota(self: &Arc<Self>, concerned: &Reach, problem: &Problem) {
         let (Some(name), Reach::Tenants(ids), Some(snapshot)) =
-            (settings::reached(problem), concerned, self.world.store.snapshot())
+            (settings::reached(problem), concerned, self.deps.store.snapshot())
         else {
             return;
         };
         for tenant in ids.iter().filter_map(|id| snapshot.tenant(id)) {
-            if let Some(limit) = settings::allowed(tenant.quota, self.world.rules.quota, name) {
+            if let Some(limit) = settings::allowed(tenant.quota, self.deps.rules.quota, name) {
                 self.quota_reached(&tenant.id, name, limit as f64);
             }
         }

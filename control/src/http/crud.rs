@@ -1,5 +1,7 @@
 //! The calls that endpoints, subscriptions, sources and keys have in common.
 
+use std::sync::Arc;
+
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::{
     Json,
@@ -9,7 +11,6 @@ use axum::{
 use schemas::Scope;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use std::sync::Arc;
 use store::{Change, Edited, Item, Kind};
 
 use super::{
@@ -132,7 +133,7 @@ impl Control {
         body: Object,
         conditions: Conditions,
     ) -> Result<Write, Problem> {
-        let snapshot = self.world.store.snapshot().ok_or(Code::Unavailable)?;
+        let snapshot = self.deps.store.snapshot().ok_or(Code::Unavailable)?;
         Ok(Write {
             tenant: who.tenant_id().to_owned(),
             id,
@@ -140,7 +141,7 @@ impl Control {
             body,
             conditions,
             scopes: who.scopes.clone(),
-            rules: self.world.rules.clone(),
+            rules: self.deps.rules.clone(),
             maker: self.maker(),
             snapshot,
         })

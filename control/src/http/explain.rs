@@ -9,7 +9,7 @@ use axum::{
 };
 use schemars::JsonSchema;
 use schemas::{
-    Acceptance, Envelope, EventId, Facts, Mismatch, Refusal, RefusalKind, Scope, Subscription, peek_id, render,
+    Acceptance, Envelope, EventFacts, EventId, Mismatch, Refusal, RefusalKind, Scope, Subscription, peek_id, render,
 };
 use serde::Serialize;
 use service::{
@@ -65,10 +65,10 @@ async fn explain(call: Call, input: Input) -> Result<Response, Problem> {
     if !is_json(&headers) {
         return Err(Code::UnsupportedMediaType.into());
     }
-    let world = &call.control.world;
-    let now = (world.clock)();
+    let deps = &call.control.deps;
+    let now = (deps.clock)();
     let id = peek_id(&body).map_err(|refusal| refused(&refusal))?;
-    let id = id.unwrap_or_else(|| EventId::fresh(now, chance::bytes(&world.chance)));
+    let id = id.unwrap_or_else(|| EventId::fresh(now, chance::bytes(&deps.chance)));
     let acceptance = Acceptance { id, accepted_at: now, tenant: tenant.id.clone() };
     let envelope = Envelope::decode(&body, &acceptance).map_err(|refusal| refused(&refusal))?;
     let results = tenant.subscriptions.iter().map(|one| explanation(one, tenant, &envelope)).collect();
@@ -97,7 +97,7 @@ fn reason(subscription: &Subscription, tenant: &TenantSnapshot, envelope: &Envel
     if !subscription.enabled {
         return Err("disabled");
     }
-    let wanted = subscription.accepts(&Facts::of(&envelope.event)).map_err(name)?;
+    let wanted = subscription.accepts(&EventFacts::of(&envelope.event)).map_err(name)?;
     let renders = tenant
         .endpoints
         .get(&subscription.endpoint_id)

@@ -186,7 +186,7 @@ async fn create(call: Call, input: Input) -> Result<Response, Problem> {
     // Everything that a path might read otherwise: a platform's id may have any letter.
     let path = format!("{}/{}", call.path(), utf8_percent_encode(&id, &SEGMENT));
     let wish = Wish::of(who.tenant_id(), who.author.clone());
-    let (tenant, rules) = (who.tenant_id().to_owned(), call.control.world.rules.clone());
+    let (tenant, rules) = (who.tenant_id().to_owned(), call.control.deps.rules.clone());
     let write = Write { tenant, id, manner: Manner::Create, body, conditions, rules };
     views::carry_out::<Integration>(&call, wish, write, path).await
 }

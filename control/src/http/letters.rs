@@ -10,6 +10,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
+use broker::records::read_dead_letter;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemars::json_schema;
 use schemas::{DeadLetter, DeadReason, Scope};
@@ -72,21 +73,21 @@ async fn list(call: Call) -> Result<Response, Problem> {
         let wrong = |why| Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}"));
         filter.set(name, text).map_err(wrong)?;
     }
-    let logs = &*call.control.world.broker;
+    let logs = &*call.control.deps.broker;
     let (live, _seat) = call.control.look(who.tenant_id(), &filter).await?;
     let records = live.records(logs, begin).take(limit + 1).try_collect::<Vec<_>>();
     let mut records = records.await.map_err(|_| denied::unreadable())?;
     let is_more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
-    let letters: Vec<_> = records.iter().filter_map(dead_letters::read).collect();
+    let letters: Vec<_> = records.iter().filter_map(read_dead_letter).collect();
     Ok(page::answer(letters, next))
 }
 
 async fn show(call: Call) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Read).await?;
     call.query(&[])?;
-    let logs = &*call.control.world.broker;
+    let logs = &*call.control.deps.broker;
     let letter = dead_letters::show(logs, Some(who.tenant_id()), call.part("id")).await;
     let letter = letter.map_err(|_| denied::unreadable())?.ok_or(Code::NotFound)?;
     Ok(Json(letter).into_response())

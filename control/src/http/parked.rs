@@ -11,7 +11,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use broker::{Patience, insist};
+use broker::{
+    Deadline, publish_until_confirmed,
+    records::{read_parked_with_body, requeued},
+};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemas::Parked;
 use serde_json::json;
@@ -71,31 +74,31 @@ async fn list(call: Call) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&call.query(&page::PARAMETERS)?)?;
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
-    let records = parked::records(&*call.control.world.broker, begin).take(limit + 1).try_collect::<Vec<_>>();
+    let records = parked::records(&*call.control.deps.broker, begin).take(limit + 1).try_collect::<Vec<_>>();
     let mut records = records.await.map_err(|_| denied::unreadable())?;
     let is_more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
-    let items: Vec<_> = records.iter().map(|record| Parked { body: None, ..parked::read(record) }).collect();
+    let items: Vec<_> = records.iter().map(|record| Parked { body: None, ..read_parked_with_body(record) }).collect();
     Ok(page::answer(items, next))
 }
 
 async fn show(call: Call) -> Result<Response, Problem> {
     call.operator().await?;
     call.query(&[])?;
-    let found = parked::show(&*call.control.world.broker, call.part("id")).await.map_err(|_| denied::unreadable())?;
+    let found = parked::show(&*call.control.deps.broker, call.part("id")).await.map_err(|_| denied::unreadable())?;
     Ok(Json(found.ok_or(Code::NotFound)?).into_response())
 }
 
 async fn requeue(call: Call) -> Result<Response, Problem> {
     let who = call.operator().await?;
     call.query(&[])?;
-    let world = &call.control.world;
-    let record = parked::record(&*world.broker, call.part("id")).await.map_err(|_| denied::unreadable())?;
+    let deps = &call.control.deps;
+    let record = parked::record(&*deps.broker, call.part("id")).await.map_err(|_| denied::unreadable())?;
     let record = record.ok_or(Code::NotFound)?;
-    let (to, message) = parked::again(&record).map_err(|why| Problem::new(Code::Conflict).detail(why))?;
-    let patience = Patience { stop: world.stop.clone(), limit: Some(PATIENCE) };
-    let published = insist(&*world.broker, &to, &message, patience).await;
+    let (to, message) = requeued(&record).map_err(|why| Problem::new(Code::Conflict).detail(why))?;
+    let deadline = Deadline { stop: deps.stop.clone(), limit: Some(PATIENCE) };
+    let published = publish_until_confirmed(&*deps.broker, &to, &message, deadline).await;
     published.map_err(|_| denied::unpublished())?;
     let event_id = Some(message.id).filter(|id| !id.is_empty());
     tracing::info!(parked_id = call.part("id"), event_id, author = who.author.name, "parked.requeued");

@@ -97,14 +97,14 @@ fn beginning(call: &Call, overlap: Span) -> Result<Rotation, Problem> {
     if overlap > Rotation::LONGEST_OVERLAP {
         return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));
     }
-    Ok(Rotation { now: (call.control.world.clock)(), overlap })
+    Ok(Rotation { now: (call.control.deps.clock)(), overlap })
 }
 
 async fn rotate_secret(call: Call, input: Input) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Manage).await?;
     let RotateSecret { overlap, signature } = typed(input.object_or_nothing().await?)?;
     let rotation = beginning(&call, overlap)?;
-    let seed = (call.control.world.secrets)().map_err(no_chance)?;
+    let seed = (call.control.deps.secrets)().map_err(no_chance)?;
     let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
         endpoint.signature = signature.unwrap_or(endpoint.signature);
         let secret = SigningKey::write(endpoint.signature, seed);

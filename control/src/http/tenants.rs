@@ -118,7 +118,7 @@ fn shown_snapshot(tenant: &TenantSnapshot) -> Object {
 async fn list(call: Call) -> Result<Response, Problem> {
     call.operator().await?;
     let page = Page::of(&call.query(&page::PARAMETERS)?)?;
-    let snapshot = call.control.world.store.snapshot().ok_or(Code::Unavailable)?;
+    let snapshot = call.control.deps.store.snapshot().ok_or(Code::Unavailable)?;
     let mut tenants: Vec<_> = snapshot.tenants().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
     let (items, next) = page.cut(tenants.iter().map(|tenant| (tenant.id.as_str(), shown_snapshot(tenant))));
@@ -164,13 +164,13 @@ async fn write(call: Call, input: Input, manner: Manner) -> Result<Response, Pro
         }
         _ => path_id,
     };
-    let write = Write { id: id.clone(), manner, body, conditions, rules: control.world.rules.clone() };
+    let write = Write { id: id.clone(), manner, body, conditions, rules: control.deps.rules.clone() };
     let (written, edited) = control.change(Wish::of(&id, author), move |draft| write.decide(draft)).await?;
     Ok(answer(Kind::Tenant, &format!("/v1/tenants/{id}"), written, &edited))
 }
 
 fn made_id(maker: &Maker, control: &Control) -> String {
-    let snapshot = control.world.store.snapshot();
+    let snapshot = control.deps.store.snapshot();
     maker.id(Kind::Tenant, |id| snapshot.as_ref().is_some_and(|snapshot| snapshot.tenant(id).is_some()))
 }
 

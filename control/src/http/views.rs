@@ -95,7 +95,7 @@ async fn write<V: View>(call: Call, input: Input, manner: Manner, id: String) ->
         manner,
         body,
         conditions,
-        rules: call.control.world.rules.clone(),
+        rules: call.control.deps.rules.clone(),
     };
     carry_out::<V>(&call, wish, write, path).await
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{
-    Endpoint, EventType, Facts, Format, Match, MediaBodies, MessageDirection, Subscription, Tenant, TypePattern,
+    Endpoint, EventFacts, EventType, Format, Match, MediaBodies, MessageDirection, Subscription, Tenant, TypePattern,
 };
 
 /// Subscriptions looked at, at most: some tens of milliseconds.
@@ -53,7 +53,7 @@ impl<'a> Search<'a> {
                 || (is_transfer && wish.start_on_transfer)
         };
         let wishes = self.narrowed(wishes, meant);
-        let mut facts = Facts {
+        let mut facts = EventFacts {
             event_type,
             channel_id: None,
             queue_id: None,
@@ -76,7 +76,7 @@ impl<'a> Search<'a> {
             })
     }
 
-    fn in_channel<'f>(&mut self, mut facts: Facts<'f>, wishes: &[&'a Subscription]) -> bool
+    fn in_channel<'f>(&mut self, mut facts: EventFacts<'f>, wishes: &[&'a Subscription]) -> bool
     where
         'a: 'f,
     {
@@ -91,12 +91,12 @@ impl<'a> Search<'a> {
             })
     }
 
-    fn in_queue(&mut self, facts: Facts<'_>, wishes: &[&'a Subscription]) -> bool {
+    fn in_queue(&mut self, facts: EventFacts<'_>, wishes: &[&'a Subscription]) -> bool {
         let queue_id = facts.queue_id.unwrap_or("-");
         let wishes = self.narrowed(wishes, |wish| wish.queue_ids.as_ref().is_none_or(|ids| ids.0.contains(queue_id)));
         self.may_exceed(&wishes)
             && ["pending", "open", "closed"].into_iter().any(|status| {
-                let facts = Facts { ticket_status: Some(status), ..facts };
+                let facts = EventFacts { ticket_status: Some(status), ..facts };
                 self.deliveries(&facts, &wishes) > self.limit
             })
     }
@@ -118,7 +118,7 @@ impl<'a> Search<'a> {
     }
 
     /// How many deliveries an event makes.
-    fn deliveries(&mut self, facts: &Facts<'_>, wishes: &[&Subscription]) -> usize {
+    fn deliveries(&mut self, facts: &EventFacts<'_>, wishes: &[&Subscription]) -> usize {
         self.looks += wishes.len();
         let mut interests = BTreeMap::<&str, Match>::new();
         for wish in wishes {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::memory::Memory;
 use schemas::Tenant;
-use store::{Author, Books as _, Edit, MemoryStore, Reach, Store as _};
+use store::{Author, Edit, MemoryStore, Reach, Store as _, UsageAndAudit as _};
 use tokio::time::timeout;
 
 use super::house::{House, NOW};

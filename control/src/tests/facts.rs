@@ -1,9 +1,9 @@
-//! Facts of other processes: kept, then noted; as often as they come.
+//! Findings of other processes: kept, then noted; as often as they come.
 
 use std::sync::Arc;
 
-use broker::{Broker, Inlet, Notices, memory::Memory};
-use schemas::{Counts, EndpointState, Fact, Notice, QuotaName, Tenant};
+use broker::{Broker, Notices, Queue, memory::Memory};
+use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant};
 use serde_json::{Value, json};
 use store::{Kind, MemoryStore, Store};
 
@@ -33,12 +33,12 @@ impl Post {
     }
 
     /// Says it, as a process would, and waits until control has dealt with it.
-    async fn say(&mut self, facts: Vec<Fact>) {
+    async fn say(&mut self, facts: Vec<Finding>) {
         // Until control listens.
         tokio::task::yield_now().await;
         self.sequence += 1;
         let (process, sequence) = ("p".to_owned(), self.sequence);
-        self.house.broker.announce(Notice::Facts { process, sequence, facts }.write().into());
+        self.house.broker.announce(Notice::Findings { process, sequence, findings: facts }.write().into());
     }
 
     async fn noted(&mut self) -> u64 {
@@ -61,9 +61,9 @@ impl Post {
 
     /// The events that the tenant was told.
     async fn told(&self) -> Vec<(String, Value)> {
-        let mut consumer = self.house.broker.consume(Inlet::Ingest, 100);
+        let mut consumer = self.house.broker.consume(Queue::Ingest, 100);
         let mut told = Vec::new();
-        for _ in 0..self.house.broker.depth(Inlet::Ingest) {
+        for _ in 0..self.house.broker.depth(Queue::Ingest) {
             let incoming = consumer.next().await.unwrap();
             told.push((incoming.key.clone(), serde_json::from_slice(&incoming.message.body).unwrap()));
         }
@@ -71,22 +71,22 @@ impl Post {
     }
 }
 
-fn usage(attempts: u64) -> Fact {
+fn usage(attempts: u64) -> Finding {
     let counts = Counts { attempts, ..Counts::default() };
-    Fact::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day: "2026-11-21".into(), counts }
+    Finding::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day: "2026-11-21".into(), counts }
 }
 
-fn gone(version: Option<u64>) -> Fact {
-    Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version }
+fn gone(version: Option<u64>) -> Finding {
+    Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version }
 }
 
 #[tokio::test]
 async fn usage_is_noted_once_it_is_in_the_books_and_a_repetition_changes_nothing() {
     let mut post = Post::new();
     for attempts in [3, 3, 5] {
-        post.say(vec![usage(attempts), Fact::Unknown]).await;
+        post.say(vec![usage(attempts), Finding::Unknown]).await;
         post.noted().await;
-        let kept = post.store.books().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
+        let kept = post.store.usage_and_audit().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
         assert_eq!(kept.iter().map(|usage| usage.counts.attempts).collect::<Vec<_>>(), [attempts]);
     }
 }
@@ -113,7 +113,7 @@ async fn an_endpoint_that_said_410_is_disabled_once_and_its_tenant_told_once() {
         post.noted().await;
     }
     assert_eq!(post.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
-    assert_eq!(post.store.books().unwrap().audit(None, None, 9).await.unwrap().len(), 1);
+    assert_eq!(post.store.usage_and_audit().unwrap().audit(None, None, 9).await.unwrap().len(), 1);
     let told = post.told().await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.endpoint.disabled");
@@ -127,10 +127,10 @@ async fn an_endpoint_that_only_fails_is_disabled_once_the_books_know_of_five_day
     let used = |days_ago: u64, delivered| {
         let counts = Counts { attempts: 3, delivered, ..Counts::default() };
         let day = schemas::time::day(NOW - days_ago * DAY);
-        Fact::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day, counts }
+        Finding::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day, counts }
     };
     let version = post.version();
-    let failing = |since| Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since };
+    let failing = |since| Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since };
     post.say(vec![used(20, 0), used(7, 1), used(4, 0), failing(NOW - DAY)]).await;
     post.noted().await;
     assert_eq!(post.state(), (EndpointState::Active, None), "there was a success, and four days are not enough");
@@ -151,7 +151,7 @@ async fn a_process_that_has_itself_seen_five_days_of_failures_is_believed() {
     let mut post = Post::new();
     let since = NOW - 5 * 86_400_000;
     let version = post.version();
-    post.say(vec![Fact::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since }]).await;
+    post.say(vec![Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since }]).await;
     post.noted().await;
     assert_eq!(post.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
 }
@@ -181,7 +181,7 @@ async fn an_endpoint_that_was_changed_since_it_said_410_is_left_alone() {
 #[tokio::test]
 async fn what_is_said_of_a_tenant_that_is_not_there_is_noted_and_dropped() {
     let mut post = Post::new();
-    post.say(vec![Fact::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;
+    post.say(vec![Finding::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;
     assert_eq!(post.noted().await, 1);
 }
 
@@ -196,7 +196,8 @@ async fn a_store_without_books_keeps_nothing_and_nobody_waits_for_it() {
 #[tokio::test]
 async fn a_quota_that_bit_is_told_to_its_tenant_once_an_hour() {
     let mut post = Post::new();
-    let reached = |at| Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 5.0, at };
+    let reached =
+        |at| Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 5.0, at };
     for at in [NOW, NOW + 1, NOW + 3_600_000] {
         post.say(vec![reached(at)]).await;
         post.noted().await;

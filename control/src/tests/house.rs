@@ -9,19 +9,17 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
-use broker::{Broker, Header, Headers, Log, Message, Target, memory::Memory};
+use broker::{Broker, memory::Memory};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{
-    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, delivery_id, wire,
-};
+use schemas::{Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, delivery_id};
 use serde_json::Value;
-use service::{Shutdown, shutdown::Trigger};
-use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
+use store::{Outbox, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{Control, ControlMetrics, Rules, World, routes};
+use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
 
 /// The time it is, in unix ms.
 pub(super) const NOW: u64 = 1_767_225_600_000;
@@ -30,8 +28,8 @@ pub(super) const OPERATOR: &str = "operator's";
 pub(super) struct House {
     pub(super) broker: Memory,
     pub(super) control: Arc<Control>,
-    pub(super) process: Trigger,
-    pub(super) tally: Arc<Tally>,
+    pub(super) process: CancellationToken,
+    pub(super) outbox: Arc<Outbox>,
     app: Router,
 }
 
@@ -51,24 +49,25 @@ impl House {
     /// Which has its broker through something.
     pub(super) fn over(through: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
         let config = super::config();
-        let (shutdown, process) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let process = shutdown.clone();
         let draws = AtomicU64::new(0);
-        let tally = Arc::new(Tally::new("control"));
-        let world = World {
+        let outbox = Arc::new(Outbox::new("control"));
+        let world = ControlDependencies {
             broker: through,
             store,
-            tally: tally.clone(),
+            outbox: outbox.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(|| NOW),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(|| Ok([7; 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
-            stop: shutdown.receiver(),
+            stop: shutdown.clone(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control.clone()));
-        Self { broker, control, process, tally, app }
+        Self { broker, control, process, outbox, app }
     }
 
     /// Asks as the tenant's manager: status and body.
@@ -119,12 +118,11 @@ impl Default for Grave {
             event_time: 5,
             subscriptions: vec!["s".into()],
             revision: 7,
-            ticket: Some("9".into()),
             attempt: 10,
             due: Some(8),
             first_at: Some(7),
             last: Some(attempt()),
-            parks: 3,
+            deferrals: 3,
             ..Delivery::owed("acme", &event_id, schemas::EventType::TICKET_CREATED, "crm", Part::Second, 6)
         };
         Self { delivery, reason: DeadReason::Exhausted, dead_at: NOW }
@@ -183,11 +181,8 @@ pub(super) async fn bury_bare(broker: &dyn Broker, grave: &Grave) {
 async fn bury_with(broker: &dyn Broker, grave: &Grave, body: Bytes) {
     let Grave { delivery, reason, dead_at } = grave;
     let letter = DeadLetter::of(delivery, *reason, delivery.attempt, delivery.last.clone(), *dead_at);
-    let mut headers = Headers::new(delivery.ints(), delivery.texts());
-    headers.set(wire::RECORD, Header::Text(serde_json::to_string(&letter).unwrap().into()));
-    let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
-    let message = Message { id, kind, headers, body };
-    broker.publish(&Target::Log(Log::Dead, letter.key()), &message).await.unwrap();
+    let (to, message) = broker::records::dead_letter(&letter, delivery, body);
+    broker.publish(&to, &message).await.unwrap();
 }
 
 fn tenants() -> Snapshot {

@@ -1,6 +1,6 @@
 //! The answers of the replay calls.
 
-use broker::{Inlet, Lane};
+use broker::{Lane, Queue};
 use serde_json::{Value, json};
 
 use super::house::{Grave, House, OPERATOR, bury};
@@ -18,7 +18,7 @@ async fn a_dry_run_counts_the_tenants_own_and_replays_nothing() {
     bury(&house.broker, &Grave::default().to("zeta", "crm")).await;
     let answer = house.ask("POST", REPLAYS, r#"{"filter":{"reason":"exhausted"},"dry_run":true}"#).await;
     assert_eq!(answer, (200, json!({"matched": 2})));
-    assert_eq!(house.broker.depth(Inlet::Lane(Lane::Slow)), 0);
+    assert_eq!(house.broker.depth(Queue::Lane(Lane::Slow)), 0);
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn bodies_that_are_wrong_start_nothing() {
     }
     let (_, problem) = house.ask("POST", REPLAYS, r#"{"filter":{"until":"2026-01-01"}}"#).await;
     assert_eq!(problem["errors"][0]["pointer"], "/filter/until");
-    assert_eq!(house.broker.depth(Inlet::Lane(Lane::Slow)), 0);
+    assert_eq!(house.broker.depth(Queue::Lane(Lane::Slow)), 0);
 }
 
 #[tokio::test(start_paused = true)]

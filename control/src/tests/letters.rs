@@ -1,11 +1,11 @@
 //! Which dead letters are alive, and which are meant.
 
-use broker::{Broker as _, Log, Message, Target};
+use broker::{Broker as _, Log, Target, records::Replayed};
 use futures_util::TryStreamExt as _;
-use schemas::DeadReason;
+use schemas::{DeadReason, Message};
 
 use super::house::{Grave, House, NOW, bury};
-use crate::{Filter, dead_letters, marker::Replayed};
+use crate::{Filter, dead_letters};
 
 /// Names and texts.
 type Fields<'a> = &'a [(&'a str, &'a str)];

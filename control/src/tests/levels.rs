@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use broker::{Broker, Inlet, Notices, memory::Memory};
-use schemas::{DeadLetterLevel, Notice, Tenant};
+use broker::{Broker, Notices, Queue, memory::Memory};
+use schemas::{DeadLetterRetention, Notice, Tenant};
 use serde_json::json;
 use store::{MemoryStore, Store};
 
@@ -25,7 +25,7 @@ fn count(house: &House) {
 }
 
 /// The next announcement.
-async fn levels(notices: &mut Notices) -> BTreeMap<String, DeadLetterLevel> {
+async fn levels(notices: &mut Notices) -> BTreeMap<String, DeadLetterRetention> {
     loop {
         if let Some(Notice::DeadLetterLevels { levels }) = Notice::read(&notices.next().await.unwrap()) {
             return levels;
@@ -33,7 +33,7 @@ async fn levels(notices: &mut Notices) -> BTreeMap<String, DeadLetterLevel> {
     }
 }
 
-fn acme(level: DeadLetterLevel) -> BTreeMap<String, DeadLetterLevel> {
+fn acme(level: DeadLetterRetention) -> BTreeMap<String, DeadLetterRetention> {
     BTreeMap::from([("acme".to_owned(), level)])
 }
 
@@ -48,12 +48,12 @@ async fn a_tenants_dead_letters_are_counted_as_they_die_and_are_replayed() {
     count(&house);
     assert_eq!(levels(&mut notices).await, BTreeMap::new(), "one, twice in the log");
     bury(&house.broker, &Grave::default().event("e2")).await;
-    assert_eq!(levels(&mut notices).await, acme(DeadLetterLevel::Records));
+    assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Records));
     for event in 3..21 {
         bury_bare(&house.broker, &Grave::default().event(&format!("e{event}"))).await;
     }
-    assert_eq!(levels(&mut notices).await, acme(DeadLetterLevel::Counts));
-    let (to, marker) = crate::marker::Replayed::of(&Grave::default().event("e1").delivery, 99, "job", NOW);
+    assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Counts));
+    let (to, marker) = broker::records::Replayed::of(&Grave::default().event("e1").delivery, 99, "job", NOW);
     house.broker.publish(&to, &marker).await.unwrap();
     assert_eq!(levels(&mut notices).await, BTreeMap::new(), "one has its body, of nineteen");
 }
@@ -68,13 +68,13 @@ async fn a_quota_that_bit_is_told_once_and_said_again_to_whoever_asks() {
     levels(&mut notices).await;
     let before = tokio::time::Instant::now();
     house.broker.announce(Notice::Hello.write().into());
-    assert_eq!(levels(&mut notices).await, acme(DeadLetterLevel::Records));
+    assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Records));
     assert!(before.elapsed() < Duration::from_secs(1), "at once");
     levels(&mut notices).await;
-    let mut told = house.broker.consume(Inlet::Ingest, 9);
+    let mut told = house.broker.consume(Queue::Ingest, 9);
     let event: serde_json::Value = serde_json::from_slice(&told.next().await.unwrap().message.body).unwrap();
     assert_eq!(event["quota"], json!({"name": "dead_letters", "limit": 1}));
-    assert_eq!(house.broker.depth(Inlet::Ingest), 1);
+    assert_eq!(house.broker.depth(Queue::Ingest), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,5 +94,5 @@ async fn a_quota_that_is_new_counts_what_died_before_it() {
         }),
     };
     store.edit(edit).await.unwrap();
-    assert_eq!(levels(&mut notices).await, BTreeMap::from([("free".to_owned(), DeadLetterLevel::Records)]));
+    assert_eq!(levels(&mut notices).await, BTreeMap::from([("free".to_owned(), DeadLetterRetention::Records)]));
 }

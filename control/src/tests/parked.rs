@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker as _, Header, Log, Message, ReadError, Target, memory::Memory};
+use broker::{Broker as _, Log, ReadError, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use schemas::{ParkReason, Parked, wire};
+use schemas::{HeaderValue, Message, ParkReason, Parked, wire};
 use store::MemoryStore;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,7 +25,7 @@ use crate::parked;
 async fn park(house: &House, key: &str, headers: &[(&'static str, &str)], body: &'static str) {
     let mut message = Message { id: "e1".into(), body: Bytes::from(body), ..Message::default() };
     for (name, text) in headers {
-        message.headers.set(*name, Header::Text((*text).into()));
+        message.headers.set(*name, HeaderValue::Text((*text).into()));
     }
     house.broker.publish(&Target::Log(Log::Parked, key.into()), &message).await.unwrap();
 }

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Clock, Inlet, Lane, Log, ReadError, Target, memory::Memory};
+use broker::{Broker, Lane, Log, Queue, ReadError, Target, memory::Memory};
 use futures_util::{StreamExt as _, stream};
 use schemas::{Delivery, wire};
 use serde_json::json;
-use tokio::sync::watch;
+use service::Clock;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     house::{Grave, House, NOW, bury, bury_bare},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{Ended, Filter, Replay, WINDOW, dead_letters};
 
-const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+const SLOW: Queue = Queue::Lane(Lane::Slow);
 
 /// How often each event's delivery waits in the lane.
 async fn waiting(broker: &Memory) -> BTreeMap<String, usize> {
@@ -40,9 +41,10 @@ async fn alive(broker: &Memory) -> usize {
 /// Replays everything directly, as the command line does.
 async fn replay_all(broker: &dyn Broker) -> Ended {
     let clock: Clock = Arc::new(|| NOW);
-    let (_running, stop) = watch::channel(false);
+    let _running = CancellationToken::new();
+    let stop = _running.clone();
     let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
-    Replay { broker, job: "job", rate: None, clock: &clock, tally: None, metrics: None, stop }.run(live, |_| ()).await
+    Replay { broker, job: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }.run(live, |_| ()).await
 }
 
 #[tokio::test]
@@ -54,17 +56,16 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(1), &json!(1)));
 
     let again = house.broker.consume(SLOW, 1).next().await.unwrap();
-    let headers = &again.message.headers;
-    let read = Delivery::read("e0", &again.message.kind, |name| headers.int(name), |name| headers.text(name)).unwrap();
+    let read = Delivery::from_message(&again.message).unwrap();
     let job = replay["id"].as_str().unwrap().to_owned();
     let (accepted_at, replay) = (NOW, Some(job));
     let (due, first_at, last) = (None, None, None);
     let expected =
-        Delivery { accepted_at, attempt: 1, due, first_at, last, parks: 0, replay, ..grave.delivery.clone() };
+        Delivery { accepted_at, attempt: 1, due, first_at, last, deferrals: 0, replay, ..grave.delivery.clone() };
     assert_eq!(read, expected);
     assert_eq!(read.webhook_id(), grave.delivery.webhook_id());
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
-    assert_eq!(headers.text(wire::RECORD), None);
+    assert_eq!(again.message.headers.text(wire::RECORD), None);
     assert_eq!(house.control.metrics.replays.with_label_values(&[grave.reason.as_str()]).get(), 1);
 }
 
@@ -85,7 +86,7 @@ async fn what_cannot_be_replayed_stays_alive_and_stops_nobody() {
     let house = House::new();
     house.bury(1).await;
     let mut broken = house.broker.records(Log::Dead).remove(0).message;
-    broken.headers.set(wire::RECORD, broker::Header::Text(letter_of("e9").into()));
+    broken.headers.set(wire::RECORD, schemas::HeaderValue::Text(letter_of("e9").into()));
     broken.headers.remove(wire::ATTEMPT);
     house.broker.publish(&Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
     let replay = house.replay("{}").await;
@@ -164,7 +165,7 @@ async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
     house.broker.block("alarm");
     let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
     let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
-    house.process.request();
+    house.process.cancel();
     house.control.drain().await;
     assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "stopped");
     assert_eq!(alive(&house.broker).await, 3);
@@ -197,6 +198,6 @@ async fn what_has_no_body_is_skipped_and_stays_and_the_rest_is_replayed_and_coun
     assert_eq!(waiting(&house.broker).await.len(), 2);
     let (_, left) = house.ask("POST", "/v1/tenants/acme/replays", r#"{"dry_run":true}"#).await;
     assert_eq!(left["matched"], 1, "it is still there");
-    let made = String::from_utf8(house.tally.report(NOW)[0].write()).unwrap();
+    let made = String::from_utf8(house.outbox.report(NOW)[0].write()).unwrap();
     assert!(made.contains(r#""deliveries":2,"#), "{made}");
 }

@@ -1,6 +1,6 @@
 //! A broker whose logs are read through something: a line that breaks, or one that hangs.
 
-use broker::{Around, Broker, Log, Logs, ReadError, Record, memory::Memory};
+use broker::{Broker, BrokerLayer, Log, Logs, ReadError, Record, memory::Memory};
 use futures_util::stream::BoxStream;
 
 type Records = BoxStream<'static, Result<Record, ReadError>>;
@@ -18,7 +18,7 @@ impl Through {
     }
 }
 
-impl Around for Through {
+impl BrokerLayer for Through {
     fn inner(&self) -> &dyn Broker {
         &self.memory
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Header, Lane, Message, Target, memory::Memory};
-use schemas::{Counts, wire};
+use broker::{Broker, Lane, Target, memory::Memory};
+use schemas::{Counts, HeaderValue, Message, wire};
 use store::{MemoryStore, Store, UsageReport};
 
 use super::house::{House, NOW};
@@ -14,8 +14,8 @@ async fn where_the_lanes_can_be_looked_into_it_is_known_exactly() {
     let house = House::new();
     for (tenant, endpoint) in [("acme", "crm"), ("acme", "crm"), ("acme", "bi"), ("zeta", "crm")] {
         let mut message = Message { id: "e1".into(), ..Message::default() };
-        message.headers.set(wire::TENANT, Header::Text(tenant.into()));
-        message.headers.set(wire::ENDPOINT, Header::Text(endpoint.into()));
+        message.headers.set(wire::TENANT, HeaderValue::Text(tenant.into()));
+        message.headers.set(wire::ENDPOINT, HeaderValue::Text(endpoint.into()));
         house.broker.publish(&Target::Lane(Lane::Slow, None), &message).await.unwrap();
     }
     let expected = Waiting { waiting: 2, counted: Counted::Exactly };
@@ -42,7 +42,7 @@ async fn elsewhere_it_is_what_was_made_less_what_has_ended() {
         report("bi", "2026-11-21", made),
         report("new", "2026-11-21", ended),
     ];
-    store.books().unwrap().record_usage(reports).await.unwrap();
+    store.usage_and_audit().unwrap().record_usage(reports).await.unwrap();
     let house = House::with(Memory::calm(Arc::new(|| NOW)), store);
     house.broker.hide_lanes();
     let estimated = |waiting| Some(Waiting { waiting, counted: Counted::Estimated });

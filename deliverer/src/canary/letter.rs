@@ -1,7 +1,7 @@
 //! One canary: which way it goes, when it should come, and how that is written on a message. Pure.
 
-use broker::{Due, Header, Headers, Lane, Message, Target};
-use schemas::wire;
+use broker::{Due, Lane, Target};
+use schemas::{HeaderValue, Headers, Message, wire};
 
 /// One of the ways that canaries are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +67,9 @@ impl Canary {
     pub(super) fn message(&self) -> Message {
         let began = self.due - self.level.wait.unwrap_or(0);
         let mut headers = Headers::default();
-        headers.set(wire::SCHEMA, Header::Int(wire::SCHEMA_VERSION));
-        headers.set(wire::CANARY, Header::Text(self.level.name.into()));
-        headers.set(wire::ACCEPTED_AT, Header::Int(i64::try_from(began).unwrap_or(i64::MAX)));
+        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+        headers.set(wire::CANARY, HeaderValue::Text(self.level.name.into()));
+        headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(began).unwrap_or(i64::MAX)));
         Message { id: "canary".to_owned(), kind: "canary".to_owned(), headers, ..Message::default() }
     }
 
@@ -124,9 +124,9 @@ mod tests {
             change(&mut message.headers);
             Canary::read(&message)
         };
-        assert_eq!(odd(|headers| headers.set(wire::CANARY, Header::Text("7y".into()))), Some(Err(Unreadable)));
-        assert_eq!(odd(|headers| headers.set(wire::CANARY, Header::Int(7))), Some(Err(Unreadable)));
-        assert_eq!(odd(|headers| headers.set(wire::ACCEPTED_AT, Header::Int(-1))), Some(Err(Unreadable)));
+        assert_eq!(odd(|headers| headers.set(wire::CANARY, HeaderValue::Text("7y".into()))), Some(Err(Unreadable)));
+        assert_eq!(odd(|headers| headers.set(wire::CANARY, HeaderValue::Int(7))), Some(Err(Unreadable)));
+        assert_eq!(odd(|headers| headers.set(wire::ACCEPTED_AT, HeaderValue::Int(-1))), Some(Err(Unreadable)));
         assert_eq!(odd(|headers| headers.remove(wire::ACCEPTED_AT)), Some(Err(Unreadable)));
     }
 
@@ -137,7 +137,6 @@ mod tests {
             prefix: "p".to_owned(),
             exchange: "e".to_owned(),
             declare: false,
-            features: "3.10".to_owned(),
         });
         let ttl = |arguments: &[(&str, Argument)]| match arguments.iter().find(|(name, _)| *name == "x-message-ttl")? {
             (_, Argument::Int(ttl)) => u64::try_from(*ttl).ok(),

@@ -42,7 +42,7 @@ pub(super) struct Connector {
 pub(super) struct Born(pub(super) Instant);
 
 impl Connector {
-    async fn connect(self, url: Uri) -> Result<Link, NotConnected> {
+    async fn connect(self, url: Uri) -> Result<EndpointConnection, NotConnected> {
         let place = Place::of(&url)?;
         let connecting = async {
             let (socket, through_proxy) = match &self.proxy {
@@ -50,7 +50,7 @@ impl Connector {
                 Some(proxy) => (self.through(proxy, &place).await?, !place.tls),
             };
             let secured = if place.tls { self.tls.client(place.host, socket).await? } else { (socket, false) };
-            Ok(Link::new(secured, through_proxy, self.max_unasked))
+            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked))
         };
         timeout(self.timeout, connecting).await.unwrap_or(Err(NotConnected::TooLate))
     }
@@ -71,9 +71,9 @@ impl Connector {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = Link;
+    type Response = EndpointConnection;
     type Error = NotConnected;
-    type Future = BoxFuture<'static, Result<Link, NotConnected>>;
+    type Future = BoxFuture<'static, Result<EndpointConnection, NotConnected>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotConnected>> {
         Poll::Ready(Ok(()))
@@ -105,28 +105,28 @@ impl<'a> Place<'a> {
 }
 
 /// A connection that stands.
-pub(super) struct Link {
+pub(super) struct EndpointConnection {
     io: TokioIo<Metered>,
     is_h2: bool,
     through_proxy: bool,
     born: Born,
 }
 
-impl Link {
+impl EndpointConnection {
     fn new((socket, is_h2): (Socket, bool), through_proxy: bool, max_unasked: u64) -> Self {
         let most = if is_h2 { MAX_UNASKED_H2 } else { max_unasked };
         Self { io: TokioIo::new(Metered::new(socket, most)), is_h2, through_proxy, born: Born(Instant::now()) }
     }
 }
 
-impl Connection for Link {
+impl Connection for EndpointConnection {
     fn connected(&self) -> Connected {
         let connected = Connected::new().proxy(self.through_proxy).extra(self.born);
         if self.is_h2 { connected.negotiated_h2() } else { connected }
     }
 }
 
-impl hyper::rt::Read for Link {
+impl hyper::rt::Read for EndpointConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -136,7 +136,7 @@ impl hyper::rt::Read for Link {
     }
 }
 
-impl hyper::rt::Write for Link {
+impl hyper::rt::Write for EndpointConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -15,7 +15,7 @@ pub(crate) struct Breaker {
     /// Failures since the last success.
     failures: u32,
     /// How often it was opened since it was closed.
-    spell: u32,
+    consecutive_opens: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) enum Passage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It is open until then, unix ms, for so many times in a row.
-    Opened { until: u64, spell: u32 },
+    Opened { until: u64, consecutive_opens: u32 },
     /// It is closed.
     Closed,
 }
@@ -102,12 +102,12 @@ impl Breaker {
         if !opens {
             return None;
         }
-        let doubled = self.config.first.millis().saturating_mul(1 << self.spell.min(32));
+        let doubled = self.config.first.millis().saturating_mul(1 << self.consecutive_opens.min(32));
         let period = doubled.min(self.config.longest.millis());
         let until = now.saturating_add((period as f64 * (1.0 + JITTER * chance)) as u64);
-        self.spell += 1;
+        self.consecutive_opens += 1;
         self.state = State::Open(until);
-        Some(Change::Opened { until, spell: self.spell })
+        Some(Change::Opened { until, consecutive_opens: self.consecutive_opens })
     }
 
     /// A probe ended without an outcome: the next to ask is another.
@@ -121,7 +121,7 @@ impl Breaker {
     pub(crate) fn hear(&mut self, change: Change, now: u64) -> bool {
         match change {
             Change::Closed => self.well().is_some(),
-            Change::Opened { until, spell } => {
+            Change::Opened { until, consecutive_opens } => {
                 // Clocks of hosts differ, and a notice is no reason to wait for longer than one's own failures are.
                 let longest = self.config.longest.millis();
                 let until = until.min(now.saturating_add(longest.saturating_add(longest / 5)));
@@ -133,7 +133,7 @@ impl Breaker {
                     return false;
                 }
                 let failures = self.failures.max(self.config.failures.get());
-                *self = Self { state: State::Open(until), failures, spell, ..*self };
+                *self = Self { state: State::Open(until), failures, consecutive_opens, ..*self };
                 true
             }
         }
@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(breaker.ill(false, now, 0.0), None);
         }
         match breaker.ill(false, now, 0.0) {
-            Some(Change::Opened { until, spell: 1 }) => until,
+            Some(Change::Opened { until, consecutive_opens: 1 }) => until,
             change => panic!("{change:?}"),
         }
     }
@@ -216,12 +216,15 @@ mod tests {
     #[test]
     fn it_believes_others_but_for_no_longer_than_itself() {
         let mut breaker = Breaker::default();
-        assert!(breaker.hear(Change::Opened { until: u64::MAX, spell: 5 }, NOW));
+        assert!(breaker.hear(Change::Opened { until: u64::MAX, consecutive_opens: 5 }, NOW));
         assert_eq!(breaker.ask(NOW, 1), Passage::Shut(NOW + 144_000));
-        assert!(!breaker.hear(Change::Opened { until: NOW + 1_000, spell: 1 }, NOW), "it is shut for longer");
+        assert!(
+            !breaker.hear(Change::Opened { until: NOW + 1_000, consecutive_opens: 1 }, NOW),
+            "it is shut for longer"
+        );
         assert!(breaker.hear(Change::Closed, NOW));
         assert!(!breaker.hear(Change::Closed, NOW));
-        assert!(!breaker.hear(Change::Opened { until: NOW, spell: 1 }, NOW), "that is over");
+        assert!(!breaker.hear(Change::Opened { until: NOW, consecutive_opens: 1 }, NOW), "that is over");
         assert_eq!(breaker, Breaker::default());
     }
 
@@ -275,7 +278,7 @@ mod tests {
                     Step::Neither => { breaker.neither(probe.take().is_some()); }
                     Step::Wait(ms) => now += ms,
                     Step::Hear(ms) => {
-                        if breaker.hear(Change::Opened { until: now + ms, spell: 1 }, now) {
+                        if breaker.hear(Change::Opened { until: now + ms, consecutive_opens: 1 }, now) {
                             probe = None;
                         }
                     }

@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use broker::Clock;
-use schemas::{BreakerNews, Endpoint, time::rfc3339};
-
-use crate::config::BreakerConfig;
+use schemas::{BreakerChange, Endpoint, time::rfc3339};
+use service::Clock;
 
 use super::{
     breaker::{Change, Phase},
@@ -25,6 +23,7 @@ use super::{
     suspicion::is_greedy,
     terms::Division,
 };
+use crate::config::BreakerConfig;
 
 /// News that wait to be told; more are not told, which costs others a few probes.
 const MOST_NEWS: usize = 10_000;
@@ -38,7 +37,7 @@ pub(crate) struct Gate {
     /// Deliveries that wait before doors.
     waiting: AtomicU32,
     room: Room,
-    news: Mutex<Vec<BreakerNews>>,
+    news: Mutex<Vec<BreakerChange>>,
 }
 
 /// How many may wait in the process for a place. One endpoint that is all there is may go beyond.
@@ -164,9 +163,9 @@ impl Gate {
     }
 
     /// Another process speaks of an endpoint's breaker.
-    pub(crate) fn hear(&self, news: &BreakerNews) {
+    pub(crate) fn hear(&self, news: &BreakerChange) {
         let change = match news.open_until {
-            Some(until) => Change::Opened { until, spell: news.spell },
+            Some(until) => Change::Opened { until, consecutive_opens: news.consecutive_opens },
             None => Change::Closed,
         };
         let now = self.now();
@@ -174,7 +173,7 @@ impl Gate {
     }
 
     /// What others should know of breakers, each once.
-    pub(crate) fn take_news(&self) -> Vec<BreakerNews> {
+    pub(crate) fn take_news(&self) -> Vec<BreakerChange> {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -184,17 +183,17 @@ impl Gate {
 
     pub(super) fn ended(self: &Arc<Self>, door: &Arc<Door>, ended: Ended, now: u64, chance: f64) {
         let Some(change) = door.ended(self, ended, self.division(), now, chance) else { return };
-        let (open_until, spell) = match change {
-            Change::Opened { until, spell } => (Some(until), spell),
+        let (open_until, consecutive_opens) = match change {
+            Change::Opened { until, consecutive_opens } => (Some(until), consecutive_opens),
             Change::Closed => (None, 0),
         };
         let (tenant, endpoint_id) = (door.tenant_id.clone(), door.endpoint_id.clone());
         let until = open_until.map(rfc3339);
         let state = if until.is_some() { "open" } else { "closed" };
-        tracing::info!(tenant, endpoint_id, state, open_until = until, spell, "breaker.changed");
+        tracing::info!(tenant, endpoint_id, state, open_until = until, consecutive_opens, "breaker.changed");
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.len() < MOST_NEWS {
-            news.push(BreakerNews { tenant, endpoint_id, open_until, spell });
+            news.push(BreakerChange { tenant, endpoint_id, open_until, consecutive_opens });
         }
     }
 

@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use broker::{Clock, Lane};
+use broker::Lane;
+use service::Clock;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::door::Door;
@@ -33,7 +34,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// How many messages of a lane may be in the process.
-    pub(crate) fn credit(self, lane: Lane) -> u16 {
+    pub(crate) fn prefetch(self, lane: Lane) -> u16 {
         match lane {
             // What was moved to a slow slot is still unsettled; half of them would stall the lane just when one endpoint in
             // five is dead.

@@ -90,7 +90,7 @@ impl Standing {
         let gap = terms.gap(self.tempo.round_trip());
         // Also a probe keeps to the rate.
         if self.pace.delay(now) > LINGER {
-            return self.put_aside(arrival, Why::Rate, terms, now);
+            return self.defer(arrival, Why::Rate, terms, now);
         }
         match self.breaker.ask(now, terms.patience) {
             Passage::Shut(until) => return self.wait_for_breaker(until, terms, now),
@@ -117,7 +117,7 @@ impl Standing {
             return Decision::Queue;
         }
         let why = if gap > self.step(terms) / 2.0 { Why::Rate } else { Why::Cap };
-        self.put_aside(arrival, why, terms, now)
+        self.defer(arrival, why, terms, now)
     }
 
     /// A place for the first in the queue, if there is one: when it may start, unix ms.
@@ -242,7 +242,7 @@ impl Standing {
         SLACK * self.step(terms).max(terms.gap_soon(self.tempo.round_trip()))
     }
 
-    fn put_aside(&mut self, arrival: Arrival, why: Why, terms: &Terms, now: u64) -> Decision {
+    fn defer(&mut self, arrival: Arrival, why: Why, terms: &Terms, now: u64) -> Decision {
         if self.bookings.waiting(now) >= terms.backlog {
             return Decision::Overflow;
         }

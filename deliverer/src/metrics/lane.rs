@@ -5,7 +5,7 @@ use broker::Lane;
 use schemas::OutcomeClass;
 use service::metrics::{Histogram, IntCounter};
 
-use super::{DelivererMetrics, FIRST, PARK, RETRY};
+use super::{DEFERRED, DelivererMetrics, FIRST, RETRY};
 
 /// What is counted of one lane.
 pub(crate) struct LaneMetrics {
@@ -22,7 +22,7 @@ pub(crate) struct LaneMetrics {
     /// Of retries.
     pub(crate) late_retry: Histogram,
     /// Of what was put aside.
-    pub(crate) late_park: Histogram,
+    pub(crate) late_deferred: Histogram,
 }
 
 impl LaneMetrics {
@@ -38,7 +38,7 @@ impl LaneMetrics {
             success: metrics.delivery_success.with_label_values(&[name]),
             late_first: metrics.lateness.with_label_values(&[FIRST]),
             late_retry: metrics.lateness.with_label_values(&[RETRY]),
-            late_park: metrics.lateness.with_label_values(&[PARK]),
+            late_deferred: metrics.lateness.with_label_values(&[DEFERRED]),
         }
     }
 

@@ -9,8 +9,8 @@ use tokio::{net::TcpListener, time::Instant};
 
 use super::{
     config,
+    fixture::{START, delivery},
     scripted::{Act, Scripted, answer},
-    world::{START, delivery},
 };
 use crate::{DelivererConfig, Outcome, Poster, RetryAfter, target::Targets};
 

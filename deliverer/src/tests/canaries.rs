@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use broker::{Broker as _, Header, Lane, Log, Message, Target, memory::Memory};
-use schemas::{Notice, Span, wire};
+use broker::{Broker as _, Lane, Log, Target, memory::Memory};
+use schemas::{HeaderValue, Message, Notice, Span, wire};
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
     config,
-    world::{FAST, SLOW, World, eventually},
+    fixture::{FAST, Fixture, SLOW, eventually},
 };
 use crate::DelivererConfig;
 
@@ -17,12 +17,12 @@ const LEVELS: [&str; 10] = ["fast", "slow", "1s", "2s", "5s", "10s", "30s", "1m"
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A deliverer that sends each level once a minute.
-fn world() -> World {
+fn fixture() -> Fixture {
     let config = DelivererConfig { canary: Span(MINUTE), ..config() };
-    World::with(&json!([{"id": "crm", "url": "https://crm.example/hook"}]), &config)
+    Fixture::with(&json!([{"id": "crm", "url": "https://crm.example/hook"}]), &config)
 }
 
-impl World {
+impl Fixture {
     fn sent(&self) -> [u64; 10] {
         LEVELS.map(|level| self.canaries.sent.with_label_values(&[level]).get())
     }
@@ -38,31 +38,31 @@ fn announce(memory: &Memory, open: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn every_way_has_its_canary_once_a_minute_and_they_come_on_time() {
-    let world = world();
+    let fixture = fixture();
     sleep(12 * MINUTE).await;
-    let (sent, came) = (world.sent(), world.came());
+    let (sent, came) = (fixture.sent(), fixture.came());
     assert!(sent.iter().all(|sent| (11..=12).contains(sent)), "{sent:?}");
     for (level, came) in LEVELS.iter().zip(came) {
         // Those of the last minutes wait. The broker of the tests hands some out twice.
         assert!((6..=15).contains(&came), "{level}: {came}");
-        let late = world.canaries.seconds.with_label_values(&[level]).get_sample_sum();
+        let late = fixture.canaries.seconds.with_label_values(&[level]).get_sample_sum();
         assert!(late < 0.1, "{level}: {late} s");
-        let latest = world.canaries.arrived.with_label_values(&[level]).get();
-        assert!((world.clock)() as f64 / 1_000.0 - latest <= 66.0, "{level}: {latest}");
+        let latest = fixture.canaries.arrived.with_label_values(&[level]).get();
+        assert!((fixture.clock)() as f64 / 1_000.0 - latest <= 66.0, "{level}: {latest}");
     }
-    assert_eq!(world.memory.records(Log::Parked), []);
-    assert_eq!(world.memory.records(Log::Dead), []);
-    assert_eq!(world.metrics.redeliveries.get(), 0);
-    assert!(world.tally.report((world.clock)()).is_empty(), "nobody has used anything");
+    assert_eq!(fixture.memory.records(Log::Parked), []);
+    assert_eq!(fixture.memory.records(Log::Dead), []);
+    assert_eq!(fixture.metrics.redeliveries.get(), 0);
+    assert!(fixture.outbox.report((fixture.clock)()).is_empty(), "nobody has used anything");
 }
 
 #[tokio::test(start_paused = true)]
 async fn they_are_spread_over_the_minute_and_go_to_the_lanes_alone() {
-    let mut world = world();
-    let mut last = (world.clock)();
+    let mut fixture = fixture();
+    let mut last = (fixture.clock)();
     for turn in 0..20 {
-        let (target, message) = world.published().await;
-        let now = (world.clock)();
+        let (target, message) = fixture.published().await;
+        let now = (fixture.clock)();
         assert!((6_000..=12_000).contains(&(now - last)) || turn > 0 && now - last == 6_000, "{}", now - last);
         last = now;
         let level = message.headers.text(wire::CANARY).expect("a canary");
@@ -79,57 +79,57 @@ async fn they_are_spread_over_the_minute_and_go_to_the_lanes_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_cannot_be_read_is_dropped_and_counted_wherever_it_came_from() {
-    let mut world = world();
-    let (_, mut message) = world.published().await;
-    message.headers.set(wire::CANARY, Header::Text("7y".into()));
-    world.publish(&message).await;
-    message.headers.set(wire::CANARY, Header::Int(7));
-    world.publish(&message).await;
-    eventually(|| world.canaries.unreadable.get() >= 2).await;
-    world.empty(FAST).await;
-    assert_eq!(world.memory.records(Log::Parked), []);
-    assert!(world.nothing_published());
+    let mut fixture = fixture();
+    let (_, mut message) = fixture.published().await;
+    message.headers.set(wire::CANARY, HeaderValue::Text("7y".into()));
+    fixture.publish(&message).await;
+    message.headers.set(wire::CANARY, HeaderValue::Int(7));
+    fixture.publish(&message).await;
+    eventually(|| fixture.canaries.unreadable.get() >= 2).await;
+    fixture.empty(FAST).await;
+    assert_eq!(fixture.memory.records(Log::Parked), []);
+    assert!(fixture.nothing_published());
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_broker_is_away_none_pile_up() {
-    let mut world = world();
-    let _ = world.published().await;
-    world.memory.go_away("on purpose");
-    let before = world.sent();
+    let mut fixture = fixture();
+    let _ = fixture.published().await;
+    fixture.memory.go_away("on purpose");
+    let before = fixture.sent();
     sleep(60 * MINUTE).await;
-    assert_eq!(world.sent(), before);
-    world.memory.come_back();
+    assert_eq!(fixture.sent(), before);
+    fixture.memory.come_back();
     sleep(MINUTE).await;
-    let after: u64 = world.sent().iter().sum::<u64>() - before.iter().sum::<u64>();
+    let after: u64 = fixture.sent().iter().sum::<u64>() - before.iter().sum::<u64>();
     assert!((9..=11).contains(&after), "{after} in a minute");
 }
 
 #[tokio::test(start_paused = true)]
 async fn none_are_sent_while_somebody_waits_until_nothing_is_on_its_way() {
-    let mut world = world();
-    let _ = world.published().await;
-    announce(&world.memory, false);
-    world.empty(FAST).await;
-    let before = world.sent();
+    let mut fixture = fixture();
+    let _ = fixture.published().await;
+    announce(&fixture.memory, false);
+    fixture.empty(FAST).await;
+    let before = fixture.sent();
     sleep(10 * MINUTE).await;
-    assert_eq!(world.sent(), before);
-    assert_eq!((world.memory.depth(FAST), world.memory.depth(SLOW)), (0, 0), "those that were sent are gone");
-    announce(&world.memory, true);
+    assert_eq!(fixture.sent(), before);
+    assert_eq!((fixture.memory.depth(FAST), fixture.memory.depth(SLOW)), (0, 0), "those that were sent are gone");
+    announce(&fixture.memory, true);
     sleep(MINUTE).await;
-    assert!(world.sent() > before);
+    assert!(fixture.sent() > before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_an_interval_none_are_sent_and_those_of_others_are_still_counted() {
-    let mut world = World::of(&json!([]));
+    let mut fixture = Fixture::of(&json!([]));
     sleep(60 * MINUTE).await;
-    assert!(world.nothing_published());
+    assert!(fixture.nothing_published());
     let mut message = Message::default();
-    message.headers.set(wire::CANARY, Header::Text("2s".into()));
-    message.headers.set(wire::ACCEPTED_AT, Header::Int(((world.clock)() - 5_000).cast_signed()));
-    world.publish(&message).await;
-    eventually(|| world.came()[3] > 0).await;
-    let late = world.canaries.seconds.with_label_values(&["2s"]).get_sample_sum();
+    message.headers.set(wire::CANARY, HeaderValue::Text("2s".into()));
+    message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(((fixture.clock)() - 5_000).cast_signed()));
+    fixture.publish(&message).await;
+    eventually(|| fixture.came()[3] > 0).await;
+    let late = fixture.canaries.seconds.with_label_values(&["2s"]).get_sample_sum();
     assert!(late >= 3.0, "{late}");
 }

@@ -9,32 +9,32 @@ use tokio::sync::watch;
 
 use super::{
     config,
+    fixture::{BODY, FAST, Fixture, SLOW, START, delivery, eventually, message, read},
     scripted::{Act, Scripted, answer},
-    world::{BODY, FAST, SLOW, START, World, delivery, eventually, message, read},
 };
 use crate::DelivererConfig;
 
 #[tokio::test]
 async fn a_delivery_answered_2xx_is_done() {
     let mut receiver = Scripted::answering(204).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    world.publish(&message(&delivery("e1"))).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&delivery("e1"))).await;
     receiver.request().await;
-    world.empty(FAST).await;
-    assert!(world.nothing_published());
-    assert_eq!(world.metrics.attempts.with_label_values(&["2xx", "fast"]).get(), 1);
+    fixture.empty(FAST).await;
+    assert!(fixture.nothing_published());
+    assert_eq!(fixture.metrics.attempts.with_label_values(&["2xx", "fast"]).get(), 1);
     // A gauge is set now and then.
-    eventually(|| world.metrics.slots_limit.with_label_values(&["fast"]).get() == 512).await;
-    eventually(|| world.metrics.slots_in_use.with_label_values(&["fast"]).get() == 0).await;
+    eventually(|| fixture.metrics.slots_limit.with_label_values(&["fast"]).get() == 512).await;
+    eventually(|| fixture.metrics.slots_in_use.with_label_values(&["fast"]).get() == 0).await;
 }
 
 #[tokio::test]
 async fn a_delivery_answered_503_is_tried_again_after_its_due_time() {
     let receiver = Scripted::new(vec![answer(503, "connection: close\r\n", "down for repair")]).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    world.publish(&message(&delivery("e1"))).await;
-    let (due, retry) = world.retry().await;
-    let now = (world.clock)();
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    let (due, retry) = fixture.retry().await;
+    let now = (fixture.clock)();
     assert!(!due.exact);
     assert!((START + 4_000..=now + 6_000).contains(&due.at), "5 s give or take a fifth: {}", due.at - START);
     let next = read(&retry);
@@ -44,8 +44,8 @@ async fn a_delivery_answered_503_is_tried_again_after_its_due_time() {
     assert_eq!((last.number, last.outcome, last.status), (1, OutcomeClass::ServerError, Some(503)));
     assert_eq!((last.next_due, last.response_excerpt), (Some(rfc3339(due.at)), None), "headers are short");
     assert_eq!(retry.body, BODY);
-    world.empty(FAST).await;
-    assert_eq!(world.memory.depth(SLOW), 1);
+    fixture.empty(FAST).await;
+    assert_eq!(fixture.memory.depth(SLOW), 1);
 }
 
 #[tokio::test]
@@ -54,9 +54,9 @@ async fn retry_after_is_honoured_exactly_in_both_forms() {
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
     for asked in ["600", &date] {
         let receiver = Scripted::new(vec![answer(429, &format!("retry-after: {asked}\r\n"), "")]).await;
-        let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-        world.publish(&message(&delivery("e1"))).await;
-        let (Due { at, exact }, _) = world.retry().await;
+        let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+        fixture.publish(&message(&delivery("e1"))).await;
+        let (Due { at, exact }, _) = fixture.retry().await;
         // The date has whole seconds, and its wait is shorter by what the attempt took.
         assert!((START + 599_000..START + 610_000).contains(&at), "{asked}: {}", at - START);
         assert!(exact);
@@ -67,27 +67,27 @@ async fn retry_after_is_honoured_exactly_in_both_forms() {
 async fn an_endpoints_own_schedule_is_its_own() {
     let receiver = Scripted::answering(500).await;
     let retry = json!({"schedule": ["1h"], "max_age": "72h"});
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "retry": retry}]));
-    world.publish(&message(&delivery("e1"))).await;
-    let (due, _) = world.retry().await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "retry": retry}]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    let (due, _) = fixture.retry().await;
     assert!((START + 3_600_000..START + 3_610_000).contains(&due.at), "{}", due.at - START);
 }
 
 #[tokio::test]
 async fn a_retry_whose_confirm_got_lost_is_published_again_before_the_first_is_settled() {
     let receiver = Scripted::answering(503).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
     // 1 is the delivery itself.
-    world.memory.lose_confirm(2);
-    world.memory.nack_confirm(3);
-    world.publish(&message(&delivery("e1"))).await;
-    let (_, lost) = world.retry().await;
-    assert_eq!(world.memory.depth(FAST), 1, "not settled");
-    let (_, nacked) = world.retry().await;
-    let (_, confirmed) = world.retry().await;
-    world.empty(FAST).await;
+    fixture.memory.lose_confirm(2);
+    fixture.memory.nack_confirm(3);
+    fixture.publish(&message(&delivery("e1"))).await;
+    let (_, lost) = fixture.retry().await;
+    assert_eq!(fixture.memory.depth(FAST), 1, "not settled");
+    let (_, nacked) = fixture.retry().await;
+    let (_, confirmed) = fixture.retry().await;
+    fixture.empty(FAST).await;
     assert_eq!((&lost, &nacked), (&nacked, &confirmed));
-    assert_eq!(world.memory.depth(SLOW), 2, "twice rather than never");
+    assert_eq!(fixture.memory.depth(SLOW), 2, "twice rather than never");
     assert_eq!(receiver.connections(), 1, "the POST is not repeated");
 }
 
@@ -104,16 +104,16 @@ async fn a_stopped_deliverer_finishes_what_is_under_way_and_gives_back_what_is_u
         first_byte_timeout: schemas::Span(Duration::from_secs(10)),
         ..config()
     };
-    let world = World::with(&endpoint, &patient);
+    let fixture = Fixture::with(&endpoint, &patient);
     for n in 0..10 {
-        world.publish(&message(&delivery(&format!("e{n}")))).await;
+        fixture.publish(&message(&delivery(&format!("e{n}")))).await;
     }
     // Of four slots one is for retries.
     eventually(|| receiver.connections() == 3).await;
-    world.ask_to_stop();
-    let before = world.memory.depth(FAST);
+    fixture.ask_to_stop();
+    let before = fixture.memory.depth(FAST);
     go.send_replace(true);
-    let memory = world.stopped().await;
+    let memory = fixture.stopped().await;
     assert_eq!(memory.depth(FAST), before - 3);
     assert_eq!(receiver.connections(), 3, "nothing new was begun");
 }
@@ -130,14 +130,14 @@ async fn retries_do_not_wait_behind_first_attempts_nor_these_behind_them() {
         first_byte_timeout: schemas::Span(Duration::from_secs(10)),
         ..config()
     };
-    let world = World::with(&endpoints, &slow);
+    let fixture = Fixture::with(&endpoints, &slow);
     let dead = schemas::Delivery { endpoint_id: "dead".into(), attempt: 2, ..delivery("e0") };
     for _ in 0..5 {
         let target = Target::Lane(Lane::Slow, None);
-        broker::Broker::publish(&world.memory, &target, &message(&dead)).await.unwrap();
+        broker::Broker::publish(&fixture.memory, &target, &message(&dead)).await.unwrap();
     }
     eventually(|| black_hole.connections() == 1).await;
-    world.publish(&message(&delivery("e1"))).await;
+    fixture.publish(&message(&delivery("e1"))).await;
     assert_eq!(receiver.request().await.header("webhook-id"), Some("e1"));
 }
 
@@ -152,13 +152,13 @@ async fn bodies_beyond_the_budget_wait_for_their_turn() {
         first_byte_timeout: schemas::Span(Duration::from_secs(10)),
         ..config()
     };
-    let world = World::with(&json!([{"id": "crm", "url": receiver.url()}]), &tight);
+    let fixture = Fixture::with(&json!([{"id": "crm", "url": receiver.url()}]), &tight);
     for n in 0..3 {
-        world.publish(&message(&delivery(&format!("e{n}")))).await;
+        fixture.publish(&message(&delivery(&format!("e{n}")))).await;
     }
     receiver.request().await;
     assert_eq!(receiver.connections(), 1);
     go.send_replace(true);
-    world.empty(FAST).await;
+    fixture.empty(FAST).await;
     assert!(receiver.connections() >= 3);
 }

@@ -5,8 +5,8 @@ use schemas::{Attempt, Delivery, OutcomeClass, time::rfc3339};
 use serde_json::json;
 
 use super::{
+    fixture::{Fixture, START, delivery, eventually, message},
     scripted::{Scripted, answer},
-    world::{START, World, delivery, eventually, message},
 };
 use crate::{DelivererMetrics, metrics::LaneMetrics, report};
 
@@ -29,19 +29,19 @@ fn retry(due: u64) -> Delivery {
 #[test]
 fn lateness_counts_from_what_was_waited_for() {
     let first = delivery("e1");
-    let put_aside = Delivery { parks: 1, due: Some(DUE), ..delivery("e1") };
-    let retry_put_aside = Delivery { parks: 1, due: Some(DUE), ..retry(START + 2_000) };
-    let retry_after_a_park = Delivery { parks: 1, ..retry(DUE) };
+    let defer = Delivery { deferrals: 1, due: Some(DUE), ..delivery("e1") };
+    let retry_put_aside = Delivery { deferrals: 1, due: Some(DUE), ..retry(START + 2_000) };
+    let retry_after_a_park = Delivery { deferrals: 1, ..retry(DUE) };
     for (delivery, kind, late, is_first) in [
         (first, "first", 5.5, true),
-        (put_aside, "park", 0.5, true),
+        (defer, "deferred", 0.5, true),
         (retry(DUE), "retry", 0.5, false),
-        (retry_put_aside, "park", 0.5, false),
+        (retry_put_aside, "deferred", 0.5, false),
         (retry_after_a_park, "retry", 0.5, false),
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         report::begins(&LaneMetrics::of(&metrics, Lane::Slow), &delivery, DUE + 500);
-        for each in ["first", "retry", "park"] {
+        for each in ["first", "retry", "deferred"] {
             let sum = metrics.lateness.with_label_values(&[each]).get_sample_sum();
             assert!((sum - if each == kind { late } else { 0.0 }).abs() < 1e-9, "{each} of {delivery:?}: {sum}");
         }
@@ -53,42 +53,42 @@ fn lateness_counts_from_what_was_waited_for() {
 #[tokio::test]
 async fn first_attempts_successes_and_their_lateness_are_timed_by_lane() {
     let mut receiver = Scripted::new(vec![answer(503, "connection: close\r\n", ""), answer(200, "", "")]).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    world.publish(&message(&delivery("e1"))).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&delivery("e1"))).await;
     receiver.request().await;
-    let (_, retry) = world.retry().await;
+    let (_, retry) = fixture.retry().await;
     // As if its time had come.
-    let due = Due { at: (world.clock)(), exact: true };
-    world.memory.publish(&Target::Lane(Lane::Slow, Some(due)), &retry).await.unwrap();
+    let due = Due { at: (fixture.clock)(), exact: true };
+    fixture.memory.publish(&Target::Lane(Lane::Slow, Some(due)), &retry).await.unwrap();
     receiver.request().await;
     let count = |metrics: &service::metrics::HistogramVec, labels: &[&str]| {
         metrics.with_label_values(labels).get_sample_count()
     };
-    let metrics = &world.metrics;
+    let metrics = &fixture.metrics;
     eventually(|| count(&metrics.delivery_success, &["slow"]) == 1).await;
     assert!(count(&metrics.attempt_duration, &["fast", "5xx"]) >= 1);
     assert!(count(&metrics.attempt_duration, &["slow", "2xx"]) >= 1);
     assert!(count(&metrics.delivery_latency, &["fast"]) >= 1 && count(&metrics.lateness, &["first"]) >= 1);
     assert!(count(&metrics.lateness, &["retry"]) >= 1);
-    assert_eq!((count(&metrics.delivery_latency, &["slow"]), count(&metrics.lateness, &["park"])), (0, 0));
+    assert_eq!((count(&metrics.delivery_latency, &["slow"]), count(&metrics.lateness, &["deferred"])), (0, 0));
 }
 
 #[tokio::test]
 async fn a_retry_that_goes_on_twice_is_suspected() {
     let receiver = Scripted::answering(503).await;
-    let world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
     for _ in 0..2 {
-        world.publish(&message(&Delivery { attempt: 2, ..delivery("e1") })).await;
+        fixture.publish(&message(&Delivery { attempt: 2, ..delivery("e1") })).await;
     }
-    eventually(|| world.metrics.retry_forks.get() >= 1).await;
+    eventually(|| fixture.metrics.retry_forks.get() >= 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_disabled_endpoints_of_the_snapshot_are_counted_as_they_change() {
     let endpoint = |id: &str, state: &str| json!({"id": id, "url": "https://crm.example/hooks", "state": state});
-    let world = World::of(&json!([endpoint("a", "disabled"), endpoint("b", "active"), endpoint("c", "disabled")]));
-    let disabled = || world.metrics.endpoints.with_label_values(&["disabled"]).get();
+    let fixture = Fixture::of(&json!([endpoint("a", "disabled"), endpoint("b", "active"), endpoint("c", "disabled")]));
+    let disabled = || fixture.metrics.endpoints.with_label_values(&["disabled"]).get();
     eventually(|| disabled() == 2).await;
-    world.shelf.share(7, &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]));
+    fixture.store.share(7, &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]));
     eventually(|| disabled() == 1).await;
 }

@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::world::{START, delivery};
+use super::fixture::{START, delivery};
 use crate::{
     DEFAULT_TOML, DelivererConfig, Outcome, Poster,
     client::{Ask, Dial, Network},

@@ -7,6 +7,7 @@ mod canaries;
 mod deliveries;
 mod endings;
 mod ends_without_attempt;
+pub(crate) mod fixture;
 mod hostile;
 mod measures;
 mod memory;
@@ -18,7 +19,6 @@ mod scripted;
 mod simulation;
 mod trials;
 mod usage;
-pub(crate) mod world;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

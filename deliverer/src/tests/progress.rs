@@ -6,11 +6,11 @@ use broker::Lane;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::world::{World, delivery, message};
+use super::fixture::{Fixture, delivery, message};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-impl World {
+impl Fixture {
     fn stuck(&self) -> Vec<String> {
         let lanes = [Lane::Fast, Lane::Slow].map(|lane| self.deliverer.progress(lane));
         lanes.into_iter().filter_map(|progress| progress.alive(Instant::now()).err()).collect()
@@ -26,15 +26,15 @@ impl World {
 }
 
 /// Every attempt fails, without a network: what follows has to be published.
-fn world() -> World {
-    World::guarded(
+fn fixture() -> Fixture {
+    Fixture::guarded(
         &json!([{"id": "crm", "url": "http://127.0.0.1:9/", "retry": {"schedule": ["1h"], "max_age": "72h"}}]),
     )
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_deliverer_is_alive_and_so_is_one_without_a_snapshot() {
-    let (idle, waiting) = (world(), World::without_snapshot(&super::config()));
+    let (idle, waiting) = (fixture(), Fixture::without_snapshot(&super::config()));
     for _ in 0..4 {
         idle.stays_alive_for(60).await;
         assert_eq!(waiting.stuck(), [""; 0]);
@@ -43,17 +43,17 @@ async fn an_idle_deliverer_is_alive_and_so_is_one_without_a_snapshot() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_takes_nothing_or_is_away_for_hours_is_no_reason() {
-    let world = world();
+    let fixture = fixture();
     for away in [false, true] {
-        world.publish(&message(&delivery("e1"))).await;
+        fixture.publish(&message(&delivery("e1"))).await;
         if away {
-            world.memory.go_away("on purpose");
+            fixture.memory.go_away("on purpose");
         } else {
-            world.memory.block("on purpose");
+            fixture.memory.block("on purpose");
         }
         // Given back a hundred times, it would be parked.
-        world.stays_alive_for(90).await;
-        world.memory.come_back();
-        world.stays_alive_for(120).await;
+        fixture.stays_alive_for(90).await;
+        fixture.memory.come_back();
+        fixture.stays_alive_for(120).await;
     }
 }

@@ -8,19 +8,19 @@ use schemas::{
 use serde_json::json;
 
 use super::{
+    fixture::{BODY, FAST, Fixture, START, delivery, message, read},
     scripted::{Request, Scripted, answer},
-    world::{BODY, FAST, START, World, delivery, message, read},
 };
 
 #[tokio::test]
 async fn a_request_says_what_the_contract_says_and_nothing_else() {
     let mut receiver = Scripted::answering(200).await;
-    let world = World::of(&json!([{"id": "crm", "url": receiver.url(), "n8n_api_key": "raw key",
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "n8n_api_key": "raw key",
         "headers": {"x-mine": "a b", "Authorization": {"secret": "Basic eDp5"}}}]));
     let delivery = delivery("e1");
-    world.publish(&message(&delivery)).await;
+    fixture.publish(&message(&delivery)).await;
     let request = receiver.request().await;
-    world.empty(FAST).await;
+    fixture.empty(FAST).await;
     assert_eq!(request.line, "POST /hooks HTTP/1.1");
     assert_eq!(request.body, BODY.as_bytes());
     let mut headers = request.headers.clone();
@@ -51,12 +51,12 @@ async fn a_request_says_what_the_contract_says_and_nothing_else() {
 #[tokio::test]
 async fn every_attempt_sends_the_same_bytes_under_the_same_id() {
     let mut receiver = Scripted::new(vec![answer(503, "connection: close\r\n", ""), answer(200, "", "")]).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    world.publish(&message(&schemas::Delivery { part: Part::Shot, ..delivery("e1") })).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&schemas::Delivery { part: Part::Shot, ..delivery("e1") })).await;
     let first = receiver.request().await;
-    let (_, retry) = world.retry().await;
+    let (_, retry) = fixture.retry().await;
     // Now, and not only when it is due.
-    world.publish(&retry).await;
+    fixture.publish(&retry).await;
     let second = receiver.request().await;
     assert_eq!(read(&retry).attempt, 2);
     assert_eq!((first.header("carteiro-attempt"), second.header("carteiro-attempt")), (Some("1"), Some("2")));
@@ -69,12 +69,12 @@ async fn every_attempt_sends_the_same_bytes_under_the_same_id() {
 async fn a_changed_endpoint_applies_to_what_is_already_queued() {
     let mut before = Scripted::answering(503).await;
     let mut after = Scripted::answering(200).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": before.url(), "n8n_api_key": "old"}]));
-    world.publish(&message(&delivery("e1"))).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": before.url(), "n8n_api_key": "old"}]));
+    fixture.publish(&message(&delivery("e1"))).await;
     assert_eq!(before.request().await.header("x-n8n-api-key"), Some("old"));
-    let (_, retry) = world.retry().await;
-    world.shelf.set(&json!([{"id": "crm", "url": after.url(), "n8n_api_key": "new"}]));
-    world.publish(&retry).await;
+    let (_, retry) = fixture.retry().await;
+    fixture.store.set(&json!([{"id": "crm", "url": after.url(), "n8n_api_key": "new"}]));
+    fixture.publish(&retry).await;
     assert_eq!(after.request().await.header("x-n8n-api-key"), Some("new"));
 }
 
@@ -88,11 +88,11 @@ fn is_trusted(request: &Request, keys: &[&str]) -> bool {
 async fn every_attempt_is_signed_with_every_secret_and_its_own_time() {
     let mut receiver = Scripted::answering(503).await;
     let secrets = [1, 2].map(|seed| SigningKey::write(Signature::V1, [seed; 32]));
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": secrets}]));
-    world.publish(&message(&delivery("e1"))).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": secrets}]));
+    fixture.publish(&message(&delivery("e1"))).await;
     let first = receiver.request().await;
-    let (_, retry) = world.retry().await;
-    world.publish(&retry).await;
+    let (_, retry) = fixture.retry().await;
+    fixture.publish(&retry).await;
     for request in [first, receiver.request().await] {
         for secret in &secrets {
             assert!(is_trusted(&request, &[secret]), "{request:?}");
@@ -108,8 +108,8 @@ async fn a_v1a_signature_is_verified_by_the_public_key() {
     let mut receiver = Scripted::answering(200).await;
     let private = SigningKey::write(Signature::V1a, [7; 32]);
     let endpoint = json!({"id": "crm", "url": receiver.url(), "signature": "v1a", "secrets": [private]});
-    let world = World::of(&json!([endpoint]));
-    world.publish(&message(&delivery("e1"))).await;
+    let fixture = Fixture::of(&json!([endpoint]));
+    fixture.publish(&message(&delivery("e1"))).await;
     let public = SigningKey::parse(&private).unwrap().public().unwrap();
     assert!(is_trusted(&receiver.request().await, &[&public]));
 }
@@ -117,9 +117,9 @@ async fn a_v1a_signature_is_verified_by_the_public_key() {
 #[tokio::test]
 async fn a_secret_that_cannot_be_used_sends_nothing_and_says_so() {
     let receiver = Scripted::answering(200).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": ["whsec_S3CRET"]}]));
-    world.publish(&message(&delivery("e1"))).await;
-    let (_, retry) = world.retry().await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "secrets": ["whsec_S3CRET"]}]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    let (_, retry) = fixture.retry().await;
     let last = read(&retry).last.unwrap();
     assert_eq!((last.outcome, receiver.connections()), (OutcomeClass::Malformed, 0));
 }

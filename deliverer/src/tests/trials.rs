@@ -5,8 +5,8 @@ use schemas::{Attempt, Delivery, Notice, OutcomeClass};
 use serde_json::json;
 
 use super::{
+    fixture::{FAST, Fixture, delivery, message},
     scripted::{LONG, Scripted, answer},
-    world::{FAST, World, delivery, message},
 };
 
 /// A delivery that the test button made.
@@ -34,16 +34,16 @@ async fn told(notices: &mut Notices) -> Attempt {
 async fn a_test_is_attempted_once_told_and_forgotten_however_it_went() {
     for status in [200, 410, 503] {
         let mut receiver = Scripted::new(vec![answer(status, "retry-after: 1\r\nconnection: close\r\n", "why")]).await;
-        let mut world = World::of(&json!([{"id": "crm", "url": receiver.url()}]));
-        let mut notices = world.memory.notices();
-        world.publish(&message(&trial())).await;
+        let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+        let mut notices = fixture.memory.notices();
+        fixture.publish(&message(&trial())).await;
         let attempt = told(&mut notices).await;
         assert_eq!((attempt.number, attempt.status, attempt.next_due), (1, Some(status), None));
         assert_eq!(attempt.response_excerpt.as_deref(), Some("why"));
         assert_eq!(receiver.request().await.header("carteiro-attempt"), Some("1"));
-        world.empty(FAST).await;
-        assert!(world.nothing_published(), "no retry, no dead letter");
-        world.publish(&message(&delivery("e2"))).await;
+        fixture.empty(FAST).await;
+        assert!(fixture.nothing_published(), "no retry, no dead letter");
+        fixture.publish(&message(&delivery("e2"))).await;
         assert_eq!(receiver.request().await.header("webhook-id"), Some("e2"), "a 410 to a test disables nothing");
     }
 }
@@ -51,35 +51,35 @@ async fn a_test_is_attempted_once_told_and_forgotten_however_it_went() {
 #[tokio::test]
 async fn a_disabled_endpoint_can_be_tested_and_is_not_delivered_to() {
     let mut receiver = Scripted::answering(200).await;
-    let mut world = World::of(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
-    let mut notices = world.memory.notices();
-    world.publish(&message(&trial())).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
+    let mut notices = fixture.memory.notices();
+    fixture.publish(&message(&trial())).await;
     assert_eq!(told(&mut notices).await.outcome, OutcomeClass::Success);
     receiver.request().await;
-    world.publish(&message(&delivery("e2"))).await;
-    world.dead_letter().await;
+    fixture.publish(&message(&delivery("e2"))).await;
+    fixture.dead_letter().await;
     assert_eq!(receiver.connections(), 1);
 }
 
 #[tokio::test]
 async fn a_target_that_is_refused_is_told_with_the_reason() {
     let receiver = Scripted::answering(200).await;
-    let mut world = World::guarded(&json!([{"id": "crm", "url": receiver.url()}]));
-    let mut notices = world.memory.notices();
-    world.publish(&message(&trial())).await;
+    let mut fixture = Fixture::guarded(&json!([{"id": "crm", "url": receiver.url()}]));
+    let mut notices = fixture.memory.notices();
+    fixture.publish(&message(&trial())).await;
     let attempt = told(&mut notices).await;
     assert_eq!((attempt.outcome, attempt.status), (OutcomeClass::BlockedIp, None));
     assert_eq!(attempt.response_excerpt.as_deref(), Some("the address is not allowed"));
     assert_eq!(receiver.connections(), 0);
-    world.empty(FAST).await;
-    assert!(world.nothing_published());
+    fixture.empty(FAST).await;
+    assert!(fixture.nothing_published());
 }
 
 #[tokio::test]
 async fn a_test_of_an_endpoint_that_is_gone_meanwhile_ends_without_a_trace() {
-    let mut world = World::without_snapshot(&super::config());
-    world.shelf.share(5, &json!([]));
-    world.publish(&message(&trial())).await;
-    world.empty(FAST).await;
-    assert!(world.nothing_published());
+    let mut fixture = Fixture::without_snapshot(&super::config());
+    fixture.store.share(5, &json!([]));
+    fixture.publish(&message(&trial())).await;
+    fixture.empty(FAST).await;
+    assert!(fixture.nothing_published());
 }

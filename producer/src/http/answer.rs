@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Link, PublishError};
+use broker::{ConnectionState, PublishError};
 use schemas::{Refusal, RefusalKind};
 use service::problem::{Code, Problem};
 use store::Denied;
@@ -27,11 +27,11 @@ pub(super) fn denied(denied: &Denied) -> Problem {
 }
 
 /// That nothing can be published now, should that be so.
-pub(super) fn unless_ready(link: &Link) -> Result<(), Problem> {
+pub(super) fn unless_ready(link: &ConnectionState) -> Result<(), Problem> {
     match link {
-        Link::Ready => Ok(()),
-        Link::Away(_) => Err(unavailable("the broker is away; nothing was published")),
-        Link::Blocked(_) => Err(unavailable("the broker takes nothing for now; nothing was published")),
+        ConnectionState::Ready => Ok(()),
+        ConnectionState::Away(_) => Err(unavailable("the broker is away; nothing was published")),
+        ConnectionState::Blocked(_) => Err(unavailable("the broker takes nothing for now; nothing was published")),
     }
 }
 

@@ -21,20 +21,20 @@ use axum::{
 };
 use broker::Broker;
 use bytes::Bytes;
+use gate::{Arrived, Gate};
+use quota::Quotas;
 use schemas::{EventId, KeyHash, Refusal, Scope, Submission};
 use serde_json::json;
 use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Store, Tally, admit};
+use store::{Outbox, Store, admit};
 
 use crate::{
     NotAccepted, Producer, ProducerConfig, ProducerMetrics, Trace,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
 };
-use gate::{Arrived, Gate};
-use quota::Quotas;
 
 /// What the entrances ask before they let anything in.
 pub struct Guard {
@@ -45,7 +45,7 @@ pub struct Guard {
     /// The operator's key, hashed; without it nobody is the operator.
     pub operator: Option<KeyHash>,
     /// Who had to be turned away is told here.
-    pub tally: Arc<Tally>,
+    pub outbox: Arc<Outbox>,
 }
 
 struct Intake {
@@ -58,7 +58,7 @@ struct Intake {
 
 /// What the producer serves, to be merged with what else the process serves.
 pub fn routes(config: &ProducerConfig, producer: Arc<Producer>, guard: Guard, metrics: ProducerMetrics) -> Router {
-    let quotas = Quotas::new(guard.tally.clone());
+    let quotas = Quotas::new(guard.outbox.clone());
     let intake = Intake { producer, guard, gate: Gate::new(config), quotas, metrics };
     Router::from(api()).with_state(Arc::new(intake))
 }
@@ -112,7 +112,7 @@ impl Intake {
         let now = self.producer.now();
         let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish, now).await;
         let access = access.map_err(|denied| answer::denied(&denied))?;
-        answer::unless_ready(&self.guard.broker.link().borrow())?;
+        answer::unless_ready(&self.guard.broker.connection_state().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
         let events = cut(&body)?;
         self.quotas.admit(&access.tenant, events.len(), self.producer.now())?;
@@ -122,7 +122,7 @@ impl Intake {
     async fn vendor(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<EventId, Problem> {
         let _place = self.gate.enter()?;
         let source = sender::identify(&*self.guard.store, token, headers, self.producer.now()).await?;
-        answer::unless_ready(&self.guard.broker.link().borrow())?;
+        answer::unless_ready(&self.guard.broker.connection_state().borrow())?;
         let Arrived { body, _room } = self.gate.receive(headers, body).await?;
         self.quotas.admit(&source.tenant, 1, self.producer.now())?;
         Ok(self.producer.publish_vendor(&source, &body, &trace(headers)).await?)

@@ -6,12 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use schemas::{Fact, QuotaName};
+use schemas::{Finding, QuotaName};
 use service::{
     gcra::{Keyed, Limit, Wait},
     problem::{Code, Problem},
 };
-use store::{Tally, TenantSnapshot};
+use store::{Outbox, TenantSnapshot};
 use tokio::time::Instant;
 
 /// Tenants with a quota that are remembered; beyond, whoever has not come for longest has its whole second again.
@@ -22,14 +22,14 @@ const HOUR: u64 = 3_600_000;
 /// What each tenant has used of its quota.
 pub(super) struct Quotas {
     used: Keyed<String>,
-    tally: Arc<Tally>,
+    outbox: Arc<Outbox>,
     /// In which hour since 1970 it was last told of a tenant. Never held across an await.
     told: Mutex<HashMap<String, u64>>,
 }
 
 impl Quotas {
-    pub(super) fn new(tally: Arc<Tally>) -> Self {
-        Self { used: Keyed::new(REMEMBERED), tally, told: Mutex::default() }
+    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
+        Self { used: Keyed::new(REMEMBERED), outbox, told: Mutex::default() }
     }
 
     /// Lets a request with so many events in, at unix ms `now`, or says when to come back. A second's worth may come at
@@ -53,7 +53,7 @@ impl Quotas {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.insert(tenant.to_owned(), now / HOUR) != Some(now / HOUR) {
             let (tenant, quota) = (tenant.to_owned(), QuotaName::EventsPerSecond);
-            self.tally.state_fact(Fact::QuotaReached { tenant, quota, limit, at: now });
+            self.outbox.record_finding(Finding::QuotaReached { tenant, quota, limit, at: now });
         }
     }
 }

@@ -13,12 +13,12 @@ use axum::{
     body::Body,
     http::{Request, request::Builder},
 };
-use broker::{Broker as _, Incoming, Inlet, memory::Memory};
+use broker::{Broker as _, Incoming, Queue, memory::Memory};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Key, KeyHash, Scope, SourceConfig};
 use serde_json::{Value, json};
 use service::{SeenConfig, metrics::Registry};
-use store::{Snapshot, Store, StoreError, Tally, TenantSnapshot};
+use store::{Outbox, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -33,7 +33,7 @@ pub(super) struct Door {
     pub(super) broker: Memory,
     pub(super) producer: Arc<Producer>,
     pub(super) pulls: Arc<AtomicUsize>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) outbox: Arc<Outbox>,
     registry: Registry,
     app: Router,
 }
@@ -64,10 +64,10 @@ impl Door {
         let producer = Producer::new(&config, shared.clone(), metrics.clone(), (Arc::new(|| NOW), chance));
         let pulls = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(Late { pulls: pulls.clone() });
-        let tally = Arc::new(Tally::new("p"));
-        let guard = Guard { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), tally: tally.clone() };
+        let outbox = Arc::new(Outbox::new("p"));
+        let guard = Guard { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), outbox: outbox.clone() };
         let app = service::http::app(routes(&config, producer.clone(), guard, metrics));
-        Self { broker, producer, pulls, tally, registry, app }
+        Self { broker, producer, pulls, outbox, registry, app }
     }
 
     /// Posts JSON as the tenant's publisher.
@@ -85,16 +85,16 @@ impl Door {
 
     /// All that was published, in order.
     pub(super) async fn published(&self) -> Vec<Incoming> {
-        let mut consumer = self.broker.consume(Inlet::Ingest, u16::MAX);
+        let mut consumer = self.broker.consume(Queue::Ingest, u16::MAX);
         let mut published = Vec::new();
-        for _ in 0..self.broker.depth(Inlet::Ingest) {
+        for _ in 0..self.broker.depth(Queue::Ingest) {
             published.push(consumer.next().await.unwrap());
         }
         published
     }
 
     pub(super) fn nothing_published(&self) -> bool {
-        self.broker.depth(Inlet::Ingest) == 0
+        self.broker.depth(Queue::Ingest) == 0
     }
 
     /// The line of a metric, as Prometheus reads it.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use broker::Header;
-use schemas::wire;
+use schemas::{HeaderValue, wire};
 use serde_json::json;
 
 use super::door::{Door, EVENTS, NOW, OPERATOR, request};
@@ -27,9 +26,9 @@ async fn an_event_is_published_byte_for_byte_under_its_id_type_and_key() {
     let mut headers: Vec<_> = incoming.message.headers.iter().collect();
     headers.sort_by_key(|(name, _)| *name);
     let expected = [
-        (wire::ACCEPTED_AT, &Header::Int(NOW as i64)),
-        (wire::SCHEMA, &Header::Int(1)),
-        (wire::TENANT, &Header::Text("acme".into())),
+        (wire::ACCEPTED_AT, &HeaderValue::Int(NOW as i64)),
+        (wire::SCHEMA, &HeaderValue::Int(1)),
+        (wire::TENANT, &HeaderValue::Text("acme".into())),
     ];
     assert_eq!(headers, expected);
     assert!(door.counts("carteiro_events_received_total{source=\"canonical\"} 1"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use schemas::{Fact, Notice, QuotaName};
+use schemas::{Finding, Notice, QuotaName};
 
 use super::door::{Answer, Door, NOW, request};
 
@@ -49,10 +49,11 @@ async fn that_a_quota_bit_is_told_once() {
     for _ in 0..5 {
         slow(&door, EVENT).await;
     }
-    let reached = Fact::QuotaReached { tenant: "slow".into(), quota: QuotaName::EventsPerSecond, limit: 2.0, at: NOW };
-    let told = door.tally.report(NOW);
-    assert_eq!(told, [Notice::Facts { process: "p".into(), sequence: 1, facts: vec![reached] }]);
-    door.tally.noted("p", 1);
+    let reached =
+        Finding::QuotaReached { tenant: "slow".into(), quota: QuotaName::EventsPerSecond, limit: 2.0, at: NOW };
+    let told = door.outbox.report(NOW);
+    assert_eq!(told, [Notice::Findings { process: "p".into(), sequence: 1, findings: vec![reached] }]);
+    door.outbox.noted("p", 1);
     slow(&door, EVENT).await;
-    assert!(door.tally.report(NOW).is_empty(), "the hour is the same");
+    assert!(door.outbox.report(NOW).is_empty(), "the hour is the same");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use schemas::{Event, Facts, Match, Tenant};
+use schemas::{Event, EventFacts, Match, Tenant};
 use store::TenantSnapshot;
 
 use super::*;
@@ -92,7 +92,7 @@ fn tenant(subscriptions: Vec<serde_json::Value>) -> TenantSnapshot {
 }
 
 /// Asks everybody.
-fn naive<'a>(tenant: &'a TenantSnapshot, facts: &Facts<'_>) -> BTreeMap<&'a str, (Match, Vec<&'a str>)> {
+fn naive<'a>(tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, (Match, Vec<&'a str>)> {
     let mut interests = BTreeMap::<&str, (Match, Vec<&str>)>::new();
     for subscription in tenant.subscriptions.iter().filter(|subscription| subscription.enabled) {
         if let Ok(wanted) = subscription.accepts(facts) {
@@ -114,7 +114,7 @@ proptest! {
         let tenant = tenant(subscriptions);
         let index = Index::new(&tenant.subscriptions);
         for event in &events {
-            let facts = Facts::of(event);
+            let facts = EventFacts::of(event);
             let found: BTreeMap<_, _> = index
                 .interests(&tenant, &facts)
                 .into_iter()

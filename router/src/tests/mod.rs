@@ -3,11 +3,11 @@
 mod confirms;
 mod deliveries;
 mod duplicates;
+mod fixture;
 mod parked;
 mod snapshots;
 mod usage;
 mod witness;
-mod world;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use broker::{Header, Inlet};
-use schemas::{ParkReason, wire};
+use broker::Queue;
+use schemas::{HeaderValue, ParkReason, wire};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::world::{MAX_PUBLISHED, Pull, Sent, World, acme, event, one, raw, received};
+use super::fixture::{Fixture, MAX_PUBLISHED, Pull, Sent, acme, event, one, raw, received};
 
 /// Routes it and an ordinary event behind it: the first is parked for `reason`, the second delivered.
 async fn is_parked(sent: &Sent, reason: ParkReason) {
-    let world = World::of(&one());
-    world.publish(sent).await;
-    world.route(&received("after")).await;
-    let parked = world.parked();
+    let fixture = Fixture::of(&one());
+    fixture.publish(sent).await;
+    fixture.route(&received("after")).await;
+    let parked = fixture.parked();
     assert!(!parked.is_empty(), "{reason}");
     for (record, carrier) in parked {
         assert_eq!(record.reason, reason, "{:?}", record.detail);
@@ -24,8 +24,8 @@ async fn is_parked(sent: &Sent, reason: ParkReason) {
         assert_eq!(carrier.key, record.key());
         assert_eq!(carrier.message.body, sent.message.body, "the original body");
     }
-    assert_eq!(world.metrics.parked.with_label_values(&[reason.as_str()]).get(), world.parked().len() as u64);
-    let delivered = world.deliveries().await;
+    assert_eq!(fixture.metrics.parked.with_label_values(&[reason.as_str()]).get(), fixture.parked().len() as u64);
+    let delivered = fixture.deliveries().await;
     assert!(delivered.values().all(|(delivery, _)| delivery.event_id.as_str() == "after"));
     assert_eq!(delivered.len(), 1);
 }
@@ -44,7 +44,7 @@ async fn what_is_no_event_is_parked_as_schema() {
         is_parked(&event("e1", &envelope), ParkReason::Schema).await;
     }
     let mut sent = received("e1");
-    sent.message.headers.set(wire::SCHEMA, Header::Int(2));
+    sent.message.headers.set(wire::SCHEMA, HeaderValue::Int(2));
     is_parked(&sent, ParkReason::Schema).await;
 }
 
@@ -52,58 +52,58 @@ async fn what_is_no_event_is_parked_as_schema() {
 async fn what_does_not_say_who_it_is_or_says_it_twice_is_parked_as_identity() {
     for id in ["", "not an id", &"x".repeat(65)] {
         is_parked(
-            &Sent { message: broker::Message { id: id.into(), ..received("e1").message }, ..received("e1") },
+            &Sent { message: schemas::Message { id: id.into(), ..received("e1").message }, ..received("e1") },
             ParkReason::Identity,
         )
         .await;
     }
     is_parked(&event("e1", &json!({"type": "a.b", "id": "e2"})), ParkReason::Identity).await;
     let mut foreign = received("e1");
-    foreign.message.headers.set(wire::TENANT, Header::Text("beta".into()));
+    foreign.message.headers.set(wire::TENANT, HeaderValue::Text("beta".into()));
     is_parked(&foreign, ParkReason::Identity).await;
     is_parked(&Sent { key: "nonsense".into(), ..received("e1") }, ParkReason::Identity).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_without_the_tenants_header_belongs_to_whom_its_routing_key_says() {
-    let world = World::of(&one());
+    let fixture = Fixture::of(&one());
     let mut sent = received("e1");
     sent.message.headers.remove(wire::TENANT);
-    world.route(&sent).await;
-    assert_eq!(world.deliveries().await.len(), 1);
+    fixture.route(&sent).await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_tenant_is_looked_for_before_its_event_is_parked() {
-    let world = World::of(&json!([]));
-    world.route(&received("e1")).await;
-    assert_eq!(world.parked()[0].0.reason, ParkReason::Tenant);
-    assert!(*world.shelf.pulls.lock().unwrap() >= 1);
+    let fixture = Fixture::of(&json!([]));
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant);
+    assert!(*fixture.store.pulls.lock().unwrap() >= 1);
 
-    world.shelf.when_pulled(Pull::Reveals(one()));
-    world.route(&received("e2")).await;
-    assert_eq!(world.addressed().await, [("crm".to_owned(), String::new())], "the tenant is new");
+    fixture.store.when_pulled(Pull::Reveals(one()));
+    fixture.route(&received("e2")).await;
+    assert_eq!(fixture.addressed().await, [("crm".to_owned(), String::new())], "the tenant is new");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_of_an_unknown_tenant_is_held_for_ten_seconds_at_most() {
-    let world = World::of(&json!([]));
-    world.shelf.when_pulled(Pull::Hangs);
+    let fixture = Fixture::of(&json!([]));
+    fixture.store.when_pulled(Pull::Hangs);
     let began = Instant::now();
-    world.route(&received("e1")).await;
-    assert_eq!(world.parked()[0].0.reason, ParkReason::Tenant);
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant);
     assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_millis(10_100), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_strangers_name_that_no_tenant_can_have_still_makes_a_key_that_a_broker_takes() {
-    let world = World::of(&one());
+    let fixture = Fixture::of(&one());
     let name = "x".repeat(240);
     let mut sent = Sent { key: format!("{name}.7.-.a.b"), ..received("e1") };
     sent.message.headers.remove(wire::TENANT);
-    world.route(&sent).await;
-    let (record, carrier) = world.parked().remove(0);
+    fixture.route(&sent).await;
+    let (record, carrier) = fixture.parked().remove(0);
     assert_eq!((carrier.key.as_str(), record.tenant), ("tenant.-", Some(name)));
 }
 
@@ -115,10 +115,10 @@ async fn what_is_larger_than_anything_published_is_parked_as_too_large() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_giant_only_the_beginning_is_kept_with_its_size_and_digest() {
-    let world = World::of(&one());
+    let fixture = Fixture::of(&one());
     let body = vec![b' '; (1 << 20) + 1];
-    world.route(&raw("e1", "a.b", body.clone())).await;
-    let (record, carrier) = world.parked().remove(0);
+    fixture.route(&raw("e1", "a.b", body.clone())).await;
+    let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::TooLarge);
     assert_eq!(carrier.message.body, body[..4096]);
     let detail = record.detail.unwrap();
@@ -133,47 +133,47 @@ async fn what_would_make_too_many_deliveries_is_parked_whole() {
         let wants = ids.iter().map(|id| json!({"id": id, "endpoint_id": id, "event_types": ["*"]}));
         json!(wants.collect::<Vec<_>>())
     };
-    let world = World::of(&acme(&json!(endpoints), &wants(&ids)));
-    world.route(&received("e1")).await;
-    let (record, carrier) = world.parked().remove(0);
+    let fixture = Fixture::of(&acme(&json!(endpoints), &wants(&ids)));
+    fixture.route(&received("e1")).await;
+    let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::FanoutLimit);
     assert_eq!(carrier.message.body, received("e1").message.body);
-    assert!(world.deliveries().await.is_empty(), "not even some of them");
+    assert!(fixture.deliveries().await.is_empty(), "not even some of them");
 
-    world.shelf.set(&acme(&json!(endpoints), &wants(&ids[1..])));
-    world.route(&received("e2")).await;
-    assert_eq!(world.deliveries().await.len(), 50, "as many as are allowed");
+    fixture.store.set(&acme(&json!(endpoints), &wants(&ids[1..])));
+    fixture.route(&received("e2")).await;
+    assert_eq!(fixture.deliveries().await.len(), 50, "as many as are allowed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_bad_luck_once_and_parked_the_second_time() {
-    let world = World::of(&one());
-    *world.shelf.panics.lock().unwrap() = 1;
-    world.route(&received("e1")).await;
-    assert_eq!(world.deliveries().await.len(), 1);
-    assert!(world.parked().is_empty());
+    let fixture = Fixture::of(&one());
+    *fixture.store.panics.lock().unwrap() = 1;
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
+    assert!(fixture.parked().is_empty());
 
-    *world.shelf.panics.lock().unwrap() = 2;
-    world.route(&received("e2")).await;
-    *world.shelf.panics.lock().unwrap() = 0;
-    let (record, carrier) = world.parked().remove(0);
+    *fixture.store.panics.lock().unwrap() = 2;
+    fixture.route(&received("e2")).await;
+    *fixture.store.panics.lock().unwrap() = 0;
+    let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::Panic);
     assert_eq!(carrier.message.body, received("e2").message.body);
-    world.route(&received("e3")).await;
-    assert_eq!(world.memory.depth(Inlet::Ingest), 0, "the router goes on");
+    fixture.route(&received("e3")).await;
+    assert_eq!(fixture.memory.depth(Queue::Ingest), 0, "the router goes on");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_stays_small_and_foreign_headers_stay_out_whatever_a_stranger_sends() {
-    let world = World::of(&one());
+    let fixture = Fixture::of(&one());
     let deep = "[".repeat(200) + &"]".repeat(200);
     let body = format!("{{\"type\":\"a.b\",\"{}\":{deep}}}", "k".repeat(50_000));
     let mut sent = raw("e1", "a.b", body);
     for name in ["x-foreign", "carteiro-foreign", wire::TRACESTATE] {
-        sent.message.headers.set(name, Header::Text("S3CRET".repeat(10_000).into()));
+        sent.message.headers.set(name, HeaderValue::Text("S3CRET".repeat(10_000).into()));
     }
-    world.route(&sent).await;
-    let (record, carrier) = world.parked().remove(0);
+    fixture.route(&sent).await;
+    let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::Schema);
     assert!(record.detail.unwrap().len() <= 1024);
     let names: Vec<_> = carrier.message.headers.iter().map(|(name, _)| name).collect();

@@ -2,38 +2,38 @@
 
 use std::time::Duration;
 
-use broker::{Broker, Inlet, Lane, Target};
+use broker::{Broker, Lane, Queue, Target};
 use serde_json::json;
 
-use super::world::{World, acme, one, received};
+use super::fixture::{Fixture, acme, one, received};
 
 #[tokio::test(start_paused = true)]
 async fn a_router_without_a_snapshot_does_not_consume() {
-    let world = World::without_snapshot();
-    world.publish(&received("e1")).await;
+    let fixture = Fixture::without_snapshot();
+    fixture.publish(&received("e1")).await;
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    assert_eq!((world.memory.depth(Inlet::Ingest), world.steps().len()), (1, 0));
-    world.shelf.set(&one());
-    world.idle().await;
-    assert_eq!(world.deliveries().await.len(), 1);
+    assert_eq!((fixture.memory.depth(Queue::Ingest), fixture.steps().len()), (1, 0));
+    fixture.store.set(&one());
+    fixture.idle().await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_router_that_waits_for_its_first_snapshot_can_be_stopped() {
-    let world = World::without_snapshot();
-    world.publish(&received("e1")).await;
-    let memory = world.stop().await;
-    assert_eq!(memory.depth(Inlet::Ingest), 1);
+    let fixture = Fixture::without_snapshot();
+    fixture.publish(&received("e1")).await;
+    let memory = fixture.stop().await;
+    assert_eq!(memory.depth(Queue::Ingest), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_takes_effect_with_the_next_event() {
-    let world = World::of(&one());
-    world.route(&received("e1")).await;
+    let fixture = Fixture::of(&one());
+    fixture.route(&received("e1")).await;
     let other = json!([{"id": "all", "endpoint_id": "flow", "event_types": ["*"]}]);
-    world.shelf.set(&acme(&json!([{"id": "flow"}]), &other));
-    world.route(&received("e2")).await;
-    let deliveries = world.deliveries().await;
+    fixture.store.set(&acme(&json!([{"id": "flow"}]), &other));
+    fixture.route(&received("e2")).await;
+    let deliveries = fixture.deliveries().await;
     let mut decided: Vec<_> = deliveries
         .values()
         .map(|(delivery, _)| (delivery.event_id.as_str(), delivery.endpoint_id.as_str(), delivery.revision))
@@ -48,26 +48,26 @@ async fn tenants_do_not_meet() {
     let mut beta = tenants[0].clone();
     beta["id"] = json!("beta");
     tenants.as_array_mut().unwrap().push(beta);
-    let world = World::of(&tenants);
-    world.route(&received("e1")).await;
-    let deliveries = world.deliveries().await;
+    let fixture = Fixture::of(&tenants);
+    fixture.route(&received("e1")).await;
+    let deliveries = fixture.deliveries().await;
     assert_eq!(deliveries.len(), 1);
     assert!(deliveries.values().all(|(delivery, _)| delivery.tenant == "acme"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_router_finishes_what_is_under_way_and_gives_back_what_is_unread() {
-    let world = World::of(&one());
-    world.memory.delay_confirms(Duration::from_secs(5));
+    let fixture = Fixture::of(&one());
+    fixture.memory.delay_confirms(Duration::from_secs(5));
     for n in 0..50 {
         let target = Target::Ingest { key: received("x").key };
         let message = received(&format!("e{n}")).message;
         // Its confirm comes later than this test waits.
-        let _ = tokio::time::timeout(Duration::ZERO, Broker::publish(&world.memory, &target, &message)).await;
+        let _ = tokio::time::timeout(Duration::ZERO, Broker::publish(&fixture.memory, &target, &message)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let memory = world.stop().await;
-    let (unread, done) = (memory.depth(Inlet::Ingest), memory.depth(Inlet::Lane(Lane::Fast)));
-    assert!((30..50).contains(&unread), "its credit is 20: {unread}");
+    let memory = fixture.stop().await;
+    let (unread, done) = (memory.depth(Queue::Ingest), memory.depth(Queue::Lane(Lane::Fast)));
+    assert!((30..50).contains(&unread), "its prefetch is 20: {unread}");
     assert_eq!(unread + done, 50, "what was under way was finished");
 }

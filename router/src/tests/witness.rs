@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use broker::{Around, Broker, Consumer, Incoming, Inlet, Message, PublishError, Settlement, Target, memory::Memory};
+use broker::{Broker, BrokerLayer, Consumer, Incoming, PublishError, Queue, Settlement, Target, memory::Memory};
 use futures_util::{FutureExt, future::BoxFuture};
-use schemas::wire;
+use schemas::{Message, wire};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// What happened at the broker.
@@ -39,7 +39,7 @@ impl Witness {
     }
 }
 
-impl Around for Witness {
+impl BrokerLayer for Witness {
     fn inner(&self) -> &dyn Broker {
         &self.memory
     }
@@ -54,9 +54,9 @@ impl Around for Witness {
         .boxed()
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        let mut consumer = self.memory.consume(from, credit);
-        let (sender, receiver) = mpsc::channel(usize::from(credit));
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        let mut consumer = self.memory.consume(from, prefetch);
+        let (sender, receiver) = mpsc::channel(usize::from(prefetch));
         let witness = self.clone();
         let task = tokio::spawn(async move {
             while let Some(incoming) = consumer.next().await {

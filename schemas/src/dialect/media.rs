@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Event, Message};
+use crate::{ChatMessage, Event};
 
 /// Kinds of message that are plain text, by whatever name.
 pub(super) fn is_text(media_type: &str) -> bool {
@@ -10,7 +10,7 @@ pub(super) fn is_text(media_type: &str) -> bool {
 }
 
 /// The message's kind, with the dialect's own word for text; a message that says neither kind nor file is text.
-pub(super) fn kind<'a>(message: &'a Message, text: &'static str) -> Option<&'a str> {
+pub(super) fn kind<'a>(message: &'a ChatMessage, text: &'static str) -> Option<&'a str> {
     match message.media_type.as_deref() {
         Some(kind) if is_text(kind) => Some(text),
         None if message.media.is_none() => Some(text),
@@ -19,7 +19,7 @@ pub(super) fn kind<'a>(message: &'a Message, text: &'static str) -> Option<&'a s
 }
 
 /// `media.url`, or what `base_url`, `folder` and `name` make.
-pub(super) fn url<'a>(event: &'a Event, message: &'a Message) -> Option<Cow<'a, str>> {
+pub(super) fn url<'a>(event: &'a Event, message: &'a ChatMessage) -> Option<Cow<'a, str>> {
     let media = message.media.as_ref()?;
     if let Some(url) = &media.url {
         return Some(Cow::Borrowed(url));
@@ -39,7 +39,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Folder, name and base URL; where one is missing, those of `media.url`.
-pub(super) fn place<'a>(event: &'a Event, message: &'a Message) -> Place<'a> {
+pub(super) fn place<'a>(event: &'a Event, message: &'a ChatMessage) -> Place<'a> {
     let media = message.media.as_ref();
     let place = Place {
         folder: media.and_then(|media| media.folder.as_deref()),

@@ -3,7 +3,8 @@
 
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
-    ChannelId, Event, EventId, EventType, Facts, Id, MASK, MAX_DEPTH, Refusal, routing_key, time::rfc3339, walk::Walk,
+    ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, routing_key, time::rfc3339,
+    walk::Walk,
 };
 
 /// What is decided about a vendor's body where it comes in, and not by its text.
@@ -40,7 +41,7 @@ pub struct VendorEvent {
 impl VendorEvent {
     /// Its key as an event of a tenant ([`routing_key`]).
     pub fn routing_key(&self, tenant: &str) -> Option<String> {
-        routing_key(tenant, &Facts::of(&self.event))
+        routing_key(tenant, &EventFacts::of(&self.event))
     }
 }
 

@@ -5,7 +5,9 @@ use std::{fs, path::PathBuf};
 use serde::Deserialize;
 
 use super::*;
-use crate::{Acceptance, Envelope, EventId, EventType, Facts, Format, FormatOptions, Match, Part, compact::compact};
+use crate::{
+    Acceptance, Envelope, EventFacts, EventId, EventType, Format, FormatOptions, Match, Part, compact::compact,
+};
 
 mod parts;
 mod reading;
@@ -110,7 +112,7 @@ fn every_canonical_fixture_has_its_routing_key() {
     for (file, expected) in pairs().routing_keys {
         let text = fixture(&format!("canonical/{file}"));
         let event = decode(&text).event;
-        let key = crate::routing_key(event.tenant.id.as_ref().unwrap().text(), &Facts::of(&event));
+        let key = crate::routing_key(event.tenant.id.as_ref().unwrap().text(), &EventFacts::of(&event));
         assert_eq!(key.as_deref(), Some(expected.as_str()), "{file}");
     }
 }

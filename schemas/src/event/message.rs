@@ -17,7 +17,8 @@ pub enum Direction {
 
 /// One message of a conversation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Message {
+#[schemars(rename = "Message")]
+pub struct ChatMessage {
     /// The platform's id.
     #[serde(default)]
     pub id: Option<Id>,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Change, EventId, EventType, Id, object};
 
 pub use contact::Contact;
-pub use message::{Direction, Media, Message};
+pub use message::{ChatMessage, Direction, Media};
 pub use ticket::{Department, Tag, TagLink, Ticket};
 
 /// The only envelope version there is.
@@ -62,7 +62,7 @@ pub struct Event {
     pub participant: Option<Contact>,
     /// The message; in a transfer, the last one received.
     #[serde(default, deserialize_with = "object::optional")]
-    pub message: Option<Message>,
+    pub message: Option<ChatMessage>,
     /// What was before, and what is now.
     #[serde(default)]
     pub change: Option<Change>,
@@ -110,7 +110,7 @@ impl Event {
     }
 
     /// Which way its message went: as the message says, else as the type does.
-    pub fn message_direction(&self, message: &Message) -> Direction {
+    pub fn message_direction(&self, message: &ChatMessage) -> Direction {
         let is_ours = matches!(self.event_type.as_str(), "message.sent" | "message.status_changed");
         message.direction.unwrap_or(if is_ours { Direction::Outbound } else { Direction::Inbound })
     }

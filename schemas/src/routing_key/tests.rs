@@ -10,7 +10,7 @@ fn key(channel: &str, queue: &str) -> Option<String> {
     let text =
         format!(r#"{{"type":"ticket.closed","channel":{{"id":{channel}}},"ticket":{{"queue":{{"id":{queue}}}}}}}"#);
     let event: Event = serde_json::from_str(&text).unwrap();
-    routing_key("acme", &Facts::of(&event))
+    routing_key("acme", &EventFacts::of(&event))
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn separators_wildcards_and_white_space_are_escaped() {
 #[test]
 fn what_is_absent_is_a_hyphen() {
     let event: Event = serde_json::from_str(r#"{"type":"a.b"}"#).unwrap();
-    assert_eq!(routing_key("t", &Facts::of(&event)).as_deref(), Some("t.-.-.a.b"));
+    assert_eq!(routing_key("t", &EventFacts::of(&event)).as_deref(), Some("t.-.-.a.b"));
 }
 
 #[test]

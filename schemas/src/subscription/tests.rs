@@ -14,7 +14,7 @@ fn verdict(subscription: &str, event: &str) -> Result<Match, Mismatch> {
     let text = format!(r#"{{"id":"s","endpoint_id":"e",{subscription}}}"#);
     let subscription: Subscription = serde_json::from_str(&text).unwrap();
     let event: Event = serde_json::from_str(event).unwrap();
-    subscription.accepts(&Facts::of(&event))
+    subscription.accepts(&EventFacts::of(&event))
 }
 
 const EVENT: Result<Match, Mismatch> = Ok(Match { event: true, shot: false });

@@ -3,12 +3,11 @@
 use std::fmt;
 
 use figment::Figment;
+use schemas::MASK;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::error::ConfigError;
-use super::mask::mask_url;
-use crate::secret::MASK;
+use super::{error::ConfigError, mask::mask_url};
 
 /// A configuration that was loaded. It remembers where each value came from.
 pub struct Loaded<C> {

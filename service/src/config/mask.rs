@@ -1,6 +1,6 @@
 //! Passwords inside urls are not shown.
 
-use crate::secret::MASK;
+use schemas::MASK;
 
 /// `text` with the passwords of the urls in it masked: `amqp://user:***@host`. Other texts come back as they are.
 ///

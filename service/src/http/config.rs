@@ -1,9 +1,8 @@
 //! The `http` section.
 
 use ipnet::IpNet;
+use schemas::Secret;
 use serde::{Deserialize, Serialize};
-
-use crate::secret::Secret;
 
 /// The API's listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,7 +11,7 @@ pub struct HttpConfig {
     /// Where it listens, as `host:port`.
     pub listen: String,
     /// Opens everything. Unset: `standalone` makes one at its first start, other roles have none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "Secret::deserialize_not_empty")]
     pub operator_key: Option<Secret>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,

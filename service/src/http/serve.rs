@@ -1,32 +1,37 @@
 //! From a router to answers on a socket.
 
-use std::io;
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
-use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::serve::{Listener, ListenerExt};
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    serve::{Listener, ListenerExt},
+};
 use futures_util::FutureExt;
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
-use super::certificate::Certificate;
-use super::config::HttpConfig;
-use super::handshake::{Patience, TlsListener};
-use super::origin::{Origin, Scheme, Trust};
-use super::request_id::identify;
-use super::turning::Turning;
-use crate::chance;
-use crate::config::ConfigError;
-use crate::problem::{Code, Problem};
-use crate::shutdown::Shutdown;
-use crate::turns::Turns;
+use super::{
+    certificate::Certificate,
+    config::HttpConfig,
+    handshake::{Patience, TlsListener},
+    origin::{Origin, Scheme, Trust},
+    request_id::identify,
+    turning::Turning,
+};
+use crate::{
+    chance,
+    config::ConfigError,
+    problem::{Code, Problem},
+    turns::Turns,
+};
 
 /// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
 #[derive(Clone)]
@@ -85,7 +90,7 @@ pub fn app(router: Router) -> Router {
 ///
 /// Every request has its [`Origin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
 /// limit with [`crate::shutdown::drain`].
-pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: Shutdown) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: CancellationToken) -> io::Result<()> {
     let router = app(router)
         .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
@@ -110,13 +115,13 @@ fn at_once(stream: &TcpStream) {
 async fn answer<L>(
     listener: axum::serve::TapIo<L, impl FnMut(&mut L::Io) + Send + 'static>,
     router: Router,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) -> io::Result<()>
 where
     L: Listener<Addr = SocketAddr>,
 {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.requested().await }).await
+    axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
 }
 
 async fn find_origin(State(trust): State<Arc<Trust>>, mut request: Request, next: Next) -> Response {

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
+use tokio_util::sync::CancellationToken;
 
-use super::testing::{Answer, Server, read};
-use super::{Front, serve};
+use super::{
+    Front, serve,
+    testing::{Answer, Server, read},
+};
 use crate::problem::Problem;
-use crate::shutdown::{Shutdown, Trigger};
 
-async fn start(router: Router) -> (Server, Trigger) {
-    let (shutdown, trigger) = Shutdown::manual();
+async fn start(router: Router) -> (Server, CancellationToken) {
+    let shutdown = CancellationToken::new();
+    let trigger = shutdown.clone();
     (Server::start(|listener| serve(listener, router, Front::default(), shutdown)).await, trigger)
 }
 
@@ -88,7 +91,7 @@ async fn answers_under_way_are_finished_before_serving_ends() {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
     entered.notified().await;
 
-    trigger.request();
+    trigger.cancel();
     assert!(!server.task.is_finished());
     leave.notify_one();
     assert_eq!(read(stream).await.body, "finished");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use broker::{BrokerConfig, rabbitmq};
-use service::Shutdown;
+use tokio_util::sync::CancellationToken;
 
 use super::Setup;
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// A running process with its own tenants.
 pub(super) struct Stage {
     process: Process,
-    end: service::shutdown::Trigger,
+    end: CancellationToken,
     broker: BrokerConfig,
     _folder: tempfile::TempDir,
 }
@@ -36,7 +36,8 @@ impl Stage {
             settings: &[("telemetry.level", "error")],
         };
         let config = contained.configure(setup)?;
-        let (own, end) = Shutdown::manual();
+        let own = CancellationToken::new();
+        let end = own.clone();
         let process = process::start(&config, Roles::STANDALONE, own).await?;
         wait_for_broker(&process).await?;
         Ok(Self { process, end, broker: config.broker, _folder: folder })
@@ -51,7 +52,7 @@ impl Stage {
 
     /// Ends it, and removes what it made.
     pub(super) async fn clear(self) -> anyhow::Result<()> {
-        self.end.request();
+        self.end.cancel();
         self.process.finish().await?;
         if !self.broker.is_embedded() {
             rabbitmq::remove(&self.broker).await?;

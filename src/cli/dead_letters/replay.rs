@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use control::{Filter, Progress, Rate, Replay, dead_letters};
+use control::{Filter, Rate, Replay, ReplayProgress, dead_letters};
 use futures_util::TryStreamExt as _;
-use service::{Exit, Shutdown};
+use service::Exit;
 
 use super::filter::FilterArgs;
 use crate::{
@@ -102,9 +102,9 @@ async fn replay_here(
         return Ok(Replayed { matched, ..Replayed::default() });
     }
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
-    let so_far = Mutex::new(Progress::default());
-    let stop = Shutdown::on_signals()?.receiver();
-    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, tally: None, metrics: None, stop };
+    let so_far = Mutex::new(ReplayProgress::default());
+    let stop = service::shutdown::on_signals()?;
+    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
     let bar = progress::bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
@@ -113,7 +113,7 @@ async fn replay_here(
     run.await;
     bar.finish_and_clear();
     broker.close().await;
-    let Progress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Replayed { matched, replayed, skipped })
 }
 

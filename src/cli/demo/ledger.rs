@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Acceptance, Envelope, EventId, Facts, Format, Match, Part, render};
+use schemas::{Acceptance, Envelope, EventFacts, EventId, Format, Match, Part, render};
 use store::Snapshot;
 
 /// A body that is owed: tenant, endpoint, webhook-id.
@@ -41,7 +41,7 @@ impl Ledger {
         let id = EventId::try_from(id.to_owned())?;
         let acceptance = Acceptance { id, accepted_at: 0, tenant: tenant.to_owned() };
         let envelope = Envelope::decode(envelope.as_bytes(), &acceptance)?;
-        let facts = Facts::of(&envelope.event);
+        let facts = EventFacts::of(&envelope.event);
         let Some(tenant) = snapshot.tenant(tenant) else { return Ok(()) };
         for endpoint in tenant.endpoints.values() {
             let mut wanted = Match::default();

@@ -11,9 +11,13 @@ use std::{path::Path, time::Duration};
 use anyhow::Context as _;
 use broker::{BrokerConfig, rabbitmq};
 use control::{Filter, dead_letters};
+use fixtures::{CANONICAL, VENDOR};
 use futures_util::TryStreamExt as _;
-use service::{Exit, Shutdown};
+use ledger::Ledger;
+use service::Exit;
 use store::{FileStore, Snapshot, Store as _};
+use story::Story;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     client::{ApiArgs, Client, Method},
@@ -25,9 +29,6 @@ use crate::{
     process::{self, Process, Roles},
     receiver::{Received, Receiver},
 };
-use fixtures::{CANONICAL, VENDOR};
-use ledger::Ledger;
-use story::Story;
 
 /// How long the pipeline gets for what it owes. It needs some 3 s, for two retries.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,7 +56,7 @@ enum Form {
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = service::shutdown::on_signals()?;
     let receiver = Receiver::start(tokio::net::TcpListener::bind("127.0.0.1:0").await?, cast::script())?;
     let config = configure(setup, &args, folder.path(), &receiver)?;
     setup.log(&config)?;
@@ -88,9 +89,10 @@ async fn play(
     receiver: Receiver,
     mut story: Story,
     exit: bool,
-    shutdown: &Shutdown,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<Exit> {
-    let (own, end) = Shutdown::manual();
+    let own = CancellationToken::new();
+    let end = own.clone();
     let process = process::start(config, Roles::STANDALONE, own).await?;
     wait_for_broker(&process).await?;
     story.begin(config, &process, &receiver)?;
@@ -99,16 +101,16 @@ async fn play(
     let watched = stage.watch(receiver, &mut ledger, &mut story);
     let result = tokio::select! {
         result = watched => result,
-        () = shutdown.requested() => Ok(()),
+        () = shutdown.cancelled() => Ok(()),
     };
     result?;
     story.end(&ledger)?;
-    if !exit && !shutdown.is_requested() {
+    if !exit && !shutdown.is_cancelled() {
         story.stay(&process)?;
-        shutdown.requested().await;
+        shutdown.cancelled().await;
     }
     drop(stage);
-    end.request();
+    end.cancel();
     process.finish().await?;
     Ok(if ledger.awaited() == 0 { Exit::Done } else { Exit::Failed })
 }

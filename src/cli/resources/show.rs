@@ -1,7 +1,7 @@
 //! What the API answers, for people.
 
+use schemas::MASK;
 use serde_json::Value;
-use service::secret::MASK;
 
 use crate::cli::print;
 

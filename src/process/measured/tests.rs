@@ -9,24 +9,24 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-struct World {
+struct Fixture {
     memory: Memory,
     measured: Measured,
     metrics: PublishMetrics,
 }
 
-fn world() -> World {
+fn world() -> Fixture {
     let registry = Registry::default();
     let memory = Memory::calm(Arc::new(|| 0));
     let measured = Measured::new(Arc::new(memory.clone()), &registry).unwrap();
-    World { memory, measured, metrics: PublishMetrics::register(&registry).unwrap() }
+    Fixture { memory, measured, metrics: PublishMetrics::register(&registry).unwrap() }
 }
 
 fn lane() -> Target {
     Target::Lane(Lane::Fast, None)
 }
 
-impl World {
+impl Fixture {
     async fn publish(&self, to: &Target) -> Result<(), PublishError> {
         Broker::publish(&self.measured, to, &Message::default()).await
     }

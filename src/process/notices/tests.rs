@@ -8,8 +8,9 @@ use std::sync::{
 use broker::{Notices, memory::Memory};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::Counts;
-use service::{Shutdown, metrics::Registry};
+use service::metrics::Registry;
 use store::{Snapshot, StoreError};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -63,7 +64,8 @@ impl Store for Replica {
 
 fn process(broker: &Memory, store: Arc<dyn Store>) -> (Messenger, Shared) {
     let registry = Arc::new(Registry::default());
-    let (shutdown, _) = Shutdown::manual();
+    let shutdown = CancellationToken::new();
+    let _ = shutdown.clone();
     let shared = Shared::new(Arc::new(broker.clone()), store, registry, Arc::new(|| NOW), &shutdown);
     (Messenger::start(&shared).unwrap(), shared)
 }
@@ -155,23 +157,23 @@ async fn what_was_counted_is_told_within_a_second_and_the_last_words_wait_for_th
     sleep(EVERY).await;
     let mut notices = broker.notices();
     let one = Counts { attempts: 1, ..Counts::default() };
-    shared.tally.add(NOW, "acme", Some("crm"), one);
-    let Notice::Facts { process: id, sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    shared.outbox.add(NOW, "acme", Some("crm"), one);
+    let Notice::Findings { process: id, sequence, .. } = next(&mut notices).await else { panic!("no facts") };
     broker.announce(Notice::Noted { process: id.clone(), sequence }.write().into());
     next(&mut notices).await;
-    shared.tally.add(NOW, "acme", Some("crm"), one);
+    shared.outbox.add(NOW, "acme", Some("crm"), one);
     let begun = tokio::time::Instant::now();
     let ending = tokio::spawn(process.finish());
-    let Notice::Facts { sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    let Notice::Findings { sequence, .. } = next(&mut notices).await else { panic!("no facts") };
     broker.announce(Notice::Noted { process: id, sequence }.write().into());
     ending.await.unwrap();
-    assert!(begun.elapsed() < LAST_WORDS && shared.tally.is_settled());
+    assert!(begun.elapsed() < LAST_WORDS && shared.outbox.is_settled());
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_an_answer_for_long() {
     let (process, shared) = process(&broker(), Replica::at(1, &Arc::new(Mutex::new(Some(1)))));
-    shared.tally.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
+    shared.outbox.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
     let begun = tokio::time::Instant::now();
     process.finish().await;
     assert_eq!(begun.elapsed(), LAST_WORDS);

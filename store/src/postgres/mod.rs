@@ -24,10 +24,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::{address::Address, desk::Desk, failure::Failure, session::Session, work::Work};
 use crate::{
-    AuditEntry, Books, Edit, EditError, Edited, Freshness, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
-    UsageReport,
-    books::{TRIMMED_AT_ONCE, newest},
+    AuditEntry, Edit, EditError, Edited, Freshness, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    UsageAndAudit, UsageReport,
     current::Current,
+    usage_and_audit::{TRIMMED_AT_ONCE, newest},
 };
 
 pub(crate) use copy::{read, write};
@@ -137,12 +137,12 @@ impl Store for PostgresStore {
         .boxed()
     }
 
-    fn books(&self) -> Option<&dyn Books> {
+    fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         Some(self)
     }
 }
 
-impl Books for PostgresStore {
+impl UsageAndAudit for PostgresStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         let reports = newest(reports);
         let record = self.ask(|_, session| async move { Ok(usage::record(session, &reports).await?) }.boxed());

@@ -17,12 +17,12 @@ use super::{
 use crate::{
     AuditEntry, Change, Edit, EditError, Edited, Keyring, OpenError, Snapshot, StoreError, Usage, UsageReport,
     audit::Signed,
-    books::TRIMMED_AT_ONCE,
     current::Current,
     edit::against,
     proof,
     row::{Row, RowError},
     tenant_snapshot::Kept,
+    usage_and_audit::TRIMMED_AT_ONCE,
 };
 
 /// Rows written anew in one transaction: an edit waits no longer than for these.

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use self::keeper::Keeper;
 use crate::{
-    AuditEntry, Books, Edit, EditError, Edited, KeyFile, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
-    UsageReport,
+    AuditEntry, Edit, EditError, Edited, KeyFile, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    UsageAndAudit, UsageReport,
 };
 
 pub use copy::{Hold, back_up};
@@ -95,12 +95,12 @@ impl Store for SqliteStore {
         self.blocking(Keeper::reseal).boxed()
     }
 
-    fn books(&self) -> Option<&dyn Books> {
+    fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         Some(self)
     }
 }
 
-impl Books for SqliteStore {
+impl UsageAndAudit for SqliteStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         self.blocking(move |keeper| keeper.record_usage(&reports)).boxed()
     }

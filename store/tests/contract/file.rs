@@ -16,7 +16,7 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
         Ok(())
     }));
     assert!(matches!(refused.await, Err(EditError::ReadOnly)));
-    assert!(store.books().is_none());
+    assert!(store.usage_and_audit().is_none());
     std::fs::write(folder.path().join("beta.yaml"), "tenants: [{id: beta}]\n").expect("written");
     store.pull().await.expect("it can be read");
     assert_eq!(shown(&store).into_keys().collect::<Vec<_>>(), ["acme", "beta"]);

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use schemas::Message;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{Incoming, Message, Settlement, Target, sqlite::open, sqlite::tap::Tap};
+use crate::{
+    Incoming, Settlement, Target,
+    sqlite::{open, tap::Tap},
+};
 
-const LANE: Inlet = Inlet::Lane(Lane::Fast);
+const LANE: Queue = Queue::Lane(Lane::Fast);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -16,8 +20,8 @@ enum Step {
     Transact { publishes: usize, commits: bool },
     /// One of those that are out is given back; which one is chosen by a number.
     Settle { which: usize, settlement: Settlement },
-    /// The process ends and another one begins, with a consumer of this credit.
-    Crash { credit: u16 },
+    /// The process ends and another one begins, with a consumer of this prefetch.
+    Crash { prefetch: u16 },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -28,7 +32,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             which,
             settlement: if done { Settlement::Done } else { Settlement::Again },
         }),
-        1 => (1..6_u16).prop_map(|credit| Step::Crash { credit }),
+        1 => (1..6_u16).prop_map(|prefetch| Step::Crash { prefetch }),
     ]
 }
 
@@ -62,8 +66,8 @@ impl Model {
         match step {
             Step::Transact { publishes, commits } => return self.transact(*publishes, *commits),
             Step::Settle { which, settlement } => self.settle(*which, *settlement),
-            Step::Crash { credit } => {
-                (self.tables, self._listens) = tables(&self.connection, *credit);
+            Step::Crash { prefetch } => {
+                (self.tables, self._listens) = tables(&self.connection, *prefetch);
                 for known in self.known.values_mut() {
                     (known.out, known.done) = (None, false);
                 }
@@ -111,9 +115,9 @@ impl Model {
     }
 }
 
-fn tables(connection: &Connection, credit: u16) -> (Tables, mpsc::Receiver<Incoming>) {
+fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
     let mut tables = Tables::load(connection).expect("it loads");
-    let (tap, listens) = Tap::new(credit);
+    let (tap, listens) = Tap::new(prefetch);
     tables.at(LANE).join(tap);
     (tables, listens)
 }

@@ -1,7 +1,7 @@
 //! The file: its lock, its format, reading it from elsewhere, what settling leaves in it.
 
 use broker::{
-    Broker, Inlet, Lane, Log, Logs, Settlement, Target,
+    Broker, Lane, Log, Logs, Queue, Settlement, Target,
     sqlite::{Archive, OpenError, Sqlite},
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -78,7 +78,7 @@ async fn what_was_settled_leaves_nothing_behind() {
     let folder = TempDir::new().expect("a folder");
     let broker = open(folder.path(), &clock());
     publish_all(&*broker, &ingest(), 0..100).await;
-    let mut consumer = broker.consume(Inlet::Ingest, 10);
+    let mut consumer = broker.consume(Queue::Ingest, 10);
     take(&mut consumer).await.settle(Settlement::Again);
     take_all(&mut consumer, 0..100).await;
     drop(consumer);
@@ -124,7 +124,7 @@ async fn places_are_not_given_twice_after_a_restart_on_an_empty_table() {
     for round in 0..3 {
         let broker = open(folder.path(), &clock());
         publish(&*broker, &ingest(), &message(round)).await;
-        let incoming = take(&mut broker.consume(Inlet::Ingest, 1)).await;
+        let incoming = take(&mut broker.consume(Queue::Ingest, 1)).await;
         assert_eq!((incoming.message.id.clone(), incoming.redelivered), (round.to_string(), false));
         incoming.settle(Settlement::Done);
         broker.close().await;

@@ -1,6 +1,7 @@
 //! Due times. Waits are whole seconds, as the shortest step of a ladder of fixed delays is one.
 
-use broker::{DUE, Due, Header, Inlet, Lane, Settlement, Target};
+use broker::{Due, Lane, Queue, Settlement, Target};
+use schemas::{HeaderValue, wire::DUE};
 
 use crate::{
     fixture::Fixture,
@@ -58,8 +59,8 @@ pub(crate) async fn the_due_header_is_the_brokers_own<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
     let mut stale = message("stale");
-    stale.headers.set(DUE, Header::Int(1));
-    for (to, from) in [(ingest(), Inlet::Ingest), (lane(Lane::Fast), FAST)] {
+    stale.headers.set(DUE, HeaderValue::Int(1));
+    for (to, from) in [(ingest(), Queue::Ingest), (lane(Lane::Fast), FAST)] {
         publish(&*broker, &to, &stale).await;
         assert_eq!(take(&mut broker.consume(from, 1)).await.message, message("stale"));
     }

@@ -1,7 +1,8 @@
 //! What a confirm is worth.
 
-use broker::{BODY_LIMIT, Due, Inlet, Lane, Link, Log, Message, PublishError, Settlement, Target};
+use broker::{BODY_LIMIT, ConnectionState, Due, Lane, Log, PublishError, Queue, Settlement, Target};
 use futures_util::future::join_all;
+use schemas::Message;
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -21,7 +22,7 @@ pub(crate) async fn many_publishes_at_once_are_all_confirmed_and_all_there<F: Fi
     if fixture.features().durable {
         fixture.restart().await;
     }
-    take_all(&mut fixture.broker().consume(Inlet::Ingest, 200), 0..1000).await;
+    take_all(&mut fixture.broker().consume(Queue::Ingest, 200), 0..1000).await;
 }
 
 pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
@@ -39,7 +40,7 @@ pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
     drop(broker);
     fixture.restart().await;
     let broker = fixture.broker();
-    take_all(&mut broker.consume(Inlet::Ingest, 5), 0..10).await;
+    take_all(&mut broker.consume(Queue::Ingest, 5), 0..10).await;
     take_all(&mut broker.consume(FAST, 5), 10..20).await;
     take_all(&mut broker.consume(SLOW, 5), 20..30).await;
     assert!(fixture.clock()() >= due, "a due time holds through a crash");
@@ -76,7 +77,7 @@ pub(crate) async fn refused_publishes_show_and_lose_nothing<F: Fixture>() {
         return;
     }
     let broker = fixture.broker();
-    let mut link = broker.link();
+    let mut link = broker.connection_state();
     publish(&*broker, &ingest(), &message(0)).await;
     fixture.block().await;
     // An alarm is told only to who publishes, and may be told late: publish until it is.
@@ -91,16 +92,20 @@ pub(crate) async fn refused_publishes_show_and_lose_nothing<F: Fixture>() {
     });
     let refused = refused.await;
     assert!(matches!(refused, PublishError::Nacked | PublishError::Blocked(_) | PublishError::Lost(_)), "{refused:?}");
-    let blocked = link.wait_for(|link| matches!(link, Link::Blocked(_)));
+    let blocked = link.wait_for(|link| matches!(link, ConnectionState::Blocked(_)));
     drop(eventually("the link says so", blocked).await.expect("the broker lives"));
     let refused = eventually("a publish is answered", broker.publish(&ingest(), &message("refused"))).await;
     assert!(matches!(refused, Err(PublishError::Blocked(_))), "{refused:?}");
 
     fixture.unblock().await;
-    drop(eventually("the link recovers", link.wait_for(|link| *link == Link::Ready)).await.expect("the broker lives"));
+    drop(
+        eventually("the link recovers", link.wait_for(|link| *link == ConnectionState::Ready))
+            .await
+            .expect("the broker lives"),
+    );
     publish(&*broker, &ingest(), &message("after")).await;
     let expected = (0..confirmed).map(|id| id.to_string()).chain(["after".into()]);
-    take_all(&mut broker.consume(Inlet::Ingest, 10), expected).await;
+    take_all(&mut broker.consume(Queue::Ingest, 10), expected).await;
 }
 
 pub(crate) async fn what_is_too_large_is_refused_for_good<F: Fixture>() {
@@ -110,5 +115,5 @@ pub(crate) async fn what_is_too_large_is_refused_for_good<F: Fixture>() {
     let refused = eventually("a publish is answered", broker.publish(&ingest(), &giant)).await;
     assert_eq!(refused, Err(PublishError::TooLarge));
     publish(&*broker, &ingest(), &message("small")).await;
-    take_all(&mut broker.consume(Inlet::Ingest, 1), ["small"]).await;
+    take_all(&mut broker.consume(Queue::Ingest, 1), ["small"]).await;
 }

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{
-    Broker, Handler, Header, Headers, Incoming, Inlet, Lane, Log, Message, Progress, PublishError, Settlement, TENANT,
-    work,
-};
+use broker::{Broker, Handler, Incoming, Lane, Log, PublishError, Queue, Settlement, Watchdog, run_handler};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use schemas::{HeaderValue, Headers, Message, wire::TENANT};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -19,14 +18,14 @@ pub(crate) async fn a_message_arrives_as_it_was_published<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
     let mut headers = Headers::default();
-    headers.set("carteiro-attempt", Header::Int(i64::MIN));
-    headers.set("carteiro-part", Header::Text("".into()));
-    headers.set("carteiro-tenant", Header::Text("São João".into()));
-    headers.set("traceparent", Header::Text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()));
+    headers.set("carteiro-attempt", HeaderValue::Int(i64::MIN));
+    headers.set("carteiro-part", HeaderValue::Text("".into()));
+    headers.set("carteiro-tenant", HeaderValue::Text("São João".into()));
+    headers.set("traceparent", HeaderValue::Text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()));
     let body = Bytes::from_static(b"{\"text\":\"ol\xc3\xa1\"}\0\xff\r\n");
     let sent = Message { id: "0198c0de-0000".into(), kind: "message.received".into(), headers, body };
     publish(&*broker, &ingest(), &sent).await;
-    let incoming = take(&mut broker.consume(Inlet::Ingest, 10)).await;
+    let incoming = take(&mut broker.consume(Queue::Ingest, 10)).await;
     assert_eq!(sorted(&incoming.message), sorted(&sent));
     assert_eq!(incoming.key, "acme.7.12.ticket.created");
     assert_eq!((incoming.redelivered, incoming.count), (false, 0));
@@ -52,7 +51,7 @@ pub(crate) async fn a_message_dropped_unsettled_comes_again_and_says_so<F: Fixtu
     let fixture = F::start().await;
     let broker = fixture.broker();
     publish(&*broker, &ingest(), &message(1)).await;
-    let mut consumer = broker.consume(Inlet::Ingest, 1);
+    let mut consumer = broker.consume(Queue::Ingest, 1);
     for count in 0..4 {
         let incoming = take(&mut consumer).await;
         assert_eq!(incoming.message, message(1));
@@ -107,27 +106,27 @@ pub(crate) async fn a_message_can_be_settled_after_its_consumer_is_gone<F: Fixtu
 pub(crate) async fn consumers_share_and_none_holds_more_than_its_credit<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
-    let mut consumers = [broker.consume(Inlet::Ingest, 3), broker.consume(Inlet::Ingest, 2)];
+    let mut consumers = [broker.consume(Queue::Ingest, 3), broker.consume(Queue::Ingest, 2)];
     publish_all(&*broker, &ingest(), 0..30).await;
     let mut held = Vec::new();
-    for (consumer, credit) in consumers.iter_mut().zip([3, 2]) {
-        for _ in 0..credit {
+    for (consumer, prefetch) in consumers.iter_mut().zip([3, 2]) {
+        for _ in 0..prefetch {
             held.push(take(consumer).await);
         }
     }
-    // A third with credit gets one after the other, so it is not for lack of messages or time that the others get none.
-    let mut third = broker.consume(Inlet::Ingest, 1);
+    // A third with prefetch gets one after the other, so it is not for lack of messages or time that the others get none.
+    let mut third = broker.consume(Queue::Ingest, 1);
     for _ in 0..10 {
         take(&mut third).await.settle(Settlement::Done);
     }
     drop(third);
     for consumer in &mut consumers {
-        assert!(consumer.next().now_or_never().is_none(), "more than its credit was handed out");
+        assert!(consumer.next().now_or_never().is_none(), "more than its prefetch was handed out");
     }
     for incoming in held {
         incoming.settle(Settlement::Done);
     }
-    // Freed credit flows again, to both.
+    // Freed prefetch flows again, to both.
     for consumer in &mut consumers {
         take(consumer).await.settle(Settlement::Done);
     }
@@ -150,7 +149,7 @@ pub(crate) async fn an_event_given_back_too_often_is_parked<F: Fixture>() {
     let poison = message("poison");
     let broker = fixture.broker();
     publish(&*broker, &ingest(), &poison).await;
-    give_back_for_ever(&*broker, Inlet::Ingest).await;
+    give_back_for_ever(&*broker, Queue::Ingest).await;
     let parked = &read(&*broker, Log::Parked, 0).await[0].message;
     assert_eq!((&parked.id, &parked.body), (&poison.id, &poison.body));
     assert_eq!(parked.headers.text("carteiro-record"), None, "readers derive the reason");
@@ -159,7 +158,7 @@ pub(crate) async fn an_event_given_back_too_often_is_parked<F: Fixture>() {
 pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {
     let fixture = F::start().await;
     let mut poison = message("poison");
-    poison.headers.set(TENANT, Header::Text("acme".into()));
+    poison.headers.set(TENANT, HeaderValue::Text("acme".into()));
     let broker = fixture.broker();
     publish(&*broker, &lane(Lane::Slow), &poison).await;
     give_back_for_ever(&*broker, SLOW).await;
@@ -169,7 +168,7 @@ pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {
 }
 
 /// Gives everything back until one was handed out as often as it may be, and waits until it is parked.
-async fn give_back_for_ever(broker: &dyn Broker, at: Inlet) {
+async fn give_back_for_ever(broker: &dyn Broker, at: Queue) {
     let mut consumer = broker.consume(at, 1);
     let mut count = 0;
     while count < at.delivery_limit() {
@@ -203,14 +202,15 @@ impl Handler for Settles {
 pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
-    let progress = Progress::new(broker.link(), Instant::now());
+    let progress = Watchdog::new(broker.connection_state(), Instant::now());
     let (count, mut counted) = watch::channel(0);
-    let (stop, stopped) = watch::channel(false);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
     let consumer = broker.consume(FAST, 1_000);
-    let working = tokio::spawn(work(consumer, Arc::new(Settles(count)), stopped, progress.clone()));
+    let working = tokio::spawn(run_handler(consumer, Arc::new(Settles(count)), stopped, progress.clone()));
     publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
     eventually("all are handled", counted.wait_for(|count| *count >= 20)).await.expect("it works");
-    // All of a large credit: the broker may grant it piece by piece.
+    // All of a large prefetch: the broker may grant it piece by piece.
     eventually("all is granted", async {
         while progress.ready().is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -218,7 +218,7 @@ pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F:
     })
     .await;
     assert_eq!(progress.alive(Instant::now()), Ok(()));
-    stop.send_replace(true);
+    stop.cancel();
     eventually("it ends", working).await.expect("no panic");
     eventually("it closes", broker.close()).await;
 }
@@ -227,7 +227,7 @@ pub(crate) async fn a_closed_broker_takes_nothing_and_ends_its_consumers<F: Fixt
     let fixture = F::start().await;
     let broker = fixture.broker();
     publish(&*broker, &ingest(), &message(1)).await;
-    let mut consumer = broker.consume(Inlet::Ingest, 1);
+    let mut consumer = broker.consume(Queue::Ingest, 1);
     take(&mut consumer).await.settle(Settlement::Done);
     eventually("it closes", broker.close()).await;
     let refused = eventually("a publish is answered", broker.publish(&ingest(), &message(2))).await;
@@ -236,7 +236,7 @@ pub(crate) async fn a_closed_broker_takes_nothing_and_ends_its_consumers<F: Fixt
 }
 
 /// Headers have no order.
-fn sorted(message: &Message) -> (&str, &str, Vec<(&str, &Header)>, &[u8]) {
+fn sorted(message: &Message) -> (&str, &str, Vec<(&str, &HeaderValue)>, &[u8]) {
     let mut headers: Vec<_> = message.headers.iter().collect();
     headers.sort_by_key(|(name, _)| *name);
     (&message.id, &message.kind, headers, &message.body)

@@ -1,6 +1,7 @@
 //! What is said to all, and what can be seen of what waits.
 
-use broker::{Due, Header, Lane, Notices, Target};
+use broker::{Due, Lane, Notices, Target};
+use schemas::HeaderValue;
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -42,10 +43,10 @@ pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture
         (ingest(), 5, "crm"),
     ] {
         let mut message = message(id);
-        message.headers.set("carteiro-tenant", Header::Text("acme".into()));
-        message.headers.set("carteiro-endpoint", Header::Text(endpoint.into()));
+        message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
+        message.headers.set("carteiro-endpoint", HeaderValue::Text(endpoint.into()));
         // What looks like the wanted header, within another.
-        message.headers.set("carteiro-ticket", Header::Text("carteiro-endpoint\u{3}\0\0\0crm".into()));
+        message.headers.set("carteiro-ticket", HeaderValue::Text("carteiro-endpoint\u{3}\0\0\0crm".into()));
         publish(&*broker, &to, &message).await;
     }
     // What is with somebody waits too, until it is settled.

@@ -16,6 +16,7 @@ use axum::{
     extract::DefaultBodyLimit,
     response::{IntoResponse as _, Response},
 };
+use decide::Apply;
 use schemas::Configuration;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
@@ -28,7 +29,6 @@ use super::{
     write::typed,
 };
 use crate::Control;
-use decide::Apply;
 
 /// A hundred thousand subscriptions.
 const MAX_BODY: usize = 32 << 20;
@@ -99,8 +99,8 @@ async fn apply(call: Call, input: Input) -> Result<Response, Problem> {
     call.query(&[])?;
     let Request { tenants, dry_run, prune } = typed(input.object().await?)?;
     let (control, author) = (&call.control, who.author);
-    let snapshot = control.world.store.snapshot().ok_or(Code::Unavailable)?;
-    let apply = Apply { tenants, prune, rules: control.world.rules.clone(), maker: control.maker(), snapshot };
+    let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
+    let apply = Apply { tenants, prune, rules: control.deps.rules.clone(), maker: control.maker(), snapshot };
     let wish = Wish { reach: Reach::All, author, dry_run };
     let (shown_once, edited) = control.change(wish, move |draft| apply.decide(draft)).await?;
     let changes = differences::of(&edited.changes);
@@ -121,7 +121,7 @@ async fn export(call: Call) -> Result<Response, Problem> {
     let tenants = match only {
         Some(id) => vec![call.find(|snapshot| snapshot.tenant(&id).cloned()).await?],
         None => {
-            let snapshot = call.control.world.store.snapshot().ok_or(Code::Unavailable)?;
+            let snapshot = call.control.deps.store.snapshot().ok_or(Code::Unavailable)?;
             let mut tenants: Vec<_> = snapshot.tenants().cloned().collect();
             tenants.sort_by(|a, b| a.id.cmp(&b.id));
             tenants

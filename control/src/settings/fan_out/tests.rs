@@ -73,7 +73,7 @@ fn brute_force(tenant: &Tenant) -> usize {
             let one_of = |at: usize| [None, Some("1"), Some("2"), Some("3")][nth / 4_usize.pow(at as u32) % 4];
             let status = [None, Some("pending"), Some("open"), Some("closed")][nth / 16 % 4];
             let flag = |at: usize| (nth / 64) >> at & 1 == 1;
-            let facts = Facts {
+            let facts = EventFacts {
                 event_type: &event_type,
                 channel_id: one_of(0),
                 queue_id: one_of(1),

@@ -1,6 +1,6 @@
 //! Switching endpoints on and off, cancelling, rotating.
 
-use broker::{Inlet, Log};
+use broker::{Log, Queue};
 use schemas::{DeadReason, wire};
 use serde_json::{Value, json};
 
@@ -126,13 +126,13 @@ async fn dead_letters_are_listed_by_filter_in_pages_and_shown_with_their_bodies(
 #[tokio::test]
 async fn what_is_parked_is_looked_at_and_published_again_as_it_was() {
     let api = Api::new();
-    let mut headers = broker::Headers::default();
+    let mut headers = schemas::Headers::default();
     let record = json!({"reason": "fanout_limit", "tenant": "acme", "event_id": "e1", "parked_at": null,
         "routing_key": "acme.7.-.ticket.created"});
-    headers.set(wire::TENANT, broker::Header::Text("acme".into()));
-    headers.set(wire::RECORD, broker::Header::Text(record.to_string().into()));
+    headers.set(wire::TENANT, schemas::HeaderValue::Text("acme".into()));
+    headers.set(wire::RECORD, schemas::HeaderValue::Text(record.to_string().into()));
     let body = bytes::Bytes::from_static(b"{\"type\":\"ticket.created\"}");
-    let parked = broker::Message { id: "e1".into(), kind: "ticket.created".into(), headers, body: body.clone() };
+    let parked = schemas::Message { id: "e1".into(), kind: "ticket.created".into(), headers, body: body.clone() };
     broker::Broker::publish(&api.broker, &broker::Target::Log(Log::Parked, "fanout_limit.acme".into()), &parked)
         .await
         .unwrap();
@@ -143,7 +143,7 @@ async fn what_is_parked_is_looked_at_and_published_again_as_it_was() {
     assert_eq!(shown["body"], json!({"type": "ticket.created"}));
     let again = api.call("POST", format!("/v1/parked/{id}/requeue")).operator().send().await.expect(202).body;
     assert_eq!(again, json!({"id": id, "event_id": "e1"}));
-    assert_eq!(api.broker.depth(Inlet::Ingest), 1);
+    assert_eq!(api.broker.depth(Queue::Ingest), 1);
     for (method, path) in [("GET", "/v1/parked"), ("POST", "/v1/parked/0/requeue")] {
         api.call(method, path).send().await.expect(403);
     }

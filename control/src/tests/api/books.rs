@@ -2,7 +2,7 @@
 
 use schemas::Counts;
 use serde_json::json;
-use store::{Books as _, UsageReport};
+use store::{UsageAndAudit as _, UsageReport};
 
 use super::{Api, NOW};
 

@@ -34,13 +34,13 @@ use axum::{
 use broker::memory::Memory;
 use schemas::{KeyHash, Quota, Tenant};
 use serde_json::{Value, json};
-use service::{Shutdown, shutdown::Trigger};
 use store::{MemoryStore, Store as _, TenantSnapshot};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub(super) use super::house::NOW;
 use super::house::OPERATOR;
-use crate::{Control, ControlMetrics, Rules, World, routes};
+use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
 
 /// Sources of a tenant whose quota does not say.
 pub(super) const MOST_SOURCES: u64 = 20;
@@ -52,7 +52,7 @@ pub(super) struct Api {
     /// Unix ms.
     clock: Arc<AtomicU64>,
     app: Router,
-    _process: Trigger,
+    _process: CancellationToken,
 }
 
 /// What was answered.
@@ -88,22 +88,23 @@ impl Api {
         let store = Arc::new(MemoryStore::new(tenants));
         let broker = Memory::calm(Arc::new(|| NOW));
         let config = crate::tests::config();
-        let (shutdown, process) = Shutdown::manual();
+        let shutdown = CancellationToken::new();
+        let process = shutdown.clone();
         let clock = Arc::new(AtomicU64::new(NOW));
         let time = clock.clone();
         let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
         let quota = Quota { sources: Some(MOST_SOURCES), ..Quota::default() };
-        let world = World {
+        let world = ControlDependencies {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
-            tally: Arc::new(store::Tally::new("control")),
+            outbox: Arc::new(store::Outbox::new("control")),
             operator: Some(KeyHash::of(OPERATOR)),
             clock: Arc::new(move || time.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 3, quota },
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
-            stop: shutdown.receiver(),
+            stop: shutdown.clone(),
         };
         let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control));
@@ -148,7 +149,7 @@ impl Api {
 
     /// Returns once the tenant was told something by an event of this type.
     pub(super) async fn told(&self, kind: &str) {
-        let mut ingest = broker::Broker::consume(&self.broker, broker::Inlet::Ingest, 1);
+        let mut ingest = broker::Broker::consume(&self.broker, broker::Queue::Ingest, 1);
         let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
         let incoming = incoming.expect("it is told").unwrap();
         assert_eq!(incoming.message.kind, kind);

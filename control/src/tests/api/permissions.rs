@@ -43,7 +43,7 @@ async fn what_was_changed_is_in_the_audit_log_with_who_did_it() {
         .await
         .expect(201);
     api.call("PUT", "/v1/tenants/beta").operator().json(json!({})).send().await.expect(201);
-    let entries = store::Books::audit(&*api.store, None, None, 10).await.unwrap();
+    let entries = store::UsageAndAudit::audit(&*api.store, None, None, 10).await.unwrap();
     let who: Vec<_> = entries.iter().map(|entry| (entry.author.as_str(), entry.item.as_str())).collect();
     assert_eq!(who, [("operator", "beta"), ("key:acme/manager", "crm")]);
     assert!(!serde_json::to_string(&entries).unwrap().contains("S3CRET"));

@@ -1,6 +1,6 @@
 //! The test button: what it sends down the lane, and what it answers.
 
-use broker::{Broker as _, Inlet, Lane, Settlement};
+use broker::{Broker as _, Lane, Queue, Settlement};
 use schemas::{Attempt, Delivery, Notice};
 use serde_json::{Value, json};
 
@@ -10,11 +10,10 @@ const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
 /// Whoever attempts: takes one delivery from the lane, and says that it went so.
 async fn deliverer(api: &Api, outcome: &str) -> (Delivery, Value) {
-    let mut consumer = api.broker.consume(Inlet::Lane(Lane::Fast), 1);
+    let mut consumer = api.broker.consume(Queue::Lane(Lane::Fast), 1);
     let incoming = consumer.next().await.expect("a delivery");
     let message = &incoming.message;
-    let (int, text) = (|name: &str| message.headers.int(name), |name: &str| message.headers.text(name));
-    let delivery = Delivery::read(&message.id, &message.kind, int, text).expect("a delivery");
+    let delivery = Delivery::from_message(message).expect("a delivery");
     let body = serde_json::from_slice(&message.body).expect("JSON");
     let attempt =
         json!({"number": 1, "at": "2026-11-21T08:00:00.000Z", "outcome": outcome, "status": null, "duration_ms": 5});
@@ -76,5 +75,5 @@ async fn only_an_endpoint_of_ones_own_is_tested_by_whoever_may_change_it() {
     api.call("POST", "/v1/tenants/acme/endpoints/nobody/test").send().await.expect(404);
     api.call("POST", format!("{CRM}/test")).key("reader").send().await.expect(403);
     api.call("POST", format!("{CRM}/test")).key("zeta-all").send().await.expect(404);
-    assert_eq!(api.broker.depth(Inlet::Lane(Lane::Fast)), 0);
+    assert_eq!(api.broker.depth(Queue::Lane(Lane::Fast)), 0);
 }

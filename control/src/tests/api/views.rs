@@ -1,6 +1,6 @@
 //! The vendors' screens.
 
-use schemas::{Acceptance, Envelope, Facts};
+use schemas::{Acceptance, Envelope, EventFacts};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -18,7 +18,7 @@ fn wanted(api: &Api, event: Value) -> Vec<(String, bool)> {
     let tenant = api.tenant("acme");
     let enabled = tenant.subscriptions.iter().filter(|one| one.enabled);
     enabled
-        .filter_map(|one| Some((one.endpoint_id.clone(), one.accepts(&Facts::of(&envelope.event)).ok()?.shot)))
+        .filter_map(|one| Some((one.endpoint_id.clone(), one.accepts(&EventFacts::of(&envelope.event)).ok()?.shot)))
         .collect()
 }
 

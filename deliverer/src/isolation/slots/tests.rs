@@ -115,6 +115,6 @@ async fn of_those_that_are_old_enough_suspects_go_first_and_who_is_usually_slow_
 #[test]
 fn the_credit_leaves_room_for_what_moves() {
     let limits = Limits { fast: 512, slow: 2_048 };
-    assert_eq!((limits.credit(Lane::Fast), limits.credit(Lane::Slow)), (2_048, 1_638));
-    assert_eq!(Limits { fast: 1, slow: 1 }.credit(Lane::Slow), 1);
+    assert_eq!((limits.prefetch(Lane::Fast), limits.prefetch(Lane::Slow)), (2_048, 1_638));
+    assert_eq!(Limits { fast: 1, slow: 1 }.prefetch(Lane::Slow), 1);
 }

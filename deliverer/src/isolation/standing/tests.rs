@@ -42,14 +42,14 @@ fn what_is_over_the_window_comes_back_about_when_there_is_a_place() {
     for _ in 0..4 {
         assert_eq!(standing.admit(FRESH, &TERMS, NOW), start(NOW));
     }
-    let parks: Vec<_> = (0..640).map(|_| standing.admit(FRESH, &TERMS, NOW)).collect();
+    let deferrals: Vec<_> = (0..640).map(|_| standing.admit(FRESH, &TERMS, NOW)).collect();
     let until = |decision: &Decision| match decision {
         Decision::Park { until, why: Why::Cap } => until - NOW,
         other => panic!("{other:?}"),
     };
-    assert_eq!(until(&parks[0]), 1_000, "no ladder is shorter");
+    assert_eq!(until(&deferrals[0]), 1_000, "no ladder is shorter");
     // 64 at once, 200 ms each, with a tenth left free.
-    assert_eq!(until(&parks[639]) - 1_000, (639.0 * 1.1 * 200.0 / 64.0_f64).ceil() as u64);
+    assert_eq!(until(&deferrals[639]) - 1_000, (639.0 * 1.1 * 200.0 / 64.0_f64).ceil() as u64);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use broker::{Clock, Lane};
+use broker::Lane;
+use service::Clock;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, sleep},
@@ -29,11 +30,11 @@ pub(super) struct Parcel {
 
 /// What has happened.
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct Totals {
     /// Healthy endpoints: ms from acceptance to the first attempt.
     pub(super) delays: Vec<u64>,
     pub(super) parcels: u64,
-    pub(super) parks: u64,
+    pub(super) deferrals: u64,
     pub(super) overflows: u64,
     pub(super) cut_short: u64,
     /// Of endpoints in trouble: when each attempt began, and whether it came to a success.
@@ -43,7 +44,7 @@ pub(super) struct Books {
     pub(super) delivered: u64,
 }
 
-/// A lane: whoever has credit takes the next.
+/// A lane: whoever has prefetch takes the next.
 #[derive(Default)]
 struct Queue {
     parcels: Mutex<VecDeque<Parcel>>,
@@ -73,7 +74,7 @@ impl Queue {
 pub(super) struct Fleet {
     town: Town,
     lanes: [Queue; 2],
-    pub(super) books: Mutex<Books>,
+    pub(super) totals: Mutex<Totals>,
     chance: Mutex<fastrand::Rng>,
     clock: Clock,
     began: Instant,
@@ -94,14 +95,14 @@ impl Fleet {
         let fleet = Arc::new(Self {
             town,
             lanes: Default::default(),
-            books: Mutex::default(),
+            totals: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(7)),
             clock: clock.clone(),
             began,
             shortest_wait: Duration::from_secs(1),
         });
-        let credit = u32::from(limits.credit(Lane::Fast));
-        let room = Room { each: credit / 4, all: credit / 2 };
+        let prefetch = u32::from(limits.prefetch(Lane::Fast));
+        let room = Room { each: prefetch / 4, all: prefetch / 2 };
         let all: Vec<_> = (0..deliverers)
             .map(|_| {
                 let gate = Gate::new(clock.clone(), room, crate::BreakerConfig::default());
@@ -111,7 +112,7 @@ impl Fleet {
             .collect();
         for deliverer in &all {
             for lane in [Lane::Fast, Lane::Slow] {
-                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, limits.credit(lane)));
+                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, limits.prefetch(lane)));
             }
         }
         tokio::spawn(fleet.clone().pulse(all));
@@ -122,7 +123,7 @@ impl Fleet {
     pub(super) fn publish(&self, endpoint: Option<usize>) {
         let endpoint = endpoint.unwrap_or_else(|| self.town.pick(self.chance().0));
         let now = Instant::now();
-        self.books().parcels += 1;
+        self.totals().parcels += 1;
         let parcel = Parcel { endpoint, accepted: now, attempt: 0, has_waited: false };
         self.lanes[0].push(parcel);
     }
@@ -140,21 +141,21 @@ impl Fleet {
 
     /// How many have neither been delivered nor overflowed.
     pub(super) fn owed(&self) -> u64 {
-        let books = self.books();
-        books.parcels - books.delivered - books.overflows
+        let totals = self.totals();
+        totals.parcels - totals.delivered - totals.overflows
     }
 
     /// How often a delivery was put aside, on average.
     pub(super) fn parks_each(&self) -> f64 {
-        let books = self.books();
-        books.parks as f64 / books.parcels as f64
+        let totals = self.totals();
+        totals.deferrals as f64 / totals.parcels as f64
     }
 
     async fn pulse(self: Arc<Self>, all: Vec<Arc<Deliverer>>) {
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
-                self.books().cut_short += deliverer.slots.tend((self.clock)()) as u64;
+                self.totals().cut_short += deliverer.slots.tend((self.clock)()) as u64;
                 for news in deliverer.gate.take_news() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
                     others.for_each(|(_, other)| other.gate.hear(&news));
@@ -163,15 +164,15 @@ impl Fleet {
         }
     }
 
-    async fn consume(self: Arc<Self>, deliverer: Arc<Deliverer>, lane: Lane, credit: u16) {
-        let credit = Arc::new(Semaphore::new(credit.into()));
+    async fn consume(self: Arc<Self>, deliverer: Arc<Deliverer>, lane: Lane, prefetch: u16) {
+        let prefetch = Arc::new(Semaphore::new(prefetch.into()));
         loop {
-            let credit = credit.clone().acquire_owned().await.unwrap();
+            let prefetch = prefetch.clone().acquire_owned().await.unwrap();
             let parcel = self.lanes[lane as usize].pop().await;
             let (fleet, deliverer) = (self.clone(), deliverer.clone());
             tokio::spawn(async move {
                 fleet.handle(&deliverer, parcel, lane).await;
-                drop(credit);
+                drop(prefetch);
             });
         }
     }
@@ -187,12 +188,12 @@ impl Fleet {
         let pass = match deliverer.gate.admit(knocking).await {
             Admission::Pass(pass) => pass,
             Admission::Park { until, .. } => {
-                self.books().parks += 1;
+                self.totals().deferrals += 1;
                 let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
                 return self.wait(parcel, wait);
             }
             Admission::Elsewhere => return self.lanes[1].push(parcel),
-            Admission::Overflow => return self.books().overflows += 1,
+            Admission::Overflow => return self.totals().overflows += 1,
         };
         let is_healthy = self.town.is_healthy(parcel.endpoint);
         let began = Mutex::new(Instant::now());
@@ -227,27 +228,27 @@ impl Fleet {
     }
 
     fn begin(&self, parcel: &Parcel, is_healthy: bool) {
-        let mut books = self.books();
+        let mut totals = self.totals();
         if is_healthy && parcel.attempt == 0 {
-            books.delays.push(u64::try_from(parcel.accepted.elapsed().as_millis()).unwrap());
+            totals.delays.push(u64::try_from(parcel.accepted.elapsed().as_millis()).unwrap());
         }
         if !is_healthy {
-            books.under_way += 1;
-            books.most_under_way = books.most_under_way.max(books.under_way);
+            totals.under_way += 1;
+            totals.most_under_way = totals.most_under_way.max(totals.under_way);
         }
     }
 
     fn end(&self, began: Instant, is_healthy: bool, is_success: bool) {
-        let mut books = self.books();
-        books.delivered += u64::from(is_success);
+        let mut totals = self.totals();
+        totals.delivered += u64::from(is_success);
         if !is_healthy {
-            books.under_way -= 1;
-            books.attempts.push((began, is_success));
+            totals.under_way -= 1;
+            totals.attempts.push((began, is_success));
         }
     }
 
-    pub(super) fn books(&self) -> std::sync::MutexGuard<'_, Books> {
-        self.books.lock().unwrap()
+    pub(super) fn totals(&self) -> std::sync::MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap()
     }
 
     pub(super) fn began(&self) -> Instant {

@@ -57,18 +57,18 @@ async fn outage(trouble: Trouble) -> Report {
         Instant::now() - up
     };
     let (_, drained) = tokio::join!(load, drained);
-    let books = fleet.books();
-    let mut after: Vec<_> = books.attempts.iter().map(|(began, _)| *began).filter(|began| *began >= up).collect();
+    let totals = fleet.totals();
+    let mut after: Vec<_> = totals.attempts.iter().map(|(began, _)| *began).filter(|began| *began >= up).collect();
     after.sort_unstable();
     let second =
         |from: &Instant| after.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(at)).count();
     let report = Report {
-        spent: books.attempts.iter().filter(|(_, is_success)| !is_success).count(),
+        spent: totals.attempts.iter().filter(|(_, is_success)| !is_success).count(),
         backlog,
         noticed: after[0] - up,
         drained,
         fastest: after.iter().step_by(50).map(second).max().unwrap_or_default(),
-        most_under_way: books.most_under_way,
+        most_under_way: totals.most_under_way,
         parks_each,
     };
     println!("{trouble:?}: {report:?}");

@@ -1,8 +1,7 @@
 //! Understands Boticário's bodies: a client's response, and a new status of a message of ours. It knows no tickets and
 //! no channels.
 
-use crate::dialect::fields::Fields;
-use crate::{Actor, Change, Contact, Direction, Event, EventType, Media, Message};
+use crate::{Actor, Change, ChatMessage, Contact, Direction, Event, EventType, Media, dialect::fields::Fields};
 
 /// What a body says; none when we do not know its kind.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
@@ -49,8 +48,8 @@ fn status(what: &Fields<'_>, message: &Fields<'_>) -> Event {
     event
 }
 
-fn message_of(message: &Fields<'_>, direction: Direction) -> Message {
-    Message {
+fn message_of(message: &Fields<'_>, direction: Direction) -> ChatMessage {
+    ChatMessage {
         id: message.id("messageId"),
         conversation_id: message.id("interactionsId"),
         context_id: message.id("contextId"),
@@ -68,6 +67,6 @@ fn message_of(message: &Fields<'_>, direction: Direction) -> Message {
         from: message.text("from"),
         created_at: message.text("createdAt"),
         updated_at: message.text("updatedAt"),
-        ..Message::default()
+        ..ChatMessage::default()
     }
 }

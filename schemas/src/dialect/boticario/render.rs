@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::dialect::{media, phone, render::json};
-use crate::{Change, Direction, Envelope, Event, FormatOptions, Id, Message, time::rfc3339};
+use crate::{
+    Change, ChatMessage, Direction, Envelope, Event, FormatOptions, Id,
+    dialect::{media, phone, render::json},
+    time::rfc3339,
+};
 
 /// The states that Boticário tells of.
 const STATUSES: [&str; 3] = ["sent", "delivered", "read"];
@@ -96,12 +99,12 @@ fn status(envelope: &Envelope<'_>) -> Vec<Vec<u8>> {
     vec![json(&Body { event: what, client_data: None, message: MessageData::of(envelope, message) })]
 }
 
-fn provider_id(message: &Message) -> Option<&str> {
+fn provider_id(message: &ChatMessage) -> Option<&str> {
     message.provider_id.as_ref().or(message.id.as_ref()).map(Id::text)
 }
 
 impl<'a> MessageData<'a> {
-    fn of(envelope: &'a Envelope<'_>, message: &'a Message) -> Self {
+    fn of(envelope: &'a Envelope<'_>, message: &'a ChatMessage) -> Self {
         let event = &envelope.event;
         let (to, from) = numbers(event, message);
         let uuid = || event.ticket.as_ref().and_then(|ticket| ticket.uuid.as_deref());
@@ -128,7 +131,7 @@ impl<'a> MessageData<'a> {
 }
 
 /// To and from: as the message says, else the two ends in the order of its direction.
-fn numbers<'a>(event: &'a Event, message: &'a Message) -> (Option<&'a str>, Option<&'a str>) {
+fn numbers<'a>(event: &'a Event, message: &'a ChatMessage) -> (Option<&'a str>, Option<&'a str>) {
     let ours = event.channel.address.as_deref();
     let theirs = event.contact.as_ref().and_then(|contact| contact.number.as_deref());
     let (to, from) = match event.message_direction(message) {
@@ -138,7 +141,7 @@ fn numbers<'a>(event: &'a Event, message: &'a Message) -> (Option<&'a str>, Opti
     (message.to.as_deref().or(to), message.from.as_deref().or(from))
 }
 
-fn created_at<'a>(envelope: &'a Envelope<'_>, message: &'a Message) -> Cow<'a, str> {
+fn created_at<'a>(envelope: &'a Envelope<'_>, message: &'a ChatMessage) -> Cow<'a, str> {
     if let Some(created_at) = &message.created_at {
         return Cow::Borrowed(created_at);
     }

@@ -170,7 +170,7 @@ fn numbers_as_strings_missing_keys_and_other_types_are_survived() {
 fn a_transfer_says_where_to_but_carries_no_message_for_a_shot() {
     let read = read_as(Dialect::Whazing, &fixture("vendor/whazing-channel-TransferTicket.json"));
     assert!(matches!(&read.event.change, Some(Change::Queue { from: None, to: Some(_), .. })));
-    let facts = Facts::of(&read.event);
+    let facts = EventFacts::of(&read.event);
     assert!(facts.to_other_queue && !facts.has_received_message);
 }
 

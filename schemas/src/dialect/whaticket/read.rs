@@ -2,10 +2,10 @@
 //! told apart safely: an older one says `chamado` for `ticketData` and sends the whole contact as `sender`.
 
 use super::render::{FILE, nameless};
-use crate::dialect::{fields::Fields, phone};
 use crate::{
-    Actor, Change, ChangedTag, Contact, Department, Direction, Event, EventId, EventType, Id, Media, Message, Tag,
+    Actor, Change, ChangedTag, ChatMessage, Contact, Department, Direction, Event, EventId, EventType, Id, Media, Tag,
     TagLink, Ticket, User,
+    dialect::{fields::Fields, phone},
 };
 
 /// What a body says; none when we do not know its kind. `id` also becomes that of the message, which has none of its
@@ -55,13 +55,13 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>, acao: &str, id: &EventId) -> 
         name: body.text("mediaName"),
         ..Media::default()
     });
-    event.message = Some(Message {
+    event.message = Some(ChatMessage {
         id: Some(Id::from_text(id.as_str())),
         direction: Some(direction),
         media_type: Some(media_type(media.as_ref()).to_owned()),
         text: body.text("mensagem"),
         media,
-        ..Message::default()
+        ..ChatMessage::default()
     });
     Some(event)
 }

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::ticket_data::{Contact, TicketData};
-use crate::dialect::{media, phone, render::json};
-use crate::{Change, ChangedTag, Direction, Envelope, Event, FormatOptions, Id, MediaBodies, Message, StatusSnapshot};
+use crate::{
+    Change, ChangedTag, ChatMessage, Direction, Envelope, Event, FormatOptions, Id, MediaBodies, StatusSnapshot,
+    dialect::{media, phone, render::json},
+};
 
 /// The vendor's name of the body that brings a file.
 pub(super) const FILE: &str = "fila-data";
@@ -59,7 +61,7 @@ struct Start<'a> {
     ticket_data: TicketData<'a>,
 }
 
-fn start(event: &Event, message: &Message, options: &FormatOptions) -> Option<Vec<u8>> {
+fn start(event: &Event, message: &ChatMessage, options: &FormatOptions) -> Option<Vec<u8>> {
     let (ticket, contact, channel_id) = (event.ticket.as_ref()?, event.contact.as_ref()?, event.channel.id.as_ref()?);
     let queue_id = ticket.queue.as_ref().and_then(|queue| queue.id.as_ref());
     let sender = contact.number.as_deref().map(phone::digits);
@@ -115,7 +117,7 @@ struct File<'a> {
     backend_url: Option<&'a str>,
 }
 
-fn file(event: &Event, message: &Message, options: &FormatOptions) -> Option<Vec<u8>> {
+fn file(event: &Event, message: &ChatMessage, options: &FormatOptions) -> Option<Vec<u8>> {
     let (ticket, contact, channel_id) = (event.ticket.as_ref()?, event.contact.as_ref()?, event.channel.id.as_ref()?);
     let place = media::place(event, message);
     Some(json(&File {

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use crate::dialect::phone;
-use crate::{Event, FormatOptions, Id, Opaque, Tag, Ticket, WebhookEcho};
+use crate::{Event, FormatOptions, Id, Opaque, Tag, Ticket, WebhookEcho, dialect::phone};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -186,7 +185,7 @@ struct TagLink<'a> {
     updated_at: Option<&'a str>,
 }
 
-/// The receiver's own URL, as far as it may be shown. Works on the text: parsing would spell it anew.
+/// The receiver's own URL, as far as it may be shown. Works on the text: parsing would consecutive_opens it anew.
 fn echo(url: &str, how: WebhookEcho) -> Option<Cow<'_, str>> {
     match how {
         WebhookEcho::Null => None,

@@ -1,9 +1,9 @@
 //! Understands WHAZING's bodies of all versions: the test button's, the lifecycle's (with `Type`), and messages.
 
-use crate::dialect::fields::Fields;
-use crate::redact::redact;
-use crate::time::rfc3339;
-use crate::{Actor, Change, Contact, Department, Direction, Event, EventType, Media, Message, Opaque, Ticket, User};
+use crate::{
+    Actor, Change, ChatMessage, Contact, Department, Direction, Event, EventType, Media, Opaque, Ticket, User,
+    dialect::fields::Fields, redact::redact, time::rfc3339,
+};
 
 /// What a body says; none when we do not know its kind.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
@@ -52,10 +52,13 @@ fn lifecycle(body: &Fields<'_>, ticket: &Fields<'_>, kind: &str) -> Option<Event
 }
 
 /// The message that opened a ticket. `""` is what WHAZING sends when there was none.
-fn opening(text: Option<String>) -> Option<Message> {
-    let message =
-        Message { direction: Some(Direction::Inbound), media_type: Some("chat".to_owned()), ..Message::default() };
-    (text.as_deref() != Some("")).then_some(Message { text, ..message })
+fn opening(text: Option<String>) -> Option<ChatMessage> {
+    let message = ChatMessage {
+        direction: Some(Direction::Inbound),
+        media_type: Some("chat".to_owned()),
+        ..ChatMessage::default()
+    };
+    (text.as_deref() != Some("")).then_some(ChatMessage { text, ..message })
 }
 
 /// Where it came from is not said.
@@ -80,7 +83,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let author = body.object("user").as_ref().map(user);
     event.actor = sender(is_ours, author.as_ref(), body.text("sendType").as_deref());
     let (url, base64) = (body.text("mediaUrl"), body.text("mediaBase64"));
-    event.message = Some(Message {
+    event.message = Some(ChatMessage {
         id: body.id("messageId"),
         direction: Some(if is_ours { Direction::Outbound } else { Direction::Inbound }),
         media_type: body.text("mediaType"),
@@ -94,7 +97,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
         author,
         sent_at_ms,
         raw: body.opaque("dataJson"),
-        ..Message::default()
+        ..ChatMessage::default()
     });
     event
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::dialect::{media, phone, render::json};
-use crate::{Channel, Direction, Envelope, Event, FormatOptions, Id, Message, Opaque, Shape, Timestamp};
+use crate::{
+    Channel, ChatMessage, Direction, Envelope, Event, FormatOptions, Id, Opaque, Shape, Timestamp,
+    dialect::{media, phone, render::json},
+};
 
 /// The bodies of an event: one, or none when WHAZING has no such event.
 pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
@@ -163,7 +165,7 @@ enum Time {
 }
 
 impl Time {
-    fn of(envelope: &Envelope<'_>, message: &Message, form: Timestamp) -> Self {
+    fn of(envelope: &Envelope<'_>, message: &ChatMessage, form: Timestamp) -> Self {
         let occurred_at = i64::try_from(envelope.occurred_at_ms).unwrap_or(i64::MAX);
         let ms = message.sent_at_ms.unwrap_or(occurred_at);
         match form {

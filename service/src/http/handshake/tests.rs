@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::Extension;
-use axum::routing::get;
-use axum::{Router, serve::ListenerExt as _};
+use axum::{Router, extract::Extension, routing::get, serve::ListenerExt as _};
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
-use super::super::certificate::Certificate;
-use super::super::testing::{Issuer, Server, read};
-use super::super::{Front, HttpConfig, Origin, serve};
-use super::*;
-use crate::shutdown::Shutdown;
+use super::{
+    super::{
+        Front, HttpConfig, Origin,
+        certificate::Certificate,
+        serve,
+        testing::{Issuer, Server, read},
+    },
+    *,
+};
 
 fn router() -> Router {
     Router::new().route("/", get(async |Extension(origin): Extension<Origin>| origin.scheme.as_str()))
@@ -42,7 +45,7 @@ async fn ask(server: &Server, issuer: &Issuer, protocols: &[&[u8]]) -> (Option<V
 async fn an_answer_over_tls_knows_its_scheme_and_http2_is_agreed_on() {
     let (issuer, folder) = (Issuer::new(), tempfile::tempdir().unwrap());
     let front = front(&issuer, &folder).await;
-    let server = Server::start(|listener| serve(listener, router(), front, Shutdown::never())).await;
+    let server = Server::start(|listener| serve(listener, router(), front, CancellationToken::new())).await;
     assert_eq!(ask(&server, &issuer, &[]).await, (None, "https".into()));
     assert_eq!(ask(&server, &issuer, &[b"http/1.1"]).await, (Some(b"http/1.1".into()), "https".into()));
     assert_eq!(ask(&server, &issuer, &[b"h2", b"http/1.1"]).await.0, Some(b"h2".into()));
@@ -52,7 +55,7 @@ async fn an_answer_over_tls_knows_its_scheme_and_http2_is_agreed_on() {
 async fn clients_that_say_nothing_or_nonsense_hold_up_nobody() {
     let (issuer, folder) = (Issuer::new(), tempfile::tempdir().unwrap());
     let front = front(&issuer, &folder).await;
-    let server = Server::start(|listener| serve(listener, router(), front, Shutdown::never())).await;
+    let server = Server::start(|listener| serve(listener, router(), front, CancellationToken::new())).await;
     let mut silent = Vec::new();
     for _ in 0..32 {
         silent.push(TcpStream::connect(server.address).await.unwrap());

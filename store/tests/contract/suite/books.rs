@@ -21,11 +21,11 @@ fn report(process: &str, sequence: u64, endpoint: Option<&str>, day: &str, attem
 }
 
 async fn record(store: &dyn Store, reports: Vec<UsageReport>) {
-    store.books().expect("books").record_usage(reports).await.expect("kept");
+    store.usage_and_audit().expect("books").record_usage(reports).await.expect("kept");
 }
 
 async fn usage(store: &dyn Store, from: &str, to: &str) -> Vec<Usage> {
-    store.books().expect("books").usage("acme", from, to).await.expect("usage")
+    store.usage_and_audit().expect("books").usage("acme", from, to).await.expect("usage")
 }
 
 pub(crate) async fn usage_is_summed_over_processes_and_an_old_report_changes_nothing<F: Fixture>() {
@@ -54,12 +54,12 @@ pub(crate) async fn usage_is_listed_by_day_and_endpoint<F: Fixture>() {
     let each = |day| [(day, None), (day, Some("bi")), (day, Some("crm"))];
     assert_eq!(places, [each(days[1]), each(days[2])].concat());
     let store = fixture.store();
-    let others = store.books().expect("books").usage("beta", days[0], days[2]).await;
+    let others = store.usage_and_audit().expect("books").usage("beta", days[0], days[2]).await;
     assert_eq!(others.expect("usage"), []);
 }
 
 async fn audit(store: &dyn Store, tenant: Option<&str>, before: Option<u64>, limit: u32) -> Vec<AuditEntry> {
-    store.books().expect("books").audit(tenant, before, limit).await.expect("a log")
+    store.usage_and_audit().expect("books").audit(tenant, before, limit).await.expect("a log")
 }
 
 pub(crate) async fn the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets<F: Fixture>() {
@@ -113,7 +113,7 @@ pub(crate) async fn the_audit_log_is_read_in_pages_and_per_tenant<F: Fixture>() 
 }
 
 async fn trim(store: &dyn Store, before: u64) -> u64 {
-    store.books().expect("books").trim_audit(before).await.expect("trimmed")
+    store.usage_and_audit().expect("books").trim_audit(before).await.expect("trimmed")
 }
 
 pub(crate) async fn the_audit_log_forgets_what_is_older_than_asked<F: Fixture>() {

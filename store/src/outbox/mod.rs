@@ -1,6 +1,6 @@
 //! What a process has done and found out, until control has noted it: counts by tenant, endpoint and day, and facts.
 //!
-//! Roles add to it; the process announces what [`Tally::report`] says and passes on what was noted. It keeps nothing on
+//! Roles add to it; the process announces what [`Outbox::report`] says and passes on what was noted. It keeps nothing on
 //! disk: what a process that dies had not reported is not counted. No clock: time is an argument, in unix milliseconds.
 
 mod ledger;
@@ -10,20 +10,19 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use schemas::{Counts, Fact, Notice};
-
 use ledger::Ledger;
+use schemas::{Counts, Finding, Notice};
 
 /// How often what was not noted is said again, in ms.
 const AGAIN: u64 = 5_000;
-/// Facts in one notice: about 100 kB of JSON.
+/// Findings in one notice: about 100 kB of JSON.
 const TOGETHER: usize = 500;
-/// Facts that wait, usage aside. They come one an endpoint or quota; more is a loop somewhere.
+/// Findings that wait, usage aside. They come one an endpoint or quota; more is a loop somewhere.
 const MOST_FACTS: usize = 10_000;
 
 /// What one process has to tell. Shared by its roles.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Outbox {
     process: String,
     /// Never held across an await; a count holds it for as long as two look-ups take.
     state: Mutex<State>,
@@ -33,7 +32,7 @@ pub struct Tally {
 struct State {
     ledger: Ledger,
     /// Not said yet, or to be said again.
-    facts: Vec<Fact>,
+    facts: Vec<Finding>,
     /// By sequence: said and not noted.
     said: std::collections::BTreeMap<u64, Said>,
     sequence: u64,
@@ -45,10 +44,10 @@ struct State {
 struct Said {
     at: u64,
     lines: Vec<usize>,
-    facts: Vec<Fact>,
+    facts: Vec<Finding>,
 }
 
-impl Tally {
+impl Outbox {
     /// Of a process, by an id made at its start: its counts begin at zero, and are told from those before.
     pub fn new(process: impl Into<String>) -> Self {
         Self { process: process.into(), state: Mutex::default() }
@@ -69,7 +68,7 @@ impl Tally {
     }
 
     /// States a fact, once, however often it is stated until it is noted.
-    pub fn state_fact(&self, fact: Fact) {
+    pub fn record_finding(&self, fact: Finding) {
         let mut state = self.state();
         let known = state.facts.contains(&fact) || state.said.values().any(|said| said.facts.contains(&fact));
         match known {
@@ -95,7 +94,7 @@ impl Tally {
             state.sequence += 1;
             let sequence = state.sequence;
             let said = lines.iter().map(|line| state.ledger.usage(*line)).chain(facts.iter().cloned()).collect();
-            notices.push(Notice::Facts { process: self.process.clone(), sequence, facts: said });
+            notices.push(Notice::Findings { process: self.process.clone(), sequence, findings: said });
             state.said.insert(sequence, Said { at: now, lines, facts });
         }
     }

@@ -3,13 +3,10 @@
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Consumer, Incoming, Progress, Settlement, progress::TURN};
+use crate::{Consumer, Incoming, Settlement, Watchdog, progress::TURN};
 
 /// What a role does with a message.
 pub trait Handler: Send + Sync + 'static {
@@ -21,12 +18,12 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` reads true; then what is
-/// under way is finished. The consumer's credit bounds how many run at once. `progress` knows how that goes.
-pub async fn work<H: Handler>(
+/// under way is finished. The consumer's prefetch bounds how many run at once. `progress` knows how that goes.
+pub async fn run_handler<H: Handler>(
     mut consumer: Consumer,
     handler: Arc<H>,
-    mut stop: watch::Receiver<bool>,
-    progress: Arc<Progress>,
+    stop: CancellationToken,
+    progress: Arc<Watchdog>,
 ) {
     let tasks = TaskTracker::new();
     progress.begins(consumer.grant(), Instant::now());
@@ -35,7 +32,7 @@ pub async fn work<H: Handler>(
     loop {
         let incoming = tokio::select! {
             biased;
-            Ok(_) = stop.wait_for(|stop| *stop) => break,
+            () = stop.cancelled() => break,
             _ = turns.tick() => {
                 progress.turns(Instant::now());
                 continue;

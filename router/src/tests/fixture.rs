@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Clock, Header, Inlet, Lane, Log, Message, Record, Settlement, Target, memory::Memory};
+use broker::{Broker, Lane, Log, Queue, Record, Settlement, Target, memory::Memory};
 use futures_util::{FutureExt, future::BoxFuture};
-use schemas::{Delivery, Parked, Tenant, wire};
+use schemas::{Delivery, HeaderValue, Message, Parked, Tenant, wire};
 use serde_json::{Value, json};
-use service::SeenConfig;
-use store::{Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
+use service::{Clock, SeenConfig};
+use store::{Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::witness::{Step, Witness};
@@ -37,7 +38,7 @@ pub(super) enum Pull {
 }
 
 /// A store that does as it is told.
-pub(super) struct Shelf {
+pub(super) struct TestStore {
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     revision: watch::Sender<u64>,
     pull: Mutex<Pull>,
@@ -46,7 +47,7 @@ pub(super) struct Shelf {
     pub(super) panics: Mutex<u32>,
 }
 
-impl Shelf {
+impl TestStore {
     fn empty() -> Self {
         Self {
             snapshot: Mutex::default(),
@@ -72,7 +73,7 @@ impl Shelf {
     }
 }
 
-impl Store for Shelf {
+impl Store for TestStore {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let panics = {
             let mut panics = self.panics.lock().unwrap();
@@ -124,7 +125,7 @@ pub(super) fn event(id: &str, envelope: &Value) -> Sent {
 }
 
 /// An event of the tenant acme from the fixtures, under the id that it has.
-pub(super) fn fixture(text: &'static str) -> Sent {
+pub(super) fn canonical(text: &'static str) -> Sent {
     let envelope: Value = serde_json::from_str(text).expect("a fixture");
     let text_of = |key: &str| envelope[key].as_str().expect("a text").to_owned();
     raw(&text_of("id"), &text_of("type"), text)
@@ -133,9 +134,9 @@ pub(super) fn fixture(text: &'static str) -> Sent {
 /// Anything.
 pub(super) fn raw(id: &str, kind: &str, body: impl Into<bytes::Bytes>) -> Sent {
     let mut message = Message { id: id.to_owned(), kind: kind.to_owned(), body: body.into(), ..Message::default() };
-    message.headers.set(wire::SCHEMA, Header::Int(wire::SCHEMA_VERSION));
-    message.headers.set(wire::TENANT, Header::Text("acme".into()));
-    message.headers.set(wire::ACCEPTED_AT, Header::Int(i64::try_from(START).unwrap()));
+    message.headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+    message.headers.set(wire::TENANT, HeaderValue::Text("acme".into()));
+    message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(START).unwrap()));
     Sent { key: format!("acme.7.-.{kind}"), message }
 }
 
@@ -166,54 +167,55 @@ fn clock() -> Clock {
 }
 
 /// A router at work.
-pub(super) struct World {
+pub(super) struct Fixture {
     pub(super) memory: Memory,
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) store: Arc<TestStore>,
     pub(super) metrics: RouterMetrics,
-    pub(super) tally: Arc<Tally>,
-    pub(super) levels: Arc<Levels>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) retention: Arc<RetentionTable>,
     witness: Witness,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     running: JoinHandle<()>,
 }
 
-impl World {
+impl Fixture {
     /// With these tenants.
     pub(super) fn of(tenants: &Value) -> Self {
-        let world = Self::without_snapshot();
-        world.shelf.set(tenants);
-        world
+        let fixture = Self::without_snapshot();
+        fixture.store.set(tenants);
+        fixture
     }
 
     /// Before the store has been read for the first time.
     pub(super) fn without_snapshot() -> Self {
         let clock = clock();
-        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(Shelf::empty()), clock)
+        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(TestStore::empty()), clock)
     }
 
     /// Stops the router and starts another one on the same broker and store.
     pub(super) async fn restarted(self) -> Self {
-        let shelf = self.shelf.clone();
-        Self::on(self.stop().await, shelf, clock())
+        let store = self.store.clone();
+        Self::on(self.stop().await, store, clock())
     }
 
-    fn on(memory: Memory, shelf: Arc<Shelf>, clock: Clock) -> Self {
+    fn on(memory: Memory, store: Arc<TestStore>, clock: Clock) -> Self {
         let witness = Witness::at(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let config = RouterConfig { credit: 20, max_fan_out: 50, duplicates: SEEN };
-        let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
-        let world = crate::World {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let config = RouterConfig { prefetch: 20, max_fan_out: 50, duplicates: SEEN };
+        let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
+        let fixture = crate::RouterDependencies {
             broker: Arc::new(witness.clone()),
-            store: shelf.clone(),
-            tally: tally.clone(),
-            levels: levels.clone(),
+            store: store.clone(),
+            outbox: outbox.clone(),
+            retention: retention.clone(),
             clock,
             stop: stopped,
         };
-        let router = Router::new(config, MAX_PUBLISHED, world, metrics.clone());
+        let router = Router::new(config, MAX_PUBLISHED, fixture, metrics.clone());
         let running = tokio::spawn(router.run());
-        Self { memory, shelf, metrics, tally, levels, witness, stop, running }
+        Self { memory, store, metrics, outbox, retention, witness, stop, running }
     }
 
     pub(super) async fn publish(&self, sent: &Sent) {
@@ -229,21 +231,18 @@ impl World {
 
     /// Waits until nothing is left at the intake. Paused time passes only while nobody else can do anything.
     pub(super) async fn idle(&self) {
-        while self.memory.depth(Inlet::Ingest) > 0 {
+        while self.memory.depth(Queue::Ingest) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// Takes all deliveries out of the fast lane, repeats counted once.
     pub(super) async fn deliveries(&self) -> BTreeMap<Uuid, (Delivery, Message)> {
-        let mut consumer = self.memory.consume(Inlet::Lane(Lane::Fast), 100);
+        let mut consumer = self.memory.consume(Queue::Lane(Lane::Fast), 100);
         let mut deliveries = BTreeMap::new();
         while let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
             let message = incoming.message.clone();
-            let headers = &message.headers;
-            let delivery =
-                Delivery::read(&message.id, &message.kind, |name| headers.int(name), |name| headers.text(name))
-                    .expect("a delivery");
+            let delivery = Delivery::from_message(&message).expect("a delivery");
             deliveries.insert(delivery.id, (delivery, message));
             incoming.settle(Settlement::Done);
         }
@@ -277,7 +276,7 @@ impl World {
 
     /// Asks the router to stop, and waits until it has.
     pub(super) async fn stop(self) -> Memory {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         self.running.await.expect("no panic");
         self.memory
     }

@@ -25,7 +25,7 @@ impl Size {
     }
 }
 
-/// Another credit than `current`, where that is wrong by more than half: changing it means to subscribe anew. `most`
+/// Another prefetch than `current`, where that is wrong by more than half: changing it means to subscribe anew. `most`
 /// are the slots, `budget` the bytes.
 pub(crate) fn better(current: u16, most: u16, budget: u32, size: &Size) -> Option<u16> {
     let fitting = u16::try_from(budget / size.average()).unwrap_or(u16::MAX).clamp(1, most.max(1));

@@ -2,13 +2,16 @@
 
 use std::{pin::Pin, time::Duration};
 
+use schemas::Message;
 use tokio::{
+    sync::watch,
     task::{JoinHandle, yield_now},
     time::{advance, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{Broker, Inlet, Lane, Link, Message, Patience, Target, insist, memory::Memory};
+use crate::{Broker, ConnectionState, Deadline, Lane, Queue, Target, memory::Memory, publish_until_confirmed};
 
 const INTAKE: Target = Target::Lane(Lane::Fast, None);
 const ONWARD: Target = Target::Lane(Lane::Slow, None);
@@ -32,17 +35,18 @@ impl Handler for Does {
 /// A role at work on the memory broker.
 struct Role {
     broker: Memory,
-    progress: Arc<Progress>,
-    stop: watch::Sender<bool>,
+    progress: Arc<Watchdog>,
+    stop: CancellationToken,
     working: JoinHandle<()>,
 }
 
 impl Role {
     fn on(broker: Memory, does: impl Fn() -> Doing + Send + Sync + 'static) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let progress = Progress::new(broker.link(), Instant::now());
-        let consumer = broker.consume(Inlet::Lane(Lane::Fast), 8);
-        let working = tokio::spawn(work(consumer, Arc::new(Does(Box::new(does))), stopped, progress.clone()));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let progress = Watchdog::new(broker.connection_state(), Instant::now());
+        let consumer = broker.consume(Queue::Lane(Lane::Fast), 8);
+        let working = tokio::spawn(run_handler(consumer, Arc::new(Does(Box::new(does))), stopped, progress.clone()));
         Self { broker, progress, stop, working }
     }
 
@@ -70,12 +74,11 @@ fn memory() -> Memory {
 /// Publishes what follows until it is confirmed.
 fn publishes(broker: &Memory) -> impl Fn() -> Doing + Send + Sync + 'static {
     let broker = broker.clone();
-    let (sender, _) = watch::channel(false);
     move || {
-        let (broker, stop) = (broker.clone(), sender.subscribe());
+        let broker = broker.clone();
         Box::pin(async move {
-            let patience = Patience { stop, limit: None };
-            insist(&broker, &ONWARD, &Message::default(), patience).await.expect("confirmed");
+            let deadline = Deadline { stop: CancellationToken::new(), limit: None };
+            publish_until_confirmed(&broker, &ONWARD, &Message::default(), deadline).await.expect("confirmed");
             Settlement::Done
         })
     }
@@ -105,7 +108,7 @@ async fn many_messages_that_take_long_are_no_reason() {
         role.is_given_work().await;
     }
     role.stays_alive_for(6 * 60).await;
-    assert_eq!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0);
+    assert_eq!(role.broker.depth(Queue::Lane(Lane::Fast)), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,10 +132,10 @@ async fn a_broker_that_is_away_blocked_or_refusing_for_hours_is_no_reason() {
             _ => (1..=2_000).for_each(|nth| broker.nack_confirm(nth)),
         }
         role.stays_alive_for(120).await;
-        assert_ne!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0, "{fault} was not in its way");
+        assert_ne!(role.broker.depth(Queue::Lane(Lane::Fast)), 0, "{fault} was not in its way");
         broker.come_back();
         role.stays_alive_for(120).await;
-        assert_eq!(role.broker.depth(Inlet::Lane(Lane::Fast)), 0, "{fault}");
+        assert_eq!(role.broker.depth(Queue::Lane(Lane::Fast)), 0, "{fault}");
     }
 }
 
@@ -149,10 +152,10 @@ async fn a_publish_that_is_never_answered_although_the_broker_flows_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_does_not_turn_is_told_after_a_minute_and_one_that_has_not_begun_is_not() {
-    let progress = Progress::new(watch::Sender::new(Link::Ready).subscribe(), Instant::now());
+    let progress = Watchdog::new(watch::Sender::new(ConnectionState::Ready).subscribe(), Instant::now());
     advance(10 * MINUTE).await;
     assert_eq!(progress.alive(Instant::now()), Ok(()), "it waits for a snapshot");
-    progress.begins(memory().consume(Inlet::Ingest, 1).grant(), Instant::now());
+    progress.begins(memory().consume(Queue::Ingest, 1).grant(), Instant::now());
     advance(MINUTE).await;
     assert_eq!(progress.alive(Instant::now()), Ok(()));
     advance(Duration::from_secs(5)).await;
@@ -171,7 +174,7 @@ async fn a_role_that_drains_is_alive_as_long_as_it_may() {
     });
     role.is_given_work().await;
     yield_now().await;
-    role.stop.send_replace(true);
+    role.stop.cancel();
     for _ in 0..29 {
         sleep(Duration::from_secs(1)).await;
         assert_eq!((role.alive(), role.working.is_finished()), (Ok(()), false));

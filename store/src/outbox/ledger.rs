@@ -1,9 +1,9 @@
-//! The lines of a tally: one for each tenant and each endpoint on each day, kept until the day is over and the last
+//! The lines of an outbox: one for each tenant and each endpoint on each day, kept until the day is over and the last
 //! count of it was noted.
 
 use std::collections::HashMap;
 
-use schemas::{Counts, Fact, time};
+use schemas::{Counts, Finding, time};
 
 const DAY: u64 = 86_400_000;
 /// Lines, at most: beyond, new endpoints are not counted. Some 200 bytes each.
@@ -135,9 +135,9 @@ impl Ledger {
     }
 
     /// What a line says.
-    pub(super) fn usage(&self, at: usize) -> Fact {
-        let Some(line) = &self.lines[at] else { return Fact::Unknown };
-        Fact::Usage {
+    pub(super) fn usage(&self, at: usize) -> Finding {
+        let Some(line) = &self.lines[at] else { return Finding::Unknown };
+        Finding::Usage {
             tenant: line.tenant.clone(),
             endpoint_id: line.endpoint_id.clone(),
             day: time::day(line.day * DAY),

@@ -4,7 +4,7 @@ use crate::{Change, Direction, Event, EventType, Id, subscription::MessageDirect
 
 /// An event as filters see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct EventFacts<'a> {
     /// Its type.
     pub event_type: &'a EventType,
     /// The channel's id.
@@ -23,7 +23,7 @@ pub struct Facts<'a> {
     pub has_received_message: bool,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> EventFacts<'a> {
     /// Those of an event.
     pub fn of(event: &'a Event) -> Self {
         let ticket = event.ticket.as_ref();

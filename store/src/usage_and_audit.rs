@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::StoreError;
 
 /// Usage and the audit log.
-pub trait Books: Send + Sync {
+pub trait UsageAndAudit: Send + Sync {
     /// Keeps what processes say they have done. Reports are cumulative: the same or an older one again changes nothing.
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>>;
 

@@ -5,12 +5,12 @@ use broker::{Due, Incoming, Lane, Settlement, Target};
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, wire};
 
 use crate::{
-    Deliverer, World,
+    Deliverer, DelivererDependencies,
     destination::Absent,
     isolation::{Admission, Why},
     metrics::{ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND},
     report,
-    settle::{Settler, message},
+    settle::Settler,
 };
 
 /// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone, where revisions say
@@ -43,17 +43,17 @@ impl Deliverer {
         let settler = self.settler(self.now());
         match admission {
             Admission::Park { until, why } if until <= self.latest(delivery, endpoint) => {
-                self.metrics.parks.with_label_values(&[why.as_str()]).inc();
-                let later = Delivery { parks: delivery.parks.saturating_add(1), ..delivery.clone() };
+                self.metrics.deferrals.with_label_values(&[why.as_str()]).inc();
+                let later = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
                 // Nobody may come before a time that was kept free for it.
                 let due = Due { at: until, exact: true };
-                report::put_aside(delivery, why.as_str(), Some(until));
-                settler.publish(&Target::Lane(Lane::Slow, Some(due)), &message(&later, body.clone())).await
+                report::defer(delivery, why.as_str(), Some(until));
+                settler.publish(&Target::Lane(Lane::Slow, Some(due)), &later.to_message(body.clone())).await
             }
             Admission::Elsewhere => {
                 self.metrics.moved_to_slow.inc();
-                report::put_aside(delivery, "slow_lane", None);
-                settler.publish(&Target::Lane(Lane::Slow, None), &message(delivery, body.clone())).await
+                report::defer(delivery, "slow_lane", None);
+                settler.publish(&Target::Lane(Lane::Slow, None), &delivery.to_message(body.clone())).await
             }
             Admission::Park { .. } if delivery.attempt > 1 => self.end(delivery, incoming, DeadReason::Expired).await,
             Admission::Park { .. } | Admission::Overflow | Admission::Pass(_) => {
@@ -66,7 +66,7 @@ impl Deliverer {
     /// late, gets its turn; not if it has grown old here.
     fn latest(&self, delivery: &Delivery, endpoint: &Endpoint) -> u64 {
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
-        let came_late = delivery.attempt == 1 && delivery.parks < OWN_FAULT;
+        let came_late = delivery.attempt == 1 && delivery.deferrals < OWN_FAULT;
         let since = if came_late { self.now().max(delivery.accepted_at) } else { delivery.accepted_at };
         since.saturating_add(policy.max_age.millis())
     }
@@ -83,16 +83,16 @@ impl Deliverer {
         let body = &incoming.message.body;
         let age = now.saturating_sub(delivery.accepted_at);
         let reason = match absent {
-            Absent::Unknown if delivery.parks < MAX_PARKS => {
-                self.metrics.parks.with_label_values(&[ENDPOINT_UNKNOWN]).inc();
-                report::put_aside(delivery, ENDPOINT_UNKNOWN, None);
-                return self.settler(now).put_aside(delivery, body, lane).await;
+            Absent::Unknown if delivery.deferrals < MAX_PARKS => {
+                self.metrics.deferrals.with_label_values(&[ENDPOINT_UNKNOWN]).inc();
+                report::defer(delivery, ENDPOINT_UNKNOWN, None);
+                return self.settler(now).defer(delivery, body, lane).await;
             }
             // It will be known: the revision that has it exists. Unless the store was put back to an older state.
             Absent::Ahead if age <= self.default_policy.max_age.millis() => {
-                self.metrics.parks.with_label_values(&[SNAPSHOT_BEHIND]).inc();
-                report::put_aside(delivery, SNAPSHOT_BEHIND, None);
-                return self.settler(now).put_aside(delivery, body, lane).await;
+                self.metrics.deferrals.with_label_values(&[SNAPSHOT_BEHIND]).inc();
+                report::defer(delivery, SNAPSHOT_BEHIND, None);
+                return self.settler(now).defer(delivery, body, lane).await;
             }
             Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,
             Absent::Cancelled => DeadReason::Cancelled,
@@ -106,7 +106,7 @@ impl Deliverer {
         let settlement = self.settler(now).give_up(delivery, &incoming.message.body, reason).await;
         if settlement == Settlement::Done {
             report::ended(&self.metrics, delivery, reason);
-            self.tally(delivery, now, Counts { dead: 1, ..Counts::default() });
+            self.outbox(delivery, now, Counts { dead: 1, ..Counts::default() });
         }
         settlement
     }
@@ -124,7 +124,7 @@ impl Deliverer {
     }
 
     pub(crate) fn settler(&self, now: u64) -> Settler<'_> {
-        let World { broker, levels, stop, .. } = &self.world;
-        Settler { broker: &**broker, levels, metrics: &self.metrics, stop: stop.clone(), now }
+        let DelivererDependencies { broker, retention, stop, .. } = &self.deps;
+        Settler { broker: &**broker, retention, metrics: &self.metrics, stop: stop.clone(), now }
     }
 }

@@ -6,25 +6,27 @@ use std::{
     time::Duration,
 };
 
-use broker::{Around, Broker, Clock, Inlet, Lane, Log, Message, PublishError, Target, memory::Memory};
+use broker::{Broker, BrokerLayer, Lane, Log, PublishError, Queue, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use schemas::{DeadLetter, Delivery, EventId, EventType, Part, Tenant, wire};
+use schemas::{DeadLetter, Delivery, EventId, EventType, Message, Part, Tenant, wire};
 use serde_json::{Value, json};
-use store::{Kind, Levels, Snapshot, Store, StoreError, Tally, TenantSnapshot};
+use service::Clock;
+use store::{Kind, Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{config, scripted::LONG};
-use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererMetrics, settle};
+use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererMetrics};
 
 /// When the tests' clock starts, unix ms.
 pub(crate) const START: u64 = 1_790_000_000_000;
-pub(super) const FAST: Inlet = Inlet::Lane(Lane::Fast);
-pub(super) const SLOW: Inlet = Inlet::Lane(Lane::Slow);
+pub(super) const FAST: Queue = Queue::Lane(Lane::Fast);
+pub(super) const SLOW: Queue = Queue::Lane(Lane::Slow);
 
 /// The memory broker, and a word to the test about each publish.
 struct Teller {
@@ -32,7 +34,7 @@ struct Teller {
     published: mpsc::UnboundedSender<(Target, Message)>,
 }
 
-impl Around for Teller {
+impl BrokerLayer for Teller {
     fn inner(&self) -> &dyn Broker {
         &self.memory
     }
@@ -49,12 +51,12 @@ impl Around for Teller {
 }
 
 /// A store that has what it was given.
-pub(super) struct Shelf {
+pub(super) struct TestStore {
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     revision: watch::Sender<u64>,
 }
 
-impl Shelf {
+impl TestStore {
     /// From now on the tenant acme has these endpoints, at a revision that all processes share.
     pub(super) fn share(&self, revision: u64, endpoints: &Value) {
         let mut tenant = TenantSnapshot::from(acme(endpoints));
@@ -78,7 +80,7 @@ impl Shelf {
     }
 }
 
-impl Store for Shelf {
+impl Store for TestStore {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.lock().unwrap().clone()
     }
@@ -109,7 +111,7 @@ pub(crate) fn delivery(event_id: &str) -> Delivery {
 }
 
 pub(super) fn message(delivery: &Delivery) -> Message {
-    settle::message(delivery, Bytes::from(BODY))
+    delivery.to_message(Bytes::from(BODY))
 }
 
 /// Not even JSON: a deliverer does not look.
@@ -117,26 +119,26 @@ pub(super) const BODY: &str = "{\"é\": 1 ,\n \"x\":\t[]} ";
 
 /// What a message says of its delivery.
 pub(super) fn read(message: &Message) -> Delivery {
-    let headers = &message.headers;
-    Delivery::read(&message.id, &message.kind, |name| headers.int(name), |name| headers.text(name)).expect("a delivery")
+    let _headers = &message.headers;
+    Delivery::from_message(message).expect("a delivery")
 }
 
 /// A deliverer at work.
-pub(super) struct World {
+pub(super) struct Fixture {
     pub(super) deliverer: Arc<Deliverer>,
     pub(super) memory: Memory,
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) store: Arc<TestStore>,
     pub(super) metrics: DelivererMetrics,
     pub(super) canaries: CanaryMetrics,
-    pub(super) tally: Arc<Tally>,
-    pub(super) levels: Arc<Levels>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) retention: Arc<RetentionTable>,
     pub(super) clock: Clock,
     published: mpsc::UnboundedReceiver<(Target, Message)>,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     running: JoinHandle<()>,
 }
 
-impl World {
+impl Fixture {
     /// With these endpoints.
     pub(super) fn of(endpoints: &Value) -> Self {
         Self::with(endpoints, &config())
@@ -148,9 +150,9 @@ impl World {
     }
 
     pub(super) fn with(endpoints: &Value, config: &DelivererConfig) -> Self {
-        let world = Self::without_snapshot(config);
-        world.shelf.set(endpoints);
-        world
+        let fixture = Self::without_snapshot(config);
+        fixture.store.set(endpoints);
+        fixture
     }
 
     /// Before the store has been read for the first time.
@@ -160,24 +162,25 @@ impl World {
         let memory = Memory::hostile(clock.clone(), 5);
         let (sender, published) = mpsc::unbounded_channel();
         let teller = Arc::new(Teller { memory: memory.clone(), published: sender });
-        let shelf = Arc::new(Shelf { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
+        let store = Arc::new(TestStore { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let canaries = CanaryMetrics::register(&Default::default()).unwrap();
-        let (stop, stopped) = watch::channel(false);
-        let (tally, levels) = (Arc::new(Tally::new("p")), Arc::new(Levels::default()));
-        let world = crate::World {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
+        let fixture = crate::DelivererDependencies {
             broker: teller,
-            store: shelf.clone(),
-            tally: tally.clone(),
-            levels: levels.clone(),
+            store: store.clone(),
+            outbox: outbox.clone(),
+            retention: retention.clone(),
             clock: clock.clone(),
             // Half way: a wait is neither shortened nor lengthened.
             chance: Arc::new(|| 0.5),
             stop: stopped,
         };
-        let deliverer = Deliverer::new(config, world, metrics.clone(), canaries.clone()).expect("a deliverer");
+        let deliverer = Deliverer::new(config, fixture, metrics.clone(), canaries.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.clone().run());
-        Self { deliverer, memory, shelf, metrics, canaries, tally, levels, clock, published, stop, running }
+        Self { deliverer, memory, store, metrics, canaries, outbox, retention, clock, published, stop, running }
     }
 
     pub(super) async fn publish(&self, message: &Message) {
@@ -213,13 +216,13 @@ impl World {
     }
 
     /// Waits until nothing waits at the inlet, nor is under way.
-    pub(super) async fn empty(&self, inlet: Inlet) {
+    pub(super) async fn empty(&self, inlet: Queue) {
         eventually(|| self.memory.depth(inlet) == 0).await;
     }
 
     /// Asks the deliverer to stop.
     pub(super) fn ask_to_stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
     }
 
     /// Waits until it has stopped.

@@ -19,10 +19,10 @@ type Line = (String, Option<String>, String, u64);
 
 /// The number of a notice, and what it says.
 fn said(notice: &Notice) -> (u64, Vec<Line>) {
-    let Notice::Facts { sequence, facts, process } = notice else { panic!("{notice:?}") };
+    let Notice::Findings { sequence, findings: facts, process } = notice else { panic!("{notice:?}") };
     assert_eq!(process, "p");
     let usage = facts.iter().map(|fact| match fact {
-        Fact::Usage { tenant, endpoint_id, day, counts } => {
+        Finding::Usage { tenant, endpoint_id, day, counts } => {
             (tenant.clone(), endpoint_id.clone(), day.clone(), counts.attempts)
         }
         other => panic!("{other:?}"),
@@ -36,90 +36,90 @@ fn line(attempts: u64) -> Line {
 
 #[test]
 fn what_is_counted_is_said_once_and_again_when_more_was_counted() {
-    let tally = Tally::new("p");
-    assert!(tally.report(NOW).is_empty() && tally.is_settled());
-    tally.add(NOW, "acme", Some("crm"), attempts(1));
-    tally.add(NOW, "acme", Some("crm"), attempts(2));
-    assert_eq!(said(&tally.report(NOW)[0]), (1, vec![line(3)]));
-    assert!(tally.report(NOW + 1_000).is_empty(), "nothing is new");
-    tally.add(NOW, "acme", Some("crm"), attempts(1));
-    assert_eq!(said(&tally.report(NOW + 2_000)[0]), (2, vec![line(4)]), "with what was before");
+    let outbox = Outbox::new("p");
+    assert!(outbox.report(NOW).is_empty() && outbox.is_settled());
+    outbox.add(NOW, "acme", Some("crm"), attempts(1));
+    outbox.add(NOW, "acme", Some("crm"), attempts(2));
+    assert_eq!(said(&outbox.report(NOW)[0]), (1, vec![line(3)]));
+    assert!(outbox.report(NOW + 1_000).is_empty(), "nothing is new");
+    outbox.add(NOW, "acme", Some("crm"), attempts(1));
+    assert_eq!(said(&outbox.report(NOW + 2_000)[0]), (2, vec![line(4)]), "with what was before");
 }
 
 #[test]
 fn what_is_not_noted_is_said_again_under_a_new_number_until_it_is() {
-    let tally = Tally::new("p");
-    tally.add(NOW, "acme", Some("crm"), attempts(3));
-    tally.report(NOW);
-    assert!(tally.report(NOW + AGAIN - 1).is_empty());
-    assert_eq!(said(&tally.report(NOW + AGAIN)[0]), (2, vec![line(3)]));
-    tally.noted("another", 2);
-    tally.noted("p", 1);
-    assert!(!tally.is_settled(), "the first was replaced by the second");
-    tally.noted("p", 2);
-    assert!(tally.is_settled() && tally.report(NOW + 3 * AGAIN).is_empty());
+    let outbox = Outbox::new("p");
+    outbox.add(NOW, "acme", Some("crm"), attempts(3));
+    outbox.report(NOW);
+    assert!(outbox.report(NOW + AGAIN - 1).is_empty());
+    assert_eq!(said(&outbox.report(NOW + AGAIN)[0]), (2, vec![line(3)]));
+    outbox.noted("another", 2);
+    outbox.noted("p", 1);
+    assert!(!outbox.is_settled(), "the first was replaced by the second");
+    outbox.noted("p", 2);
+    assert!(outbox.is_settled() && outbox.report(NOW + 3 * AGAIN).is_empty());
 }
 
 #[test]
 fn a_new_day_begins_at_zero_and_the_old_one_stays_until_it_is_noted() {
-    let tally = Tally::new("p");
-    tally.add(NOW, "acme", Some("crm"), attempts(3));
-    tally.add(NOW, "idle", None, attempts(1));
-    tally.report(NOW);
-    tally.noted("p", 1);
-    tally.add(NOW, "acme", Some("crm"), attempts(4));
-    tally.add(NOW + DAY, "acme", Some("crm"), attempts(1));
-    let (sequence, mut lines) = said(&tally.report(NOW + DAY)[0]);
+    let outbox = Outbox::new("p");
+    outbox.add(NOW, "acme", Some("crm"), attempts(3));
+    outbox.add(NOW, "idle", None, attempts(1));
+    outbox.report(NOW);
+    outbox.noted("p", 1);
+    outbox.add(NOW, "acme", Some("crm"), attempts(4));
+    outbox.add(NOW + DAY, "acme", Some("crm"), attempts(1));
+    let (sequence, mut lines) = said(&outbox.report(NOW + DAY)[0]);
     lines.sort();
     let tomorrow = ("acme".into(), Some("crm".into()), "2026-09-22".into(), 1);
     assert_eq!(lines, [line(7), tomorrow]);
-    assert_eq!(tally.state().ledger.len(), 2, "what was noted of a day that is over is gone");
-    tally.noted("p", sequence);
-    assert_eq!(tally.state().ledger.len(), 1);
-    tally.report(NOW + 2 * DAY);
-    assert_eq!(tally.state().ledger.len(), 0);
-    assert!(tally.state().ledger.is_empty_but_for_room());
+    assert_eq!(outbox.state().ledger.len(), 2, "what was noted of a day that is over is gone");
+    outbox.noted("p", sequence);
+    assert_eq!(outbox.state().ledger.len(), 1);
+    outbox.report(NOW + 2 * DAY);
+    assert_eq!(outbox.state().ledger.len(), 0);
+    assert!(outbox.state().ledger.is_empty_but_for_room());
 }
 
 #[test]
 fn a_clock_that_is_put_back_over_midnight_begins_no_line_again() {
-    let tally = Tally::new("p");
+    let outbox = Outbox::new("p");
     for now in [NOW, NOW + DAY, NOW, NOW + DAY] {
-        tally.add(now, "acme", Some("crm"), attempts(1));
+        outbox.add(now, "acme", Some("crm"), attempts(1));
     }
-    let (_, mut lines) = said(&tally.report(NOW)[0]);
+    let (_, mut lines) = said(&outbox.report(NOW)[0]);
     lines.sort();
     assert_eq!(lines, [line(1), ("acme".into(), Some("crm".into()), "2026-09-22".into(), 3)]);
 }
 
 #[test]
 fn a_fact_is_said_until_it_is_noted_however_often_it_was_stated() {
-    let tally = Tally::new("p");
-    let gone = Fact::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
-    let reached = Fact::QuotaReached { tenant: "acme".into(), quota: QuotaName::Endpoints, limit: 3.0, at: NOW };
-    tally.state_fact(gone.clone());
-    tally.state_fact(gone.clone());
-    tally.state_fact(reached.clone());
-    let facts = |sequence, facts| vec![Notice::Facts { process: "p".into(), sequence, facts }];
-    assert_eq!(tally.report(NOW), facts(1, vec![gone.clone(), reached.clone()]));
-    tally.state_fact(gone.clone());
-    assert_eq!(tally.report(NOW + 1), []);
-    assert_eq!(tally.report(NOW + AGAIN), facts(2, vec![gone, reached]));
-    tally.noted("p", 2);
-    assert!(tally.is_settled());
+    let outbox = Outbox::new("p");
+    let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+    let reached = Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::Endpoints, limit: 3.0, at: NOW };
+    outbox.record_finding(gone.clone());
+    outbox.record_finding(gone.clone());
+    outbox.record_finding(reached.clone());
+    let facts = |sequence, facts| vec![Notice::Findings { process: "p".into(), sequence, findings: facts }];
+    assert_eq!(outbox.report(NOW), facts(1, vec![gone.clone(), reached.clone()]));
+    outbox.record_finding(gone.clone());
+    assert_eq!(outbox.report(NOW + 1), []);
+    assert_eq!(outbox.report(NOW + AGAIN), facts(2, vec![gone, reached]));
+    outbox.noted("p", 2);
+    assert!(outbox.is_settled());
 }
 
 #[test]
 fn much_is_said_in_several_notices() {
-    let tally = Tally::new("p");
+    let outbox = Outbox::new("p");
     for nth in 0..2 * TOGETHER + 1 {
-        tally.add(NOW, "acme", Some(&nth.to_string()), attempts(1));
+        outbox.add(NOW, "acme", Some(&nth.to_string()), attempts(1));
     }
-    let sizes: Vec<_> = tally.report(NOW).iter().map(|notice| said(notice).1.len()).collect();
+    let sizes: Vec<_> = outbox.report(NOW).iter().map(|notice| said(notice).1.len()).collect();
     assert_eq!(sizes, [TOGETHER, TOGETHER, 1]);
 }
 
-/// What may happen to a tally.
+/// What may happen to an outbox.
 #[derive(Clone, Debug)]
 enum Step {
     Add {
@@ -149,7 +149,7 @@ proptest! {
     fn whatever_gets_lost_the_last_word_on_every_day_is_all_that_was_counted(
         steps in prop::collection::vec(any_step(), 0..60),
     ) {
-        let tally = Tally::new("p");
+        let outbox = Outbox::new("p");
         let (mut now, mut counted, mut kept) = (NOW, HashMap::new(), HashMap::new());
         let mut hear = |notices: &[Notice], answered: bool| {
             for notice in notices {
@@ -161,7 +161,7 @@ proptest! {
                     }
                 }
                 if answered {
-                    tally.noted("p", sequence);
+                    outbox.noted("p", sequence);
                 }
             }
         };
@@ -169,12 +169,12 @@ proptest! {
             match step {
                 Step::Add { endpoint, attempts: count } => {
                     let endpoint = endpoint.to_string();
-                    tally.add(now, "acme", Some(&endpoint), attempts(count));
+                    outbox.add(now, "acme", Some(&endpoint), attempts(count));
                     *counted.entry(("acme".to_owned(), Some(endpoint), schemas::time::day(now))).or_insert(0) += count;
                 }
                 Step::Pass { ms } => now += ms,
                 Step::Report { heard, answered } => {
-                    let notices = tally.report(now);
+                    let notices = outbox.report(now);
                     if heard {
                         hear(&notices, answered);
                     }
@@ -182,11 +182,11 @@ proptest! {
             }
         }
         now += AGAIN;
-        hear(&tally.report(now), true);
-        prop_assert!(tally.is_settled());
+        hear(&outbox.report(now), true);
+        prop_assert!(outbox.is_settled());
         let kept: HashMap<_, _> = kept.into_iter().map(|(key, (_, attempts))| (key, attempts)).collect();
         prop_assert_eq!(kept, counted);
-        tally.report(now + 2 * DAY);
-        prop_assert!(tally.state().ledger.is_empty_but_for_room(), "nothing stays for ever");
+        outbox.report(now + 2 * DAY);
+        prop_assert!(outbox.state().ledger.is_empty_but_for_room(), "nothing stays for ever");
     }
 }

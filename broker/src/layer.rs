@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
+use schemas::Message;
 use tokio::sync::watch;
 
-use crate::{Broker, Consumer, Inlet, Link, Log, Logs, Message, Notices, PublishError, ReadError, Record, Target};
+use crate::{Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target};
 
 /// A [`Broker`] around another one. Every method is that of [`Broker`] or [`Logs`] and passes the call on, unless it is
 /// given another body.
-pub trait Around: Send + Sync {
+pub trait BrokerLayer: Send + Sync {
     /// The one within.
     fn inner(&self) -> &dyn Broker;
 
@@ -18,8 +19,8 @@ pub trait Around: Send + Sync {
     }
 
     /// [`Broker::consume`].
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        self.inner().consume(from, credit)
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        self.inner().consume(from, prefetch)
     }
 
     /// [`Logs::read`].
@@ -28,13 +29,13 @@ pub trait Around: Send + Sync {
     }
 }
 
-impl<T: Around> Broker for T {
+impl<T: BrokerLayer> Broker for T {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
-        Around::publish(self, to, message)
+        BrokerLayer::publish(self, to, message)
     }
 
-    fn consume(&self, from: Inlet, credit: u16) -> Consumer {
-        Around::consume(self, from, credit)
+    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+        BrokerLayer::consume(self, from, prefetch)
     }
 
     fn announce(&self, notice: Bytes) {
@@ -49,8 +50,8 @@ impl<T: Around> Broker for T {
         self.inner().waiting(with)
     }
 
-    fn link(&self) -> watch::Receiver<Link> {
-        self.inner().link()
+    fn connection_state(&self) -> watch::Receiver<ConnectionState> {
+        self.inner().connection_state()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -58,9 +59,9 @@ impl<T: Around> Broker for T {
     }
 }
 
-impl<T: Around> Logs for T {
+impl<T: BrokerLayer> Logs for T {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        Around::read(self, log, offset)
+        BrokerLayer::read(self, log, offset)
     }
 
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {

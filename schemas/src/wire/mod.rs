@@ -1,4 +1,11 @@
-//! The names of the headers that travel on the broker, spelt once.
+//! What travels on the broker: a [`Message`], the names of its headers, and how a [`Delivery`](crate::Delivery) becomes a
+//! message and a message a delivery. Each of these is written down here and nowhere else.
+
+mod delivery;
+mod message;
+
+pub use delivery::BadHeader;
+pub use message::{HeaderValue, Headers, Message};
 
 /// Version of the headers, 1.
 pub const SCHEMA: &str = "carteiro-schema";
@@ -22,8 +29,6 @@ pub const EVENT_TIME: &str = "carteiro-event-time";
 pub const SUBSCRIPTIONS: &str = "carteiro-subscriptions";
 /// Revision of the snapshot that decided.
 pub const REVISION: &str = "carteiro-revision";
-/// Ordering key: text of the ticket's id.
-pub const TICKET: &str = "carteiro-ticket";
 /// 1-based: the attempt this message is for.
 pub const ATTEMPT: &str = "carteiro-attempt";
 /// Unix ms: not before. Set by the broker from the due time.
@@ -32,16 +37,14 @@ pub const DUE: &str = "carteiro-due";
 pub const FIRST_AT: &str = "carteiro-first-at";
 /// The last attempt, as JSON without the answer's excerpt.
 pub const LAST: &str = "carteiro-last";
-/// How often it was put aside by limits.
-pub const PARKS: &str = "carteiro-parks";
+/// How often the delivery was deferred by limits.
+pub const DEFERRALS: &str = "carteiro-parks";
 /// The replay's id.
 pub const REPLAY: &str = "carteiro-replay";
 /// 1 on a delivery of the test button: one attempt, of which control is told, and nothing else follows.
 pub const TEST: &str = "carteiro-test";
 /// On a canary of the deliverers, which is no delivery: the way it takes (`fast`, `30s`). Nothing follows from it.
 pub const CANARY: &str = "carteiro-canary";
-/// How often it was handled alone, as a suspect.
-pub const GUARDED: &str = "carteiro-guarded";
 /// Dead and parked: every field of the record but the body, as JSON.
 pub const RECORD: &str = "carteiro-record";
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use schemas::DeadLetterLevel;
+use schemas::DeadLetterRetention;
 
 /// How long an announcement is in force, in ms: six times as long as control takes to say it again. What control no
 /// longer says holds no longer: to keep too much is better than to lose it.
@@ -11,23 +11,23 @@ const IN_FORCE: u64 = 60_000;
 
 /// The last announcement. Shared by the roles of a process.
 #[derive(Debug, Default)]
-pub struct Levels(ArcSwap<Heard>);
+pub struct RetentionTable(ArcSwap<Heard>);
 
 #[derive(Debug, Default)]
 struct Heard {
-    levels: BTreeMap<String, DeadLetterLevel>,
+    levels: BTreeMap<String, DeadLetterRetention>,
     /// Unix ms.
     at: u64,
 }
 
-impl Levels {
+impl RetentionTable {
     /// Control said so, at unix ms `now`; of who is not named, everything is kept.
-    pub fn hear(&self, levels: BTreeMap<String, DeadLetterLevel>, now: u64) {
+    pub fn hear(&self, levels: BTreeMap<String, DeadLetterRetention>, now: u64) {
         self.0.store(Arc::new(Heard { levels, at: now }));
     }
 
     /// What is kept of a tenant's dead letters at unix ms `now`.
-    pub fn of(&self, tenant: &str, now: u64) -> DeadLetterLevel {
+    pub fn of(&self, tenant: &str, now: u64) -> DeadLetterRetention {
         let heard = self.0.load();
         let in_force = now.saturating_sub(heard.at) <= IN_FORCE;
         heard.levels.get(tenant).copied().filter(|_| in_force).unwrap_or_default()
@@ -40,13 +40,13 @@ mod tests {
 
     #[test]
     fn what_control_says_holds_until_it_says_otherwise_or_is_silent_for_a_minute() {
-        let levels = Levels::default();
-        assert_eq!(levels.of("acme", 5), DeadLetterLevel::Bodies);
-        levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterLevel::Records)]), 10);
-        assert_eq!(levels.of("acme", 10 + IN_FORCE), DeadLetterLevel::Records);
-        assert_eq!(levels.of("beta", 10), DeadLetterLevel::Bodies);
-        assert_eq!(levels.of("acme", 11 + IN_FORCE), DeadLetterLevel::Bodies, "nobody says so any more");
+        let levels = RetentionTable::default();
+        assert_eq!(levels.of("acme", 5), DeadLetterRetention::Bodies);
+        levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterRetention::Records)]), 10);
+        assert_eq!(levels.of("acme", 10 + IN_FORCE), DeadLetterRetention::Records);
+        assert_eq!(levels.of("beta", 10), DeadLetterRetention::Bodies);
+        assert_eq!(levels.of("acme", 11 + IN_FORCE), DeadLetterRetention::Bodies, "nobody says so any more");
         levels.hear(BTreeMap::new(), 20);
-        assert_eq!(levels.of("acme", 20), DeadLetterLevel::Bodies);
+        assert_eq!(levels.of("acme", 20), DeadLetterRetention::Bodies);
     }
 }
