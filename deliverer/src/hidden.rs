@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use schemas::{Endpoint, HeaderText, MASK};
+use schemas::{Endpoint, HeaderText, MASK, Secret, SecretFields as _};
 use url::Url;
 
 /// Texts shorter than this are in answers by chance.
@@ -15,11 +15,11 @@ const SHORTEST: usize = 6;
 pub(crate) struct Hidden(Vec<String>);
 
 impl Hidden {
-    /// Its key, the values of its own headers, and what follows the host in its URL.
+    /// Its secrets, the values of its own headers, and what follows the host in its URL.
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
-        texts.extend(endpoint.n8n_api_key.iter().map(|key| key.reveal().to_owned()));
-        for text in endpoint.headers.values().map(HeaderText::reveal) {
+        let headers = endpoint.headers.values().map(HeaderText::reveal);
+        for text in endpoint.secrets().map(Secret::reveal).chain(headers) {
             texts.push(text.to_owned());
             // A scheme may go before it, as in `Bearer …`.
             texts.extend(text.split_once(' ').map(|(_, credentials)| credentials.to_owned()));
@@ -84,6 +84,16 @@ mod tests {
         assert_eq!(kept.replace("***", ""), "0123456789abc", "this is a whole answer");
         let kept = excerpt(&secrets.as_bytes()[..BEGINNING_BYTES], &hidden);
         assert_eq!(kept.replace("***", ""), "");
+    }
+
+    #[test]
+    fn every_secret_field_of_an_endpoint_is_masked_in_what_a_receiver_answers() {
+        use schemas::secret_fields::testing::{CANARY, with_canaries};
+        let fields = serde_json::json!({"id": "crm", "url": "https://crm.example/"});
+        let endpoint = with_canaries::<Endpoint>(&fields);
+        let echo: Vec<_> = endpoint.secrets().map(Secret::reveal).collect();
+        let kept = Hidden::of(&endpoint).mask(echo.join(" ").into());
+        assert!(echo.len() >= Endpoint::SECRET_FIELDS.len() && !kept.contains(CANARY), "{kept}");
     }
 
     #[test]

@@ -139,6 +139,14 @@ impl HeaderText {
             Self::Secret { secret } => secret.reveal(),
         }
     }
+
+    /// The value when it is secret.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret { secret } => Some(secret),
+        }
+    }
 }
 
 /// At most so many attempts in a time.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Item, Keyring, Kind, Snapshot, StoreError, TenantSnapshot,
     edit::items,
-    row::{Hidden, apart, together},
+    row::{SecretValues, join, split},
     tenant_snapshot::Kept,
     whole_file,
 };
@@ -26,8 +26,8 @@ struct Line {
     kind: String,
     version: u64,
     body: String,
-    #[serde(default, skip_serializing_if = "Hidden::is_empty")]
-    hidden: Hidden,
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    hidden: SecretValues,
 }
 
 /// Where it belongs: a snapshot of another database is as bad as one that was tampered with.
@@ -47,7 +47,7 @@ pub(crate) fn write(path: &Path, database: &str, snapshot: &Snapshot, keyring: &
 
 fn lines(tenant: &Arc<TenantSnapshot>) -> Vec<Line> {
     let line = |item: Item| {
-        let (body, hidden) = apart(&item);
+        let (body, hidden) = split(&item);
         Line {
             tenant: tenant.id.clone(),
             kind: item.kind().name().to_owned(),
@@ -78,6 +78,6 @@ pub(crate) fn read(path: &Path, database: &str, keyring: &Keyring) -> Option<Sna
 
 fn kept(line: Line) -> Option<Kept> {
     let kind = Kind::named(&line.kind)?;
-    let item = together(kind, &line.body, line.hidden).ok()?;
+    let item = join(kind, &line.body, line.hidden).ok()?;
     Some(Kept { tenant: line.tenant, kind, id: item.id().to_owned(), version: line.version, item: Some(item) })
 }
