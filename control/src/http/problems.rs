@@ -1,0 +1,71 @@
+//! What was refused, as a problem.
+
+use std::time::Duration;
+
+use service::problem::{Code, Problem};
+use store::{Denied, EditError, Refused, StoreError};
+
+use crate::NotStarted;
+
+/// When to come back while something is away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why somebody may not, as they are told: not whether the tenant is another's.
+pub(super) fn denied(denied: &Denied) -> Problem {
+    match denied {
+        Denied::Unauthenticated => Problem::new(Code::Unauthorized),
+        Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
+        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
+        Denied::Away(error) => store_unavailable(error),
+    }
+}
+
+/// The store cannot be asked. Whether it has done what it did not answer any more, nobody here knows.
+pub(super) fn store_unavailable(_: &StoreError) -> Problem {
+    Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
+}
+
+/// What is wanted cannot be read now.
+pub(super) fn log_unavailable() -> Problem {
+    Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
+}
+
+/// The broker did not confirm what was to be published.
+pub(super) fn publish_failed() -> Problem {
+    Problem::new(Code::Unavailable)
+        .detail("the broker confirmed nothing; it can be done again")
+        .retry_after(RETRY_AFTER)
+}
+
+/// Why nothing was changed.
+pub(super) fn edit_failed(error: EditError) -> Problem {
+    match error {
+        EditError::Refused(refused) => edit_refused(&refused),
+        EditError::ReadOnly => Problem::new(Code::Conflict).detail(error.to_string()),
+        EditError::Away(error) => store_unavailable(&error),
+    }
+}
+
+fn edit_refused(refused: &Refused) -> Problem {
+    match refused {
+        Refused::NoSuch(_) => Problem::new(Code::NotFound).detail(refused.to_string()),
+        Refused::Stale => Problem::new(Code::PreconditionFailed),
+        Refused::Conflict(why) => Problem::new(Code::Conflict).detail(why),
+        Refused::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
+        // Decisions check for themselves, with pointers into the request; this is what only the store could see.
+        Refused::Invalid(found) => {
+            found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
+        }
+    }
+}
+
+impl From<NotStarted> for Problem {
+    fn from(not_started: NotStarted) -> Self {
+        match not_started {
+            NotStarted::Unread(_) => log_unavailable(),
+            NotStarted::TooMany | NotStarted::Busy => {
+                Self::new(Code::TooManyRequests).detail(not_started.to_string()).retry_after(RETRY_AFTER)
+            }
+        }
+    }
+}
