@@ -14,7 +14,8 @@ mod park;
 use std::{sync::Arc, time::Duration};
 
 use broker::{
-    Broker, Deadline, Handler, Incoming, Queue, Settlement, Watchdog, publish_until_confirmed, records, run_handler,
+    Broker, ConsumerStatus, Deadline, Handler, Incoming, Queue, Settlement, publish_until_confirmed, records,
+    run_handler,
 };
 use futures_util::future::try_join_all;
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, Envelope, ParkReason};
@@ -61,7 +62,7 @@ pub struct Router {
     config: RouterConfig,
     max_published_bytes: usize,
     seen: Seen,
-    progress: Arc<Watchdog>,
+    consumer_status: Arc<ConsumerStatus>,
     metrics: RouterMetrics,
 }
 
@@ -75,13 +76,21 @@ impl Router {
         metrics: RouterMetrics,
     ) -> Arc<Self> {
         let seen = Seen::new(config.duplicates);
-        let progress = Watchdog::new(deps.broker.connection_state(), Instant::now());
-        Arc::new(Self { deps, matcher: Matcher::default(), config, max_published_bytes, seen, progress, metrics })
+        let consumer_status = ConsumerStatus::new(deps.broker.connection_state(), Instant::now());
+        Arc::new(Self {
+            deps,
+            matcher: Matcher::default(),
+            config,
+            max_published_bytes,
+            seen,
+            consumer_status,
+            metrics,
+        })
     }
 
     /// Whether it gets anywhere.
-    pub fn progress(&self) -> &Arc<Watchdog> {
-        &self.progress
+    pub fn consumer_status(&self) -> &Arc<ConsumerStatus> {
+        &self.consumer_status
     }
 
     /// Consumes until asked to stop; then finishes what is under way.
@@ -95,8 +104,8 @@ impl Router {
             else => return,
         }
         let consumer = self.deps.broker.consume(Queue::Ingest, self.config.prefetch);
-        let progress = self.progress.clone();
-        run_handler(consumer, self, stop, progress).await;
+        let consumer_status = self.consumer_status.clone();
+        run_handler(consumer, self, stop, consumer_status).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
