@@ -1,6 +1,6 @@
 //! From a router to answers on a socket.
 
-use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
     serve::{Listener, ListenerExt},
 };
-use futures_util::FutureExt;
 use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,6 +16,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     certificate::Certificate,
@@ -82,7 +82,7 @@ pub fn app(router: Router) -> Router {
     router
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
-        .layer(middleware::from_fn(catch_panic))
+        .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn(log))
 }
 
@@ -144,8 +144,7 @@ async fn log(request: Request, next: Next) -> Response {
     answer
 }
 
-/// A panic is one request's misfortune, not its connection's. The panic hook has logged where it happened.
-async fn catch_panic(request: Request, next: Next) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| Problem::new(Code::Internal).into_response())
+/// The answer of a handler that panicked. Its connection goes on, and the panic hook has logged where it happened.
+fn answer_panic(_: Box<dyn Any + Send>) -> Response {
+    Problem::new(Code::Internal).into_response()
 }
