@@ -36,13 +36,16 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
 async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
     let config = &loaded.config;
-    let location = config.store.location(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
+    let location = config.store.location(&config.data_dir).map_err(|error| loaded.error("store.url", error))?;
     // What is in a database was checked when it was written.
     let warnings = match location {
         Location::Folder(folder) => FileStore::open(&folder).await.context(Exit::Config)?.warnings(),
         Location::Sqlite(_) | Location::Postgres(_) => Default::default(),
     };
     print::line("the configuration can be used")?;
+    for deprecation in &loaded.deprecations {
+        print::line(format_args!("note: {deprecation}"))?;
+    }
     for warning in warnings.iter() {
         print::line(format_args!("note: {warning}"))?;
     }

@@ -151,7 +151,7 @@ pub(super) fn defaults() -> DelivererConfig {
     struct Sections {
         deliverer: DelivererConfig,
     }
-    Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap().config.deliverer
+    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap().config.deliverer
 }
 
 /// Counts what is taken.

@@ -22,7 +22,7 @@ use super::{
     certificate::Certificate,
     config::HttpConfig,
     handshake::{Patience, TlsListener},
-    origin::{Origin, Scheme, Trust},
+    origin::{RequestOrigin, Scheme, Trust},
     request_id::identify,
     turning::Turning,
 };
@@ -35,19 +35,19 @@ use crate::{
 
 /// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
 #[derive(Clone)]
-pub struct Front {
+pub struct ServeOptions {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     proxies: Vec<IpNet>,
     turns: Arc<Turns>,
 }
 
-impl Default for Front {
+impl Default for ServeOptions {
     fn default() -> Self {
         Self { tls: None, proxies: Vec::new(), turns: Arc::new(Turns::new(Instant::now())) }
     }
 }
 
-impl Front {
+impl ServeOptions {
     /// As configured, with the certificate read.
     ///
     /// # Errors
@@ -88,9 +88,14 @@ pub fn app(router: Router) -> Router {
 
 /// Serves [`app`]`(router)` until `shutdown` is requested and every answer under way is sent. Fails if the listener does.
 ///
-/// Every request has its [`Origin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
+/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
 /// limit with [`crate::shutdown::drain`].
-pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    front: ServeOptions,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let router = app(router)
         .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
@@ -136,7 +141,7 @@ async fn log(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let client = request.extensions().get::<Origin>().map(|origin| origin.client);
+    let client = request.extensions().get::<RequestOrigin>().map(|origin| origin.client);
     let answer = next.run(request).await;
     let (route, status) = (route.as_ref().map(MatchedPath::as_str), answer.status().as_u16());
     let (client, duration_ms) = (client.map(tracing::field::display), begun.elapsed().as_millis() as u64);
