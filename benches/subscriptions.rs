@@ -11,7 +11,10 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use router::IndexCache;
 use schemas::{Event, EventFacts, Tenant};
 use serde_json::json;
-use store::{Author, Change, Edit, Item, Keyring, Kind, Reach, Snapshot, SqliteStore, Store as _, TenantSnapshot};
+use store::{
+    Author, Edit, Item, ItemChange, ItemKind, Keyring, Snapshot, SqliteStore, Store as _, TenantSelection,
+    TenantSnapshot,
+};
 use tokio::runtime::Runtime;
 
 const TENANTS: usize = 10_000;
@@ -86,12 +89,12 @@ fn matching(criterion: &mut Criterion) {
 }
 
 /// A changed URL.
-fn change() -> Change {
+fn change() -> ItemChange {
     let mut endpoint = main_tenant(5).endpoints.swap_remove(0);
     let before = Some(Item::Endpoint(Box::new(endpoint.clone())));
     endpoint.url = "https://new.example/".to_owned();
     let after = Some(Item::Endpoint(Box::new(endpoint)));
-    Change { tenant: "t5".to_owned(), kind: Kind::Endpoint, id: "e0".to_owned(), before, after }
+    ItemChange { tenant: "t5".to_owned(), kind: ItemKind::Endpoint, id: "e0".to_owned(), before, after }
 }
 
 fn changing(criterion: &mut Criterion) {
@@ -144,7 +147,7 @@ async fn fill(path: &Path) {
         })
         .collect();
     let edit = Edit {
-        reach: Reach::All,
+        selection: TenantSelection::All,
         author: Author { name: "operator".to_owned(), address: None },
         at: 1_790_000_000_000,
         dry_run: false,

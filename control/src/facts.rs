@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use schemas::{EndpointState, Finding, Notice, OperationalEvent};
-use store::{Author, Draft, Edit, EditError, Kind, Reach, Refused, UsageReport};
+use store::{Author, Draft, Edit, EditError, EditRefusal, ItemKind, TenantSelection, UsageReport};
 
 use crate::{Control, failing};
 
@@ -120,7 +120,7 @@ impl Control {
     ) -> Result<(), NotKept> {
         let (of, id) = (tenant.clone(), endpoint_id.clone());
         let edit = Edit {
-            reach: Reach::Tenants(vec![tenant.clone()]),
+            selection: TenantSelection::Tenants(vec![tenant.clone()]),
             author: Author { name: AUTHOR.to_owned(), address: None },
             at: (self.deps.clock)(),
             dry_run: false,
@@ -152,8 +152,14 @@ impl Control {
     }
 }
 
-fn disable_in(draft: &mut Draft, tenant: &str, id: &str, version: Option<u64>, reason: &str) -> Result<(), Refused> {
-    let unchanged = draft.version(tenant, Kind::Endpoint, id) == version;
+fn disable_in(
+    draft: &mut Draft,
+    tenant: &str,
+    id: &str,
+    version: Option<u64>,
+    reason: &str,
+) -> Result<(), EditRefusal> {
+    let unchanged = draft.version(tenant, ItemKind::Endpoint, id) == version;
     let endpoint = draft.tenant(tenant)?.endpoints.iter_mut().find(|endpoint| endpoint.id == id);
     if let Some(endpoint) = endpoint.filter(|_| unchanged) {
         endpoint.state = EndpointState::Disabled;

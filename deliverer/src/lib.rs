@@ -32,7 +32,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use broker::{Broker, Incoming, Lane, Settlement, Watchdog};
+use broker::{Broker, ConsumerStatus, Incoming, Lane, Settlement};
 use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
@@ -94,7 +94,7 @@ pub struct Deliverer {
     size: prefetch::Size,
     metrics: DelivererMetrics,
     canaries: Canaries,
-    progress: [Arc<Watchdog>; 2],
+    consumer_status: [Arc<ConsumerStatus>; 2],
 }
 
 impl Deliverer {
@@ -116,7 +116,8 @@ impl Deliverer {
             gate: Gate::new(deps.clock.clone(), room, config.breaker),
             slots: Slots::new(limits, deps.clock.clone()),
             limits,
-            progress: [Lane::Fast, Lane::Slow].map(|_| Watchdog::new(deps.broker.connection_state(), Instant::now())),
+            consumer_status: [Lane::Fast, Lane::Slow]
+                .map(|_| ConsumerStatus::new(deps.broker.connection_state(), Instant::now())),
             deps,
             poster: Poster::new(config)?,
             targets: Targets::default(),

@@ -14,7 +14,7 @@ mod tenants;
 
 use std::sync::Arc;
 
-use broker::{Broker, Handler, Incoming, Queue, Settlement, Watchdog, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Queue, Settlement, run_handler};
 use schemas::{Acceptance, Envelope, ParkReason};
 use service::{Clock, Seen, seen};
 use store::{Outbox, RetentionTable, Store};
@@ -62,7 +62,7 @@ pub struct Router {
     publisher: Publisher,
     reporter: Reporter,
     metrics: RouterMetrics,
-    watchdog: Arc<Watchdog>,
+    consumer_status: Arc<ConsumerStatus>,
 }
 
 impl Router {
@@ -88,7 +88,7 @@ impl Router {
             tenants: Tenants::new(store.clone()),
             publisher,
             reporter: Reporter { outbox, metrics: metrics.clone(), clock: clock.clone() },
-            watchdog: Watchdog::new(broker.connection_state(), Instant::now()),
+            consumer_status: ConsumerStatus::new(broker.connection_state(), Instant::now()),
             config,
             broker,
             store,
@@ -99,8 +99,8 @@ impl Router {
     }
 
     /// Knows whether the router makes progress.
-    pub fn watchdog(&self) -> &Arc<Watchdog> {
-        &self.watchdog
+    pub fn consumer_status(&self) -> &Arc<ConsumerStatus> {
+        &self.consumer_status
     }
 
     /// Consumes until it is stopped; then finishes what is under way.
@@ -114,8 +114,8 @@ impl Router {
             else => return,
         }
         let consumer = self.broker.consume(Queue::Ingest, self.config.prefetch);
-        let watchdog = self.watchdog.clone();
-        run_handler(consumer, self, stop, watchdog).await;
+        let consumer_status = self.consumer_status.clone();
+        run_handler(consumer, self, stop, consumer_status).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {

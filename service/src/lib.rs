@@ -19,7 +19,7 @@ pub mod problem;
 pub mod seen;
 pub mod shutdown;
 pub mod telemetry;
-pub mod turns;
+pub mod watchdog;
 
 pub use chance::Chance;
 pub use clock::Clock;
@@ -27,7 +27,7 @@ pub use config::{ConfigError, Loader};
 pub use exit::Exit;
 pub use problem::Problem;
 pub use seen::{Seen, SeenConfig};
-pub use turns::Turns;
+pub use watchdog::Watchdog;
 
 /// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

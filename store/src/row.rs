@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Change, Item, Kind, StoreError,
-    seal::{Keyring, Unreadable},
-    tenant_snapshot::Kept,
+    Item, ItemChange, ItemKind, StoreError,
+    seal::{Keyring, UnsealError},
+    tenant_snapshot::StoredItem,
 };
 
 /// One row of the table `items`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct ItemRow {
     pub(crate) tenant: String,
     pub(crate) kind: String,
     pub(crate) id: String,
@@ -33,22 +33,22 @@ pub(crate) struct Row {
 pub(crate) enum RowError {
     /// Its secrets could not be opened.
     #[error("the secrets of {place} cannot be read: {source}")]
-    Sealed { place: String, source: Unreadable },
+    Sealed { place: String, source: UnsealError },
     /// A stranger or a newer version wrote it.
     #[error("{place} cannot be read: {reason}")]
     Strange { place: String, reason: String },
 }
 
-impl Row {
+impl ItemRow {
     /// What is to be written of a change.
     ///
     /// # Errors
     /// When nothing can be sealed.
-    pub(crate) fn of(change: &Change, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
+    pub(crate) fn of(change: &ItemChange, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
         let (tenant, kind, id) = (change.tenant.clone(), change.kind.name().to_owned(), change.id.clone());
         let mut row = Self { tenant, kind, id, version, body: None, sealed: None };
         if let Some(item) = &change.after {
-            let (body, hidden) = apart(item);
+            let (body, hidden) = split_secrets(item);
             row.body = Some(body.to_string());
             if !hidden.is_empty() {
                 let plain = serde_json::to_vec(&hidden).map_err(|error| StoreError(error.to_string()))?;
@@ -81,9 +81,9 @@ impl Row {
     ///
     /// # Errors
     /// Secrets that no key opens; a body that is none.
-    pub(crate) fn read(self, keyring: &Keyring) -> Result<Kept, RowError> {
+    pub(crate) fn read(self, keyring: &Keyring) -> Result<StoredItem, RowError> {
         let strange = |reason: String| RowError::Strange { place: self.place(), reason };
-        let kind = Kind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
+        let kind = ItemKind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
         let hidden = match &self.sealed {
             Some(sealed) => {
                 let opened = keyring.open(&self.place(), sealed);
@@ -91,18 +91,18 @@ impl Row {
                 // What serde says could quote a secret.
                 serde_json::from_slice(&plain).map_err(|_| strange("its secrets have another form".to_owned()))?
             }
-            None => Hidden::default(),
+            None => ItemSecrets::default(),
         };
-        let item = self.body.as_deref().map(|body| together(kind, body, hidden));
+        let item = self.body.as_deref().map(|body| join_secrets(kind, body, hidden));
         let item = item.transpose().map_err(|error| strange(error.to_string()))?;
-        Ok(Kept { tenant: self.tenant, kind, id: self.id, version: self.version, item })
+        Ok(StoredItem { tenant: self.tenant, kind, id: self.id, version: self.version, item })
     }
 }
 
 /// What an item has that nobody may see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Hidden {
+pub(crate) struct ItemSecrets {
     #[serde(skip_serializing_if = "Option::is_none")]
     n8n_api_key: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,16 +115,16 @@ pub(crate) struct Hidden {
     old_token: Option<Value>,
 }
 
-impl Hidden {
+impl ItemSecrets {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// The item's JSON without its secrets, and these.
-pub(crate) fn apart(item: &Item) -> (Value, Hidden) {
+pub(crate) fn split_secrets(item: &Item) -> (Value, ItemSecrets) {
     let mut body = item.shown();
-    let mut hidden = Hidden::default();
+    let mut hidden = ItemSecrets::default();
     let reveal = |secret: &Secret| secret.reveal().to_owned();
     match item {
         Item::Endpoint(endpoint) => {
@@ -159,18 +159,18 @@ fn remove(object: &mut Value, key: &str) {
 }
 
 /// The item of this JSON and these secrets.
-pub(crate) fn together(kind: Kind, body: &str, hidden: Hidden) -> serde_json::Result<Item> {
+pub(crate) fn join_secrets(kind: ItemKind, body: &str, hidden: ItemSecrets) -> serde_json::Result<Item> {
     if hidden.is_empty() {
         return Ok(match kind {
-            Kind::Tenant => Item::Tenant(serde_json::from_str(body)?),
-            Kind::Endpoint => Item::Endpoint(serde_json::from_str(body)?),
-            Kind::Subscription => Item::Subscription(serde_json::from_str(body)?),
-            Kind::Source => Item::Source(serde_json::from_str(body)?),
-            Kind::Key => Item::Key(serde_json::from_str(body)?),
+            ItemKind::Tenant => Item::Tenant(serde_json::from_str(body)?),
+            ItemKind::Endpoint => Item::Endpoint(serde_json::from_str(body)?),
+            ItemKind::Subscription => Item::Subscription(serde_json::from_str(body)?),
+            ItemKind::Source => Item::Source(serde_json::from_str(body)?),
+            ItemKind::Key => Item::Key(serde_json::from_str(body)?),
         });
     }
     let mut body: Map<String, Value> = serde_json::from_str(body)?;
-    let Hidden { n8n_api_key, secrets, headers, token, old_token } = hidden;
+    let ItemSecrets { n8n_api_key, secrets, headers, token, old_token } = hidden;
     let texts = [("n8n_api_key", n8n_api_key.map(Value::from)), ("token", token.map(Value::from))];
     let values = texts.into_iter().chain([("old_token", old_token)]);
     body.extend(values.filter_map(|(key, value)| Some((key.to_owned(), value?))));
@@ -180,7 +180,7 @@ pub(crate) fn together(kind: Kind, body: &str, hidden: Hidden) -> serde_json::Re
     for (name, secret) in headers {
         body.entry("headers").or_insert_with(|| json!({}))[name] = json!({"secret": secret});
     }
-    together(kind, &Value::Object(body).to_string(), Hidden::default())
+    join_secrets(kind, &Value::Object(body).to_string(), ItemSecrets::default())
 }
 
 #[cfg(test)]

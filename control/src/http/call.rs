@@ -15,7 +15,7 @@ use service::{
     http::{RequestOrigin, bearer, is_json},
     problem::{Code, Problem},
 };
-use store::{Access, Author, Caller, StoreError, TenantSnapshot, admit};
+use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
 
 use super::denied;
 use crate::{Control, settings::Object};
@@ -97,10 +97,10 @@ impl Call {
         let deps = &self.control.deps;
         let (presented, tenant, now) = (bearer(self.headers()), self.part("tenant"), (deps.clock)());
         let access = admit(&*deps.store, deps.operator, presented, tenant, scope, now).await;
-        let Access { tenant, caller } = access.map_err(|denied| denied::problem(&denied))?;
-        let (scopes, name) = match caller {
-            Caller::Operator => (None, "operator".to_owned()),
-            Caller::Key(id) => {
+        let Access { tenant, principal } = access.map_err(|denied| denied::problem(&denied))?;
+        let (scopes, name) = match principal {
+            Principal::Operator => (None, "operator".to_owned()),
+            Principal::Key(id) => {
                 let key = tenant.keys.iter().find(|key| key.id == id);
                 (Some(key.map(|key| key.scopes.clone()).unwrap_or_default()), format!("key:{}/{id}", tenant.id))
             }

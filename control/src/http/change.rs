@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schemas::EndpointState;
 use service::problem::{Code, Problem};
-use store::{Author, Change, Draft, Edit, Edited, Item, Reach, Refused};
+use store::{Author, Draft, Edit, EditRefusal, Edited, Item, ItemChange, TenantSelection};
 use tokio::sync::oneshot;
 
 use super::denied;
@@ -15,7 +15,7 @@ const NAMED: usize = 20;
 
 /// Who wants a change, and of what.
 pub(crate) struct Wish {
-    pub(crate) reach: Reach,
+    pub(crate) selection: TenantSelection,
     pub(crate) author: Author,
     /// Only say what would change.
     pub(crate) dry_run: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Wish {
 impl Wish {
     /// A change of one tenant.
     pub(crate) fn of(tenant: &str, author: Author) -> Self {
-        Self { reach: Reach::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
+        Self { selection: TenantSelection::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
     }
 }
 
@@ -39,13 +39,13 @@ impl Control {
         let decision = Box::new(move |draft: &mut Draft| {
             let decided = decide(draft);
             // The store only needs to know that nothing is to be done; the problem itself goes another way.
-            let verdict = decided.as_ref().map(|_| ()).map_err(|_| Refused::Conflict(String::new()));
+            let verdict = decided.as_ref().map(|_| ()).map_err(|_| EditRefusal::Conflict(String::new()));
             let _ = sender.send(decided);
             verdict
         });
-        let Wish { reach, author, dry_run } = wish;
-        let (concerned, who) = (reach.clone(), author.clone());
-        let edit = Edit { reach, author, at: (self.deps.clock)(), dry_run, decision };
+        let Wish { selection, author, dry_run } = wish;
+        let (concerned, who) = (selection.clone(), author.clone());
+        let edit = Edit { selection, author, at: (self.deps.clock)(), dry_run, decision };
         let edited = self.deps.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
             (Ok(edited), Ok(Ok(decided))) => {
@@ -80,8 +80,8 @@ impl Control {
     }
 
     /// A tenant that wanted more of something than it may have is told, besides whoever asked for it.
-    fn tell_of_quota(self: &Arc<Self>, concerned: &Reach, problem: &Problem) {
-        let (Some(name), Reach::Tenants(ids), Some(snapshot)) =
+    fn tell_of_quota(self: &Arc<Self>, concerned: &TenantSelection, problem: &Problem) {
+        let (Some(name), TenantSelection::Tenants(ids), Some(snapshot)) =
             (settings::reached(problem), concerned, self.deps.store.snapshot())
         else {
             return;
@@ -111,7 +111,7 @@ fn log(author: &Author, edited: &Edited) {
 }
 
 /// As `create endpoint/crm`.
-fn named(change: &Change) -> String {
+fn named(change: &ItemChange) -> String {
     let (verb, item) = match (&change.before, &change.after) {
         (None, Some(item)) => ("create", item),
         (Some(_), Some(item)) => ("update", item),

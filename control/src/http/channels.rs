@@ -11,7 +11,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::Kind;
+use store::ItemKind;
 
 use super::{
     call::Call,
@@ -153,7 +153,7 @@ impl Reveal for ChannelWebhook {
 impl View for ChannelWebhook {
     const PREFIX: &'static str = CHANNEL;
     const PART: &'static str = "channel_id";
-    const KINDS: &'static [Kind] = &[Kind::Endpoint, Kind::Subscription];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint, ItemKind::Subscription];
     const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
     const DERIVED: &'static [&'static str] = &STATE;
 
@@ -181,10 +181,10 @@ impl View for ChannelWebhook {
             endpoint.n8n_api_key = self.n8n_api_key;
         })?;
         put_subscription(tenant, subscription);
-        Ok(Focus { kind: Kind::Endpoint, index })
+        Ok(Focus { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         Ok(remove_endpoint(tenant, &owned_id(CHANNEL, id)))
     }
 }

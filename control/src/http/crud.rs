@@ -11,7 +11,7 @@ use axum::{
 use schemas::Scope;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Change, Edited, Item, Kind};
+use store::{Edited, Item, ItemChange, ItemKind};
 
 use super::{
     call::{Call, Input, Who},
@@ -63,8 +63,13 @@ pub(crate) fn routes<R: Resource>() -> ApiRouter<Arc<Control>> {
                 describe::answers::<201, describe::Made<R>>(describe::answers::<200, R>(op))
             })
             .patch_with(patch::<R>, |op| {
-                let op =
-                    describe::call(op, list, &format!("patch{name}"), &format!("Change {kind}"), Some(Scope::Manage));
+                let op = describe::call(
+                    op,
+                    list,
+                    &format!("patch{name}"),
+                    &format!("ItemChange {kind}"),
+                    Some(Scope::Manage),
+                );
                 let op = describe::conditional(describe::takes_patch::<Patch<R>>(op, r#"{"name":"New name"}"#));
                 describe::answers::<200, R>(op)
             })
@@ -148,13 +153,13 @@ impl Control {
     }
 }
 
-fn write_path(tenant: &Option<Arc<store::TenantSnapshot>>, kind: Kind, id: &str) -> String {
+fn write_path(tenant: &Option<Arc<store::TenantSnapshot>>, kind: ItemKind, id: &str) -> String {
     let tenant = tenant.as_ref().map_or("", |tenant| &tenant.id);
     format!("/v1/tenants/{tenant}/{}/{id}", list_name(kind))
 }
 
 /// 201 with its address, or 200; with its version either way.
-pub(crate) fn answer(kind: Kind, path: &str, written: Written, edited: &Edited) -> Response {
+pub(crate) fn answer(kind: ItemKind, path: &str, written: Written, edited: &Edited) -> Response {
     let changed = edited.changes.iter().find(|change| change.kind == kind && change.id == written.id);
     let version = if changed.is_some() { Some(edited.revision) } else { written.version };
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -167,7 +172,7 @@ pub(crate) fn answer(kind: Kind, path: &str, written: Written, edited: &Edited) 
 }
 
 /// A thing as the store has it now, which forgets what has ended, and what was made for it.
-pub(crate) fn as_stored(changed: Option<&Change>, shown_before: Object, made: Made) -> Object {
+pub(crate) fn as_stored(changed: Option<&ItemChange>, shown_before: Object, made: Made) -> Object {
     let mut shown = match changed.and_then(|one| one.after.as_ref()) {
         Some(Item::Endpoint(endpoint)) => shown(&**endpoint),
         Some(Item::Source(source)) => shown(&**source),
@@ -209,10 +214,10 @@ async fn delete<R: Resource>(call: Call) -> Result<Response, Problem> {
 }
 
 /// What went, and what becomes of what was queued for it.
-pub(crate) fn deleted(gone: &[(Kind, String)]) -> Value {
+pub(crate) fn deleted(gone: &[(ItemKind, String)]) -> Value {
     let list: Vec<_> = gone.iter().map(|(kind, id)| json!({"kind": kind.name(), "id": id})).collect();
     let mut answer = json!({"deleted": list});
-    if gone.iter().any(|(kind, _)| *kind == Kind::Endpoint || *kind == Kind::Tenant) {
+    if gone.iter().any(|(kind, _)| *kind == ItemKind::Endpoint || *kind == ItemKind::Tenant) {
         answer["queued"] = "endpoint_gone".into();
         answer["detail"] = "what is still queued for it ends as dead letters with the reason endpoint_gone, \
                             which can be looked at"

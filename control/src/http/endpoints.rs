@@ -5,13 +5,13 @@ use std::sync::Arc;
 use schemas::{Endpoint, EndpointState, Scope, Signature, Tenant};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Kind, TenantSnapshot};
+use store::{ItemKind, TenantSnapshot};
 
 use super::{owned, resource::Resource, write::OWN_STATE};
 use crate::settings::{Field, Made, Maker, Object, Rules, normal_url};
 
 impl Resource for Endpoint {
-    const KIND: Kind = Kind::Endpoint;
+    const KIND: ItemKind = ItemKind::Endpoint;
     const KEPT: &'static [Field] = &[
         Field::One("n8n_api_key"),
         Field::One("secrets"),
@@ -81,11 +81,11 @@ impl Resource for Endpoint {
         owned::refuse_owned(id)
     }
 
-    fn take_along(id: &str, tenant: &mut Tenant) -> Vec<(Kind, String)> {
+    fn take_along(id: &str, tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         let (gone, kept) = std::mem::take(&mut tenant.subscriptions).into_iter().partition(|one| one.endpoint_id == id);
         tenant.subscriptions = kept;
         let gone: Vec<schemas::Subscription> = gone;
-        gone.into_iter().map(|subscription| (Kind::Subscription, subscription.id)).collect()
+        gone.into_iter().map(|subscription| (ItemKind::Subscription, subscription.id)).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use schemas::{Endpoint, EndpointState, Format, FormatOptions, Scope, Secret, Ten
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::Kind;
+use store::ItemKind;
 
 use super::{
     call::{Call, Input},
@@ -118,7 +118,7 @@ impl Reveal for Integration {
 impl View for Integration {
     const PREFIX: &'static str = INTEGRATION;
     const PART: &'static str = "id";
-    const KINDS: &'static [Kind] = &[Kind::Endpoint];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint];
     const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
     const DERIVED: &'static [&'static str] = &STATE;
 
@@ -137,10 +137,10 @@ impl View for Integration {
             (endpoint.name, endpoint.n8n_api_key) = (self.name, self.n8n_api_key);
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
         })?;
-        Ok(Focus { kind: Kind::Endpoint, index })
+        Ok(Focus { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let owned = owned_id(INTEGRATION, id);
         let bound = tenant.subscriptions.iter().filter(|one| one.endpoint_id == owned);
         let queues: Vec<_> = bound.filter_map(|one| platform_id(QUEUE, &one.id)).collect();

@@ -2,13 +2,13 @@
 
 use schemas::{Key, KeyHash, Scope, Tenant};
 use service::problem::{Code, Problem};
-use store::{Kind, Snapshot, TenantSnapshot};
+use store::{ItemKind, Snapshot, TenantSnapshot};
 
 use super::resource::Resource;
 use crate::settings::{Field, Made, Maker, Object, Rules};
 
 impl Resource for Key {
-    const KIND: Kind = Kind::Key;
+    const KIND: ItemKind = ItemKind::Key;
     const KEPT: &'static [Field] = &[
         Field::Needed("hash", "a key cannot be without its hash: rotate it, or delete the key"),
         Field::One("old_hash"),

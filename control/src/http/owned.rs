@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use schemas::{Endpoint, Format, Subscription, Tenant};
 use service::problem::{Code, Problem};
-use store::Kind;
+use store::ItemKind;
 
 use super::resource::Resource as _;
 use crate::settings::Rules;
@@ -120,9 +120,9 @@ pub(crate) fn put_subscription(tenant: &mut Tenant, subscription: Subscription) 
 }
 
 /// Takes an endpoint away with all its subscriptions.
-pub(crate) fn remove_endpoint(tenant: &mut Tenant, owned: &str) -> Vec<(Kind, String)> {
+pub(crate) fn remove_endpoint(tenant: &mut Tenant, owned: &str) -> Vec<(ItemKind, String)> {
     tenant.endpoints.retain(|endpoint| endpoint.id != owned);
-    let mut gone = vec![(Kind::Endpoint, owned.to_owned())];
+    let mut gone = vec![(ItemKind::Endpoint, owned.to_owned())];
     gone.extend(Endpoint::take_along(owned, tenant));
     gone
 }

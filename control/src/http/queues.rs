@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use schemas::{EventType, IdSet, Scope, Subscription, Tenant, TicketStatus, TypePattern};
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::Kind;
+use store::ItemKind;
 
 use super::{
     describe,
@@ -83,7 +83,7 @@ impl Reveal for Binding {
 impl View for Binding {
     const PREFIX: &'static str = QUEUE;
     const PART: &'static str = "queue_id";
-    const KINDS: &'static [Kind] = &[Kind::Subscription];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Subscription];
     const KEPT: &'static [Field] = &[];
 
     fn of(tenant: &Tenant, id: &str) -> Option<Self> {
@@ -117,12 +117,12 @@ impl View for Binding {
             ticket_statuses: self.ticket_statuses,
             ..bare_subscription(owned_id(QUEUE, id), endpoint_id)
         };
-        Ok(Focus { kind: Kind::Subscription, index: put_subscription(tenant, subscription) })
+        Ok(Focus { kind: ItemKind::Subscription, index: put_subscription(tenant, subscription) })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let owned = owned_id(QUEUE, id);
         tenant.subscriptions.retain(|subscription| subscription.id != owned);
-        Ok(vec![(Kind::Subscription, owned)])
+        Ok(vec![(ItemKind::Subscription, owned)])
     }
 }

@@ -5,7 +5,7 @@ use schemas::{Scope, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Kind, TenantSnapshot};
+use store::{ItemKind, TenantSnapshot};
 
 use crate::settings::{Field, Made, Maker, Object, Reveal, Rules};
 
@@ -14,7 +14,7 @@ pub(crate) trait Resource:
     Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Reveal + Send + Sync + 'static
 {
     /// What it is.
-    const KIND: Kind;
+    const KIND: ItemKind;
     /// Fields that a `PUT` keeps where it leaves them out.
     const KEPT: &'static [Field];
     /// Required fields that are made where they are left out.
@@ -73,7 +73,7 @@ pub(crate) trait Resource:
     }
 
     /// Takes along what cannot be without it; called after it was taken out of its list.
-    fn take_along(_id: &str, _tenant: &mut Tenant) -> Vec<(Kind, String)> {
+    fn take_along(_id: &str, _tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         Vec::new()
     }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use schemas::{SourceConfig, Tenant};
 use serde_json::Value;
-use store::{Kind, Snapshot, TenantSnapshot};
+use store::{ItemKind, Snapshot, TenantSnapshot};
 
 use super::resource::Resource;
 use crate::settings::{Field, Made, Maker, Object};
 
 impl Resource for SourceConfig {
-    const KIND: Kind = Kind::Source;
+    const KIND: ItemKind = ItemKind::Source;
     const KEPT: &'static [Field] = &[
         Field::Needed("token", "a source cannot be without its token: rotate it, or delete the source"),
         Field::One("old_token"),

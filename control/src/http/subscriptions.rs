@@ -2,13 +2,13 @@
 
 use schemas::{Subscription, Tenant};
 use service::problem::Problem;
-use store::{Kind, TenantSnapshot};
+use store::{ItemKind, TenantSnapshot};
 
 use super::{owned, resource::Resource};
 use crate::settings::Field;
 
 impl Resource for Subscription {
-    const KIND: Kind = Kind::Subscription;
+    const KIND: ItemKind = ItemKind::Subscription;
     const KEPT: &'static [Field] = &[];
     const MADE: &'static [&'static str] = &[];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::{Quota, Scope, Tenant};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, TenantSnapshot};
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
     call::{Call, Input, Who},
@@ -129,7 +129,7 @@ async fn show(call: Call) -> Result<Response, Problem> {
     let who = call.tenant(Scope::Read).await?;
     call.query(&[])?;
     let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
-    let version = tenant.versions.of(Kind::Tenant, &tenant.id);
+    let version = tenant.versions.of(ItemKind::Tenant, &tenant.id);
     Ok(with_tag(Json(shown_snapshot(tenant)).into_response(), version))
 }
 
@@ -166,12 +166,12 @@ async fn write(call: Call, input: Input, manner: Manner) -> Result<Response, Pro
     };
     let write = Write { id: id.clone(), manner, body, conditions, rules: control.deps.rules.clone() };
     let (written, edited) = control.change(Wish::of(&id, author), move |draft| write.decide(draft)).await?;
-    Ok(answer(Kind::Tenant, &format!("/v1/tenants/{id}"), written, &edited))
+    Ok(answer(ItemKind::Tenant, &format!("/v1/tenants/{id}"), written, &edited))
 }
 
 fn made_id(maker: &Maker, control: &Control) -> String {
     let snapshot = control.deps.store.snapshot();
-    maker.id(Kind::Tenant, |id| snapshot.as_ref().is_some_and(|snapshot| snapshot.tenant(id).is_some()))
+    maker.id(ItemKind::Tenant, |id| snapshot.as_ref().is_some_and(|snapshot| snapshot.tenant(id).is_some()))
 }
 
 struct Write {
@@ -188,7 +188,7 @@ impl Write {
         if self.manner == Manner::Create && before.is_some() {
             return Err(Problem::new(Code::Conflict).detail("the id is already used"));
         }
-        let version = draft.version(&self.id, Kind::Tenant, &self.id);
+        let version = draft.version(&self.id, ItemKind::Tenant, &self.id);
         self.conditions.check(before.as_ref().map(|_| version))?;
         let stored = before.as_ref().map(|tenant| shown(&tenant.id, tenant.name.as_ref(), tenant.quota));
         let merged = match (self.manner, &stored) {
@@ -208,7 +208,7 @@ impl Write {
         let before_or_new = before.clone().unwrap_or_else(|| Tenant::new(&self.id));
         let quota = quota.filter(|quota| *quota != Quota::default());
         let after = Tenant { name, quota, ..before_or_new.clone() };
-        settings::check(&before_or_new, &after, Focus { kind: Kind::Tenant, index: 0 }, &self.rules)?;
+        settings::check(&before_or_new, &after, Focus { kind: ItemKind::Tenant, index: 0 }, &self.rules)?;
         let shown = shown(&after.id, after.name.as_ref(), after.quota);
         draft.put(after);
         Ok(Written { id: self.id, shown, made: Object::new(), is_new: before.is_none(), version })
@@ -221,7 +221,7 @@ async fn delete(call: Call) -> Result<Response, Problem> {
     let (id, conditions) = (call.part("tenant").to_owned(), Conditions::of(call.headers()));
     let wish = Wish::of(&id, author);
     let decide = move |draft: &mut Draft| {
-        let version = draft.version(&id, Kind::Tenant, &id);
+        let version = draft.version(&id, ItemKind::Tenant, &id);
         let tenant = draft.remove(&id).ok_or(Code::NotFound)?;
         conditions.check(Some(version))?;
         Ok(everything_of(&tenant))
@@ -230,11 +230,11 @@ async fn delete(call: Call) -> Result<Response, Problem> {
     Ok(Json(deleted(&gone)).into_response())
 }
 
-fn everything_of(tenant: &Tenant) -> Vec<(Kind, String)> {
-    let head = std::iter::once((Kind::Tenant, tenant.id.clone()));
-    let endpoints = tenant.endpoints.iter().map(|one| (Kind::Endpoint, one.id.clone()));
-    let subscriptions = tenant.subscriptions.iter().map(|one| (Kind::Subscription, one.id.clone()));
-    let sources = tenant.sources.iter().map(|one| (Kind::Source, one.id.clone()));
-    let keys = tenant.keys.iter().map(|one| (Kind::Key, one.id.clone()));
+fn everything_of(tenant: &Tenant) -> Vec<(ItemKind, String)> {
+    let head = std::iter::once((ItemKind::Tenant, tenant.id.clone()));
+    let endpoints = tenant.endpoints.iter().map(|one| (ItemKind::Endpoint, one.id.clone()));
+    let subscriptions = tenant.subscriptions.iter().map(|one| (ItemKind::Subscription, one.id.clone()));
+    let sources = tenant.sources.iter().map(|one| (ItemKind::Source, one.id.clone()));
+    let keys = tenant.keys.iter().map(|one| (ItemKind::Key, one.id.clone()));
     head.chain(endpoints).chain(subscriptions).chain(sources).chain(keys).collect()
 }

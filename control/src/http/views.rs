@@ -10,7 +10,7 @@ use schemas::{Scope, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, Versions};
+use store::{Draft, ItemKind, Versions};
 
 use super::{
     call::{Call, Input},
@@ -29,7 +29,7 @@ pub(crate) trait View: Serialize + DeserializeOwned + JsonSchema + Reveal + Send
     /// The part of the path that names it.
     const PART: &'static str;
     /// Of what it is made, in the order in which it goes.
-    const KINDS: &'static [Kind];
+    const KINDS: &'static [ItemKind];
     /// Fields that a `PUT` keeps where it leaves them out.
     const KEPT: &'static [Field];
     /// Fields that are only shown: in a body they are passed over.
@@ -48,11 +48,11 @@ pub(crate) trait View: Serialize + DeserializeOwned + JsonSchema + Reveal + Send
     ///
     /// # Errors
     /// What still needs them.
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(Kind, String)>, Problem>;
+    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem>;
 }
 
 /// The version of a view: the latest of its things.
-fn version<V: View>(owned: &str, of: impl Fn(Kind, &str) -> Option<u64>) -> Option<u64> {
+fn version<V: View>(owned: &str, of: impl Fn(ItemKind, &str) -> Option<u64>) -> Option<u64> {
     V::KINDS.iter().filter_map(|kind| of(*kind, owned)).max()
 }
 

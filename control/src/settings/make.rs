@@ -5,7 +5,7 @@ use service::{
     Chance,
     chance::{self, Secrets},
 };
-use store::Kind;
+use store::ItemKind;
 
 use super::merge::Object;
 
@@ -24,13 +24,13 @@ const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
 impl Maker {
     /// An id that is not taken: `ep_k3x9q2m7`.
-    pub(crate) fn id(&self, kind: Kind, is_taken: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn id(&self, kind: ItemKind, is_taken: impl Fn(&str) -> bool) -> String {
         let prefix = match kind {
-            Kind::Tenant => "t",
-            Kind::Endpoint => "ep",
-            Kind::Subscription => "sub",
-            Kind::Source => "src",
-            Kind::Key => "key",
+            ItemKind::Tenant => "t",
+            ItemKind::Endpoint => "ep",
+            ItemKind::Subscription => "sub",
+            ItemKind::Source => "src",
+            ItemKind::Key => "key",
         };
         self.id_of(prefix, is_taken)
     }
@@ -83,8 +83,8 @@ mod tests {
         let draws = AtomicU64::new(0);
         let chance: Chance = Arc::new(move || (draws.fetch_add(1, Ordering::Relaxed) / 2) as f64 / 8.0);
         let maker = Maker { chance, secrets: Arc::new(|| Ok([7; 32])) };
-        let first = maker.id(Kind::Endpoint, |_| false);
-        let second = maker.id(Kind::Endpoint, |id| id == first);
+        let first = maker.id(ItemKind::Endpoint, |_| false);
+        let second = maker.id(ItemKind::Endpoint, |id| id == first);
         assert_ne!(first, second);
         assert_eq!((first.len(), &first[..3]), (11, "ep_"));
         assert!(maker.integration_id(|_| false).starts_with("int_"));

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use schemas::{Quota, Tenant};
 use service::problem::{Code, Problem};
-use store::{Kind, Path, Step, validate};
+use store::{FieldPath, ItemKind, PathSegment, validate};
 
 use super::{fan_out, quota};
 
@@ -21,7 +21,7 @@ pub struct Rules {
 /// The thing that a request is about: problems with it are told with pointers into the body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Focus {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ItemKind,
     /// Its place in the tenant's list; 0 of the tenant itself.
     pub(crate) index: usize,
 }
@@ -41,8 +41,8 @@ pub(crate) fn check(before: &Tenant, after: &Tenant, focus: Focus, rules: &Rules
     }
     check_limits(before, after, rules).map_err(|mut problem| {
         let pointer = match focus.kind {
-            Kind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
-            Kind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
+            ItemKind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
+            ItemKind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
             _ => "",
         };
         problem.errors.iter_mut().for_each(|error| pointer.clone_into(&mut error.pointer));
@@ -68,7 +68,7 @@ pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Re
 }
 
 /// The message with the name of the other place that it ends with.
-fn whole(found: &store::Problem) -> String {
+fn whole(found: &store::InvalidField) -> String {
     match &found.other {
         Some(other) => format!("{} {other}", found.message),
         None => found.message.clone(),
@@ -76,27 +76,27 @@ fn whole(found: &store::Problem) -> String {
 }
 
 /// As the lists of a tenant are called.
-pub(crate) fn list_name(kind: Kind) -> &'static str {
+pub(crate) fn list_name(kind: ItemKind) -> &'static str {
     match kind {
-        Kind::Tenant => "tenants",
-        Kind::Endpoint => "endpoints",
-        Kind::Subscription => "subscriptions",
-        Kind::Source => "sources",
-        Kind::Key => "keys",
+        ItemKind::Tenant => "tenants",
+        ItemKind::Endpoint => "endpoints",
+        ItemKind::Subscription => "subscriptions",
+        ItemKind::Source => "sources",
+        ItemKind::Key => "keys",
     }
 }
 
 impl Focus {
     /// The pointer into the body, for a path within the tenant.
-    fn pointer(self, Path(steps): &Path) -> Option<String> {
-        if self.kind == Kind::Tenant {
-            return Some(Path(steps.clone()).pointer());
+    fn pointer(self, FieldPath(steps): &FieldPath) -> Option<String> {
+        if self.kind == ItemKind::Tenant {
+            return Some(FieldPath(steps.clone()).pointer());
         }
         match steps.as_slice() {
-            [Step::Key(list), Step::Index(index), rest @ ..]
+            [PathSegment::Key(list), PathSegment::Index(index), rest @ ..]
                 if *list == list_name(self.kind) && *index == self.index =>
             {
-                Some(Path(rest.to_vec()).pointer())
+                Some(FieldPath(rest.to_vec()).pointer())
             }
             _ => None,
         }

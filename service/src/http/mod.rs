@@ -15,7 +15,7 @@ mod serve;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod turning;
+mod watched;
 
 pub use bearer::bearer;
 pub use config::{HttpConfig, TlsFiles};

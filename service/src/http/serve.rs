@@ -24,13 +24,13 @@ use super::{
     handshake::{Patience, TlsListener},
     origin::{RequestOrigin, Scheme, Trust},
     request_id::identify,
-    turning::Turning,
+    watched::WatchedListener,
 };
 use crate::{
     chance,
     config::ConfigError,
     problem::{Code, Problem},
-    turns::Turns,
+    watchdog::Watchdog,
 };
 
 /// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
@@ -38,12 +38,12 @@ use crate::{
 pub struct ServeOptions {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     proxies: Vec<IpNet>,
-    turns: Arc<Turns>,
+    watchdog: Arc<Watchdog>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { tls: None, proxies: Vec::new(), turns: Arc::new(Turns::new(Instant::now())) }
+        Self { tls: None, proxies: Vec::new(), watchdog: Watchdog::new(Instant::now()) }
     }
 }
 
@@ -64,9 +64,9 @@ impl ServeOptions {
         Ok(Self { tls, proxies: config.trusted_proxies.clone(), ..Self::default() })
     }
 
-    /// Whether the loop that accepts its connections turns.
-    pub fn turns(&self) -> Arc<Turns> {
-        self.turns.clone()
+    /// The watchdog of the loop that accepts connections.
+    pub fn watchdog(&self) -> Arc<Watchdog> {
+        self.watchdog.clone()
     }
 
     fn trust(&self) -> Trust {
@@ -100,10 +100,13 @@ pub async fn serve(
         .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
     match front.tls {
-        None => answer(Turning::new(listener, front.turns).tap_io(|stream| at_once(stream)), router, shutdown).await,
+        None => {
+            answer(WatchedListener::new(listener, front.watchdog).tap_io(|stream| at_once(stream)), router, shutdown)
+                .await
+        }
         Some((certificate, acceptor)) => {
             let listener = TlsListener::new(listener, acceptor, Patience::DEFAULT);
-            let listener = Turning::new(listener, front.turns).tap_io(|stream| at_once(stream.get_ref().0));
+            let listener = WatchedListener::new(listener, front.watchdog).tap_io(|stream| at_once(stream.get_ref().0));
             tokio::select! {
                 ended = answer(listener, router, shutdown) => ended,
                 never = certificate.watch() => match never {},

@@ -22,8 +22,8 @@ fn keyring(text: &str) -> Keyring {
     Keyring::new(&text.to_owned().into(), []).unwrap()
 }
 
-fn added(item: Item) -> Change {
-    Change { tenant: "acme".into(), kind: item.kind(), id: item.id().into(), before: None, after: Some(item) }
+fn added(item: Item) -> ItemChange {
+    ItemChange { tenant: "acme".into(), kind: item.kind(), id: item.id().into(), before: None, after: Some(item) }
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn every_kind_comes_back_as_it_was_and_its_body_shows_no_secret() {
     let keyring = keyring("a key of many characters");
     let mut kinds = std::collections::BTreeSet::new();
     for item in items(&acme()) {
-        let row = Row::of(&added(item.clone()), 7, &keyring).unwrap();
+        let row = ItemRow::of(&added(item.clone()), 7, &keyring).unwrap();
         let body = row.body.clone().unwrap();
         // A mask in the body is a secret that nobody took out, and that is lost.
         assert!(!body.contains("S3CRET") && !body.contains(schemas::MASK), "{body}");
@@ -39,15 +39,15 @@ fn every_kind_comes_back_as_it_was_and_its_body_shows_no_secret() {
         assert_eq!((read.tenant.as_str(), read.version, read.item), ("acme", 7, Some(item.clone())));
         kinds.insert(item.kind());
     }
-    assert_eq!(kinds.len(), Kind::ALL.len());
+    assert_eq!(kinds.len(), ItemKind::ALL.len());
 }
 
 #[test]
 fn what_is_gone_has_a_row_without_a_body() {
     let keyring = keyring("a key of many characters");
     let item = items(&acme()).remove(1);
-    let change = Change { after: None, before: Some(item.clone()), ..added(item) };
-    let row = Row::of(&change, 8, &keyring).unwrap();
+    let change = ItemChange { after: None, before: Some(item.clone()), ..added(item) };
+    let row = ItemRow::of(&change, 8, &keyring).unwrap();
     assert_eq!((&row.body, &row.sealed), (&None, &None));
     assert!(row.read(&keyring).unwrap().item.is_none());
 }
@@ -55,20 +55,20 @@ fn what_is_gone_has_a_row_without_a_body() {
 #[test]
 fn secrets_are_read_with_their_key_in_their_row_only() {
     let (right, wrong) = (keyring("a key of many characters"), keyring("a key of other characters"));
-    let row = Row::of(&added(items(&acme()).remove(1)), 7, &right).unwrap();
+    let row = ItemRow::of(&added(items(&acme()).remove(1)), 7, &right).unwrap();
     let error = row.clone().read(&wrong).unwrap_err();
     assert!(error.to_string().contains("store.encryption_key"), "{error}");
-    let moved = Row { tenant: "beta".into(), ..row };
-    assert!(matches!(moved.read(&right), Err(RowError::Sealed { source: Unreadable::Damaged, .. })));
+    let moved = ItemRow { tenant: "beta".into(), ..row };
+    assert!(matches!(moved.read(&right), Err(RowError::Sealed { source: UnsealError::Damaged, .. })));
 }
 
 #[test]
 fn a_row_of_an_unknown_kind_or_form_is_named_and_not_quoted() {
     let keyring = keyring("a key of many characters");
-    let row = Row::of(&added(items(&acme()).remove(1)), 7, &keyring).unwrap();
-    let strange = Row { kind: "fax".into(), sealed: None, ..row.clone() };
+    let row = ItemRow::of(&added(items(&acme()).remove(1)), 7, &keyring).unwrap();
+    let strange = ItemRow { kind: "fax".into(), sealed: None, ..row.clone() };
     assert!(matches!(strange.read(&keyring), Err(RowError::Strange { .. })));
-    let broken = Row { body: Some(r#"{"id":"crm","colour":1}"#.into()), sealed: None, ..row };
+    let broken = ItemRow { body: Some(r#"{"id":"crm","colour":1}"#.into()), sealed: None, ..row };
     let error = broken.read(&keyring).unwrap_err().to_string();
     assert!(error.contains("acme/endpoint/crm") && error.contains("colour"), "{error}");
 }

@@ -6,28 +6,28 @@ use schemas::{
 };
 
 use super::header;
-use crate::problem::Report;
+use crate::problem::ValidationReport;
 
 /// Neither empty nor a mask: who writes back what was shown to them would overwrite the secret with asterisks.
-pub(super) fn check(secret: &Secret, report: &mut Report) {
+pub(super) fn check(secret: &Secret, report: &mut ValidationReport) {
     match secret.reveal() {
-        "" => report.say("is empty"),
-        MASK => report.say("is the mask, not the secret: leave it out to keep what is stored"),
+        "" => report.add("is empty"),
+        MASK => report.add("is the mask, not the secret: leave it out to keep what is stored"),
         _ => {}
     }
 }
 
 /// One that is sent as a header.
-pub(super) fn check_sent(secret: &Secret, report: &mut Report) {
+pub(super) fn check_sent(secret: &Secret, report: &mut ValidationReport) {
     check(secret, report);
     header::check_value(secret.reveal(), report);
 }
 
 /// All that sign, newest first, and that the newest does so as the endpoint asks for.
-pub(super) fn check_signing(endpoint: &Endpoint, report: &mut Report) {
+pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) {
     let secrets = &endpoint.secrets;
     if secrets.len() > Endpoint::MAX_SECRETS {
-        report.key("secrets", |report| report.say(format!("has more than {}", Endpoint::MAX_SECRETS)));
+        report.key("secrets", |report| report.add(format!("has more than {}", Endpoint::MAX_SECRETS)));
     }
     report.list("secrets", secrets, |secret, report| match secret {
         SigningSecret::Lasting(secret) => check_signs(secret, report),
@@ -36,28 +36,28 @@ pub(super) fn check_signing(endpoint: &Endpoint, report: &mut Report) {
     // Else requests would be signed until a time, and unsigned from then on, which nobody means.
     if secrets.first().is_some_and(|newest| newest.until().is_some()) {
         let message = "begins with one that is retiring: the newest, which stays, comes first";
-        report.key("secrets", |report| report.say(message));
+        report.key("secrets", |report| report.add(message));
     }
     report.key("signature", |report| check_kind(endpoint.signature, secrets.first(), report));
 }
 
 /// One that signs. No message repeats it.
-fn check_signs(secret: &Secret, report: &mut Report) {
+fn check_signs(secret: &Secret, report: &mut ValidationReport) {
     match SigningKey::parse(secret.reveal()) {
         Err(_) if secret.reveal() == MASK => check(secret, report),
-        Err(invalid) => report.say(invalid.to_string()),
+        Err(invalid) => report.add(invalid.to_string()),
         Ok(_) => {}
     }
 }
 
-fn check_kind(kind: Signature, newest: Option<&SigningSecret>, report: &mut Report) {
+fn check_kind(kind: Signature, newest: Option<&SigningSecret>, report: &mut ValidationReport) {
     let newest = newest.map(|secret| SigningKey::parse(secret.secret().reveal()));
     match (kind, newest) {
         // Whoever leaves the secrets out wants no signature, which `v1` is by default; nobody says `v1a` for that.
-        (Signature::V1a, None) => report.say("v1a needs a secret whsk_…"),
+        (Signature::V1a, None) => report.add("v1a needs a secret whsk_…"),
         (kind, Some(Ok(key))) if key.kind() != kind => {
             let (own, other) = (kind.prefix(), key.kind().prefix());
-            report.say(format!("{kind} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
+            report.add(format!("{kind} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
         }
         _ => {}
     }

@@ -8,7 +8,7 @@ use std::{
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, Path, Snapshot, Step, validate};
+use store::{Draft, FieldPath, ItemKind, PathSegment, Snapshot, validate};
 
 use super::places::{self, Complaints, Places};
 use crate::{
@@ -90,7 +90,7 @@ impl Apply {
             return Ok(None);
         };
         let mut lists = Vec::new();
-        for kind in [Kind::Endpoint, Kind::Subscription, Kind::Source, Kind::Key] {
+        for kind in [ItemKind::Endpoint, ItemKind::Subscription, ItemKind::Source, ItemKind::Key] {
             let name = list_name(kind);
             match fields.shift_remove(name) {
                 None | Some(Value::Null) => lists.push(Vec::new()),
@@ -220,9 +220,9 @@ impl Apply {
 
 /// Where in the description a problem with the whole is, and what it is. Of two things that clash it is told of one that
 /// is described; what is not, and stays, has no place there and is called by its name.
-fn placed(found: store::Problem, described: &[Described]) -> (String, String) {
-    let place = |path: &Path| places::place(path, |at| described.get(at).map(|one| &one.places));
-    let store::Problem { path, message, other } = found;
+fn placed(found: store::InvalidField, described: &[Described]) -> (String, String) {
+    let place = |path: &FieldPath| places::place(path, |at| described.get(at).map(|one| &one.places));
+    let store::InvalidField { path, message, other } = found;
     let (path, other) = match other {
         Some(other) if place(&path).is_none() && place(&other).is_some() => (other, Some(path)),
         other => (path, other),
@@ -233,20 +233,23 @@ fn placed(found: store::Problem, described: &[Described]) -> (String, String) {
     };
     match place(&path) {
         Some(place) => (place, message),
-        None => (Path(path.0[..2].to_vec()).pointer(), format!("{}: {message}", undescribed(&path, described))),
+        None => (FieldPath(path.0[..2].to_vec()).pointer(), format!("{}: {message}", undescribed(&path, described))),
     }
 }
 
 /// The name of what is in a tenant, and not in its description.
-fn undescribed(Path(steps): &Path, described: &[Described]) -> String {
+fn undescribed(FieldPath(steps): &FieldPath, described: &[Described]) -> String {
     let named = || {
-        let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() else { return None };
+        let [_, PathSegment::Index(tenant), PathSegment::Key(list), PathSegment::Index(at), ..] = steps.as_slice()
+        else {
+            return None;
+        };
         let tenant = &described.get(*tenant)?.after;
         let (kind, id) = match &**list {
-            "endpoints" => (Kind::Endpoint, &tenant.endpoints.get(*at)?.id),
-            "subscriptions" => (Kind::Subscription, &tenant.subscriptions.get(*at)?.id),
-            "sources" => (Kind::Source, &tenant.sources.get(*at)?.id),
-            "keys" => (Kind::Key, &tenant.keys.get(*at)?.id),
+            "endpoints" => (ItemKind::Endpoint, &tenant.endpoints.get(*at)?.id),
+            "subscriptions" => (ItemKind::Subscription, &tenant.subscriptions.get(*at)?.id),
+            "sources" => (ItemKind::Source, &tenant.sources.get(*at)?.id),
+            "keys" => (ItemKind::Key, &tenant.keys.get(*at)?.id),
             _ => return None,
         };
         Some(format!("the {} {id} of {}, which is not described", kind.name(), tenant.id))

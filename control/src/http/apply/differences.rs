@@ -1,7 +1,7 @@
 //! What was changed, field by field, without the values: some are secrets.
 
 use serde_json::Value;
-use store::{Change, Item};
+use store::{Item, ItemChange};
 
 use crate::settings::{Object, reveal};
 
@@ -19,11 +19,11 @@ pub(super) struct Difference {
 }
 
 /// All of them, in their order.
-pub(super) fn of(changes: &[Change]) -> Vec<Difference> {
+pub(super) fn of(changes: &[ItemChange]) -> Vec<Difference> {
     changes.iter().map(one).collect()
 }
 
-fn one(change: &Change) -> Difference {
+fn one(change: &ItemChange) -> Difference {
     let (kind, fields) = match (&change.before, &change.after) {
         (None, _) => ("created", Vec::new()),
         (_, None) => ("deleted", Vec::new()),

@@ -20,7 +20,7 @@ use decide::Apply;
 use schemas::Configuration;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::Reach;
+use store::TenantSelection;
 
 use super::{
     call::{Call, Input},
@@ -101,7 +101,7 @@ async fn apply(call: Call, input: Input) -> Result<Response, Problem> {
     let (control, author) = (&call.control, who.author);
     let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
     let apply = Apply { tenants, prune, rules: control.deps.rules.clone(), maker: control.maker(), snapshot };
-    let wish = Wish { reach: Reach::All, author, dry_run };
+    let wish = Wish { selection: TenantSelection::All, author, dry_run };
     let (shown_once, edited) = control.change(wish, move |draft| apply.decide(draft)).await?;
     let changes = differences::of(&edited.changes);
     let shown_once = if dry_run { Vec::new() } else { shown_once };

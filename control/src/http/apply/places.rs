@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use service::problem::{Code, Problem};
-use store::{Kind, Path, Step};
+use store::{FieldPath, ItemKind, PathSegment};
 
 use crate::settings::list_name;
 
@@ -54,12 +54,12 @@ impl Complaints {
 pub(super) struct Places(HashMap<&'static str, Vec<Option<usize>>>);
 
 impl Places {
-    pub(super) fn note(&mut self, kind: Kind, places: Vec<Option<usize>>) {
+    pub(super) fn note(&mut self, kind: ItemKind, places: Vec<Option<usize>>) {
         self.0.insert(list_name(kind), places);
     }
 
     /// From the tenant to an item; to the tenant where the item is not described.
-    pub(super) fn pointer(&self, kind: Kind, at: usize) -> String {
+    pub(super) fn pointer(&self, kind: ItemKind, at: usize) -> String {
         let list = list_name(kind);
         self.at(list, at).map_or(String::new(), |index| format!("/{list}/{index}"))
     }
@@ -71,10 +71,10 @@ impl Places {
 
 /// The pointer into the description of a path through the tenants as they would be; none of what was there before and is
 /// not described.
-pub(super) fn place<'a>(Path(steps): &Path, places: impl Fn(usize) -> Option<&'a Places>) -> Option<String> {
+pub(super) fn place<'a>(FieldPath(steps): &FieldPath, places: impl Fn(usize) -> Option<&'a Places>) -> Option<String> {
     let mut steps = steps.clone();
-    if let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() {
-        steps[3] = Step::Index(places(*tenant)?.at(list, *at)?);
+    if let [_, PathSegment::Index(tenant), PathSegment::Key(list), PathSegment::Index(at), ..] = steps.as_slice() {
+        steps[3] = PathSegment::Index(places(*tenant)?.at(list, *at)?);
     }
-    Some(Path(steps).pointer())
+    Some(FieldPath(steps).pointer())
 }

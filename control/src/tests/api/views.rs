@@ -199,7 +199,7 @@ async fn gone(api: &Api, endpoint: &'static str) {
         Ok(())
     };
     let edit = store::Edit {
-        reach: store::Reach::All,
+        selection: store::TenantSelection::All,
         author: store::Author { name: "deliverer".into(), address: None },
         at: super::NOW,
         dry_run: false,

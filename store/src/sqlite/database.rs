@@ -11,17 +11,17 @@ use schemas::time::rfc3339;
 use tokio::sync::watch;
 
 use super::{
-    open::{Opened, open, unusable},
+    open::{OpenDatabase, open, unusable},
     rows, usage,
 };
 use crate::{
-    AuditEntry, Change, Edit, EditError, Edited, Keyring, OpenError, Snapshot, StoreError, Usage, UsageReport,
-    audit::Signed,
-    current::Current,
+    AuditEntry, Edit, EditError, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, Usage, UsageReport,
+    audit::AuditStamp,
+    current::CurrentSnapshot,
     edit::against,
     proof,
-    row::{Row, RowError},
-    tenant_snapshot::Kept,
+    row::{ItemRow, RowError},
+    tenant_snapshot::StoredItem,
     usage_and_audit::TRIMMED_AT_ONCE,
 };
 
@@ -30,22 +30,22 @@ const RESEALED_AT_ONCE: u32 = 500;
 
 /// The file and the snapshot of it.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct SqliteDatabase {
     /// Held for the length of a transaction; whoever holds it may replace the snapshot.
-    file: Mutex<Opened>,
-    current: Current,
+    file: Mutex<OpenDatabase>,
+    current: CurrentSnapshot,
     keyring: ArcSwap<Keyring>,
 }
 
-impl Keeper {
-    pub(super) fn open(path: &Path, keyring: Keyring) -> Result<Self, OpenError> {
+impl SqliteDatabase {
+    pub(super) fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
         let mut opened = open(path)?;
         let snapshot = first_snapshot(&mut opened.connection, path, &keyring)?;
         let (file, keyring) = (Mutex::new(opened), ArcSwap::from_pointee(keyring));
-        let keeper = Self { file, current: Current::default(), keyring };
+        let database = Self { file, current: CurrentSnapshot::default(), keyring };
         tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
-        keeper.current.replace(Arc::new(snapshot));
-        Ok(keeper)
+        database.current.replace(Arc::new(snapshot));
+        Ok(database)
     }
 
     pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
@@ -64,13 +64,13 @@ impl Keeper {
         let mut file = self.file();
         let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
         let snapshot = self.catch_up(&transaction)?;
-        let Edit { reach, author, at, dry_run, decision } = edit;
-        let changes = against(&snapshot, &reach, at, decision)?;
+        let Edit { selection, author, at, dry_run, decision } = edit;
+        let changes = against(&snapshot, &selection, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: snapshot.revision(), changes });
         }
         let revision = snapshot.revision() + 1;
-        self.write(&transaction, revision, &changes, &Signed { author, at })?;
+        self.write(&transaction, revision, &changes, &AuditStamp { author, at })?;
         transaction.commit().map_err(away)?;
         self.current.replace(Arc::new(snapshot.with(revision, &changes)));
         Ok(Edited { revision, changes })
@@ -93,12 +93,12 @@ impl Keeper {
         &self,
         transaction: &Transaction<'_>,
         revision: u64,
-        changes: &[Change],
-        signed: &Signed,
+        changes: &[ItemChange],
+        signed: &AuditStamp,
     ) -> Result<(), StoreError> {
         let keyring = self.keyring.load();
         for change in changes {
-            rows::put(transaction, &Row::of(change, revision, &keyring)?).map_err(away)?;
+            rows::put(transaction, &ItemRow::of(change, revision, &keyring)?).map_err(away)?;
             rows::note(transaction, &signed.entry(0, revision, change)).map_err(away)?;
         }
         rows::set_revision(transaction, revision).map_err(away)
@@ -159,19 +159,21 @@ impl Keeper {
     }
 
     /// A decision that panicked has left no half: its transaction was rolled back.
-    fn file(&self) -> MutexGuard<'_, Opened> {
+    fn file(&self) -> MutexGuard<'_, OpenDatabase> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads everything once, after a look whether the keys are the right ones.
-fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -> Result<Snapshot, OpenError> {
+fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -> Result<Snapshot, StoreOpenError> {
     let place = || path.display().to_string();
     let failed = |error: rusqlite::Error| unusable(path, &error);
     let transaction = connection.transaction_with_behavior(Immediate).map_err(failed)?;
     let meta = rows::meta(&transaction).map_err(failed)?;
     match meta.proof {
-        Some(sealed) => proof::check(keyring, &sealed).map_err(|reason| OpenError::Key { place: place(), reason })?,
+        Some(sealed) => {
+            proof::check(keyring, &sealed).map_err(|reason| StoreOpenError::Key { place: place(), reason })?
+        }
         None => {
             let made = proof::make(keyring).map_err(|error| unusable(path, &error))?;
             rows::set_proof(&transaction, &made).map_err(failed)?;
@@ -179,9 +181,11 @@ fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -
     }
     rows::forget(&transaction).map_err(failed)?;
     let read = read(&transaction, 0, keyring).map_err(|error| match error {
-        Reading::Database(error) => failed(error),
-        Reading::Row(error @ RowError::Sealed { .. }) => OpenError::Key { place: place(), reason: error.to_string() },
-        Reading::Row(error) => unusable(path, &error),
+        ReadError::Database(error) => failed(error),
+        ReadError::Row(error @ RowError::Sealed { .. }) => {
+            StoreOpenError::Key { place: place(), reason: error.to_string() }
+        }
+        ReadError::Row(error) => unusable(path, &error),
     })?;
     transaction.commit().map_err(failed)?;
     Ok(Snapshot::default().replaced(meta.revision, read))
@@ -189,14 +193,14 @@ fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
-enum Reading {
+enum ReadError {
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
     #[error(transparent)]
     Row(#[from] RowError),
 }
 
-fn read(connection: &Connection, since: u64, keyring: &Keyring) -> Result<Vec<Kept>, Reading> {
+fn read(connection: &Connection, since: u64, keyring: &Keyring) -> Result<Vec<StoredItem>, ReadError> {
     let rows = rows::since(connection, since)?;
     Ok(rows.into_iter().map(|row| row.read(keyring)).collect::<Result<_, _>>()?)
 }

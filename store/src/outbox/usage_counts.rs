@@ -11,11 +11,11 @@ const MOST: usize = 200_000;
 
 /// All lines, and where to find them.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct UsageCounts {
     /// A free place is none, and in `free`.
-    lines: Vec<Option<Line>>,
+    lines: Vec<Option<DayCounts>>,
     free: Vec<usize>,
-    by_tenant: HashMap<String, Places>,
+    by_tenant: HashMap<String, TenantCounters>,
     /// Counted since they were last said.
     changed: Vec<usize>,
     /// Days since 1970.
@@ -24,13 +24,13 @@ pub(super) struct Ledger {
 
 /// Where a tenant's lines of the day are.
 #[derive(Debug, Default)]
-struct Places {
+struct TenantCounters {
     own: Option<usize>,
     endpoints: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct DayCounts {
     tenant: String,
     endpoint_id: Option<String>,
     /// Days since 1970.
@@ -41,13 +41,13 @@ struct Line {
     unnoted: u32,
 }
 
-impl Line {
+impl DayCounts {
     fn is_settled(&self) -> bool {
         !self.is_changed && self.unnoted == 0
     }
 }
 
-impl Places {
+impl TenantCounters {
     fn find(&self, endpoint_id: Option<&str>) -> Option<usize> {
         match endpoint_id {
             None => self.own,
@@ -56,7 +56,7 @@ impl Places {
     }
 }
 
-impl Ledger {
+impl UsageCounts {
     /// Counts. False when there is no room for one more line.
     pub(super) fn add(&mut self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) -> bool {
         let day = now / DAY;
@@ -77,7 +77,7 @@ impl Ledger {
         let places = self.by_tenant.entry(tenant.to_owned()).or_default();
         let old = places.find(endpoint_id);
         if let Some(old) = old
-            && self.lines[old].as_ref().is_some_and(Line::is_settled)
+            && self.lines[old].as_ref().is_some_and(DayCounts::is_settled)
         {
             self.lines[old] = None;
             self.free.push(old);
@@ -86,7 +86,7 @@ impl Ledger {
             return None;
         }
         let endpoint = endpoint_id.map(str::to_owned);
-        let line = Line {
+        let line = DayCounts {
             tenant: tenant.to_owned(),
             endpoint_id: endpoint.clone(),
             day,
@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     /// What a line says.
-    pub(super) fn usage(&self, at: usize) -> Finding {
+    pub(super) fn finding(&self, at: usize) -> Finding {
         let Some(line) = &self.lines[at] else { return Finding::Unknown };
         Finding::Usage {
             tenant: line.tenant.clone(),

@@ -10,8 +10,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 
-use super::{address::Address, failure::Failure, session::Session, work::Work};
-use crate::{OpenError, StoreError};
+use super::{address::DatabaseUrl, database::PostgresDatabase, failure::PostgresFailure, session::PostgresSession};
+use crate::{StoreError, StoreOpenError};
 
 /// Between two attempts to connect: doubled after each, up to the last. A few processes are no herd.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -22,24 +22,26 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BETWEEN_PULLS: Duration = Duration::from_millis(20);
 
 /// Something to be done: with a session, or told why there is none.
-pub(super) type Job = Box<dyn for<'a> FnOnce(Result<(&'a Work, &'a Session), StoreError>) -> BoxFuture<'a, ()> + Send>;
+pub(super) type DatabaseJob = Box<
+    dyn for<'a> FnOnce(Result<(&'a PostgresDatabase, &'a PostgresSession), StoreError>) -> BoxFuture<'a, ()> + Send,
+>;
 
 /// Who waits for the snapshot to be up to date.
-pub(super) type Puller = oneshot::Sender<Result<(), StoreError>>;
+pub(super) type PullReply = oneshot::Sender<Result<(), StoreError>>;
 
 /// What the task owns.
-pub(super) struct Desk {
-    pub(super) address: Address,
-    pub(super) work: Work,
+pub(super) struct ConnectionTask {
+    pub(super) address: DatabaseUrl,
+    pub(super) database: PostgresDatabase,
     /// How often the database is asked for changes although it did not notify of any.
     pub(super) poll: Duration,
-    pub(super) jobs: mpsc::Receiver<Job>,
-    pub(super) pulls: mpsc::UnboundedReceiver<Puller>,
+    pub(super) jobs: mpsc::Receiver<DatabaseJob>,
+    pub(super) pulls: mpsc::UnboundedReceiver<PullReply>,
     /// Told what came of the first attempt to connect; then gone.
-    pub(super) first: Option<oneshot::Sender<Result<(), Failure>>>,
+    pub(super) first: Option<oneshot::Sender<Result<(), PostgresFailure>>>,
 }
 
-impl Desk {
+impl ConnectionTask {
     /// Works until it is dropped.
     pub(super) async fn run(mut self) {
         let mut why = StoreError("it is being connected for the first time".to_owned());
@@ -54,27 +56,27 @@ impl Desk {
     }
 
     /// Connects, however long that takes. `why` is what others are told meanwhile.
-    async fn connected(&mut self, why: &mut StoreError, notified: &Arc<Notify>) -> Session {
+    async fn connected(&mut self, why: &mut StoreError, notified: &Arc<Notify>) -> PostgresSession {
         let mut pause = FIRST_PAUSE;
         loop {
-            let (address, work, notified) = (self.address.clone(), self.work.clone(), notified.clone());
+            let (address, database, notified) = (self.address.clone(), self.database.clone(), notified.clone());
             let attempt = async move {
-                let session = Session::open(&address, notified).await?;
-                work.begin(&session).await.map(|()| session)
+                let session = PostgresSession::open(&address, notified).await?;
+                database.begin(&session).await.map(|()| session)
             };
             let failure = match self.meanwhile(why, attempt).await {
                 Ok(session) => {
-                    self.work.current.looks.succeeded();
+                    self.database.current.sync.succeeded();
                     self.heard_first(Ok(()));
                     return session;
                 }
                 Err(failure) => failure,
             };
-            self.work.current.looks.failed();
+            self.database.current.sync.failed();
             let said = StoreError(failure.to_string());
             if said != *why {
                 match &failure {
-                    Failure::Defect(defect) => tracing::error!(error = %defect, "store.unusable"),
+                    PostgresFailure::Defect(defect) => tracing::error!(error = %defect, "store.unusable"),
                     other => tracing::warn!(error = %other, "store.away"),
                 }
             }
@@ -100,20 +102,20 @@ impl Desk {
         }
     }
 
-    fn heard_first(&mut self, heard: Result<(), Failure>) {
+    fn heard_first(&mut self, heard: Result<(), PostgresFailure>) {
         if let Some(first) = self.first.take() {
             let _ = first.send(heard);
         }
     }
 
     /// Does what there is to do until the session breaks.
-    async fn serve(&mut self, session: &Session, notified: &Notify) {
+    async fn serve(&mut self, session: &PostgresSession, notified: &Notify) {
         let mut poll = interval_at(Instant::now() + self.poll, self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut may_pull = Instant::now();
         while !session.is_broken() {
             tokio::select! {
-                Some(job) = self.jobs.recv() => job(Ok((&self.work, session))).await,
+                Some(job) = self.jobs.recv() => job(Ok((&self.database, session))).await,
                 Some(puller) = asked(&mut self.pulls, may_pull) => {
                     self.pull(session, Some(puller)).await;
                     may_pull = Instant::now() + BETWEEN_PULLS;
@@ -126,36 +128,36 @@ impl Desk {
     }
 
     /// One look for all who wait for one by now.
-    async fn pull(&mut self, session: &Session, first: Option<Puller>) {
+    async fn pull(&mut self, session: &PostgresSession, first: Option<PullReply>) {
         let mut waiting: Vec<_> = first.into_iter().collect();
         while let Ok(puller) = self.pulls.try_recv() {
             waiting.push(puller);
         }
-        let pulled = self.work.pull(session).await;
+        let pulled = self.database.pull(session).await;
         match &pulled {
-            Ok(_) => self.work.current.looks.succeeded(),
+            Ok(_) => self.database.current.sync.succeeded(),
             Err(failure) => {
-                self.work.current.looks.failed();
+                self.database.current.sync.failed();
                 tracing::warn!(error = %failure, "store.not_pulled");
             }
         }
-        let told = pulled.map(drop).map_err(StoreError::from);
+        let error_text = pulled.map(drop).map_err(StoreError::from);
         for puller in waiting {
-            let _ = puller.send(told.clone());
+            let _ = puller.send(error_text.clone());
         }
     }
 }
 
 /// The first who asks, but not before `at`.
-async fn asked(pulls: &mut mpsc::UnboundedReceiver<Puller>, at: Instant) -> Option<Puller> {
+async fn asked(pulls: &mut mpsc::UnboundedReceiver<PullReply>, at: Instant) -> Option<PullReply> {
     sleep_until(at).await;
     pulls.recv().await
 }
 
 /// What a failed first attempt means to who opens the store: only a defect is for a person to mend.
-pub(super) fn defect(heard: Result<(), Failure>) -> Result<(), OpenError> {
+pub(super) fn defect(heard: Result<(), PostgresFailure>) -> Result<(), StoreOpenError> {
     match heard {
-        Err(Failure::Defect(defect)) => Err(defect),
+        Err(PostgresFailure::Defect(defect)) => Err(defect),
         _ => Ok(()),
     }
 }

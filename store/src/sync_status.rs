@@ -6,46 +6,46 @@ use tokio::time::Instant;
 
 /// What came of a store's looks at what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
+pub struct SyncStatus {
     /// When the snapshot was last known to be the newest there is; none while it never was: it is from the disk, or there
     /// is none.
-    pub current_at: Option<Instant>,
+    pub synced_at: Option<Instant>,
     /// Looks that failed since the store was opened: it could not be asked, or what it keeps cannot be used.
     pub failures: u64,
 }
 
-impl Freshness {
+impl SyncStatus {
     /// Of a snapshot that is the newest at any time.
     pub(crate) fn always() -> Self {
-        Self { current_at: Some(Instant::now()), failures: 0 }
+        Self { synced_at: Some(Instant::now()), failures: 0 }
     }
 }
 
 /// The looks of a store that others write to.
 #[derive(Debug)]
-pub(crate) struct Looks(Mutex<Freshness>);
+pub(crate) struct SyncTracker(Mutex<SyncStatus>);
 
-impl Default for Looks {
+impl Default for SyncTracker {
     fn default() -> Self {
-        Self(Mutex::new(Freshness { current_at: None, failures: 0 }))
+        Self(Mutex::new(SyncStatus { synced_at: None, failures: 0 }))
     }
 }
 
-impl Looks {
-    pub(crate) fn freshness(&self) -> Freshness {
+impl SyncTracker {
+    pub(crate) fn sync_status(&self) -> SyncStatus {
         *self.lock()
     }
 
     /// What is kept was the snapshot's revision at the time of a look.
     pub(crate) fn succeeded(&self) {
-        self.lock().current_at = Some(Instant::now());
+        self.lock().synced_at = Some(Instant::now());
     }
 
     pub(crate) fn failed(&self) {
         self.lock().failures += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Freshness> {
+    fn lock(&self) -> MutexGuard<'_, SyncStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
