@@ -27,7 +27,7 @@ impl Deliverer {
 
     /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
     pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
-        let most = self.limits.prefetch(lane);
+        let most = self.slot_counts.prefetch(lane);
         let mut prefetch = most;
         let stop = self.deps.stop.clone();
         let mut tasks = JoinSet::new();
