@@ -1,4 +1,4 @@
-//! A broker around another one, which does something of its own at some calls and passes all others on.
+//! A decorator: a broker that does something of its own at some calls and passes all others on to the broker inside.
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -7,23 +7,20 @@ use tokio::sync::watch;
 
 use crate::{Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target};
 
-/// A [`Broker`] around another one. Every method is that of [`Broker`] or [`Logs`] and passes the call on, unless it is
-/// given another body.
+/// A [`Broker`] around another one. Each method is that of [`Broker`] or [`Logs`] and passes the call on, unless the layer
+/// gives it another body.
 pub trait BrokerLayer: Send + Sync {
-    /// The one within.
+    /// The broker inside.
     fn inner(&self) -> &dyn Broker;
 
-    /// [`Broker::publish`].
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         self.inner().publish(to, message)
     }
 
-    /// [`Broker::consume`].
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         self.inner().consume(from, prefetch)
     }
 
-    /// [`Logs::read`].
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         self.inner().read(log, offset)
     }

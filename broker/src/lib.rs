@@ -1,21 +1,19 @@
-//! The road: where events and deliveries wait, and nothing else.
+//! The broker seam: where events and deliveries wait between producers, routers and deliverers.
 //!
-//! It carries bytes and headers and knows no events. [`Broker`] is the seam; `memory`, `sqlite` and `rabbitmq`
-//! stand behind it and pass one contract suite (`tests/contract`). Due times, confirms and redelivery are its
-//! business; what a message means is not.
+//! A broker carries messages, bytes with headers, and knows nothing of what they mean. [`Broker`] is the seam; `memory`
+//! (for tests), `sqlite` and `rabbitmq` stand behind it and pass one contract suite (`tests/contract`). Confirms, due
+//! times and redelivery are the broker's business; what follows from a message is not.
 
 mod config;
-mod incoming;
+mod consumer;
 mod layer;
-mod limit;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod notices;
-mod place;
-mod progress;
 mod publish_until_confirmed;
+mod queues;
 pub mod rabbitmq;
 pub mod records;
-mod rounds;
 mod run_handler;
 pub mod sqlite;
 
@@ -25,41 +23,41 @@ use schemas::Message;
 use tokio::sync::watch;
 
 pub use config::BrokerConfig;
-pub use incoming::{Consumer, Incoming, Settlement};
+pub use consumer::{Consumer, ConsumerStatus, Incoming, Settlement};
 pub use layer::BrokerLayer;
 pub use notices::Notices;
-pub use place::{Due, Lane, Log, Queue, Target};
-pub use progress::Watchdog;
 pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
+pub use queues::{Due, Lane, Log, Queue, Target};
 pub use records::Record;
 pub use run_handler::{Handler, run_handler};
 
-/// Largest body that is taken, in bytes: half of what RabbitMQ 3 takes by default, far above any event.
+/// Largest body of a message, in bytes: half of what RabbitMQ 3 takes by default, far above any event.
 pub const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// A durable road between producers, routers and deliverers.
+/// A durable broker between producers, routers and deliverers.
 ///
-/// Object-safe, so that tests can wrap it: the price is one boxed future per publish, against a round trip.
+/// The trait is object-safe, so that tests can wrap a broker. The price is one boxed future per publish, which is little
+/// beside a round trip.
 pub trait Broker: Logs {
     /// Publishes one message. Resolves `Ok` only once the message is durable (SQLite: after the commit; RabbitMQ:
     /// persistent, mandatory, confirmed by a majority). After an error the message may or may not be there: publish it
-    /// again, under the same id. Many may be under way at once; they are confirmed in any order.
+    /// again, under the same id. Many publishes may be under way at once; they are confirmed in any order.
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>>;
 
-    /// Starts to hand out what waits at `from`, at most `prefetch` unsettled at a time, until the [`Consumer`] is
+    /// Starts to hand out what waits in `from`, at most `prefetch` unsettled messages at a time, until the [`Consumer`] is
     /// dropped. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
     /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer;
 
-    /// Says something short to every process on this broker, this one included. Best effort, and never waits: while the
-    /// broker is away or blocked it is dropped.
+    /// Sends a short notice to every process on this broker, this one included. Best effort, and never waits: while the
+    /// broker is away or blocked the notice is dropped.
     fn announce(&self, notice: Bytes);
 
-    /// What is announced from now on, by whomever.
+    /// All notices that any process announces from now on.
     fn notices(&self) -> Notices;
 
-    /// How many messages are in the lanes, delayed and handed out ones included, that carry all these texts as headers;
-    /// none where nobody can look into a queue (RabbitMQ). For people: it reads everything that waits, and holds up
+    /// Counts the messages in the lanes, delayed and handed out ones included, that carry all these texts as headers;
+    /// `None` where nobody can look into a queue (RabbitMQ). For people: it reads everything that waits, and holds up
     /// nobody.
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>>;
 
@@ -70,20 +68,20 @@ pub trait Broker: Logs {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// The append-only logs, to be looked at.
+/// Reading the append-only logs.
 pub trait Logs: Send + Sync {
-    /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Takes nothing away.
+    /// Reads a log from `offset` (inclusive) up to what was its last record when this was called. Removes nothing.
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>>;
 
-    /// An offset above that of every record in the log by now, and not above that of any to come: whoever reads from
-    /// there on misses nothing from now on, and nothing of what was before comes to it.
+    /// An offset above that of every record in the log by now, and not above that of any to come: a reader that starts
+    /// there gets every later record, and none of the earlier ones.
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>>;
 }
 
 /// Whether messages can flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// Not connected (yet, or any more), and why; it is being tried again.
+    /// Not connected (yet, or any more), and why. It is tried again.
     Away(String),
     /// Connected, but the broker takes no publishes (RabbitMQ: a memory or disk alarm). Consuming goes on.
     Blocked(String),
@@ -92,29 +90,29 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    /// Why nothing is connected before the first try has ended.
+    /// The reason before the first try to connect has ended.
     pub const CONNECTING: &'static str = "connecting";
 }
 
 /// Why a publish was not confirmed. Except for `TooLarge`, trying again later is right.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PublishError {
-    /// There is no connection, so nothing was sent.
+    /// There is no connection. Nothing was sent.
     #[error("the broker is away: {0}")]
     Away(String),
-    /// The broker accepts no publishes for now (alarm), so nothing was sent.
+    /// The broker accepts no publishes for now (an alarm). Nothing was sent.
     #[error("the broker is blocked: {0}")]
     Blocked(String),
-    /// The broker refused it (a full queue, a lost majority, a write error).
+    /// The broker refused the message (a full queue, a lost majority, a write error).
     #[error("the broker refused the message")]
     Nacked,
-    /// The connection went before the confirm came: it may have been taken.
+    /// The connection was lost before the confirm came: the message may have been taken.
     #[error("no confirm came: {0}")]
     Lost(String),
-    /// It has nowhere to go: the topology is incomplete.
+    /// No queue is bound for the message: the topology is incomplete.
     #[error("unroutable: no queue is bound for it")]
     Unroutable,
-    /// Larger than the broker takes.
+    /// The message is larger than the broker takes.
     #[error("too large for the broker")]
     TooLarge,
 }

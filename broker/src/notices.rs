@@ -1,18 +1,20 @@
-//! Short words from one process to all of them: look again, this happened. Neither confirmed nor kept: who must know
-//! asks again, or says it again until it is answered. What they mean is not the broker's business.
+//! Notices: short messages from one process to all of them, for example that something changed. They are neither
+//! confirmed nor kept: a process that depends on an answer repeats its notice until the answer comes. What a notice means
+//! is not the broker's business.
 
 use bytes::Bytes;
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 
-/// What a listener may be behind by. At the pace of notices that is minutes.
+/// How many notices a listener may be behind by. At the pace of notices that is minutes.
 const KEPT: usize = 1_024;
 
-/// What is announced on a broker, from the moment it was asked for, over every reconnect.
+/// The notices that are announced on a broker from the moment of the subscription on, over every reconnect.
 #[derive(Debug)]
 pub struct Notices(Receiver<Bytes>);
 
 impl Notices {
-    /// The next one; none once the broker is gone. A listener that is far behind misses the oldest, and holds up nobody.
+    /// The next notice; `None` once the broker is gone. A listener that is far behind misses the oldest notices, and
+    /// holds up nobody.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             match self.0.recv().await {
@@ -24,25 +26,24 @@ impl Notices {
     }
 }
 
-/// Where notices are put up for the listeners of this process. Clones are the same board.
+/// Passes notices on to all listeners of this process. Clones send to the same listeners.
 #[derive(Clone, Debug)]
-pub(crate) struct Board(Sender<Bytes>);
+pub(crate) struct NoticeSender(Sender<Bytes>);
 
-impl Default for Board {
+impl Default for NoticeSender {
     fn default() -> Self {
         Self(Sender::new(KEPT))
     }
 }
 
-impl Board {
-    /// Puts one up.
-    pub(crate) fn post(&self, notice: Bytes) {
-        // Nobody may be listening.
+impl NoticeSender {
+    pub(crate) fn send(&self, notice: Bytes) {
+        // An error says only that nobody listens.
         let _ = self.0.send(notice);
     }
 
-    /// What is put up from now on.
-    pub(crate) fn listen(&self) -> Notices {
+    /// All notices that are sent from now on.
+    pub(crate) fn subscribe(&self) -> Notices {
         Notices(self.0.subscribe())
     }
 }
@@ -53,13 +54,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_far_behind_misses_the_oldest_and_holds_up_nobody() {
-        let board = Board::default();
-        let mut notices = board.listen();
+        let sender = NoticeSender::default();
+        let mut notices = sender.subscribe();
         for nth in 0..KEPT + 10 {
-            board.post(nth.to_string().into());
+            sender.send(nth.to_string().into());
         }
         assert_eq!(notices.next().await.unwrap(), "10");
-        drop(board);
+        drop(sender);
         for _ in 0..KEPT - 1 {
             notices.next().await.unwrap();
         }

@@ -1,33 +1,35 @@
-//! Publishing a message until it is confirmed. Routers and deliverers do so because they hold the only other copy.
+//! Publishing a message until it is confirmed. Routers and deliverers need this, because what they publish exists nowhere
+//! else yet.
 
 use std::{pin::pin, time::Duration};
 
 use schemas::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Broker, ConnectionState, PublishError, Target, progress};
+use crate::{Broker, ConnectionState, PublishError, Target};
 
 /// When to give up publishing.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     /// Publishing is given up once this is cancelled (shutdown).
     pub stop: CancellationToken,
-    /// Publishing is given up after this long; never, where there is none.
+    /// Publishing is given up after this long; never when there is no limit.
     pub limit: Option<Duration>,
 }
 
-/// First pause after a refusal; it doubles each time. A nack usually means a full or leaderless queue, which takes about
-/// half a second to recover.
+/// First pause after a refusal; the pause doubles each time. A nack usually means a full or leaderless queue, which takes
+/// about half a second to recover.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause between two tries: long enough not to load a broker in trouble, short enough not to be noticed after it
-/// has recovered.
+/// Longest pause between two tries: long enough to spare a broker in trouble, short enough to go unnoticed once it has
+/// recovered.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Publishes `message` until it is confirmed. While the broker is away or blocked it waits for that to change.
 ///
 /// # Errors
-/// The last error, once the deadline has come, or at once when the message is larger than the broker takes. A confirm
-/// that is awaited at the deadline is `Lost`; at shutdown it is awaited for as long as messages flow.
+/// The last error, once the deadline has come, or at once when the message is larger than the broker takes. A publish
+/// whose confirm is still awaited at the deadline is `Lost`; at shutdown the confirm is awaited for as long as messages
+/// flow.
 pub async fn publish_until_confirmed(
     broker: &dyn Broker,
     to: &Target,
@@ -40,7 +42,7 @@ pub async fn publish_until_confirmed(
         let answer = tokio::select! {
             biased;
             answer = broker.publish(to, message) => answer,
-            // An alarm may hold a confirm back for hours.
+            // An alarm of RabbitMQ may hold a confirm back for hours.
             () = &mut expired => return Err(PublishError::Lost("the deadline has come".to_owned())),
             () = stopped_without_flow(broker, &deadline.stop) => return Err(PublishError::Lost("shutdown".to_owned())),
         };
@@ -49,7 +51,7 @@ pub async fn publish_until_confirmed(
             Err(error @ PublishError::TooLarge) => return Err(error),
             Err(error) => error,
         };
-        progress::renew();
+        service::watchdog::renew();
         tracing::debug!(%error, event_id = message.id, "publish.retried");
         tokio::select! {
             () = recovered(broker, &error, pause) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -66,16 +68,16 @@ async fn expiry(limit: Option<Duration>) {
     }
 }
 
-/// Returns once the process is to end while the broker takes no publishes: a confirm may then be hours away.
+/// Returns once the process is to end and the broker takes no publishes: a confirm may then be hours away.
 async fn stopped_without_flow(broker: &dyn Broker, stop: &CancellationToken) {
     stop.cancelled().await;
     if broker.connection_state().wait_for(|state| *state != ConnectionState::Ready).await.is_err() {
-        // A broker that is gone answers the publish itself.
+        // A broker that was dropped answers the publish itself.
         std::future::pending().await
     }
 }
 
-/// Returns once it is worth another try.
+/// Returns once another try is worth it.
 async fn recovered(broker: &dyn Broker, error: &PublishError, pause: Duration) {
     match error {
         PublishError::Away(_) | PublishError::Blocked(_) | PublishError::Lost(_) => {

@@ -1,8 +1,8 @@
-//! The records of the two logs: what is kept of a delivery that ended without a 2xx, and of a message that we could not
-//! process. They are written and read here and nowhere else.
+//! The records of the two logs: what is kept of a delivery that ended without a 2xx answer, and of a message that we could
+//! not process. Records are written and read here and nowhere else.
 //!
-//! A record travels in the header `carteiro-record`: all its fields but the body, as JSON. The body is the message's, so
-//! that a delivery or an event can be published again as it was.
+//! A record travels in the header `carteiro-record`, which holds all its fields but the body as JSON. The body is that of
+//! the message, so that a delivery or an event can be published again unchanged.
 
 use bytes::Bytes;
 use schemas::{
@@ -14,66 +14,66 @@ use uuid::Uuid;
 
 use crate::{Log, Target};
 
-/// A message in a log.
+/// One message of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the log: unique, rising, kept for ever.
+    /// Position in the log: unique, rising, and never given to another record.
     pub offset: u64,
-    /// The key it was appended with, `<reason>.<tenant>`.
+    /// Key that the record was appended with, `<reason>.<tenant>`.
     pub key: String,
-    /// The message.
     pub message: Message,
 }
 
-/// The record of a delivery that ended, ready to be published. Without `body` where the letter says that it is withheld.
-pub fn dead_letter(letter: &DeadLetter, delivery: &Delivery, body: Bytes) -> (Target, Message) {
-    let mut message = delivery.to_message(if letter.body_withheld { Bytes::new() } else { body });
-    message.headers.set(wire::RECORD, HeaderValue::Text(json(letter).into()));
-    (Target::Log(Log::Dead, letter.key()), message)
+/// The record of a dead letter, ready to be published; without the body where the dead letter says that it is withheld.
+pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -> (Target, Message) {
+    let mut message = delivery.to_message(if dead_letter.body_withheld { Bytes::new() } else { body });
+    message.headers.set(wire::RECORD, HeaderValue::Text(json(dead_letter).into()));
+    (Target::Log(Log::Dead, dead_letter.key()), message)
 }
 
-/// Reads the dead letter of a record, with its offset for an id, and without its body. None when it is none of ours.
+/// Reads the dead letter of a record, without its body. Its id is the record's offset. `None` for a record that holds no
+/// dead letter.
 pub fn read_dead_letter(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
     Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
 }
 
-/// Reads the dead letter of a record with its body, where that was kept.
+/// Reads the dead letter of a record with its body, if the body was kept.
 pub fn read_dead_letter_with_body(record: &Record) -> Option<DeadLetter> {
     let body = Some(&record.message.body).filter(|body| !body.is_empty());
     Some(DeadLetter { body: body.and_then(|body| body_as_json(body)), ..read_dead_letter(record)? })
 }
 
-/// The key of a marker begins with this, and that of a dead letter with its reason: no reason is called so.
+/// Beginning of a replay marker's key. A dead letter's key begins with its reason, and no reason has this name.
 const REPLAYED_KEY: &str = "replayed.";
 
-/// A marker in the log of dead letters: this delivery was published again. It ends the delivery's dead letters up to
-/// `offset` and no later one, since the delivery may have died again before the marker was appended.
+/// A marker in the log of dead letters: the delivery was published again. It settles the delivery's dead letters up to
+/// `offset` and no later one, because the delivery may have failed again before the marker was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replayed {
-    /// The delivery's id.
     #[serde(rename = "replayed")]
     pub delivery_id: Uuid,
-    /// The offset of its dead letter.
+    /// Offset of the dead letter that was replayed.
     pub offset: u64,
-    /// The replay's id.
+    /// Id of the replay.
     pub job: String,
-    /// RFC 3339.
+    /// Time of the replay, RFC 3339.
     pub at: String,
 }
 
 impl Replayed {
-    /// True when a record is a marker; its key says so.
+    /// True when the record's key is that of a marker.
     pub fn is_marker(record: &Record) -> bool {
         record.key.starts_with(REPLAYED_KEY)
     }
 
-    /// Reads a marker. One that cannot be read ends nothing, and is none.
+    /// Reads a marker. `None` for one that cannot be read, which settles nothing.
     pub fn read(record: &Record) -> Option<Self> {
         serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()
     }
 
-    /// The marker of a delivery that was replayed from its dead letter at `offset`, ready to be published. `now` is unix ms.
+    /// The marker of a delivery that was replayed from its dead letter at `offset`, ready to be published. `now` is in unix
+    /// milliseconds.
     pub fn of(delivery: &Delivery, offset: u64, job: &str, now: u64) -> (Target, Message) {
         let marker = Self { delivery_id: delivery.id, offset, job: job.to_owned(), at: rfc3339(now) };
         let mut headers = Headers::default();
@@ -86,28 +86,28 @@ impl Replayed {
     }
 }
 
-/// The record of a message that is parked, ready to be published: `message` as it is kept, and why.
+/// The record of a message that is parked, ready to be published: `message` as it is to be kept, and the reason.
 pub fn parked(parked: &Parked, mut message: Message) -> (Target, Message) {
     message.headers.set(wire::RECORD, HeaderValue::Text(json(parked).into()));
     (Target::Log(Log::Parked, parked.key()), message)
 }
 
-/// Reads what a record says of a parked message, without its offset and its body.
+/// Reads what a record says of a parked message, without its body.
 pub fn read_parked(record: &Record) -> Parked {
     let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
     ours.unwrap_or_else(|| parked_by_the_broker(record))
 }
 
-/// Reads what a record says of a parked message, with its offset for an id and with its body.
+/// Reads what a record says of a parked message, with its body. Its id is the record's offset.
 pub fn read_parked_with_body(record: &Record) -> Parked {
     Parked { id: record.offset.to_string(), body: body_as_json(&record.message.body), ..read_parked(record) }
 }
 
-/// The header in which a broker with dead-letter exchanges says why it dead-lettered a message last.
+/// Header in which the broker says why it dead-lettered a message last.
 const LAST_DEATH: &str = "x-last-death-reason";
 
-/// What is known of a message that the broker parked itself, because it was handed out too often or bound for no queue:
-/// the broker writes no record, and nobody noted when.
+/// What is known of a message that the broker parked itself, because it was handed out too often or matched no binding.
+/// The broker writes no record, so the time is unknown and the reason is derived from key and headers.
 fn parked_by_the_broker(record: &Record) -> Parked {
     let headers = &record.message.headers;
     let limit = ParkReason::DeliveryLimit;
@@ -129,17 +129,17 @@ fn parked_by_the_broker(record: &Record) -> Parked {
     }
 }
 
-/// The event that a parked message was, and where to publish it, so that it is routed anew as the same event.
+/// The event in a parked message, and the target that routes it again as the same event.
 ///
 /// # Errors
-/// Why that cannot be.
+/// Why the message cannot be routed again.
 pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let Parked { routing_key, detail, .. } = read_parked(record);
     if detail.is_some_and(|detail| detail.ends_with("are kept")) {
         return Err("only its beginning was kept");
     }
     let key = routing_key.filter(|key| key.split('.').count() == 5);
-    let key = key.ok_or("it came with no routing key of an event, so nobody knows where to")?;
+    let key = key.ok_or("it came without the routing key of an event, so it is unknown where to publish it")?;
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
     Ok((Target::Ingest { key }, message))

@@ -1,32 +1,33 @@
-//! The loop of every consuming role: a task per message, settled where it ends, drained on request.
+//! The loop of every consuming role: a task for each message, settled where the task ends, drained on request.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
+use service::watchdog::TURN;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Consumer, Incoming, Settlement, Watchdog, progress::TURN};
+use crate::{Consumer, ConsumerStatus, Incoming, Settlement};
 
 /// What a role does with a message.
 pub trait Handler: Send + Sync + 'static {
-    /// Does it, and says how the message ends. Only once all that follows from it is confirmed may that be `Done`.
+    /// Handles the message, and says how it is settled. `Done` is right only once all that follows from it is confirmed.
     fn handle(&self, incoming: &Incoming) -> impl Future<Output = Settlement> + Send;
 
-    /// The message made `handle` panic twice: it is put where it can be looked at.
+    /// Puts a message that made `handle` panic twice where people can look at it.
     fn panicked(&self, incoming: &Incoming) -> impl Future<Output = Settlement> + Send;
 }
 
-/// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` reads true; then what is
-/// under way is finished. The consumer's prefetch bounds how many run at once. `progress` knows how that goes.
+/// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` is cancelled; then what is
+/// under way is finished. The consumer's prefetch bounds how many tasks run at once. `status` is kept up to date.
 pub async fn run_handler<H: Handler>(
     mut consumer: Consumer,
     handler: Arc<H>,
     stop: CancellationToken,
-    progress: Arc<Watchdog>,
+    status: Arc<ConsumerStatus>,
 ) {
     let tasks = TaskTracker::new();
-    progress.begins(consumer.grant(), Instant::now());
+    status.begin(&consumer, Instant::now());
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -34,14 +35,14 @@ pub async fn run_handler<H: Handler>(
             biased;
             () = stop.cancelled() => break,
             _ = turns.tick() => {
-                progress.turns(Instant::now());
+                status.turn(Instant::now());
                 continue;
             }
             incoming = consumer.next() => incoming,
         };
         let Some(incoming) = incoming else { break };
         let handler = handler.clone();
-        tasks.spawn(progress.clone().carry(async move {
+        tasks.spawn(status.hold(async move {
             let settlement = handle_or_catch(&*handler, &incoming).await;
             incoming.settle(settlement);
         }));
@@ -51,7 +52,7 @@ pub async fn run_handler<H: Handler>(
     tasks.wait().await;
 }
 
-/// A first panic may be bad luck, so the message comes again; at the second it is poison.
+/// A first panic may be bad luck, so the message comes again; a second one shows that the message itself is the cause.
 async fn handle_or_catch<H: Handler>(handler: &H, incoming: &Incoming) -> Settlement {
     match AssertUnwindSafe(handler.handle(incoming)).catch_unwind().await {
         Ok(settlement) => settlement,

@@ -1,15 +1,17 @@
 //! The `control` section of the configuration.
 
+use schemars::JsonSchema;
 use schemas::Quota;
 use serde::{Deserialize, Serialize};
 
 use crate::Rate;
 
 /// How much is replayed at once, and how much a tenant may configure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlConfig {
     /// Most dead letters that a replay starts per second, unless its request says otherwise.
+    #[schemars(with = "f64")]
     pub replays_per_second: Rate,
     /// Most replays that run at once in this process.
     pub max_replays: usize,

@@ -8,7 +8,7 @@ use schemas::{
     EndpointState, Finding, Notice, OperationalEvent,
     time::{day, unix_ms},
 };
-use store::{AuditEntry, Author, Draft, Edit, EditError, Kind, Reach, Refused, Usage, UsageReport};
+use store::{AuditEntry, Author, Draft, Edit, EditError, EditRefusal, ItemKind, TenantSelection, Usage, UsageReport};
 
 use crate::Control;
 
@@ -126,7 +126,7 @@ impl Control {
     ) -> Result<(), KeepError> {
         let (of, id) = (tenant.clone(), endpoint_id.clone());
         let edit = Edit {
-            reach: Reach::Tenants(vec![tenant.clone()]),
+            selection: TenantSelection::Tenants(vec![tenant.clone()]),
             author: Author { name: AUTHOR.to_owned(), address: None },
             at: (self.deps.clock)(),
             dry_run: false,
@@ -158,8 +158,14 @@ impl Control {
     }
 }
 
-fn disable_in(draft: &mut Draft, tenant: &str, id: &str, version: Option<u64>, reason: &str) -> Result<(), Refused> {
-    let unchanged = draft.version(tenant, Kind::Endpoint, id) == version;
+fn disable_in(
+    draft: &mut Draft,
+    tenant: &str,
+    id: &str,
+    version: Option<u64>,
+    reason: &str,
+) -> Result<(), EditRefusal> {
+    let unchanged = draft.version(tenant, ItemKind::Endpoint, id) == version;
     let endpoint = draft.tenant(tenant)?.endpoints.iter_mut().find(|endpoint| endpoint.id == id);
     if let Some(endpoint) = endpoint.filter(|_| unchanged) {
         endpoint.state = EndpointState::Disabled;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Handler, Incoming, Lane, Queue, Settlement, Watchdog, run_handler};
+use broker::{ConsumerStatus, Handler, Incoming, Lane, Queue, Settlement, run_handler};
 use schemas::ParkReason;
 use tokio::{
     task::JoinSet,
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_secs(5);
 
 impl Deliverer {
     /// Whether it gets anywhere with a lane.
-    pub fn progress(&self, lane: Lane) -> &Arc<Watchdog> {
-        let [fast, slow] = &self.progress;
+    pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
+        let [fast, slow] = &self.consumer_status;
         match lane {
             Lane::Fast => fast,
             Lane::Slow => slow,
@@ -27,7 +27,7 @@ impl Deliverer {
 
     /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
     pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
-        let most = self.limits.prefetch(lane);
+        let most = self.slot_counts.prefetch(lane);
         let mut prefetch = most;
         let stop = self.deps.stop.clone();
         let mut tasks = JoinSet::new();
@@ -38,8 +38,9 @@ impl Deliverer {
             let ended = end.clone();
             let consumer = self.deps.broker.consume(Queue::Lane(lane), prefetch);
             let metrics = LaneMetrics::of(&self.metrics, lane);
-            let (progress, on_lane) = (self.progress(lane).clone(), OnLane { deliverer: self.clone(), lane, metrics });
-            tasks.spawn(run_handler(consumer, Arc::new(on_lane), ended, progress));
+            let (consumer_status, on_lane) =
+                (self.consumer_status(lane).clone(), OnLane { deliverer: self.clone(), lane, metrics });
+            tasks.spawn(run_handler(consumer, Arc::new(on_lane), ended, consumer_status));
             let other = tokio::select! {
                 biased;
                 () = stop.cancelled() => None,
@@ -78,7 +79,7 @@ struct OnLane {
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+        if self.deliverer.canaries.take(&incoming.message, self.deliverer.now()) {
             return Settlement::Done;
         }
         self.deliverer.handle(incoming, self.lane, &self.metrics).await

@@ -7,7 +7,7 @@ use std::{
 };
 
 use schemas::{Delivery, Endpoint, Finding};
-use store::{Kind, Snapshot};
+use store::{ItemKind, Snapshot};
 
 /// The versions of such endpoints, by their place in memory; while there is a weak pointer to it, no other can
 /// have that place.
@@ -49,7 +49,7 @@ pub(crate) fn failing(
 fn version(snapshot: Option<&Snapshot>, delivery: &Delivery, endpoint: &Arc<Endpoint>) -> Option<Option<u64>> {
     let tenant = snapshot?.tenant(&delivery.tenant)?;
     tenant.endpoints.get(&endpoint.id).filter(|known| Arc::ptr_eq(known, endpoint))?;
-    Some(tenant.versions.of(Kind::Endpoint, &endpoint.id))
+    Some(tenant.versions.of(ItemKind::Endpoint, &endpoint.id))
 }
 
 fn place(endpoint: &Arc<Endpoint>) -> usize {

@@ -36,15 +36,14 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
 async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
     let config = &loaded.config;
-    let location = config.store.location(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
-    // What is in a database was checked when it was written.
-    let warnings = match location {
-        Location::Folder(folder) => FileStore::open(&folder).await.context(Exit::Config)?.warnings(),
-        Location::Sqlite(_) | Location::Postgres(_) => Default::default(),
-    };
+    let location = config.store.location(&config.data_dir).map_err(|error| loaded.error("store.url", error))?;
+    // A database holds only what was checked before it was written.
+    if let Location::Folder(folder) = location {
+        FileStore::open(&folder).await.context(Exit::Config)?;
+    }
     print::line("the configuration can be used")?;
-    for warning in warnings.iter() {
-        print::line(format_args!("note: {warning}"))?;
+    for deprecation in &loaded.deprecations {
+        print::line(format_args!("note: {deprecation}"))?;
     }
     Ok(())
 }

@@ -15,11 +15,11 @@ mod vitals;
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
-use broker::{Broker, Lane, Watchdog};
+use broker::{Broker, ConsumerStatus, Lane};
 use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
-use service::{ConfigError, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
+use service::{ConfigError, http::ServeOptions, listen, metrics::Registry, ops::Ops, shutdown};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some((listen::bind("http.listen", &config.http.listen).await?, Front::new(&config.http).await?)),
+        true => Some((listen::bind("http.listen", &config.http.listen).await?, ServeOptions::new(&config.http).await?)),
         false => None,
     };
     let clock = service::clock::system();
@@ -120,13 +120,13 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let mut running = JoinSet::new();
     if roles.router {
         let router = shared.router(config)?;
-        follow(&ops, "router", router.progress());
+        follow(&ops, "router", router.consumer_status());
         spawn(&mut running, &ops, "router", router.run());
     }
     if roles.deliverer {
         let deliverer = shared.deliverer(config)?;
-        follow(&ops, "deliverer.fast", deliverer.progress(Lane::Fast));
-        follow(&ops, "deliverer.slow", deliverer.progress(Lane::Slow));
+        follow(&ops, "deliverer.fast", deliverer.consumer_status(Lane::Fast));
+        follow(&ops, "deliverer.slow", deliverer.consumer_status(Lane::Slow));
         spawn(&mut running, &ops, "deliverer", deliverer.run());
     }
     let http = match api_listener {
@@ -134,8 +134,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
             let address = listener.local_addr()?;
             let api = shared.api(config, roles, operator_key.as_ref())?;
             messenger.has_control(api.control());
-            let turns = front.turns();
-            ops.alive("http", move || turns.alive(Instant::now()));
+            let watchdog = front.watchdog();
+            ops.alive("http", move || watchdog.alive(Instant::now()));
             spawn(&mut running, &ops, "http", api.serve(listener, front));
             Some(address)
         }
@@ -172,8 +172,8 @@ impl Process {
 }
 
 /// Lets `/healthz` and `/readyz` say how the loop of a role that consumes is doing.
-fn follow(ops: &Ops, name: &'static str, progress: &Arc<Watchdog>) {
-    let (alive, ready) = (progress.clone(), progress.clone());
+fn follow(ops: &Ops, name: &'static str, status: &Arc<ConsumerStatus>) {
+    let (alive, ready) = (status.clone(), status.clone());
     ops.alive(name, move || alive.alive(Instant::now()));
     ops.ready(name, move || ready.ready());
 }

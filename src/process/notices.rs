@@ -82,7 +82,7 @@ impl Messenger {
         if let Some(control) = control {
             let (keeper, counter, watcher, trimmer) =
                 (control.clone(), control.clone(), control.clone(), control.clone());
-            self.tasks.spawn(async move { keeper.keep_facts().await });
+            self.tasks.spawn(async move { keeper.keep_findings().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });

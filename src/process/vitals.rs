@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::ConnectionState;
 use service::ops::Ops;
-use store::Freshness;
+use store::SyncStatus;
 use tokio::time::interval;
 
 use super::roles::Shared;
@@ -61,7 +61,7 @@ fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
                 let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
                 let known = if is_shared { *revision.borrow_and_update() } else { 0 };
                 vitals.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
-                vitals.note_freshness(store.freshness(), clock());
+                vitals.note_freshness(store.sync_status(), clock());
                 tokio::select! {
                     Ok(()) = link.changed() => break,
                     Ok(()) = revision.changed() => {}
@@ -112,9 +112,9 @@ impl Vitals {
     }
 
     /// At `now`, unix ms.
-    fn note_freshness(&self, freshness: Freshness, now: u64) {
-        if let Some(current_at) = freshness.current_at {
-            self.confirmed.set(now as f64 / 1_000.0 - current_at.elapsed().as_secs_f64());
+    fn note_freshness(&self, freshness: SyncStatus, now: u64) {
+        if let Some(synced_at) = freshness.synced_at {
+            self.confirmed.set(now as f64 / 1_000.0 - synced_at.elapsed().as_secs_f64());
         }
         self.reload_failures.inc_by(freshness.failures.saturating_sub(self.reload_failures.get()));
     }

@@ -15,12 +15,12 @@ pub struct Access {
     /// For whom.
     pub tenant: Arc<TenantSnapshot>,
     /// Who.
-    pub caller: Caller,
+    pub principal: Principal,
 }
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum Principal {
     /// The operator, who may do everything.
     Operator,
     /// The tenant's key of this id.
@@ -69,7 +69,7 @@ pub fn access(
     let presented = presented.ok_or(Denied::Unauthenticated)?;
     if operator == Some(KeyHash::of(presented)) {
         let tenant = snapshot.tenant(tenant).ok_or(Denied::NoSuchTenant)?;
-        return Ok(Access { tenant: tenant.clone(), caller: Caller::Operator });
+        return Ok(Access { tenant: tenant.clone(), principal: Principal::Operator });
     }
     let (owner, key) = snapshot.key(presented, now).ok_or(Denied::Unauthenticated)?;
     if owner.id != tenant {
@@ -78,7 +78,7 @@ pub fn access(
     if !key.scopes.contains(&scope) {
         return Err(Denied::Scope(scope));
     }
-    Ok(Access { tenant: owner.clone(), caller: Caller::Key(key.id.clone()) })
+    Ok(Access { tenant: owner.clone(), principal: Principal::Key(key.id.clone()) })
 }
 
 /// [`access`] by the store's snapshot; pulls once before it refuses, since key, scope or tenant may be new.

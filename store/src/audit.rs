@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemas::time::rfc3339;
 use serde_json::{Map, Value, json};
 
-use crate::{AuditEntry, Author, Change, Item};
+use crate::{AuditEntry, Author, Item, ItemChange};
 
 /// Bytes of JSON kept of a thing before, and after. An endpoint with many headers, or a subscription with some hundred
 /// ids, is kept whole; one as long as a request may be would be a hundred times this, with every change of it.
@@ -15,15 +15,15 @@ const OMITTED: &str = "omitted_bytes";
 
 /// Who changed something, and when.
 #[derive(Clone, Debug)]
-pub(crate) struct Signed {
+pub(crate) struct AuditStamp {
     pub(crate) author: Author,
     /// Unix milliseconds.
     pub(crate) at: u64,
 }
 
-impl Signed {
+impl AuditStamp {
     /// What is written down of one change that made this revision.
-    pub(crate) fn entry(&self, id: u64, revision: u64, change: &Change) -> AuditEntry {
+    pub(crate) fn entry(&self, id: u64, revision: u64, change: &ItemChange) -> AuditEntry {
         let [before, after] = [&change.before, &change.after].map(|item| item.as_ref().map(Item::shown));
         AuditEntry {
             id,

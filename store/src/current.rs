@@ -5,24 +5,24 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use crate::{Snapshot, freshness::Looks};
+use crate::{Snapshot, sync_status::SyncTracker};
 
 /// The snapshot in force. One writer at a time, by whatever lock its owner has; any number of readers, which never wait.
 #[derive(Debug)]
-pub(crate) struct Current {
+pub(crate) struct CurrentSnapshot {
     snapshot: ArcSwapOption<Snapshot>,
     revision: watch::Sender<u64>,
     /// Whether it is the newest.
-    pub(crate) looks: Looks,
+    pub(crate) sync: SyncTracker,
 }
 
-impl Default for Current {
+impl Default for CurrentSnapshot {
     fn default() -> Self {
-        Self { snapshot: ArcSwapOption::empty(), revision: watch::Sender::new(0), looks: Looks::default() }
+        Self { snapshot: ArcSwapOption::empty(), revision: watch::Sender::new(0), sync: SyncTracker::default() }
     }
 }
 
-impl Current {
+impl CurrentSnapshot {
     /// None when there never was one.
     pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()

@@ -8,35 +8,35 @@ use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
 use crate::{
-    file::fault::Fault,
-    problem::{Path, Problem, Step},
+    file::fault::DecodeError,
+    problem::{FieldPath, InvalidField, PathSegment},
 };
 
 /// Reads a value as what the type says.
 ///
 /// # Errors
 /// The first thing that does not fit, and where.
-pub fn read_json<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
-    T::deserialize(Reading(value)).map_err(|fault| {
-        let Path(mut steps) = fault.path();
+pub fn read_json<T: DeserializeOwned>(value: &Value) -> Result<T, InvalidField> {
+    T::deserialize(JsonDeserializer(value)).map_err(|fault| {
+        let FieldPath(mut steps) = fault.path();
         let message = match fault.lacks {
             Some(key) => {
-                steps.push(Step::Key(key.into()));
+                steps.push(PathSegment::Key(key.into()));
                 "is required".to_owned()
             }
             None => fault.message,
         };
-        Problem { path: Path(steps), message, other: None }
+        InvalidField { path: FieldPath(steps), message, other: None }
     })
 }
 
 #[derive(Clone, Copy)]
-struct Reading<'a>(&'a Value);
+struct JsonDeserializer<'a>(&'a Value);
 
-impl<'de> Deserializer<'de> for Reading<'de> {
-    type Error = Fault;
+impl<'de> Deserializer<'de> for JsonDeserializer<'de> {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
@@ -46,12 +46,12 @@ impl<'de> Deserializer<'de> for Reading<'de> {
                 (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
             },
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => visitor.visit_seq(Items(items.iter().enumerate())),
-            Value::Object(fields) => visitor.visit_map(Fields { fields: fields.iter(), current: None }),
+            Value::Array(items) => visitor.visit_seq(JsonItems(items.iter().enumerate())),
+            Value::Object(fields) => visitor.visit_map(JsonFields { fields: fields.iter(), current: None }),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
@@ -60,10 +60,10 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::String(word) => visitor.visit_enum(word.as_str().into_deserializer()),
-            _ => Err(Fault::new("expected one word")),
+            _ => Err(DecodeError::new("expected one word")),
         }
     }
 
@@ -73,14 +73,14 @@ impl<'de> Deserializer<'de> for Reading<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, DecodeError> {
         match self.0 {
-            Value::Array(_) => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
+            Value::Array(_) => Err(DecodeError::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -90,36 +90,36 @@ impl<'de> Deserializer<'de> for Reading<'de> {
     }
 }
 
-struct Items<'a>(std::iter::Enumerate<std::slice::Iter<'a, Value>>);
+struct JsonItems<'a>(std::iter::Enumerate<std::slice::Iter<'a, Value>>);
 
-impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Fault;
+impl<'de> SeqAccess<'de> for JsonItems<'de> {
+    type Error = DecodeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
         let Some((index, item)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(Reading(item)).map(Some).map_err(|fault| fault.under(Step::Index(index)))
+        seed.deserialize(JsonDeserializer(item)).map(Some).map_err(|fault| fault.under(PathSegment::Index(index)))
     }
 }
 
-struct Fields<'a> {
+struct JsonFields<'a> {
     fields: serde_json::map::Iter<'a>,
     /// The field whose key was read and whose value was not.
     current: Option<(&'a String, &'a Value)>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Fault;
+impl<'de> MapAccess<'de> for JsonFields<'de> {
+    type Error = DecodeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         self.current = self.fields.next();
         let Some((key, _)) = self.current else { return Ok(None) };
-        let read = seed.deserialize(StrDeserializer::<Fault>::new(key));
-        read.map(Some).map_err(|fault| fault.under(Step::Key(key.clone().into())))
+        let read = seed.deserialize(StrDeserializer::<DecodeError>::new(key));
+        read.map(Some).map_err(|fault| fault.under(PathSegment::Key(key.clone().into())))
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let (key, value) = self.current.take().ok_or_else(|| Fault::new("has a value without a key"))?;
-        seed.deserialize(Reading(value)).map_err(|fault| fault.under(Step::Key(key.clone().into())))
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
+        let (key, value) = self.current.take().ok_or_else(|| DecodeError::new("has a value without a key"))?;
+        seed.deserialize(JsonDeserializer(value)).map_err(|fault| fault.under(PathSegment::Key(key.clone().into())))
     }
 }
 

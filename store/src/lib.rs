@@ -11,7 +11,6 @@ mod current;
 mod disk;
 mod edit;
 mod file;
-mod freshness;
 mod json;
 mod key_file;
 mod memory;
@@ -27,6 +26,7 @@ mod row;
 mod seal;
 mod snapshot;
 mod sqlite;
+mod sync_status;
 mod tenant_snapshot;
 mod usage_and_audit;
 pub mod validate;
@@ -37,26 +37,27 @@ use std::sync::Arc;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
-pub use access::{Access, Caller, Denied, access, admit};
+pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use edit::{
-    Author, Change, Decision, Draft, Edit, EditError, Edited, Item, Kind, Reach, Refused, Versions, decide,
+    Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, TenantSelection,
+    Versions, decide,
 };
 pub use file::{Description, FileStore};
-pub use freshness::Freshness;
 pub use json::read_json;
 pub use key_file::KeyFile;
 pub use memory::MemoryStore;
 pub use moving::{copy_in, copy_out};
 pub use nearest::suggestion;
-pub use open_error::OpenError;
+pub use open_error::StoreOpenError;
 pub use outbox::Outbox;
 pub use postgres::PostgresStore;
-pub use problem::{Path, Problem, Step};
+pub use problem::{FieldPath, InvalidField, PathSegment};
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef};
 pub use sqlite::{Hold, SqliteStore, back_up};
+pub use sync_status::SyncStatus;
 pub use tenant_snapshot::TenantSnapshot;
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 
@@ -74,8 +75,8 @@ pub trait Store: Send + Sync {
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// How new the snapshot is. The default is that of a store which nobody else writes to: it always is the newest.
-    fn freshness(&self) -> Freshness {
-        Freshness::always()
+    fn sync_status(&self) -> SyncStatus {
+        SyncStatus::always()
     }
 
     /// Changes what is configured, all or nothing. Returns once the change is durable and in this store's own snapshot.

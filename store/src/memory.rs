@@ -7,20 +7,20 @@ use schemas::{Tenant, time::rfc3339};
 use tokio::sync::watch;
 
 use crate::{
-    AuditEntry, Edit, EditError, Edited, Freshness, Snapshot, Store, StoreError, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, audit::Signed, edit::against, freshness::Looks,
+    AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
+    UsageReport, audit::AuditStamp, edit::against, sync_status::SyncTracker,
 };
 
 /// Everything in memory, gone with it. May be told to be away.
 #[derive(Debug)]
 pub struct MemoryStore {
-    kept: Mutex<Kept>,
+    state: Mutex<MemoryState>,
     revision: watch::Sender<u64>,
-    looks: Looks,
+    sync: SyncTracker,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct MemoryState {
     snapshot: Arc<Snapshot>,
     usage: Vec<UsageReport>,
     audit: Vec<AuditEntry>,
@@ -40,48 +40,48 @@ impl MemoryStore {
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
         let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
         let snapshot = Arc::new(Snapshot::new(1, tenants));
-        let kept = Kept { snapshot, usage: Vec::new(), audit: Vec::new(), last_entry: 0, away: false };
-        let looks = Looks::default();
-        looks.succeeded();
-        Self { kept: Mutex::new(kept), revision: watch::Sender::new(1), looks }
+        let state = MemoryState { snapshot, usage: Vec::new(), audit: Vec::new(), last_entry: 0, away: false };
+        let sync = SyncTracker::default();
+        sync.succeeded();
+        Self { state: Mutex::new(state), revision: watch::Sender::new(1), sync }
     }
 
     /// From now on it cannot be asked, or it can again; the snapshot stays.
     pub fn set_away(&self, away: bool) {
-        self.kept().away = away;
+        self.state().away = away;
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, MemoryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self) -> Result<std::sync::MutexGuard<'_, Kept>, StoreError> {
-        let kept = self.kept();
-        if kept.away {
-            self.looks.failed();
+    fn asked(&self) -> Result<std::sync::MutexGuard<'_, MemoryState>, StoreError> {
+        let state = self.state();
+        if state.away {
+            self.sync.failed();
             return Err(StoreError("told to be away".to_owned()));
         }
-        self.looks.succeeded();
-        Ok(kept)
+        self.sync.succeeded();
+        Ok(state)
     }
 
     fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
-        let mut kept = self.asked()?;
-        let old = kept.snapshot.clone();
-        let Edit { reach, author, at, dry_run, decision } = edit;
-        let changes = against(&old, &reach, at, decision)?;
+        let mut state = self.asked()?;
+        let old = state.snapshot.clone();
+        let Edit { selection, author, at, dry_run, decision } = edit;
+        let changes = against(&old, &selection, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: old.revision(), changes });
         }
         let revision = old.revision() + 1;
-        kept.snapshot = Arc::new(old.with(revision, &changes));
-        let signed = Signed { author, at };
+        state.snapshot = Arc::new(old.with(revision, &changes));
+        let signed = AuditStamp { author, at };
         for change in &changes {
-            kept.last_entry += 1;
-            let entry = signed.entry(kept.last_entry, revision, change);
-            kept.audit.push(entry);
+            state.last_entry += 1;
+            let entry = signed.entry(state.last_entry, revision, change);
+            state.audit.push(entry);
         }
-        drop(kept);
+        drop(state);
         self.revision.send_replace(revision);
         Ok(Edited { revision, changes })
     }
@@ -89,7 +89,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        Some(self.kept().snapshot.clone())
+        Some(self.state().snapshot.clone())
     }
 
     fn revision(&self) -> watch::Receiver<u64> {
@@ -100,8 +100,8 @@ impl Store for MemoryStore {
         std::future::ready(self.asked().map(|_| ())).boxed()
     }
 
-    fn freshness(&self) -> Freshness {
-        self.looks.freshness()
+    fn sync_status(&self) -> SyncStatus {
+        self.sync.sync_status()
     }
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
@@ -116,16 +116,16 @@ impl Store for MemoryStore {
 impl UsageAndAudit for MemoryStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         let record = || {
-            let mut kept = self.asked()?;
+            let mut state = self.asked()?;
             for report in reports {
                 let same = |known: &UsageReport| {
                     (&known.process, &known.tenant, &known.endpoint_id, &known.day)
                         == (&report.process, &report.tenant, &report.endpoint_id, &report.day)
                 };
-                match kept.usage.iter().position(same) {
-                    Some(at) if kept.usage[at].sequence >= report.sequence => {}
-                    Some(at) => kept.usage[at] = report,
-                    None => kept.usage.push(report),
+                match state.usage.iter().position(same) {
+                    Some(at) if state.usage[at].sequence >= report.sequence => {}
+                    Some(at) => state.usage[at] = report,
+                    None => state.usage.push(report),
                 }
             }
             Ok(())
@@ -140,10 +140,10 @@ impl UsageAndAudit for MemoryStore {
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let sum = || {
-            let kept = self.asked()?;
+            let state = self.asked()?;
             let mut days = std::collections::BTreeMap::new();
             let wanted = |report: &&UsageReport| report.tenant == tenant && (from..=to).contains(&report.day.as_str());
-            for report in kept.usage.iter().filter(wanted) {
+            for report in state.usage.iter().filter(wanted) {
                 let key = (report.day.clone(), report.endpoint_id.clone());
                 *days.entry(key).or_default() += report.counts;
             }
@@ -162,15 +162,15 @@ impl UsageAndAudit for MemoryStore {
             tenant.is_none_or(|tenant| entry.tenant == tenant) && before.is_none_or(|before| entry.id < before)
         };
         let list =
-            self.asked().map(|kept| kept.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
+            self.asked().map(|state| state.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
         std::future::ready(list).boxed()
     }
 
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         let before = rfc3339(before);
-        let trim = self.asked().map(|mut kept| {
-            let first = kept.audit.iter().position(|entry| entry.at >= before).unwrap_or(kept.audit.len());
-            kept.audit.drain(..first).len() as u64
+        let trim = self.asked().map(|mut state| {
+            let first = state.audit.iter().position(|entry| entry.at >= before).unwrap_or(state.audit.len());
+            state.audit.drain(..first).len() as u64
         });
         std::future::ready(trim).boxed()
     }

@@ -2,7 +2,7 @@
 
 /// Why a database store was not opened. Nothing was written. The texts hold neither passwords nor keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
+pub enum StoreOpenError {
     /// Another process has it.
     #[error("{0} is in use by another process: only one may have it open")]
     Held(String),

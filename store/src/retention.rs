@@ -11,10 +11,10 @@ const IN_FORCE: u64 = 60_000;
 
 /// The last announcement. Shared by the roles of a process.
 #[derive(Debug, Default)]
-pub struct RetentionTable(ArcSwap<Heard>);
+pub struct RetentionTable(ArcSwap<Announcement>);
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Announcement {
     levels: BTreeMap<String, DeadLetterRetention>,
     /// Unix ms.
     at: u64,
@@ -23,7 +23,7 @@ struct Heard {
 impl RetentionTable {
     /// Control said so, at unix ms `now`; of who is not named, everything is kept.
     pub fn hear(&self, levels: BTreeMap<String, DeadLetterRetention>, now: u64) {
-        self.0.store(Arc::new(Heard { levels, at: now }));
+        self.0.store(Arc::new(Announcement { levels, at: now }));
     }
 
     /// What is kept of a tenant's dead letters at unix ms `now`.

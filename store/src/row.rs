@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Change, Item, Kind, StoreError,
-    seal::{Keyring, Unreadable},
-    tenant_snapshot::Kept,
+    Item, ItemChange, ItemKind, StoreError,
+    seal::{Keyring, UnsealError},
+    tenant_snapshot::StoredItem,
 };
 
 /// One row of the table `items`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct ItemRow {
     pub(crate) tenant: String,
     pub(crate) kind: String,
     pub(crate) id: String,
@@ -31,22 +31,22 @@ pub(crate) struct Row {
 pub(crate) enum RowError {
     /// Its secrets could not be opened.
     #[error("the secrets of {place} cannot be read: {source}")]
-    Sealed { place: String, source: Unreadable },
+    Sealed { place: String, source: UnsealError },
     /// A stranger or a newer version wrote it.
     #[error("{place} cannot be read: {reason}")]
     Strange { place: String, reason: String },
 }
 
-impl Row {
+impl ItemRow {
     /// What is to be written of a change.
     ///
     /// # Errors
     /// When nothing can be sealed.
-    pub(crate) fn of(change: &Change, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
+    pub(crate) fn of(change: &ItemChange, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
         let (tenant, kind, id) = (change.tenant.clone(), change.kind.name().to_owned(), change.id.clone());
         let mut row = Self { tenant, kind, id, version, body: None, sealed: None };
         if let Some(item) = &change.after {
-            let (body, secrets) = split(item);
+            let (body, secrets) = split_secrets(item);
             row.body = Some(body.to_string());
             if !secrets.is_empty() {
                 let plain = serde_json::to_vec(&secrets).map_err(|error| StoreError(error.to_string()))?;
@@ -79,9 +79,9 @@ impl Row {
     ///
     /// # Errors
     /// Secrets that no key opens; a body that is none.
-    pub(crate) fn read(self, keyring: &Keyring) -> Result<Kept, RowError> {
+    pub(crate) fn read(self, keyring: &Keyring) -> Result<StoredItem, RowError> {
         let strange = |reason: String| RowError::Strange { place: self.place(), reason };
-        let kind = Kind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
+        let kind = ItemKind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
         let secrets = match &self.sealed {
             Some(sealed) => {
                 let opened = keyring.open(&self.place(), sealed);
@@ -89,29 +89,29 @@ impl Row {
                 // What serde says could quote a secret.
                 serde_json::from_slice(&plain).map_err(|_| strange("its secrets have another form".to_owned()))?
             }
-            None => SecretValues::default(),
+            None => ItemSecrets::default(),
         };
-        let item = self.body.as_deref().map(|body| join(kind, body, secrets));
+        let item = self.body.as_deref().map(|body| join_secrets(kind, body, secrets));
         let item = item.transpose().map_err(|error| strange(error.to_string()))?;
-        Ok(Kept { tenant: self.tenant, kind, id: self.id, version: self.version, item })
+        Ok(StoredItem { tenant: self.tenant, kind, id: self.id, version: self.version, item })
     }
 }
 
 /// The secrets of one item, by the names of their fields: what is sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct SecretValues(Map<String, Value>);
+pub(crate) struct ItemSecrets(Map<String, Value>);
 
-impl SecretValues {
+impl ItemSecrets {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 /// Splits an item into JSON without its secrets, and the secrets.
-pub(crate) fn split(item: &Item) -> (Value, SecretValues) {
+pub(crate) fn split_secrets(item: &Item) -> (Value, ItemSecrets) {
     match item {
-        Item::Tenant(_) => (item.shown(), SecretValues::default()),
+        Item::Tenant(_) => (item.shown(), ItemSecrets::default()),
         Item::Endpoint(endpoint) => split_resource(&**endpoint),
         Item::Subscription(subscription) => split_resource(&**subscription),
         Item::Source(source) => split_resource(&**source),
@@ -119,7 +119,7 @@ pub(crate) fn split(item: &Item) -> (Value, SecretValues) {
     }
 }
 
-fn split_resource<T: SecretFields + Serialize>(resource: &T) -> (Value, SecretValues) {
+fn split_resource<T: SecretFields + Serialize>(resource: &T) -> (Value, ItemSecrets) {
     let mut body = serde_json::to_value(resource).unwrap_or_default();
     let mut secrets = Map::new();
     for field in T::SECRET_FIELDS {
@@ -145,7 +145,7 @@ fn split_resource<T: SecretFields + Serialize>(resource: &T) -> (Value, SecretVa
             }
         }
     }
-    (body, SecretValues(secrets))
+    (body, ItemSecrets(secrets))
 }
 
 fn remove(object: &mut Value, key: &str) {
@@ -155,19 +155,19 @@ fn remove(object: &mut Value, key: &str) {
 }
 
 /// Puts an item's JSON and its secrets together again.
-pub(crate) fn join(kind: Kind, body: &str, secrets: SecretValues) -> serde_json::Result<Item> {
+pub(crate) fn join_secrets(kind: ItemKind, body: &str, secrets: ItemSecrets) -> serde_json::Result<Item> {
     Ok(match kind {
-        Kind::Tenant => Item::Tenant(serde_json::from_str(body)?),
-        Kind::Endpoint => Item::Endpoint(join_resource(body, secrets)?),
-        Kind::Subscription => Item::Subscription(join_resource(body, secrets)?),
-        Kind::Source => Item::Source(join_resource(body, secrets)?),
-        Kind::Key => Item::Key(join_resource(body, secrets)?),
+        ItemKind::Tenant => Item::Tenant(serde_json::from_str(body)?),
+        ItemKind::Endpoint => Item::Endpoint(join_resource(body, secrets)?),
+        ItemKind::Subscription => Item::Subscription(join_resource(body, secrets)?),
+        ItemKind::Source => Item::Source(join_resource(body, secrets)?),
+        ItemKind::Key => Item::Key(join_resource(body, secrets)?),
     })
 }
 
 fn join_resource<T: SecretFields + DeserializeOwned>(
     body: &str,
-    SecretValues(mut secrets): SecretValues,
+    ItemSecrets(mut secrets): ItemSecrets,
 ) -> serde_json::Result<Box<T>> {
     if secrets.is_empty() {
         return serde_json::from_str(body).map(Box::new);

@@ -27,7 +27,7 @@ pub struct WeakKey;
 
 /// Why something sealed was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum UnsealError {
     /// Another key sealed it.
     #[error("it was encrypted with a key that neither store.encryption_key nor store.old_encryption_keys has")]
     OtherKey,
@@ -38,10 +38,10 @@ pub(crate) enum Unreadable {
 
 /// The keys that are in use: the first one seals, all of them open.
 #[derive(Clone)]
-pub struct Keyring(Vec<Key>);
+pub struct Keyring(Vec<SealingKey>);
 
 #[derive(Clone)]
-struct Key {
+struct SealingKey {
     /// Tells keys apart without telling anything about them.
     id: [u8; KEY_ID],
     cipher: XChaCha20Poly1305,
@@ -53,7 +53,7 @@ impl Keyring {
     /// # Errors
     /// A text that is too short.
     pub fn new<'a>(newest: &'a Secret, older: impl IntoIterator<Item = &'a Secret>) -> Result<Self, WeakKey> {
-        std::iter::once(newest).chain(older).map(Key::new).collect::<Result<_, _>>().map(Self)
+        std::iter::once(newest).chain(older).map(SealingKey::new).collect::<Result<_, _>>().map(Self)
     }
 
     /// Encrypts. Only at the same place, a name, will it be opened again: nobody moves one tenant's secret to another.
@@ -75,15 +75,15 @@ impl Keyring {
     ///
     /// # Errors
     /// Why that is not possible.
-    pub(crate) fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        let (id, rest) = parts(sealed).ok_or(Unreadable::Damaged)?;
-        let (nonce, encrypted) = rest.split_first_chunk::<NONCE>().ok_or(Unreadable::Damaged)?;
-        let mut failure = Unreadable::OtherKey;
+    pub(crate) fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, UnsealError> {
+        let (id, rest) = parts(sealed).ok_or(UnsealError::Damaged)?;
+        let (nonce, encrypted) = rest.split_first_chunk::<NONCE>().ok_or(UnsealError::Damaged)?;
+        let mut failure = UnsealError::OtherKey;
         for key in self.0.iter().filter(|key| key.id == *id) {
             let payload = Payload { msg: encrypted, aad: place.as_bytes() };
             match key.cipher.decrypt(&XNonce::from(*nonce), payload) {
                 Ok(plain) => return Ok(plain),
-                Err(_) => failure = Unreadable::Damaged,
+                Err(_) => failure = UnsealError::Damaged,
             }
         }
         Err(failure)
@@ -99,7 +99,7 @@ fn parts(sealed: &[u8]) -> Option<(&[u8; KEY_ID], &[u8])> {
     sealed.strip_prefix(&[LAYOUT])?.split_first_chunk()
 }
 
-impl Key {
+impl SealingKey {
     fn new(text: &Secret) -> Result<Self, WeakKey> {
         if text.reveal().chars().count() < SHORTEST {
             return Err(WeakKey);
@@ -139,7 +139,7 @@ mod tests {
         let sealed = ring.seal("acme/endpoint/crm", b"S3CRET").unwrap();
         assert!(!sealed.windows(6).any(|window| window == b"S3CRET"));
         assert_eq!(ring.open("acme/endpoint/crm", &sealed), Ok(b"S3CRET".to_vec()));
-        assert_eq!(ring.open("beta/endpoint/crm", &sealed), Err(Unreadable::Damaged));
+        assert_eq!(ring.open("beta/endpoint/crm", &sealed), Err(UnsealError::Damaged));
         assert_ne!(ring.seal("acme/endpoint/crm", b"S3CRET").unwrap(), sealed, "no nonce comes twice");
     }
 
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(both.open("here", &sealed), Ok(b"S3CRET".to_vec()));
         assert!(!both.is_current(&sealed));
         assert!(both.is_current(&both.seal("here", b"S3CRET").unwrap()));
-        assert_eq!(ring(&[NEW]).open("here", &sealed), Err(Unreadable::OtherKey));
+        assert_eq!(ring(&[NEW]).open("here", &sealed), Err(UnsealError::OtherKey));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
 
 use crate::{
-    Change,
-    tenant_snapshot::{Kept, TenantSnapshot},
+    ItemChange,
+    tenant_snapshot::{StoredItem, TenantSnapshot},
 };
 
 /// Everything that is configured, at one revision.
@@ -19,19 +19,19 @@ pub struct Snapshot {
     /// Whether the revision was counted by this process, for itself.
     is_local: bool,
     tenants: HashMap<String, Arc<TenantSnapshot>>,
-    sources: HashMap<KeyHash, Entry<SourceRef>>,
-    keys: HashMap<KeyHash, Entry<(Arc<TenantSnapshot>, Key)>>,
+    sources: HashMap<KeyHash, Expiring<SourceRef>>,
+    keys: HashMap<KeyHash, Expiring<(Arc<TenantSnapshot>, Key)>>,
 }
 
 /// What a token or a key is found to be.
 #[derive(Clone, Debug)]
-struct Entry<T> {
+struct Expiring<T> {
     what: T,
     /// When it ends; none: not by itself.
     until: Option<Moment>,
 }
 
-impl<T> Entry<T> {
+impl<T> Expiring<T> {
     fn valid_at(&self, now: u64) -> Option<&T> {
         (!self.until.is_some_and(|until| until.has_come(now))).then_some(&self.what)
     }
@@ -46,7 +46,7 @@ pub struct SourceRef {
     pub source: Arc<SourceConfig>,
 }
 
-fn by_tenant(read: impl IntoIterator<Item = Kept>) -> BTreeMap<String, Vec<Kept>> {
+fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec<StoredItem>> {
     let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for kept in read {
         match tenants.get_mut(&kept.tenant) {
@@ -97,8 +97,8 @@ impl Snapshot {
     }
 
     /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
-    pub fn with(&self, revision: u64, changes: &[Change]) -> Self {
-        let kept = |change: &Change| Kept {
+    pub fn with(&self, revision: u64, changes: &[ItemChange]) -> Self {
+        let kept = |change: &ItemChange| StoredItem {
             tenant: change.tenant.clone(),
             kind: change.kind,
             id: change.id.clone(),
@@ -109,7 +109,7 @@ impl Snapshot {
     }
 
     /// The one at a revision, by all that was changed in between. What that does not touch stays the same `Arc`.
-    pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = Kept>) -> Self {
+    pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let mut next = Self {
             revision,
             is_local: self.is_local,
@@ -128,7 +128,7 @@ impl Snapshot {
     }
 
     /// The one at a revision that has exactly what was read. What is the same here stays the same `Arc`.
-    pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = Kept>) -> Self {
+    pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let tenants = by_tenant(read).into_iter().filter_map(|(id, read)| TenantSnapshot::after(None, &id, read));
         self.keeping(revision, tenants)
     }
@@ -137,12 +137,12 @@ impl Snapshot {
         for source in &tenant.sources {
             for (token, until) in source.tokens() {
                 let what = SourceRef { tenant: tenant.clone(), source: source.clone() };
-                self.sources.insert(KeyHash::of(token.reveal()), Entry { what, until });
+                self.sources.insert(KeyHash::of(token.reveal()), Expiring { what, until });
             }
         }
         for key in &tenant.keys {
             for (hash, until) in key.hashes() {
-                self.keys.insert(hash, Entry { what: (tenant.clone(), key.clone()), until });
+                self.keys.insert(hash, Expiring { what: (tenant.clone(), key.clone()), until });
             }
         }
         self.tenants.insert(tenant.id.clone(), tenant);
@@ -207,6 +207,6 @@ impl Snapshot {
 
     /// The key that has a hash, valid or not: nobody else may have it.
     pub fn owner_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
-        self.keys.get(hash).map(|Entry { what: (tenant, key), .. }| (tenant, key))
+        self.keys.get(hash).map(|Expiring { what: (tenant, key), .. }| (tenant, key))
     }
 }

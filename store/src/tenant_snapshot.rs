@@ -4,13 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
-use crate::{Item, Kind, Versions};
+use crate::{Item, ItemKind, Versions};
 
 /// One thing as a store keeps it, or that it is gone, since a revision.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct StoredItem {
     pub(crate) tenant: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ItemKind,
     /// A tenant's own.
     pub(crate) id: String,
     /// When it was last changed.
@@ -71,18 +71,18 @@ impl TenantSnapshot {
     }
 
     /// What an old state (none: it is new) becomes by what was read; none when the tenant itself is gone.
-    pub(crate) fn after(old: Option<&Self>, id: &str, read: Vec<Kept>) -> Option<Self> {
+    pub(crate) fn after(old: Option<&Self>, id: &str, read: Vec<StoredItem>) -> Option<Self> {
         let mut new = match old {
             Some(old) => old.clone(),
             None => Self::from(Tenant::new(id)),
         };
-        for Kept { kind, id, version, item, .. } in read {
+        for StoredItem { kind, id, version, item, .. } in read {
             match item {
                 Some(item) => {
                     new.put(item);
                     new.versions.set(kind, &id, version);
                 }
-                None if kind == Kind::Tenant => return None,
+                None if kind == ItemKind::Tenant => return None,
                 None => {
                     new.remove(kind, &id);
                     new.versions.remove(kind, &id);
@@ -105,13 +105,13 @@ impl TenantSnapshot {
         }
     }
 
-    fn remove(&mut self, kind: Kind, id: &str) {
+    fn remove(&mut self, kind: ItemKind, id: &str) {
         match kind {
-            Kind::Tenant => {}
-            Kind::Endpoint => _ = self.endpoints.remove(id),
-            Kind::Subscription => self.subscriptions.retain(|one| one.id != id),
-            Kind::Source => self.sources.retain(|source| source.id != id),
-            Kind::Key => self.keys.retain(|key| key.id != id),
+            ItemKind::Tenant => {}
+            ItemKind::Endpoint => _ = self.endpoints.remove(id),
+            ItemKind::Subscription => self.subscriptions.retain(|one| one.id != id),
+            ItemKind::Source => self.sources.retain(|source| source.id != id),
+            ItemKind::Key => self.keys.retain(|key| key.id != id),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a test can make go wrong.
+//! The faults that a test can inject.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,10 +7,10 @@ use crate::ConnectionState;
 
 /// What happens to one publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It is taken, and its confirm gets lost.
-    Lose,
-    /// It is refused.
+pub(super) enum PublishFault {
+    /// The message is taken, and its confirm gets lost.
+    LoseConfirm,
+    /// The message is refused.
     Nack,
 }
 
@@ -18,33 +18,33 @@ pub(super) enum Fault {
 #[derive(Default)]
 pub(super) struct Faults {
     published: u64,
-    planned: BTreeMap<u64, Fault>,
+    planned: BTreeMap<u64, PublishFault>,
     latency: Duration,
-    /// Nobody can look into the lanes.
+    /// True when the lanes cannot be looked into, as on RabbitMQ.
     pub(super) hidden: bool,
 }
 
 impl Faults {
-    /// Counts a publish, and says what goes wrong with it.
-    pub(super) fn next(&mut self) -> (Option<Fault>, Duration) {
+    /// Counts a publish. Returns what goes wrong with it, and how late its confirm comes.
+    pub(super) fn next(&mut self) -> (Option<PublishFault>, Duration) {
         self.published += 1;
         (self.planned.remove(&self.published), self.latency)
     }
 
-    fn plan(&mut self, nth: u64, fault: Fault) {
+    fn plan(&mut self, nth: u64, fault: PublishFault) {
         self.planned.insert(self.published + nth, fault);
     }
 }
 
 impl Memory {
-    /// The `nth` publish from now (1: the next) is taken, but its publisher is told that no confirm came.
+    /// The `nth` publish from now (1: the next) is taken, but no confirm comes.
     pub fn lose_confirm(&self, nth: u64) {
-        self.shared.lock().faults.plan(nth, Fault::Lose);
+        self.shared.lock().faults.plan(nth, PublishFault::LoseConfirm);
     }
 
     /// The `nth` publish from now (1: the next) is refused.
     pub fn nack_confirm(&self, nth: u64) {
-        self.shared.lock().faults.plan(nth, Fault::Nack);
+        self.shared.lock().faults.plan(nth, PublishFault::Nack);
     }
 
     /// Every confirm comes this much later than its message is taken.
@@ -52,31 +52,30 @@ impl Memory {
         self.shared.lock().faults.latency = by;
     }
 
-    /// From now on nobody can look into the lanes, as on RabbitMQ.
+    /// From now on the lanes cannot be looked into, as on RabbitMQ.
     pub fn hide_lanes(&self) {
         self.shared.lock().faults.hidden = true;
     }
 
     /// Takes no publishes until [`unblock`](Self::unblock); consuming goes on, as under an alarm of RabbitMQ.
     pub fn block(&self, reason: &str) {
-        self.shared.link.send_replace(ConnectionState::Blocked(reason.into()));
+        self.shared.connection.send_replace(ConnectionState::Blocked(reason.into()));
     }
 
     /// Takes publishes again.
     pub fn unblock(&self) {
-        self.shared.link.send_replace(ConnectionState::Ready);
+        self.shared.connection.send_replace(ConnectionState::Ready);
     }
 
-    /// Loses the connection: what is handed out will be handed out again, and settling it has no effect but to give
-    /// its prefetch back.
+    /// Loses the connection: what is handed out will be handed out again, and settling it only frees the prefetch.
     pub fn go_away(&self, reason: &str) {
-        self.shared.link.send_replace(ConnectionState::Away(reason.into()));
+        self.shared.connection.send_replace(ConnectionState::Away(reason.into()));
         self.shared.change(super::state::State::lose_session);
     }
 
     /// Connects again.
     pub fn come_back(&self) {
-        self.shared.link.send_replace(ConnectionState::Ready);
+        self.shared.connection.send_replace(ConnectionState::Ready);
         self.shared.change(|_| ());
     }
 }

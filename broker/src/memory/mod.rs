@@ -1,11 +1,11 @@
 //! The broker for tests: nothing survives, everything that may go wrong can be made to, and the same seed makes the
-//! same run. Hostile unless asked to be calm, so that code relying on luck fails early. It cannot prove what only a
+//! same run. It is hostile unless asked to be calm, so that code relying on luck fails early. It cannot prove what only a
 //! real broker shows (quorums, alarms, framing).
 
+mod delays;
 mod faults;
-mod place;
+mod queue;
 mod state;
-mod timer;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,21 +13,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use faults::Fault;
+use faults::PublishFault;
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use place::Tap;
+use queue::HandOut;
 use schemas::Message;
 use service::Clock;
-use state::{HandOut, State};
+use state::State;
 use tokio::sync::{Notify, watch};
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
-    notices::Board,
+    consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 const CLOSED: &str = "the memory broker is closed";
@@ -35,48 +35,48 @@ const CLOSED: &str = "the memory broker is closed";
 /// The broker in memory. Clones are the same broker.
 #[derive(Clone)]
 pub struct Memory {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
     state: Mutex<State>,
-    link: watch::Sender<ConnectionState>,
-    board: Board,
+    connection: watch::Sender<ConnectionState>,
+    notices: NoticeSender,
     clock: Clock,
-    /// Tells the timer that something may be due earlier than it thinks.
-    sooner: Arc<Notify>,
+    /// Wakes the timer: something may be due earlier than it thinks.
+    earlier_due: Arc<Notify>,
 }
 
 impl Memory {
-    /// One that hands out one message in a hundred twice and redelivers in any order, all decided by `seed`. For paused
-    /// time the clock must run with tokio's: it is waited for with tokio's timer.
+    /// A broker that hands out one message in a hundred twice and redelivers in any order, all decided by `seed`. In
+    /// paused time the clock must run with tokio's, because tokio's timer waits for it.
     pub fn hostile(clock: Clock, seed: u64) -> Self {
         Self::new(clock, Some(fastrand::Rng::with_seed(seed)))
     }
 
-    /// One that hands out everything once and in order, unless told otherwise.
+    /// A broker that hands out everything once and in order, unless a fault is injected.
     pub fn calm(clock: Clock) -> Self {
         Self::new(clock, None)
     }
 
-    /// How many messages are at `inlet` and not settled: waiting, delayed or handed out, extra copies included.
-    pub fn depth(&self, inlet: Queue) -> usize {
-        self.shared.lock().depth(inlet)
+    /// How many messages are in `queue` and not settled: waiting, delayed or handed out, extra copies included.
+    pub fn depth(&self, queue: Queue) -> usize {
+        self.shared.lock().depth(queue)
     }
 
-    /// All that a log holds.
+    /// All records of a log.
     pub fn records(&self, log: Log) -> Vec<Record> {
         self.shared.lock().records(log).clone()
     }
 
     fn new(clock: Clock, chance: Option<fastrand::Rng>) -> Self {
-        let shared = Shared {
+        let shared = SharedState {
             state: Mutex::new(State::new(chance)),
-            link: watch::Sender::new(ConnectionState::Ready),
-            board: Board::default(),
+            connection: watch::Sender::new(ConnectionState::Ready),
+            notices: NoticeSender::default(),
             clock,
-            sooner: Arc::default(),
+            earlier_due: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -86,7 +86,7 @@ impl Memory {
             return Err(PublishError::TooLarge);
         }
         let (fault, latency) = self.shared.admit()?;
-        if fault == Some(Fault::Nack) {
+        if fault == Some(PublishFault::Nack) {
             return Err(PublishError::Nacked);
         }
         self.shared.store(to, message);
@@ -119,21 +119,21 @@ impl Broker for Memory {
     }
 
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
-        let (tap, receiver) = Tap::new(prefetch);
-        let leave = Leave { shared: self.shared.clone(), from, tap: tap.id() };
-        self.shared.change(|state| state.join(from, tap));
-        Consumer::new(receiver, leave)
+        let (feed, receiver) = ConsumerFeed::new(prefetch);
+        let subscription = Subscribed { shared: self.shared.clone(), from, consumer: feed.id };
+        self.shared.change(|state| state.add_consumer(from, feed));
+        Consumer::new(receiver, subscription)
     }
 
-    /// As on a real broker, nothing is heard while it is away.
+    /// As on a real broker, notices reach nobody while it is away.
     fn announce(&self, notice: Bytes) {
-        if *self.shared.link.borrow() == ConnectionState::Ready {
-            self.shared.board.post(notice);
+        if *self.shared.connection.borrow() == ConnectionState::Ready {
+            self.shared.notices.send(notice);
         }
     }
 
     fn notices(&self) -> Notices {
-        self.shared.board.listen()
+        self.shared.notices.subscribe()
     }
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
@@ -143,26 +143,26 @@ impl Broker for Memory {
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
-        self.shared.link.subscribe()
+        self.shared.connection.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            self.shared.link.send_replace(ConnectionState::Away(CLOSED.into()));
+            self.shared.connection.send_replace(ConnectionState::Away(CLOSED.into()));
             self.shared.lock().close();
         }
         .boxed()
     }
 }
 
-impl Shared {
+impl SharedState {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a publish is taken now, and what goes wrong with it.
-    fn admit(&self) -> Result<(Option<Fault>, Duration), PublishError> {
-        match &*self.link.borrow() {
+    /// Takes a publish or says why not. Returns what goes wrong with it, and how late its confirm comes.
+    fn admit(&self) -> Result<(Option<PublishFault>, Duration), PublishError> {
+        match &*self.connection.borrow() {
             ConnectionState::Away(reason) => Err(PublishError::Away(reason.clone())),
             ConnectionState::Blocked(reason) => Err(PublishError::Blocked(reason.clone())),
             ConnectionState::Ready => Ok(self.lock().faults.next()),
@@ -172,17 +172,17 @@ impl Shared {
     fn store(self: &Arc<Self>, to: &Target, message: &Message) {
         let now = (self.clock)();
         if self.change(|state| state.store(to, message.clone(), now)) {
-            timer::start(self);
+            delays::start(self);
         }
     }
 
     /// Changes the state, then hands out what can be handed out.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
-        let away = matches!(*self.link.borrow(), ConnectionState::Away(_));
+        let is_away = matches!(*self.connection.borrow(), ConnectionState::Away(_));
         let (result, picks) = {
             let mut state = self.lock();
             let result = change(&mut state);
-            (result, if away { Vec::new() } else { state.pick() })
+            (result, if is_away { Vec::new() } else { state.pick() })
         };
         for pick in picks {
             self.hand_out(pick);
@@ -190,25 +190,25 @@ impl Shared {
         result
     }
 
-    fn hand_out(self: &Arc<Self>, HandOut { from, tap, to, entry }: HandOut) {
-        let (shared, seq) = (self.clone(), entry.seq);
-        let settle = move |settlement| shared.change(|state| state.settle(from, tap, seq, settlement));
-        let mut incoming = entry.into_incoming(settle);
+    fn hand_out(self: &Arc<Self>, HandOut { from, consumer, to, message }: HandOut) {
+        let (shared, seq) = (self.clone(), message.seq);
+        let settle = move |settlement| shared.change(|state| state.settle(from, consumer, seq, settlement));
+        let mut incoming = message.into_incoming(settle);
         incoming.session = Some(self.lock().session.clone());
-        // Refused only when the consumer has just gone; the message is dropped here, and so comes back.
+        // Fails only when the consumer has just gone. The message is then dropped here, and so given back.
         let _ = to.try_send(incoming);
     }
 }
 
-/// Ends a consumer's hand-out when it is dropped.
-struct Leave {
-    shared: Arc<Shared>,
+/// Ends a consumer's subscription when it is dropped.
+struct Subscribed {
+    shared: Arc<SharedState>,
     from: Queue,
-    tap: u64,
+    consumer: u64,
 }
 
-impl Drop for Leave {
+impl Drop for Subscribed {
     fn drop(&mut self) {
-        self.shared.change(|state| state.leave(self.from, self.tap));
+        self.shared.change(|state| state.remove_consumer(self.from, self.consumer));
     }
 }

@@ -1,39 +1,30 @@
-//! Everything the memory broker holds. No I/O, no waiting: one call changes it, another says what is handed out.
+//! Everything the memory broker holds. No I/O and no waiting: one call changes it, another says what is handed out.
 
 use std::collections::BTreeMap;
 
 use schemas::{HeaderValue, Message, wire::DUE};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     faults::Faults,
-    place::{Entry, Place, Tap},
+    queue::{HandOut, QueueState, QueuedMessage},
 };
-use crate::{Incoming, Lane, Log, Queue, Record, Settlement, Target, limit};
+use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
-/// A message on its way out.
-pub(super) struct HandOut {
-    pub(super) from: Queue,
-    pub(super) tap: u64,
-    pub(super) to: mpsc::Sender<Incoming>,
-    pub(super) entry: Entry,
-}
-
-/// All of it.
+/// The whole state of a memory broker.
 pub(super) struct State {
     pub(super) faults: Faults,
-    /// True while a timer task is there to move what comes due.
-    pub(super) timed: bool,
-    places: [Place; 3],
-    /// By due time, then in the order of publishing.
-    later: BTreeMap<(u64, u64), (Lane, Entry)>,
+    /// True while a timer task runs that moves what comes due.
+    pub(super) has_timer: bool,
+    queues: [QueueState; 3],
+    /// By due time in unix milliseconds, then in the order of publishing.
+    delayed: BTreeMap<(u64, u64), (Lane, QueuedMessage)>,
     dead: Vec<Record>,
     parked: Vec<Record>,
     seq: u64,
     /// Cancelled when the connection is lost.
     pub(super) session: CancellationToken,
-    /// None: calm.
+    /// `None` for a calm broker.
     chance: Option<fastrand::Rng>,
 }
 
@@ -41,9 +32,9 @@ impl State {
     pub(super) fn new(chance: Option<fastrand::Rng>) -> Self {
         Self {
             faults: Faults::default(),
-            timed: false,
-            places: [Queue::Ingest, Queue::Lane(Lane::Fast), Queue::Lane(Lane::Slow)].map(Place::new),
-            later: BTreeMap::new(),
+            has_timer: false,
+            queues: Queue::ALL.map(QueueState::new),
+            delayed: BTreeMap::new(),
             dead: Vec::new(),
             parked: Vec::new(),
             seq: 0,
@@ -52,16 +43,16 @@ impl State {
         }
     }
 
-    pub(super) fn depth(&self, inlet: Queue) -> usize {
-        let delayed = self.later.values().filter(|(lane, _)| Queue::Lane(*lane) == inlet).count();
-        delayed + self.places[index(inlet)].depth()
+    pub(super) fn depth(&self, queue: Queue) -> usize {
+        let delayed = self.delayed.values().filter(|(lane, _)| Queue::Lane(*lane) == queue).count();
+        delayed + self.queues[index(queue)].depth()
     }
 
-    /// How many deliveries carry these texts, extra copies aside.
+    /// How many deliveries carry all these headers. Extra copies do not count.
     pub(super) fn waiting(&self, with: &[(&str, &str)]) -> u64 {
-        let delayed = self.later.values().map(|(_, entry)| entry);
-        let here = self.places.iter().filter(|place| place.inlet != Queue::Ingest).flat_map(Place::entries);
-        delayed.chain(here).filter(|entry| !entry.copy && entry.message.headers.have(with)).count() as u64
+        let delayed = self.delayed.values().map(|(_, message)| message);
+        let lanes = self.queues.iter().filter(|state| state.queue != Queue::Ingest).flat_map(QueueState::messages);
+        delayed.chain(lanes).filter(|it| !it.copy && it.message.headers.have(with)).count() as u64
     }
 
     pub(super) fn records(&self, log: Log) -> &Vec<Record> {
@@ -71,82 +62,77 @@ impl State {
         }
     }
 
-    /// Takes a message in. True if something has to wait for its time.
+    /// Stores a message. True if something has to wait for its time.
     pub(super) fn store(&mut self, to: &Target, mut message: Message, now: u64) -> bool {
         message.headers.remove(DUE);
         match to {
             Target::Ingest { key } => {
-                let entry = self.entry(key.clone(), message);
-                self.places[index(Queue::Ingest)].push(entry);
+                let message = self.numbered(key.clone(), message);
+                self.queues[index(Queue::Ingest)].push(message);
             }
             Target::Log(log, key) => self.append(*log, key.clone(), message),
             Target::Lane(lane, due) => {
                 if let Some(due) = due {
                     message.headers.set(DUE, HeaderValue::Int(i64::try_from(due.at).unwrap_or(i64::MAX)));
                 }
-                let entry = self.entry(lane.name().to_owned(), message);
+                let message = self.numbered(lane.name().to_owned(), message);
                 match due.filter(|due| due.at > now) {
-                    Some(due) => _ = self.later.insert((due.at, entry.seq), (*lane, entry)),
-                    None => self.places[index(Queue::Lane(*lane))].push(entry),
+                    Some(due) => _ = self.delayed.insert((due.at, message.seq), (*lane, message)),
+                    None => self.queues[index(Queue::Lane(*lane))].push(message),
                 }
             }
         }
-        !self.later.is_empty()
+        !self.delayed.is_empty()
     }
 
-    /// Moves what is due to its lane; returns when the next is.
-    pub(super) fn wake(&mut self, now: u64) -> Option<u64> {
-        while let Some(next) = self.later.first_entry()
+    /// Moves what is due to its lane. Returns the next due time.
+    pub(super) fn release_due(&mut self, now: u64) -> Option<u64> {
+        while let Some(next) = self.delayed.first_entry()
             && next.key().0 <= now
         {
-            let (lane, entry) = next.remove();
-            self.places[index(Queue::Lane(lane))].push(entry);
+            let (lane, message) = next.remove();
+            self.queues[index(Queue::Lane(lane))].push(message);
         }
-        self.next_due()
+        self.delayed.keys().next().map(|(due, _)| *due)
     }
 
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.later.keys().next().map(|(due, _)| *due)
+    pub(super) fn add_consumer(&mut self, of: Queue, feed: ConsumerFeed) {
+        self.queues[index(of)].add_consumer(feed);
     }
 
-    pub(super) fn join(&mut self, from: Queue, tap: Tap) {
-        self.places[index(from)].join(tap);
-    }
-
-    pub(super) fn leave(&mut self, from: Queue, tap: u64) {
-        self.places[index(from)].leave(tap);
+    pub(super) fn remove_consumer(&mut self, of: Queue, id: u64) {
+        self.queues[index(of)].remove_consumer(id);
     }
 
     pub(super) fn close(&mut self) {
-        self.places.iter_mut().for_each(Place::close);
+        self.queues.iter_mut().for_each(QueueState::remove_all_consumers);
     }
 
-    pub(super) fn settle(&mut self, at: Queue, tap: u64, seq: u64, settlement: Settlement) {
-        let condemned = self.places[index(at)].settle(tap, seq, settlement, self.chance.as_mut());
-        self.park(at, condemned);
+    pub(super) fn settle(&mut self, at: Queue, consumer: u64, seq: u64, settlement: Settlement) {
+        let over_limit = self.queues[index(at)].settle(consumer, seq, settlement, self.chance.as_mut());
+        self.park(at, over_limit);
     }
 
     pub(super) fn lose_session(&mut self) {
         std::mem::take(&mut self.session).cancel();
-        for place in 0..self.places.len() {
-            let condemned = self.places[place].lose_session(&mut self.seq, self.chance.as_mut());
-            self.park(self.places[place].inlet, condemned);
+        for queue in Queue::ALL {
+            let over_limit = self.queues[index(queue)].lose_session(&mut self.seq, self.chance.as_mut());
+            self.park(queue, over_limit);
         }
     }
 
-    /// What can be handed out now.
+    /// Chooses what can be handed out now.
     pub(super) fn pick(&mut self) -> Vec<HandOut> {
         let mut picks = Vec::new();
-        for place in &mut self.places {
-            place.pick(&mut self.seq, self.chance.as_mut(), &mut picks);
+        for queue in &mut self.queues {
+            queue.pick(&mut self.seq, self.chance.as_mut(), &mut picks);
         }
         picks
     }
 
-    fn park(&mut self, from: Queue, condemned: impl IntoIterator<Item = Entry>) {
-        for entry in condemned {
-            let key = limit::parked_key(from, &entry.key, &entry.message.headers);
-            self.append(Log::Parked, key, entry.message);
+    fn park(&mut self, from: Queue, messages: impl IntoIterator<Item = QueuedMessage>) {
+        for QueuedMessage { key, message, .. } in messages {
+            self.append(Log::Parked, from.parked_key(&key, &message.headers), message);
         }
     }
 
@@ -158,14 +144,15 @@ impl State {
         records.push(Record { offset: records.len() as u64, key, message });
     }
 
-    fn entry(&mut self, key: String, message: Message) -> Entry {
+    fn numbered(&mut self, key: String, message: Message) -> QueuedMessage {
         self.seq += 1;
-        Entry { seq: self.seq, key, message, count: 0, copy: false }
+        QueuedMessage { seq: self.seq, key, message, count: 0, copy: false }
     }
 }
 
-fn index(inlet: Queue) -> usize {
-    match inlet {
+/// The queue's place in [`Queue::ALL`].
+fn index(queue: Queue) -> usize {
+    match queue {
         Queue::Ingest => 0,
         Queue::Lane(Lane::Fast) => 1,
         Queue::Lane(Lane::Slow) => 2,

@@ -10,13 +10,13 @@ use super::*;
 use crate::{BODY_LIMIT, Lane, Queue, memory::Memory};
 
 const TO: Target = Target::Lane(Lane::Fast, None);
-const FAST: Queue = Queue::Lane(Lane::Fast);
+const FAST_LANE: Queue = Queue::Lane(Lane::Fast);
 
-fn calm() -> Memory {
+fn calm_broker() -> Memory {
     Memory::calm(Arc::new(|| 1_790_000_000_000))
 }
 
-/// A deadline, and the token that ends it before its time.
+/// A deadline, and the token whose cancellation ends it early.
 fn deadline(limit: Option<Duration>) -> (Deadline, CancellationToken) {
     let stop = CancellationToken::new();
     (Deadline { stop: stop.clone(), limit }, stop)
@@ -24,27 +24,27 @@ fn deadline(limit: Option<Duration>) -> (Deadline, CancellationToken) {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_refused_some_times_gets_there_in_the_end() {
-    let memory = calm();
+    let memory = calm_broker();
     for nth in 1..=5 {
         memory.nack_confirm(nth);
     }
     let (deadline, _stop) = deadline(None);
     assert_eq!(publish_until_confirmed(&memory, &TO, &Message::default(), deadline).await, Ok(()));
-    assert_eq!(memory.depth(FAST), 1);
+    assert_eq!(memory.depth(FAST_LANE), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_confirm_makes_a_second_copy_rather_than_none() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.lose_confirm(1);
     let (deadline, _stop) = deadline(None);
     assert_eq!(publish_until_confirmed(&memory, &TO, &Message::default(), deadline).await, Ok(()));
-    assert_eq!(memory.depth(FAST), 2);
+    assert_eq!(memory.depth(FAST_LANE), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_broker_is_blocked_it_waits_for_the_end_of_that() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.block("alarm");
     let (deadline, _stop) = deadline(None);
     let start = Instant::now();
@@ -60,7 +60,7 @@ async fn while_the_broker_is_blocked_it_waits_for_the_end_of_that() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_with_the_last_error() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.go_away("cut");
     let (deadline, _stop) = deadline(Some(Duration::from_secs(10)));
     let start = Instant::now();
@@ -71,7 +71,7 @@ async fn a_deadline_ends_with_the_last_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_publishing_at_once() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.go_away("cut");
     let (deadline, stop) = deadline(None);
     stop.cancel();
@@ -82,7 +82,7 @@ async fn a_shutdown_ends_publishing_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_confirm_that_does_not_come_ends_with_the_limit() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.delay_confirms(Duration::from_secs(3600));
     let (deadline, _stop) = deadline(Some(Duration::from_secs(60)));
     let start = Instant::now();
@@ -93,7 +93,7 @@ async fn a_confirm_that_does_not_come_ends_with_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_a_confirm_only_while_the_broker_flows() {
-    let memory = calm();
+    let memory = calm_broker();
     memory.delay_confirms(Duration::from_secs(3600));
     let (deadline, stop) = deadline(None);
     stop.cancel();
@@ -110,7 +110,7 @@ async fn a_shutdown_waits_for_a_confirm_only_while_the_broker_flows() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_is_not_tried_again() {
-    let memory = calm();
+    let memory = calm_broker();
     let giant = Message { body: Bytes::from(vec![b' '; BODY_LIMIT + 1]), ..Message::default() };
     let (deadline, _stop) = deadline(None);
     assert_eq!(publish_until_confirmed(&memory, &TO, &giant, deadline).await, Err(PublishError::TooLarge));

@@ -21,7 +21,7 @@ use super::{
     session::Session,
     wire::{self, Received},
 };
-use crate::{Incoming, Lane, PublishError, Queue, Settlement, incoming::Grant};
+use crate::{Incoming, Lane, PublishError, Queue, Settlement, consumer::Grants};
 
 /// A quorum queue serves a consumer no further than about this, so more prefetch takes more consumers.
 pub(super) const CREDIT_OF_ONE: u16 = 500;
@@ -36,11 +36,11 @@ pub(super) struct Subscription {
     pub(super) prefetch: u16,
     pub(super) out: mpsc::Sender<Incoming>,
     /// Given while a session serves it.
-    pub(super) grant: Grant,
+    pub(super) grant: Grants,
 }
 
 /// Held while a session serves; its drop takes that back.
-struct Granted<'a>(&'a Grant);
+struct Granted<'a>(&'a Grants);
 
 /// One consumer on one session.
 struct Serving {
@@ -134,15 +134,15 @@ impl Subscription {
 }
 
 impl<'a> Granted<'a> {
-    fn of(grant: &'a Grant) -> Self {
-        grant.give();
+    fn of(grant: &'a Grants) -> Self {
+        grant.receive();
         Self(grant)
     }
 }
 
 impl Drop for Granted<'_> {
     fn drop(&mut self) {
-        self.0.ask();
+        self.0.request();
     }
 }
 

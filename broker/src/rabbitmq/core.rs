@@ -20,7 +20,7 @@ use super::{
     way::Way,
     wire,
 };
-use crate::{BODY_LIMIT, BrokerConfig, ConnectionState, Lane, Log, PublishError, Target, notices::Board};
+use crate::{BODY_LIMIT, BrokerConfig, ConnectionState, Lane, Log, PublishError, Target, notices::NoticeSender};
 
 /// The current session, if there is one.
 pub(super) type Current = Option<Arc<Session>>;
@@ -39,7 +39,7 @@ pub(super) struct Core {
     /// Where it is told how quickly connections answer.
     pub(super) beats: broadcast::Sender<Beat>,
     /// Where notices are heard, whatever the session.
-    pub(super) board: Board,
+    pub(super) board: NoticeSender,
     /// What is wrong with the topology, since the last try; none while that is unknown or all is well.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
     /// Says that it is to end.

@@ -11,7 +11,7 @@ use lapin::{
 use tokio::sync::mpsc;
 
 use super::{error::describe, health::Health};
-use crate::notices::Board;
+use crate::notices::NoticeSender;
 
 /// Notices that wait to be written; beyond it (the broker is blocked) they are dropped.
 const OUTBOX: usize = 256;
@@ -45,12 +45,12 @@ impl Herald {
 
     /// Puts up what is heard and says what is announced, until the session is over. Two loops, since writing may wait
     /// for the end of an alarm.
-    pub(super) async fn run(self, board: Board, health: Health) {
+    pub(super) async fn run(self, board: NoticeSender, health: Health) {
         let Self { channel, exchange, mut heard, mut outbox } = self;
         let listen = async {
             loop {
                 match heard.next().await {
-                    Some(Ok(delivery)) => board.post(delivery.data.into()),
+                    Some(Ok(delivery)) => board.send(delivery.data.into()),
                     Some(Err(error)) => return describe(&error),
                     None => return "the broker cancelled the listener to notices".to_owned(),
                 }

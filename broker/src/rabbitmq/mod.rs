@@ -66,7 +66,7 @@ pub use self::{
 };
 use crate::{
     Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record,
-    Target, incoming::Grant, notices::Board,
+    Target, consumer::Grants, notices::NoticeSender,
 };
 
 /// Signs of life that are kept for a listener that is late; each connection has one in ten seconds.
@@ -98,7 +98,7 @@ impl RabbitMq {
             session: watch::Sender::default(),
             link: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
             beats: broadcast::Sender::new(BEATS),
-            board: Board::default(),
+            board: NoticeSender::default(),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -151,11 +151,11 @@ impl Broker for RabbitMq {
 
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)));
-        let grant = Grant::default();
+        let grant = Grants::default();
         let mut rest = prefetch.max(1);
         while rest > 0 {
             let prefetch = rest.min(CREDIT_OF_ONE);
-            grant.ask();
+            grant.request();
             let (core, out, grant) = (Arc::clone(&self.core), out.clone(), grant.clone());
             tokio::spawn(Subscription { core, inlet: from, prefetch, out, grant }.run());
             rest -= prefetch;
@@ -170,7 +170,7 @@ impl Broker for RabbitMq {
     }
 
     fn notices(&self) -> Notices {
-        self.core.board.listen()
+        self.core.board.subscribe()
     }
 
     /// Nobody can look into a queue.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::health::Health;
-use crate::rounds::{Begun, Rounds};
+use service::watchdog::{AgeCounter, Round};
 
 /// A quorum queue elects a new leader in well under ten seconds (V13), so what is unconfirmed after three rounds is
 /// lost. A round is the precision: overdue means between 15 and 20 s.
@@ -11,10 +11,10 @@ const ROUND: Duration = Duration::from_secs(5);
 
 /// Counts what is unconfirmed by the round in which it was published.
 #[derive(Default)]
-pub(super) struct Overdue(Rounds<4>);
+pub(super) struct Overdue(AgeCounter<4>);
 
 /// One unconfirmed publish; its drop says that it is over.
-pub(super) struct Unconfirmed<'a>(&'a Overdue, Begun);
+pub(super) struct Unconfirmed<'a>(&'a Overdue, Round);
 
 impl Overdue {
     /// Counts one in.

@@ -1,4 +1,4 @@
-//! What counts as progress, in paused time.
+//! When a consuming loop counts as stuck, in paused time.
 
 use std::{pin::Pin, time::Duration};
 
@@ -17,12 +17,12 @@ const INTAKE: Target = Target::Lane(Lane::Fast, None);
 const ONWARD: Target = Target::Lane(Lane::Slow, None);
 const MINUTE: Duration = Duration::from_secs(60);
 
-type Doing = Pin<Box<dyn Future<Output = Settlement> + Send>>;
+type Handling = Pin<Box<dyn Future<Output = Settlement> + Send>>;
 
-/// A role that does this with each message.
-struct Does(Box<dyn Fn() -> Doing + Send + Sync>);
+/// A handler that runs this for each message.
+struct FnHandler(Box<dyn Fn() -> Handling + Send + Sync>);
 
-impl Handler for Does {
+impl Handler for FnHandler {
     async fn handle(&self, _: &Incoming) -> Settlement {
         (self.0)().await
     }
@@ -32,33 +32,34 @@ impl Handler for Does {
     }
 }
 
-/// A role at work on the memory broker.
+/// A role that runs on the memory broker.
 struct Role {
     broker: Memory,
-    progress: Arc<Watchdog>,
+    status: Arc<ConsumerStatus>,
     stop: CancellationToken,
     working: JoinHandle<()>,
 }
 
 impl Role {
-    fn on(broker: Memory, does: impl Fn() -> Doing + Send + Sync + 'static) -> Self {
+    fn on(broker: Memory, handle: impl Fn() -> Handling + Send + Sync + 'static) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let progress = Watchdog::new(broker.connection_state(), Instant::now());
+        let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
         let consumer = broker.consume(Queue::Lane(Lane::Fast), 8);
-        let working = tokio::spawn(run_handler(consumer, Arc::new(Does(Box::new(does))), stopped, progress.clone()));
-        Self { broker, progress, stop, working }
+        let working =
+            tokio::spawn(run_handler(consumer, Arc::new(FnHandler(Box::new(handle))), stopped, status.clone()));
+        Self { broker, status, stop, working }
     }
 
-    async fn is_given_work(&self) {
+    async fn receive_message(&self) {
         self.broker.publish(&INTAKE, &Message::default()).await.expect("taken");
     }
 
     fn alive(&self) -> Result<(), String> {
-        self.progress.alive(Instant::now())
+        self.status.alive(Instant::now())
     }
 
-    /// For so long it never looks stuck.
+    /// Fails if the role looks stuck within this time.
     async fn stays_alive_for(&self, minutes: u32) {
         for minute in 0..minutes {
             assert_eq!(self.alive(), Ok(()), "minute {minute}");
@@ -71,8 +72,8 @@ fn memory() -> Memory {
     Memory::calm(Arc::new(|| 0))
 }
 
-/// Publishes what follows until it is confirmed.
-fn publishes(broker: &Memory) -> impl Fn() -> Doing + Send + Sync + 'static {
+/// A handler that publishes what follows until it is confirmed.
+fn publishes(broker: &Memory) -> impl Fn() -> Handling + Send + Sync + 'static {
     let broker = broker.clone();
     move || {
         let broker = broker.clone();
@@ -85,10 +86,10 @@ fn publishes(broker: &Memory) -> impl Fn() -> Doing + Send + Sync + 'static {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_never_done_with_is_told_after_a_quarter_of_an_hour() {
+async fn a_message_that_is_never_done_with_is_reported_after_a_quarter_of_an_hour() {
     let role = Role::on(memory(), || Box::pin(std::future::pending()));
-    role.is_given_work().await;
-    role.is_given_work().await;
+    role.receive_message().await;
+    role.receive_message().await;
     role.stays_alive_for(14).await;
     sleep(2 * MINUTE).await;
     assert_eq!(role.alive(), Err("2 in hand for more than 15 min".to_owned()));
@@ -105,7 +106,7 @@ async fn many_messages_that_take_long_are_no_reason() {
         })
     });
     for _ in 0..200 {
-        role.is_given_work().await;
+        role.receive_message().await;
     }
     role.stays_alive_for(6 * 60).await;
     assert_eq!(role.broker.depth(Queue::Lane(Lane::Fast)), 0);
@@ -122,9 +123,9 @@ async fn a_broker_that_is_away_blocked_or_refusing_for_hours_is_no_reason() {
     let broker = memory();
     let role = Role::on(broker.clone(), publishes(&broker));
     for fault in ["away", "blocked", "refusing"] {
-        // What follows from it is refused once, so that it is in hand when the fault comes.
+        // The publish that follows is refused once, so that the message is in hand when the fault comes.
         broker.nack_confirm(2);
-        role.is_given_work().await;
+        role.receive_message().await;
         sleep(Duration::from_millis(10)).await;
         match fault {
             "away" => broker.go_away("on purpose"),
@@ -140,28 +141,28 @@ async fn a_broker_that_is_away_blocked_or_refusing_for_hours_is_no_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publish_that_is_never_answered_although_the_broker_flows_is_told() {
+async fn a_publish_that_is_never_answered_although_the_broker_flows_is_reported() {
     let broker = memory();
     broker.delay_confirms(600 * MINUTE);
     let role = Role::on(broker.clone(), publishes(&broker));
-    let stranger = broker.clone();
-    tokio::spawn(async move { stranger.publish(&INTAKE, &Message::default()).await });
+    let publisher = broker.clone();
+    tokio::spawn(async move { publisher.publish(&INTAKE, &Message::default()).await });
     sleep(16 * MINUTE).await;
     assert_eq!(role.alive(), Err("1 in hand for more than 15 min".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_does_not_turn_is_told_after_a_minute_and_one_that_has_not_begun_is_not() {
-    let progress = Watchdog::new(watch::Sender::new(ConnectionState::Ready).subscribe(), Instant::now());
+async fn a_loop_that_does_not_turn_is_reported_after_a_minute_and_one_that_has_not_begun_is_not() {
+    let status = ConsumerStatus::new(watch::Sender::new(ConnectionState::Ready).subscribe(), Instant::now());
     advance(10 * MINUTE).await;
-    assert_eq!(progress.alive(Instant::now()), Ok(()), "it waits for a snapshot");
-    progress.begins(memory().consume(Queue::Ingest, 1).grant(), Instant::now());
+    assert_eq!(status.alive(Instant::now()), Ok(()), "it waits for a snapshot");
+    status.begin(&memory().consume(Queue::Ingest, 1), Instant::now());
     advance(MINUTE).await;
-    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    assert_eq!(status.alive(Instant::now()), Ok(()));
     advance(Duration::from_secs(5)).await;
-    assert_eq!(progress.alive(Instant::now()), Err("its loop has not turned for 65 s".to_owned()));
-    progress.turns(Instant::now());
-    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    assert_eq!(status.alive(Instant::now()), Err("its loop has not turned for 65 s".to_owned()));
+    status.turn(Instant::now());
+    assert_eq!(status.alive(Instant::now()), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +173,7 @@ async fn a_role_that_drains_is_alive_as_long_as_it_may() {
             Settlement::Done
         })
     });
-    role.is_given_work().await;
+    role.receive_message().await;
     yield_now().await;
     role.stop.cancel();
     for _ in 0..29 {

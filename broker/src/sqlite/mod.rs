@@ -36,7 +36,7 @@ use writer::Writer;
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
-    notices::Board,
+    notices::NoticeSender,
 };
 
 pub use copy::{Hold, back_up};
@@ -50,7 +50,7 @@ pub struct Sqlite {
     commands: mpsc::Sender<Command>,
     link: watch::Receiver<ConnectionState>,
     ends: Arc<Ends>,
-    board: Board,
+    board: NoticeSender,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -72,7 +72,7 @@ impl Sqlite {
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::File { path: path.into(), source })?;
-        Ok(Self { path: path.into(), commands, link, ends, board: Board::default(), writer: Some(thread) })
+        Ok(Self { path: path.into(), commands, link, ends, board: NoticeSender::default(), writer: Some(thread) })
     }
 
     async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
@@ -118,11 +118,11 @@ impl Broker for Sqlite {
 
     /// This process is all there is.
     fn announce(&self, notice: Bytes) {
-        self.board.post(notice);
+        self.board.send(notice);
     }
 
     fn notices(&self) -> Notices {
-        self.board.listen()
+        self.board.subscribe()
     }
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {

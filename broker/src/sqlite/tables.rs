@@ -11,7 +11,7 @@ use super::{
     log::{Ends, Ledger, Retention},
     waiting::{Pick, Waiting},
 };
-use crate::{Lane, Log, PublishError, Queue, limit};
+use crate::{Lane, Log, PublishError, Queue};
 
 /// How many bytes one transaction hands out per inlet; what is over that goes with the next.
 const HAND_OUT: usize = 4 * 1024 * 1024;
@@ -136,7 +136,7 @@ impl Tables {
     fn park(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
         for inlet in [&self.ingest, &self.fast, &self.slow] {
             for mut row in inlet.clear(connection)? {
-                row.key = limit::parked_key(inlet.place, &row.key, &row.headers());
+                row.key = inlet.place.parked_key(&row.key, &row.headers());
                 self.parked.append(connection, now, &row)?;
             }
         }

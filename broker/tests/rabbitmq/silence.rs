@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker::{
-    Broker, ConnectionState, Handler, Incoming, Lane, Queue, Settlement, Target, Watchdog, rabbitmq::RabbitMq,
+    Broker, ConnectionState, ConsumerStatus, Handler, Incoming, Lane, Queue, Settlement, Target, rabbitmq::RabbitMq,
     run_handler,
 };
 use futures_util::future::join_all;
@@ -175,16 +175,16 @@ async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is
     line.silence("consuming");
     let _running = CancellationToken::new();
     let stop = _running.clone();
-    let progress = Watchdog::new(broker.connection_state(), Instant::now());
-    assert_eq!(progress.ready(), Ok(()), "it has not asked yet");
+    let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
+    assert_eq!(status.ready(), Ok(()), "it has not asked yet");
     let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000);
-    tokio::spawn(run_handler(consumer, Arc::new(Idle), stop, progress.clone()));
-    let why = eventually(|| progress.ready().err()).await;
+    tokio::spawn(run_handler(consumer, Arc::new(Idle), stop, status.clone()));
+    let why = eventually(|| status.ready().err()).await;
     assert_eq!(why, "the broker has not granted its consumer yet");
     until(&broker, |link| matches!(link, ConnectionState::Away(_))).await;
     until(&broker, |link| *link == ConnectionState::Ready).await;
-    eventually(|| progress.ready().ok()).await;
-    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    eventually(|| status.ready().ok()).await;
+    assert_eq!(status.alive(Instant::now()), Ok(()));
     broker.close().await;
     broker::rabbitmq::remove(&config).await.expect("removed");
 }

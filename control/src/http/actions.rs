@@ -22,7 +22,7 @@ use store::{Draft, Edited};
 
 use super::{
     conditions::Conditions,
-    context::{Principal, RequestBody, RequestContext},
+    context::{Authorization, RequestBody, RequestContext},
     describe,
     edit::{self, EditRequest},
     problems,
@@ -143,11 +143,11 @@ impl Acted {
 /// Changes the item of the path. What `act` returns is shown with it, this once.
 pub(super) async fn act<T: TenantItem>(
     request: &RequestContext,
-    principal: &Principal,
+    authorized: &Authorization,
     act: impl FnOnce(&mut T) -> Result<Object, Problem> + Send + 'static,
 ) -> Result<Acted, Problem> {
     request.query(&[])?;
-    let (tenant, conditions) = (principal.tenant_id().to_owned(), Conditions::of(request.headers()));
+    let (tenant, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers()));
     let id = request.path_parameter("id").to_owned();
     let item_id = id.clone();
     let decide = move |draft: &mut Draft| {
@@ -158,25 +158,25 @@ pub(super) async fn act<T: TenantItem>(
         let shown_once = act(item)?;
         Ok(Written { shown: item.shown(), shown_once, is_new: false, version })
     };
-    let edit = EditRequest::of_tenant(principal.tenant_id(), principal.author.clone());
+    let edit = EditRequest::of_tenant(authorized.tenant_id(), authorized.author.clone());
     let (written, edited) = request.control.edit(edit, decide).await?;
     Ok(Acted { id, written, edited })
 }
 
 async fn enable(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
-    let acted = act(&request, &principal, |endpoint: &mut Endpoint| {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let acted = act(&request, &authorized, |endpoint: &mut Endpoint| {
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Active, None);
         Ok(Object::new())
     });
     let mut acted = acted.await?;
-    acted.written.shown_once.insert("replayable".to_owned(), replayable(&request, &principal).await);
+    acted.written.shown_once.insert("replayable".to_owned(), replayable(&request, &authorized).await);
     Ok(acted.respond::<Endpoint>())
 }
 
 /// Counts what ended while an endpoint was disabled. A count that fails must not make the change look as if it had.
-async fn replayable(request: &RequestContext, principal: &Principal) -> Value {
-    let (tenant, id, reason) = (principal.tenant_id(), request.path_parameter("id"), DeadReason::EndpointDisabled);
+async fn replayable(request: &RequestContext, authorized: &Authorization) -> Value {
+    let (tenant, id, reason) = (authorized.tenant_id(), request.path_parameter("id"), DeadReason::EndpointDisabled);
     let filter =
         DeadLetterFilter { endpoint_id: Some(id.to_owned()), reason: Some(reason), ..DeadLetterFilter::default() };
     let count = request.control.count(tenant, &filter).await.ok();
@@ -190,9 +190,9 @@ async fn replayable(request: &RequestContext, principal: &Principal) -> Value {
 }
 
 async fn disable(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     let DisableBody { reason } = typed(body.object_or_nothing().await?)?;
-    let acted = act(&request, &principal, move |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, reason);
         Ok(Object::new())
     });
@@ -200,24 +200,24 @@ async fn disable(request: RequestContext, body: RequestBody) -> Result<Response,
 }
 
 async fn cancel(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     let now = Moment((request.control.deps.clock)());
-    let acted = act(&request, &principal, move |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
         endpoint.cancelled_before = Some(now);
         Ok(Object::new())
     });
     let version = acted.await?.version();
     // A count that fails must not make the cancel look as if it had.
-    let count = request.control.backlog(principal.tenant_id(), request.path_parameter("id")).await.ok().flatten();
+    let count = request.control.backlog(authorized.tenant_id(), request.path_parameter("id")).await.ok().flatten();
     let Backlog { waiting, counted } = count.into();
     let cancelled = Cancelled { cancelled_before: now, waiting, counted };
     Ok(with_version(Json(cancelled).into_response(), version))
 }
 
 async fn waiting(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
-    let (tenant, id) = (principal.tenant_id(), request.path_parameter("id"));
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
     request.find(|snapshot| snapshot.endpoint(tenant, id).map(|_| ())).await?;
     let count = request.control.backlog(tenant, id).await.map_err(|_| problems::log_unavailable())?;
     Ok(Json(Backlog::from(count)).into_response())

@@ -26,7 +26,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "audit",
                     "getTenantAudit",
-                    "Principal changed what of a tenant",
+                    "Authorization changed what of a tenant",
                     Some(Scope::Read),
                 );
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
@@ -35,15 +35,15 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/audit",
             get_with(audit, |op| {
-                let op = describe::operation(op, "audit", "getAudit", "Principal changed what of any tenant", None);
+                let op = describe::operation(op, "audit", "getAudit", "Authorization changed what of any tenant", None);
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
             }),
         )
 }
 
 async fn tenant_audit(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
-    entries(&request, Some(principal.tenant_id())).await
+    let authorized = request.tenant(Scope::Read).await?;
+    entries(&request, Some(authorized.tenant_id())).await
 }
 
 async fn audit(request: RequestContext) -> Result<Response, Problem> {

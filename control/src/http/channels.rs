@@ -13,7 +13,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, TenantSnapshot};
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
     describe,
@@ -153,7 +153,7 @@ impl Resource for ChannelWebhook {
     const PATH_ID: &'static str = "channel_id";
     const BODY_ID: &'static str = "channel_id";
     const HAS_PLATFORM_ID: bool = true;
-    const KINDS: &'static [Kind] = &[Kind::Endpoint, Kind::Subscription];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint, ItemKind::Subscription];
     const READ_ONLY: &'static [&'static str] = &view::STATE;
 
     fn stored_id(id: &str) -> String {
@@ -183,10 +183,10 @@ impl Resource for ChannelWebhook {
             endpoint.n8n_api_key = self.n8n_api_key;
         })?;
         put_item(&mut tenant.subscriptions, subscription);
-        Ok(ProblemScope { kind: Kind::Endpoint, index })
+        Ok(ProblemScope { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
         Ok(view::remove_endpoint(tenant, &Self::stored_id(id)))
     }

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use schemas::{KeyHash, Scope};
 use serde_json::Value;
 use service::{
-    http::{Origin, bearer, is_json},
+    http::{RequestOrigin, bearer, is_json},
     problem::{Code, Problem},
 };
-use store::{Access, Author, Caller, StoreError, TenantSnapshot, admit};
+use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
 
 use super::problems;
 use crate::{Control, settings::Object};
@@ -30,9 +30,9 @@ pub(crate) struct RequestContext {
 /// The body of a request, not yet read.
 pub(crate) struct RequestBody(Request);
 
-/// Principal sent a request, once it is known that they may do what it asks.
+/// Authorization sent a request, once it is known that they may do what it asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Principal {
+pub(crate) struct Authorization {
     /// The tenant that the request is about. None when it is about all tenants, or about one that need not exist.
     pub(crate) tenant: Option<Arc<TenantSnapshot>>,
     /// Scopes of the key that was shown. None means everything.
@@ -102,7 +102,7 @@ impl RequestContext {
     }
 
     /// Authorizes the request, or says why it may not be made.
-    pub(crate) async fn authorize(&self, needed: Permission) -> Result<Principal, Problem> {
+    pub(crate) async fn authorize(&self, needed: Permission) -> Result<Authorization, Problem> {
         match needed {
             Permission::Operator => self.operator().await,
             Permission::Scope(scope) => self.tenant(scope).await,
@@ -110,27 +110,27 @@ impl RequestContext {
     }
 
     /// Authorizes a request about the tenant of the path.
-    pub(crate) async fn tenant(&self, scope: Scope) -> Result<Principal, Problem> {
+    pub(crate) async fn tenant(&self, scope: Scope) -> Result<Authorization, Problem> {
         let deps = &self.control.deps;
         let (presented, tenant, now) = (bearer(self.headers()), self.path_parameter("tenant"), (deps.clock)());
         let access = admit(&*deps.store, deps.operator, presented, tenant, scope, now).await;
-        let Access { tenant, caller } = access.map_err(|denied| problems::denied(&denied))?;
-        let (scopes, name) = match caller {
-            Caller::Operator => (None, "operator".to_owned()),
-            Caller::Key(id) => {
+        let Access { tenant, principal } = access.map_err(|denied| problems::denied(&denied))?;
+        let (scopes, name) = match principal {
+            Principal::Operator => (None, "operator".to_owned()),
+            Principal::Key(id) => {
                 let key = tenant.keys.iter().find(|key| key.id == id);
                 (Some(key.map(|key| key.scopes.clone()).unwrap_or_default()), format!("key:{}/{id}", tenant.id))
             }
         };
-        Ok(Principal { tenant: Some(tenant), scopes, author: self.author(name) })
+        Ok(Authorization { tenant: Some(tenant), scopes, author: self.author(name) })
     }
 
     /// Authorizes a request that only the operator may make: about all tenants, or about one that need not exist.
-    pub(crate) async fn operator(&self) -> Result<Principal, Problem> {
+    pub(crate) async fn operator(&self) -> Result<Authorization, Problem> {
         let deps = &self.control.deps;
         let presented = bearer(self.headers()).ok_or(Code::Unauthorized)?;
         if deps.operator == Some(KeyHash::of(presented)) {
-            return Ok(Principal { tenant: None, scopes: None, author: self.author("operator".to_owned()) });
+            return Ok(Authorization { tenant: None, scopes: None, author: self.author("operator".to_owned()) });
         }
         let now = (deps.clock)();
         let owner = || deps.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented, now)?.0.id.clone()));
@@ -163,7 +163,7 @@ impl RequestContext {
     }
 
     fn author(&self, name: String) -> Author {
-        Author { name, address: self.parts.extensions.get::<Origin>().map(|origin| origin.client) }
+        Author { name, address: self.parts.extensions.get::<RequestOrigin>().map(|origin| origin.client) }
     }
 }
 
@@ -201,7 +201,7 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
     }
 }
 
-impl Principal {
+impl Authorization {
     /// Id of the tenant that the request is about; empty when it is about all tenants.
     pub(crate) fn tenant_id(&self) -> &str {
         self.tenant.as_ref().map_or("", |tenant| &tenant.id)

@@ -66,7 +66,7 @@ fn filtered(op: TransformOperation<'_>) -> TransformOperation<'_> {
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&FILTER[..], &page::PARAMETERS[..]].concat())?;
     let Page { limit, after } = Page::of(&query)?;
     let begin =
@@ -77,7 +77,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
         filter.set(name, text).map_err(wrong)?;
     }
     let logs = &*request.control.deps.broker;
-    let (live, _permit) = request.control.scan(principal.tenant_id(), &filter).await?;
+    let (live, _permit) = request.control.scan(authorized.tenant_id(), &filter).await?;
     let records = live.records(logs, begin).take(limit + 1).try_collect::<Vec<_>>();
     let mut records = records.await.map_err(|_| problems::log_unavailable())?;
     let is_more = records.len() > limit;
@@ -88,10 +88,10 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
 }
 
 async fn show(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
     let logs = &*request.control.deps.broker;
-    let letter = dead_letters::show(logs, Some(principal.tenant_id()), request.path_parameter("id")).await;
+    let letter = dead_letters::show(logs, Some(authorized.tenant_id()), request.path_parameter("id")).await;
     let letter = letter.map_err(|_| problems::log_unavailable())?.ok_or(Code::NotFound)?;
     Ok(Json(letter).into_response())
 }

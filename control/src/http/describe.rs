@@ -18,13 +18,13 @@ pub(crate) fn operation<'t>(
     summary: &str,
     scope: Option<Scope>,
 ) -> TransformOperation<'t> {
-    let principal = match scope {
+    let authorized = match scope {
         Some(Scope::Publish) => "Needs the scope `publish`.",
         Some(Scope::Read) => "Needs the scope `read`.",
         Some(Scope::Manage) => "Needs the scope `manage`.",
         None => "Needs the operator's key.",
     };
-    service::describe::call(op, tag, id, summary, principal)
+    service::describe::call(op, tag, id, summary, authorized)
 }
 
 /// `endpoint` to `Endpoint`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::EndpointState;
 use service::problem::{Code, Problem};
-use store::{Author, Change, Draft, Edit, Edited, Item, Reach, Refused};
+use store::{Author, Draft, Edit, EditRefusal, Edited, Item, ItemChange, TenantSelection};
 use tokio::sync::oneshot;
 
 use super::problems;
@@ -16,7 +16,7 @@ const LOGGED_ITEMS: usize = 20;
 
 /// What an edit may change, and who asks for it.
 pub(crate) struct EditRequest {
-    pub(crate) reach: Reach,
+    pub(crate) selection: TenantSelection,
     pub(crate) author: Author,
     /// True to say only what would change.
     pub(crate) dry_run: bool,
@@ -25,7 +25,7 @@ pub(crate) struct EditRequest {
 impl EditRequest {
     /// An edit of one tenant.
     pub(crate) fn of_tenant(tenant: &str, author: Author) -> Self {
-        Self { reach: Reach::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
+        Self { selection: TenantSelection::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
     }
 }
 
@@ -40,13 +40,13 @@ impl Control {
         let decision = Box::new(move |draft: &mut Draft| {
             let decided = decide(draft);
             // The store learns only that nothing is to be done. The problem itself goes through the channel.
-            let verdict = decided.as_ref().map(|_| ()).map_err(|_| Refused::Conflict(String::new()));
+            let verdict = decided.as_ref().map(|_| ()).map_err(|_| EditRefusal::Conflict(String::new()));
             let _ = sender.send(decided);
             verdict
         });
-        let EditRequest { reach, author, dry_run } = request;
-        let (tenants, logged_author) = (reach.clone(), author.clone());
-        let edit = Edit { reach, author, at: (self.deps.clock)(), dry_run, decision };
+        let EditRequest { selection, author, dry_run } = request;
+        let (tenants, logged_author) = (selection.clone(), author.clone());
+        let edit = Edit { selection, author, at: (self.deps.clock)(), dry_run, decision };
         let edited = self.deps.store.edit(edit).await;
         match (edited, receiver.try_recv()) {
             (Ok(edited), Ok(Ok(decided))) => {
@@ -79,8 +79,8 @@ impl Control {
     }
 
     /// Publishes an event to the tenants when the problem is that a quota is reached.
-    fn announce_quota(self: &Arc<Self>, tenants: &Reach, problem: &Problem) {
-        let (Some(name), Reach::Tenants(ids), Some(snapshot)) =
+    fn announce_quota(self: &Arc<Self>, tenants: &TenantSelection, problem: &Problem) {
+        let (Some(name), TenantSelection::Tenants(ids), Some(snapshot)) =
             (settings::reached(problem), tenants, self.deps.store.snapshot())
         else {
             return;
@@ -110,7 +110,7 @@ fn log(author: &Author, edited: &Edited) {
 }
 
 /// A change in words, such as `create endpoint/crm`.
-fn summary(change: &Change) -> String {
+fn summary(change: &ItemChange) -> String {
     let (verb, item) = match (&change.before, &change.after) {
         (None, Some(item)) => ("create", item),
         (Some(_), Some(item)) => ("update", item),

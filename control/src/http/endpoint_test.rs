@@ -46,9 +46,9 @@ struct TestWaits {
 }
 
 async fn test(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     request.query(&[])?;
-    let (tenant, id) = (principal.tenant_id(), request.path_parameter("id"));
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
     let found = |snapshot: &Snapshot| Some((snapshot.endpoint(tenant, id)?.clone(), snapshot.revision()));
     let (endpoint, revision) = request.find(found).await?;
     match request.control.test_endpoint(tenant, &endpoint, revision).await {

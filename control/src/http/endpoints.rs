@@ -5,13 +5,13 @@ use std::sync::Arc;
 use schemas::{Endpoint, EndpointState, Scope, Signature, Tenant};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Item, Kind, TenantSnapshot};
+use store::{Item, ItemKind, TenantSnapshot};
 
 use super::{tenant_item::TenantItem, view};
 use crate::settings::{Generator, Object, Rules, normal_url};
 
 impl TenantItem for Endpoint {
-    const KIND: Kind = Kind::Endpoint;
+    const KIND: ItemKind = ItemKind::Endpoint;
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[(
         "secret",
         "The signing secret that was made, since none was given: `whsec_…`. Shown this once. Of `v1a` nothing is shown but `public_key`.",
@@ -81,9 +81,9 @@ impl TenantItem for Endpoint {
         view::refuse_id(id)
     }
 
-    fn remove_dependents(id: &str, tenant: &mut Tenant) -> Vec<(Kind, String)> {
+    fn remove_dependents(id: &str, tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         let removed = tenant.subscriptions.extract_if(.., |one| one.endpoint_id == id);
-        removed.map(|subscription| (Kind::Subscription, subscription.id)).collect()
+        removed.map(|subscription| (ItemKind::Subscription, subscription.id)).collect()
     }
 }
 

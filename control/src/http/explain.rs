@@ -59,9 +59,9 @@ struct Explanation {
 }
 
 async fn explain(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
-    let Some(tenant) = &principal.tenant else { return Err(Code::NotFound.into()) };
+    let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
     let (headers, body) = body.bytes().await?;
     if !is_json(&headers) {
         return Err(Code::UnsupportedMediaType.into());
@@ -70,7 +70,7 @@ async fn explain(request: RequestContext, body: RequestBody) -> Result<Response,
     let now = (deps.clock)();
     let id = peek_id(&body).map_err(|refusal| refused(&refusal))?;
     let id = id.unwrap_or_else(|| EventId::fresh(now, chance::bytes(&deps.chance)));
-    let acceptance = Acceptance { id, accepted_at: now, tenant: tenant.id.clone() };
+    let acceptance = Acceptance::new(id, now, &tenant.id);
     let envelope = Envelope::decode(&body, &acceptance).map_err(|refusal| refused(&refusal))?;
     let results = tenant.subscriptions.iter().map(|one| explanation(one, tenant, &envelope)).collect();
     Ok(Json(ExplainAnswer { results }).into_response())

@@ -15,7 +15,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, TenantSnapshot};
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
     describe,
@@ -116,7 +116,7 @@ impl SecretFields for Integration {
 impl Resource for Integration {
     const HAS_PLATFORM_ID: bool = true;
     const ID_PREFIX: &'static str = "int";
-    const KINDS: &'static [Kind] = &[Kind::Endpoint];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint];
     const READ_ONLY: &'static [&'static str] = &view::STATE;
 
     fn stored_id(id: &str) -> String {
@@ -134,10 +134,10 @@ impl Resource for Integration {
             (endpoint.name, endpoint.n8n_api_key) = (self.name, self.n8n_api_key);
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
         })?;
-        Ok(ProblemScope { kind: Kind::Endpoint, index })
+        Ok(ProblemScope { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
         let stored_id = Self::stored_id(id);
         let bound = tenant.subscriptions.iter().filter(|subscription| subscription.endpoint_id == stored_id);

@@ -2,13 +2,13 @@
 
 use schemas::{Key, KeyHash, Scope, Tenant};
 use service::problem::{Code, Problem};
-use store::{Item, Kind, Snapshot, TenantSnapshot};
+use store::{Item, ItemKind, Snapshot, TenantSnapshot};
 
 use super::tenant_item::TenantItem;
 use crate::settings::{Generator, Object, Rules};
 
 impl TenantItem for Key {
-    const KIND: Kind = Kind::Key;
+    const KIND: ItemKind = ItemKind::Key;
     const GENERATED: &'static [(&'static str, &'static str)] =
         &[("hash", "a key cannot be without its hash: rotate it, or delete the key")];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] =

@@ -93,7 +93,7 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
 }
 
 async fn requeue(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.operator().await?;
+    let authorized = request.operator().await?;
     request.query(&[])?;
     let deps = &request.control.deps;
     let record =
@@ -107,7 +107,7 @@ async fn requeue(request: RequestContext) -> Result<Response, Problem> {
     tracing::info!(
         parked_id = request.path_parameter("id"),
         event_id,
-        author = principal.author.name,
+        author = authorized.author.name,
         "parked.requeued"
     );
     let answer = RequeueAnswer { id: request.path_parameter("id").to_owned(), event_id };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service::problem::{Code, Problem};
-use store::{Denied, EditError, Refused, StoreError};
+use store::{Denied, EditError, EditRefusal, StoreError};
 
 use crate::NotStarted;
 
@@ -46,14 +46,14 @@ pub(super) fn edit_failed(error: EditError) -> Problem {
     }
 }
 
-fn edit_refused(refused: &Refused) -> Problem {
+fn edit_refused(refused: &EditRefusal) -> Problem {
     match refused {
-        Refused::NoSuch(_) => Problem::new(Code::NotFound).detail(refused.to_string()),
-        Refused::Stale => Problem::new(Code::PreconditionFailed),
-        Refused::Conflict(why) => Problem::new(Code::Conflict).detail(why),
-        Refused::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
+        EditRefusal::NoSuch(_) => Problem::new(Code::NotFound).detail(refused.to_string()),
+        EditRefusal::Stale => Problem::new(Code::PreconditionFailed),
+        EditRefusal::Conflict(why) => Problem::new(Code::Conflict).detail(why),
+        EditRefusal::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
         // Decisions check for themselves, with pointers into the request; this is what only the store could see.
-        Refused::Invalid(found) => {
+        EditRefusal::Invalid(found) => {
             found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
         }
     }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use schemas::{EventType, IdSet, Scope, SecretField, SecretFields, Subscription, Tenant, TicketStatus, TypePattern};
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::{Draft, Kind};
+use store::{Draft, ItemKind};
 
 use super::{
     describe,
@@ -90,7 +90,7 @@ impl Resource for QueueBinding {
     const PATH_ID: &'static str = "queue_id";
     const BODY_ID: &'static str = "queue_id";
     const HAS_PLATFORM_ID: bool = true;
-    const KINDS: &'static [Kind] = &[Kind::Subscription];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Subscription];
 
     fn stored_id(id: &str) -> String {
         view::stored_id(QUEUE, id)
@@ -127,13 +127,13 @@ impl Resource for QueueBinding {
             ticket_statuses: self.ticket_statuses,
             ..view::empty_subscription(Self::stored_id(&request.id), endpoint_id)
         };
-        Ok(ProblemScope { kind: Kind::Subscription, index: put_item(&mut tenant.subscriptions, subscription) })
+        Ok(ProblemScope { kind: ItemKind::Subscription, index: put_item(&mut tenant.subscriptions, subscription) })
     }
 
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let stored_id = Self::stored_id(id);
         let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
         tenant.subscriptions.retain(|subscription| subscription.id != stored_id);
-        Ok(vec![(Kind::Subscription, stored_id)])
+        Ok(vec![(ItemKind::Subscription, stored_id)])
     }
 }

@@ -16,17 +16,17 @@ use super::{
 };
 
 pub(crate) async fn list<R: Listed>(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     let page = Page::of(&request.query(&page::PARAMETERS)?)?;
-    let Some(tenant) = &principal.tenant else { return Err(Code::NotFound.into()) };
+    let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
     let (items, next) = R::page(tenant, &page);
     Ok(page::answer(items, next))
 }
 
 pub(crate) async fn show<R: Resource>(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
-    let (tenant, id) = (principal.tenant_id(), request.path_parameter(R::PATH_ID));
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter(R::PATH_ID));
     let look = |snapshot: &Snapshot| {
         let tenant = snapshot.tenant(tenant)?;
         let version = version_of::<R>(id, |kind, id| tenant.versions.of(kind, id));

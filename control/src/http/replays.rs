@@ -103,26 +103,32 @@ struct ReplayAnswer {
 }
 
 async fn start(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
-    let (control, tenant) = (request.control.clone(), principal.tenant_id().to_owned());
+    let authorized = request.tenant(Scope::Manage).await?;
+    let (control, tenant) = (request.control.clone(), authorized.tenant_id().to_owned());
     let ReplayRequest { filter, dry_run, rate } = ReplayRequest::read(&Value::Object(body.object().await?))?;
     if dry_run {
         let matched = control.count(&tenant, &filter).await?;
         return Ok(Json(Matched { matched }).into_response());
     }
     let job = control.start_replay(&tenant, filter, rate).await?;
-    tracing::info!(replay_id = job.id, tenant, matched = job.matched, author = principal.author.name, "replay.started");
+    tracing::info!(
+        replay_id = job.id,
+        tenant,
+        matched = job.matched,
+        author = authorized.author.name,
+        "replay.started"
+    );
     Ok((StatusCode::ACCEPTED, Json(&*job)).into_response())
 }
 
 async fn show(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
-    Ok(Json(&*find(&request.control, principal.tenant_id(), request.path_parameter("id"))?).into_response())
+    let authorized = request.tenant(Scope::Read).await?;
+    Ok(Json(&*find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?).into_response())
 }
 
 async fn stop(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
-    let job = find(&request.control, principal.tenant_id(), request.path_parameter("id"))?;
+    let authorized = request.tenant(Scope::Manage).await?;
+    let job = find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?;
     job.end(ReplayState::Stopped);
     Ok(Json(&*job).into_response())
 }

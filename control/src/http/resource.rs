@@ -7,14 +7,14 @@ use schemas::{Scope, SecretFields, SecretForm, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Change, Draft, Kind, TenantSnapshot};
+use store::{Draft, ItemChange, ItemKind, TenantSnapshot};
 
 use super::{context::Permission, write::ChangeRequest};
 use crate::settings::{Generator, KeptField, Object, ProblemScope};
 
 /// A type that requests show, create, replace, patch and delete.
 pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
-    /// Principal may change it.
+    /// Authorization may change it.
     const CHANGED_BY: Permission = Permission::Scope(Scope::Manage);
     /// Path parameter that holds its id.
     const PATH_ID: &'static str = "id";
@@ -25,7 +25,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     /// Beginning of ids that carteiro makes. A resource whose id is always given has none.
     const ID_PREFIX: &'static str = "";
     /// The kinds of store items that it consists of.
-    const KINDS: &'static [Kind];
+    const KINDS: &'static [ItemKind];
     /// Fields that carteiro changes by itself. A `PUT` that leaves one out keeps it.
     const STATE: &'static [&'static str] = &[];
     /// Secret fields that it cannot be without, each with what the caller should do instead of removing it.
@@ -73,7 +73,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     fn put(self, tenant: &mut Tenant, old: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem>;
 
     /// Takes the resource out of its tenant. Returns every item that went.
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem>;
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem>;
 
     /// The resource as answers show it: with masks in the place of secrets.
     fn shown(&self) -> Object {
@@ -81,7 +81,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     }
 
     /// The resource as the store has it after a change, where the store itself may have altered it.
-    fn shown_after(_changes: &[Change], _id: &str) -> Option<Object> {
+    fn shown_after(_changes: &[ItemChange], _id: &str) -> Option<Object> {
         None
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn kept_fields<R: Resource>() -> Vec<KeptField> {
 }
 
 /// The version of a resource: the latest version of its items.
-pub(crate) fn version_of<R: Resource>(id: &str, version: impl Fn(Kind, &str) -> Option<u64>) -> Option<u64> {
+pub(crate) fn version_of<R: Resource>(id: &str, version: impl Fn(ItemKind, &str) -> Option<u64>) -> Option<u64> {
     let stored_id = R::stored_id(id);
     R::KINDS.iter().filter_map(|kind| version(*kind, &stored_id)).max()
 }

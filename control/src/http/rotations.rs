@@ -94,11 +94,11 @@ fn rotation(request: &RequestContext, overlap: Span) -> Result<Rotation, Problem
 }
 
 async fn rotate_secret(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     let RotateSecret { overlap, signature } = typed(body.object_or_nothing().await?)?;
     let rotation = rotation(&request, overlap)?;
     let seed = (request.control.deps.secrets)().map_err(no_randomness)?;
-    let acted = act(&request, &principal, move |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
         endpoint.signature = signature.unwrap_or(endpoint.signature);
         let secret = SigningKey::write(endpoint.signature, seed);
         let shown_once = endpoints::shown_once(endpoint.signature, &secret);
@@ -109,11 +109,11 @@ async fn rotate_secret(request: RequestContext, body: RequestBody) -> Result<Res
 }
 
 async fn rotate_token(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     let Rotate { overlap } = typed(body.object_or_nothing().await?)?;
     let rotation = rotation(&request, overlap)?;
     let token = request.control.generator().token().map_err(no_randomness)?;
-    let acted = act(&request, &principal, move |source: &mut SourceConfig| {
+    let acted = act(&request, &authorized, move |source: &mut SourceConfig| {
         source.rotate(Secret::from(token.clone()), rotation);
         Ok(sources::shown_once(&token))
     });
@@ -121,12 +121,12 @@ async fn rotate_token(request: RequestContext, body: RequestBody) -> Result<Resp
 }
 
 async fn rotate_key(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Manage).await?;
+    let authorized = request.tenant(Scope::Manage).await?;
     let Rotate { overlap } = typed(body.object_or_nothing().await?)?;
     let rotation = rotation(&request, overlap)?;
     let key = request.control.generator().key().map_err(no_randomness)?;
-    let own = principal.scopes.clone();
-    let acted = act(&request, &principal, move |stored: &mut Key| {
+    let own = authorized.scopes.clone();
+    let acted = act(&request, &authorized, move |stored: &mut Key| {
         keys::check_granted(&stored.scopes, own.as_deref())?;
         stored.rotate(KeyHash::of(&key), rotation);
         Ok(keys::shown_once(key))

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use schemas::{SourceConfig, Tenant};
 use serde_json::Value;
-use store::{Item, Kind, Snapshot, TenantSnapshot};
+use store::{Item, ItemKind, Snapshot, TenantSnapshot};
 
 use super::tenant_item::TenantItem;
 use crate::settings::{Generator, Object};
 
 impl TenantItem for SourceConfig {
-    const KIND: Kind = Kind::Source;
+    const KIND: ItemKind = ItemKind::Source;
     const GENERATED: &'static [(&'static str, &'static str)] =
         &[("token", "a source cannot be without its token: rotate it, or delete the source")];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[

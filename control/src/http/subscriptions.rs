@@ -2,12 +2,12 @@
 
 use schemas::{Subscription, Tenant};
 use service::problem::Problem;
-use store::{Item, Kind, TenantSnapshot};
+use store::{Item, ItemKind, TenantSnapshot};
 
 use super::{tenant_item::TenantItem, view};
 
 impl TenantItem for Subscription {
-    const KIND: Kind = Kind::Subscription;
+    const KIND: ItemKind = ItemKind::Subscription;
     const EXAMPLE: &'static str =
         r#"{"endpoint_id":"crm","channel_ids":[7],"event_types":["message.received","ticket.*"],"groups":false}"#;
 

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use schemas::{Scope, SecretFields, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use service::problem::{Code, Problem};
-use store::{Change, Draft, Item, Kind, Snapshot, TenantSnapshot};
+use store::{Draft, Item, ItemChange, ItemKind, Snapshot, TenantSnapshot};
 
 use super::{
     describe::{self, ItemBody, ItemPatch, PageSchema, WithShownOnce},
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) trait TenantItem:
     SecretFields + Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync
 {
-    const KIND: Kind;
+    const KIND: ItemKind;
     /// Secret fields that are generated when they are left out. The item cannot be without them; the second text says
     /// what to do instead of removing one.
     const GENERATED: &'static [(&'static str, &'static str)] = &[];
@@ -81,7 +81,7 @@ pub(crate) trait TenantItem:
     }
 
     /// Takes what cannot be without the item out of the tenant. The item itself is gone already.
-    fn remove_dependents(_id: &str, _tenant: &mut Tenant) -> Vec<(Kind, String)> {
+    fn remove_dependents(_id: &str, _tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         Vec::new()
     }
 
@@ -94,7 +94,7 @@ pub(crate) trait TenantItem:
 
 impl<T: TenantItem> Resource for T {
     const ID_PREFIX: &'static str = id_prefix(T::KIND);
-    const KINDS: &'static [Kind] = &[T::KIND];
+    const KINDS: &'static [ItemKind] = &[T::KIND];
     const STATE: &'static [&'static str] = T::OWN_STATE;
     const REQUIRED_SECRETS: &'static [(&'static str, &'static str)] = T::GENERATED;
     const READ_ONLY: &'static [&'static str] = T::DERIVED;
@@ -130,7 +130,7 @@ impl<T: TenantItem> Resource for T {
         Ok(ProblemScope { kind: T::KIND, index: put_item(T::list_mut(tenant), self) })
     }
 
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
         T::list_mut(tenant).retain(|item| item.id() != id);
         let mut removed = vec![(T::KIND, id.to_owned())];
@@ -145,7 +145,7 @@ impl<T: TenantItem> Resource for T {
     }
 
     /// The store forgets retiring secrets that have ended.
-    fn shown_after(changes: &[Change], id: &str) -> Option<Object> {
+    fn shown_after(changes: &[ItemChange], id: &str) -> Option<Object> {
         let change = changes.iter().find(|change| change.kind == T::KIND && change.id == id)?;
         T::of_change(change.after.as_ref()?).map(Resource::shown)
     }
@@ -159,13 +159,13 @@ impl<T: TenantItem> Listed for T {
 }
 
 /// Beginning of ids that are generated for items of a kind.
-const fn id_prefix(kind: Kind) -> &'static str {
+const fn id_prefix(kind: ItemKind) -> &'static str {
     match kind {
-        Kind::Tenant => "t",
-        Kind::Endpoint => "ep",
-        Kind::Subscription => "sub",
-        Kind::Source => "src",
-        Kind::Key => "key",
+        ItemKind::Tenant => "t",
+        ItemKind::Endpoint => "ep",
+        ItemKind::Subscription => "sub",
+        ItemKind::Source => "src",
+        ItemKind::Key => "key",
     }
 }
 

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::{Quota, Scope, SecretField, SecretFields, Tenant};
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, TenantSnapshot};
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
     context::{Permission, RequestContext},
@@ -100,7 +100,7 @@ impl Resource for TenantSettings {
     const CHANGED_BY: Permission = Permission::Operator;
     const PATH_ID: &'static str = "tenant";
     const ID_PREFIX: &'static str = "t";
-    const KINDS: &'static [Kind] = &[Kind::Tenant];
+    const KINDS: &'static [ItemKind] = &[ItemKind::Tenant];
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
         let Tenant { name, quota, .. } = tenant;
@@ -127,17 +127,17 @@ impl Resource for TenantSettings {
 
     fn put(self, tenant: &mut Tenant, _: Option<&Self>, _: &ChangeRequest) -> Result<ProblemScope, Problem> {
         (tenant.name, tenant.quota) = (self.name, self.quota);
-        Ok(ProblemScope { kind: Kind::Tenant, index: 0 })
+        Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
     }
 
-    fn remove(draft: &mut Draft, _: &str, id: &str) -> Result<Vec<(Kind, String)>, Problem> {
+    fn remove(draft: &mut Draft, _: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
         let tenant = draft.remove(id).ok_or(Code::NotFound)?;
-        let endpoints = tenant.endpoints.iter().map(|one| (Kind::Endpoint, one.id.clone()));
-        let subscriptions = tenant.subscriptions.iter().map(|one| (Kind::Subscription, one.id.clone()));
-        let sources = tenant.sources.iter().map(|one| (Kind::Source, one.id.clone()));
-        let keys = tenant.keys.iter().map(|one| (Kind::Key, one.id.clone()));
+        let endpoints = tenant.endpoints.iter().map(|one| (ItemKind::Endpoint, one.id.clone()));
+        let subscriptions = tenant.subscriptions.iter().map(|one| (ItemKind::Subscription, one.id.clone()));
+        let sources = tenant.sources.iter().map(|one| (ItemKind::Source, one.id.clone()));
+        let keys = tenant.keys.iter().map(|one| (ItemKind::Key, one.id.clone()));
         let items = endpoints.chain(subscriptions).chain(sources).chain(keys);
-        Ok(std::iter::once((Kind::Tenant, tenant.id.clone())).chain(items).collect())
+        Ok(std::iter::once((ItemKind::Tenant, tenant.id.clone())).chain(items).collect())
     }
 }
 

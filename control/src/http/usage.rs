@@ -48,7 +48,7 @@ pub(super) fn usage_and_audit(control: &Control) -> Result<&dyn UsageAndAudit, P
 }
 
 async fn usage(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.tenant(Scope::Read).await?;
+    let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&["from", "to", "by"])?;
     let now = (request.control.deps.clock)();
     let (mut from, mut to) = (day(now.saturating_sub((DEFAULT_DAYS - 1) * DAY_MS)), day(now));
@@ -61,7 +61,7 @@ async fn usage(request: RequestContext) -> Result<Response, Problem> {
             _ => to = read_day(&name, text)?,
         }
     }
-    let found = usage_and_audit(&request.control)?.usage(principal.tenant_id(), &from, &to).await;
+    let found = usage_and_audit(&request.control)?.usage(authorized.tenant_id(), &from, &to).await;
     let found = found.map_err(|error| problems::store_unavailable(&error))?;
     let items = if by_endpoint { found } else { by_day(found) };
     Ok(Json(UsageList { items }).into_response())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use schemas::{Endpoint, Format, Subscription, Tenant};
 use service::problem::{Code, Problem};
-use store::Kind;
+use store::ItemKind;
 
 use super::{
     tenant_item::{TenantItem as _, put_item},
@@ -96,9 +96,9 @@ pub(crate) fn put_endpoint(
 }
 
 /// Takes an endpoint and all its subscriptions out of the tenant. Returns what went.
-pub(crate) fn remove_endpoint(tenant: &mut Tenant, id: &str) -> Vec<(Kind, String)> {
+pub(crate) fn remove_endpoint(tenant: &mut Tenant, id: &str) -> Vec<(ItemKind, String)> {
     tenant.endpoints.retain(|endpoint| endpoint.id != id);
-    let mut removed = vec![(Kind::Endpoint, id.to_owned())];
+    let mut removed = vec![(ItemKind::Endpoint, id.to_owned())];
     removed.extend(Endpoint::remove_dependents(id, tenant));
     removed
 }

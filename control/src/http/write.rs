@@ -12,11 +12,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemas::Scope;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Draft, Edited, Kind, Snapshot};
+use store::{Draft, Edited, ItemKind, Snapshot};
 
 use super::{
     conditions::{Conditions, entity_tag},
-    context::{Principal, RequestBody, RequestContext},
+    context::{Authorization, RequestBody, RequestContext},
     edit::EditRequest,
     resource::{Resource, kept_fields, version_of},
 };
@@ -74,14 +74,14 @@ pub(crate) async fn patch<R: Resource>(request: RequestContext, body: RequestBod
 }
 
 async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: WriteMode) -> Result<Response, Problem> {
-    let principal = request.authorize(R::CHANGED_BY).await?;
+    let authorized = request.authorize(R::CHANGED_BY).await?;
     request.query(&[])?;
-    let change = ChangeRequest::read::<R>(&request, &principal, body.object().await?, mode)?;
+    let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, mode)?;
     let location = match mode {
         WriteMode::Create => format!("{}/{}", request.path(), utf8_percent_encode(&change.id, &SEGMENT)),
         WriteMode::Replace | WriteMode::Patch => request.path().to_owned(),
     };
-    let (edit, id) = (EditRequest::of_tenant(&change.tenant, principal.author), change.id.clone());
+    let (edit, id) = (EditRequest::of_tenant(&change.tenant, authorized.author), change.id.clone());
     let (written, edited) = request.control.edit(edit, move |draft| change.decide::<R>(draft)).await?;
     let is_new = written.is_new;
     let mut response = respond::<R>(&id, written, &edited);
@@ -92,12 +92,12 @@ async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: Wr
 }
 
 pub(crate) async fn delete<R: Resource>(request: RequestContext) -> Result<Response, Problem> {
-    let principal = request.authorize(R::CHANGED_BY).await?;
+    let authorized = request.authorize(R::CHANGED_BY).await?;
     request.query(&[])?;
     let (id, conditions) = (request.path_parameter(R::PATH_ID).to_owned(), Conditions::of(request.headers()));
-    let tenant = principal.tenant.as_ref().map_or_else(|| id.clone(), |tenant| tenant.id.clone());
+    let tenant = authorized.tenant.as_ref().map_or_else(|| id.clone(), |tenant| tenant.id.clone());
     R::check_id(&id)?;
-    let edit = EditRequest::of_tenant(&tenant, principal.author);
+    let edit = EditRequest::of_tenant(&tenant, authorized.author);
     let decide = move |draft: &mut Draft| {
         let found = match draft.tenants().get(&tenant) {
             Some(tenant) => R::find(tenant, &id),
@@ -114,7 +114,7 @@ pub(crate) async fn delete<R: Resource>(request: RequestContext) -> Result<Respo
 impl ChangeRequest {
     fn read<R: Resource>(
         request: &RequestContext,
-        principal: &Principal,
+        authorized: &Authorization,
         mut body: Object,
         mode: WriteMode,
     ) -> Result<Self, Problem> {
@@ -123,7 +123,7 @@ impl ChangeRequest {
         let generator = control.generator();
         let of_path = (mode != WriteMode::Create).then(|| request.path_parameter(R::PATH_ID).to_owned());
         // The tenant of the path; of a request about a tenant itself, that tenant.
-        let tenant_of = |id: &str| principal.tenant.as_ref().map_or(id, |tenant| &tenant.id).to_owned();
+        let tenant_of = |id: &str| authorized.tenant.as_ref().map_or(id, |tenant| &tenant.id).to_owned();
         let of_body = take_id::<R>(&mut body, of_path.as_deref())?;
         let id = match of_path.or(of_body) {
             Some(id) => id,
@@ -138,7 +138,7 @@ impl ChangeRequest {
             mode,
             body,
             conditions: Conditions::of(request.headers()),
-            scopes: principal.scopes.clone(),
+            scopes: authorized.scopes.clone(),
             rules: control.deps.rules.clone(),
             generator,
             snapshot,
@@ -221,10 +221,10 @@ pub(crate) fn with_version(mut response: Response, version: Option<u64>) -> Resp
 }
 
 /// The answer of a deletion: every item that went, and what becomes of deliveries that are queued for it.
-fn deleted(removed: &[(Kind, String)]) -> Value {
+fn deleted(removed: &[(ItemKind, String)]) -> Value {
     let list: Vec<_> = removed.iter().map(|(kind, id)| json!({"kind": kind.name(), "id": id})).collect();
     let mut answer = json!({"deleted": list});
-    if removed.iter().any(|(kind, _)| *kind == Kind::Endpoint || *kind == Kind::Tenant) {
+    if removed.iter().any(|(kind, _)| *kind == ItemKind::Endpoint || *kind == ItemKind::Tenant) {
         answer["queued"] = "endpoint_gone".into();
         answer["detail"] = "what is still queued for it ends as dead letters with the reason endpoint_gone, \
                             which can be looked at"

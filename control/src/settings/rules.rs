@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use schemas::{Quota, Tenant};
 use service::problem::{Code, Problem};
-use store::{Kind, Path, Step, validate};
+use store::{FieldPath, ItemKind, PathSegment, validate};
 
 use super::{fan_out, quota};
 
@@ -21,7 +21,7 @@ pub struct Rules {
 /// The item that a request is about. Problems with it have pointers into the request's body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProblemScope {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ItemKind,
     /// Its place in the tenant's list; 0 for the tenant itself.
     pub(crate) index: usize,
 }
@@ -41,8 +41,8 @@ pub(crate) fn check(before: &Tenant, after: &Tenant, scope: ProblemScope, rules:
     }
     check_limits(before, after, rules).map_err(|mut problem| {
         let pointer = match scope.kind {
-            Kind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
-            Kind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
+            ItemKind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
+            ItemKind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
             _ => "",
         };
         problem.errors.iter_mut().for_each(|error| pointer.clone_into(&mut error.pointer));
@@ -67,7 +67,7 @@ pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Re
 }
 
 /// The message of a problem, ended by the name of the other place.
-fn message(found: &store::Problem) -> String {
+fn message(found: &store::InvalidField) -> String {
     match &found.other {
         Some(other) => format!("{} {other}", found.message),
         None => found.message.clone(),
@@ -75,30 +75,30 @@ fn message(found: &store::Problem) -> String {
 }
 
 /// The kinds of items that a tenant has lists of.
-pub(crate) const LISTS: [Kind; 4] = [Kind::Endpoint, Kind::Subscription, Kind::Source, Kind::Key];
+pub(crate) const LISTS: [ItemKind; 4] = [ItemKind::Endpoint, ItemKind::Subscription, ItemKind::Source, ItemKind::Key];
 
 /// Name of the list that holds items of a kind.
-pub(crate) fn list_name(kind: Kind) -> &'static str {
+pub(crate) fn list_name(kind: ItemKind) -> &'static str {
     match kind {
-        Kind::Tenant => "tenants",
-        Kind::Endpoint => "endpoints",
-        Kind::Subscription => "subscriptions",
-        Kind::Source => "sources",
-        Kind::Key => "keys",
+        ItemKind::Tenant => "tenants",
+        ItemKind::Endpoint => "endpoints",
+        ItemKind::Subscription => "subscriptions",
+        ItemKind::Source => "sources",
+        ItemKind::Key => "keys",
     }
 }
 
 impl ProblemScope {
     /// Translates a path within the tenant to a pointer into the body.
-    fn pointer(self, Path(steps): &Path) -> Option<String> {
-        if self.kind == Kind::Tenant {
-            return Some(Path(steps.clone()).pointer());
+    fn pointer(self, FieldPath(steps): &FieldPath) -> Option<String> {
+        if self.kind == ItemKind::Tenant {
+            return Some(FieldPath(steps.clone()).pointer());
         }
         match steps.as_slice() {
-            [Step::Key(list), Step::Index(index), rest @ ..]
+            [PathSegment::Key(list), PathSegment::Index(index), rest @ ..]
                 if *list == list_name(self.kind) && *index == self.index =>
             {
-                Some(Path(rest.to_vec()).pointer())
+                Some(FieldPath(rest.to_vec()).pointer())
             }
             _ => None,
         }

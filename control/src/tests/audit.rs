@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::memory::Memory;
 use schemas::Tenant;
-use store::{Author, Edit, MemoryStore, Reach, Store as _, UsageAndAudit as _};
+use store::{Author, Edit, MemoryStore, Store as _, TenantSelection, UsageAndAudit as _};
 use tokio::time::timeout;
 
 use super::fixture::{Fixture, NOW};
@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// A change that was made so many days ago.
 async fn change(store: &MemoryStore, days_ago: u64) {
     let edit = Edit {
-        reach: Reach::All,
+        selection: TenantSelection::All,
         author: Author { name: "operator".into(), address: None },
         at: NOW - days_ago * DAY,
         dry_run: false,

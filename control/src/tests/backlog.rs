@@ -7,7 +7,7 @@ use schemas::{Counts, HeaderValue, Message, wire};
 use store::{MemoryStore, Store, UsageReport};
 
 use super::fixture::{Fixture, NOW};
-use crate::{CountMethod, BacklogCount};
+use crate::{BacklogCount, CountMethod};
 
 #[tokio::test]
 async fn where_the_lanes_can_be_looked_into_it_is_known_exactly() {

@@ -84,7 +84,7 @@ async fn a_quota_that_is_new_counts_what_died_before_it() {
     count(&fixture);
     assert_eq!(levels(&mut notices).await, BTreeMap::new());
     let edit = store::Edit {
-        reach: store::Reach::All,
+        selection: store::TenantSelection::All,
         author: store::Author { name: "operator".into(), address: None },
         at: NOW,
         dry_run: false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Broker, Notices, Queue, memory::Memory};
 use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant};
 use serde_json::{Value, json};
-use store::{Kind, MemoryStore, Store};
+use store::{ItemKind, MemoryStore, Store};
 
 use super::fixture::{Fixture, NOW};
 use crate::{FAILING, GONE};
@@ -50,7 +50,7 @@ impl FindingsFixture {
     }
 
     fn version(&self) -> Option<u64> {
-        self.store.snapshot()?.tenant("acme")?.versions.of(Kind::Endpoint, "crm")
+        self.store.snapshot()?.tenant("acme")?.versions.of(ItemKind::Endpoint, "crm")
     }
 
     fn state(&self) -> (EndpointState, Option<String>) {
@@ -161,7 +161,7 @@ async fn an_endpoint_that_was_changed_since_it_said_410_is_left_alone() {
     let mut post = FindingsFixture::new();
     let old = post.version();
     let edit = store::Edit {
-        reach: store::Reach::All,
+        selection: store::TenantSelection::All,
         author: store::Author { name: "operator".into(), address: None },
         at: NOW,
         dry_run: false,

@@ -20,7 +20,7 @@ use super::{
     fixture::{DeadDelivery, Fixture, NOW, append, append_without_body},
     reading_broker::ReadThrough,
 };
-use crate::{ReplayEnd, DeadLetterFilter, Replay, WINDOW, dead_letters};
+use crate::{DeadLetterFilter, Replay, ReplayEnd, WINDOW, dead_letters};
 
 const SLOW: Queue = Queue::Lane(Lane::Slow);
 
@@ -44,7 +44,9 @@ async fn replay_all(broker: &dyn Broker) -> ReplayEnd {
     let _running = CancellationToken::new();
     let stop = _running.clone();
     let live = dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap();
-    Replay { broker, replay_id: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }.run(live, |_| ()).await
+    Replay { broker, replay_id: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }
+        .run(live, |_| ())
+        .await
 }
 
 #[tokio::test]

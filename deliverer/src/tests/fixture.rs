@@ -12,7 +12,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{DeadLetter, Delivery, EventId, EventType, Message, Part, Tenant, wire};
 use serde_json::{Value, json};
 use service::Clock;
-use store::{Kind, Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
+use store::{ItemKind, Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -61,7 +61,7 @@ impl TestStore {
     pub(super) fn share(&self, revision: u64, endpoints: &Value) {
         let mut tenant = TenantSnapshot::from(acme(endpoints));
         for id in tenant.endpoints.keys() {
-            tenant.versions.set(Kind::Endpoint, id, revision);
+            tenant.versions.set(ItemKind::Endpoint, id, revision);
         }
         let snapshot = Snapshot::new(revision, [Arc::new(tenant)]);
         *self.snapshot.lock().unwrap() = Some(Arc::new(snapshot));

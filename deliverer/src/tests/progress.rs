@@ -12,7 +12,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl Fixture {
     fn stuck(&self) -> Vec<String> {
-        let lanes = [Lane::Fast, Lane::Slow].map(|lane| self.deliverer.progress(lane));
+        let lanes = [Lane::Fast, Lane::Slow].map(|lane| self.deliverer.consumer_status(lane));
         lanes.into_iter().filter_map(|progress| progress.alive(Instant::now()).err()).collect()
     }
 

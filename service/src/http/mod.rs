@@ -15,11 +15,11 @@ mod serve;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod turning;
+mod watched;
 
 pub use bearer::bearer;
-pub use config::{HttpConfig, Tls};
+pub use config::{HttpConfig, TlsFiles};
 pub use json::is_json;
-pub use limits::{Limits, Whose};
-pub use origin::{Origin, Scheme};
-pub use serve::{Front, app, serve};
+pub use limits::{KeyOwner, RequestLimiter};
+pub use origin::{RequestOrigin, Scheme};
+pub use serve::{ServeOptions, app, serve};

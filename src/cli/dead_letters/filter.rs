@@ -1,7 +1,7 @@
 //! Which dead letters are meant, as flags: the names that the API's filter has.
 
 use anyhow::Context as _;
-use control::Filter;
+use control::DeadLetterFilter;
 use service::Exit;
 
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,8 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
-    pub(super) fn filter(&self, ids: &[String]) -> anyhow::Result<Filter> {
-        let mut filter = Filter::default();
+    pub(super) fn filter(&self, ids: &[String]) -> anyhow::Result<DeadLetterFilter> {
+        let mut filter = DeadLetterFilter::default();
         let one = |name, text: &'_ Option<String>| text.clone().map(|text| (name, text));
         let ids = self.ids.iter().chain(ids).map(|id| ("ids", id.clone()));
         let fields = [

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use control::{Filter, Rate, Replay, ReplayProgress, dead_letters};
+use control::{DeadLetterFilter, Rate, Replay, ReplayProgress, dead_letters};
 use futures_util::TryStreamExt as _;
 use service::Exit;
 
@@ -69,7 +69,7 @@ impl fmt::Display for Replayed {
 
 pub(super) async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(&args.id)?;
-    if !args.all && args.filter.tenant.is_none() && filter == Filter::default() {
+    if !args.all && args.filter.tenant.is_none() && filter == DeadLetterFilter::default() {
         return Err(anyhow::anyhow!("which? Give ids, a filter, or --all").context(Exit::Usage));
     }
     let rate = args.rate_per_second.map(Rate::try_from).transpose();
@@ -93,7 +93,7 @@ pub(super) async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result
 async fn replay_here(
     broker: &dyn broker::Broker,
     args: &ReplayArgs,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
     rate: Option<Rate>,
 ) -> anyhow::Result<Replayed> {
     let live = dead_letters::find(broker, args.filter.tenant.as_deref(), filter).await.context(Exit::Unavailable)?;
@@ -104,7 +104,7 @@ async fn replay_here(
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
-    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
+    let replay = Replay { broker, replay_id: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
     let bar = progress::bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
@@ -122,7 +122,7 @@ async fn replay_there(
     archive: &dyn broker::Logs,
     config: &Config,
     args: &ReplayArgs,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
 ) -> anyhow::Result<Replayed> {
     let mut ids = BTreeMap::<String, Vec<String>>::new();
     let mut letters =

@@ -37,15 +37,15 @@ fn snapshot(tenants: &[(&str, &str, &[Scope])]) -> Snapshot {
     Snapshot::new(1, tenants)
 }
 
-fn decide(presented: Option<&str>, tenant: &str, scope: Scope) -> Result<Caller, Denied> {
+fn decide(presented: Option<&str>, tenant: &str, scope: Scope) -> Result<Principal, Denied> {
     let snapshot = snapshot(&[("acme", "a", &[Scope::Publish]), ("zeta", "z", &[Scope::Publish, Scope::Manage])]);
     let operator = Some(KeyHash::of(OPERATOR));
-    access(&snapshot, operator, presented, tenant, scope, 0).map(|access| access.caller)
+    access(&snapshot, operator, presented, tenant, scope, 0).map(|access| access.principal)
 }
 
 #[test]
 fn a_key_acts_for_its_own_tenant_within_its_scopes() {
-    assert_eq!(decide(Some("a"), "acme", Scope::Publish).unwrap(), Caller::Key("k".into()));
+    assert_eq!(decide(Some("a"), "acme", Scope::Publish).unwrap(), Principal::Key("k".into()));
     assert!(matches!(decide(Some("a"), "acme", Scope::Manage), Err(Denied::Scope(Scope::Manage))));
     let denied = decide(Some("z"), "zeta", Scope::Read).unwrap_err();
     assert_eq!(denied.to_string(), "the key lacks the scope `read`");
@@ -58,8 +58,8 @@ fn a_key_that_was_rotated_acts_until_it_ends() {
     let mut tenant = TenantSnapshot::clone(snapshot(&[("acme", "a", &[Scope::Publish])]).tenant("acme").unwrap());
     tenant.keys[0].old_hash = old_hash;
     let snapshot = Snapshot::new(1, [Arc::new(tenant)]);
-    let decide = |now| access(&snapshot, None, Some("old"), "acme", Scope::Publish, now).map(|access| access.caller);
-    assert_eq!(decide(999).unwrap(), Caller::Key("k".into()));
+    let decide = |now| access(&snapshot, None, Some("old"), "acme", Scope::Publish, now).map(|access| access.principal);
+    assert_eq!(decide(999).unwrap(), Principal::Key("k".into()));
     assert!(matches!(decide(1_000), Err(Denied::Unauthenticated)));
 }
 
@@ -72,7 +72,7 @@ fn another_tenant_and_an_unknown_one_look_alike() {
 
 #[test]
 fn the_operator_acts_for_every_tenant_that_there_is() {
-    assert_eq!(decide(Some(OPERATOR), "zeta", Scope::Read).unwrap(), Caller::Operator);
+    assert_eq!(decide(Some(OPERATOR), "zeta", Scope::Read).unwrap(), Principal::Operator);
     assert!(matches!(decide(Some(OPERATOR), "nobody", Scope::Read), Err(Denied::NoSuchTenant)));
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use schemas::Tenant;
 
-use super::{Change, Decision, Draft, Reach, Refused, work_out};
+use super::{Decision, Draft, EditRefusal, ItemChange, TenantSelection, work_out};
 use crate::{
     Snapshot, TenantSnapshot,
-    problem::{Path, Problem, Step},
+    problem::{FieldPath, InvalidField, PathSegment},
 };
 
 /// What a decision changes at a time (unix ms), given that the snapshot is all there is. Pure.
@@ -15,27 +15,33 @@ use crate::{
 /// # Errors
 /// Whatever [`decide`](super::decide) refuses, and what another tenant already has: tokens and keys are looked up without knowing the
 /// tenant.
-pub(crate) fn against(snapshot: &Snapshot, reach: &Reach, at: u64, decision: Decision) -> Result<Vec<Change>, Refused> {
-    let loaded = snapshot.tenants().filter(|tenant| reach.includes(&tenant.id));
+pub(crate) fn against(
+    snapshot: &Snapshot,
+    selection: &TenantSelection,
+    at: u64,
+    decision: Decision,
+) -> Result<Vec<ItemChange>, EditRefusal> {
+    let loaded = snapshot.tenants().filter(|tenant| selection.includes(&tenant.id));
     let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
     let (changes, after) = work_out(draft, at, decision)?;
     let touched: BTreeSet<&str> = changes.iter().map(|change| change.tenant.as_str()).collect();
-    if let Some(out) = touched.iter().find(|id| !reach.includes(id) && snapshot.tenant(id).is_some()) {
+    if let Some(out) = touched.iter().find(|id| !selection.includes(id) && snapshot.tenant(id).is_some()) {
         // It was not loaded, so that what it has would be overwritten unseen.
-        return Err(Refused::Conflict(format!("the tenant {out} exists, and was not reached for")));
+        return Err(EditRefusal::Conflict(format!("the tenant {out} exists, and was not reached for")));
     }
     let problems = taken(snapshot, &touched, &after);
-    if problems.is_empty() { Ok(changes) } else { Err(Refused::Invalid(problems)) }
+    if problems.is_empty() { Ok(changes) } else { Err(EditRefusal::Invalid(problems)) }
 }
 
 /// Tokens and keys that a tenant which is not touched has already.
-fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec<Problem> {
+fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec<InvalidField> {
     let elsewhere = |owner: &TenantSnapshot| !touched.contains(owner.id.as_str());
     let mut problems = Vec::new();
     let mut complain = |at: usize, list: &'static str, index: usize, key: &'static str, message: &str| {
-        let step = |key: &'static str| Step::Key(key.into());
-        let path = Path(vec![step("tenants"), Step::Index(at), step(list), Step::Index(index), step(key)]);
-        problems.push(Problem { path, message: message.to_owned(), other: None });
+        let step = |key: &'static str| PathSegment::Key(key.into());
+        let path =
+            FieldPath(vec![step("tenants"), PathSegment::Index(at), step(list), PathSegment::Index(index), step(key)]);
+        problems.push(InvalidField { path, message: message.to_owned(), other: None });
     };
     for (at, tenant) in after.iter().enumerate() {
         for (index, source) in tenant.sources.iter().enumerate() {
@@ -56,7 +62,7 @@ fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec
     problems
 }
 
-impl Reach {
+impl TenantSelection {
     /// Whether a tenant is loaded.
     fn includes(&self, tenant: &str) -> bool {
         match self {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What can be configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ItemKind {
     /// A tenant: its name and quota.
     Tenant,
     /// One of its endpoints.
@@ -20,7 +20,7 @@ pub enum Kind {
     Key,
 }
 
-impl Kind {
+impl ItemKind {
     /// All of them, in the order in which they may be made.
     pub const ALL: [Self; 5] = [Self::Tenant, Self::Endpoint, Self::Subscription, Self::Source, Self::Key];
 
@@ -58,13 +58,13 @@ pub enum Item {
 
 impl Item {
     /// Of what kind it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ItemKind {
         match self {
-            Self::Tenant(_) => Kind::Tenant,
-            Self::Endpoint(_) => Kind::Endpoint,
-            Self::Subscription(_) => Kind::Subscription,
-            Self::Source(_) => Kind::Source,
-            Self::Key(_) => Kind::Key,
+            Self::Tenant(_) => ItemKind::Tenant,
+            Self::Endpoint(_) => ItemKind::Endpoint,
+            Self::Subscription(_) => ItemKind::Subscription,
+            Self::Source(_) => ItemKind::Source,
+            Self::Key(_) => ItemKind::Key,
         }
     }
 
@@ -97,11 +97,11 @@ impl Item {
 
 /// One thing that was made, changed or taken away.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct ItemChange {
     /// Whose.
     pub tenant: String,
     /// What.
-    pub kind: Kind,
+    pub kind: ItemKind,
     /// Its id; a tenant's own.
     pub id: String,
     /// As it was; none when it is new.
@@ -111,16 +111,16 @@ pub struct Change {
 }
 
 /// All that differs, in the order of tenants, kinds and ids.
-pub(super) fn between(before: &BTreeMap<String, Tenant>, after: &BTreeMap<String, Tenant>) -> Vec<Change> {
+pub(super) fn between(before: &BTreeMap<String, Tenant>, after: &BTreeMap<String, Tenant>) -> Vec<ItemChange> {
     let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     ids.into_iter().flat_map(|id| within(id, before.get(id), after.get(id))).collect()
 }
 
-fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<Change> {
+fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<ItemChange> {
     if before == after {
         return Vec::new();
     }
-    let mut both: BTreeMap<(Kind, String), (Option<Item>, Option<Item>)> = BTreeMap::new();
+    let mut both: BTreeMap<(ItemKind, String), (Option<Item>, Option<Item>)> = BTreeMap::new();
     let key = |item: &Item| (item.kind(), item.id().to_owned());
     for item in before.into_iter().flat_map(items) {
         let pair = both.entry(key(&item)).or_default();
@@ -132,7 +132,7 @@ fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<
     }
     let differing = both.into_iter().filter(|(_, (before, after))| before != after);
     differing
-        .map(|((kind, id), (before, after))| Change { tenant: tenant.to_owned(), kind, id, before, after })
+        .map(|((kind, id), (before, after))| ItemChange { tenant: tenant.to_owned(), kind, id, before, after })
         .collect()
 }
 

@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, HashMap};
 
 use schemas::Tenant;
 
-use super::{Kind, Refused};
+use super::{EditRefusal, ItemKind};
 
 /// The revision at which each thing of a tenant was last changed: its `ETag`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions(HashMap<(Kind, String), u64>);
+pub struct Versions(HashMap<(ItemKind, String), u64>);
 
 impl Versions {
     /// Of one thing; the tenant itself goes by its own id.
-    pub fn of(&self, kind: Kind, id: &str) -> Option<u64> {
+    pub fn of(&self, kind: ItemKind, id: &str) -> Option<u64> {
         // A pair cannot be looked up by its borrowed half; ids are short.
         self.0.get(&(kind, id.to_owned())).copied()
     }
 
     /// Notes a version.
-    pub fn set(&mut self, kind: Kind, id: &str, version: u64) {
+    pub fn set(&mut self, kind: ItemKind, id: &str, version: u64) {
         self.0.insert((kind, id.to_owned()), version);
     }
 
     /// Forgets what is gone.
-    pub fn remove(&mut self, kind: Kind, id: &str) {
+    pub fn remove(&mut self, kind: ItemKind, id: &str) {
         self.0.remove(&(kind, id.to_owned()));
     }
 }
@@ -59,9 +59,9 @@ impl Draft {
     /// A tenant.
     ///
     /// # Errors
-    /// [`Refused::NoSuch`].
-    pub fn tenant(&mut self, id: &str) -> Result<&mut Tenant, Refused> {
-        self.tenants.get_mut(id).ok_or(Refused::NoSuch(Kind::Tenant))
+    /// [`EditRefusal::NoSuch`].
+    pub fn tenant(&mut self, id: &str) -> Result<&mut Tenant, EditRefusal> {
+        self.tenants.get_mut(id).ok_or(EditRefusal::NoSuch(ItemKind::Tenant))
     }
 
     /// Adds a tenant, or replaces one.
@@ -75,7 +75,7 @@ impl Draft {
     }
 
     /// At which revision something was last changed; none when it is not there. A tenant goes by its own id.
-    pub fn version(&self, tenant: &str, kind: Kind, id: &str) -> Option<u64> {
+    pub fn version(&self, tenant: &str, kind: ItemKind, id: &str) -> Option<u64> {
         self.versions.get(tenant)?.of(kind, id)
     }
 }

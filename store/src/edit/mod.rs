@@ -12,17 +12,17 @@ use std::net::IpAddr;
 
 use schemas::Tenant;
 
-use crate::{Problem, StoreError, validate};
+use crate::{InvalidField, StoreError, validate};
 
 pub(crate) use against::against;
 pub(crate) use change::items;
-pub use change::{Change, Item, Kind};
+pub use change::{Item, ItemChange, ItemKind};
 pub use draft::{Draft, Versions};
 
 /// What is to be changed.
 pub struct Edit {
     /// Whose configuration the decision looks at and may change.
-    pub reach: Reach,
+    pub selection: TenantSelection,
     /// Who wants it, for the audit log.
     pub author: Author,
     /// When, in unix milliseconds.
@@ -34,11 +34,11 @@ pub struct Edit {
 }
 
 /// What is done to the draft. It runs once, while the store holds a lock: no waiting in it.
-pub type Decision = Box<dyn FnOnce(&mut Draft) -> Result<(), Refused> + Send>;
+pub type Decision = Box<dyn FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send>;
 
 /// Which tenants are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum TenantSelection {
     /// These, as far as they exist.
     Tenants(Vec<String>),
     /// All.
@@ -60,15 +60,15 @@ pub struct Edited {
     /// At which revision the store is now. Unchanged when nothing was changed.
     pub revision: u64,
     /// What, in the order of tenants, kinds and ids.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ItemChange>,
 }
 
 /// Why a decision was not carried out. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Refused {
+pub enum EditRefusal {
     /// There is no such thing.
     #[error("there is no such {}", .0.name())]
-    NoSuch(Kind),
+    NoSuch(ItemKind),
     /// It was changed since the version that the caller knows.
     #[error("it was changed in the meantime")]
     Stale,
@@ -77,7 +77,7 @@ pub enum Refused {
     Conflict(String),
     /// The result would not be valid; paths begin with `tenants`, in the order of the draft.
     #[error("the result would not be valid")]
-    Invalid(Vec<Problem>),
+    Invalid(Vec<InvalidField>),
     /// More than the tenant may have.
     #[error("{0}")]
     Quota(String),
@@ -88,7 +88,7 @@ pub enum Refused {
 pub enum EditError {
     /// The decision, or what must always be true, does not allow it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] EditRefusal),
     /// This store is changed by other means.
     #[error("this store is read only: change its files")]
     ReadOnly,
@@ -101,12 +101,12 @@ pub enum EditError {
 ///
 /// # Errors
 /// Whatever the decision refuses, or what would make the result invalid.
-pub fn decide(draft: Draft, at: u64, decision: Decision) -> Result<Vec<Change>, Refused> {
+pub fn decide(draft: Draft, at: u64, decision: Decision) -> Result<Vec<ItemChange>, EditRefusal> {
     work_out(draft, at, decision).map(|(changes, _)| changes)
 }
 
 /// As [`decide`]; also the touched tenants as they are afterwards.
-fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<Change>, Vec<Tenant>), Refused> {
+fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemChange>, Vec<Tenant>), EditRefusal> {
     let before = draft.tenants().clone();
     decision(&mut draft)?;
     ended::forget(&before, &mut draft, at);
@@ -115,7 +115,7 @@ fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<Change
     let after: Vec<_> =
         draft.tenants().iter().filter(|(id, _)| touched(id)).map(|(_, tenant)| tenant.clone()).collect();
     let problems = validate::tenants(&after);
-    if problems.is_empty() { Ok((changes, after)) } else { Err(Refused::Invalid(problems)) }
+    if problems.is_empty() { Ok((changes, after)) } else { Err(EditRefusal::Invalid(problems)) }
 }
 
 #[cfg(test)]

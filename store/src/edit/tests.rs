@@ -17,7 +17,9 @@ fn draft() -> Draft {
     Draft::new([(acme(), Versions::default())])
 }
 
-fn changes(decision: impl FnOnce(&mut Draft) -> Result<(), Refused> + Send + 'static) -> Result<Vec<Change>, Refused> {
+fn changes(
+    decision: impl FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send + 'static,
+) -> Result<Vec<ItemChange>, EditRefusal> {
     decide(draft(), 0, Box::new(decision))
 }
 
@@ -29,7 +31,7 @@ fn what_differs_is_told_item_by_item_and_nothing_else() {
         Ok(())
     });
     let made: Vec<_> = made.unwrap().into_iter().map(|change| (change.tenant, change.kind, change.id)).collect();
-    let expected = [("acme", Kind::Endpoint, "bi"), ("beta", Kind::Tenant, "beta")];
+    let expected = [("acme", ItemKind::Endpoint, "bi"), ("beta", ItemKind::Tenant, "beta")];
     assert_eq!(made, expected.map(|(tenant, kind, id)| (tenant.to_owned(), kind, id.to_owned())));
     assert_eq!(changes(|_| Ok(())), Ok(vec![]));
 }
@@ -41,7 +43,7 @@ fn a_tenant_that_goes_takes_everything_along() {
         Ok(())
     });
     let gone = gone.unwrap();
-    assert_eq!(gone.iter().map(|change| change.kind).collect::<Vec<_>>(), [Kind::Tenant, Kind::Endpoint]);
+    assert_eq!(gone.iter().map(|change| change.kind).collect::<Vec<_>>(), [ItemKind::Tenant, ItemKind::Endpoint]);
     assert!(gone.iter().all(|change| change.before.is_some() && change.after.is_none()));
 }
 
@@ -52,7 +54,9 @@ fn a_changed_secret_is_a_change_and_is_shown_masked() {
         Ok(())
     });
     let changed = changed.unwrap();
-    let [Change { before: Some(before), after: Some(after), .. }] = changed.as_slice() else { panic!("{changed:?}") };
+    let [ItemChange { before: Some(before), after: Some(after), .. }] = changed.as_slice() else {
+        panic!("{changed:?}")
+    };
     assert_eq!(before.shown(), after.shown());
     assert!(!format!("{changed:?}{}", after.shown()).contains("S3CRET"));
 }
@@ -63,7 +67,7 @@ fn a_result_that_is_not_valid_is_refused_with_its_places() {
         draft.tenant("acme")?.endpoints[0].url = "ftp://crm.example/".to_owned();
         Ok(())
     });
-    let Err(Refused::Invalid(problems)) = refused else { panic!("{refused:?}") };
+    let Err(EditRefusal::Invalid(problems)) = refused else { panic!("{refused:?}") };
     assert_eq!(problems[0].path.to_string(), "tenants[0].endpoints[0].url");
-    assert_eq!(changes(|draft| draft.tenant("beta").map(|_| ())), Err(Refused::NoSuch(Kind::Tenant)));
+    assert_eq!(changes(|draft| draft.tenant("beta").map(|_| ())), Err(EditRefusal::NoSuch(ItemKind::Tenant)));
 }

@@ -5,28 +5,28 @@
 
 use std::{
     fs, io,
-    path::{Path as FilePath, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use schemas::Tenant;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    document::{Document, Node, Value},
-    folder::{File, Stamps},
+    document::{YamlDocument, YamlNode, YamlValue},
+    folder::{Listing, SourceFile},
     load,
     merge::Merged,
-    tenants::{Demand, LISTS},
+    tenants::{LISTS, SourceTokens},
 };
 use crate::{
     StoreError,
-    problem::{Path, Problem, Step},
+    problem::{FieldPath, InvalidField, PathSegment},
 };
 
 /// What files say of tenants.
 #[derive(Debug)]
 pub struct Description {
-    documents: Vec<Document>,
+    documents: Vec<YamlDocument>,
     merged: Merged,
     tenants: Vec<Json>,
 }
@@ -41,13 +41,13 @@ impl Description {
         for path in paths {
             if path.as_os_str() == "-" {
                 let mut bytes = Vec::new();
-                files.push(File::of("-".to_owned(), stdin.read_to_end(&mut bytes).map(|_| bytes)));
+                files.push(SourceFile::of("-".to_owned(), stdin.read_to_end(&mut bytes).map(|_| bytes)));
             } else {
                 files.extend(read(path).map_err(|error| StoreError(format!("{}: {error}", path.display())))?);
             }
         }
         let lines = |lines: Vec<String>| StoreError(lines.join("\n"));
-        let (documents, merged, problems) = load::merge(files, Demand::Tokenless).map_err(lines)?;
+        let (documents, merged, problems) = load::merge(files, SourceTokens::Optional).map_err(lines)?;
         if !problems.is_empty() {
             return Err(lines(problems.iter().map(|problem| load::line(problem, &merged, &documents)).collect()));
         }
@@ -63,10 +63,12 @@ impl Description {
 
     /// A complaint about `{"tenants": […]}` as it was sent, with the place in the file where it comes from.
     pub fn line(&self, pointer: &str, message: &str) -> String {
-        let path = Path::of_pointer(pointer);
+        let path = FieldPath::of_pointer(pointer);
         match path.0.as_slice() {
-            [Step::Key(key), Step::Index(index), ..] if key == "tenants" && *index < self.tenants.len() => {
-                let problem = Problem { path, message: message.to_owned(), other: None };
+            [PathSegment::Key(key), PathSegment::Index(index), ..]
+                if key == "tenants" && *index < self.tenants.len() =>
+            {
+                let problem = InvalidField { path, message: message.to_owned(), other: None };
                 load::line(&problem, &self.merged, &self.documents)
             }
             [] => message.to_owned(),
@@ -76,31 +78,31 @@ impl Description {
 }
 
 /// A file, or a folder's.
-fn read(path: &FilePath) -> io::Result<Vec<File>> {
+fn read(path: &Path) -> io::Result<Vec<SourceFile>> {
     if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![File::of(path.display().to_string(), fs::read(path))]);
+        return Ok(vec![SourceFile::of(path.display().to_string(), fs::read(path))]);
     }
     let file = |name: &str| {
         let path = path.join(name);
-        File::of(path.display().to_string(), fs::read(path))
+        SourceFile::of(path.display().to_string(), fs::read(path))
     };
-    Ok(Stamps::of(path)?.names().map(file).collect())
+    Ok(Listing::of(path)?.names().map(file).collect())
 }
 
 /// A tenant as its parts write it.
-fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documents: &[Document]) -> Json {
+fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documents: &[YamlDocument]) -> Json {
     // Of plain structs with text keys: their serialization cannot fail.
     let typed = serde_json::to_value(tenant).unwrap_or_default();
     let mut whole = Map::new();
     for (document, index) in parts {
         let document = &documents[document];
-        let node = document.node(&[Step::Key("tenants".into()), Step::Index(index)]);
-        let Some(Value::Map(entries)) = node.map(|node| &node.value) else { continue };
+        let node = document.node(&[PathSegment::Key("tenants".into()), PathSegment::Index(index)]);
+        let Some(YamlValue::Map(entries)) = node.map(|node| &node.value) else { continue };
         for entry in entries {
             let typed = &typed[entry.key.as_str()];
             if LISTS.contains(&entry.key.as_str()) {
                 let list = whole.entry(entry.key.as_str()).or_insert_with(|| Json::Array(Vec::new()));
-                if let (Json::Array(list), Value::List(nodes)) = (list, &entry.node.value) {
+                if let (Json::Array(list), YamlValue::List(nodes)) = (list, &entry.node.value) {
                     for node in nodes {
                         list.push(as_typed(node, &typed[list.len()], &document.source));
                     }
@@ -115,14 +117,14 @@ fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documen
 
 /// What is written there, as the contract's types took it: `id: 7` is a text, since a text was asked for. `typed` is
 /// what they made of it, with masks for secrets and without what is as it is by default.
-fn as_typed(node: &Node, typed: &Json, source: &str) -> Json {
+fn as_typed(node: &YamlNode, typed: &Json, source: &str) -> Json {
     match &node.value {
-        Value::Map(entries) => {
-            let entry = |(key, node): (&String, &Node)| (key.clone(), as_typed(node, &typed[key.as_str()], source));
+        YamlValue::Map(entries) => {
+            let entry = |(key, node): (&String, &YamlNode)| (key.clone(), as_typed(node, &typed[key.as_str()], source));
             Json::Object(entries.iter().map(|one| entry((&one.key, &one.node))).collect())
         }
         // Sets come in another order than they were written; but in each list all are of one type.
-        Value::List(nodes) => nodes
+        YamlValue::List(nodes) => nodes
             .iter()
             .enumerate()
             .map(|(at, node)| as_typed(node, typed.get(at).unwrap_or(&typed[0]), source))
@@ -136,12 +138,12 @@ fn as_typed(node: &Node, typed: &Json, source: &str) -> Json {
 }
 
 /// A scalar that the types made nothing of that is worth telling, such as `start_on_transfer: false`.
-fn as_written(node: &Node, source: &str) -> Json {
+fn as_written(node: &YamlNode, source: &str) -> Json {
     match &node.value {
-        Value::Bool(truth) => (*truth).into(),
-        Value::Signed(number) => (*number).into(),
-        Value::Unsigned(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
+        YamlValue::Bool(truth) => (*truth).into(),
+        YamlValue::Signed(number) => (*number).into(),
+        YamlValue::Unsigned(number) => (*number).into(),
+        YamlValue::Float(number) => (*number).into(),
         _ => node.text(source).map_or(Json::Null, Json::from),
     }
 }

@@ -5,57 +5,57 @@ use std::cell::OnceCell;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _, NonFiniteFloatPolicy, Spanned};
 
-use crate::problem::{Path, Step};
+use crate::problem::{FieldPath, PathSegment};
 
 /// Line and column, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) line: u32,
     pub(super) column: u32,
 }
 
 /// A value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) place: Place,
+pub(super) struct YamlNode {
+    pub(super) place: Position,
     /// What the source says: `2.10` is a number, and also a text of four characters.
     written: Option<(u32, u32)>,
-    pub(super) value: Value,
+    pub(super) value: YamlValue,
 }
 
 /// A value as YAML sees it where no type is asked for.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(super) enum YamlValue {
     Null,
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
     Float(f64),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<Entry>),
+    List(Vec<YamlNode>),
+    Map(Vec<MapEntry>),
 }
 
 /// One entry of a mapping.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub(super) key: String,
-    pub(super) key_place: Place,
-    pub(super) node: Node,
+    pub(super) key_place: Position,
+    pub(super) node: YamlNode,
 }
 
 /// A file's text. Its tree takes thirty times the room and is made where it is needed.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct YamlDocument {
     /// The file's name.
     pub(super) name: String,
     /// Its text.
     pub(super) source: String,
     /// The tree, once somebody asked where something stands.
-    root: OnceCell<Option<Node>>,
+    root: OnceCell<Option<YamlNode>>,
 }
 
-impl Document {
+impl YamlDocument {
     /// A file of this name and text.
     pub(super) fn new(name: String, mut source: String) -> Self {
         // Some editors begin files with a byte order mark; it is no content, and takes no column.
@@ -69,7 +69,7 @@ impl Document {
     ///
     /// # Errors
     /// Where the text is no YAML, with one line that says where.
-    pub(super) fn parse(&self) -> Result<Node, String> {
+    pub(super) fn parse(&self) -> Result<YamlNode, String> {
         // The operator's own file: no size would be wrong. Depth stays bounded, it is the stack's.
         let budget = serde_saphyr::budget! {
             max_events: usize::MAX,
@@ -95,36 +95,36 @@ impl Document {
                 }
                 other => DefaultMessageFormatter.format_message(other).replace(char::is_control, " "),
             };
-            match error.location().map(Place::from) {
-                Some(Place { line, column }) => format!("{}:{line}:{column}: {message}", self.name),
+            match error.location().map(Position::from) {
+                Some(Position { line, column }) => format!("{}:{line}:{column}: {message}", self.name),
                 None => format!("{}: {message}", self.name),
             }
         })
     }
 
     /// The node at a path.
-    pub(super) fn node(&self, path: &[Step]) -> Option<&Node> {
+    pub(super) fn node(&self, path: &[PathSegment]) -> Option<&YamlNode> {
         path.iter().try_fold(self.root()?, |node, step| node.child(step))
     }
 
     /// Where a path ends, or the last of its steps that the file has.
-    pub(super) fn place_of(&self, path: &Path) -> Place {
+    pub(super) fn position_of(&self, path: &FieldPath) -> Position {
         let longest = (0..=path.0.len()).rev().find_map(|length| self.node(&path.0[..length]));
-        longest.map_or(Place::default(), |node| node.place)
+        longest.map_or(Position::default(), |node| node.place)
     }
 
     /// All of it.
-    pub(super) fn root(&self) -> Option<&Node> {
+    pub(super) fn root(&self) -> Option<&YamlNode> {
         self.root.get_or_init(|| self.parse().ok()).as_ref()
     }
 }
 
-impl Node {
+impl YamlNode {
     /// One step down.
-    pub(super) fn child(&self, step: &Step) -> Option<&Self> {
+    pub(super) fn child(&self, step: &PathSegment) -> Option<&Self> {
         match (&self.value, step) {
-            (Value::List(nodes), Step::Index(index)) => nodes.get(*index),
-            (Value::Map(entries), Step::Key(key)) => {
+            (YamlValue::List(nodes), PathSegment::Index(index)) => nodes.get(*index),
+            (YamlValue::Map(entries), PathSegment::Key(key)) => {
                 entries.iter().find(|entry| entry.key == **key).map(|entry| &entry.node)
             }
             _ => None,
@@ -134,9 +134,9 @@ impl Node {
     /// Whether a value is all that is written: false for a number in other than its usual notation.
     pub(super) fn is_plain(&self, source: &str) -> bool {
         let usual = match &self.value {
-            Value::Signed(number) => number.to_string(),
-            Value::Unsigned(number) => number.to_string(),
-            Value::Float(number) => number.to_string(),
+            YamlValue::Signed(number) => number.to_string(),
+            YamlValue::Unsigned(number) => number.to_string(),
+            YamlValue::Float(number) => number.to_string(),
             _ => return true,
         };
         self.text(source).is_none_or(|text| text == usual)
@@ -145,8 +145,8 @@ impl Node {
     /// A scalar as text: a text's own, else the source's.
     pub(super) fn text<'a>(&'a self, source: &'a str) -> Option<&'a str> {
         match &self.value {
-            Value::Text(text) => Some(text),
-            Value::Null | Value::List(_) | Value::Map(_) => None,
+            YamlValue::Text(text) => Some(text),
+            YamlValue::Null | YamlValue::List(_) | YamlValue::Map(_) => None,
             _ => self.written(source),
         }
     }
@@ -162,16 +162,16 @@ impl Node {
     }
 }
 
-impl From<serde_saphyr::Location> for Place {
+impl From<serde_saphyr::Location> for Position {
     fn from(location: serde_saphyr::Location) -> Self {
         let number = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self { line: number(location.line()), column: number(location.column()) }
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, referenced, defined } = Spanned::<Value>::deserialize(deserializer)?;
+        let Spanned { value, referenced, defined } = Spanned::<YamlValue>::deserialize(deserializer)?;
         let span = defined.span();
         let index = |at: Option<u64>| at.and_then(|at| u32::try_from(at).ok());
         let written = index(span.byte_offset()).zip(index(span.byte_len()));
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for YamlValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue)
     }
@@ -188,54 +188,54 @@ impl<'de> Deserialize<'de> for Value {
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value;
+    type Value = YamlValue;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E: de::Error>(self) -> Result<YamlValue, E> {
+        Ok(YamlValue::Null)
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<YamlValue, E> {
+        Ok(YamlValue::Bool(value))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Signed(value))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Signed(value))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Unsigned(value))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Unsigned(value))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Float(value))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<YamlValue, E> {
+        Ok(YamlValue::Text(value.to_owned()))
     }
 
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
+    fn visit_string<E: de::Error>(self, value: String) -> Result<YamlValue, E> {
+        Ok(YamlValue::Text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<YamlValue, A::Error> {
         let mut nodes = Vec::new();
         while let Some(node) = seq.next_element()? {
             nodes.push(node);
         }
-        Ok(Value::List(nodes))
+        Ok(YamlValue::List(nodes))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlValue, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let node = map.next_value()?;
-            entries.push(Entry { key: key.value, key_place: key.referenced.into(), node });
+            entries.push(MapEntry { key: key.value, key_place: key.referenced.into(), node });
         }
-        Ok(Value::Map(entries))
+        Ok(YamlValue::Map(entries))
     }
 }

@@ -4,46 +4,46 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::document::Place;
+use super::document::Position;
 use crate::{
     nearest::suggestion,
-    problem::{Path, Step},
+    problem::{FieldPath, PathSegment},
 };
 
 /// What is wrong with a value, and where it stands.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct DecodeError {
     /// Told by the innermost reading that knows it.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     /// From the inside out, while it is on its way up.
-    steps: Vec<Step>,
+    steps: Vec<PathSegment>,
     /// The key that is not there, where that is what is wrong.
     pub(crate) lacks: Option<&'static str>,
     /// What is wrong.
     pub(crate) message: String,
 }
 
-impl Fault {
+impl DecodeError {
     /// At a place yet to be told.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { place: None, steps: Vec::new(), lacks: None, message: message.into() }
     }
 
     /// At this place, unless it was told from further inside.
-    pub(super) fn at(mut self, place: Place) -> Self {
+    pub(super) fn at(mut self, place: Position) -> Self {
         self.place.get_or_insert(place);
         self
     }
 
     /// Within this.
-    pub(crate) fn under(mut self, step: Step) -> Self {
+    pub(crate) fn under(mut self, step: PathSegment) -> Self {
         self.steps.push(step);
         self
     }
 
     /// From the outside in.
-    pub(crate) fn path(&self) -> Path {
-        Path(self.steps.iter().rev().cloned().collect())
+    pub(crate) fn path(&self) -> FieldPath {
+        FieldPath(self.steps.iter().rev().cloned().collect())
     }
 
     /// A key that nothing knows.
@@ -52,15 +52,15 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Fault {
+impl de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message.to_string())
     }

@@ -13,7 +13,7 @@ const READS: usize = 3;
 
 /// One file as it was read.
 #[derive(Debug, Hash)]
-pub(super) struct File {
+pub(super) struct SourceFile {
     /// Its name within the folder, or its path.
     pub(super) name: String,
     /// Its text, or the line that says why there is none.
@@ -22,7 +22,7 @@ pub(super) struct File {
 
 /// What a listing tells of a file: equal stamps, equal content, but for a change within one tick of the clock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Stamp {
+struct FileStamp {
     name: String,
     length: u64,
     modified: Option<SystemTime>,
@@ -30,18 +30,18 @@ struct Stamp {
 
 /// What a listing tells of the folder; none where there is no folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamps(Option<Vec<Stamp>>);
+pub(super) struct Listing(Option<Vec<FileStamp>>);
 
 /// The folder as it was read.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct FolderContent {
     /// Taken before the files were read, so that a later change shows.
-    pub(super) stamps: Stamps,
+    pub(super) stamps: Listing,
     /// In the order of their names.
-    pub(super) files: Vec<File>,
+    pub(super) files: Vec<SourceFile>,
 }
 
-impl Stamps {
+impl Listing {
     /// Lists the YAML files of a folder.
     ///
     /// # Errors
@@ -61,9 +61,9 @@ impl Stamps {
             }
             match fs::metadata(folder.join(&name)) {
                 Ok(meta) if meta.is_dir() => {}
-                Ok(meta) => stamps.push(Stamp { name, length: meta.len(), modified: meta.modified().ok() }),
+                Ok(meta) => stamps.push(FileStamp { name, length: meta.len(), modified: meta.modified().ok() }),
                 // Reading it says why.
-                Err(_) => stamps.push(Stamp { name, length: 0, modified: None }),
+                Err(_) => stamps.push(FileStamp { name, length: 0, modified: None }),
             }
         }
         stamps.sort();
@@ -76,16 +76,16 @@ impl Stamps {
     }
 }
 
-impl Content {
+impl FolderContent {
     /// Reads all files, again while they change: half of a list would be valid, and would lack the other half.
     ///
     /// # Errors
     /// Where there is a folder that cannot be listed.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
-        let mut stamps = Stamps::of(folder)?;
+        let mut stamps = Listing::of(folder)?;
         for _ in 1..READS {
             let files = stamps.read(folder);
-            let after = Stamps::of(folder)?;
+            let after = Listing::of(folder)?;
             if after == stamps {
                 return Ok(Self { stamps, files });
             }
@@ -103,9 +103,9 @@ impl Content {
     }
 }
 
-impl Stamps {
-    fn read(&self, folder: &Path) -> Vec<File> {
-        self.names().map(|name| File::of(name.to_owned(), fs::read(folder.join(name)))).collect()
+impl Listing {
+    fn read(&self, folder: &Path) -> Vec<SourceFile> {
+        self.names().map(|name| SourceFile::of(name.to_owned(), fs::read(folder.join(name)))).collect()
     }
 
     /// The files' names, sorted.
@@ -114,7 +114,7 @@ impl Stamps {
     }
 }
 
-impl File {
+impl SourceFile {
     /// What was read under this name.
     pub(super) fn of(name: String, read: io::Result<Vec<u8>>) -> Self {
         let text = match read {

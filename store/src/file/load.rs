@@ -3,50 +3,43 @@
 use schemas::Tenant;
 
 use super::{
-    document::Document,
-    folder::File,
+    document::YamlDocument,
+    folder::SourceFile,
     merge::Merged,
-    tenants::{self, Demand},
+    tenants::{self, SourceTokens},
 };
-use crate::{problem::Problem, validate};
-
-/// What the files say.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    /// In the order of the files.
-    pub(super) tenants: Vec<Tenant>,
-    /// What is set but has no effect, a line each.
-    pub(super) warnings: Vec<String>,
-}
+use crate::{problem::InvalidField, validate};
 
 /// Reads, merges and validates. Validation waits until everything was read, else it would miss what was not.
 ///
 /// # Errors
 /// All that cannot be read; else all that is invalid; a line each.
-pub(super) fn load(files: Vec<File>) -> Result<Loaded, Vec<String>> {
-    let (documents, merged, mut problems) = merge(files, Demand::Whole)?;
+pub(super) fn load(files: Vec<SourceFile>) -> Result<Vec<Tenant>, Vec<String>> {
+    let (documents, merged, mut problems) = merge(files, SourceTokens::Required)?;
     problems.extend(validate::tenants(&merged.tenants));
-    let line = |problem: &Problem| line(problem, &merged, &documents);
+    let line = |problem: &InvalidField| line(problem, &merged, &documents);
     if !problems.is_empty() {
         return Err(problems.iter().map(line).collect());
     }
-    let warnings = validate::not_in_force(&merged.tenants).iter().map(line).collect();
-    Ok(Loaded { warnings, tenants: merged.tenants })
+    Ok(merged.tenants)
 }
 
 /// Reads and merges.
 ///
 /// # Errors
 /// All that cannot be read, a line each.
-pub(super) fn merge(files: Vec<File>, demand: Demand) -> Result<(Vec<Document>, Merged, Vec<Problem>), Vec<String>> {
+pub(super) fn merge(
+    files: Vec<SourceFile>,
+    demand: SourceTokens,
+) -> Result<(Vec<YamlDocument>, Merged, Vec<InvalidField>), Vec<String>> {
     let read = all(files.into_iter().map(|file| read(file, demand)))?;
     let (documents, tenants): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     let (merged, problems) = Merged::of(tenants);
     Ok((documents, merged, problems))
 }
 
-fn read(file: File, demand: Demand) -> Result<(Document, Vec<Tenant>), Vec<String>> {
-    let document = Document::new(file.name, file.text.map_err(|line| vec![line])?);
+fn read(file: SourceFile, demand: SourceTokens) -> Result<(YamlDocument, Vec<Tenant>), Vec<String>> {
+    let document = YamlDocument::new(file.name, file.text.map_err(|line| vec![line])?);
     let tenants = tenants::read(&document, demand)?;
     Ok((document, tenants))
 }
@@ -65,7 +58,7 @@ fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T
 }
 
 /// A problem with the place where it stands, and of what else it concerns.
-pub(super) fn line(problem: &Problem, merged: &Merged, documents: &[Document]) -> String {
+pub(super) fn line(problem: &InvalidField, merged: &Merged, documents: &[YamlDocument]) -> String {
     let (document, path, place) = merged.locate(&problem.path, documents);
     let mut line = format!("{}:{}:{}: {path}: {}", document.name, place.line, place.column, problem.message);
     if let Some(other) = &problem.other {

@@ -5,21 +5,21 @@ use std::collections::HashMap;
 use schemas::Tenant;
 
 use super::{
-    document::{Document, Place},
+    document::{Position, YamlDocument},
     tenants::LISTS,
 };
-use crate::problem::{Path, Problem, Step};
+use crate::problem::{FieldPath, InvalidField, PathSegment};
 
 /// The tenants of all documents; one that is in several files is one here.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub(super) tenants: Vec<Tenant>,
-    origins: Vec<Origin>,
+    origins: Vec<TenantOrigin>,
 }
 
 /// A tenant as one file describes it.
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct TenantPart {
     document: usize,
     /// Its index in that document's `tenants`.
     index: usize,
@@ -27,21 +27,21 @@ struct Part {
 
 /// Where a merged tenant came from.
 #[derive(Debug, Default)]
-struct Origin {
-    parts: Vec<Part>,
+struct TenantOrigin {
+    parts: Vec<TenantPart>,
     /// For each of `LISTS`, how many items each part gave, in the order of the parts.
     counts: [Vec<usize>; 4],
 }
 
 impl Merged {
     /// Merges the tenants of each document, in the order of the documents.
-    pub(super) fn of(documents: Vec<Vec<Tenant>>) -> (Self, Vec<Problem>) {
+    pub(super) fn of(documents: Vec<Vec<Tenant>>) -> (Self, Vec<InvalidField>) {
         let mut merged = Self::default();
         let mut problems = Vec::new();
         let mut known = HashMap::<String, usize>::new();
         for (document, tenants) in documents.into_iter().enumerate() {
             for (index, tenant) in tenants.into_iter().enumerate() {
-                let part = Part { document, index };
+                let part = TenantPart { document, index };
                 match known.get(&tenant.id).copied().filter(|&at| !merged.is_of(at, document)) {
                     Some(at) => merged.add_to(at, tenant, part, &mut problems),
                     None => {
@@ -59,20 +59,24 @@ impl Merged {
         self.origins[at].parts.iter().any(|part| part.document == document)
     }
 
-    fn push(&mut self, tenant: Tenant, part: Part) {
-        let mut origin = Origin::default();
+    fn push(&mut self, tenant: Tenant, part: TenantPart) {
+        let mut origin = TenantOrigin::default();
         origin.add(&tenant, part);
         self.origins.push(origin);
         self.tenants.push(tenant);
     }
 
-    fn add_to(&mut self, at: usize, tenant: Tenant, part: Part, problems: &mut Vec<Problem>) {
+    fn add_to(&mut self, at: usize, tenant: Tenant, part: TenantPart, problems: &mut Vec<InvalidField>) {
         self.origins[at].add(&tenant, part);
         let whole = &mut self.tenants[at];
         let mut differs = |key: &'static str| {
-            let path = Path(vec![Step::Key("tenants".into()), Step::Index(at), Step::Key(key.into())]);
+            let path = FieldPath(vec![
+                PathSegment::Key("tenants".into()),
+                PathSegment::Index(at),
+                PathSegment::Key(key.into()),
+            ]);
             let message = format!("the files that describe tenant {} do not agree", tenant.id);
-            problems.push(Problem { path, message, other: None });
+            problems.push(InvalidField { path, message, other: None });
         };
         if tenant.name.is_some() && whole.name.is_some() && tenant.name != whole.name {
             differs("name");
@@ -94,28 +98,32 @@ impl Merged {
     }
 
     /// A path among the merged tenants, as the document has it that it came from.
-    pub(super) fn locate<'a>(&self, path: &Path, documents: &'a [Document]) -> (&'a Document, Path, Place) {
-        let [Step::Key(_), Step::Index(tenant), rest @ ..] = path.0.as_slice() else {
-            return (&documents[0], path.clone(), Place::default());
+    pub(super) fn locate<'a>(
+        &self,
+        path: &FieldPath,
+        documents: &'a [YamlDocument],
+    ) -> (&'a YamlDocument, FieldPath, Position) {
+        let [PathSegment::Key(_), PathSegment::Index(tenant), rest @ ..] = path.0.as_slice() else {
+            return (&documents[0], path.clone(), Position::default());
         };
         let origin = &self.origins[*tenant];
         let (part, rest) = match rest {
-            [Step::Key(list), Step::Index(index), rest @ ..] if LISTS.contains(&list.as_ref()) => {
+            [PathSegment::Key(list), PathSegment::Index(index), rest @ ..] if LISTS.contains(&list.as_ref()) => {
                 let (part, index) = origin.item(list, *index);
-                (part, [&[Step::Key(list.clone()), Step::Index(index)], rest].concat())
+                (part, [&[PathSegment::Key(list.clone()), PathSegment::Index(index)], rest].concat())
             }
             rest => (origin.having(rest, documents), rest.to_vec()),
         };
-        let mut steps = vec![Step::Key("tenants".into()), Step::Index(part.index)];
+        let mut steps = vec![PathSegment::Key("tenants".into()), PathSegment::Index(part.index)];
         steps.extend(rest);
-        let (document, path) = (&documents[part.document], Path(steps));
-        let place = document.place_of(&path);
+        let (document, path) = (&documents[part.document], FieldPath(steps));
+        let place = document.position_of(&path);
         (document, path, place)
     }
 }
 
-impl Origin {
-    fn add(&mut self, tenant: &Tenant, part: Part) {
+impl TenantOrigin {
+    fn add(&mut self, tenant: &Tenant, part: TenantPart) {
         self.parts.push(part);
         let Tenant { endpoints, subscriptions, sources, keys, .. } = tenant;
         let lengths = [endpoints.len(), subscriptions.len(), sources.len(), keys.len()];
@@ -125,7 +133,7 @@ impl Origin {
     }
 
     /// The part that gave an item of a list, and the item's index there.
-    fn item(&self, list: &str, mut index: usize) -> (Part, usize) {
+    fn item(&self, list: &str, mut index: usize) -> (TenantPart, usize) {
         let counts =
             LISTS.iter().zip(&self.counts).find(|(name, _)| **name == list).map_or(&[][..], |(_, counts)| counts);
         for (part, count) in self.parts.iter().zip(counts) {
@@ -138,9 +146,9 @@ impl Origin {
     }
 
     /// The last part that has a key: what came later is what disagrees with what came before.
-    fn having(&self, rest: &[Step], documents: &[Document]) -> Part {
-        let has = |part: &&Part| {
-            let tenant = [Step::Key("tenants".into()), Step::Index(part.index)];
+    fn having(&self, rest: &[PathSegment], documents: &[YamlDocument]) -> TenantPart {
+        let has = |part: &&TenantPart| {
+            let tenant = [PathSegment::Key("tenants".into()), PathSegment::Index(part.index)];
             documents[part.document].node(&[&tenant, &rest[..rest.len().min(1)]].concat()).is_some()
         };
         *self.parts.iter().rfind(has).unwrap_or(&self.parts[0])

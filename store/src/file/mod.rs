@@ -23,13 +23,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::description::Description;
-use self::reader::{Look, Reader};
-use crate::{Freshness, Snapshot, Store, StoreError};
+use self::reader::{FolderReader, ReadMode};
+use crate::{Snapshot, Store, StoreError, SyncStatus};
 
 /// A folder of YAML as a store. Dropping it stops nothing but itself; [`FileStore::watch`] is the caller's task.
 #[derive(Debug)]
 pub struct FileStore {
-    reader: Arc<Reader>,
+    reader: Arc<FolderReader>,
     /// Held by the one reading that is under way.
     turn: Arc<Semaphore>,
 }
@@ -41,7 +41,7 @@ impl FileStore {
     /// Everything that is wrong with the files, a line each: there is no good snapshot to stay with.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = folder.to_owned();
-        let reader = off_the_runtime(move || Reader::open(folder)).await??;
+        let reader = off_the_runtime(move || FolderReader::open(folder)).await??;
         Ok(Self { reader: Arc::new(reader), turn: Arc::new(Semaphore::new(1)) })
     }
 
@@ -58,7 +58,7 @@ impl FileStore {
     /// # Errors
     /// What is wrong with the files. The last good snapshot stays.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        self.look(Look::IfListingChanged).await
+        self.look(ReadMode::IfListingChanged).await
     }
 
     /// What is wrong with the folder now; none while the snapshot is what the files say. For `/readyz`.
@@ -66,12 +66,7 @@ impl FileStore {
         self.reader.last_error()
     }
 
-    /// What the files set although it is not in force in this version, a line each.
-    pub fn warnings(&self) -> Arc<Vec<String>> {
-        self.reader.warnings()
-    }
-
-    async fn look(&self, look: Look) -> Result<(), StoreError> {
+    async fn look(&self, look: ReadMode) -> Result<(), StoreError> {
         let asked = self.reader.begun();
         let turn = self.turn.clone().acquire_owned().await.map_err(|_| StoreError("the store is closed".to_owned()))?;
         if self.reader.begun() > asked {
@@ -98,13 +93,13 @@ impl Store for FileStore {
     }
 
     /// What is wrong with the files counts as one failure, however often it is looked at.
-    fn freshness(&self) -> Freshness {
-        self.reader.freshness()
+    fn sync_status(&self) -> SyncStatus {
+        self.reader.sync_status()
     }
 
     /// Reads all files, whatever the listing says: two changes within one tick of the clock look like one.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.look(Look::Always).boxed()
+        self.look(ReadMode::Always).boxed()
     }
 }
 

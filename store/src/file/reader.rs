@@ -12,17 +12,14 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use super::{
-    folder::{Content, Stamps},
-    load::{Loaded, load},
+    folder::{FolderContent, Listing},
+    load::load,
 };
-use crate::{Freshness, Snapshot, StoreError, freshness::Looks};
-
-/// A configuration made by a program may set one such field ten thousand times.
-const WARNINGS_LOGGED: usize = 20;
+use crate::{Snapshot, StoreError, SyncStatus, sync_status::SyncTracker};
 
 /// When to read the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum ReadMode {
     /// If the listing differs from the last one, or the last reading failed.
     IfListingChanged,
     /// In any case.
@@ -31,50 +28,48 @@ pub(super) enum Look {
 
 /// The folder, and what came of reading it.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct FolderReader {
     folder: PathBuf,
     current: ArcSwap<Snapshot>,
     revision: watch::Sender<u64>,
-    warnings: ArcSwap<Vec<String>>,
     last_error: ArcSwapOption<StoreError>,
-    looks: Looks,
+    sync: SyncTracker,
     /// Readings of all files that have begun.
     begun: AtomicU64,
     /// Held by one look at a time.
-    seen: Mutex<Seen>,
+    seen: Mutex<LastRead>,
 }
 
 /// What the last reading read, be it good or bad.
 #[derive(Debug)]
-struct Seen {
-    stamps: Stamps,
+struct LastRead {
+    stamps: Listing,
     digest: u64,
     /// What is wrong with that content.
     fault: Option<StoreError>,
 }
 
-impl Reader {
+impl FolderReader {
     /// Reads for the first time.
     ///
     /// # Errors
     /// Everything that is wrong, a line each.
     pub(super) fn open(folder: PathBuf) -> Result<Self, StoreError> {
-        let content = Content::read(&folder).map_err(|error| unlistable(&folder, &error))?;
-        let seen = Mutex::new(Seen { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
-        let Loaded { tenants, warnings } = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
+        let content = FolderContent::read(&folder).map_err(|error| unlistable(&folder, &error))?;
+        let seen = Mutex::new(LastRead { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
+        let tenants = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
         let snapshot = Snapshot::local(1, tenants.into_iter().map(|tenant| Arc::new(tenant.into())));
         let reader = Self {
             folder,
             current: ArcSwap::from_pointee(snapshot),
             revision: watch::Sender::new(1),
-            warnings: ArcSwap::default(),
             last_error: ArcSwapOption::empty(),
-            looks: Looks::default(),
+            sync: SyncTracker::default(),
             begun: AtomicU64::new(0),
             seen,
         };
-        reader.loaded(warnings);
-        reader.looks.succeeded();
+        reader.log_loaded();
+        reader.sync.succeeded();
         Ok(reader)
     }
 
@@ -82,11 +77,11 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong, in this look or in the last reading of the same content.
-    pub(super) fn look(&self, look: Look) -> Result<(), StoreError> {
+    pub(super) fn look(&self, look: ReadMode) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.look_past(&mut seen, look);
         if result.is_ok() {
-            self.looks.succeeded();
+            self.sync.succeeded();
         }
         let error = result.as_ref().err().cloned().map(Arc::new);
         let known = self.last_error.swap(error.clone());
@@ -100,16 +95,16 @@ impl Reader {
     }
 
     /// Compares with what was seen last: first the listing, then the content.
-    fn look_past(&self, seen: &mut Seen, look: Look) -> Result<(), StoreError> {
+    fn look_past(&self, seen: &mut LastRead, look: ReadMode) -> Result<(), StoreError> {
         let unlistable = |error| self.failed(unlistable(&self.folder, &error));
-        if look == Look::IfListingChanged && self.last_error.load().is_none() {
-            let stamps = Stamps::of(&self.folder).map_err(unlistable)?;
+        if look == ReadMode::IfListingChanged && self.last_error.load().is_none() {
+            let stamps = Listing::of(&self.folder).map_err(unlistable)?;
             if stamps == seen.stamps {
                 return Ok(());
             }
         }
         self.begun.fetch_add(1, Ordering::AcqRel);
-        let content = Content::read(&self.folder).map_err(unlistable)?;
+        let content = FolderContent::read(&self.folder).map_err(unlistable)?;
         let digest = content.digest();
         seen.stamps = content.stamps.clone();
         if digest != seen.digest {
@@ -119,39 +114,29 @@ impl Reader {
         seen.fault.clone().map_or(Ok(()), Err)
     }
 
-    fn take_over(&self, content: Content) -> Result<(), StoreError> {
+    fn take_over(&self, content: FolderContent) -> Result<(), StoreError> {
         if content.stamps.is_missing() && self.snapshot().tenants().next().is_some() {
             // An unmounted disk looks like this. Who means to remove everything empties the folder.
             return Err(StoreError(format!("{}: the folder is gone", self.folder.display())));
         }
-        let Loaded { tenants, warnings } = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
+        let tenants = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;
         if let Some(next) = self.snapshot().next(tenants) {
             let revision = next.revision();
             self.current.store(Arc::new(next));
             self.revision.send_replace(revision);
         }
-        self.loaded(warnings);
+        self.log_loaded();
         Ok(())
     }
 
     fn failed(&self, error: StoreError) -> StoreError {
-        self.looks.failed();
+        self.sync.failed();
         error
     }
 
-    fn loaded(&self, warnings: Vec<String>) {
+    fn log_loaded(&self) {
         let snapshot = self.snapshot();
         tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
-        if **self.warnings.load() == warnings {
-            return;
-        }
-        for warning in warnings.iter().take(WARNINGS_LOGGED) {
-            tracing::warn!(detail = warning, "config.not_in_force");
-        }
-        if let Some(more) = warnings.len().checked_sub(WARNINGS_LOGGED).filter(|&more| more > 0) {
-            tracing::warn!(detail = format!("{more} more fields"), "config.not_in_force");
-        }
-        self.warnings.store(Arc::new(warnings));
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -162,10 +147,6 @@ impl Reader {
         self.revision.subscribe()
     }
 
-    pub(super) fn warnings(&self) -> Arc<Vec<String>> {
-        self.warnings.load_full()
-    }
-
     pub(super) fn last_error(&self) -> Option<Arc<StoreError>> {
         self.last_error.load_full()
     }
@@ -174,8 +155,8 @@ impl Reader {
         self.begun.load(Ordering::Acquire)
     }
 
-    pub(super) fn freshness(&self) -> Freshness {
-        self.looks.freshness()
+    pub(super) fn sync_status(&self) -> SyncStatus {
+        self.sync.sync_status()
     }
 }
 

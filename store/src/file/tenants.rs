@@ -4,27 +4,27 @@ use schemas::Tenant;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use super::{
-    document::{Document, Node, Value},
-    fault::Fault,
-    reading::Reading,
+    document::{YamlDocument, YamlNode, YamlValue},
+    fault::DecodeError,
+    reading::YamlDeserializer,
 };
-use crate::problem::Step;
+use crate::problem::PathSegment;
 
 /// A tenant's lists, as they are written.
 pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
 
 /// What a configuration must say of everything, or may leave to somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
+pub(super) enum SourceTokens {
     /// All that is required.
-    Whole,
+    Required,
     /// A source's token as well may be left out: it is kept, or made. It reads as an empty one.
-    Tokenless,
+    Optional,
 }
 
-impl Demand {
+impl SourceTokens {
     fn assumed(self, list: &str) -> &'static [(&'static str, &'static str)] {
-        if self == Self::Tokenless && list == "sources" { &[("token", "")] } else { &[] }
+        if self == Self::Optional && list == "sources" { &[("token", "")] } else { &[] }
     }
 }
 
@@ -32,9 +32,9 @@ impl Demand {
 ///
 /// # Errors
 /// Where the text is no YAML; else every item that could not be read, a line each.
-pub(super) fn read(document: &Document, demand: Demand) -> Result<Vec<Tenant>, Vec<String>> {
+pub(super) fn read(document: &YamlDocument, demand: SourceTokens) -> Result<Vec<Tenant>, Vec<String>> {
     let root = document.parse().map_err(|line| vec![line])?;
-    let mut reader = Reader { source: &document.source, demand, faults: Vec::new() };
+    let mut reader = DocumentReader { source: &document.source, demand, faults: Vec::new() };
     let tenants = reader.root(&root);
     if reader.faults.is_empty() {
         return Ok(tenants);
@@ -42,36 +42,36 @@ pub(super) fn read(document: &Document, demand: Demand) -> Result<Vec<Tenant>, V
     Err(reader.faults.iter().map(|fault| line(&document.name, fault)).collect())
 }
 
-fn line(name: &str, fault: &Fault) -> String {
+fn line(name: &str, fault: &DecodeError) -> String {
     let place = fault.place.unwrap_or_default();
     let path = fault.path().to_string();
     let colon = if path.is_empty() { "" } else { ": " };
     format!("{name}:{}:{}: {path}{colon}{}", place.line, place.column, fault.message)
 }
 
-struct Reader<'a> {
+struct DocumentReader<'a> {
     source: &'a str,
-    demand: Demand,
-    faults: Vec<Fault>,
+    demand: SourceTokens,
+    faults: Vec<DecodeError>,
 }
 
-impl<'a> Reader<'a> {
-    fn root(&mut self, root: &'a Node) -> Vec<Tenant> {
+impl<'a> DocumentReader<'a> {
+    fn root(&mut self, root: &'a YamlNode) -> Vec<Tenant> {
         let entries = match &root.value {
-            Value::Null => return Vec::new(),
-            Value::Map(entries) => entries,
+            YamlValue::Null => return Vec::new(),
+            YamlValue::Map(entries) => entries,
             _ => {
-                self.faults.push(Fault::new("expected the key tenants").at(root.place));
+                self.faults.push(DecodeError::new("expected the key tenants").at(root.place));
                 return Vec::new();
             }
         };
         let mut tenants = Vec::new();
         for entry in entries {
-            let key = Step::Key(entry.key.clone().into());
+            let key = PathSegment::Key(entry.key.clone().into());
             if entry.key == "tenants" {
                 tenants = self.items(&entry.node, &[key], Self::tenant);
             } else {
-                self.faults.push(Fault::unknown_key(&entry.key, &["tenants"]).at(entry.key_place).under(key));
+                self.faults.push(DecodeError::unknown_key(&entry.key, &["tenants"]).at(entry.key_place).under(key));
             }
         }
         tenants
@@ -80,25 +80,25 @@ impl<'a> Reader<'a> {
     /// Each item of a list; a list with nothing in it may as well be no list: its items are commented out.
     fn items<T>(
         &mut self,
-        node: &'a Node,
-        path: &[Step],
-        read: impl Fn(&mut Self, &'a Node, &[Step]) -> Option<T>,
+        node: &'a YamlNode,
+        path: &[PathSegment],
+        read: impl Fn(&mut Self, &'a YamlNode, &[PathSegment]) -> Option<T>,
     ) -> Vec<T> {
         match &node.value {
-            Value::Null => Vec::new(),
-            Value::List(nodes) => {
-                let at = |index| [path, &[Step::Index(index)]].concat();
+            YamlValue::Null => Vec::new(),
+            YamlValue::List(nodes) => {
+                let at = |index| [path, &[PathSegment::Index(index)]].concat();
                 nodes.iter().enumerate().filter_map(|(index, node)| read(self, node, &at(index))).collect()
             }
             _ => {
-                self.report(Fault::new("expected a list").at(node.place), path);
+                self.report(DecodeError::new("expected a list").at(node.place), path);
                 Vec::new()
             }
         }
     }
 
-    fn tenant(&mut self, node: &'a Node, path: &[Step]) -> Option<Tenant> {
-        let head = Reading { hidden: &LISTS, ..Reading::of(node, self.source) };
+    fn tenant(&mut self, node: &'a YamlNode, path: &[PathSegment]) -> Option<Tenant> {
+        let head = YamlDeserializer { hidden: &LISTS, ..YamlDeserializer::of(node, self.source) };
         let head = Tenant::deserialize(head).map_err(|fault| self.report(fault, path));
         let [endpoints, subscriptions, sources, keys] = LISTS;
         let endpoints = self.list(node, endpoints, path);
@@ -108,18 +108,18 @@ impl<'a> Reader<'a> {
         head.ok().map(|head| Tenant { endpoints, subscriptions, sources, keys, ..head })
     }
 
-    fn list<T: DeserializeOwned>(&mut self, node: &'a Node, key: &'static str, path: &[Step]) -> Vec<T> {
-        let step = Step::Key(key.into());
+    fn list<T: DeserializeOwned>(&mut self, node: &'a YamlNode, key: &'static str, path: &[PathSegment]) -> Vec<T> {
+        let step = PathSegment::Key(key.into());
         let Some(list) = node.child(&step) else { return Vec::new() };
         let assumed = self.demand.assumed(key);
         self.items(list, &[path, &[step]].concat(), |reader, node, path| {
-            T::deserialize(Reading { assumed, ..Reading::of(node, reader.source) })
+            T::deserialize(YamlDeserializer { assumed, ..YamlDeserializer::of(node, reader.source) })
                 .map_err(|fault| reader.report(fault, path))
                 .ok()
         })
     }
 
-    fn report(&mut self, fault: Fault, path: &[Step]) {
+    fn report(&mut self, fault: DecodeError, path: &[PathSegment]) {
         self.faults.push(path.iter().rev().fold(fault, |fault, step| fault.under(step.clone())));
     }
 }

@@ -3,48 +3,48 @@
 //! Roles add to it; the process announces what [`Outbox::report`] says and passes on what was noted. It keeps nothing on
 //! disk: what a process that dies had not reported is not counted. No clock: time is an argument, in unix milliseconds.
 
-mod ledger;
+mod usage_counts;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ledger::Ledger;
 use schemas::{Counts, Finding, Notice};
+use usage_counts::UsageCounts;
 
 /// How often what was not noted is said again, in ms.
 const AGAIN: u64 = 5_000;
 /// Findings in one notice: about 100 kB of JSON.
 const TOGETHER: usize = 500;
 /// Findings that wait, usage aside. They come one an endpoint or quota; more is a loop somewhere.
-const MOST_FACTS: usize = 10_000;
+const MOST_FINDINGS: usize = 10_000;
 
 /// What one process has to tell. Shared by its roles.
 #[derive(Debug)]
 pub struct Outbox {
     process: String,
     /// Never held across an await; a count holds it for as long as two look-ups take.
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    ledger: Ledger,
+struct OutboxState {
+    usage: UsageCounts,
     /// Not said yet, or to be said again.
-    facts: Vec<Finding>,
+    findings: Vec<Finding>,
     /// By sequence: said and not noted.
-    said: std::collections::BTreeMap<u64, Said>,
+    said: std::collections::BTreeMap<u64, UnconfirmedNotice>,
     sequence: u64,
     missed: u64,
 }
 
 /// What one notice said.
 #[derive(Debug)]
-struct Said {
+struct UnconfirmedNotice {
     at: u64,
     lines: Vec<usize>,
-    facts: Vec<Finding>,
+    findings: Vec<Finding>,
 }
 
 impl Outbox {
@@ -62,7 +62,7 @@ impl Outbox {
     /// this day.
     pub fn add(&self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) {
         let mut state = self.state();
-        if !state.ledger.add(now, tenant, endpoint_id, more) {
+        if !state.usage.add(now, tenant, endpoint_id, more) {
             state.missed += 1;
         }
     }
@@ -70,11 +70,11 @@ impl Outbox {
     /// States a fact, once, however often it is stated until it is noted.
     pub fn record_finding(&self, fact: Finding) {
         let mut state = self.state();
-        let known = state.facts.contains(&fact) || state.said.values().any(|said| said.facts.contains(&fact));
+        let known = state.findings.contains(&fact) || state.said.values().any(|said| said.findings.contains(&fact));
         match known {
             true => {}
-            false if state.facts.len() >= MOST_FACTS => state.missed += 1,
-            false => state.facts.push(fact),
+            false if state.findings.len() >= MOST_FINDINGS => state.missed += 1,
+            false => state.findings.push(fact),
         }
     }
 
@@ -82,20 +82,20 @@ impl Outbox {
     pub fn report(&self, now: u64) -> Vec<Notice> {
         let state = &mut *self.state();
         state.take_back(now);
-        state.ledger.begin(now);
+        state.usage.begin(now);
         let mut notices = Vec::new();
         loop {
-            let lines = state.ledger.take_changed(TOGETHER);
-            let room = (TOGETHER - lines.len()).min(state.facts.len());
-            let facts: Vec<_> = state.facts.drain(..room).collect();
-            if lines.is_empty() && facts.is_empty() {
+            let lines = state.usage.take_changed(TOGETHER);
+            let room = (TOGETHER - lines.len()).min(state.findings.len());
+            let findings: Vec<_> = state.findings.drain(..room).collect();
+            if lines.is_empty() && findings.is_empty() {
                 return notices;
             }
             state.sequence += 1;
             let sequence = state.sequence;
-            let said = lines.iter().map(|line| state.ledger.usage(*line)).chain(facts.iter().cloned()).collect();
+            let said = lines.iter().map(|line| state.usage.finding(*line)).chain(findings.iter().cloned()).collect();
             notices.push(Notice::Findings { process: self.process.clone(), sequence, findings: said });
-            state.said.insert(sequence, Said { at: now, lines, facts });
+            state.said.insert(sequence, UnconfirmedNotice { at: now, lines, findings });
         }
     }
 
@@ -105,14 +105,14 @@ impl Outbox {
         if process == self.process
             && let Some(said) = state.said.remove(&sequence)
         {
-            state.ledger.noted(&said.lines);
+            state.usage.noted(&said.lines);
         }
     }
 
     /// Whether everything was said and noted.
     pub fn is_settled(&self) -> bool {
         let state = self.state();
-        state.said.is_empty() && state.facts.is_empty() && !state.ledger.has_changed()
+        state.said.is_empty() && state.findings.is_empty() && !state.usage.has_changed()
     }
 
     /// How often something could not be counted, since too much was counted before. For metrics.
@@ -120,20 +120,20 @@ impl Outbox {
         self.state().missed
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl OutboxState {
     /// What was said long enough ago is to be said again, as it is by now.
     fn take_back(&mut self, now: u64) {
         while let Some(first) = self.said.first_entry()
             && first.get().at + AGAIN <= now
         {
             let said = first.remove();
-            self.ledger.not_noted(&said.lines);
-            self.facts.extend(said.facts);
+            self.usage.not_noted(&said.lines);
+            self.findings.extend(said.findings);
         }
     }
 }

@@ -73,12 +73,12 @@ fn a_new_day_begins_at_zero_and_the_old_one_stays_until_it_is_noted() {
     lines.sort();
     let tomorrow = ("acme".into(), Some("crm".into()), "2026-09-22".into(), 1);
     assert_eq!(lines, [line(7), tomorrow]);
-    assert_eq!(outbox.state().ledger.len(), 2, "what was noted of a day that is over is gone");
+    assert_eq!(outbox.state().usage.len(), 2, "what was noted of a day that is over is gone");
     outbox.noted("p", sequence);
-    assert_eq!(outbox.state().ledger.len(), 1);
+    assert_eq!(outbox.state().usage.len(), 1);
     outbox.report(NOW + 2 * DAY);
-    assert_eq!(outbox.state().ledger.len(), 0);
-    assert!(outbox.state().ledger.is_empty_but_for_room());
+    assert_eq!(outbox.state().usage.len(), 0);
+    assert!(outbox.state().usage.is_empty_but_for_room());
 }
 
 #[test]
@@ -187,6 +187,6 @@ proptest! {
         let kept: HashMap<_, _> = kept.into_iter().map(|(key, (_, attempts))| (key, attempts)).collect();
         prop_assert_eq!(kept, counted);
         outbox.report(now + 2 * DAY);
-        prop_assert!(outbox.state().ledger.is_empty_but_for_room(), "nothing stays for ever");
+        prop_assert!(outbox.state().usage.is_empty_but_for_room(), "nothing stays for ever");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::config::{Config, Host, SslMode};
 
 use super::tls::Tls;
-use crate::OpenError;
+use crate::StoreOpenError;
 
 /// For the name to be found, the line to be made and the first words to be said, each.
 const CONNECT: Duration = Duration::from_millis(2500);
@@ -15,28 +15,28 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A database, and how to get there. Shows neither user nor password.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(super) struct DatabaseUrl {
     pub(super) config: Config,
     pub(super) tls: Tls,
     /// `host:port/database`, for messages.
     pub(super) place: String,
 }
 
-impl Address {
+impl DatabaseUrl {
     /// Takes a URL apart. Without `sslmode` in it, or with `disable`, `allow` or `prefer`, there is no TLS; with
     /// `require`, `verify-ca` or `verify-full` there is, and the server's certificate is verified, by the authorities
     /// that the system knows or those in the file `sslrootcert`.
     ///
     /// # Errors
     /// What cannot be used, without repeating the URL.
-    pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
-        let unusable = |reason: String| OpenError::Unusable { place: "postgres:".to_owned(), reason };
+    pub(super) fn parse(url: &str) -> Result<Self, StoreOpenError> {
+        let unusable = |reason: String| StoreOpenError::Unusable { place: "postgres:".to_owned(), reason };
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let mut wanted = Wanted::default();
+        let mut wanted = TlsParameters::default();
         let rest: Vec<_> = query.split('&').filter(|pair| !pair.is_empty() && !wanted.take(pair)).collect();
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: Config =
-            url.parse().map_err(|error: tokio_postgres::Error| unusable(super::session::told(&error)))?;
+            url.parse().map_err(|error: tokio_postgres::Error| unusable(super::session::error_text(&error)))?;
         let tls = match wanted.mode.as_deref() {
             None | Some("disable" | "allow" | "prefer") => Tls::none(),
             Some("require" | "verify-ca" | "verify-full") => {
@@ -56,12 +56,12 @@ impl Address {
 
 /// What the URL says of TLS, which the client library has no words for.
 #[derive(Default)]
-struct Wanted {
+struct TlsParameters {
     mode: Option<String>,
     authorities: Option<String>,
 }
 
-impl Wanted {
+impl TlsParameters {
     fn take(&mut self, pair: &str) -> bool {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let place = match name {
@@ -93,30 +93,32 @@ mod tests {
 
     #[test]
     fn a_url_is_named_without_user_and_password() {
-        let address = Address::parse("postgres://me:hunter2@db.example:6432/carteiro").unwrap();
+        let address = DatabaseUrl::parse("postgres://me:hunter2@db.example:6432/carteiro").unwrap();
         assert_eq!(address.place, "db.example:6432/carteiro");
         assert!(!address.tls.is_wanted());
         let several =
-            Address::parse("postgresql://me:hunter2@a,b:6432/carteiro?target_session_attrs=read-write").unwrap();
+            DatabaseUrl::parse("postgresql://me:hunter2@a,b:6432/carteiro?target_session_attrs=read-write").unwrap();
         assert_eq!(several.place, "a:5432,b:6432/carteiro");
     }
 
     #[test]
     fn tls_is_wanted_where_the_url_says_so() {
         for mode in ["require", "verify-ca", "verify-full"] {
-            let address = Address::parse(&format!("postgres://db/carteiro?sslmode={mode}&connect_timeout=9")).unwrap();
+            let address =
+                DatabaseUrl::parse(&format!("postgres://db/carteiro?sslmode={mode}&connect_timeout=9")).unwrap();
             assert!(address.tls.is_wanted(), "{mode}");
             assert_eq!(address.config.get_ssl_mode(), SslMode::Require);
         }
         for mode in ["disable", "prefer"] {
-            assert!(!Address::parse(&format!("postgres://db/carteiro?sslmode={mode}")).unwrap().tls.is_wanted());
+            assert!(!DatabaseUrl::parse(&format!("postgres://db/carteiro?sslmode={mode}")).unwrap().tls.is_wanted());
         }
     }
 
     #[test]
     fn what_cannot_be_used_is_refused_without_repeating_the_url() {
         for end in ["?sslmode=hunter2", "?colour=hunter2", "?sslmode=require&sslrootcert=/hunter2/none"] {
-            let refused = Address::parse(&format!("postgres://me:hunter2@db/carteiro{end}")).map(|_| ()).unwrap_err();
+            let refused =
+                DatabaseUrl::parse(&format!("postgres://me:hunter2@db/carteiro{end}")).map(|_| ()).unwrap_err();
             assert!(!refused.to_string().contains("me:hunter2"), "{refused}");
         }
     }

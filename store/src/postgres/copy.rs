@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{address::Address, migrations, rows, session::Session, usage};
-use crate::{StoreError, content::Content};
+use super::{address::DatabaseUrl, migrations, rows, session::PostgresSession, usage};
+use crate::{StoreError, content::StoreDump};
 
 /// Reads everything in the database of this URL.
-pub(crate) async fn read(url: &str) -> Result<Content, StoreError> {
+pub(crate) async fn read(url: &str) -> Result<StoreDump, StoreError> {
     let (session, _) = connected(url).await?;
     // What one statement sees, all see.
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
@@ -16,7 +16,7 @@ pub(crate) async fn read(url: &str) -> Result<Content, StoreError> {
         let meta = rows::meta(&session, false).await?;
         let (rows, usage) = (rows::since(&session, 0).await?, usage::all(&session).await?);
         let audit = rows::log(&session).await?;
-        Ok::<_, StoreError>(Content {
+        Ok::<_, StoreError>(StoreDump {
             revision: meta.revision,
             forgotten: meta.forgotten,
             proof: meta.proof,
@@ -30,14 +30,14 @@ pub(crate) async fn read(url: &str) -> Result<Content, StoreError> {
 }
 
 /// Writes everything into the database of this URL, in which nothing may be configured.
-pub(crate) async fn write(url: &str, content: &Content) -> Result<(), StoreError> {
+pub(crate) async fn write(url: &str, content: &StoreDump) -> Result<(), StoreError> {
     let (session, place) = connected(url).await?;
     session.begin().await?;
     let written = write_within(&session, &place, content).await;
     session.end(written).await
 }
 
-async fn write_within(session: &Session, place: &str, content: &Content) -> Result<(), StoreError> {
+async fn write_within(session: &PostgresSession, place: &str, content: &StoreDump) -> Result<(), StoreError> {
     let meta = rows::meta(session, true).await?;
     if meta.revision > 1 || !rows::since(session, 0).await?.is_empty() {
         return Err(StoreError(format!("{place} is not empty")));
@@ -49,9 +49,9 @@ async fn write_within(session: &Session, place: &str, content: &Content) -> Resu
 }
 
 /// A session on tables of this version, and what the database is called.
-async fn connected(url: &str) -> Result<(Session, String), StoreError> {
-    let address = Address::parse(url).map_err(|error| StoreError(error.to_string()))?;
-    let session = Session::open(&address, Arc::new(Notify::new())).await?;
+async fn connected(url: &str) -> Result<(PostgresSession, String), StoreError> {
+    let address = DatabaseUrl::parse(url).map_err(|error| StoreError(error.to_string()))?;
+    let session = PostgresSession::open(&address, Arc::new(Notify::new())).await?;
     migrations::apply(&session, &address.place).await?;
     Ok((session, address.place))
 }

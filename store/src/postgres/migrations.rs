@@ -3,10 +3,10 @@
 //! The same tables as in the file of the `sqlite:` store, in a schema of their own.
 
 use super::{
-    failure::Failure,
-    session::{LONG, QUICK, Session},
+    failure::PostgresFailure,
+    session::{LONG, PostgresSession, QUICK},
 };
-use crate::OpenError;
+use crate::StoreOpenError;
 
 /// Any number, the same in every version: whoever holds the lock of this name changes tables.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7165134021843)";
@@ -41,8 +41,8 @@ pub(super) const FORMAT: i64 = STEPS.len() as i64;
 /// Brings the database to this program's format.
 ///
 /// # Errors
-/// [`OpenError::Newer`]; or that it is away.
-pub(super) async fn apply(session: &Session, place: &str) -> Result<(), Failure> {
+/// [`StoreOpenError::Newer`]; or that it is away.
+pub(super) async fn apply(session: &PostgresSession, place: &str) -> Result<(), PostgresFailure> {
     if found(session).await? == Some(FORMAT) {
         return Ok(());
     }
@@ -51,12 +51,12 @@ pub(super) async fn apply(session: &Session, place: &str) -> Result<(), Failure>
     session.end(applied).await
 }
 
-async fn apply_within(session: &Session, place: &str) -> Result<(), Failure> {
+async fn apply_within(session: &PostgresSession, place: &str) -> Result<(), PostgresFailure> {
     // Another process may be at a long step.
     session.batch("SET LOCAL lock_timeout TO '20s'").await?;
-    session.ask(LONG, LOCK, &[]).await?;
+    session.query(LONG, LOCK, &[]).await?;
     let found = found(session).await?.unwrap_or(0);
-    let newer = || Failure::Defect(OpenError::Newer { place: place.to_owned(), found, known: FORMAT });
+    let newer = || PostgresFailure::Defect(StoreOpenError::Newer { place: place.to_owned(), found, known: FORMAT });
     let steps = usize::try_from(found).ok().and_then(|done| STEPS.get(done..)).ok_or_else(newer)?;
     if found == 0 && !is_there(session, SCHEMA).await? {
         session.batch("CREATE SCHEMA carteiro").await?;
@@ -69,14 +69,14 @@ async fn apply_within(session: &Session, place: &str) -> Result<(), Failure> {
 }
 
 /// How many steps were done; none where there are no tables yet.
-async fn found(session: &Session) -> Result<Option<i64>, Failure> {
+async fn found(session: &PostgresSession) -> Result<Option<i64>, PostgresFailure> {
     if !is_there(session, TABLE).await? {
         return Ok(None);
     }
-    let rows = session.ask(QUICK, "SELECT format FROM carteiro.meta", &[]).await?;
+    let rows = session.query(QUICK, "SELECT format FROM carteiro.meta", &[]).await?;
     Ok(rows.first().map(|row| row.get(0)))
 }
 
-async fn is_there(session: &Session, question: &str) -> Result<bool, Failure> {
-    Ok(session.ask(QUICK, question, &[]).await?.first().is_some_and(|row| row.get(0)))
+async fn is_there(session: &PostgresSession, question: &str) -> Result<bool, PostgresFailure> {
+    Ok(session.query(QUICK, question, &[]).await?.first().is_some_and(|row| row.get(0)))
 }

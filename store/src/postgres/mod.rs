@@ -4,16 +4,16 @@
 //! they hold the snapshot, which stays when the database goes, and is on the disk for a process that starts meanwhile.
 
 mod address;
+mod connection_task;
 mod copy;
-mod desk;
+mod database;
 mod failure;
-mod keeping;
+mod keep_snapshot;
 mod migrations;
 mod rows;
 mod session;
 mod tls;
 mod usage;
-mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,11 +22,14 @@ use schemas::time::rfc3339;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::{address::Address, desk::Desk, failure::Failure, session::Session, work::Work};
+use self::{
+    address::DatabaseUrl, connection_task::ConnectionTask, database::PostgresDatabase, failure::PostgresFailure,
+    session::PostgresSession,
+};
 use crate::{
-    AuditEntry, Edit, EditError, Edited, Freshness, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
     UsageAndAudit, UsageReport,
-    current::Current,
+    current::CurrentSnapshot,
     usage_and_audit::{TRIMMED_AT_ONCE, newest},
 };
 
@@ -37,11 +40,11 @@ const JOBS: usize = 64;
 
 /// A database of PostgreSQL as a store. Its drop ends the connection.
 pub struct PostgresStore {
-    current: Arc<Current>,
-    jobs: mpsc::Sender<desk::Job>,
-    pulls: mpsc::UnboundedSender<desk::Puller>,
-    _desk: AbortOnDropHandle<()>,
-    _keeping: AbortOnDropHandle<()>,
+    current: Arc<CurrentSnapshot>,
+    jobs: mpsc::Sender<connection_task::DatabaseJob>,
+    pulls: mpsc::UnboundedSender<connection_task::PullReply>,
+    _connection_task: AbortOnDropHandle<()>,
+    _keep_snapshot: AbortOnDropHandle<()>,
 }
 
 impl PostgresStore {
@@ -52,44 +55,56 @@ impl PostgresStore {
     ///
     /// # Errors
     /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
-    pub async fn open(url: &str, keyring: Keyring, on_disk: PathBuf, poll: Duration) -> Result<Self, OpenError> {
-        let address = Address::parse(url)?;
-        let work = Work {
-            current: Arc::new(Current::default()),
+    pub async fn open(url: &str, keyring: Keyring, on_disk: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
+        let address = DatabaseUrl::parse(url)?;
+        let database = PostgresDatabase {
+            current: Arc::new(CurrentSnapshot::default()),
             keyring: Arc::new(keyring),
             place: address.place.as_str().into(),
         };
         let ((jobs, inbox), (pulls, pullers)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
         let (first, heard) = oneshot::channel();
-        let desk = Desk { address, work: work.clone(), poll, jobs: inbox, pulls: pullers, first: Some(first) };
+        let desk = ConnectionTask {
+            address,
+            database: database.clone(),
+            poll,
+            jobs: inbox,
+            pulls: pullers,
+            first: Some(first),
+        };
         let desk = AbortOnDropHandle::new(tokio::spawn(desk.run()));
         // Bounded by the desk's own limits.
-        desk::defect(heard.await.unwrap_or(Ok(())))?;
-        if work.current.snapshot().is_none() {
-            keeping::recall(&work, &on_disk).await;
+        connection_task::defect(heard.await.unwrap_or(Ok(())))?;
+        if database.current.snapshot().is_none() {
+            keep_snapshot::recall(&database, &on_disk).await;
         }
-        let keeping = AbortOnDropHandle::new(tokio::spawn(keeping::keep(work.clone(), on_disk)));
-        Ok(Self { current: work.current, jobs, pulls, _desk: desk, _keeping: keeping })
+        let keeping = AbortOnDropHandle::new(tokio::spawn(keep_snapshot::keep(database.clone(), on_disk)));
+        Ok(Self { current: database.current, jobs, pulls, _connection_task: desk, _keep_snapshot: keeping })
     }
 
     /// Has something done by the task that owns the connection. Once begun it is done, whoever stops waiting.
-    async fn ask<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
-        question: impl for<'a> FnOnce(&'a Work, &'a Session) -> BoxFuture<'a, Result<T, Failure>> + Send + 'static,
-    ) -> Result<T, Failure> {
+        question: impl for<'a> FnOnce(
+            &'a PostgresDatabase,
+            &'a PostgresSession,
+        ) -> BoxFuture<'a, Result<T, PostgresFailure>>
+        + Send
+        + 'static,
+    ) -> Result<T, PostgresFailure> {
         let (reply, answer) = oneshot::channel();
-        let job: desk::Job = Box::new(move |session| {
+        let job: connection_task::DatabaseJob = Box::new(move |session| {
             async move {
                 let answer = match session {
-                    Ok((work, session)) => question(work, session).await,
-                    Err(away) => Err(Failure::Away(away)),
+                    Ok((database, session)) => question(database, session).await,
+                    Err(away) => Err(PostgresFailure::Away(away)),
                 };
                 // Whoever stopped waiting need not hear it.
                 let _ = reply.send(answer);
             }
             .boxed()
         });
-        let closed = || Failure::Away(StoreError("the store is closed".to_owned()));
+        let closed = || PostgresFailure::Away(StoreError("the store is closed".to_owned()));
         self.jobs.send(job).await.map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -104,8 +119,8 @@ impl Store for PostgresStore {
         self.current.revision()
     }
 
-    fn freshness(&self) -> Freshness {
-        self.current.looks.freshness()
+    fn sync_status(&self) -> SyncStatus {
+        self.current.sync.sync_status()
     }
 
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -119,19 +134,19 @@ impl Store for PostgresStore {
     }
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
-        async { Ok(self.ask(|work, session| work.edit(session, edit).boxed()).await?) }.boxed()
+        async { Ok(self.run(|database, session| database.edit(session, edit).boxed()).await?) }.boxed()
     }
 
     fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async {
-            let (mut resealed, mut after) = (0, Some(work::Place::default()));
+            let (mut resealed, mut after) = (0, Some(database::ItemKey::default()));
             while let Some(place) = after {
-                let page = self.ask(|work, session| async move { work.reseal(session, &place).await }.boxed());
+                let page = self.run(|database, session| async move { database.reseal(session, &place).await }.boxed());
                 let (written, last) = page.await?;
                 (resealed, after) = (resealed + written, last);
             }
-            self.ask(|work, session| work.reseal_proof(session).boxed()).await?;
-            self.ask(|work, session| work.tidy(session).boxed()).await?;
+            self.run(|database, session| database.reseal_proof(session).boxed()).await?;
+            self.run(|database, session| database.tidy(session).boxed()).await?;
             Ok(resealed)
         }
         .boxed()
@@ -145,7 +160,7 @@ impl Store for PostgresStore {
 impl UsageAndAudit for PostgresStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         let reports = newest(reports);
-        let record = self.ask(|_, session| async move { Ok(usage::record(session, &reports).await?) }.boxed());
+        let record = self.run(|_, session| async move { Ok(usage::record(session, &reports).await?) }.boxed());
         async { Ok(record.await?) }.boxed()
     }
 
@@ -156,7 +171,7 @@ impl UsageAndAudit for PostgresStore {
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
-        let sums = self.ask(|_, session| async move { Ok(usage::sums(session, &tenant, &from, &to).await?) }.boxed());
+        let sums = self.run(|_, session| async move { Ok(usage::sums(session, &tenant, &from, &to).await?) }.boxed());
         async { Ok(sums.await?) }.boxed()
     }
 
@@ -167,7 +182,7 @@ impl UsageAndAudit for PostgresStore {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tenant = tenant.map(str::to_owned);
-        let entries = self.ask(move |_, session| {
+        let entries = self.run(move |_, session| {
             async move { Ok(rows::entries(session, tenant.as_deref(), before, limit).await?) }.boxed()
         });
         async { Ok(entries.await?) }.boxed()
@@ -179,7 +194,7 @@ impl UsageAndAudit for PostgresStore {
             loop {
                 let before = rfc3339(before);
                 let piece = self
-                    .ask(|_, session| async move { Ok(rows::trim(session, &before, TRIMMED_AT_ONCE).await?) }.boxed());
+                    .run(|_, session| async move { Ok(rows::trim(session, &before, TRIMMED_AT_ONCE).await?) }.boxed());
                 match piece.await? {
                     0 => return Ok(trimmed),
                     piece => trimmed += piece,

@@ -2,15 +2,15 @@
 
 use tokio_postgres::types::Type;
 
-use super::session::{LONG, Parameters, QUICK, Session};
-use crate::{AuditEntry, StoreError, content::Content, row::Row};
+use super::session::{LONG, Parameters, PostgresSession, QUICK};
+use crate::{AuditEntry, StoreError, content::StoreDump, row::ItemRow};
 
 /// Rows sent in one statement.
 const AT_ONCE: usize = 1000;
 
 /// The one row of `meta`.
 #[derive(Clone, Debug)]
-pub(super) struct Meta {
+pub(super) struct MetaItemRow {
     pub(super) format: i64,
     pub(super) revision: u64,
     pub(super) forgotten: u64,
@@ -18,58 +18,58 @@ pub(super) struct Meta {
 }
 
 /// Reads `meta`; locked, it is the turn to write: revisions are committed in their order.
-pub(super) async fn meta(session: &Session, locked: bool) -> Result<Meta, StoreError> {
+pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<MetaItemRow, StoreError> {
     let sql = "SELECT format, revision, forgotten, proof FROM meta";
     let sql = if locked { format!("{sql} FOR UPDATE") } else { sql.to_owned() };
-    let rows = session.ask(QUICK, &sql, &[]).await?;
+    let rows = session.query(QUICK, &sql, &[]).await?;
     let row = rows.first().ok_or_else(|| StoreError("the table meta is empty".to_owned()))?;
     let [revision, forgotten] = [1, 2].map(|at| unsigned(row.get(at)));
-    Ok(Meta { format: row.get(0), revision, forgotten, proof: row.get(3) })
+    Ok(MetaItemRow { format: row.get(0), revision, forgotten, proof: row.get(3) })
 }
 
 /// Sets the revision, and lets all who listen know once it is committed.
-pub(super) async fn set_revision(session: &Session, revision: u64) -> Result<(), StoreError> {
-    session.tell(QUICK, "UPDATE meta SET revision = $1", &[(&signed(revision), Type::INT8)]).await?;
+pub(super) async fn set_revision(session: &PostgresSession, revision: u64) -> Result<(), StoreError> {
+    session.execute(QUICK, "UPDATE meta SET revision = $1", &[(&signed(revision), Type::INT8)]).await?;
     let payload = revision.to_string();
-    session.ask(QUICK, "SELECT pg_notify('carteiro_store', $1)", &[(&payload, Type::TEXT)]).await.map(drop)
+    session.query(QUICK, "SELECT pg_notify('carteiro_store', $1)", &[(&payload, Type::TEXT)]).await.map(drop)
 }
 
 /// Sets what is sealed there, if nobody else did in between.
-pub(super) async fn set_proof(session: &Session, old: Option<&[u8]>, new: &[u8]) -> Result<(), StoreError> {
+pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new: &[u8]) -> Result<(), StoreError> {
     let sql = "UPDATE meta SET proof = $1 WHERE proof IS NOT DISTINCT FROM $2";
-    session.tell(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)
+    session.execute(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)
 }
 
 const COLUMNS: &str = "SELECT tenant, kind, id, version, body, sealed FROM items";
 
 /// Everything that was changed after a revision.
-pub(super) async fn since(session: &Session, revision: u64) -> Result<Vec<Row>, StoreError> {
+pub(super) async fn since(session: &PostgresSession, revision: u64) -> Result<Vec<ItemRow>, StoreError> {
     let sql = format!("{COLUMNS} WHERE version > $1");
-    let rows = session.ask(LONG, &sql, &[(&signed(revision), Type::INT8)]).await?;
+    let rows = session.query(LONG, &sql, &[(&signed(revision), Type::INT8)]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
 /// Everything there is.
-pub(super) async fn all(session: &Session) -> Result<Vec<Row>, StoreError> {
-    let rows = session.ask(LONG, &format!("{COLUMNS} WHERE body IS NOT NULL"), &[]).await?;
+pub(super) async fn all(session: &PostgresSession) -> Result<Vec<ItemRow>, StoreError> {
+    let rows = session.query(LONG, &format!("{COLUMNS} WHERE body IS NOT NULL"), &[]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
 /// Rows that hold something sealed, in order, after a key.
 pub(super) async fn sealed(
-    session: &Session,
+    session: &PostgresSession,
     (tenant, kind, id): (&str, &str, &str),
     limit: i64,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<ItemRow>, StoreError> {
     let sql = format!(
         "{COLUMNS} WHERE sealed IS NOT NULL AND (tenant, kind, id) > ($1, $2, $3) ORDER BY tenant, kind, id LIMIT $4"
     );
     let given: Parameters<'_> = &[(&tenant, Type::TEXT), (&kind, Type::TEXT), (&id, Type::TEXT), (&limit, Type::INT8)];
-    Ok(session.ask(QUICK, &sql, given).await?.iter().map(row).collect())
+    Ok(session.query(QUICK, &sql, given).await?.iter().map(row).collect())
 }
 
 /// Puts rows' sealed parts in the place of the old ones, unless somebody changed these in between.
-pub(super) async fn reseal(session: &Session, rows: &[(Vec<u8>, Row)]) -> Result<u64, StoreError> {
+pub(super) async fn reseal(session: &PostgresSession, rows: &[(Vec<u8>, ItemRow)]) -> Result<u64, StoreError> {
     let sql = "UPDATE items SET sealed = new.sealed
                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) AS new (tenant, kind, id, was, sealed)
                WHERE (items.tenant, items.kind, items.id) = (new.tenant, new.kind, new.id) AND items.sealed = new.was";
@@ -85,11 +85,11 @@ pub(super) async fn reseal(session: &Session, rows: &[(Vec<u8>, Row)]) -> Result
         (&was, Type::BYTEA_ARRAY),
         (&sealed, Type::BYTEA_ARRAY),
     ];
-    session.tell(QUICK, sql, given).await
+    session.execute(QUICK, sql, given).await
 }
 
-fn row(row: &tokio_postgres::Row) -> Row {
-    Row {
+fn row(row: &tokio_postgres::Row) -> ItemRow {
+    ItemRow {
         tenant: row.get(0),
         kind: row.get(1),
         id: row.get(2),
@@ -100,7 +100,7 @@ fn row(row: &tokio_postgres::Row) -> Row {
 }
 
 /// Writes rows, each in the place of the one that is there, if one is.
-pub(super) async fn put(session: &Session, rows: &[Row]) -> Result<(), StoreError> {
+pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(), StoreError> {
     let sql = "INSERT INTO items (tenant, kind, id, version, body, sealed)
                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::bytea[])
                ON CONFLICT (tenant, kind, id) DO UPDATE
@@ -120,36 +120,36 @@ pub(super) async fn put(session: &Session, rows: &[Row]) -> Result<(), StoreErro
             (&bodies, Type::TEXT_ARRAY),
             (&sealed, Type::BYTEA_ARRAY),
         ];
-        session.tell(LONG, sql, given).await?;
+        session.execute(LONG, sql, given).await?;
     }
     Ok(())
 }
 
 /// How many rows are there of what is gone.
-pub(super) async fn gone(session: &Session) -> Result<u64, StoreError> {
-    let rows = session.ask(LONG, "SELECT count(*) FROM items WHERE body IS NULL", &[]).await?;
+pub(super) async fn gone(session: &PostgresSession) -> Result<u64, StoreError> {
+    let rows = session.query(LONG, "SELECT count(*) FROM items WHERE body IS NULL", &[]).await?;
     Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
 }
 
 /// Removes the rows of what is gone. Who has not heard of them by now reads everything anew.
-pub(super) async fn forget(session: &Session) -> Result<(), StoreError> {
-    session.tell(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
-    session.tell(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
+pub(super) async fn forget(session: &PostgresSession) -> Result<(), StoreError> {
+    session.execute(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
+    session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
 }
 
 /// Takes over what another store's `meta` says.
-pub(super) async fn set_meta(session: &Session, content: &Content) -> Result<(), StoreError> {
+pub(super) async fn set_meta(session: &PostgresSession, content: &StoreDump) -> Result<(), StoreError> {
     let (revision, forgotten) = (signed(content.revision), signed(content.forgotten));
     let sql = "UPDATE meta SET revision = $1, forgotten = $2, proof = $3";
     let given: Parameters<'_> = &[(&revision, Type::INT8), (&forgotten, Type::INT8), (&content.proof, Type::BYTEA)];
-    session.tell(QUICK, sql, given).await?;
+    session.execute(QUICK, sql, given).await?;
     // Entries with ids of their own do not move the sequence.
     let sql = "SELECT setval('audit_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM audit), false)";
-    session.ask(QUICK, sql, &[]).await.map(drop)
+    session.query(QUICK, sql, &[]).await.map(drop)
 }
 
 /// Writes entries; those with the id 0 are given their ids here.
-pub(super) async fn note(session: &Session, entries: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn note(session: &PostgresSession, entries: &[AuditEntry]) -> Result<(), StoreError> {
     let sql = "INSERT INTO audit
                SELECT coalesce(nullif(id, 0), nextval('audit_id_seq')), at, revision, tenant, author, address, kind, item,
                    before, after
@@ -175,20 +175,20 @@ pub(super) async fn note(session: &Session, entries: &[AuditEntry]) -> Result<()
             (&json(|entry| entry.before.as_ref()), Type::TEXT_ARRAY),
             (&json(|entry| entry.after.as_ref()), Type::TEXT_ARRAY),
         ];
-        session.tell(LONG, sql, given).await?;
+        session.execute(LONG, sql, given).await?;
     }
     Ok(())
 }
 
 /// All entries, in the order of their ids.
-pub(super) async fn log(session: &Session) -> Result<Vec<AuditEntry>, StoreError> {
+pub(super) async fn log(session: &PostgresSession) -> Result<Vec<AuditEntry>, StoreError> {
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit ORDER BY id";
-    Ok(session.ask(LONG, sql, &[]).await?.iter().map(entry).collect())
+    Ok(session.query(LONG, sql, &[]).await?.iter().map(entry).collect())
 }
 
 /// The newest entries before one, of one tenant or of all.
 pub(super) async fn entries(
-    session: &Session,
+    session: &PostgresSession,
     tenant: Option<&str>,
     before: Option<u64>,
     limit: u32,
@@ -198,15 +198,15 @@ pub(super) async fn entries(
                WHERE id < $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY id DESC LIMIT $2";
     let before = before.map_or(i64::MAX, signed);
     let given: Parameters<'_> = &[(&before, Type::INT8), (&i64::from(limit), Type::INT8), (&tenant, Type::TEXT)];
-    Ok(session.ask(QUICK, sql, given).await?.iter().map(entry).collect())
+    Ok(session.query(QUICK, sql, given).await?.iter().map(entry).collect())
 }
 
 /// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
-pub(super) async fn trim(session: &Session, before: &str, limit: u32) -> Result<u64, StoreError> {
+pub(super) async fn trim(session: &PostgresSession, before: &str, limit: u32) -> Result<u64, StoreError> {
     // Byte by byte: texts of one form are in the order of their times then.
     let sql = "DELETE FROM audit WHERE id IN
                    (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";
-    session.tell(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
+    session.execute(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
 }
 
 fn entry(row: &tokio_postgres::Row) -> AuditEntry {

@@ -22,7 +22,7 @@ use tokio_postgres::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{address::Address, tls::Encrypted};
+use super::{address::DatabaseUrl, tls::Encrypted};
 use crate::StoreError;
 
 /// For a statement that moves little: a database that needs longer counts as away, so that no API call hangs.
@@ -45,7 +45,7 @@ const BEGINNING: &str = "
 pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// A connection that works, until one statement on it did not.
-pub(super) struct Session {
+pub(super) struct PostgresSession {
     client: Client,
     broken: AtomicBool,
     /// Cancelled once the line is gone.
@@ -54,9 +54,9 @@ pub(super) struct Session {
     _driver: AbortOnDropHandle<()>,
 }
 
-impl Session {
+impl PostgresSession {
     /// Connects. Whenever the database notifies of a change, `notified` is.
-    pub(super) async fn open(address: &Address, notified: Arc<Notify>) -> Result<Self, StoreError> {
+    pub(super) async fn open(address: &DatabaseUrl, notified: Arc<Notify>) -> Result<Self, StoreError> {
         let connected = timeout(QUICK, address.config.connect(address.tls.clone())).await;
         let (client, connection) = answered(connected)?;
         let ended = CancellationToken::new();
@@ -72,16 +72,21 @@ impl Session {
     }
 
     /// A question.
-    pub(super) async fn ask(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn query(
+        &self,
+        limit: Duration,
+        sql: &str,
+        given: Parameters<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         self.limited(limit, self.client.query_typed(sql, given)).await
     }
 
     /// A statement that answers nothing.
-    pub(super) async fn tell(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, StoreError> {
+    pub(super) async fn execute(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, StoreError> {
         self.limited(limit, self.client.execute_typed(sql, given)).await
     }
 
-    /// Begins a transaction, to be given to [`Session::end`].
+    /// Begins a transaction, to be given to [`PostgresSession::end`].
     pub(super) async fn begin(&self) -> Result<(), StoreError> {
         self.batch("BEGIN").await
     }
@@ -123,13 +128,13 @@ impl Session {
 fn answered<T>(answer: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Result<T, StoreError> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(StoreError(told(&error))),
+        Ok(Err(error)) => Err(StoreError(error_text(&error))),
         Err(_) => Err(StoreError("the database did not answer in time".to_owned())),
     }
 }
 
 /// What an error says, causes included. The database's details are left out: they quote values.
-pub(super) fn told(error: &tokio_postgres::Error) -> String {
+pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
         return format!("the database says: {}", said.message());
     }

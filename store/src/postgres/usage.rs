@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     rows::{signed, unsigned},
-    session::{LONG, Parameters, QUICK, Session},
+    session::{LONG, Parameters, PostgresSession, QUICK},
 };
 use crate::{StoreError, Usage, UsageReport};
 
@@ -13,7 +13,7 @@ use crate::{StoreError, Usage, UsageReport};
 const AT_ONCE: usize = 1000;
 
 /// Keeps reports, each in the place of its process' last one, if it is newer. No two of one place may be among them.
-pub(super) async fn record(session: &Session, reports: &[UsageReport]) -> Result<(), StoreError> {
+pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -> Result<(), StoreError> {
     let sql = "INSERT INTO usage SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int8[],
                    $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[])
                ON CONFLICT (tenant, day, endpoint, process) DO UPDATE SET
@@ -42,24 +42,29 @@ pub(super) async fn record(session: &Session, reports: &[UsageReport]) -> Result
             (&number(|report| report.counts.dead), Type::INT8_ARRAY),
             (&number(|report| report.counts.bytes), Type::INT8_ARRAY),
         ];
-        session.tell(LONG, sql, given).await?;
+        session.execute(LONG, sql, given).await?;
     }
     Ok(())
 }
 
 /// The sums of all processes, by day and endpoint.
-pub(super) async fn sums(session: &Session, tenant: &str, from: &str, to: &str) -> Result<Vec<Usage>, StoreError> {
+pub(super) async fn sums(
+    session: &PostgresSession,
+    tenant: &str,
+    from: &str,
+    to: &str,
+) -> Result<Vec<Usage>, StoreError> {
     // Byte by byte, as everywhere else: the database's own order depends on where it was set up.
     let sql = "SELECT day, endpoint, sum(events)::int8, sum(deliveries)::int8, sum(attempts)::int8,
                    sum(delivered)::int8, sum(dead)::int8, sum(bytes)::int8
                FROM usage WHERE tenant = $1 AND day COLLATE \"C\" BETWEEN $2 AND $3
                GROUP BY day, endpoint ORDER BY day COLLATE \"C\", endpoint COLLATE \"C\"";
     let given: Parameters<'_> = &[(&tenant, Type::TEXT), (&from, Type::TEXT), (&to, Type::TEXT)];
-    Ok(session.ask(QUICK, sql, given).await?.iter().map(usage).collect())
+    Ok(session.query(QUICK, sql, given).await?.iter().map(usage).collect())
 }
 
 /// Every process' last reports.
-pub(super) async fn all(session: &Session) -> Result<Vec<UsageReport>, StoreError> {
+pub(super) async fn all(session: &PostgresSession) -> Result<Vec<UsageReport>, StoreError> {
     let sql = "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage";
     let report = |row: &tokio_postgres::Row| {
         let endpoint: String = row.get(2);
@@ -72,7 +77,7 @@ pub(super) async fn all(session: &Session) -> Result<Vec<UsageReport>, StoreErro
             counts: counts(row, 5),
         }
     };
-    Ok(session.ask(LONG, sql, &[]).await?.iter().map(report).collect())
+    Ok(session.query(LONG, sql, &[]).await?.iter().map(report).collect())
 }
 
 fn usage(row: &tokio_postgres::Row) -> Usage {

@@ -25,8 +25,8 @@ fn keyring(text: &str) -> Keyring {
     Keyring::new(&text.to_owned().into(), []).unwrap()
 }
 
-fn added(item: Item) -> Change {
-    Change { tenant: "acme".into(), kind: item.kind(), id: item.id().into(), before: None, after: Some(item) }
+fn added(item: Item) -> ItemChange {
+    ItemChange { tenant: "acme".into(), kind: item.kind(), id: item.id().into(), before: None, after: Some(item) }
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn every_kind_comes_back_as_it_was_and_its_body_shows_no_secret() {
     let keyring = keyring("a key of many characters");
     let mut kinds = std::collections::BTreeSet::new();
     for item in items(&acme()) {
-        let row = Row::of(&added(item.clone()), 7, &keyring).unwrap();
+        let row = ItemRow::of(&added(item.clone()), 7, &keyring).unwrap();
         let body = row.body.clone().unwrap();
         // A mask in the body is a secret that nobody took out, and that is lost.
         assert!(!body.contains("S3CRET") && !body.contains(schemas::MASK), "{body}");
@@ -42,15 +42,15 @@ fn every_kind_comes_back_as_it_was_and_its_body_shows_no_secret() {
         assert_eq!((read.tenant.as_str(), read.version, read.item), ("acme", 7, Some(item.clone())));
         kinds.insert(item.kind());
     }
-    assert_eq!(kinds.len(), Kind::ALL.len());
+    assert_eq!(kinds.len(), ItemKind::ALL.len());
 }
 
 #[test]
 fn what_is_gone_has_a_row_without_a_body() {
     let keyring = keyring("a key of many characters");
     let item = items(&acme()).remove(1);
-    let change = Change { after: None, before: Some(item.clone()), ..added(item) };
-    let row = Row::of(&change, 8, &keyring).unwrap();
+    let change = ItemChange { after: None, before: Some(item.clone()), ..added(item) };
+    let row = ItemRow::of(&change, 8, &keyring).unwrap();
     assert_eq!((&row.body, &row.sealed), (&None, &None));
     assert!(row.read(&keyring).unwrap().item.is_none());
 }
@@ -58,20 +58,20 @@ fn what_is_gone_has_a_row_without_a_body() {
 #[test]
 fn secrets_are_read_with_their_key_in_their_row_only() {
     let (right, wrong) = (keyring("a key of many characters"), keyring("a key of other characters"));
-    let row = Row::of(&added(items(&acme()).remove(1)), 7, &right).unwrap();
+    let row = ItemRow::of(&added(items(&acme()).remove(1)), 7, &right).unwrap();
     let error = row.clone().read(&wrong).unwrap_err();
     assert!(error.to_string().contains("store.encryption_key"), "{error}");
-    let moved = Row { tenant: "beta".into(), ..row };
-    assert!(matches!(moved.read(&right), Err(RowError::Sealed { source: Unreadable::Damaged, .. })));
+    let moved = ItemRow { tenant: "beta".into(), ..row };
+    assert!(matches!(moved.read(&right), Err(RowError::Sealed { source: UnsealError::Damaged, .. })));
 }
 
 #[test]
 fn a_row_of_an_unknown_kind_or_form_is_named_and_not_quoted() {
     let keyring = keyring("a key of many characters");
-    let row = Row::of(&added(items(&acme()).remove(1)), 7, &keyring).unwrap();
-    let strange = Row { kind: "fax".into(), sealed: None, ..row.clone() };
+    let row = ItemRow::of(&added(items(&acme()).remove(1)), 7, &keyring).unwrap();
+    let strange = ItemRow { kind: "fax".into(), sealed: None, ..row.clone() };
     assert!(matches!(strange.read(&keyring), Err(RowError::Strange { .. })));
-    let broken = Row { body: Some(r#"{"id":"crm","colour":1}"#.into()), sealed: None, ..row };
+    let broken = ItemRow { body: Some(r#"{"id":"crm","colour":1}"#.into()), sealed: None, ..row };
     let error = broken.read(&keyring).unwrap_err().to_string();
     assert!(error.contains("acme/endpoint/crm") && error.contains("colour"), "{error}");
 }
@@ -81,7 +81,7 @@ fn every_secret_field_is_sealed_and_comes_back() {
     fn check<T: SecretFields + DeserializeOwned>(fields: &Value, item: impl Fn(T) -> Item) {
         let keyring = keyring("a key of many characters");
         let item = item(with_canaries::<T>(fields));
-        let row = Row::of(&added(item.clone()), 7, &keyring).unwrap();
+        let row = ItemRow::of(&added(item.clone()), 7, &keyring).unwrap();
         let body = row.body.clone().unwrap();
         assert!(!body.contains(CANARY) && !body.contains(schemas::MASK), "{body}");
         assert_eq!(row.read(&keyring).unwrap().item, Some(item));
@@ -97,7 +97,9 @@ fn every_secret_field_is_sealed_and_comes_back() {
 fn secrets_that_were_sealed_before_fields_were_declared_are_still_read() {
     let sealed = r#"{"n8n_api_key":"k","secrets":["a",{"secret":"b","until":"2026-11-22T08:00:00.000Z"}],"headers":{"x-b":"h"}}"#;
     let body = r#"{"id":"crm","url":"https://crm.example/","headers":{"x-a":"shown"}}"#;
-    let Item::Endpoint(endpoint) = join(Kind::Endpoint, body, serde_json::from_str(sealed).unwrap()).unwrap() else {
+    let Item::Endpoint(endpoint) =
+        join_secrets(ItemKind::Endpoint, body, serde_json::from_str(sealed).unwrap()).unwrap()
+    else {
         panic!("an endpoint")
     };
     let revealed = json!(endpoint.reveal());
@@ -106,11 +108,12 @@ fn secrets_that_were_sealed_before_fields_were_declared_are_still_read() {
     assert_eq!(revealed["secrets"], json!(["a", {"secret": "b", "until": "2026-11-22T08:00:00.000Z"}]));
     let sealed = r#"{"token":"t","old_token":{"secret":"o","until":"2026-11-22T08:00:00.000Z"},"n8n_api_key":"k"}"#;
     let body = r#"{"id":"main","dialect":"whazing"}"#;
-    let Item::Source(source) = join(Kind::Source, body, serde_json::from_str(sealed).unwrap()).unwrap() else {
+    let Item::Source(source) = join_secrets(ItemKind::Source, body, serde_json::from_str(sealed).unwrap()).unwrap()
+    else {
         panic!("a source")
     };
     assert_eq!(
-        serde_json::to_value(split(&Item::Source(source)).1).unwrap(),
+        serde_json::to_value(split_secrets(&Item::Source(source)).1).unwrap(),
         serde_json::from_str::<Value>(sealed).unwrap()
     );
 }

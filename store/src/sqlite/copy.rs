@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior::Immediate, backup::Backup};
 
 use super::{migrations, open, rows, usage};
-use crate::{OpenError, StoreError, content::Content};
+use crate::{StoreError, StoreOpenError, content::StoreDump};
 
 /// Pages copied between two looks at whether somebody else wants the file.
 const PAGES: i32 = 1024;
@@ -30,24 +30,24 @@ pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 /// Reads everything in a file.
-pub(crate) fn read(from: &Path) -> Result<Content, StoreError> {
+pub(crate) fn read(from: &Path) -> Result<StoreDump, StoreError> {
     let mut connection = looked_at(from)?;
     let read = || {
         let transaction = connection.transaction()?;
         let meta = rows::meta(&transaction)?;
         let audit = rows::entries(&transaction, None, None, u32::MAX)?.into_iter().rev().collect();
         let (rows, usage) = (rows::since(&transaction, 0)?, usage::all(&transaction)?);
-        Ok(Content { revision: meta.revision, forgotten: meta.forgotten, proof: meta.proof, rows, usage, audit })
+        Ok(StoreDump { revision: meta.revision, forgotten: meta.forgotten, proof: meta.proof, rows, usage, audit })
     };
     read_of(from, read)
 }
 
 /// Makes a file that has everything.
-pub(crate) fn write(to: &Path, content: &Content) -> Result<(), StoreError> {
+pub(crate) fn write(to: &Path, content: &StoreDump) -> Result<(), StoreError> {
     fresh(to, |connection| {
         migrations::apply(connection).map_err(|problem| match problem {
-            migrations::Problem::Database(error) => error,
-            migrations::Problem::Newer(_) => rusqlite::Error::InvalidQuery,
+            migrations::MigrationError::Database(error) => error,
+            migrations::MigrationError::Newer(_) => rusqlite::Error::InvalidQuery,
         })?;
         let transaction = connection.transaction_with_behavior(Immediate)?;
         content.rows.iter().try_for_each(|row| rows::put(&transaction, row))?;
@@ -60,14 +60,14 @@ pub(crate) fn write(to: &Path, content: &Content) -> Result<(), StoreError> {
 
 /// A connection to look through, at a file of a version that is known.
 fn looked_at(path: &Path) -> Result<Connection, StoreError> {
-    let unusable = |error: OpenError| StoreError(error.to_string());
+    let unusable = |error: StoreOpenError| StoreError(error.to_string());
     let failed = |error: rusqlite::Error| unusable(open::unusable(path, &error));
     let connection = open::look(path).map_err(failed)?;
     match migrations::format(&connection).map_err(failed)? {
         // An older one is brought up to date by who opens it.
         1..=migrations::FORMAT => Ok(connection),
         0 => Err(unusable(open::unusable(path, &"there is no store in it"))),
-        newer => Err(unusable(migrations::Problem::Newer(newer).of(path))),
+        newer => Err(unusable(migrations::MigrationError::Newer(newer).of(path))),
     }
 }
 
@@ -99,8 +99,8 @@ impl Hold {
     /// Of the file at `path`, which need not be there; its folder is made.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when a process has it.
-    pub fn take(path: &Path) -> Result<Self, OpenError> {
+    /// [`StoreOpenError::Held`] when a process has it.
+    pub fn take(path: &Path) -> Result<Self, StoreOpenError> {
         open::lock(path).map(Self)
     }
 }

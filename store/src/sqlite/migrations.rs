@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::OpenError;
+use super::StoreOpenError;
 
 /// Each brings a file from one format to the next; the format, `user_version`, is how many were done.
 ///
@@ -30,12 +30,12 @@ const STEPS: &[&str] = &["
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
 /// Brings the file to this program's format, each step as a whole.
-pub(super) fn apply(connection: &mut Connection) -> Result<(), Problem> {
+pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     // IMMEDIATE is the lock: whoever else opens the file waits, and then finds it done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = format(&transaction)?;
-    let done = usize::try_from(found).map_err(|_| Problem::Newer(found))?;
-    for step in STEPS.get(done..).ok_or(Problem::Newer(found))? {
+    let done = usize::try_from(found).map_err(|_| MigrationError::Newer(found))?;
+    for step in STEPS.get(done..).ok_or(MigrationError::Newer(found))? {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -44,26 +44,26 @@ pub(super) fn apply(connection: &mut Connection) -> Result<(), Problem> {
 
 /// What keeps a file from being brought up to date.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(super) enum MigrationError {
     /// It has this format, of a later version of this program.
     Newer(i64),
     /// SQLite says no.
     Database(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Problem {
+impl From<rusqlite::Error> for MigrationError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error)
     }
 }
 
-impl Problem {
+impl MigrationError {
     /// Of this file.
-    pub(super) fn of(self, path: &std::path::Path) -> OpenError {
+    pub(super) fn of(self, path: &std::path::Path) -> StoreOpenError {
         let place = path.display().to_string();
         match self {
-            Self::Newer(found) => OpenError::Newer { place, found, known: FORMAT },
-            Self::Database(error) => OpenError::Unusable { place, reason: error.to_string() },
+            Self::Newer(found) => StoreOpenError::Newer { place, found, known: FORMAT },
+            Self::Database(error) => StoreOpenError::Unusable { place, reason: error.to_string() },
         }
     }
 }

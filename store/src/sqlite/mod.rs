@@ -4,7 +4,7 @@
 //! snapshot.
 
 mod copy;
-mod keeper;
+mod database;
 mod migrations;
 mod open;
 mod rows;
@@ -15,9 +15,9 @@ use std::{path::Path, sync::Arc};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
-use self::keeper::Keeper;
+use self::database::SqliteDatabase;
 use crate::{
-    AuditEntry, Edit, EditError, Edited, KeyFile, Keyring, OpenError, Snapshot, Store, StoreError, Usage,
+    AuditEntry, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError, Usage,
     UsageAndAudit, UsageReport,
 };
 
@@ -26,20 +26,20 @@ pub(crate) use copy::{read, write};
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]
-pub struct SqliteStore(Arc<Keeper>);
+pub struct SqliteStore(Arc<SqliteDatabase>);
 
 impl SqliteStore {
     /// Opens the file at `path`, or makes it, mode 0600. The file of the same name with `.lock` at its end is held until
     /// the end. What older keys of the ring have sealed is read; [`Store::reseal`] writes it anew.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process has it; [`OpenError::Newer`] when a later version of this program wrote
-    /// it; [`OpenError::Key`] when it was sealed with other keys; otherwise what the file system or SQLite says.
-    pub async fn open(path: &Path, keyring: Keyring) -> Result<Self, OpenError> {
+    /// [`StoreOpenError::Held`] when another process has it; [`StoreOpenError::Newer`] when a later version of this program wrote
+    /// it; [`StoreOpenError::Key`] when it was sealed with other keys; otherwise what the file system or SQLite says.
+    pub async fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
         let owned = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Keeper::open(&owned, keyring)).await;
-        let keeper = opened.map_err(|error| open::unusable(path, &error))??;
-        Ok(Self(Arc::new(keeper)))
+        let opened = tokio::task::spawn_blocking(move || SqliteDatabase::open(&owned, keyring)).await;
+        let database = opened.map_err(|error| open::unusable(path, &error))??;
+        Ok(Self(Arc::new(database)))
     }
 
     /// Puts a new key in front of those of a file, seals everything with it, and forgets the others. Edits go on
@@ -49,13 +49,13 @@ impl SqliteStore {
     /// What cannot be read or written; it can be called again.
     pub async fn rotate(&self, key_file: &Path) -> Result<u64, StoreError> {
         let path = key_file.to_owned();
-        self.blocking(move |keeper| {
+        self.blocking(move |database| {
             let failed = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
             let mut file = KeyFile::read(&path).map_err(|error| failed(&error))?;
             file.add().map_err(|error| failed(&error))?;
             let (newest, older) = file.keys().split_first().ok_or_else(|| failed(&"has no key"))?;
-            keeper.set_keyring(Keyring::new(newest, older).map_err(|error| failed(&error))?);
-            let resealed = keeper.reseal()?;
+            database.set_keyring(Keyring::new(newest, older).map_err(|error| failed(&error))?);
+            let resealed = database.reseal()?;
             file.keep_newest().map_err(|error| failed(&error))?;
             Ok(resealed)
         })
@@ -65,10 +65,10 @@ impl SqliteStore {
     /// Does what blocks where it may. Once begun it is done, whoever stops waiting.
     async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Keeper) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(&SqliteDatabase) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let keeper = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&keeper)).await;
+        let database = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&database)).await;
         done.unwrap_or_else(|error| Err(StoreError(error.to_string()).into()))
     }
 }
@@ -88,11 +88,11 @@ impl Store for SqliteStore {
     }
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
-        self.blocking(move |keeper| keeper.edit(edit)).boxed()
+        self.blocking(move |database| database.edit(edit)).boxed()
     }
 
     fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.blocking(Keeper::reseal).boxed()
+        self.blocking(SqliteDatabase::reseal).boxed()
     }
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
@@ -102,7 +102,7 @@ impl Store for SqliteStore {
 
 impl UsageAndAudit for SqliteStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.blocking(move |keeper| keeper.record_usage(&reports)).boxed()
+        self.blocking(move |database| database.record_usage(&reports)).boxed()
     }
 
     fn usage<'a>(
@@ -112,7 +112,7 @@ impl UsageAndAudit for SqliteStore {
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
-        self.blocking(move |keeper| keeper.usage(&tenant, &from, &to)).boxed()
+        self.blocking(move |database| database.usage(&tenant, &from, &to)).boxed()
     }
 
     fn audit<'a>(
@@ -122,11 +122,11 @@ impl UsageAndAudit for SqliteStore {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tenant = tenant.map(str::to_owned);
-        self.blocking(move |keeper| keeper.audit(tenant.as_deref(), before, limit)).boxed()
+        self.blocking(move |database| database.audit(tenant.as_deref(), before, limit)).boxed()
     }
 
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.blocking(move |keeper| keeper.trim_audit(before)).boxed()
+        self.blocking(move |database| database.trim_audit(before)).boxed()
     }
 }
 

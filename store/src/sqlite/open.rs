@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OpenError, migrations};
+use super::{StoreOpenError, migrations};
 
 /// How long a transaction waits for a stranger's (a person with a database tool).
 const STRANGERS: Duration = Duration::from_millis(500);
@@ -24,25 +24,25 @@ const SETTINGS: &str = "
 
 /// The file, opened for writing, and what keeps others from doing the same.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenDatabase {
     pub(super) connection: Connection,
     /// Its drop lets the next process in.
     pub(super) _lock: File,
 }
 
 /// Opens or makes the file at `path` and its folder, and brings its tables up to date.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path) -> Result<OpenDatabase, StoreOpenError> {
     let _lock = lock(path)?;
     make(path).map_err(|error| unusable(path, &error))?;
     let mut connection = connect(path).map_err(|error| unusable(path, &error))?;
     // Before the settings: they write, and a newer file is left as it is.
     let found = migrations::format(&connection).map_err(|error| unusable(path, &error))?;
     if found > migrations::FORMAT {
-        return Err(migrations::Problem::Newer(found).of(path));
+        return Err(migrations::MigrationError::Newer(found).of(path));
     }
     connection.execute_batch(SETTINGS).map_err(|error| unusable(path, &error))?;
     migrations::apply(&mut connection).map_err(|problem| problem.of(path))?;
-    Ok(Opened { connection, _lock })
+    Ok(OpenDatabase { connection, _lock })
 }
 
 /// Opens the file to look only. Works beside a process that has it open, and on what a crash left behind.
@@ -53,12 +53,12 @@ pub(super) fn look(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-pub(super) fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> OpenError {
-    OpenError::Unusable { place: path.display().to_string(), reason: reason.to_string() }
+pub(super) fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> StoreOpenError {
+    StoreOpenError::Unusable { place: path.display().to_string(), reason: reason.to_string() }
 }
 
 /// Beside the file, and not the file itself: SQLite has locks of its own on that.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreOpenError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| unusable(path, &error))?;
     }
@@ -69,7 +69,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let file = file.map_err(|error| unusable(&beside, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Held(path.display().to_string())),
+        Err(TryLockError::WouldBlock) => Err(StoreOpenError::Held(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(unusable(&beside, &error)),
     }
 }

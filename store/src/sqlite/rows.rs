@@ -2,20 +2,20 @@
 
 use rusqlite::{Connection, params};
 
-use crate::{AuditEntry, content::Content, row::Row};
+use crate::{AuditEntry, content::StoreDump, row::ItemRow};
 
 /// The one row of `meta`.
 #[derive(Clone, Debug)]
-pub(super) struct Meta {
+pub(super) struct MetaItemRow {
     pub(super) revision: u64,
     pub(super) forgotten: u64,
     pub(super) proof: Option<Vec<u8>>,
 }
 
-pub(super) fn meta(connection: &Connection) -> rusqlite::Result<Meta> {
+pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaItemRow> {
     let mut query = connection.prepare_cached("SELECT revision, forgotten, proof FROM meta")?;
     query.query_row([], |row| {
-        Ok(Meta { revision: unsigned(row.get(0)?), forgotten: unsigned(row.get(1)?), proof: row.get(2)? })
+        Ok(MetaItemRow { revision: unsigned(row.get(0)?), forgotten: unsigned(row.get(1)?), proof: row.get(2)? })
     })
 }
 
@@ -28,14 +28,14 @@ pub(super) fn set_proof(connection: &Connection, proof: &[u8]) -> rusqlite::Resu
 }
 
 /// Takes over what another store's `meta` says.
-pub(super) fn set_meta(connection: &Connection, content: &Content) -> rusqlite::Result<()> {
-    let Content { revision, forgotten, proof, .. } = content;
+pub(super) fn set_meta(connection: &Connection, content: &StoreDump) -> rusqlite::Result<()> {
+    let StoreDump { revision, forgotten, proof, .. } = content;
     let mut update = connection.prepare_cached("UPDATE meta SET revision = ?1, forgotten = ?2, proof = ?3")?;
     update.execute(params![signed(*revision), signed(*forgotten), proof]).map(drop)
 }
 
 /// Everything that was changed after a revision; after 0, everything.
-pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<Row>> {
+pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<ItemRow>> {
     let mut query =
         connection.prepare_cached("SELECT tenant, kind, id, version, body, sealed FROM items WHERE version > ?1")?;
     query.query_map([signed(revision)], row)?.collect()
@@ -46,7 +46,7 @@ pub(super) fn sealed(
     connection: &Connection,
     (tenant, kind, id): (&str, &str, &str),
     limit: u32,
-) -> rusqlite::Result<Vec<Row>> {
+) -> rusqlite::Result<Vec<ItemRow>> {
     let mut query = connection.prepare_cached(
         "SELECT tenant, kind, id, version, body, sealed FROM items
          WHERE sealed IS NOT NULL AND (tenant, kind, id) > (?1, ?2, ?3) ORDER BY tenant, kind, id LIMIT ?4",
@@ -54,8 +54,8 @@ pub(super) fn sealed(
     query.query_map(params![tenant, kind, id, limit], row)?.collect()
 }
 
-fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ItemRow> {
+    Ok(ItemRow {
         tenant: row.get(0)?,
         kind: row.get(1)?,
         id: row.get(2)?,
@@ -66,7 +66,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 }
 
 /// Writes a row in the place of the one that is there, if one is.
-pub(super) fn put(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO items (tenant, kind, id, version, body, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::{Author, Reach};
+use crate::{Author, TenantSelection};
 use schemas::Tenant;
 
 fn keyring(text: &str) -> Keyring {
@@ -20,7 +20,7 @@ fn tenant(id: &str) -> Tenant {
 
 fn put(tenant: Tenant) -> Edit {
     Edit {
-        reach: Reach::Tenants(vec![tenant.id.clone()]),
+        selection: TenantSelection::Tenants(vec![tenant.id.clone()]),
         author: Author { name: "operator".into(), address: None },
         at: 0,
         dry_run: false,
@@ -41,7 +41,7 @@ async fn a_second_process_is_kept_out_until_the_first_has_ended() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let first = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
-    assert!(matches!(SqliteStore::open(&path, keyring(KEY)).await, Err(OpenError::Held(_))));
+    assert!(matches!(SqliteStore::open(&path, keyring(KEY)).await, Err(StoreOpenError::Held(_))));
     drop(first);
     SqliteStore::open(&path, keyring(KEY)).await.unwrap();
 }
@@ -53,7 +53,7 @@ async fn a_file_of_a_later_version_is_left_as_it_is() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", migrations::FORMAT + 1).unwrap();
     let before = std::fs::read(&path).unwrap();
     let refused = SqliteStore::open(&path, keyring(KEY)).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { .. }), "{refused}");
+    assert!(matches!(refused, StoreOpenError::Newer { .. }), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -63,7 +63,7 @@ async fn a_wrong_key_is_refused_by_its_name_even_before_there_is_a_secret() {
     let path = folder.path().join("store.db");
     drop(SqliteStore::open(&path, keyring(KEY)).await.unwrap());
     let refused = SqliteStore::open(&path, keyring("a key of other characters")).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Key { .. }));
+    assert!(matches!(refused, StoreOpenError::Key { .. }));
     assert!(refused.to_string().contains("store.encryption_key"), "{refused}");
     SqliteStore::open(&path, keyring(KEY)).await.unwrap();
 }
@@ -83,12 +83,12 @@ async fn after_a_rotation_the_new_key_alone_opens_everything_and_nothing_has_cha
     assert_eq!(*store.revision().borrow(), 4);
     assert_eq!(store.reseal().await.unwrap(), 0);
     drop(store);
-    assert!(matches!(SqliteStore::open(&path, old).await, Err(OpenError::Key { .. })));
+    assert!(matches!(SqliteStore::open(&path, old).await, Err(StoreOpenError::Key { .. })));
     let keys = KeyFile::read(&key_file).unwrap();
     let [key] = keys.keys() else { panic!("the old key is gone") };
     let store = SqliteStore::open(&path, Keyring::new(key, []).unwrap()).await.unwrap();
     assert_eq!((secret(&store, "t0"), secret(&store, "t2")), ("S3CRET-n8n".into(), "S3CRET-n8n".into()));
-    assert_eq!(store.snapshot().unwrap().tenant("t0").unwrap().versions.of(crate::Kind::Tenant, "t0"), Some(2));
+    assert_eq!(store.snapshot().unwrap().tenant("t0").unwrap().versions.of(crate::ItemKind::Tenant, "t0"), Some(2));
 }
 
 #[tokio::test]
@@ -115,5 +115,5 @@ async fn with_an_older_key_beside_a_new_one_all_is_written_anew_while_edits_go_o
     let store = SqliteStore::open(&path, Keyring::new(&new, []).unwrap()).await.unwrap();
     assert_eq!((0..25).filter(|at| secret(&store, &format!("t{at}")) == "S3CRET-n8n").count(), 25);
     drop(store);
-    assert!(matches!(SqliteStore::open(&path, Keyring::new(&old, []).unwrap()).await, Err(OpenError::Key { .. })));
+    assert!(matches!(SqliteStore::open(&path, Keyring::new(&old, []).unwrap()).await, Err(StoreOpenError::Key { .. })));
 }

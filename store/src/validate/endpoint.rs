@@ -6,7 +6,7 @@ use schemas::{Endpoint, RetryPolicy};
 use url::Url;
 
 use super::{id, is_rate, secret};
-use crate::problem::Report;
+use crate::problem::ValidationReport;
 
 /// A receiver that needs longer holds a place that others wait for.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ const MOST_STEPS: usize = 50;
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 /// All that can be told from the endpoint alone.
-pub(super) fn check(endpoint: &Endpoint, report: &mut Report) {
+pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
     report.key("id", |report| id::check_ownable(&endpoint.id, report));
     report.key("url", |report| check_url(&endpoint.url, report));
     secret::check_fields(endpoint, report);
@@ -33,7 +33,7 @@ pub(super) fn check(endpoint: &Endpoint, report: &mut Report) {
     }
     secret::check_signing(endpoint, report);
     if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&endpoint.timeout.0) {
-        report.key("timeout", |report| report.say("must be between 100ms and 60s"));
+        report.key("timeout", |report| report.add("must be between 100ms and 60s"));
     }
     if let Some(retry) = &endpoint.retry {
         report.key("retry", |report| check_retry(retry, report));
@@ -41,50 +41,50 @@ pub(super) fn check(endpoint: &Endpoint, report: &mut Report) {
     check_limits(endpoint, report);
 }
 
-fn check_url(text: &str, report: &mut Report) {
+fn check_url(text: &str, report: &mut ValidationReport) {
     let url = match Url::parse(text) {
         Ok(url) => url,
         // The parser's errors are fixed sentences: they repeat nothing of the URL.
-        Err(error) => return report.say(format!("is no URL: {error}")),
+        Err(error) => return report.add(format!("is no URL: {error}")),
     };
     if !matches!(url.scheme(), "http" | "https") {
-        report.say("must begin with http:// or https://");
+        report.add("must begin with http:// or https://");
     } else if url.host_str().is_none_or(str::is_empty) {
-        report.say("has no host");
+        report.add("has no host");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        report.say("must not hold a user or password: send them as a header {secret: …}");
+        report.add("must not hold a user or password: send them as a header {secret: …}");
     }
 }
 
-fn check_key_given_once(endpoint: &Endpoint, report: &mut Report) {
+fn check_key_given_once(endpoint: &Endpoint, report: &mut ValidationReport) {
     if let Some(name) = endpoint.headers.keys().find(|name| name.eq_ignore_ascii_case("x-n8n-api-key")) {
-        report.key("headers", |report| report.key(name.clone(), |report| report.say("is set by n8n_api_key already")));
+        report.key("headers", |report| report.key(name.clone(), |report| report.add("is set by n8n_api_key already")));
     }
 }
 
-fn check_retry(retry: &RetryPolicy, report: &mut Report) {
+fn check_retry(retry: &RetryPolicy, report: &mut ValidationReport) {
     if retry.schedule.len() > MOST_STEPS {
-        report.key("schedule", |report| report.say(format!("has more than {MOST_STEPS} steps")));
+        report.key("schedule", |report| report.add(format!("has more than {MOST_STEPS} steps")));
     }
     report.list("schedule", &retry.schedule, |step, report| {
         if !(SHORTEST_STEP..=LONGEST_WAIT).contains(&step.0) {
-            report.say("must be between 1s and 30d");
+            report.add("must be between 1s and 30d");
         }
     });
     if retry.max_age.0.is_zero() || retry.max_age.0 > LONGEST_WAIT {
-        report.key("max_age", |report| report.say("must be more than 0 and at most 30d"));
+        report.key("max_age", |report| report.add("must be more than 0 and at most 30d"));
     }
 }
 
-fn check_limits(endpoint: &Endpoint, report: &mut Report) {
+fn check_limits(endpoint: &Endpoint, report: &mut ValidationReport) {
     if endpoint.rate_limit.is_some_and(|limit| !is_rate(limit.per_second)) {
-        report.key("rate_limit", |report| report.key("per_second", |report| report.say("must be more than 0")));
+        report.key("rate_limit", |report| report.key("per_second", |report| report.add("must be more than 0")));
     }
     if endpoint.max_in_flight == 0 {
-        report.key("max_in_flight", |report| report.say("must be at least 1"));
+        report.key("max_in_flight", |report| report.add("must be at least 1"));
     }
     if endpoint.max_backlog == 0 {
-        report.key("max_backlog", |report| report.say("must be at least 1"));
+        report.key("max_backlog", |report| report.add("must be at least 1"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use schemas::HeaderText;
 
-use crate::problem::Report;
+use crate::problem::ValidationReport;
 
 /// RFC 9110, 7.6.1 and the obsolete ones that proxies still act upon: they belong to one connection, not to a request.
 const HOP_BY_HOP: [&str; 10] = [
@@ -44,12 +44,12 @@ const MOST_BYTES: usize = 6 * 1024;
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
 
 /// All of an endpoint's headers.
-pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut Report) {
+pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut ValidationReport) {
     if headers.len() > MOST {
-        report.say(format!("has more than {MOST}"));
+        report.add(format!("has more than {MOST}"));
     }
     if headers.iter().map(|(name, text)| name.len() + text.reveal().len()).sum::<usize>() > MOST_BYTES {
-        report.say(format!("takes more than {MOST_BYTES} bytes: receivers refuse such requests"));
+        report.add(format!("takes more than {MOST_BYTES} bytes: receivers refuse such requests"));
     }
     let mut seen = HashSet::new();
     for (name, text) in headers {
@@ -58,32 +58,32 @@ pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut Report)
             check_name(&lower, report);
             check_value(text.reveal(), report);
             if !seen.insert(lower) {
-                report.say("is given twice: names of headers have no case");
+                report.add("is given twice: names of headers have no case");
             }
         });
     }
 }
 
-fn check_name(lower: &str, report: &mut Report) {
+fn check_name(lower: &str, report: &mut ValidationReport) {
     // RFC 9110, 5.6.2: token.
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if lower.is_empty() || !lower.bytes().all(token) {
-        report.say("is no name of a header");
+        report.add("is no name of a header");
     } else if HOP_BY_HOP.contains(&lower) {
-        report.say("cannot be set: it belongs to the connection");
+        report.add("cannot be set: it belongs to the connection");
     } else if OURS.contains(&lower) || OUR_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-        report.say("cannot be set: carteiro sets it");
+        report.add("cannot be set: carteiro sets it");
     } else if OF_ONE_REQUEST.contains(&lower) {
-        report.say("cannot be set: it is not the same for all requests");
+        report.add("cannot be set: it is not the same for all requests");
     }
 }
 
 /// What can be sent as a header's value: RFC 9110, 5.5, without its obsolete bytes above ASCII.
-pub(super) fn check_value(text: &str, report: &mut Report) {
+pub(super) fn check_value(text: &str, report: &mut ValidationReport) {
     if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-        report.say("expected visible ASCII characters, spaces and tabs");
+        report.add("expected visible ASCII characters, spaces and tabs");
     } else if text.trim_ascii() != text {
         // RFC 9110, 5.5: "field-content" has none; receivers take it away, and would compare something else.
-        report.say("must not begin or end with a space or tab");
+        report.add("must not begin or end with a space or tab");
     }
 }

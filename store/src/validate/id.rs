@@ -1,6 +1,6 @@
 //! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that the views of channels, integrations and queues own.
 
-use crate::problem::Report;
+use crate::problem::ValidationReport;
 
 /// The views' prefixes: what follows is an id of the platform's, escaped as in a routing key.
 const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
@@ -9,14 +9,14 @@ const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
 const LONGEST_OWNED: usize = 255;
 
 /// An id that nothing else owns.
-pub(super) fn check(id: &str, report: &mut Report) {
+pub(super) fn check(id: &str, report: &mut ValidationReport) {
     if !is_plain(id) {
-        report.say("expected up to 63 of a-z, 0-9, _ and -, beginning with a letter or digit");
+        report.add("expected up to 63 of a-z, 0-9, _ and -, beginning with a letter or digit");
     }
 }
 
 /// The id of an endpoint or subscription, which a view may own.
-pub(super) fn check_ownable(id: &str, report: &mut Report) {
+pub(super) fn check_ownable(id: &str, report: &mut ValidationReport) {
     if !OWNED.iter().any(|prefix| id.strip_prefix(prefix).is_some_and(is_escaped)) {
         check(id, report);
     }

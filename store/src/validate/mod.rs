@@ -8,7 +8,6 @@ mod header;
 mod id;
 mod secret;
 mod subscription;
-mod unforced;
 mod unique;
 
 #[cfg(test)]
@@ -18,50 +17,48 @@ use std::collections::HashSet;
 
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
-use crate::problem::{Problem, Report};
-
-pub use unforced::not_in_force;
+use crate::problem::{InvalidField, ValidationReport};
 
 /// Everything there is: each tenant, and what must be unique among all.
-pub fn tenants(tenants: &[Tenant]) -> Vec<Problem> {
-    let mut report = Report::default();
+pub fn tenants(tenants: &[Tenant]) -> Vec<InvalidField> {
+    let mut report = ValidationReport::default();
     report.list("tenants", tenants, check_tenant);
     unique::among_tenants(tenants, &mut report);
     report.done()
 }
 
 /// One tenant with all that belongs to it.
-pub fn tenant(tenant: &Tenant) -> Vec<Problem> {
+pub fn tenant(tenant: &Tenant) -> Vec<InvalidField> {
     checked(|report| check_tenant(tenant, report))
 }
 
 /// One endpoint.
-pub fn endpoint(endpoint: &Endpoint) -> Vec<Problem> {
+pub fn endpoint(endpoint: &Endpoint) -> Vec<InvalidField> {
     checked(|report| endpoint::check(endpoint, report))
 }
 
 /// One subscription by itself; whether its endpoint exists is [`tenant`]'s question.
-pub fn subscription(subscription: &Subscription) -> Vec<Problem> {
+pub fn subscription(subscription: &Subscription) -> Vec<InvalidField> {
     checked(|report| subscription::check(subscription, report))
 }
 
 /// One source.
-pub fn source(source: &SourceConfig) -> Vec<Problem> {
+pub fn source(source: &SourceConfig) -> Vec<InvalidField> {
     checked(|report| access::check_source(source, report))
 }
 
 /// One key.
-pub fn key(key: &Key) -> Vec<Problem> {
+pub fn key(key: &Key) -> Vec<InvalidField> {
     checked(|report| access::check_key(key, report))
 }
 
-fn checked(check: impl FnOnce(&mut Report)) -> Vec<Problem> {
-    let mut report = Report::default();
+fn checked(check: impl FnOnce(&mut ValidationReport)) -> Vec<InvalidField> {
+    let mut report = ValidationReport::default();
     check(&mut report);
     report.done()
 }
 
-fn check_tenant(tenant: &Tenant, report: &mut Report) {
+fn check_tenant(tenant: &Tenant, report: &mut ValidationReport) {
     report.key("id", |report| id::check(&tenant.id, report));
     if let Some(quota) = &tenant.quota {
         report.key("quota", |report| check_quota(quota, report));
@@ -77,9 +74,9 @@ fn check_tenant(tenant: &Tenant, report: &mut Report) {
     });
 }
 
-fn check_quota(quota: &Quota, report: &mut Report) {
+fn check_quota(quota: &Quota, report: &mut ValidationReport) {
     if quota.events_per_second.is_some_and(|rate| !is_rate(rate)) {
-        report.key("events_per_second", |report| report.say("must be more than 0"));
+        report.key("events_per_second", |report| report.add("must be more than 0"));
     }
 }
 

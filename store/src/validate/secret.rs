@@ -6,7 +6,7 @@ use schemas::{
 };
 
 use super::header;
-use crate::problem::Report;
+use crate::problem::ValidationReport;
 
 /// Fewest characters of a token. It is the only thing that protects a source whose sender shows no key, and a shorter one
 /// could be guessed.
@@ -16,7 +16,7 @@ const SHORTEST_TOKEN: usize = 8;
 const LONGEST_TOKEN: usize = 256;
 
 /// Checks every secret field that the resource type declares.
-pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut Report) {
+pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut ValidationReport) {
     for field in T::SECRET_FIELDS {
         match &field.form {
             SecretForm::HeaderValue(read) => {
@@ -31,7 +31,7 @@ pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut Report) {
             }
             SecretForm::RetiringUrlSegment(read) => {
                 if let Some(retiring) = read(resource) {
-                    let check = |report: &mut Report| check_url_segment(&retiring.secret, report);
+                    let check = |report: &mut ValidationReport| check_url_segment(&retiring.secret, report);
                     report.key(field.name, |report| report.key("secret", check));
                 }
             }
@@ -54,65 +54,65 @@ pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut Report) {
 
 /// A secret is neither empty nor the mask: a caller that writes back what it was shown would overwrite the secret with
 /// asterisks.
-fn check(secret: &Secret, report: &mut Report) {
+fn check(secret: &Secret, report: &mut ValidationReport) {
     match secret.reveal() {
-        "" => report.say("is empty"),
-        MASK => report.say("is the mask, not the secret: leave it out to keep what is stored"),
+        "" => report.add("is empty"),
+        MASK => report.add("is the mask, not the secret: leave it out to keep what is stored"),
         _ => {}
     }
 }
 
-fn check_header_value(secret: &Secret, report: &mut Report) {
+fn check_header_value(secret: &Secret, report: &mut ValidationReport) {
     check(secret, report);
     header::check_value(secret.reveal(), report);
 }
 
 /// A segment of a URL's path must arrive as it was written.
-fn check_url_segment(secret: &Secret, report: &mut Report) {
+fn check_url_segment(secret: &Secret, report: &mut ValidationReport) {
     check(secret, report);
     let token = secret.reveal();
     if token == MASK || token.is_empty() {
         return;
     }
     if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len()) {
-        report.say(format!("must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters"));
+        report.add(format!("must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters"));
     } else if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~=+@:,!$*".contains(&byte)) {
-        report.say("expected letters, digits and -._~=+@:,!$*: it is part of a URL's path");
+        report.add("expected letters, digits and -._~=+@:,!$*: it is part of a URL's path");
     }
 }
 
-fn check_signing_key(secret: &Secret, report: &mut Report) {
+fn check_signing_key(secret: &Secret, report: &mut ValidationReport) {
     match SigningKey::parse(secret.reveal()) {
         Err(_) if secret.reveal() == MASK => check(secret, report),
-        Err(invalid) => report.say(invalid.to_string()),
+        Err(invalid) => report.add(invalid.to_string()),
         Ok(_) => {}
     }
 }
 
 /// Checks an endpoint's signing secrets together: how many there are, which comes first, and that the first one signs as
 /// the endpoint asks for.
-pub(super) fn check_signing(endpoint: &Endpoint, report: &mut Report) {
+pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) {
     let secrets = &endpoint.secrets;
     if secrets.len() > Endpoint::MAX_SECRETS {
-        report.key("secrets", |report| report.say(format!("has more than {}", Endpoint::MAX_SECRETS)));
+        report.key("secrets", |report| report.add(format!("has more than {}", Endpoint::MAX_SECRETS)));
     }
     // Requests would be signed until a time, and unsigned from then on, which nobody means.
     if secrets.first().is_some_and(|newest| newest.until().is_some()) {
         let message = "begins with one that is retiring: the newest, which stays, comes first";
-        report.key("secrets", |report| report.say(message));
+        report.key("secrets", |report| report.add(message));
     }
     report.key("signature", |report| check_signature(endpoint.signature, secrets.first(), report));
 }
 
-fn check_signature(wanted: Signature, newest: Option<&SigningSecret>, report: &mut Report) {
+fn check_signature(wanted: Signature, newest: Option<&SigningSecret>, report: &mut ValidationReport) {
     let newest = newest.map(|secret| SigningKey::parse(secret.secret().reveal()));
     match (wanted, newest) {
         // No secrets mean no signature, which is fine for `v1`, the default. An endpoint that says `v1a` wants one.
-        (Signature::V1a, None) => report.say("v1a needs a secret whsk_…"),
+        (Signature::V1a, None) => report.add("v1a needs a secret whsk_…"),
         (wanted, Some(Ok(key))) if key.kind() != wanted => {
             let (own, other) = (wanted.prefix(), key.kind().prefix());
             report
-                .say(format!("{wanted} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
+                .add(format!("{wanted} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
         }
         _ => {}
     }
@@ -128,10 +128,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{Problem, validate};
+    use crate::{InvalidField, validate};
 
     /// In which of the declared fields an empty text and the mask are not refused.
-    fn accepted<T: SecretFields + DeserializeOwned>(fields: &Value, validate: fn(&T) -> Vec<Problem>) -> Vec<String> {
+    fn accepted<T: SecretFields + DeserializeOwned>(
+        fields: &Value,
+        validate: fn(&T) -> Vec<InvalidField>,
+    ) -> Vec<String> {
         let mut accepted = Vec::new();
         for text in ["", MASK] {
             let problems = validate(&with_secrets::<T>(fields, |_| text.to_owned()));

@@ -8,7 +8,7 @@ use schemas::{
 };
 
 use super::{endpoint, key, source, subscription, tenants};
-use crate::Problem;
+use crate::InvalidField;
 
 fn an_endpoint() -> Endpoint {
     serde_json::from_str(r#"{"id": "crm", "url": "https://crm.example/hooks?a=b#c"}"#).unwrap()
@@ -27,7 +27,7 @@ fn a_tenant(id: &str) -> Tenant {
 }
 
 /// Where problems are, in order.
-fn paths(problems: &[Problem]) -> Vec<String> {
+fn paths(problems: &[InvalidField]) -> Vec<String> {
     problems.iter().map(|problem| problem.path.to_string()).collect()
 }
 

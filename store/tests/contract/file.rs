@@ -26,15 +26,15 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
 async fn files_that_cannot_be_used_leave_it_as_old_as_it_was_and_count_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = FileStore::open(folder.path()).await.expect("it opens");
-    let opened = store.freshness();
-    assert!(opened.current_at.is_some() && opened.failures == 0);
+    let opened = store.sync_status();
+    assert!(opened.synced_at.is_some() && opened.failures == 0);
     let file = folder.path().join("acme.yaml");
     std::fs::write(&file, "tenants: [{id: }]\n").expect("written");
     for _ in 0..3 {
         store.pull().await.expect_err("that is no tenant");
-        assert_eq!((store.freshness().current_at, store.freshness().failures), (opened.current_at, 1));
+        assert_eq!((store.sync_status().synced_at, store.sync_status().failures), (opened.synced_at, 1));
     }
     std::fs::write(&file, "tenants: [{id: acme}]\n").expect("written");
     store.pull().await.expect("it is mended");
-    assert!(store.freshness().current_at > opened.current_at && store.freshness().failures == 1);
+    assert!(store.sync_status().synced_at > opened.synced_at && store.sync_status().failures == 1);
 }

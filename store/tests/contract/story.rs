@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemas::{Endpoint, Key, SourceConfig, Subscription, Tenant};
 use serde_json::json;
-use store::{Author, Draft, Edit, EditError, Edited, Reach, Refused, Store, TenantSnapshot};
+use store::{Author, Draft, Edit, EditError, EditRefusal, Edited, Store, TenantSelection, TenantSnapshot};
 
 /// When all edits are made: 2026-11-21.
 pub(crate) const AT: u64 = 1_795_219_200_000;
@@ -13,9 +13,12 @@ pub(crate) const AT: u64 = 1_795_219_200_000;
 const TOMORROW: &str = "2026-11-22T00:00:00.000Z";
 
 /// An edit by the operator.
-pub(crate) fn edit(reach: &[&str], decision: impl FnOnce(&mut Draft) -> Result<(), Refused> + Send + 'static) -> Edit {
+pub(crate) fn edit(
+    selection: &[&str],
+    decision: impl FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send + 'static,
+) -> Edit {
     Edit {
-        reach: Reach::Tenants(reach.iter().map(|id| (*id).to_owned()).collect()),
+        selection: TenantSelection::Tenants(selection.iter().map(|id| (*id).to_owned()).collect()),
         author: Author { name: "operator".to_owned(), address: Some([192, 0, 2, 7].into()) },
         at: AT,
         dry_run: false,
@@ -35,7 +38,8 @@ pub(crate) async fn put(store: &dyn Store, tenant: Tenant) -> Result<Edited, Edi
 
 /// Takes a tenant away.
 pub(crate) async fn remove(store: &dyn Store, id: &'static str) -> Result<Edited, EditError> {
-    let decision = move |draft: &mut Draft| draft.remove(id).map(drop).ok_or(Refused::NoSuch(store::Kind::Tenant));
+    let decision =
+        move |draft: &mut Draft| draft.remove(id).map(drop).ok_or(EditRefusal::NoSuch(store::ItemKind::Tenant));
     store.edit(edit(&[id], decision)).await
 }
 

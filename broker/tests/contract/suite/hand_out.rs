@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Handler, Incoming, Lane, Log, PublishError, Queue, Settlement, Watchdog, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Log, PublishError, Queue, Settlement, run_handler};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use schemas::{HeaderValue, Headers, Message, wire::TENANT};
@@ -202,22 +202,22 @@ impl Handler for Settles {
 pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
-    let progress = Watchdog::new(broker.connection_state(), Instant::now());
+    let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
     let (count, mut counted) = watch::channel(0);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let consumer = broker.consume(FAST, 1_000);
-    let working = tokio::spawn(run_handler(consumer, Arc::new(Settles(count)), stopped, progress.clone()));
+    let working = tokio::spawn(run_handler(consumer, Arc::new(Settles(count)), stopped, status.clone()));
     publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
     eventually("all are handled", counted.wait_for(|count| *count >= 20)).await.expect("it works");
     // All of a large prefetch: the broker may grant it piece by piece.
     eventually("all is granted", async {
-        while progress.ready().is_err() {
+        while status.ready().is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    assert_eq!(progress.alive(Instant::now()), Ok(()));
+    assert_eq!(status.alive(Instant::now()), Ok(()));
     stop.cancel();
     eventually("it ends", working).await.expect("no panic");
     eventually("it closes", broker.close()).await;

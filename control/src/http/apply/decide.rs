@@ -8,7 +8,7 @@ use std::{
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Draft, Kind, Path, Snapshot, Step, validate};
+use store::{Draft, FieldPath, ItemKind, PathSegment, Snapshot, validate};
 
 use super::positions::{Positions, ProblemCollector, pointer_of};
 use crate::{
@@ -227,9 +227,9 @@ impl Apply {
 
 /// Where in the description a problem with the whole is, and its message. When two items clash, the described one gets the
 /// problem; the other has no place in the description and is called by its name.
-fn locate(found: store::Problem, described: &[DescribedTenant]) -> (String, String) {
-    let pointer = |path: &Path| pointer_of(path, |at| described.get(at).map(|tenant| &tenant.positions));
-    let store::Problem { path, message, other } = found;
+fn locate(found: store::InvalidField, described: &[DescribedTenant]) -> (String, String) {
+    let pointer = |path: &FieldPath| pointer_of(path, |at| described.get(at).map(|tenant| &tenant.positions));
+    let store::InvalidField { path, message, other } = found;
     let (path, other) = match other {
         Some(other) if pointer(&path).is_none() && pointer(&other).is_some() => (other, Some(path)),
         other => (path, other),
@@ -240,22 +240,25 @@ fn locate(found: store::Problem, described: &[DescribedTenant]) -> (String, Stri
     };
     match pointer(&path) {
         Some(pointer) => (pointer, message),
-        None => (Path(path.0[..2].to_vec()).pointer(), format!("{}: {message}", undescribed(&path, described))),
+        None => (FieldPath(path.0[..2].to_vec()).pointer(), format!("{}: {message}", undescribed(&path, described))),
     }
 }
 
 /// The name of an item that a tenant has and its description has not.
-fn undescribed(Path(steps): &Path, described: &[DescribedTenant]) -> String {
+fn undescribed(FieldPath(steps): &FieldPath, described: &[DescribedTenant]) -> String {
     let named = || {
-        let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() else { return None };
+        let [_, PathSegment::Index(tenant), PathSegment::Key(list), PathSegment::Index(at), ..] = steps.as_slice()
+        else {
+            return None;
+        };
         let tenant = &described.get(*tenant)?.after;
         let kind = LISTS.into_iter().find(|kind| list_name(*kind) == *list)?;
         let id = match kind {
-            Kind::Tenant => None,
-            Kind::Endpoint => tenant.endpoints.get(*at).map(TenantItem::id),
-            Kind::Subscription => tenant.subscriptions.get(*at).map(TenantItem::id),
-            Kind::Source => tenant.sources.get(*at).map(TenantItem::id),
-            Kind::Key => tenant.keys.get(*at).map(TenantItem::id),
+            ItemKind::Tenant => None,
+            ItemKind::Endpoint => tenant.endpoints.get(*at).map(TenantItem::id),
+            ItemKind::Subscription => tenant.subscriptions.get(*at).map(TenantItem::id),
+            ItemKind::Source => tenant.sources.get(*at).map(TenantItem::id),
+            ItemKind::Key => tenant.keys.get(*at).map(TenantItem::id),
         };
         Some(format!("the {} {} of {}, which is not described", kind.name(), id?, tenant.id))
     };

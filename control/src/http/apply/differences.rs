@@ -2,7 +2,7 @@
 
 use schemas::SecretFields as _;
 use serde_json::Value;
-use store::{Change, Item};
+use store::{Item, ItemChange};
 
 use crate::settings::Object;
 
@@ -20,11 +20,11 @@ pub(super) struct Difference {
 }
 
 /// One difference for each change, in the same order.
-pub(super) fn differences(changes: &[Change]) -> Vec<Difference> {
+pub(super) fn differences(changes: &[ItemChange]) -> Vec<Difference> {
     changes.iter().map(difference).collect()
 }
 
-fn difference(change: &Change) -> Difference {
+fn difference(change: &ItemChange) -> Difference {
     let (kind, fields) = match (&change.before, &change.after) {
         (None, _) => ("created", Vec::new()),
         (_, None) => ("deleted", Vec::new()),

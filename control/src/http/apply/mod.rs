@@ -20,7 +20,7 @@ use decide::Apply;
 use schemas::Configuration;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::Reach;
+use store::TenantSelection;
 
 use super::{
     context::{RequestBody, RequestContext},
@@ -95,14 +95,14 @@ struct ApplyAnswer {
 }
 
 async fn apply(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
-    let principal = request.operator().await?;
+    let authorized = request.operator().await?;
     request.query(&[])?;
     let ApplyRequest { tenants, dry_run, prune } = typed(body.object().await?)?;
     let control = &request.control;
     let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
     let (rules, generator) = (control.deps.rules.clone(), control.generator());
     let apply = Apply { tenants, prune, rules, generator, snapshot };
-    let edit = EditRequest { reach: Reach::All, author: principal.author, dry_run };
+    let edit = EditRequest { selection: TenantSelection::All, author: authorized.author, dry_run };
     let (shown_once, edited) = control.edit(edit, move |draft| apply.decide(draft)).await?;
     let shown_once = if dry_run { Vec::new() } else { shown_once };
     Ok(Json(ApplyAnswer { changes: differences::differences(&edited.changes), shown_once }).into_response())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use service::problem::{Code, Problem};
-use store::{Kind, Path, Step};
+use store::{FieldPath, ItemKind, PathSegment};
 
 use crate::settings::list_name;
 
@@ -55,12 +55,12 @@ impl ProblemCollector {
 pub(super) struct Positions(HashMap<&'static str, Vec<Option<usize>>>);
 
 impl Positions {
-    pub(super) fn set(&mut self, kind: Kind, positions: Vec<Option<usize>>) {
+    pub(super) fn set(&mut self, kind: ItemKind, positions: Vec<Option<usize>>) {
         self.0.insert(list_name(kind), positions);
     }
 
     /// Pointer from the tenant to an item; to the tenant itself when the item is not described.
-    pub(super) fn pointer(&self, kind: Kind, at: usize) -> String {
+    pub(super) fn pointer(&self, kind: ItemKind, at: usize) -> String {
         let list = list_name(kind);
         self.at(list, at).map_or(String::new(), |index| format!("/{list}/{index}"))
     }
@@ -72,10 +72,13 @@ impl Positions {
 
 /// Translates a path through the tenants, as they would be, to a pointer into the description. None for an item that was
 /// there before and is not described.
-pub(super) fn pointer_of<'a>(Path(steps): &Path, positions: impl Fn(usize) -> Option<&'a Positions>) -> Option<String> {
+pub(super) fn pointer_of<'a>(
+    FieldPath(steps): &FieldPath,
+    positions: impl Fn(usize) -> Option<&'a Positions>,
+) -> Option<String> {
     let mut steps = steps.clone();
-    if let [_, Step::Index(tenant), Step::Key(list), Step::Index(at), ..] = steps.as_slice() {
-        steps[3] = Step::Index(positions(*tenant)?.at(list, *at)?);
+    if let [_, PathSegment::Index(tenant), PathSegment::Key(list), PathSegment::Index(at), ..] = steps.as_slice() {
+        steps[3] = PathSegment::Index(positions(*tenant)?.at(list, *at)?);
     }
-    Some(Path(steps).pointer())
+    Some(FieldPath(steps).pointer())
 }

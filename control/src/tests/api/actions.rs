@@ -51,7 +51,8 @@ async fn who_enables_an_endpoint_is_offered_to_replay_what_ended_meanwhile() {
     let filter = json!({"endpoint_id": "crm", "reason": "endpoint_disabled"});
     assert_eq!(enabled().await, json!({"dead_letters": 0, "filter": filter}));
     for nth in 0..3 {
-        let disabled = DeadDelivery { reason: DeadReason::EndpointDisabled, ..DeadDelivery::default().event(&format!("e{nth}")) };
+        let disabled =
+            DeadDelivery { reason: DeadReason::EndpointDisabled, ..DeadDelivery::default().event(&format!("e{nth}")) };
         append(&api.broker, &disabled).await;
         append(&api.broker, &disabled.clone().to("acme", "bi")).await;
     }

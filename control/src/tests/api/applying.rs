@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiAnswer, Api, key};
+use super::{Api, ApiAnswer, key};
 
 async fn apply(api: &Api, body: Value) -> ApiAnswer {
     api.call("POST", "/v1/apply").operator().json(body).send().await

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApiAnswer, Api};
+use super::{Api, ApiAnswer};
 
 async fn operator(api: &Api, method: &'static str, path: &str, body: Value) -> ApiAnswer {
     api.call(method, path).operator().json(body).send().await

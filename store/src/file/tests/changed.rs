@@ -55,7 +55,7 @@ async fn what_cannot_be_read_leaves_the_last_good_snapshot_and_is_told_until_it_
     let error = store.refresh().await.unwrap_err();
     assert_eq!(error.to_string(), "b.yaml:1:10: tenants: expected a list");
     assert!(store.refresh().await.is_err(), "the same content is still wrong");
-    assert_eq!((store.freshness().failures, store.snapshot().unwrap().revision()), (1, 1));
+    assert_eq!((store.sync_status().failures, store.snapshot().unwrap().revision()), (1, 1));
     assert_eq!(store.last_error().unwrap().0, error.0);
     assert!(store.snapshot().unwrap().endpoint("acme", "crm").is_some());
     fs::remove_file(folder.0.path().join("b.yaml")).unwrap();

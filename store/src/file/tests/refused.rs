@@ -144,19 +144,3 @@ tenants:
         ]
     );
 }
-
-#[tokio::test]
-async fn what_is_not_in_force_is_warned_about_with_its_place() {
-    let text = "
-tenants:
-  - id: acme
-    quota: {endpoints: 5}
-    endpoints:
-      - {id: a, url: 'https://a.example', max_in_flight: 8, max_backlog: 7, rate_limit: {per_second: 0.5}}
-";
-    let store = Folder::with(&[("a.yaml", text)]).open().await;
-    assert_eq!(
-        *store.warnings(),
-        ["a.yaml:4:24: tenants[0].quota.endpoints: is accepted, but not in force in this version",]
-    );
-}

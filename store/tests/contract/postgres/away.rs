@@ -38,11 +38,11 @@ async fn a_line_that_is_cut_is_said_at_once_and_what_was_missed_is_there_when_it
     let (near, far) = (open(&database, &line.through(&database.url)).await, database.open().await);
     put(&near, tenant("acme")).await.expect("done");
     near.pull().await.expect("it answers");
-    let whole = near.freshness();
+    let whole = near.sync_status();
     line.set(State::Cut);
     assert!(near.pull().await.is_err());
-    eventually("it is tried again", || (near.freshness().failures > 0).then_some(())).await;
-    assert_eq!(near.freshness().current_at, whole.current_at, "nobody knows whether it is the newest");
+    eventually("it is tried again", || (near.sync_status().failures > 0).then_some(())).await;
+    assert_eq!(near.sync_status().synced_at, whole.synced_at, "nobody knows whether it is the newest");
     let begun = Instant::now();
     let refused = put(&near, tenant("beta")).await;
     assert!(matches!(refused, Err(EditError::Away(_))), "{refused:?}");
@@ -52,7 +52,7 @@ async fn a_line_that_is_cut_is_said_at_once_and_what_was_missed_is_there_when_it
     put(&far, tenant("gamma")).await.expect("others have a line");
     line.set(State::Whole);
     until_it_is_back(&near).await;
-    assert!(near.freshness().current_at > whole.current_at);
+    assert!(near.sync_status().synced_at > whole.synced_at);
     assert_eq!(shown(&near).into_keys().collect::<Vec<_>>(), ["acme", "gamma"]);
     put(&near, tenant("beta")).await.expect("it is back");
     far.pull().await.expect("it answers");

@@ -8,7 +8,7 @@ mod upkeep;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use store::{Keyring, OpenError, PostgresStore, Store};
+use store::{Keyring, PostgresStore, Store, StoreOpenError};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -38,7 +38,7 @@ impl Database {
         self.open_with(keyring(&[KEY])).await.expect("it opens")
     }
 
-    async fn open_with(&self, keyring: Keyring) -> Result<PostgresStore, OpenError> {
+    async fn open_with(&self, keyring: Keyring) -> Result<PostgresStore, StoreOpenError> {
         PostgresStore::open(&self.url, keyring, self.on_disk(), NEVER).await
     }
 

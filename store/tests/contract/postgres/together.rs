@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use store::{EditError, PostgresStore, Refused, Store};
+use store::{EditError, EditRefusal, PostgresStore, Store};
 
 use super::{Database, NEVER};
 use crate::{
@@ -100,7 +100,8 @@ async fn of_two_processes_that_give_a_source_the_same_token_one_is_refused() {
     });
     let [acme, zeta] = racing;
     let ended = [acme.await.expect("no panic"), zeta.await.expect("no panic")];
-    let refused = ended.iter().filter(|ended| matches!(ended, Err(EditError::Refused(Refused::Invalid(_))))).count();
+    let refused =
+        ended.iter().filter(|ended| matches!(ended, Err(EditError::Refused(EditRefusal::Invalid(_))))).count();
     assert_eq!((refused, ended.iter().filter(|ended| ended.is_ok()).count()), (1, 1), "{ended:?}");
 }
 

@@ -1,6 +1,6 @@
 //! Tables and keys: of other versions, wrong, and new.
 
-use store::{AuditEntry, OpenError, SqliteStore, Store, Usage, UsageReport, copy_in, copy_out};
+use store::{AuditEntry, SqliteStore, Store, StoreOpenError, Usage, UsageReport, copy_in, copy_out};
 
 use super::Database;
 use crate::{
@@ -17,7 +17,7 @@ async fn tables_of_a_later_version_are_refused_and_left_alone() {
     put(&running, tenant("acme")).await.expect("done");
     database.run("UPDATE carteiro.meta SET format = 99").await;
     let refused = database.open_with(keyring(&[KEY])).await.map(|_| ()).expect_err("it is newer");
-    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
+    assert!(matches!(refused, StoreOpenError::Newer { found: 99, .. }), "{refused}");
     assert!(put(&running, tenant("beta")).await.is_err(), "nor is anything written by who was there before");
     assert_eq!(shown(&running).len(), 1);
 }
@@ -27,7 +27,7 @@ async fn a_wrong_key_is_refused_by_its_name_and_nothing_is_overwritten() {
     let database = Database::start().await;
     put(&database.open().await, tenant("acme")).await.expect("done");
     let refused = database.open_with(keyring(&[NEW_KEY])).await.map(|_| ()).expect_err("another key");
-    assert!(matches!(refused, OpenError::Key { .. }), "{refused}");
+    assert!(matches!(refused, StoreOpenError::Key { .. }), "{refused}");
     assert!(refused.to_string().contains("store.encryption_key"));
     assert_eq!(shown(&database.open().await)["acme"].to_tenant(), tenant("acme"));
 }
@@ -49,7 +49,7 @@ async fn a_key_is_changed_while_processes_with_the_old_one_go_on() {
     assert_eq!(shown(&old).len(), 3);
     let only_new = database.open_with(keyring(&[NEW_KEY])).await.expect("the old key is not needed any more");
     assert_eq!(shown(&only_new), shown(&new));
-    assert!(matches!(database.open_with(keyring(&[KEY])).await, Err(OpenError::Key { .. })));
+    assert!(matches!(database.open_with(keyring(&[KEY])).await, Err(StoreOpenError::Key { .. })));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Changing what is configured.
 
 use schemas::Tenant;
-use store::{EditError, Kind, Refused};
+use store::{EditError, EditRefusal, ItemKind};
 
 use crate::{
     fixture::Fixture,
@@ -28,10 +28,10 @@ pub(crate) async fn a_refused_edit_changes_nothing<F: Fixture>() {
     let refused = edit(&["acme", "beta"], |draft| {
         draft.put(Tenant::new("beta"));
         draft.tenant("acme")?.endpoints.clear();
-        Err(Refused::Stale)
+        Err(EditRefusal::Stale)
     });
     let refused = fixture.store().edit(refused).await;
-    assert!(matches!(refused, Err(EditError::Refused(Refused::Stale))), "{refused:?}");
+    assert!(matches!(refused, Err(EditError::Refused(EditRefusal::Stale))), "{refused:?}");
     assert_eq!((shown(&*fixture.store()), revision(&*fixture.store())), (before.clone(), 2));
     fixture.reopen().await;
     assert_eq!(shown(&*fixture.store()), before);
@@ -44,7 +44,7 @@ pub(crate) async fn an_invalid_result_is_refused_with_its_places<F: Fixture>() {
         draft.tenant("acme")?.endpoints.clear();
         Ok(())
     });
-    let Err(EditError::Refused(Refused::Invalid(problems))) = fixture.store().edit(invalid).await else {
+    let Err(EditError::Refused(EditRefusal::Invalid(problems))) = fixture.store().edit(invalid).await else {
         panic!("a subscription without its endpoint")
     };
     assert_eq!(problems[0].path.to_string(), "tenants[0].subscriptions[0].endpoint_id");
@@ -83,10 +83,10 @@ pub(crate) async fn everything_has_the_version_that_changed_it<F: Fixture>() {
     fixture.store().edit(added).await.expect("done");
     for _ in 0..2 {
         let versions = shown(&*fixture.store())["acme"].versions.clone();
-        assert_eq!(versions.of(Kind::Tenant, "acme"), Some(2));
-        assert_eq!(versions.of(Kind::Endpoint, "crm"), Some(2));
-        assert_eq!(versions.of(Kind::Endpoint, "bi"), Some(3));
-        assert_eq!(versions.of(Kind::Endpoint, "none"), None);
+        assert_eq!(versions.of(ItemKind::Tenant, "acme"), Some(2));
+        assert_eq!(versions.of(ItemKind::Endpoint, "crm"), Some(2));
+        assert_eq!(versions.of(ItemKind::Endpoint, "bi"), Some(3));
+        assert_eq!(versions.of(ItemKind::Endpoint, "none"), None);
         fixture.reopen().await;
     }
 }
@@ -96,8 +96,8 @@ pub(crate) async fn who_knows_an_old_version_is_refused<F: Fixture>() {
     put(&*fixture.store(), tenant("acme")).await.expect("done");
     let rename = |name: &'static str, known: u64| {
         edit(&["acme"], move |draft| {
-            if draft.version("acme", Kind::Tenant, "acme") != Some(known) {
-                return Err(Refused::Stale);
+            if draft.version("acme", ItemKind::Tenant, "acme") != Some(known) {
+                return Err(EditRefusal::Stale);
             }
             draft.tenant("acme")?.name = Some(name.to_owned());
             Ok(())
@@ -105,7 +105,7 @@ pub(crate) async fn who_knows_an_old_version_is_refused<F: Fixture>() {
     };
     fixture.store().edit(rename("first", 2)).await.expect("nobody was before");
     let late = fixture.store().edit(rename("late", 2)).await;
-    assert!(matches!(late, Err(EditError::Refused(Refused::Stale))), "{late:?}");
+    assert!(matches!(late, Err(EditError::Refused(EditRefusal::Stale))), "{late:?}");
     assert_eq!(shown(&*fixture.store())["acme"].name.as_deref(), Some("first"));
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn what_another_tenant_has_cannot_be_taken<F: Fixture>() {
     let mut thief = tenant("beta");
     thief.sources.push(source("stolen", "S3CRET-token-of-acme"));
     thief.keys.push(key("stolen", "key of acme"));
-    let Err(EditError::Refused(Refused::Invalid(problems))) = put(&*fixture.store(), thief).await else {
+    let Err(EditError::Refused(EditRefusal::Invalid(problems))) = put(&*fixture.store(), thief).await else {
         panic!("taken from another tenant")
     };
     let places: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
@@ -157,7 +157,7 @@ pub(crate) async fn a_tenant_that_was_not_reached_for_is_not_overwritten<F: Fixt
         Ok(())
     });
     let refused = fixture.store().edit(blind).await;
-    assert!(matches!(refused, Err(EditError::Refused(Refused::Conflict(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(EditError::Refused(EditRefusal::Conflict(_)))), "{refused:?}");
     assert_eq!(shown(&*fixture.store())["acme"].to_tenant(), tenant("acme"));
 }
 

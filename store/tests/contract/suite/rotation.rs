@@ -1,7 +1,7 @@
 //! What is retiring: valid until it ends, nobody else's as long as it is kept, and forgotten without a change of its own.
 
 use schemas::{KeyHash, Rotation, Span};
-use store::{Draft, EditError, Kind, Refused, Store};
+use store::{Draft, EditError, EditRefusal, ItemKind, Store};
 
 use crate::{
     fixture::Fixture,
@@ -53,7 +53,7 @@ pub(crate) async fn what_another_tenant_is_retiring_cannot_be_taken<F: Fixture>(
     let mut thief = tenant("beta");
     thief.sources.push(source("stolen", "S3CRET-token-of-acme"));
     thief.keys.push(key("stolen", "key of acme"));
-    let Err(EditError::Refused(Refused::Invalid(problems))) = put(&*fixture.store(), thief).await else {
+    let Err(EditError::Refused(EditRefusal::Invalid(problems))) = put(&*fixture.store(), thief).await else {
         panic!("taken from another tenant")
     };
     let places: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
@@ -63,7 +63,7 @@ pub(crate) async fn what_another_tenant_is_retiring_cannot_be_taken<F: Fixture>(
 pub(crate) async fn what_has_ended_is_forgotten_when_its_own_is_changed<F: Fixture>() {
     let mut fixture = F::start().await;
     put(&*fixture.store(), tenant("acme")).await.expect("done");
-    let later = |decision: fn(&mut Draft) -> Result<(), Refused>| store::Edit {
+    let later = |decision: fn(&mut Draft) -> Result<(), EditRefusal>| store::Edit {
         at: AT + 25 * HOUR,
         ..edit(&["acme"], decision)
     };
@@ -72,7 +72,7 @@ pub(crate) async fn what_has_ended_is_forgotten_when_its_own_is_changed<F: Fixtu
         Ok(())
     });
     let edited = fixture.store().edit(renamed).await.expect("done");
-    assert_eq!(edited.changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [Kind::Source]);
+    assert_eq!(edited.changes.iter().map(|change| change.kind).collect::<Vec<_>>(), [ItemKind::Source]);
     for _ in 0..2 {
         let acme = &shown(&*fixture.store())["acme"];
         assert_eq!(acme.sources[0].old_token, None);

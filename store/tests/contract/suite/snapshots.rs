@@ -54,11 +54,11 @@ pub(crate) async fn after_a_look_the_snapshot_is_known_to_be_the_newest<F: Fixtu
     for _ in 0..2 {
         let begun = Instant::now();
         fixture.store().pull().await.expect("it answers");
-        let freshness = fixture.store().freshness();
-        let current_at = freshness.current_at.expect("it was looked at");
-        assert!(begun <= current_at && current_at <= Instant::now());
+        let freshness = fixture.store().sync_status();
+        let synced_at = freshness.synced_at.expect("it was looked at");
+        assert!(begun <= synced_at && synced_at <= Instant::now());
         assert_eq!(freshness.failures, 0);
         fixture.reopen().await;
-        assert!(fixture.store().freshness().current_at.is_some(), "also by being opened");
+        assert!(fixture.store().sync_status().synced_at.is_some(), "also by being opened");
     }
 }

@@ -1,7 +1,7 @@
 //! Random edits: whatever is done, a store shows the same as one that only has memory, now and when it is opened anew.
 
 use schemas::Tenant;
-use store::{Draft, Edit, EditError, Edited, MemoryStore, Refused, Store};
+use store::{Draft, Edit, EditError, EditRefusal, Edited, MemoryStore, Store};
 
 use crate::{
     fixture::Fixture,
@@ -50,7 +50,7 @@ impl Step {
         edit(&[id, other], move |draft| self.decide(draft, id, other))
     }
 
-    fn decide(self, draft: &mut Draft, id: &str, other: &str) -> Result<(), Refused> {
+    fn decide(self, draft: &mut Draft, id: &str, other: &str) -> Result<(), EditRefusal> {
         let which = self.which;
         let name = format!("i{which}");
         match self.what {

@@ -1,0 +1,221 @@
+//! Consuming: the messages that a broker hands out, the consumer that they come through, and how that consumer is doing.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use schemas::Message;
+use service::Watchdog;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::ConnectionState;
+
+/// One message that was handed out. Settling consumes it, so that settling twice does not compile. Dropped unsettled it
+/// is given back, so that a panic in its handler does not use up the prefetch.
+pub struct Incoming {
+    pub message: Message,
+    /// The routing key that the message was published with; a delivery's is its lane.
+    pub key: String,
+    /// True when the message was handed out before, to a consumer that did not settle it.
+    pub redelivered: bool,
+    /// How often the message was handed out before (RabbitMQ: `x-delivery-count`).
+    pub count: u32,
+    /// Cancelled once the session that handed the message out is over; `None` for a broker without sessions.
+    pub session: Option<CancellationToken>,
+    settle: Option<Box<dyn FnOnce(Settlement) + Send + Sync>>,
+}
+
+/// What becomes of a message that was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The message is removed: all that follows from it is confirmed.
+    Done,
+    /// The message is handed out again, soon, with a higher count. This is for shutdown and for times when publishing is
+    /// blocked: a message that should wait is published with a due time instead.
+    Again,
+}
+
+impl Incoming {
+    /// A message together with what tells its broker how it is settled.
+    pub fn new(
+        message: Message,
+        key: String,
+        redelivered: bool,
+        count: u32,
+        settle: impl FnOnce(Settlement) + Send + Sync + 'static,
+    ) -> Self {
+        Self { message, key, redelivered, count, settle: Some(Box::new(settle)), session: None }
+    }
+
+    /// Returns once settling has no effect any more, because the session that handed the message out is over: the
+    /// message is, or will be, handed out again. Waits for ever where there are no sessions.
+    pub async fn lost(&self) {
+        match &self.session {
+            Some(session) => session.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Settles the message. Returns at once: a settlement that gets lost leads to a redelivery, never to a loss.
+    pub fn settle(mut self, settlement: Settlement) {
+        if let Some(settle) = self.settle.take() {
+            settle(settlement);
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(settle) = self.settle.take() {
+            settle(Settlement::Again);
+        }
+    }
+}
+
+/// A running subscription to a [`Queue`](crate::Queue). Dropping it stops the hand-out: messages not yet read are given
+/// back, and messages already read can still be settled.
+pub struct Consumer {
+    receiver: mpsc::Receiver<Incoming>,
+    /// Its drop ends the subscription.
+    _subscription: Box<dyn Send + Sync>,
+    grants: Grants,
+}
+
+impl Consumer {
+    /// A consumer that reads from `receiver`. `subscription` is dropped together with it.
+    pub fn new(receiver: mpsc::Receiver<Incoming>, subscription: impl Send + Sync + 'static) -> Self {
+        Self { receiver, _subscription: Box::new(subscription), grants: Grants::default() }
+    }
+
+    /// The same consumer, which is handed messages only once these grants are complete.
+    pub(crate) fn granted_by(self, grants: Grants) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// The next message; waits for ever while there is none. `None` once the broker was closed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.receiver.recv().await
+    }
+}
+
+/// Counts the subscriptions of one consumer that the broker has not granted yet, or not granted again. Clones share the
+/// count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grants(Arc<AtomicUsize>);
+
+impl Grants {
+    /// Notes that one more subscription has to be granted.
+    pub(crate) fn request(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that the broker has granted one.
+    pub(crate) fn receive(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    fn are_complete(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+}
+
+/// How a consuming loop is doing, for the probes of its process: the loop's watchdog, and whether the broker hands it
+/// messages.
+pub struct ConsumerStatus {
+    watchdog: Arc<Watchdog>,
+    connection: watch::Receiver<ConnectionState>,
+    grants: Mutex<Grants>,
+}
+
+impl ConsumerStatus {
+    /// The status of a loop that has not begun. While `connection` is not ready, nothing in hand grows older.
+    pub fn new(connection: watch::Receiver<ConnectionState>, now: Instant) -> Arc<Self> {
+        Arc::new(Self { watchdog: Watchdog::new(now), connection, grants: Mutex::default() })
+    }
+
+    /// Tells whether the loop gets anywhere. A broker that is away, blocked or refusing is no reason to say no.
+    ///
+    /// # Errors
+    /// What is stuck.
+    pub fn alive(&self, now: Instant) -> Result<(), String> {
+        self.watchdog.alive(now)
+    }
+
+    /// Tells whether the broker hands the loop messages.
+    ///
+    /// # Errors
+    /// That the broker, although it is connected, has not granted the subscription.
+    pub fn ready(&self) -> Result<(), String> {
+        let is_granted = self.grants.lock().unwrap_or_else(PoisonError::into_inner).are_complete();
+        // While the broker is away that is reported, by the process itself.
+        if is_granted || matches!(*self.connection.borrow(), ConnectionState::Away(_)) {
+            return Ok(());
+        }
+        Err("the broker has not granted its consumer yet".to_owned())
+    }
+
+    /// Notes that the loop begins, on this consumer.
+    pub(crate) fn begin(&self, consumer: &Consumer, now: Instant) {
+        *self.grants.lock().unwrap_or_else(PoisonError::into_inner) = consumer.grants.clone();
+        self.turn(now);
+    }
+
+    /// Notes that the loop turns.
+    pub(crate) fn turn(&self, now: Instant) {
+        self.watchdog.turn(now, *self.connection.borrow() == ConnectionState::Ready);
+    }
+
+    /// Counts `handling` as one message in hand until it ends.
+    pub(crate) fn hold<F: Future>(&self, handling: F) -> impl Future<Output = F::Output> + use<F> {
+        self.watchdog.clone().hold(handling)
+    }
+}
+
+/// A consumer as an embedded broker sees it: where its messages go, and how many more it may hold.
+pub(crate) struct ConsumerFeed {
+    pub(crate) id: u64,
+    prefetch: usize,
+    /// How many messages were handed to the consumer and are not settled, also those of a session that was lost. The
+    /// channel is as large as the prefetch, so it is never full.
+    pub(crate) held: usize,
+    pub(crate) sender: mpsc::Sender<Incoming>,
+}
+
+impl ConsumerFeed {
+    /// A feed, and the receiver at its other end. A prefetch of 0 would wait for ever, so it counts as 1.
+    pub(crate) fn new(prefetch: u16) -> (Self, mpsc::Receiver<Incoming>) {
+        static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+        let prefetch = usize::from(prefetch.max(1));
+        let (sender, receiver) = mpsc::channel(prefetch);
+        (Self { id: NEXT_ID.fetch_add(1, Relaxed) as u64, prefetch, held: 0, sender }, receiver)
+    }
+
+    /// How many more messages the consumer may hold.
+    pub(crate) fn free(&self) -> usize {
+        self.prefetch - self.held
+    }
+
+    /// False once the consumer is being dropped. It would give back at once what it is handed, and every such round would
+    /// raise the message's count.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// The next feed in turn with room for a message; there must be one.
+    pub(crate) fn next_free<'a>(feeds: &'a mut [Self], turn: &mut usize) -> &'a mut Self {
+        loop {
+            *turn = (*turn + 1) % feeds.len();
+            if feeds[*turn].free() > 0 {
+                return &mut feeds[*turn];
+            }
+        }
+    }
+}

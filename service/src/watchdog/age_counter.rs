@@ -1,0 +1,73 @@
+//! Counts what is under way by the round in which it began, to notice what has been under way for too long. That takes
+//! two atomic additions each, no lock, and no timer.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What began in the current round and in the `N - 1` rounds before it. The owner turns the rounds, and so decides which
+/// time counts.
+pub struct AgeCounter<const N: usize> {
+    round: AtomicUsize,
+    under_way: [AtomicUsize; N],
+}
+
+/// The round in which something began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round(usize);
+
+impl<const N: usize> AgeCounter<N> {
+    /// Counts one in.
+    pub fn enter(&self) -> Round {
+        let round = self.round.load(Relaxed) % N;
+        self.under_way[round].fetch_add(1, Relaxed);
+        Round(round)
+    }
+
+    /// Counts one out that began in this round.
+    pub fn leave(&self, began: Round) {
+        self.under_way[began.0].fetch_sub(1, Relaxed);
+    }
+
+    /// How many have been under way for at least `N - 1` whole rounds.
+    pub fn overdue(&self) -> usize {
+        self.under_way[(self.round.load(Relaxed) + 1) % N].load(Relaxed)
+    }
+
+    /// Begins a new round, unless that would make what is overdue look young.
+    pub fn turn(&self) {
+        if self.overdue() == 0 {
+            self.round.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl<const N: usize> Default for AgeCounter<N> {
+    fn default() -> Self {
+        Self { round: AtomicUsize::new(0), under_way: std::array::from_fn(|_| AtomicUsize::new(0)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_is_overdue_after_all_rounds_and_stays_so_until_it_leaves() {
+        let ages = AgeCounter::<4>::default();
+        let (old, young) = (ages.enter(), {
+            ages.turn();
+            ages.enter()
+        });
+        ages.turn();
+        assert_eq!(ages.overdue(), 0);
+        for _ in 0..10 {
+            ages.turn();
+            assert_eq!(ages.overdue(), 1);
+        }
+        ages.leave(old);
+        assert_eq!(ages.overdue(), 0);
+        ages.turn();
+        assert_eq!(ages.overdue(), 1);
+        ages.leave(young);
+        assert_eq!(ages.overdue(), 0);
+    }
+}

@@ -1,0 +1,211 @@
+//! What is done with the file, one thing at a time. Everything here blocks.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, Transaction, TransactionBehavior::Immediate};
+use schemas::time::rfc3339;
+use tokio::sync::watch;
+
+use super::{
+    open::{OpenDatabase, open, unusable},
+    rows, usage,
+};
+use crate::{
+    AuditEntry, Edit, EditError, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, Usage, UsageReport,
+    audit::AuditStamp,
+    current::CurrentSnapshot,
+    edit::against,
+    proof,
+    row::{ItemRow, RowError},
+    tenant_snapshot::StoredItem,
+    usage_and_audit::TRIMMED_AT_ONCE,
+};
+
+/// Rows written anew in one transaction: an edit waits no longer than for these.
+const RESEALED_AT_ONCE: u32 = 500;
+
+/// The file and the snapshot of it.
+#[derive(Debug)]
+pub(super) struct SqliteDatabase {
+    /// Held for the length of a transaction; whoever holds it may replace the snapshot.
+    file: Mutex<OpenDatabase>,
+    current: CurrentSnapshot,
+    keyring: ArcSwap<Keyring>,
+}
+
+impl SqliteDatabase {
+    pub(super) fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
+        let mut opened = open(path)?;
+        let snapshot = first_snapshot(&mut opened.connection, path, &keyring)?;
+        let (file, keyring) = (Mutex::new(opened), ArcSwap::from_pointee(keyring));
+        let database = Self { file, current: CurrentSnapshot::default(), keyring };
+        tracing::info!(revision = snapshot.revision(), tenants = snapshot.tenants().count(), "store.loaded");
+        database.current.replace(Arc::new(snapshot));
+        Ok(database)
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current.snapshot()
+    }
+
+    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+        self.current.revision()
+    }
+
+    pub(super) fn set_keyring(&self, keyring: Keyring) {
+        self.keyring.store(Arc::new(keyring));
+    }
+
+    pub(super) fn edit(&self, edit: Edit) -> Result<Edited, EditError> {
+        let mut file = self.file();
+        let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
+        let snapshot = self.catch_up(&transaction)?;
+        let Edit { selection, author, at, dry_run, decision } = edit;
+        let changes = against(&snapshot, &selection, at, decision)?;
+        if changes.is_empty() || dry_run {
+            return Ok(Edited { revision: snapshot.revision(), changes });
+        }
+        let revision = snapshot.revision() + 1;
+        self.write(&transaction, revision, &changes, &AuditStamp { author, at })?;
+        transaction.commit().map_err(away)?;
+        self.current.replace(Arc::new(snapshot.with(revision, &changes)));
+        Ok(Edited { revision, changes })
+    }
+
+    /// The snapshot of what is in the file. They differ only where a commit failed and was carried out nevertheless.
+    fn catch_up(&self, transaction: &Transaction<'_>) -> Result<Arc<Snapshot>, StoreError> {
+        let revision = rows::meta(transaction).map_err(away)?.revision;
+        let known = self.current.snapshot().unwrap_or_default();
+        if known.revision() == revision {
+            return Ok(known);
+        }
+        let read = read(transaction, known.revision(), &self.keyring.load()).map_err(away)?;
+        let snapshot = Arc::new(known.caught_up(revision, read));
+        self.current.replace(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        revision: u64,
+        changes: &[ItemChange],
+        signed: &AuditStamp,
+    ) -> Result<(), StoreError> {
+        let keyring = self.keyring.load();
+        for change in changes {
+            rows::put(transaction, &ItemRow::of(change, revision, &keyring)?).map_err(away)?;
+            rows::note(transaction, &signed.entry(0, revision, change)).map_err(away)?;
+        }
+        rows::set_revision(transaction, revision).map_err(away)
+    }
+
+    pub(super) fn reseal(&self) -> Result<u64, StoreError> {
+        let mut resealed = 0;
+        let mut after = Some((String::new(), String::new(), String::new()));
+        while let Some((tenant, kind, id)) = after {
+            let mut file = self.file();
+            let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
+            let keyring = self.keyring.load();
+            let page = rows::sealed(&transaction, (&tenant, &kind, &id), RESEALED_AT_ONCE).map_err(away)?;
+            after = page.last().map(|row| (row.tenant.clone(), row.kind.clone(), row.id.clone()));
+            for row in page {
+                if let Some(row) = row.resealed(&keyring)? {
+                    rows::put(&transaction, &row).map_err(away)?;
+                    resealed += 1;
+                }
+            }
+            if after.is_none() {
+                // Last of all: as long as the old key opens the proof, it is known to be needed.
+                rows::set_proof(&transaction, &proof::make(&keyring)?).map_err(away)?;
+            }
+            transaction.commit().map_err(away)?;
+        }
+        Ok(resealed)
+    }
+
+    pub(super) fn record_usage(&self, reports: &[UsageReport]) -> Result<(), StoreError> {
+        let mut file = self.file();
+        let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
+        usage::record(&transaction, reports).and_then(|()| transaction.commit()).map_err(away)
+    }
+
+    pub(super) fn usage(&self, tenant: &str, from: &str, to: &str) -> Result<Vec<Usage>, StoreError> {
+        usage::sums(&self.file().connection, tenant, from, to).map_err(away)
+    }
+
+    pub(super) fn audit(
+        &self,
+        tenant: Option<&str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        rows::entries(&self.file().connection, tenant, before, limit).map_err(away)
+    }
+
+    pub(super) fn trim_audit(&self, before: u64) -> Result<u64, StoreError> {
+        let (before, mut trimmed) = (rfc3339(before), 0);
+        loop {
+            let piece = rows::trim(&self.file().connection, &before, TRIMMED_AT_ONCE).map_err(away)?;
+            if piece == 0 {
+                return Ok(trimmed);
+            }
+            trimmed += piece;
+        }
+    }
+
+    /// A decision that panicked has left no half: its transaction was rolled back.
+    fn file(&self) -> MutexGuard<'_, OpenDatabase> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads everything once, after a look whether the keys are the right ones.
+fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -> Result<Snapshot, StoreOpenError> {
+    let place = || path.display().to_string();
+    let failed = |error: rusqlite::Error| unusable(path, &error);
+    let transaction = connection.transaction_with_behavior(Immediate).map_err(failed)?;
+    let meta = rows::meta(&transaction).map_err(failed)?;
+    match meta.proof {
+        Some(sealed) => {
+            proof::check(keyring, &sealed).map_err(|reason| StoreOpenError::Key { place: place(), reason })?
+        }
+        None => {
+            let made = proof::make(keyring).map_err(|error| unusable(path, &error))?;
+            rows::set_proof(&transaction, &made).map_err(failed)?;
+        }
+    }
+    rows::forget(&transaction).map_err(failed)?;
+    let read = read(&transaction, 0, keyring).map_err(|error| match error {
+        ReadError::Database(error) => failed(error),
+        ReadError::Row(error @ RowError::Sealed { .. }) => {
+            StoreOpenError::Key { place: place(), reason: error.to_string() }
+        }
+        ReadError::Row(error) => unusable(path, &error),
+    })?;
+    transaction.commit().map_err(failed)?;
+    Ok(Snapshot::default().replaced(meta.revision, read))
+}
+
+/// Why rows could not be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
+fn read(connection: &Connection, since: u64, keyring: &Keyring) -> Result<Vec<StoredItem>, ReadError> {
+    let rows = rows::since(connection, since)?;
+    Ok(rows.into_iter().map(|row| row.read(keyring)).collect::<Result<_, _>>()?)
+}
+
+/// SQLite's texts name tables and files, never values.
+fn away(error: impl std::fmt::Display) -> StoreError {
+    StoreError(error.to_string())
+}
