@@ -79,7 +79,7 @@ struct OnLane {
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+        if self.deliverer.canaries.take(&incoming.message, self.deliverer.now()) {
             return Settlement::Done;
         }
         self.deliverer.handle(incoming, self.lane, &self.metrics).await

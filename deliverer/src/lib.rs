@@ -5,7 +5,6 @@
 
 mod attempt;
 mod canary;
-mod census;
 mod client;
 mod config;
 mod consume;
@@ -13,12 +12,12 @@ mod defer;
 mod destination;
 mod forks;
 mod gone;
+mod heartbeat;
 mod hidden;
 mod limits;
 mod metrics;
 mod outcome;
 mod prefetch;
-mod pulse;
 mod repeat;
 mod report;
 mod settle;
@@ -50,6 +49,7 @@ pub use verdict::{Spent, Verdict, decide};
 use canary::Canaries;
 use forks::Forks;
 use gone::Gone;
+use heartbeat::Heartbeat;
 use limits::{
     AttemptEnd, EndpointLimiter, Limiter, OnlyFailing, Permit, QueueLimits, Request, SlotCounts, Slots, TurnedAway,
 };
@@ -93,7 +93,7 @@ pub struct Deliverer {
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
-    size: prefetch::Size,
+    size: prefetch::AverageSize,
     metrics: DelivererMetrics,
     canaries: Canaries,
     consumer_status: [Arc<ConsumerStatus>; 2],
@@ -129,7 +129,7 @@ impl Deliverer {
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
-            size: prefetch::Size::default(),
+            size: prefetch::AverageSize::default(),
             metrics,
             canaries: Canaries::new(config, canaries),
         }))
@@ -146,12 +146,12 @@ impl Deliverer {
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let pulse = tokio::spawn(self.clone().pulse(notices));
+        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
         let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
-        pulse.abort();
+        heartbeat.abort();
         canaries.abort();
-        self.say_goodbye();
+        self.announce_presence(true);
     }
 
     async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
