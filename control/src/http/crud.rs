@@ -67,7 +67,7 @@ pub(crate) fn routes<R: Resource>() -> ApiRouter<Arc<Control>> {
                     op,
                     list,
                     &format!("patch{name}"),
-                    &format!("ItemChange {kind}"),
+                    &format!("Change {kind}"),
                     Some(Scope::Manage),
                 );
                 let op = describe::conditional(describe::takes_patch::<Patch<R>>(op, r#"{"name":"New name"}"#));
