@@ -206,7 +206,7 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
 
 async fn run_roles(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
     let loaded = setup.load(&[])?;
-    setup.start_logging(&loaded.config)?;
+    setup.start_logging(&loaded.config, &loaded.deprecations)?;
     let shutdown = service::shutdown::on_signals()?;
     process::start(&loaded.config, roles, shutdown).await?.finish().await?;
     Ok(Exit::Done)

@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use service::{config::Loaded, telemetry};
+use service::{
+    config::{Deprecation, LoadedConfig},
+    telemetry,
+};
 
 use crate::config::{Config, Overrides, load};
 
@@ -14,24 +17,28 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Loads the configuration. The command's own `settings` win over everything else.
-    pub(super) fn load(&self, settings: &[(&str, &str)]) -> anyhow::Result<Loaded<Config>> {
+    pub(super) fn load(&self, settings: &[(&str, &str)]) -> anyhow::Result<LoadedConfig<Config>> {
         let mut overrides = self.overrides.clone();
         overrides.values.extend(settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
         Ok(load(&overrides, self.environment.iter().cloned())?)
     }
 
     /// Loads the configuration, with the given broker, if any, instead of the configured one.
-    pub(super) fn load_with_broker(&self, url: Option<&str>) -> anyhow::Result<Loaded<Config>> {
+    pub(super) fn load_with_broker(&self, url: Option<&str>) -> anyhow::Result<LoadedConfig<Config>> {
         match url {
             Some(url) => self.load(&[("broker.url", url)]),
             None => self.load(&[]),
         }
     }
 
-    /// Begins to log to stderr. At most once in a process.
-    pub(super) fn start_logging(&self, config: &Config) -> anyhow::Result<()> {
+    /// Begins to log to stderr, with warnings about keys that no longer exist. At most once in a process.
+    pub(super) fn start_logging(&self, config: &Config, deprecations: &[Deprecation]) -> anyhow::Result<()> {
         let no_color = self.environment.iter().any(|(name, text)| name == "NO_COLOR" && !text.is_empty());
         let console = telemetry::Console { terminal: std::io::stderr().is_terminal(), color: !no_color };
-        Ok(telemetry::start(&config.telemetry, console)?)
+        telemetry::start(&config.telemetry, console)?;
+        for Deprecation { key, successor, origin } in deprecations {
+            tracing::warn!(key, successor, origin, "config.deprecated");
+        }
+        Ok(())
     }
 }

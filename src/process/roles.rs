@@ -7,12 +7,12 @@ use axum::extract::Request;
 use broker::Broker;
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
-use producer::{Guard, Producer, ProducerMetrics};
+use producer::{IntakeDependencies, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash, Secret};
 use service::{
     Chance, Clock,
-    http::{Front, Limits, Whose},
+    http::{KeyOwner, RequestLimiter, ServeOptions},
     metrics::Registry,
 };
 use store::{Outbox, RetentionTable, Store};
@@ -84,8 +84,8 @@ impl Api {
     }
 
     /// Serves until the shutdown, and then finishes requests and replays under way.
-    pub(super) async fn serve(self, listener: TcpListener, front: Front) {
-        if let Err(error) = service::http::serve(listener, self.routes, front, self.shutdown).await {
+    pub(super) async fn serve(self, listener: TcpListener, options: ServeOptions) {
+        if let Err(error) = service::http::serve(listener, self.routes, options, self.shutdown).await {
             tracing::error!(%error, "http.failed");
         }
         if let Some(control) = self.control {
@@ -153,30 +153,33 @@ impl SharedDependencies {
     }
 
     /// True when a request to the intake shows a known token in its path, or else a known key.
-    fn is_known(&self, limits: &Arc<Limits<KeyHash>>) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
+    fn is_known(
+        &self,
+        limits: &Arc<RequestLimiter<KeyHash>>,
+    ) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
         let (store, clock, limits) = (self.store.clone(), self.clock.clone(), limits.clone());
         move |request| match request.uri().path().strip_prefix(WEBHOOK_PATH) {
             Some(token) => {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.whose(request) != Whose::Nobodys,
+            None => limits.whose(request) != KeyOwner::Nobody,
         }
     }
 
     /// The request limits: for all requests to control, and for unknown tokens and keys at the intake. Other requests to the
     /// intake are limited by the tenants' quotas.
-    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
+    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<KeyHash>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        Limits::new(&config.http, move |presented| {
+        RequestLimiter::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
             if operator == Some(hash) {
-                return Whose::Operators;
+                return KeyOwner::Operator;
             }
             // Both values of a rotated key share one limit.
             let snapshot = store.snapshot();
             let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
-            known.map_or(Whose::Nobodys, Whose::Known)
+            known.map_or(KeyOwner::Nobody, KeyOwner::Known)
         })
     }
 
@@ -185,8 +188,8 @@ impl SharedDependencies {
         let deps = (self.clock.clone(), self.chance.clone());
         let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), deps);
         let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
-        let guard = Guard { broker, store, operator, outbox };
-        Ok(producer::routes(&config.producer, producer, guard, metrics))
+        let deps = IntakeDependencies { broker, store, operator, outbox };
+        Ok(producer::routes(&config.producer, producer, deps, metrics))
     }
 
     fn control(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<Arc<Control>> {

@@ -72,7 +72,7 @@ struct Round {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    setup.start_logging(&setup.load(&[LOG_LEVEL])?.config)?;
+    setup.start_logging(&setup.load(&[LOG_LEVEL])?.config, &[])?;
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
         let round = measure(setup, &args).await?;

@@ -70,7 +70,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         ],
     };
     let sandbox = Sandbox::prepare(setup, &options)?;
-    setup.start_logging(&sandbox.config)?;
+    setup.start_logging(&sandbox.config, &[])?;
     let output = if args.output == ReportFormat::Json { Output::Json } else { Output::Table };
     let ended = show(&sandbox, receiver, Report::new(output), args.exit, &shutdown).await;
     sandbox.remove().await?;
@@ -167,7 +167,7 @@ impl Demo<'_> {
     fn envelope(&self, tenant: &str, id: &str, body: &str) -> anyhow::Result<String> {
         let found =
             self.snapshot.owner_of_token(&format!("demo-{tenant}")).context("the demo's tenant has a source")?;
-        let intake = schemas::Intake {
+        let intake = schemas::SourceContext {
             tenant,
             source: &found.source.id,
             channel_id: found.source.channel_id.as_ref(),
