@@ -3,8 +3,6 @@
 //! `cargo bench --bench subscriptions`, or with a name behind `--` only that: `startup` is a real file of the embedded
 //! store. The memory is printed first, before anything else is measured.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
-
 use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
