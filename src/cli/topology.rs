@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::{
     BrokerConfig,
-    rabbitmq::{self, Contents, Definitions, PasswordHash, Role, Topology, TopologyError},
+    rabbitmq::{self, Definitions, PasswordHash, QueueContents, Role, Topology, TopologyError},
 };
 use clap::Subcommand;
 use schemas::{Notice, wire};
@@ -182,8 +182,8 @@ fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyho
     Ok(Exit::Done)
 }
 
-fn told(queue: &Contents) -> String {
-    let Contents { queue: name, ready, consumers, .. } = queue;
+fn told(queue: &QueueContents) -> String {
+    let QueueContents { queue: name, ready, consumers, .. } = queue;
     format!("{name}: {ready} inside, {consumers} consumers")
 }
 

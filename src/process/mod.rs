@@ -2,21 +2,21 @@
 //!
 //! `standalone` starts the same roles that run on their own elsewhere; nothing is different but that they share.
 
-mod beats;
 mod data_dir;
-mod leaves;
-mod measured;
+mod heartbeats;
+mod measured_broker;
 mod memory;
 mod notices;
+mod open_broker;
 mod open_files;
 mod operator;
+mod readiness;
 mod roles;
-mod vitals;
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane};
-use measured::Measured;
+use measured_broker::MeasuredBroker;
 use notices::Messenger;
 use roles::Shared;
 use service::{ConfigError, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
@@ -25,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{VERSION, config::Config};
 
-pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, store_key, unfinished_restore};
-pub use leaves::{OpenBroker, open_broker};
-pub(crate) use measured::PublishMetrics;
+pub(crate) use heartbeats::HeartbeatMetrics;
+pub(crate) use measured_broker::PublishMetrics;
 pub(crate) use notices::NoticeMetrics;
+pub use open_broker::{OpenBroker, open_broker};
 pub use operator::key_file;
-pub(crate) use vitals::Vitals;
+pub(crate) use readiness::ReadinessMetrics;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +105,16 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         false => None,
     };
     let clock = service::clock::system();
-    let OpenBroker { broker, defect, beats } = open_broker(config, clock.clone())?;
+    let OpenBroker { broker, defect, heartbeats } = open_broker(config, clock.clone())?;
     let store = memory::open(config, roles, &shutdown).await?;
     let operator_key = operator::key(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let broker = Arc::new(Measured::new(broker, &registry)?);
+    let broker = Arc::new(MeasuredBroker::new(broker, &registry)?);
     let shared = Shared::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
-    vitals::watch(&ops, &shared)?;
-    beats::watch(beats, &shared.registry)?;
+    readiness::watch(&ops, &shared)?;
+    heartbeats::watch(heartbeats, &shared.registry)?;
     let mut messenger = Messenger::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();

@@ -119,19 +119,19 @@ async fn falls_silent(name: &str) {
     let line = Line::lay().await;
     let config = unique(&line.url);
     let broker = connect(&config);
-    let mut beats = broker.beats();
+    let mut heartbeats = broker.heartbeats();
     timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
     until(&broker, |link| *link == ConnectionState::Ready).await;
-    let beat = async {
+    let heartbeat = async {
         loop {
-            let beat = beats.recv().await.expect("the broker is open");
-            if beat.connection == name {
-                return beat;
+            let heartbeat = heartbeats.recv().await.expect("the broker is open");
+            if heartbeat.connection == name {
+                return heartbeat;
             }
         }
     };
-    let beat = timeout(PATIENCE, beat).await.expect("in time");
-    assert!(beat.took < Duration::from_secs(15), "{beat:?}");
+    let heartbeat = timeout(PATIENCE, heartbeat).await.expect("in time");
+    assert!(heartbeat.took < Duration::from_secs(15), "{heartbeat:?}");
 
     line.silence(name);
     let since = Instant::now();

@@ -1,23 +1,23 @@
-//! The ladder of delays: which level a wait goes to next. A pure function; what lies on the levels is the broker's.
+//! The ladder of delays: which delay level a message waits on next. Pure functions; the messages wait on the broker.
 
 use crate::Due;
 
-/// One delay queue.
+/// One delay queue, in which every message waits equally long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Level {
-    /// Its name, which is its value: another value would be another queue.
+pub(super) struct DelayLevel {
+    /// The name says the value: another value is another queue.
     pub(super) name: &'static str,
-    /// How long it holds what comes in, in milliseconds.
+    /// Time that a message waits here, in milliseconds.
     pub(super) ms: u64,
 }
 
-const fn level(name: &'static str, seconds: u64) -> Level {
-    Level { name, ms: seconds * 1000 }
+const fn level(name: &'static str, seconds: u64) -> DelayLevel {
+    DelayLevel { name, ms: seconds * 1000 }
 }
 
-/// From short to long. Each level is one queue, in which all wait equally long (V2: with a time per message, the first
-/// holds up all behind it).
-pub(super) const LEVELS: [Level; 14] = [
+/// The levels, from short to long. A time per message instead would let the first message of a queue hold up all behind it
+/// (docs/rabbitmq.md#a-time-per-message-holds-up-its-neighbours).
+pub(super) const LEVELS: [DelayLevel; 14] = [
     level("1s", 1),
     level("2s", 2),
     level("5s", 5),
@@ -34,37 +34,37 @@ pub(super) const LEVELS: [Level; 14] = [
     level("12h", 43_200),
 ];
 
-/// A wait may end early by one part in this many, which saves half of the hops.
+/// A delay may end early by one part in this many, which saves half of the hops.
 const EARLY: u64 = 20;
 
-/// A level may be this much longer than what remains, in milliseconds: between the reckoning of a due time and its
-/// publish some time goes by, and a wait of exactly one level is not to be climbed down all the levels below it.
+/// Milliseconds by which a level may be longer than what remains. Some time passes between computing a due time and
+/// publishing, and a delay of exactly one level should not take all the levels below it.
 const LATE: u64 = 250;
 
-/// A wait for a due time.
+/// The wait of one message for its due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct Delay {
     /// Unix milliseconds.
     pub(super) due: u64,
-    /// How long it was at its beginning, in milliseconds; 0 where it must not end early at all.
+    /// Length of the whole wait, in milliseconds; 0 for one that must not end early at all.
     pub(super) whole: u64,
 }
 
-impl Wait {
-    /// The wait that begins `now`.
+impl Delay {
+    /// The delay that begins `now`.
     pub(super) fn begin(due: Due, now: u64) -> Self {
         Self { due: due.at, whole: if due.exact { 0 } else { due.at.saturating_sub(now) } }
     }
 
-    /// Its first level: the largest that fits, and the smallest for anything shorter. None: it is due.
-    pub(super) fn first(self, now: u64) -> Option<&'static Level> {
+    /// The first level: the largest that fits, or the smallest for anything shorter. `None` when the message is due.
+    pub(super) fn first(self, now: u64) -> Option<&'static DelayLevel> {
         let remaining = self.due.saturating_sub(now);
-        let fits = |level: &&Level| level.ms <= remaining + LATE;
+        let fits = |level: &&DelayLevel| level.ms <= remaining + LATE;
         (remaining > 0).then(|| LEVELS.iter().rev().find(fits).unwrap_or(&LEVELS[0]))
     }
 
-    /// The next level after one was waited for. None: it may be handed out.
-    pub(super) fn next(self, now: u64) -> Option<&'static Level> {
+    /// The next level, after the message has waited on one. `None` when it may be handed out.
+    pub(super) fn next(self, now: u64) -> Option<&'static DelayLevel> {
         let remaining = self.due.saturating_sub(now);
         if remaining <= self.whole / EARLY { None } else { self.first(now) }
     }
@@ -79,16 +79,16 @@ mod tests {
     const NOW: u64 = 1_790_000_000_000;
     const DAY: u64 = 86_400_000;
 
-    /// Climbs down until the message is handed out: how many hops, and when.
+    /// Climbs down the ladder until the message is handed out. Returns the number of hops, and the time it took.
     fn climb(wait: u64, exact: bool, delay_of_each_hop: u64) -> (u32, u64) {
         let mut now = NOW;
-        let wait = Wait::begin(Due { at: NOW + wait, exact }, now);
-        let mut next = wait.first(now);
+        let delay = Delay::begin(Due { at: NOW + wait, exact }, now);
+        let mut next = delay.first(now);
         let mut hops = 0;
         while let Some(level) = next {
             now += level.ms + delay_of_each_hop;
             hops += 1;
-            next = wait.next(now);
+            next = delay.next(now);
         }
         (hops, now - NOW)
     }
@@ -108,7 +108,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_somebody_asked_for_is_never_early_and_at_most_a_second_late(wait in 0..DAY) {
+        fn an_exact_wait_is_never_early_and_at_most_a_second_late(wait in 0..DAY) {
             let (hops, waited) = climb(wait, true, 0);
             prop_assert!((wait..wait + 1000).contains(&waited), "{waited} of {wait}");
             prop_assert!(hops <= 20, "{hops} hops for {wait}");
@@ -116,8 +116,8 @@ mod tests {
 
         #[test]
         fn what_is_due_does_not_wait(late in 0..DAY, exact: bool) {
-            let wait = Wait::begin(Due { at: NOW - late, exact }, NOW);
-            prop_assert_eq!(wait.first(NOW), None);
+            let delay = Delay::begin(Due { at: NOW - late, exact }, NOW);
+            prop_assert_eq!(delay.first(NOW), None);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Writes settlements of one consuming channel. A contiguous run of finished tags becomes one frame; nothing is held
-//! back to make a run longer, since what is not acknowledged comes twice after a crash.
+//! Settling: writes the settlements of one consuming channel. A contiguous run of finished tags becomes one frame. Nothing is
+//! held back to make a run longer, because what is not acknowledged comes again after a crash.
 
 use std::collections::BTreeSet;
 
@@ -11,42 +11,42 @@ use lapin::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::health::Health;
+use super::{error::describe, health::SessionHealth};
 use crate::Settlement;
 
-/// A tag and what becomes of it.
-pub(super) type Settled = (u64, Settlement);
+/// A delivery tag and its settlement.
+pub(super) type SettledTag = (u64, Settlement);
 
-/// Settlements taken up at once; far more than a channel's prefetch.
+/// Largest number of settlements that are written at once; it exceeds a channel's prefetch.
 const BATCH: usize = 1024;
 
-/// Which tags are settled, to know how far everything is.
-struct Tags {
-    /// The lowest tag not settled yet.
+/// Knows up to which tag everything is settled.
+struct OpenTags {
+    /// The lowest tag that is not settled yet.
     next: u64,
-    /// Those above it that are.
+    /// Settled tags above it.
     above: BTreeSet<u64>,
 }
 
-/// The frames for one batch.
+/// The frames that settle one batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Frames {
-    /// Acknowledge everything up to here.
+    /// Acknowledges every open tag up to this one.
     up_to: Option<u64>,
-    /// And these one by one.
+    /// Tags to acknowledge one by one.
     single: Vec<u64>,
-    /// Give these back.
+    /// Tags to give back.
     again: Vec<u64>,
 }
 
-/// Runs until all senders are gone or the session has failed; when told to stop it writes what is there.
+/// Writes settlements until all senders are gone or the session has failed. At `stop` it writes what is there and ends.
 pub(super) async fn write(
     channel: Channel,
-    mut settled: mpsc::UnboundedReceiver<Settled>,
-    health: Health,
+    mut settled: mpsc::UnboundedReceiver<SettledTag>,
+    health: SessionHealth,
     stop: CancellationToken,
 ) {
-    let mut tags = Tags { next: 1, above: BTreeSet::new() };
+    let mut tags = OpenTags { next: 1, above: BTreeSet::new() };
     let mut batch = Vec::new();
     loop {
         let received = tokio::select! {
@@ -58,20 +58,20 @@ pub(super) async fn write(
         if received == 0 {
             return;
         }
-        // Lets others that are ready finish first: their acknowledgements may join this run.
+        // Lets other tasks that are ready finish first: their acknowledgements may join this run.
         tokio::task::yield_now().await;
         while let (true, Ok(more)) = (batch.len() < BATCH, settled.try_recv()) {
             batch.push(more);
         }
         if let Err(error) = send(&channel, tags.frames(&mut batch)).await {
-            return health.fail(super::error::describe(&error));
+            return health.fail(describe(&error));
         }
     }
 }
 
 async fn send(channel: &Channel, frames: Frames) -> lapin::Result<()> {
     let again = BasicNackOptions { multiple: false, requeue: true };
-    // Given back first: the run would otherwise take them along.
+    // These come first, because acknowledging the run would otherwise include them.
     join_all(frames.again.iter().map(|tag| channel.basic_nack(*tag, again)))
         .await
         .into_iter()
@@ -83,9 +83,9 @@ async fn send(channel: &Channel, frames: Frames) -> lapin::Result<()> {
     join_all(frames.single.iter().map(|tag| channel.basic_ack(*tag, one))).await.into_iter().collect()
 }
 
-impl Tags {
+impl OpenTags {
     /// Turns a batch into frames, and empties it.
-    fn frames(&mut self, batch: &mut Vec<Settled>) -> Frames {
+    fn frames(&mut self, batch: &mut Vec<SettledTag>) -> Frames {
         let mut frames = Frames::default();
         let mut done = BTreeSet::new();
         for (tag, settlement) in batch.drain(..) {
@@ -110,11 +110,11 @@ mod tests {
 
     use super::*;
 
-    fn tags() -> Tags {
-        Tags { next: 1, above: BTreeSet::new() }
+    fn tags() -> OpenTags {
+        OpenTags { next: 1, above: BTreeSet::new() }
     }
 
-    fn done(tags: &[u64]) -> Vec<Settled> {
+    fn done(tags: &[u64]) -> Vec<SettledTag> {
         tags.iter().map(|tag| (*tag, Settlement::Done)).collect()
     }
 

@@ -1,59 +1,88 @@
-//! The topology as data: every exchange, queue and binding of version 1. It declares nothing itself.
+//! The topology as data: every exchange, queue and binding of version 1, and the one place where their names are spelt. It
+//! declares nothing itself.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::{
-    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
-    ladder::LEVELS,
-    names::Names,
-};
-use crate::{BrokerConfig, Lane, Log, Queue};
+use super::entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing};
+use crate::{BrokerConfig, Lane, Log, Queue, rabbitmq::delays::LEVELS};
 
-/// The key under which a delivery that was handed out too often is parked, `<reason>.<tenant>` with the tenant in its
-/// headers: on RabbitMQ before 3.13, nothing else in a stream tells it from one that woke without a route.
-pub(super) const OVER_THE_LIMIT: &str = "delivery_limit.-";
-/// 5 GB of what we could not process.
+/// The key under which a delivery over its delivery limit is parked: `<reason>.<tenant>`, where the tenant is in the
+/// headers. On RabbitMQ before 3.13 nothing else in a stream tells it from a delivery that woke without a route
+/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death).
+pub(in crate::rabbitmq) const DELIVERY_LIMIT_KEY: &str = "delivery_limit.-";
+/// Size of the log of parked messages, in bytes: 5 GB.
 const PARK_BYTES: i64 = 5_000_000_000;
-/// 10 GB of dead letters.
+/// Size of the log of dead letters, in bytes: 10 GB.
 const DEAD_BYTES: i64 = 10_000_000_000;
-/// A stream is trimmed by whole segments; the default of 500 MB would let a quiet one overshoot its age for months.
+/// Size of a stream's segment, in bytes: 50 MB. A stream is trimmed by whole segments, so with the default of 500 MB a
+/// quiet one would exceed its age for months (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
 const SEGMENT_BYTES: i64 = 50_000_000;
 
-/// Everything this program needs on a broker.
+/// The names of exchanges and queues.
+#[derive(Clone, Debug)]
+pub(in crate::rabbitmq) struct Names {
+    prefix: String,
+    /// The public exchange.
+    pub(in crate::rabbitmq) events: String,
+}
+
+impl Names {
+    pub(in crate::rabbitmq) fn new(config: &BrokerConfig) -> Self {
+        Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
+    }
+
+    /// The full name of an exchange or queue, from its own part of the name.
+    pub(in crate::rabbitmq) fn of(&self, part: &str) -> String {
+        format!("{}.{part}", self.prefix)
+    }
+
+    pub(in crate::rabbitmq) fn queue(&self, queue: Queue) -> String {
+        match queue {
+            Queue::Ingest => self.of("ingest"),
+            Queue::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
+        }
+    }
+
+    /// The name of a log's exchange and of its stream.
+    pub(in crate::rabbitmq) fn log(&self, log: Log) -> String {
+        self.of(log.name())
+    }
+}
+
+/// Everything that carteiro needs on a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topology {
-    /// In an order in which they can be declared.
-    pub exchanges: Vec<Exchange>,
-    /// In any order, after the exchanges.
+    /// Each exchange comes after its alternate exchange, so they can be declared in this order.
+    pub exchanges: Vec<DeclaredExchange>,
     pub queues: Vec<DeclaredQueue>,
-    /// After both.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<DeclaredBinding>,
 }
 
 impl Topology {
-    /// What a broker section asks for.
+    /// The topology under the names of a broker section.
     pub fn plan(config: &BrokerConfig) -> Self {
         let names = Names::new(config);
         Self { exchanges: exchanges(&names), queues: queues(&names), bindings: bindings(&names) }
     }
 }
 
-fn exchanges(names: &Names) -> Vec<Exchange> {
+fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
     let park = names.log(Log::Parked);
     let exchange =
-        |name: String, kind, alternate: Option<&String>| Exchange { name, kind, alternate: alternate.cloned() };
+        |name: String, kind, alternate: Option<&String>| DeclaredExchange { name, kind, alternate: alternate.cloned() };
     vec![
         exchange(park.clone(), Routing::Topic, None),
         exchange(names.log(Log::Dead), Routing::Topic, None),
         exchange(names.events.clone(), Routing::Topic, Some(&park)),
         exchange(names.of("deliver"), Routing::Topic, Some(&park)),
         exchange(names.of("delay"), Routing::Topic, Some(&park)),
-        // V5: without an alternate exchange, 32 unroutable messages would stop a whole level for everybody.
+        // Without an alternate exchange, 32 unroutable messages would stop a whole delay level:
+        // docs/rabbitmq.md#unroutable-dead-letters-stop-a-queue
         exchange(names.of("wake"), Routing::Topic, Some(&park)),
         exchange(names.of("control"), Routing::Fanout, None),
-        // None here, so that `mandatory` really returns.
+        // Without an alternate exchange, so that a mandatory message without a route is really returned.
         exchange(names.of("canary"), Routing::Direct, None),
     ]
 }
@@ -62,13 +91,13 @@ fn queues(names: &Names) -> Vec<DeclaredQueue> {
     let park = names.log(Log::Parked);
     let lane = |lane| {
         let mut queue = quorum(names, Queue::Lane(lane), &park);
-        queue.arguments.push(("x-dead-letter-routing-key", text(OVER_THE_LIMIT)));
+        queue.arguments.push(("x-dead-letter-routing-key", text(DELIVERY_LIMIT_KEY)));
         queue
     };
     let mut queues = vec![
         stream(park.clone(), PARK_BYTES),
         stream(names.log(Log::Dead), DEAD_BYTES),
-        // Keeps its key, which tells whose event it is.
+        // A parked event keeps its key, which names its tenant.
         quorum(names, Queue::Ingest, &park),
         lane(Lane::Fast),
         lane(Lane::Slow),
@@ -92,15 +121,16 @@ fn queues(names: &Names) -> Vec<DeclaredQueue> {
     queues
 }
 
-fn quorum(names: &Names, inlet: Queue, dead_letters: &str) -> DeclaredQueue {
-    let limit = Argument::Int(inlet.delivery_limit().into());
+fn quorum(names: &Names, queue: Queue, dead_letters: &str) -> DeclaredQueue {
+    let limit = Argument::Int(queue.delivery_limit().into());
     let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", limit)];
     arguments.extend(dead_lettering(dead_letters));
-    DeclaredQueue { name: names.inlet(inlet), arguments }
+    DeclaredQueue { name: names.queue(queue), arguments }
 }
 
-/// At least once, for which the broker demands `reject-publish`; otherwise it silently falls back to at most once. No
-/// `max-length` on what it leads to (V6).
+/// The arguments of at-least-once dead-lettering. Without `reject-publish` the broker silently falls back to at most once
+/// (docs/rabbitmq.md#at-least-once-dead-lettering), and a queue that is dead-lettered to must have no length limit
+/// (docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target).
 fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
     [
         ("x-dead-letter-exchange", text(to)),
@@ -119,17 +149,18 @@ fn stream(name: String, bytes: i64) -> DeclaredQueue {
     DeclaredQueue { name, arguments }
 }
 
-fn bindings(names: &Names) -> Vec<Binding> {
-    let binding = |from: &str, to: String, key: &str| Binding { from: from.to_owned(), to, key: key.to_owned() };
+fn bindings(names: &Names) -> Vec<DeclaredBinding> {
+    let binding =
+        |from: &str, to: String, key: &str| DeclaredBinding { from: from.to_owned(), to, key: key.to_owned() };
     let (park, dead) = (names.log(Log::Parked), names.log(Log::Dead));
     let mut bindings = vec![
         binding(&park, park.clone(), "#"),
         binding(&dead, dead.clone(), "#"),
-        binding(&names.events, names.inlet(Queue::Ingest), "#"),
+        binding(&names.events, names.queue(Queue::Ingest), "#"),
         binding(&names.of("canary"), names.of("canary"), "canary"),
     ];
     for lane in [Lane::Fast, Lane::Slow] {
-        let queue = names.inlet(Queue::Lane(lane));
+        let queue = names.queue(Queue::Lane(lane));
         bindings.push(binding(&names.of("deliver"), queue.clone(), lane.name()));
         bindings.push(binding(&names.of("wake"), queue, &format!("*.{}", lane.name())));
     }
@@ -145,7 +176,7 @@ fn text(value: &str) -> Argument {
 }
 
 impl fmt::Display for Topology {
-    /// One entity a line, for people.
+    /// Writes one entity a line, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.exchanges.iter().try_for_each(|exchange| writeln!(f, "{exchange}"))?;
         self.queues.iter().try_for_each(|queue| writeln!(f, "{queue}"))?;
@@ -195,7 +226,7 @@ mod tests {
         let plan = plan();
         for queue in plan.queues.iter().filter(|queue| argument(queue, "x-overflow") == Some(&text("reject-publish"))) {
             for limit in ["x-max-length", "x-max-length-bytes"] {
-                assert_eq!(argument(queue, limit), None, "V6: {}", queue.name);
+                assert_eq!(argument(queue, limit), None, "{}", queue.name);
             }
         }
     }

@@ -1,40 +1,35 @@
-//! What each role may do on the broker, as data: the least it needs. Roles configure nothing but the queue of their own
-//! that notices come by; what is durable is declared by a user of its own. It grants nothing itself.
+//! What each role may do on the broker, as data: the least that it needs. A role configures only its own queue for
+//! notices; everything durable is declared by a user of its own, `topology`. Nothing is granted here.
 
 use serde::Serialize;
 
-use super::names::Names;
+use super::plan::Names;
 use crate::BrokerConfig;
 
-/// The server's own names for exclusive queues.
-const OWN: &str = r"amq\.gen-.*";
-/// What every role writes to: its liveness publish, and what it has to say to the others.
-const SAID: [&str; 2] = ["canary", "control"];
-/// What every role binds its own queue to, for which the broker asks the right to read.
-const HEARD: [&str; 1] = ["control"];
-/// Stands for the public exchange, whose name has no prefix.
+/// Matches the names that the server gives to exclusive queues.
+const OWN_QUEUES: &str = r"amq\.gen-.*";
+/// The exchanges that every role publishes to: for its liveness probe, and for notices.
+const ALL_WRITE: [&str; 2] = ["canary", "control"];
+/// The exchange that every role binds its own queue to, which takes the right to read.
+const ALL_READ: [&str; 1] = ["control"];
+/// Stands for the public exchange, whose name is configured and has no prefix.
 const EVENTS: &str = "events";
 
-/// Who connects to a broker: each is a user of its own.
+/// A user of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes events in.
     Producer,
-    /// Fans them out.
     Router,
-    /// Posts them.
     Deliverer,
-    /// Reads and replays what was not delivered.
     Control,
-    /// Not a process but `carteiro topology`: the only one who declares and deletes what is durable.
+    /// Not a process but the command `carteiro topology`: the only user that declares and deletes what is durable.
     Topology,
 }
 
 impl Role {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Producer, Self::Router, Self::Deliverer, Self::Control, Self::Topology];
 
-    /// As in `carteiro <role>`.
+    /// The name, as in `carteiro <role>`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Producer => "producer",
@@ -45,35 +40,35 @@ impl Role {
         }
     }
 
-    /// Exchanges that it publishes to, and queues that it takes from; `None` for all.
+    /// The exchanges that the role publishes to, and the queues that it consumes; `None` for all of them.
     fn needs(self) -> Option<(&'static [&'static str], &'static [&'static str])> {
         match self {
             Self::Producer => Some((&[EVENTS], &[])),
-            // What it cannot read is parked; a delivery that can never be made is dead at once.
+            // It parks what it cannot read, and writes a dead letter for a delivery that can never be made.
             Self::Router => Some((&["deliver", "dead", "park"], &["ingest"])),
             Self::Deliverer => Some((&["deliver", "delay", "dead", "park"], &["deliver.fast", "deliver.slow"])),
-            // It requeues and replays, and whoever reads a log appends a mark to see where it ends.
+            // It requeues and replays; and reading a log appends a marker, to see where the log ends.
             Self::Control => Some((&[EVENTS, "deliver", "dead", "park"], &["dead", "park"])),
             Self::Topology => None,
         }
     }
 }
 
-/// What a user may do, as the patterns that RabbitMQ matches names with.
+/// The rights of one user, as the patterns that RabbitMQ matches names with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rights {
-    /// The user's name: the prefix and the role.
+    /// Name of the user: the prefix and the role.
     pub user: String,
-    /// Declare and delete.
+    /// What the user may declare and delete.
     pub configure: String,
-    /// Publish to an exchange, bind a queue.
+    /// What the user may publish to (exchanges) and bind (queues).
     pub write: String,
-    /// Consume from a queue, bind to an exchange.
+    /// What the user may consume (queues) and bind to (exchanges).
     pub read: String,
 }
 
 impl Rights {
-    /// What a role needs under the names of a broker section.
+    /// The rights that a role needs under the names of a broker section.
     pub fn of(role: Role, config: &BrokerConfig) -> Self {
         let names = Names::new(config);
         let user = format!("{}-{}", config.prefix, role.name());
@@ -82,22 +77,23 @@ impl Rights {
             return Self { user, configure: all.clone(), write: all.clone(), read: all };
         };
         let spelt = |name: &&str| quoted(&if *name == EVENTS { names.events.clone() } else { names.of(name) });
-        let with_own = |entities: &[&[&str]]| pattern(entities.concat().iter().map(spelt).chain([OWN.to_owned()]));
+        let with_own =
+            |entities: &[&[&str]]| pattern(entities.concat().iter().map(spelt).chain([OWN_QUEUES.to_owned()]));
         Self {
             user,
-            configure: pattern([OWN.to_owned()]),
-            write: with_own(&[writes, &SAID]),
-            read: with_own(&[reads, &HEARD]),
+            configure: pattern([OWN_QUEUES.to_owned()]),
+            write: with_own(&[writes, &ALL_WRITE]),
+            read: with_own(&[reads, &ALL_READ]),
         }
     }
 }
 
-/// Matches these names, and nothing that only holds one of them.
+/// A pattern that matches these names, and nothing that only contains one of them.
 fn pattern(names: impl IntoIterator<Item = String>) -> String {
     format!("^({})$", names.into_iter().collect::<Vec<_>>().join("|"))
 }
 
-/// Matches this very text.
+/// A pattern that matches exactly this text.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 4);
     for letter in text.chars() {
@@ -124,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_writes_events_and_reads_nothing_of_anybodys() {
+    fn a_producer_writes_events_and_reads_only_notices() {
         let rights = Rights::of(Role::Producer, &config());
         assert_eq!(rights.user, "carteiro-producer");
         assert_eq!(rights.configure, r"^(amq\.gen-.*)$");
@@ -139,7 +135,7 @@ mod tests {
         let planned: Vec<_> =
             exchanges.into_iter().map(|it| it.name).chain(queues.into_iter().map(|it| it.name)).collect();
         for (writes, reads) in Role::ALL.into_iter().filter_map(Role::needs) {
-            for name in [writes, reads, &SAID, &HEARD].concat() {
+            for name in [writes, reads, &ALL_WRITE, &ALL_READ].concat() {
                 let spelt = if name == EVENTS { names.events.clone() } else { names.of(name) };
                 assert!(planned.contains(&spelt), "{spelt}");
             }

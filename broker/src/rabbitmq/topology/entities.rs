@@ -1,4 +1,4 @@
-//! What a topology is made of, as it is printed for people and compared with a broker.
+//! The parts of a topology, as they are printed for people and compared with a broker.
 
 use std::fmt;
 
@@ -6,12 +6,10 @@ use serde::Serialize;
 
 /// A durable exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Exchange {
-    /// Its name.
+pub struct DeclaredExchange {
     pub name: String,
-    /// How it routes.
     pub kind: Routing,
-    /// Where what matches no binding goes.
+    /// The exchange that takes what matches no binding of this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternate: Option<String>,
 }
@@ -20,20 +18,19 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
-    /// By pattern.
+    /// To the queues whose pattern matches the key.
     Topic,
-    /// By the very key.
+    /// To the queues bound with exactly this key.
     Direct,
-    /// To all.
+    /// To all bound queues.
     Fanout,
 }
 
 /// A durable queue or stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeclaredQueue {
-    /// Its name.
     pub name: String,
-    /// All of them, `x-queue-type` included.
+    /// All arguments, `x-queue-type` included.
     pub arguments: Vec<(&'static str, Argument)>,
 }
 
@@ -41,24 +38,22 @@ pub struct DeclaredQueue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Argument {
-    /// A whole number.
     Int(i64),
-    /// Text.
     Text(String),
 }
 
-/// From an exchange to a queue.
+/// A binding of a queue to an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Binding {
-    /// The exchange.
+pub struct DeclaredBinding {
+    /// Name of the exchange.
     pub from: String,
-    /// The queue.
+    /// Name of the queue.
     pub to: String,
-    /// The pattern.
+    /// Pattern or key.
     pub key: String,
 }
 
-impl fmt::Display for Exchange {
+impl fmt::Display for DeclaredExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "exchange {} {}", self.name, self.kind)?;
         match &self.alternate {
@@ -94,7 +89,7 @@ impl fmt::Display for Argument {
     }
 }
 
-impl fmt::Display for Binding {
+impl fmt::Display for DeclaredBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "binding {} -> {} {}", self.from, self.to, self.key)
     }

@@ -1,4 +1,4 @@
-//! A process' broker and store, lost and found again under paused time.
+//! The broker and the store of a process, lost and found again, in paused time.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Unix ms when the test begins.
+/// Unix milliseconds when the test begins.
 const START: u64 = 1_790_000_000_000;
 
 struct Fixture {
     broker: Memory,
     store: Arc<MemoryStore>,
-    vitals: Vitals,
+    metrics: ReadinessMetrics,
     _running: CancellationToken,
 }
 
-fn world() -> Fixture {
+fn fixture() -> Fixture {
     let begun = Instant::now();
     let clock: service::Clock = Arc::new(move || START + begun.elapsed().as_millis() as u64);
     let (broker, store) = (Memory::calm(clock.clone()), Arc::new(MemoryStore::default()));
@@ -29,21 +29,21 @@ fn world() -> Fixture {
     let running = shutdown.clone();
     let shared = Shared::new(Arc::new(broker.clone()), store.clone(), registry.clone(), clock, &shutdown);
     watch(&Ops::new(registry.clone(), shutdown), &shared).unwrap();
-    Fixture { broker, store, vitals: Vitals::register(&registry).unwrap(), _running: running }
+    Fixture { broker, store, metrics: ReadinessMetrics::register(&registry).unwrap(), _running: running }
 }
 
-/// Long enough to be noticed.
+/// Long enough for the task to notice a change.
 async fn noticed() {
     sleep(Duration::from_millis(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_stands_again_after_a_loss_is_a_reconnect_and_the_first_one_or_an_alarm_is_none() {
-    let Fixture { broker, vitals, _running, .. } = world();
+async fn a_session_after_a_lost_one_is_a_reconnect_and_the_first_one_or_one_after_an_alarm_is_none() {
+    let Fixture { broker, metrics, _running, .. } = fixture();
     let mut seen = Vec::new();
     let mut look = async || {
         noticed().await;
-        seen.push((vitals.connected.get(), vitals.blocked.get(), vitals.reconnects.get()));
+        seen.push((metrics.connected.get(), metrics.blocked.get(), metrics.reconnects.get()));
     };
     look().await;
     broker.block("alarm");
@@ -63,27 +63,27 @@ async fn a_session_that_stands_again_after_a_loss_is_a_reconnect_and_the_first_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_new_the_snapshot_is_stays_what_it_was_while_the_store_is_away() {
-    let Fixture { store, vitals, _running, .. } = world();
-    let confirmed = || (vitals.confirmed.get() - START as f64 / 1_000.0).round();
+async fn the_confirmed_time_stays_what_it_was_while_the_store_is_away() {
+    let Fixture { store, metrics, _running, .. } = fixture();
+    let confirmed = || (metrics.confirmed.get() - START as f64 / 1_000.0).round();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!((confirmed(), vitals.revision.get()), (0.0, 1), "nobody has looked since");
+    assert_eq!((confirmed(), metrics.revision.get()), (0.0, 1), "nobody has looked since");
     store.pull().await.unwrap();
-    sleep(2 * LOOK).await;
+    sleep(2 * STORE_INTERVAL).await;
     assert_eq!(confirmed(), 60.0);
     store.set_away(true);
     for failures in 1..4 {
         store.pull().await.unwrap_err();
-        sleep(2 * LOOK).await;
-        assert_eq!((confirmed(), vitals.reload_failures.get()), (60.0, failures));
+        sleep(2 * STORE_INTERVAL).await;
+        assert_eq!((confirmed(), metrics.reload_failures.get()), (60.0, failures));
     }
 }
 
 #[test]
-fn each_reason_of_an_absence_is_said_once_and_again_after_the_next() {
+fn each_reason_of_an_absence_is_logged_once_and_again_after_the_next() {
     let away = |why: &str| ConnectionState::Away(why.to_owned());
-    let mut said = Said::default();
-    let heard: Vec<_> = [
+    let mut logged = LoggedStates::default();
+    let new: Vec<_> = [
         away("a"),
         away("b"),
         away("a"),
@@ -94,12 +94,12 @@ fn each_reason_of_an_absence_is_said_once_and_again_after_the_next() {
         away("b"),
     ]
     .iter()
-    .map(|link| said.is_new(link))
+    .map(|state| logged.is_new(state))
     .collect();
-    assert_eq!(heard, [true, true, false, true, false, true, true, true]);
-    assert_eq!((0..100).filter(|nth| said.is_new(&away(&nth.to_string()))).count(), REASONS);
+    assert_eq!(new, [true, true, false, true, false, true, true, true]);
+    assert_eq!((0..100).filter(|nth| logged.is_new(&away(&nth.to_string()))).count(), MAX_REASONS);
     assert!(
-        said.is_new(&ConnectionState::Blocked("alarm".to_owned())) && said.is_new(&ConnectionState::Ready),
-        "it stands again"
+        logged.is_new(&ConnectionState::Blocked("alarm".to_owned())) && logged.is_new(&ConnectionState::Ready),
+        "it is ready again"
     );
 }

@@ -1,5 +1,5 @@
-//! What every process publishes, timed by where it goes: one measure for all roles, around whatever broker there is. It
-//! changes nothing of what the broker does. Notices are not counted: they are dropped when they cannot be sent.
+//! A broker whose publishes are timed by target, for all roles and around any backend. It changes nothing of what the broker
+//! does. Notices are not counted, because they are dropped when they cannot be sent.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const PARK: &str = "park";
 const TARGETS: [&str; 5] = [INGEST, DELIVER, DELAY, DEAD, PARK];
 
 service::metrics! {
-    /// What every process says of its publishes.
+    /// Metrics of every process about its publishes.
     pub(crate) struct PublishMetrics {
         /// From a publish to its confirm, by target: a lane is deliver, and delay where there is a due time.
         confirm: HistogramVec("publish_confirm_seconds", [target in TARGETS],
@@ -29,26 +29,25 @@ service::metrics! {
     }
 }
 
-/// A broker whose publishes are timed.
-pub(super) struct Measured {
+/// A broker around another one, whose publishes it times.
+pub(super) struct MeasuredBroker {
     broker: Arc<dyn Broker>,
-    ingest: Publishes,
-    deliver: Publishes,
-    delay: Publishes,
-    dead: Publishes,
-    park: Publishes,
+    ingest: TargetMetrics,
+    deliver: TargetMetrics,
+    delay: TargetMetrics,
+    dead: TargetMetrics,
+    park: TargetMetrics,
 }
 
-impl Measured {
-    /// BrokerLayer this one.
+impl MeasuredBroker {
     pub(super) fn new(broker: Arc<dyn Broker>, registry: &Registry) -> Result<Self, InvalidMetric> {
         let metrics = PublishMetrics::register(registry)?;
-        let of = |target| Publishes::of(&metrics, target);
+        let of = |target| TargetMetrics::of(&metrics, target);
         let [ingest, deliver, delay, dead, park] = TARGETS.map(of);
         Ok(Self { broker, ingest, deliver, delay, dead, park })
     }
 
-    fn publishes(&self, to: &Target) -> &Publishes {
+    fn publishes(&self, to: &Target) -> &TargetMetrics {
         match to {
             Target::Ingest { .. } => &self.ingest,
             Target::Lane(_, None) => &self.deliver,
@@ -59,7 +58,7 @@ impl Measured {
     }
 }
 
-impl BrokerLayer for Measured {
+impl BrokerLayer for MeasuredBroker {
     fn inner(&self) -> &dyn Broker {
         &*self.broker
     }
@@ -76,14 +75,14 @@ impl BrokerLayer for Measured {
     }
 }
 
-/// The publishes to one target, with its label resolved.
-struct Publishes {
+/// The metrics of the publishes to one target, with its label resolved.
+struct TargetMetrics {
     confirm: Histogram,
     nacks: IntCounter,
     unconfirmed: IntGauge,
 }
 
-impl Publishes {
+impl TargetMetrics {
     fn of(metrics: &PublishMetrics, target: &str) -> Self {
         Self {
             confirm: metrics.confirm.with_label_values(&[target]),
@@ -98,9 +97,9 @@ impl Publishes {
     }
 }
 
-/// A publish under way. However it ends, also by being dropped, it then waits for no confirm any more.
+/// A publish under way. Its drop takes it out of the gauge, however the publish ends.
 struct Unconfirmed<'a> {
-    of: &'a Publishes,
+    of: &'a TargetMetrics,
     since: Instant,
 }
 

@@ -1,5 +1,5 @@
-//! Making a broker's topology what the plan says, or saying where it differs. Nothing is ever deleted to make room for
-//! a declaration; only [`remove`] deletes, and everything.
+//! Making a broker's topology what the plan says, or reporting where it differs. Nothing is ever deleted to make room for a
+//! declaration; only [`remove`] deletes, and it deletes everything.
 
 use lapin::{
     Channel, Connection, ExchangeKind,
@@ -10,25 +10,25 @@ use lapin::{
 };
 
 use super::{
-    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
-    error::{TopologyError, describe},
-    topology::Topology,
+    entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing},
+    plan::Topology,
 };
+use crate::rabbitmq::error::{TopologyError, describe};
 
-/// How an entity is asked for.
+/// How an entity is declared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    /// Is it there? Changes nothing, and sees no arguments.
-    Passively,
-    /// Be there, with these arguments: creates it, or compares it with what is there.
-    Actively,
+enum DeclareMode {
+    /// Asks whether the entity is there. Changes nothing, and compares no arguments.
+    Passive,
+    /// Creates the entity, or compares its arguments if it is there.
+    Active,
 }
 
 /// Declares what is missing and compares what is there. Stops at the first difference.
 ///
 /// A declaration cannot find anything missing, but a node that is still booting answers 404 for a durable queue whose
-/// members it has not started: that passes.
-pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+/// members it has not started (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
+pub(in crate::rabbitmq) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
     declare_all(connection, topology).await.map_err(|error| match error {
         TopologyError::Missing { entity } => TopologyError::Away(format!("{entity} cannot be reached yet")),
         other => other,
@@ -38,10 +38,10 @@ pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Res
 async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for exchange in &topology.exchanges {
-        ask_exchange(&channel, exchange, Ask::Actively).await?;
+        declare_exchange(&channel, exchange, DeclareMode::Active).await?;
     }
     for queue in &topology.queues {
-        ask_queue(&channel, queue, Ask::Actively).await?;
+        declare_queue(&channel, queue, DeclareMode::Active).await?;
     }
     for binding in &topology.bindings {
         bind(&channel, binding).await?;
@@ -49,36 +49,36 @@ async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(),
     Ok(())
 }
 
-/// Looks whether everything is there, without any right to change. Stops at the first thing missing.
-pub(super) async fn check(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+/// Checks that everything is there, which takes no right to declare. Stops at the first thing that is missing.
+pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for exchange in &topology.exchanges {
-        ask_exchange(&channel, exchange, Ask::Passively).await?;
+        declare_exchange(&channel, exchange, DeclareMode::Passive).await?;
     }
     for queue in &topology.queues {
-        ask_queue(&channel, queue, Ask::Passively).await?;
+        declare_queue(&channel, queue, DeclareMode::Passive).await?;
     }
     Ok(())
 }
 
-/// All differences that AMQP lets one see: what is missing, and what has other arguments. (It cannot show bindings.)
+/// All differences that AMQP shows: what is missing, and what has other arguments. AMQP cannot show bindings.
 pub(super) async fn differences(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<Vec<TopologyError>, TopologyError> {
     let mut found = Vec::new();
     let mut channel = open(connection).await?;
-    // Passively first: asking actively would create what is missing.
+    // Passively first: an active declaration would create what is missing.
     for exchange in &topology.exchanges {
-        let answer = match ask_exchange(&channel, exchange, Ask::Passively).await {
-            Ok(()) => ask_exchange(&channel, exchange, Ask::Actively).await,
+        let answer = match declare_exchange(&channel, exchange, DeclareMode::Passive).await {
+            Ok(()) => declare_exchange(&channel, exchange, DeclareMode::Active).await,
             missing => missing,
         };
         note(connection, &mut channel, &mut found, answer).await?;
     }
     for queue in &topology.queues {
-        let answer = match ask_queue(&channel, queue, Ask::Passively).await {
-            Ok(()) => ask_queue(&channel, queue, Ask::Actively).await,
+        let answer = match declare_queue(&channel, queue, DeclareMode::Passive).await {
+            Ok(()) => declare_queue(&channel, queue, DeclareMode::Active).await,
             missing => missing,
         };
         note(connection, &mut channel, &mut found, answer).await?;
@@ -86,7 +86,7 @@ pub(super) async fn differences(
     Ok(found)
 }
 
-/// Keeps a finding. The broker has closed the channel with it.
+/// Keeps a finding, and opens a new channel: the broker closes the channel on which it reports one.
 async fn note(
     connection: &Connection,
     channel: &mut Channel,
@@ -104,16 +104,17 @@ async fn note(
     }
 }
 
-/// Takes a binding away. What is not there counts as gone.
-pub(super) async fn unbind(connection: &Connection, binding: &Binding) -> Result<(), TopologyError> {
+/// Removes a binding. One that is not there counts as removed.
+pub(super) async fn unbind(connection: &Connection, binding: &DeclaredBinding) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
     let answer = channel.queue_unbind(to, from, key, FieldTable::default()).await;
     answer.map_err(|error| TopologyError::on(format!("binding {} -> {}", binding.from, binding.to), &error))
 }
 
-/// Deletes every entity of the plan, with all that is in it. Without `if-empty`, which closes the connection on a quorum
-/// queue (V16). What is not there counts as deleted. `public`, an exchange, stays while something is bound to it.
+/// Deletes every entity of the plan, with all that is in it; what is not there counts as deleted. The exchange `public`
+/// stays while something is bound to it. Queues are deleted without `if-empty`, which closes the connection on a quorum
+/// queue (docs/rabbitmq.md#if-empty-closes-the-connection).
 pub(super) async fn remove(connection: &Connection, topology: &Topology, public: &str) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for queue in &topology.queues {
@@ -125,7 +126,7 @@ pub(super) async fn remove(connection: &Connection, topology: &Topology, public:
         let options = ExchangeDeleteOptions { if_unused: exchange.name == public, ..ExchangeDeleteOptions::default() };
         let deleted = channel.exchange_delete(exchange.name.as_str().into(), options).await;
         match deleted.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error)) {
-            // It is in use, and was asked for last, since the broker closes the channel with that answer.
+            // The exchange is in use. It comes last, since the broker closes the channel with this answer.
             Err(TopologyError::Mismatch { .. }) if exchange.name == public => {}
             deleted => deleted?,
         }
@@ -137,28 +138,35 @@ async fn open(connection: &Connection) -> Result<Channel, TopologyError> {
     connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))
 }
 
-async fn ask_exchange(channel: &Channel, exchange: &Exchange, ask: Ask) -> Result<(), TopologyError> {
+async fn declare_exchange(
+    channel: &Channel,
+    exchange: &DeclaredExchange,
+    mode: DeclareMode,
+) -> Result<(), TopologyError> {
     let kind = match exchange.kind {
         Routing::Topic => ExchangeKind::Topic,
         Routing::Direct => ExchangeKind::Direct,
         Routing::Fanout => ExchangeKind::Fanout,
     };
-    let options =
-        ExchangeDeclareOptions { durable: true, passive: ask == Ask::Passively, ..ExchangeDeclareOptions::default() };
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        passive: mode == DeclareMode::Passive,
+        ..ExchangeDeclareOptions::default()
+    };
     let alternate = exchange.alternate.clone().map(|name| ("alternate-exchange", Argument::Text(name)));
     let arguments = table(alternate.as_slice());
     let answer = channel.exchange_declare(exchange.name.as_str().into(), kind, options, arguments).await;
     answer.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error))
 }
 
-async fn ask_queue(channel: &Channel, queue: &DeclaredQueue, ask: Ask) -> Result<(), TopologyError> {
+async fn declare_queue(channel: &Channel, queue: &DeclaredQueue, mode: DeclareMode) -> Result<(), TopologyError> {
     let options =
-        QueueDeclareOptions { durable: true, passive: ask == Ask::Passively, ..QueueDeclareOptions::default() };
+        QueueDeclareOptions { durable: true, passive: mode == DeclareMode::Passive, ..QueueDeclareOptions::default() };
     let answer = channel.queue_declare(queue.name.as_str().into(), options, table(&queue.arguments)).await;
     answer.map(drop).map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error))
 }
 
-async fn bind(channel: &Channel, binding: &Binding) -> Result<(), TopologyError> {
+async fn bind(channel: &Channel, binding: &DeclaredBinding) -> Result<(), TopologyError> {
     let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
     let answer = channel.queue_bind(to, from, key, QueueBindOptions::default(), FieldTable::default()).await;
     answer.map_err(|error| TopologyError::on(format!("binding {} -> {}", binding.from, binding.to), &error))

@@ -1,47 +1,49 @@
-//! Reading a log: a stream, consumed over AMQP 0-9-1 from an offset on. A log is read, never settled (V11: a nack closes
-//! the connection), and has no end marker of its own: the reader appends one and reads up to it.
+//! LogReading a log, which is a stream that is consumed from an offset on. A log is read and never settled: a nack closes the
+//! connection (docs/rabbitmq.md#streams-over-amqp-0-9-1). A stream does not show where it ends, so the reader appends a
+//! marker and reads up to it (docs/rabbitmq.md#a-stream-has-no-end-marker).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Connection,
+    Channel, Connection,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::sync::mpsc;
 
 use super::{
-    core::Core,
+    client::RabbitMqClient,
+    connect::connect,
     error::describe,
-    session::{Session, connect},
-    wire::{self, LAST_DEATH, MARKER, Received},
+    message::{self, LAST_DEATH, ReceivedMessage, marker_properties},
+    session::Session,
 };
-use crate::{Log, ReadError, Record};
+use crate::{Log, PublishError, ReadError, Record};
 
-/// Records under way. A stream consumer must have a limit.
-const CREDIT: u16 = 200;
-/// Credit is given back in steps of this many.
-const STEP: usize = CREDIT as usize / 2;
+/// Records that the broker sends ahead. A stream consumer must have a prefetch.
+const PREFETCH: u16 = 200;
+/// Records are acknowledged in steps of this many.
+const ACK_STEP: usize = PREFETCH as usize / 2;
 
-/// Deleted, or its node went.
+/// The reason when a stream is deleted or its node stops.
 const CANCELLED: &str = "the broker cancelled the reader";
 
-/// A log on the broker.
-pub(super) struct Stream {
-    pub(super) core: Arc<Core>,
+/// The stream of one log.
+pub(super) struct LogStream {
+    pub(super) client: Arc<RabbitMqClient>,
     pub(super) log: Log,
 }
 
-/// One reading of a log.
-pub(super) struct Reading {
-    pub(super) stream: Stream,
+/// One run of a reader through a log.
+pub(super) struct LogReading {
+    pub(super) stream: LogStream,
     pub(super) offset: u64,
     pub(super) out: mpsc::Sender<Result<Record, ReadError>>,
 }
 
-impl Reading {
-    /// Reads to the end, or says why that was not possible. Stops early if nobody listens any more.
+impl LogReading {
+    /// Reads to the end, or sends the reason why that was not possible. Stops early if nobody listens any more.
     pub(super) async fn run(self) {
         if let Err(reason) = self.read().await {
             let _ = self.out.send(Err(ReadError(reason))).await;
@@ -60,11 +62,11 @@ impl Reading {
 
     async fn read_over(&self, connection: &Connection) -> Result<(), String> {
         let end = self.stream.end_over(connection).await?;
-        // Attached beyond the end, the broker would wait for the log to grow that far.
+        // From an offset beyond the end the broker would wait for the log to grow that far.
         if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
     }
 
-    /// Passes on every record before `end`; markers are no records, whoever wrote them.
+    /// Passes on every record before `end`. Markers are no records, whichever reader wrote them.
     async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
         let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
@@ -72,13 +74,13 @@ impl Reading {
         while let Some(delivery) = records.next().await {
             let delivery = delivery.map_err(|error| describe(&error))?;
             taken += 1;
-            if taken % STEP == 0 {
+            if taken % ACK_STEP == 0 {
                 let all = BasicAckOptions { multiple: true };
                 channel.basic_ack(delivery.delivery_tag, all).await.map_err(|error| describe(&error))?;
             }
-            let received = wire::receive(delivery);
+            let received = message::receive(delivery);
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
-            // Attached in the midst of a chunk, the broker may begin earlier.
+            // A stream consists of chunks: from an offset within one, the broker begins with the whole chunk.
             let is_wanted = offset >= self.offset && received.marker.is_none();
             if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
                 return Ok(());
@@ -88,8 +90,8 @@ impl Reading {
     }
 }
 
-impl Stream {
-    /// Where it ends now.
+impl LogStream {
+    /// Where the log ends now.
     pub(super) async fn end(&self) -> Result<u64, String> {
         let (session, connection) = self.connect().await?;
         let end = tokio::select! {
@@ -100,20 +102,20 @@ impl Stream {
         end
     }
 
-    /// A connection of its own: a slow reader must not hold up the deliveries of the others.
+    /// Opens a connection of its own: a slow reader must not hold up other consumers.
     async fn connect(&self) -> Result<(Arc<Session>, Connection), String> {
-        let session = self.core.session.borrow().clone().ok_or("the broker is away")?;
+        let session = self.client.session.borrow().clone().ok_or("the broker is away")?;
         let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
         Ok((session, connection))
     }
 
-    /// Where the log ends now: the offset of a marker that is appended for this.
+    /// Appends a marker and waits for it; its offset is where the log ends now.
     async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
-        let (_channel, mut news) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
-        let marker = i64::from(self.core.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..));
-        self.core.mark(self.log, marked(marker)).await.map_err(|error| error.to_string())?;
-        while let Some(delivery) = news.next().await {
-            let received = wire::receive(delivery.map_err(|error| describe(&error))?);
+        let (_channel, mut new_records) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
+        let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
+        self.client.publish_marker(self.log, marker_properties(marker)).await.map_err(failed)?;
+        while let Some(delivery) = new_records.next().await {
+            let received = message::receive(delivery.map_err(|error| describe(&error))?);
             if received.marker == Some(marker) {
                 return Ok(received.offset.unwrap_or(0));
             }
@@ -124,10 +126,10 @@ impl Stream {
     async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<(Channel, lapin::Consumer), String> {
         let attached = async {
             let channel = connection.create_channel().await?;
-            channel.basic_qos(CREDIT, BasicQosOptions::default()).await?;
+            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
             let mut arguments = FieldTable::default();
             arguments.insert("x-stream-offset".into(), from);
-            let stream = self.core.names.log(self.log);
+            let stream = self.client.setup.names.log(self.log);
             let options = BasicConsumeOptions::default();
             let records = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
             Ok((channel, records))
@@ -136,17 +138,10 @@ impl Stream {
     }
 }
 
-fn record(offset: u64, received: Received) -> Record {
+fn record(offset: u64, received: ReceivedMessage) -> Record {
     let mut message = received.message;
     if let Some(reason) = received.last_death {
         message.headers.set(LAST_DEATH, reason);
     }
     Record { offset, key: received.key, message }
-}
-
-/// The properties of a marker.
-pub(super) fn marked(marker: i64) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
-    BasicProperties::default().with_delivery_mode(2).with_headers(headers)
 }

@@ -1,4 +1,4 @@
-//! Whether the process can work at all: its broker and its snapshot, as probes and as metrics.
+//! Whether the process can work at all: the state of its broker and of its snapshot, as probes and as metrics.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tokio::time::interval;
 use super::roles::Shared;
 
 service::metrics! {
-    /// What every process says of its broker and its snapshot.
-    pub(crate) struct Vitals {
+    /// Metrics of every process about its broker and its snapshot.
+    pub(crate) struct ReadinessMetrics {
         /// 1 while messages can be consumed.
         connected: IntGauge("broker_connected"),
         /// 1 while the broker takes no publishes.
@@ -28,12 +28,12 @@ service::metrics! {
 }
 
 /// How often the store is asked how new its snapshot is.
-const LOOK: Duration = Duration::from_secs(5);
+const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Registers the probes, and keeps the metrics up to date for as long as the process runs.
 pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
-    let (link, store) = (shared.broker.connection_state(), shared.store.clone());
-    ops.ready("broker", move || match &*link.borrow() {
+    let (connection, store) = (shared.broker.connection_state(), shared.store.clone());
+    ops.ready("broker", move || match &*connection.borrow() {
         ConnectionState::Ready => Ok(()),
         ConnectionState::Away(why) => Err(why.clone()),
         ConnectionState::Blocked(why) => Err(format!("blocked: {why}")),
@@ -42,67 +42,67 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
         Some(_) => Ok(()),
         None => Err("there is no snapshot yet".to_owned()),
     });
-    tokio::spawn(keep(Vitals::register(&shared.registry)?, shared));
+    tokio::spawn(keep_current(ReadinessMetrics::register(&shared.registry)?, shared));
     Ok(())
 }
 
-/// Keeps them up to date until the process is asked to end: a broker that goes away after that was closed by it.
-fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
-    let (mut link, mut revision) = (shared.broker.connection_state(), shared.store.revision());
+/// Keeps the metrics up to date until the process is asked to end. A broker that goes away after that was closed by it.
+fn keep_current(metrics: ReadinessMetrics, shared: &Shared) -> impl Future<Output = ()> + use<> {
+    let (mut connection, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
-        let (mut looks, mut was_lost, mut said) = (interval(LOOK), false, Said::default());
+        let (mut ticks, mut was_lost, mut logged) = (interval(STORE_INTERVAL), false, LoggedStates::default());
         while !shutdown.is_cancelled() {
-            let now = link.borrow_and_update().clone();
-            if said.is_new(&now) {
-                vitals.note(&now, &mut was_lost);
+            let now = connection.borrow_and_update().clone();
+            if logged.is_new(&now) {
+                metrics.note(&now, &mut was_lost);
             }
             loop {
                 let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
                 let known = if is_shared { *revision.borrow_and_update() } else { 0 };
-                vitals.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
-                vitals.note_freshness(store.sync_status(), clock());
+                metrics.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
+                metrics.note_freshness(store.sync_status(), clock());
                 tokio::select! {
-                    Ok(()) = link.changed() => break,
+                    Ok(()) = connection.changed() => break,
                     Ok(()) = revision.changed() => {}
-                    _ = looks.tick() => {}
+                    _ = ticks.tick() => {}
                 }
             }
         }
     }
 }
 
-/// Different reasons of one absence that are said, at most.
-const REASONS: usize = 16;
+/// How many different reasons of one absence are logged, at most.
+const MAX_REASONS: usize = 16;
 
-/// What was said of the link since it last stood. Each try to reach a broker that is away ends in the same words, or, where
-/// several hosts take turns, in those of one of them.
+/// The states that were logged since the broker was last ready. Each try to reach a broker that is away ends with the same
+/// reason, or, where several hosts take turns, with that of one of them; each reason is logged once.
 #[derive(Default)]
-struct Said(Vec<ConnectionState>);
+struct LoggedStates(Vec<ConnectionState>);
 
-impl Said {
-    fn is_new(&mut self, link: &ConnectionState) -> bool {
-        let is_away = |link: &ConnectionState| matches!(link, ConnectionState::Away(_));
-        if self.0.contains(link) || is_away(link) && self.0.len() > REASONS {
+impl LoggedStates {
+    fn is_new(&mut self, state: &ConnectionState) -> bool {
+        let is_away = |state: &ConnectionState| matches!(state, ConnectionState::Away(_));
+        if self.0.contains(state) || is_away(state) && self.0.len() > MAX_REASONS {
             return false;
         }
-        self.0.retain(|said| is_away(link) && is_away(said));
-        self.0.push(link.clone());
+        self.0.retain(|logged| is_away(state) && is_away(logged));
+        self.0.push(state.clone());
         true
     }
 }
 
-impl Vitals {
-    fn note(&self, link: &ConnectionState, was_lost: &mut bool) {
+impl ReadinessMetrics {
+    fn note(&self, state: &ConnectionState, was_lost: &mut bool) {
         let was_connected = self.connected.get() == 1;
-        let is_connected = !matches!(link, ConnectionState::Away(_));
+        let is_connected = !matches!(state, ConnectionState::Away(_));
         self.connected.set(i64::from(is_connected));
-        self.blocked.set(i64::from(matches!(link, ConnectionState::Blocked(_))));
+        self.blocked.set(i64::from(matches!(state, ConnectionState::Blocked(_))));
         *was_lost |= was_connected && !is_connected;
         if is_connected && std::mem::take(was_lost) {
             self.reconnects.inc();
         }
-        match link {
+        match state {
             ConnectionState::Away(error) if was_connected => tracing::warn!(error, "broker.lost"),
             ConnectionState::Away(error) if error == ConnectionState::CONNECTING => {}
             ConnectionState::Away(error) => tracing::warn!(error, "broker.away"),
@@ -111,7 +111,7 @@ impl Vitals {
         }
     }
 
-    /// At `now`, unix ms.
+    /// Takes over how new the snapshot is. `now` is in unix milliseconds.
     fn note_freshness(&self, freshness: SyncStatus, now: u64) {
         if let Some(synced_at) = freshness.synced_at {
             self.confirmed.set(now as f64 / 1_000.0 - synced_at.elapsed().as_secs_f64());

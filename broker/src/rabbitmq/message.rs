@@ -1,4 +1,4 @@
-//! A [`Message`] as AMQP properties and headers, and back. Foreign values of any type are survived, not understood.
+//! A [`Message`] as AMQP properties and headers, and back. A foreign header of any type does no harm, and is ignored.
 
 use bytes::Bytes;
 use lapin::{
@@ -8,34 +8,35 @@ use lapin::{
 };
 use schemas::{HeaderValue, Headers, Message, wire::DUE};
 
-use super::{ladder::Wait, topology::OVER_THE_LIMIT};
+use super::{delays::Delay, topology::DELIVERY_LIMIT_KEY};
 use crate::PublishError;
 
-/// The whole length of the wait in milliseconds, 0 for one that must not end early: between the hops of the ladder
-/// only, never shown outside.
-pub(super) const WAIT: &str = "carteiro-wait";
-/// Marks a record that only shows a reader where to stop, or that `topology verify` sent round. Nobody is shown it.
-pub(super) const MARKER: &str = "carteiro-marker";
-/// What is forwarded besides our own headers.
+/// Header with the length of the whole wait in milliseconds, 0 for one that must not end early. It is there only between
+/// the hops of the ladder.
+const WAIT: &str = "carteiro-wait";
+/// Header of a marker: a message of a log that only shows a reader where to stop, or that `topology verify` sent. Readers
+/// do not show it.
+const MARKER: &str = "carteiro-marker";
+/// The headers that are forwarded besides our own.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
-/// Persistent.
-const DURABLE: u8 = 2;
-/// Why the broker dead-lettered a record of a log: there it is a header of the message, as on RabbitMQ 3.13 and later.
+/// AMQP's delivery mode of persistent messages.
+const PERSISTENT: u8 = 2;
+/// Header of a log's record with the reason for which the broker dead-lettered it, as RabbitMQ 3.13 and later write it.
 pub(super) const LAST_DEATH: &str = "x-last-death-reason";
 
-/// The properties of one publish. Only our own headers and the trace context are written: a copied `x-death` makes the
-/// broker drop a message on its second way through a level, or keep it for ever (V3).
-pub(super) fn properties(message: &Message, wait: Option<Wait>, now: u64) -> Result<BasicProperties, PublishError> {
+/// The properties of one publish. Only our own headers and the trace context are written: with a copied `x-death` the
+/// broker drops a message on its second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
+pub(super) fn properties(message: &Message, delay: Option<Delay>, now: u64) -> Result<BasicProperties, PublishError> {
     let mut table = FieldTable::default();
     for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
         table.insert(short(name)?, amqp(value));
     }
-    if let Some(wait) = wait {
-        table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(wait.due)));
-        table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(wait.whole)));
+    if let Some(delay) = delay {
+        table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(delay.due)));
+        table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(delay.whole)));
     }
     let mut properties = BasicProperties::default()
-        .with_delivery_mode(DURABLE)
+        .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_app_id("carteiro".into())
         .with_timestamp(now / 1000);
@@ -51,31 +52,38 @@ pub(super) fn properties(message: &Message, wait: Option<Wait>, now: u64) -> Res
     Ok(properties)
 }
 
-/// A short string, which AMQP limits to 255 bytes.
+/// The properties of a marker.
+pub(super) fn marker_properties(marker: i64) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
+    BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
+}
+
+/// A short string, which AMQP limits to 255 bytes. lapin would panic on a longer one
+/// (docs/rabbitmq.md#long-names-in-lapin).
 pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
     ShortString::try_new(text).map_err(|_| PublishError::TooLarge)
 }
 
-/// What was received, read once.
-pub(super) struct Received {
-    /// For whoever consumes.
+/// A delivery of the broker, in our terms.
+pub(super) struct ReceivedMessage {
     pub(super) message: Message,
-    /// The routing key.
+    /// Routing key.
     pub(super) key: String,
-    /// `x-delivery-count`, at least one if redelivered.
+    /// `x-delivery-count`, and at least 1 for a redelivered message.
     pub(super) count: u32,
-    /// The wait it is in the middle of.
-    pub(super) wait: Option<Wait>,
-    /// Its place in a stream.
+    /// The delay that the message is in the middle of.
+    pub(super) delay: Option<Delay>,
+    /// Position in a stream.
     pub(super) offset: Option<u64>,
-    /// Why it was dead-lettered last: `expired`, `delivery_limit`, `rejected`.
+    /// Reason of the last dead-lettering: `expired`, `delivery_limit`, `rejected`.
     pub(super) last_death: Option<HeaderValue>,
-    /// Its marker, if it is no record but one of those.
+    /// The marker's number, for a message that is a marker and no record.
     pub(super) marker: Option<i64>,
 }
 
-/// Reads a delivery; its tag and acker are left to the caller.
-pub(super) fn receive(delivery: Delivery) -> Received {
+/// Reads a delivery. Its tag and acker are left to the caller.
+pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
     let properties = delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
     let nothing = FieldTable::default();
@@ -86,10 +94,10 @@ pub(super) fn receive(delivery: Delivery) -> Received {
     };
     let number = |name| int(name).and_then(|value| u64::try_from(value).ok());
     let count = number("x-delivery-count").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
-    Received {
+    ReceivedMessage {
         key: delivery.routing_key.to_string(),
         count: count.max(u32::from(delivery.redelivered)),
-        wait: number(DUE).zip(number(WAIT)).map(|(due, whole)| Wait { due, whole }),
+        delay: number(DUE).zip(number(WAIT)).map(|(due, whole)| Delay { due, whole }),
         offset: number("x-stream-offset"),
         marker: int(MARKER),
         last_death: last_death(table, delivery.routing_key.as_str()),
@@ -123,12 +131,13 @@ fn headers(table: &FieldTable) -> Headers {
     headers
 }
 
-/// Why it was dead-lettered last. RabbitMQ says so in a header from 3.13 on and in `x-death`, whose first entry is the
-/// newest; but a stream of an older one keeps no lists, and only how the message died first. So lanes, whose messages
-/// have mostly died on the ladder before, put the reason into the key.
+/// The reason of the last dead-lettering. RabbitMQ writes it into a header from 3.13 on, and into `x-death`, whose first
+/// entry is the newest. A stream of an older version keeps only the first reason
+/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death), and a delivery has mostly been dead-lettered by the ladder
+/// before; so lanes put the reason into the key.
 fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
     let table = table.inner();
-    if let Some(reason) = table.get("x-last-death-reason") {
+    if let Some(reason) = table.get(LAST_DEATH) {
         return header(reason);
     }
     if let Some(AMQPValue::FieldArray(deaths)) = table.get("x-death")
@@ -136,7 +145,7 @@ fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
     {
         return header(death.inner().get("reason")?);
     }
-    if key == OVER_THE_LIMIT {
+    if key == DELIVERY_LIMIT_KEY {
         return Some(HeaderValue::Text("delivery_limit".into()));
     }
     header(table.get("x-first-death-reason")?)
@@ -176,14 +185,14 @@ mod tests {
         table
     }
 
-    fn received(headers: FieldTable) -> Received {
+    fn received(headers: FieldTable) -> ReceivedMessage {
         let mut delivery = Delivery::mock(1, "x".into(), "slow".into(), false, b"body".to_vec());
         delivery.properties = BasicProperties::default().with_headers(headers);
         receive(delivery)
     }
 
     #[test]
-    fn a_message_survives_the_way_there_and_back() {
+    fn a_message_is_received_as_it_was_published() {
         let mut message = Message {
             id: "e1".into(),
             kind: "ticket.created".into(),
@@ -212,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_any_type_are_survived_and_whole_numbers_of_any_width_understood() {
+    fn headers_of_any_type_do_no_harm_and_whole_numbers_of_any_width_understood() {
         let received = received(table([
             ("carteiro-a", AMQPValue::ShortShortInt(-1)),
             ("carteiro-b", AMQPValue::ShortUInt(2)),
@@ -248,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
-        let wait = Wait { due: 1_790_000_009_000, whole: 9000 };
-        let sent = properties(&Message::default(), Some(wait), 0).expect("fits");
+    fn a_delay_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
+        let delay = Delay { due: 1_790_000_009_000, whole: 9000 };
+        let sent = properties(&Message::default(), Some(delay), 0).expect("fits");
         let received = received(sent.headers().clone().expect("headers"));
-        assert_eq!(received.wait, Some(wait));
+        assert_eq!(received.delay, Some(delay));
         assert_eq!(received.message.headers.int(DUE), Some(1_790_000_009_000));
         assert_eq!(received.message.headers.int(WAIT), None);
     }

@@ -1,8 +1,9 @@
-//! What an operator loads into a RabbitMQ before anything connects to it: a user for each role, the rights matrix, and a
-//! limit on the intake, in the form of `rabbitmqctl import_definitions` and `load_definitions`.
+//! The definitions file that an operator loads into a RabbitMQ before anything connects to it (`rabbitmqctl
+//! import_definitions`, `load_definitions`): a user for each role, their rights, and a limit on the intake.
 //!
-//! It deliberately names no queue and no exchange: a quorum queue takes its members from the nodes that are there when it
-//! is declared, and a definitions file is loaded by the first node of a cluster, alone. `topology apply` declares them.
+//! It deliberately names no queue and no exchange. A quorum queue takes its members from the nodes that are there when it
+//! is declared, and a definitions file is loaded by the first node of a cluster, alone
+//! (docs/rabbitmq.md#members-of-a-quorum-queue). `topology apply` declares them.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +12,13 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    address::{Address, InvalidUrl},
-    names::Names,
+    plan::Names,
     rights::{Rights, Role, quoted},
 };
-use crate::{BrokerConfig, Queue};
+use crate::{
+    BrokerConfig, Queue,
+    rabbitmq::connect::{BrokerHosts, InvalidUrl},
+};
 
 /// A definitions file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +49,7 @@ struct Permission {
     rights: Rights,
 }
 
-/// What RabbitMQ keeps operator policies as.
+/// A parameter: RabbitMQ keeps operator policies as such.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Parameter {
     vhost: String,
@@ -64,29 +67,29 @@ struct Policy {
     definition: BTreeMap<&'static str, u64>,
 }
 
-/// A password as RabbitMQ keeps it, which does not tell the password.
+/// The hash of a password, in the form that RabbitMQ keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Of a password, with salt that should be fresh.
+    /// Hashes a password with a salt, which should be fresh.
     pub fn of(password: &str, salt: [u8; 4]) -> Self {
         let hash = Sha256::new().chain_update(salt).chain_update(password).finalize();
         Self(BASE64_STANDARD.encode([&salt[..], &hash].concat()))
     }
 
-    /// Of no password at all: nobody can log in with one.
+    /// The hash of no password: nobody can log in with a password.
     pub fn none() -> Self {
         Self(String::new())
     }
 }
 
 impl Definitions {
-    /// For the vhost and under the names of a broker section. `intake_bytes` bounds what waits to be routed: beyond it
-    /// publishers are refused, and try again. `password` gives each role's.
+    /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed:
+    /// beyond it publishers are refused, and try again. `password` returns the hash for a role.
     ///
     /// # Errors
-    /// A `broker.url` that is none.
+    /// A `broker.url` that cannot be used.
     pub fn new(
         config: &BrokerConfig,
         intake_bytes: u64,
@@ -110,13 +113,14 @@ impl Definitions {
 }
 
 fn vhost(url: &str) -> Result<String, InvalidUrl> {
-    Ok(Address::parse(url)?.host(0).uri.vhost.clone())
+    Ok(BrokerHosts::parse(url)?.host(0).uri.vhost.clone())
 }
 
-/// On `ingest` only: a limit on what others dead-letter into would stop them (V6). The queue's own arguments say that a
-/// publish beyond it is refused, not that the oldest is dropped.
+/// The limit on the queue `ingest`, the only one that nothing is dead-lettered into: elsewhere a limit would stop the
+/// queues that dead-letter there (docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target). The queue's own arguments say
+/// that a publish beyond the limit is refused, instead of the oldest message being dropped.
 fn intake(config: &BrokerConfig, vhost: String, bytes: u64) -> Parameter {
-    let queue = Names::new(config).inlet(Queue::Ingest);
+    let queue = Names::new(config).queue(Queue::Ingest);
     Parameter {
         vhost,
         component: "operator_policy",
