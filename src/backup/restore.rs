@@ -51,8 +51,8 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
 }
 
 /// Keeps processes out.
-fn hold(config: &Config) -> anyhow::Result<(Option<broker::sqlite::Hold>, Option<store::Hold>)> {
-    let broker = Part::Broker.path(config).map(|path| broker::sqlite::Hold::take(&path)).transpose();
+fn hold(config: &Config) -> anyhow::Result<(Option<broker::sqlite::BrokerFileLock>, Option<store::Hold>)> {
+    let broker = Part::Broker.path(config).map(|path| broker::sqlite::BrokerFileLock::take(&path)).transpose();
     let store = Part::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
     Ok((broker.context(Exit::Config)?, store.context(Exit::Config)?))
 }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use broker::{Broker, BrokerConfig, ConnectionState, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, BrokerConfig, ConnectionState, Logs, rabbitmq::RabbitMq, sqlite::LogFile};
 use service::{ConfigError, Exit};
 
 use crate::config::Config;
@@ -17,13 +17,13 @@ pub(super) enum Source {
     /// A RabbitMQ: it can be published to as well.
     Rabbit(Arc<RabbitMq>),
     /// The embedded broker's file.
-    File(Archive),
+    File(LogFile),
 }
 
 impl Source {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         if config.broker.is_embedded() {
-            return Ok(Self::File(Archive::new(crate::process::broker_file(&config.data_dir))));
+            return Ok(Self::File(LogFile::new(crate::process::broker_file(&config.data_dir))));
         }
         connect(config).await.map(Self::Rabbit)
     }

@@ -1,5 +1,5 @@
-//! A road of one's own on a node: our broker, and beside it a bare AMQP channel for what only an operator or a foreign
-//! program would do. Dropping it takes everything away again.
+//! A topology of its own on a node for one test: our broker, and beside it a bare AMQP channel for what only an operator or a
+//! foreign program would do. Its drop removes everything.
 
 use std::{
     collections::BTreeSet,
@@ -21,36 +21,36 @@ use schemas::Message;
 use service::Clock;
 use tokio::time::timeout;
 
-/// How long a thing may take on a busy machine before a test calls it missing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take on a busy machine before a test fails.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(crate) struct Road {
+pub(crate) struct Fixture {
     pub(crate) config: BrokerConfig,
     pub(crate) broker: RabbitMq,
     pub(crate) channel: Channel,
     _connection: Connection,
 }
 
-impl Road {
-    /// Lays it on the shared node.
-    pub(crate) async fn lay() -> Self {
+impl Fixture {
+    /// Starts on the shared node.
+    pub(crate) async fn start() -> Self {
         let url = tokio::task::spawn_blocking(crate::node::shared).await.expect("a node");
-        Self::lay_on(url).await
+        Self::start_on(url).await
     }
 
-    pub(crate) async fn lay_on(url: &str) -> Self {
+    pub(crate) async fn start_on(url: &str) -> Self {
         let config = unique(url);
         let broker = connect(&config);
-        timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("a topology");
+        timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("a topology");
         let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("connects");
         let channel = connection.create_channel().await.expect("a channel");
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
         Self { config, broker, channel, _connection: connection }
     }
 
-    /// The full name of a role.
-    pub(crate) fn name(&self, role: &str) -> String {
-        format!("{}.v1.{role}", self.config.prefix)
+    /// The full name of an exchange or queue.
+    pub(crate) fn name(&self, part: &str) -> String {
+        format!("{}.v1.{part}", self.config.prefix)
     }
 
     /// Publishes as a foreign program would, and waits for the confirm.
@@ -75,11 +75,10 @@ impl Road {
     /// All records of a log.
     pub(crate) async fn read(&self, log: Log, offset: u64) -> Vec<Record> {
         let records = self.broker.read(log, offset).map(|record| record.expect("a record")).collect();
-        timeout(PATIENCE, records).await.expect("the log ends")
+        timeout(TIMEOUT, records).await.expect("the log ends")
     }
 
-    /// The first record of the park log, once there is one. Dead-lettering is the broker's own business: nothing else
-    /// tells when it is done.
+    /// The first parked record, once there is one. Only reading the log shows when the broker has dead-lettered a message.
     pub(crate) async fn parked(&self) -> Record {
         let found = async {
             loop {
@@ -88,20 +87,20 @@ impl Road {
                 }
             }
         };
-        timeout(PATIENCE, found).await.expect("something is parked")
+        timeout(TIMEOUT, found).await.expect("something is parked")
     }
 
-    /// Waits until the link is as wanted.
+    /// Waits until the state of the connection is as wanted.
     pub(crate) async fn until(&self, what: impl FnMut(&ConnectionState) -> bool) -> ConnectionState {
-        timeout(PATIENCE, self.broker.connection_state().wait_for(what))
+        timeout(TIMEOUT, self.broker.connection_state().wait_for(what))
             .await
             .expect("in time")
-            .expect("a link")
+            .expect("a state")
             .clone()
     }
 }
 
-impl Drop for Road {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let config = self.config.clone();
         let removed = std::thread::spawn(move || {
@@ -124,7 +123,7 @@ pub(crate) fn connect(config: &BrokerConfig) -> RabbitMq {
     RabbitMq::connect(config, clock(), fastrand::Rng::new()).expect("a url")
 }
 
-/// The real time: a real broker keeps it too.
+/// The real time, because a real broker uses it too.
 #[expect(clippy::disallowed_methods, reason = "the one place where these tests read the clock")]
 pub(crate) fn clock() -> Clock {
     Arc::new(|| {
@@ -139,14 +138,14 @@ pub(crate) fn message(id: &str) -> Message {
 
 /// The next message, which must come.
 pub(crate) async fn next(consumer: &mut Consumer) -> Incoming {
-    timeout(PATIENCE, consumer.next()).await.expect("a message comes").expect("the broker is open")
+    timeout(TIMEOUT, consumer.next()).await.expect("a message comes").expect("the broker is open")
 }
 
 /// Takes and settles messages until all of these ids were seen; they may come more than once.
 pub(crate) async fn take_all(consumer: &mut Consumer, ids: impl IntoIterator<Item = String>) {
     let mut missing: BTreeSet<String> = ids.into_iter().collect();
     while !missing.is_empty() {
-        let Ok(Some(incoming)) = timeout(PATIENCE, consumer.next()).await else { panic!("{missing:?} never came") };
+        let Ok(Some(incoming)) = timeout(TIMEOUT, consumer.next()).await else { panic!("{missing:?} never came") };
         missing.remove(&incoming.message.id);
         incoming.settle(Settlement::Done);
     }

@@ -1,4 +1,4 @@
-//! Retention, with bounds small enough to reach.
+//! The retention of a log, with bounds that are small enough to reach.
 
 use rusqlite::Connection;
 
@@ -9,7 +9,7 @@ const DAY: i64 = 24 * 3_600_000;
 
 struct Fixture {
     connection: Connection,
-    ledger: Ledger,
+    log: LogTable,
     _folder: tempfile::TempDir,
 }
 
@@ -17,22 +17,22 @@ impl Fixture {
     fn keeping(age_ms: i64, bytes: i64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = open::open(&folder.path().join("broker.db")).expect("it opens").connection;
-        let ledger = Ledger::load(&connection, Log::Dead, Retention { age_ms, bytes }).expect("it loads");
-        Self { connection, ledger, _folder: folder }
+        let log = LogTable::load(&connection, Log::Dead, Retention { age_ms, bytes }).expect("it loads");
+        Self { connection, log, _folder: folder }
     }
 
     fn append(&mut self, at: i64, records: usize) {
         let (id, kind, key) = (String::new(), String::new(), "exhausted.acme".to_owned());
-        let row = Row { id, kind, key, headers: Vec::new(), body: vec![b' '; 1000 - OVERHEAD].into() };
+        let row = MessageRow { id, kind, key, headers: Vec::new(), body: vec![b' '; 1000 - OVERHEAD].into() };
         for _ in 0..records {
-            self.ledger.append(&self.connection, at, &row).expect("it is stored");
+            self.log.append(&self.connection, at, &row).expect("it is stored");
         }
     }
 
-    /// How many rounds it took, and which offsets are left.
+    /// Trims to the end. Returns the number of rounds, the first offset that is left, and the number of records.
     fn trim(&mut self, now: i64) -> (u32, Option<i64>, i64) {
         let mut rounds = 1;
-        while self.ledger.trim(&self.connection, now).expect("it trims") {
+        while self.log.trim(&self.connection, now).expect("it trims") {
             rounds += 1;
         }
         let left = "SELECT min(\"offset\"), count(*) FROM dead";
@@ -43,7 +43,7 @@ impl Fixture {
 }
 
 #[test]
-fn what_is_older_than_its_age_goes_and_the_rest_stays() {
+fn records_over_the_age_are_deleted_and_the_rest_stays() {
     let mut fixture = Fixture::keeping(DAY, i64::MAX);
     fixture.append(0, 3);
     fixture.append(DAY, 2);
@@ -52,7 +52,7 @@ fn what_is_older_than_its_age_goes_and_the_rest_stays() {
 }
 
 #[test]
-fn the_oldest_goes_when_there_is_too_much() {
+fn the_oldest_records_are_deleted_when_a_log_is_too_large() {
     let mut fixture = Fixture::keeping(DAY, 10_000);
     fixture.append(0, 10);
     assert_eq!(fixture.trim(0), (1, Some(1), 10), "just full");
@@ -61,18 +61,18 @@ fn the_oldest_goes_when_there_is_too_much() {
 }
 
 #[test]
-fn much_goes_in_small_steps() {
+fn many_records_are_deleted_in_small_steps() {
     let mut fixture = Fixture::keeping(DAY, i64::MAX);
     fixture.append(0, 600);
     assert_eq!(fixture.trim(DAY + 1), (3, None, 0));
 }
 
 #[test]
-fn the_weight_is_remembered_and_offsets_rise_on_though_all_is_gone() {
+fn the_size_is_kept_over_a_restart_and_offsets_rise_on_although_the_log_is_empty() {
     let mut fixture = Fixture::keeping(DAY, 10_000);
     fixture.append(0, 12);
     fixture.trim(0);
-    let again = Ledger::load(&fixture.connection, Log::Dead, fixture.ledger.retention).expect("it loads");
+    let again = LogTable::load(&fixture.connection, Log::Dead, fixture.log.retention).expect("it loads");
     assert_eq!(again.state, (12, 10_000));
     fixture.trim(DAY + 1);
     fixture.append(DAY, 1);

@@ -1,17 +1,76 @@
-//! Headers as bytes: for each a kind, a name and a value, lengths as `u32`, all little-endian. Compact and quick; the
-//! rest of a message has columns of its own, so that the file stays inspectable.
+//! A message as the file keeps it. Id, type, key and body have columns of their own, so that the file can be inspected. The
+//! headers are one blob, compact and quick: for each a kind, a name and a value, lengths as `u32`, all little-endian.
 
-use schemas::{HeaderValue, Headers, wire::DUE};
+use bytes::Bytes;
+use schemas::{HeaderValue, Headers, Message, wire::DUE};
+
+use crate::Target;
+
+/// What a message takes besides headers and body, in bytes: id, type, key, offset, and the database's own.
+pub(super) const OVERHEAD: usize = 128;
+
+/// A message as it is stored. The publisher's task encodes it, so that the writer's thread does not have to.
+#[derive(Debug)]
+pub(super) struct MessageRow {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) key: String,
+    pub(super) headers: Vec<u8>,
+    pub(super) body: Bytes,
+}
+
+impl MessageRow {
+    pub(super) fn of(target: &Target, message: &Message) -> Self {
+        let (key, due) = match target {
+            Target::Ingest { key } | Target::Log(_, key) => (key.as_str(), None),
+            Target::Lane(lane, due) => (lane.name(), due.map(|due| due.at)),
+        };
+        Self {
+            id: message.id.clone(),
+            kind: message.kind.clone(),
+            key: key.to_owned(),
+            headers: encode(&message.headers, due),
+            body: message.body.clone(),
+        }
+    }
+
+    /// Reads the columns `id, kind, key, headers, body`, in this order, from the column `first` on.
+    pub(super) fn read(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(first)?,
+            kind: row.get(first + 1)?,
+            key: row.get(first + 2)?,
+            headers: row.get(first + 3)?,
+            body: row.get::<_, Vec<u8>>(first + 4)?.into(),
+        })
+    }
+
+    /// The size in bytes, about.
+    pub(super) fn size(&self) -> usize {
+        self.headers.len() + self.body.len() + OVERHEAD
+    }
+
+    /// The headers; none if they are damaged.
+    pub(super) fn headers(&self) -> Headers {
+        decode(&self.headers).unwrap_or_default()
+    }
+
+    /// The message and its key.
+    pub(super) fn into_message(self) -> Result<(Message, String), Damaged> {
+        let headers = decode(&self.headers)?;
+        Ok((Message { id: self.id, kind: self.kind, headers, body: self.body }, self.key))
+    }
+}
 
 const INT: u8 = 0;
 const TEXT: u8 = 1;
 
-/// Bytes that are no headers: the file was damaged.
+/// The bytes are no headers: the file was damaged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored headers are damaged")]
 pub(super) struct Damaged;
 
-/// The headers, with the due header as `due` wants it.
+/// Encodes headers. The due header becomes that of `due`, or goes.
 pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512);
     for (name, value) in headers.iter().filter(|(name, _)| *name != DUE) {
@@ -23,7 +82,7 @@ pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
     bytes
 }
 
-/// The headers again.
+/// Decodes what [`encode`] has made.
 pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
     let mut headers = Headers::default();
     while let Some((&kind, rest)) = bytes.split_first() {
@@ -55,7 +114,7 @@ fn put(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     }
 }
 
-/// A text beyond 4 GiB cannot come here: it would not fit into a message.
+/// Writes a text and its length. A text beyond 4 GiB cannot come here: it would not fit into a message.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_le_bytes());
@@ -71,11 +130,8 @@ fn text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, Damaged> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use schemas::wire::DUE;
-    use schemas::{HeaderValue, Headers};
-
     use super::*;
+    use proptest::prelude::*;
 
     fn any_header() -> impl Strategy<Value = HeaderValue> {
         prop_oneof![

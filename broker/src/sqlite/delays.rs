@@ -1,30 +1,37 @@
-//! Deliveries that wait for their due time. When it comes they move to the end of their lane.
+//! Deliveries that wait for their due time. When it comes, they move to the end of their lane.
 
 use rusqlite::{Connection, params};
 
-use super::{command::Row, waiting::Waiting};
+use super::{message::MessageRow, queue::SqliteQueue};
 use crate::Lane;
 
-/// How many move in one transaction: what comes due together (an outage that ends) must not hold up publishing.
-const TOGETHER: u32 = 256;
+/// How many deliveries move in one transaction. Many may come due together (when an outage ends), and must not hold up
+/// publishing.
+const BATCH: u32 = 256;
 
-/// All delayed deliveries.
-pub(super) struct Later {
-    /// The earliest due time, or one that was: looking too early is harmless, too late is not.
+/// The table of delayed deliveries.
+pub(super) struct DelayedTable {
+    /// The earliest due time in unix milliseconds, or an earlier time: looking too early is harmless, too late is not.
     next: Option<i64>,
 }
 
-impl Later {
+impl DelayedTable {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self { next: earliest(connection)? })
     }
 
-    /// When to look again, in unix milliseconds.
+    /// The time to look again, in unix milliseconds.
     pub(super) fn next(&self) -> Option<i64> {
         self.next
     }
 
-    pub(super) fn insert(&mut self, connection: &Connection, lane: Lane, due: u64, row: &Row) -> rusqlite::Result<()> {
+    pub(super) fn insert(
+        &mut self,
+        connection: &Connection,
+        lane: Lane,
+        due: u64,
+        row: &MessageRow,
+    ) -> rusqlite::Result<()> {
         let due = i64::try_from(due).unwrap_or(i64::MAX);
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
         connection
@@ -36,12 +43,12 @@ impl Later {
     }
 
     /// Moves what is due at `now`, or the first part of it.
-    pub(super) fn wake(
+    pub(super) fn release_due(
         &mut self,
         connection: &Connection,
         now: i64,
-        fast: &mut Waiting,
-        slow: &mut Waiting,
+        fast: &mut SqliteQueue,
+        slow: &mut SqliteQueue,
     ) -> rusqlite::Result<()> {
         if self.next.is_none_or(|next| next > now) {
             return Ok(());
@@ -55,7 +62,7 @@ impl Later {
         Ok(())
     }
 
-    /// The transaction did not happen: what it moved is still here.
+    /// Undoes a transaction that failed: what it moved is still here.
     pub(super) fn rollback(&mut self) {
         self.next = Some(i64::MIN);
     }
@@ -63,7 +70,7 @@ impl Later {
 
 fn due(connection: &Connection, now: i64) -> rusqlite::Result<Vec<(i64, String)>> {
     let mut due = connection.prepare_cached("SELECT seq, lane FROM later WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
-    due.query_map(params![now, TOGETHER], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    due.query_map(params![now, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn earliest(connection: &Connection) -> rusqlite::Result<Option<i64>> {

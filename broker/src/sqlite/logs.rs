@@ -1,16 +1,16 @@
-//! The append-only logs: appending, and forgetting the oldest.
+//! The append-only logs: appending, and deleting the oldest records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::command::{OVERHEAD, Row};
+use super::message::{MessageRow, OVERHEAD};
 use crate::Log;
 
-/// How many records one transaction forgets, so that publishing never waits long for it.
-const TOGETHER: usize = 256;
+/// How many records one transaction deletes, so that publishing never waits long for it.
+const TRIM_BATCH: usize = 256;
 
-/// What a log keeps, as on RabbitMQ: whatever is over either bound goes, oldest first.
+/// What a log keeps, as on RabbitMQ: records over either bound are deleted, the oldest first.
 #[derive(Clone, Copy)]
 pub(super) struct Retention {
     age_ms: i64,
@@ -18,7 +18,7 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// 30 days; 10 GB of dead letters, 5 GB of what we could not process.
+    /// 30 days; 10 GB of dead letters, 5 GB of parked messages.
     pub(super) fn of(log: Log) -> Self {
         let gigabytes = match log {
             Log::Dead => 10,
@@ -28,14 +28,14 @@ impl Retention {
     }
 }
 
-/// The last offset of each log that is confirmed: where a reader stops. Zero while there is none.
+/// The last confirmed offset of each log, where a reader stops; 0 while there is none.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(super) struct LogEnds {
     dead: AtomicU64,
     parked: AtomicU64,
 }
 
-impl Ends {
+impl LogEnds {
     pub(super) fn of(&self, log: Log) -> u64 {
         self.end(log).load(Ordering::Acquire)
     }
@@ -48,19 +48,20 @@ impl Ends {
     }
 }
 
-/// One log, as the writer sees it.
-pub(super) struct Ledger {
+/// The table of one log, as the writer uses it.
+pub(super) struct LogTable {
     log: Log,
     insert: String,
     oldest: String,
     delete: String,
     retention: Retention,
-    /// The last offset and the weight of all records, committed and as the transaction under way leaves them.
+    /// The last offset and the bytes of all records, as committed.
     state: (u64, i64),
+    /// The same, as the transaction under way leaves them.
     draft: (u64, i64),
 }
 
-impl Ledger {
+impl LogTable {
     pub(super) fn load(connection: &Connection, log: Log, retention: Retention) -> rusqlite::Result<Self> {
         let table = log.name();
         let last = connection
@@ -76,7 +77,7 @@ impl Ledger {
             insert: format!("INSERT INTO {table} (at, id, kind, key, headers, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
             oldest: format!(
                 "SELECT \"offset\", at, length(headers) + length(body) + {OVERHEAD} FROM {table}
-                 ORDER BY \"offset\" LIMIT {TOGETHER}"
+                 ORDER BY \"offset\" LIMIT {TRIM_BATCH}"
             ),
             delete: format!("DELETE FROM {table} WHERE \"offset\" = ?1"),
             retention,
@@ -85,7 +86,7 @@ impl Ledger {
         })
     }
 
-    pub(super) fn append(&mut self, connection: &Connection, now: i64, row: &Row) -> rusqlite::Result<()> {
+    pub(super) fn append(&mut self, connection: &Connection, now: i64, row: &MessageRow) -> rusqlite::Result<()> {
         let offset = connection.prepare_cached(&self.insert)?.insert(params![
             now,
             row.id,
@@ -95,34 +96,34 @@ impl Ledger {
             &row.body[..]
         ])?;
         let bytes = self.draft.1 + i64::try_from(row.size()).unwrap_or(i64::MAX);
-        self.weigh(connection, bytes)?;
+        self.set_bytes(connection, bytes)?;
         self.draft.0 = offset.unsigned_abs();
         Ok(())
     }
 
-    /// Forgets what is over the bounds, or the first part of it; true when there is more.
+    /// Deletes what is over the bounds, or the first part of it. True when there is more.
     pub(super) fn trim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<bool> {
         let oldest: Vec<(i64, i64, i64)> = connection
             .prepare_cached(&self.oldest)?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let mut bytes = self.draft.1;
-        let mut gone = 0;
+        let mut deleted = 0;
         for (offset, at, size) in oldest {
             if bytes <= self.retention.bytes && at >= now - self.retention.age_ms {
                 break;
             }
             connection.prepare_cached(&self.delete)?.execute([offset])?;
             bytes -= size;
-            gone += 1;
+            deleted += 1;
         }
-        if gone > 0 {
-            self.weigh(connection, bytes)?;
+        if deleted > 0 {
+            self.set_bytes(connection, bytes)?;
         }
-        Ok(gone == TOGETHER)
+        Ok(deleted == TRIM_BATCH)
     }
 
-    pub(super) fn commit(&mut self, ends: &Ends) {
+    pub(super) fn commit(&mut self, ends: &LogEnds) {
         self.state = self.draft;
         ends.end(self.log).store(self.state.0, Ordering::Release);
     }
@@ -131,7 +132,7 @@ impl Ledger {
         self.draft = self.state;
     }
 
-    fn weigh(&mut self, connection: &Connection, bytes: i64) -> rusqlite::Result<()> {
+    fn set_bytes(&mut self, connection: &Connection, bytes: i64) -> rusqlite::Result<()> {
         self.draft.1 = bytes;
         connection
             .prepare_cached("INSERT OR REPLACE INTO weight (log, bytes) VALUES (?1, ?2)")?
