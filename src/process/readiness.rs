@@ -7,7 +7,7 @@ use service::ops::Ops;
 use store::SyncStatus;
 use tokio::time::interval;
 
-use super::roles::Shared;
+use super::roles::SharedDependencies;
 
 service::metrics! {
     /// Metrics of every process about its broker and its snapshot.
@@ -31,7 +31,7 @@ service::metrics! {
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Registers the probes, and keeps the metrics up to date for as long as the process runs.
-pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
+pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()> {
     let (connection, store) = (shared.broker.connection_state(), shared.store.clone());
     ops.ready("broker", move || match &*connection.borrow() {
         ConnectionState::Ready => Ok(()),
@@ -47,7 +47,7 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
 }
 
 /// Keeps the metrics up to date until the process is asked to end. A broker that goes away after that was closed by it.
-fn keep_current(metrics: ReadinessMetrics, shared: &Shared) -> impl Future<Output = ()> + use<> {
+fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl Future<Output = ()> + use<> {
     let (mut connection, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
