@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::{
     BreakerConfig,
-    limits::{endpoint::Shared, fairness::TenantInFlight},
+    limits::{endpoint::ProcessState, fairness::TenantInFlight},
 };
 
 const START: u64 = 1_790_000_000_000;
@@ -18,8 +18,8 @@ fn slots(fast: u16, slow: u16) -> Slots {
 }
 
 fn endpoint(id: &str) -> Arc<EndpointLimiter> {
-    let shared = Arc::new(Shared::new(Arc::new(|| START)));
-    Arc::new(EndpointLimiter::new("acme", id, TenantInFlight::default(), shared, BreakerConfig::default()))
+    let process = Arc::new(ProcessState::new(Arc::new(|| START)));
+    Arc::new(EndpointLimiter::new("acme", id, TenantInFlight::default(), process, BreakerConfig::default()))
 }
 
 fn used(slots: &Slots) -> [i64; 2] {
