@@ -144,7 +144,7 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     if let Some((key, reason)) = config.producer.complaint() {
         return complain(key, &reason);
     }
-    if let Some((key, reason)) = config.deliverer.complaint() {
+    if let Err((key, reason)) = config.deliverer.validate() {
         return complain(key, &reason);
     }
     if config.http.requests_burst == 0 {

@@ -3,7 +3,7 @@
 use schemas::EndpointState;
 use store::Snapshot;
 
-use crate::{Deliverer, isolation::Census};
+use crate::{Deliverer, limits::BreakerState};
 
 /// The disabled endpoints of a snapshot, counted anew only when there is another one.
 #[derive(Debug, Default)]
@@ -25,16 +25,26 @@ impl Disabled {
 
 impl Deliverer {
     pub(crate) fn take_census(&self, disabled: &mut Disabled) {
-        let Census { closed, open, half_open, suspect } = Census::of(&self.gate.doors(), self.now());
+        let now = self.now();
+        let (mut closed, mut open, mut half_open, mut degraded) = (0, 0, 0, 0);
+        for endpoint in self.limiter.endpoints() {
+            let (breaker, is_degraded) = endpoint.with(|state| (state.breaker(), state.is_degraded(now)));
+            *match (breaker, is_degraded) {
+                (BreakerState::Open { .. }, _) => &mut open,
+                (BreakerState::HalfOpen { .. }, _) => &mut half_open,
+                (BreakerState::Closed, true) => &mut degraded,
+                (BreakerState::Closed, false) => &mut closed,
+            } += 1;
+        }
         let disabled = self.deps.store.snapshot().map_or(0, |snapshot| disabled.of(&snapshot));
         for (state, count) in [
             ("closed", closed),
             ("open", open),
             ("half_open", half_open),
-            ("degraded", suspect),
+            ("degraded", degraded),
             ("disabled", disabled),
         ] {
-            self.metrics.endpoints.with_label_values(&[state]).set(count);
+            self.reporter.metrics.endpoints.with_label_values(&[state]).set(count);
         }
     }
 }

@@ -10,13 +10,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     Deliverer,
     census::Disabled,
-    isolation::{BEAT, Division, Peers},
+    limits::{HEARTBEAT_MS, Peers},
 };
 
 /// How often it looks: what others should know waits for no longer.
 const PULSE: Duration = Duration::from_millis(250);
 /// A beat is so many pulses,
-const PULSES: u64 = BEAT / PULSE.as_millis() as u64;
+const PULSES: u64 = HEARTBEAT_MS / PULSE.as_millis() as u64;
 /// and a census, which looks at each endpoint, comes every ten seconds.
 const CENSUS: u64 = 10 * PULSES;
 /// Breakers in one notice: some 50 kB of JSON.
@@ -56,10 +56,10 @@ impl Deliverer {
         match Notice::read(notice) {
             Some(Notice::Deliverer { process, leaves }) => {
                 peers.hear(&process, leaves, self.now());
-                self.gate.divide(Division::of(peers, self.now()));
+                self.limiter.set_deliverers(peers.count(self.now()));
             }
             Some(Notice::Breakers { process, changes }) if process != self.deps.outbox.process() => {
-                changes.iter().for_each(|change| self.gate.hear(change));
+                changes.iter().for_each(|change| self.limiter.hear(change));
             }
             Some(Notice::Intake { open }) => self.canaries.hold(!open),
             _ => {}
@@ -71,19 +71,19 @@ impl Deliverer {
             let process = self.deps.outbox.process().to_owned();
             self.announce(&Notice::Deliverer { process, leaves: false });
         }
-        let division = Division::of(peers, self.now());
-        self.gate.divide(division);
-        self.metrics.deliverers.set(division.count.into());
-        let cut = self.slots.tend(self.now());
-        self.metrics.timeouts_shortened.inc_by(cut as u64);
-        self.tell(&self.gate.take_news());
+        let count = peers.count(self.now());
+        self.limiter.set_deliverers(count);
+        self.reporter.metrics.deliverers.set(count.known.into());
+        let cut = self.poster.slots.shorten(self.now());
+        self.reporter.metrics.timeouts_shortened.inc_by(cut as u64);
+        self.tell(&self.limiter.take_breaker_changes());
         self.gauge();
     }
 
     fn tell(&self, news: &[BreakerChange]) {
         for change in news {
             let to = if change.open_until.is_some() { "open" } else { "closed" };
-            self.metrics.breaker_changes.with_label_values(&[to]).inc();
+            self.reporter.metrics.breaker_changes.with_label_values(&[to]).inc();
         }
         for changes in news.chunks(TOGETHER) {
             let process = self.deps.outbox.process().to_owned();
@@ -92,12 +92,11 @@ impl Deliverer {
     }
 
     fn gauge(&self) {
-        for ((used, limit), stage) in self.slots.in_use().into_iter().zip(["fast", "slow"]) {
-            self.metrics.slots_in_use.with_label_values(&[stage]).set(used);
-            self.metrics.slots_limit.with_label_values(&[stage]).set(limit);
+        for ((used, limit), stage) in self.poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
+            self.reporter.metrics.slots_in_use.with_label_values(&[stage]).set(used);
+            self.reporter.metrics.slots_limit.with_label_values(&[stage]).set(limit);
         }
-        let free = i64::try_from(self.bytes.available_permits()).unwrap_or_default();
-        self.metrics.in_flight_bytes.set(i64::from(self.max_bytes) - free);
+        self.reporter.metrics.in_flight_bytes.set(self.poster.bytes_in_flight());
     }
 
     fn announce(&self, notice: &Notice) {

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::town::Town;
-use crate::isolation::{Admission, Division, Ended, Gate, Knocking, Limits, Room, Slots};
+use crate::limits::{AttemptEnd, DelivererCount, Limiter, QueueLimits, Request, SlotCounts, Slots, TurnedAway};
 
 /// When what fails is tried again.
 const SCHEDULE: [u64; 6] = [5, 30, 120, 600, 1_800, 7_200];
@@ -83,13 +83,13 @@ pub(super) struct Fleet {
 }
 
 struct Deliverer {
-    gate: Arc<Gate>,
+    limiter: Limiter,
     slots: Slots,
 }
 
 impl Fleet {
     /// So many deliverers, with so many slots each.
-    pub(super) fn start(town: Town, deliverers: u32, limits: Limits) -> Arc<Self> {
+    pub(super) fn start(town: Town, deliverers: u32, limits: SlotCounts) -> Arc<Self> {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
         let fleet = Arc::new(Self {
@@ -102,12 +102,12 @@ impl Fleet {
             shortest_wait: Duration::from_secs(1),
         });
         let prefetch = u32::from(limits.prefetch(Lane::Fast));
-        let room = Room { each: prefetch / 4, all: prefetch / 2 };
+        let room = QueueLimits { per_endpoint: prefetch / 4, total: prefetch / 2 };
         let all: Vec<_> = (0..deliverers)
             .map(|_| {
-                let gate = Gate::new(clock.clone(), room, crate::BreakerConfig::default());
-                gate.divide(Division { count: deliverers, by: deliverers });
-                Arc::new(Deliverer { gate, slots: Slots::new(limits, clock.clone()) })
+                let limiter = Limiter::new(clock.clone(), room, crate::BreakerConfig::default());
+                limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
+                Arc::new(Deliverer { limiter, slots: Slots::new(limits, clock.clone()) })
             })
             .collect();
         for deliverer in &all {
@@ -155,10 +155,10 @@ impl Fleet {
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
-                self.totals().cut_short += deliverer.slots.tend((self.clock)()) as u64;
-                for news in deliverer.gate.take_news() {
+                self.totals().cut_short += deliverer.slots.shorten((self.clock)()) as u64;
+                for news in deliverer.limiter.take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.for_each(|(_, other)| other.gate.hear(&news));
+                    others.for_each(|(_, other)| other.limiter.hear(&news));
                 }
             }
         }
@@ -178,22 +178,22 @@ impl Fleet {
     }
 
     async fn handle(self: &Arc<Self>, deliverer: &Deliverer, parcel: Parcel, lane: Lane) {
-        let knocking = Knocking {
+        let request = Request {
             tenant: "acme",
             endpoint: &self.town.endpoints[parcel.endpoint],
             has_waited: parcel.has_waited,
             is_on_fast: lane == Lane::Fast,
-            is_scarce: deliverer.slots.is_scarce(),
+            slots_are_scarce: deliverer.slots.are_scarce(),
         };
-        let pass = match deliverer.gate.admit(knocking).await {
-            Admission::Pass(pass) => pass,
-            Admission::Park { until, .. } => {
+        let permit = match deliverer.limiter.admit(request).await {
+            Ok(permit) => permit,
+            Err(TurnedAway::Deferred { until, .. }) => {
                 self.totals().deferrals += 1;
                 let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
                 return self.wait(parcel, wait);
             }
-            Admission::Elsewhere => return self.lanes[1].push(parcel),
-            Admission::Overflow => return self.totals().overflows += 1,
+            Err(TurnedAway::SlowLane) => return self.lanes[1].push(parcel),
+            Err(TurnedAway::Overflow) => return self.totals().overflows += 1,
         };
         let is_healthy = self.town.is_healthy(parcel.endpoint);
         let began = Mutex::new(Instant::now());
@@ -203,13 +203,13 @@ impl Fleet {
             let chance = self.chance();
             self.town.post(parcel.endpoint, chance).await
         };
-        let outcome = deliverer.slots.carry(lane, pass.door(), request).await;
+        let outcome = deliverer.slots.run(lane, permit.endpoint(), request).await;
         let began = *began.lock().unwrap();
         let cut_short = || crate::Outcome::cut_short(u64::try_from(began.elapsed().as_millis()).unwrap());
         let outcome = outcome.unwrap_or_else(cut_short);
         let is_success = outcome.status.is_some();
         let now = (self.clock)();
-        pass.ended(Ended::of(&outcome, now), now, self.chance().0);
+        permit.ended(AttemptEnd::of(&outcome, now), now, self.chance().0);
         self.end(began, is_healthy, is_success);
         if !is_success && let Some(seconds) = SCHEDULE.get(parcel.attempt) {
             let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chance().0));

@@ -9,12 +9,12 @@ use super::{
     fleet::Fleet,
     town::{Town, Trouble},
 };
-use crate::isolation::Limits;
+use crate::limits::SlotCounts;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const OUTAGE: (Duration, Duration) = (MINUTE, Duration::from_secs(660));
 const PER_SECOND: f64 = 20.0;
-const LIMITS: Limits = Limits { fast: 100, slow: 400 };
+const LIMITS: SlotCounts = SlotCounts { fast: 100, slow: 400 };
 
 #[derive(Debug)]
 struct Report {

@@ -9,13 +9,13 @@ use super::{
     fleet::Fleet,
     town::{Town, Trouble},
 };
-use crate::isolation::Limits;
+use crate::limits::SlotCounts;
 
 const PER_SECOND: f64 = 200.0;
 const ENDPOINTS: usize = 20_000;
 const DELIVERERS: u32 = 2;
 /// Together a fifth of 500 and 2,000.
-const LIMITS: Limits = Limits { fast: 50, slow: 200 };
+const LIMITS: SlotCounts = SlotCounts { fast: 50, slow: 200 };
 const WARM_UP: Duration = Duration::from_secs(20);
 const INCIDENT: Duration = Duration::from_secs(120);
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use schemas::{Endpoint, OutcomeClass};
 use tokio::time::{Instant, sleep};
 
-use crate::outcome::Outcome;
+use crate::Outcome;
 
 /// How long an attempt is waited for, at most.
 const TIMEOUT: Duration = Duration::from_secs(15);
