@@ -6,13 +6,14 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
 use service::SeenConfig;
 use url::Url;
 
 /// How much is delivered at once, and where requests may go.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelivererConfig {
     /// Most first attempts that are in their first second at once.
@@ -31,6 +32,7 @@ pub struct DelivererConfig {
     /// Most bytes of an answer that are read.
     pub max_answer_bytes: usize,
     /// Private networks that endpoints may be in.
+    #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
     /// URL of the proxy for all requests. It is never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +47,7 @@ pub struct DelivererConfig {
 }
 
 /// When an endpoint that fails is left alone, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BreakerConfig {
     /// Failures in a row that open the breaker.

@@ -20,7 +20,7 @@ pub(crate) struct Lanes {
     broker: Arc<dyn Broker>,
     slots: SlotCounts,
     max_bytes: u32,
-    message_size: prefetch::Size,
+    message_size: prefetch::AverageSize,
     fast: Arc<ConsumerStatus>,
     slow: Arc<ConsumerStatus>,
     stop: CancellationToken,
@@ -30,7 +30,7 @@ impl Lanes {
     pub(crate) fn new(broker: Arc<dyn Broker>, slots: SlotCounts, max_bytes: u32, stop: CancellationToken) -> Self {
         let [fast, slow] =
             [Lane::Fast, Lane::Slow].map(|_| ConsumerStatus::new(broker.connection_state(), Instant::now()));
-        Self { broker, slots, max_bytes, message_size: prefetch::Size::default(), fast, slow, stop }
+        Self { broker, slots, max_bytes, message_size: prefetch::AverageSize::default(), fast, slow, stop }
     }
 
     pub(crate) fn status(&self, lane: Lane) -> &Arc<ConsumerStatus> {

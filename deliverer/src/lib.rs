@@ -5,15 +5,14 @@
 //! [`Poster`], [`Settler`], [`Reporter`]. The body of a delivery is posted as it is and never parsed.
 
 mod canary;
-mod census;
 mod config;
 mod consume;
 mod defer;
+mod heartbeat;
 mod limits;
 mod metrics;
 mod post;
 mod prefetch;
-mod pulse;
 mod recent;
 mod report;
 mod resolve;
@@ -38,6 +37,7 @@ pub use verdict::{Spent, Verdict, decide};
 use canary::Canaries;
 use consume::Lanes;
 use defer::NotAttempted;
+use heartbeat::Heartbeat;
 use limits::{AttemptEnd, Limiter, Permit, QueueLimits, Request, SlotCounts, Slots};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
@@ -115,13 +115,13 @@ impl Deliverer {
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let pulse = tokio::spawn(self.clone().pulse(notices));
+        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
         let canaries = tokio::spawn(self.clone().send_canaries());
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
-        pulse.abort();
+        heartbeat.abort();
         canaries.abort();
-        self.say_goodbye();
+        self.announce_presence(true);
     }
 
     /// How the consumer of a lane is doing, for the process' probes.
@@ -305,7 +305,7 @@ struct LaneHandler {
 
 impl Handler for LaneHandler {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+        if self.deliverer.canaries.take(&incoming.message, self.deliverer.now()) {
             return Settlement::Done;
         }
         match self.deliverer.handle(incoming, self.lane).await {

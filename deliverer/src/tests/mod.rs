@@ -32,14 +32,14 @@ use crate::{
     post::{Network, Poster, PreparedEndpoint},
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 struct Sections {
     deliverer: DelivererConfig,
 }
 
 /// The defaults as they are delivered: 3 s to connect, 10 s for the first byte, 64 KiB of a response.
 fn defaults() -> DelivererConfig {
-    Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap().config.deliverer
+    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap().config.deliverer
 }
 
 /// The defaults with waits short enough for tests, without canaries, and with loopback addresses allowed.
@@ -70,10 +70,10 @@ fn prepared(endpoint: serde_json::Value) -> PreparedEndpoint {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     assert_eq!(loaded.config.deliverer.retry, schemas::RetryPolicy::default());
     assert!(loaded.config.deliverer.allow_networks.is_empty());
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
-    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
-    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys_of(DEFAULT_TOML).unwrap());
 }

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
 
-/// How long an attempt is waited for, at most.
+/// Time limit of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a healthy endpoint takes, in ms: the median, and the spread of its logarithm.
+/// Median latency of a healthy endpoint, in ms, and the spread of its logarithm.
 const HEALTHY: (f64, f64) = (120.0, 0.5);
 
 /// What is wrong with an endpoint during the incident.
@@ -18,23 +18,24 @@ pub(super) enum Trouble {
     None,
     /// Accepts, and never answers.
     BlackHole,
-    /// Nobody listens.
+    /// Refuses connections.
     Refuses,
     /// Answers after four to eight seconds.
     Slow,
 }
 
 /// The endpoints, and when the incident is.
-pub(super) struct Town {
+pub(super) struct Receivers {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     troubles: Vec<Trouble>,
-    /// For each endpoint, the share of all events that go to it or one before it.
+    /// For each endpoint, the share of all events that go to it or to one before it.
     shares: Vec<f64>,
-    pub(super) incident: (Instant, Instant),
+    incident: (Instant, Instant),
 }
 
-impl Town {
-    /// So many endpoints, of which the nth gets 1/n as much as the first (Zipf); `trouble` says what is wrong with which.
+impl Receivers {
+    /// Makes endpoints of which the nth gets 1/n as many events as the first (Zipf's law). `incident` is its beginning
+    /// and its end, from now.
     pub(super) fn new(
         endpoints: usize,
         trouble: impl Fn(usize) -> Trouble,
@@ -64,25 +65,25 @@ impl Town {
         }
     }
 
-    /// Some endpoint, the busy ones more often.
+    /// Picks an endpoint, busy ones more often. `chance` is in 0..1.
     pub(super) fn pick(&self, chance: f64) -> usize {
         self.shares.partition_point(|share| *share < chance).min(self.shares.len() - 1)
     }
 
-    /// Whether nothing is ever wrong with it.
+    /// Whether nothing is ever wrong with the endpoint.
     pub(super) fn is_healthy(&self, endpoint: usize) -> bool {
         self.troubles[endpoint] == Trouble::None
     }
 
-    /// Posts to an endpoint. `chance` is in (0, 1), twice.
-    pub(super) async fn post(&self, endpoint: usize, chance: (f64, f64)) -> Outcome {
+    /// Posts to an endpoint. Both chances are in 0..1.
+    pub(super) async fn post(&self, endpoint: usize, chances: (f64, f64)) -> Outcome {
         let began = Instant::now();
         let is_on = began >= self.incident.0 && began < self.incident.1;
         let (after, class) = match self.troubles[endpoint] {
             Trouble::BlackHole if is_on => (TIMEOUT, OutcomeClass::Timeout),
             Trouble::Refuses if is_on => (Duration::from_millis(2), OutcomeClass::Connect),
-            Trouble::Slow if is_on => (Duration::from_secs_f64(4.0 + 4.0 * chance.0), OutcomeClass::Success),
-            _ => (healthy(chance), OutcomeClass::Success),
+            Trouble::Slow if is_on => (Duration::from_secs_f64(4.0 + 4.0 * chances.0), OutcomeClass::Success),
+            _ => (healthy_latency(chances), OutcomeClass::Success),
         };
         sleep(after).await;
         let status = (class == OutcomeClass::Success).then_some(200);
@@ -91,8 +92,8 @@ impl Town {
     }
 }
 
-/// Log-normal, by Box and Muller.
-fn healthy((first, second): (f64, f64)) -> Duration {
+/// A log-normal latency, by the Box–Muller transform.
+fn healthy_latency((first, second): (f64, f64)) -> Duration {
     let normal = (-2.0 * first.max(1e-9).ln()).sqrt() * (std::f64::consts::TAU * second).cos();
     Duration::from_secs_f64(HEALTHY.0 / 1_000.0 * (HEALTHY.1 * normal).exp())
 }

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::door::{Door, EVENTS};
+use super::fixture::{EVENTS, TestIntake};
 
 /// An event, and the pointer of its mistake within it.
 fn event() -> impl Strategy<Value = (&'static str, Option<&'static str>)> {
@@ -26,9 +26,9 @@ proptest! {
         let wrong: Vec<_> = wrong.collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (answer, published) = runtime.block_on(async {
-            let door = Door::new();
-            let answer = door.post(EVENTS, format!("{{\"events\":[{}]}}", texts.join(","))).await;
-            let published = door.published().await;
+            let intake = TestIntake::new();
+            let answer = intake.post(EVENTS, format!("{{\"events\":[{}]}}", texts.join(","))).await;
+            let published = intake.published().await;
             let bodies: Vec<_> = published.iter().map(|incoming| incoming.message.body.clone()).collect();
             (answer, bodies)
         });

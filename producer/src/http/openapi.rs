@@ -1,4 +1,4 @@
-//! What the producer says of its entrances, to OpenAPI.
+//! The intake's routes, described for OpenAPI.
 
 use aide::transform::TransformOperation;
 use schemars::JsonSchema;
@@ -8,32 +8,34 @@ use service::describe;
 const EVENT: &str = r#"{"type":"message.received","channel":{"id":7},"ticket":{"id":1,"status":"open"},"message":{"direction":"inbound","text":"Hello"}}"#;
 const WEBHOOK: &str = r#"{"acao":"start","mensagem":"Hello","companyId":1}"#;
 
-/// One event, or many.
+/// One event, or several.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "described only: schemas::Submission reads it, without building it")]
 enum Events {
-    /// One.
+    /// One event.
     One(Box<Event>),
-    /// At most 1,000, and 8 MiB.
+    /// Up to 1,000 events, and 8 MiB.
     Many {
         /// In this order.
         events: Vec<Event>,
     },
 }
 
-/// What was taken in.
+/// The events that were taken in.
 #[derive(JsonSchema)]
+#[schemars(rename = "Accepted")]
 #[expect(dead_code, reason = "described only")]
-struct Accepted {
+struct AcceptedEvents {
     /// In the order in which they came.
-    accepted: Vec<Taken>,
+    accepted: Vec<AcceptedEvent>,
 }
 
 /// An event that was taken in.
 #[derive(JsonSchema)]
+#[schemars(rename = "Taken")]
 #[expect(dead_code, reason = "described only")]
-struct Taken {
+struct AcceptedEvent {
     /// Its id.
     id: String,
 }
@@ -47,11 +49,11 @@ struct Webhook(serde_json::Map<String, serde_json::Value>);
 pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");
     let op = describe::more(op, "Answered only once every event is safe. One that is not valid refuses all.");
-    describe::answers::<202, Accepted>(describe::takes::<Events>(op, EVENT))
+    describe::answers::<202, AcceptedEvents>(describe::takes::<Events>(op, EVENT))
 }
 
-pub(super) fn vendor(op: TransformOperation<'_>) -> TransformOperation<'_> {
+pub(super) fn webhook(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
-    describe::answers::<202, Taken>(describe::takes::<Webhook>(op, WEBHOOK))
+    describe::answers::<202, AcceptedEvent>(describe::takes::<Webhook>(op, WEBHOOK))
 }

@@ -1,4 +1,4 @@
-//! What was refused, as a problem. No body, no token and no address of the broker is in any of them.
+//! Refusals as problems. None of them holds a body, a token or an address of the broker.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use store::Denied;
 
 use crate::NotAccepted;
 
-/// When to come back after being one too many.
-pub(super) const SOON: Duration = Duration::from_secs(1);
-/// When to come back while something is away: a restart takes that long.
-const LATER: Duration = Duration::from_secs(5);
-/// How many refusals an answer lists.
-const LISTED: usize = 100;
+/// When to try again after too many requests at once.
+pub(super) const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
+/// When to try again while the broker or the store is away: a restart takes that long.
+const RETRY_WHEN_AWAY: Duration = Duration::from_secs(5);
+/// Largest number of refusals that an answer lists.
+const MAX_LISTED: usize = 100;
 
-/// Why somebody may not, as they are told: not whether the tenant is another's.
+/// Why a request is denied. It does not reveal whether the tenant belongs to somebody else.
 pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
@@ -26,9 +26,9 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     }
 }
 
-/// That nothing can be published now, should that be so.
-pub(super) fn unless_ready(link: &ConnectionState) -> Result<(), Problem> {
-    match link {
+/// Refuses while the broker takes nothing.
+pub(super) fn check_broker(connection: &ConnectionState) -> Result<(), Problem> {
+    match connection {
         ConnectionState::Ready => Ok(()),
         ConnectionState::Away(_) => Err(unavailable("the broker is away; nothing was published")),
         ConnectionState::Blocked(_) => Err(unavailable("the broker takes nothing for now; nothing was published")),
@@ -36,7 +36,7 @@ pub(super) fn unless_ready(link: &ConnectionState) -> Result<(), Problem> {
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {
-    Problem::new(Code::Unavailable).detail(detail).retry_after(LATER)
+    Problem::new(Code::Unavailable).detail(detail).retry_after(RETRY_WHEN_AWAY)
 }
 
 impl From<NotAccepted> for Problem {
@@ -62,8 +62,9 @@ fn invalid(refusals: &[Refusal], of: usize) -> Problem {
     let whole = |refusal: &Refusal| refusal.kind == RefusalKind::Malformed && refusal.pointer.is_empty();
     let malformed = refusals.iter().any(whole);
     let problem = Problem::new(if malformed { Code::MalformedJson } else { Code::InvalidEvent });
-    let listed = if refusals.len() > LISTED { format!("; the first {LISTED} are listed") } else { String::new() };
+    let listed =
+        if refusals.len() > MAX_LISTED { format!("; the first {MAX_LISTED} are listed") } else { String::new() };
     let problem =
         problem.detail(format!("{} of {of} events are not valid, nothing was published{listed}", refusals.len()));
-    refusals.iter().take(LISTED).fold(problem, |problem, refusal| problem.error(&refusal.pointer, &refusal.message))
+    refusals.iter().take(MAX_LISTED).fold(problem, |problem, refusal| problem.error(&refusal.pointer, &refusal.message))
 }

@@ -1,4 +1,4 @@
-//! A producer behind its routes, with two tenants, their keys and sources.
+//! A producer behind its routes on the memory broker, with tenants, their keys and sources.
 
 use std::{
     sync::{
@@ -22,14 +22,14 @@ use store::{Outbox, Snapshot, Store, StoreError, TenantSnapshot};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{Guard, Producer, ProducerConfig, ProducerMetrics, routes};
+use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
 
-/// The time it is, in unix ms.
+/// The time of every test, in unix milliseconds.
 pub(super) const NOW: u64 = 1_767_225_600_000;
 pub(super) const OPERATOR: &str = "operator's";
 pub(super) const EVENTS: &str = "/v1/tenants/acme/events";
 
-pub(super) struct Door {
+pub(super) struct TestIntake {
     pub(super) broker: Memory,
     pub(super) producer: Arc<Producer>,
     pub(super) pulls: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<String>,
 }
 
-impl Door {
+impl TestIntake {
     pub(super) fn new() -> Self {
         Self::with(|_| ())
     }
@@ -63,10 +63,11 @@ impl Door {
         let shared = Arc::new(broker.clone());
         let producer = Producer::new(&config, shared.clone(), metrics.clone(), (Arc::new(|| NOW), chance));
         let pulls = Arc::new(AtomicUsize::new(0));
-        let store = Arc::new(Late { pulls: pulls.clone() });
+        let store = Arc::new(PullRevealsStore { pulls: pulls.clone() });
         let outbox = Arc::new(Outbox::new("p"));
-        let guard = Guard { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), outbox: outbox.clone() };
-        let app = service::http::app(routes(&config, producer.clone(), guard, metrics));
+        let deps =
+            IntakeDependencies { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), outbox: outbox.clone() };
+        let app = service::http::app(routes(&config, producer.clone(), deps, metrics));
         Self { broker, producer, pulls, outbox, registry, app }
     }
 
@@ -119,12 +120,12 @@ pub(super) fn request(path: &str) -> Builder {
     Request::post(path).header("content-type", "application/json")
 }
 
-/// Knows the tenants; of the keys and sources called `new…` only once it was pulled.
-struct Late {
+/// A store that shows the keys and sources called `new…` only after it was pulled.
+struct PullRevealsStore {
     pulls: Arc<AtomicUsize>,
 }
 
-impl Store for Late {
+impl Store for PullRevealsStore {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         Some(Arc::new(tenants(self.pulls.load(Ordering::SeqCst) > 0)))
     }
