@@ -1,4 +1,4 @@
-//! Making a backup, while a process runs or not.
+//! Making a backup. A process may run meanwhile.
 
 use std::{
     fs::{self, File},
@@ -10,20 +10,19 @@ use anyhow::Context as _;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
-    archive,
-    manifest::{Entry, Manifest},
-    part::Part,
+    archive::{self, FileEntry, Manifest},
+    part::{BackupPart, folder_of},
 };
 use crate::{VERSION, config::Config};
 
-/// How often a store is copied again because its key changed meanwhile. Keys change once in months.
-const COPIES: usize = 3;
+/// Most attempts at a copy during which the store's key does not change. Keys change once in months.
+const ATTEMPTS: usize = 3;
 
-/// Copies everything there is into `file`, mode 0600, which is there as a whole or not at all. Blocking.
+/// Copies everything there is into `file`, mode 0600. The file appears only once it is complete. Blocking.
 ///
 /// # Errors
-/// Where `file` exists and may not be replaced, there is nothing, or something cannot be read or written.
-pub(crate) fn make(config: &Config, file: &Path, replace: bool, at: String) -> anyhow::Result<Manifest> {
+/// When `file` exists and may not be replaced, there is nothing to copy, or something cannot be read or written.
+pub(crate) fn create(config: &Config, file: &Path, replace: bool, at: String) -> anyhow::Result<Manifest> {
     anyhow::ensure!(replace || !file.exists(), "{} is there already: give another name, or --force", file.display());
     let folder = folder_of(file);
     anyhow::ensure!(folder.is_dir(), "{}: there is no such folder", folder.display());
@@ -40,45 +39,40 @@ pub(crate) fn make(config: &Config, file: &Path, replace: bool, at: String) -> a
     Ok(manifest)
 }
 
-/// Where a file is, or will be.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A copy of each part that is there.
-fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<Entry>> {
-    for _ in 0..COPIES {
-        let key = || Part::StoreKey.path(config).and_then(|path| fs::read(path).ok());
+/// Copies each part that exists into the folder `staged`.
+fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
+    for _ in 0..ATTEMPTS {
+        let key = || BackupPart::StoreKey.path(config).and_then(|path| fs::read(path).ok());
         let before = key();
-        for part in Part::ALL {
+        for part in BackupPart::ALL {
             copy(part, config, staged)?;
         }
-        // What was sealed with a key that came, or one that went, could not be read again.
+        // A store that was sealed with another key than the copied one could not be read again.
         if key() == before {
-            let there = Part::ALL.into_iter().filter(|part| staged.join(part.name()).exists());
-            return there.map(|part| describe(part.name(), staged)).collect();
+            let copied = BackupPart::ALL.into_iter().filter(|part| staged.join(part.name()).exists());
+            return copied.map(|part| describe(part.name(), staged)).collect();
         }
     }
     anyhow::bail!("the store's key changed with every copy: try again")
 }
 
-fn copy(part: Part, config: &Config, staged: &Path) -> anyhow::Result<()> {
+fn copy(part: BackupPart, config: &Config, staged: &Path) -> anyhow::Result<()> {
     let Some(from) = part.path(config).filter(|path| path.exists()) else { return Ok(()) };
     let to = staged.join(part.name());
-    // Of an attempt before.
+    // A file of the attempt before.
     if to.exists() {
         fs::remove_file(&to)?;
     }
     match part {
-        Part::Broker => broker::sqlite::back_up(&from, &to)?,
-        Part::Store => store::back_up(&from, &to)?,
-        Part::StoreKey | Part::OperatorKey => {
+        BackupPart::Broker => broker::sqlite::back_up(&from, &to)?,
+        BackupPart::Store => store::back_up(&from, &to)?,
+        BackupPart::StoreKey | BackupPart::OperatorKey => {
             fs::copy(&from, &to).with_context(|| from.display().to_string())?;
         }
     }
     Ok(())
 }
 
-fn describe(name: &str, staged: &Path) -> anyhow::Result<Entry> {
+fn describe(name: &str, staged: &Path) -> anyhow::Result<FileEntry> {
     Ok(archive::copy(name, &mut File::open(staged.join(name))?, &mut io::sink())?)
 }

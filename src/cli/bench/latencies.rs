@@ -1,13 +1,12 @@
-//! Latencies, and what is said of many.
+//! Percentiles of latencies.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What is said of many latencies, in ms.
+/// Percentiles of some latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Latencies {
-    /// How many there are.
     pub(super) count: usize,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
@@ -15,7 +14,7 @@ pub(super) struct Latencies {
 }
 
 impl Latencies {
-    /// Of these; all zero of none.
+    /// The percentiles of `all`; all zero where there are none.
     pub(super) fn of(mut all: Vec<Duration>) -> Self {
         all.sort_unstable();
         let at = |share: f64| {
@@ -26,7 +25,7 @@ impl Latencies {
     }
 }
 
-/// The middle one; 0 of none.
+/// The middle value; 0 where there are none.
 pub(super) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()

@@ -1,36 +1,35 @@
-//! What must arrive, worked out apart from the pipeline: every subscription is asked, nothing is indexed.
+//! The deliveries that must arrive, computed apart from the pipeline: every subscription is asked, without an index.
 
 use std::collections::BTreeMap;
 
 use schemas::{Acceptance, Envelope, EventFacts, EventId, Format, Match, Part, render};
 use store::Snapshot;
 
-/// A body that is owed: tenant, endpoint, webhook-id.
-pub(super) type Owed = (String, String, String);
+/// The tenant, the endpoint and the webhook-id of an expected delivery.
+pub(super) type DeliveryKey = (String, String, String);
 
-/// What became of a body that is owed.
+/// How an expected delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+enum DeliveryState {
     Awaited,
     Delivered,
     Dead,
 }
 
-/// What must arrive, and what has.
+/// The expected deliveries, and how many have ended.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
-    owed: BTreeMap<Owed, Fate>,
+pub(super) struct ExpectedDeliveries {
+    states: BTreeMap<DeliveryKey, DeliveryState>,
     /// Events that were accepted.
     pub(super) published: u64,
     /// Bodies that an endpoint accepted, repeats included.
     pub(super) delivered: u64,
-    /// Dead letters.
     pub(super) dead_letters: u64,
 }
 
-impl Ledger {
-    /// Notes an accepted event: what it makes is owed from now on.
-    pub(super) fn publish(
+impl ExpectedDeliveries {
+    /// Expects the deliveries of an accepted event.
+    pub(super) fn add_event(
         &mut self,
         snapshot: &Snapshot,
         tenant: &str,
@@ -58,31 +57,30 @@ impl Ledger {
                     Part::First => envelope.id.to_string(),
                     part => format!("{}_{part}", envelope.id),
                 };
-                self.owed.entry((tenant.id.clone(), endpoint.id.clone(), webhook_id)).or_insert(Fate::Awaited);
+                let key = (tenant.id.clone(), endpoint.id.clone(), webhook_id);
+                self.states.entry(key).or_insert(DeliveryState::Awaited);
             }
         }
         Ok(())
     }
 
-    /// Notes that an endpoint accepted a body.
-    pub(super) fn deliver(&mut self, owed: Owed) {
+    pub(super) fn add_delivered(&mut self, key: DeliveryKey) {
         self.delivered += 1;
-        self.owed.insert(owed, Fate::Delivered);
+        self.states.insert(key, DeliveryState::Delivered);
     }
 
-    /// Notes a dead letter.
-    pub(super) fn bury(&mut self, owed: Owed) {
+    pub(super) fn add_dead_letter(&mut self, key: DeliveryKey) {
         self.dead_letters += 1;
-        self.owed.insert(owed, Fate::Dead);
+        self.states.insert(key, DeliveryState::Dead);
     }
 
-    /// How many are neither delivered nor dead.
+    /// Number of deliveries that are neither accepted nor dead.
     pub(super) fn awaited(&self) -> u64 {
-        self.owed.values().filter(|fate| **fate == Fate::Awaited).count() as u64
+        self.states.values().filter(|state| **state == DeliveryState::Awaited).count() as u64
     }
 }
 
-/// The format of an endpoint, as it is written.
+/// The format of an endpoint, if it exists.
 pub(super) fn format_of(snapshot: &Snapshot, tenant: &str, endpoint: &str) -> Option<Format> {
     snapshot.endpoint(tenant, endpoint).map(|endpoint| endpoint.format)
 }

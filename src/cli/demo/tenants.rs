@@ -1,4 +1,4 @@
-//! Who takes part: tenants with their endpoints, and how each of those answers.
+//! The demo's tenants with their endpoints, and how its receiver answers for each of these.
 
 use std::{
     collections::HashMap,
@@ -7,14 +7,14 @@ use std::{
 
 use crate::receiver::{Answer, Received, Script};
 
-const CONF: &str = include_str!("conf.yaml");
+const TENANTS: &str = include_str!("tenants.yaml");
 
-/// The demo's tenants as YAML, their endpoints at `receiver`.
-pub(super) fn conf(receiver: &str) -> String {
-    CONF.replace("{receiver}", receiver)
+/// The tenants as YAML, with their endpoints at `receiver`.
+pub(super) fn yaml(receiver: &str) -> String {
+    TENANTS.replace("{receiver}", receiver)
 }
 
-/// How the demo's receiver answers: `flaky` fails the first two attempts of each body, `broken` always does.
+/// The receiver's answers: `flaky` fails the first two attempts of each body, `broken` fails all.
 pub(super) fn script() -> Script {
     let failures = Mutex::new(HashMap::<String, u32>::new());
     Arc::new(move |received: &Received| match received.path.as_str() {
@@ -29,7 +29,7 @@ pub(super) fn script() -> Script {
     })
 }
 
-/// Whose a fixture is: the vendor in whose shape it is.
+/// The tenant that publishes a fixture: the one named after the vendor whose shape the body has.
 pub(super) fn tenant_of(fixture: &str) -> &'static str {
     let shape = fixture.rsplit_once(".as-").map_or(fixture, |(_, shape)| shape);
     let shape = shape.strip_prefix("variant-").unwrap_or(shape);

@@ -4,25 +4,21 @@ use std::{
     fs::{self, OpenOptions},
     io::{ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::Context as _;
 use schemas::Secret;
 
+use super::data_dir;
 use crate::config::Config;
 
-/// Where `standalone` keeps the key it made.
-pub fn key_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("operator.key")
-}
-
-/// The operator's key, if there is one. Only `standalone` makes one.
-pub(super) fn key(config: &Config, may_make: bool) -> anyhow::Result<Option<Secret>> {
+/// Finds the operator's key, if there is one, or makes one where `may_make` allows it.
+pub(super) fn find(config: &Config, may_make: bool) -> anyhow::Result<Option<Secret>> {
     if let Some(key) = &config.http.operator_key {
         return Ok(Some(key.clone()));
     }
-    let file = key_file(&config.data_dir);
+    let file = data_dir::operator_key_file(&config.data_dir);
     match fs::read_to_string(&file) {
         Ok(text) => Ok(Some(Secret::not_empty(text.trim()).with_context(|| file.display().to_string())?)),
         Err(error) if error.kind() == ErrorKind::NotFound && may_make => make(&file).map(Some),
@@ -33,7 +29,7 @@ pub(super) fn key(config: &Config, may_make: bool) -> anyhow::Result<Option<Secr
 
 fn make(file: &Path) -> anyhow::Result<Secret> {
     if let Some(folder) = file.parent() {
-        super::data_dir::make(folder)?;
+        data_dir::make(folder)?;
     }
     let key = format!("op_{}", service::chance::token()?);
     let written = OpenOptions::new()

@@ -1,4 +1,4 @@
-//! The store that the configuration names, and the keys it encrypts with.
+//! Opens the store that the configuration names, with the keys that encrypt its secrets.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 use super::{Roles, data_dir};
 use crate::config::Config;
 
-/// How often the folder of a `file:` store is looked at: the bound of a change's delay.
-const POLL: Duration = Duration::from_millis(500);
+/// Time between two looks at the folder of a `file:` store: the longest delay of a change.
+const FOLDER_POLL: Duration = Duration::from_millis(500);
 
-/// How often a database is asked for changes, should a notification be missed.
+/// Time between two questions to a database for changes, for the case that a notification was missed.
 const DATABASE_POLL: Duration = Duration::from_secs(10);
 
-/// How long after a failure secrets are encrypted anew again; nobody waits for it.
-const RESEAL_AGAIN: Duration = Duration::from_secs(60);
+/// Pause after a failed attempt to encrypt secrets with the newest key. Nothing waits for it.
+const RESEAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// Opens the store and keeps it up to date until the process ends.
 ///
 /// # Errors
-/// What cannot be opened, or is not for separate roles.
-pub(super) async fn open(
+/// When the store cannot be opened, or is the embedded one and the roles are not all in this process.
+pub(super) async fn open_store(
     config: &Config,
     roles: Roles,
     shutdown: &CancellationToken,
@@ -58,31 +58,31 @@ async fn open_folder(folder: &Path, shutdown: &CancellationToken) -> anyhow::Res
     let (watched, shutdown) = (store.clone(), shutdown.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = watched.watch(POLL, tokio_util::sync::CancellationToken::new()) => {}
+            () = watched.watch(FOLDER_POLL, CancellationToken::new()) => {}
             () = shutdown.cancelled() => {}
         }
     });
     Ok(store)
 }
 
-/// Encrypts everything anew with the newest key, once the store can be written: then the old ones can be taken out of the
+/// Encrypts all secrets with the newest key, once the store can be written. Older keys can then be removed from the
 /// configuration.
 async fn reseal(store: Arc<dyn Store>) {
     loop {
         match store.reseal().await {
             Ok(0) => return,
             Ok(rows) => return tracing::info!(count = rows, "store.resealed"),
-            // That the store is away is said where that is noticed.
+            // The store itself logs that it is away.
             Err(error) => tracing::debug!(%error, "store.not_resealed"),
         }
-        tokio::time::sleep(RESEAL_AGAIN).await;
+        tokio::time::sleep(RESEAL_PAUSE).await;
     }
 }
 
-/// The configured keys and those of the key file, which is made where there is no key at all. A database that others use
-/// is never given such a key: it was refused with the configuration.
+/// The configured keys and those of the key file, which is made where there is no key at all. That is never the case with
+/// PostgreSQL: the configuration is refused without a key there.
 fn keyring(config: &Config) -> anyhow::Result<Keyring> {
-    let path = data_dir::store_key(&config.data_dir);
+    let path = data_dir::store_key_file(&config.data_dir);
     let mut file = KeyFile::read(&path).with_context(|| path.display().to_string()).context(Exit::Config)?;
     if config.store.encryption_key.is_none() && file.keys().is_empty() {
         file.add().with_context(|| path.display().to_string()).context(Exit::Config)?;

@@ -1,4 +1,4 @@
-//! What the demo tells: a coloured story with a table at the end, or JSON lines.
+//! The demo's output: coloured lines with a table at the end, or lines of JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use schemas::{DeadLetter, Format, body_as_json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::ledger::Ledger;
+use super::expected::ExpectedDeliveries;
 use crate::{
-    cli::{print, setup::Output, table::table},
+    cli::output::{self, Output, table},
     config::Config,
     process::Process,
     receiver::{Received, Receiver},
 };
 
-/// Tells what happens.
-pub(super) struct Story {
+/// Prints what happens, as it happens.
+pub(super) struct Report {
     output: Output,
-    rows: BTreeMap<(String, String), Row>,
+    /// Rows of the table at the end, by tenant and endpoint.
+    rows: BTreeMap<(String, String), EndpointRow>,
 }
 
-/// What an endpoint got, for the table.
 #[derive(Default)]
-struct Row {
+struct EndpointRow {
     format: String,
     accepted: u64,
     refused: u64,
@@ -32,7 +32,7 @@ struct Row {
 
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum Line<'a> {
+enum ReportLine<'a> {
     Delivered {
         tenant: &'a str,
         endpoint: &'a str,
@@ -65,34 +65,34 @@ const fn color(color: AnsiColor) -> Style {
     Style::new().fg_color(Some(anstyle::Color::Ansi(color)))
 }
 
-impl Story {
+impl Report {
     pub(super) fn new(output: Output) -> Self {
         Self { output, rows: BTreeMap::new() }
     }
 
-    fn tells(&self) -> bool {
+    fn is_text(&self) -> bool {
         self.output == Output::Table
     }
 
     pub(super) fn begin(&self, config: &Config, process: &Process, receiver: &Receiver) -> anyhow::Result<()> {
-        if self.tells() {
+        if self.is_text() {
             let broker = if config.broker.is_embedded() { "the embedded broker" } else { "RabbitMQ" };
-            print::line(format_args!("{BOLD}carteiro{BOLD:#} runs all its roles here, on {broker}."))?;
+            output::line(format_args!("{BOLD}carteiro{BOLD:#} runs all its roles here, on {broker}."))?;
             if let Some(http) = process.http {
-                print::line(format_args!(
+                output::line(format_args!(
                     "  events go in at   http://{http}/v1/tenants/<tenant>/events and /v1/in/<token>"
                 ))?;
             }
-            print::line(format_args!("  endpoints are at  {}", receiver.url("/<tenant>/<endpoint>")))?;
-            print::line(format_args!("  metrics are at    http://{}/metrics\n", process.ops))?;
+            output::line(format_args!("  endpoints are at  {}", receiver.url("/<tenant>/<endpoint>")))?;
+            output::line(format_args!("  metrics are at    http://{}/metrics\n", process.ops))?;
         }
         Ok(())
     }
 
     pub(super) fn published(&self, tenant: &str, fixture: &str, id: &str) -> anyhow::Result<()> {
-        if self.tells() {
+        if self.is_text() {
             let blue = color(AnsiColor::Blue);
-            print::line(format_args!("{blue}→ in  {blue:#} {tenant:<10} {fixture} {DIM}{id}{DIM:#}"))?;
+            output::line(format_args!("{blue}→ in  {blue:#} {tenant:<10} {fixture} {DIM}{id}{DIM:#}"))?;
         }
         Ok(())
     }
@@ -113,15 +113,15 @@ impl Story {
         } else {
             row.refused += 1;
         }
-        if self.tells() {
+        if self.is_text() {
             let tone = color(if received.is_accepted() { AnsiColor::Green } else { AnsiColor::Yellow });
             let status = received.status.unwrap_or_default();
-            print::line(format_args!(
+            output::line(format_args!(
                 "{tone}← {status} {tone:#} {tenant:<10} {endpoint:<10} {event_type} {DIM}attempt {attempts} {webhook_id}{DIM:#}"
             ))?;
         } else if received.is_accepted() {
             let body = body_as_json(&received.body);
-            print::json(&Line::Delivered { tenant, endpoint, format, event_type, webhook_id, attempts, body })?;
+            output::json(&ReportLine::Delivered { tenant, endpoint, format, event_type, webhook_id, attempts, body })?;
         }
         Ok(())
     }
@@ -130,39 +130,40 @@ impl Story {
         let (tenant, endpoint) = (letter.tenant.as_str(), letter.endpoint_id.as_str());
         self.rows.entry((tenant.to_owned(), endpoint.to_owned())).or_default().dead += 1;
         let (event_type, reason, attempts) = (letter.event_type.as_str(), letter.reason.as_str(), letter.attempts);
-        if self.tells() {
+        if self.is_text() {
             let red = color(AnsiColor::Red);
-            print::line(format_args!(
+            output::line(format_args!(
                 "{red}✝ dead{red:#} {tenant:<10} {endpoint:<10} {event_type} {reason} {DIM}after {attempts} attempts {webhook_id}{DIM:#}"
             ))?;
             return Ok(());
         }
-        print::json(&Line::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
+        output::json(&ReportLine::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
     }
 
-    pub(super) fn end(&self, ledger: &Ledger) -> anyhow::Result<()> {
-        let Ledger { published, delivered, dead_letters, .. } = *ledger;
-        let lost = ledger.awaited();
-        if !self.tells() {
-            return print::json(&Line::Summary { published, delivered, dead_letters, lost });
+    pub(super) fn end(&self, expected: &ExpectedDeliveries) -> anyhow::Result<()> {
+        let ExpectedDeliveries { published, delivered, dead_letters, .. } = *expected;
+        let lost = expected.awaited();
+        if !self.is_text() {
+            return output::json(&ReportLine::Summary { published, delivered, dead_letters, lost });
         }
         let mut rows = table(["tenant", "endpoint", "format", "accepted", "refused, tried again", "dead letters"]);
         for ((tenant, endpoint), row) in &self.rows {
             let [accepted, refused, dead] = [row.accepted, row.refused, row.dead].map(|count| count.to_string());
             rows.add_row([tenant, endpoint, &row.format, &accepted, &refused, &dead]);
         }
-        print::line(format_args!("\n{rows}"))?;
+        output::line(format_args!("\n{rows}"))?;
         let tone = color(if lost == 0 { AnsiColor::Green } else { AnsiColor::Red });
-        print::line(format_args!(
+        output::line(format_args!(
             "{published} events in, {delivered} bodies delivered, {dead_letters} dead letters, {tone}{lost} lost{tone:#}"
         ))?;
         Ok(())
     }
 
+    /// Says how to publish more events while the demo stays up.
     pub(super) fn stay(&self, process: &Process) -> anyhow::Result<()> {
-        if let (true, Some(http), Some(key)) = (self.tells(), process.http, &process.operator_key) {
-            print::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;
-            print::line(format_args!(
+        if let (true, Some(http), Some(key)) = (self.is_text(), process.http, &process.operator_key) {
+            output::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;
+            output::line(format_args!(
                 "  carteiro events sample | carteiro publish --tenant whazing --url http://{http} --key {}",
                 key.reveal()
             ))?;
