@@ -1,14 +1,15 @@
-//! Resolving, with answers that the tests give, under paused time.
+//! Looking names up with the answers of a test, under paused time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Answers by name: one public address, a public and a private one, none, an error, or never anything.
-fn resolver() -> (CheckedResolver, Arc<AtomicUsize>) {
+/// Resolves `public` to one public address, `mixed` to a public and a private one, `empty` to none, `dead` never, and all
+/// others to an error; counts the look-ups.
+fn resolver() -> (AddressCheck, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
-    let ask: Ask = Arc::new(move |name| {
+    let look_up: LookUp = Arc::new(move |name| {
         counter.fetch_add(1, Ordering::Relaxed);
         let addresses = |texts: &[&str]| Ok(texts.iter().map(|text| text.parse().unwrap()).collect());
         let answer = match name.split('.').next() {
@@ -20,11 +21,11 @@ fn resolver() -> (CheckedResolver, Arc<AtomicUsize>) {
         };
         async move { answer }.boxed()
     });
-    (CheckedResolver::asking(ask, Arc::default()), asked)
+    (AddressCheck::new(look_up, Arc::default()), asked)
 }
 
-/// What a name comes to within three seconds.
-async fn resolve(resolver: &CheckedResolver, name: &str) -> String {
+/// The addresses of a name, or why there are none, within three seconds.
+async fn resolve(resolver: &AddressCheck, name: &str) -> String {
     match tokio::time::timeout(Duration::from_secs(3), resolver.checked(name)).await {
         Ok(Ok(addresses)) => in_words(&addresses),
         Ok(Err(error)) => error.to_string(),
@@ -55,7 +56,7 @@ async fn a_name_is_refused_if_any_of_its_addresses_is_forbidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_not_kept_but_a_failure_is_for_a_second() {
+async fn a_look_up_that_succeeded_is_not_kept_but_one_that_failed_is_for_a_second() {
     let (resolver, asked) = resolver();
     for expected in [1, 2, 3] {
         resolve(&resolver, "public.example").await;
@@ -73,7 +74,7 @@ async fn an_answer_is_not_kept_but_a_failure_is_for_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_whose_servers_are_dead_holds_one_place_however_often_it_is_asked_for() {
+async fn a_name_whose_servers_are_dead_holds_one_permit_however_often_it_is_looked_up() {
     let (resolver, asked) = resolver();
     for _ in 0..100 {
         assert_eq!(resolve(&resolver, "dead.example").await, "timeout");

@@ -1,4 +1,4 @@
-//! Why there is no answer, as a class and in words. The words are ours, or speak of sockets and protocols: never of the
+//! Why a request has no response, as a class and in words. The words describe sockets and protocols and never contain the
 //! URL, which may hold a secret.
 
 use std::{error::Error, io};
@@ -8,74 +8,67 @@ use schemas::OutcomeClass;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotConnected {
-    /// No URL of ours.
+pub(super) enum ConnectError {
     #[error("the url is invalid")]
-    NoUrl,
-    /// The name or literal stands for an address that may not be connected to.
+    InvalidUrl,
+    /// One of the host's addresses belongs to a network that may not be connected to.
     #[error("the address is not allowed")]
     Blocked,
-    /// The name has no address.
     #[error("the name cannot be resolved")]
     NoAddress,
-    /// It did not stand in time.
     #[error("no connection in time")]
-    TooLate,
-    /// Nobody took it.
+    TimedOut,
     #[error("{0}")]
     Tcp(io::Error),
-    /// The proxy did not make it.
+    /// The proxy did not make the connection.
     #[error("the proxy {0}")]
     Proxy(String),
-    /// Who took it could not show who they are, or not as we ask for it.
-    #[error("{}", in_words(.0))]
+    #[error("{}", tls_reason(.0))]
     Tls(io::Error),
 }
 
-impl NotConnected {
+impl ConnectError {
     fn class(&self) -> OutcomeClass {
         match self {
-            Self::NoUrl => OutcomeClass::Malformed,
+            Self::InvalidUrl => OutcomeClass::Malformed,
             Self::Blocked => OutcomeClass::BlockedIp,
             Self::NoAddress => OutcomeClass::Dns,
-            Self::TooLate => OutcomeClass::Timeout,
+            Self::TimedOut => OutcomeClass::Timeout,
             Self::Tcp(_) | Self::Proxy(_) => OutcomeClass::Connect,
             Self::Tls(_) => OutcomeClass::Tls,
         }
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// None came in time.
-    NoAnswer,
-    /// The client says why.
+pub(super) enum RequestError {
+    TimedOut,
     Client(legacy::Error),
 }
 
-impl Failure {
-    /// Its class.
-    pub(crate) fn class(&self) -> OutcomeClass {
+impl RequestError {
+    pub(super) fn class(&self) -> OutcomeClass {
         match self {
-            Self::NoAnswer => OutcomeClass::Timeout,
-            Self::Client(error) => cause::<NotConnected>(error).map_or(OutcomeClass::Malformed, NotConnected::class),
+            Self::TimedOut => OutcomeClass::Timeout,
+            Self::Client(error) => cause::<ConnectError>(error).map_or(OutcomeClass::Malformed, ConnectError::class),
         }
     }
 
-    /// In words.
-    pub(crate) fn reason(&self) -> String {
+    /// The reason in words, for tenants.
+    pub(super) fn reason(&self) -> String {
         match self {
-            Self::NoAnswer => "no answer in time".to_owned(),
-            Self::Client(error) => match cause::<NotConnected>(error) {
-                Some(why) => why.to_string(),
-                None => innermost(error).to_string(),
+            Self::TimedOut => "no answer in time".to_owned(),
+            Self::Client(error) => match cause::<ConnectError>(error) {
+                Some(error) => error.to_string(),
+                None => chain(error).last().map(ToString::to_string).unwrap_or_default(),
             },
         }
     }
 
-    /// Whether the receiver says that it has not looked at the request (RFC 9113, §8.7), which is then safe to repeat.
-    pub(crate) fn is_untouched(&self) -> bool {
+    /// True when the receiver says that it has not processed the request, which makes it safe to send again (RFC 9113,
+    /// section 8.7).
+    pub(super) fn is_unprocessed(&self) -> bool {
         let Self::Client(error) = self else { return false };
         cause::<h2::Error>(error).is_some_and(|error| {
             let left = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
@@ -85,13 +78,9 @@ impl Failure {
     }
 }
 
-/// The first cause of this kind.
+/// The first error of type `E` among an error and its causes.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
-}
-
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    chain(error).last().unwrap_or(error)
 }
 
 /// An error, its cause, the cause of that, and so on.
@@ -102,8 +91,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
-/// What TLS says, without the names that a certificate is or is not for: one is the URL's.
-fn in_words(error: &io::Error) -> String {
+/// An error of TLS in words, without the names that a certificate is or is not for: one of them is the URL's.
+fn tls_reason(error: &io::Error) -> String {
     use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
@@ -121,8 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_for_another_name_is_told_without_the_names() {
-        let words = |error| NotConnected::Tls(io::Error::other(Error::InvalidCertificate(error))).to_string();
+    fn a_certificate_for_another_name_is_reported_without_the_names() {
+        let words = |error| ConnectError::Tls(io::Error::other(Error::InvalidCertificate(error))).to_string();
         let expected = ServerName::try_from("S3CRET.example").unwrap();
         let presented = vec!["S3CRET.invalid".to_owned()];
         let other = CertificateError::NotValidForNameContext { expected, presented };

@@ -1,4 +1,4 @@
-//! From addresses to a socket.
+//! Opens a socket to the first of several addresses that accepts a connection.
 
 use std::{
     collections::VecDeque,
@@ -14,19 +14,19 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection of bytes.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-/// One that is open.
-pub(crate) type Socket = Box<dyn Stream>;
-/// Opens one to an address.
+/// A stream of bytes in both directions.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+/// An open connection.
+pub(crate) type Socket = Box<dyn ByteStream>;
+/// Opens a connection to an address: over TCP, or in the memory of a test.
 pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync>;
 
-/// How long an address is tried alone before the next one is tried, too (RFC 8305, §8: 250 ms).
+/// How long an address is tried alone before the next one is tried as well (RFC 8305, section 8: 250 ms).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Over TCP.
-pub(crate) fn tcp() -> Dial {
+/// Opens connections over TCP.
+pub(super) fn tcp() -> Dial {
     Arc::new(|address| {
         async move {
             let stream = TcpStream::connect(address).await?;
@@ -37,12 +37,12 @@ pub(crate) fn tcp() -> Dial {
     })
 }
 
-/// The first connection that stands to any of these addresses, and to no other. The families take turns, so that a broken
-/// one costs a moment only.
+/// Returns the first connection that any of these addresses accepts; no other address is tried. IPv4 and IPv6 addresses
+/// alternate, so that a broken family costs only a moment.
 pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io::Result<Socket> {
-    let mut left = in_turns(addresses);
+    let mut left = alternating(addresses);
     let mut trying = FuturesUnordered::new();
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         if let Some(address) = left.pop_front() {
             trying.push(dial(SocketAddr::new(address, port)));
@@ -51,26 +51,27 @@ pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io:
         tokio::select! {
             tried = trying.next() => match tried {
                 Some(Ok(socket)) => return Ok(socket),
-                Some(Err(error)) => failed = error,
-                None => return Err(failed),
+                Some(Err(error)) => last_error = error,
+                None => return Err(last_error),
             },
             () = next, if !left.is_empty() => {}
         }
     }
 }
 
-fn in_turns(addresses: Vec<IpAddr>) -> VecDeque<IpAddr> {
+/// Orders addresses so that the two families alternate, beginning with the family of the first.
+fn alternating(addresses: Vec<IpAddr>) -> VecDeque<IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (ours, others): (VecDeque<_>, VecDeque<_>) =
+    let (same, other): (VecDeque<_>, VecDeque<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
-    let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
-    let mut turns = VecDeque::new();
+    let (mut same, mut other) = (same.into_iter(), other.into_iter());
+    let mut ordered = VecDeque::new();
     loop {
-        let before = turns.len();
-        turns.extend(ours.next());
-        turns.extend(others.next());
-        if turns.len() == before {
-            return turns;
+        let before = ordered.len();
+        ordered.extend(same.next());
+        ordered.extend(other.next());
+        if ordered.len() == before {
+            return ordered;
         }
     }
 }
@@ -81,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// Dials that note when each address was tried; what begins with 9 answers after a second, 2001:9:: never.
+    /// Notes when each address was tried. Addresses that begin with 9 accept after a second, 2001:9:: never, others refuse.
     fn dial(log: &Arc<Mutex<Vec<String>>>) -> Dial {
         let (log, began) = (log.clone(), tokio::time::Instant::now());
         Arc::new(move |address| {
@@ -98,25 +99,26 @@ mod tests {
         })
     }
 
+    /// Tries these addresses; returns whether one accepted, and the log of tries.
     async fn tried(addresses: &[&str]) -> (bool, Vec<String>) {
         let log = Arc::default();
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        let stands = first(&dial(&log), addresses, 80).await.is_ok();
+        let is_connected = first(&dial(&log), addresses, 80).await.is_ok();
         let log = log.lock().unwrap().clone();
-        (stands, log)
+        (is_connected, log)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_family_costs_a_quarter_of_a_second() {
-        let (stands, log) = tried(&["2001:9::1", "2001:9::2", "9.9.9.9"]).await;
-        assert!(stands);
+    async fn an_address_family_that_is_silent_costs_a_quarter_of_a_second() {
+        let (is_connected, log) = tried(&["2001:9::1", "2001:9::2", "9.9.9.9"]).await;
+        assert!(is_connected);
         assert_eq!(log, ["0 ms: [2001:9::1]:80", "250 ms: 9.9.9.9:80", "500 ms: [2001:9::2]:80"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_refusal_the_next_is_tried_at_once_and_the_last_refusal_is_told() {
-        let (stands, log) = tried(&["1.1.1.1", "1.1.1.2"]).await;
-        assert!(!stands);
+    async fn a_refusal_makes_the_next_address_be_tried_at_once() {
+        let (is_connected, log) = tried(&["1.1.1.1", "1.1.1.2"]).await;
+        assert!(!is_connected);
         assert_eq!(log, ["0 ms: 1.1.1.1:80", "0 ms: 1.1.1.2:80"]);
     }
 }

@@ -1,5 +1,5 @@
-//! A socket that takes no more than it asked for: what comes without our sending anything is bounded, whatever it is
-//! (status lines without end, header after header, 1xx after 1xx, frames that ask for no answer).
+//! A socket that bounds how many bytes may arrive while we send nothing: endless status lines, headers, 1xx responses, or
+//! HTTP/2 frames that need no reply.
 
 use std::{
     io,
@@ -11,34 +11,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::Socket;
 
-/// An answer's head, at most: the status line and all headers.
+/// Largest head of a response (status line and all headers), in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// What one answer's body may be ahead of its reader over HTTP/2; a connection's may be four times that.
+/// Bytes of a body that may be sent ahead of its reader over HTTP/2. A whole connection may be ahead by four times that.
 pub(super) const WINDOW: u32 = 64 * 1024;
-/// Over HTTP/2 many answers share a connection; their windows are 256 KiB together, and one head each.
+/// Bytes that may arrive over HTTP/2 before we send something again. Many responses share a connection: their windows are
+/// 256 KiB together, and each has a head.
 pub(super) const MAX_UNASKED_H2: u64 = 16 << 20;
 
-/// A socket and what came since we last sent something.
+/// A socket, and how much arrived since we last sent something.
 pub(super) struct Metered {
     socket: Socket,
-    most: u64,
-    came: u64,
+    max_unasked: u64,
+    unasked: u64,
 }
 
-/// Told as an error of I/O.
 #[derive(Debug, thiserror::Error)]
-#[error("more came than any answer may have")]
-pub(super) struct TooMuch;
+#[error("the receiver sent more than a response may have")]
+pub(super) struct TooManyBytes;
 
 impl Metered {
-    /// At most `most` bytes may come at a time.
-    pub(super) fn new(socket: Socket, most: u64) -> Self {
-        Self { socket, most, came: 0 }
+    pub(super) fn new(socket: Socket, max_unasked: u64) -> Self {
+        Self { socket, max_unasked, unasked: 0 }
     }
 
+    /// Starts to count anew once something was sent.
     fn sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(sent, Poll::Ready(Ok(1..))) {
-            self.came = 0;
+            self.unasked = 0;
         }
         sent
     }
@@ -46,12 +46,12 @@ impl Metered {
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.came > self.most {
-            return Poll::Ready(Err(io::Error::other(TooMuch)));
+        if self.unasked > self.max_unasked {
+            return Poll::Ready(Err(io::Error::other(TooManyBytes)));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        self.came += (buf.filled().len() - before) as u64;
+        self.unasked += (buf.filled().len() - before) as u64;
         read
     }
 }

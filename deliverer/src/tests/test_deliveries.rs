@@ -1,4 +1,4 @@
-//! The test button's deliveries.
+//! Deliveries that the test button made.
 
 use broker::{Broker, Notices};
 use schemas::{Attempt, Delivery, Notice, OutcomeClass};
@@ -10,34 +10,34 @@ use super::{
 };
 
 /// A delivery that the test button made.
-fn trial() -> Delivery {
+fn test_delivery() -> Delivery {
     Delivery { is_test: true, ..delivery("e1") }
 }
 
-/// What is told of it.
-async fn told(notices: &mut Notices) -> Attempt {
+/// The attempt that is announced for the test delivery.
+async fn announced(notices: &mut Notices) -> Attempt {
     let tested = async {
         loop {
             match Notice::read(&notices.next().await.expect("a broker")) {
                 Some(Notice::Tested { delivery_id, attempt }) => {
-                    assert_eq!(delivery_id, trial().id);
+                    assert_eq!(delivery_id, test_delivery().id);
                     return attempt;
                 }
                 _ => continue,
             }
         }
     };
-    tokio::time::timeout(LONG, tested).await.expect("it is told")
+    tokio::time::timeout(LONG, tested).await.expect("an announcement")
 }
 
 #[tokio::test]
-async fn a_test_is_attempted_once_told_and_forgotten_however_it_went() {
+async fn a_test_is_attempted_once_announced_and_forgotten_however_it_went() {
     for status in [200, 410, 503] {
         let mut receiver = Scripted::new(vec![answer(status, "retry-after: 1\r\nconnection: close\r\n", "why")]).await;
         let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
         let mut notices = fixture.memory.notices();
-        fixture.publish(&message(&trial())).await;
-        let attempt = told(&mut notices).await;
+        fixture.publish(&message(&test_delivery())).await;
+        let attempt = announced(&mut notices).await;
         assert_eq!((attempt.number, attempt.status, attempt.next_due), (1, Some(status), None));
         assert_eq!(attempt.response_excerpt.as_deref(), Some("why"));
         assert_eq!(receiver.request().await.header("carteiro-attempt"), Some("1"));
@@ -53,8 +53,8 @@ async fn a_disabled_endpoint_can_be_tested_and_is_not_delivered_to() {
     let mut receiver = Scripted::answering(200).await;
     let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
     let mut notices = fixture.memory.notices();
-    fixture.publish(&message(&trial())).await;
-    assert_eq!(told(&mut notices).await.outcome, OutcomeClass::Success);
+    fixture.publish(&message(&test_delivery())).await;
+    assert_eq!(announced(&mut notices).await.outcome, OutcomeClass::Success);
     receiver.request().await;
     fixture.publish(&message(&delivery("e2"))).await;
     fixture.dead_letter().await;
@@ -62,12 +62,12 @@ async fn a_disabled_endpoint_can_be_tested_and_is_not_delivered_to() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_refused_is_told_with_the_reason() {
+async fn a_forbidden_address_is_announced_with_the_reason() {
     let receiver = Scripted::answering(200).await;
     let mut fixture = Fixture::guarded(&json!([{"id": "crm", "url": receiver.url()}]));
     let mut notices = fixture.memory.notices();
-    fixture.publish(&message(&trial())).await;
-    let attempt = told(&mut notices).await;
+    fixture.publish(&message(&test_delivery())).await;
+    let attempt = announced(&mut notices).await;
     assert_eq!((attempt.outcome, attempt.status), (OutcomeClass::BlockedIp, None));
     assert_eq!(attempt.response_excerpt.as_deref(), Some("the address is not allowed"));
     assert_eq!(receiver.connections(), 0);
@@ -76,10 +76,10 @@ async fn a_target_that_is_refused_is_told_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_test_of_an_endpoint_that_is_gone_meanwhile_ends_without_a_trace() {
+async fn a_test_of_an_endpoint_that_was_deleted_meanwhile_leaves_nothing() {
     let mut fixture = Fixture::without_snapshot(&super::config());
-    fixture.store.share(5, &json!([]));
-    fixture.publish(&message(&trial())).await;
+    fixture.store.set_at_revision(5, &json!([]));
+    fixture.publish(&message(&test_delivery())).await;
     fixture.empty(FAST).await;
     assert!(fixture.nothing_published());
 }
