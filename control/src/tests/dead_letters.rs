@@ -1,6 +1,6 @@
 //! Which dead letters are alive, and which are meant.
 
-use broker::{Broker as _, Log, Target, records::Replayed};
+use broker::{Broker as _, Log, Target, records::ReplayMarker};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadReason, Message};
 
@@ -20,7 +20,7 @@ async fn ids(fixture: &Fixture, tenant: Option<&str>, filter: Fields<'_>) -> Vec
 }
 
 async fn mark(fixture: &Fixture, dead: &DeadDelivery, offset: u64) {
-    let (to, marker) = Replayed::of(&dead.delivery, offset, "job", NOW);
+    let (to, marker) = ReplayMarker::of(&dead.delivery, offset, "job", NOW);
     fixture.broker.publish(&to, &marker).await.unwrap();
 }
 
