@@ -49,8 +49,8 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
 }
 
 /// Locks the data against other processes.
-fn lock(config: &Config) -> anyhow::Result<(Option<broker::sqlite::Hold>, Option<store::Hold>)> {
-    let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::Hold::take(&path)).transpose();
+fn lock(config: &Config) -> anyhow::Result<(Option<broker::sqlite::BrokerFileLock>, Option<store::Hold>)> {
+    let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::BrokerFileLock::take(&path)).transpose();
     let store = BackupPart::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
     Ok((broker.context(Exit::Config)?, store.context(Exit::Config)?))
 }

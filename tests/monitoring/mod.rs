@@ -1,0 +1,34 @@
+//! What is watched, as it is committed: Prometheus' rules and Grafana's dashboards. Here is what of it can be told without a
+//! server: each expression parses, and asks only for what is exported. `prometheus.rs` asks a real one.
+
+mod dashboards;
+mod exported;
+mod query;
+mod rules;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use dashboards::dashboards;
+pub(crate) use exported::{RABBITMQ, exported};
+pub(crate) use rules::rules;
+
+/// A file or folder of the repository.
+fn committed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The files of a folder by name, and what is in them.
+fn texts(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut paths: Vec<_> =
+        fs::read_dir(committed(folder)).expect(folder).map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{folder} is empty");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("a text");
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}

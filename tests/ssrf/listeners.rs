@@ -1,0 +1,45 @@
+//! A listener on every address of this machine, which tells which of them was connected to.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+/// What was connected to, and how often.
+#[derive(Clone, Default)]
+pub(super) struct AddressRecorder(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+impl AddressRecorder {
+    /// Listens on all addresses, answers 204 to whatever comes and ends the connection.
+    pub(super) async fn listen(port: u16) -> Self {
+        let listeners = Self::default();
+        // Both families: IPv4 addresses come as mapped ones.
+        let listener = TcpListener::bind(("::", port)).await.expect("the port is free");
+        let reached = listeners.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let address = stream.local_addr().expect("an address").ip().to_canonical();
+                *reached.0.lock().expect("no panic").entry(address).or_default() += 1;
+                tokio::spawn(answer(stream));
+            }
+        });
+        listeners
+    }
+
+    /// What was connected to so far.
+    pub(super) fn reached(&self) -> BTreeMap<IpAddr, usize> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+async fn answer(mut stream: TcpStream) {
+    // The request is in one piece, and small.
+    let _ = stream.read(&mut [0; 16 * 1024]).await;
+    let _ = stream.write_all(b"HTTP/1.1 204 Yes\r\nconnection: close\r\n\r\n").await;
+}
