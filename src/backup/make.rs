@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use service::atomic_file::{folder_of, persist, persist_new};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
@@ -33,16 +34,9 @@ pub(crate) fn make(config: &Config, file: &Path, replace: bool, at: String) -> a
     let manifest = Manifest { format: Manifest::FORMAT, version: VERSION.to_owned(), at, files };
     let draft = NamedTempFile::new_in(folder)?;
     archive::write(io::BufWriter::new(draft.as_file()), &manifest, staged.path())?;
-    draft.as_file().sync_all()?;
-    let persisted = if replace { draft.persist(file) } else { draft.persist_noclobber(file) };
+    let persisted = if replace { persist(draft, file) } else { persist_new(draft, file) };
     persisted.with_context(|| file.display().to_string())?;
-    File::open(folder)?.sync_all()?;
     Ok(manifest)
-}
-
-/// Where a file is, or will be.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A copy of each part that is there.

@@ -7,12 +7,15 @@ use std::{
 };
 
 use anyhow::Context as _;
-use service::Exit;
+use service::{
+    Exit,
+    atomic_file::{folder_of, persist},
+    sqlite_file::FileLock,
+};
 use tempfile::NamedTempFile;
 
 use super::{
     archive,
-    make::folder_of,
     manifest::{Entry, Manifest},
     part::Part,
 };
@@ -32,7 +35,7 @@ struct Staged {
 /// was changed.
 pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Result<Manifest> {
     process::make_data_dir(&config.data_dir)?;
-    let _held = hold(config)?;
+    let _locks = lock(config)?;
     let mut staged = Vec::new();
     let archive = File::open(from).with_context(|| from.display().to_string())?;
     let manifest = archive::read(io::BufReader::new(archive), |entry, content| {
@@ -50,11 +53,11 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
     Ok(manifest)
 }
 
-/// Keeps processes out.
-fn hold(config: &Config) -> anyhow::Result<(Option<broker::sqlite::Hold>, Option<store::Hold>)> {
-    let broker = Part::Broker.path(config).map(|path| broker::sqlite::Hold::take(&path)).transpose();
-    let store = Part::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
-    Ok((broker.context(Exit::Config)?, store.context(Exit::Config)?))
+/// Keeps every process from opening the files that are replaced.
+fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 2]> {
+    let broker = Part::Broker.path(config).map(|path| broker::sqlite::lock(&path)).transpose();
+    let store = Part::Store.path(config).map(|path| store::lock(&path)).transpose();
+    Ok([broker.context(Exit::Config)?, store.context(Exit::Config)?])
 }
 
 fn stage(config: &Config, entry: &Entry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<Staged> {
@@ -81,7 +84,5 @@ fn put(staged: Staged) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    file.persist(&to).with_context(|| to.display().to_string())?;
-    File::open(folder_of(&to))?.sync_all()?;
-    Ok(())
+    persist(file, &to).with_context(|| to.display().to_string())
 }

@@ -1,20 +1,10 @@
-//! A copy of the file while a process writes it, by SQLite's own backup; and keeping every process out of it, to put a
-//! copy back.
+//! A copy of the file while a process writes it.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use service::sqlite_file;
 
-use super::{OpenError, open};
 use crate::ReadError;
-
-/// All pages in one step. Between two, a writer's commit would make the copy begin again, and there is always another
-/// commit; within one it reads what was committed when it began, while the writer goes on in its log of changes.
-const WHOLE: i32 = -1;
 
 /// Copies the broker's file at `from` into a fresh file at `to`, mode 0600: what was committed at one moment. A process
 /// may have `from` open, and goes on. Blocks.
@@ -23,37 +13,20 @@ const WHOLE: i32 = -1;
 /// Where `to` exists, or either cannot be read or written.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), ReadError> {
     let failed = |error: &dyn std::fmt::Display| ReadError(format!("copying {}: {error}", from.display()));
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
-    made.map_err(|error| ReadError(format!("{}: {error}", to.display())))?;
-    let source = open::look(from).map_err(|error| failed(&error))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut target = Connection::open_with_flags(to, flags).map_err(|error| failed(&error))?;
-    let backup = Backup::new(&source, &mut target).map_err(|error| failed(&error))?;
-    backup.step(WHOLE).map(drop).map_err(|error| failed(&error))
-}
-
-/// Keeps every process from opening the broker's file while it lives.
-#[derive(Debug)]
-pub struct Hold(#[expect(dead_code, reason = "its drop lets the next process in")] File);
-
-impl Hold {
-    /// Of the file at `path`, which need not be there; its folder is made.
-    ///
-    /// # Errors
-    /// [`OpenError::Held`] when a process has it.
-    pub fn take(path: &Path) -> Result<Self, OpenError> {
-        open::lock(path).map(Self)
-    }
+    let source = sqlite_file::open_read_only(from).map_err(|error| failed(&error))?;
+    sqlite_file::copy(&source, to).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Sqlite;
     use schemas::Message;
 
-    use super::*;
+    use super::{
+        super::{OpenError, Sqlite, lock},
+        *,
+    };
     use crate::{Broker as _, Queue, Target};
 
     fn message(id: &str) -> Message {
@@ -70,7 +43,7 @@ mod tests {
         back_up(&from, &to).unwrap();
         broker.publish(&target, &message("after")).await.unwrap();
         assert!(back_up(&from, &to).is_err(), "a file that is there is not written over");
-        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(files.len(), 2, "the copy is one file: {files:?}");
 
         let copy = Sqlite::open(&to, Arc::new(|| 1)).unwrap();
@@ -79,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_held_is_not_opened() {
+    fn a_file_that_is_locked_is_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broker.db");
         let broker = Sqlite::open(&path, Arc::new(|| 1)).unwrap();
-        assert!(matches!(Hold::take(&path), Err(OpenError::Held(_))));
+        assert!(matches!(lock(&path), Err(OpenError::Held(_))));
         drop(broker);
-        let _hold = Hold::take(&path).unwrap();
+        let _lock = lock(&path).unwrap();
         assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(OpenError::Held(_))));
     }
 }

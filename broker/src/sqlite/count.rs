@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
 use schemas::{HeaderValue, Headers};
 
-use super::{codec, open};
+use super::codec;
 use crate::ReadError;
 
 /// Counts without blocking.
@@ -17,7 +17,7 @@ pub(super) async fn waiting(path: PathBuf, with: &[(&str, &str)]) -> Result<u64,
 }
 
 fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
-    let mut connection = open::look(path)?;
+    let mut connection = service::sqlite_file::open_read_only(path)?;
     let transaction = connection.transaction()?;
     let mut waiting = 0;
     for table in ["fast", "slow", "later"] {

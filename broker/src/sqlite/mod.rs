@@ -39,8 +39,9 @@ use crate::{
     notices::NoticeSender,
 };
 
-pub use copy::{Hold, back_up};
+pub use copy::back_up;
 pub use error::OpenError;
+pub use open::lock;
 pub use reader::Archive;
 
 /// The embedded broker. Dropping it without [`close`](Broker::close) loses nothing that was confirmed; it waits for the

@@ -1,20 +1,17 @@
 //! Opening the file: the lock that keeps a second writer out, the settings, the tables.
 
-use std::{
-    fs::{File, TryLockError},
-    path::Path,
-    time::Duration,
-};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
+use service::{
+    atomic_file::folder_of,
+    sqlite_file::{self, FileLock, LockError},
+};
 
 use super::OpenError;
 
 /// The format that this program writes, in `user_version`.
 const FORMAT: i64 = 1;
-
-/// How long a transaction waits for a stranger's (a person with a database tool) before publishing counts as blocked.
-const STRANGERS: Duration = Duration::from_millis(500);
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed (with NORMAL the last ones could be lost
 /// with the power). A page of 8 KiB holds some four deliveries. The log of changes is folded into the file every 32 MiB
@@ -59,14 +56,14 @@ const TABLES: &str = "
 pub(super) struct Opened {
     pub(super) connection: Connection,
     /// Its drop lets the next process in.
-    pub(super) lock: File,
+    pub(super) lock: FileLock,
 }
 
 /// Opens or makes the file at `path` and its folder.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
-    let connection = connect(path).map_err(|source| OpenError::Database { path: path.into(), source })?;
-    let found = format(&connection).map_err(|source| OpenError::Database { path: path.into(), source })?;
+    let connection = sqlite_file::open(path).map_err(|source| OpenError::File { path: path.into(), source })?;
+    let found = sqlite_file::format(&connection).map_err(|source| OpenError::Database { path: path.into(), source })?;
     if found > FORMAT {
         return Err(OpenError::Newer { path: path.into(), found, known: FORMAT });
     }
@@ -74,40 +71,15 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { connection, lock })
 }
 
-/// Opens the file to look only. Works beside a writing process, and on what a crash left behind.
-pub(super) fn look(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(STRANGERS)?;
-    Ok(connection)
-}
-
-/// Keeps every other process out.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let failed = |at: &Path, source| OpenError::File { path: at.into(), source };
-    std::fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
-    let at = folder.join("lock");
-    let file = File::options().create(true).append(true).open(&at).map_err(|source| failed(&at, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Held(path.into())),
-        Err(TryLockError::Error(source)) => Err(failed(&at, source)),
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(STRANGERS)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn format(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+/// Keeps every other process from opening the broker's file at `path`, which need not be there; its folder is made.
+///
+/// # Errors
+/// [`OpenError::Held`] when a process has it.
+pub fn lock(path: &Path) -> Result<FileLock, OpenError> {
+    FileLock::take(&folder_of(path).join("lock")).map_err(|error| match error {
+        LockError::Held => OpenError::Held(path.into()),
+        LockError::File { path, source } => OpenError::File { path, source },
+    })
 }
 
 /// Sets the connection up, and makes the tables if the format found is none.

@@ -9,7 +9,7 @@ use futures_util::{
 };
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{command::Row, open};
+use super::command::Row;
 use crate::{Log, Logs, ReadError, Record};
 
 /// How much is read ahead of whoever reads a stream: one record over this many bytes.
@@ -67,7 +67,7 @@ impl LogReader {
         if !path.try_exists().map_err(|error| ReadError(format!("{}: {error}", path.display())))? {
             return Err(ReadError(format!("{}: there is no such file", path.display())));
         }
-        let connection = open::look(path).map_err(failed)?;
+        let connection = service::sqlite_file::open_read_only(path).map_err(failed)?;
         let table = log.name();
         let last: Option<i64> = connection
             .query_row(&format!("SELECT max(\"offset\") FROM {table}"), [], |row| row.get(0))

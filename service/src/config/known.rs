@@ -6,10 +6,7 @@ use figment::value::{Dict, Value};
 
 use super::error::ConfigError;
 use super::shape::Shape;
-
-/// A suggestion may differ from what was written by at most one character in three, and at most this many in all; more
-/// would be a guess.
-const NEAR: usize = 3;
+use crate::suggest;
 
 /// All dotted keys with their shapes.
 pub(super) struct Known(BTreeMap<String, Shape>);
@@ -63,11 +60,8 @@ impl Known {
     fn nearest(&self, key: &str) -> Option<&str> {
         let sections: BTreeSet<&str> = self.0.keys().flat_map(|known| parents(known)).collect();
         let all = self.0.keys().map(String::as_str).chain(sections);
-        let (edits, near) = all.map(|known| (strsim::damerau_levenshtein(key, known), known)).min()?;
-        if edits <= NEAR.min(key.len() / 3) {
-            return Some(near);
-        }
-        self.0.keys().map(String::as_str).find(|known| last(known) == last(key))
+        let same_name = || self.0.keys().map(String::as_str).find(|known| last(known) == last(key));
+        suggest::nearest(key, all).or_else(same_name)
     }
 
     fn is_section(&self, key: &str) -> bool {
