@@ -8,7 +8,7 @@
 use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use router::Matcher;
+use router::IndexCache;
 use schemas::{Event, EventFacts, Tenant};
 use serde_json::json;
 use store::{
@@ -56,26 +56,26 @@ fn resident() -> u64 {
 }
 
 /// Makes every tenant's index, as a router does by and by.
-fn indexed(snapshot: &Snapshot) -> Matcher {
-    let matcher = Matcher::default();
+fn indexed(snapshot: &Snapshot) -> IndexCache {
+    let indexes = IndexCache::default();
     for tenant in snapshot.tenants() {
-        matcher.index(snapshot, tenant);
+        indexes.get(snapshot, tenant);
     }
-    matcher
+    indexes
 }
 
 fn matching(criterion: &mut Criterion) {
     let before = resident();
     let snapshot = snapshot();
     let held = resident();
-    let matcher = indexed(&snapshot);
+    let indexes = indexed(&snapshot);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!("memory: snapshot {:.0} MiB, indexes {:.0} MiB", mib(held - before), mib(resident() - held));
 
     let tenants: Vec<_> = snapshot.tenants().cloned().collect();
     let event = event();
     let facts = EventFacts::of(&event);
-    let found = matcher.index(&snapshot, &tenants[0]).interests(&tenants[0], &facts).len();
+    let found = indexes.get(&snapshot, &tenants[0]).interests(&tenants[0], &facts).len();
     assert_eq!(found, 3, "matches an event");
     let mut next = 0;
     criterion.bench_function("match an event, 3 of 100,000", |bencher| {
@@ -83,7 +83,7 @@ fn matching(criterion: &mut Criterion) {
             // Another tenant each time, so that nothing stays in a cache that would not in real life.
             next = (next + 7_919) % tenants.len();
             let tenant = snapshot.tenant(black_box(&tenants[next].id)).expect("a tenant");
-            matcher.index(&snapshot, tenant).interests(tenant, &facts).len()
+            indexes.get(&snapshot, tenant).interests(tenant, &facts).len()
         });
     });
 }
@@ -99,7 +99,7 @@ fn change() -> ItemChange {
 
 fn changing(criterion: &mut Criterion) {
     let snapshot = snapshot();
-    let matcher = indexed(&snapshot);
+    let indexes = indexed(&snapshot);
     let changes = [change()];
     let mut revision = 1;
     criterion.bench_function("the next snapshot, one endpoint changed", |bencher| {
@@ -113,7 +113,7 @@ fn changing(criterion: &mut Criterion) {
             },
             |next| {
                 let tenant = next.tenant("t5").expect("a tenant");
-                let index = matcher.index(&next, tenant);
+                let index = indexes.get(&next, tenant);
                 (index, next)
             },
             BatchSize::PerIteration,

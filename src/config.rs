@@ -7,9 +7,10 @@ use control::ControlConfig;
 use deliverer::DelivererConfig;
 use producer::ProducerConfig;
 use router::RouterConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service::{
-    ConfigError, Loader, Shape, config::Loaded, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
+    ConfigError, Loader, config::LoadedConfig, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
 };
 use store::{Location, StoreConfig};
 
@@ -31,22 +32,8 @@ pub const DEFAULT_TOML: &str = concat!(
     include_str!("../control/default.toml"),
 );
 
-/// Keys without a default, and what they hold.
-pub const OPTIONAL_KEYS: &[(&str, Shape)] = &[
-    ("http.operator_key", Shape::Text),
-    ("http.tls.cert", Shape::Text),
-    ("http.tls.key", Shape::Text),
-    ("store.url", Shape::Text),
-    ("store.encryption_key", Shape::Text),
-    ("deliverer.proxy", Shape::Text),
-    ("deliverer.ca_file", Shape::Text),
-];
-
-/// Keys that are never shown.
-const SECRET_KEYS: &[&str] = &["http.operator_key", "store.encryption_key", "store.old_encryption_keys"];
-
 /// Everything that can be configured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the embedded broker, the snapshot of the store and the operator's key are kept.
@@ -88,25 +75,27 @@ pub struct Overrides {
 pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Loaded<Config>, ConfigError> {
-    let loader = Loader::new(DEFAULT_TOML, OPTIONAL_KEYS, SECRET_KEYS)?;
+) -> Result<LoadedConfig<Config>, ConfigError> {
+    // Keys of the version before: warned about in this one, refused in the next.
+    let loader = Loader::<Config>::new(DEFAULT_TOML)?.renamed("router.credit", "router.prefetch");
+    let loader = loader.removed("broker.features");
     let loader = match &overrides.file {
         Some(file) => loader.file(file)?,
         None => loader.file_if_present(Path::new("carteiro.toml"))?,
     };
     let values = overrides.values.iter().map(|(key, text)| (key.as_str(), text.as_str()));
-    let loaded: Loaded<Config> = loader.environment(environment)?.flags(values)?.load()?;
+    let loaded = loader.environment(environment)?.flags(values)?.load()?;
     check(&loaded)?;
     Ok(loaded)
 }
 
 /// What types alone cannot say.
-fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
+fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     let config = &loaded.config;
-    let complain = |key: &str, reason: &str| Err(loaded.complain(key, reason));
+    let refuse = |key: &str, reason: &str| Err(loaded.error(key, reason));
     for (key, address) in [("http.listen", &config.http.listen), ("ops.listen", &config.ops.listen)] {
         if !is_host_and_port(address) {
-            return complain(key, "expected host:port");
+            return refuse(key, "expected host:port");
         }
     }
     if let Err(error) = service::telemetry::check(&config.telemetry) {
@@ -118,40 +107,40 @@ fn check(loaded: &Loaded<Config>) -> Result<(), ConfigError> {
     }
     let location = match config.store.location(&config.data_dir) {
         Ok(location) => location,
-        Err(error) => return complain("store.url", &error.to_string()),
+        Err(error) => return refuse("store.url", &error.to_string()),
     };
     if let Err((key, error)) = config.store.keyring(&[]) {
-        return complain(key, &error.to_string());
+        return refuse(key, &error.to_string());
     }
     if matches!(location, Location::Postgres(_)) && config.store.encryption_key.is_none() {
-        return complain("store.encryption_key", "postgres: needs one, the same in all processes");
+        return refuse("store.encryption_key", "postgres: needs one, the same in all processes");
     }
     let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| config.broker.url.starts_with(scheme));
     if !is_known {
-        return complain("broker.url", "expected embedded:, amqp://… or amqps://…");
+        return refuse("broker.url", "expected embedded:, amqp://… or amqps://…");
     }
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
-        return complain("broker.prefix", "expected 1 to 64 bytes");
+        return refuse("broker.prefix", "expected 1 to 64 bytes");
     }
     for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
         if slots == 0 {
-            return complain(&format!("deliverer.{key}"), "expected at least 1");
+            return refuse(&format!("deliverer.{key}"), "expected at least 1");
         }
     }
     if config.deliverer.max_in_flight_bytes == 0 {
-        return complain("deliverer.max_in_flight_bytes", "expected at least 1");
+        return refuse("deliverer.max_in_flight_bytes", "expected at least 1");
     }
-    if let Some((key, reason)) = config.producer.complaint() {
-        return complain(key, &reason);
+    if let Err((key, reason)) = config.producer.validate() {
+        return refuse(key, &reason);
     }
     if let Some((key, reason)) = config.deliverer.complaint() {
-        return complain(key, &reason);
+        return refuse(key, &reason);
     }
     if config.http.requests_burst == 0 {
-        return complain("http.requests_burst", "expected at least 1");
+        return refuse("http.requests_burst", "expected at least 1");
     }
     if config.router.prefetch == 0 {
-        return complain("router.prefetch", "expected at least 1");
+        return refuse("router.prefetch", "expected at least 1");
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The `broker` section of the configuration.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which broker to use, and the names of its exchanges and queues.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerConfig {
     /// `embedded:` (a file in `data_dir`), or `amqp://…` or `amqps://…`; several hosts separated by commas.

@@ -1,15 +1,17 @@
 //! The `control` section of the configuration.
 
+use schemars::JsonSchema;
 use schemas::Quota;
 use serde::{Deserialize, Serialize};
 
 use crate::Rate;
 
 /// How much is replayed at once, and how much a tenant may configure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlConfig {
     /// Dead letters that a replay starts a second, at most, unless its request says otherwise.
+    #[schemars(with = "f64")]
     pub replays_per_second: Rate,
     /// Replays that run at once in this process, at most.
     pub max_replays: usize,

@@ -62,7 +62,7 @@ impl Control {
         let now = (self.deps.clock)();
         let event_id = EventId::fresh(now, chance::bytes(&self.deps.chance));
         let event = OperationalEvent::webhook_test(tenant, event_id.clone(), now);
-        let acceptance = Acceptance { id: event_id.clone(), accepted_at: now, tenant: tenant.to_owned() };
+        let acceptance = Acceptance::new(event_id.clone(), now, tenant);
         let body = Envelope::decode(event.body.as_bytes(), &acceptance)
             .map(|envelope| render_test(&envelope, endpoint.format))
             .unwrap_or_else(|_| event.body.clone().into_bytes());

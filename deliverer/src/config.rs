@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
 use service::SeenConfig;
@@ -10,7 +11,7 @@ use service::SeenConfig;
 use crate::client::Proxy;
 
 /// How much is delivered at once, and how far a request may go.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelivererConfig {
     /// First attempts at once, at most, in the first second of each.
@@ -30,6 +31,7 @@ pub struct DelivererConfig {
     /// Bytes of an answer that are read, at most.
     pub max_answer_bytes: usize,
     /// Networks that endpoints may be in although they are private.
+    #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
     /// Through which proxy; none unless set, and never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +46,7 @@ pub struct DelivererConfig {
 }
 
 /// When an endpoint that fails is left alone, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BreakerConfig {
     /// So many failures in a row open it.

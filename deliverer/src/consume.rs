@@ -27,7 +27,7 @@ impl Deliverer {
 
     /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
     pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
-        let most = self.limits.prefetch(lane);
+        let most = self.slot_counts.prefetch(lane);
         let mut prefetch = most;
         let stop = self.deps.stop.clone();
         let mut tasks = JoinSet::new();
@@ -79,7 +79,7 @@ struct OnLane {
 
 impl Handler for OnLane {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
-        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
+        if self.deliverer.canaries.take(&incoming.message, self.deliverer.now()) {
             return Settlement::Done;
         }
         self.deliverer.handle(incoming, self.lane, &self.metrics).await

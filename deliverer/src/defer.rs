@@ -7,7 +7,7 @@ use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, wire};
 use crate::{
     Deliverer, DelivererDependencies,
     destination::Absent,
-    isolation::{Admission, Why},
+    limits::TurnedAway,
     metrics::{ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND},
     report,
     settle::Settler,
@@ -19,17 +19,6 @@ const MAX_PARKS: u32 = 12;
 /// A delivery that limits have put aside so often is not young by somebody else's fault: its age counts from acceptance.
 const OWN_FAULT: u32 = 3;
 
-impl Why {
-    /// As metrics call it.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Breaker => "breaker",
-            Self::Cap => "cap",
-            Self::Rate => "rate",
-        }
-    }
-}
-
 impl Deliverer {
     /// The gate did not let it in: it comes back later, on the slow lane, or ends.
     pub(crate) async fn turned_away(
@@ -37,26 +26,28 @@ impl Deliverer {
         delivery: &Delivery,
         incoming: &Incoming,
         endpoint: &Endpoint,
-        admission: Admission,
+        turned_away: TurnedAway,
     ) -> Settlement {
         let body = &incoming.message.body;
         let settler = self.settler(self.now());
-        match admission {
-            Admission::Park { until, why } if until <= self.latest(delivery, endpoint) => {
-                self.metrics.deferrals.with_label_values(&[why.as_str()]).inc();
+        match turned_away {
+            TurnedAway::Deferred { until, reason } if until <= self.latest(delivery, endpoint) => {
+                self.metrics.deferrals.with_label_values(&[reason.as_str()]).inc();
                 let later = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
                 // Nobody may come before a time that was kept free for it.
                 let due = Due { at: until, exact: true };
-                report::defer(delivery, why.as_str(), Some(until));
+                report::defer(delivery, reason.as_str(), Some(until));
                 settler.publish(&Target::Lane(Lane::Slow, Some(due)), &later.to_message(body.clone())).await
             }
-            Admission::Elsewhere => {
+            TurnedAway::SlowLane => {
                 self.metrics.moved_to_slow.inc();
                 report::defer(delivery, "slow_lane", None);
                 settler.publish(&Target::Lane(Lane::Slow, None), &delivery.to_message(body.clone())).await
             }
-            Admission::Park { .. } if delivery.attempt > 1 => self.end(delivery, incoming, DeadReason::Expired).await,
-            Admission::Park { .. } | Admission::Overflow | Admission::Pass(_) => {
+            TurnedAway::Deferred { .. } if delivery.attempt > 1 => {
+                self.end(delivery, incoming, DeadReason::Expired).await
+            }
+            TurnedAway::Deferred { .. } | TurnedAway::Overflow => {
                 self.end(delivery, incoming, DeadReason::Overflow).await
             }
         }

@@ -5,7 +5,6 @@
 
 mod attempt;
 mod canary;
-mod census;
 mod client;
 mod config;
 mod consume;
@@ -13,12 +12,12 @@ mod defer;
 mod destination;
 mod forks;
 mod gone;
+mod heartbeat;
 mod hidden;
-mod isolation;
+mod limits;
 mod metrics;
 mod outcome;
 mod prefetch;
-mod pulse;
 mod repeat;
 mod report;
 mod settle;
@@ -50,7 +49,10 @@ pub use verdict::{Spent, Verdict, decide};
 use canary::Canaries;
 use forks::Forks;
 use gone::Gone;
-use isolation::{Admission, Door, Ended, Failed, Gate, Knocking, Limits, Pass, Room, Slots};
+use heartbeat::Heartbeat;
+use limits::{
+    AttemptEnd, EndpointLimiter, Limiter, OnlyFailing, Permit, QueueLimits, Request, SlotCounts, Slots, TurnedAway,
+};
 use metrics::LaneMetrics;
 use repeat::Delivered;
 use settle::attempt_of;
@@ -83,15 +85,15 @@ pub struct Deliverer {
     poster: Poster,
     targets: Targets,
     gone: Gone,
-    gate: Arc<Gate>,
+    limiter: Limiter,
     slots: Slots,
-    limits: Limits,
+    slot_counts: SlotCounts,
     delivered: Delivered,
     forks: Forks,
     default_policy: RetryPolicy,
     bytes: Semaphore,
     max_bytes: u32,
-    size: prefetch::Size,
+    size: prefetch::AverageSize,
     metrics: DelivererMetrics,
     canaries: Canaries,
     consumer_status: [Arc<ConsumerStatus>; 2],
@@ -108,14 +110,14 @@ impl Deliverer {
         metrics: DelivererMetrics,
         canaries: CanaryMetrics,
     ) -> anyhow::Result<Arc<Self>> {
-        let limits = Limits { fast: config.slots, slow: config.slow_slots };
-        let prefetch = u32::from(limits.prefetch(Lane::Fast));
+        let slot_counts = SlotCounts { fast: config.slots, slow: config.slow_slots };
+        let prefetch = u32::from(slot_counts.prefetch(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for one.
-        let room = Room { each: (prefetch / 4).max(1), all: (prefetch / 2).max(1) };
+        let queues = QueueLimits { per_endpoint: (prefetch / 4).max(1), total: (prefetch / 2).max(1) };
         Ok(Arc::new(Self {
-            gate: Gate::new(deps.clock.clone(), room, config.breaker),
-            slots: Slots::new(limits, deps.clock.clone()),
-            limits,
+            limiter: Limiter::new(deps.clock.clone(), queues, config.breaker),
+            slots: Slots::new(slot_counts, deps.clock.clone()),
+            slot_counts,
             consumer_status: [Lane::Fast, Lane::Slow]
                 .map(|_| ConsumerStatus::new(deps.broker.connection_state(), Instant::now())),
             deps,
@@ -127,7 +129,7 @@ impl Deliverer {
             default_policy: config.retry.clone(),
             bytes: Semaphore::new(config.max_in_flight_bytes as usize),
             max_bytes: config.max_in_flight_bytes,
-            size: prefetch::Size::default(),
+            size: prefetch::AverageSize::default(),
             metrics,
             canaries: Canaries::new(config, canaries),
         }))
@@ -144,12 +146,12 @@ impl Deliverer {
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let pulse = tokio::spawn(self.clone().pulse(notices));
+        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
         let canaries = tokio::spawn(self.clone().send_canaries());
         tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
-        pulse.abort();
+        heartbeat.abort();
         canaries.abort();
-        self.say_goodbye();
+        self.announce_presence(true);
     }
 
     async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
@@ -172,18 +174,18 @@ impl Deliverer {
             Ok(endpoint) => endpoint,
             Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
         };
-        let pass = match self.admit(&delivery, &endpoint, lane).await {
-            Admission::Pass(pass) => pass,
-            turned_away => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
+        let permit = match self.admit(&delivery, &endpoint, lane).await {
+            Ok(permit) => permit,
+            Err(turned_away) => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
         };
         if self.forks.note(&delivery, incoming.redelivered, self.now()) {
             report::forked(&self.metrics, &delivery);
         }
         let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, &pass, counted).await;
+        let (began, outcome) = self.post(&delivery, &endpoint, body, &permit, counted).await;
         let now = self.now();
-        let door = pass.door().clone();
-        pass.ended(Ended::of(&outcome, now), now, (self.deps.chance)());
+        let limiter = permit.endpoint().clone();
+        permit.ended(AttemptEnd::of(&outcome, now), now, (self.deps.chance)());
         let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&outcome, spent, policy, now, (self.deps.chance)());
@@ -192,7 +194,7 @@ impl Deliverer {
         if verdict == Verdict::Delivered {
             self.delivered.note(&delivery, now);
         }
-        self.conclude(&delivery, &endpoint, &door, &verdict, now);
+        self.conclude(&delivery, &endpoint, &limiter, &verdict, now);
         let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
         report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
         self.outbox(&delivery, now, report::counts(body, &verdict, settlement));
@@ -200,18 +202,24 @@ impl Deliverer {
     }
 
     /// What follows for the endpoint's other deliveries.
-    fn conclude(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, door: &Door, verdict: &Verdict, now: u64) {
-        let failed = door.with(|standing| {
-            if let Verdict::Retry(due) = verdict {
-                standing.comes_back(due.at);
-            }
-            standing.judge(*verdict == Verdict::Delivered, now)
-        });
+    fn conclude(
+        &self,
+        delivery: &Delivery,
+        endpoint: &Arc<Endpoint>,
+        limiter: &EndpointLimiter,
+        verdict: &Verdict,
+        now: u64,
+    ) {
+        let retry_at = match verdict {
+            Verdict::Retry(due) => Some(due.at),
+            Verdict::Delivered | Verdict::Dead(_) => None,
+        };
+        let failed = limiter.concluded(retry_at, *verdict == Verdict::Delivered, now);
         let snapshot = self.deps.store.snapshot();
         let is_gone = *verdict == Verdict::Dead(DeadReason::Permanent);
         let fact = match failed {
             _ if is_gone => gone::fact(snapshot.as_deref(), delivery, endpoint),
-            Some(Failed { since, .. }) => gone::failing(snapshot.as_deref(), delivery, endpoint, since),
+            Some(OnlyFailing { since, .. }) => gone::failing(snapshot.as_deref(), delivery, endpoint, since),
             None => None,
         };
         if is_gone || failed.is_some_and(|failed| failed.is_enough) {
@@ -223,15 +231,15 @@ impl Deliverer {
     }
 
     /// May it be attempted now?
-    async fn admit(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, lane: Lane) -> Admission {
-        let knocking = Knocking {
+    async fn admit(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Permit, TurnedAway> {
+        let request = Request {
             tenant: &delivery.tenant,
             endpoint,
             has_waited: delivery.due.is_some(),
             is_on_fast: lane == Lane::Fast,
-            is_scarce: self.slots.is_scarce(),
+            slots_are_scarce: self.slots.are_scarce(),
         };
-        self.gate.admit(knocking).await
+        self.limiter.admit(request).await
     }
 
     /// Posts it as soon as there is a slot for it and its weight is free; says when that was, and what came of it.
@@ -240,7 +248,7 @@ impl Deliverer {
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
         body: &Bytes,
-        pass: &Pass,
+        permit: &Permit,
         counted: &LaneMetrics,
     ) -> (u64, Outcome) {
         let target = self.targets.of(&delivery.tenant, endpoint);
@@ -254,7 +262,7 @@ impl Deliverer {
             report::begins(counted, delivery, now);
             self.poster.post(&target, delivery, body.clone(), now).await
         };
-        let outcome = self.slots.carry(counted.lane, pass.door(), request).await;
+        let outcome = self.slots.run(counted.lane, permit.endpoint(), request).await;
         let began = began.into_inner();
         (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
     }

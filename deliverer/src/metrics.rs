@@ -5,7 +5,7 @@ mod lane;
 use broker::Lane;
 use schemas::{DeadReason, OutcomeClass, ParkReason};
 
-use crate::isolation::Why;
+use crate::limits::DeferReason;
 
 pub(crate) use lane::LaneMetrics;
 
@@ -14,8 +14,13 @@ const OUTCOMES: &[&str] = service::label_values!(OutcomeClass::ALL, OutcomeClass
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARKED_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
 /// Why a delivery was put aside: the endpoint's own limits, and what this process does not know yet.
-const DEFERRALS: [&str; 5] =
-    [Why::Breaker.as_str(), Why::Cap.as_str(), Why::Rate.as_str(), ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND];
+const DEFERRALS: [&str; 5] = [
+    DeferReason::Breaker.as_str(),
+    DeferReason::Cap.as_str(),
+    DeferReason::Rate.as_str(),
+    ENDPOINT_UNKNOWN,
+    SNAPSHOT_BEHIND,
+];
 /// What a delivery was to wait for before its attempt.
 const KINDS: [&str; 3] = [FIRST, RETRY, DEFERRED];
 const STATES: [&str; 5] = ["closed", "open", "half_open", "degraded", "disabled"];

@@ -1,7 +1,7 @@
-//! Takes events in and publishes them, confirmed: canonical ones as they are, vendors' bodies as the events they are.
+//! Takes events in and publishes them, confirmed: canonical events as they are, vendors' bodies as the events they report.
 //!
-//! [`Producer`] is the library, for programs and the command line; [`routes`] is the role. A 202 means durable. Nothing
-//! is kept here: what was not confirmed is the sender's to send again.
+//! [`Producer`] is the library, for programs and the command line; [`routes`] is the role. A 202 means durable. Nothing is
+//! kept here: an event that was not confirmed is its sender's to send again.
 
 mod config;
 mod http;
@@ -11,10 +11,10 @@ mod publish;
 mod trace;
 
 pub use config::ProducerConfig;
-pub use http::{Guard, describe, routes};
+pub use http::{IntakeDependencies, describe, routes};
 pub use metrics::ProducerMetrics;
 pub use publish::{NotAccepted, Producer};
-pub use trace::Trace;
+pub use trace::trace_context;
 
 /// The commented defaults of the section `producer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

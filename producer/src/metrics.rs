@@ -1,4 +1,4 @@
-//! What a producer counts. No tenant, endpoint or url is a label.
+//! The producer's metrics. No tenant, endpoint or URL is a label.
 
 use schemas::Dialect;
 use service::problem::Code;
@@ -9,15 +9,15 @@ const SCOPES: [&str; 2] = ["intake", "router"];
 const CODES: &[&str] = service::label_values!(Code::ALL, Code::as_str);
 
 service::metrics! {
-    /// What a producer counts.
+    /// The producer's metrics.
     pub struct ProducerMetrics {
-        /// Events taken in and confirmed, by source: canonical or the vendor's dialect.
+        /// Events that were taken in and confirmed, by source: canonical or the vendor's dialect.
         pub received: IntCounterVec("events_received_total", [source in SOURCES]),
-        /// Events not processed again, since this process had done so under their id, by scope: intake or router.
+        /// Events that were not processed again because this process had processed their id before, by scope: intake or router.
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
-        /// Requests refused, by the problem's code.
+        /// Requests that were refused, by the problem's code.
         pub refused: IntCounterVec("events_refused_total", [code in CODES]),
-        /// Requests being taken in.
+        /// Requests that are being handled.
         pub requests_in_flight: IntGauge("intake_requests_in_flight"),
     }
 }

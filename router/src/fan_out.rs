@@ -1,96 +1,95 @@
-//! One event to the deliveries that follow from it: pure, but for the index it asks.
+//! From one event to the deliveries that follow from it: pure, but for the index it asks.
 
-use std::sync::Arc;
-
-use broker::{Incoming, Lane, Target};
+use broker::{Lane, Target};
 use bytes::Bytes;
 use schemas::{
-    Delivery, Envelope, EventFacts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message, Part, render, wire,
+    Acceptance, Delivery, Envelope, EventFacts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message, ParkReason,
+    Part, render,
 };
-use store::TenantSnapshot;
 
-use crate::index::{Index, Interest};
+use crate::{index::Interest, park::Unroutable, tenants::TenantView};
 
-/// A delivery on its way: what it is, and its body.
+/// A delivery to be published, and its body.
 pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
     pub(crate) body: Bytes,
 }
 
 impl Outgoing {
-    /// As the broker carries it.
+    /// The lane where first attempts wait.
+    pub(crate) const TARGET: Target = Target::Lane(Lane::Fast, None);
+
     pub(crate) fn message(&self) -> Message {
         self.delivery.to_message(self.body.clone())
     }
-
-    /// Where first attempts wait.
-    pub(crate) const TARGET: Target = Target::Lane(Lane::Fast, None);
 }
 
-/// What an event's deliveries have in common.
-pub(crate) struct Origin<'a> {
-    pub(crate) tenant: &'a Arc<TenantSnapshot>,
-    pub(crate) revision: u64,
-    pub(crate) accepted_at: u64,
-    pub(crate) incoming: &'a Incoming,
-}
-
-/// What an event makes.
+/// What follows from one event.
 #[derive(Default)]
 pub(crate) struct FanOut {
-    /// One for each endpoint that wants it and part of what it renders to.
+    /// One delivery for each endpoint that wants the event and each part that its format renders.
     pub(crate) deliveries: Vec<Outgoing>,
-    /// How many endpoints want it in a format that has no such event.
+    /// Number of endpoints that want the event in a format which has no such event.
     pub(crate) unrendered: usize,
 }
 
-/// What follows from an event.
-pub(crate) fn fan_out(envelope: &Envelope<'_>, index: &Index, origin: &Origin<'_>) -> FanOut {
-    let facts = EventFacts::of(&envelope.event);
-    let mut rendered = Rendered::default();
-    let mut made = FanOut::default();
-    for (endpoint_id, interest) in index.interests(origin.tenant, &facts) {
-        // A subscription names an endpoint of its own tenant: the store has checked that.
-        let Some(endpoint) = origin.tenant.endpoints.get(endpoint_id) else { continue };
-        let shape = (endpoint.format, endpoint.format_options, interest.wanted);
-        let bodies = rendered.of(envelope, shape);
-        made.unrendered += usize::from(bodies.is_empty());
-        for (part, body) in bodies {
-            let delivery = delivery(envelope, endpoint_id, &interest, *part, origin);
-            made.deliveries.push(Outgoing { delivery, body: body.clone() });
+impl FanOut {
+    /// The deliveries of an event to the endpoints of its tenant.
+    pub(crate) fn of(envelope: &Envelope<'_>, acceptance: &Acceptance, view: &TenantView) -> Self {
+        let facts = EventFacts::of(&envelope.event);
+        let mut renderings = Renderings::default();
+        let mut fan_out = Self::default();
+        for (endpoint_id, interest) in view.index.interests(&view.tenant, &facts) {
+            // A subscription names an endpoint of its own tenant: the store has checked that.
+            let Some(endpoint) = view.tenant.endpoints.get(endpoint_id) else { continue };
+            let bodies = renderings.bodies(envelope, (endpoint.format, endpoint.format_options, interest.wanted));
+            fan_out.unrendered += usize::from(bodies.is_empty());
+            for (part, body) in bodies {
+                let delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
+                fan_out.deliveries.push(Outgoing { delivery, body: body.clone() });
+            }
         }
+        fan_out
     }
-    made
+
+    /// Refuses more than `max` deliveries.
+    pub(crate) fn within(self, max: usize) -> Result<Self, Unroutable> {
+        let made = self.deliveries.len();
+        if made > max {
+            return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{made} deliveries")));
+        }
+        Ok(self)
+    }
 }
 
 fn delivery(
     envelope: &Envelope<'_>,
+    acceptance: &Acceptance,
+    view: &TenantView,
     endpoint_id: &str,
     interest: &Interest<'_>,
     part: Part,
-    origin: &Origin<'_>,
 ) -> Delivery {
-    let header = |name| origin.incoming.message.headers.text(name).map(str::to_owned);
     let event_type = envelope.event.event_type.clone();
     Delivery {
         event_time: envelope.occurred_at_ms,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
-        revision: origin.revision,
-        traceparent: header(wire::TRACEPARENT),
-        tracestate: header(wire::TRACESTATE),
-        ..Delivery::owed(&origin.tenant.id, &envelope.id, event_type, endpoint_id, part, origin.accepted_at)
+        revision: view.revision,
+        traceparent: acceptance.trace.parent.clone(),
+        tracestate: acceptance.trace.state.clone(),
+        ..Delivery::owed(&view.tenant.id, &envelope.id, event_type, endpoint_id, part, acceptance.accepted_at)
     }
 }
 
-/// What decides how a body looks.
-type Shape = (Format, FormatOptions, Match);
+/// Everything that decides what a body looks like.
+type BodyShape = (Format, FormatOptions, Match);
 
-/// An event's bodies, each shape rendered once. A short list: few events are wanted in more than three shapes.
+/// The bodies of one event, each shape rendered once. It is a short list: few events are wanted in more than three shapes.
 #[derive(Default)]
-struct Rendered(Vec<(Shape, Vec<(Part, Bytes)>)>);
+struct Renderings(Vec<(BodyShape, Vec<(Part, Bytes)>)>);
 
-impl Rendered {
-    fn of(&mut self, envelope: &Envelope<'_>, shape: Shape) -> &[(Part, Bytes)] {
+impl Renderings {
+    fn bodies(&mut self, envelope: &Envelope<'_>, shape: BodyShape) -> &[(Part, Bytes)] {
         let at = self.0.iter().position(|(known, _)| *known == shape).unwrap_or_else(|| {
             let (format, options, wanted) = shape;
             let bodies = render(envelope, format, &options, wanted);

@@ -1,253 +1,164 @@
 //! One event in; for each interested endpoint one delivery out, rendered in that endpoint's format.
 //!
-//! [`Router::run`] consumes the intake; `handle` is decode, match, render, publish, settle. An event is settled only
-//! once all its deliveries are confirmed: a crash before that repeats them under the same ids, and loses nothing.
+//! [`Router::run`] consumes the ingest queue; `Router::route` is what becomes of one event. An event is settled only once
+//! all its deliveries are confirmed: a crash before that repeats them under the same ids, and loses nothing.
 
 mod config;
 mod fan_out;
 mod index;
-mod intake;
-mod matcher;
 mod metrics;
 mod park;
+mod publish;
+mod report;
+mod tenants;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use broker::{
-    Broker, ConsumerStatus, Deadline, Handler, Incoming, Queue, Settlement, publish_until_confirmed, records,
-    run_handler,
-};
-use futures_util::future::try_join_all;
-use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, Envelope, ParkReason};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Queue, Settlement, run_handler};
+use schemas::{Acceptance, Envelope, ParkReason};
 use service::{Clock, Seen, seen};
-use store::{Outbox, RetentionTable, Snapshot, Store, TenantSnapshot};
+use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use config::RouterConfig;
 pub use index::{Index, Interest};
-pub use matcher::Matcher;
 pub use metrics::RouterMetrics;
+pub use tenants::IndexCache;
 
-use fan_out::{FanOut, Origin, Outgoing, fan_out};
-use intake::acceptance;
-use park::{Unroutable, parked};
+use fan_out::FanOut;
+use park::Unroutable;
+use publish::Publisher;
+use report::Reporter;
+use tenants::Tenants;
 
 /// The commented defaults of the section `router`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// How long an event of an unknown tenant is held: the snapshot that knows it may be on its way.
-const TENANT_PATIENCE: Duration = Duration::from_secs(10);
-
 /// What a router needs from its process.
 pub struct RouterDependencies {
-    /// Where events are, and deliveries go.
+    /// Holds the events, and takes the deliveries.
     pub broker: Arc<dyn Broker>,
-    /// Who wants what.
+    /// Knows the tenants' endpoints and subscriptions.
     pub store: Arc<dyn Store>,
-    /// What was done is counted here.
+    /// Takes the counts of events and deliveries.
     pub outbox: Arc<Outbox>,
-    /// What is kept of dead letters.
+    /// Knows what is kept of each tenant's dead letters.
     pub retention: Arc<RetentionTable>,
-    /// The time.
     pub clock: Clock,
-    /// It ends once this reads true.
+    /// Ends the router once it is cancelled.
     pub stop: CancellationToken,
 }
 
-/// Routes.
+/// Makes deliveries of events.
 pub struct Router {
-    deps: RouterDependencies,
-    matcher: Matcher,
     config: RouterConfig,
-    max_published_bytes: usize,
-    seen: Seen,
-    consumer_status: Arc<ConsumerStatus>,
+    broker: Arc<dyn Broker>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    stop: CancellationToken,
+    duplicates: Seen,
+    tenants: Tenants,
+    publisher: Publisher,
+    reporter: Reporter,
     metrics: RouterMetrics,
+    consumer_status: Arc<ConsumerStatus>,
 }
 
 impl Router {
-    /// A router that makes deliveries of what the broker holds, as the store says. Nothing larger than
-    /// `max_published_bytes` is published.
+    /// A router that publishes nothing larger than `max_published_bytes`.
     pub fn new(
         config: RouterConfig,
         max_published_bytes: usize,
         deps: RouterDependencies,
         metrics: RouterMetrics,
     ) -> Arc<Self> {
-        let seen = Seen::new(config.duplicates);
-        let consumer_status = ConsumerStatus::new(deps.broker.connection_state(), Instant::now());
+        let RouterDependencies { broker, store, outbox, retention, clock, stop } = deps;
+        let publisher = Publisher {
+            broker: broker.clone(),
+            max_bytes: max_published_bytes,
+            retention,
+            outbox: outbox.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            stop: stop.clone(),
+        };
         Arc::new(Self {
-            deps,
-            matcher: Matcher::default(),
+            duplicates: Seen::new(config.duplicates),
+            tenants: Tenants::new(store.clone()),
+            publisher,
+            reporter: Reporter { outbox, metrics: metrics.clone(), clock: clock.clone() },
+            consumer_status: ConsumerStatus::new(broker.connection_state(), Instant::now()),
             config,
-            max_published_bytes,
-            seen,
-            consumer_status,
+            broker,
+            store,
+            clock,
+            stop,
             metrics,
         })
     }
 
-    /// Whether it gets anywhere.
+    /// Knows whether the router makes progress.
     pub fn consumer_status(&self) -> &Arc<ConsumerStatus> {
         &self.consumer_status
     }
 
-    /// Consumes until asked to stop; then finishes what is under way.
+    /// Consumes until it is stopped; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let stop = self.deps.stop.clone();
-        let mut revision = self.deps.store.revision();
+        let stop = self.stop.clone();
+        let mut revision = self.store.revision();
         tokio::select! {
             // Without a snapshot no subscription would match, and the events would be settled: that is loss.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             () = stop.cancelled() => return,
             else => return,
         }
-        let consumer = self.deps.broker.consume(Queue::Ingest, self.config.prefetch);
+        let consumer = self.broker.consume(Queue::Ingest, self.config.prefetch);
         let consumer_status = self.consumer_status.clone();
         run_handler(consumer, self, stop, consumer_status).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
-        // First of all, for what is parked for another reason is parked whole.
-        if incoming.message.body.len() > self.max_published_bytes {
-            return Err(Unroutable::too_large(&incoming.message.body));
-        }
-        let acceptance = acceptance(incoming, self.now())?;
+        let acceptance = self.accept(incoming)?;
         let id = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
-        if self.seen.contains(id, self.now()) {
-            self.repeated(&acceptance);
+        if self.duplicates.contains(id, self.now()) {
+            self.reporter.repeated(&acceptance);
             return Ok(Settlement::Done);
         }
-        let envelope = Envelope::decode(&incoming.message.body, &acceptance)
-            .map_err(|refusal| Unroutable::new(refusal.kind.park_reason(), refusal.to_string()))?;
-        let (snapshot, tenant) = self.tenant(&acceptance.tenant).await?;
-        let index = self.matcher.index(&snapshot, &tenant);
-        let origin =
-            Origin { tenant: &tenant, revision: snapshot.revision(), accepted_at: acceptance.accepted_at, incoming };
-        let made = fan_out(&envelope, &index, &origin);
-        let deliveries = &made.deliveries;
-        if deliveries.len() > self.config.max_fan_out {
-            return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{} deliveries", deliveries.len())));
-        }
-        if try_join_all(deliveries.iter().map(|outgoing| self.publish(outgoing))).await.is_err() {
+        let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
+        let tenant = self.tenants.find(&acceptance.tenant).await?;
+        let fan_out = FanOut::of(&envelope, &acceptance, &tenant).within(self.config.max_fan_out)?;
+        if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
             // Stopping: the event comes again, and so do its deliveries, under the same ids.
             return Ok(Settlement::Again);
         }
-        // An event that made no delivery can make no duplicate, and may find a subscription when it is sent again.
-        if !deliveries.is_empty() {
-            self.seen.note(id, self.now());
+        // An event without deliveries is not noted: it can make no duplicate, and may find a subscription next time.
+        if !fan_out.deliveries.is_empty() {
+            self.duplicates.note(id, self.now());
         }
-        self.outbox(&acceptance.tenant, deliveries);
-        self.report(&envelope, &acceptance, &made);
+        self.reporter.routed(&envelope, &acceptance, &fan_out);
         Ok(Settlement::Done)
     }
 
-    /// The tenant, if need be after a look for what is new.
-    async fn tenant(&self, id: &str) -> Result<(Arc<Snapshot>, Arc<TenantSnapshot>), Unroutable> {
-        let find = || {
-            let snapshot = self.deps.store.snapshot()?;
-            let tenant = snapshot.tenant(id)?.clone();
-            Some((snapshot, tenant))
-        };
-        if let Some(found) = find() {
-            return Ok(found);
+    /// Whose event a message carries, and which. The size is checked first, because a message that is parked for any other
+    /// reason is parked whole.
+    fn accept(&self, incoming: &Incoming) -> Result<Acceptance, Unroutable> {
+        let message = &incoming.message;
+        if message.body.len() > self.publisher.max_bytes {
+            return Err(Unroutable::too_large(&message.body));
         }
-        // An error leaves the last good snapshot, and that does not have it.
-        let _ = tokio::time::timeout(TENANT_PATIENCE, self.deps.store.pull()).await;
-        find().ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
+        Ok(Acceptance::from_message(&incoming.key, message, self.now())?)
     }
 
-    async fn publish(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
-        if outgoing.body.len() > self.max_published_bytes {
-            return self.bury(outgoing).await;
-        }
-        publish_until_confirmed(&*self.deps.broker, &Outgoing::TARGET, &outgoing.message(), self.deadline()).await
-    }
-
-    /// A body that grew beyond what the broker takes ends at once, and visibly. Its record goes without it, unless the
-    /// tenant has too many of them already.
-    async fn bury(&self, outgoing: &Outgoing) -> Result<(), broker::PublishError> {
-        let (reason, now, tenant) = (DeadReason::TooLarge, self.now(), &outgoing.delivery.tenant);
-        if self.deps.retention.of(tenant, now) == DeadLetterRetention::Counts {
-            self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
-        } else {
-            let letter = DeadLetter::of(&outgoing.delivery, reason, 0, None, now).without_body();
-            let (to, message) = records::dead_letter(&letter, &outgoing.delivery, outgoing.body.clone());
-            publish_until_confirmed(&*self.deps.broker, &to, &message, self.deadline()).await?;
-        }
-        self.deps.outbox.add(
-            now,
-            tenant,
-            Some(&outgoing.delivery.endpoint_id),
-            Counts { dead: 1, ..Counts::default() },
-        );
-        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-        tracing::info!(
-            delivery_id = %outgoing.delivery.id, event_id = %outgoing.delivery.event_id, tenant,
-            endpoint_id = outgoing.delivery.endpoint_id, attempts = 0, %reason,
-            "delivery.dead"
-        );
-        Ok(())
-    }
-
-    /// Counts an event, and what was made of it.
-    fn outbox(&self, tenant: &str, deliveries: &[Outgoing]) {
-        let (outbox, now) = (&self.deps.outbox, self.now());
-        outbox.add(now, tenant, None, Counts { events: 1, ..Counts::default() });
-        for outgoing in deliveries {
-            let one = Counts { deliveries: 1, ..Counts::default() };
-            outbox.add(now, tenant, Some(&outgoing.delivery.endpoint_id), one);
+    async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
+        match self.publisher.parked(incoming, why).await {
+            Ok(()) => Settlement::Done,
+            Err(_) => Settlement::Again,
         }
     }
 
     fn now(&self) -> u64 {
-        (self.deps.clock)()
-    }
-
-    async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
-        let reason = why.reason.as_str();
-        let (record, kept) = parked(incoming, why, self.now());
-        let (to, message) = records::parked(&record, kept);
-        if publish_until_confirmed(&*self.deps.broker, &to, &message, self.deadline()).await.is_err() {
-            return Settlement::Again;
-        }
-        self.metrics.parked.with_label_values(&[reason]).inc();
-        tracing::warn!(
-            event_id = record.event_id,
-            tenant = record.tenant,
-            reason,
-            detail = record.detail,
-            "event.parked"
-        );
-        Settlement::Done
-    }
-
-    fn deadline(&self) -> Deadline {
-        Deadline { stop: self.deps.stop.clone(), limit: None }
-    }
-
-    fn repeated(&self, acceptance: &Acceptance) {
-        self.metrics.deduplicated.with_label_values(&["router"]).inc();
-        tracing::info!(event_id = %acceptance.id, tenant = acceptance.tenant, "event.repeated");
-    }
-
-    fn report(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, made: &FanOut) {
-        let (metrics, deliveries, unrendered) = (&self.metrics, made.deliveries.len(), made.unrendered);
-        match (deliveries, unrendered) {
-            (0, 0) => metrics.unmatched.inc(),
-            (0, _) => {}
-            _ => metrics.routed.inc(),
-        }
-        metrics.unrendered.inc_by(unrendered as u64);
-        metrics.fan_out.observe(deliveries as f64);
-        let age_ms = self.now().saturating_sub(acceptance.accepted_at);
-        metrics.routing.observe(age_ms as f64 / 1_000.0);
-        tracing::info!(
-            event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,
-            unrendered, age_ms,
-            "event.routed"
-        );
+        (self.clock)()
     }
 }
 
@@ -265,7 +176,7 @@ impl Handler for Router {
         tokio::select! {
             biased;
             settlement = routed => settlement,
-            // It comes again: whoever went on insisting would add a copy of every delivery with each lost session.
+            // The broker hands the event out again. To go on would add a copy of each delivery with every lost session.
             () = incoming.lost() => Settlement::Again,
         }
     }

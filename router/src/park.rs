@@ -1,20 +1,19 @@
-//! What cannot be routed, as the parked log keeps it: the body as it came, and why. It carries nothing of a producer's
-//! but what our own headers are, and nothing whose length a stranger decides.
+//! What cannot be routed, as the parked log keeps it: the body as it came, and why. Of a foreign producer's message it
+//! carries only the headers that our own messages have, and nothing whose length a stranger decides.
 
 use broker::Incoming;
-use schemas::{Headers, Message, ParkReason, Parked, tenant_of, time::rfc3339, wire};
+use schemas::{Message, ParkReason, Parked, Refusal, tenant_of, time::rfc3339, wire::event_headers};
+use service::chance::hex;
 use sha2::{Digest as _, Sha256};
 
-/// `carteiro-record` may have 16 KiB, and escaping makes six bytes of one at worst.
+/// Longest detail, in bytes. The header `carteiro-record` may have 16 KiB, and escaping makes at worst six bytes of one.
 const MAX_DETAIL_BYTES: usize = 1024;
-/// W3C Trace Context 3.3.1.5: "vendors SHOULD propagate at least 512 characters".
-const MAX_HEADER_BYTES: usize = 512;
-/// What is too large is kept whole up to this: a foreign producer's giant must not fill the log.
-const MAX_GIANT_BYTES: usize = 1 << 20;
-/// Of anything larger: enough to recognise whose it is.
-const KEPT_OF_A_GIANT: usize = 4 * 1024;
+/// Largest body that is kept whole although it is too large, in bytes: a foreign producer's must not fill the log.
+const MAX_WHOLE_BYTES: usize = 1 << 20;
+/// How much of a larger body is kept, in bytes: enough to recognise its producer.
+const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// Why a message is no event of anybody's.
+/// Why a message cannot be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unroutable {
     pub(crate) reason: ParkReason,
@@ -31,11 +30,11 @@ impl Unroutable {
         Self { reason, detail }
     }
 
-    /// Of a body larger than anything that is published.
+    /// For a body larger than anything that is published.
     pub(crate) fn too_large(body: &[u8]) -> Self {
-        let detail = if body.len() > MAX_GIANT_BYTES {
-            let digest = Sha256::digest(body).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            format!("{} bytes, sha256:{digest}; the first {KEPT_OF_A_GIANT} are kept", body.len())
+        let detail = if body.len() > MAX_WHOLE_BYTES {
+            let digest = hex(&Sha256::digest(body));
+            format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
         } else {
             format!("{} bytes", body.len())
         };
@@ -43,10 +42,16 @@ impl Unroutable {
     }
 }
 
-/// The record of a message that cannot be routed, and what is kept of the message. `now` is unix ms.
+impl From<Refusal> for Unroutable {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.kind.park_reason(), refusal.to_string())
+    }
+}
+
+/// The record of a message that cannot be routed, and what is kept of the message. `now` is in unix milliseconds.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;
-    let is_giant = why.reason == ParkReason::TooLarge && body.len() > MAX_GIANT_BYTES;
+    let is_cut = why.reason == ParkReason::TooLarge && body.len() > MAX_WHOLE_BYTES;
     let record = Parked {
         id: String::new(),
         reason: why.reason,
@@ -57,16 +62,7 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         parked_at: Some(rfc3339(now)),
         body: None,
     };
-    // A copy, or the few bytes would hold the giant's memory.
-    let body = if is_giant { body[..KEPT_OF_A_GIANT].to_vec().into() } else { body.clone() };
-    (record, Message { id: id.clone(), kind: kind.clone(), headers: kept(headers), body })
-}
-
-/// The headers that an event may have: with these a parked one can be published again.
-fn kept(headers: &Headers) -> Headers {
-    let ints = [wire::SCHEMA, wire::ACCEPTED_AT].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
-    let texts = [wire::TENANT, wire::TRACEPARENT, wire::TRACESTATE].into_iter();
-    let texts = texts.filter_map(|name| Some((name, headers.text(name)?)));
-    let texts = texts.filter(|(_, text)| text.len() <= MAX_HEADER_BYTES);
-    Headers::new(ints, texts.map(|(name, text)| (name, text.into())))
+    // An excerpt is copied: a slice would hold the memory of the whole body.
+    let body = if is_cut { body[..EXCERPT_BYTES].to_vec().into() } else { body.clone() };
+    (record, Message { id: id.clone(), kind: kind.clone(), headers: event_headers(headers), body })
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    Event, EventId, Id, Opaque, Refusal, RefusalKind,
+    Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind,
     compact::compact,
     pointer::to_member,
     redact::redact,
@@ -16,17 +16,6 @@ use crate::{
 
 /// How deep an envelope may be nested: as deep as common JSON readers go, for receivers must read it too.
 pub const MAX_DEPTH: usize = 128;
-
-/// What is decided about an event where it is accepted, and not by its text.
-#[derive(Clone, Debug)]
-pub struct Acceptance {
-    /// Its id (on AMQP the property `message_id`).
-    pub id: EventId,
-    /// Unix ms.
-    pub accepted_at: u64,
-    /// The owner.
-    pub tenant: String,
-}
 
 /// An event as accepted.
 #[derive(Debug)]

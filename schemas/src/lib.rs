@@ -46,9 +46,9 @@ pub use change::{Change, ChangedTag};
 pub use counts::Counts;
 pub use dead_letter::{DeadLetter, DeadReason, ParkReason, Parked, body_as_json};
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
-pub use dialect::{Body, Dialect, Intake, VendorEvent, read, render, render_test};
+pub use dialect::{Body, Dialect, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit};
-pub use envelope::{Acceptance, Envelope, MAX_DEPTH};
+pub use envelope::{Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Channel, ChatMessage, Company, Contact, Department, Direction, Event, Media, SPEC, Source, Tag, TagLink,
     Ticket, User,
@@ -73,4 +73,4 @@ pub use span::Span;
 pub use submission::{Submission, peek_id};
 pub use subscription::{IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, Scope, SourceConfig, Tenant};
-pub use wire::{BadHeader, HeaderValue, Headers, Message};
+pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

@@ -89,7 +89,7 @@ mod tests {
     fn they_are_matched_and_rendered_as_any_other_event() {
         let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"), NOW);
         assert_eq!(event.key, "acme.-.-.endpoint.disabled");
-        let acceptance = Acceptance { id: event.id.clone(), accepted_at: NOW, tenant: "acme".into() };
+        let acceptance = Acceptance::new(event.id.clone(), NOW, "acme");
         let envelope = Envelope::decode(event.body.as_bytes(), &acceptance).unwrap();
         let facts = EventFacts::of(&envelope.event);
         let wants = |json: Value| serde_json::from_value::<Subscription>(json).unwrap().accepts(&facts).is_ok();

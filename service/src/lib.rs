@@ -26,7 +26,7 @@ pub mod watchdog;
 
 pub use chance::Chance;
 pub use clock::Clock;
-pub use config::{ConfigError, Loader, Shape};
+pub use config::{ConfigError, Loader};
 pub use exit::Exit;
 pub use problem::Problem;
 pub use seen::{Seen, SeenConfig};
@@ -34,13 +34,6 @@ pub use watchdog::Watchdog;
 
 /// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
-
-/// Keys of those sections that have no default, and what they hold.
-pub const OPTIONAL_KEYS: &[(&str, Shape)] =
-    &[("http.operator_key", Shape::Text), ("http.tls.cert", Shape::Text), ("http.tls.key", Shape::Text)];
-
-/// Keys of those sections that are never shown.
-pub const SECRET_KEYS: &[&str] = &["http.operator_key"];
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -30,7 +31,7 @@ use crate::{
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
 /// The `ops` section.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpsConfig {
     /// Where it listens, as `host:port`.
@@ -71,7 +72,7 @@ impl Ops {
 
     /// Serves until its task is dropped: also while draining, when `/readyz` says so. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, self.router(), http::Front::default(), CancellationToken::new()).await
+        http::serve(listener, self.router(), http::ServeOptions::default(), CancellationToken::new()).await
     }
 
     fn router(self) -> Router {

@@ -12,17 +12,19 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// How much is remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeenConfig {
     /// The latest so many ids, at most; the latest half of them at least, within `window`. 0: none.
     pub ids: usize,
     /// For so long at least, and at most twice as long.
     #[serde(with = "crate::duration")]
+    #[schemars(with = "String")]
     pub window: Duration,
 }
 

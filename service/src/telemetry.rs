@@ -5,6 +5,7 @@
 use std::io;
 use std::panic::PanicHookInfo;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -17,7 +18,7 @@ use crate::config::ConfigError;
 const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
 
 /// The `telemetry` section.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
     /// The form of the lines.
@@ -27,7 +28,7 @@ pub struct TelemetryConfig {
 }
 
 /// The form of the log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.

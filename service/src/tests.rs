@@ -1,14 +1,15 @@
-//! What this crate publishes is true: its defaults and the sections' structs say the same.
+//! The defaults and the structs of this crate's sections agree.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{keys, uncommented};
+use crate::config::{keys_of, uncommented};
 use crate::http::HttpConfig;
 use crate::ops::OpsConfig;
 use crate::telemetry::TelemetryConfig;
-use crate::{DEFAULT_TOML, Loader, OPTIONAL_KEYS, SECRET_KEYS};
+use crate::{DEFAULT_TOML, Loader};
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Sections {
     http: HttpConfig,
@@ -18,8 +19,8 @@ struct Sections {
 
 #[test]
 fn the_defaults_fill_the_sections_and_nothing_else() {
-    let loaded = Loader::new(DEFAULT_TOML, OPTIONAL_KEYS, SECRET_KEYS).unwrap().load::<Sections>().unwrap();
-    assert_eq!(keys(&loaded.show().unwrap()).unwrap(), keys(DEFAULT_TOML).unwrap());
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    assert_eq!(keys_of(&loaded.show().unwrap()).unwrap(), keys_of(DEFAULT_TOML).unwrap());
     assert_eq!(loaded.config.http.listen, "127.0.0.1:8080");
 }
 
@@ -30,11 +31,11 @@ fn every_default_has_its_comment() {
 
 #[test]
 fn an_operator_key_of_digits_stays_text_and_is_never_shown() {
-    let loaded = Loader::new(DEFAULT_TOML, OPTIONAL_KEYS, SECRET_KEYS)
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML)
         .unwrap()
         .environment([("CARTEIRO_HTTP__OPERATOR_KEY".into(), "12345".into())])
         .unwrap()
-        .load::<Sections>()
+        .load()
         .unwrap();
     assert_eq!(loaded.config.http.operator_key.as_ref().unwrap().reveal(), "12345");
     let shown = loaded.show().unwrap();
@@ -44,11 +45,11 @@ fn an_operator_key_of_digits_stays_text_and_is_never_shown() {
 
 #[test]
 fn half_a_tls_section_is_refused_with_the_missing_half() {
-    let error = Loader::new(DEFAULT_TOML, OPTIONAL_KEYS, SECRET_KEYS)
+    let error = Loader::<Sections>::new(DEFAULT_TOML)
         .unwrap()
         .environment([("CARTEIRO_HTTP__TLS__CERT".into(), "cert.pem".into())])
         .unwrap()
-        .load::<Sections>()
+        .load()
         .err()
         .unwrap();
     assert_eq!(error.to_string(), "http.tls.key: is required (in CARTEIRO_HTTP__TLS__CERT)");

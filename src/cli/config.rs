@@ -36,11 +36,14 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
 async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
     let config = &loaded.config;
-    let location = config.store.location(&config.data_dir).map_err(|error| loaded.complain("store.url", error))?;
+    let location = config.store.location(&config.data_dir).map_err(|error| loaded.error("store.url", error))?;
     // A database holds only what was checked before it was written.
     if let Location::Folder(folder) = location {
         FileStore::open(&folder).await.context(Exit::Config)?;
     }
     print::line("the configuration can be used")?;
+    for deprecation in &loaded.deprecations {
+        print::line(format_args!("note: {deprecation}"))?;
+    }
     Ok(())
 }

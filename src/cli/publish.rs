@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use producer::{Producer, ProducerMetrics, Trace};
-use schemas::{ChannelId, Dialect, Intake};
+use producer::{Producer, ProducerMetrics};
+use schemas::{ChannelId, Dialect, SourceContext, TraceContext};
 use serde_json::value::RawValue;
 use service::{Exit, metrics::Registry};
 
@@ -104,7 +104,7 @@ impl Road {
         match self {
             Self::Broker(producer) => {
                 let event = Bytes::copy_from_slice(event.as_bytes());
-                producer.publish(tenant, event, &Trace::default()).await.map(drop).map_err(told)
+                producer.publish(tenant, event, &TraceContext::default()).await.map(drop).map_err(told)
             }
             Self::Api(client) => {
                 let path = format!("/v1/tenants/{tenant}/events");
@@ -213,7 +213,7 @@ async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> an
 fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<String> {
     let channel_id = args.channel.clone().map(ChannelId::Text);
     let chance = service::chance::bytes(&service::chance::system());
-    let intake = Intake {
+    let intake = SourceContext {
         tenant: &args.tenant,
         source: SOURCE,
         channel_id: channel_id.as_ref(),

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
-use service::{config::Loaded, telemetry};
+use service::{
+    config::{Deprecation, LoadedConfig},
+    telemetry,
+};
 
 use crate::config::{Config, Overrides, load};
 
@@ -25,23 +28,27 @@ pub(super) enum Output {
 
 impl Setup {
     /// The configuration in force, with what the command itself says on top.
-    pub(super) fn load(&self, more: &[(&str, &str)]) -> anyhow::Result<Loaded<Config>> {
+    pub(super) fn load(&self, more: &[(&str, &str)]) -> anyhow::Result<LoadedConfig<Config>> {
         let mut overrides = self.overrides.clone();
         overrides.values.extend(more.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
         Ok(load(&overrides, self.environment.iter().cloned())?)
     }
 
     /// With the given broker instead of the configured one.
-    pub(super) fn load_on(&self, broker: Option<&str>) -> anyhow::Result<Loaded<Config>> {
+    pub(super) fn load_on(&self, broker: Option<&str>) -> anyhow::Result<LoadedConfig<Config>> {
         match broker {
             Some(url) => self.load(&[("broker.url", url)]),
             None => self.load(&[]),
         }
     }
 
-    /// Begins to log to stderr.
-    pub(super) fn log(&self, config: &Config) -> anyhow::Result<()> {
-        Ok(telemetry::start(&config.telemetry, self.console())?)
+    /// Begins to log to stderr, with warnings about keys that no longer exist.
+    pub(super) fn log(&self, config: &Config, deprecations: &[Deprecation]) -> anyhow::Result<()> {
+        telemetry::start(&config.telemetry, self.console())?;
+        for Deprecation { key, successor, origin } in deprecations {
+            tracing::warn!(key, successor, origin, "config.deprecated");
+        }
+        Ok(())
     }
 
     /// What stderr is.

@@ -8,7 +8,7 @@ use std::sync::{
 use axum::{Router, body::Body, http::Request};
 use broker::{Broker as _, Log, Target, memory::Memory};
 use control::{Control, ControlConfig, ControlMetrics, Rules};
-use producer::{Guard, Producer, ProducerConfig, ProducerMetrics};
+use producer::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics};
 use schemas::{DeadLetter, Headers, KeyHash, Message, Tenant, wire};
 use serde_json::{Value, json};
 use store::{MemoryStore, Outbox, UsageAndAudit as _, UsageReport};
@@ -135,8 +135,8 @@ fn producer_routes(
     let metrics = ProducerMetrics::register(&Default::default()).expect("metrics");
     let deps: (service::Clock, service::Chance) = (Arc::new(|| NOW), Arc::new(|| 0.5));
     let producer = Producer::new(config, Arc::new(broker.clone()), metrics.clone(), deps);
-    let guard = Guard { broker: Arc::new(broker.clone()), store: store.clone(), operator, outbox };
-    producer::routes(config, producer, guard, metrics)
+    let deps = IntakeDependencies { broker: Arc::new(broker.clone()), store: store.clone(), operator, outbox };
+    producer::routes(config, producer, deps, metrics)
 }
 
 /// A dead letter of acme's, and something parked.

@@ -19,7 +19,7 @@ use broker::{Broker, ConsumerStatus, Lane};
 use measured::Measured;
 use notices::Messenger;
 use roles::Shared;
-use service::{ConfigError, http::Front, listen, metrics::Registry, ops::Ops, shutdown};
+use service::{ConfigError, http::ServeOptions, listen, metrics::Registry, ops::Ops, shutdown};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     // Ports first: what another process holds should be said before anything is opened.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some((listen::bind("http.listen", &config.http.listen).await?, Front::new(&config.http).await?)),
+        true => Some((listen::bind("http.listen", &config.http.listen).await?, ServeOptions::new(&config.http).await?)),
         false => None,
     };
     let clock = service::clock::system();

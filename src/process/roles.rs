@@ -7,12 +7,12 @@ use axum::extract::Request;
 use broker::Broker;
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
-use producer::{Guard, Producer, ProducerMetrics};
+use producer::{IntakeDependencies, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash, Secret};
 use service::{
     Chance, Clock,
-    http::{Front, Limits, Whose},
+    http::{KeyOwner, RequestLimiter, ServeOptions},
     metrics::Registry,
 };
 use store::{Outbox, RetentionTable, Store};
@@ -53,7 +53,7 @@ impl Api {
     }
 
     /// Serves until asked to end, then finishes what is under way.
-    pub(super) async fn serve(self, listener: TcpListener, front: Front) {
+    pub(super) async fn serve(self, listener: TcpListener, front: ServeOptions) {
         if let Err(error) = service::http::serve(listener, self.routes, front, self.shutdown).await {
             tracing::error!(%error, "http.failed");
         }
@@ -125,29 +125,32 @@ impl Shared {
     }
 
     /// Whether a request to the intake shows what is somebody's: the token in its path, else its key.
-    fn is_known(&self, limits: &Arc<Limits<KeyHash>>) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
+    fn is_known(
+        &self,
+        limits: &Arc<RequestLimiter<KeyHash>>,
+    ) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
         let (store, clock, limits) = (self.store.clone(), self.clock.clone(), limits.clone());
         move |request| match request.uri().path().strip_prefix(WEBHOOKS) {
             Some(token) => {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.whose(request) != Whose::Nobodys,
+            None => limits.whose(request) != KeyOwner::Nobody,
         }
     }
 
     /// For all of control, and for guesses at the intake, which else has the tenants' quotas.
-    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<Limits<KeyHash>> {
+    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<KeyHash>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        Limits::new(&config.http, move |presented| {
+        RequestLimiter::new(&config.http, move |presented| {
             let hash = KeyHash::of(presented);
             if operator == Some(hash) {
-                return Whose::Operators;
+                return KeyOwner::Operator;
             }
             // One that was rotated has one allowance, whichever of the two is shown.
             let snapshot = store.snapshot();
             let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
-            known.map_or(Whose::Nobodys, Whose::Known)
+            known.map_or(KeyOwner::Nobody, KeyOwner::Known)
         })
     }
 
@@ -156,8 +159,8 @@ impl Shared {
         let deps = (self.clock.clone(), self.chance.clone());
         let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), deps);
         let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
-        let guard = Guard { broker, store, operator, outbox };
-        Ok(producer::routes(&config.producer, producer, guard, metrics))
+        let deps = IntakeDependencies { broker, store, operator, outbox };
+        Ok(producer::routes(&config.producer, producer, deps, metrics))
     }
 
     fn control(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<Arc<Control>> {

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use schemas::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::{Keyring, WeakKey};
 
 /// The section `store`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// `sqlite:FILE`, `postgres://…` or `file:FOLDER`, paths relative to the working directory. Left out: see [`Location`].

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use schemas::{KeyHash, Scope};
 use serde_json::Value;
 use service::{
-    http::{Origin, bearer, is_json},
+    http::{RequestOrigin, bearer, is_json},
     problem::{Code, Problem},
 };
 use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
@@ -145,7 +145,7 @@ impl Call {
     }
 
     fn author(&self, name: String) -> Author {
-        Author { name, address: self.parts.extensions.get::<Origin>().map(|origin| origin.client) }
+        Author { name, address: self.parts.extensions.get::<RequestOrigin>().map(|origin| origin.client) }
     }
 }
 

@@ -69,7 +69,7 @@ async fn explain(call: Call, input: Input) -> Result<Response, Problem> {
     let now = (deps.clock)();
     let id = peek_id(&body).map_err(|refusal| refused(&refusal))?;
     let id = id.unwrap_or_else(|| EventId::fresh(now, chance::bytes(&deps.chance)));
-    let acceptance = Acceptance { id, accepted_at: now, tenant: tenant.id.clone() };
+    let acceptance = Acceptance::new(id, now, &tenant.id);
     let envelope = Envelope::decode(&body, &acceptance).map_err(|refusal| refused(&refusal))?;
     let results = tenant.subscriptions.iter().map(|one| explanation(one, tenant, &envelope)).collect();
     Ok(Json(Explained { results }).into_response())

@@ -20,22 +20,22 @@ use crate::{ControlConfig, ControlMetrics, DEFAULT_TOML};
 
 /// The defaults, but for replays: two at once.
 fn config() -> ControlConfig {
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     ControlConfig { max_replays: 2, ..loaded.config.control }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 struct Sections {
     control: ControlConfig,
 }
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     assert_eq!((f64::from(loaded.config.control.replays_per_second), loaded.config.control.max_replays), (500.0, 8));
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
-    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
-    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys_of(DEFAULT_TOML).unwrap());
     let known = serde_json::to_value(&loaded.config.control).unwrap();
     assert_eq!(known.as_object().unwrap().len(), shown.len(), "a key without a default would be refused as unknown");
 }

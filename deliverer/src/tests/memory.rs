@@ -147,11 +147,11 @@ impl Web {
 
 /// The defaults, as they are delivered: 3 s to connect, 10 s for the first byte, 15 s in all, 64 KiB of an answer.
 pub(super) fn defaults() -> DelivererConfig {
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, schemars::JsonSchema)]
     struct Sections {
         deliverer: DelivererConfig,
     }
-    Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap().config.deliverer
+    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap().config.deliverer
 }
 
 /// Counts what is taken.

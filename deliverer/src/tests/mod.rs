@@ -25,7 +25,7 @@ use service::Loader;
 
 use crate::{DEFAULT_TOML, DelivererConfig, DelivererMetrics};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 struct Sections {
     deliverer: DelivererConfig,
 }
@@ -33,7 +33,7 @@ struct Sections {
 /// The defaults, with waits short enough for tests and loopback allowed.
 fn config() -> DelivererConfig {
     let span = |ms| schemas::Span(std::time::Duration::from_millis(ms));
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     DelivererConfig {
         connect_timeout: span(2_000),
         first_byte_timeout: span(400),
@@ -46,12 +46,12 @@ fn config() -> DelivererConfig {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     assert_eq!(loaded.config.deliverer.retry, schemas::RetryPolicy::default());
     assert!(loaded.config.deliverer.allow_networks.is_empty());
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
-    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
-    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys_of(DEFAULT_TOML).unwrap());
 }
 
 #[test]

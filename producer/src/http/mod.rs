@@ -1,10 +1,8 @@
-//! The two entrances: canonical events of a tenant, and vendors' webhooks by the token in their address.
+//! The intake over HTTP: canonical events of a tenant, and vendors' webhooks by the token in their address.
 
-mod answer;
-mod describe;
-mod gate;
-mod quota;
-mod sender;
+mod limits;
+mod openapi;
+mod problems;
 
 use std::sync::Arc;
 
@@ -21,58 +19,67 @@ use axum::{
 };
 use broker::Broker;
 use bytes::Bytes;
-use gate::{Arrived, Gate};
-use quota::Quotas;
-use schemas::{EventId, KeyHash, Refusal, Scope, Submission};
+use schemas::{EventId, KeyHash, Refusal, Scope, Submission, TraceContext, wire};
 use serde_json::json;
 use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Outbox, Store, admit};
+use store::{Denied, Outbox, SourceRef, Store, StoreError, admit};
+
+use limits::{EventQuotas, ReceivedBody, RequestSlots};
 
 use crate::{
-    NotAccepted, Producer, ProducerConfig, ProducerMetrics, Trace,
+    NotAccepted, Producer, ProducerConfig, ProducerMetrics,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
+    trace_context,
 };
 
-/// What the entrances ask before they let anything in.
-pub struct Guard {
-    /// Whether anything can be published now.
+/// The header in which vendors send the key that a source expects.
+const API_KEY: &str = "x-n8n-api-key";
+
+/// What the intake needs from its process, besides the producer.
+pub struct IntakeDependencies {
+    /// Knows whether anything can be published now.
     pub broker: Arc<dyn Broker>,
-    /// Who may publish.
+    /// Knows who may publish.
     pub store: Arc<dyn Store>,
-    /// The operator's key, hashed; without it nobody is the operator.
+    /// Hash of the operator's key; without it nobody is the operator.
     pub operator: Option<KeyHash>,
-    /// Who had to be turned away is told here.
+    /// Takes the findings about used-up quotas.
     pub outbox: Arc<Outbox>,
 }
 
 struct Intake {
     producer: Arc<Producer>,
-    guard: Guard,
-    gate: Gate,
-    quotas: Quotas,
+    deps: IntakeDependencies,
+    slots: RequestSlots,
+    quotas: EventQuotas,
     metrics: ProducerMetrics,
 }
 
-/// What the producer serves, to be merged with what else the process serves.
-pub fn routes(config: &ProducerConfig, producer: Arc<Producer>, guard: Guard, metrics: ProducerMetrics) -> Router {
-    let quotas = Quotas::new(guard.outbox.clone());
-    let intake = Intake { producer, guard, gate: Gate::new(config), quotas, metrics };
+/// The routes of the intake, to be merged with the other routes of the process.
+pub fn routes(
+    config: &ProducerConfig,
+    producer: Arc<Producer>,
+    deps: IntakeDependencies,
+    metrics: ProducerMetrics,
+) -> Router {
+    let quotas = EventQuotas::new(deps.outbox.clone());
+    let intake = Intake { producer, deps, slots: RequestSlots::new(config), quotas, metrics };
     Router::from(api()).with_state(Arc::new(intake))
 }
 
-/// Says of these routes what OpenAPI wants to know.
+/// Adds these routes to an OpenAPI document.
 pub fn describe(document: &mut OpenApi) {
-    // Only the description is wanted: without a state it serves nothing.
+    // Only the description is used: without a state the router serves nothing.
     let _ = api().finish_api(document);
 }
 
 fn api() -> ApiRouter<Arc<Intake>> {
     ApiRouter::new()
-        .api_route("/v1/tenants/{tenant}/events", post_with(events, describe::events))
-        .api_route("/v1/in/{token}", post_with(vendor, describe::vendor))
+        .api_route("/v1/tenants/{tenant}/events", post_with(events, openapi::events))
+        .api_route("/v1/in/{token}", post_with(webhook, openapi::webhook))
 }
 
 async fn events(
@@ -89,50 +96,67 @@ async fn events(
     Ok((StatusCode::ACCEPTED, Json(json!({"accepted": accepted}))).into_response())
 }
 
-async fn vendor(
+async fn webhook(
     State(intake): State<Arc<Intake>>,
     token: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let id = intake.vendor(&readable(token), &headers, body).await.map_err(|problem| intake.refuse(problem, None))?;
+    let id = intake.webhook(&readable(token), &headers, body).await.map_err(|problem| intake.refuse(problem, None))?;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id}))).into_response())
 }
 
-/// What cannot even be read is as unknown as anything else that is not there, and must not be quoted.
+/// A part of the path; empty, and so unknown, when it cannot be read. It must not be quoted.
 fn readable(part: Result<Path<String>, PathRejection>) -> String {
     part.map(|Path(part)| part).unwrap_or_default()
 }
 
 impl Intake {
     async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<EventId>, Problem> {
-        let _place = self.gate.enter()?;
-        let Guard { store, operator, .. } = &self.guard;
+        let _slot = self.slots.acquire()?;
+        let IntakeDependencies { broker, store, operator, .. } = &self.deps;
         let now = self.producer.now();
         let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish, now).await;
-        let access = access.map_err(|denied| answer::denied(&denied))?;
-        answer::unless_ready(&self.guard.broker.connection_state().borrow())?;
-        let Arrived { body, _room } = self.gate.receive(headers, body).await?;
-        let events = cut(&body)?;
-        self.quotas.admit(&access.tenant, events.len(), self.producer.now())?;
+        let access = access.map_err(|denied| problems::denied(&denied))?;
+        problems::check_broker(&broker.connection_state().borrow())?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        let events = split_events(&body)?;
+        self.quotas.take(&access.tenant, events.len(), self.producer.now())?;
         Ok(self.producer.publish_all(tenant, events, &trace(headers)).await?)
     }
 
-    async fn vendor(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<EventId, Problem> {
-        let _place = self.gate.enter()?;
-        let source = sender::identify(&*self.guard.store, token, headers, self.producer.now()).await?;
-        answer::unless_ready(&self.guard.broker.connection_state().borrow())?;
-        let Arrived { body, _room } = self.gate.receive(headers, body).await?;
-        self.quotas.admit(&source.tenant, 1, self.producer.now())?;
+    async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<EventId, Problem> {
+        let _slot = self.slots.acquire()?;
+        let source = self.source(token, headers, self.producer.now()).await?;
+        problems::check_broker(&self.deps.broker.connection_state().borrow())?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        self.quotas.take(&source.tenant, 1, self.producer.now())?;
         Ok(self.producer.publish_vendor(&source, &body, &trace(headers)).await?)
+    }
+
+    /// The source of a token that is valid at `now` (unix milliseconds). The store is asked once before the request is
+    /// refused, since the source or its key may be new.
+    async fn source(&self, token: &str, headers: &HeaderMap, now: u64) -> Result<SourceRef, Problem> {
+        let store = &*self.deps.store;
+        let find = || match store.snapshot() {
+            Some(snapshot) => authenticated(snapshot.source(token, now), headers),
+            None => Err(problems::denied(&Denied::Away(StoreError("nothing was read yet".to_owned())))),
+        };
+        match find() {
+            Ok(source) => Ok(source),
+            Err(_) => {
+                store.pull().await.map_err(|error| problems::denied(&Denied::Away(error)))?;
+                find()
+            }
+        }
     }
 
     /// Counts and logs a refusal: what was wrong and where, never what was sent.
     fn refuse(&self, problem: Problem, tenant: Option<&str>) -> Problem {
         let code = problem.code.as_str();
         self.metrics.refused.with_label_values(&[code]).inc();
-        // Somebody who has not shown a key chose the text of `tenant`.
+        // Without a valid key, a stranger chose the text of `tenant`.
         let tenant = tenant.filter(|_| !matches!(problem.code, Code::Unauthorized | Code::NotFound));
         let pointer = problem.errors.first().map(|error| error.pointer.as_str());
         tracing::info!(code, tenant, detail = problem.detail, pointer, "events.refused");
@@ -140,8 +164,21 @@ impl Intake {
     }
 }
 
-/// The events of a body, each with its pointer. They share the body's memory.
-fn cut(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
+/// A source, if the request shows the key that the source expects.
+fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<SourceRef, Problem> {
+    let found = source.ok_or_else(|| Problem::new(Code::NotFound))?;
+    if let Some(expected) = &found.source.n8n_api_key {
+        let presented = headers.get(API_KEY).and_then(|key| key.to_str().ok());
+        // The hashes are compared, so that the time it takes reveals nothing.
+        if presented.map(KeyHash::of) != Some(KeyHash::of(expected.reveal())) {
+            return Err(Problem::new(Code::Unauthorized));
+        }
+    }
+    Ok(found.clone())
+}
+
+/// The events of a body, each with its JSON pointer. They share the body's memory.
+fn split_events(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
     let one = |refusal: Refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 };
     let submission = Submission::of(body).map_err(one)?;
     if let Submission::Batch(events) = &submission {
@@ -156,12 +193,12 @@ fn cut(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
     Ok(submission.events().map(|(pointer, text)| (pointer, body.slice_ref(text.as_bytes()))).collect())
 }
 
-fn trace(headers: &HeaderMap) -> Trace {
+fn trace(headers: &HeaderMap) -> TraceContext {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    Trace::of(text(schemas::wire::TRACEPARENT), text(schemas::wire::TRACESTATE))
+    trace_context(text(wire::TRACEPARENT), text(wire::TRACESTATE))
 }
 
-/// A request being taken in, also if its sender leaves before the answer.
+/// Counts a request for as long as it is handled, also if its sender leaves before the answer.
 struct InFlight<'a>(&'a ProducerMetrics);
 
 impl<'a> InFlight<'a> {

@@ -3,66 +3,67 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use schemas::TraceContext;
 use serde_json::json;
 
-use super::door::{Door, EVENTS};
-use crate::Trace;
+use super::fixture::{EVENTS, TestIntake};
 
 const EVENT: &[u8] = br#"{"type":"a.b","id":"E-1"}"#;
 
 #[tokio::test]
 async fn an_event_sent_again_is_answered_like_the_first_and_not_published_again() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     for _ in 0..3 {
-        let answer = door.post(EVENTS, EVENT).await;
+        let answer = intake.post(EVENTS, EVENT).await;
         assert_eq!((answer.status, answer.body), (202, json!({"accepted": [{"id": "E-1"}]})));
     }
-    assert_eq!(door.published().await.len(), 1);
-    assert!(door.counts("carteiro_events_deduplicated_total{scope=\"intake\"} 2"));
-    assert!(door.counts("carteiro_events_received_total{source=\"canonical\"} 1"));
+    assert_eq!(intake.published().await.len(), 1);
+    assert!(intake.counts("carteiro_events_deduplicated_total{scope=\"intake\"} 2"));
+    assert!(intake.counts("carteiro_events_received_total{source=\"canonical\"} 1"));
 }
 
 #[tokio::test]
 async fn a_batch_with_repeats_is_answered_in_its_order_and_publishes_the_rest() {
-    let door = Door::new();
-    door.post(EVENTS, r#"{"events":[{"type":"a.b","id":"E-2"}]}"#).await;
+    let intake = TestIntake::new();
+    intake.post(EVENTS, r#"{"events":[{"type":"a.b","id":"E-2"}]}"#).await;
     let batch = r#"{"events":[{"type":"a.b","id":"E-1"},{"type":"a.b","id":"E-2"},{"type":"a.b","id":"E-3"}]}"#;
-    let answer = door.post(EVENTS, batch).await;
+    let answer = intake.post(EVENTS, batch).await;
     assert_eq!(answer.body, json!({"accepted": [{"id": "E-1"}, {"id": "E-2"}, {"id": "E-3"}]}));
-    let ids: Vec<_> = door.published().await.iter().map(|incoming| incoming.message.id.clone()).collect();
+    let ids: Vec<_> = intake.published().await.iter().map(|incoming| incoming.message.id.clone()).collect();
     assert_eq!(ids, ["E-2", "E-1", "E-3"]);
 }
 
 #[tokio::test]
 async fn what_was_not_confirmed_is_published_when_it_is_sent_again() {
-    let door = Door::new();
-    door.broker.nack_confirm(1);
-    door.broker.lose_confirm(2);
-    assert_eq!(door.post(EVENTS, EVENT).await.status, 503, "refused");
-    assert_eq!(door.post(EVENTS, EVENT).await.status, 503, "taken, for all anybody knows");
-    assert_eq!(door.post(EVENTS, EVENT).await.status, 202);
-    assert_eq!(door.published().await.len(), 2, "twice rather than never");
+    let intake = TestIntake::new();
+    intake.broker.nack_confirm(1);
+    intake.broker.lose_confirm(2);
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 503, "refused");
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 503, "taken, for all anybody knows");
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 202);
+    assert_eq!(intake.published().await.len(), 2, "twice rather than never");
 }
 
 #[tokio::test]
 async fn another_tenants_event_of_the_same_id_is_another_event() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     for tenant in ["acme", "other"] {
-        door.producer.publish(tenant, Bytes::from_static(EVENT), &Trace::default()).await.unwrap();
+        intake.producer.publish(tenant, Bytes::from_static(EVENT), &TraceContext::default()).await.unwrap();
     }
-    assert_eq!(door.published().await.len(), 2);
+    assert_eq!(intake.published().await.len(), 2);
 }
 
 #[tokio::test]
 async fn events_without_an_id_are_all_published_and_so_are_repeats_if_none_are_remembered() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     for _ in 0..2 {
-        assert_eq!(door.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
+        assert_eq!(intake.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
     }
-    assert_eq!(door.published().await.len(), 2);
-    let door = Door::with(|config| config.duplicates = service::SeenConfig { ids: 0, window: Duration::from_secs(9) });
+    assert_eq!(intake.published().await.len(), 2);
+    let intake =
+        TestIntake::with(|config| config.duplicates = service::SeenConfig { ids: 0, window: Duration::from_secs(9) });
     for _ in 0..2 {
-        assert_eq!(door.post(EVENTS, EVENT).await.status, 202);
+        assert_eq!(intake.post(EVENTS, EVENT).await.status, 202);
     }
-    assert_eq!(door.published().await.len(), 2);
+    assert_eq!(intake.published().await.len(), 2);
 }

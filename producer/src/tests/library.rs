@@ -2,30 +2,34 @@
 
 use broker::PublishError;
 use bytes::Bytes;
+use schemas::TraceContext;
 
-use super::door::Door;
-use crate::{NotAccepted, Trace};
+use super::fixture::TestIntake;
+use crate::NotAccepted;
 
 #[tokio::test]
 async fn an_id_is_returned_once_the_event_is_confirmed() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     let event = Bytes::from_static(br#"{"type":"a.b","id":"E-1"}"#);
-    let id = door.producer.publish("acme", event, &Trace::default()).await.unwrap();
+    let id = intake.producer.publish("acme", event, &TraceContext::default()).await.unwrap();
     assert_eq!(id.as_str(), "E-1");
-    door.broker.lose_confirm(1);
+    intake.broker.lose_confirm(1);
     let event = Bytes::from_static(br#"{"type":"a.b","id":"E-2"}"#);
-    let error = door.producer.publish("acme", event, &Trace::default()).await.unwrap_err();
+    let error = intake.producer.publish("acme", event, &TraceContext::default()).await.unwrap_err();
     let NotAccepted::Unconfirmed { confirmed: 0, of: 1, error: PublishError::Lost(_) } = error else {
         panic!("{error}")
     };
-    assert_eq!(door.published().await.len(), 2, "it may be there all the same");
+    assert_eq!(intake.published().await.len(), 2, "it may be there all the same");
 }
 
 #[tokio::test]
 async fn what_is_no_event_is_refused_with_the_place() {
-    let door = Door::new();
-    let error =
-        door.producer.publish("acme", Bytes::from_static(b"{\"type\":5}"), &Trace::default()).await.unwrap_err();
+    let intake = TestIntake::new();
+    let error = intake
+        .producer
+        .publish("acme", Bytes::from_static(b"{\"type\":5}"), &TraceContext::default())
+        .await
+        .unwrap_err();
     let NotAccepted::Invalid { refusals, of: 1 } = error else { panic!("{error}") };
     assert_eq!(refusals[0].pointer, "/type");
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::door::{Door, EVENTS, request};
+use super::fixture::{EVENTS, TestIntake, request};
 
 /// An event of exactly this many bytes.
 fn event(bytes: usize) -> String {
@@ -17,64 +17,64 @@ fn event(bytes: usize) -> String {
 
 #[tokio::test]
 async fn an_event_may_have_its_limit_and_no_byte_more() {
-    let door = Door::with(|config| config.max_event_bytes = 1_000);
-    assert_eq!(door.post(EVENTS, event(1_000)).await.status, 202);
-    let answer = door.post(EVENTS, event(1_001)).await;
+    let intake = TestIntake::with(|config| config.max_event_bytes = 1_000);
+    assert_eq!(intake.post(EVENTS, event(1_000)).await.status, 202);
+    let answer = intake.post(EVENTS, event(1_001)).await;
     assert_eq!((answer.code(), answer.pointers()), ((413, "payload_too_large"), vec![""]));
-    let answer = door.post(EVENTS, format!(r#"{{"events":[{{"type":"a.b"}},{}]}}"#, event(1_001))).await;
+    let answer = intake.post(EVENTS, format!(r#"{{"events":[{{"type":"a.b"}},{}]}}"#, event(1_001))).await;
     assert_eq!((answer.code(), answer.pointers()), ((413, "payload_too_large"), vec!["/events/1"]));
-    assert_eq!(door.published().await.len(), 1);
+    assert_eq!(intake.published().await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_batch_may_have_a_thousand_events_and_8_mib() {
-    let door = Door::with(|config| config.max_event_bytes = 12 << 20);
-    let answer = door.post(EVENTS, format!(r#"{{"events":[{}]}}"#, vec![r#"{"type":"a.b"}"#; 1_001].join(","))).await;
+    let intake = TestIntake::with(|config| config.max_event_bytes = 12 << 20);
+    let answer = intake.post(EVENTS, format!(r#"{{"events":[{}]}}"#, vec![r#"{"type":"a.b"}"#; 1_001].join(","))).await;
     assert_eq!((answer.code(), answer.pointers()), ((422, "invalid_body"), vec!["/events"]));
-    let answer = door.post(EVENTS, format!(r#"{{"events":[{}]}}"#, event(8 << 20))).await;
+    let answer = intake.post(EVENTS, format!(r#"{{"events":[{}]}}"#, event(8 << 20))).await;
     assert_eq!(answer.code(), (413, "payload_too_large"));
-    assert_eq!(door.post(EVENTS, event(8 << 20)).await.status, 202, "alone it is within the limit");
-    assert_eq!(door.published().await.len(), 1);
+    assert_eq!(intake.post(EVENTS, event(8 << 20)).await.status, 202, "alone it is within the limit");
+    assert_eq!(intake.published().await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_body_that_is_announced_or_turns_out_too_large_is_not_read_to_its_end() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     let announced = request("/v1/in/t-main").header("content-length", (9 << 20).to_string());
     let unread = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-    assert_eq!(door.send(announced, unread).await.code(), (413, "payload_too_large"));
+    assert_eq!(intake.send(announced, unread).await.code(), (413, "payload_too_large"));
 
     let endless = stream::repeat(Bytes::from_static(&[b' '; 65_536])).map(Ok::<_, std::io::Error>);
-    let answer = door.send(request("/v1/in/t-main"), Body::from_stream(endless)).await;
+    let answer = intake.send(request("/v1/in/t-main"), Body::from_stream(endless)).await;
     assert_eq!(answer.code(), (413, "payload_too_large"));
 }
 
 #[tokio::test]
 async fn an_envelope_that_would_be_too_large_to_publish_is_refused_at_intake() {
-    let door = Door::with(|config| config.max_event_bytes = 12 << 20);
+    let intake = TestIntake::with(|config| config.max_event_bytes = 12 << 20);
     let body = |two_bytes: &str| format!(r#"{{"event":"novidade","x":"{}"}}"#, two_bytes.repeat(4 << 20));
-    assert_eq!(door.send(request("/v1/in/t-main"), body("xx")).await.status, 202);
+    assert_eq!(intake.send(request("/v1/in/t-main"), body("xx")).await.status, 202);
     // Escaped for `original`, each of these takes four bytes: 16 MiB together.
-    assert_eq!(door.send(request("/v1/in/t-main"), body("\\\"")).await.code(), (413, "payload_too_large"));
-    assert_eq!(door.published().await.len(), 1);
+    assert_eq!(intake.send(request("/v1/in/t-main"), body("\\\"")).await.code(), (413, "payload_too_large"));
+    assert_eq!(intake.published().await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_refused() {
-    let door = Door::new();
+    let intake = TestIntake::new();
     let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
-    let answer = door.send(request("/v1/in/t-main"), Body::from_stream(broken)).await;
+    let answer = intake.send(request("/v1/in/t-main"), Body::from_stream(broken)).await;
     assert_eq!(answer.code(), (422, "malformed_json"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_gives_its_place_up() {
-    let door = Door::with(|config| config.max_concurrent = 1);
+    let intake = TestIntake::with(|config| config.max_concurrent = 1);
     let begun = tokio::time::Instant::now();
     let silent = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-    assert_eq!(door.send(request("/v1/in/t-main"), silent).await.code(), (422, "malformed_json"));
+    assert_eq!(intake.send(request("/v1/in/t-main"), silent).await.code(), (422, "malformed_json"));
     assert_eq!(begun.elapsed(), Duration::from_secs(30));
-    assert_eq!(door.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
+    assert_eq!(intake.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
 }
 
 /// A body whose chunks come when the test sends them.
@@ -88,11 +88,11 @@ fn dripping() -> (mpsc::UnboundedSender<Bytes>, Body) {
 
 #[tokio::test(start_paused = true)]
 async fn one_request_too_many_comes_back_later() {
-    let door = Door::with(|config| config.max_concurrent = 1);
+    let intake = TestIntake::with(|config| config.max_concurrent = 1);
     let (sender, body) = dripping();
-    let first = door.send(request("/v1/in/t-main"), body);
+    let first = intake.send(request("/v1/in/t-main"), body);
     let second = async {
-        let answer = door.post(EVENTS, r#"{"type":"a.b"}"#).await;
+        let answer = intake.post(EVENTS, r#"{"type":"a.b"}"#).await;
         sender.send(Bytes::from_static(b"{}")).unwrap();
         drop(sender);
         answer
@@ -100,22 +100,22 @@ async fn one_request_too_many_comes_back_later() {
     let (first, second) = tokio::join!(biased; first, second);
     assert_eq!((second.code(), second.retry_after.as_deref()), ((429, "too_many_requests"), Some("1")));
     assert_eq!(first.status, 202);
-    assert_eq!(door.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
+    assert_eq!(intake.post(EVENTS, r#"{"type":"a.b"}"#).await.status, 202);
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_beyond_the_room_come_back_later() {
-    let door = Door::with(|config| config.max_in_flight_bytes = 100);
+    let intake = TestIntake::with(|config| config.max_in_flight_bytes = 100);
     let (sender, body) = dripping();
     sender.send(Bytes::from(event(90).into_bytes())).unwrap();
-    let first = door.send(request("/v1/in/t-main"), body);
+    let first = intake.send(request("/v1/in/t-main"), body);
     let second = async {
-        let small = door.post(EVENTS, r#"{"type":"a.b"}"#).await;
+        let small = intake.post(EVENTS, r#"{"type":"a.b"}"#).await;
         drop(sender);
         small
     };
     let (first, second) = tokio::join!(biased; first, second);
     assert_eq!((second.code(), second.retry_after.as_deref()), ((429, "too_many_requests"), Some("1")));
     assert_eq!(first.status, 202);
-    assert_eq!(door.post(EVENTS, event(100)).await.status, 202, "all the room is there again");
+    assert_eq!(intake.post(EVENTS, event(100)).await.status, 202, "all the room is there again");
 }

@@ -14,18 +14,18 @@ use service::Loader;
 
 use crate::{DEFAULT_TOML, RouterConfig, RouterMetrics};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 struct Sections {
     router: RouterConfig,
 }
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::new(DEFAULT_TOML, &[], &[]).unwrap().load::<Sections>().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
     assert_eq!(loaded.config.router.max_fan_out, 1_000);
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
-    let shown = service::config::keys(&loaded.show().unwrap()).unwrap();
-    assert_eq!(shown, service::config::keys(DEFAULT_TOML).unwrap());
+    let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();
+    assert_eq!(shown, service::config::keys_of(DEFAULT_TOML).unwrap());
 }
 
 #[test]

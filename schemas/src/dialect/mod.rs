@@ -16,7 +16,7 @@ mod whazing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use read::{Intake, VendorEvent, read};
+pub use read::{SourceContext, VendorEvent, read};
 pub use render::{Body, render, render_test};
 
 /// What the bodies of a source look like.

@@ -9,7 +9,7 @@ use crate::{
 
 /// What is decided about a vendor's body where it comes in, and not by its text.
 #[derive(Clone, Copy, Debug)]
-pub struct Intake<'a> {
+pub struct SourceContext<'a> {
     /// The owner of the source.
     pub tenant: &'a str,
     /// The source's id.
@@ -52,7 +52,7 @@ const MAX_BODY_DEPTH: usize = MAX_DEPTH - 8;
 ///
 /// # Errors
 /// Only when it is not JSON.
-pub fn read(dialect: Dialect, body: &[u8], at: &Intake<'_>) -> Result<VendorEvent, Refusal> {
+pub fn read(dialect: Dialect, body: &[u8], at: &SourceContext<'_>) -> Result<VendorEvent, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
         .map_err(|error| Refusal::malformed(format!("not JSON: {error}")))?;
@@ -93,7 +93,7 @@ fn identifies_itself(body: &Fields<'_>) -> bool {
 }
 
 /// What every dialect has alike.
-fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &Intake<'_>) {
+fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContext<'_>) {
     event.id = Some(id.to_string());
     event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
     event.source.platform = dialect.as_str().to_owned();

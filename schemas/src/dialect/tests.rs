@@ -60,7 +60,7 @@ fn pairs() -> Pairs {
 }
 
 fn acceptance(id: &str) -> Acceptance {
-    Acceptance { id: EventId::try_from(id.to_owned()).unwrap(), accepted_at: 1_760_000_000_000, tenant: "acme".into() }
+    Acceptance::new(EventId::try_from(id.to_owned()).unwrap(), 1_760_000_000_000, "acme")
 }
 
 fn decode(text: &str) -> Envelope<'_> {
@@ -68,9 +68,9 @@ fn decode(text: &str) -> Envelope<'_> {
     Envelope::decode(text.as_bytes(), &acceptance(&id)).unwrap_or_else(|refusal| panic!("{refusal}\n{text}"))
 }
 
-fn intake() -> Intake<'static> {
+fn source_context() -> SourceContext<'static> {
     let (now, chance) = (1_760_000_000_000, [7; 10]);
-    Intake { tenant: "acme", source: "main", channel_id: None, keep_original: true, token: None, now, chance }
+    SourceContext { tenant: "acme", source: "main", channel_id: None, keep_original: true, token: None, now, chance }
 }
 
 fn texts(bodies: &[Body]) -> Vec<&str> {
@@ -100,7 +100,7 @@ fn every_vendor_fixture_is_read_and_rendered_back_byte_for_byte() {
             _ => Dialect::Boticario,
         };
         let channel_id = crate::ChannelId::Integer(4);
-        let at = Intake { channel_id: Some(&channel_id), ..intake() };
+        let at = SourceContext { channel_id: Some(&channel_id), ..source_context() };
         let read = read(dialect, sent.as_bytes(), &at).unwrap();
         let bodies = render(&decode(&read.envelope), pair.format(), &pair.options, EVENT);
         assert_eq!(texts(&bodies), [sent.as_str()], "{}", pair.vendor);

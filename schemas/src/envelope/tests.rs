@@ -8,7 +8,7 @@ use super::*;
 const NOW: u64 = 1_760_000_000_000;
 
 fn acceptance() -> Acceptance {
-    Acceptance { id: EventId::try_from("made-1".to_owned()).unwrap(), accepted_at: NOW, tenant: "acme".into() }
+    Acceptance::new(EventId::try_from("made-1".to_owned()).unwrap(), NOW, "acme")
 }
 
 fn decode(text: &str) -> Result<Envelope<'_>, Refusal> {

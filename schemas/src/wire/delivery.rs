@@ -6,17 +6,15 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, Headers, LAST, Message, PART,
-    REPLAY, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT, TEST, TRACEPARENT, TRACESTATE,
+    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, Headers, LAST,
+    MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT, TEST,
+    TRACEPARENT, TRACESTATE, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
 
 /// Longest value of the header `carteiro-subscriptions`, in bytes. It leaves room for all other headers in 4 KiB; 20 ids
 /// of the usual grammar take 1,279 bytes.
 const MAX_SUBSCRIPTIONS_BYTES: usize = 1_400;
-/// Longest `tracestate` that is passed on, in bytes. W3C Trace Context 3.3.1.5: "vendors SHOULD propagate at least 512
-/// characters"; longer ones are left out.
-const MAX_TRACESTATE_BYTES: usize = 512;
 /// Longest value of the headers that have a fixed form, in bytes: a `traceparent` has 55, a replay's id 36.
 const MAX_SHORT_BYTES: usize = 128;
 
@@ -93,10 +91,6 @@ impl Delivery {
             tracestate: owned(TRACESTATE),
         })
     }
-}
-
-fn ms(time: u64) -> i64 {
-    i64::try_from(time).unwrap_or(i64::MAX)
 }
 
 fn bounded<'a>(name: &'static str, text: Option<&'a str>, max: usize) -> Option<(&'static str, Cow<'a, str>)> {

@@ -1,10 +1,12 @@
-//! What is wrong with the configuration, in one line.
+//! The error of a configuration, in one line.
 
 use std::fmt;
 
 use figment::error::{Actual, Kind};
 
-/// One thing that is wrong: the key, why, and where it was set. The process exits 78 with it.
+use super::keys::Keys;
+
+/// A key that cannot be used, why, and where it was set. The process exits with 78.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     key: String,
@@ -19,26 +21,26 @@ impl ConfigError {
         Self { key: key.into(), reason, origin: None }
     }
 
-    /// The same, with where the value came from: a file's path, a variable's name.
+    /// Adds where the value came from: a file's path, a variable's name.
     #[must_use]
     pub fn in_source(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// The dotted key.
+    /// The key, dotted.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What figment found; values of the keys in `secrets` are left out.
-    pub(super) fn from_figment(error: figment::Error, secrets: &[&str]) -> Self {
+    /// The error that figment found. Values of secret keys are left out.
+    pub(super) fn from_figment(error: figment::Error, keys: &Keys) -> Self {
         let mut path = error.path.clone();
         if let Kind::MissingField(name) = &error.kind {
             path.push(name.to_string());
         }
         let key = path.join(".");
-        let reason = describe(&error.kind, secrets.contains(&key.as_str()));
+        let reason = describe(&error.kind, keys.is_secret(&key));
         let origin = error.metadata.map(|metadata| metadata.name.into_owned());
         Self { origin, ..Self::new(key, reason) }
     }
@@ -64,7 +66,7 @@ fn describe(kind: &Kind, secret: bool) -> String {
     }
 }
 
-/// The names serde gives to types, in the words of who writes a configuration.
+/// A name that serde gives to a type, in the words of somebody who writes a configuration.
 fn expected_in_words(expected: &str) -> String {
     match expected {
         "a string" | "string" | "a borrowed string" => "text".to_owned(),
@@ -80,7 +82,7 @@ fn expected_in_words(expected: &str) -> String {
     }
 }
 
-/// Numbers are shown, texts are not: they may be urls with passwords in them.
+/// What was found. Numbers are shown; texts are not, because they may be URLs that hold passwords.
 fn found_in_words(found: &Actual, secret: bool) -> String {
     match found {
         Actual::Str(_) | Actual::Char(_) => "text".to_owned(),

@@ -7,19 +7,21 @@ use schemas::MASK;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{error::ConfigError, mask::mask_url};
+use super::{deprecated::Deprecation, error::ConfigError, keys::Keys};
 
 /// A configuration that was loaded. It remembers where each value came from.
-pub struct Loaded<C> {
-    /// What is in force.
+pub struct LoadedConfig<C> {
+    /// The configuration in force.
     pub config: C,
+    /// Uses of keys that no longer exist, to be warned about.
+    pub deprecations: Vec<Deprecation>,
     figment: Figment,
-    secrets: &'static [&'static str],
+    keys: Keys,
 }
 
-impl<C> Loaded<C> {
-    pub(super) fn new(config: C, figment: Figment, secrets: &'static [&'static str]) -> Self {
-        Self { config, figment, secrets }
+impl<C> LoadedConfig<C> {
+    pub(super) fn new(config: C, figment: Figment, keys: Keys, deprecations: Vec<Deprecation>) -> Self {
+        Self { config, deprecations, figment, keys }
     }
 
     /// Where the value of the dotted `key` came from: `default`, a file's path, a variable's name, the command line.
@@ -27,8 +29,8 @@ impl<C> Loaded<C> {
         self.figment.find_metadata(key).map(|metadata| metadata.name.as_ref())
     }
 
-    /// A complaint about the value of `key` that no type could make, with where it came from.
-    pub fn complain(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
+    /// The error for a value of `key` that its type cannot refuse, with where it came from.
+    pub fn error(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
         let error = ConfigError::new(key, reason);
         match self.origin(key) {
             Some(origin) => error.in_source(origin),
@@ -37,10 +39,11 @@ impl<C> Loaded<C> {
     }
 }
 
-impl<C: Serialize> Loaded<C> {
-    /// What is in force, as TOML. Keys that are not set are left out.
+impl<C: Serialize> LoadedConfig<C> {
+    /// The configuration in force, as TOML. Keys that are not set are left out.
     ///
-    /// Fails when the struct cannot be written, which is a mistake in the struct.
+    /// # Errors
+    /// When the struct cannot be written, which is a mistake in the struct.
     pub fn show(&self) -> Result<String, ConfigError> {
         let config = serde_json::to_value(&self.config).map_err(|why| ConfigError::new("config", why))?;
         let mut text = String::new();
@@ -50,7 +53,7 @@ impl<C: Serialize> Loaded<C> {
         Ok(text)
     }
 
-    /// Values first, then the sections below: in TOML whatever follows a header belongs to it.
+    /// Writes the values before the sections below: in TOML whatever follows a header belongs to it.
     fn section(&self, path: &str, values: &Map<String, Value>, text: &mut String) {
         let key = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let (below, here): (Vec<_>, Vec<_>) =
@@ -70,7 +73,7 @@ impl<C: Serialize> Loaded<C> {
     }
 
     fn value(&self, key: &str, value: &Value) -> String {
-        if self.secrets.contains(&key) { quoted(MASK) } else { inline(value) }
+        if self.keys.is_secret(key) { quoted(MASK) } else { inline(value) }
     }
 }
 
@@ -87,7 +90,67 @@ fn inline(value: &Value) -> String {
     }
 }
 
-/// A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+/// A TOML basic string: a JSON string, but for DEL, which TOML wants escaped.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007F")
+}
+
+/// `text` with the passwords of its URLs masked: `amqp://user:***@host`. Other texts come back as they are.
+///
+/// It masks too much rather than too little: whatever stands before the last `@` of a URL counts as its user and password,
+/// because a password with an unescaped `/` or `@` must not be shown either.
+pub fn mask_url(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        masked.push_str("://");
+        masked.push_str(&mask_parameters(&mask_password(rest)));
+    }
+    masked
+}
+
+fn mask_password(rest: &str) -> String {
+    let Some((login, host)) = rest.rsplit_once('@') else { return rest.to_owned() };
+    match login.split_once(':') {
+        Some((user, _)) => format!("{user}:{MASK}@{host}"),
+        None => format!("{MASK}@{host}"),
+    }
+}
+
+/// Masks the parameters of a query that hold a password, as those of PostgreSQL may.
+fn mask_parameters(rest: &str) -> String {
+    let Some((before, query)) = rest.split_once('?') else { return rest.to_owned() };
+    let parameters: Vec<String> = query
+        .split('&')
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}={MASK}"),
+            _ => parameter.to_owned(),
+        })
+        .collect();
+    format!("{before}?{}", parameters.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask_url;
+
+    #[test]
+    fn passwords_in_urls_are_masked_and_the_rest_stays_readable() {
+        for (text, masked) in [
+            ("amqp://user:pass@host:5672/vhost", "amqp://user:***@host:5672/vhost"),
+            ("amqp://u:p@one,amqp://u:p@two", "amqp://u:***@one,amqp://u:***@two"),
+            ("amqp://u:p@one,u:p@two:5672", "amqp://u:***@two:5672"),
+            ("amqp://u:a/b@c@host", "amqp://u:***@host"),
+            ("https://token@host/", "https://***@host/"),
+            (
+                "postgres://host/db?user=u&password=p&sslmode=require",
+                "postgres://host/db?user=u&password=***&sslmode=require",
+            ),
+            ("postgres://host:5432/db", "postgres://host:5432/db"),
+            ("embedded:", "embedded:"),
+            ("someone@example.org", "someone@example.org"),
+        ] {
+            assert_eq!(mask_url(text), masked);
+        }
+    }
 }

@@ -1,83 +1,197 @@
-//! Merging the layers, in the order in which they are given.
+//! Merging the sources of values, in the order in which they are given.
 
-use std::path::Path;
+use std::{collections::BTreeSet, marker::PhantomData, path::Path};
 
-use figment::Figment;
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::{Format, Toml},
+    util,
+    value::{Dict, Map, Value},
+};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::error::ConfigError;
-use super::known::Known;
-use super::layer::{Layer, key_of_variable};
-use super::loaded::Loaded;
-use super::shape::Shape;
+use super::{
+    deprecated::{Deprecation, OldKey},
+    error::ConfigError,
+    keys::Keys,
+    loaded::LoadedConfig,
+};
 
-/// Where values come from when nobody set them.
+/// Origin of values that nobody set.
 const DEFAULT: &str = "default";
-/// What a flag's value is said to come from.
+/// Origin of values of flags.
 const COMMAND_LINE: &str = "the command line";
+/// Beginning of the names of our environment variables.
+const PREFIX: &str = "CARTEIRO_";
 
-/// Collects the layers: later calls win. Call in the order file, environment, flags.
-pub struct Loader {
+/// Collects the values of a configuration `C`; later calls win. Call in the order file, environment, flags.
+pub struct Loader<C> {
     figment: Figment,
-    known: Known,
-    optional: Vec<&'static str>,
-    secrets: &'static [&'static str],
+    keys: Keys,
+    /// Keys without a default.
+    optional: BTreeSet<String>,
+    old_keys: Vec<OldKey>,
+    deprecations: Vec<Deprecation>,
+    config: PhantomData<C>,
 }
 
-impl Loader {
-    /// Begins with the embedded defaults. Keys of `optional` have no default; values of `secrets` are never shown.
-    pub fn new(
-        default_toml: &str,
-        optional: &[(&'static str, Shape)],
-        secrets: &'static [&'static str],
-    ) -> Result<Self, ConfigError> {
-        let defaults = Layer::toml(DEFAULT, default_toml)?;
-        let known = Known::new(&defaults.values, optional);
-        let optional = optional.iter().map(|(key, _)| *key).collect();
-        Ok(Self { figment: Figment::from(defaults), known, optional, secrets })
+impl<C: JsonSchema> Loader<C> {
+    /// A loader that begins with the embedded defaults.
+    pub fn new(default_toml: &str) -> Result<Self, ConfigError> {
+        let defaults = Source::toml(DEFAULT, default_toml)?;
+        let keys = Keys::of::<C>();
+        let values = Value::from(defaults.values.clone());
+        let optional = keys.all().filter(|key| values.find_ref(key).is_none()).map(str::to_owned).collect();
+        Ok(Self {
+            keys,
+            optional,
+            figment: Figment::from(defaults),
+            old_keys: Vec::new(),
+            deprecations: Vec::new(),
+            config: PhantomData,
+        })
+    }
+}
+
+impl<C> Loader<C> {
+    /// Takes the value of the key `old`, which no longer exists, for `new`, with a warning.
+    #[must_use]
+    pub fn renamed(mut self, old: &'static str, new: &'static str) -> Self {
+        self.old_keys.push(OldKey { key: old, successor: Some(new) });
+        self
     }
 
-    /// A file that must exist: the one the operator named.
-    pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let layer = Layer::file(path)?;
-        self.known.check(&layer.values).map_err(|error| error.in_source(&layer.origin))?;
-        Ok(self.with(layer))
+    /// Ignores the key `old`, which no longer exists, with a warning.
+    #[must_use]
+    pub fn removed(mut self, old: &'static str) -> Self {
+        self.old_keys.push(OldKey { key: old, successor: None });
+        self
     }
 
-    /// A file that need not exist: `carteiro.toml`.
+    /// Adds a file that must exist: the one the operator named.
+    pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
+        let mut source = Source::file(path)?;
+        for old in &self.old_keys {
+            if old.take_from(&mut source.values) {
+                self.deprecations.push(old.used_in(&source.origin));
+            }
+        }
+        self.keys.check(&source.values).map_err(|error| error.in_source(&source.origin))?;
+        Ok(self.merge(source))
+    }
+
+    /// Adds a file that need not exist: `carteiro.toml`.
     pub fn file_if_present(self, path: &Path) -> Result<Self, ConfigError> {
         if path.exists() { self.file(path) } else { Ok(self) }
     }
 
-    /// Variables `CARTEIRO_<SECTION>__<KEY>`; others are ignored.
+    /// Adds the variables `CARTEIRO_<SECTION>__<KEY>`; others are ignored.
     ///
-    /// An optional key set to nothing counts as not set, which is what compose files make of `${KEY:-}`.
+    /// A key without a default that is set to nothing counts as not set, because compose files make that of `${KEY:-}`.
     pub fn environment(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        variables.into_iter().try_fold(self, |loader, (name, text)| {
-            let Some(key) = key_of_variable(&name, &loader.known) else { return Ok(loader) };
-            if text.is_empty() && loader.optional.contains(&key.as_str()) {
+        let variables: Vec<_> =
+            variables.into_iter().filter_map(|(name, text)| Some((self.key_of(&name)?, name, text))).collect();
+        let is_set = |key: &str| variables.iter().any(|(set, ..)| set == key);
+        variables.iter().try_fold(self, |mut loader, (key, name, text)| {
+            let mut key = key.as_str();
+            if let Some(old) = loader.old_keys.iter().find(|old| old.key == key) {
+                loader.deprecations.push(old.used_in(name));
+                match old.successor {
+                    Some(successor) if !is_set(successor) => key = successor,
+                    _ => return Ok(loader),
+                }
+            }
+            if text.is_empty() && loader.optional.contains(key) {
                 return Ok(loader);
             }
-            let layer = Layer::text(&name, &key, &text, &loader.known)?;
-            Ok(loader.with(layer))
+            let source = Source::text(name, key, text, &loader.keys)?;
+            Ok(loader.merge(source))
         })
     }
 
-    /// Flags of the command line, as dotted keys and their texts.
+    /// Adds flags of the command line, as dotted keys and their texts.
     pub fn flags<'a>(self, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
         flags.into_iter().try_fold(self, |loader, (key, text)| {
-            let layer = Layer::text(COMMAND_LINE, key, text, &loader.known)?;
-            Ok(loader.with(layer))
+            let source = Source::text(COMMAND_LINE, key, text, &loader.keys)?;
+            Ok(loader.merge(source))
         })
     }
 
-    /// What is in force. Fails with the first value that does not fit its key's type.
-    pub fn load<C: DeserializeOwned>(self) -> Result<Loaded<C>, ConfigError> {
-        let config = self.figment.extract().map_err(|error| ConfigError::from_figment(error, self.secrets))?;
-        Ok(Loaded::new(config, self.figment, self.secrets))
+    /// The dotted key that a variable's name means; none for a variable that is not ours.
+    ///
+    /// Without `__` only top-level keys are: Kubernetes sets `CARTEIRO_PORT` and the like for a service of our name.
+    fn key_of(&self, variable: &str) -> Option<String> {
+        let rest = variable.strip_prefix(PREFIX)?;
+        let key = rest.to_lowercase().replace("__", ".");
+        (rest.contains("__") || self.keys.has(&key)).then_some(key)
     }
 
-    fn with(self, layer: Layer) -> Self {
-        Self { figment: self.figment.merge(layer), ..self }
+    fn merge(self, source: Source) -> Self {
+        Self { figment: self.figment.merge(source), ..self }
     }
+}
+
+impl<C: DeserializeOwned> Loader<C> {
+    /// The configuration in force.
+    ///
+    /// # Errors
+    /// The first value that does not fit its key's type.
+    pub fn load(self) -> Result<LoadedConfig<C>, ConfigError> {
+        let Self { figment, keys, deprecations, .. } = self;
+        let config = figment.extract().map_err(|error| ConfigError::from_figment(error, &keys))?;
+        Ok(LoadedConfig::new(config, figment, keys, deprecations))
+    }
+}
+
+/// One source of values: the defaults, the file, a variable, a flag. figment keeps the origin with each value.
+struct Source {
+    origin: String,
+    values: Dict,
+}
+
+impl Source {
+    fn toml(origin: impl Into<String>, text: &str) -> Result<Self, ConfigError> {
+        let origin = origin.into();
+        let values = values_of(text).map_err(|(line, why)| ConfigError::new(format!("{origin}:{line}"), why))?;
+        Ok(Self { origin, values })
+    }
+
+    fn file(path: &Path) -> Result<Self, ConfigError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|why| ConfigError::new(&origin, why))?;
+        Self::toml(origin, &text)
+    }
+
+    /// One dotted key, whose text becomes what the key holds.
+    fn text(origin: &str, key: &str, text: &str, keys: &Keys) -> Result<Self, ConfigError> {
+        let parsed = match keys.kind(key) {
+            Some(kind) => kind.parse(text).map_err(|why| ConfigError::new(key, why)),
+            None => Err(keys.unknown(key)),
+        };
+        let value = parsed.map_err(|error| error.in_source(origin))?;
+        let values = match util::nest(key, value) {
+            Value::Dict(_, values) => values,
+            _ => Dict::new(),
+        };
+        Ok(Self { origin: origin.to_owned(), values })
+    }
+}
+
+impl Provider for Source {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// The values of a TOML text, or the line that cannot be read and why.
+pub(super) fn values_of(text: &str) -> Result<Dict, (usize, String)> {
+    Toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        (line, error.message().to_owned())
+    })
 }

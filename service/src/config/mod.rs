@@ -1,22 +1,20 @@
 //! Configuration: commented defaults < file < environment < flags, merged by figment.
 //!
-//! Unknown keys are refused with the nearest known one; every error is one line that names the key and where it came
-//! from. The `Config` struct itself is the root's: its sections belong to the crates they configure.
+//! The `Config` struct itself is the root's, and its sections belong to the crates that they configure. Its JSON Schema is
+//! the list of the keys: what each holds, which have no default, which are secret. Unknown keys are refused with the
+//! nearest known one; every error is one line that names the key and where its value came from.
 
+mod defaults;
+mod deprecated;
 mod error;
 mod keys;
-mod known;
-mod layer;
 mod loaded;
 mod loader;
-mod mask;
-mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use defaults::{keys_of, optional_keys, uncommented};
+pub use deprecated::Deprecation;
 pub use error::ConfigError;
-pub use keys::{keys, uncommented};
-pub use loaded::Loaded;
+pub use loaded::{LoadedConfig, mask_url};
 pub use loader::Loader;
-pub use mask::mask_url;
-pub use shape::Shape;

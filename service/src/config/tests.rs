@@ -1,8 +1,10 @@
-//! Loading, as an operator sees it.
+//! Loading a configuration, as an operator sees it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use schemars::JsonSchema;
+use schemas::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -18,10 +20,8 @@ jitter = 0.2
 proxied = false
 [labels]
 "#;
-const OPTIONAL: &[(&str, Shape)] = &[("store.encryption_key", Shape::Text), ("store.url", Shape::Text)];
-const SECRETS: &[&str] = &["store.encryption_key"];
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Config {
     data_dir: String,
     broker: Broker,
@@ -31,12 +31,12 @@ struct Config {
     labels: BTreeMap<String, String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Broker {
     url: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Deliverer {
     slots: u16,
     allow_networks: Vec<String>,
@@ -44,26 +44,30 @@ struct Deliverer {
     proxied: bool,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 struct Store {
     url: Option<String>,
-    encryption_key: Option<String>,
+    encryption_key: Option<Secret>,
 }
 
-fn loader() -> Loader {
-    Loader::new(DEFAULTS, OPTIONAL, SECRETS).unwrap()
+fn loader() -> Loader<Config> {
+    Loader::new(DEFAULTS).unwrap().renamed("deliverer.workers", "deliverer.slots").removed("broker.features")
 }
 
-/// Loads with a file `carteiro.toml` of this text; its folder is left out of the answer.
-fn with_file(text: &str) -> Result<Loaded<Config>, String> {
+/// Loads with a file `carteiro.toml` of this text; its folder is left out of errors and warnings.
+fn with_file(text: &str) -> Result<LoadedConfig<Config>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("carteiro.toml");
     std::fs::write(&path, text).unwrap();
-    let loaded = loader().file_if_present(&path).and_then(Loader::load);
-    loaded.map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    let without_folder = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
+    let mut loaded = loader().file_if_present(&path).and_then(Loader::load);
+    for deprecation in loaded.iter_mut().flat_map(|loaded| &mut loaded.deprecations) {
+        deprecation.origin = without_folder(deprecation.origin.clone());
+    }
+    loaded.map_err(|error| without_folder(error.to_string()))
 }
 
-fn with_variables(variables: &[(&str, &str)]) -> Result<Loaded<Config>, String> {
+fn with_variables(variables: &[(&str, &str)]) -> Result<LoadedConfig<Config>, String> {
     let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     loader().environment(variables).and_then(Loader::load).map_err(|error| error.to_string())
 }
@@ -76,7 +80,7 @@ fn flags_win_over_the_environment_which_wins_over_the_file_which_wins_over_the_d
     let variables =
         [("CARTEIRO_BROKER__URL", "variable"), ("CARTEIRO_DELIVERER__SLOTS", "2")].map(|(n, t)| (n.into(), t.into()));
     let loaded = loader().file(&path).unwrap().environment(variables).unwrap();
-    let Loaded { config, .. } = loaded.flags([("deliverer.slots", "3")]).unwrap().load::<Config>().unwrap();
+    let LoadedConfig { config, .. } = loaded.flags([("deliverer.slots", "3")]).unwrap().load().unwrap();
     assert_eq!((config.data_dir.as_str(), config.broker.url.as_str()), ("file", "variable"));
     assert_eq!((config.deliverer.slots, config.deliverer.jitter), (3, 0.2));
 }
@@ -156,7 +160,7 @@ fn variables_become_what_their_key_holds() {
     ]);
     let config = loaded.unwrap().config;
     assert_eq!(config.data_dir, "5");
-    assert_eq!(config.store.encryption_key.as_deref(), Some("12345"));
+    assert_eq!(config.store.encryption_key.as_ref().map(Secret::reveal), Some("12345"));
     assert_eq!(config.deliverer.allow_networks, ["10.0.0.0/8", "::1/128"]);
     assert_eq!((config.deliverer.jitter, config.deliverer.proxied), (0.0, true));
     assert_eq!(config.labels["zone"], "7");
@@ -201,14 +205,67 @@ encryption_key = "***"  # CARTEIRO_STORE__ENCRYPTION_KEY
 [labels]
 "#;
     assert_eq!(shown, expected);
-    assert!(keys(&shown).unwrap().contains(&"store.encryption_key".to_owned()), "what is shown is TOML");
+    assert!(keys_of(&shown).unwrap().contains(&"store.encryption_key".to_owned()), "what is shown is TOML");
 }
 
 #[test]
-fn a_complaint_of_the_role_itself_says_where_the_value_came_from() {
+fn an_error_that_a_role_finds_itself_says_where_the_value_came_from() {
     let loaded = with_variables(&[("CARTEIRO_DELIVERER__SLOTS", "0")]).unwrap();
     assert_eq!(
-        loaded.complain("deliverer.slots", "must be at least 1").to_string(),
+        loaded.error("deliverer.slots", "must be at least 1").to_string(),
         "deliverer.slots: must be at least 1 (in CARTEIRO_DELIVERER__SLOTS)"
     );
+}
+
+fn warnings(loaded: &LoadedConfig<Config>) -> Vec<String> {
+    loaded.deprecations.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_renamed_key_gives_its_value_to_its_successor_with_a_warning() {
+    let loaded = with_file("[deliverer]\nworkers = 7").unwrap();
+    assert_eq!(loaded.config.deliverer.slots, 7);
+    assert_eq!(
+        warnings(&loaded),
+        ["deliverer.workers is now deliverer.slots, which takes its value (in carteiro.toml)"]
+    );
+
+    let loaded = with_variables(&[("CARTEIRO_DELIVERER__WORKERS", "8")]).unwrap();
+    assert_eq!(loaded.config.deliverer.slots, 8);
+    let expected = "deliverer.workers is now deliverer.slots, which takes its value (in CARTEIRO_DELIVERER__WORKERS)";
+    assert_eq!(warnings(&loaded), [expected]);
+}
+
+#[test]
+fn a_renamed_key_beside_its_successor_changes_nothing() {
+    let loaded = with_file("[deliverer]\nworkers = 7\nslots = 1").unwrap();
+    assert_eq!((loaded.config.deliverer.slots, loaded.deprecations.len()), (1, 1));
+    let old = ("CARTEIRO_DELIVERER__WORKERS", "8");
+    let new = ("CARTEIRO_DELIVERER__SLOTS", "2");
+    for variables in [[old, new], [new, old]] {
+        let loaded = with_variables(&variables).unwrap();
+        assert_eq!((loaded.config.deliverer.slots, loaded.deprecations.len()), (2, 1));
+    }
+}
+
+#[test]
+fn a_renamed_key_with_a_bad_value_is_refused_under_its_new_name() {
+    assert_eq!(
+        with_variables(&[("CARTEIRO_DELIVERER__WORKERS", "many")]).err().unwrap(),
+        "deliverer.slots: expected a whole number, found `many` (in CARTEIRO_DELIVERER__WORKERS)"
+    );
+}
+
+#[test]
+fn a_removed_key_is_ignored_with_a_warning() {
+    let loaded = with_file("[broker]\nfeatures = ['x']").unwrap();
+    assert_eq!(warnings(&loaded), ["broker.features no longer exists and is ignored (in carteiro.toml)"]);
+    let loaded = with_variables(&[("CARTEIRO_BROKER__FEATURES", "x")]).unwrap();
+    assert_eq!(warnings(&loaded), ["broker.features no longer exists and is ignored (in CARTEIRO_BROKER__FEATURES)"]);
+    assert!(warnings(&with_file("[broker]\nurl = 'x'").unwrap()).is_empty(), "nothing to warn about");
+}
+
+#[test]
+fn keys_without_a_default_are_those_of_the_schema_that_the_defaults_lack() {
+    assert_eq!(optional_keys::<Config>(DEFAULTS).unwrap(), ["store.encryption_key", "store.url"]);
 }

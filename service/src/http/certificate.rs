@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::config::Tls;
+use super::config::TlsFiles;
 use crate::config::ConfigError;
 
 /// How often the files are read again: two small reads, and nobody waits for a renewal that took effect days before
@@ -26,7 +26,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A certificate and its key, as they were last read and found good.
 pub(super) struct Certificate {
-    files: Tls,
+    files: TlsFiles,
     in_force: RwLock<Arc<CertifiedKey>>,
     /// What the files held when last looked at, good or not: so that each bad renewal is said once.
     seen: RwLock<Seen>,
@@ -46,7 +46,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Which of the two settings cannot be used, and why.
-    pub(super) async fn load(files: &Tls) -> Result<Arc<Self>, ConfigError> {
+    pub(super) async fn load(files: &TlsFiles) -> Result<Arc<Self>, ConfigError> {
         let pem = read(files).await?;
         let in_force = RwLock::new(Arc::new(certified(files, &pem)?));
         Ok(Arc::new(Self { files: files.clone(), in_force, seen: RwLock::new(Ok(pem)) }))
@@ -100,7 +100,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-async fn read(files: &Tls) -> Seen {
+async fn read(files: &TlsFiles) -> Seen {
     let unreadable = |key: &str, file: &str, why: io::Error| ConfigError::new(key, format_args!("{file}: {why}"));
     Ok(Pem {
         cert: tokio::fs::read(&files.cert).await.map_err(|why| unreadable("http.tls.cert", &files.cert, why))?,
@@ -109,7 +109,7 @@ async fn read(files: &Tls) -> Seen {
 }
 
 /// Both texts together, if the key is the certificate's.
-fn certified(files: &Tls, pem: &Pem) -> Result<CertifiedKey, ConfigError> {
+fn certified(files: &TlsFiles, pem: &Pem) -> Result<CertifiedKey, ConfigError> {
     let bad_cert = |why: &str| ConfigError::new("http.tls.cert", format_args!("{}: {why}", files.cert));
     let bad_key = |why: &str| ConfigError::new("http.tls.key", format_args!("{}: {why}", files.key));
     let chain = CertificateDer::pem_slice_iter(&pem.cert).collect::<Result<Vec<_>, _>>();

@@ -1,11 +1,12 @@
 //! The `http` section.
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use schemas::Secret;
 use serde::{Deserialize, Serialize};
 
 /// The API's listener.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
     /// Where it listens, as `host:port`.
@@ -13,7 +14,8 @@ pub struct HttpConfig {
     /// Opens everything. Unset: `standalone` makes one at its first start, other roles have none.
     #[serde(default, deserialize_with = "Secret::deserialize_not_empty")]
     pub operator_key: Option<Secret>,
-    /// Whose forwarding headers are believed.
+    /// KeyOwner forwarding headers are believed.
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// How many requests a second each key, or each address without one, may make on average; 0 = any number.
     pub requests_per_second: u32,
@@ -21,13 +23,13 @@ pub struct HttpConfig {
     pub requests_burst: u32,
     /// The listener's certificate.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsFiles>,
 }
 
 /// A certificate and its key, as PEM files.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsFiles {
     /// The file of the certificate chain.
     pub cert: String,
     /// The file of its private key.

@@ -11,7 +11,7 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 
 /// What one proxy said of who spoke to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Hop {
+pub(super) struct ForwardedHop {
     /// Who; none when it would not tell (`unknown`, `_hidden`), or it cannot be read.
     pub(super) client: Option<IpAddr>,
     /// How, as it was written.
@@ -35,7 +35,7 @@ pub(super) fn nearest(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// The hops of all `Forwarded`, the nearest proxy's word last; none if there is no such header.
-pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<Hop>> {
+pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<ForwardedHop>> {
     headers.contains_key(header::FORWARDED).then(|| {
         let values = headers.get_all(header::FORWARDED).iter();
         values.flat_map(|value| split(value.to_str().unwrap_or_default(), ',').into_iter().map(hop)).collect()
@@ -43,8 +43,8 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<Hop>> {
 }
 
 /// `for=192.0.2.60;proto=http;host="a.example"`. Of a name given twice the last holds; what is unknown is left out.
-fn hop(element: &str) -> Hop {
-    let mut hop = Hop::default();
+fn hop(element: &str) -> ForwardedHop {
+    let mut hop = ForwardedHop::default();
     for (name, value) in split(element, ';').into_iter().filter_map(|pair| pair.split_once('=')) {
         let value = unquoted(value.trim());
         match name.trim().to_ascii_lowercase().as_str() {
@@ -139,9 +139,9 @@ mod tests {
         let text = r#"For="[2001:db8::1]:4711";Proto=https;by=10.0.0.1, for=_x;host="a\",b;c", for=192.0.2.60"#;
         let hops = forwarded(&headers(&[(header::FORWARDED, text)])).unwrap();
         let expected = [
-            Hop { client: "2001:db8::1".parse().ok(), proto: Some("https".into()), host: None },
-            Hop { client: None, proto: None, host: Some("a\",b;c".into()) },
-            Hop { client: "192.0.2.60".parse().ok(), ..Hop::default() },
+            ForwardedHop { client: "2001:db8::1".parse().ok(), proto: Some("https".into()), host: None },
+            ForwardedHop { client: None, proto: None, host: Some("a\",b;c".into()) },
+            ForwardedHop { client: "192.0.2.60".parse().ok(), ..ForwardedHop::default() },
         ];
         assert_eq!(hops, expected);
     }

@@ -14,35 +14,35 @@ use tokio::time::Instant;
 
 use super::bearer::bearer;
 use super::config::HttpConfig;
-use super::origin::Origin;
-use crate::gcra::{Keyed, Limit, Wait};
+use super::origin::RequestOrigin;
+use crate::gcra::{Keyed, Limit, RetryAfter};
 use crate::problem::{Code, Problem};
 
 /// Callers that are remembered at least: with up to 64 bytes each, some 8 MiB for both generations.
 const CALLERS: usize = 50_000;
 
-/// Whose a presented key is. Answers from memory.
-type Identify<K> = Box<dyn Fn(&str) -> Whose<K> + Send + Sync>;
+/// KeyOwner a presented key is. Answers from memory.
+type Identify<K> = Box<dyn Fn(&str) -> KeyOwner<K> + Send + Sync>;
 
-/// Whose a presented key is.
+/// KeyOwner a presented key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose<K> {
+pub enum KeyOwner<K> {
     /// The operator's, who may ask as often as it takes: the limit is theirs to set.
-    Operators,
+    Operator,
     /// Somebody's, told apart by this.
     Known(K),
     /// Nobody's, as far as is known.
-    Nobodys,
+    Nobody,
 }
 
 /// The limit, and what each caller has used of it.
-pub struct Limits<K> {
+pub struct RequestLimiter<K> {
     limit: Option<Limit>,
     used: Keyed<Caller<K>>,
     identify: Identify<K>,
 }
 
-/// Whose allowance a request uses.
+/// KeyOwner allowance a request uses.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Caller<K> {
     Key(K),
@@ -52,9 +52,9 @@ enum Caller<K> {
     Nobody,
 }
 
-impl<K: Eq + Hash + Send + 'static> Limits<K> {
+impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
     /// As configured; `identify` says whose a presented key is, and must not take longer for a key that is nearly right.
-    pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> Whose<K> + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> KeyOwner<K> + Send + Sync + 'static) -> Arc<Self> {
         let limit = Limit::new(config.requests_per_second.into(), config.requests_burst).ok();
         Arc::new(Self { limit, used: Keyed::new(CALLERS), identify: Box::new(identify) })
     }
@@ -82,36 +82,36 @@ impl<K: Eq + Hash + Send + 'static> Limits<K> {
         }))
     }
 
-    /// Whose a request's key is.
-    pub fn whose(&self, request: &Request) -> Whose<K> {
-        bearer(request.headers()).map_or(Whose::Nobodys, |key| (self.identify)(key))
+    /// KeyOwner a request's key is.
+    pub fn whose(&self, request: &Request) -> KeyOwner<K> {
+        bearer(request.headers()).map_or(KeyOwner::Nobody, |key| (self.identify)(key))
     }
 
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
         let taken = match limits.whose(&request) {
-            Whose::Operators => Ok(()),
-            Whose::Known(key) => limits.take(Caller::Key(key), &limit),
-            Whose::Nobodys => limits.take(Caller::without_key(&request), &limit),
+            KeyOwner::Operator => Ok(()),
+            KeyOwner::Known(key) => limits.take(Caller::Key(key), &limit),
+            KeyOwner::Nobody => limits.take(Caller::without_key(&request), &limit),
         };
         answer(taken, request, next).await
     }
 
-    fn take(&self, caller: Caller<K>, limit: &Limit) -> Result<(), Wait> {
+    fn take(&self, caller: Caller<K>, limit: &Limit) -> Result<(), RetryAfter> {
         self.used.take(caller, limit, 1, Instant::now())
     }
 }
 
 impl<K> Caller<K> {
     fn without_key(request: &Request) -> Self {
-        let origin = request.extensions().get::<Origin>();
+        let origin = request.extensions().get::<RequestOrigin>();
         origin.map_or(Self::Nobody, |origin| Self::Address(network(origin.client)))
     }
 }
 
-async fn answer(taken: Result<(), Wait>, request: Request, next: Next) -> Response {
+async fn answer(taken: Result<(), RetryAfter>, request: Request, next: Next) -> Response {
     match taken {
         Ok(()) => next.run(request).await,
-        Err(Wait(wait)) => {
+        Err(RetryAfter(wait)) => {
             let detail = "this key, or this address without a valid key, asks too often";
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
         }
@@ -145,11 +145,11 @@ mod tests {
 
     fn app(requests_per_second: u32) -> Router {
         let whose = |key: &str| match key.strip_prefix("good-") {
-            _ if key == "operator" => Whose::Operators,
-            Some(name) => Whose::Known(name.to_owned()),
-            None => Whose::Nobodys,
+            _ if key == "operator" => KeyOwner::Operator,
+            Some(name) => KeyOwner::Known(name.to_owned()),
+            None => KeyOwner::Nobody,
         };
-        let limits = Limits::new(&config(requests_per_second), whose);
+        let limits = RequestLimiter::new(&config(requests_per_second), whose);
         limits.on(Router::new().route("/", get(async || "here")))
     }
 
@@ -157,7 +157,7 @@ mod tests {
     async fn ask(app: &Router, client: &str, key: Option<&str>) -> (u16, Option<String>) {
         let mut request = Request::new(Body::empty());
         let client = client.parse().unwrap();
-        request.extensions_mut().insert(Origin { client, scheme: Scheme::Http, host: None });
+        request.extensions_mut().insert(RequestOrigin { client, scheme: Scheme::Http, host: None });
         if let Some(key) = key {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {key}").parse().unwrap());
         }
@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_known_has_no_limit_where_only_guesses_have_one() {
-        let limits = Limits::new(&config(1), |_: &str| Whose::<String>::Nobodys);
+        let limits = RequestLimiter::new(&config(1), |_: &str| KeyOwner::<String>::Nobody);
         let app = limits.on_guesses(Router::new().route("/", get(async || "here")), |request| {
             bearer(request.headers()) == Some("somebodys")
         });

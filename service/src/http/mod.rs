@@ -18,8 +18,8 @@ mod tests;
 mod watched;
 
 pub use bearer::bearer;
-pub use config::{HttpConfig, Tls};
+pub use config::{HttpConfig, TlsFiles};
 pub use json::is_json;
-pub use limits::{Limits, Whose};
-pub use origin::{Origin, Scheme};
-pub use serve::{Front, app, serve};
+pub use limits::{KeyOwner, RequestLimiter};
+pub use origin::{RequestOrigin, Scheme};
+pub use serve::{ServeOptions, app, serve};

@@ -10,11 +10,11 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
-use super::forwarded::{self, Hop, X_FORWARDED_HOST, X_FORWARDED_PROTO, forwarded, x_forwarded_for};
+use super::forwarded::{self, ForwardedHop, X_FORWARDED_HOST, X_FORWARDED_PROTO, forwarded, x_forwarded_for};
 
 /// Where a request comes from: an extension of every request that [`super::serve`] hands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct RequestOrigin {
     /// Who asks, as far as that can be known: the peer, or whom a trusted proxy names.
     pub client: IpAddr,
     /// How the client asked.
@@ -46,7 +46,7 @@ impl Scheme {
     }
 }
 
-/// Whose word is taken, and how the listener itself is spoken to.
+/// KeyOwner word is taken, and how the listener itself is spoken to.
 #[derive(Clone, Debug)]
 pub(super) struct Trust {
     pub(super) proxies: Vec<IpNet>,
@@ -55,23 +55,24 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Where a request comes from; none when nobody said who the peer is, as in a test without a socket.
-    pub(super) fn origin(&self, request: &Request) -> Option<Origin> {
+    pub(super) fn origin(&self, request: &Request) -> Option<RequestOrigin> {
         let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
         let host = request.uri().authority().map(Authority::as_str);
         let host = host.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-        let direct = Origin { client: peer.ip().to_canonical(), scheme: self.scheme, host: host.map(str::to_owned) };
+        let direct =
+            RequestOrigin { client: peer.ip().to_canonical(), scheme: self.scheme, host: host.map(str::to_owned) };
         Some(self.believe(direct, request.headers()))
     }
 
     /// `direct`, with what trusted proxies say in its place.
-    fn believe(&self, direct: Origin, headers: &HeaderMap) -> Origin {
+    fn believe(&self, direct: RequestOrigin, headers: &HeaderMap) -> RequestOrigin {
         if !self.trusts(direct.client) {
             return direct;
         }
         let hops = forwarded(headers);
         let nearest = hops.as_ref().and_then(|hops| hops.last().cloned()).unwrap_or_default();
         let says = |name, hop: Option<String>| forwarded::nearest(headers, name).map(str::to_owned).or(hop);
-        Origin {
+        RequestOrigin {
             client: self.client(direct.client, x_forwarded_for(headers), hops),
             scheme: says(X_FORWARDED_PROTO, nearest.proto)
                 .and_then(|text| Scheme::read(&text))
@@ -82,7 +83,7 @@ impl Trust {
 
     /// A proxy writes one of the two headers and may hand on the other as its client wrote it. Which one it writes is
     /// not known here, so that where they disagree neither is believed: that harms only who sends the second.
-    fn client(&self, peer: IpAddr, x: Option<Vec<Option<IpAddr>>>, hops: Option<Vec<Hop>>) -> IpAddr {
+    fn client(&self, peer: IpAddr, x: Option<Vec<Option<IpAddr>>>, hops: Option<Vec<ForwardedHop>>) -> IpAddr {
         let hops = hops.map(|hops| hops.into_iter().map(|hop| hop.client).collect::<Vec<_>>());
         let found: Vec<_> = [x, hops].into_iter().flatten().map(|hops| self.nearest_stranger(peer, &hops)).collect();
         match found[..] {

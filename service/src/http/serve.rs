@@ -1,6 +1,6 @@
 //! From a router to answers on a socket.
 
-use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
     serve::{Listener, ListenerExt},
 };
-use futures_util::FutureExt;
 use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,12 +16,13 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     certificate::Certificate,
     config::HttpConfig,
     handshake::{Patience, TlsListener},
-    origin::{Origin, Scheme, Trust},
+    origin::{RequestOrigin, Scheme, Trust},
     request_id::identify,
     watched::WatchedListener,
 };
@@ -35,19 +35,19 @@ use crate::{
 
 /// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
 #[derive(Clone)]
-pub struct Front {
+pub struct ServeOptions {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     proxies: Vec<IpNet>,
     watchdog: Arc<Watchdog>,
 }
 
-impl Default for Front {
+impl Default for ServeOptions {
     fn default() -> Self {
         Self { tls: None, proxies: Vec::new(), watchdog: Watchdog::new(Instant::now()) }
     }
 }
 
-impl Front {
+impl ServeOptions {
     /// As configured, with the certificate read.
     ///
     /// # Errors
@@ -82,15 +82,20 @@ pub fn app(router: Router) -> Router {
     router
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
-        .layer(middleware::from_fn(catch_panic))
+        .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn(log))
 }
 
 /// Serves [`app`]`(router)` until `shutdown` is requested and every answer under way is sent. Fails if the listener does.
 ///
-/// Every request has its [`Origin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
+/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
 /// limit with [`crate::shutdown::drain`].
-pub async fn serve(listener: TcpListener, router: Router, front: Front, shutdown: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    front: ServeOptions,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let router = app(router)
         .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
@@ -139,7 +144,7 @@ async fn log(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let client = request.extensions().get::<Origin>().map(|origin| origin.client);
+    let client = request.extensions().get::<RequestOrigin>().map(|origin| origin.client);
     let answer = next.run(request).await;
     let (route, status) = (route.as_ref().map(MatchedPath::as_str), answer.status().as_u16());
     let (client, duration_ms) = (client.map(tracing::field::display), begun.elapsed().as_millis() as u64);
@@ -147,8 +152,7 @@ async fn log(request: Request, next: Next) -> Response {
     answer
 }
 
-/// A panic is one request's misfortune, not its connection's. The panic hook has logged where it happened.
-async fn catch_panic(request: Request, next: Next) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| Problem::new(Code::Internal).into_response())
+/// The answer of a handler that panicked. Its connection goes on, and the panic hook has logged where it happened.
+fn answer_panic(_: Box<dyn Any + Send>) -> Response {
+    Problem::new(Code::Internal).into_response()
 }

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::config::Tls;
+use super::config::TlsFiles;
 
 /// A running server.
 pub(crate) struct Server {
@@ -112,12 +112,12 @@ impl Issued {
     }
 
     /// As the files that a configuration names.
-    pub(crate) fn write(&self, folder: &Path) -> Tls {
+    pub(crate) fn write(&self, folder: &Path) -> TlsFiles {
         let write = |name: &str, text: &str| {
             let file = folder.join(name);
             std::fs::write(&file, text).unwrap();
             file.to_str().unwrap().to_owned()
         };
-        Tls { cert: write("cert.pem", &self.cert), key: write("key.pem", &self.key) }
+        TlsFiles { cert: write("cert.pem", &self.cert), key: write("key.pem", &self.key) }
     }
 }

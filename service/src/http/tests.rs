@@ -10,7 +10,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Front, serve,
+    ServeOptions, serve,
     testing::{Answer, Server, read},
 };
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 async fn start(router: Router) -> (Server, CancellationToken) {
     let shutdown = CancellationToken::new();
     let trigger = shutdown.clone();
-    (Server::start(|listener| serve(listener, router, Front::default(), shutdown)).await, trigger)
+    (Server::start(|listener| serve(listener, router, ServeOptions::default(), shutdown)).await, trigger)
 }
 
 #[tokio::test]

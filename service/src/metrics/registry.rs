@@ -28,7 +28,7 @@ pub enum InvalidMetric {
 }
 
 /// A metric as its declaration described it, and the metric itself, whatever its kind.
-type Made = (Spec, Box<dyn Any + Send>);
+type Registered = (Spec, Box<dyn Any + Send>);
 
 /// The metrics of one process.
 ///
@@ -37,7 +37,7 @@ type Made = (Spec, Box<dyn Any + Send>);
 #[derive(Default)]
 pub struct Registry {
     inner: prometheus::Registry,
-    made: Mutex<HashMap<&'static str, Made>>,
+    made: Mutex<HashMap<&'static str, Registered>>,
 }
 
 impl Registry {

@@ -63,5 +63,5 @@ impl Stage {
 
 /// Says so once: several stages are set one after the other.
 pub(super) fn log(setup: &Setup) -> anyhow::Result<()> {
-    setup.log(&setup.load(&[("telemetry.level", "error")])?.config)
+    setup.log(&setup.load(&[("telemetry.level", "error")])?.config, &[])
 }

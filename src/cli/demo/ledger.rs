@@ -39,7 +39,7 @@ impl Ledger {
     ) -> anyhow::Result<()> {
         self.published += 1;
         let id = EventId::try_from(id.to_owned())?;
-        let acceptance = Acceptance { id, accepted_at: 0, tenant: tenant.to_owned() };
+        let acceptance = Acceptance::new(id, 0, tenant);
         let envelope = Envelope::decode(envelope.as_bytes(), &acceptance)?;
         let facts = EventFacts::of(&envelope.event);
         let Some(tenant) = snapshot.tenant(tenant) else { return Ok(()) };

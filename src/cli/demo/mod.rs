@@ -59,7 +59,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let shutdown = service::shutdown::on_signals()?;
     let receiver = Receiver::start(tokio::net::TcpListener::bind("127.0.0.1:0").await?, cast::script())?;
     let config = configure(setup, &args, folder.path(), &receiver)?;
-    setup.log(&config)?;
+    setup.log(&config, &[])?;
     let output = if args.output == Form::Json { Output::Json } else { Output::Table };
     let played = play(&config, receiver, Story::new(output), args.exit, &shutdown).await;
     if !config.broker.is_embedded() {
@@ -172,7 +172,7 @@ impl Stage<'_> {
     fn envelope(&self, tenant: &str, id: &str, body: &str) -> anyhow::Result<String> {
         let found =
             self.snapshot.owner_of_token(&format!("demo-{tenant}")).context("the demo's tenant has a source")?;
-        let intake = schemas::Intake {
+        let intake = schemas::SourceContext {
             tenant,
             source: &found.source.id,
             channel_id: found.source.channel_id.as_ref(),

@@ -13,7 +13,7 @@ const BOT: &str = "/v1/tenants/acme/integrations/bot";
 fn wanted(api: &Api, event: Value) -> Vec<(String, bool)> {
     let text = event.to_string();
     let id = "e1".to_owned().try_into().unwrap();
-    let acceptance = Acceptance { id, accepted_at: 1, tenant: "acme".into() };
+    let acceptance = Acceptance::new(id, 1, "acme");
     let envelope = Envelope::decode(text.as_bytes(), &acceptance).unwrap();
     let tenant = api.tenant("acme");
     let enabled = tenant.subscriptions.iter().filter(|one| one.enabled);

@@ -22,7 +22,7 @@ fn a_file_has_two_bodies_unless_one_of_them_is_asked_for() {
 #[test]
 fn a_file_that_came_in_alone_goes_out_alone() {
     let sent = fixture("vendor/whaticket-file.json");
-    let read = read(Dialect::Whaticket, sent.as_bytes(), &intake()).unwrap();
+    let read = read(Dialect::Whaticket, sent.as_bytes(), &source_context()).unwrap();
     let with = |media| parts(&read.envelope, Format::Whaticket, FormatOptions { media, ..Default::default() }, EVENT);
     assert_eq!(with(MediaBodies::Both), [Part::First]);
     assert_eq!(with(MediaBodies::File), [Part::First]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Change, ChannelId, RefusalKind};
 
 fn read_as(dialect: Dialect, body: &str) -> VendorEvent {
-    read(dialect, body.as_bytes(), &intake()).unwrap_or_else(|refusal| panic!("{refusal}: {body}"))
+    read(dialect, body.as_bytes(), &source_context()).unwrap_or_else(|refusal| panic!("{refusal}: {body}"))
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn an_older_forks_message_keeps_its_ticket_and_contact() {
 
 #[test]
 fn an_unknown_body_goes_to_original_endpoints_only_and_keeps_its_original_whatever_the_source_says() {
-    let at = Intake { keep_original: false, ..intake() };
+    let at = SourceContext { keep_original: false, ..source_context() };
     for body in ["[1, 2]", "7", "{\"acao\":\"n8n\" }", "{\"Type\":\"Other\",\"ticket\":{}}", "\"\u{e9}\""] {
         for dialect in Dialect::ALL {
             let read = read(dialect, body.as_bytes(), &at).unwrap();
@@ -59,7 +59,7 @@ fn a_body_nested_too_deep_to_be_read_is_unknown_and_still_decodes() {
 fn only_what_is_not_json_is_refused() {
     for body in [&b"{\"a\":"[..], b"", b"a=b", b"{} {}", b"\xff", b"\xef\xbb\xbf{}"] {
         for dialect in Dialect::ALL {
-            assert_eq!(read(dialect, body, &intake()).unwrap_err().kind, RefusalKind::Malformed, "{body:?}");
+            assert_eq!(read(dialect, body, &source_context()).unwrap_err().kind, RefusalKind::Malformed, "{body:?}");
         }
     }
 }
@@ -80,11 +80,11 @@ fn a_body_that_identifies_itself_is_the_same_event_again_and_any_other_is_a_new_
     ];
     for (dialect, file, is_same) in table {
         let body = fixture(&format!("vendor/{file}.json"));
-        let id = |at: Intake<'_>| read(dialect, body.as_bytes(), &at).unwrap().id;
-        let again = Intake { now: 1_760_000_009_000, chance: [9; 10], ..intake() };
-        assert_eq!(id(intake()) == id(again), is_same, "{file}");
-        assert_ne!(id(intake()), id(Intake { source: "other", ..again }), "{file}");
-        assert_ne!(id(intake()), id(Intake { tenant: "other", ..again }), "{file}");
+        let id = |at: SourceContext<'_>| read(dialect, body.as_bytes(), &at).unwrap().id;
+        let again = SourceContext { now: 1_760_000_009_000, chance: [9; 10], ..source_context() };
+        assert_eq!(id(source_context()) == id(again), is_same, "{file}");
+        assert_ne!(id(source_context()), id(SourceContext { source: "other", ..again }), "{file}");
+        assert_ne!(id(source_context()), id(SourceContext { tenant: "other", ..again }), "{file}");
     }
 }
 
@@ -98,7 +98,7 @@ fn the_id_of_a_vendors_body_never_changes() {
 fn the_sources_channel_is_used_where_the_body_names_none() {
     let at_channel = |dialect, file: &str, channel_id: ChannelId| {
         let body = fixture(file);
-        read(dialect, body.as_bytes(), &Intake { channel_id: Some(&channel_id), ..intake() }).unwrap()
+        read(dialect, body.as_bytes(), &SourceContext { channel_id: Some(&channel_id), ..source_context() }).unwrap()
     };
     let boticario = at_channel(Dialect::Boticario, "vendor/boticario-response.json", ChannelId::Integer(9));
     assert_eq!(boticario.routing_key("acme").unwrap(), "acme.9.-.message.received");
@@ -113,7 +113,8 @@ fn a_source_that_keeps_no_original_sends_none() {
     let body = fixture("vendor/whazing-channel-message.json");
     let kept = read_as(Dialect::Whazing, &body);
     assert_eq!(decode(&kept.envelope).original().unwrap(), body.as_bytes());
-    let read = read(Dialect::Whazing, body.as_bytes(), &Intake { keep_original: false, ..intake() }).unwrap();
+    let read =
+        read(Dialect::Whazing, body.as_bytes(), &SourceContext { keep_original: false, ..source_context() }).unwrap();
     let envelope = decode(&read.envelope);
     assert_eq!(envelope.original(), None);
     assert!(render(&envelope, Format::Original, &FormatOptions::default(), EVENT).is_empty());
@@ -178,7 +179,7 @@ fn a_transfer_says_where_to_but_carries_no_message_for_a_shot() {
 fn the_token_of_the_url_it_came_in_at_is_not_passed_on() {
     let body = fixture("vendor/whaticket-message.json")
         .replace("https://en16nq4b2guar.x.pipedream.net/", "https://hooks.example/v1/in/s3cret-token");
-    let at = Intake { keep_original: false, token: Some("s3cret-token"), ..intake() };
+    let at = SourceContext { keep_original: false, token: Some("s3cret-token"), ..source_context() };
     let read = read(Dialect::Whaticket, body.as_bytes(), &at).unwrap();
     assert_eq!(read.event.channel.webhook_url.as_deref(), Some("https://hooks.example/v1/in/***"));
     assert!(!read.envelope.contains("s3cret-token"));
@@ -187,7 +188,7 @@ fn the_token_of_the_url_it_came_in_at_is_not_passed_on() {
 #[test]
 fn an_event_whose_vendor_names_no_company_is_its_owners() {
     let body = br#"{"Type":"NewTicket","ticket":{"id":1},"whatsapp":{"id":7}}"#;
-    let envelope = read(Dialect::Whazing, body, &intake()).unwrap().envelope;
+    let envelope = read(Dialect::Whazing, body, &source_context()).unwrap().envelope;
     let envelope: serde_json::Value = serde_json::from_str(&envelope).unwrap();
     assert_eq!(envelope["tenant"]["id"], "acme");
 }

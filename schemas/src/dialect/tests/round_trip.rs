@@ -111,7 +111,7 @@ proptest! {
         ];
         for (format, dialect) in dialects {
             for body in render(&envelope, format, &options, EVENT) {
-                let again = read(dialect, &body.bytes, &intake()).unwrap();
+                let again = read(dialect, &body.bytes, &source_context()).unwrap();
                 prop_assert_ne!(&again.event.event_type, &EventType::VENDOR_UNKNOWN);
                 let back = render(&decode(&again.envelope), format, &options, EVENT);
                 prop_assert_eq!(texts(&back), texts(std::slice::from_ref(&body)));
@@ -134,7 +134,7 @@ proptest! {
         let changed = format!("{}{odd}{}", &body[..spot], &body[spot + value.get().len()..]);
         prop_assume!(serde_json::from_str::<serde::de::IgnoredAny>(&changed).is_ok());
         for dialect in Dialect::ALL {
-            let read = read(dialect, changed.as_bytes(), &intake()).unwrap();
+            let read = read(dialect, changed.as_bytes(), &source_context()).unwrap();
             let envelope = decode(&read.envelope);
             prop_assert_eq!(envelope.original().unwrap(), changed.as_bytes());
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
-        Front, HttpConfig, Origin,
+        HttpConfig, RequestOrigin, ServeOptions,
         certificate::Certificate,
         serve,
         testing::{Issuer, Server, read},
@@ -18,14 +18,14 @@ use super::{
 };
 
 fn router() -> Router {
-    Router::new().route("/", get(async |Extension(origin): Extension<Origin>| origin.scheme.as_str()))
+    Router::new().route("/", get(async |Extension(origin): Extension<RequestOrigin>| origin.scheme.as_str()))
 }
 
-async fn front(issuer: &Issuer, folder: &tempfile::TempDir) -> Front {
+async fn front(issuer: &Issuer, folder: &tempfile::TempDir) -> ServeOptions {
     let tls = Some(issuer.issue("localhost").write(folder.path()));
     let json = r#"{"listen":":0","trusted_proxies":[],"requests_per_second":0,"requests_burst":1}"#;
     let config: HttpConfig = serde_json::from_str(json).unwrap();
-    Front::new(&HttpConfig { tls, ..config }).await.unwrap()
+    ServeOptions::new(&HttpConfig { tls, ..config }).await.unwrap()
 }
 
 /// Asks over TLS, offering these protocols; what was agreed on, and the answer.

@@ -14,7 +14,7 @@ fn trust() -> Trust {
 }
 
 /// The origin of a request from `peer` with these headers.
-fn origin(peer: &str, headers: &[(&str, &str)]) -> Origin {
+fn origin(peer: &str, headers: &[(&str, &str)]) -> RequestOrigin {
     let mut request = Request::new(Body::empty());
     request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 4711)));
     request.headers_mut().insert(header::HOST, "api.example".parse().unwrap());
@@ -30,14 +30,16 @@ fn client(peer: &str, headers: &[(&str, &str)]) -> String {
 
 #[test]
 fn without_a_proxy_the_peer_is_the_client() {
-    let direct = Origin { client: CLIENT.parse().unwrap(), scheme: Scheme::Http, host: Some("api.example".into()) };
+    let direct =
+        RequestOrigin { client: CLIENT.parse().unwrap(), scheme: Scheme::Http, host: Some("api.example".into()) };
     assert_eq!(origin(CLIENT, &[]), direct);
     assert_eq!(client("::ffff:203.0.113.7", &[]), CLIENT, "as a listener on [::] sees it");
 }
 
 #[test]
 fn a_trusted_proxy_names_the_client_the_scheme_and_the_host() {
-    let named = Origin { client: CLIENT.parse().unwrap(), scheme: Scheme::Https, host: Some("in.example".into()) };
+    let named =
+        RequestOrigin { client: CLIENT.parse().unwrap(), scheme: Scheme::Https, host: Some("in.example".into()) };
     let old = [("x-forwarded-for", CLIENT), ("x-forwarded-proto", "https"), ("x-forwarded-host", "in.example")];
     assert_eq!(origin(PROXY, &old), named);
     assert_eq!(origin("::ffff:10.0.0.1", &old), named);

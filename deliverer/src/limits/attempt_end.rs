@@ -1,0 +1,152 @@
+//! What the end of an attempt says about its endpoint: whether it works, whether it bears more, how fast it is, and since
+//! when it has done nothing but fail. Pure.
+
+use schemas::OutcomeClass;
+
+use crate::Outcome;
+
+/// What an outcome does to the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BreakerEffect {
+    /// Closes it.
+    Close,
+    /// Counts as a failure. Several in a row open the breaker.
+    Fail,
+    /// The endpoint answered, but refused this request. A probe closes the breaker, other attempts change nothing.
+    Answered,
+}
+
+/// What an outcome does to the concurrency limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConcurrencyEffect {
+    Grow,
+    /// Halves it.
+    Cut,
+    None,
+}
+
+/// The end of an attempt, as far as limits are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptEnd {
+    pub(super) breaker: BreakerEffect,
+    pub(super) concurrency: ConcurrencyEffect,
+    /// Duration in ms, if it says something about the endpoint.
+    pub(super) took_ms: Option<u64>,
+    /// Ms for which the endpoint asks to be left alone.
+    pub(super) hold_ms: Option<u64>,
+}
+
+impl AttemptEnd {
+    /// `now` is unix ms, from which a `Retry-After` counts.
+    pub(crate) fn of(outcome: &Outcome, now: u64) -> Self {
+        let (breaker, concurrency) = effects(outcome.class, outcome.status);
+        let is_measured = outcome.status.is_some() || outcome.class == OutcomeClass::Timeout;
+        // A Retry-After of a busy endpoint holds for all deliveries; with any other status it is about this one alone.
+        let is_busy = matches!(outcome.status, Some(429 | 503));
+        Self {
+            breaker,
+            concurrency,
+            took_ms: is_measured.then_some(outcome.duration_ms),
+            hold_ms: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay(now)),
+        }
+    }
+}
+
+/// Statuses of a server, or of a proxy before it, that has too much to do.
+const OVERLOADED: [u16; 3] = [502, 503, 504];
+
+fn effects(class: OutcomeClass, status: Option<u16>) -> (BreakerEffect, ConcurrencyEffect) {
+    match class {
+        OutcomeClass::Success => (BreakerEffect::Close, ConcurrencyEffect::Grow),
+        OutcomeClass::TooMany => (BreakerEffect::Answered, ConcurrencyEffect::Cut),
+        OutcomeClass::ServerError if status.is_some_and(|status| OVERLOADED.contains(&status)) => {
+            (BreakerEffect::Fail, ConcurrencyEffect::Cut)
+        }
+        OutcomeClass::Timeout => (BreakerEffect::Fail, ConcurrencyEffect::Cut),
+        OutcomeClass::ServerError
+        | OutcomeClass::Connect
+        | OutcomeClass::Dns
+        | OutcomeClass::Tls
+        | OutcomeClass::Malformed => (BreakerEffect::Fail, ConcurrencyEffect::None),
+        OutcomeClass::Gone | OutcomeClass::ClientError | OutcomeClass::Redirect | OutcomeClass::BlockedIp => {
+            (BreakerEffect::Answered, ConcurrencyEffect::None)
+        }
+    }
+}
+
+/// Ms of nothing but failures after which an endpoint is reported, and between two reports.
+const REPORT_MS: u64 = 3_600_000;
+/// Ms of nothing but failures, five days, after which an endpoint is posted to no more.
+const ENOUGH_MS: u64 = 5 * 86_400_000;
+
+/// Since when an endpoint has only failed, as far as this process knows. A restart begins anew; `control` keeps the
+/// reports, and with them what happened before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FailureStreak {
+    /// Unix ms of the first failure since the last success.
+    since: Option<u64>,
+    /// Unix ms of the last report.
+    reported_at: Option<u64>,
+}
+
+/// Report of an endpoint that has only failed for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnlyFailing {
+    /// Unix ms of the first failure since the last success.
+    pub(crate) since: u64,
+    /// It has lasted so long that this process posts to the endpoint no more.
+    pub(crate) is_enough: bool,
+}
+
+impl FailureStreak {
+    /// Notes the result of an attempt, and returns a report if one is due.
+    pub(super) fn note(&mut self, is_success: bool, now: u64) -> Option<OnlyFailing> {
+        if is_success {
+            *self = Self::default();
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_due = now >= since + REPORT_MS && self.reported_at.is_none_or(|at| now >= at + REPORT_MS);
+        is_due.then(|| {
+            self.reported_at = Some(now);
+            OnlyFailing { since, is_enough: now >= since + ENOUGH_MS }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_effects_on_breaker_and_concurrency() {
+        use BreakerEffect::{Answered, Close, Fail};
+        use ConcurrencyEffect::{Cut, Grow, None as Nothing};
+        for class in OutcomeClass::ALL {
+            let expected = match class.as_str() {
+                "2xx" => (Close, Grow),
+                "429" => (Answered, Cut),
+                "timeout" => (Fail, Cut),
+                "5xx" | "connect" | "dns" | "tls" | "malformed" => (Fail, Nothing),
+                _ => (Answered, Nothing),
+            };
+            assert_eq!(effects(class, None), expected, "{class}");
+        }
+        for (status, concurrency) in [(500, Nothing), (501, Nothing), (502, Cut), (503, Cut), (504, Cut)] {
+            assert_eq!(effects(OutcomeClass::ServerError, Some(status)), (Fail, concurrency), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_only_fails_is_reported_every_hour_and_given_up_after_five_days() {
+        const HOUR: u64 = 3_600_000;
+        let mut streak = FailureStreak::default();
+        let reports: Vec<_> = (0..=5 * 48).filter_map(|half| streak.note(false, half * HOUR / 2)).collect();
+        assert_eq!(reports.len(), 5 * 24);
+        assert!(reports.iter().all(|report| report.since == 0));
+        assert_eq!(reports.iter().filter(|report| report.is_enough).count(), 1);
+        assert_eq!(streak.note(true, 150 * HOUR), None);
+        assert_eq!(streak.note(false, 200 * HOUR), None);
+        assert_eq!(streak.note(false, 201 * HOUR), Some(OnlyFailing { since: 200 * HOUR, is_enough: false }));
+    }
+}

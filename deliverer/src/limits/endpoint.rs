@@ -1,0 +1,301 @@
+//! The limiter of one endpoint: its queue, its permits, and the lock around its state. The state decides; this file
+//! hands out what was decided. The lock is never held across an await.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use schemas::{BreakerChange, Endpoint, time::rfc3339};
+use service::Clock;
+use tokio::sync::oneshot;
+
+use super::{
+    attempt_end::{AttemptEnd, OnlyFailing},
+    breaker::{AttemptKind, BreakerState, Transition},
+    fairness::{TenantFairness, TenantInFlight, takes_too_many},
+    share::{DelivererCount, Share},
+    state::{Admission, AdmissionState, TurnedAway, WaitContext},
+};
+use crate::config::BreakerConfig;
+
+/// Breaker changes that wait to be announced. Further ones are dropped, which costs other processes a few probes.
+const MAX_UNANNOUNCED: usize = 10_000;
+
+/// A delivery that asks whether it may be attempted.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) endpoint: &'a Arc<Endpoint>,
+    /// The delivery returns from a deferral or is a retry.
+    pub(crate) has_waited: bool,
+    pub(crate) is_on_fast: bool,
+    /// Most fast slots of this process are in use.
+    pub(crate) slots_are_scarce: bool,
+}
+
+/// When an admitted delivery gets its permit.
+pub(super) enum Turn {
+    Now(Permit),
+    /// The permit follows. The channel closes without one when the breaker opens.
+    Queued(oneshot::Receiver<Permit>),
+}
+
+/// What all endpoint limiters of a process share.
+pub(super) struct Shared {
+    clock: Clock,
+    deliverers: Mutex<DelivererCount>,
+    fairness: TenantFairness,
+    breaker_changes: Mutex<Vec<BreakerChange>>,
+}
+
+impl Shared {
+    pub(super) fn new(clock: Clock) -> Self {
+        let deliverers = Mutex::new(DelivererCount { known: 1, assumed: 1 });
+        Self { clock, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
+    }
+
+    /// Unix ms.
+    pub(super) fn now(&self) -> u64 {
+        (self.clock)()
+    }
+
+    pub(super) fn set_deliverers(&self, count: DelivererCount) {
+        *self.deliverers.lock().unwrap_or_else(PoisonError::into_inner) = count;
+    }
+
+    fn deliverers(&self) -> DelivererCount {
+        *self.deliverers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
+        std::mem::take(&mut *self.breaker_changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn breaker_changed(&self, change: BreakerChange) {
+        let mut changes = self.breaker_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() < MAX_UNANNOUNCED {
+            changes.push(change);
+        }
+    }
+}
+
+/// The limiter of one endpoint.
+pub(crate) struct EndpointLimiter {
+    tenant_id: String,
+    endpoint_id: String,
+    tenant: TenantInFlight,
+    shared: Arc<Shared>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: AdmissionState,
+    /// One sender for each delivery that the state has queued, the oldest first.
+    queue: VecDeque<oneshot::Sender<Permit>>,
+    /// The configuration under which the state was observed.
+    endpoint: Option<Arc<Endpoint>>,
+}
+
+impl EndpointLimiter {
+    pub(super) fn new(
+        tenant_id: &str,
+        endpoint_id: &str,
+        tenant: TenantInFlight,
+        shared: Arc<Shared>,
+        breaker: BreakerConfig,
+    ) -> Self {
+        let inner = Inner { state: AdmissionState::new(breaker), queue: VecDeque::new(), endpoint: None };
+        let (tenant_id, endpoint_id) = (tenant_id.to_owned(), endpoint_id.to_owned());
+        Self { tenant_id, endpoint_id, tenant, shared, inner: Mutex::new(inner) }
+    }
+
+    /// Decides about one delivery. `has_room` allows it to wait in the queue.
+    pub(super) fn admit(self: &Arc<Self>, request: &Request<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
+        let fairness = &self.shared.fairness;
+        if request.is_on_fast && fairness.is_crowded_by(&self.tenant, request.slots_are_scarce) {
+            return Err(TurnedAway::SlowLane);
+        }
+        let (all, now) = (fairness.in_flight(), self.shared.now());
+        let share = Share::of(request.endpoint, self.shared.deliverers());
+        let inner = &mut *self.inner();
+        inner.follow_configuration(request.endpoint);
+        if takes_too_many(inner.state.in_flight, all, request.slots_are_scarce) {
+            inner.state.mark_degraded(now);
+        }
+        // What is down is deferred from either lane, which takes one publish instead of two.
+        let is_up = inner.state.breaker() == BreakerState::Closed;
+        if request.is_on_fast && is_up && inner.state.is_degraded(now) {
+            return Err(TurnedAway::SlowLane);
+        }
+        match inner.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
+            Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
+            Admission::Queue => {
+                let (sender, turn) = oneshot::channel();
+                inner.queue.push_back(sender);
+                Ok(Turn::Queued(turn))
+            }
+        }
+    }
+
+    /// Takes over what another process announced of the breaker.
+    pub(super) fn hear(&self, transition: Transition, now: u64) {
+        let inner = &mut *self.inner();
+        if inner.state.hear(transition, now) {
+            inner.follow_breaker(transition);
+        }
+    }
+
+    /// Number of deliveries in the queue.
+    pub(super) fn queued(&self) -> u32 {
+        self.inner().state.queued
+    }
+
+    /// Records what became of a delivery after its attempt. A retry counts as backlog until `retry_at`, unix ms. Returns
+    /// a report when the endpoint has done nothing but fail for long.
+    pub(crate) fn concluded(&self, retry_at: Option<u64>, is_success: bool, now: u64) -> Option<OnlyFailing> {
+        let inner = &mut *self.inner();
+        if let Some(at) = retry_at {
+            inner.state.expect_back(at);
+        }
+        inner.state.note_result(is_success, now)
+    }
+
+    /// Reads the state under its lock.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&AdmissionState) -> T) -> T {
+        read(&self.inner().state)
+    }
+
+    #[cfg(test)]
+    pub(super) fn change(&self, change: impl FnOnce(&mut AdmissionState)) {
+        change(&mut self.inner().state);
+    }
+
+    fn ended(self: &Arc<Self>, end: &AttemptEnd, kind: AttemptKind, now: u64, chance: f64) {
+        let transition = {
+            let deliverers = self.shared.deliverers();
+            let inner = &mut *self.inner();
+            let Some(share) = inner.share(deliverers) else { return };
+            let transition = inner.state.ended(end, kind, &share, now, chance);
+            if let Some(transition) = transition {
+                inner.follow_breaker(transition);
+            }
+            self.grant(inner, &share, now);
+            transition
+        };
+        if let Some(transition) = transition {
+            self.report(transition);
+        }
+    }
+
+    fn abandoned(self: &Arc<Self>, kind: AttemptKind) {
+        let (deliverers, now) = (self.shared.deliverers(), self.shared.now());
+        let inner = &mut *self.inner();
+        inner.state.abandoned(kind, now);
+        if let Some(share) = inner.share(deliverers) {
+            self.grant(inner, &share, now);
+        }
+    }
+
+    /// Hands free places to queued deliveries.
+    fn grant(self: &Arc<Self>, inner: &mut Inner, share: &Share, now: u64) {
+        while let Some(at) = inner.state.grant(share, now) {
+            let Some(next) = inner.queue.pop_front() else { break };
+            if let Err(permit) = next.send(Permit::new(self, at, AttemptKind::Regular)) {
+                permit.discard();
+                inner.state.abandoned(AttemptKind::Regular, now);
+            }
+        }
+    }
+
+    fn report(&self, transition: Transition) {
+        let (open_until, consecutive_opens) = match transition {
+            Transition::Opened { until, consecutive_opens } => (Some(until), consecutive_opens),
+            Transition::Closed => (None, 0),
+        };
+        let (tenant, endpoint_id) = (self.tenant_id.clone(), self.endpoint_id.clone());
+        let until = open_until.map(rfc3339);
+        let state = if until.is_some() { "open" } else { "closed" };
+        tracing::info!(tenant, endpoint_id, state, open_until = until, consecutive_opens, "breaker.changed");
+        self.shared.breaker_changed(BreakerChange { tenant, endpoint_id, open_until, consecutive_opens });
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn share(&self, deliverers: DelivererCount) -> Option<Share> {
+        self.endpoint.as_ref().map(|endpoint| Share::of(endpoint, deliverers))
+    }
+
+    /// Forgets the failures of an endpoint whose configuration was changed: the change may have mended it.
+    fn follow_configuration(&mut self, endpoint: &Arc<Endpoint>) {
+        if self.endpoint.as_ref().is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
+            return;
+        }
+        if self.endpoint.as_ref().is_some_and(|known| known != endpoint) {
+            self.state.forgive();
+        }
+        self.endpoint = Some(endpoint.clone());
+    }
+
+    /// Empties the queue of a breaker that has opened. Its deliveries ask again, and are deferred.
+    fn follow_breaker(&mut self, transition: Transition) {
+        if let Transition::Opened { .. } = transition {
+            self.queue.clear();
+            self.state.queued = 0;
+        }
+    }
+}
+
+/// The right to make one attempt. Its place at the endpoint is returned by [`Permit::ended`], or by the drop when the
+/// attempt panics or is abandoned.
+pub(crate) struct Permit {
+    endpoint: Arc<EndpointLimiter>,
+    start_at: u64,
+    kind: AttemptKind,
+    is_returned: bool,
+}
+
+impl Permit {
+    fn new(endpoint: &Arc<EndpointLimiter>, start_at: u64, kind: AttemptKind) -> Self {
+        endpoint.shared.fairness.enter(&endpoint.tenant);
+        Self { endpoint: endpoint.clone(), start_at, kind, is_returned: false }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointLimiter> {
+        &self.endpoint
+    }
+
+    /// Unix ms before which the attempt must not start.
+    pub(super) fn start_at(&self) -> u64 {
+        self.start_at
+    }
+
+    /// Returns the place after an attempt, and records how that ended. `chance` is in 0..1.
+    pub(crate) fn ended(mut self, end: AttemptEnd, now: u64, chance: f64) {
+        self.leave();
+        self.endpoint.ended(&end, self.kind, now, chance);
+    }
+
+    /// Drops a permit that nobody received, while the endpoint's lock is held: the ordinary drop would take it again.
+    fn discard(mut self) {
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        self.is_returned = true;
+        self.endpoint.shared.fairness.leave(&self.endpoint.tenant);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.is_returned {
+            self.leave();
+            self.endpoint.abandoned(self.kind);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The endpoint limiters of a process, by tenant and endpoint. Those of endpoints that were not posted to for a while
+//! are forgotten.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    endpoint::{EndpointLimiter, Shared},
+    fairness::TenantInFlight,
+};
+use crate::config::BreakerConfig;
+
+/// Ms without activity after which an endpoint may be forgotten: longer than any breaker or degradation lasts.
+const IDLE_MS: u64 = 600_000;
+/// Least ms between two sweeps, each of which looks at every endpoint.
+const SWEEP_MS: u64 = 10_000;
+/// Number of endpoints that are kept without a sweep.
+const MIN_SWEPT: usize = 10_000;
+/// Number of endpoints that are kept at most, at some 500 bytes each. Deliveries to further ones are admitted as if
+/// nothing were known of their endpoint.
+const MAX_KEPT: usize = 200_000;
+
+/// The endpoint limiters of a process.
+pub(super) struct EndpointLimiters {
+    breaker: BreakerConfig,
+    shared: Arc<Shared>,
+    by_tenant: HashMap<String, TenantEndpoints>,
+    count: usize,
+    /// A sweep is due at this count.
+    sweep_at: usize,
+    /// Unix ms of the last sweep.
+    swept_at: u64,
+}
+
+#[derive(Default)]
+struct TenantEndpoints {
+    in_flight: TenantInFlight,
+    by_id: HashMap<String, Arc<EndpointLimiter>>,
+}
+
+impl EndpointLimiters {
+    pub(super) fn new(breaker: BreakerConfig, shared: Arc<Shared>) -> Self {
+        Self { breaker, shared, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: 0 }
+    }
+
+    /// The limiter of an endpoint. Allocates only when the endpoint is new.
+    pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: u64) -> Arc<EndpointLimiter> {
+        if let Some(known) = self.by_tenant.get(tenant).and_then(|endpoints| endpoints.by_id.get(endpoint)) {
+            return known.clone();
+        }
+        if self.count >= self.sweep_at && now >= self.swept_at + SWEEP_MS {
+            self.sweep(now);
+        }
+        let new =
+            |in_flight| Arc::new(EndpointLimiter::new(tenant, endpoint, in_flight, self.shared.clone(), self.breaker));
+        if self.count >= MAX_KEPT {
+            return new(TenantInFlight::default());
+        }
+        let endpoints = self.by_tenant.entry(tenant.to_owned()).or_default();
+        let limiter = new(endpoints.in_flight.clone());
+        endpoints.by_id.insert(endpoint.to_owned(), limiter.clone());
+        self.count += 1;
+        limiter
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<EndpointLimiter>> {
+        self.by_tenant.values().flat_map(|endpoints| endpoints.by_id.values().cloned()).collect()
+    }
+
+    fn sweep(&mut self, now: u64) {
+        self.swept_at = now;
+        self.by_tenant.retain(|_, endpoints| {
+            endpoints.by_id.retain(|_, limiter| {
+                Arc::strong_count(limiter) > 1 || !limiter.with(|state| state.is_idle_for(IDLE_MS, now))
+            });
+            !endpoints.by_id.is_empty()
+        });
+        self.count = self.by_tenant.values().map(|endpoints| endpoints.by_id.len()).sum();
+        self.sweep_at = (self.count * 2).clamp(MIN_SWEPT, MAX_KEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiters() -> EndpointLimiters {
+        EndpointLimiters::new(BreakerConfig::default(), Arc::new(Shared::new(Arc::new(|| 0))))
+    }
+
+    #[test]
+    fn an_endpoint_that_was_not_posted_to_for_a_while_is_forgotten_unless_its_limiter_is_in_use() {
+        let mut limiters = limiters();
+        let held = limiters.of("acme", "held", 0);
+        assert!(Arc::ptr_eq(&held, &limiters.of("acme", "held", 0)));
+        for number in 1..MIN_SWEPT {
+            limiters.of(&format!("t{}", number % 100), &number.to_string(), 0);
+        }
+        assert_eq!(limiters.all().len(), MIN_SWEPT);
+        limiters.of("acme", "one more", IDLE_MS);
+        assert_eq!(limiters.all().len(), 2);
+        assert_eq!((limiters.by_tenant.len(), limiters.count), (1, 2));
+    }
+
+    #[test]
+    fn the_number_of_known_endpoints_is_bounded_and_further_ones_are_not_remembered() {
+        let mut limiters = limiters();
+        let held: Vec<_> = (0..MAX_KEPT).map(|number| limiters.of("acme", &number.to_string(), 0)).collect();
+        assert!(!Arc::ptr_eq(&limiters.of("acme", "x", 0), &limiters.of("acme", "x", 0)));
+        assert_eq!((limiters.count, held.len()), (MAX_KEPT, MAX_KEPT));
+    }
+}

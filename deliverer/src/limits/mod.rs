@@ -1,0 +1,148 @@
+//! Limits keep endpoints apart: one that is dead, slow or flooded must not delay another.
+//!
+//! [`Limiter::admit`] says whether a delivery may be attempted now. It asks the [`EndpointLimiter`] of the delivery's
+//! endpoint, whose pure `AdmissionState` decides by breaker, concurrency, rate and reservations. [`Slots`] bounds the
+//! requests of the whole process. There is no lock service: each process decides for itself, and announces the breakers
+//! that it opens and closes.
+
+mod attempt_end;
+mod breaker;
+mod concurrency;
+mod endpoint;
+mod endpoints;
+mod fairness;
+mod latency;
+mod rate;
+mod share;
+mod slots;
+mod state;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use schemas::BreakerChange;
+use service::Clock;
+use tokio::time::{sleep, timeout};
+
+use breaker::Transition;
+use endpoint::{Shared, Turn};
+use endpoints::EndpointLimiters;
+
+use crate::config::BreakerConfig;
+
+pub(crate) use attempt_end::{AttemptEnd, OnlyFailing};
+pub(crate) use breaker::BreakerState;
+pub(crate) use endpoint::{EndpointLimiter, Permit, Request};
+pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
+pub(crate) use slots::{SlotCounts, Slots};
+pub(crate) use state::{DeferReason, TurnedAway};
+
+/// Longest time in an endpoint's queue: twice what the endpoint was expected to need.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The limits of one process. Their memory grows with the endpoints that were posted to lately.
+pub(crate) struct Limiter {
+    endpoints: Mutex<EndpointLimiters>,
+    shared: Arc<Shared>,
+    queues: QueueLimits,
+    /// Deliveries that wait in the queues of all endpoints.
+    queued: AtomicU32,
+}
+
+/// How many deliveries may wait in memory until their endpoint has a free place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) per_endpoint: u32,
+    pub(crate) total: u32,
+}
+
+impl Limiter {
+    pub(crate) fn new(clock: Clock, queues: QueueLimits, breaker: BreakerConfig) -> Self {
+        let shared = Arc::new(Shared::new(clock));
+        let endpoints = Mutex::new(EndpointLimiters::new(breaker, shared.clone()));
+        Self { endpoints, shared, queues, queued: AtomicU32::new(0) }
+    }
+
+    /// Waits, for about two seconds at most, until the delivery may be attempted; or says why it may not.
+    pub(crate) async fn admit(&self, request: Request<'_>) -> Result<Permit, TurnedAway> {
+        let endpoint = self.endpoint(request.tenant, &request.endpoint.id);
+        let mut may_wait = true;
+        let permit = loop {
+            let has_room = may_wait && self.has_room(endpoint.queued());
+            match endpoint.admit(&request, has_room)? {
+                Turn::Now(permit) => break permit,
+                Turn::Queued(turn) => {
+                    let _queued = QueuedGuard::new(&self.queued);
+                    match timeout(QUEUE_TIMEOUT, turn).await {
+                        Ok(Ok(permit)) => break permit,
+                        // The breaker has opened, which empties the queue. The endpoint now says when to come back.
+                        Ok(Err(_)) => {}
+                        Err(_) => may_wait = false,
+                    }
+                }
+            }
+        };
+        let early = permit.start_at().saturating_sub(self.shared.now());
+        if early > 0 {
+            sleep(Duration::from_millis(early)).await;
+        }
+        Ok(permit)
+    }
+
+    /// Whether an endpoint with this many queued deliveries may queue one more. The limits do not bind an endpoint that
+    /// has most of all queued deliveries: the others wait only as long as those take, and deferring each of them would
+    /// cost more than posting it.
+    fn has_room(&self, queued_for_endpoint: u32) -> bool {
+        let all = self.queued.load(Relaxed);
+        (all < self.queues.total && queued_for_endpoint < self.queues.per_endpoint) || queued_for_endpoint >= all / 2
+    }
+
+    fn endpoint(&self, tenant: &str, endpoint: &str) -> Arc<EndpointLimiter> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).of(tenant, endpoint, self.shared.now())
+    }
+
+    /// All endpoints that were posted to lately.
+    pub(crate) fn endpoints(&self) -> Vec<Arc<EndpointLimiter>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// Sets how many deliverers share the limits of each endpoint from now on.
+    pub(crate) fn set_deliverers(&self, count: DelivererCount) {
+        self.shared.set_deliverers(count);
+    }
+
+    /// Takes over what another process announced of an endpoint's breaker.
+    pub(crate) fn hear(&self, change: &BreakerChange) {
+        let transition = match change.open_until {
+            Some(until) => Transition::Opened { until, consecutive_opens: change.consecutive_opens },
+            None => Transition::Closed,
+        };
+        self.endpoint(&change.tenant, &change.endpoint_id).hear(transition, self.shared.now());
+    }
+
+    /// Returns each change of a breaker once, so that it can be announced to the other processes.
+    pub(crate) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
+        self.shared.take_breaker_changes()
+    }
+}
+
+/// Counts a delivery as queued until it is dropped.
+struct QueuedGuard<'a>(&'a AtomicU32);
+
+impl<'a> QueuedGuard<'a> {
+    fn new(queued: &'a AtomicU32) -> Self {
+        queued.fetch_add(1, Relaxed);
+        Self(queued)
+    }
+}
+
+impl Drop for QueuedGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

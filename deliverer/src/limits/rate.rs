@@ -1,0 +1,216 @@
+//! When attempts at an endpoint may start: the next one now (`RateLimiter`), and deferred ones later (`Reservations`).
+//!
+//! Both are clocks of the generic cell rate algorithm (GCRA) without a burst, the second one run ahead. Pure. Times are
+//! unix ms with fractions, which an f64 holds to a 4,000th.
+
+use std::collections::VecDeque;
+
+/// Factor by which a gap is longer than the rate asks for. Starts are up to some 20 ms late, and a late one must not come
+/// closer to its follower than the limit allows.
+const MARGIN: f64 = 1.02;
+/// Longest gap, in ms: rates below one a day count as one a day.
+const LONGEST_GAP_MS: f64 = 86_400_000.0;
+
+/// The gap, in ms, between the starts of attempts at this rate.
+pub(super) fn gap_ms(per_second: f64) -> f64 {
+    (MARGIN * 1_000.0 / per_second).clamp(0.0, LONGEST_GAP_MS)
+}
+
+/// Spaces the starts of attempts, for `rate_limit` and for `Retry-After`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct RateLimiter {
+    /// Unix ms at which the next attempt may start.
+    next: f64,
+}
+
+impl RateLimiter {
+    /// Takes the next free time, not before `now`. The one after it is `gap_ms` later.
+    pub(super) fn take(&mut self, now: u64, gap_ms: f64) -> u64 {
+        let start = self.next.max(now as f64);
+        self.next = start + gap_ms;
+        // Rounded up, since an attempt must not be early.
+        start.ceil() as u64
+    }
+
+    /// Ms until the next attempt may start.
+    pub(super) fn delay_ms(&self, now: u64) -> f64 {
+        (self.next - now as f64).max(0.0)
+    }
+
+    /// Lets nothing start before `until`, unix ms.
+    pub(super) fn hold(&mut self, until: u64) {
+        self.next = self.next.max(until as f64);
+    }
+}
+
+/// Entries in which deferred deliveries are counted. When there are more, neighbours are joined: the backlog then counts
+/// too many, by no more than what returns within a 64th of the time ahead.
+const MAX_COUNTS: usize = 64;
+/// Steps from one time that stays free for deliveries that returned too early to the next such time.
+const STEPS_PER_SPARE: f64 = 10.0;
+
+/// Times at which deferred deliveries of one endpoint return. Each gets its own, so that it is deferred about once.
+///
+/// A deferred delivery waits in the broker and may return to another process: these are the reservations of this one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reservations {
+    /// Next free time, unix ms with fractions.
+    next: f64,
+    /// Next spare time between reserved ones, unix ms with fractions.
+    next_spare: f64,
+    /// Number of deliveries that return until a time, unix ms, in the order of time.
+    counts: VecDeque<(u64, u64)>,
+}
+
+impl Reservations {
+    /// Reserves the next free time, not before `earliest`. The one after it is `step_ms` later.
+    pub(super) fn reserve(&mut self, earliest: u64, step_ms: f64) -> u64 {
+        let at = self.next.max(earliest as f64);
+        self.next = at + step_ms;
+        at.ceil() as u64
+    }
+
+    /// Reserves for a delivery that has waited already: a spare time, or the next free time if that is sooner.
+    pub(super) fn reserve_again(&mut self, earliest: u64, step_ms: f64) -> u64 {
+        let at = self.next_spare.max(earliest as f64);
+        if at >= self.next {
+            return self.reserve(earliest, step_ms);
+        }
+        self.next_spare = at + step_ms * STEPS_PER_SPARE;
+        at.ceil() as u64
+    }
+
+    /// Whether times after `at` are reserved.
+    pub(super) fn reach_beyond(&self, at: u64) -> bool {
+        self.next > at as f64
+    }
+
+    /// Begins again at `at`, because nothing can start before it and earlier reservations are void.
+    pub(super) fn restart(&mut self, at: u64) {
+        (self.next, self.next_spare) = (at as f64, at as f64);
+    }
+
+    /// Counts a delivery that returns at `at`.
+    pub(super) fn count(&mut self, at: u64) {
+        let place = self.counts.partition_point(|(until, _)| *until < at);
+        let is_full = self.counts.len() >= MAX_COUNTS;
+        match self.counts.get_mut(place) {
+            Some((until, count)) if *until == at || is_full => *count += 1,
+            Some(_) => self.counts.insert(place, (at, 1)),
+            None => self.append(at),
+        }
+    }
+
+    fn append(&mut self, at: u64) {
+        if self.counts.len() >= MAX_COUNTS {
+            self.join_neighbours();
+        }
+        self.counts.push_back((at, 1));
+    }
+
+    fn join_neighbours(&mut self) {
+        let old = std::mem::take(&mut self.counts);
+        for (place, (until, count)) in old.into_iter().enumerate() {
+            match self.counts.back_mut() {
+                Some(last) if place % 2 == 1 => *last = (until, last.1 + count),
+                _ => self.counts.push_back((until, count)),
+            }
+        }
+    }
+
+    /// Number of deliveries that have not returned by `now`.
+    pub(super) fn backlog(&mut self, now: u64) -> u64 {
+        while self.counts.front().is_some_and(|(until, _)| *until <= now) {
+            self.counts.pop_front();
+        }
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    proptest! {
+        #[test]
+        fn a_rate_limiter_never_allows_more_than_its_rate_in_any_window(
+            arrivals in proptest::collection::vec(0..3_000_u64, 2..400),
+            per_second in 0.5..2_000.0_f64,
+        ) {
+            let (mut rate, mut now) = (RateLimiter::default(), NOW);
+            let starts: Vec<_> = arrivals.into_iter().map(|ms| {
+                now += ms / 50;
+                rate.take(now, gap_ms(per_second))
+            }).collect();
+            for (at, start) in starts.iter().enumerate() {
+                for (further, end) in starts[at..].iter().enumerate() {
+                    // The window is open at one end, and a ms goes to the rounding.
+                    let allowed = (end - start + 1) as f64 / 1_000.0 * per_second + 1.0;
+                    prop_assert!(further as f64 <= allowed, "{further} in {} ms", end - start);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_limiter_keeps_to_its_rate_although_each_start_may_be_a_little_late() {
+        let mut rate = RateLimiter::default();
+        let starts: Vec<_> = (0..100).map(|_| rate.take(NOW, gap_ms(10.0))).collect();
+        for (at, start) in starts.iter().enumerate() {
+            let late = start + 15;
+            let in_second = starts[at + 1..].iter().filter(|other| **other < late + 1_000).count();
+            assert!(in_second < 10, "{in_second} and the first");
+        }
+        assert_eq!(starts[99] - NOW, 99 * 102);
+    }
+
+    #[test]
+    fn a_rate_limiter_starts_nothing_while_it_is_held() {
+        let mut rate = RateLimiter::default();
+        rate.hold(NOW + 5_000);
+        rate.hold(NOW + 1_000);
+        assert_eq!(rate.delay_ms(NOW), 5_000.0);
+        assert_eq!(rate.take(NOW, 0.0), NOW + 5_000);
+    }
+
+    #[test]
+    fn a_reservation_is_the_next_free_time() {
+        let mut reservations = Reservations::default();
+        let times: Vec<_> = (0..4).map(|_| reservations.reserve(NOW + 1_000, 250.0) - NOW).collect();
+        assert_eq!(times, [1_000, 1_250, 1_500, 1_750]);
+        assert!(reservations.reach_beyond(NOW + 1_999) && !reservations.reach_beyond(NOW + 2_000));
+        assert_eq!(reservations.reserve(NOW + 5_000, 250.0), NOW + 5_000, "none before the earliest");
+        reservations.restart(NOW + 60_000);
+        assert_eq!(reservations.reserve(NOW, 1.0), NOW + 60_000);
+    }
+
+    #[test]
+    fn a_delivery_that_returned_too_early_gets_a_spare_time_or_the_next_free_one_if_that_is_sooner() {
+        let mut reservations = Reservations::default();
+        (0..40).for_each(|_| _ = reservations.reserve(NOW, 100.0));
+        let times: Vec<_> = (0..5).map(|_| reservations.reserve_again(NOW + 500, 100.0) - NOW).collect();
+        assert_eq!(times, [500, 1_500, 2_500, 3_500, 4_000]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_backlog_is_counted_in_little_memory_and_never_too_small(
+            dues in proptest::collection::vec(1..100_000_u64, 0..2_000),
+            later in 0..100_000_u64,
+        ) {
+            let mut reservations = Reservations::default();
+            for due in &dues {
+                reservations.count(NOW + due);
+            }
+            prop_assert!(reservations.counts.len() <= MAX_COUNTS);
+            prop_assert_eq!(reservations.backlog(NOW), dues.len() as u64);
+            let waiting = dues.iter().filter(|due| **due > later).count() as u64;
+            prop_assert!(reservations.backlog(NOW + later) >= waiting);
+            prop_assert_eq!(reservations.backlog(NOW + 100_000), 0);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The state of one endpoint, decision by decision.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::{rate::gap_ms, share::Allowance};
+
+const NOW: u64 = 1_790_000_000_000;
+const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false };
+const BACK: WaitContext = WaitContext { has_waited: true, has_room: false };
+const ALLOWANCE: Allowance = Allowance { in_flight: 64.0, gap_ms: 0.0 };
+const SHARE: Share = Share { current: ALLOWANCE, settled: ALLOWANCE, backlog: 100_000, attempt_ms: 16_000 };
+
+type Decision = Result<Admission, TurnedAway>;
+
+fn end(breaker: BreakerEffect, concurrency: ConcurrencyEffect, took_ms: u64) -> AttemptEnd {
+    AttemptEnd { breaker, concurrency, took_ms: Some(took_ms), hold_ms: None }
+}
+
+fn success(took_ms: u64) -> AttemptEnd {
+    end(BreakerEffect::Close, ConcurrencyEffect::Grow, took_ms)
+}
+
+fn timeout() -> AttemptEnd {
+    end(BreakerEffect::Fail, ConcurrencyEffect::Cut, 15_000)
+}
+
+fn start(at: u64) -> Decision {
+    Ok(Admission::Start { at, kind: AttemptKind::Regular })
+}
+
+impl AdmissionState {
+    fn admit_at(&mut self, wait: WaitContext, now: u64) -> Decision {
+        self.admit(wait, &SHARE, now)
+    }
+
+    fn end_at(&mut self, end: &AttemptEnd, now: u64) -> Option<Transition> {
+        self.ended(end, AttemptKind::Regular, &SHARE, now, 0.0)
+    }
+}
+
+/// An endpoint with three failures at `NOW`: its breaker is open for ten seconds.
+fn down() -> AdmissionState {
+    let mut state = AdmissionState::default();
+    for _ in 0..3 {
+        assert_eq!(state.admit_at(FIRST, NOW), start(NOW));
+        state.end_at(&timeout(), NOW);
+    }
+    state
+}
+
+#[test]
+fn a_delivery_over_the_concurrency_limit_returns_about_when_there_is_a_place() {
+    let mut state = AdmissionState::default();
+    for _ in 0..4 {
+        assert_eq!(state.admit_at(FIRST, NOW), start(NOW));
+    }
+    let deferrals: Vec<_> = (0..640).map(|_| state.admit_at(FIRST, NOW)).collect();
+    let delay = |decision: &Decision| match decision {
+        Err(TurnedAway::Deferred { until, reason: DeferReason::Cap }) => until - NOW,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(delay(&deferrals[0]), 1_000, "no delay of the ladder is shorter");
+    // 64 at once, 200 ms each, with a tenth left free.
+    assert_eq!(delay(&deferrals[639]) - 1_000, (639.0 * 1.1 * 200.0 / 64.0_f64).ceil() as u64);
+}
+
+#[test]
+fn a_delivery_waits_in_the_queue_if_there_is_room_and_it_is_not_for_long() {
+    let mut state = AdmissionState::default();
+    let roomy = WaitContext { has_room: true, ..FIRST };
+    let decisions: Vec<_> = (0..30).map(|_| state.admit_at(roomy, NOW)).collect();
+    let count = |wanted: fn(&Decision) -> bool| decisions.iter().filter(|decision| wanted(decision)).count();
+    assert_eq!(count(|decision| matches!(decision, Ok(Admission::Start { .. }))), 4);
+    assert_eq!(count(|decision| *decision == Ok(Admission::Queue)), 20, "a second's worth: 20 of 200 ms by four");
+    assert_eq!(count(|decision| matches!(decision, Err(TurnedAway::Deferred { .. }))), 6);
+    assert_eq!(state.grant(&SHARE, NOW), None);
+    state.end_at(&success(100), NOW + 100);
+    assert_eq!(state.grant(&SHARE, NOW + 100), Some(NOW + 100));
+    assert_eq!(state.grant(&SHARE, NOW + 100), Some(NOW + 100), "the limit is five now");
+    assert_eq!(state.grant(&SHARE, NOW + 100), None);
+}
+
+#[test]
+fn reservations_of_a_burst_keep_no_delivery_from_an_endpoint_that_keeps_up() {
+    let mut state = AdmissionState::default();
+    let roomy = WaitContext { has_room: true, ..FIRST };
+    // Nothing is known of the endpoint yet: 1,500 are reserved for the next six seconds.
+    (0..1_536).for_each(|_| _ = state.admit_at(roomy, NOW));
+    while state.grant(&SHARE, NOW).is_some() || state.in_flight > 0 {
+        state.end_at(&success(10), NOW);
+    }
+    for ms in 0..1_000 {
+        // Six come in a millisecond, and take ten.
+        (0..6).for_each(|_| {
+            let decision = state.admit_at(roomy, NOW + ms);
+            assert!(decision.is_ok(), "{ms}: {decision:?}");
+        });
+        (0..6).for_each(|_| _ = state.end_at(&success(10), NOW + ms));
+        while state.grant(&SHARE, NOW + ms).is_some() {}
+    }
+}
+
+#[test]
+fn a_delivery_that_returns_goes_before_first_attempts() {
+    let mut state = AdmissionState::default();
+    (0..4).for_each(|_| assert_eq!(state.admit_at(FIRST, NOW), start(NOW)));
+    (0..600).for_each(|_| _ = state.admit_at(FIRST, NOW));
+    let later = NOW + 1_000;
+    let (first, back) = (WaitContext { has_room: true, ..FIRST }, WaitContext { has_room: true, ..BACK });
+    let queued = |state: &mut AdmissionState, wait| {
+        (0..20).take_while(|_| state.admit_at(wait, later) == Ok(Admission::Queue)).count()
+    };
+    assert_eq!(queued(&mut state, first), 10, "of 200 ms by four");
+    assert_eq!(queued(&mut state, back), 10, "there is room for them");
+    // A free place is given to any delivery.
+    let mut state = state.clone();
+    (state.queued, state.in_flight) = (0, 3);
+    assert_eq!(state.admit_at(FIRST, later), start(later));
+}
+
+#[test]
+fn a_delivery_that_returned_too_early_does_not_go_to_the_end_again() {
+    let mut state = AdmissionState::default();
+    (0..100_003).for_each(|_| _ = state.admit_at(FIRST, NOW));
+    let decision = state.admit_at(BACK, NOW);
+    assert_eq!(decision, Err(TurnedAway::Deferred { until: NOW + 1_000, reason: DeferReason::Cap }));
+}
+
+#[test]
+fn an_endpoint_with_a_full_backlog_overflows_until_some_of_it_has_returned() {
+    let share = Share { backlog: 10, ..SHARE };
+    let mut state = AdmissionState::default();
+    let decisions: Vec<_> = (0..15).map(|_| state.admit(FIRST, &share, NOW)).collect();
+    assert!(matches!(decisions[13], Err(TurnedAway::Deferred { .. })));
+    assert_eq!(decisions[14], Err(TurnedAway::Overflow));
+    assert!(matches!(state.admit(FIRST, &share, NOW + 1_001), Err(TurnedAway::Deferred { .. })));
+    let mut state = AdmissionState::default();
+    (0..10).for_each(|_| state.expect_back(NOW + 30_000));
+    (0..4).for_each(|_| assert_eq!(state.admit(FIRST, &share, NOW), start(NOW)));
+    assert_eq!(state.admit(FIRST, &share, NOW), Err(TurnedAway::Overflow), "retries wait too");
+}
+
+#[test]
+fn an_endpoint_that_is_down_gets_one_delivery_as_the_probe_and_the_others_after_its_answer() {
+    let mut state = down();
+    let delay = |state: &mut AdmissionState| match state.admit_at(FIRST, NOW + 1) {
+        Err(TurnedAway::Deferred { until, reason: DeferReason::Breaker }) => until - NOW,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(delay(&mut state), 10_000);
+    assert!((25_000..25_500).contains(&delay(&mut state)), "a probe takes fifteen seconds, as all before it");
+    let probe = Ok(Admission::Start { at: NOW + 10_000, kind: AttemptKind::Probe });
+    assert_eq!(state.admit_at(BACK, NOW + 10_000), probe);
+    let second = state.admit_at(BACK, NOW + 10_000);
+    assert!(matches!(second, Err(TurnedAway::Deferred { reason: DeferReason::Breaker, .. })), "{second:?}");
+    assert!(state.is_degraded(NOW + 10_000));
+    let transition = state.ended(&success(100), AttemptKind::Probe, &SHARE, NOW + 10_100, 0.0);
+    assert_eq!(transition, Some(Transition::Closed));
+    (0..2).for_each(|_| assert_eq!(state.admit_at(BACK, NOW + 10_100), start(NOW + 10_100)));
+    let third = state.admit_at(BACK, NOW + 10_100);
+    assert!(matches!(third, Err(TurnedAway::Deferred { reason: DeferReason::Cap, .. })), "one, then two: {third:?}");
+}
+
+#[test]
+fn reservations_of_a_newcomer_are_as_close_as_those_of_a_settled_deliverer() {
+    let current = Allowance { in_flight: 4.0, gap_ms: 1_600.0 };
+    let share = Share { current, settled: Allowance { in_flight: 64.0, gap_ms: 100.0 }, ..SHARE };
+    let mut state = AdmissionState::default();
+    let decisions: Vec<_> = (0..102).map(|_| state.admit(FIRST, &share, NOW)).collect();
+    assert_eq!(decisions[0], start(NOW));
+    let Err(TurnedAway::Deferred { until, reason: DeferReason::Rate }) = decisions[101] else {
+        panic!("{:?}", decisions[101])
+    };
+    assert!(until < NOW + 1_600 + 11_100, "{} ms", until - NOW);
+}
+
+#[test]
+fn an_endpoint_that_was_changed_is_tried_at_once() {
+    let mut state = down();
+    state.forgive();
+    assert_eq!(state.admit_at(FIRST, NOW + 1), start(NOW + 1));
+    assert!(!state.is_degraded(NOW + 1));
+}
+
+#[test]
+fn an_endpoint_is_degraded_for_a_minute_after_the_last_reason() {
+    let mut state = AdmissionState::default();
+    assert!(!state.is_degraded(0));
+    state.mark_degraded(5_000);
+    state.mark_degraded(1_000);
+    assert!(state.is_degraded(64_999) && !state.is_degraded(65_000));
+}
+
+#[test]
+fn a_busy_endpoint_is_left_alone_for_as_long_as_it_asks_within_bounds() {
+    let mut state = AdmissionState::default();
+    assert_eq!(state.admit_at(FIRST, NOW), start(NOW));
+    let busy = end(BreakerEffect::Answered, ConcurrencyEffect::Cut, 10);
+    state.end_at(&AttemptEnd { hold_ms: Some(30_000), ..busy }, NOW);
+    let held = Err(TurnedAway::Deferred { until: NOW + 30_000, reason: DeferReason::Rate });
+    assert_eq!(state.admit_at(FIRST, NOW), held);
+    state.end_at(&AttemptEnd { hold_ms: Some(86_400_000), ..busy }, NOW);
+    assert_eq!(state.clone().admit_at(FIRST, NOW + 300_000), start(NOW + 300_000));
+}
+
+#[test]
+fn an_endpoint_that_answers_ever_slower_is_given_less() {
+    let mut state = AdmissionState::default();
+    let attempt = |state: &mut AdmissionState, took, now| {
+        assert_eq!(state.admit_at(FIRST, now), start(now));
+        state.end_at(&end(BreakerEffect::Close, ConcurrencyEffect::None, took), now);
+    };
+    let wide = || {
+        let mut limit = ConcurrencyLimit::default();
+        (0..100).for_each(|_| limit.grow(64, 64.0));
+        limit
+    };
+    state.concurrency = wide();
+    attempt(&mut state, 100, NOW);
+    attempt(&mut state, 900, NOW + 1_000);
+    attempt(&mut state, 100, NOW + 2_000);
+    assert_eq!(state.concurrency.places(64.0), 51, "the second latency of an endpoint counts much");
+    (0..200).for_each(|_| attempt(&mut state, 100, NOW + 3_000));
+    state.concurrency = wide();
+    attempt(&mut state, 800, NOW + 4_000);
+    assert_eq!(state.concurrency.places(64.0), 64, "one late answer is no trouble");
+    attempt(&mut state, 900, NOW + 5_000);
+    assert_eq!(state.concurrency.places(64.0), 51);
+    (0..20).for_each(|_| attempt(&mut state, 2_500, NOW + 6_000));
+    assert!(state.is_degraded(NOW + 6_000));
+}
+
+proptest! {
+    /// Never more requests in flight than the share allows, and starts are spaced, whatever comes and however it ends.
+    #[test]
+    fn the_rate_and_the_share_are_never_exceeded(
+        steps in proptest::collection::vec((0..6_u8, 0..3_000_u64, any::<bool>()), 1..300),
+        per_second in 1.0..100.0_f64,
+        in_flight in 0.2..8.0_f64,
+    ) {
+        let allowance = Allowance { in_flight, gap_ms: gap_ms(per_second) };
+        let share = Share { current: allowance, settled: allowance, backlog: 1_000, attempt_ms: 16_000 };
+        let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
+        for (step, ms, flag) in steps {
+            now += ms / 10;
+            let wait = WaitContext { has_waited: flag, has_room: ms % 2 == 0 };
+            let kind = if flag { AttemptKind::Probe } else { AttemptKind::Regular };
+            match step {
+                0..=2 => match state.admit(wait, &share, now) {
+                    Ok(Admission::Start { at, .. }) => starts.push(at),
+                    Err(TurnedAway::Deferred { until, .. }) => prop_assert!(until >= now + 1_000),
+                    Ok(Admission::Queue) | Err(TurnedAway::Overflow) => {}
+                    Err(TurnedAway::SlowLane) => prop_assert!(false, "the state knows no lanes"),
+                },
+                3 if state.in_flight > 0 => _ = state.ended(&success(ms), kind, &share, now, 0.5),
+                4 if state.in_flight > 0 => {
+                    let end = AttemptEnd { hold_ms: flag.then_some(ms), ..timeout() };
+                    if matches!(state.ended(&end, kind, &share, now, 0.5), Some(Transition::Opened { .. })) {
+                        state.queued = 0;
+                    }
+                }
+                5 if state.in_flight > 0 => state.abandoned(kind, now),
+                _ => {}
+            }
+            while let Some(at) = state.grant(&share, now) {
+                starts.push(at);
+            }
+            // A probe comes on top of what was in flight when the breaker opened.
+            prop_assert!(f64::from(state.in_flight) <= 2.0 * in_flight.max(1.0) + 1.0);
+        }
+        for pair in starts.windows(2) {
+            prop_assert!(pair[1] as f64 + 1.0 >= pair[0] as f64 + 1_000.0 / per_second, "{} ms", pair[1] - pair[0]);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How much is taken in: requests and bytes of their bodies at once, and each tenant's events a second.
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use schemas::{Finding, QuotaName};
+use service::{
+    gcra::{Keyed, Limit, RetryAfter},
+    http::is_json,
+    problem::{Code, Problem},
+};
+use store::{Outbox, TenantSnapshot};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::problems::RETRY_WHEN_FULL;
+use crate::ProducerConfig;
+
+/// Longest time that a body may take to arrive: a slow sender occupies a place.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest part of a body's announced length that is reserved at once, in bytes; the rest is reserved as it arrives.
+const MAX_RESERVED_BYTES: usize = 256 << 10;
+/// Number of tenants with a quota that are remembered. Beyond it, the one that was idle longest has its whole second again.
+const REMEMBERED_TENANTS: usize = 100_000;
+/// How often a tenant's used-up quota is reported, in milliseconds.
+const REPORT_INTERVAL: u64 = 3_600_000;
+
+/// Bounds the requests and the bytes of bodies that are held at once.
+pub(crate) struct RequestSlots {
+    requests: Semaphore,
+    bytes: Semaphore,
+    max_body: usize,
+}
+
+/// A body, and the bytes that are reserved for it.
+pub(crate) struct ReceivedBody<'a> {
+    pub(crate) body: Bytes,
+    /// Held as long as the body; its drop gives the bytes back.
+    pub(crate) _reserved: Option<SemaphorePermit<'a>>,
+}
+
+impl RequestSlots {
+    pub(crate) fn new(config: &ProducerConfig) -> Self {
+        Self {
+            requests: Semaphore::new(config.max_concurrent),
+            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
+            max_body: config.max_body_bytes(),
+        }
+    }
+
+    /// A place for one request, until the permit is dropped.
+    pub(crate) fn acquire(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.requests.try_acquire().map_err(|_| full("too many requests at once"))
+    }
+
+    /// Reads a body that its headers declare as JSON, as long as it is not too large and its bytes find room.
+    pub(crate) async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody<'_>, Problem> {
+        if !is_json(headers) {
+            return Err(Problem::new(Code::UnsupportedMediaType));
+        }
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced = announced.unwrap_or(0);
+        if announced > self.max_body {
+            return Err(self.too_large());
+        }
+        let late = || {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Problem::new(Code::MalformedJson).detail(format!("the body did not arrive within {seconds} s"))
+        };
+        timeout(BODY_TIMEOUT, self.read_chunks(announced, body)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn read_chunks(&self, announced: usize, body: Body) -> Result<ReceivedBody<'_>, Problem> {
+        let mut whole = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES));
+        let mut reserved: Option<SemaphorePermit<'_>> = None;
+        let mut chunks = pin!(body.into_data_stream());
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson).detail("the body broke off"))?;
+            if whole.len() + chunk.len() > self.max_body {
+                return Err(self.too_large());
+            }
+            let weight = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let more = self.bytes.try_acquire_many(weight).map_err(|_| full("too many bytes at once"))?;
+            match &mut reserved {
+                Some(reserved) => reserved.merge(more),
+                None => reserved = Some(more),
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(ReceivedBody { body: whole.freeze(), _reserved: reserved })
+    }
+
+    fn too_large(&self) -> Problem {
+        Problem::new(Code::PayloadTooLarge).detail(format!("a body may have {} bytes", self.max_body))
+    }
+}
+
+fn full(detail: &str) -> Problem {
+    Problem::new(Code::TooManyRequests).detail(detail).retry_after(RETRY_WHEN_FULL)
+}
+
+/// Each tenant's `quota.events_per_second`, measured in this process. A request is accepted or refused as a whole, before
+/// anything of it is published.
+pub(super) struct EventQuotas {
+    used: Keyed<String>,
+    outbox: Arc<Outbox>,
+    /// The interval since 1970 in which each tenant was last reported. Never held across an await.
+    reported: Mutex<HashMap<String, u64>>,
+}
+
+impl EventQuotas {
+    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
+        Self { used: Keyed::new(REMEMBERED_TENANTS), outbox, reported: Mutex::default() }
+    }
+
+    /// Accepts a request with this many events at `now` (unix milliseconds), or says when to try again. One second's worth
+    /// may come at once. A larger batch is accepted after a second without events, and is followed by a longer pause:
+    /// no batch is too large for ever.
+    pub(super) fn take(&self, tenant: &TenantSnapshot, events: usize, now: u64) -> Result<(), Problem> {
+        let Some(per_second) = tenant.quota.events_per_second else { return Ok(()) };
+        // A quota that is no rate was refused where it was configured.
+        let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        let taken = self.used.take(tenant.id.clone(), &limit, events, Instant::now());
+        taken.map_err(|RetryAfter(wait)| {
+            self.report(&tenant.id, per_second, now);
+            let detail =
+                format!("the tenant's quota of {per_second} events a second is used up; nothing was published");
+            Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait)
+        })
+    }
+
+    fn report(&self, tenant: &str, limit: f64, now: u64) {
+        let interval = now / REPORT_INTERVAL;
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.insert(tenant.to_owned(), interval) != Some(interval) {
+            let (tenant, quota) = (tenant.to_owned(), QuotaName::EventsPerSecond);
+            self.outbox.record_finding(Finding::QuotaReached { tenant, quota, limit, at: now });
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Refusals as problems. None of them holds a body, a token or an address of the broker.
+
+use std::time::Duration;
+
+use broker::{ConnectionState, PublishError};
+use schemas::{Refusal, RefusalKind};
+use service::problem::{Code, Problem};
+use store::Denied;
+
+use crate::NotAccepted;
+
+/// When to try again after too many requests at once.
+pub(super) const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
+/// When to try again while the broker or the store is away: a restart takes that long.
+const RETRY_WHEN_AWAY: Duration = Duration::from_secs(5);
+/// Largest number of refusals that an answer lists.
+const MAX_LISTED: usize = 100;
+
+/// Why a request is denied. It does not reveal whether the tenant belongs to somebody else.
+pub(super) fn denied(denied: &Denied) -> Problem {
+    match denied {
+        Denied::Unauthenticated => Problem::new(Code::Unauthorized),
+        Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
+        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
+        Denied::Away(_) => unavailable("the store is away"),
+    }
+}
+
+/// Refuses while the broker takes nothing.
+pub(super) fn check_broker(connection: &ConnectionState) -> Result<(), Problem> {
+    match connection {
+        ConnectionState::Ready => Ok(()),
+        ConnectionState::Away(_) => Err(unavailable("the broker is away; nothing was published")),
+        ConnectionState::Blocked(_) => Err(unavailable("the broker takes nothing for now; nothing was published")),
+    }
+}
+
+fn unavailable(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::Unavailable).detail(detail).retry_after(RETRY_WHEN_AWAY)
+}
+
+impl From<NotAccepted> for Problem {
+    fn from(not_accepted: NotAccepted) -> Self {
+        let detail = not_accepted.to_string();
+        match not_accepted {
+            NotAccepted::Invalid { refusals, of } => invalid(&refusals, of),
+            NotAccepted::TooLarge { pointer, .. } => Self::new(Code::PayloadTooLarge).error(pointer, detail),
+            NotAccepted::Unconfirmed { error: PublishError::TooLarge, .. } => {
+                Self::new(Code::PayloadTooLarge).detail("larger than the broker takes")
+            }
+            NotAccepted::Unconfirmed { confirmed, of, .. } => unavailable(unconfirmed(confirmed, of)),
+        }
+    }
+}
+
+fn unconfirmed(confirmed: usize, of: usize) -> String {
+    let again = "send the whole again: events that bring their ids keep them, the others become new ones";
+    format!("{confirmed} of {of} events were confirmed; {again}")
+}
+
+fn invalid(refusals: &[Refusal], of: usize) -> Problem {
+    let whole = |refusal: &Refusal| refusal.kind == RefusalKind::Malformed && refusal.pointer.is_empty();
+    let malformed = refusals.iter().any(whole);
+    let problem = Problem::new(if malformed { Code::MalformedJson } else { Code::InvalidEvent });
+    let listed =
+        if refusals.len() > MAX_LISTED { format!("; the first {MAX_LISTED} are listed") } else { String::new() };
+    let problem =
+        problem.detail(format!("{} of {of} events are not valid, nothing was published{listed}", refusals.len()));
+    refusals.iter().take(MAX_LISTED).fold(problem, |problem, refusal| problem.error(&refusal.pointer, &refusal.message))
+}

@@ -1,0 +1,117 @@
+//! Vendors' webhooks over HTTP.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, atomic::Ordering},
+};
+
+use schemas::wire;
+use serde_json::Value;
+
+use super::fixture::{TestIntake, request};
+
+const BODY: &str = r#"{"event":"novidade","apiKey":"hunter2"}"#;
+
+#[tokio::test]
+async fn a_body_is_published_as_the_event_it_is() {
+    let intake = TestIntake::new();
+    let answer = intake.send(request("/v1/in/t-main"), BODY).await;
+    assert_eq!(answer.status, 202);
+    let published = intake.published().await;
+    let [incoming] = &published[..] else { panic!("one was published") };
+    assert_eq!(answer.body["id"], incoming.message.id.as_str());
+    assert_eq!(incoming.message.headers.text(wire::TENANT), Some("acme"));
+    assert_eq!(incoming.key, format!("acme.7.-.{}", incoming.message.kind));
+    let envelope: Value = serde_json::from_slice(&incoming.message.body).unwrap();
+    assert_eq!((&envelope["type"], &envelope["id"]), (&"vendor.unknown".into(), &answer.body["id"]));
+    assert_eq!(envelope["original"], BODY);
+    assert!(intake.counts("carteiro_events_received_total{source=\"whazing\"} 1"));
+}
+
+#[tokio::test]
+async fn a_body_that_identifies_itself_keeps_its_id_when_it_is_sent_again() {
+    let intake = TestIntake::new();
+    let body = r#"{"event":"test","timestamp":"2025-07-18T17:30:22.114Z"}"#;
+    let [first, again] =
+        [intake.send(request("/v1/in/t-main"), body).await, intake.send(request("/v1/in/t-main"), body).await];
+    assert_eq!(first.body, again.body);
+    let other = intake.send(request("/v1/in/t-shop"), body).await;
+    assert_ne!(first.body, other.body, "another source");
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_not_found_after_one_look_and_never_quoted() {
+    let intake = TestIntake::new();
+    let answer = intake.send(request("/v1/in/hunter2"), BODY).await;
+    assert_eq!((answer.code(), intake.pulls.load(Ordering::SeqCst)), ((404, "not_found"), 1));
+    assert!(!answer.body.to_string().contains("hunter2"));
+    assert_eq!(intake.send(request("/v1/in/%ff"), BODY).await.code(), (404, "not_found"));
+    assert!(intake.nothing_published());
+}
+
+#[tokio::test]
+async fn a_source_that_is_new_is_found_by_looking_once_more() {
+    let intake = TestIntake::new();
+    assert_eq!(intake.send(request("/v1/in/t-new"), BODY).await.status, 202);
+    assert_eq!(intake.send(request("/v1/in/t-new"), BODY).await.status, 202);
+    assert_eq!(intake.pulls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_source_that_expects_a_key_takes_nothing_without_it() {
+    let intake = TestIntake::new();
+    let keyed = |key: &str| request("/v1/in/t-safe").header("X-N8N-API-KEY", key);
+    assert_eq!(intake.send(request("/v1/in/t-safe"), BODY).await.code(), (401, "unauthorized"));
+    assert_eq!(intake.send(keyed("wrong"), BODY).await.code(), (401, "unauthorized"));
+    assert!(intake.nothing_published());
+    assert_eq!(intake.send(keyed("k"), BODY).await.status, 202);
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_refused_without_quoting_it() {
+    let intake = TestIntake::new();
+    let answer = intake.send(request("/v1/in/t-main"), "hunter2").await;
+    assert_eq!((answer.code(), answer.pointers()), ((422, "malformed_json"), vec![""]));
+    assert!(!answer.body.to_string().contains("hunter2"));
+    let form = axum::http::Request::post("/v1/in/t-main").header("content-type", "text/plain");
+    assert_eq!(intake.send(form, BODY).await.code(), (415, "unsupported_media_type"));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_has_a_token_a_key_or_a_body() {
+    let (intake, lines) = (TestIntake::new(), Lines::default());
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let guard = tracing::subscriber::set_default(subscriber.finish());
+    for (path, key, body) in [
+        ("/v1/in/t-main", "hunter2", BODY),
+        ("/v1/in/t-main", "hunter2", "hunter2"),
+        ("/v1/in/t-safe", "hunter2", BODY),
+        ("/v1/in/hunter2", "k", BODY),
+    ] {
+        intake.send(request(path).header("x-n8n-api-key", key), body).await;
+    }
+    drop(guard);
+    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(
+        (logged.matches("events.accepted").count(), logged.matches("events.refused").count()),
+        (1, 3),
+        "{logged}"
+    );
+    assert!(!["hunter2", "t-main", "t-safe"].iter().any(|secret| logged.contains(secret)), "{logged}");
+}

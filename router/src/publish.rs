@@ -1,0 +1,87 @@
+//! What the router publishes, confirmed: deliveries, dead letters of deliveries that are too large, parked messages.
+
+use std::sync::Arc;
+
+use broker::{Broker, Deadline, Incoming, PublishError, Target, publish_until_confirmed, records};
+use futures_util::future::try_join_all;
+use schemas::{Counts, DeadLetter, DeadLetterRetention, DeadReason, Message};
+use service::Clock;
+use store::{Outbox, RetentionTable};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    RouterMetrics,
+    fan_out::Outgoing,
+    park::{Unroutable, parked},
+};
+
+/// Publishes until the broker confirms. The only error is that the process stops.
+pub(crate) struct Publisher {
+    pub(crate) broker: Arc<dyn Broker>,
+    /// Largest body that is published, in bytes.
+    pub(crate) max_bytes: usize,
+    pub(crate) retention: Arc<RetentionTable>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) metrics: RouterMetrics,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Publisher {
+    /// Publishes all deliveries of an event, side by side.
+    pub(crate) async fn deliveries(&self, deliveries: &[Outgoing]) -> Result<(), PublishError> {
+        try_join_all(deliveries.iter().map(|outgoing| self.delivery(outgoing))).await.map(drop)
+    }
+
+    async fn delivery(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
+        if outgoing.body.len() > self.max_bytes {
+            return self.too_large(outgoing).await;
+        }
+        self.confirmed(&Outgoing::TARGET, &outgoing.message()).await
+    }
+
+    /// Ends a delivery whose body grew beyond what the broker takes, at once and visibly. Its record goes without the
+    /// body, and is left out if the tenant has too many dead letters already.
+    async fn too_large(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
+        let (delivery, reason, now) = (&outgoing.delivery, DeadReason::TooLarge, (self.clock)());
+        let tenant = &delivery.tenant;
+        if self.retention.of(tenant, now) == DeadLetterRetention::Counts {
+            self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
+        } else {
+            let letter = DeadLetter::of(delivery, reason, 0, None, now).without_body();
+            let (to, message) = records::dead_letter(&letter, delivery, outgoing.body.clone());
+            self.confirmed(&to, &message).await?;
+        }
+        let counts = Counts { dead: 1, ..Counts::default() };
+        self.outbox.add(now, tenant, Some(&delivery.endpoint_id), counts);
+        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant, endpoint_id = delivery.endpoint_id,
+            attempts = 0, %reason,
+            "delivery.dead"
+        );
+        Ok(())
+    }
+
+    /// Publishes a message that cannot be routed to the parked log.
+    pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable) -> Result<(), PublishError> {
+        let reason = why.reason.as_str();
+        let (record, kept) = parked(incoming, why, (self.clock)());
+        let (to, message) = records::parked(&record, kept);
+        self.confirmed(&to, &message).await?;
+        self.metrics.parked.with_label_values(&[reason]).inc();
+        tracing::warn!(
+            event_id = record.event_id,
+            tenant = record.tenant,
+            reason,
+            detail = record.detail,
+            "event.parked"
+        );
+        Ok(())
+    }
+
+    async fn confirmed(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
+        let deadline = Deadline { stop: self.stop.clone(), limit: None };
+        publish_until_confirmed(&*self.broker, to, message, deadline).await
+    }
+}
