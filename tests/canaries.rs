@@ -83,7 +83,7 @@ async fn draining_stops_them_and_what_is_left_of_them_holds_up_no_removal() {
     let heard = |often: f64| {
         let deliverer = &deliverer;
         eventually("it hears of it", move || async move {
-            (sum(deliverer, "carteiro_notices_heard_total{kind=\"intake\"}").await >= often).then_some(())
+            (sum(deliverer, "carteiro_notices_received_total{kind=\"intake\"}").await >= often).then_some(())
         })
     };
     heard(1.0).await;

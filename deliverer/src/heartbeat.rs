@@ -72,7 +72,8 @@ impl Heartbeat {
     }
 
     fn tick(&mut self, tick: u64) {
-        let Deliverer { limiter, slots, metrics, .. } = &*self.deliverer;
+        let Deliverer { limiter, poster, reporter, .. } = &*self.deliverer;
+        let metrics = &reporter.metrics;
         let now = self.deliverer.now();
         if tick.is_multiple_of(ANNOUNCEMENT) {
             self.deliverer.announce_presence(false);
@@ -80,7 +81,7 @@ impl Heartbeat {
         let deliverers = self.peers.count(now);
         limiter.set_deliverers(deliverers);
         metrics.deliverers.set(deliverers.known.into());
-        metrics.timeouts_shortened.inc_by(slots.shorten(now) as u64);
+        metrics.timeouts_shortened.inc_by(poster.slots.shorten(now) as u64);
         self.deliverer.announce_breakers(&limiter.take_breaker_changes());
         self.deliverer.set_load_gauges();
         if tick.is_multiple_of(COUNT) {
@@ -89,7 +90,7 @@ impl Heartbeat {
     }
 
     fn count_endpoints(&mut self, now: u64) {
-        let Deliverer { deps, limiter, metrics, .. } = &*self.deliverer;
+        let Deliverer { deps, limiter, reporter, .. } = &*self.deliverer;
         let (mut closed, mut open, mut half_open, mut degraded) = (0, 0, 0, 0);
         for endpoint in limiter.endpoints() {
             let (breaker, is_degraded) = endpoint.with(|state| (state.breaker(), state.is_degraded(now)));
@@ -108,7 +109,7 @@ impl Heartbeat {
             ("degraded", degraded),
             ("disabled", disabled),
         ] {
-            metrics.endpoints.with_label_values(&[state]).set(count);
+            reporter.metrics.endpoints.with_label_values(&[state]).set(count);
         }
     }
 }
@@ -123,7 +124,7 @@ impl Deliverer {
     fn announce_breakers(&self, changes: &[BreakerChange]) {
         for change in changes {
             let to = if change.open_until.is_some() { "open" } else { "closed" };
-            self.metrics.breaker_changes.with_label_values(&[to]).inc();
+            self.reporter.metrics.breaker_changes.with_label_values(&[to]).inc();
         }
         for changes in changes.chunks(MAX_CHANGES) {
             let process = self.deps.outbox.process().to_owned();
@@ -136,12 +137,12 @@ impl Deliverer {
     }
 
     fn set_load_gauges(&self) {
-        for ((used, limit), stage) in self.slots.in_use().into_iter().zip(["fast", "slow"]) {
-            self.metrics.slots_in_use.with_label_values(&[stage]).set(used);
-            self.metrics.slots_limit.with_label_values(&[stage]).set(limit);
+        let metrics = &self.reporter.metrics;
+        for ((used, limit), stage) in self.poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
+            metrics.slots_in_use.with_label_values(&[stage]).set(used);
+            metrics.slots_limit.with_label_values(&[stage]).set(limit);
         }
-        let free = i64::try_from(self.bytes.available_permits()).unwrap_or_default();
-        self.metrics.in_flight_bytes.set(i64::from(self.max_bytes) - free);
+        metrics.in_flight_bytes.set(self.poster.bytes_in_flight());
     }
 }
 

@@ -7,7 +7,7 @@ use service::ops::Ops;
 use store::SyncStatus;
 use tokio::time::interval;
 
-use super::roles::Shared;
+use super::roles::SharedDependencies;
 
 service::metrics! {
     /// What every process says of its broker and its snapshot.
@@ -31,7 +31,7 @@ service::metrics! {
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Registers the probes, and keeps the metrics up to date for as long as the process runs.
-pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
+pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()> {
     let (link, store) = (shared.broker.connection_state(), shared.store.clone());
     ops.ready("broker", move || match &*link.borrow() {
         ConnectionState::Ready => Ok(()),
@@ -47,7 +47,7 @@ pub(super) fn watch(ops: &Ops, shared: &Shared) -> anyhow::Result<()> {
 }
 
 /// Keeps them up to date until the process is asked to end: a broker that goes away after that was closed by it.
-fn keep(vitals: Vitals, shared: &Shared) -> impl Future<Output = ()> + use<> {
+fn keep(vitals: Vitals, shared: &SharedDependencies) -> impl Future<Output = ()> + use<> {
     let (mut link, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {

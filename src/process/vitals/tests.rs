@@ -27,7 +27,7 @@ fn world() -> Fixture {
     let registry = Arc::new(Registry::default());
     let shutdown = CancellationToken::new();
     let running = shutdown.clone();
-    let shared = Shared::new(Arc::new(broker.clone()), store.clone(), registry.clone(), clock, &shutdown);
+    let shared = SharedDependencies::new(Arc::new(broker.clone()), store.clone(), registry.clone(), clock, &shutdown);
     watch(&Ops::new(registry.clone(), shutdown), &shared).unwrap();
     Fixture { broker, store, vitals: Vitals::register(&registry).unwrap(), _running: running }
 }
