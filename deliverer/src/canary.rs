@@ -53,10 +53,10 @@ impl Canaries {
 
     /// Counts a message that came at `now`, unix ms, if it is a canary. False if it is none.
     pub(crate) fn take(&self, message: &Message, now: u64) -> bool {
-        match Canary::read(message) {
+        match CanaryMessage::read(message) {
             None => return false,
             Some(Err(UnreadableCanary)) => self.metrics.unreadable.inc(),
-            Some(Ok(Canary { level, due })) => {
+            Some(Ok(CanaryMessage { level, due })) => {
                 let name = [level.name];
                 self.metrics.seconds.with_label_values(&name).observe(seconds(now.saturating_sub(due)));
                 self.metrics.arrived.with_label_values(&name).set(seconds(now));
@@ -91,7 +91,7 @@ impl Deliverer {
             ticks.tick().await;
             // The sender lives as long as `self`, so there is no error.
             let _ = is_paused.wait_for(|is_paused| !is_paused).await;
-            let canary = Canary::of_turn(turn, self.now());
+            let canary = CanaryMessage::of_turn(turn, self.now());
             match timeout(CONFIRM, self.deps.broker.publish(&canary.target(), &canary.to_message())).await {
                 Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // The missing arrival raises the alert.
@@ -143,7 +143,7 @@ impl CanaryLevel {
 
 /// One canary: its way, and when it should come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Canary {
+struct CanaryMessage {
     level: CanaryLevel,
     /// Unix ms.
     due: u64,
@@ -153,7 +153,7 @@ struct Canary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct UnreadableCanary;
 
-impl Canary {
+impl CanaryMessage {
     /// The nth canary of a process.
     fn of_turn(turn: usize, now: u64) -> Self {
         let level = CanaryLevel::ALL[turn % CanaryLevel::ALL.len()];
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_turn_has_each_level_once_and_then_begins_anew() {
-        let turn = |from: usize| (from..from + 10).map(|turn| Canary::of_turn(turn, NOW).level.name);
+        let turn = |from: usize| (from..from + 10).map(|turn| CanaryMessage::of_turn(turn, NOW).level.name);
         assert_eq!(turn(0).collect::<BTreeSet<_>>().len(), 10);
         assert!(turn(0).eq(turn(10)));
     }
@@ -212,18 +212,18 @@ mod tests {
     #[test]
     fn a_canary_is_read_as_it_was_written() {
         for turn in 0..10 {
-            let canary = Canary::of_turn(turn, NOW);
-            assert_eq!(Canary::read(&canary.to_message()), Some(Ok(canary)));
+            let canary = CanaryMessage::of_turn(turn, NOW);
+            assert_eq!(CanaryMessage::read(&canary.to_message()), Some(Ok(canary)));
         }
     }
 
     #[test]
     fn a_message_without_the_header_is_no_canary_and_one_that_cannot_be_read_still_is() {
-        assert_eq!(Canary::read(&Message::default()), None);
+        assert_eq!(CanaryMessage::read(&Message::default()), None);
         let odd = |change: fn(&mut Headers)| {
-            let mut message = Canary::of_turn(3, NOW).to_message();
+            let mut message = CanaryMessage::of_turn(3, NOW).to_message();
             change(&mut message.headers);
-            Canary::read(&message)
+            CanaryMessage::read(&message)
         };
         let unreadable = Some(Err(UnreadableCanary));
         assert_eq!(odd(|headers| headers.set(wire::CANARY, HeaderValue::Text("7y".into()))), unreadable);

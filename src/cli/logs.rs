@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use broker::{Broker, BrokerConfig, ConnectionState, Logs, ReadError, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, BrokerConfig, ConnectionState, Logs, ReadError, rabbitmq::RabbitMq, sqlite::LogFile};
 use futures_util::{TryStreamExt as _, stream::BoxStream};
 use serde::Serialize;
 use service::{ConfigError, Exit};
@@ -24,13 +24,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where the configured broker keeps its logs.
 pub(super) enum LogSource {
     RabbitMq(Arc<RabbitMq>),
-    File(Archive),
+    File(LogFile),
 }
 
 impl LogSource {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         if config.broker.is_embedded() {
-            return Ok(Self::File(Archive::new(broker_file(&config.data_dir))));
+            return Ok(Self::File(LogFile::new(broker_file(&config.data_dir))));
         }
         connect(config).await.map(Self::RabbitMq)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broker::{
     BrokerConfig,
-    rabbitmq::{self, Contents, Definitions, PasswordHash, Role, Topology, TopologyError},
+    rabbitmq::{self, Definitions, PasswordHash, QueueContents, Role, Topology, TopologyError},
 };
 use clap::Subcommand;
 use schemas::{Notice, wire};
@@ -183,8 +183,8 @@ fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyho
     Ok(Exit::Done)
 }
 
-fn summary(queue: &Contents) -> String {
-    let Contents { queue: name, ready, consumers, .. } = queue;
+fn summary(queue: &QueueContents) -> String {
+    let QueueContents { queue: name, ready, consumers, .. } = queue;
     format!("{name}: {ready} inside, {consumers} consumers")
 }
 

@@ -2,20 +2,20 @@
 //!
 //! `standalone` starts the same roles that otherwise run in processes of their own.
 
-mod beats;
 mod data_dir;
-mod leaves;
-mod measured;
+mod heartbeats;
+mod measured_broker;
 mod notices;
+mod open_broker;
 mod open_store;
 mod operator_key;
+mod readiness;
 mod roles;
-mod vitals;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane};
-use measured::Measured;
+use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
 use roles::SharedDependencies;
 use service::{ConfigError, http::ServeOptions, listen, metrics::Registry, ops::Ops, shutdown};
@@ -24,13 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{VERSION, config::Config};
 
-pub(crate) use beats::BeatMetrics;
 pub use data_dir::{broker_file, make as make_data_dir, operator_key_file, store_key_file, unfinished_restore};
-pub use leaves::{OpenBroker, open_broker};
-pub(crate) use measured::PublishMetrics;
+pub(crate) use heartbeats::HeartbeatMetrics;
+pub(crate) use measured_broker::PublishMetrics;
 pub(crate) use notices::NoticeMetrics;
+pub use open_broker::{OpenBroker, open_broker};
+pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
-pub(crate) use vitals::Vitals;
 
 /// Open files besides those of requests: databases, logs, listeners, connections to the broker and the store.
 const OTHER_FILES: u64 = 512;
@@ -68,16 +68,16 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         false => None,
     };
     let clock = service::clock::system();
-    let OpenBroker { broker, defect, beats } = open_broker(config, clock.clone())?;
+    let OpenBroker { broker, defect, heartbeats } = open_broker(config, clock.clone())?;
     let store = open_store::open_store(config, roles, &shutdown).await?;
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let broker = Arc::new(Measured::new(broker, &registry)?);
+    let broker = Arc::new(MeasuredBroker::new(broker, &registry)?);
     let shared = SharedDependencies::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
-    vitals::watch(&ops, &shared)?;
-    beats::watch(beats, &shared.registry)?;
+    readiness::watch(&ops, &shared)?;
+    heartbeats::watch(heartbeats, &shared.registry)?;
     let mut notices = NoticeTasks::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();

@@ -1,4 +1,4 @@
-//! A copy of the file while a process writes it.
+//! Backups: copying the file while a process writes it.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use service::sqlite_file;
 
 use crate::ReadError;
 
-/// Copies the broker's file at `from` into a fresh file at `to`, mode 0600: what was committed at one moment. A process
-/// may have `from` open, and goes on. Blocks.
+/// Copies what is committed in the broker's file at `from` into a new file at `to`, with mode 0600. A process may have
+/// `from` open, and goes on. Blocks.
 ///
 /// # Errors
-/// Where `to` exists, or either cannot be read or written.
+/// A file at `to`, or a file that cannot be read or written.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), ReadError> {
     let failed = |error: &dyn std::fmt::Display| ReadError(format!("copying {}: {error}", from.display()));
     let source = sqlite_file::open_read_only(from).map_err(|error| failed(&error))?;
@@ -23,11 +23,11 @@ mod tests {
 
     use schemas::Message;
 
-    use super::{
-        super::{OpenError, Sqlite, lock},
-        *,
+    use super::*;
+    use crate::{
+        Broker as _, Queue, Target,
+        sqlite::{BrokerFileError, Sqlite, lock},
     };
-    use crate::{Broker as _, Queue, Target};
 
     fn message(id: &str) -> Message {
         Message { id: id.into(), kind: "ticket.created".into(), body: "{}".into(), ..Message::default() }
@@ -52,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_locked_is_not_opened() {
+    fn a_locked_file_is_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broker.db");
         let broker = Sqlite::open(&path, Arc::new(|| 1)).unwrap();
-        assert!(matches!(lock(&path), Err(OpenError::Held(_))));
+        assert!(matches!(lock(&path), Err(BrokerFileError::Held(_))));
         drop(broker);
         let _lock = lock(&path).unwrap();
-        assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(OpenError::Held(_))));
+        assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(BrokerFileError::Held(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! Opening the file: the lock that keeps a second writer out, the settings, the tables.
+//! Opening the file: the lock that keeps a second writer out, the settings, and the tables.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use service::{
     sqlite_file::{self, FileLock, LockError},
 };
 
-use super::OpenError;
+use super::BrokerFileError;
 
-/// The format that this program writes, in `user_version`.
+/// The format that this program writes; the file holds it as `user_version`.
 const FORMAT: i64 = 1;
 
-/// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed (with NORMAL the last ones could be lost
-/// with the power). A page of 8 KiB holds some four deliveries. The log of changes is folded into the file every 32 MiB
-/// (and cut back to that), which spreads the cost of the two writes each page needs.
+/// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (With NORMAL, the last commits could be lost
+/// at a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 32 MiB and cut back to that,
+/// which spreads the cost of the two writes that each page needs.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
     PRAGMA journal_mode = WAL;
@@ -26,10 +26,10 @@ const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// `seq` is given out by the writer and never comes again; `mark` is the last one ever handed out, so that a row at or
-/// below it has been with somebody. That takes one write for a whole batch, where a claim for each message would take
-/// two for each. `again` has the counts above zero. Delayed messages have a table of their own and move to the end of
-/// their lane when they are due, so that lanes need no index and are read by a cursor alone.
+/// The writer gives out each `seq` once. `mark` holds the last `seq` that was ever handed out, so a row at or below it was
+/// handed out before: that takes one write for a whole batch, where a claim for each message would take two for each.
+/// `again` holds the counts above zero. Delayed messages are in the table `later` and move to the end of their lane when
+/// they are due, so that lanes need no index and are read by a cursor alone.
 const TABLES: &str = "
     CREATE TABLE ingest (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
                          headers BLOB NOT NULL, body BLOB NOT NULL);
@@ -52,37 +52,38 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
-/// The file, opened for writing, and what keeps others from doing the same.
-pub(super) struct Opened {
+/// The file, opened for writing, and its lock.
+pub(super) struct BrokerFile {
     pub(super) connection: Connection,
-    /// Its drop lets the next process in.
+    /// Its drop lets the next process open the file.
     pub(super) lock: FileLock,
 }
 
-/// Opens or makes the file at `path` and its folder.
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+/// Opens the file at `path`. Makes the file and its folder if they do not exist.
+pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
     let lock = lock(path)?;
-    let connection = sqlite_file::open(path).map_err(|source| OpenError::File { path: path.into(), source })?;
-    let found = sqlite_file::format(&connection).map_err(|source| OpenError::Database { path: path.into(), source })?;
+    let connection = sqlite_file::open(path).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
+    let found =
+        sqlite_file::format(&connection).map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
     if found > FORMAT {
-        return Err(OpenError::Newer { path: path.into(), found, known: FORMAT });
+        return Err(BrokerFileError::Newer { path: path.into(), found, known: FORMAT });
     }
-    prepare(&connection, found).map_err(|source| OpenError::Database { path: path.into(), source })?;
-    Ok(Opened { connection, lock })
+    prepare(&connection, found).map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
+    Ok(BrokerFile { connection, lock })
 }
 
-/// Keeps every other process from opening the broker's file at `path`, which need not be there; its folder is made.
+/// Locks the broker's file at `path` against every other process. The file need not exist; its folder is made.
 ///
 /// # Errors
-/// [`OpenError::Held`] when a process has it.
-pub fn lock(path: &Path) -> Result<FileLock, OpenError> {
+/// [`BrokerFileError::Held`] when a process has the file.
+pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
     FileLock::take(&folder_of(path).join("lock")).map_err(|error| match error {
-        LockError::Held => OpenError::Held(path.into()),
-        LockError::File { path, source } => OpenError::File { path, source },
+        LockError::Held => BrokerFileError::Held(path.into()),
+        LockError::File { path, source } => BrokerFileError::File { path, source },
     })
 }
 
-/// Sets the connection up, and makes the tables if the format found is none.
+/// Applies the settings, and makes the tables in a new file.
 pub(super) fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     connection.execute_batch(SETTINGS)?;
     if found < FORMAT {
