@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use schemars::JsonSchema;
-use schemas::Scope;
+use schemas::{Scope, pointer::to_member};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service::problem::{Code, Problem};
@@ -152,7 +152,7 @@ impl ReplayRequest {
         let mut wrong = Problem::new(Code::InvalidBody);
         let Value::Object(fields) = body else { return Err(wrong.error("", "expected an object")) };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-            let pointer = format!("/{}", escape(name));
+            let pointer = to_member(name);
             match (name.as_str(), value) {
                 ("filter", Value::Object(fields)) => wrong = read_filter(&mut request.filter, fields, wrong),
                 ("filter", _) => wrong = wrong.error(pointer, "expected an object"),
@@ -171,7 +171,7 @@ impl ReplayRequest {
 
 fn read_filter(filter: &mut DeadLetterFilter, fields: &Map<String, Value>, mut wrong: Problem) -> Problem {
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-        let pointer = format!("/filter/{}", escape(name));
+        let pointer = format!("/filter{}", to_member(name));
         match (name.as_str(), value) {
             ("ids", Value::Array(ids)) => {
                 filter.ids.get_or_insert_default();
@@ -197,11 +197,6 @@ fn set_field(filter: &mut DeadLetterFilter, name: &str, value: &Value, pointer: 
         },
         _ => wrong.error(pointer, "expected a text"),
     }
-}
-
-/// Escapes a name for a JSON pointer (RFC 6901, section 3).
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
