@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 
-use super::{address::DatabaseUrl, database::PostgresDatabase, failure::PostgresFailure, session::PostgresSession};
+use super::{database::PostgresDatabase, session::PostgresFailure, session::PostgresSession, url::DatabaseUrl};
 use crate::{StoreError, StoreOpenError};
 
 /// Between two attempts to connect: doubled after each, up to the last. A few processes are no herd.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{address::DatabaseUrl, migrations, rows, session::PostgresSession, usage};
+use super::{migrations, rows, session::PostgresSession, url::DatabaseUrl, usage};
 use crate::{StoreError, content::StoreDump};
 
 /// Reads everything in the database of this URL.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::{
-    failure::PostgresFailure,
     migrations,
     rows::{self, MetaItemRow},
+    session::PostgresFailure,
     session::PostgresSession,
 };
 use crate::{

@@ -3,16 +3,16 @@
 //! One task speaks with the database, on one connection, over which it also hears of changes. Readers never come here:
 //! they hold the snapshot, which stays when the database goes, and is on the disk for a process that starts meanwhile.
 
-mod address;
 mod connection_task;
 mod copy;
 mod database;
-mod failure;
+
 mod keep_snapshot;
 mod migrations;
 mod rows;
 mod session;
-mod tls;
+mod url;
+
 mod usage;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    address::DatabaseUrl, connection_task::ConnectionTask, database::PostgresDatabase, failure::PostgresFailure,
-    session::PostgresSession,
+    connection_task::ConnectionTask, database::PostgresDatabase, session::PostgresFailure, session::PostgresSession,
+    url::DatabaseUrl,
 };
 use crate::{
     AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
