@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use crate::{
     Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind,
     compact::compact,
+    pointer::to_member,
     redact::redact,
-    refusal::pointer_to,
     time::{is_canonical, rfc3339, unix_ms},
     walk::{Walk, is_key, members},
 };
@@ -111,7 +111,7 @@ impl<'a> Original<'a> {
         while let Some((key, value)) = walk.member() {
             if walk.deepest() > MAX_DEPTH {
                 let name = serde_json::from_str::<String>(key).unwrap_or_default();
-                return Err(Refusal::invalid(pointer_to(&name), format!("nested deeper than {MAX_DEPTH}")));
+                return Err(Refusal::invalid(to_member(&name), format!("nested deeper than {MAX_DEPTH}")));
             }
             if is_key(key, "original") {
                 original = Some(Self::of(value)?);

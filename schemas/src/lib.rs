@@ -23,6 +23,7 @@ mod object;
 mod opaque;
 mod operational;
 mod pattern;
+pub mod pointer;
 mod published;
 mod redact;
 mod refusal;

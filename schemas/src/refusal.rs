@@ -1,6 +1,6 @@
 //! Why what came in is no event.
 
-use crate::ParkReason;
+use crate::{ParkReason, pointer::to_member};
 
 /// What is wrong with what came in, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,7 @@ impl Refusal {
     /// Of a value, or of the key that it lacks: the pointer is to where that would be.
     fn at(pointer: String, message: String) -> Self {
         match missing(&message) {
-            Some(key) => Self::invalid(pointer + &pointer_to(key), "is required"),
+            Some(key) => Self::invalid(pointer + &to_member(key), "is required"),
             None => Self::invalid(pointer, message),
         }
     }
@@ -99,14 +99,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &pointer_to(key),
+        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &to_member(key),
         Segment::Unknown => pointer,
     })
-}
-
-/// The pointer to a member.
-pub(crate) fn pointer_to(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

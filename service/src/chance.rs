@@ -22,7 +22,7 @@ pub fn rng() -> fastrand::Rng {
 /// # Errors
 /// When the system has no randomness to give.
 pub fn token() -> std::io::Result<String> {
-    Ok(hex(&secrets()()?))
+    Ok(hex(&random::<32>()?))
 }
 
 /// Bytes as lower-case hex digits.
@@ -35,11 +35,17 @@ pub type Secrets = Arc<dyn Fn() -> std::io::Result<[u8; 32]> + Send + Sync>;
 
 /// The system's own generator.
 pub fn secrets() -> Secrets {
-    Arc::new(|| {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(bytes)
-    })
+    Arc::new(random::<32>)
+}
+
+/// Bytes from the system's own generator, which nobody can guess.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
 }
 
 /// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.

@@ -4,6 +4,7 @@
 //! Nothing here reads the environment, the clock or chance on its own; `main` passes them in. [`clock`] and [`chance`]
 //! make the real ones, and are the only files that may.
 
+pub mod atomic_file;
 pub mod chance;
 pub mod clock;
 pub mod config;
@@ -18,6 +19,8 @@ pub mod ops;
 pub mod problem;
 pub mod seen;
 pub mod shutdown;
+pub mod sqlite_file;
+pub mod suggest;
 pub mod telemetry;
 pub mod watchdog;
 
