@@ -3,7 +3,7 @@
 use schemas::{ChannelId, Key, SourceConfig};
 
 use super::{id, secret};
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// Checks a source.
 pub(super) fn check_source(source: &SourceConfig, report: &mut ValidationReport) {

@@ -6,7 +6,7 @@ use schemas::{
 };
 
 use super::header;
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// Fewest characters of a token. It is the only thing that protects a source whose sender shows no key, and a shorter one
 /// could be guessed.
