@@ -135,7 +135,7 @@ impl Shared {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.whose(request) != KeyOwner::Nobody,
+            None => limits.owner_of(request) != KeyOwner::Nobody,
         }
     }
 
