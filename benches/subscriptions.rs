@@ -1,9 +1,7 @@
-//! What 100,000 subscriptions of 10,000 tenants cost: a match, a change, a start, and memory (design, 11).
+//! What 100,000 subscriptions of 10,000 tenants cost: a match, a change, a start, and memory.
 //!
 //! `cargo bench --bench subscriptions`, or with a name behind `--` only that: `startup` is a real file of the embedded
 //! store. The memory is printed first, before anything else is measured.
-
-#![allow(missing_docs, reason = "criterion's macros make public items")]
 
 use std::{hint::black_box, path::Path, sync::Arc};
 

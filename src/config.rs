@@ -133,7 +133,7 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     if let Err((key, reason)) = config.producer.validate() {
         return refuse(key, &reason);
     }
-    if let Some((key, reason)) = config.deliverer.complaint() {
+    if let Err((key, reason)) = config.deliverer.validate() {
         return refuse(key, &reason);
     }
     if config.http.requests_burst == 0 {

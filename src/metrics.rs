@@ -5,11 +5,17 @@ use std::{fmt::Write as _, time::Duration};
 use schemas::Span;
 use service::metrics::{Label, Registry, Spec};
 
-use crate::process::{BeatMetrics, NoticeMetrics, PublishMetrics, Vitals};
+use crate::process::{HeartbeatMetrics, NoticeMetrics, PublishMetrics, ReadinessMetrics};
 
 /// The metrics by who has them. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
-    let everywhere = [Registry::SPECS, Vitals::SPECS, PublishMetrics::SPECS, NoticeMetrics::SPECS, BeatMetrics::SPECS];
+    let everywhere = [
+        Registry::SPECS,
+        ReadinessMetrics::SPECS,
+        PublishMetrics::SPECS,
+        NoticeMetrics::SPECS,
+        HeartbeatMetrics::SPECS,
+    ];
     vec![
         ("every process", everywhere.concat()),
         ("producer", producer::ProducerMetrics::SPECS.to_vec()),

@@ -50,7 +50,7 @@ async fn each_way_of_rabbitmq_has_its_canary_and_a_broken_one_is_missed() {
     assert!(sent > 0.0 && came > 0.0, "{sent} sent, {came} came");
     // The signs of life of its connections are counted as well.
     for connection in ["consuming", "publishing", "control"] {
-        let series = format!("carteiro_broker_canary_seconds_count{{connection=\"{connection}\"}}");
+        let series = format!("carteiro_broker_heartbeat_seconds_count{{connection=\"{connection}\"}}");
         eventually(&series, || async { (sum(&first, &series).await >= 1.0).then_some(()) }).await;
     }
 
@@ -83,7 +83,7 @@ async fn draining_stops_them_and_what_is_left_of_them_holds_up_no_removal() {
     let heard = |often: f64| {
         let deliverer = &deliverer;
         eventually("it hears of it", move || async move {
-            (sum(deliverer, "carteiro_notices_heard_total{kind=\"intake\"}").await >= often).then_some(())
+            (sum(deliverer, "carteiro_notices_received_total{kind=\"intake\"}").await >= often).then_some(())
         })
     };
     heard(1.0).await;

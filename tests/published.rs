@@ -141,8 +141,8 @@ fn each_foreign_library_has_its_place() {
         ("tokio_postgres", &["store/src/postgres/", "store/tests/contract/postgres"]),
         ("chacha20poly1305", &["store/src/seal.rs"]),
         ("reqwest", &["src/cli/client.rs", "tests/"]),
-        ("hyper", &["deliverer/src/client/"]),
-        ("hyper_util", &["deliverer/src/client/"]),
+        ("hyper", &["deliverer/src/post/"]),
+        ("hyper_util", &["deliverer/src/post/"]),
     ]);
     for file in files().iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
         let text = fs::read_to_string(root().join(file)).expect("text");

@@ -30,7 +30,7 @@ async fn usage_is_told_over_the_broker_until_control_has_noted_it() {
     .await;
     for process in [&router, &deliverer] {
         eventually("it hears that", || async {
-            (metric(process, "carteiro_notices_heard_total{kind=\"noted\"}").await >= 2).then_some(())
+            (metric(process, "carteiro_notices_received_total{kind=\"noted\"}").await >= 2).then_some(())
         })
         .await;
     }

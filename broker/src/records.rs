@@ -50,7 +50,7 @@ const REPLAYED_KEY: &str = "replayed.";
 /// A marker in the log of dead letters: the delivery was published again. It settles the delivery's dead letters up to
 /// `offset` and no later one, because the delivery may have failed again before the marker was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
+pub struct ReplayMarker {
     #[serde(rename = "replayed")]
     pub delivery_id: Uuid,
     /// Offset of the dead letter that was replayed.
@@ -61,7 +61,7 @@ pub struct Replayed {
     pub at: String,
 }
 
-impl Replayed {
+impl ReplayMarker {
     /// True when the record's key is that of a marker.
     pub fn is_marker(record: &Record) -> bool {
         record.key.starts_with(REPLAYED_KEY)

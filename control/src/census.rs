@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use broker::{Log, Logs, ReadError, Record, records::Replayed};
+use broker::{Log, Logs, ReadError, Record, records::ReplayMarker};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadLetterRetention, wire};
 use uuid::Uuid;
@@ -61,9 +61,10 @@ impl Census {
     fn take(&mut self, record: &Record) {
         let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
         let Some(alive) = self.tenants.get_mut(tenant) else { return };
-        if Replayed::is_marker(record) {
-            let marker = Replayed::read(record);
-            let ended = |marker: &Replayed| alive.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
+        if ReplayMarker::is_marker(record) {
+            let marker = ReplayMarker::read(record);
+            let ended =
+                |marker: &ReplayMarker| alive.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
             if let Some(marker) = marker.filter(ended) {
                 alive.remove(&marker.delivery_id);
             }

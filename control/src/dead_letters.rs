@@ -10,7 +10,7 @@ use std::{
 
 use broker::{
     Log, Logs, ReadError, Record,
-    records::{Replayed, read_dead_letter, read_dead_letter_with_body},
+    records::{ReplayMarker, read_dead_letter, read_dead_letter_with_body},
 };
 use futures_util::{
     StreamExt as _, TryStreamExt as _, future,
@@ -33,9 +33,9 @@ pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Res
     let mut live = HashMap::<Uuid, u64>::new();
     let mut records = logs.read(Log::Dead, 0);
     while let Some(record) = records.try_next().await? {
-        if Replayed::is_marker(&record) {
-            let ended = |marker: &Replayed| live.get(&marker.delivery_id).is_some_and(|at| *at <= marker.offset);
-            if let Some(marker) = Replayed::read(&record).filter(ended) {
+        if ReplayMarker::is_marker(&record) {
+            let ended = |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|at| *at <= marker.offset);
+            if let Some(marker) = ReplayMarker::read(&record).filter(ended) {
                 live.remove(&marker.delivery_id);
             }
         } else if let Some(letter) = read_dead_letter(&record) {
@@ -70,7 +70,7 @@ pub async fn list(
 pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Dead, offset).try_next().await?;
-    let record = record.filter(|record| record.offset == offset && !Replayed::is_marker(record));
+    let record = record.filter(|record| record.offset == offset && !ReplayMarker::is_marker(record));
     let letter = record.as_ref().and_then(read_dead_letter_with_body);
     Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{
     Broker, Deadline, Lane, PublishError, ReadError, Record, Target, publish_until_confirmed,
-    records::{Replayed, read_dead_letter},
+    records::{ReplayMarker, read_dead_letter},
 };
 use futures_util::{
     Stream, StreamExt as _,
@@ -138,7 +138,7 @@ impl Replay<'_> {
             outbox.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
         }
         // A crash here repeats this delivery.
-        let (to, marker) = Replayed::of(&again, record.offset, self.job, now);
+        let (to, marker) = ReplayMarker::of(&again, record.offset, self.job, now);
         Ok(self.publish_until_confirmed(&to, &marker).await?)
     }
 

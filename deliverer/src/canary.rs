@@ -1,13 +1,11 @@
-//! Canary deliveries: synthetic ones, sent through each lane and each short delay now and then and recognised before
-//! anything is decoded, so that a way that is stuck shows also when nobody sends anything. They reach no endpoint, and
-//! nothing follows from them: whatever is wrong with one, it is dropped.
-
-mod letter;
+//! Canaries: synthetic deliveries that go through each lane and each short delay now and then, so that a stuck one shows
+//! even when no events are published. They are recognised before anything is decoded, reach no endpoint, and nothing
+//! follows from them: one that cannot be read is dropped.
 
 use std::{sync::Arc, time::Duration};
 
-use letter::{Canary, Level};
-use schemas::Message;
+use broker::{Due, Lane, Target};
+use schemas::{HeaderValue, Headers, Message, wire};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -15,10 +13,10 @@ use tokio::{
 
 use crate::{Deliverer, DelivererConfig};
 
-/// A confirm that takes longer is not waited for: the next is another chance, and nothing piles up here.
+/// Longest wait for a confirm. The next canary is another chance, and canaries do not pile up here.
 const CONFIRM: Duration = Duration::from_secs(10);
 
-const LEVELS: &[&str] = service::label_values!(Level::ALL, Level::name);
+const LEVELS: &[&str] = service::label_values!(CanaryLevel::ALL, CanaryLevel::name);
 
 service::metrics! {
     /// What a deliverer counts of canary deliveries.
@@ -35,31 +33,30 @@ service::metrics! {
     }
 }
 
-/// The canaries of a process: those it sends, and those that come to it, whoever sent them.
+/// The canaries that a process sends, and those that it consumes, from whichever process they come.
 pub(crate) struct Canaries {
-    /// Between two of one level; none are sent if it is zero.
+    /// Time between two canaries of one level. Zero sends none.
     every: Duration,
-    /// None are sent while this reads true.
-    held: watch::Sender<bool>,
+    is_paused: watch::Sender<bool>,
     metrics: CanaryMetrics,
 }
 
 impl Canaries {
     pub(crate) fn new(config: &DelivererConfig, metrics: CanaryMetrics) -> Self {
-        Self { every: config.canary.0, held: watch::Sender::new(false), metrics }
+        Self { every: config.canary.0, is_paused: watch::Sender::new(false), metrics }
     }
 
-    /// From now on none are sent (somebody waits until the topology is empty), or some again.
-    pub(crate) fn hold(&self, held: bool) {
-        self.held.send_if_modified(|now| std::mem::replace(now, held) != held);
+    /// Sends none from now on, since an operator waits until all queues are empty; or sends some again.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        self.is_paused.send_if_modified(|before| std::mem::replace(before, is_paused) != is_paused);
     }
 
-    /// Notes that a message has come, if it is one. It is `now`, unix ms.
-    pub(crate) fn has_come(&self, message: &Message, now: u64) -> bool {
-        match Canary::read(message) {
+    /// Counts a message that came at `now`, unix ms, if it is a canary. False if it is none.
+    pub(crate) fn take(&self, message: &Message, now: u64) -> bool {
+        match CanaryMessage::read(message) {
             None => return false,
-            Some(Err(letter::Unreadable)) => self.metrics.unreadable.inc(),
-            Some(Ok(Canary { level, due })) => {
+            Some(Err(UnreadableCanary)) => self.metrics.unreadable.inc(),
+            Some(Ok(CanaryMessage { level, due })) => {
                 let name = [level.name];
                 self.metrics.seconds.with_label_values(&name).observe(seconds(now.saturating_sub(due)));
                 self.metrics.arrived.with_label_values(&name).set(seconds(now));
@@ -68,36 +65,36 @@ impl Canaries {
         true
     }
 
-    /// Whoever waits for the first of a level knows since when.
+    /// Sets the arrival of each level to now, so that an alert on a missing level has a time to count from.
     fn begin(&self, now: u64) {
-        for level in Level::ALL {
+        for level in CanaryLevel::ALL {
             self.metrics.arrived.with_label_values(&[level.name]).set(seconds(now));
         }
     }
 }
 
 impl Deliverer {
-    /// Sends a canary to each level in turn, evenly over the time that a turn takes, until it is dropped.
+    /// Sends a canary to each level in turn, evenly over the configured time, until it is dropped.
     pub(crate) async fn send_canaries(self: Arc<Self>) {
-        let Canaries { every, held, metrics } = &self.canaries;
+        let Canaries { every, is_paused, metrics } = &self.canaries;
         if every.is_zero() {
             return;
         }
         self.canaries.begin(self.now());
-        let step = *every / Level::ALL.len() as u32;
+        let step = *every / CanaryLevel::ALL.len() as u32;
         // Deliverers that start together do not send together.
         let first = Instant::now() + step.mul_f64(1.0 + (self.deps.chance)());
         let mut ticks = interval_at(first, step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut held = held.subscribe();
+        let mut is_paused = is_paused.subscribe();
         for turn in 0.. {
             ticks.tick().await;
-            // The sender of this lives as long as `self`.
-            let _ = held.wait_for(|held| !held).await;
-            let canary = Canary::of_turn(turn, self.now());
-            match timeout(CONFIRM, self.deps.broker.publish(&canary.target(), &canary.message())).await {
+            // The sender lives as long as `self`, so there is no error.
+            let _ = is_paused.wait_for(|is_paused| !is_paused).await;
+            let canary = CanaryMessage::of_turn(turn, self.now());
+            match timeout(CONFIRM, self.deps.broker.publish(&canary.target(), &canary.to_message())).await {
                 Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
-                // That it is not there says enough.
+                // The missing arrival raises the alert.
                 Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),
                 Err(_) => tracing::debug!(canary = canary.level.name, "canary.not_confirmed"),
             }
@@ -107,4 +104,151 @@ impl Deliverer {
 
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
+}
+
+/// One of the ways that canaries take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CanaryLevel {
+    /// The name in metrics and on messages: that of a lane, or of a delay into the slow lane.
+    name: &'static str,
+    lane: Lane,
+    /// Ms that the canary waits. None: it goes straight into the lane.
+    wait_ms: Option<u64>,
+}
+
+impl CanaryLevel {
+    /// The lanes, and the delays of RabbitMQ's ladder up to five minutes. Each wait is that of one delay, so that this
+    /// one carries it. Longer delays are declared like these, and their canaries would be missed only after hours.
+    const ALL: [Self; 10] = [
+        Self { name: "fast", lane: Lane::Fast, wait_ms: None },
+        Self { name: "slow", lane: Lane::Slow, wait_ms: None },
+        Self::delay("1s", 1),
+        Self::delay("2s", 2),
+        Self::delay("5s", 5),
+        Self::delay("10s", 10),
+        Self::delay("30s", 30),
+        Self::delay("1m", 60),
+        Self::delay("2m", 120),
+        Self::delay("5m", 300),
+    ];
+
+    const fn name(self) -> &'static str {
+        self.name
+    }
+
+    const fn delay(name: &'static str, seconds: u64) -> Self {
+        Self { name, lane: Lane::Slow, wait_ms: Some(seconds * 1_000) }
+    }
+}
+
+/// One canary: its way, and when it should come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CanaryMessage {
+    level: CanaryLevel,
+    /// Unix ms.
+    due: u64,
+}
+
+/// A message is a canary, but does not say of which level, or since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnreadableCanary;
+
+impl CanaryMessage {
+    /// The nth canary of a process.
+    fn of_turn(turn: usize, now: u64) -> Self {
+        let level = CanaryLevel::ALL[turn % CanaryLevel::ALL.len()];
+        Self { level, due: now + level.wait_ms.unwrap_or(0) }
+    }
+
+    fn target(&self) -> Target {
+        let due = self.level.wait_ms.map(|_| Due { at: self.due, exact: true });
+        Target::Lane(self.level.lane, due)
+    }
+
+    fn to_message(self) -> Message {
+        let began = self.due - self.level.wait_ms.unwrap_or(0);
+        let mut headers = Headers::default();
+        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+        headers.set(wire::CANARY, HeaderValue::Text(self.level.name.into()));
+        headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(began).unwrap_or(i64::MAX)));
+        Message { id: "canary".to_owned(), kind: "canary".to_owned(), headers, ..Message::default() }
+    }
+
+    /// Reads a message. None if it is no canary.
+    fn read(message: &Message) -> Option<Result<Self, UnreadableCanary>> {
+        let headers = &message.headers;
+        let Some(name) = headers.text(wire::CANARY) else {
+            return headers.int(wire::CANARY).map(|_| Err(UnreadableCanary));
+        };
+        let level = CanaryLevel::ALL.into_iter().find(|level| level.name == name);
+        let began = headers.int(wire::ACCEPTED_AT).and_then(|at| u64::try_from(at).ok());
+        Some(level.zip(began).ok_or(UnreadableCanary).map(|(level, began)| {
+            let due = began.saturating_add(level.wait_ms.unwrap_or(0));
+            Self { level, due }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use broker::{
+        BrokerConfig,
+        rabbitmq::{Argument, Topology},
+    };
+
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    #[test]
+    fn a_turn_has_each_level_once_and_then_begins_anew() {
+        let turn = |from: usize| (from..from + 10).map(|turn| CanaryMessage::of_turn(turn, NOW).level.name);
+        assert_eq!(turn(0).collect::<BTreeSet<_>>().len(), 10);
+        assert!(turn(0).eq(turn(10)));
+    }
+
+    #[test]
+    fn a_canary_is_read_as_it_was_written() {
+        for turn in 0..10 {
+            let canary = CanaryMessage::of_turn(turn, NOW);
+            assert_eq!(CanaryMessage::read(&canary.to_message()), Some(Ok(canary)));
+        }
+    }
+
+    #[test]
+    fn a_message_without_the_header_is_no_canary_and_one_that_cannot_be_read_still_is() {
+        assert_eq!(CanaryMessage::read(&Message::default()), None);
+        let odd = |change: fn(&mut Headers)| {
+            let mut message = CanaryMessage::of_turn(3, NOW).to_message();
+            change(&mut message.headers);
+            CanaryMessage::read(&message)
+        };
+        let unreadable = Some(Err(UnreadableCanary));
+        assert_eq!(odd(|headers| headers.set(wire::CANARY, HeaderValue::Text("7y".into()))), unreadable);
+        assert_eq!(odd(|headers| headers.set(wire::CANARY, HeaderValue::Int(7))), unreadable);
+        assert_eq!(odd(|headers| headers.set(wire::ACCEPTED_AT, HeaderValue::Int(-1))), unreadable);
+        assert_eq!(odd(|headers| headers.remove(wire::ACCEPTED_AT)), unreadable);
+    }
+
+    #[test]
+    fn each_delay_of_rabbitmq_up_to_five_minutes_has_its_canaries() {
+        let plan = Topology::plan(&BrokerConfig {
+            url: String::new(),
+            prefix: "p".to_owned(),
+            exchange: "e".to_owned(),
+            declare: false,
+        });
+        let ttl = |arguments: &[(&str, Argument)]| match arguments.iter().find(|(name, _)| *name == "x-message-ttl")? {
+            (_, Argument::Int(ttl)) => u64::try_from(*ttl).ok(),
+            _ => None,
+        };
+        let planned = plan.queues.iter().filter_map(|queue| {
+            let name = queue.name.strip_prefix("p.v1.delay.")?;
+            Some((name, ttl(&queue.arguments)?)).filter(|(_, ttl)| *ttl <= 300_000)
+        });
+        let sent = CanaryLevel::ALL.iter().filter_map(|level| Some((level.name, level.wait_ms?)));
+        assert_eq!(planned.collect::<Vec<_>>(), sent.collect::<Vec<_>>());
+    }
 }

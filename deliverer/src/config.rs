@@ -1,47 +1,48 @@
-//! The `deliverer` section of the configuration.
+//! The section `deliverer` of the configuration.
 
 use std::{num::NonZeroU32, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::HeaderValue;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use schemas::{RetryPolicy, Span};
 use serde::{Deserialize, Serialize};
 use service::SeenConfig;
+use url::Url;
 
-use crate::client::Proxy;
-
-/// How much is delivered at once, and how far a request may go.
+/// How much is delivered at once, and where requests may go.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelivererConfig {
-    /// First attempts at once, at most, in the first second of each.
+    /// Most first attempts that are in their first second at once.
     pub slots: u16,
-    /// Requests at once, at most, that take longer than that, and retries.
+    /// Most requests at once that take longer than a second or are retries.
     pub slow_slots: u16,
-    /// How often a canary is sent through each lane and each short delay; zero: never.
+    /// How often a canary is sent through each lane and each short delay; zero turns canaries off.
     pub canary: Span,
-    /// When an endpoint that fails is left alone.
     pub breaker: BreakerConfig,
-    /// Bytes of bodies under way at once, at most.
+    /// Most bytes of bodies under way at once.
     pub max_in_flight_bytes: u32,
-    /// Until a connection stands, TLS included.
+    /// Longest time until a connection is usable, TLS included.
     pub connect_timeout: Span,
-    /// Until the answer's first byte, connecting included.
+    /// Longest time until the first byte of the answer, connecting included.
     pub first_byte_timeout: Span,
-    /// Bytes of an answer that are read, at most.
+    /// Most bytes of an answer that are read.
     pub max_answer_bytes: usize,
-    /// Networks that endpoints may be in although they are private.
+    /// Private networks that endpoints may be in.
     #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
-    /// Through which proxy; none unless set, and never taken from the environment.
+    /// URL of the proxy for all requests. It is never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// Which successful deliveries are remembered, so that their repeats are not posted.
+    /// How many successful deliveries are remembered, so that their repeats are not posted.
     pub duplicates: SeenConfig,
-    /// A file of certificates (PEM) that endpoints may have besides the platform's, for those of a private authority.
+    /// File of certificates (PEM) that are trusted besides the platform's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// For endpoints without a policy of their own.
+    /// Policy of endpoints without one of their own.
     pub retry: RetryPolicy,
 }
 
@@ -49,17 +50,18 @@ pub struct DelivererConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BreakerConfig {
-    /// So many failures in a row open it.
+    /// Failures in a row that open the breaker.
     pub failures: NonZeroU32,
-    /// How long it stays open at first; each probe that fails doubles that,
+    /// How long the breaker stays open at first. Each probe that fails doubles the time.
     pub first: Span,
-    /// up to this: the price of a dead endpoint is a probe in so much time, and that of a recovery as much at most.
+    /// Longest time that the breaker stays open. A dead endpoint costs one probe in this time, and a repaired one waits for
+    /// it at most.
     pub longest: Span,
 }
 
 impl BreakerConfig {
-    /// What is known of an endpoint is forgotten a while after.
-    const LONGEST: Span = Span(Duration::from_secs(300));
+    /// Upper bound of `longest`. The state of an endpoint is forgotten some time after it was last used.
+    const MAX_LONGEST: Span = Span(Duration::from_secs(300));
 }
 
 impl Default for BreakerConfig {
@@ -70,20 +72,91 @@ impl Default for BreakerConfig {
 }
 
 impl DelivererConfig {
-    /// Ten messages a second are load, not a sign of life.
-    const CANARY: Duration = Duration::from_secs(1);
+    /// Shortest interval of canaries. More than ten messages a second would be load, not a sign of life.
+    const MIN_CANARY: Duration = Duration::from_secs(1);
 
-    /// The first key whose value will not do, and why.
-    pub fn complaint(&self) -> Option<(&'static str, String)> {
+    /// Checks what types alone cannot.
+    ///
+    /// # Errors
+    /// The first key with an invalid value, and why it is invalid.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
         let BreakerConfig { first, longest, .. } = self.breaker;
-        if longest < first || longest > BreakerConfig::LONGEST {
-            let limits = format!("expected at least deliverer.breaker.first and at most {}", BreakerConfig::LONGEST);
-            return Some(("deliverer.breaker.longest", limits));
+        if longest < first || longest > BreakerConfig::MAX_LONGEST {
+            let max = BreakerConfig::MAX_LONGEST;
+            let expected = format!("expected at least deliverer.breaker.first and at most {max}");
+            return Err(("deliverer.breaker.longest", expected));
         }
-        if !self.canary.0.is_zero() && self.canary.0 < Self::CANARY {
-            return Some(("deliverer.canary", format!("expected 0s or at least {}", Span(Self::CANARY))));
+        if !self.canary.0.is_zero() && self.canary.0 < Self::MIN_CANARY {
+            return Err(("deliverer.canary", format!("expected 0s or at least {}", Span(Self::MIN_CANARY))));
         }
-        let proxy = self.proxy.as_deref().map(Proxy::parse);
-        proxy.and_then(Result::err).map(|error| ("deliverer.proxy", error.to_string()))
+        match self.proxy.as_deref().map(Proxy::parse) {
+            Some(Err(error)) => Err(("deliverer.proxy", error.to_string())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The operator's proxy, which speaks HTTP or HTTPS. Endpoints with `https` are reached through a tunnel (`CONNECT`), those
+/// with `http` by asking the proxy for the whole URL.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) is_tls: bool,
+    /// The header `proxy-authorization`, when the URL has a user.
+    pub(crate) authorization: Option<HeaderValue>,
+}
+
+/// The text is not the URL of a proxy. The error repeats nothing of the text, which may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected http://host:port or https://host:port, with or without user and password")]
+pub(crate) struct InvalidProxy;
+
+impl Proxy {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidProxy> {
+        let url = Url::parse(text).map_err(|_| InvalidProxy)?;
+        let is_tls = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(InvalidProxy),
+        };
+        let host = url.host_str().ok_or(InvalidProxy)?.to_owned();
+        let port = url.port_or_known_default().ok_or(InvalidProxy)?;
+        let has_path = !matches!(url.path(), "" | "/") || url.query().is_some();
+        if has_path {
+            return Err(InvalidProxy);
+        }
+        Ok(Self { host, port, is_tls, authorization: authorization(&url) })
+    }
+}
+
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
+    plain.push(b':');
+    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
+    // Base64 is always a valid header value.
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(plain))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_an_http_url_with_nothing_behind_the_port() {
+        for good in ["http://proxy.example:3128", "https://u:p%40@proxy.example/", "http://10.0.0.1:8080"] {
+            assert!(Proxy::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["proxy.example:3128", "socks5://proxy.example", "http://proxy.example/x", "", "http://"] {
+            assert_eq!(Proxy::parse(bad).unwrap_err(), InvalidProxy, "{bad}");
+        }
+        let proxy = Proxy::parse("http://u:p%40@proxy.example").unwrap();
+        assert_eq!(proxy.authorization.unwrap(), "Basic dTpwQA==");
+        assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example", 80));
     }
 }

@@ -1,91 +1,83 @@
-//! Consuming a lane with a prefetch that follows the size of what comes: every message is handed to `handle`.
+//! Consuming both lanes with a prefetch that follows the size of the messages, since all messages in the process share a
+//! budget of bytes.
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{ConsumerStatus, Handler, Incoming, Lane, Queue, Settlement, run_handler};
-use schemas::ParkReason;
+use broker::{Broker, ConsumerStatus, Handler, Lane, Queue, run_handler};
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Deliverer, metrics::LaneMetrics, prefetch};
+use crate::{limits::SlotCounts, prefetch};
 
-/// How often the prefetch is looked at. What is unread goes back when it changes, which must be rare.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the prefetch is reviewed. Changing it gives all unread messages back to the broker, so it must be rare.
+const REVIEW: Duration = Duration::from_secs(5);
 
-impl Deliverer {
-    /// Whether it gets anywhere with a lane.
-    pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
-        let [fast, slow] = &self.consumer_status;
+/// The two lanes that a deliverer consumes.
+pub(crate) struct Lanes {
+    broker: Arc<dyn Broker>,
+    slots: SlotCounts,
+    max_bytes: u32,
+    message_size: prefetch::AverageSize,
+    fast: Arc<ConsumerStatus>,
+    slow: Arc<ConsumerStatus>,
+    stop: CancellationToken,
+}
+
+impl Lanes {
+    pub(crate) fn new(broker: Arc<dyn Broker>, slots: SlotCounts, max_bytes: u32, stop: CancellationToken) -> Self {
+        let [fast, slow] =
+            [Lane::Fast, Lane::Slow].map(|_| ConsumerStatus::new(broker.connection_state(), Instant::now()));
+        Self { broker, slots, max_bytes, message_size: prefetch::AverageSize::default(), fast, slow, stop }
+    }
+
+    pub(crate) fn status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
         match lane {
-            Lane::Fast => fast,
-            Lane::Slow => slow,
+            Lane::Fast => &self.fast,
+            Lane::Slow => &self.slow,
         }
     }
 
-    /// Hands every message of a lane to `handle`, until asked to stop; then what is under way is finished.
-    pub(crate) async fn consume(self: Arc<Self>, lane: Lane) {
-        let most = self.slot_counts.prefetch(lane);
+    /// Notes the size of a message that was handed out, in bytes.
+    pub(crate) fn note_size(&self, bytes: usize) {
+        self.message_size.note(bytes);
+    }
+
+    /// Hands every message of a lane to `handler`, until asked to stop; then finishes what is under way.
+    pub(crate) async fn consume<H: Handler>(&self, lane: Lane, handler: Arc<H>) {
+        let most = self.slots.prefetch(lane);
         let mut prefetch = most;
-        let stop = self.deps.stop.clone();
-        let mut tasks = JoinSet::new();
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut consumers = JoinSet::new();
+        let mut reviews = interval(REVIEW);
+        reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let end = CancellationToken::new();
-            let ended = end.clone();
-            let consumer = self.deps.broker.consume(Queue::Lane(lane), prefetch);
-            let metrics = LaneMetrics::of(&self.metrics, lane);
-            let (consumer_status, on_lane) =
-                (self.consumer_status(lane).clone(), OnLane { deliverer: self.clone(), lane, metrics });
-            tasks.spawn(run_handler(consumer, Arc::new(on_lane), ended, consumer_status));
-            let other = tokio::select! {
+            let consumer = self.broker.consume(Queue::Lane(lane), prefetch);
+            consumers.spawn(run_handler(consumer, handler.clone(), end.clone(), self.status(lane).clone()));
+            let better = tokio::select! {
                 biased;
-                () = stop.cancelled() => None,
-                other = self.better_credit(&mut looks, prefetch, most) => Some(other),
+                () = self.stop.cancelled() => None,
+                better = self.better_prefetch(&mut reviews, prefetch, most) => Some(better),
             };
-            // What is under way goes on; what comes next comes with another prefetch.
+            // What is under way goes on. The next consumer gets the next messages, with the other prefetch.
             end.cancel();
-            match other {
-                Some(other) => {
-                    tracing::info!(lane = lane.name(), from = prefetch, to = other, "prefetch.changed");
-                    prefetch = other;
-                }
-                None => break,
-            }
+            let Some(better) = better else { break };
+            tracing::info!(lane = lane.name(), from = prefetch, to = better, "prefetch.changed");
+            prefetch = better;
         }
-        while tasks.join_next().await.is_some() {}
+        while consumers.join_next().await.is_some() {}
     }
 
-    async fn better_credit(&self, looks: &mut tokio::time::Interval, prefetch: u16, most: u16) -> u16 {
+    /// Returns once another prefetch than `current` fits the size of the messages better.
+    async fn better_prefetch(&self, reviews: &mut Interval, current: u16, most: u16) -> u16 {
         loop {
-            looks.tick().await;
-            // Both lanes have half of it; the requests themselves are weighed one by one.
-            if let Some(other) = prefetch::better(prefetch, most, self.max_bytes / 2, &self.size) {
-                return other;
+            reviews.tick().await;
+            // Each lane has half of the budget; the bodies that are posted are weighed one by one as well.
+            if let Some(better) = prefetch::better(current, most, self.max_bytes / 2, &self.message_size) {
+                return better;
             }
         }
-    }
-}
-
-/// A deliverer on one of the lanes.
-struct OnLane {
-    deliverer: Arc<Deliverer>,
-    lane: Lane,
-    metrics: LaneMetrics,
-}
-
-impl Handler for OnLane {
-    async fn handle(&self, incoming: &Incoming) -> Settlement {
-        if self.deliverer.canaries.has_come(&incoming.message, self.deliverer.now()) {
-            return Settlement::Done;
-        }
-        self.deliverer.handle(incoming, self.lane, &self.metrics).await
-    }
-
-    async fn panicked(&self, incoming: &Incoming) -> Settlement {
-        self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice".to_owned()).await
     }
 }

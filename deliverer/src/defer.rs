@@ -1,121 +1,171 @@
-//! Deliveries that end without an attempt, or wait for one: those whose endpoint is not there, and those that the gate
-//! turned away.
+//! What follows for a delivery that is not attempted now: it is deferred, or it ends. Pure; [`Settler`] carries it out.
+//!
+//! [`Settler`]: crate::settle::Settler
 
-use broker::{Due, Incoming, Lane, Settlement, Target};
-use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, wire};
+use broker::{Due, Lane};
+use schemas::{DeadReason, Delivery, RetryPolicy};
 
 use crate::{
-    Deliverer, DelivererDependencies,
-    destination::Absent,
-    limits::TurnedAway,
-    metrics::{ENDPOINT_UNKNOWN, SNAPSHOT_BEHIND},
-    report,
-    settle::Settler,
+    limits::{DeferReason, TurnedAway},
+    resolve::Unresolved,
 };
 
-/// How often a delivery to an unknown endpoint is put aside (5 s each) before it counts as gone, where revisions say
-/// nothing: the snapshot that knows it may be on its way.
-const MAX_PARKS: u32 = 12;
-/// A delivery that limits have put aside so often is not young by somebody else's fault: its age counts from acceptance.
-const OWN_FAULT: u32 = 3;
+/// What follows for a delivery that is not attempted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAttempted {
+    /// The delivery comes back on this lane once it is due.
+    Deferred { lane: Lane, due: Due, reason: DeferralReason },
+    /// The delivery goes to the slow lane at once.
+    MovedToSlowLane,
+    /// The delivery ends as a dead letter.
+    Dead(DeadReason),
+}
 
-impl Deliverer {
-    /// The gate did not let it in: it comes back later, on the slow lane, or ends.
-    pub(crate) async fn turned_away(
-        &self,
-        delivery: &Delivery,
-        incoming: &Incoming,
-        endpoint: &Endpoint,
-        turned_away: TurnedAway,
-    ) -> Settlement {
-        let body = &incoming.message.body;
-        let settler = self.settler(self.now());
-        match turned_away {
-            TurnedAway::Deferred { until, reason } if until <= self.latest(delivery, endpoint) => {
-                self.metrics.deferrals.with_label_values(&[reason.as_str()]).inc();
-                let later = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
-                // Nobody may come before a time that was kept free for it.
-                let due = Due { at: until, exact: true };
-                report::defer(delivery, reason.as_str(), Some(until));
-                settler.publish(&Target::Lane(Lane::Slow, Some(due)), &later.to_message(body.clone())).await
-            }
-            TurnedAway::SlowLane => {
-                self.metrics.moved_to_slow.inc();
-                report::defer(delivery, "slow_lane", None);
-                settler.publish(&Target::Lane(Lane::Slow, None), &delivery.to_message(body.clone())).await
-            }
-            TurnedAway::Deferred { .. } if delivery.attempt > 1 => {
-                self.end(delivery, incoming, DeadReason::Expired).await
-            }
-            TurnedAway::Deferred { .. } | TurnedAway::Overflow => {
-                self.end(delivery, incoming, DeadReason::Overflow).await
-            }
+/// Why a delivery is deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeferralReason {
+    /// A limit of the endpoint.
+    Limit(DeferReason),
+    /// No snapshot has the endpoint, so far.
+    EndpointUnknown,
+    /// The snapshot of this process is older than the delivery.
+    SnapshotBehind,
+}
+
+impl DeferralReason {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Limit(DeferReason::Breaker),
+        Self::Limit(DeferReason::Cap),
+        Self::Limit(DeferReason::Rate),
+        Self::EndpointUnknown,
+        Self::SnapshotBehind,
+    ];
+
+    /// The reason in metrics and in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit(reason) => reason.as_str(),
+            Self::EndpointUnknown => "endpoint_unknown",
+            Self::SnapshotBehind => "snapshot_behind",
         }
     }
+}
 
-    /// Until when, unix ms, a delivery may be put aside. One that was never attempted and is old already, since it came
-    /// late, gets its turn; not if it has grown old here.
-    fn latest(&self, delivery: &Delivery, endpoint: &Endpoint) -> u64 {
-        let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
-        let came_late = delivery.attempt == 1 && delivery.deferrals < OWN_FAULT;
-        let since = if came_late { self.now().max(delivery.accepted_at) } else { delivery.accepted_at };
-        since.saturating_add(policy.max_age.millis())
+/// How often a delivery to an unknown endpoint is deferred before the endpoint counts as gone: for a minute, within which
+/// a store without revisions has shown its latest snapshot.
+const MAX_UNKNOWN_DEFERRALS: u32 = 12;
+/// Wait of a delivery without an endpoint, in ms.
+const SHORT_WAIT: u64 = 5_000;
+/// Wait of a delivery without an endpoint after twelve short ones, in ms. The store is away, and many may be waiting.
+const LONG_WAIT: u64 = 60_000;
+/// After so many deferrals a delivery that was never attempted has grown old here, and its age counts from acceptance.
+const OWN_DEFERRALS: u32 = 3;
+
+/// What follows for a delivery without an endpoint. `now` is unix ms.
+pub(crate) fn unresolved(
+    delivery: &Delivery,
+    lane: Lane,
+    unresolved: Unresolved,
+    default_policy: &RetryPolicy,
+    now: u64,
+) -> NotAttempted {
+    let defer = |reason| {
+        let wait = if delivery.deferrals < 12 { SHORT_WAIT } else { LONG_WAIT };
+        NotAttempted::Deferred { lane, due: Due { at: now + wait, exact: false }, reason }
+    };
+    let age = now.saturating_sub(delivery.accepted_at);
+    match unresolved {
+        Unresolved::Unknown if delivery.deferrals < MAX_UNKNOWN_DEFERRALS => defer(DeferralReason::EndpointUnknown),
+        // The revision that has the endpoint exists, unless the store was put back to an older state.
+        Unresolved::Ahead if age <= default_policy.max_age.millis() => defer(DeferralReason::SnapshotBehind),
+        Unresolved::Unknown | Unresolved::Ahead | Unresolved::Gone => NotAttempted::Dead(DeadReason::EndpointGone),
+        Unresolved::Cancelled => NotAttempted::Dead(DeadReason::Cancelled),
+        Unresolved::Disabled => NotAttempted::Dead(DeadReason::EndpointDisabled),
+    }
+}
+
+/// What follows for a delivery that the limits of its endpoint turned away. `now` is unix ms.
+pub(crate) fn turned_away(
+    delivery: &Delivery,
+    turned_away: TurnedAway,
+    policy: &RetryPolicy,
+    now: u64,
+) -> NotAttempted {
+    match turned_away {
+        TurnedAway::Deferred { until, reason } if until <= latest(delivery, policy, now) => {
+            // Exactly then, because that time is reserved for this delivery.
+            let due = Due { at: until, exact: true };
+            NotAttempted::Deferred { lane: Lane::Slow, due, reason: DeferralReason::Limit(reason) }
+        }
+        TurnedAway::SlowLane => NotAttempted::MovedToSlowLane,
+        TurnedAway::Deferred { .. } if delivery.attempt > 1 => NotAttempted::Dead(DeadReason::Expired),
+        TurnedAway::Deferred { .. } | TurnedAway::Overflow => NotAttempted::Dead(DeadReason::Overflow),
+    }
+}
+
+/// Latest time, in unix ms, until which limits may defer a delivery. One that came late and was never attempted still gets
+/// its full time; one that has grown old by deferrals does not.
+fn latest(delivery: &Delivery, policy: &RetryPolicy, now: u64) -> u64 {
+    let came_late = delivery.attempt == 1 && delivery.deferrals < OWN_DEFERRALS;
+    let since = if came_late { now.max(delivery.accepted_at) } else { delivery.accepted_at };
+    since.saturating_add(policy.max_age.millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixture::{START, delivery};
+
+    const HOUR: u64 = 3_600_000;
+    const OLD: u64 = START + 100 * HOUR;
+
+    fn deferred(attempt: u32, deferrals: u32) -> Delivery {
+        Delivery { attempt, deferrals, ..delivery("e1") }
     }
 
-    /// There is no endpoint to post to: it waits for one, or ends.
-    pub(crate) async fn without_attempt(
-        &self,
-        delivery: &Delivery,
-        incoming: &Incoming,
-        lane: Lane,
-        absent: Absent,
-    ) -> Settlement {
-        let now = self.now();
-        let body = &incoming.message.body;
-        let age = now.saturating_sub(delivery.accepted_at);
-        let reason = match absent {
-            Absent::Unknown if delivery.deferrals < MAX_PARKS => {
-                self.metrics.deferrals.with_label_values(&[ENDPOINT_UNKNOWN]).inc();
-                report::defer(delivery, ENDPOINT_UNKNOWN, None);
-                return self.settler(now).defer(delivery, body, lane).await;
-            }
-            // It will be known: the revision that has it exists. Unless the store was put back to an older state.
-            Absent::Ahead if age <= self.default_policy.max_age.millis() => {
-                self.metrics.deferrals.with_label_values(&[SNAPSHOT_BEHIND]).inc();
-                report::defer(delivery, SNAPSHOT_BEHIND, None);
-                return self.settler(now).defer(delivery, body, lane).await;
-            }
-            Absent::Unknown | Absent::Ahead | Absent::Gone => DeadReason::EndpointGone,
-            Absent::Cancelled => DeadReason::Cancelled,
-            Absent::Disabled => DeadReason::EndpointDisabled,
+    #[test]
+    fn a_delivery_without_an_endpoint_is_deferred_only_while_the_endpoint_may_still_come() {
+        let policy = RetryPolicy::default();
+        let follows = |deferrals, why, now| unresolved(&deferred(1, deferrals), Lane::Fast, why, &policy, now);
+        let waits = |ms, reason| {
+            let due = Due { at: START + ms, exact: false };
+            NotAttempted::Deferred { lane: Lane::Fast, due, reason }
         };
-        self.end(delivery, incoming, reason).await
-    }
-
-    async fn end(&self, delivery: &Delivery, incoming: &Incoming, reason: DeadReason) -> Settlement {
-        let now = self.now();
-        let settlement = self.settler(now).give_up(delivery, &incoming.message.body, reason).await;
-        if settlement == Settlement::Done {
-            report::ended(&self.metrics, delivery, reason);
-            self.outbox(delivery, now, Counts { dead: 1, ..Counts::default() });
+        for (deferrals, why, expected) in [
+            (11, Unresolved::Unknown, waits(5_000, DeferralReason::EndpointUnknown)),
+            (12, Unresolved::Unknown, NotAttempted::Dead(DeadReason::EndpointGone)),
+            (11, Unresolved::Ahead, waits(5_000, DeferralReason::SnapshotBehind)),
+            (12, Unresolved::Ahead, waits(60_000, DeferralReason::SnapshotBehind)),
+            (0, Unresolved::Gone, NotAttempted::Dead(DeadReason::EndpointGone)),
+            (0, Unresolved::Cancelled, NotAttempted::Dead(DeadReason::Cancelled)),
+            (0, Unresolved::Disabled, NotAttempted::Dead(DeadReason::EndpointDisabled)),
+        ] {
+            assert_eq!(follows(deferrals, why, START), expected, "{why:?} after {deferrals}");
         }
-        settlement
+        assert_eq!(follows(50, Unresolved::Ahead, OLD), NotAttempted::Dead(DeadReason::EndpointGone));
     }
 
-    /// It is no delivery, or poison.
-    pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: String) -> Settlement {
-        let message = &incoming.message;
-        let settlement = self.settler(self.now()).park(message, &incoming.key, reason, detail.clone()).await;
-        if settlement == Settlement::Done {
-            self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
-            let tenant = message.headers.text(wire::TENANT);
-            tracing::warn!(event_id = message.id, tenant, %reason, detail, "delivery.parked");
+    #[test]
+    fn a_delivery_turned_away_waits_for_the_time_reserved_for_it_unless_that_is_too_late() {
+        let policy = RetryPolicy::default();
+        let later = |until| TurnedAway::Deferred { until, reason: DeferReason::Rate };
+        let waits = |until| NotAttempted::Deferred {
+            lane: Lane::Slow,
+            due: Due { at: until, exact: true },
+            reason: DeferralReason::Limit(DeferReason::Rate),
+        };
+        let last = START + 72 * HOUR;
+        for (attempt, deferrals, why, now, expected) in [
+            (1, 0, later(START + 9), START, waits(START + 9)),
+            (2, 0, later(last), OLD, waits(last)),
+            (2, 0, later(last + 1), START, NotAttempted::Dead(DeadReason::Expired)),
+            (1, 2, later(OLD + 9), OLD, waits(OLD + 9)),
+            (1, 3, later(OLD + 9), OLD, NotAttempted::Dead(DeadReason::Overflow)),
+            (1, 0, TurnedAway::SlowLane, START, NotAttempted::MovedToSlowLane),
+            (2, 0, TurnedAway::Overflow, START, NotAttempted::Dead(DeadReason::Overflow)),
+        ] {
+            let follows = turned_away(&deferred(attempt, deferrals), why, &policy, now);
+            assert_eq!(follows, expected, "attempt {attempt} after {deferrals} deferrals");
         }
-        settlement
-    }
-
-    pub(crate) fn settler(&self, now: u64) -> Settler<'_> {
-        let DelivererDependencies { broker, retention, stop, .. } = &self.deps;
-        Settler { broker: &**broker, retention, metrics: &self.metrics, stop: stop.clone(), now }
     }
 }

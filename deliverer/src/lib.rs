@@ -1,278 +1,320 @@
-//! One delivery in, one POST out, and what follows: done, the next due time, or dead letter.
+//! The deliverer: one delivery in, one POST out, and what follows: done, a retry, or a dead letter.
 //!
-//! Nothing is lost with it: any number of deliverers may run on one broker. [`Deliverer::run`] consumes both lanes;
-//! `handle` is decode, look up, admit, attempt, decide, settle, report. The body is never parsed: it is what gets POSTed.
+//! Any number of deliverers may consume the same broker. [`Deliverer::run`] consumes both lanes, and `Deliverer::handle` is
+//! the path of one delivery. Its stages are structs that hold what they need and nothing else: [`Resolver`], [`Limiter`],
+//! [`Poster`], [`Settler`], [`Reporter`]. The body of a delivery is posted as it is and never parsed.
 
-mod attempt;
 mod canary;
-mod census;
-mod client;
 mod config;
 mod consume;
 mod defer;
-mod destination;
-mod forks;
-mod gone;
-mod hidden;
+mod heartbeat;
 mod limits;
 mod metrics;
-mod outcome;
+mod post;
 mod prefetch;
-mod pulse;
-mod repeat;
+mod recent;
 mod report;
+mod resolve;
 mod settle;
-mod sign;
-mod target;
-mod trial;
 mod verdict;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Incoming, Lane, Settlement};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Settlement};
 use bytes::Bytes;
-use schemas::{Counts, DeadReason, Delivery, Endpoint, ParkReason, RetryPolicy};
+use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
 use store::{Outbox, RetentionTable, Store};
-use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use attempt::Poster;
 pub use canary::CanaryMetrics;
 pub use config::{BreakerConfig, DelivererConfig};
 pub use metrics::DelivererMetrics;
-pub use outcome::{Outcome, RetryAfter};
+pub use post::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use canary::Canaries;
-use forks::Forks;
-use gone::Gone;
-use limits::{
-    AttemptEnd, EndpointLimiter, Limiter, OnlyFailing, Permit, QueueLimits, Request, SlotCounts, Slots, TurnedAway,
-};
-use metrics::LaneMetrics;
-use repeat::Delivered;
-use settle::attempt_of;
-use target::Targets;
+use consume::Lanes;
+use defer::NotAttempted;
+use heartbeat::Heartbeat;
+use limits::{AttemptEnd, Limiter, Permit, QueueLimits, Request, SlotCounts, Slots};
+use post::{Network, Posted, Poster, PreparedEndpoint};
+use recent::Recent;
+use report::Reporter;
+use resolve::{Resolver, Unresolved};
+use settle::{Concluded, Settler};
 
 /// The commented defaults of the section `deliverer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// What a deliverer needs from its process.
+/// What a deliverer gets from its process.
 pub struct DelivererDependencies {
-    /// Where deliveries are.
     pub broker: Arc<dyn Broker>,
-    /// Where they go.
     pub store: Arc<dyn Store>,
-    /// What was done, and found out, is told here.
     pub outbox: Arc<Outbox>,
-    /// What is kept of dead letters.
+    /// How much is kept of each tenant's dead letters.
     pub retention: Arc<RetentionTable>,
-    /// The time.
     pub clock: Clock,
-    /// For the spread of retries.
+    /// Spreads retries, so that what failed together does not return together.
     pub chance: Chance,
-    /// It ends once this reads true.
     pub stop: CancellationToken,
 }
 
-/// Delivers.
+/// Delivers what the broker holds to the endpoints that the store knows.
 pub struct Deliverer {
     deps: DelivererDependencies,
-    poster: Poster,
-    targets: Targets,
-    gone: Gone,
+    lanes: Lanes,
+    recent: Recent,
+    resolver: Resolver,
     limiter: Limiter,
-    slots: Slots,
-    slot_counts: SlotCounts,
-    delivered: Delivered,
-    forks: Forks,
+    poster: Poster,
+    /// Policy of endpoints without one of their own.
     default_policy: RetryPolicy,
-    bytes: Semaphore,
-    max_bytes: u32,
-    size: prefetch::Size,
-    metrics: DelivererMetrics,
+    settler: Settler,
+    reporter: Reporter,
     canaries: Canaries,
-    consumer_status: [Arc<ConsumerStatus>; 2],
 }
 
 impl Deliverer {
-    /// A deliverer that posts what the broker holds to what the store knows.
-    ///
     /// # Errors
-    /// When the HTTP client cannot be made of the configuration.
+    /// When the HTTP client cannot be made from the configuration.
     pub fn new(
         config: &DelivererConfig,
         deps: DelivererDependencies,
         metrics: DelivererMetrics,
         canaries: CanaryMetrics,
     ) -> anyhow::Result<Arc<Self>> {
+        let DelivererDependencies { broker, store, outbox, retention, clock, stop, .. } = &deps;
         let slot_counts = SlotCounts { fast: config.slots, slow: config.slow_slots };
+        let slots = Slots::new(slot_counts, clock.clone());
         let prefetch = u32::from(slot_counts.prefetch(Lane::Fast));
-        // Half of the messages in the process may wait for their endpoint, and half of these for one.
+        // Half of the messages in the process may wait for their endpoint, and half of these for the same one.
         let queues = QueueLimits { per_endpoint: (prefetch / 4).max(1), total: (prefetch / 2).max(1) };
         Ok(Arc::new(Self {
-            limiter: Limiter::new(deps.clock.clone(), queues, config.breaker),
-            slots: Slots::new(slot_counts, deps.clock.clone()),
-            slot_counts,
-            consumer_status: [Lane::Fast, Lane::Slow]
-                .map(|_| ConsumerStatus::new(deps.broker.connection_state(), Instant::now())),
-            deps,
-            poster: Poster::new(config)?,
-            targets: Targets::default(),
-            gone: Gone::default(),
-            delivered: Delivered::new(config.duplicates),
-            forks: Forks::default(),
+            lanes: Lanes::new(broker.clone(), slot_counts, config.max_in_flight_bytes, stop.clone()),
+            recent: Recent::new(config.duplicates),
+            resolver: Resolver::new(store.clone()),
+            limiter: Limiter::new(clock.clone(), queues, config.breaker),
+            poster: Poster::new(config, Network::of_the_system(), slots, clock.clone())?,
             default_policy: config.retry.clone(),
-            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
-            max_bytes: config.max_in_flight_bytes,
-            size: prefetch::Size::default(),
-            metrics,
+            settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
+            reporter: Reporter::new(metrics, outbox.clone()),
             canaries: Canaries::new(config, canaries),
+            deps,
         }))
     }
 
     /// Consumes both lanes until asked to stop; then finishes what is under way.
     pub async fn run(self: Arc<Self>) {
-        let stop = self.deps.stop.clone();
         let mut revision = self.deps.store.revision();
         tokio::select! {
             // Without a snapshot every endpoint would look unknown.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
-            () = stop.cancelled() => return,
+            () = self.deps.stop.cancelled() => return,
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let pulse = tokio::spawn(self.clone().pulse(notices));
+        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
         let canaries = tokio::spawn(self.clone().send_canaries());
-        tokio::join!(self.clone().consume(Lane::Fast), self.clone().consume(Lane::Slow));
-        pulse.abort();
+        let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
+        tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
+        heartbeat.abort();
         canaries.abort();
-        self.say_goodbye();
+        self.announce_presence(true);
     }
 
-    async fn handle(&self, incoming: &Incoming, lane: Lane, counted: &LaneMetrics) -> Settlement {
-        if incoming.redelivered {
-            self.metrics.redeliveries.inc();
+    /// How the consumer of a lane is doing, for the process' probes.
+    pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
+        self.lanes.status(lane)
+    }
+
+    /// The path of one delivery. `Err` is the settlement of a message that is not attempted.
+    async fn handle(&self, incoming: &Incoming, lane: Lane) -> Result<Settlement, Settlement> {
+        let (delivery, body) = self.decode(incoming).await?;
+        if delivery.is_test {
+            return self.handle_test(&delivery, body, lane).await;
         }
-        self.size.note(incoming.message.body.len());
+        let endpoint = self.resolve(&delivery, body, lane).await?;
+        let permit = self.admit(&delivery, body, &endpoint, lane).await?;
+        let posted = self.post(&delivery, body, &endpoint, lane, &permit, incoming.redelivered).await;
+        let concluded = self.decide(&delivery, &endpoint, permit, posted);
+        let settlement = self.settler.settle(&delivery, body, &concluded).await;
+        self.reporter.settled(&delivery, body, &concluded, settlement);
+        Ok(settlement)
+    }
+
+    /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, reported to
+    /// control at once. There is no retry and no dead letter, and the outcome says nothing about the endpoint. A crash
+    /// before the settlement attempts the test again.
+    async fn handle_test(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Result<Settlement, Settlement> {
+        /// How long a test waits in ms for a snapshot that has its endpoint. After that nobody looks at it any more.
+        const MAX_AGE: u64 = 60_000;
+        let endpoint = match self.resolver.resolve_for_test(delivery).await {
+            Ok(endpoint) => endpoint,
+            Err(why @ (Unresolved::Unknown | Unresolved::Ahead)) if self.now() < delivery.accepted_at + MAX_AGE => {
+                return Err(self.unresolved(delivery, body, lane, why).await);
+            }
+            Err(_) => return Err(Settlement::Done),
+        };
+        let posted = self.poster.post_now(&endpoint, delivery, body).await;
+        self.reporter.attempt_ended(delivery, lane, &posted);
+        let verdict = match posted.outcome.class {
+            OutcomeClass::Success => Verdict::Delivered,
+            _ => Verdict::Dead(DeadReason::Exhausted),
+        };
+        let concluded = Concluded::new(delivery, posted, verdict);
+        self.reporter.tested(delivery, body, &concluded);
+        let tested = Notice::Tested { delivery_id: delivery.id, attempt: concluded.attempt };
+        self.deps.broker.announce(tested.write().into());
+        Ok(Settlement::Done)
+    }
+
+    /// Reads the delivery of a message. A message that is not a delivery is parked, and a delivery that has already
+    /// succeeded here is done.
+    async fn decode<'a>(&self, incoming: &'a Incoming) -> Result<(Delivery, &'a Bytes), Settlement> {
+        let body = &incoming.message.body;
+        if incoming.redelivered {
+            self.reporter.metrics.redeliveries.inc();
+        }
+        self.lanes.note_size(body.len());
         let delivery = match Delivery::from_message(&incoming.message) {
             Ok(delivery) => delivery,
-            Err(bad) => return self.park(incoming, ParkReason::Schema, bad.to_string()).await,
+            Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
         };
-        if delivery.is_test {
-            return self.try_out(&delivery, incoming, lane, counted).await;
+        if !delivery.is_test && self.recent.was_delivered(&delivery, self.now()) {
+            self.reporter.repeated(&delivery);
+            return Err(Settlement::Done);
         }
-        if self.delivered.contains(&delivery, self.now()) {
-            report::repeated(&self.metrics, &delivery);
-            return Settlement::Done;
-        }
-        let endpoint = match self.find(&delivery).await {
-            Ok(endpoint) => endpoint,
-            Err(absent) => return self.without_attempt(&delivery, incoming, lane, absent).await,
-        };
-        let permit = match self.admit(&delivery, &endpoint, lane).await {
-            Ok(permit) => permit,
-            Err(turned_away) => return self.turned_away(&delivery, incoming, &endpoint, turned_away).await,
-        };
-        if self.forks.note(&delivery, incoming.redelivered, self.now()) {
-            report::forked(&self.metrics, &delivery);
-        }
-        let body = &incoming.message.body;
-        let (began, outcome) = self.post(&delivery, &endpoint, body, &permit, counted).await;
-        let now = self.now();
-        let limiter = permit.endpoint().clone();
-        permit.ended(AttemptEnd::of(&outcome, now), now, (self.deps.chance)());
-        let policy = endpoint.retry.as_ref().unwrap_or(&self.default_policy);
-        let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
-        let verdict = decide(&outcome, spent, policy, now, (self.deps.chance)());
-        let attempt = attempt_of(&delivery, outcome, began, &verdict);
-        report::count(counted, &delivery, &attempt, &verdict, now);
-        if verdict == Verdict::Delivered {
-            self.delivered.note(&delivery, now);
-        }
-        self.conclude(&delivery, &endpoint, &limiter, &verdict, now);
-        let settlement = self.settler(now).carry_out(&delivery, body, &attempt, &verdict).await;
-        report::attempted(&self.metrics, &delivery, &attempt, &verdict, settlement);
-        self.outbox(&delivery, now, report::counts(body, &verdict, settlement));
-        settlement
+        Ok((delivery, body))
     }
 
-    /// What follows for the endpoint's other deliveries.
-    fn conclude(
+    /// Finds the endpoint. A delivery without one waits for it, or ends.
+    async fn resolve(
         &self,
         delivery: &Delivery,
-        endpoint: &Arc<Endpoint>,
-        limiter: &EndpointLimiter,
-        verdict: &Verdict,
-        now: u64,
-    ) {
-        let retry_at = match verdict {
-            Verdict::Retry(due) => Some(due.at),
-            Verdict::Delivered | Verdict::Dead(_) => None,
-        };
-        let failed = limiter.concluded(retry_at, *verdict == Verdict::Delivered, now);
-        let snapshot = self.deps.store.snapshot();
-        let is_gone = *verdict == Verdict::Dead(DeadReason::Permanent);
-        let fact = match failed {
-            _ if is_gone => gone::fact(snapshot.as_deref(), delivery, endpoint),
-            Some(OnlyFailing { since, .. }) => gone::failing(snapshot.as_deref(), delivery, endpoint, since),
-            None => None,
-        };
-        if is_gone || failed.is_some_and(|failed| failed.is_enough) {
-            self.gone.note(endpoint);
-        }
-        if let Some(fact) = fact {
-            self.deps.outbox.record_finding(fact);
+        body: &Bytes,
+        lane: Lane,
+    ) -> Result<Arc<PreparedEndpoint>, Settlement> {
+        match self.resolver.resolve(delivery).await {
+            Ok(endpoint) => Ok(endpoint),
+            Err(why) => Err(self.unresolved(delivery, body, lane, why).await),
         }
     }
 
-    /// May it be attempted now?
-    async fn admit(&self, delivery: &Delivery, endpoint: &Arc<Endpoint>, lane: Lane) -> Result<Permit, TurnedAway> {
+    /// Asks the endpoint's limits for a permit. A delivery that they turn away is deferred, or ends.
+    async fn admit(
+        &self,
+        delivery: &Delivery,
+        body: &Bytes,
+        endpoint: &PreparedEndpoint,
+        lane: Lane,
+    ) -> Result<Permit, Settlement> {
         let request = Request {
             tenant: &delivery.tenant,
-            endpoint,
+            endpoint: &endpoint.endpoint,
             has_waited: delivery.due.is_some(),
             is_on_fast: lane == Lane::Fast,
-            slots_are_scarce: self.slots.are_scarce(),
+            slots_are_scarce: self.poster.slots.are_scarce(),
         };
-        self.limiter.admit(request).await
+        match self.limiter.admit(request).await {
+            Ok(permit) => Ok(permit),
+            Err(turned_away) => {
+                let follows = defer::turned_away(delivery, turned_away, self.policy(endpoint), self.now());
+                Err(self.without_attempt(delivery, body, follows).await)
+            }
+        }
     }
 
-    /// Posts it as soon as there is a slot for it and its weight is free; says when that was, and what came of it.
+    /// Posts the delivery once there is a slot for it.
     async fn post(
         &self,
         delivery: &Delivery,
-        endpoint: &Arc<Endpoint>,
         body: &Bytes,
+        endpoint: &PreparedEndpoint,
+        lane: Lane,
         permit: &Permit,
-        counted: &LaneMetrics,
-    ) -> (u64, Outcome) {
-        let target = self.targets.of(&delivery.tenant, endpoint);
-        let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
-        // Closed never, so acquired always.
-        let _weight = self.bytes.acquire_many(weight).await;
-        let began = AtomicU64::new(self.now());
-        let request = async {
-            let now = self.now();
-            began.store(now, Relaxed);
-            report::begins(counted, delivery, now);
-            self.poster.post(&target, delivery, body.clone(), now).await
-        };
-        let outcome = self.slots.run(counted.lane, permit.endpoint(), request).await;
-        let began = began.into_inner();
-        (began, outcome.unwrap_or_else(|| Outcome::cut_short(self.now().saturating_sub(began))))
+        is_redelivered: bool,
+    ) -> Posted {
+        if self.recent.is_forked_retry(delivery, is_redelivered, self.now()) {
+            self.reporter.forked(delivery);
+        }
+        let begins = |now| self.reporter.attempt_begins(delivery, lane, now);
+        let posted = self.poster.post(endpoint, delivery, body, lane, permit, begins).await;
+        self.reporter.attempt_ended(delivery, lane, &posted);
+        posted
     }
 
-    fn outbox(&self, delivery: &Delivery, now: u64, counts: Counts) {
-        self.deps.outbox.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
+    /// Decides what follows from an attempt: first for the endpoint's other deliveries, then for this one.
+    fn decide(&self, delivery: &Delivery, endpoint: &PreparedEndpoint, permit: Permit, posted: Posted) -> Concluded {
+        let now = posted.ended;
+        let limiter = permit.endpoint().clone();
+        permit.ended(AttemptEnd::of(&posted.outcome, now), now, (self.deps.chance)());
+        let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
+        let verdict = decide(&posted.outcome, spent, self.policy(endpoint), now, (self.deps.chance)());
+        let (retry_at, is_delivered) = match verdict {
+            Verdict::Delivered => (None, true),
+            Verdict::Retry(due) => (Some(due.at), false),
+            Verdict::Dead(_) => (None, false),
+        };
+        if is_delivered {
+            self.recent.delivered(delivery, now);
+        }
+        let only_failing = limiter.concluded(retry_at, is_delivered, now);
+        let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
+        if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, only_failing) {
+            self.reporter.found(finding);
+        }
+        Concluded::new(delivery, posted, verdict)
+    }
+
+    async fn unresolved(&self, delivery: &Delivery, body: &Bytes, lane: Lane, why: Unresolved) -> Settlement {
+        let follows = defer::unresolved(delivery, lane, why, &self.default_policy, self.now());
+        self.without_attempt(delivery, body, follows).await
+    }
+
+    async fn without_attempt(&self, delivery: &Delivery, body: &Bytes, follows: NotAttempted) -> Settlement {
+        let now = self.now();
+        let settlement = self.settler.without_attempt(delivery, body, follows, now).await;
+        self.reporter.not_attempted(delivery, follows, settlement, now);
+        settlement
+    }
+
+    async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str) -> Settlement {
+        let settlement = self.settler.park(incoming, reason, detail, self.now()).await;
+        if settlement == Settlement::Done {
+            self.reporter.parked(&incoming.message, reason, detail);
+        }
+        settlement
+    }
+
+    fn policy<'a>(&'a self, endpoint: &'a PreparedEndpoint) -> &'a RetryPolicy {
+        endpoint.endpoint.retry.as_ref().unwrap_or(&self.default_policy)
     }
 
     fn now(&self) -> u64 {
         (self.deps.clock)()
+    }
+}
+
+/// Handles the messages of one lane.
+struct LaneHandler {
+    deliverer: Arc<Deliverer>,
+    lane: Lane,
+}
+
+impl Handler for LaneHandler {
+    async fn handle(&self, incoming: &Incoming) -> Settlement {
+        if self.deliverer.canaries.take(&incoming.message, self.deliverer.now()) {
+            return Settlement::Done;
+        }
+        match self.deliverer.handle(incoming, self.lane).await {
+            Ok(settlement) | Err(settlement) => settlement,
+        }
+    }
+
+    async fn panicked(&self, incoming: &Incoming) -> Settlement {
+        self.deliverer.park(incoming, ParkReason::Panic, "delivering it panicked twice").await
     }
 }
 

@@ -1,114 +1,171 @@
-//! What is said and counted of a delivery: one line where an attempt ends, and no body, url or secret in it.
+//! Reporting: one log line per attempt, its metrics, and the usage of its tenant. No body, URL or secret is logged.
 
-use broker::Settlement;
+use std::sync::Arc;
+
+use broker::{Lane, Settlement};
 use bytes::Bytes;
-use schemas::{Attempt, Counts, DeadReason, Delivery, time::rfc3339};
+use schemas::{Counts, DeadReason, Delivery, Finding, Message, OutcomeClass, ParkReason, time::rfc3339, wire};
+use store::Outbox;
 
 use crate::{
+    defer::NotAttempted,
     metrics::{DelivererMetrics, LaneMetrics},
+    post::Posted,
+    settle::Concluded,
     verdict::Verdict,
 };
 
-/// An attempt begins at `now` (unix ms): how late is it?
-pub(crate) fn begins(counted: &LaneMetrics, delivery: &Delivery, now: u64) {
-    if delivery.attempt == 1 {
-        counted.latency.observe(seconds(delivery.accepted_at, now));
+/// Reports what was done with deliveries.
+pub(crate) struct Reporter {
+    pub(crate) metrics: DelivererMetrics,
+    fast: LaneMetrics,
+    slow: LaneMetrics,
+    outbox: Arc<Outbox>,
+}
+
+impl Reporter {
+    pub(crate) fn new(metrics: DelivererMetrics, outbox: Arc<Outbox>) -> Self {
+        let [fast, slow] = [Lane::Fast, Lane::Slow].map(|lane| LaneMetrics::of(&metrics, lane));
+        Self { metrics, fast, slow, outbox }
     }
-    match delivery.due {
-        None => counted.late_first.observe(seconds(delivery.accepted_at, now)),
-        Some(due) if was_put_aside(delivery, due) => counted.late_deferred.observe(seconds(due, now)),
-        Some(due) => counted.late_retry.observe(seconds(due, now)),
+
+    /// An attempt begins at `now` (unix ms).
+    pub(crate) fn attempt_begins(&self, delivery: &Delivery, lane: Lane, now: u64) {
+        let lane = self.lane(lane);
+        if delivery.attempt == 1 {
+            lane.latency.observe(seconds(delivery.accepted_at, now));
+        }
+        match delivery.due {
+            None => lane.late_first.observe(seconds(delivery.accepted_at, now)),
+            Some(due) if was_deferred_until(delivery, due) => lane.late_deferred.observe(seconds(due, now)),
+            Some(due) => lane.late_retry.observe(seconds(due, now)),
+        }
+    }
+
+    /// An attempt has ended. It counts whatever becomes of what follows from it.
+    pub(crate) fn attempt_ended(&self, delivery: &Delivery, lane: Lane, posted: &Posted) {
+        let lane = self.lane(lane);
+        lane.attempted(&posted.outcome);
+        if posted.outcome.class == OutcomeClass::Success {
+            lane.success.observe(seconds(delivery.accepted_at, posted.ended));
+        }
+    }
+
+    /// What follows from an attempt was settled. A delivery that was given back has not ended, and is reported again.
+    pub(crate) fn settled(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded, settlement: Settlement) {
+        let Concluded { attempt, verdict, at } = concluded;
+        let (label, delivered, dead) = match (settlement, verdict) {
+            (Settlement::Again, _) => ("given_back", 0, 0),
+            (Settlement::Done, Verdict::Delivered) => ("delivered", 1, 0),
+            (Settlement::Done, Verdict::Retry(_)) => ("retry", 0, 0),
+            (Settlement::Done, Verdict::Dead(_)) => ("dead", 0, 1),
+        };
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
+            status = attempt.status, duration_ms = attempt.duration_ms, verdict = label, next_due = attempt.next_due,
+            replay_id = delivery.replay,
+            "delivery.attempted"
+        );
+        if let (Settlement::Done, Verdict::Dead(reason)) = (settlement, verdict) {
+            self.dead(delivery, delivery.attempt, *reason);
+        }
+        let bytes = body.len() as u64;
+        self.usage(delivery, *at, Counts { attempts: 1, bytes, delivered, dead, ..Counts::default() });
+    }
+
+    /// The attempt of a test delivery was made.
+    pub(crate) fn tested(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded) {
+        let Concluded { attempt, at, .. } = concluded;
+        self.usage(delivery, *at, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, outcome = attempt.outcome.as_str(), status = attempt.status,
+            duration_ms = attempt.duration_ms,
+            "endpoint.tested"
+        );
+    }
+
+    /// A delivery was deferred or has ended without an attempt. `now` is unix ms.
+    pub(crate) fn not_attempted(&self, delivery: &Delivery, follows: NotAttempted, settlement: Settlement, now: u64) {
+        match follows {
+            NotAttempted::Deferred { due, reason, .. } => {
+                self.metrics.deferrals.with_label_values(&[reason.as_str()]).inc();
+                deferred(delivery, reason.as_str(), due.exact.then_some(due.at));
+            }
+            NotAttempted::MovedToSlowLane => {
+                self.metrics.moved_to_slow.inc();
+                deferred(delivery, "slow_lane", None);
+            }
+            NotAttempted::Dead(reason) if settlement == Settlement::Done => {
+                self.dead(delivery, delivery.attempt.saturating_sub(1), reason);
+                self.usage(delivery, now, Counts { dead: 1, ..Counts::default() });
+            }
+            NotAttempted::Dead(_) => {}
+        }
+    }
+
+    /// A message was parked.
+    pub(crate) fn parked(&self, message: &Message, reason: ParkReason, detail: &str) {
+        self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
+        let tenant = message.headers.text(wire::TENANT);
+        tracing::warn!(event_id = message.id, tenant, %reason, detail, "delivery.parked");
+    }
+
+    /// A delivery was handed out again although it has succeeded.
+    pub(crate) fn repeated(&self, delivery: &Delivery) {
+        self.metrics.deduplicated.inc();
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt,
+            "delivery.repeated"
+        );
+    }
+
+    /// A delivery seems to be retried twice.
+    pub(crate) fn forked(&self, delivery: &Delivery) {
+        self.metrics.retry_forks.inc();
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, attempt = delivery.attempt,
+            "delivery.forked"
+        );
+    }
+
+    /// Something was found out about an endpoint that control should know.
+    pub(crate) fn found(&self, finding: Finding) {
+        self.outbox.record_finding(finding);
+    }
+
+    fn dead(&self, delivery: &Delivery, attempts: u32, reason: DeadReason) {
+        self.metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
+        tracing::info!(
+            delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
+            endpoint_id = delivery.endpoint_id, attempts, %reason,
+            "delivery.dead"
+        );
+    }
+
+    fn usage(&self, delivery: &Delivery, now: u64, counts: Counts) {
+        self.outbox.add(now, &delivery.tenant, Some(&delivery.endpoint_id), counts);
+    }
+
+    fn lane(&self, lane: Lane) -> &LaneMetrics {
+        match lane {
+            Lane::Fast => &self.fast,
+            Lane::Slow => &self.slow,
+        }
     }
 }
 
-/// Whether it was due then since it was put aside, and not by its schedule.
-fn was_put_aside(delivery: &Delivery, due: u64) -> bool {
+/// True when a delivery was due at `due` because it was deferred, and not by the schedule of its retries.
+fn was_deferred_until(delivery: &Delivery, due: u64) -> bool {
     delivery.deferrals > 0
         && delivery.last.as_ref().is_none_or(|last| last.next_due.as_deref() != Some(rfc3339(due).as_str()))
 }
 
-/// Counts an attempt, whatever becomes of what follows from it.
-pub(crate) fn count(counted: &LaneMetrics, delivery: &Delivery, attempt: &Attempt, verdict: &Verdict, now: u64) {
-    counted.attempted(attempt.outcome, attempt.duration_ms as f64 / 1_000.0);
-    if *verdict == Verdict::Delivered {
-        counted.success.observe(seconds(delivery.accepted_at, now));
-    }
-}
-
-/// Says what came of an attempt. A delivery that was given back has not ended, and will be heard of again.
-pub(crate) fn attempted(
-    metrics: &DelivererMetrics,
-    delivery: &Delivery,
-    attempt: &Attempt,
-    verdict: &Verdict,
-    settlement: Settlement,
-) {
-    let said = match (settlement, verdict) {
-        (Settlement::Again, _) => "given_back",
-        (Settlement::Done, Verdict::Delivered) => "delivered",
-        (Settlement::Done, Verdict::Retry(_)) => "retry",
-        (Settlement::Done, Verdict::Dead(_)) => "dead",
-    };
-    tracing::info!(
-        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, outcome = attempt.outcome.as_str(),
-        status = attempt.status, duration_ms = attempt.duration_ms, verdict = said, next_due = attempt.next_due,
-        replay_id = delivery.replay,
-        "delivery.attempted"
-    );
-    if let (Settlement::Done, Verdict::Dead(reason)) = (settlement, verdict) {
-        died(metrics, delivery, delivery.attempt, *reason);
-    }
-}
-
-/// What an attempt adds to the tenant's usage.
-pub(crate) fn counts(body: &Bytes, verdict: &Verdict, settlement: Settlement) -> Counts {
-    let ended = |as_what: bool| u64::from(as_what && settlement == Settlement::Done);
-    Counts {
-        attempts: 1,
-        bytes: body.len() as u64,
-        delivered: ended(*verdict == Verdict::Delivered),
-        dead: ended(matches!(verdict, Verdict::Dead(_))),
-        ..Counts::default()
-    }
-}
-
-/// Says that a delivery was handed out again although it has succeeded.
-pub(crate) fn repeated(metrics: &DelivererMetrics, delivery: &Delivery) {
-    metrics.deduplicated.inc();
-    tracing::info!(
-        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt,
-        "delivery.repeated"
-    );
-}
-
-/// Says that a retry seems to go on twice.
-pub(crate) fn forked(metrics: &DelivererMetrics, delivery: &Delivery) {
-    metrics.retry_forks.inc();
-    tracing::info!(
-        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, "delivery.forked"
-    );
-}
-
-/// Says that a delivery ended without a further attempt.
-pub(crate) fn ended(metrics: &DelivererMetrics, delivery: &Delivery, reason: DeadReason) {
-    died(metrics, delivery, delivery.attempt.saturating_sub(1), reason);
-}
-
-/// After so many attempts.
-fn died(metrics: &DelivererMetrics, delivery: &Delivery, attempts: u32, reason: DeadReason) {
-    metrics.dead_letters.with_label_values(&[reason.as_str()]).inc();
-    tracing::info!(
-        delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
-        endpoint_id = delivery.endpoint_id, attempts, %reason,
-        "delivery.dead"
-    );
-}
-
-/// Says that a delivery waits without having been attempted, and until when (unix ms), if that is known here.
-pub(crate) fn defer(delivery: &Delivery, reason: &str, until: Option<u64>) {
+/// Logs a deferral; `until` is unix ms, where a time was reserved for the delivery.
+fn deferred(delivery: &Delivery, reason: &str, until: Option<u64>) {
     tracing::debug!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,
         endpoint_id = delivery.endpoint_id, attempt = delivery.attempt, reason, next_due = until.map(rfc3339),
@@ -116,7 +173,7 @@ pub(crate) fn defer(delivery: &Delivery, reason: &str, until: Option<u64>) {
     );
 }
 
-/// Seconds between two unix ms; none when the clocks disagree.
+/// Seconds between two times in unix ms; 0 when the clocks of two machines disagree.
 fn seconds(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 / 1_000.0
 }

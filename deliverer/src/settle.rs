@@ -1,108 +1,152 @@
-//! Carries a verdict out: whatever follows is confirmed first, and only then may the message be settled. A crash
+//! Settling: what follows from a delivery is published and confirmed, and only then may its message be settled. A crash
 //! between the two repeats, never loses.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Deadline, Lane, Settlement, Target, publish_until_confirmed, records};
+use broker::{Broker, Deadline, Due, Incoming, Lane, Settlement, Target, publish_until_confirmed, records};
 use bytes::Bytes;
-use schemas::{
-    Attempt, DeadLetter, DeadLetterRetention, DeadReason, Delivery, Message, ParkReason, Parked, time::rfc3339, wire,
-};
+use schemas::{Attempt, DeadLetter, DeadLetterRetention, Delivery, Message, ParkReason, Parked, time::rfc3339, wire};
 use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::DelivererMetrics, outcome::Outcome, verdict::Verdict};
+use crate::{
+    defer::NotAttempted,
+    metrics::DelivererMetrics,
+    post::{Outcome, Posted},
+    verdict::Verdict,
+};
 
-/// How long a failed delivery is held while the broker takes no publishes. Then it goes back unsettled and is handed
-/// out again, which may repeat its attempt: holding it for longer would pin the broker's log (RabbitMQ cancels
-/// consumers after 30 minutes).
-const PATIENCE: Duration = Duration::from_secs(60);
-/// A put-aside delivery looks again after this long, in ms,
-const PARK: u64 = 5_000;
-/// and after a minute of that after this long: what it waits for is away, and many may be waiting.
-const LONG_PARK: u64 = 60_000;
+/// How long a delivery is held while the broker takes no publishes. Then it goes back unsettled and is handed out again,
+/// which may repeat its attempt. Holding it for longer would keep the broker's log from shrinking, and RabbitMQ cancels
+/// consumers that settle nothing for 30 minutes.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes what follows from a verdict.
-pub(crate) struct Settler<'a> {
-    pub(crate) broker: &'a dyn Broker,
-    pub(crate) retention: &'a RetentionTable,
-    pub(crate) metrics: &'a DelivererMetrics,
-    pub(crate) stop: CancellationToken,
-    /// Unix ms.
-    pub(crate) now: u64,
+/// An attempt that is over, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Concluded {
+    pub(crate) attempt: Attempt,
+    pub(crate) verdict: Verdict,
+    /// When the attempt was over, in unix ms.
+    pub(crate) at: u64,
 }
 
-impl Settler<'_> {
-    /// After an attempt.
-    pub(crate) async fn carry_out(
-        &self,
-        delivery: &Delivery,
-        body: &Bytes,
-        attempt: &Attempt,
-        verdict: &Verdict,
-    ) -> Settlement {
+impl Concluded {
+    pub(crate) fn new(delivery: &Delivery, posted: Posted, verdict: Verdict) -> Self {
+        let Posted { began, ended, outcome } = posted;
+        let Outcome { class, status, excerpt, duration_ms, .. } = outcome;
+        let attempt = Attempt {
+            number: delivery.attempt,
+            at: rfc3339(began),
+            outcome: class,
+            status,
+            duration_ms,
+            response_excerpt: Some(excerpt).filter(|excerpt| !excerpt.is_empty()),
+            next_due: match verdict {
+                Verdict::Retry(due) => Some(rfc3339(due.at)),
+                Verdict::Delivered | Verdict::Dead(_) => None,
+            },
+        };
+        Self { attempt, verdict, at: ended }
+    }
+}
+
+/// Publishes what follows from a delivery.
+pub(crate) struct Settler {
+    broker: Arc<dyn Broker>,
+    retention: Arc<RetentionTable>,
+    metrics: DelivererMetrics,
+    stop: CancellationToken,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        broker: Arc<dyn Broker>,
+        retention: Arc<RetentionTable>,
+        metrics: DelivererMetrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { broker, retention, metrics, stop }
+    }
+
+    /// Settles a delivery after an attempt.
+    pub(crate) async fn settle(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded) -> Settlement {
+        let Concluded { attempt, verdict, at } = concluded;
         match verdict {
             Verdict::Delivered => Settlement::Done,
             Verdict::Retry(due) => {
-                let began = self.now.saturating_sub(attempt.duration_ms);
+                let began = at.saturating_sub(attempt.duration_ms);
                 let next = Delivery {
                     attempt: delivery.attempt + 1,
                     first_at: delivery.first_at.or(Some(began)),
                     last: Some(attempt.clone()),
                     ..delivery.clone()
                 };
-                self.publish(&Target::Lane(Lane::Slow, Some(*due)), &next.to_message(body.clone())).await
+                self.publish_to_lane(&next, body, Lane::Slow, Some(*due)).await
             }
-            Verdict::Dead(reason) => self.bury(delivery, body, delivery.attempt, Some(attempt.clone()), *reason).await,
+            Verdict::Dead(reason) => {
+                let record = DeadLetter::of(delivery, *reason, delivery.attempt, Some(attempt.clone()), *at);
+                self.publish_dead_letter(record, delivery, body, *at).await
+            }
         }
     }
 
-    /// Ends a delivery without a further attempt.
-    pub(crate) async fn give_up(&self, delivery: &Delivery, body: &Bytes, reason: DeadReason) -> Settlement {
-        self.bury(delivery, body, delivery.attempt - 1, delivery.last.clone(), reason).await
-    }
-
-    /// Puts a delivery aside for a while; no attempt was made.
-    pub(crate) async fn defer(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Settlement {
-        let later = Delivery { deferrals: delivery.deferrals + 1, ..delivery.clone() };
-        let wait = if later.deferrals <= 12 { PARK } else { LONG_PARK };
-        let due = broker::Due { at: self.now + wait, exact: false };
-        self.publish(&Target::Lane(lane, Some(due)), &later.to_message(body.clone())).await
-    }
-
-    /// Parks what is no delivery.
-    pub(crate) async fn park(&self, original: &Message, key: &str, reason: ParkReason, detail: String) -> Settlement {
-        let tenant = original.headers.text(wire::TENANT).map(str::to_owned);
-        let record = Parked {
-            id: String::new(),
-            reason,
-            detail: Some(detail),
-            tenant,
-            event_id: Some(original.id.clone()).filter(|id| !id.is_empty()),
-            routing_key: Some(key.to_owned()),
-            parked_at: Some(rfc3339(self.now)),
-            body: None,
-        };
-        let (to, message) = records::parked(&record, original.clone());
-        self.publish(&to, &message).await
-    }
-
-    async fn bury(
+    /// Settles a delivery that was not attempted. `now` is unix ms.
+    pub(crate) async fn without_attempt(
         &self,
         delivery: &Delivery,
         body: &Bytes,
-        attempts: u32,
-        last: Option<Attempt>,
-        reason: DeadReason,
+        follows: NotAttempted,
+        now: u64,
     ) -> Settlement {
-        let mut record = DeadLetter::of(delivery, reason, attempts, last, self.now);
-        match self.retention.of(&delivery.tenant, self.now) {
+        match follows {
+            NotAttempted::Deferred { lane, due, .. } => {
+                let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
+                self.publish_to_lane(&deferred, body, lane, Some(due)).await
+            }
+            NotAttempted::MovedToSlowLane => self.publish_to_lane(delivery, body, Lane::Slow, None).await,
+            NotAttempted::Dead(reason) => {
+                let record = DeadLetter::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now);
+                self.publish_dead_letter(record, delivery, body, now).await
+            }
+        }
+    }
+
+    /// Parks a message that is not a delivery, or whose handling panics. `now` is unix ms.
+    pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str, now: u64) -> Settlement {
+        let message = &incoming.message;
+        let record = Parked {
+            id: String::new(),
+            reason,
+            detail: Some(detail.to_owned()),
+            tenant: message.headers.text(wire::TENANT).map(str::to_owned),
+            event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
+            routing_key: Some(incoming.key.clone()),
+            parked_at: Some(rfc3339(now)),
+            body: None,
+        };
+        let (to, message) = records::parked(&record, message.clone());
+        self.publish(&to, &message).await
+    }
+
+    async fn publish_to_lane(&self, delivery: &Delivery, body: &Bytes, lane: Lane, due: Option<Due>) -> Settlement {
+        self.publish(&Target::Lane(lane, due), &delivery.to_message(body.clone())).await
+    }
+
+    /// Publishes a dead letter, as much of it as the tenant's quota lets be kept.
+    async fn publish_dead_letter(
+        &self,
+        mut record: DeadLetter,
+        delivery: &Delivery,
+        body: &Bytes,
+        now: u64,
+    ) -> Settlement {
+        match self.retention.of(&delivery.tenant, now) {
             DeadLetterRetention::Bodies => {}
             DeadLetterRetention::Records => {
                 self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
                 record = record.without_body();
             }
-            // Design §9.11: what the tenant piles up is bounded, and it was told.
+            // The tenant has been notified when its quota was reached.
             DeadLetterRetention::Counts => {
                 self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
                 return Settlement::Done;
@@ -112,32 +156,17 @@ impl Settler<'_> {
         self.publish(&to, &message).await
     }
 
-    pub(crate) async fn publish(&self, to: &Target, message: &Message) -> Settlement {
-        let deadline = Deadline { stop: self.stop.clone(), limit: Some(PATIENCE) };
-        match publish_until_confirmed(self.broker, to, message, deadline).await {
+    /// Publishes a message, awaits the confirm, and only then says that the original may be settled.
+    async fn publish(&self, to: &Target, message: &Message) -> Settlement {
+        let deadline = Deadline { stop: self.stop.clone(), limit: Some(PUBLISH_TIMEOUT) };
+        match publish_until_confirmed(&*self.broker, to, message, deadline).await {
             Ok(()) => Settlement::Done,
             Err(error) => {
-                // That the broker is away, or the process ends, is said where that is noticed; here it is one of many.
+                // Debug, because the connection and the shutdown are logged once, where they are noticed.
                 let delivery_id = message.headers.text(wire::DELIVERY_ID);
                 tracing::debug!(%error, event_id = message.id, delivery_id, "delivery.given_back");
                 Settlement::Again
             }
         }
-    }
-}
-
-/// The attempt as records show it.
-pub(crate) fn attempt_of(delivery: &Delivery, outcome: Outcome, began: u64, verdict: &Verdict) -> Attempt {
-    Attempt {
-        number: delivery.attempt,
-        at: rfc3339(began),
-        outcome: outcome.class,
-        status: outcome.status,
-        duration_ms: outcome.duration_ms,
-        response_excerpt: Some(outcome.excerpt).filter(|excerpt| !excerpt.is_empty()),
-        next_due: match verdict {
-            Verdict::Retry(due) => Some(rfc3339(due.at)),
-            Verdict::Delivered | Verdict::Dead(_) => None,
-        },
     }
 }

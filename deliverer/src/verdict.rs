@@ -1,40 +1,39 @@
-//! What follows from an outcome: one pure function. Time and chance are arguments.
+//! The one decision: what follows from an outcome. It is a pure function; time and chance are arguments.
 
 use broker::Due;
 use schemas::{DeadReason, OutcomeClass, RetryPolicy};
 
-use crate::outcome::Outcome;
+use crate::post::Outcome;
 
 /// What follows from an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was accepted.
     Delivered,
-    /// It is tried again.
+    /// The delivery is attempted again once it is due.
     Retry(Due),
-    /// It ends without a 2xx.
+    /// The delivery ends as a dead letter.
     Dead(DeadReason),
 }
 
 /// What has been spent on a delivery so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// Attempts made, this one included.
+    /// Attempts made, with this one.
     pub attempts: u32,
-    /// Unix ms: the start of its age.
+    /// Unix ms from which the age counts.
     pub accepted_at: u64,
 }
 
-/// What a receiver may ask us to wait, at most: a day. Longer waits are somebody's mistake.
+/// Longest wait in ms that a receiver may ask for: a day. A longer one is a mistake.
 const RETRY_AFTER_MAX: u64 = 24 * 3_600_000;
-/// How long a refusal is worth repeating: a flow that is off, a wrong address or a forbidden one gets fixed within a
-/// day or not at all.
+/// Longest age in ms of a delivery that the receiver refuses: a day. A flow that is switched off, or a wrong or forbidden
+/// address, is corrected within a day or not at all.
 const REFUSED_MAX_AGE: u64 = 24 * 3_600_000;
-/// A scheduled wait is varied by up to this much in both directions, so that what failed together does not return
+/// Largest part by which a scheduled wait is made shorter or longer, so that deliveries that failed together do not return
 /// together.
 const JITTER: f64 = 0.2;
 
-/// Decides. `now` is unix ms, `chance` in `[0, 1)`.
+/// Decides what follows from an outcome. `now` is unix ms, `chance` is in `[0, 1)`.
 pub fn decide(outcome: &Outcome, spent: Spent, policy: &RetryPolicy, now: u64, chance: f64) -> Verdict {
     match outcome.class {
         OutcomeClass::Success => Verdict::Delivered,

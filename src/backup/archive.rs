@@ -1,4 +1,5 @@
-//! The file itself: a tar, so that anyone can look into it in ten years.
+//! A backup's file: a tar archive, which other programs can read, too. Its first entry is the manifest, which lists the
+//! files and shows whether they are complete.
 
 use std::{
     fs::File,
@@ -7,18 +8,45 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::manifest::{Entry, Manifest};
+/// The first entry of a backup: the files that follow it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Number of the backup's format.
+    pub(crate) format: u32,
+    /// The carteiro version that made the backup.
+    pub(crate) version: String,
+    /// Time of the backup, in RFC 3339.
+    pub(crate) at: String,
+    /// The files, in the order of the archive.
+    pub(crate) files: Vec<FileEntry>,
+}
 
-/// Writes a manifest and the files it names, from where they were staged.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileEntry {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// SHA-256 of the content, in hexadecimal.
+    pub(crate) sha256: String,
+}
+
+impl Manifest {
+    /// Name of the entry in the archive.
+    const NAME: &str = "manifest.json";
+    /// The format that this program writes.
+    pub(super) const FORMAT: u32 = 1;
+}
+
+/// Writes the manifest and the files that it names, which are in the folder `staged`.
 pub(super) fn write(to: impl Write, manifest: &Manifest, staged: &Path) -> anyhow::Result<()> {
     let mut tar = tar::Builder::new(to);
     let json = serde_json::to_vec_pretty(manifest)?;
     let made_at = schemas::time::unix_ms(&manifest.at).unwrap_or_default() / 1_000;
     let header = |bytes| header(bytes, made_at);
     tar.append_data(&mut header(json.len() as u64), Manifest::NAME, json.as_slice())?;
-    for Entry { name, bytes, .. } in &manifest.files {
+    for FileEntry { name, bytes, .. } in &manifest.files {
         let file = File::open(staged.join(name)).with_context(|| name.clone())?;
         tar.append_data(&mut header(*bytes), name, file).with_context(|| name.clone())?;
     }
@@ -26,7 +54,7 @@ pub(super) fn write(to: impl Write, manifest: &Manifest, staged: &Path) -> anyho
     Ok(())
 }
 
-/// Of a file for its owner only.
+/// The header of a file that only its owner may read.
 fn header(bytes: u64, made_at: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes);
@@ -35,13 +63,13 @@ fn header(bytes: u64, made_at: u64) -> tar::Header {
     header
 }
 
-/// Reads a backup: its manifest, then each file, handed to `take` as it comes.
+/// Reads a backup: its manifest, and then each file, which is given to `take`.
 ///
 /// # Errors
-/// What is no backup, is newer than this program, or is not whole; or what `take` says.
+/// When the file is no backup, is incomplete, or has a newer format than this program; or an error of `take`.
 pub(super) fn read(
     from: impl Read,
-    mut take: impl FnMut(&Entry, &mut dyn Read) -> anyhow::Result<()>,
+    mut take: impl FnMut(&FileEntry, &mut dyn Read) -> anyhow::Result<()>,
 ) -> anyhow::Result<Manifest> {
     let mut tar = tar::Archive::new(from);
     let mut entries = tar.entries()?;
@@ -66,8 +94,8 @@ fn is_named(entry: &tar::Entry<'_, impl Read>, name: &str) -> bool {
     entry.path_bytes().as_ref() == name.as_bytes()
 }
 
-/// Copies, and says what it was.
-pub(super) fn copy(name: &str, from: &mut (impl Read + ?Sized), to: &mut impl Write) -> io::Result<Entry> {
+/// Copies a file's content. Returns its entry, with the bytes and the hash of what was copied.
+pub(super) fn copy(name: &str, from: &mut (impl Read + ?Sized), to: &mut impl Write) -> io::Result<FileEntry> {
     let (mut hash, mut bytes, mut chunk) = (Sha256::new(), 0, vec![0; 1 << 16]);
     loop {
         let read = match from.read(&mut chunk) {
@@ -81,5 +109,5 @@ pub(super) fn copy(name: &str, from: &mut (impl Read + ?Sized), to: &mut impl Wr
         bytes += read as u64;
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Entry { name: name.to_owned(), bytes, sha256 })
+    Ok(FileEntry { name: name.to_owned(), bytes, sha256 })
 }

@@ -1,17 +1,16 @@
-//! Everything that one machine holds, as one file, and back: what waits in the embedded broker, what is configured in
-//! the embedded store, and the keys that were made for both.
+//! A backup of everything that one machine holds, as one file: the embedded broker, the embedded store, and the keys that
+//! were made for both.
 //!
-//! A server's data (RabbitMQ, PostgreSQL) has its own tools. Configuration that a person wrote is not in it either.
+//! The data of RabbitMQ and PostgreSQL is not in it: these have tools of their own. Neither is configuration in files.
 
 mod archive;
-mod make;
-mod manifest;
+mod create;
 mod part;
 mod restore;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use make::make;
-pub(crate) use manifest::Manifest;
-pub(crate) use part::Part;
+pub(crate) use archive::Manifest;
+pub(crate) use create::create;
+pub(crate) use part::BackupPart;
 pub(crate) use restore::restore;

@@ -1,33 +1,32 @@
-//! What a backup is made of, and where each of it belongs.
+//! The files of a backup, and the path of each on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use store::Location;
 
 use crate::{
     config::Config,
-    process::{broker_file, key_file, store_key},
+    process::{broker_file, operator_key_file, store_key_file},
 };
 
-/// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// What waits.
+pub(crate) enum BackupPart {
+    /// The embedded broker's file.
     Broker,
-    /// What is configured, usage and the audit log.
+    /// The embedded store's file: the configured tenants, usage and the audit log.
     Store,
-    /// What secrets in the store are encrypted with, where that is not configured.
+    /// The key that encrypts secrets in the store, where none is configured.
     StoreKey,
     /// The operator's key, where it is not configured.
     OperatorKey,
 }
 
-impl Part {
-    /// All of them, in the order in which they are copied. The broker comes before the store: what waits was decided
-    /// by a configuration that is then there. The other way round a delivery could be for an endpoint made in between.
+impl BackupPart {
+    /// All parts, in the order in which they are copied. The broker is copied before the store, so that the store has every
+    /// endpoint for which a delivery waits. The other way round, an endpoint made in between would be missing.
     pub(crate) const ALL: [Self; 4] = [Self::Broker, Self::StoreKey, Self::Store, Self::OperatorKey];
 
-    /// Its name in the backup.
+    /// The file's name in the backup.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Broker => "broker.db",
@@ -37,12 +36,12 @@ impl Part {
         }
     }
 
-    /// By its name in the backup.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The part whose file has this name in the backup.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.name() == name)
     }
 
-    /// Where it is on this machine; none where something else is configured in its place.
+    /// The file's path on this machine. None where something else is configured in its place.
     pub(crate) fn path(self, config: &Config) -> Option<PathBuf> {
         match self {
             Self::Broker => config.broker.is_embedded().then(|| broker_file(&config.data_dir)),
@@ -50,13 +49,18 @@ impl Part {
                 Ok(Location::Sqlite(file)) => Some(file),
                 Ok(Location::Folder(_) | Location::Postgres(_)) | Err(_) => None,
             },
-            Self::StoreKey => Some(store_key(&config.data_dir)),
-            Self::OperatorKey => Some(key_file(&config.data_dir)),
+            Self::StoreKey => Some(store_key_file(&config.data_dir)),
+            Self::OperatorKey => Some(operator_key_file(&config.data_dir)),
         }
     }
 
-    /// Whether SQLite keeps files beside it.
+    /// True for an SQLite file, which may have others beside it.
     pub(crate) fn is_database(self) -> bool {
         matches!(self, Self::Broker | Self::Store)
     }
+}
+
+/// The folder that a file is in, or will be in.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

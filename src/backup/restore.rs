@@ -1,4 +1,4 @@
-//! Putting a backup back: everything is read and checked beside the files before the first of them is replaced.
+//! Restoring a backup. Everything is read and checked, beside the existing files, before the first of them is replaced.
 
 use std::{
     fs::{self, File},
@@ -11,28 +11,26 @@ use service::Exit;
 use tempfile::NamedTempFile;
 
 use super::{
-    archive,
-    make::folder_of,
-    manifest::{Entry, Manifest},
-    part::Part,
+    archive::{self, FileEntry, Manifest},
+    part::{BackupPart, folder_of},
 };
 use crate::{config::Config, process};
 
-/// A file that was read and checked, beside the one it is to be.
-struct Staged {
-    part: Part,
+/// A file that was read and checked, beside the path that it is for.
+struct StagedFile {
+    part: BackupPart,
     file: NamedTempFile,
     to: PathBuf,
 }
 
-/// Puts the files of a backup where the configuration has them. Blocking.
+/// Writes the files of a backup to their paths. Blocking.
 ///
 /// # Errors
-/// Where a process holds the data, files are there that may not be replaced, or the backup is not whole: then nothing
-/// was changed.
+/// When a process holds the data, files exist that may not be replaced, or the backup is incomplete. Nothing is then
+/// changed.
 pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Result<Manifest> {
     process::make_data_dir(&config.data_dir)?;
-    let _held = hold(config)?;
+    let _locks = lock(config)?;
     let mut staged = Vec::new();
     let archive = File::open(from).with_context(|| from.display().to_string())?;
     let manifest = archive::read(io::BufReader::new(archive), |entry, content| {
@@ -42,24 +40,24 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
     let manifest = manifest.with_context(|| from.display().to_string())?;
     let unfinished = process::unfinished_restore(&config.data_dir);
     File::create(&unfinished)?.sync_all()?;
-    for one in staged {
-        put(one)?;
+    for file in staged {
+        replace_file(file)?;
     }
     fs::remove_file(&unfinished)?;
     File::open(&config.data_dir)?.sync_all()?;
     Ok(manifest)
 }
 
-/// Keeps processes out.
-fn hold(config: &Config) -> anyhow::Result<(Option<broker::sqlite::Hold>, Option<store::Hold>)> {
-    let broker = Part::Broker.path(config).map(|path| broker::sqlite::Hold::take(&path)).transpose();
-    let store = Part::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
+/// Locks the data against other processes.
+fn lock(config: &Config) -> anyhow::Result<(Option<broker::sqlite::BrokerFileLock>, Option<store::Hold>)> {
+    let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::BrokerFileLock::take(&path)).transpose();
+    let store = BackupPart::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
     Ok((broker.context(Exit::Config)?, store.context(Exit::Config)?))
 }
 
-fn stage(config: &Config, entry: &Entry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<Staged> {
+fn stage(config: &Config, entry: &FileEntry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<StagedFile> {
     let name = &entry.name;
-    let part = Part::named(name).with_context(|| format!("{name} is nothing that this program knows"))?;
+    let part = BackupPart::by_name(name).with_context(|| format!("{name} is nothing that this program knows"))?;
     let to = part.path(config).with_context(|| format!("{name} has no place here: another kind is configured"))?;
     anyhow::ensure!(replace || !to.exists(), "{} is there already: --force replaces it", to.display());
     fs::create_dir_all(folder_of(&to))?;
@@ -67,12 +65,12 @@ fn stage(config: &Config, entry: &Entry, content: &mut dyn io::Read, replace: bo
     let found = archive::copy(name, content, file.as_file_mut()).with_context(|| name.clone())?;
     anyhow::ensure!(found == *entry, "{name} is not what was backed up: the backup is damaged");
     file.as_file().sync_all()?;
-    Ok(Staged { part, file, to })
+    Ok(StagedFile { part, file, to })
 }
 
-/// What SQLite kept beside the file before belongs to that, and would be read into this.
-fn put(staged: Staged) -> anyhow::Result<()> {
-    let Staged { part, file, to } = staged;
+/// Replaces a file. The files that SQLite kept beside the old one are deleted: they would be read into the new one.
+fn replace_file(staged: StagedFile) -> anyhow::Result<()> {
+    let StagedFile { part, file, to } = staged;
     for beside in ["-wal", "-shm"].into_iter().filter(|_| part.is_database()) {
         let mut path = to.clone().into_os_string();
         path.push(beside);

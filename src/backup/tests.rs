@@ -1,4 +1,4 @@
-//! There and back, in a folder of the test's own.
+//! Backups and restores, in temporary folders.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
@@ -9,7 +9,6 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::{Overrides, load};
 
-/// The configuration of a data folder.
 fn config(data_dir: &Path) -> crate::config::Config {
     let nowhere = tempfile::NamedTempFile::new().expect("an empty file");
     let values = vec![("data_dir".to_owned(), data_dir.display().to_string())];
@@ -22,7 +21,7 @@ async fn publish(broker: &Sqlite, id: &str) {
     broker.publish(&to, &message).await.expect("confirmed");
 }
 
-/// A data folder with a broker that holds one event, and the two keys.
+/// Makes a data folder with both keys and a broker that holds one event.
 async fn data_dir(folder: &Path, event: &str) -> Sqlite {
     fs::create_dir_all(folder).expect("a folder");
     let broker = Sqlite::open(&folder.join("broker.db"), Arc::new(|| 1)).expect("it opens");
@@ -45,12 +44,12 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_backed_up_while_it_was_in_use_is_there_after_a_restore() {
+async fn a_backup_of_data_in_use_is_restored_as_it_was() {
     let folder = TempDir::new().expect("a folder");
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     let broker = data_dir(&old, "before").await;
     let file = folder.path().join("backup.tar");
-    let made = make(&config(&old), &file, false, "2026-01-31T08:00:00.000Z".into()).expect("made");
+    let made = create(&config(&old), &file, false, "2026-01-31T08:00:00.000Z".into()).expect("made");
     publish(&broker, "after").await;
     assert_eq!(names(&made), ["broker.db", "store.key", "operator.key"]);
     assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
@@ -66,20 +65,20 @@ async fn what_was_backed_up_while_it_was_in_use_is_there_after_a_restore() {
 }
 
 #[tokio::test]
-async fn a_restore_waits_for_force_and_for_the_process_to_end() {
+async fn a_restore_replaces_files_only_with_force_and_while_no_process_holds_them() {
     let folder = TempDir::new().expect("a folder");
     let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
     drop(data_dir(&here, "first").await);
-    make(&config(&here), &file, false, String::new()).expect("made");
-    let said = make(&config(&here), &file, false, String::new()).expect_err("it is there").to_string();
-    assert!(said.contains("is there already"), "{said}");
-    make(&config(&here), &file, true, String::new()).expect("made again");
+    create(&config(&here), &file, false, String::new()).expect("made");
+    let error = create(&config(&here), &file, false, String::new()).expect_err("it is there").to_string();
+    assert!(error.contains("is there already"), "{error}");
+    create(&config(&here), &file, true, String::new()).expect("made again");
 
-    let said = format!("{:#}", restore(&config(&here), &file, false).expect_err("files are there"));
-    assert!(said.contains("broker.db is there already: --force replaces it"), "{said}");
+    let error = format!("{:#}", restore(&config(&here), &file, false).expect_err("files are there"));
+    assert!(error.contains("broker.db is there already: --force replaces it"), "{error}");
     let second = data_dir(&here, "second").await;
-    let said = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is in use"));
-    assert!(said.contains("in use by another process"), "{said}");
+    let error = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is in use"));
+    assert!(error.contains("in use by another process"), "{error}");
     drop(second);
     restore(&config(&here), &file, true).expect("restored");
     let broker = Sqlite::open(&here.join("broker.db"), Arc::new(|| 1)).expect("it opens");
@@ -89,11 +88,11 @@ async fn a_restore_waits_for_force_and_for_the_process_to_end() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_not_whole_changes_nothing() {
+async fn an_incomplete_backup_changes_nothing() {
     let folder = TempDir::new().expect("a folder");
     let (here, file) = (folder.path().join("here"), folder.path().join("backup.tar"));
     drop(data_dir(&here, "kept").await);
-    make(&config(&here), &file, false, String::new()).expect("made");
+    create(&config(&here), &file, false, String::new()).expect("made");
     let whole = fs::read(&file).expect("there");
     let mut changed = whole.clone();
     let in_the_broker = whole.windows(16).position(|window| window == b"SQLite format 3\0").expect("it is in there");
@@ -103,11 +102,11 @@ async fn a_backup_that_is_not_whole_changes_nothing() {
     let before = fs::read(here.join("broker.db")).expect("there");
     for (content, expected) in [(changed, "broker.db is not what was backed up"), (torn, ""), (other, "no backup")] {
         fs::write(&file, content).expect("written");
-        let said = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is broken"));
-        assert!(said.contains(expected) && said.contains("backup.tar"), "{said}");
+        let error = format!("{:#}", restore(&config(&here), &file, true).expect_err("it is broken"));
+        assert!(error.contains(expected) && error.contains("backup.tar"), "{error}");
         assert_eq!(fs::read(here.join("broker.db")).expect("there"), before);
         assert_eq!(fs::read_to_string(here.join("store.key")).expect("there"), "store.key of kept");
     }
-    let nothing = make(&config(&folder.path().join("empty")), &folder.path().join("b"), false, String::new());
+    let nothing = create(&config(&folder.path().join("empty")), &folder.path().join("b"), false, String::new());
     assert!(nothing.expect_err("nothing is there").to_string().contains("nothing to back up"));
 }

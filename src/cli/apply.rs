@@ -1,4 +1,4 @@
-//! `carteiro apply`: makes what is configured what files say, in one request: all of it, or nothing.
+//! `carteiro apply`: changes the configured tenants to what files describe, in one request: all of it, or nothing.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,18 @@ use service::Exit;
 use store::Description;
 
 use super::{
-    client::{ApiArgs, Client, Method},
-    print,
-    refused::Refused,
+    client::{ApiArgs, ApiRefusal, Client, Method},
+    output::{self, Output},
     resources,
-    setup::{Output, Setup},
+    setup::Setup,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// YAML as in the folder of the `file:` store, or folders of it; `-` is standard input.
+    /// Files of YAML as in the folder of the `file:` store, or folders of such files; `-` is standard input.
     #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
-    /// Only say what would be changed.
+    /// Only print the changes, and make none.
     #[arg(long)]
     dry_run: bool,
     /// Delete what the files do not name, tenants included.
@@ -30,22 +29,21 @@ pub(super) struct Args {
     prune: bool,
     #[command(flatten)]
     api: ApiArgs,
-    /// How to print what was changed.
+    /// How to print the changes.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// What was changed, or would be.
 #[derive(Deserialize)]
-struct Applied {
+struct ApplyAnswer {
     changes: Vec<Value>,
     #[serde(default)]
-    shown_once: Vec<Made>,
+    shown_once: Vec<IssuedSecret>,
 }
 
-/// Something that was made, shown this once.
+/// A secret that was issued with a change, and is shown only now.
 #[derive(Deserialize, Serialize)]
-struct Made {
+struct IssuedSecret {
     tenant: String,
     kind: String,
     id: String,
@@ -53,9 +51,8 @@ struct Made {
     value: Value,
 }
 
-/// One of the changes.
 #[derive(Deserialize)]
-struct Change {
+struct ChangedResource {
     tenant: String,
     kind: String,
     id: String,
@@ -68,27 +65,29 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let client = Client::new(&args.api, &setup.load(&[])?.config)?;
     let description = match Description::read(&args.files, std::io::stdin()) {
         Ok(description) => description,
-        Err(error) => return broken(error.0.lines()),
+        Err(error) => return nothing_changed(error.0.lines()),
     };
     let request = json!({"tenants": description.tenants(), "dry_run": args.dry_run, "prune": args.prune});
-    let applied: Applied = match client.call(Method::POST, "/v1/apply", Some(request.to_string())).await {
+    let applied: ApplyAnswer = match client.call(Method::POST, "/v1/apply", Some(request.to_string())).await {
         Ok(applied) => applied,
-        Err(error) => return refused(error, &description),
+        Err(error) => return locate_errors(error, &description),
     };
     for change in &applied.changes {
         match args.output {
-            Output::Json => print::json(change)?,
-            Output::Table => print::line(Change::deserialize(change).context("reading the answer")?.in_words())?,
+            Output::Json => output::json(change)?,
+            Output::Table => {
+                output::line(ChangedResource::deserialize(change).context("reading the answer")?.to_line())?;
+            }
         }
     }
-    for made in &applied.shown_once {
+    for secret in &applied.shown_once {
         match args.output {
-            Output::Json => print::json(made)?,
-            Output::Table => print::line(made.in_words())?,
+            Output::Json => output::json(secret)?,
+            Output::Table => output::line(secret.to_line())?,
         }
     }
     if !applied.shown_once.is_empty() {
-        resources::say_so();
+        resources::warn_shown_once();
     }
     anstream::eprintln!("{}", summary(applied.changes.len(), args.dry_run));
     Ok(Exit::Done)
@@ -103,36 +102,36 @@ fn summary(changes: usize, dry_run: bool) -> String {
     }
 }
 
-/// What the process complains about, as it stands in the files.
-fn refused(error: anyhow::Error, description: &Description) -> anyhow::Result<Exit> {
-    match error.downcast_ref::<Refused>().map(|refused| refused.problem.errors.as_slice()) {
+/// Prints the invalid fields of a refusal with their files and lines.
+fn locate_errors(error: anyhow::Error, description: &Description) -> anyhow::Result<Exit> {
+    match error.downcast_ref::<ApiRefusal>().map(|refusal| refusal.problem.errors.as_slice()) {
         None | Some([]) => Err(error),
         Some(errors) => {
             let lines: Vec<_> = errors.iter().map(|at| description.line(&at.pointer, &at.message)).collect();
-            broken(lines.iter().map(String::as_str))
+            nothing_changed(lines.iter().map(String::as_str))
         }
     }
 }
 
-/// A line for everything that is wrong.
-fn broken<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Exit> {
+/// Prints the errors, and ends with [`Exit::Config`].
+fn nothing_changed<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Exit> {
     for line in lines {
         anstream::eprintln!("{line}");
     }
     Err(anyhow::anyhow!("nothing was changed").context(Exit::Config))
 }
 
-impl Made {
-    /// `source acme/main token  in_…`.
-    fn in_words(&self) -> String {
+impl IssuedSecret {
+    /// For example `source acme/main token  in_…`.
+    fn to_line(&self) -> String {
         let Self { tenant, kind, id, field, value } = self;
-        format!("{kind} {tenant}/{id} {field}  {}", resources::cell(value))
+        format!("{kind} {tenant}/{id} {field}  {}", output::cell(value))
     }
 }
 
-impl Change {
-    /// `~ subscription acme/crm-7 (event_types)`.
-    fn in_words(&self) -> String {
+impl ChangedResource {
+    /// For example `~ subscription acme/crm-7 (event_types)`.
+    fn to_line(&self) -> String {
         let (sign, color) = match self.change.as_str() {
             "created" => ('+', AnsiColor::Green),
             "deleted" => ('-', AnsiColor::Red),
@@ -151,20 +150,20 @@ impl Change {
 mod tests {
     use super::*;
 
-    fn words(change: Value) -> String {
-        let text = Change::deserialize(change).unwrap().in_words();
+    fn line(change: Value) -> String {
+        let text = ChangedResource::deserialize(change).unwrap().to_line();
         anstream::adapter::strip_str(&text).to_string()
     }
 
     #[test]
     fn a_change_is_one_line() {
         let made = json!({"tenant": "acme", "kind": "endpoint", "id": "crm", "change": "created", "fields": ["/url"]});
-        assert_eq!(words(made), "+ endpoint acme/crm");
+        assert_eq!(line(made), "+ endpoint acme/crm");
         let changed = json!({"tenant": "acme", "kind": "endpoint", "id": "crm", "change": "updated",
             "fields": ["/url", "/retry/max_age"]});
-        assert_eq!(words(changed), "~ endpoint acme/crm (url, retry.max_age)");
+        assert_eq!(line(changed), "~ endpoint acme/crm (url, retry.max_age)");
         let gone = json!({"tenant": "acme", "kind": "tenant", "id": "acme", "change": "deleted"});
-        assert_eq!(words(gone), "- tenant acme");
+        assert_eq!(line(gone), "- tenant acme");
     }
 
     #[test]

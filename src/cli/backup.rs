@@ -1,4 +1,4 @@
-//! `carteiro backup` and `restore`: everything that this machine holds, as one file, and back.
+//! `carteiro backup` and `carteiro restore`: everything that this machine holds, as one file, and back.
 
 use std::path::PathBuf;
 
@@ -7,72 +7,72 @@ use service::Exit;
 use store::Location;
 
 use super::{
-    print,
-    setup::{Output, Setup},
+    output::{self, Output},
+    setup::Setup,
 };
 use crate::{
-    backup::{self, Manifest, Part},
+    backup::{self, BackupPart, Manifest},
     config::Config,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
-    /// Where to. Whoever has it has every secret: keep it as you keep the data folder.
+    /// The file to write. It holds every secret: protect it as you protect the data folder.
     file: PathBuf,
-    /// Replace the file, should it be there.
+    /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
-    /// How to print what is in it.
+    /// How to print its content.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// What `backup` has made.
+    /// A file that `backup` wrote.
     file: PathBuf,
-    /// Replace what is there.
+    /// Replace existing files.
     #[arg(long)]
     force: bool,
-    /// How to print what was in it.
+    /// How to print its content.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 pub(super) async fn backup(setup: &Setup, args: BackupArgs) -> anyhow::Result<Exit> {
     let config = setup.load(&[])?.config;
-    for note in left_out(&config) {
+    for note in notes(&config) {
         anstream::eprintln!("note: {note}");
     }
     let at = schemas::time::rfc3339(service::clock::system()());
-    let work = move || backup::make(&config, &args.file, args.force, at);
-    let manifest = tokio::task::spawn_blocking(work).await??;
-    tell(&manifest, args.output)
+    let create = move || backup::create(&config, &args.file, args.force, at);
+    let manifest = tokio::task::spawn_blocking(create).await??;
+    show(&manifest, args.output)
 }
 
 pub(super) async fn restore(setup: &Setup, args: RestoreArgs) -> anyhow::Result<Exit> {
     let config = setup.load(&[])?.config;
     let manifest = tokio::task::spawn_blocking(move || backup::restore(&config, &args.file, args.force)).await??;
     anstream::eprintln!("as it was at {}", manifest.at);
-    tell(&manifest, args.output)
+    show(&manifest, args.output)
 }
 
-fn tell(manifest: &Manifest, output: Output) -> anyhow::Result<Exit> {
+fn show(manifest: &Manifest, output: Output) -> anyhow::Result<Exit> {
     match output {
-        Output::Json => print::json(manifest)?,
+        Output::Json => output::json(manifest)?,
         Output::Table => {
             for file in &manifest.files {
-                print::line(format_args!("{:12}  {}", file.name, HumanBytes(file.bytes)))?;
+                output::line(format_args!("{:12}  {}", file.name, HumanBytes(file.bytes)))?;
             }
         }
     }
     Ok(Exit::Done)
 }
 
-/// What somebody might think is in it.
-fn left_out(config: &Config) -> Vec<&'static str> {
+/// Notes about data that a reader might expect in a backup, and that is not in it.
+fn notes(config: &Config) -> Vec<&'static str> {
     let mut notes = Vec::new();
-    if Part::Broker.path(config).is_none() {
+    if BackupPart::Broker.path(config).is_none() {
         notes.push("what waits is in RabbitMQ, and not in this backup");
     }
     match config.store.location(&config.data_dir) {

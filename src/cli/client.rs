@@ -1,52 +1,50 @@
-//! Talking to a running process over its API. The only place besides the deliverer that names the HTTP client.
+//! The client of a running process' API. The commands' HTTP library is named only here.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-
-pub(super) use reqwest::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use schemas::Secret;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::{Exit, config::mask_url};
 
-use super::refused::Refused;
-use crate::{config::Config, process::key_file};
+pub(super) use reqwest::Method;
 
-/// An administrator is waiting.
+use crate::{config::Config, process::operator_key_file};
+
+/// Longest wait for an answer: a person is waiting for the command.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The heading of what says where the API is.
+/// The heading of these flags in a command's help.
 const API: &str = "API";
 
-/// Where the API is and who asks.
+/// Characters to escape in a path's segment: all but the unreserved ones (RFC 3986, section 2.3).
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The flags for the API's address and the key to show.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
-    /// The running process, instead of http.listen.
-    #[arg(long, value_name = "URL", value_parser = base, help_heading = API)]
+    /// URL of the running process. Default: the configured http.listen.
+    #[arg(long, value_name = "URL", value_parser = base_url, help_heading = API)]
     pub(super) url: Option<String>,
-    /// Certificates to trust besides the system's, in PEM: the API's own, or those of its authority.
+    /// Certificates in PEM to trust besides the system's: the API's own, or those of its authority.
     #[arg(long, value_name = "FILE", help_heading = API)]
     pub(super) ca_file: Option<PathBuf>,
-    /// The key, instead of the operator's in the configuration or data_dir.
+    /// Key to show. Default: the operator's, from the configuration or data_dir.
     #[arg(long, value_name = "KEY", help_heading = API)]
     pub(super) key: Option<String>,
 }
 
-fn base(text: &str) -> Result<String, &'static str> {
+fn base_url(text: &str) -> Result<String, &'static str> {
     let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
     if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
-}
-
-/// An answer that is a success.
-struct Answer {
-    status: StatusCode,
-    body: Bytes,
 }
 
 /// A client of the API.
@@ -57,14 +55,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Finds address and key: as given, else as the configuration and the data folder say.
+    /// A client for the given address and key, or for those of the configuration and the data folder.
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
         let base = args.url.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
             (Some(key), _) => Secret::not_empty(key)?,
             (None, Some(key)) => key.clone(),
             (None, None) => {
-                let file = key_file(&config.data_dir);
+                let file = operator_key_file(&config.data_dir);
                 let text = std::fs::read_to_string(&file).with_context(|| {
                     let file = file.display();
                     format!("no --key, no http.operator_key, and none that standalone made at its first start: {file}")
@@ -72,35 +70,35 @@ impl Client {
                 Secret::not_empty(text.context(Exit::Config)?.trim())?
             }
         };
-        Self::of(&ApiArgs { url: Some(base), key: Some(key.reveal().to_owned()), ca_file: args.ca_file.clone() })
+        Self::at(&base, key, args.ca_file.as_deref())
     }
 
-    /// With address and key as given.
-    pub(super) fn of(args: &ApiArgs) -> anyhow::Result<Self> {
-        let (Some(base), Some(key)) = (&args.url, &args.key) else { anyhow::bail!("an address and a key are needed") };
+    /// A client for this address, with this key.
+    pub(super) fn at(base: &str, key: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        // Fails where the process has a provider already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
-        if let Some(file) = &args.ca_file {
+        if let Some(file) = ca_file {
             http = http.tls_certs_merge(certificates(file)?);
         }
-        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key: Secret::not_empty(key)? })
+        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key })
     }
 
     /// Sends JSON text and reads the JSON answer.
     ///
     /// # Errors
-    /// [`Exit::Unavailable`] when nobody answers; [`Refused`] when it is refused.
+    /// [`Exit::Unavailable`] when nobody answers, [`ApiRefusal`] when the API refuses.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<T> {
-        let answer = self.ask(self.request(method, path, body)).await?;
-        serde_json::from_slice(&answer.body).with_context(|| format!("reading the answer of {path}"))
+        let (_, answer) = self.ask(self.request(method, path, body)).await?;
+        serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))
     }
 
-    /// As [`call`](Self::call), if there is nothing yet; and says whether something was made.
+    /// Writes a resource: true when that created it. With `only_if_new`, an existing one is refused with status 412.
     pub(super) async fn write(
         &self,
         method: Method,
@@ -112,9 +110,9 @@ impl Client {
         if only_if_new {
             request = request.header("if-none-match", "*");
         }
-        let answer = self.ask(request).await?;
-        let value = serde_json::from_slice(&answer.body).with_context(|| format!("reading the answer of {path}"))?;
-        Ok((answer.status == StatusCode::CREATED, value))
+        let (status, answer) = self.ask(request).await?;
+        let value = serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))?;
+        Ok((status == StatusCode::CREATED, value))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
@@ -125,16 +123,16 @@ impl Client {
         }
     }
 
-    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<(StatusCode, Bytes)> {
         let answer = self.send(request).await?;
         let status = answer.status();
         let body = answer.bytes().await.context(Exit::Unavailable)?;
-        if status.is_success() { Ok(Answer { status, body }) } else { Err(Refused::new(status.as_u16(), &body).into()) }
+        if status.is_success() { Ok((status, body)) } else { Err(ApiRefusal::new(status, &body).into()) }
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let sent = request.send().await;
-        sent.map_err(|error| match refused_by_us(&error) {
+        sent.map_err(|error| match certificate_error(&error) {
             Some(why) => {
                 let advice = "give --ca-file with the certificate or its authority's, --url with the name it is for";
                 anyhow::anyhow!("{}: {why}; {advice}", mask_url(&self.base)).context(Exit::Unavailable)
@@ -157,16 +155,90 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(certificates)
 }
 
-/// Why the certificate that was shown to us is not believed, if that is what failed.
-fn refused_by_us(error: &reqwest::Error) -> Option<String> {
+/// The reason for which the server's certificate was refused, if that is the error.
+fn certificate_error(error: &reqwest::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        // An I/O error's source is not what it wraps, but the source of that.
+        // The source of an I/O error is the source of the error that it wraps, and not that error itself.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
     None
+}
+
+/// The API's refusal of a request: a problem (RFC 9457), shown in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{status}: {}", self.reason())]
+pub(super) struct ApiRefusal {
+    pub(super) status: u16,
+    pub(super) problem: ProblemBody,
+}
+
+/// The fields of a problem that a command shows.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ProblemBody {
+    title: Option<String>,
+    detail: Option<String>,
+    #[serde(default)]
+    pub(super) errors: Vec<InvalidField>,
+}
+
+/// A place of the request's body, as a JSON pointer, and what is wrong there.
+#[derive(Debug, Deserialize)]
+pub(super) struct InvalidField {
+    pub(super) pointer: String,
+    pub(super) message: String,
+}
+
+impl ApiRefusal {
+    fn new(status: StatusCode, body: &[u8]) -> Self {
+        Self { status: status.as_u16(), problem: serde_json::from_slice(body).unwrap_or_default() }
+    }
+
+    /// The invalid fields, where the problem lists some: its detail only counts them.
+    fn reason(&self) -> String {
+        let ProblemBody { title, detail, errors } = &self.problem;
+        match errors.as_slice() {
+            [] => detail.as_ref().or(title.as_ref()).map_or("no reason was given", String::as_str).to_owned(),
+            errors => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        }
+    }
+}
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer.as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+/// An id as one segment of a path.
+pub(super) fn path_segment(id: &str) -> String {
+    utf8_percent_encode(id, &RESERVED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_its_fields_or_its_detail_or_its_title() {
+        let shown = |body: &str| ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes()).to_string();
+        let errors = r#""errors":[{"pointer":"/url","message":"is required"},{"pointer":"","message":"no"}]"#;
+        assert_eq!(shown(&format!(r#"{{"title":"T","detail":"D",{errors}}}"#)), "422: /url: is required; no");
+        assert_eq!(shown(r#"{"title":"T","detail":"D"}"#), "422: D");
+        assert_eq!(shown(r#"{"title":"T"}"#), "422: T");
+        assert_eq!(shown("<html>"), "422: no reason was given");
+    }
+
+    #[test]
+    fn an_id_cannot_lead_to_another_path() {
+        assert_eq!(path_segment("a-b_c.7~"), "a-b_c.7~");
+        assert_eq!(path_segment("../x?y#z %"), "..%2Fx%3Fy%23z%20%25");
+    }
 }

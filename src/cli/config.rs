@@ -1,34 +1,34 @@
-//! `carteiro config`: is it valid, and what is in force?
+//! `carteiro config`: check the configuration, and show what is in force.
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use service::Exit;
 use store::{FileStore, Location};
 
-use super::{print, setup::Setup};
+use super::{output, setup::Setup};
 use crate::config::DEFAULT_TOML;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Say whether the configuration can be used, and the folder of YAML with it.
+enum ConfigCommand {
+    /// Check whether the configuration can be used, with its folder of YAML where it names one.
     Check,
-    /// Print what is in force and where it comes from, secrets masked.
+    /// Print the settings in force and where each comes from, with secrets masked.
     Show,
-    /// Print every key with its default and what it means, to begin a carteiro.toml with.
+    /// Print every key with its default and its meaning, as a start of a carteiro.toml.
     Default,
 }
 
 pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
     match args.command {
-        Command::Check => check(setup).await?,
-        Command::Show => print::line(setup.load(&[])?.show()?.trim_end())?,
-        Command::Default => print::line(DEFAULT_TOML.trim_end())?,
+        ConfigCommand::Check => check(setup).await?,
+        ConfigCommand::Show => output::line(setup.load(&[])?.show()?.trim_end())?,
+        ConfigCommand::Default => output::line(DEFAULT_TOML.trim_end())?,
     }
     Ok(Exit::Done)
 }
@@ -41,9 +41,9 @@ async fn check(setup: &Setup) -> anyhow::Result<()> {
     if let Location::Folder(folder) = location {
         FileStore::open(&folder).await.context(Exit::Config)?;
     }
-    print::line("the configuration can be used")?;
+    output::line("the configuration can be used")?;
     for deprecation in &loaded.deprecations {
-        print::line(format_args!("note: {deprecation}"))?;
+        output::line(format_args!("note: {deprecation}"))?;
     }
     Ok(())
 }

@@ -7,18 +7,16 @@ use serde_json::Value;
 use service::Exit;
 
 use super::{
-    client::{ApiArgs, Client, Method},
-    print,
-    resources::{cell, segment},
-    setup::{Output, Setup},
-    table::table,
+    client::{ApiArgs, Client, Method, path_segment},
+    output::{List, Output, cell},
+    setup::Setup,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The event: canonical JSON, a file of it, or `-` for standard input.
+    /// The event: canonical JSON, a file that holds it, or `-` for standard input.
     event: String,
-    /// Whose subscriptions.
+    /// The tenant whose subscriptions are asked.
     #[arg(long)]
     tenant: String,
     #[command(flatten)]
@@ -29,31 +27,23 @@ pub(super) struct Args {
 }
 
 #[derive(serde::Deserialize)]
-struct Explained {
+struct ExplainAnswer {
     results: Vec<Value>,
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let client = Client::new(&args.api, &setup.load(&[])?.config)?;
-    let path = format!("/v1/tenants/{}/explain", segment(&args.tenant));
-    let explained: Explained = client.call(Method::POST, &path, Some(read(&args.event)?)).await?;
-    let mut rows = table(["subscription", "endpoint", "matched", "reason"]);
-    for result in &explained.results {
-        match args.output {
-            Output::Json => print::json(result)?,
-            Output::Table => {
-                let columns = ["subscription_id", "endpoint_id", "matched", "reason"];
-                rows.add_row(columns.map(|field| cell(&result[field])));
-            }
-        }
+    let path = format!("/v1/tenants/{}/explain", path_segment(&args.tenant));
+    let answer: ExplainAnswer = client.call(Method::POST, &path, Some(read_event(&args.event)?)).await?;
+    let mut list = List::new(args.output, ["subscription", "endpoint", "matched", "reason"]);
+    for result in &answer.results {
+        let fields = ["subscription_id", "endpoint_id", "matched", "reason"];
+        list.push(result, || fields.map(|field| cell(&result[field])).into())?;
     }
-    if args.output == Output::Table {
-        print::line(rows)?;
-    }
-    Ok(Exit::Done)
+    list.end()
 }
 
-fn read(event: &str) -> anyhow::Result<String> {
+fn read_event(event: &str) -> anyhow::Result<String> {
     if event == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("reading standard input")?;

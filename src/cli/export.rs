@@ -1,4 +1,4 @@
-//! `carteiro export`: what is configured, as the YAML that `apply` and the `file:` store read.
+//! `carteiro export`: the configured tenants, as the YAML that `apply` and the `file:` store read.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -6,9 +6,8 @@ use serde_saphyr::FlowSeq;
 use service::Exit;
 
 use super::{
-    client::{ApiArgs, Client, Method},
-    print,
-    resources::segment,
+    client::{ApiArgs, Client, Method, path_segment},
+    output,
     setup::Setup,
 };
 
@@ -17,7 +16,7 @@ pub(super) struct Args {
     /// Only this tenant.
     #[arg(long)]
     tenant: Option<String>,
-    /// With keys, tokens and signing secrets, so that everything can be restored from it.
+    /// Include keys, tokens and signing secrets, so that everything can be restored from the export.
     #[arg(long)]
     with_secrets: bool,
     #[command(flatten)]
@@ -26,30 +25,31 @@ pub(super) struct Args {
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let client = Client::new(&args.api, &setup.load(&[])?.config)?;
-    let tenant = args.tenant.as_deref().map_or(String::new(), |tenant| format!("&tenant={}", segment(tenant)));
+    let tenant = args.tenant.as_deref().map_or(String::new(), |tenant| format!("&tenant={}", path_segment(tenant)));
     let path = format!("/v1/export?with_secrets={}{tenant}", args.with_secrets);
     let exported = client.call(Method::GET, &path, None).await?;
-    print::line(yaml(&exported)?.trim_end())?;
+    output::line(yaml(&exported)?.trim_end())?;
     Ok(Exit::Done)
 }
 
-/// As `apply` reads it.
 fn yaml(exported: &Value) -> anyhow::Result<String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: false, prefer_block_scalars: false };
-    Ok(serde_saphyr::to_string_with_options(&Yaml(exported), options)?)
+    Ok(serde_saphyr::to_string_with_options(&CompactYaml(exported), options)?)
 }
 
 /// JSON as YAML, with lists of scalars on one line.
-struct Yaml<'a>(&'a Value);
+struct CompactYaml<'a>(&'a Value);
 
-impl Serialize for Yaml<'_> {
+impl Serialize for CompactYaml<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
                 FlowSeq(items).serialize(serializer)
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Yaml)),
-            Value::Object(fields) => serializer.collect_map(fields.iter().map(|(name, value)| (name, Yaml(value)))),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(CompactYaml)),
+            Value::Object(fields) => {
+                serializer.collect_map(fields.iter().map(|(name, value)| (name, CompactYaml(value))))
+            }
             scalar => scalar.serialize(serializer),
         }
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_read_by_people_and_by_apply() {
+    fn an_export_is_readable_yaml_and_is_read_back_by_apply() {
         let exported = json!({"tenants": [
             {
                 "id": "acme", "name": "Acme: the # company", "quota": {"events_per_second": 50.0},

@@ -1,5 +1,5 @@
-//! `carteiro listen`: a receiver that prints what arrives, and whether its signature is good. It answers everything as it
-//! was told, also what it does not trust: it is for looking, not for processing.
+//! `carteiro listen`: a receiver that prints each webhook and whether its signature is valid. It answers every request
+//! with the given status, also those it does not trust: it shows webhooks, and processes none.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,28 +8,31 @@ use anyhow::Context as _;
 use schemas::signature::{Unverified, VerifyingKey, check};
 use service::{Exit, listen};
 
-use super::{print, resources::secret, setup::Output};
+use super::{
+    output::{self, Output},
+    resources::secret,
+};
 use crate::receiver::{Answer, Received, Receiver};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen, as host:port.
+    /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:9900", value_name = "HOST:PORT")]
     listen: String,
-    /// The status to answer with.
+    /// Status to answer with.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..600))]
     status: u16,
-    /// Verify signatures with this: the endpoint's secret whsec_…, its public key whpk_…, or @FILE with one; one of
-    /// several is enough.
+    /// Verify signatures with the endpoint's secret whsec_…, its public key whpk_…, or @FILE that holds one; may be
+    /// repeated, and one of several is enough.
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
     secrets: Vec<String>,
-    /// How to print what arrives.
+    /// How to print the webhooks.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Whether a request is to be trusted; nothing where there is no key to tell by.
-type Verdict = Option<Result<(), Unverified>>;
+/// The result of a signature's verification. None where no key was given.
+type Verification = Option<Result<(), Unverified>>;
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let keys = args.secrets.iter().map(|secret| VerifyingKey::parse(secret)).collect::<Result<Vec<_>, _>>();
@@ -42,59 +45,59 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(Exit::Done),
             Some(received) = receiver.received.recv() => {
-                let verdict = verify(&keys, &received, clock() / 1_000);
+                let verified = verify(&keys, &received, clock() / 1_000);
                 match args.output {
-                    Output::Table => print_text(&received, verdict)?,
-                    Output::Json => print_json(&received, verdict)?,
+                    Output::Table => print_text(&received, verified)?,
+                    Output::Json => print_json(&received, verified)?,
                 }
             }
         }
     }
 }
 
-fn verify(keys: &[VerifyingKey], received: &Received, now: u64) -> Verdict {
+fn verify(keys: &[VerifyingKey], received: &Received, now: u64) -> Verification {
     let header = |name: &str| received.headers.get(name)?.to_str().ok();
     (!keys.is_empty()).then(|| check(keys, header, &received.body, now))
 }
 
-fn print_text(received: &Received, verdict: Verdict) -> anyhow::Result<()> {
+fn print_text(received: &Received, verified: Verification) -> anyhow::Result<()> {
     let (bold, dim) = (Style::new().bold().fg_color(Some(AnsiColor::Green.into())), Style::new().dimmed());
     let (kind, attempt) = (received.header("carteiro-event-type"), received.header("carteiro-attempt"));
-    print::line(format_args!("{bold}POST {}{bold:#} {kind} {dim}attempt {attempt}{dim:#}", received.path))?;
+    output::line(format_args!("{bold}POST {}{bold:#} {kind} {dim}attempt {attempt}{dim:#}", received.path))?;
     for (name, value) in &received.headers {
-        print::line(format_args!("  {dim}{name}: {}{dim:#}", String::from_utf8_lossy(value.as_bytes())))?;
+        output::line(format_args!("  {dim}{name}: {}{dim:#}", String::from_utf8_lossy(value.as_bytes())))?;
     }
     let (good, bad) = (Style::new().fg_color(Some(AnsiColor::Green.into())), AnsiColor::Red.on_default());
-    match verdict {
-        Some(Ok(())) => print::line(format_args!("  {good}✔ the signature is good{good:#}"))?,
-        Some(Err(why)) => print::line(format_args!("  {bad}✘ {why}{bad:#}"))?,
+    match verified {
+        Some(Ok(())) => output::line(format_args!("  {good}✔ the signature is good{good:#}"))?,
+        Some(Err(why)) => output::line(format_args!("  {bad}✘ {why}{bad:#}"))?,
         None => {}
     }
-    print::line(format_args!("  {}", String::from_utf8_lossy(&received.body)))
+    output::line(format_args!("  {}", String::from_utf8_lossy(&received.body)))
 }
 
-/// What is printed of a request.
+/// A request as a line of JSON.
 #[derive(serde::Serialize)]
-struct Line<'a> {
+struct ReceivedLine<'a> {
     path: &'a str,
     headers: BTreeMap<&'a str, String>,
     status: Option<u16>,
-    /// Null where no secret was given.
+    /// Null where no key was given.
     verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unverified: Option<String>,
     body: Option<Box<serde_json::value::RawValue>>,
 }
 
-fn print_json(received: &Received, verdict: Verdict) -> anyhow::Result<()> {
+fn print_json(received: &Received, verified: Verification) -> anyhow::Result<()> {
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let line = Line {
+    let line = ReceivedLine {
         path: &received.path,
         headers: received.headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect(),
         status: received.status,
-        verified: verdict.map(|verdict| verdict.is_ok()),
-        unverified: verdict.and_then(Result::err).map(|why| why.to_string()),
+        verified: verified.map(|result| result.is_ok()),
+        unverified: verified.and_then(Result::err).map(|why| why.to_string()),
         body: schemas::body_as_json(&received.body),
     };
-    print::json(&line)
+    output::json(&line)
 }

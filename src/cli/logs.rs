@@ -1,60 +1,115 @@
-//! Where the commands read dead letters and parked messages: straight from RabbitMQ's streams, or from the embedded
-//! broker's file, which is only ever read.
+//! The logs of dead letters and of parked messages as the commands read them: straight from RabbitMQ's streams, or from
+//! the embedded broker's file, which is only ever read. Records are exported as lines of JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use broker::{Broker, BrokerConfig, ConnectionState, Logs, rabbitmq::RabbitMq, sqlite::Archive};
+use broker::{Broker, BrokerConfig, ConnectionState, Logs, ReadError, rabbitmq::RabbitMq, sqlite::LogFile};
+use futures_util::{TryStreamExt as _, stream::BoxStream};
+use serde::Serialize;
 use service::{ConfigError, Exit};
+use tempfile::NamedTempFile;
 
-use crate::config::Config;
+use super::output;
+use crate::{config::Config, process::broker_file};
 
-/// How long a command waits for a broker. Roles wait for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait of a command for its broker. Roles wait for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the configuration names.
-pub(super) enum Source {
-    /// A RabbitMQ: it can be published to as well.
-    Rabbit(Arc<RabbitMq>),
-    /// The embedded broker's file.
-    File(Archive),
+/// Where the configured broker keeps its logs.
+pub(super) enum LogSource {
+    RabbitMq(Arc<RabbitMq>),
+    File(LogFile),
 }
 
-impl Source {
+impl LogSource {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         if config.broker.is_embedded() {
-            return Ok(Self::File(Archive::new(crate::process::broker_file(&config.data_dir))));
+            return Ok(Self::File(LogFile::new(broker_file(&config.data_dir))));
         }
-        connect(config).await.map(Self::Rabbit)
+        connect(config).await.map(Self::RabbitMq)
     }
 
     pub(super) fn logs(&self) -> &dyn Logs {
         match self {
-            Self::Rabbit(broker) => &**broker,
+            Self::RabbitMq(broker) => &**broker,
             Self::File(archive) => archive,
         }
     }
 }
 
-/// Connects to RabbitMQ, or gives up. Only roles and `topology apply` declare: a mistyped prefix must not become queues.
+/// Connects to RabbitMQ, and declares nothing: a mistyped prefix must not become queues.
+///
+/// # Errors
+/// [`Exit::Unavailable`] when that takes longer than [`CONNECT_TIMEOUT`], [`Exit::Config`] when the topology differs.
 pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
     let broker = BrokerConfig { declare: false, ..config.broker.clone() };
     let broker = RabbitMq::connect(&broker, service::clock::system(), service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
-    match tokio::time::timeout(PATIENCE, broker.first_session()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, broker.first_session()).await {
         Ok(session) => session.context(Exit::Config)?,
         Err(_) => {
-            return Err(anyhow::anyhow!(in_words(&broker.connection_state().borrow())).context(Exit::Unavailable));
+            let reason = unavailable(&broker.connection_state().borrow());
+            return Err(anyhow::anyhow!(reason).context(Exit::Unavailable));
         }
     }
     Ok(Arc::new(broker))
 }
 
-/// Why a broker cannot be worked with.
-pub(super) fn in_words(link: &ConnectionState) -> String {
-    match link {
+/// The reason why a broker could not be used in time.
+pub(super) fn unavailable(connection: &ConnectionState) -> String {
+    match connection {
         ConnectionState::Away(why) => why.clone(),
         ConnectionState::Blocked(why) => format!("the broker is blocked: {why}"),
         ConnectionState::Ready => "the broker was too slow".to_owned(),
     }
+}
+
+/// Where an export is written.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// Write into this file, replacing it, instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+impl ExportArgs {
+    /// Writes all records as lines of JSON. A file appears, or is replaced, only once it is complete.
+    ///
+    /// # Errors
+    /// When the records cannot be read to the end ([`Exit::Unavailable`]), or not be written.
+    pub(super) async fn write<T: Serialize>(
+        &self,
+        mut records: BoxStream<'_, Result<T, ReadError>>,
+    ) -> anyhow::Result<Exit> {
+        let Some(file) = &self.to else {
+            while let Some(record) = records.try_next().await.context(Exit::Unavailable)? {
+                output::json(&record)?;
+            }
+            return Ok(Exit::Done);
+        };
+        let mut draft = BufWriter::new(draft_of(file)?);
+        let mut count = 0_u64;
+        while let Some(record) = records.try_next().await.context(Exit::Unavailable)? {
+            serde_json::to_writer(&mut draft, &record)?;
+            draft.write_all(b"\n")?;
+            count += 1;
+        }
+        let draft = draft.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        draft.as_file().sync_all()?;
+        draft.persist(file).with_context(|| format!("writing {}", file.display()))?;
+        output::line(format_args!("{count} in {}", file.display()))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// A temporary file in the same folder, which can then be renamed to `file`.
+fn draft_of(file: &Path) -> anyhow::Result<NamedTempFile> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    NamedTempFile::new_in(folder).with_context(|| format!("writing in {}", folder.display()))
 }

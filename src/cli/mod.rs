@@ -1,12 +1,11 @@
-//! The command line: what can be asked, and with which code it ends. Each command has a file of its own.
+//! The command line: the commands, and the exit code with which each ends. Each command has a file of its own.
 
 mod apply;
+mod audit;
 mod backup;
 mod bench;
-mod books;
 mod client;
 mod config;
-mod contained;
 mod dead_letters;
 mod demo;
 mod events;
@@ -14,40 +13,40 @@ mod explain;
 mod export;
 mod listen;
 mod logs;
-mod ndjson;
+mod output;
 mod parked;
-mod print;
-mod progress;
 mod publish;
-mod refused;
 mod resources;
-mod roles;
+mod sandbox;
 mod setup;
-mod table;
 mod topology;
+mod usage;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use service::Exit;
 
-use crate::{config::Overrides, process::Roles};
+use crate::{
+    config::Overrides,
+    process::{self, Roles},
+};
 use setup::Setup;
 
-/// The heading of what every command takes.
+/// The heading, in a command's help, of the flags that every command has.
 const GLOBAL: &str = "Configuration";
 
-/// Brings ticket and message events to every webhook that asked for them.
+/// Delivers ticket and message events to every webhook that subscribed to them.
 #[derive(Debug, Parser)]
 #[command(name = "carteiro", version, about, propagate_version = true)]
 struct Cli {
     /// Configuration file, instead of carteiro.toml in the current folder.
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     config: Option<PathBuf>,
-    /// Where data is kept (data_dir).
+    /// Folder for data (data_dir).
     #[arg(long, global = true, value_name = "FOLDER", help_heading = GLOBAL)]
     data_dir: Option<String>,
-    /// A setting, as `section.key=value`; may be repeated.
+    /// A setting of the configuration, as `section.key=value`; may be repeated.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", help_heading = GLOBAL)]
     settings: Vec<String>,
     #[command(subcommand)]
@@ -58,68 +57,68 @@ struct Cli {
 enum Command {
     /// Run all roles in one process (the default).
     Standalone,
-    /// Run the role that takes events in.
+    /// Run the role that accepts events.
     Producer,
-    /// Run the role that fans events out.
+    /// Run the role that routes events to the endpoints that subscribed to them.
     Router,
-    /// Run a role that delivers; any number may run.
+    /// Run the role that posts deliveries; any number may run.
     Deliverer,
-    /// Run the role that answers operators.
+    /// Run the role with the administration API.
     Control,
-    /// Show the whole pipeline at work, with every vendor's events.
+    /// Show the whole pipeline at work, with events of every vendor.
     Demo(demo::Args),
     /// Publish events from a file or standard input.
     Publish(publish::Args),
     /// Receive webhooks and print them.
     Listen(listen::Args),
-    /// Look at deliveries that ended without a 2xx, and send them again.
+    /// List deliveries that ended without a 2xx, and send them again.
     DeadLetters(dead_letters::Args),
-    /// Look at what could not be processed, and publish it again.
+    /// List messages that could not be processed, and publish them again.
     Parked(parked::Args),
-    /// Look at tenants and change them.
-    Tenants(resources::Args<resources::Tenants>),
-    /// Look at a tenant's endpoints and change them: where deliveries are posted.
-    Endpoints(resources::Args<resources::Endpoints>),
-    /// Look at a tenant's subscriptions and change them: which events an endpoint gets.
-    Subscriptions(resources::Args<resources::Subscriptions>),
-    /// Look at a tenant's sources and change them: where vendors' webhooks come in.
-    Sources(resources::Args<resources::Sources>),
-    /// Look at a tenant's keys and change them.
-    Keys(resources::Args<resources::Keys>),
-    /// Look at a channel's webhook and change it.
+    /// Show tenants and change them.
+    Tenants(resources::TenantArgs),
+    /// Show a tenant's endpoints and change them: where deliveries are posted.
+    Endpoints(resources::EndpointArgs),
+    /// Show a tenant's subscriptions and change them: which events an endpoint gets.
+    Subscriptions(resources::SubscriptionArgs),
+    /// Show a tenant's sources and change them: where vendors' webhooks come in.
+    Sources(resources::SourceArgs),
+    /// Show a tenant's keys and change them.
+    Keys(resources::KeyArgs),
+    /// Show a channel's webhook and change it.
     Channels(resources::ChannelArgs),
-    /// Look at integrations, change them, and bind queues to them.
+    /// Show integrations, change them, and bind queues to them.
     Integrations(resources::IntegrationArgs),
-    /// Make what is configured what YAML files say, all of it or nothing.
+    /// Change the configured tenants to what YAML files describe, all of it or nothing.
     Apply(apply::Args),
-    /// Print what is configured as YAML.
+    /// Print the configured tenants as YAML.
     Export(export::Args),
-    /// Say which subscriptions an event matches, and why the others do not.
+    /// Show which subscriptions an event matches, and why the others do not.
     Explain(explain::Args),
-    /// Say how much a tenant used, by day.
-    Usage(books::UsageArgs),
-    /// Say who changed what.
-    Audit(books::AuditArgs),
-    /// Copy everything that this machine holds into one file, also while a process runs.
+    /// Show how much a tenant used, by day.
+    Usage(usage::Args),
+    /// Show who changed what.
+    Audit(audit::Args),
+    /// Copy everything that this machine holds into one file. A process may run meanwhile.
     Backup(backup::BackupArgs),
-    /// Put a backup in the place of everything that this machine holds.
+    /// Replace everything that this machine holds with a backup.
     Restore(backup::RestoreArgs),
-    /// Look after the broker's exchanges and queues.
+    /// Manage the broker's exchanges and queues.
     Topology(topology::Args),
-    /// Look at the configuration.
+    /// Check and show the configuration.
     Config(config::Args),
     /// Print the schema or a sample of the canonical event.
     Events(events::Args),
-    /// Measure how good this build is on this machine.
+    /// Measure this build on this machine.
     Bench(bench::Args),
     /// Print a shell's completions.
     Completions {
-        /// For which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
 
-/// Runs what the arguments ask for, in an environment that is passed in.
+/// Runs the command of the arguments, in an environment that is passed in.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -135,7 +134,7 @@ pub fn main(
     };
     match run(cli, environment.into_iter().collect()) {
         Ok(exit) => ExitCode::from(exit.code()),
-        Err(error) if error.is::<print::ReaderLeft>() => ExitCode::from(Exit::Done.code()),
+        Err(error) if error.is::<output::StdoutClosed>() => ExitCode::from(Exit::Done.code()),
         Err(error) => {
             anstream::eprintln!("carteiro: {}", describe(&error));
             ExitCode::from(Exit::of(&error).code())
@@ -143,38 +142,36 @@ pub fn main(
     }
 }
 
-/// An error as one line. An attached exit code speaks through the code, not in words.
+/// An error as one line, without the exit code that is attached to it.
 fn describe(error: &anyhow::Error) -> String {
-    // A context hides its type, so the code is known by its text.
+    // The chain gives only texts of contexts, so that the code is recognized by its text.
     let exit = error.downcast_ref::<Exit>().map(ToString::to_string);
-    let mut words = Vec::<String>::new();
+    let mut parts = Vec::<String>::new();
     for cause in error.chain().map(ToString::to_string).filter(|cause| exit.as_ref() != Some(cause)) {
-        // Some errors repeat their source in their own words.
-        if !words.last().is_some_and(|last| last.ends_with(&cause)) {
-            words.push(cause);
+        // The text of some errors ends with that of their source.
+        if !parts.last().is_some_and(|last| last.ends_with(&cause)) {
+            parts.push(cause);
         }
     }
-    words.join(": ")
+    parts.join(": ")
 }
 
-/// Ends when what was asked for has: not when the last thread has that still waits for a silent resolver, whose answer
-/// nobody needs any more.
+/// Runs a command to its end, without waiting for threads that still wait for a silent name server.
 fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let ended = runtime.block_on(carry_out(cli, environment));
+    let result = runtime.block_on(run_command(cli, environment));
     runtime.shutdown_background();
-    ended
+    result
 }
 
-async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
+async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
     let setup = Setup { overrides: overrides(&cli)?, environment };
-    let only = |roles| roles::run(&setup, roles);
     match cli.command.unwrap_or(Command::Standalone) {
-        Command::Standalone => only(Roles::STANDALONE).await,
-        Command::Producer => only(Roles { producer: true, ..Roles::NONE }).await,
-        Command::Router => only(Roles { router: true, ..Roles::NONE }).await,
-        Command::Deliverer => only(Roles { deliverer: true, ..Roles::NONE }).await,
-        Command::Control => only(Roles { control: true, ..Roles::NONE }).await,
+        Command::Standalone => run_roles(&setup, Roles::STANDALONE).await,
+        Command::Producer => run_roles(&setup, Roles { producer: true, ..Roles::NONE }).await,
+        Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }).await,
+        Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }).await,
+        Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }).await,
         Command::Demo(args) => demo::run(&setup, args).await,
         Command::Publish(args) => publish::run(&setup, args).await,
         Command::Listen(args) => listen::run(args).await,
@@ -190,8 +187,8 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Apply(args) => apply::run(&setup, args).await,
         Command::Export(args) => export::run(&setup, args).await,
         Command::Explain(args) => explain::run(&setup, args).await,
-        Command::Usage(args) => books::usage(&setup, args).await,
-        Command::Audit(args) => books::audit(&setup, args).await,
+        Command::Usage(args) => usage::run(&setup, args).await,
+        Command::Audit(args) => audit::run(&setup, args).await,
         Command::Backup(args) => backup::backup(&setup, args).await,
         Command::Restore(args) => backup::restore(&setup, args).await,
         Command::Topology(args) => topology::run(&setup, args).await,
@@ -201,10 +198,18 @@ async fn carry_out(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Resu
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "carteiro", &mut script);
-            print::line(String::from_utf8(script)?.trim_end())?;
+            output::line(String::from_utf8(script)?.trim_end())?;
             Ok(Exit::Done)
         }
     }
+}
+
+async fn run_roles(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
+    let loaded = setup.load(&[])?;
+    setup.start_logging(&loaded.config, &loaded.deprecations)?;
+    let shutdown = service::shutdown::on_signals()?;
+    process::start(&loaded.config, roles, shutdown).await?.finish().await?;
+    Ok(Exit::Done)
 }
 
 fn overrides(cli: &Cli) -> anyhow::Result<Overrides> {
@@ -231,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attached_code_speaks_through_the_code_alone() {
+    fn an_attached_exit_code_is_not_part_of_the_text() {
         let error = anyhow::anyhow!("nobody listens").context(Exit::Unavailable).context("listing");
         assert_eq!((describe(&error), Exit::of(&error)), ("listing: nobody listens".to_owned(), Exit::Unavailable));
     }
 
     #[test]
-    fn a_cause_that_its_error_repeats_is_said_once() {
+    fn a_cause_that_its_error_repeats_is_printed_once() {
         let error = Err::<(), _>(std::io::Error::other("refused")).context("connecting: refused").unwrap_err();
         assert_eq!(describe(&error), "connecting: refused");
     }

@@ -1,4 +1,4 @@
-//! `carteiro parked`: look at what could not be processed, keep it, and publish it again.
+//! `carteiro parked`: look at messages that could not be processed, keep them in a file, and publish them again.
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -7,41 +7,38 @@ use futures_util::TryStreamExt as _;
 use service::Exit;
 
 use super::{
-    client::{ApiArgs, Client, Method},
-    logs::Source,
-    ndjson::To,
-    print,
-    refused::Refused,
-    resources::segment,
-    setup::{Output, Setup},
-    table::table,
+    client::{ApiArgs, ApiRefusal, Client, Method, path_segment},
+    logs::{ExportArgs, LogSource},
+    output::{self, List, Output},
+    setup::Setup,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Read a RabbitMQ's stream, instead of broker.url's.
+    /// Read the stream of this RabbitMQ instead of broker.url's.
     #[arg(long, global = true, value_name = "URL")]
     broker: Option<String>,
     #[command(subcommand)]
-    command: Command,
+    command: ParkedCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// List all that is parked.
+enum ParkedCommand {
+    /// List all parked messages.
     List {
-        /// How to print it.
+        /// How to print them.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Write all that is parked, with the bodies, as lines of JSON.
+    /// Write all parked messages, with their bodies, as lines of JSON.
     Export {
         #[command(flatten)]
-        to: To,
+        to: ExportArgs,
     },
-    /// Publish it again, as it was, through a running process. It stays in the log, which only age and size empty.
+    /// Publish parked messages again, unchanged, through a running process. They stay in the log, which only age and
+    /// size empty.
     Requeue {
-        /// Which, by id.
+        /// Ids of the messages.
         #[arg(required = true)]
         id: Vec<String>,
         #[command(flatten)]
@@ -50,7 +47,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Show one, with its body.
+    /// Show one parked message, with its body.
     Show {
         /// Its id.
         id: String,
@@ -60,76 +57,70 @@ enum Command {
     },
 }
 
-/// What came of one.
+/// The result of one `requeue`, as a line of JSON.
 #[derive(serde::Serialize)]
-struct Requeued {
+struct RequeueResult {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let config = setup.load_on(args.broker.as_deref())?.config;
+    let config = setup.load_with_broker(args.broker.as_deref())?.config;
     match args.command {
-        Command::List { output } => list(&Source::open(&config).await?, output).await,
-        Command::Show { id, output } => show(&Source::open(&config).await?, &id, output).await,
-        Command::Export { to } => to.write(parked::list(Source::open(&config).await?.logs())).await,
-        Command::Requeue { id, api, output } => requeue(&Client::new(&api, &config)?, id, output).await,
+        ParkedCommand::List { output } => list(&LogSource::open(&config).await?, output).await,
+        ParkedCommand::Show { id, output } => show(&LogSource::open(&config).await?, &id, output).await,
+        ParkedCommand::Export { to } => to.write(parked::list(LogSource::open(&config).await?.logs())).await,
+        ParkedCommand::Requeue { id, api, output } => requeue(&Client::new(&api, &config)?, id, output).await,
     }
 }
 
-async fn list(source: &Source, output: Output) -> anyhow::Result<Exit> {
+async fn list(source: &LogSource, output: Output) -> anyhow::Result<Exit> {
     let mut records = parked::list(source.logs());
-    let mut rows = table(["id", "parked at", "reason", "tenant", "event id", "routing key", "detail"]);
+    let mut list = List::new(output, ["id", "parked at", "reason", "tenant", "event id", "routing key", "detail"]);
     while let Some(record) = records.try_next().await.context(Exit::Unavailable)? {
-        match output {
-            Output::Json => print::json(&record)?,
-            Output::Table => {
-                let text = |text: Option<String>| text.unwrap_or_default();
-                rows.add_row([
-                    record.id,
-                    text(record.parked_at),
-                    record.reason.to_string(),
-                    text(record.tenant),
-                    text(record.event_id),
-                    text(record.routing_key),
-                    text(record.detail),
-                ]);
-            }
-        }
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        list.push(&record, || {
+            vec![
+                record.id.clone(),
+                text(&record.parked_at),
+                record.reason.to_string(),
+                text(&record.tenant),
+                text(&record.event_id),
+                text(&record.routing_key),
+                text(&record.detail),
+            ]
+        })?;
     }
-    if output == Output::Table {
-        print::line(rows)?;
-    }
-    Ok(Exit::Done)
+    list.end()
 }
 
-async fn show(source: &Source, id: &str, output: Output) -> anyhow::Result<Exit> {
+async fn show(source: &LogSource, id: &str, output: Output) -> anyhow::Result<Exit> {
     let record = parked::show(source.logs(), id).await.context(Exit::Unavailable)?;
     let record = record.with_context(|| format!("nothing is parked under {id}"))?;
     match output {
-        Output::Json => print::json(&record)?,
-        Output::Table => print::pretty(&record)?,
+        Output::Json => output::json(&record)?,
+        Output::Table => output::pretty(&record)?,
     }
     Ok(Exit::Done)
 }
 
-/// One after the other: one that is refused is told, and holds up none of the others.
+/// Requeues one message after the other. A refusal is printed, and the next message is tried.
 async fn requeue(client: &Client, ids: Vec<String>, output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for id in ids {
-        let path = format!("/v1/parked/{}/requeue", segment(&id));
+        let path = format!("/v1/parked/{}/requeue", path_segment(&id));
         let error = match client.call::<serde_json::Value>(Method::POST, &path, None).await {
             Ok(_) => None,
-            Err(error) => Some(error.downcast::<Refused>()?.to_string()),
+            Err(error) => Some(error.downcast::<ApiRefusal>()?.to_string()),
         };
         if error.is_some() {
             exit = Exit::Failed;
         }
         match (output, error) {
-            (Output::Json, error) => print::json(&Requeued { id, error })?,
-            (Output::Table, None) => print::line(format_args!("{id}: published again"))?,
-            (Output::Table, Some(error)) => print::line(format_args!("{id}: {error}"))?,
+            (Output::Json, error) => output::json(&RequeueResult { id, error })?,
+            (Output::Table, None) => output::line(format_args!("{id}: published again"))?,
+            (Output::Table, Some(error)) => output::line(format_args!("{id}: {error}"))?,
         }
     }
     Ok(exit)

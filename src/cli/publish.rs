@@ -1,5 +1,5 @@
-//! `carteiro publish`: events from a file or standard input, to a running process or straight to RabbitMQ. It resumes
-//! nothing: it says how many were confirmed, and which were not.
+//! `carteiro publish`: events from a file or standard input, to a running process or straight to RabbitMQ. It prints how
+//! many were confirmed and which were not, and cannot resume.
 
 use std::{
     io::{BufReader, Read},
@@ -17,30 +17,31 @@ use service::{Exit, metrics::Registry};
 
 use super::{
     client::{ApiArgs, Client, Method},
-    logs, print,
-    setup::{Output, Setup},
+    logs,
+    output::{self, Output},
+    setup::Setup,
 };
 
-/// How many wait for their confirms at once.
-const WINDOW: usize = 256;
-/// What vendors' bodies from here come from, so that a body published twice is the same event.
+/// Most events that wait for their confirms at once.
+const MAX_UNCONFIRMED: usize = 256;
+/// The source that vendors' bodies get. It is part of an event's id: a body published twice is one event.
 const SOURCE: &str = "cli";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON value, a list of them, or one after the other (NDJSON); `-` is standard input.
+    /// File with one event as JSON, a list of events, or one after the other (NDJSON); `-` is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// Whose events they are.
+    /// The tenant's id.
     #[arg(long)]
     tenant: String,
-    /// They are a vendor's bodies: whazing, whaticket or boticario.
+    /// Read the input as a vendor's webhook bodies: whazing, whaticket or boticario.
     #[arg(long, value_parser = dialect)]
     dialect: Option<Dialect>,
-    /// The channel, where a vendor's body names none.
+    /// Channel of vendor bodies that name none.
     #[arg(long, requires = "dialect", value_name = "ID")]
     channel: Option<String>,
-    /// Publish straight to this RabbitMQ.
+    /// Publish straight to this RabbitMQ instead of over the API.
     #[arg(long, value_name = "URL", conflicts_with_all = ["url", "key"])]
     broker: Option<String>,
     #[command(flatten)]
@@ -55,25 +56,25 @@ fn dialect(text: &str) -> Result<Dialect, String> {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let config = setup.load_on(args.broker.as_deref())?.config;
-    let road = if args.broker.is_some() {
+    let config = setup.load_with_broker(args.broker.as_deref())?.config;
+    let publisher = if args.broker.is_some() {
         let broker = logs::connect(&config).await?;
         let metrics = ProducerMetrics::register(&Registry::default())?;
-        let world = (service::clock::system(), service::chance::system());
-        Road::Broker(Producer::new(&config.producer, broker, metrics, world))
+        let clock_and_chance = (service::clock::system(), service::chance::system());
+        Publisher::Broker(Producer::new(&config.producer, broker, metrics, clock_and_chance))
     } else {
-        Road::Api(Client::new(&args.api, &config)?)
+        Publisher::Api(Client::new(&args.api, &config)?)
     };
     let (values, broken) = read(&args.file)?;
-    let outbox = publish_all(&road, &args, values).await?;
-    outbox.print(args.output)?;
+    let summary = publish_all(&publisher, &args, values).await?;
+    summary.print(args.output)?;
     if let Some(broken) = broken {
         return Err(broken.context(format!("{}: not read to its end", args.file.display())));
     }
-    Ok(outbox.exit())
+    Ok(summary.exit())
 }
 
-/// All values of the input, and what ended it early.
+/// Reads all values of the input, and the error at which it could not be read on.
 fn read(file: &std::path::Path) -> anyhow::Result<(Vec<Box<RawValue>>, Option<anyhow::Error>)> {
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
@@ -93,18 +94,18 @@ fn read(file: &std::path::Path) -> anyhow::Result<(Vec<Box<RawValue>>, Option<an
     Ok((values, None))
 }
 
-/// How events get there.
-enum Road {
+/// The two ways to publish an event.
+enum Publisher {
     Broker(Arc<Producer>),
     Api(Client),
 }
 
-impl Road {
+impl Publisher {
     async fn publish(&self, tenant: &str, event: &str) -> anyhow::Result<()> {
         match self {
             Self::Broker(producer) => {
                 let event = Bytes::copy_from_slice(event.as_bytes());
-                producer.publish(tenant, event, &TraceContext::default()).await.map(drop).map_err(told)
+                producer.publish(tenant, event, &TraceContext::default()).await.map(drop).map_err(with_details)
             }
             Self::Api(client) => {
                 let path = format!("/v1/tenants/{tenant}/events");
@@ -114,42 +115,42 @@ impl Road {
     }
 }
 
-/// A refusal with its details, which are the refusals themselves.
-fn told(refused: producer::NotAccepted) -> anyhow::Error {
+/// An error that names every invalid field of an event.
+fn with_details(refused: producer::NotAccepted) -> anyhow::Error {
     match refused {
         producer::NotAccepted::Invalid { refusals, .. } => {
-            let words: Vec<_> = refusals.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(words.join("; "))
+            let details: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!(details.join("; "))
         }
         other => other.into(),
     }
 }
 
-/// How many there were.
+/// How many events were read, confirmed and refused.
 #[derive(Debug, Default, serde::Serialize)]
 #[serde(tag = "kind", rename = "summary")]
 struct PublishSummary {
     read: u64,
     confirmed: u64,
     failed: u64,
-    /// Of those that failed, because nobody was there.
+    /// Failed events that nobody answered.
     #[serde(skip)]
     unanswered: u64,
 }
 
-/// One that was not confirmed.
+/// An event that was not confirmed.
 #[derive(Debug, serde::Serialize)]
 #[serde(tag = "kind", rename = "failed")]
-struct Failure {
-    /// Its place in the input, from 1.
+struct PublishFailure {
+    /// Position in the input, from 1.
     number: usize,
     reason: String,
 }
 
-impl Failure {
+impl PublishFailure {
     fn print(&self, output: Output) -> anyhow::Result<()> {
         match output {
-            Output::Json => print::json(self),
+            Output::Json => output::json(self),
             Output::Table => {
                 anstream::eprintln!("event {}: {}", self.number, self.reason);
                 Ok(())
@@ -161,15 +162,15 @@ impl Failure {
 impl PublishSummary {
     fn print(&self, output: Output) -> anyhow::Result<()> {
         match output {
-            Output::Json => print::json(self),
+            Output::Json => output::json(self),
             Output::Table => {
                 let Self { read, confirmed, failed, .. } = self;
-                print::line(format_args!("{confirmed} of {read} confirmed, {failed} failed"))
+                output::line(format_args!("{confirmed} of {read} confirmed, {failed} failed"))
             }
         }
     }
 
-    /// Where nobody answered at all, that is what is to be said.
+    /// [`Exit::Unavailable`] where nobody answered any event.
     fn exit(&self) -> Exit {
         match self.failed {
             0 => Exit::Done,
@@ -179,37 +180,37 @@ impl PublishSummary {
     }
 }
 
-async fn publish_all(road: &Road, args: &Args, values: Vec<Box<RawValue>>) -> anyhow::Result<PublishSummary> {
-    let bar = super::progress::bar(values.len() as u64);
-    let mut outbox = PublishSummary { read: values.len() as u64, ..PublishSummary::default() };
-    let sent = stream::iter(values.iter().enumerate()).map(async |(at, value)| {
+async fn publish_all(publisher: &Publisher, args: &Args, values: Vec<Box<RawValue>>) -> anyhow::Result<PublishSummary> {
+    let bar = output::progress_bar(values.len() as u64);
+    let mut summary = PublishSummary { read: values.len() as u64, ..PublishSummary::default() };
+    let publishes = stream::iter(values.iter().enumerate()).map(async |(at, value)| {
         let event = match args.dialect {
             Some(dialect) => vendor_event(args, dialect, value.get()),
             None => Ok(value.get().to_owned()),
         };
         match event {
-            Ok(event) => (at, road.publish(&args.tenant, &event).await),
+            Ok(event) => (at, publisher.publish(&args.tenant, &event).await),
             Err(error) => (at, Err(error)),
         }
     });
-    let mut ends = std::pin::pin!(sent.buffer_unordered(WINDOW));
+    let mut ends = std::pin::pin!(publishes.buffer_unordered(MAX_UNCONFIRMED));
     while let Some((at, end)) = ends.next().await {
         bar.inc(1);
         match end {
-            Ok(()) => outbox.confirmed += 1,
+            Ok(()) => summary.confirmed += 1,
             Err(error) => {
-                outbox.failed += 1;
-                outbox.unanswered += u64::from(Exit::of(&error) == Exit::Unavailable);
-                let failure = Failure { number: at + 1, reason: super::describe(&error) };
+                summary.failed += 1;
+                summary.unanswered += u64::from(Exit::of(&error) == Exit::Unavailable);
+                let failure = PublishFailure { number: at + 1, reason: super::describe(&error) };
                 bar.suspend(|| failure.print(args.output))?;
             }
         }
     }
     bar.finish_and_clear();
-    Ok(outbox)
+    Ok(summary)
 }
 
-/// A vendor's body as the event it is.
+/// Reads a vendor's body as an event.
 fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<String> {
     let channel_id = args.channel.clone().map(ChannelId::Text);
     let chance = service::chance::bytes(&service::chance::system());

@@ -1,4 +1,4 @@
-//! The data folder: what is in it, message bodies included, is for the one who runs the process.
+//! The data folder and the files in it. They hold message bodies and keys, so that only the process' user may read them.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -15,21 +15,26 @@ pub fn broker_file(data_dir: &Path) -> PathBuf {
 }
 
 /// The key of the embedded store, where none is configured.
-pub fn store_key(data_dir: &Path) -> PathBuf {
+pub fn store_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
-/// The last snapshot of a database, for a start while that is away.
+/// The key that `standalone` made for the operator, where none is configured.
+pub fn operator_key_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("operator.key")
+}
+
+/// The last snapshot of a database, for starting while the database is away.
 pub(super) fn snapshot(data_dir: &Path) -> PathBuf {
     data_dir.join("snapshot")
 }
 
-/// There while a restore puts files in their places: until it is gone, they may be of different times.
+/// A file that exists while a restore replaces the others, which may then be of different times.
 pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
     data_dir.join("restore.unfinished")
 }
 
-/// Makes the folder where it is missing, mode 0700. One that is there stays as it is.
+/// Makes the folder, mode 0700, where it is missing. An existing one keeps its mode.
 ///
 /// # Errors
 /// What the file system says.
@@ -38,11 +43,11 @@ pub fn make(data_dir: &Path) -> Result<(), ConfigError> {
     made.map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", data_dir.display())))
 }
 
-/// That its files are of one time.
+/// Refuses a folder whose files may be of different times.
 ///
 /// # Errors
-/// That a restore into it has not come to its end.
-pub(super) fn check(data_dir: &Path) -> Result<(), ConfigError> {
+/// When a restore into it was not finished.
+pub(super) fn refuse_unfinished_restore(data_dir: &Path) -> Result<(), ConfigError> {
     if unfinished_restore(data_dir).exists() {
         let why = "a restore into it has not come to its end: run `carteiro restore --force` again";
         return Err(ConfigError::new("data_dir", format!("{}: {why}", data_dir.display())));
@@ -50,7 +55,7 @@ pub(super) fn check(data_dir: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Makes an empty file where it is missing, mode 0600; SQLite gives the files beside it the same mode.
+/// Makes an empty file, mode 0600, where it is missing. SQLite gives the files beside it the same mode.
 pub(super) fn make_file(file: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -65,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_is_for_its_owner_only_and_what_is_there_stays() {
+    fn files_are_made_for_their_owner_only_and_existing_ones_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let data_dir = folder.path().join("a/b");
         make(&data_dir).expect("made");

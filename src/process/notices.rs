@@ -1,5 +1,5 @@
-//! What this process hears from the others, and tells them. The leaves do not know each other: here a notice of the
-//! broker makes the store look again, and what the roles have counted becomes a notice.
+//! The exchange of notices between processes. A notice about a newer revision makes the store pull, and what the roles
+//! have counted or found out is sent as notices: broker, store and roles do not know one another.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,111 +14,110 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::roles::Shared;
+use super::roles::SharedDependencies;
 
-/// How often is told what was counted, if anything was.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long the last words of a process wait for an answer.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long after a failed look at the store it is tried again, at first and at most: a database may be away for hours,
-/// and its store says so itself.
-const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+/// Time between two reports of what was counted and found out.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait, at the end of a process, for control to note its last report.
+const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+/// First and longest pause after a pull that brought nothing newer. A database may be away for hours, which its store logs.
+const PULL_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 service::metrics! {
-    /// What every process says of notices.
+    /// The metrics of notices, which every process has.
     pub(crate) struct NoticeMetrics {
-        /// Notices of other processes and of this one, by kind.
-        heard: IntCounterVec("notices_heard_total", [kind in Notice::KINDS]),
-        /// Notices of this process, by kind, those included that were lost.
-        told: IntCounterVec("notices_told_total", [kind in Notice::KINDS]),
-        /// What could not be counted for tenants' usage, since too much was counted before.
+        /// Notices of other processes and of this one that were received, by kind.
+        received: IntCounterVec("notices_received_total", [kind in Notice::KINDS]),
+        /// Notices of this process that were sent, by kind, those included that were lost.
+        sent: IntCounterVec("notices_sent_total", [kind in Notice::KINDS]),
+        /// Numbers of tenants' usage that could not be counted, since too many others wait for being recorded.
         uncounted: IntGauge("usage_uncounted"),
     }
 }
 
-/// The tasks that listen and tell. Dropping it ends them.
-pub(super) struct Messenger {
-    news: Arc<News>,
+/// The tasks that receive and send notices. Dropping it ends them.
+pub(super) struct NoticeTasks {
+    exchange: Arc<NoticeExchange>,
     tasks: JoinSet<()>,
 }
 
-struct News {
+/// What the tasks share.
+struct NoticeExchange {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     outbox: Arc<Outbox>,
     retention: Arc<RetentionTable>,
     clock: Clock,
-    /// The latest revision of the store that anybody spoke of.
-    revision: watch::Sender<u64>,
-    /// Something that was told was noted.
+    /// The newest revision of the store that any process has announced.
+    announced: watch::Sender<u64>,
+    /// Notified whenever control has noted a report of this process.
     noted: Notify,
     metrics: NoticeMetrics,
 }
 
-impl Messenger {
-    /// Begins to listen, then to tell.
-    pub(super) fn start(shared: &Shared) -> anyhow::Result<Self> {
-        let news = Arc::new(News {
+impl NoticeTasks {
+    /// Starts to receive, and then to send.
+    pub(super) fn start(shared: &SharedDependencies) -> anyhow::Result<Self> {
+        let exchange = Arc::new(NoticeExchange {
             broker: shared.broker.clone(),
             store: shared.store.clone(),
             outbox: shared.outbox.clone(),
             retention: shared.retention.clone(),
             clock: shared.clock.clone(),
-            revision: watch::Sender::new(0),
+            announced: watch::Sender::new(0),
             noted: Notify::new(),
             metrics: NoticeMetrics::register(&shared.registry)?,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(news.clone().listen(news.broker.notices()));
-        tasks.spawn(news.clone().follow());
-        tasks.spawn(news.clone().tell_revisions());
-        tasks.spawn(news.clone().tell_facts());
-        Ok(Self { news, tasks })
+        tasks.spawn(exchange.clone().receive(exchange.broker.notices()));
+        tasks.spawn(exchange.clone().pull_announced());
+        tasks.spawn(exchange.clone().announce_revisions());
+        tasks.spawn(exchange.clone().report_regularly());
+        Ok(Self { exchange, tasks })
     }
 
-    /// Lets control, where this process has it, keep what all processes tell. Not by the roles' own tasks: what they
-    /// tell last is kept after they have ended.
-    pub(super) fn has_control(&mut self, control: Option<&Arc<Control>>) {
+    /// Runs control's background tasks, where this process has that role. They outlive the roles, so that the roles' last
+    /// reports are still recorded.
+    pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let (keeper, counter, watcher, trimmer) =
-                (control.clone(), control.clone(), control.clone(), control.clone());
-            self.tasks.spawn(async move { keeper.keep_facts().await });
+            let [recorder, counter, watcher, trimmer] = [(); 4].map(|()| control.clone());
+            self.tasks.spawn(async move { recorder.keep_facts().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
         }
     }
 
-    /// Tells what is left to tell, and waits a moment until it is noted.
+    /// Sends the last report, and waits a moment until control has noted it.
     pub(super) async fn finish(self) {
-        let news = &self.news;
+        let exchange = &self.exchange;
         let noted = async {
-            while !news.outbox.is_settled() {
-                news.noted.notified().await;
+            while !exchange.outbox.is_settled() {
+                exchange.noted.notified().await;
             }
         };
-        news.tell();
-        if *news.broker.connection_state().borrow() == ConnectionState::Ready
-            && timeout(LAST_WORDS, noted).await.is_err()
+        exchange.report();
+        if *exchange.broker.connection_state().borrow() == ConnectionState::Ready
+            && timeout(LAST_REPORT_TIMEOUT, noted).await.is_err()
         {
-            tracing::info!("facts.not_noted");
+            tracing::info!("findings.not_noted");
         }
     }
 }
 
-impl News {
-    async fn listen(self: Arc<Self>, mut notices: broker::Notices) {
+impl NoticeExchange {
+    async fn receive(self: Arc<Self>, mut notices: broker::Notices) {
         while let Some(notice) = notices.next().await {
             let Some(notice) = Notice::read(&notice) else { continue };
-            self.metrics.heard.with_label_values(&[notice.kind()]).inc();
+            self.metrics.received.with_label_values(&[notice.kind()]).inc();
             match notice {
-                Notice::Revision { revision } => _ = self.heard_of(revision),
+                Notice::Revision { revision } => _ = self.is_newly_announced(revision),
                 Notice::Noted { process, sequence } => {
                     self.outbox.noted(&process, sequence);
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterLevels { levels } => self.retention.hear(levels, (self.clock)()),
-                // Control's, and the deliverers' own.
+                // Control and deliverers receive these themselves.
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
                 | Notice::Hello
@@ -129,18 +128,18 @@ impl News {
         }
     }
 
-    /// Looks again whenever somebody speaks of a revision that this process does not have. What is missed, the store's
-    /// own polling finds.
-    async fn follow(self: Arc<Self>) {
-        let mut revision = self.revision.subscribe();
-        while revision.changed().await.is_ok() {
-            let [mut pause, longest] = AGAIN;
-            while self.is_behind(*revision.borrow_and_update()) {
+    /// Pulls whenever a revision is announced that this process does not have. A lost notice costs time only: the store
+    /// polls as well.
+    async fn pull_announced(self: Arc<Self>) {
+        let mut announced = self.announced.subscribe();
+        while announced.changed().await.is_ok() {
+            let [mut pause, longest] = PULL_PAUSES;
+            while self.is_behind(*announced.borrow_and_update()) {
                 if let Err(error) = self.store.pull().await {
                     tracing::debug!(%error, "store.behind");
                 }
-                // Also without an error: a database that is a replica may be behind itself.
-                if self.is_behind(*revision.borrow()) {
+                // A pull may succeed and bring nothing newer: the database may be a replica that is behind.
+                if self.is_behind(*announced.borrow()) {
                     sleep(pause).await;
                     pause = longest.min(2 * pause);
                 }
@@ -153,27 +152,27 @@ impl News {
         snapshot.is_some_and(|snapshot| snapshot.has_shared_revisions() && snapshot.revision() < revision)
     }
 
-    /// Speaks of a revision that nobody spoke of before: this process made it, or found it first. And greets whenever
-    /// the broker is there, to be told what was missed.
-    async fn tell_revisions(self: Arc<Self>) {
-        let (mut revision, mut link) = (self.store.revision(), self.broker.connection_state());
+    /// Announces each revision that this process has made, or has found first. Whenever the broker is reached, it also
+    /// sends a greeting, which others answer with what this process has missed.
+    async fn announce_revisions(self: Arc<Self>) {
+        let (mut revision, mut connection) = (self.store.revision(), self.broker.connection_state());
         let mut own = *revision.borrow();
         loop {
-            if *link.borrow_and_update() == ConnectionState::Ready {
-                self.announce(&Notice::Hello);
-                self.tell_revision();
+            if *connection.borrow_and_update() == ConnectionState::Ready {
+                self.send(&Notice::Hello);
+                self.announce_revision();
             }
             loop {
                 tokio::select! {
-                    Ok(()) = link.changed() => break,
+                    Ok(()) = connection.changed() => break,
                     Ok(()) = revision.changed() => {
                         let before = std::mem::replace(&mut own, *revision.borrow_and_update());
                         if own < before {
-                            // The database was put back to an older state: what was spoken of will never come.
-                            self.revision.send_replace(own);
+                            // The database was restored to an older state: the announced revision will never come.
+                            self.announced.send_replace(own);
                         }
-                        if self.heard_of(own) {
-                            self.tell_revision();
+                        if self.is_newly_announced(own) {
+                            self.announce_revision();
                         }
                     }
                     else => return,
@@ -182,39 +181,40 @@ impl News {
         }
     }
 
-    fn tell_revision(&self) {
+    fn announce_revision(&self) {
         if let Some(snapshot) = self.store.snapshot().filter(|snapshot| snapshot.has_shared_revisions()) {
-            self.announce(&Notice::Revision { revision: snapshot.revision() });
+            self.send(&Notice::Revision { revision: snapshot.revision() });
         }
     }
 
-    /// Whether it is the latest.
-    fn heard_of(&self, revision: u64) -> bool {
-        self.revision.send_if_modified(|latest| {
-            let is_later = revision > *latest;
-            *latest = revision.max(*latest);
-            is_later
+    /// True when no process has announced this revision or a newer one before.
+    fn is_newly_announced(&self, revision: u64) -> bool {
+        self.announced.send_if_modified(|newest| {
+            let is_newer = revision > *newest;
+            *newest = revision.max(*newest);
+            is_newer
         })
     }
 
-    async fn tell_facts(self: Arc<Self>) {
-        let mut ticks = interval(EVERY);
+    async fn report_regularly(self: Arc<Self>) {
+        let mut ticks = interval(REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.tell();
+            self.report();
         }
     }
 
-    fn tell(&self) {
+    /// Sends what was counted and found out, and what control has not noted yet.
+    fn report(&self) {
         for notice in self.outbox.report((self.clock)()) {
-            self.announce(&notice);
+            self.send(&notice);
         }
         self.metrics.uncounted.set(i64::try_from(self.outbox.missed()).unwrap_or(i64::MAX));
     }
 
-    fn announce(&self, notice: &Notice) {
-        self.metrics.told.with_label_values(&[notice.kind()]).inc();
+    fn send(&self, notice: &Notice) {
+        self.metrics.sent.with_label_values(&[notice.kind()]).inc();
         self.broker.announce(notice.write().into());
     }
 }

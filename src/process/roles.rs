@@ -1,6 +1,6 @@
-//! The roles, made of what they share in this process.
+//! The roles of a process, and how each is made of what they share.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use anyhow::Context as _;
 use axum::extract::Request;
@@ -19,19 +19,50 @@ use store::{Outbox, RetentionTable, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Roles;
 use crate::config::Config;
 
-/// What stands before a source's token.
-const WEBHOOKS: &str = "/v1/in/";
+/// The roles that a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub producer: bool,
+    pub router: bool,
+    pub deliverer: bool,
+    pub control: bool,
+}
 
-/// What the roles of a process share.
-pub(super) struct Shared {
+impl Roles {
+    pub const NONE: Self = Self { producer: false, router: false, deliverer: false, control: false };
+    pub const STANDALONE: Self = Self { producer: true, router: true, deliverer: true, control: true };
+
+    pub(super) fn is_standalone(self) -> bool {
+        self == Self::STANDALONE
+    }
+
+    pub(super) fn has_api(self) -> bool {
+        self.producer || self.control
+    }
+}
+
+/// The name of the command that starts them.
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { producer, router, deliverer, control } = *self;
+        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
+        let names: Vec<_> = all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name)).collect();
+        f.write_str(&if self.is_standalone() { "standalone".to_owned() } else { names.join("+") })
+    }
+}
+
+/// The path of vendors' webhooks, before a source's token.
+const WEBHOOK_PATH: &str = "/v1/in/";
+
+/// The dependencies that the roles of a process share.
+pub(super) struct SharedDependencies {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) store: Arc<dyn Store>,
-    /// What the roles do and find out.
+    /// Usage and findings of the roles, until control has recorded them.
     pub(super) outbox: Arc<Outbox>,
-    /// What is kept of dead letters.
+    /// How much of a tenant's dead letters is kept.
     pub(super) retention: Arc<RetentionTable>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
@@ -47,14 +78,14 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The control behind it, if that is among the roles.
+    /// The role control, if this process has it.
     pub(super) fn control(&self) -> Option<&Arc<Control>> {
         self.control.as_ref()
     }
 
-    /// Serves until asked to end, then finishes what is under way.
-    pub(super) async fn serve(self, listener: TcpListener, front: ServeOptions) {
-        if let Err(error) = service::http::serve(listener, self.routes, front, self.shutdown).await {
+    /// Serves until the shutdown, and then finishes requests and replays under way.
+    pub(super) async fn serve(self, listener: TcpListener, options: ServeOptions) {
+        if let Err(error) = service::http::serve(listener, self.routes, options, self.shutdown).await {
             tracing::error!(%error, "http.failed");
         }
         if let Some(control) = self.control {
@@ -63,8 +94,7 @@ impl Api {
     }
 }
 
-impl Shared {
-    /// With nothing counted yet.
+impl SharedDependencies {
     pub(super) fn new(
         broker: Arc<dyn Broker>,
         store: Arc<dyn Store>,
@@ -105,9 +135,7 @@ impl Shared {
         let canaries = CanaryMetrics::register(&self.registry)?;
         Deliverer::new(&config.deliverer, deps, metrics, canaries).context("setting up the HTTP client")
     }
-}
 
-impl Shared {
     pub(super) fn api(&self, config: &Config, roles: Roles, operator_key: Option<&Secret>) -> anyhow::Result<Api> {
         let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
         let mut api = Api { routes: axum::Router::new(), control: None, shutdown: self.shutdown.clone() };
@@ -124,13 +152,13 @@ impl Shared {
         Ok(api)
     }
 
-    /// Whether a request to the intake shows what is somebody's: the token in its path, else its key.
+    /// True when a request to the intake shows a known token in its path, or else a known key.
     fn is_known(
         &self,
         limits: &Arc<RequestLimiter<KeyHash>>,
     ) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
         let (store, clock, limits) = (self.store.clone(), self.clock.clone(), limits.clone());
-        move |request| match request.uri().path().strip_prefix(WEBHOOKS) {
+        move |request| match request.uri().path().strip_prefix(WEBHOOK_PATH) {
             Some(token) => {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
@@ -139,7 +167,8 @@ impl Shared {
         }
     }
 
-    /// For all of control, and for guesses at the intake, which else has the tenants' quotas.
+    /// The request limits: for all requests to control, and for unknown tokens and keys at the intake. Other requests to the
+    /// intake are limited by the tenants' quotas.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<KeyHash>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         RequestLimiter::new(&config.http, move |presented| {
@@ -147,7 +176,7 @@ impl Shared {
             if operator == Some(hash) {
                 return KeyOwner::Operator;
             }
-            // One that was rotated has one allowance, whichever of the two is shown.
+            // Both values of a rotated key share one limit.
             let snapshot = store.snapshot();
             let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
             known.map_or(KeyOwner::Nobody, KeyOwner::Known)

@@ -22,7 +22,7 @@ use futures_util::{
 use queue::HandOut;
 use schemas::Message;
 use service::Clock;
-use state::State;
+use state::MemoryState;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -40,7 +40,7 @@ pub struct Memory {
 
 struct SharedState {
     /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
     connection: watch::Sender<ConnectionState>,
     notices: NoticeSender,
     clock: Clock,
@@ -72,7 +72,7 @@ impl Memory {
 
     fn new(clock: Clock, chance: Option<fastrand::Rng>) -> Self {
         let shared = SharedState {
-            state: Mutex::new(State::new(chance)),
+            state: Mutex::new(MemoryState::new(chance)),
             connection: watch::Sender::new(ConnectionState::Ready),
             notices: NoticeSender::default(),
             clock,
@@ -120,7 +120,7 @@ impl Broker for Memory {
 
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         let (feed, receiver) = ConsumerFeed::new(prefetch);
-        let subscription = Subscribed { shared: self.shared.clone(), from, consumer: feed.id };
+        let subscription = MemorySubscription { shared: self.shared.clone(), from, consumer: feed.id };
         self.shared.change(|state| state.add_consumer(from, feed));
         Consumer::new(receiver, subscription)
     }
@@ -156,7 +156,7 @@ impl Broker for Memory {
 }
 
 impl SharedState {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +177,7 @@ impl SharedState {
     }
 
     /// Changes the state, then hands out what can be handed out.
-    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut MemoryState) -> T) -> T {
         let is_away = matches!(*self.connection.borrow(), ConnectionState::Away(_));
         let (result, picks) = {
             let mut state = self.lock();
@@ -201,13 +201,13 @@ impl SharedState {
 }
 
 /// Ends a consumer's subscription when it is dropped.
-struct Subscribed {
+struct MemorySubscription {
     shared: Arc<SharedState>,
     from: Queue,
     consumer: u64,
 }
 
-impl Drop for Subscribed {
+impl Drop for MemorySubscription {
     fn drop(&mut self) {
         self.shared.change(|state| state.remove_consumer(self.from, self.consumer));
     }

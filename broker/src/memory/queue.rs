@@ -36,7 +36,7 @@ pub(super) struct HandOut {
 }
 
 /// The messages and consumers of one queue.
-pub(super) struct QueueState {
+pub(super) struct MemoryQueue {
     pub(super) queue: Queue,
     ready: VecDeque<QueuedMessage>,
     /// Messages that were given back; they are handed out first.
@@ -46,7 +46,7 @@ pub(super) struct QueueState {
     turn: usize,
 }
 
-impl QueueState {
+impl MemoryQueue {
     pub(super) fn new(queue: Queue) -> Self {
         let (ready, returned) = (VecDeque::new(), VecDeque::new());
         Self { queue, ready, returned, unsettled: BTreeMap::new(), feeds: Vec::new(), turn: 0 }

@@ -7,16 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     faults::Faults,
-    queue::{HandOut, QueueState, QueuedMessage},
+    queue::{HandOut, MemoryQueue, QueuedMessage},
 };
 use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
 /// The whole state of a memory broker.
-pub(super) struct State {
+pub(super) struct MemoryState {
     pub(super) faults: Faults,
     /// True while a timer task runs that moves what comes due.
     pub(super) has_timer: bool,
-    queues: [QueueState; 3],
+    queues: [MemoryQueue; 3],
     /// By due time in unix milliseconds, then in the order of publishing.
     delayed: BTreeMap<(u64, u64), (Lane, QueuedMessage)>,
     dead: Vec<Record>,
@@ -28,12 +28,12 @@ pub(super) struct State {
     chance: Option<fastrand::Rng>,
 }
 
-impl State {
+impl MemoryState {
     pub(super) fn new(chance: Option<fastrand::Rng>) -> Self {
         Self {
             faults: Faults::default(),
             has_timer: false,
-            queues: Queue::ALL.map(QueueState::new),
+            queues: Queue::ALL.map(MemoryQueue::new),
             delayed: BTreeMap::new(),
             dead: Vec::new(),
             parked: Vec::new(),
@@ -51,7 +51,7 @@ impl State {
     /// How many deliveries carry all these headers. Extra copies do not count.
     pub(super) fn waiting(&self, with: &[(&str, &str)]) -> u64 {
         let delayed = self.delayed.values().map(|(_, message)| message);
-        let lanes = self.queues.iter().filter(|state| state.queue != Queue::Ingest).flat_map(QueueState::messages);
+        let lanes = self.queues.iter().filter(|state| state.queue != Queue::Ingest).flat_map(MemoryQueue::messages);
         delayed.chain(lanes).filter(|it| !it.copy && it.message.headers.have(with)).count() as u64
     }
 
@@ -105,7 +105,7 @@ impl State {
     }
 
     pub(super) fn close(&mut self) {
-        self.queues.iter_mut().for_each(QueueState::remove_all_consumers);
+        self.queues.iter_mut().for_each(MemoryQueue::remove_all_consumers);
     }
 
     pub(super) fn settle(&mut self, at: Queue, consumer: u64, seq: u64, settlement: Settlement) {

@@ -1,4 +1,4 @@
-//! Subscriptions: what waits at an inlet, handed out with prefetch, on each session anew.
+//! Consuming: messages of one queue, handed out within the prefetch, over all sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,129 +14,131 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    acker::{self, Settled},
-    core::Core,
+    client::RabbitMqClient,
+    delays::{Delay, DelayLevel},
     error::{describe, describe_without},
-    ladder::{Level, Wait},
+    message::{self, ReceivedMessage},
     session::Session,
-    wire::{self, Received},
+    settle::{self, SettledTag},
 };
-use crate::{Incoming, Lane, PublishError, Queue, Settlement, consumer::Grants};
+use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grants};
 
-/// A quorum queue serves a consumer no further than about this, so more prefetch takes more consumers.
-pub(super) const CREDIT_OF_ONE: u16 = 500;
+/// Largest prefetch of one AMQP consumer. A quorum queue serves a consumer no further than about this
+/// (docs/rabbitmq.md#the-prefetch-of-a-quorum-queue), so more prefetch takes more consumers.
+pub(super) const MAX_PREFETCH: u16 = 500;
 
-/// For the broker to grant a consumer; a queue that is electing its leader takes some seconds.
-const SUBSCRIBE: Duration = Duration::from_secs(30);
+/// How long the broker may take to grant a consumer; a queue that elects its leader takes some seconds.
+const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
 
-/// One consumer, over all sessions.
-pub(super) struct Subscription {
-    pub(super) core: Arc<Core>,
-    pub(super) inlet: Queue,
+/// One AMQP consumer, which is opened anew on each session.
+pub(super) struct QueueConsumer {
+    pub(super) client: Arc<RabbitMqClient>,
+    pub(super) queue: Queue,
     pub(super) prefetch: u16,
     pub(super) out: mpsc::Sender<Incoming>,
-    /// Given while a session serves it.
-    pub(super) grant: Grants,
+    /// Counts this consumer as granted while a session serves it.
+    pub(super) grants: Grants,
 }
 
-/// Held while a session serves; its drop takes that back.
+/// Held while a session serves the consumer; its drop asks for the next grant.
 struct Granted<'a>(&'a Grants);
 
-/// One consumer on one session.
-struct Serving {
+/// An AMQP consumer on one session.
+struct OpenConsumer {
     channel: Channel,
     consumer: lapin::Consumer,
-    settled: mpsc::UnboundedSender<Settled>,
+    settled: mpsc::UnboundedSender<SettledTag>,
     /// Cancelled once the session is over.
-    over: CancellationToken,
+    session_over: CancellationToken,
 }
 
-impl Subscription {
-    /// Hands out until nobody listens any more or the broker is closed.
+impl QueueConsumer {
+    /// Hands out messages until nobody listens any more or the broker is closed.
     pub(super) async fn run(self) {
-        let mut sessions = self.core.session.subscribe();
+        let mut sessions = self.client.session.subscribe();
         loop {
             let session = tokio::select! {
                 session = sessions.wait_for(|session| session.as_ref().is_some_and(|it| !it.health.has_failed())) =>
                     session.ok().and_then(|session| session.clone()),
                 () = self.out.closed() => return,
-                () = self.core.stop.cancelled() => return,
+                () = self.client.stop.cancelled() => return,
             };
             let Some(session) = session else { return };
             match self.serve(&session).await {
                 Ok(()) => return,
-                // Also says so: a channel error is the end of the session.
+                // A channel error ends the whole session.
                 Err(error) => session.health.fail(error),
             }
         }
     }
 
-    /// Serves on one session. An error means that the session is over.
+    /// Hands out messages on one session. An error means that the session is over.
     async fn serve(&self, session: &Arc<Session>) -> Result<(), String> {
-        let subscribed = timeout(SUBSCRIBE, self.subscribe(session)).await;
-        let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.inlet.name()))?;
-        let mut serving = subscribed.map_err(|error| describe_without("read", &error))?;
-        let _granted = Granted::of(&self.grant);
+        let subscribed = timeout(SUBSCRIBE_TIME, self.subscribe(session)).await;
+        let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
+        let mut open = subscribed.map_err(|error| describe_without("read", &error))?;
+        let _granted = Granted::of(&self.grants);
         loop {
             tokio::select! {
-                delivery = serving.consumer.next() => match delivery {
-                    Some(Ok(delivery)) => self.hand_out(&serving, delivery).await,
+                delivery = open.consumer.next() => match delivery {
+                    Some(Ok(delivery)) => self.hand_out(&open, delivery).await,
                     Some(Err(error)) => return Err(describe(&error)),
-                    // A queue that was deleted or moved; from 4.3 on also a consumer that took too long.
-                    None => return Err(format!("the broker cancelled the consumer of {}", self.inlet.name())),
+                    // The queue was deleted or moved, or the consumer took too long with a message:
+                    // docs/rabbitmq.md#a-consumer-that-takes-too-long
+                    None => return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
                 },
                 () = self.out.closed() => {
-                    serving.cancel().await;
+                    open.cancel().await;
                     return Ok(());
                 }
-                () = self.core.stop.cancelled() => return Ok(()),
+                () = self.client.stop.cancelled() => return Ok(()),
                 reason = session.health.failed() => return Err(reason),
             }
         }
     }
 
-    async fn subscribe(&self, session: &Arc<Session>) -> lapin::Result<Serving> {
+    async fn subscribe(&self, session: &Arc<Session>) -> lapin::Result<OpenConsumer> {
         let channel = session.consuming.create_channel().await?;
         channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        let queue = self.core.names.inlet(self.inlet);
+        let queue = self.client.setup.names.queue(self.queue);
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
         let (settled, to_write) = mpsc::unbounded_channel();
-        let writing = acker::write(channel.clone(), to_write, session.health.clone(), self.core.stop.clone());
-        session.ackers.spawn(writing);
-        Ok(Serving { channel, consumer, settled, over: session.health.token() })
+        let writing = settle::write(channel.clone(), to_write, session.health.clone(), self.client.stop.clone());
+        session.settlers.spawn(writing);
+        Ok(OpenConsumer { channel, consumer, settled, session_over: session.health.token() })
     }
 
-    async fn hand_out(&self, serving: &Serving, delivery: Delivery) {
+    async fn hand_out(&self, open: &OpenConsumer, delivery: Delivery) {
         let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
-        let Received { message, key, count, wait, .. } = wire::receive(delivery);
-        if let (Queue::Lane(lane), Some(wait)) = (self.inlet, wait)
-            && let Some(level) = wait.next((self.core.clock)())
+        let ReceivedMessage { message, key, count, delay, .. } = message::receive(delivery);
+        if let (Queue::Lane(lane), Some(delay)) = (self.queue, delay)
+            && let Some(level) = delay.next((self.client.clock)())
         {
-            let hop = Hop { lane, wait, level, message, tag };
-            tokio::spawn(hop.carry_out(Arc::clone(&self.core), serving.settled.clone()));
+            let hop = DelayHop { lane, delay, level, message, tag };
+            tokio::spawn(hop.run(Arc::clone(&self.client), open.settled.clone()));
             return;
         }
-        // What woke carries the level in its key.
-        let key = match self.inlet {
+        // A delivery that has waited has the key of its delay level.
+        let key = match self.queue {
             Queue::Lane(lane) => lane.name().to_owned(),
             Queue::Ingest => key,
         };
-        let settled = serving.settled.clone();
+        let settled = open.settled.clone();
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));
         };
-        // Room is there: the prefetch is no larger. If nobody listens any more, dropping it gives it back.
+        // There is room, because the prefetch is no larger. If nobody listens any more, the drop gives the message back.
         let mut incoming = Incoming::new(message, key, redelivered, count, settle);
-        incoming.session = Some(serving.over.clone());
+        incoming.session = Some(open.session_over.clone());
         let _ = self.out.send(incoming).await;
     }
 }
 
 impl<'a> Granted<'a> {
-    fn of(grant: &'a Grants) -> Self {
-        grant.receive();
-        Self(grant)
+    fn of(grants: &'a Grants) -> Self {
+        grants.receive();
+        Self(grants)
     }
 }
 
@@ -146,8 +148,8 @@ impl Drop for Granted<'_> {
     }
 }
 
-impl Serving {
-    /// Stops the hand-out and gives back what was not handed out. What was can still be settled.
+impl OpenConsumer {
+    /// Stops the hand-out and gives back what was not handed out yet. Messages already handed out can still be settled.
     async fn cancel(mut self) {
         if self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await.is_err() {
             return;
@@ -158,30 +160,30 @@ impl Serving {
     }
 }
 
-/// A message that woke before it is due and goes to the next level: publish, wait for the confirm, then settle. A crash
-/// between the two repeats it, never loses it.
-struct Hop {
+/// The hop of a message that woke before it is due, to the next delay level: publish, await the confirm, then settle. A
+/// crash between the two repeats the message and never loses it.
+struct DelayHop {
     lane: Lane,
-    wait: Wait,
-    level: &'static Level,
+    delay: Delay,
+    level: &'static DelayLevel,
     message: Message,
     tag: u64,
 }
 
-impl Hop {
-    async fn carry_out(self, core: Arc<Core>, settled: mpsc::UnboundedSender<Settled>) {
-        let mut link = core.link.subscribe();
+impl DelayHop {
+    async fn run(self, client: Arc<RabbitMqClient>, settled: mpsc::UnboundedSender<SettledTag>) {
+        let mut connection = client.connection_state.subscribe();
         loop {
-            match core.hop(self.lane, Some(self.level), self.wait, &self.message).await {
+            match client.publish_delayed(self.lane, Some(self.level), self.delay, &self.message).await {
                 Ok(()) => {
                     let _ = settled.send((self.tag, Settlement::Done));
                     return;
                 }
-                // The session is gone, and the message with it: it is handed out again.
+                // The session is over, and the message with it: it is handed out again.
                 Err(PublishError::Away(_) | PublishError::Lost(_)) => return,
-                // Never given back here: it would come again at once, and again.
+                // The message is not given back here, because it would come again at once, over and over.
                 Err(PublishError::Blocked(_)) => {
-                    let _ = link.wait_for(|link| !matches!(link, crate::ConnectionState::Blocked(_))).await;
+                    let _ = connection.wait_for(|state| !matches!(state, ConnectionState::Blocked(_))).await;
                 }
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }

@@ -1,27 +1,26 @@
-//! What can be wrong with a broker's topology, and lapin's errors in words that carry no credentials.
+//! The errors of RabbitMQ: what can be wrong with a topology, and lapin's errors in words without credentials.
 
 use lapin::{ErrorKind, protocol::AMQPError};
 
-/// The topology is not as it must be, or could not be looked at.
+/// The topology is not as it must be, or could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
-    /// It is not there, and `broker.declare` is false.
+    /// An entity is missing, and `broker.declare` is false.
     #[error("{entity} is missing: run `carteiro topology apply`")]
     Missing {
         /// `queue x` or `exchange x`.
         entity: String,
     },
-    /// It is there with another argument; nothing is ever deleted to change that.
+    /// An entity exists with another argument. Nothing is ever deleted to change that.
     #[error("{entity} exists with another {argument}: {detail}")]
     Mismatch {
         /// `queue x` or `exchange x`.
         entity: String,
-        /// The argument's name.
         argument: String,
-        /// Both values, as the broker says it.
+        /// The broker's message, which holds both values.
         detail: String,
     },
-    /// It is there, but does not do what it should.
+    /// Everything exists, but does not do what it should.
     #[error("{entity} does not work: {detail}")]
     Broken {
         /// What was tried.
@@ -29,26 +28,26 @@ pub enum TopologyError {
         /// What happened.
         detail: String,
     },
-    /// This user may not look at it or declare it.
+    /// The user may not check or declare an entity.
     #[error("no right to declare {entity}: {detail}")]
     Refused {
         /// `queue x` or `exchange x`.
         entity: String,
-        /// As the broker says it.
+        /// The broker's message.
         detail: String,
     },
-    /// The broker could not be asked.
+    /// The broker could not be reached.
     #[error("the broker is away: {0}")]
     Away(String),
 }
 
 impl TopologyError {
-    /// Whether trying again cannot help, since someone has to change the broker or the configuration first.
+    /// True when trying again cannot help, because somebody has to change the broker or the configuration first.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::Away(_))
     }
 
-    /// What an operation on `entity` met.
+    /// The error of an operation on `entity`.
     pub(super) fn on(entity: String, error: &lapin::Error) -> Self {
         let Some(refusal) = refusal(error) else { return Self::Away(describe(error)) };
         let detail = refusal.get_message().to_string();
@@ -61,7 +60,7 @@ impl TopologyError {
     }
 }
 
-/// What the broker itself objected to, if it did.
+/// The broker's own objection, if the error is one.
 pub(super) fn refusal(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error),
@@ -78,7 +77,8 @@ pub(super) fn describe(error: &lapin::Error) -> String {
     }
 }
 
-/// As [`describe`], and which right is missing where that is it: before 3.11 the broker names the entity alone.
+/// An error in words as by [`describe`], which also names the right if one is missing: before 3.11 the broker names only
+/// the entity (docs/rabbitmq.md#a-refused-right).
 pub(super) fn describe_without(right: &str, error: &lapin::Error) -> String {
     match refusal(error) {
         Some(refusal) if refusal.get_id() == 403 => format!("no right to {right}: {}", refusal.get_message()),
@@ -86,7 +86,7 @@ pub(super) fn describe_without(right: &str, error: &lapin::Error) -> String {
     }
 }
 
-/// `inequivalent arg 'x-message-ttl' for queue …`: the first quoted word.
+/// The argument that differs: the first quoted word of `inequivalent arg 'x-message-ttl' for queue …`.
 fn argument(detail: &str) -> String {
     detail.split('\'').nth(1).unwrap_or("definition").to_owned()
 }

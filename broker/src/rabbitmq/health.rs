@@ -1,5 +1,5 @@
-//! How a session is doing: whole or failed, and which of its connections the broker has blocked. Anything that notices
-//! trouble says so here; only the supervisor draws the consequence.
+//! The health of a session: whole or failed, and which of its connections the broker has blocked. Any part of a session
+//! that notices trouble reports it here; only the supervisor acts on it.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,70 +9,69 @@ use std::{
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 
-/// Shared by all parts of one session.
+/// Shared by all parts of one session; clones are the same.
 #[derive(Clone)]
-pub(super) struct Health(Arc<Inner>);
+pub(super) struct SessionHealth(Arc<HealthState>);
 
-struct Inner {
+struct HealthState {
     failed: CancellationToken,
     reason: OnceLock<String>,
-    /// Why, per connection that is blocked. The broker blocks those that have published, and only as they publish.
+    /// The reason for each connection that is blocked. The broker blocks connections that publish, and only when they do.
     blocked: watch::Sender<[Option<String>; 3]>,
 }
 
-impl Health {
+impl SessionHealth {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(HealthState {
             failed: CancellationToken::new(),
             reason: OnceLock::new(),
             blocked: watch::Sender::default(),
         }))
     }
 
-    /// Ends the session; the first reason counts.
+    /// Ends the session. The first reason counts.
     pub(super) fn fail(&self, reason: impl Into<String>) {
         let _ = self.0.reason.set(reason.into());
         self.0.failed.cancel();
     }
 
-    /// Waits until it failed, and says why.
+    /// Waits until the session has failed, and returns the reason.
     pub(super) async fn failed(&self) -> String {
         self.0.failed.cancelled().await;
         self.reason()
     }
 
-    /// Cancelled once it failed.
+    /// A token that is cancelled once the session has failed.
     pub(super) fn token(&self) -> CancellationToken {
         self.0.failed.clone()
     }
 
-    /// Whether it failed.
     pub(super) fn has_failed(&self) -> bool {
         self.0.failed.is_cancelled()
     }
 
-    /// Why it failed.
+    /// The reason of the failure; empty before it.
     pub(super) fn reason(&self) -> String {
         self.0.reason.get().cloned().unwrap_or_default()
     }
 
-    /// Notes that the broker blocked or unblocked the nth connection.
+    /// Notes that the broker has blocked (with a reason) or unblocked a connection.
     pub(super) fn set_blocked(&self, connection: usize, reason: Option<String>) {
         self.0.blocked.send_modify(|blocked| blocked[connection] = reason);
     }
 
-    /// Why publishing is blocked, if it is.
+    /// The reason why publishing is blocked, if it is.
     pub(super) fn blocked(&self) -> Option<String> {
         self.0.blocked.borrow().iter().find_map(Clone::clone)
     }
 
-    /// Waits for the next change of [`blocked`](Self::blocked).
+    /// Sees every change of [`blocked`](Self::blocked).
     pub(super) fn blocks(&self) -> watch::Receiver<[Option<String>; 3]> {
         self.0.blocked.subscribe()
     }
 
-    /// Ends after `limit` without a block. A block stops this clock, and its end starts it anew: what was not written
-    /// because of an alarm was not lost (V12).
+    /// Returns after `limit` without a block. A block stops this clock, and its end starts it anew: what was not written
+    /// because of an alarm is not lost (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too).
     pub(super) async fn unblocked_for(&self, limit: Duration) {
         let mut blocks = self.blocks();
         loop {
@@ -94,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_clock_stands_still_while_a_connection_is_blocked() {
-        let health = Health::new();
+        let health = SessionHealth::new();
         let start = Instant::now();
         let waiting = tokio::spawn({
             let health = health.clone();
@@ -112,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_reason_is_the_one_that_counts() {
-        let health = Health::new();
+        let health = SessionHealth::new();
         health.fail("cut");
         health.fail("everything else that follows from it");
         assert_eq!(health.failed().await, "cut");

@@ -1,71 +1,134 @@
-//! Whether there is a broker at the other end of each of a session's connections, asked of each by itself: one name may
-//! lead to several nodes, and a line may fall silent for one connection alone. A node that lost its cluster keeps them
-//! open and silent too (V14), and only a missing confirm tells.
+//! Liveness: whether a broker still answers at the other end of each of a session's connections. Each connection is probed
+//! by itself, because one name may lead to several nodes, and a line may fall silent for one connection alone. A node that
+//! lost its cluster keeps its connections open and silent, and only a missing confirm shows that
+//! (docs/rabbitmq.md#a-node-that-lost-its-cluster). AMQP's own heartbeats are slower: they take twice their interval.
 
 use std::time::Duration;
 
-use lapin::Connection;
-use tokio::{sync::broadcast, time::Instant};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    types::ShortString,
+};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, timeout},
+};
 
-use super::{canary::Canary, echo::Echo, health::Health};
+use super::{
+    error::{describe, describe_without},
+    health::SessionHealth,
+};
 
-/// Between two signs of life of a connection.
-const EVERY: Duration = Duration::from_secs(10);
+/// Pause between two probes of a connection.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A connection's sign of life that was answered.
+/// How long the answer to a probe may take: longer than a change of leaders, also that of a hanging node, which takes 6 s
+/// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second).
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+/// A probe of a connection that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beat {
+pub struct Heartbeat {
     /// `consuming`, `publishing` or `control`.
     pub connection: &'static str,
-    /// How long the answer took, an alarm included.
+    /// How long the answer took. Time under an alarm counts.
     pub took: Duration,
 }
 
-/// What is asked of a connection.
-enum Check {
-    /// Of one that must not publish.
-    Echo(Echo),
-    /// Of one that does.
-    Canary(Canary),
+/// A small request on one connection, whose answer shows that the broker is there.
+enum LivenessProbe {
+    /// A question about a queue, for a connection that must not publish. Any role may ask about any queue passively.
+    Question { channel: Channel, queue: ShortString },
+    /// A confirmed publish, for a connection that publishes: it shows that the broker still takes and keeps messages.
+    Publish { channel: Channel, exchange: ShortString, health: SessionHealth },
 }
 
-/// The checks of one session.
+impl LivenessProbe {
+    async fn question(connection: &Connection, queue: &str) -> lapin::Result<Self> {
+        Ok(Self::Question { channel: connection.create_channel().await?, queue: queue.into() })
+    }
+
+    async fn publish(connection: &Connection, exchange: &str, health: SessionHealth) -> lapin::Result<Self> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self::Publish { channel, exchange: exchange.into(), health })
+    }
+
+    /// Sends the request once, and says why no good answer came in time.
+    async fn send(&self) -> Result<(), String> {
+        match self {
+            Self::Question { channel, queue } => ask(channel, queue).await,
+            Self::Publish { channel, exchange, health } => publish(channel, exchange, health).await,
+        }
+    }
+}
+
+/// Asks whether the queue is there. No alarm holds the answer back, but the queue may take 5 s to find no leader.
+async fn ask(channel: &Channel, queue: &ShortString) -> Result<(), String> {
+    let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
+    match timeout(ANSWER_TIME, channel.queue_declare(queue.clone(), passive, <_>::default())).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(describe(&error)),
+        Err(_) => Err("no answer for 15 s".to_owned()),
+    }
+}
+
+/// Publishes a message and waits for its confirm. The time limit does not run while the broker blocks.
+async fn publish(channel: &Channel, exchange: &ShortString, health: &SessionHealth) -> Result<(), String> {
+    let confirm = async {
+        let options = BasicPublishOptions { mandatory: true, immediate: false };
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        channel.basic_publish(exchange.clone(), "canary".into(), options, &[], properties).await?.await
+    };
+    tokio::select! {
+        answer = confirm => match answer {
+            Ok(Confirmation::Ack(None)) => Ok(()),
+            Ok(Confirmation::Ack(Some(_))) => Err("the liveness probe was returned: its queue is not bound".to_owned()),
+            Ok(_) => Err("the liveness probe was refused: its queue has lost its majority".to_owned()),
+            Err(error) => Err(describe_without("write", &error)),
+        },
+        () = health.unblocked_for(ANSWER_TIME) => Err("the liveness probe was not confirmed for 15 s".to_owned()),
+    }
+}
+
+/// The probes of one session.
 pub(super) struct Liveness {
-    consuming: Check,
-    publishing: Check,
-    control: Check,
-    health: Health,
-    beats: broadcast::Sender<Beat>,
+    consuming: LivenessProbe,
+    publishing: LivenessProbe,
+    control: LivenessProbe,
+    health: SessionHealth,
+    heartbeats: broadcast::Sender<Heartbeat>,
 }
 
 impl Liveness {
-    /// Opens a channel for each. `name` is what both the exchange and the queue for this are called.
+    /// Opens a channel on each connection. `name` is the name of both the probes' exchange and their queue.
     pub(super) async fn open(
         [consuming, publishing, control]: [&Connection; 3],
         name: &str,
-        health: Health,
-        beats: broadcast::Sender<Beat>,
+        health: SessionHealth,
+        heartbeats: broadcast::Sender<Heartbeat>,
     ) -> lapin::Result<Self> {
         Ok(Self {
-            consuming: Check::Echo(Echo::open(consuming, name).await?),
-            publishing: Check::Canary(Canary::open(publishing, name, health.clone()).await?),
-            control: Check::Canary(Canary::open(control, name, health.clone()).await?),
+            consuming: LivenessProbe::question(consuming, name).await?,
+            publishing: LivenessProbe::publish(publishing, name, health.clone()).await?,
+            control: LivenessProbe::publish(control, name, health.clone()).await?,
             health,
-            beats,
+            heartbeats,
         })
     }
 
-    /// Whether publishing works at all, once.
-    pub(super) async fn first(&self) -> Result<(), String> {
-        self.control.ask().await
+    /// Tries once whether publishing works.
+    pub(super) async fn probe_control(&self) -> Result<(), String> {
+        self.control.send().await
     }
 
-    /// Asks on the consuming connection, once. The answer comes after all that was written there before.
-    pub(super) async fn reach_consuming(&self) -> Result<(), String> {
-        self.consuming.ask().await
+    /// Asks once on the consuming connection. The answer comes after everything that was written there before.
+    pub(super) async fn probe_consuming(&self) -> Result<(), String> {
+        self.consuming.send().await
     }
 
-    /// Asks until one does not answer, which ends the session.
+    /// Probes all connections until one does not answer, which ends the session.
     pub(super) async fn watch(&self) {
         let reason = tokio::select! {
             reason = self.repeat("consuming", &self.consuming) => reason,
@@ -75,25 +138,16 @@ impl Liveness {
         self.health.fail(reason);
     }
 
-    /// Asks now and then; which connection did not answer, and why.
-    async fn repeat(&self, connection: &'static str, check: &Check) -> String {
+    /// Probes one connection until it does not answer. Returns its name and the reason.
+    async fn repeat(&self, connection: &'static str, probe: &LivenessProbe) -> String {
         loop {
-            tokio::time::sleep(EVERY).await;
-            let asked = Instant::now();
-            if let Err(reason) = check.ask().await {
+            tokio::time::sleep(INTERVAL).await;
+            let sent = Instant::now();
+            if let Err(reason) = probe.send().await {
                 return format!("{connection} connection: {reason}");
             }
-            // Nobody may care.
-            let _ = self.beats.send(Beat { connection, took: asked.elapsed() });
-        }
-    }
-}
-
-impl Check {
-    async fn ask(&self) -> Result<(), String> {
-        match self {
-            Self::Echo(echo) => echo.ask().await,
-            Self::Canary(canary) => canary.beat().await,
+            // An error says only that nobody listens.
+            let _ = self.heartbeats.send(Heartbeat { connection, took: sent.elapsed() });
         }
     }
 }

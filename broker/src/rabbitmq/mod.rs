@@ -1,36 +1,25 @@
 //! The broker for many machines: RabbitMQ 3.10 and later, quorum queues and streams, over AMQP 0-9-1. The only place
-//! that names lapin.
+//! that names lapin. What RabbitMQ really does, and which code depends on it: `docs/rabbitmq.md`.
 //!
 //! A supervisor keeps one *session* up (three connections to one node); whatever fails ends it, and the next one begins.
-//! Subscriptions and publishes take the session that is there.
+//! Consumers and publishes take the session that is there.
 
-mod acker;
-mod address;
-mod administration;
-mod canary;
+mod client;
+mod connect;
 mod consume;
-mod contents;
-mod core;
-mod declare;
-mod definitions;
-mod echo;
-mod entities;
+mod delays;
 mod error;
 mod health;
-mod herald;
-mod ladder;
 mod liveness;
-mod log;
-mod names;
-mod overdue;
+mod logs;
+mod message;
+mod notices;
 mod publish;
-mod refused;
-mod rights;
+mod refusals;
 mod session;
+mod settle;
 mod supervise;
 mod topology;
-mod way;
-mod wire;
 
 use std::sync::{Arc, Mutex};
 
@@ -46,65 +35,66 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    address::Address,
-    consume::{CREDIT_OF_ONE, Subscription},
-    core::{Core, Exchanges},
-    log::{Reading, Stream},
-    names::Names,
+    client::{Exchanges, RabbitMqClient},
+    connect::BrokerHosts,
+    consume::{MAX_PREFETCH, QueueConsumer},
+    logs::{LogReading, LogStream},
+    session::SessionSetup,
+    topology::Names,
 };
 
 pub use self::{
-    address::InvalidUrl,
-    administration::{announce, apply, contents, discard, remove, stop_intake, verify},
-    contents::Contents,
-    definitions::{Definitions, PasswordHash},
-    entities::{Argument, Binding, DeclaredQueue, Exchange, Routing},
+    connect::InvalidUrl,
     error::TopologyError,
-    liveness::Beat,
-    rights::{Rights, Role},
-    topology::Topology,
+    liveness::Heartbeat,
+    topology::{
+        Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Definitions, PasswordHash, QueueContents, Rights,
+        Role, Routing, Topology, announce, apply, contents, discard, remove, stop_intake, verify,
+    },
 };
 use crate::{
     Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record,
     Target, consumer::Grants, notices::NoticeSender,
 };
 
-/// Signs of life that are kept for a listener that is late; each connection has one in ten seconds.
-const BEATS: usize = 16;
-/// Records read ahead of whoever reads a log.
+/// Heartbeats that are kept for a listener that is late; each connection has one in ten seconds.
+const KEPT_HEARTBEATS: usize = 16;
+/// Records of a log that are read ahead of the caller.
 const READ_AHEAD: usize = 64;
 
-/// A RabbitMQ, or a cluster of them. Dropping it closes it in the background.
+/// The client of a RabbitMQ node or cluster. Dropping it closes it in the background.
 pub struct RabbitMq {
-    core: Arc<Core>,
+    client: Arc<RabbitMqClient>,
 }
 
 impl RabbitMq {
-    /// Begins to connect, in the background and for ever; [`link`](Broker::link) says how far that is. `chance` spreads
-    /// reconnects and tells readers' markers apart.
+    /// Begins to connect, in the background and for ever; [`connection_state`](Broker::connection_state) tells how far that
+    /// is. `chance` spreads reconnects and tells readers' markers apart.
     ///
     /// # Errors
-    /// A `broker.url` that is none.
+    /// A `broker.url` that cannot be used.
     pub fn connect(config: &BrokerConfig, clock: Clock, chance: fastrand::Rng) -> Result<Self, InvalidUrl> {
         let names = Names::new(config);
-        let core = Arc::new(Core {
-            config: config.clone(),
-            address: Address::to_reach(&config.url)?,
-            topology: Topology::plan(config),
+        let client = Arc::new(RabbitMqClient {
+            hosts: BrokerHosts::load(&config.url)?,
             exchanges: Exchanges::new(&names),
-            names,
+            setup: SessionSetup {
+                declare: config.declare,
+                topology: Topology::plan(config),
+                names,
+                heartbeats: broadcast::Sender::new(KEPT_HEARTBEATS),
+                notices: NoticeSender::default(),
+            },
             clock,
             chance: Mutex::new(chance),
             session: watch::Sender::default(),
-            link: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
-            beats: broadcast::Sender::new(BEATS),
-            board: NoticeSender::default(),
+            connection_state: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
             defect: watch::Sender::default(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
-        tokio::spawn(supervise::supervise(Arc::clone(&core)));
-        Ok(Self { core })
+        tokio::spawn(supervise::supervise(Arc::clone(&client)));
+        Ok(Self { client })
     }
 
     /// Waits for the first session, however long that takes: an absent broker or a wrong password is waited out.
@@ -112,7 +102,7 @@ impl RabbitMq {
     /// # Errors
     /// A topology that is not as required, which only a person can change: the process should end (exit code 78).
     pub async fn first_session(&self) -> Result<(), TopologyError> {
-        let (mut session, mut defect) = (self.core.session.subscribe(), self.core.defect.subscribe());
+        let (mut session, mut defect) = (self.client.session.subscribe(), self.client.defect.subscribe());
         tokio::select! {
             biased;
             Ok(defect) = defect.wait_for(Option::is_some) => defect.clone().map_or(Ok(()), Err),
@@ -120,76 +110,77 @@ impl RabbitMq {
         }
     }
 
-    /// How quickly the broker answers its connections' signs of life, from now on. One that is not answered ends the session.
-    pub fn beats(&self) -> broadcast::Receiver<Beat> {
-        self.core.beats.subscribe()
+    /// The answered liveness probes of all connections from now on. A probe that is not answered ends the session.
+    pub fn heartbeats(&self) -> broadcast::Receiver<Heartbeat> {
+        self.client.setup.heartbeats.subscribe()
     }
 
-    /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be.
+    /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be wrong.
     pub fn defect(&self) -> watch::Receiver<Option<TopologyError>> {
-        self.core.defect.subscribe()
+        self.client.defect.subscribe()
     }
 }
 
 impl Logs for RabbitMq {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (out, records) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(Reading { stream: Stream { core: Arc::clone(&self.core), log }, offset, out }.run());
+        let stream = LogStream { client: Arc::clone(&self.client), log };
+        tokio::spawn(LogReading { stream, offset, out }.run());
         stream::unfold(records, async |mut records| records.recv().await.map(|record| (record, records))).boxed()
     }
 
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
-        let stream = Stream { core: Arc::clone(&self.core), log };
+        let stream = LogStream { client: Arc::clone(&self.client), log };
         async move { stream.end().await.map_err(ReadError) }.boxed()
     }
 }
 
 impl Broker for RabbitMq {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
-        Box::pin(self.core.publish(to, message))
+        Box::pin(self.client.publish(to, message))
     }
 
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)));
-        let grant = Grants::default();
+        let grants = Grants::default();
         let mut rest = prefetch.max(1);
         while rest > 0 {
-            let prefetch = rest.min(CREDIT_OF_ONE);
-            grant.request();
-            let (core, out, grant) = (Arc::clone(&self.core), out.clone(), grant.clone());
-            tokio::spawn(Subscription { core, inlet: from, prefetch, out, grant }.run());
+            let prefetch = rest.min(MAX_PREFETCH);
+            grants.request();
+            let (client, out, grants) = (Arc::clone(&self.client), out.clone(), grants.clone());
+            tokio::spawn(QueueConsumer { client, queue: from, prefetch, out, grants }.run());
             rest -= prefetch;
         }
-        Consumer::new(incoming, ()).granted_by(grant)
+        Consumer::new(incoming, ()).granted_by(grants)
     }
 
     fn announce(&self, notice: Bytes) {
-        if let Some(session) = &*self.core.session.borrow() {
+        if let Some(session) = &*self.client.session.borrow() {
             session.announce(notice);
         }
     }
 
     fn notices(&self) -> Notices {
-        self.core.board.subscribe()
+        self.client.setup.notices.subscribe()
     }
 
-    /// Nobody can look into a queue.
+    /// AMQP cannot look into a queue.
     fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
-        self.core.link.subscribe()
+        self.client.connection_state.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.core.stop.cancel();
-        Box::pin(self.core.ended.cancelled())
+        self.client.stop.cancel();
+        Box::pin(self.client.ended.cancelled())
     }
 }
 
 impl Drop for RabbitMq {
     fn drop(&mut self) {
-        self.core.stop.cancel();
+        self.client.stop.cancel();
     }
 }

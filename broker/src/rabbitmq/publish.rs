@@ -1,5 +1,5 @@
-//! Publishing: persistent, mandatory, confirmed and pipelined. Knows channels and confirms; where a target lies on the
-//! broker is decided by its caller.
+//! Publishing: persistent, mandatory, confirmed and pipelined. This knows channels and confirms; the caller decides which
+//! exchange and key a target has.
 
 use std::{
     future::poll_fn,
@@ -8,32 +8,46 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
+use service::watchdog::{AgeCounter, Round};
 use tokio::sync::Semaphore;
 
 use super::{
     error::{describe, describe_without, refusal},
-    health::Health,
-    overdue::Overdue,
-    refused::Refused,
-    way::Way,
-    wire,
+    health::SessionHealth,
+    message,
+    refusals::Refusals,
 };
 use crate::PublishError;
 
-/// Unconfirmed publishes per channel: enough to fill any link, few enough to redo after a cut.
-const WINDOW: usize = 1000;
-/// Log publishes under way at once; each needs a channel of its own.
+/// UnconfirmedAges publishes per channel: enough to fill any line, few enough to repeat after a cut.
+const CHANNEL_WINDOW: usize = 1000;
+/// Publishes to the logs that may be under way at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;
 
-/// What is published, and where.
-pub(super) struct Letter<'a> {
-    pub(super) way: Way,
+/// The kind of channel that a publish takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChannelKind {
+    /// For the public exchange.
+    Ingest,
+    /// For a lane or a delay level.
+    Lane,
+    /// For a log, with one unconfirmed publish at a time. A log's exchange has no alternate exchange, so a message can be
+    /// returned, and lapin gives a returned message to whichever confirm resolves next
+    /// (docs/rabbitmq.md#returns-and-confirms-in-lapin). On the other kinds nothing is returned while the topology is
+    /// complete.
+    Log,
+}
+
+/// One message to publish, and the exchange and key for it.
+pub(super) struct PublishRequest<'a> {
+    pub(super) kind: ChannelKind,
     pub(super) exchange: &'a str,
     pub(super) key: &'a str,
     pub(super) properties: BasicProperties,
@@ -42,38 +56,30 @@ pub(super) struct Letter<'a> {
 
 /// The publishing side of one session.
 pub(super) struct Publisher {
-    ingest: Window,
-    lane: Window,
-    logs: Vec<Window>,
-    turn: AtomicUsize,
-    overdue: Overdue,
-    refused: Refused,
-    health: Health,
-}
-
-struct Window {
-    channel: Channel,
-    /// lapin numbers a publish and queues its frames in two steps; between two threads they could swap, and a confirm
-    /// would then be the other one's. Held while a publish is first polled, never across an await.
-    order: Mutex<()>,
-    places: Semaphore,
+    ingest: ConfirmChannel,
+    lane: ConfirmChannel,
+    logs: Vec<ConfirmChannel>,
+    next_log: AtomicUsize,
+    unconfirmed: UnconfirmedAges,
+    refusals: Refusals,
+    health: SessionHealth,
 }
 
 impl Publisher {
-    /// Opens the channels: the busy ones on a connection of their own, since lapin looks at each channel of a connection
-    /// for every few frames.
-    pub(super) async fn open(busy: &Connection, rare: &Connection, health: Health) -> lapin::Result<Self> {
+    /// Opens the channels. The busy ones are on a connection of their own, since lapin looks at each channel of a
+    /// connection for every few frames.
+    pub(super) async fn open(busy: &Connection, rare: &Connection, health: SessionHealth) -> lapin::Result<Self> {
         let mut logs = Vec::with_capacity(LOG_CHANNELS);
         for _ in 0..LOG_CHANNELS {
-            logs.push(Window::open(rare, 1).await?);
+            logs.push(ConfirmChannel::open(rare, 1).await?);
         }
         Ok(Self {
-            ingest: Window::open(busy, WINDOW).await?,
-            lane: Window::open(busy, WINDOW).await?,
+            ingest: ConfirmChannel::open(busy, CHANNEL_WINDOW).await?,
+            lane: ConfirmChannel::open(busy, CHANNEL_WINDOW).await?,
             logs,
-            turn: AtomicUsize::new(0),
-            overdue: Overdue::default(),
-            refused: Refused::default(),
+            next_log: AtomicUsize::new(0),
+            unconfirmed: UnconfirmedAges::default(),
+            refusals: Refusals::default(),
             health,
         })
     }
@@ -81,42 +87,42 @@ impl Publisher {
     /// Ends the session once a confirm is overdue, or refusals last too long. Runs until then.
     pub(super) async fn watch(&self) {
         tokio::select! {
-            () = self.overdue.watch(&self.health) => {}
-            () = self.refused.watch(&self.health) => {}
+            () = self.unconfirmed.watch(&self.health) => {}
+            () = self.refusals.watch(&self.health) => {}
         }
     }
 
     /// Publishes and waits for the confirm.
-    pub(super) async fn publish(&self, letter: Letter<'_>) -> Result<(), PublishError> {
+    pub(super) async fn publish(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            answer = self.send(letter) => answer,
+            answer = self.send(request) => answer,
             reason = self.health.failed() => Err(PublishError::Lost(reason)),
         }
     }
 
-    async fn send(&self, letter: Letter<'_>) -> Result<(), PublishError> {
-        let window = self.window(letter.way);
-        let _place = window.places.acquire().await.map_err(|_| PublishError::Away(self.health.reason()))?;
+    async fn send(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
+        let channel = self.channel(request.kind);
+        let _slot = channel.slots.acquire().await.map_err(|_| PublishError::Away(self.health.reason()))?;
         if let Some(reason) = self.health.blocked() {
             return Err(PublishError::Blocked(reason));
         }
-        let _unconfirmed = self.overdue.enter();
-        if letter.way == Way::Log {
-            // Whoever had the channel before may have been dropped before its confirm came.
-            let _ = window.channel.wait_for_confirms().await;
+        let _counted = self.unconfirmed.enter();
+        if request.kind == ChannelKind::Log {
+            // The publish that had the channel before may have been dropped before its confirm came.
+            let _ = channel.channel.wait_for_confirms().await;
         }
-        let (way, key, size) = (letter.way, letter.key, letter.body.len());
-        match window.put(letter).await {
+        let (kind, key, size) = (request.kind, request.key, request.body.len());
+        match channel.publish(request).await {
             Ok(Confirmation::Ack(None)) => {
-                self.refused.take(way, key);
+                self.refusals.note_taken(kind, key);
                 Ok(())
             }
             Ok(Confirmation::Nack(_)) => {
-                self.refused.refuse(way, key);
+                self.refusals.note_refused(kind, key);
                 Err(PublishError::Nacked)
             }
-            Ok(Confirmation::Ack(Some(_))) => Err(self.returned(way)),
+            Ok(Confirmation::Ack(Some(_))) => Err(self.returned(kind)),
             Ok(Confirmation::NotRequested) => Err(self.lost("confirms are not enabled".to_owned())),
             Err(error) if is_too_large(&error, size) => {
                 self.lost(describe(&error));
@@ -126,39 +132,49 @@ impl Publisher {
         }
     }
 
-    /// A returned message on a shared channel means that the topology is broken, and that it may have been a neighbour's:
-    /// all that is under way is published again, after the topology was looked at.
-    fn returned(&self, way: Way) -> PublishError {
-        if way != Way::Log {
+    /// A returned message on a shared channel means that the topology is incomplete, and the message may have been that of
+    /// another publish. So the session ends, and everything under way is published again after the topology was checked.
+    fn returned(&self, kind: ChannelKind) -> PublishError {
+        if kind != ChannelKind::Log {
             self.health.fail("a message was returned: the topology is incomplete");
         }
         PublishError::Unroutable
     }
 
-    /// Any error closes the channel or the connection: the session is over.
+    /// Any error closes the channel or the connection, so it ends the session.
     fn lost(&self, reason: String) -> PublishError {
         self.health.fail(reason.clone());
         PublishError::Lost(reason)
     }
 
-    fn window(&self, way: Way) -> &Window {
-        match way {
-            Way::Ingest => &self.ingest,
-            Way::Lane => &self.lane,
-            Way::Log => &self.logs[self.turn.fetch_add(1, Ordering::Relaxed) % self.logs.len()],
+    fn channel(&self, kind: ChannelKind) -> &ConfirmChannel {
+        match kind {
+            ChannelKind::Ingest => &self.ingest,
+            ChannelKind::Lane => &self.lane,
+            ChannelKind::Log => &self.logs[self.next_log.fetch_add(1, Ordering::Relaxed) % self.logs.len()],
         }
     }
 }
 
-impl Window {
-    async fn open(connection: &Connection, places: usize) -> lapin::Result<Self> {
+/// A channel with confirms, and a bound on its unconfirmed publishes.
+struct ConfirmChannel {
+    channel: Channel,
+    /// Held while a publish is first polled, never across an await. lapin numbers a publish and queues its frames in two
+    /// steps: between two threads they could change places, and with them their confirms
+    /// (docs/rabbitmq.md#the-order-of-publishes-in-lapin).
+    order: Mutex<()>,
+    slots: Semaphore,
+}
+
+impl ConfirmChannel {
+    async fn open(connection: &Connection, slots: usize) -> lapin::Result<Self> {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { channel, order: Mutex::new(()), places: Semaphore::new(places) })
+        Ok(Self { channel, order: Mutex::new(()), slots: Semaphore::new(slots) })
     }
 
-    async fn put(&self, letter: Letter<'_>) -> lapin::Result<Confirmation> {
-        let Letter { exchange, key, properties, body, .. } = letter;
+    async fn publish(&self, request: PublishRequest<'_>) -> lapin::Result<Confirmation> {
+        let PublishRequest { exchange, key, properties, body, .. } = request;
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let mut publish = pin!(self.channel.basic_publish(exchange.into(), key.into(), options, body, properties));
         let confirm = poll_fn(|context| {
@@ -169,7 +185,8 @@ impl Window {
     }
 }
 
-/// Whether the broker closed the channel over a body of this very size: everything else on it suffers the same error.
+/// True when the broker closed the channel because of a body of exactly this size: every other publish on the channel
+/// meets the same error.
 fn is_too_large(error: &lapin::Error, size: usize) -> bool {
     refusal(error).is_some_and(|refusal| {
         let text = refusal.get_message().as_str();
@@ -177,7 +194,74 @@ fn is_too_large(error: &lapin::Error, size: usize) -> bool {
     })
 }
 
-/// Refuses a key that no frame can carry.
+/// Refuses a key that is too long for a frame.
 pub(super) fn check_key(key: &str) -> Result<(), PublishError> {
-    wire::short(key).map(drop)
+    message::short(key).map(drop)
+}
+
+/// One round of [`UnconfirmedAges`]. A quorum queue elects a new leader in well under ten seconds
+/// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second), so what is unconfirmed after three rounds is lost. A round is
+/// also the precision: a publish is overdue after 15 to 20 s.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Counts unconfirmed publishes by their age, to notice an overdue confirm without a timer for each publish.
+#[derive(Default)]
+struct UnconfirmedAges(AgeCounter<4>);
+
+/// One unconfirmed publish; its drop takes it out of the count.
+struct Counted<'a>(&'a UnconfirmedAges, Round);
+
+impl UnconfirmedAges {
+    fn enter(&self) -> Counted<'_> {
+        Counted(self, self.0.enter())
+    }
+
+    /// Fails the session once a confirm is overdue. The clock stands still while the broker blocks.
+    async fn watch(&self, health: &SessionHealth) {
+        loop {
+            health.unblocked_for(ROUND).await;
+            if self.0.overdue() > 0 {
+                health.fail("a publish was not confirmed for 15 s");
+                return;
+            }
+            self.0.turn();
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.0.leave(self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publish_that_is_not_confirmed_ends_the_session_after_fifteen_to_twenty_seconds() {
+        let (unconfirmed, health, start) = (UnconfirmedAges::default(), SessionHealth::new(), Instant::now());
+        let _counted = unconfirmed.enter();
+        unconfirmed.watch(&health).await;
+        assert!((15..=20).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert!(health.has_failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn confirmed_publishes_end_nothing_however_many_follow_one_another() {
+        let (unconfirmed, health) = (UnconfirmedAges::default(), SessionHealth::new());
+        let publishing = async {
+            for _ in 0..100 {
+                let _counted = unconfirmed.enter();
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            }
+        };
+        tokio::select! {
+            () = unconfirmed.watch(&health) => panic!("{}", health.reason()),
+            () = publishing => {}
+        }
+    }
 }

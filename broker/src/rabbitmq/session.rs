@@ -1,89 +1,105 @@
-//! One set of connections to one node, from connecting to closing. Any error on any of them ends all: lapin's own
-//! recovery knows connections, not channels, and half a session is worse than none.
+//! One session: a set of connections to one node, from connecting to closing. Any error on any of them ends the whole
+//! session: lapin's own recovery knows connections, not channels (docs/rabbitmq.md#recovery-in-lapin), and half a session
+//! is worse than none.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join3};
-use lapin::{Connection, ConnectionProperties, Event};
-use tokio::{sync::mpsc, time::timeout};
+use lapin::{Connection, Event};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    address::{Host, shown},
-    core::Core,
-    declare,
+    connect::{Host, connect},
     error::{TopologyError, describe},
-    health::Health,
-    herald::Herald,
-    liveness::Liveness,
+    health::SessionHealth,
+    liveness::{Heartbeat, Liveness},
+    notices::NoticeChannel,
     publish::Publisher,
+    topology::{self, Names, Topology},
 };
+use crate::notices::NoticeSender;
 
-/// To connect, from the first packet to the last handshake.
-const CONNECT: Duration = Duration::from_secs(10);
-/// To close one connection in order; a hanging broker must not hold up the next session.
-const CLOSE: Duration = Duration::from_secs(2);
-/// To write the last acknowledgements.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long closing one connection in order may take: a hanging broker must not hold up the next session.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// How long writing the last acknowledgements may take.
+const FLUSH_TIME: Duration = Duration::from_secs(5);
 
-/// Connections of their own for consuming and publishing, since the broker reads nothing, not even acknowledgements,
-/// from one that publishes during an alarm (V12). The third is for the topology, the logs and notices.
+/// What every session of one client is opened with.
+pub(super) struct SessionSetup {
+    /// True: the session declares what is missing. False: it only checks.
+    pub(super) declare: bool,
+    pub(super) topology: Topology,
+    pub(super) names: Names,
+    /// Takes the heartbeats that were answered.
+    pub(super) heartbeats: broadcast::Sender<Heartbeat>,
+    /// Takes the notices that come in.
+    pub(super) notices: NoticeSender,
+}
+
+/// Three connections to one node. Consuming and publishing have connections of their own, because during an alarm the
+/// broker reads nothing, not even acknowledgements, from a connection that publishes
+/// (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too). The third is for the topology, the logs and notices.
 pub(super) struct Session {
-    pub(super) health: Health,
+    pub(super) health: SessionHealth,
     pub(super) publisher: Publisher,
     pub(super) consuming: Connection,
-    /// Writes acknowledgements; waited for before closing.
-    pub(super) ackers: TaskTracker,
-    /// Where it leads.
+    /// The tasks that write settlements; closing waits for them.
+    pub(super) settlers: TaskTracker,
     pub(super) host: Host,
     publishing: Connection,
     control: Connection,
-    notices: mpsc::Sender<Bytes>,
-    /// Its channels too must not go while the connections close.
+    announced: mpsc::Sender<Bytes>,
+    /// Kept also because its channels must not go while the connections close.
     liveness: Liveness,
 }
 
 impl Session {
-    /// Connects, sees to the topology, and looks once whether publishing works.
-    pub(super) async fn open(core: &Core, host: &Host) -> Result<Arc<Self>, TopologyError> {
-        let health = Health::new();
-        let opened = Self::establish(core, host, health.clone()).await;
-        // Also ends the listeners of a session that never came about.
+    /// Connects, declares or checks the topology, and tries once whether publishing works.
+    pub(super) async fn open(setup: &SessionSetup, host: &Host) -> Result<Arc<Self>, TopologyError> {
+        let health = SessionHealth::new();
+        let opened = Self::establish(setup, host, health.clone()).await;
+        // Also ends the event listeners of a session that did not come about.
         opened.inspect_err(|error| health.fail(error.to_string()))
     }
 
-    async fn establish(core: &Core, host: &Host, health: Health) -> Result<Arc<Self>, TopologyError> {
-        let [consuming, publishing, control] = connections(host).await?;
-        for (place, connection) in [&consuming, &publishing, &control].into_iter().enumerate() {
-            listen(connection, place, health.clone());
+    async fn establish(setup: &SessionSetup, host: &Host, health: SessionHealth) -> Result<Arc<Self>, TopologyError> {
+        let (consuming, publishing, control) =
+            try_join3(connect(host, "consuming"), connect(host, "publishing"), connect(host, "control")).await?;
+        let connections = [&consuming, &publishing, &control];
+        for (place, connection) in connections.into_iter().enumerate() {
+            watch_events(connection, place, health.clone());
         }
-        if core.config.declare {
-            declare::declare(&control, &core.topology).await?;
+        if setup.declare {
+            topology::declare(&control, &setup.topology).await?;
         } else {
-            declare::check(&control, &core.topology).await?;
+            topology::check(&control, &setup.topology).await?;
         }
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-        let (all, name) = ([&consuming, &publishing, &control], core.names.of("canary"));
-        let liveness = Liveness::open(all, &name, health.clone(), core.beats.clone()).await.map_err(away)?;
-        let (herald, notices) = Herald::open(&control, &core.names.of("control")).await.map_err(away)?;
-        // Before the first beat: during an alarm nothing more is written to a connection that has published.
+        let (names, heartbeats) = (&setup.names, setup.heartbeats.clone());
+        let liveness =
+            Liveness::open(connections, &names.of("canary"), health.clone(), heartbeats).await.map_err(away)?;
+        let (notices, announced) = NoticeChannel::open(&control, &names.of("control")).await.map_err(away)?;
+        // Before the first probe: during an alarm nothing more is written to a connection that has published.
         let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
-            beat = liveness.first() => beat.map_err(TopologyError::Away)?,
-            // An alarm: the session stands, only publishing has to wait.
+            answer = liveness.probe_control() => answer.map_err(TopologyError::Away)?,
+            // An alarm: the session is usable, only publishing has to wait.
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
-        let ackers = TaskTracker::new();
-        tokio::spawn(herald.run(core.board.clone(), health.clone()));
-        let host = host.clone();
-        let session = Self { health, publisher, consuming, ackers, host, publishing, control, notices, liveness };
+        let (settlers, host) = (TaskTracker::new(), host.clone());
+        tokio::spawn(notices.run(setup.notices.clone(), health.clone()));
+        let session = Self { health, publisher, consuming, settlers, host, publishing, control, announced, liveness };
         let session = Arc::new(session);
         session.watch();
         Ok(session)
     }
 
-    /// Looks after liveness until the session is over.
+    /// Watches liveness and confirms until the session is over.
     fn watch(self: &Arc<Self>) {
         let session = Arc::clone(self);
         tokio::spawn(async move {
@@ -95,48 +111,35 @@ impl Session {
         });
     }
 
-    /// Says something to every process, unless too much waits to be said already.
+    /// Sends a notice to every process. It is dropped if too many wait to be sent.
     pub(super) fn announce(&self, notice: Bytes) {
-        let _ = self.notices.try_send(notice);
+        let _ = self.announced.try_send(notice);
     }
 
-    /// Waits until what was settled is with the broker: a channel that goes while its connection closes makes lapin drop
-    /// what is not written yet, so that the answer to a question behind it is waited for.
+    /// Waits until all settlements have reached the broker. A channel that goes while its connection closes makes lapin
+    /// drop what is not written yet (docs/rabbitmq.md#closing-in-lapin), so this waits for the answer to a request behind
+    /// them.
     pub(super) async fn flush(&self) {
-        self.ackers.close();
+        self.settlers.close();
         let flushed = async {
-            self.ackers.wait().await;
-            self.liveness.reach_consuming().await
+            self.settlers.wait().await;
+            self.liveness.probe_consuming().await
         };
-        let _ = timeout(FLUSH, flushed).await;
+        let _ = timeout(FLUSH_TIME, flushed).await;
     }
 
-    /// Ends it for everybody and closes the connections.
+    /// Ends the session for all its users and closes the connections.
     pub(super) async fn close(&self, reason: &str) {
         self.health.fail(reason);
-        let close = |connection| async move { timeout(CLOSE, Connection::close(connection, 200, "OK".into())).await };
+        let close =
+            |connection| async move { timeout(CLOSE_TIME, Connection::close(connection, 200, "OK".into())).await };
         let _ = tokio::join!(close(&self.consuming), close(&self.publishing), close(&self.control));
     }
 }
 
-/// One connection. The error names the host, never the user.
-pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, TopologyError> {
-    let properties = ConnectionProperties::default().with_connection_name(format!("carteiro {name}").into());
-    match timeout(CONNECT, host.connect(properties)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
-        Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT:?}", shown(host)))),
-    }
-}
-
-async fn connections(host: &Host) -> Result<[Connection; 3], TopologyError> {
-    let (consuming, publishing, control) =
-        try_join3(connect(host, "consuming"), connect(host, "publishing"), connect(host, "control")).await?;
-    Ok([consuming, publishing, control])
-}
-
-/// Passes on what lapin says about a connection. There must be one listener each: several would share the events.
-fn listen(connection: &Connection, place: usize, health: Health) {
+/// Tells the session what lapin reports of a connection. There is one listener per connection: several would share its
+/// events.
+fn watch_events(connection: &Connection, place: usize, health: SessionHealth) {
     let mut events = connection.events_listener();
     tokio::spawn(async move {
         loop {

@@ -1,74 +1,75 @@
-//! Keeps a session up, for ever: connect, hold, say how it is, and once it is lost begin anew with the next host.
+//! The supervisor: keeps a session up, for ever. It connects, publishes the state of the session until it is lost, and
+//! then begins anew with the next host.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{core::Core, session::Session};
+use super::{client::RabbitMqClient, session::Session};
 use crate::ConnectionState;
 
-/// The shortest pause between two tries.
-const SHORTEST: Duration = Duration::from_millis(200);
-/// The longest: a broker that comes back is used within this.
-const LONGEST: Duration = Duration::from_secs(15);
+/// Shortest pause between two tries.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between two tries: a broker that comes back is used within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Runs until the core is stopped.
-pub(super) async fn supervise(core: Arc<Core>) {
+/// Runs until the client is stopped.
+pub(super) async fn supervise(client: Arc<RabbitMqClient>) {
     let mut failures = 0;
     for host in 0.. {
         let opened = tokio::select! {
-            opened = Session::open(&core, core.address.host(host)) => opened,
-            () = core.stop.cancelled() => break,
+            opened = Session::open(&client.setup, client.hosts.host(host)) => opened,
+            () = client.stop.cancelled() => break,
         };
         match opened {
             Ok(session) => {
-                core.defect.send_replace(None);
+                client.defect.send_replace(None);
                 let begun = Instant::now();
-                hold(&core, &session).await;
+                hold(&client, &session).await;
                 failures = failures_after(failures, begun.elapsed());
             }
             Err(error) => {
                 failures += 1;
-                // Whoever holds the link says so once; this is said for every try.
+                // The process logs the connection's state once; this is for every try.
                 tracing::debug!(%error, failures, "broker.not_reached");
-                core.link.send_replace(ConnectionState::Away(error.to_string()));
-                core.defect.send_replace(error.is_fatal().then_some(error));
+                client.connection_state.send_replace(ConnectionState::Away(error.to_string()));
+                client.defect.send_replace(error.is_fatal().then_some(error));
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(pause(failures, core.chance())) => {}
-            () = core.stop.cancelled() => break,
+            () = tokio::time::sleep(pause(failures, client.random())) => {}
+            () = client.stop.cancelled() => break,
         }
     }
-    core.link.send_replace(ConnectionState::Away("closed".to_owned()));
-    core.ended.cancel();
+    client.connection_state.send_replace(ConnectionState::Away("closed".to_owned()));
+    client.ended.cancel();
 }
 
-/// Lends a session out until it fails or the core is stopped.
-async fn hold(core: &Core, session: &Arc<Session>) {
-    core.session.send_replace(Some(Arc::clone(session)));
+/// Offers a session to the client's users until it fails or the client is stopped.
+async fn hold(client: &RabbitMqClient, session: &Arc<Session>) {
+    client.session.send_replace(Some(Arc::clone(session)));
     let reason = tokio::select! {
         reason = session.health.failed() => reason,
-        () = relay(core, session) => unreachable!("it relays until it is dropped"),
-        () = core.stop.cancelled() => "closed".to_owned(),
+        () = relay_blocks(client, session) => unreachable!("it relays until it is dropped"),
+        () = client.stop.cancelled() => "closed".to_owned(),
     };
-    if core.stop.is_cancelled() {
+    if client.stop.is_cancelled() {
         session.flush().await;
     }
-    core.link.send_replace(ConnectionState::Away(reason.clone()));
-    core.session.send_replace(None);
+    client.connection_state.send_replace(ConnectionState::Away(reason.clone()));
+    client.session.send_replace(None);
     session.close(&reason).await;
 }
 
-/// Passes on whether the session is blocked.
-async fn relay(core: &Core, session: &Session) {
+/// Keeps the connection's state up to date: ready, or blocked by an alarm.
+async fn relay_blocks(client: &RabbitMqClient, session: &Session) {
     let mut blocks = session.health.blocks();
     loop {
         blocks.borrow_and_update();
-        let link = session.health.blocked().map_or(ConnectionState::Ready, ConnectionState::Blocked);
-        core.link.send_if_modified(|now| {
-            let changes = *now != link;
-            *now = link;
+        let state = session.health.blocked().map_or(ConnectionState::Ready, ConnectionState::Blocked);
+        client.connection_state.send_if_modified(|now| {
+            let changes = *now != state;
+            *now = state;
             changes
         });
         if blocks.changed().await.is_err() {
@@ -77,16 +78,16 @@ async fn relay(core: &Core, session: &Session) {
     }
 }
 
-/// A session that did not last counts as one more failure: a consumer that is refused, or a queue without a leader, ends
+/// A session that did not last counts as one more failure. A consumer that is refused, or a queue without a leader, ends
 /// every session right after it began, and connecting five times a second would not mend that.
 fn failures_after(failures: u32, lasted: Duration) -> u32 {
-    if lasted < LONGEST { failures + 1 } else { 0 }
+    if lasted < LONGEST_PAUSE { failures + 1 } else { 0 }
 }
 
-/// Full jitter up to a bound that doubles with each failure in a row, so that many processes do not return as one.
-fn pause(failures: u32, chance: f64) -> Duration {
-    let bound = SHORTEST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST);
-    SHORTEST + bound.saturating_sub(SHORTEST).mul_f64(chance)
+/// Full jitter up to a bound that doubles with each failure in a row, so that many processes do not come back at once.
+fn pause(failures: u32, random: f64) -> Duration {
+    let bound = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+    SHORTEST_PAUSE + bound.saturating_sub(SHORTEST_PAUSE).mul_f64(random)
 }
 
 #[cfg(test)]
@@ -94,16 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_fifteen_seconds_and_never_below_the_shortest() {
-        assert_eq!(pause(0, 0.0), SHORTEST);
+    fn pauses_grow_to_fifteen_seconds_and_are_never_below_the_shortest() {
+        assert_eq!(pause(0, 0.0), SHORTEST_PAUSE);
         assert_eq!(pause(1, 1.0), Duration::from_millis(400));
-        assert_eq!(pause(40, 1.0), LONGEST);
-        assert_eq!(pause(40, 0.0), SHORTEST);
+        assert_eq!(pause(40, 1.0), LONGEST_PAUSE);
+        assert_eq!(pause(40, 0.0), SHORTEST_PAUSE);
     }
 
     #[test]
     fn only_a_session_that_lasted_makes_the_next_pause_short_again() {
         assert_eq!(failures_after(3, Duration::from_secs(1)), 4);
-        assert_eq!(failures_after(3, LONGEST), 0);
+        assert_eq!(failures_after(3, LONGEST_PAUSE), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! A copy of the file while a process writes it, by SQLite's own backup; and keeping every process out of it, to put a
-//! copy back.
+//! Backups: copying the file, with SQLite's own backup, while a process writes it; and locking it, so that a copy can be put
+//! back.
 
 use std::{
     fs::{self, File},
@@ -9,39 +9,39 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, backup::Backup};
 
-use super::{OpenError, open};
+use super::{BrokerFileError, open};
 use crate::ReadError;
 
-/// All pages in one step. Between two, a writer's commit would make the copy begin again, and there is always another
-/// commit; within one it reads what was committed when it began, while the writer goes on in its log of changes.
-const WHOLE: i32 = -1;
+/// Copies all pages in one step. Between two steps a commit would make the copy begin again, and there is always another
+/// commit. Within one step SQLite copies what was committed when it began, while the writer goes on in the WAL.
+const ALL_PAGES: i32 = -1;
 
-/// Copies the broker's file at `from` into a fresh file at `to`, mode 0600: what was committed at one moment. A process
-/// may have `from` open, and goes on. Blocks.
+/// Copies what is committed in the broker's file at `from` into a new file at `to`, with mode 0600. A process may have
+/// `from` open, and goes on. Blocks.
 ///
 /// # Errors
-/// Where `to` exists, or either cannot be read or written.
+/// A file at `to`, or a file that cannot be read or written.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), ReadError> {
     let failed = |error: &dyn std::fmt::Display| ReadError(format!("copying {}: {error}", from.display()));
     let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     made.map_err(|error| ReadError(format!("{}: {error}", to.display())))?;
-    let source = open::look(from).map_err(|error| failed(&error))?;
+    let source = open::open_read_only(from).map_err(|error| failed(&error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = Connection::open_with_flags(to, flags).map_err(|error| failed(&error))?;
     let backup = Backup::new(&source, &mut target).map_err(|error| failed(&error))?;
-    backup.step(WHOLE).map(drop).map_err(|error| failed(&error))
+    backup.step(ALL_PAGES).map(drop).map_err(|error| failed(&error))
 }
 
-/// Keeps every process from opening the broker's file while it lives.
+/// The lock of the broker's file. While it lives, no process can open the file.
 #[derive(Debug)]
-pub struct Hold(#[expect(dead_code, reason = "its drop lets the next process in")] File);
+pub struct BrokerFileLock(#[expect(dead_code, reason = "its drop lets the next process in")] File);
 
-impl Hold {
-    /// Of the file at `path`, which need not be there; its folder is made.
+impl BrokerFileLock {
+    /// Locks the file at `path`, which need not exist. Makes its folder.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when a process has it.
-    pub fn take(path: &Path) -> Result<Self, OpenError> {
+    /// [`BrokerFileError::Held`] when a process has the file.
+    pub fn take(path: &Path) -> Result<Self, BrokerFileError> {
         open::lock(path).map(Self)
     }
 }
@@ -50,11 +50,10 @@ impl Hold {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Sqlite;
     use schemas::Message;
 
     use super::*;
-    use crate::{Broker as _, Queue, Target};
+    use crate::{Broker as _, Queue, Target, sqlite::Sqlite};
 
     fn message(id: &str) -> Message {
         Message { id: id.into(), kind: "ticket.created".into(), body: "{}".into(), ..Message::default() }
@@ -79,13 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_held_is_not_opened() {
+    fn a_locked_file_is_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broker.db");
         let broker = Sqlite::open(&path, Arc::new(|| 1)).unwrap();
-        assert!(matches!(Hold::take(&path), Err(OpenError::Held(_))));
+        assert!(matches!(BrokerFileLock::take(&path), Err(BrokerFileError::Held(_))));
         drop(broker);
-        let _hold = Hold::take(&path).unwrap();
-        assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(OpenError::Held(_))));
+        let _lock = BrokerFileLock::take(&path).unwrap();
+        assert!(matches!(Sqlite::open(&path, Arc::new(|| 1)), Err(BrokerFileError::Held(_))));
     }
 }

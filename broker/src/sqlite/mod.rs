@@ -1,21 +1,19 @@
 //! The embedded durable broker: one SQLite file, one machine, one process that writes. The default of `standalone`.
 //!
-//! One thread owns the file and turns all that is waiting into one transaction (group commit); publishes are answered
-//! and messages handed out only after its commit. Nothing is cached: a million waiting messages cost no memory.
+//! One thread owns the file and turns all commands that wait into one transaction (group commit). Publishes are answered and
+//! messages handed out only after its commit. Nothing is cached: a million waiting messages cost no memory.
 
-mod codec;
 mod command;
 mod copy;
-mod count;
+mod delays;
 mod error;
-mod later;
-mod log;
+mod logs;
+mod message;
 mod open;
-mod reader;
-mod table;
+mod queue;
+mod queue_table;
+mod read;
 mod tables;
-mod tap;
-mod waiting;
 mod writer;
 
 use std::{
@@ -25,69 +23,70 @@ use std::{
 };
 
 use bytes::Bytes;
-use command::{Command, Leave, Row, Slot};
+use command::{RowTarget, SqliteSubscription, WriterCommand};
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
-use log::Ends;
+use logs::LogEnds;
+use message::MessageRow;
 use schemas::Message;
 use service::Clock;
-use tap::Tap;
 use tokio::sync::{oneshot, watch};
 use writer::Writer;
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
-    notices::NoticeSender,
+    consumer::ConsumerFeed, notices::NoticeSender,
 };
 
-pub use copy::{Hold, back_up};
-pub use error::OpenError;
-pub use reader::Archive;
+pub use copy::{BrokerFileLock, back_up};
+pub use error::BrokerFileError;
+pub use read::LogFile;
 
-/// The embedded broker. Dropping it without [`close`](Broker::close) loses nothing that was confirmed; it waits for the
-/// transaction under way.
+/// The embedded broker. Dropping it loses nothing that was confirmed; without [`close`](Broker::close) the drop waits for
+/// the transaction under way.
 pub struct Sqlite {
     path: PathBuf,
-    commands: mpsc::Sender<Command>,
-    link: watch::Receiver<ConnectionState>,
-    ends: Arc<Ends>,
-    board: NoticeSender,
+    commands: mpsc::Sender<WriterCommand>,
+    connection_state: watch::Receiver<ConnectionState>,
+    ends: Arc<LogEnds>,
+    notices: NoticeSender,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Sqlite {
-    /// Opens the file at `path`, or makes it, and starts the writer. The file `lock` beside it is held until the end.
+    /// Opens or makes the file at `path`, and starts the writer. The file `lock` beside it is locked until the end.
     ///
     /// # Errors
-    /// [`OpenError::Held`] when another process has it open for writing; [`OpenError::Newer`] when a later version of
+    /// [`BrokerFileError::Held`] when another process has the file open for writing; [`BrokerFileError::Newer`] when a later version of
     /// this program wrote it; otherwise what the file system or SQLite says.
-    pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, BrokerFileError> {
         Self::start(path, open::open(path)?, clock)
     }
 
-    fn start(path: &Path, opened: open::Opened, clock: Clock) -> Result<Self, OpenError> {
+    fn start(path: &Path, file: open::BrokerFile, clock: Clock) -> Result<Self, BrokerFileError> {
         let (commands, inbox) = mpsc::channel();
-        let (link_sender, link) = watch::channel(ConnectionState::Ready);
-        let writer = Writer::new(opened, inbox, commands.clone(), link_sender, clock)
-            .map_err(|source| OpenError::Database { path: path.into(), source })?;
+        let (state_sender, connection_state) = watch::channel(ConnectionState::Ready);
+        let writer = Writer::new(file, inbox, commands.clone(), state_sender, clock)
+            .map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|source| OpenError::File { path: path.into(), source })?;
-        Ok(Self { path: path.into(), commands, link, ends, board: NoticeSender::default(), writer: Some(thread) })
+        let thread = thread.map_err(|source| BrokerFileError::File { path: path.into(), source })?;
+        let notices = NoticeSender::default();
+        Ok(Self { path: path.into(), commands, connection_state, ends, notices, writer: Some(thread) })
     }
 
     async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
         if message.body.len() > BODY_LIMIT {
             return Err(PublishError::TooLarge);
         }
-        match &*self.link.borrow() {
+        match &*self.connection_state.borrow() {
             ConnectionState::Ready => {}
             ConnectionState::Blocked(reason) => return Err(PublishError::Blocked(reason.clone())),
             ConnectionState::Away(reason) => return Err(PublishError::Away(reason.clone())),
         }
-        let (slot, row) = (Slot::of(to), Row::of(to, message));
+        let row = MessageRow::of(to, message);
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Publish { slot, row, reply })
+            .send(WriterCommand::Publish { to: RowTarget::of(to), row, reply })
             .map_err(|_| PublishError::Away(writer::CLOSED.into()))?;
         answer.await.unwrap_or_else(|_| Err(PublishError::Lost(writer::CLOSED.into())))
     }
@@ -95,7 +94,7 @@ impl Sqlite {
 
 impl Logs for Sqlite {
     fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        reader::stream(self.path.clone(), log, offset, Some(self.ends.of(log)))
+        read::stream(self.path.clone(), log, offset, Some(self.ends.of(log)))
     }
 
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
@@ -109,35 +108,35 @@ impl Broker for Sqlite {
     }
 
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
-        let (tap, receiver) = Tap::new(prefetch);
-        let leave = Leave::new(from, tap.id, self.commands.clone());
-        // When the writer has ended, the tap is dropped here, and the consumer reads the end.
-        let _ = self.commands.send(Command::Consume { from, tap });
-        Consumer::new(receiver, leave)
+        let (feed, receiver) = ConsumerFeed::new(prefetch);
+        let subscription = SqliteSubscription::new(from, feed.id, self.commands.clone());
+        // When the writer has ended, the feed is dropped here, and the consumer reads the end.
+        let _ = self.commands.send(WriterCommand::AddConsumer { of: from, feed });
+        Consumer::new(receiver, subscription)
     }
 
-    /// This process is all there is.
+    /// This process is the only one on the broker.
     fn announce(&self, notice: Bytes) {
-        self.board.send(notice);
+        self.notices.send(notice);
     }
 
     fn notices(&self) -> Notices {
-        self.board.subscribe()
+        self.notices.subscribe()
     }
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
-        count::waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
+        read::count_waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
-        self.link.clone()
+        self.connection_state.clone()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             let (reply, closed) = oneshot::channel();
-            if self.commands.send(Command::Close(reply)).is_ok() {
-                // An error here says that the writer had ended before it came to this command: closed as well.
+            if self.commands.send(WriterCommand::Close(reply)).is_ok() {
+                // An error says that the writer had ended before it came to this command, so it is closed as well.
                 let _ = closed.await;
             }
         }
@@ -147,7 +146,7 @@ impl Broker for Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        let _ = self.commands.send(Command::Abandon);
+        let _ = self.commands.send(WriterCommand::Abandon);
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

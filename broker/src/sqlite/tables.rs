@@ -1,4 +1,4 @@
-//! All tables together: what one transaction does, and whether one is called for.
+//! All tables together: what one transaction does, and whether one is needed.
 
 use std::sync::Arc;
 
@@ -6,50 +6,51 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    command::{Row, Slot},
-    later::Later,
-    log::{Ends, Ledger, Retention},
-    waiting::{Pick, Waiting},
+    command::RowTarget,
+    delays::DelayedTable,
+    logs::{LogEnds, LogTable, Retention},
+    message::MessageRow,
+    queue::{Pick, SqliteQueue},
 };
 use crate::{Lane, Log, PublishError, Queue};
 
-/// How many bytes one transaction hands out per inlet; what is over that goes with the next.
-const HAND_OUT: usize = 4 * 1024 * 1024;
-/// How often the logs are looked through for what is too old, in milliseconds.
-const TRIM_EVERY: i64 = 60_000;
+/// Bytes that one transaction hands out per queue; the rest is handed out by the next one.
+const HAND_OUT_BYTES: usize = 4 * 1024 * 1024;
+/// Milliseconds between two looks for records that are too old.
+const TRIM_INTERVAL: i64 = 60_000;
 
-/// A message to be stored, and who waits for it.
+/// A message to store, and the channel for the answer.
 pub(super) struct Publish {
-    pub(super) slot: Slot,
-    pub(super) row: Row,
+    pub(super) to: RowTarget,
+    pub(super) row: MessageRow,
     pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
-/// Every table.
+/// All tables of the file.
 pub(super) struct Tables {
-    ingest: Waiting,
-    fast: Waiting,
-    slow: Waiting,
-    later: Later,
-    dead: Ledger,
-    parked: Ledger,
-    pub(super) ends: Arc<Ends>,
-    /// In unix milliseconds.
+    ingest: SqliteQueue,
+    fast: SqliteQueue,
+    slow: SqliteQueue,
+    delayed: DelayedTable,
+    dead: LogTable,
+    parked: LogTable,
+    pub(super) ends: Arc<LogEnds>,
+    /// The time of the next trim of the logs, in unix milliseconds.
     next_trim: i64,
 }
 
-/// What is handed out after the commit.
+/// The messages to hand out after the commit, by queue.
 pub(super) type Picks = [(Queue, Vec<Pick>); 3];
 
 impl Tables {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let mut tables = Self {
-            ingest: Waiting::load(connection, Queue::Ingest)?,
-            fast: Waiting::load(connection, Queue::Lane(Lane::Fast))?,
-            slow: Waiting::load(connection, Queue::Lane(Lane::Slow))?,
-            later: Later::load(connection)?,
-            dead: Ledger::load(connection, Log::Dead, Retention::of(Log::Dead))?,
-            parked: Ledger::load(connection, Log::Parked, Retention::of(Log::Parked))?,
+            ingest: SqliteQueue::load(connection, Queue::Ingest)?,
+            fast: SqliteQueue::load(connection, Queue::Lane(Lane::Fast))?,
+            slow: SqliteQueue::load(connection, Queue::Lane(Lane::Slow))?,
+            delayed: DelayedTable::load(connection)?,
+            dead: LogTable::load(connection, Log::Dead, Retention::of(Log::Dead))?,
+            parked: LogTable::load(connection, Log::Parked, Retention::of(Log::Parked))?,
             ends: Arc::default(),
             next_trim: 0,
         };
@@ -58,31 +59,31 @@ impl Tables {
         Ok(tables)
     }
 
-    pub(super) fn at(&mut self, inlet: Queue) -> &mut Waiting {
-        match inlet {
+    pub(super) fn at(&mut self, queue: Queue) -> &mut SqliteQueue {
+        match queue {
             Queue::Ingest => &mut self.ingest,
             Queue::Lane(Lane::Fast) => &mut self.fast,
             Queue::Lane(Lane::Slow) => &mut self.slow,
         }
     }
 
-    pub(super) fn dismiss(&mut self) {
-        for inlet in [&mut self.ingest, &mut self.fast, &mut self.slow] {
-            inlet.dismiss();
+    pub(super) fn remove_all_consumers(&mut self) {
+        for queue in [&mut self.ingest, &mut self.fast, &mut self.slow] {
+            queue.remove_all_consumers();
         }
     }
 
-    /// Whether a transaction at `now` has anything to do besides publishing.
+    /// True when a transaction at `now` has anything to do besides publishing.
     pub(super) fn has_work(&self, now: i64) -> bool {
-        [&self.ingest, &self.fast, &self.slow].into_iter().any(Waiting::has_work) || self.wake() <= now
+        [&self.ingest, &self.fast, &self.slow].into_iter().any(SqliteQueue::has_work) || self.next_work() <= now
     }
 
-    /// When there will be something to do by itself, in unix milliseconds.
-    pub(super) fn wake(&self) -> i64 {
-        self.later.next().map_or(self.next_trim, |due| due.min(self.next_trim))
+    /// The time at which there will be something to do without a command, in unix milliseconds.
+    pub(super) fn next_work(&self) -> i64 {
+        self.delayed.next().map_or(self.next_trim, |due| due.min(self.next_trim))
     }
 
-    /// Does it all, within the transaction that is open on `connection`.
+    /// Does all that is to be done, within the transaction that is open on `connection`.
     pub(super) fn write(
         &mut self,
         connection: &Connection,
@@ -92,51 +93,51 @@ impl Tables {
         for publish in publishes {
             self.store(connection, publish, now)?;
         }
-        self.park(connection, now)?;
-        self.later.wake(connection, now, &mut self.fast, &mut self.slow)?;
+        self.delete_settled(connection, now)?;
+        self.delayed.release_due(connection, now, &mut self.fast, &mut self.slow)?;
         self.trim(connection, now)?;
         Ok([
-            (Queue::Ingest, self.ingest.pick(connection, HAND_OUT)?),
-            (Queue::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT)?),
-            (Queue::Lane(Lane::Slow), self.slow.pick(connection, HAND_OUT)?),
+            (Queue::Ingest, self.ingest.pick(connection, HAND_OUT_BYTES)?),
+            (Queue::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT_BYTES)?),
+            (Queue::Lane(Lane::Slow), self.slow.pick(connection, HAND_OUT_BYTES)?),
         ])
     }
 
     pub(super) fn commit(&mut self, picks: &Picks) {
-        for (inlet, picks) in picks {
-            self.at(*inlet).commit(picks);
+        for (queue, picks) in picks {
+            self.at(*queue).commit(picks);
         }
         self.dead.commit(&self.ends);
         self.parked.commit(&self.ends);
     }
 
     pub(super) fn rollback(&mut self) {
-        for inlet in [&mut self.ingest, &mut self.fast, &mut self.slow] {
-            inlet.rollback();
+        for queue in [&mut self.ingest, &mut self.fast, &mut self.slow] {
+            queue.rollback();
         }
-        self.later.rollback();
+        self.delayed.rollback();
         self.dead.rollback();
         self.parked.rollback();
     }
 
     fn store(&mut self, connection: &Connection, publish: &Publish, now: i64) -> rusqlite::Result<()> {
-        match publish.slot {
-            // One that is due already needs no wait.
-            Slot::Later(lane, due) if i64::try_from(due).is_ok_and(|due| due <= now) => {
+        match publish.to {
+            // A message that is due already does not wait.
+            RowTarget::Delayed(lane, due) if i64::try_from(due).is_ok_and(|due| due <= now) => {
                 self.at(Queue::Lane(lane)).insert(connection, &publish.row)
             }
-            Slot::Later(lane, due) => self.later.insert(connection, lane, due, &publish.row),
-            Slot::Queue(inlet) => self.at(inlet).insert(connection, &publish.row),
-            Slot::Log(Log::Dead) => self.dead.append(connection, now, &publish.row),
-            Slot::Log(Log::Parked) => self.parked.append(connection, now, &publish.row),
+            RowTarget::Delayed(lane, due) => self.delayed.insert(connection, lane, due, &publish.row),
+            RowTarget::Queue(queue) => self.at(queue).insert(connection, &publish.row),
+            RowTarget::Log(Log::Dead) => self.dead.append(connection, now, &publish.row),
+            RowTarget::Log(Log::Parked) => self.parked.append(connection, now, &publish.row),
         }
     }
 
-    /// Deletes what is settled; what was given back too often goes to the parked log.
-    fn park(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
-        for inlet in [&self.ingest, &self.fast, &self.slow] {
-            for mut row in inlet.clear(connection)? {
-                row.key = inlet.place.parked_key(&row.key, &row.headers());
+    /// Deletes settled messages, and moves those that were given back too often to the log of parked messages.
+    fn delete_settled(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
+        for state in [&self.ingest, &self.fast, &self.slow] {
+            for mut row in state.delete_settled(connection)? {
+                row.key = state.queue.parked_key(&row.key, &row.headers());
                 self.parked.append(connection, now, &row)?;
             }
         }
@@ -146,7 +147,7 @@ impl Tables {
     fn trim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
         if now >= self.next_trim {
             let more = self.dead.trim(connection, now)? | self.parked.trim(connection, now)?;
-            self.next_trim = if more { now } else { now + TRIM_EVERY };
+            self.next_trim = if more { now } else { now + TRIM_INTERVAL };
         }
         Ok(())
     }

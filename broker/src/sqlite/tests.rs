@@ -1,4 +1,4 @@
-//! A full disk, which only a limit from inside makes without filling a real one.
+//! A full disk. A limit within SQLite stands for it, since only that fills no real disk.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -8,16 +8,16 @@ use super::{Sqlite, open};
 use crate::{Broker, ConnectionState, PublishError, Queue, Settlement, Target};
 
 /// A broker whose file cannot grow beyond a few hundred messages.
-fn cramped(path: &Path) -> Sqlite {
+fn limited(path: &Path) -> Sqlite {
     let opened = open::open(path).expect("it opens");
     opened.connection.query_row("PRAGMA max_page_count = 64", [], |_| Ok(())).expect("a limit");
     Sqlite::start(path, opened, Arc::new(|| 1_790_000_000_000)).expect("it starts")
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_and_loses_nothing_and_is_well_again_once_there_is_room() {
+async fn a_full_disk_refuses_publishes_loses_nothing_and_takes_them_again_once_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
-    let broker = cramped(&folder.path().join("broker.db"));
+    let broker = limited(&folder.path().join("broker.db"));
     let to = Target::Ingest { key: "acme.7.12.ticket.created".into() };
     let event = |id: u32| Message { id: id.to_string(), body: vec![b' '; 1500].into(), ..Message::default() };
     let mut confirmed = 0;
@@ -41,7 +41,7 @@ async fn a_full_disk_refuses_and_loses_nothing_and_is_well_again_once_there_is_r
         assert_eq!((incoming.message.id.clone(), incoming.count), (id.to_string(), 0));
         incoming.settle(Settlement::Done);
     }
-    let mut link = broker.connection_state();
-    link.wait_for(|link| *link == ConnectionState::Ready).await.expect("it is open");
+    let mut connection = broker.connection_state();
+    connection.wait_for(|state| *state == ConnectionState::Ready).await.expect("it is open");
     assert_eq!(broker.publish(&to, &event(confirmed)).await, Ok(()));
 }

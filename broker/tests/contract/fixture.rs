@@ -1,4 +1,4 @@
-//! What a backend has to bring to be tested: a fresh broker, and the faults that can be done to it. It judges nothing.
+//! What a backend provides to be tested: a new broker, and the faults that can be injected. It judges nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,29 +6,28 @@ use broker::Broker;
 use service::Clock;
 use tokio::time::Instant;
 
-/// What a backend can do, honestly: a scenario leaves out what a backend cannot.
+/// What a backend can do: a scenario leaves out what it cannot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Features {
-    /// What was confirmed outlives a crash: [`Fixture::restart`] works.
+    /// True when confirmed messages survive a crash: [`Fixture::restart`] works.
     pub(crate) durable: bool,
-    /// Publishing can be made to fail from outside: [`Fixture::block`] works.
+    /// True when publishing can be made to fail from outside: [`Fixture::block`] works.
     pub(crate) blocks: bool,
-    /// Due times are kept to the millisecond; otherwise one that is not `exact` may end 5 % of the wait early.
+    /// True when due times are kept to the millisecond; otherwise one that is not `exact` may end 5 % of the wait early.
     pub(crate) precise: bool,
 }
 
-/// A broker of its own for one test, and nothing in it. Dropping it takes everything away again.
+/// An empty broker of its own for one test. Its drop removes everything.
 pub(crate) trait Fixture: Sized {
-    /// Starts an empty broker that is ready: `link()` says so.
+    /// Starts an empty broker, whose connection is ready.
     async fn start() -> Self;
 
-    /// What it can do.
     fn features(&self) -> Features;
 
     /// The broker; after a restart a new one.
     fn broker(&self) -> Arc<dyn Broker>;
 
-    /// The clock the broker was given.
+    /// The clock that the broker uses.
     fn clock(&self) -> Clock;
 
     /// Ends the broker as a crash would, without flushing, and opens it again on what is left; returns when it is
@@ -42,28 +41,28 @@ pub(crate) trait Fixture: Sized {
         unreachable!("this backend cannot be blocked");
     }
 
-    /// Ends that.
+    /// Lets publishes succeed again. Only if `blocks`.
     async fn unblock(&mut self) {
         unreachable!("this backend cannot be blocked");
     }
 }
 
-/// A clock that runs with tokio's, so that it stands still and jumps together with paused time.
+/// A clock that runs with tokio's, so that it stands still and jumps with paused time.
 pub(crate) fn clock() -> Clock {
     let start = Instant::now();
     Arc::new(move || 1_790_000_000_000 + u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// How long a thing may take on a busy machine before a test calls it missing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take on a busy machine before a test fails.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for what comes by itself.
+/// Waits for something that happens by itself.
 ///
 /// # Panics
-/// When it does not come.
+/// When it does not happen in time.
 pub(crate) async fn eventually<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(came) => came,
-        Err(_) => panic!("in {PATIENCE:?} it did not happen that {what}"),
+        Err(_) => panic!("in {TIMEOUT:?} it did not happen that {what}"),
     }
 }

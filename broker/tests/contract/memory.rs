@@ -1,4 +1,4 @@
-//! The memory broker: the contract, calm and hostile, under paused time; and its knobs.
+//! The memory broker: the contract, calm and hostile, in paused time; and the faults that can be injected.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,13 +10,13 @@ use crate::{
     story::{FAST, SLOW, ingest, lane, message, publish, publish_all, take, take_all},
 };
 
-/// Whether chance has a say.
-struct InMemory<const HOSTILE: bool> {
+/// A calm or a hostile memory broker.
+struct MemoryFixture<const HOSTILE: bool> {
     memory: Memory,
     clock: Clock,
 }
 
-impl<const HOSTILE: bool> Fixture for InMemory<HOSTILE> {
+impl<const HOSTILE: bool> Fixture for MemoryFixture<HOSTILE> {
     async fn start() -> Self {
         let clock = clock();
         let memory = if HOSTILE { Memory::hostile(clock.clone(), 7) } else { Memory::calm(clock.clone()) };
@@ -45,11 +45,11 @@ impl<const HOSTILE: bool> Fixture for InMemory<HOSTILE> {
 }
 
 mod calm {
-    crate::suite::contract!(super::InMemory<false>, start_paused = true);
+    crate::suite::contract!(super::MemoryFixture<false>, start_paused = true);
 }
 
 mod hostile {
-    crate::suite::contract!(super::InMemory<true>, start_paused = true);
+    crate::suite::contract!(super::MemoryFixture<true>, start_paused = true);
 }
 
 #[tokio::test]
@@ -116,14 +116,14 @@ async fn a_delayed_message_comes_on_the_millisecond() {
         let at = clock() + wait;
         publish(&memory, &Target::Lane(Lane::Slow, Some(Due { at, exact: true })), &message(wait)).await;
         assert_eq!(memory.depth(SLOW), 1);
-        // Alone, so that it is published while the timer of an earlier one has ended.
+        // One at a time, so that each is published after the timer of the one before has ended.
         let incoming = take_late(&mut consumer).await;
         assert_eq!(clock(), at);
         incoming.settle(Settlement::Done);
     }
 }
 
-/// Takes one, however late it is in paused time.
+/// Takes a message, however late it comes in paused time.
 async fn take_late(consumer: &mut broker::Consumer) -> broker::Incoming {
     consumer.next().await.expect("the broker is open")
 }

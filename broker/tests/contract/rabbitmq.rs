@@ -1,5 +1,5 @@
-//! The contract, on a real RabbitMQ: each test under names of its own on one shared node. That node cannot be crashed or
-//! blocked here, since all tests would feel it; `tests/rabbitmq` does so to nodes of its own.
+//! The contract on a real RabbitMQ: each test has names of its own on one shared node. That node cannot be crashed or blocked
+//! here, because all tests would notice; `tests/rabbitmq` does so to nodes of its own.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use service::Clock;
 use tokio::time::timeout;
 
 use crate::{
-    fixture::{Features, Fixture, PATIENCE, clock},
+    fixture::{Features, Fixture, TIMEOUT, clock},
     node,
 };
 
-/// A prefix and an exchange that nobody else uses.
-struct Rabbit {
+/// A broker under a prefix and an exchange that no other test uses.
+struct RabbitMqFixture {
     config: BrokerConfig,
     clock: Clock,
     broker: Arc<RabbitMq>,
 }
 
-impl Fixture for Rabbit {
+impl Fixture for RabbitMqFixture {
     async fn start() -> Self {
         let url = tokio::task::spawn_blocking(node::shared).await.expect("a node");
         let unique = format!("test-{:016x}", fastrand::u64(..));
@@ -49,7 +49,7 @@ impl Fixture for Rabbit {
         self.clock.clone()
     }
 
-    /// Our side of it: the node is everybody's. What is unsettled goes back.
+    /// Ends only our own client, because all tests share the node. What is unsettled goes back.
     async fn restart(&mut self) {
         self.broker.close().await;
         self.broker = connect(&self.config, &self.clock).await;
@@ -58,11 +58,11 @@ impl Fixture for Rabbit {
 
 async fn connect(config: &BrokerConfig, clock: &Clock) -> Arc<RabbitMq> {
     let broker = RabbitMq::connect(config, clock.clone(), fastrand::Rng::new()).expect("a url");
-    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("a topology");
+    timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("a topology");
     Arc::new(broker)
 }
 
-impl Drop for Rabbit {
+impl Drop for RabbitMqFixture {
     fn drop(&mut self) {
         let config = self.config.clone();
         let removed = std::thread::spawn(move || {
@@ -76,5 +76,5 @@ impl Drop for Rabbit {
 }
 
 mod contract {
-    crate::suite::contract!(super::Rabbit, flavor = "multi_thread");
+    crate::suite::contract!(super::RabbitMqFixture, flavor = "multi_thread");
 }

@@ -1,4 +1,4 @@
-//! The embedded broker: the contract on a real file, and what only a file can suffer.
+//! The embedded broker: the contract on a real file, and the faults of a file.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,19 +13,19 @@ mod crash;
 mod file;
 
 /// A broker in a folder of its own.
-struct OnDisk {
+struct SqliteFixture {
     folder: TempDir,
     broker: Arc<Sqlite>,
     clock: Clock,
-    /// Holds the file, so that nobody else can write it.
-    stranger: Option<Connection>,
+    /// A connection that locks the file, so that the broker cannot write it.
+    blocker: Option<Connection>,
 }
 
-impl Fixture for OnDisk {
+impl Fixture for SqliteFixture {
     async fn start() -> Self {
         let (folder, clock) = (TempDir::new().expect("a folder"), clock());
         let broker = open(folder.path(), &clock);
-        Self { folder, broker, clock, stranger: None }
+        Self { folder, broker, clock, blocker: None }
     }
 
     fn features(&self) -> Features {
@@ -40,8 +40,8 @@ impl Fixture for OnDisk {
         self.clock.clone()
     }
 
-    /// What lies on the disk at this moment is what a crash would leave: it is copied, the log of changes included, and
-    /// opened elsewhere.
+    /// What is on the disk at this moment is what a crash would leave. It is copied, the WAL included, and opened in another
+    /// folder.
     async fn restart(&mut self) {
         let left = TempDir::new().expect("a folder");
         for file in ["broker.db", "broker.db-wal"] {
@@ -52,13 +52,13 @@ impl Fixture for OnDisk {
     }
 
     async fn block(&mut self) {
-        let stranger = Connection::open(self.folder.path().join("broker.db")).expect("it opens");
-        stranger.execute_batch("BEGIN IMMEDIATE").expect("it is free sooner or later");
-        self.stranger = Some(stranger);
+        let blocker = Connection::open(self.folder.path().join("broker.db")).expect("it opens");
+        blocker.execute_batch("BEGIN IMMEDIATE").expect("it is free sooner or later");
+        self.blocker = Some(blocker);
     }
 
     async fn unblock(&mut self) {
-        self.stranger = None;
+        self.blocker = None;
     }
 }
 
@@ -67,5 +67,5 @@ fn open(folder: &Path, clock: &Clock) -> Arc<Sqlite> {
 }
 
 mod contract {
-    crate::suite::contract!(super::OnDisk, flavor = "multi_thread");
+    crate::suite::contract!(super::SqliteFixture, flavor = "multi_thread");
 }

@@ -1,4 +1,4 @@
-//! The words the scenarios are told in: publish these, take one, take these.
+//! Helpers that the scenarios are told with: publish these, take one, take these.
 
 use std::{collections::BTreeSet, fmt::Display};
 
@@ -11,29 +11,29 @@ use crate::fixture::eventually;
 pub(crate) const FAST: Queue = Queue::Lane(Lane::Fast);
 pub(crate) const SLOW: Queue = Queue::Lane(Lane::Slow);
 
-/// A message that is told from others by its id.
+/// A message with this id.
 pub(crate) fn message(id: impl Display) -> Message {
     let id = format!("{id}");
     Message { body: format!("the body of {id}").into(), id, kind: "ticket.created".into(), ..Message::default() }
 }
 
-/// To a lane, at once.
+/// The target of a lane, without a due time.
 pub(crate) fn lane(lane: Lane) -> Target {
     Target::Lane(lane, None)
 }
 
-/// To the public entrance.
+/// The target of an event.
 pub(crate) fn ingest() -> Target {
     Target::Ingest { key: "acme.7.12.ticket.created".into() }
 }
 
-/// Publishes, and expects the confirm.
+/// Publishes one message, and expects the confirm.
 pub(crate) async fn publish(broker: &dyn Broker, to: &Target, message: &Message) {
     let confirmed = eventually("a publish is answered", broker.publish(to, message)).await;
     confirmed.expect("the publish is confirmed");
 }
 
-/// Publishes one after the other.
+/// Publishes messages with these ids, one after the other.
 pub(crate) async fn publish_all(broker: &dyn Broker, to: &Target, ids: impl IntoIterator<Item = u32>) {
     for id in ids {
         publish(broker, to, &message(id)).await;
@@ -61,7 +61,7 @@ pub(crate) async fn take_all<T: ToString>(
     came
 }
 
-/// A log to its end.
+/// Reads a log to its end.
 pub(crate) async fn read(broker: &dyn Broker, log: Log, offset: u64) -> Vec<Record> {
     let records = broker.read(log, offset).boxed().try_collect();
     eventually("a log ends", records).await.expect("the log can be read")

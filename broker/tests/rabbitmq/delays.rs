@@ -1,4 +1,4 @@
-//! The ladder on a real broker: V1 to V5.
+//! The ladder of delays on a real broker: docs/rabbitmq.md#delays
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use broker::{Broker, Due, Lane, Log, Queue, Settlement, Target};
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use schemas::{HeaderValue, wire::DUE};
 
-use crate::road::{Road, clock, message, next, take_all};
+use crate::fixture::{Fixture, clock, message, next, take_all};
 
-/// Later than this, a level did not do its work by itself.
-const PROMPT: u64 = 5_000;
+/// Milliseconds after which a message is too late to have left its level by itself.
+const TOLERANCE: u64 = 5_000;
 
 fn slow(after: Duration) -> Target {
     let at = clock()() + u64::try_from(after.as_millis()).expect("fits");
@@ -17,60 +17,60 @@ fn slow(after: Duration) -> Target {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v1_what_waits_on_a_level_leaves_by_itself_when_its_time_has_come() {
-    let road = Road::lay().await;
+async fn what_waits_on_a_level_leaves_by_itself_when_its_time_has_come() {
+    let fixture = Fixture::start().await;
     let due = clock()() + 1000;
-    road.broker.publish(&slow(Duration::from_secs(1)), &message("e1")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
+    fixture.broker.publish(&slow(Duration::from_secs(1)), &message("e1")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
     let incoming = next(&mut consumer).await;
     let now = clock()();
-    assert!((due - 50..due + PROMPT).contains(&now), "{} ms after it was due", now as i64 - due as i64);
+    assert!((due - 50..due + TOLERANCE).contains(&now), "{} ms after it was due", now as i64 - due as i64);
     assert!(incoming.message.headers.int(DUE).is_some_and(|header| header.abs_diff(due as i64) < 1000));
     incoming.settle(Settlement::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v2_what_is_due_far_off_does_not_hold_up_what_is_due_soon() {
-    let road = Road::lay().await;
-    road.broker.publish(&slow(Duration::from_secs(600)), &message("far")).await.expect("confirmed");
-    road.broker.publish(&slow(Duration::from_secs(1)), &message("near")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
+async fn what_is_due_far_off_does_not_hold_up_what_is_due_soon() {
+    let fixture = Fixture::start().await;
+    fixture.broker.publish(&slow(Duration::from_secs(600)), &message("far")).await.expect("confirmed");
+    fixture.broker.publish(&slow(Duration::from_secs(1)), &message("near")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
     assert_eq!(next(&mut consumer).await.message.id, "near");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v3_a_death_that_a_message_brings_along_is_not_taken_on_to_the_next_level() {
-    let road = Road::lay().await;
+async fn a_death_that_a_message_brings_along_is_not_taken_on_to_the_next_level() {
+    let fixture = Fixture::start().await;
     let mut death = FieldTable::default();
     death.insert("reason".into(), AMQPValue::LongString("expired".into()));
-    death.insert("queue".into(), AMQPValue::LongString(road.name("delay.1s").as_str().into()));
+    death.insert("queue".into(), AMQPValue::LongString(fixture.name("delay.1s").as_str().into()));
     let mut headers = FieldTable::default();
     headers.insert("x-death".into(), AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death)])));
     headers.insert("x-first-death-reason".into(), AMQPValue::LongString("expired".into()));
-    road.publish_foreign("deliver", "slow", "e1", headers).await;
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
+    fixture.publish_foreign("deliver", "slow", "e1", headers).await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
     for _ in 0..3 {
         let incoming = next(&mut consumer).await;
         let mut again = incoming.message.clone();
         again.headers.set("x-death", HeaderValue::Text("copied by hand".into()));
-        road.broker.publish(&slow(Duration::from_secs(1)), &again).await.expect("confirmed");
+        fixture.broker.publish(&slow(Duration::from_secs(1)), &again).await.expect("confirmed");
         incoming.settle(Settlement::Done);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v4_v5_what_wakes_without_a_route_is_parked_and_does_not_stop_its_level() {
-    let road = Road::lay().await;
-    road.unbind("deliver.slow", "wake", "*.slow").await;
+async fn what_wakes_without_a_route_is_parked_and_does_not_stop_its_level() {
+    let fixture = Fixture::start().await;
+    fixture.unbind("deliver.slow", "wake", "*.slow").await;
     // 32 is the prefetch of the broker's dead-letter worker: as many without a route would stop the level for ever.
     for n in 0..40 {
-        road.broker.publish(&slow(Duration::from_secs(1)), &message(&format!("lost-{n}"))).await.expect("confirmed");
+        fixture.broker.publish(&slow(Duration::from_secs(1)), &message(&format!("lost-{n}"))).await.expect("confirmed");
     }
     let fast = Target::Lane(Lane::Fast, Some(Due { at: clock()() + 1000, exact: false }));
-    road.broker.publish(&fast, &message("good")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 10);
+    fixture.broker.publish(&fast, &message("good")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
     take_all(&mut consumer, ["good".to_owned()]).await;
-    let parked = road.read(Log::Parked, 0).await;
+    let parked = fixture.read(Log::Parked, 0).await;
     assert_eq!(parked.len(), 40, "the good one came after all of them");
     assert!(parked.iter().all(|record| record.key == "1s.slow"));
     assert_eq!(parked[0].message.headers.text("x-last-death-reason"), Some("expired"));
@@ -78,13 +78,13 @@ async fn v4_v5_what_wakes_without_a_route_is_parked_and_does_not_stop_its_level(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_between_two_levels_is_climbed_down_unseen() {
-    let road = Road::lay().await;
+    let fixture = Fixture::start().await;
     let begin = clock()();
-    let asked_for = Target::Lane(Lane::Slow, Some(Due { at: begin + 3_500, exact: true }));
-    road.broker.publish(&asked_for, &message("e1")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let exact = Target::Lane(Lane::Slow, Some(Due { at: begin + 3_500, exact: true }));
+    fixture.broker.publish(&exact, &message("e1")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
     let incoming = next(&mut consumer).await;
     let waited = clock()() - begin;
-    assert!((3_500..3_500 + PROMPT).contains(&waited), "{waited} ms");
+    assert!((3_500..3_500 + TOLERANCE).contains(&waited), "{waited} ms");
     assert_eq!((incoming.message.id.as_str(), incoming.key.as_str()), ("e1", "slow"));
 }

@@ -1,4 +1,5 @@
-//! What a broker or a line does to us: V12, cuts, crashes, refusals. On nodes of their own.
+//! Faults of a broker or of a connection, on nodes of their own: alarms
+//! (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too), cuts, crashes, refusals.
 
 use std::time::Duration;
 
@@ -10,15 +11,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    fixture::{Fixture, TIMEOUT, connect, message, next, take_all, unique},
     node::Node,
-    road::{PATIENCE, Road, connect, message, next, take_all, unique},
 };
 
 const FAST: Target = Target::Lane(Lane::Fast, None);
 
 async fn node() -> &'static Node {
     let node = tokio::task::spawn_blocking(Node::start).await.expect("a node");
-    // Held for the length of the process: dropping the handle would not stop it either.
+    // The node is kept until the process ends. Dropping the handle would not stop it either.
     Box::leak(Box::new(node))
 }
 
@@ -33,13 +34,13 @@ fn for_ever() -> (CancellationToken, Deadline) {
 }
 
 /// Publishes these ids at once, each until it is confirmed.
-async fn insist_on(road: &Road, ids: &[String]) {
-    let (_running, patience) = for_ever();
+async fn publish_all(fixture: &Fixture, ids: &[String]) {
+    let (_running, deadline) = for_ever();
     let publishes = ids.iter().map(|id| {
-        let patience = patience.clone();
-        async move { publish_until_confirmed(&road.broker, &FAST, &message(id), patience).await }
+        let deadline = deadline.clone();
+        async move { publish_until_confirmed(&fixture.broker, &FAST, &message(id), deadline).await }
     });
-    for answer in timeout(PATIENCE, join_all(publishes)).await.expect("in time") {
+    for answer in timeout(TIMEOUT, join_all(publishes)).await.expect("in time") {
         answer.expect("confirmed");
     }
 }
@@ -48,81 +49,81 @@ fn ids(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{name}-{n}")).collect()
 }
 
-/// One test, since a node takes seconds to start: each part leaves the road whole, which the next one needs.
+/// This is one test, since a node takes seconds to start. Each part ends with a working node, which the next one needs.
 #[tokio::test(flavor = "multi_thread")]
-async fn v12_alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
+async fn alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
     let node = node().await;
-    let road = Road::lay_on(&node.url).await;
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 10);
+    let fixture = Fixture::start_on(&node.url).await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
 
-    alarm(node, &road, &mut consumer).await;
-    cut(node, &road, &mut consumer).await;
-    crash(node, &road, &mut consumer).await;
+    alarm(node, &fixture, &mut consumer).await;
+    cut(node, &fixture, &mut consumer).await;
+    crash(node, &fixture, &mut consumer).await;
 }
 
 /// An alarm blocks publishing, visibly and at once; acknowledging goes on.
-async fn alarm(node: &'static Node, road: &Road, consumer: &mut broker::Consumer) {
-    insist_on(road, &ids("before", 30)).await;
+async fn alarm(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
+    publish_all(fixture, &ids("before", 30)).await;
     on(node, |node| node.ctl(&["set_vm_memory_high_watermark", "0.00001"])).await;
-    // The broker tells those who publish; the canary does, all the time.
-    road.until(|link| matches!(link, ConnectionState::Blocked(_))).await;
-    let refused = timeout(Duration::from_secs(1), road.broker.publish(&FAST, &message("refused"))).await;
+    // The broker blocks connections that publish, and the liveness probes do so all the time.
+    fixture.until(|state| matches!(state, ConnectionState::Blocked(_))).await;
+    let refused = timeout(Duration::from_secs(1), fixture.broker.publish(&FAST, &message("refused"))).await;
     assert!(matches!(refused, Ok(Err(PublishError::Blocked(_)))), "{refused:?}");
     // Three times the prefetch: more only comes if acknowledgements are read.
     take_all(consumer, ids("before", 30)).await;
-    // A session that begins during an alarm stands too: what is consumed is what lets the broker recover.
+    // A session can also begin during an alarm: consuming is what lets the broker recover.
     let cutting = on(node, |node| node.ctl(&["close_all_connections", "a test"]));
-    tokio::join!(cutting, road.until(|link| matches!(link, ConnectionState::Away(_))));
-    road.until(|link| matches!(link, ConnectionState::Blocked(_))).await;
+    tokio::join!(cutting, fixture.until(|state| matches!(state, ConnectionState::Away(_))));
+    fixture.until(|state| matches!(state, ConnectionState::Blocked(_))).await;
 
     on(node, |node| node.ctl(&["set_vm_memory_high_watermark", "0.4"])).await;
-    road.until(|link| *link == ConnectionState::Ready).await;
-    insist_on(road, &ids("after", 10)).await;
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    publish_all(fixture, &ids("after", 10)).await;
     take_all(consumer, ids("after", 10)).await;
 }
 
 /// All connections are cut under load: what was not confirmed is published again, what was not settled comes again.
-async fn cut(node: &'static Node, road: &Road, consumer: &mut broker::Consumer) {
-    let mut notices = road.broker.notices();
-    insist_on(road, &ids("held", 1)).await;
+async fn cut(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
+    let mut notices = fixture.broker.notices();
+    publish_all(fixture, &ids("held", 1)).await;
     let held = next(consumer).await;
     let ids = ids("cut", 2000);
     let cutting = on(node, |node| node.ctl(&["close_all_connections", "a test"]));
     let taking = take_all(consumer, ids.clone());
-    tokio::join!(insist_on(road, &ids), taking, cutting);
+    tokio::join!(publish_all(fixture, &ids), taking, cutting);
     assert_eq!(held.message.id, "held-0");
     held.settle(Settlement::Done);
-    // Who listened before hears again, without asking anew.
-    road.until(|link| *link == ConnectionState::Ready).await;
-    road.broker.announce("we are back".into());
-    let heard = timeout(PATIENCE, notices.next()).await.expect("in time");
+    // A listener from before the cut hears notices again, without subscribing anew.
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    fixture.broker.announce("we are back".into());
+    let heard = timeout(TIMEOUT, notices.next()).await.expect("in time");
     assert_eq!(heard.expect("the broker is open"), "we are back");
 }
 
-/// The node dies and comes back on its disk: so do we, by ourselves.
-async fn crash(node: &'static Node, road: &Road, consumer: &mut broker::Consumer) {
-    road.until(|link| *link == ConnectionState::Ready).await;
-    insist_on(road, &ids("durable", 20)).await;
-    tokio::join!(on(node, Node::crash), road.until(|link| matches!(link, ConnectionState::Away(_))));
-    road.until(|link| *link == ConnectionState::Ready).await;
+/// The node dies and comes back with what is on its disk, and the session comes back by itself.
+async fn crash(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    publish_all(fixture, &ids("durable", 20)).await;
+    tokio::join!(on(node, Node::crash), fixture.until(|state| matches!(state, ConnectionState::Away(_))));
+    fixture.until(|state| *state == ConnectionState::Ready).await;
     take_all(consumer, ids("durable", 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_waited_out_and_said_without_it() {
+async fn a_wrong_password_is_waited_out_and_never_shown() {
     let url = tokio::task::spawn_blocking(crate::node::shared).await.expect("a node");
     let config = unique(&url.replace("guest:guest", "guest:hunter2"));
-    let role = connect(&config);
+    let broker = connect(&config);
     let refused =
-        |link: &ConnectionState| matches!(link, ConnectionState::Away(reason) if reason.contains("access refused"));
+        |state: &ConnectionState| matches!(state, ConnectionState::Away(reason) if reason.contains("access refused"));
     let away =
-        timeout(PATIENCE, role.connection_state().wait_for(refused)).await.expect("in time").expect("a link").clone();
+        timeout(TIMEOUT, broker.connection_state().wait_for(refused)).await.expect("in time").expect("a state").clone();
     let ConnectionState::Away(reason) = away else { unreachable!("as waited for") };
     assert!(!reason.contains("hunter2"), "{reason}");
-    assert!(matches!(role.publish(&FAST, &message("e")).await, Err(PublishError::Away(_))));
-    let waiting = timeout(Duration::from_millis(500), role.first_session()).await;
+    assert!(matches!(broker.publish(&FAST, &message("e")).await, Err(PublishError::Away(_))));
+    let waiting = timeout(Duration::from_millis(500), broker.first_session()).await;
     assert!(waiting.is_err(), "it is no reason to end: {waiting:?}");
-    assert_eq!(*role.defect().borrow(), None);
+    assert_eq!(*broker.defect().borrow(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,25 +131,25 @@ async fn of_several_hosts_the_one_that_answers_is_used() {
     let url = tokio::task::spawn_blocking(crate::node::shared).await.expect("a node");
     // Nothing listens on port 1.
     let config = unique(&url.replace("@127.0.0.1", "@127.0.0.1:1,127.0.0.1"));
-    let role = connect(&config);
-    timeout(PATIENCE, role.first_session()).await.expect("in time").expect("connects");
-    role.close().await;
-    assert!(matches!(role.publish(&FAST, &message("e")).await, Err(PublishError::Away(_))));
+    let broker = connect(&config);
+    timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("connects");
+    broker.close().await;
+    assert!(matches!(broker.publish(&FAST, &message("e")).await, Err(PublishError::Away(_))));
     rabbitmq::remove(&config).await.expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_writes_what_is_settled_and_ends_the_consumers() {
-    let road = Road::lay().await;
-    insist_on(&road, &ids("settled", 50)).await;
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 50);
-    let _other = road.broker.consume(Queue::Lane(Lane::Slow), 50);
+    let fixture = Fixture::start().await;
+    publish_all(&fixture, &ids("settled", 50)).await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 50);
+    let _other = fixture.broker.consume(Queue::Lane(Lane::Slow), 50);
     take_all(&mut consumer, ids("settled", 50)).await;
-    road.broker.close().await;
-    assert!(timeout(PATIENCE, consumer.next()).await.expect("in time").is_none());
-    let successor = connect(&road.config);
+    fixture.broker.close().await;
+    assert!(timeout(TIMEOUT, consumer.next()).await.expect("in time").is_none());
+    let successor = connect(&fixture.config);
     let mut consumer = successor.consume(Queue::Lane(Lane::Fast), 50);
-    timeout(PATIENCE, successor.first_session()).await.expect("in time").expect("connects");
+    timeout(TIMEOUT, successor.first_session()).await.expect("in time").expect("connects");
     successor.publish(&FAST, &message("new")).await.expect("confirmed");
     assert_eq!(next(&mut consumer).await.message.id, "new", "nothing settled came again");
 }

@@ -1,4 +1,5 @@
-//! What ends up where nobody consumes: V9 to V11, and what a publish is told.
+//! The limits of queues: what is parked (docs/rabbitmq.md#redelivery), what logs keep (docs/rabbitmq.md#streams), and which
+//! publishes are refused (docs/rabbitmq.md#publishing).
 
 use broker::{Broker, Due, Lane, Log, PublishError, Queue, Settlement, Target};
 use futures_util::StreamExt;
@@ -7,100 +8,102 @@ use lapin::{
     types::FieldTable,
 };
 
-use crate::road::{Road, clock, connect, message, next};
+use crate::fixture::{Fixture, clock, connect, message, next};
 
 const KEY: &str = "acme.7.12.ticket.created";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v9_what_kills_its_consumer_too_often_is_parked_and_says_why() {
-    let road = Road::lay().await;
+async fn what_kills_its_consumer_too_often_is_parked_and_says_why() {
+    let fixture = Fixture::start().await;
     let limit = Queue::Ingest.delivery_limit();
-    road.broker.publish(&ingest(), &message("poison")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Ingest, 1);
+    fixture.broker.publish(&ingest(), &message("poison")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Ingest, 1);
     for taken in 0..=limit {
         let incoming = next(&mut consumer).await;
         assert_eq!(incoming.redelivered, taken > 0);
         assert!(incoming.count >= u32::from(taken > 0) && incoming.count <= taken, "{} of {taken}", incoming.count);
         incoming.settle(Settlement::Again);
     }
-    road.broker.publish(&ingest(), &message("innocent")).await.expect("confirmed");
+    fixture.broker.publish(&ingest(), &message("innocent")).await.expect("confirmed");
     assert_eq!(next(&mut consumer).await.message.id, "innocent");
-    let parked = road.parked().await;
+    let parked = fixture.parked().await;
     assert_eq!((parked.message.id.as_str(), parked.key.as_str()), ("poison", KEY));
     assert_eq!(parked.message.headers.text("x-last-death-reason"), Some("delivery_limit"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v9_a_delivery_that_died_on_the_ladder_before_still_says_that_it_came_too_often() {
-    let road = Road::lay().await;
+async fn a_delivery_that_died_on_the_ladder_before_still_says_that_it_came_too_often() {
+    let fixture = Fixture::start().await;
     let soon = Due { at: clock()() + 1000, exact: false };
-    road.broker.publish(&Target::Lane(Lane::Slow, Some(soon)), &message("poison")).await.expect("confirmed");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 1);
+    fixture.broker.publish(&Target::Lane(Lane::Slow, Some(soon)), &message("poison")).await.expect("confirmed");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
     for _ in 0..=Queue::Lane(Lane::Slow).delivery_limit() {
         next(&mut consumer).await.settle(Settlement::Again);
     }
-    let parked = road.parked().await;
+    let parked = fixture.parked().await;
     assert_eq!((parked.message.id.as_str(), parked.key.as_str()), ("poison", "delivery_limit.-"));
     assert_eq!(parked.message.headers.text("x-last-death-reason"), Some("delivery_limit"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v10_v11_looking_into_a_log_takes_nothing_away() {
-    let road = Road::lay().await;
+async fn looking_into_a_log_takes_nothing_away() {
+    let fixture = Fixture::start().await;
     for n in 0..250 {
         let to = Target::Log(Log::Dead, "exhausted.acme".to_owned());
-        road.broker.publish(&to, &message(&format!("d{n}"))).await.expect("confirmed");
+        fixture.broker.publish(&to, &message(&format!("d{n}"))).await.expect("confirmed");
     }
     for _ in 0..4 {
-        assert_eq!(road.read(Log::Dead, 0).await.len(), 250);
+        assert_eq!(fixture.read(Log::Dead, 0).await.len(), 250);
     }
-    let all = road.read(Log::Dead, 0).await;
+    let all = fixture.read(Log::Dead, 0).await;
     assert!(
         all.iter().map(|record| &record.message.id).eq((0..250).map(|n| format!("d{n}")).collect::<Vec<_>>().iter())
     );
     let middle = all[200].offset;
-    let rest = road.read(Log::Dead, middle).await;
+    let rest = fixture.read(Log::Dead, middle).await;
     assert_eq!((rest.len(), rest[0].offset, rest[0].key.as_str()), (50, middle, "exhausted.acme"));
-    assert_eq!(road.read(Log::Dead, 1_000_000).await, [], "beyond the end there is nothing, and no waiting");
-    assert_eq!(road.read(Log::Parked, 0).await, []);
+    assert_eq!(fixture.read(Log::Dead, 1_000_000).await, [], "beyond the end there is nothing, and no waiting");
+    assert_eq!(fixture.read(Log::Parked, 0).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_a_log_without_its_stream_is_reported_and_its_neighbours_are_not() {
-    let road = Road::lay().await;
-    road.unbind("dead", "dead", "#").await;
+    let fixture = Fixture::start().await;
+    fixture.unbind("dead", "dead", "#").await;
     let (dead, park) = (Target::Log(Log::Dead, "a.b".to_owned()), Target::Log(Log::Parked, "a.b".to_owned()));
     let publishes = (0..64).map(|n| {
-        let (broker, to) = (&road.broker, if n % 2 == 0 { &dead } else { &park });
+        let (broker, to) = (&fixture.broker, if n % 2 == 0 { &dead } else { &park });
         async move { broker.publish(to, &message(&format!("m{n}"))).await }
     });
     let answers = futures_util::future::join_all(publishes).await;
     for (n, answer) in answers.into_iter().enumerate() {
         assert_eq!(answer, if n % 2 == 0 { Err(PublishError::Unroutable) } else { Ok(()) }, "m{n}");
     }
-    assert_eq!(road.read(Log::Parked, 0).await.len(), 32);
+    assert_eq!(fixture.read(Log::Parked, 0).await.len(), 32);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_and_says_so() {
-    let road = Road::lay().await;
-    // An operator's limit, which V6 allows on no other queue; as an argument here, since a policy is of the whole node.
-    let queue = road.name("ingest");
-    road.channel.queue_delete(queue.as_str().into(), <_>::default()).await.expect("deleted");
+    let fixture = Fixture::start().await;
+    // The operator's limit, which no other queue may have: docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target. It is an
+    // argument here, because a policy would be that of the whole node.
+    let queue = fixture.name("ingest");
+    fixture.channel.queue_delete(queue.as_str().into(), <_>::default()).await.expect("deleted");
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
     arguments.insert("x-max-length".into(), lapin::types::AMQPValue::LongLongInt(1));
     arguments.insert("x-overflow".into(), lapin::types::AMQPValue::LongString("reject-publish".into()));
     let durable = lapin::options::QueueDeclareOptions { durable: true, ..<_>::default() };
-    road.channel.queue_declare(queue.as_str().into(), durable, arguments).await.expect("declared");
-    let events = road.config.exchange.as_str().into();
-    road.channel
+    fixture.channel.queue_declare(queue.as_str().into(), durable, arguments).await.expect("declared");
+    let events = fixture.config.exchange.as_str().into();
+    fixture
+        .channel
         .queue_bind(queue.as_str().into(), events, "#".into(), <_>::default(), <_>::default())
         .await
         .expect("bound");
     let mut refused = 0;
     while refused == 0 {
-        match road.broker.publish(&ingest(), &message("e")).await {
+        match fixture.broker.publish(&ingest(), &message("e")).await {
             Ok(()) => {}
             Err(error) => {
                 assert_eq!(error, PublishError::Nacked);
@@ -112,42 +115,42 @@ async fn a_full_queue_refuses_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_or_an_id_that_fits_no_frame_is_refused_and_hurts_nobody_else() {
-    let road = Road::lay().await;
+    let fixture = Fixture::start().await;
     let long = Target::Ingest { key: "k".repeat(256) };
-    assert_eq!(road.broker.publish(&long, &message("e1")).await, Err(PublishError::TooLarge));
-    assert_eq!(road.broker.publish(&ingest(), &message(&"i".repeat(256))).await, Err(PublishError::TooLarge));
-    assert_eq!(road.broker.publish(&ingest(), &message("e2")).await, Ok(()));
+    assert_eq!(fixture.broker.publish(&long, &message("e1")).await, Err(PublishError::TooLarge));
+    assert_eq!(fixture.broker.publish(&ingest(), &message(&"i".repeat(256))).await, Err(PublishError::TooLarge));
+    assert_eq!(fixture.broker.publish(&ingest(), &message("e2")).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
-    let road = Road::lay().await;
+    let fixture = Fixture::start().await;
     for n in 0..20 {
-        road.broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await.expect("confirmed");
+        fixture.broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await.expect("confirmed");
     }
-    let mut first = road.broker.consume(Queue::Lane(Lane::Fast), 20);
+    let mut first = fixture.broker.consume(Queue::Lane(Lane::Fast), 20);
     let held = next(&mut first).await;
     drop(first);
-    let mut second = road.broker.consume(Queue::Lane(Lane::Fast), 20);
+    let mut second = fixture.broker.consume(Queue::Lane(Lane::Fast), 20);
     let others = (0..20).map(|n| format!("m{n}")).filter(|id| *id != held.message.id).collect::<Vec<_>>();
-    crate::road::take_all(&mut second, others).await;
+    crate::fixture::take_all(&mut second, others).await;
     held.settle(Settlement::Done);
-    road.broker.close().await;
+    fixture.broker.close().await;
     drop(second);
-    let probe = connect(&road.config);
+    let probe = connect(&fixture.config);
     probe.first_session().await.expect("connects");
     probe.publish(&Target::Lane(Lane::Fast, None), &message("last")).await.expect("confirmed");
     let mut third = probe.consume(Queue::Lane(Lane::Fast), 20);
-    // What had not been settled would come first.
+    // A message that was not settled would come first.
     assert_eq!(next(&mut third).await.message.id, "last");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_credit_than_one_consumer_may_have_is_shared_between_several() {
-    let road = Road::lay().await;
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Fast), 700);
+async fn a_larger_prefetch_than_one_consumer_may_have_is_shared_between_several() {
+    let fixture = Fixture::start().await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 700);
     let publishes = (0..700).map(|n| {
-        let broker = &road.broker;
+        let broker = &fixture.broker;
         async move { broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await }
     });
     for answer in futures_util::future::join_all(publishes).await {
@@ -161,19 +164,19 @@ async fn more_credit_than_one_consumer_may_have_is_shared_between_several() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_consumer_that_gives_up_on_a_message_loses_nothing() {
-    let road = Road::lay().await;
-    road.broker.publish(&ingest(), &message("e1")).await.expect("confirmed");
-    road.channel.basic_qos(1, BasicQosOptions::default()).await.expect("limited");
-    let queue = road.name("ingest");
+    let fixture = Fixture::start().await;
+    fixture.broker.publish(&ingest(), &message("e1")).await.expect("confirmed");
+    fixture.channel.basic_qos(1, BasicQosOptions::default()).await.expect("limited");
+    let queue = fixture.name("ingest");
     let options = BasicConsumeOptions::default();
-    let mut foreign = road
+    let mut foreign = fixture
         .channel
         .basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default())
         .await
         .expect("consumes");
     let delivery = foreign.next().await.expect("one").expect("fine");
     delivery.acker.nack(BasicNackOptions { multiple: false, requeue: false }).await.expect("rejected");
-    assert_eq!(road.parked().await.message.headers.text("x-last-death-reason"), Some("rejected"));
+    assert_eq!(fixture.parked().await.message.headers.text("x-last-death-reason"), Some("rejected"));
 }
 
 fn ingest() -> Target {

@@ -3,15 +3,15 @@
 use broker::{Broker, Notices};
 use tokio::time::timeout;
 
-use crate::road::{PATIENCE, Road, connect};
+use crate::fixture::{Fixture, TIMEOUT, connect};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_process_hears_what_one_of_them_says() {
-    let road = Road::lay().await;
-    let other = connect(&road.config);
-    timeout(PATIENCE, other.first_session()).await.expect("in time").expect("connects");
-    let (mut here, mut there) = (road.broker.notices(), other.notices());
-    road.broker.announce("from here".into());
+async fn every_process_receives_the_notices_of_each() {
+    let fixture = Fixture::start().await;
+    let other = connect(&fixture.config);
+    timeout(TIMEOUT, other.first_session()).await.expect("in time").expect("connects");
+    let (mut here, mut there) = (fixture.broker.notices(), other.notices());
+    fixture.broker.announce("from here".into());
     other.announce("from there".into());
     for notices in [&mut here, &mut there] {
         let mut heard = [next(notices).await, next(notices).await];
@@ -22,6 +22,6 @@ async fn every_process_hears_what_one_of_them_says() {
 }
 
 async fn next(notices: &mut Notices) -> String {
-    let notice = timeout(PATIENCE, notices.next()).await.expect("in time").expect("the broker is open");
+    let notice = timeout(TIMEOUT, notices.next()).await.expect("in time").expect("the broker is open");
     String::from_utf8(notice.to_vec()).expect("text")
 }

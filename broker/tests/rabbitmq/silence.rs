@@ -1,4 +1,4 @@
-//! A line that falls silent for one connection alone: nothing comes, nothing goes, and nobody is told.
+//! A line that falls silent for one connection alone: nothing comes and nothing goes, without any error.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,25 +18,25 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::road::{PATIENCE, connect, message, next, unique};
+use crate::fixture::{TIMEOUT, connect, message, next, unique};
 
-/// A connection that goes through the line: what it calls itself, and what makes it fall silent.
-type Known = Arc<Mutex<Vec<(String, watch::Sender<bool>)>>>;
+/// The connections through the proxy: the name of each, and the switch that silences it.
+type NamedConnections = Arc<Mutex<Vec<(String, watch::Sender<bool>)>>>;
 
-/// A line to the shared node.
-struct Line {
+/// A proxy to the shared node.
+struct SilencingProxy {
     url: String,
-    known: Known,
+    known: NamedConnections,
 }
 
-impl Line {
-    async fn lay() -> Self {
+impl SilencingProxy {
+    async fn start() -> Self {
         let url = tokio::task::spawn_blocking(crate::node::shared).await.expect("a node");
         let (user, place) = url.split_once('@').expect("a user");
         let (node, vhost) = place.split_once('/').expect("a vhost");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let own = listener.local_addr().expect("an address");
-        let (node, known) = (node.to_owned(), Known::default());
+        let (node, known) = (node.to_owned(), NamedConnections::default());
         tokio::spawn({
             let known = known.clone();
             async move {
@@ -49,7 +49,7 @@ impl Line {
         Self { url: format!("{user}@{own}/{vhost}"), known }
     }
 
-    /// From now on the connections that there are of this name are silent; those to come are not.
+    /// Silences the present connections of this name. Later ones are not silent.
     fn silence(&self, name: &str) {
         let known = self.known.lock().expect("no panic");
         let mut found = known.iter().filter(|(known, _)| known == name).peekable();
@@ -58,8 +58,8 @@ impl Line {
     }
 }
 
-/// Carries bytes both ways. What the client calls itself is among the first that it says.
-async fn carry(client: TcpStream, server: TcpStream, known: Known) {
+/// Carries bytes both ways. The client sends its connection's name among the first bytes.
+async fn carry(client: TcpStream, server: TcpStream, known: NamedConnections) {
     let (silent, is_silent) = watch::channel(false);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -68,7 +68,7 @@ async fn carry(client: TcpStream, server: TcpStream, known: Known) {
         async move {
             let mut bytes = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
-                unless(&is_silent).await;
+                wait_if_silent(&is_silent).await;
                 if to_client.write_all(&bytes[..read]).await.is_err() {
                     break;
                 }
@@ -85,7 +85,7 @@ async fn carry(client: TcpStream, server: TcpStream, known: Known) {
                     known.lock().expect("no panic").push((name.to_owned(), silent));
                 }
             }
-            unless(&is_silent).await;
+            wait_if_silent(&is_silent).await;
             if to_server.write_all(&bytes[..read]).await.is_err() {
                 break;
             }
@@ -94,8 +94,8 @@ async fn carry(client: TcpStream, server: TcpStream, known: Known) {
     tokio::join!(back, there);
 }
 
-/// Returns at once, or never: the socket stays open.
-async fn unless(is_silent: &watch::Receiver<bool>) {
+/// Returns at once, or never when the connection is silent: its socket stays open.
+async fn wait_if_silent(is_silent: &watch::Receiver<bool>) {
     if *is_silent.borrow() {
         std::future::pending::<()>().await;
     }
@@ -107,42 +107,42 @@ fn has(said: &[u8], name: &str) -> bool {
 }
 
 async fn until(broker: &RabbitMq, what: impl FnMut(&ConnectionState) -> bool) -> ConnectionState {
-    timeout(PATIENCE, broker.connection_state().wait_for(what)).await.expect("in time").expect("a link").clone()
+    timeout(TIMEOUT, broker.connection_state().wait_for(what)).await.expect("in time").expect("a state").clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v14_whichever_connection_falls_silent_the_session_ends_and_the_next_one_works() {
+async fn whichever_connection_falls_silent_the_session_ends_and_the_next_one_works() {
     join_all(["consuming", "publishing", "control"].map(falls_silent)).await;
 }
 
 async fn falls_silent(name: &str) {
-    let line = Line::lay().await;
-    let config = unique(&line.url);
+    let proxy = SilencingProxy::start().await;
+    let config = unique(&proxy.url);
     let broker = connect(&config);
-    let mut beats = broker.beats();
-    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
-    until(&broker, |link| *link == ConnectionState::Ready).await;
-    let beat = async {
+    let mut heartbeats = broker.heartbeats();
+    timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("connects");
+    until(&broker, |state| *state == ConnectionState::Ready).await;
+    let heartbeat = async {
         loop {
-            let beat = beats.recv().await.expect("the broker is open");
-            if beat.connection == name {
-                return beat;
+            let heartbeat = heartbeats.recv().await.expect("the broker is open");
+            if heartbeat.connection == name {
+                return heartbeat;
             }
         }
     };
-    let beat = timeout(PATIENCE, beat).await.expect("in time");
-    assert!(beat.took < Duration::from_secs(15), "{beat:?}");
+    let heartbeat = timeout(TIMEOUT, heartbeat).await.expect("in time");
+    assert!(heartbeat.took < Duration::from_secs(15), "{heartbeat:?}");
 
-    line.silence(name);
+    proxy.silence(name);
     let since = Instant::now();
-    let ConnectionState::Away(why) = until(&broker, |link| matches!(link, ConnectionState::Away(_))).await else {
+    let ConnectionState::Away(why) = until(&broker, |state| matches!(state, ConnectionState::Away(_))).await else {
         unreachable!()
     };
     assert!(why.starts_with(&format!("{name} connection: ")), "{why}");
-    // Heartbeats alone would take forty.
+    // AMQP's own heartbeats would take forty seconds.
     assert!(since.elapsed() < Duration::from_secs(35), "{:?}", since.elapsed());
 
-    until(&broker, |link| *link == ConnectionState::Ready).await;
+    until(&broker, |state| *state == ConnectionState::Ready).await;
     let mut consumer = broker.consume(Queue::Lane(Lane::Fast), 1);
     broker.publish(&Target::Lane(Lane::Fast, None), &message("after")).await.expect("confirmed");
     let after = next(&mut consumer).await;
@@ -152,10 +152,10 @@ async fn falls_silent(name: &str) {
     broker::rabbitmq::remove(&config).await.expect("removed");
 }
 
-/// Does nothing with what comes.
-struct Idle;
+/// A handler that does nothing.
+struct IdleHandler;
 
-impl Handler for Idle {
+impl Handler for IdleHandler {
     async fn handle(&self, _: &Incoming) -> Settlement {
         Settlement::Done
     }
@@ -167,22 +167,22 @@ impl Handler for Idle {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is() {
-    let line = Line::lay().await;
-    let config = unique(&line.url);
+    let proxy = SilencingProxy::start().await;
+    let config = unique(&proxy.url);
     let broker = connect(&config);
-    timeout(PATIENCE, broker.first_session()).await.expect("in time").expect("connects");
-    until(&broker, |link| *link == ConnectionState::Ready).await;
-    line.silence("consuming");
+    timeout(TIMEOUT, broker.first_session()).await.expect("in time").expect("connects");
+    until(&broker, |state| *state == ConnectionState::Ready).await;
+    proxy.silence("consuming");
     let _running = CancellationToken::new();
     let stop = _running.clone();
     let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
-    assert_eq!(status.ready(), Ok(()), "it has not asked yet");
+    assert_eq!(status.ready(), Ok(()), "it has not subscribed yet");
     let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000);
-    tokio::spawn(run_handler(consumer, Arc::new(Idle), stop, status.clone()));
+    tokio::spawn(run_handler(consumer, Arc::new(IdleHandler), stop, status.clone()));
     let why = eventually(|| status.ready().err()).await;
     assert_eq!(why, "the broker has not granted its consumer yet");
-    until(&broker, |link| matches!(link, ConnectionState::Away(_))).await;
-    until(&broker, |link| *link == ConnectionState::Ready).await;
+    until(&broker, |state| matches!(state, ConnectionState::Away(_))).await;
+    until(&broker, |state| *state == ConnectionState::Ready).await;
     eventually(|| status.ready().ok()).await;
     assert_eq!(status.alive(Instant::now()), Ok(()));
     broker.close().await;
@@ -199,5 +199,5 @@ async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, found).await.expect("in time")
+    timeout(TIMEOUT, found).await.expect("in time")
 }

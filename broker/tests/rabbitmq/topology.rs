@@ -1,4 +1,5 @@
-//! Declaring, comparing and removing: V15 and V16, and what a role does on a broker that is not as it must be.
+//! Declaring, comparing and removing a topology (docs/rabbitmq.md#declaring), and what a role does on a broker whose topology is
+//! not as it must be.
 
 use broker::{
     Broker, BrokerConfig, ConnectionState, Due, Lane, Queue, Target,
@@ -11,14 +12,14 @@ use lapin::{
 };
 use tokio::time::timeout;
 
-use crate::road::{PATIENCE, Road, clock, connect, message, next, unique};
+use crate::fixture::{Fixture, TIMEOUT, clock, connect, message, next, unique};
 
-async fn bare() -> BrokerConfig {
+async fn nothing_declared() -> BrokerConfig {
     unique(tokio::task::spawn_blocking(crate::node::shared).await.expect("a node"))
 }
 
 /// Declares one level with another time to live than ours.
-async fn another_ttl(config: &BrokerConfig) -> Connection {
+async fn declare_another_ttl(config: &BrokerConfig) -> Connection {
     let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     let mut arguments = FieldTable::default();
@@ -35,9 +36,9 @@ async fn another_ttl(config: &BrokerConfig) -> Connection {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v15_v16_another_argument_is_named_and_left_as_it_is() {
-    let config = bare().await;
-    let _connection = another_ttl(&config).await;
+async fn another_argument_is_named_and_left_as_it_is() {
+    let config = nothing_declared().await;
+    let _connection = declare_another_ttl(&config).await;
     let refused = rabbitmq::apply(&config).await.expect_err("it differs");
     let TopologyError::Mismatch { entity, argument, .. } = &refused else { panic!("{refused}") };
     assert_eq!(
@@ -47,7 +48,7 @@ async fn v15_v16_another_argument_is_named_and_left_as_it_is() {
     assert!(refused.is_fatal());
 
     let role = connect(&config);
-    let fatal = timeout(PATIENCE, role.first_session()).await.expect("in time").expect_err("fatal");
+    let fatal = timeout(TIMEOUT, role.first_session()).await.expect("in time").expect_err("fatal");
     assert_eq!(fatal.to_string(), refused.to_string());
     let away = role.connection_state().borrow().clone();
     assert!(matches!(&away, ConnectionState::Away(reason) if reason.contains("x-message-ttl")), "{away:?}");
@@ -56,8 +57,8 @@ async fn v15_v16_another_argument_is_named_and_left_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_all_differences_at_once_and_declares_nothing() {
-    let config = bare().await;
-    let _connection = another_ttl(&config).await;
+    let config = nothing_declared().await;
+    let _connection = declare_another_ttl(&config).await;
     let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
     let missing = found.iter().filter(|error| matches!(error, TopologyError::Missing { .. })).count();
     let mismatched = found.iter().filter(|error| matches!(error, TopologyError::Mismatch { .. })).count();
@@ -69,7 +70,7 @@ async fn verify_finds_all_differences_at_once_and_declares_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_applied_topology_is_verified_by_what_it_does() {
-    let config = bare().await;
+    let config = nothing_declared().await;
     rabbitmq::apply(&config).await.expect("applied");
     rabbitmq::apply(&config).await.expect("applied twice");
     assert_eq!(rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look"), []);
@@ -77,53 +78,54 @@ async fn an_applied_topology_is_verified_by_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_wish_to_declare_a_missing_topology_is_named_and_nothing_is_made() {
-    let mut config = bare().await;
+async fn a_missing_topology_is_named_and_not_made_when_roles_do_not_declare() {
+    let mut config = nothing_declared().await;
     config.declare = false;
     let role = connect(&config);
-    let fatal = timeout(PATIENCE, role.first_session()).await.expect("in time").expect_err("fatal");
+    let fatal = timeout(TIMEOUT, role.first_session()).await.expect("in time").expect_err("fatal");
     assert!(matches!(&fatal, TopologyError::Missing { .. }), "{fatal}");
     assert!(fatal.to_string().contains("carteiro topology apply"), "{fatal}");
 
     // Once somebody has applied it, the role goes on by itself.
     rabbitmq::apply(&config).await.expect("applied");
-    timeout(PATIENCE, role.connection_state().wait_for(|link| *link == ConnectionState::Ready))
+    timeout(TIMEOUT, role.connection_state().wait_for(|state| *state == ConnectionState::Ready))
         .await
         .expect("in time")
-        .expect("a link");
+        .expect("a state");
     assert_eq!(*role.defect().borrow(), None);
     rabbitmq::remove(&config).await.expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn v16_removing_takes_full_queues_too_and_is_fine_with_nothing_there() {
-    let road = Road::lay().await;
+async fn removing_takes_full_queues_too_and_is_fine_with_nothing_there() {
+    let fixture = Fixture::start().await;
     let to = broker::Target::Ingest { key: "acme.-.-.ticket.created".to_owned() };
-    road.broker.publish(&to, &message("e1")).await.expect("confirmed");
-    rabbitmq::remove(&road.config).await.expect("removed");
-    rabbitmq::remove(&road.config).await.expect("removed again");
-    let found = rabbitmq::verify(&BrokerConfig { declare: false, ..road.config.clone() }, fastrand::Rng::new()).await;
-    // The road's own process may already be declaring again: it may find less missing, but never a difference.
+    fixture.broker.publish(&to, &message("e1")).await.expect("confirmed");
+    rabbitmq::remove(&fixture.config).await.expect("removed");
+    rabbitmq::remove(&fixture.config).await.expect("removed again");
+    let found =
+        rabbitmq::verify(&BrokerConfig { declare: false, ..fixture.config.clone() }, fastrand::Rng::new()).await;
+    // The fixture's own process may already be declaring again: it may find less missing, but never a difference.
     assert!(found.expect("it could look").iter().all(|error| matches!(error, TopologyError::Missing { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_public_exchange_stays_while_somebody_else_is_bound_to_it() {
-    let config = bare().await;
+    let config = nothing_declared().await;
     rabbitmq::apply(&config).await.expect("applied");
     let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
-    let tap = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    let tap = channel.queue_declare("".into(), tap, FieldTable::default()).await.expect("a tap");
+    let foreign = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let foreign = channel.queue_declare("".into(), foreign, FieldTable::default()).await.expect("a queue");
     let bind = QueueBindOptions::default();
     let (exchange, table) = (config.exchange.as_str(), FieldTable::default);
-    channel.queue_bind(tap.name().clone(), exchange.into(), "#".into(), bind, table()).await.expect("bound");
+    channel.queue_bind(foreign.name().clone(), exchange.into(), "#".into(), bind, table()).await.expect("bound");
 
     rabbitmq::remove(&config).await.expect("removed");
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let asked = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, passive, table()).await;
     asked.expect("it is still there");
-    connection.close(200, "".into()).await.expect("closed, and the tap with it");
+    connection.close(200, "".into()).await.expect("closed, and the queue with it");
     rabbitmq::remove(&config).await.expect("removed");
     let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
     let gone = TopologyError::Missing { entity: format!("exchange {exchange}") };
@@ -131,33 +133,33 @@ async fn the_public_exchange_stays_while_somebody_else_is_bound_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signs_of_life_are_thrown_away_and_work_stays_as_it_is() {
-    let road = Road::lay().await;
-    let sign = |headers: &mut schemas::Headers| headers.set("carteiro-sign", schemas::HeaderValue::Text("1".into()));
+async fn probes_are_discarded_and_work_stays_as_it_is() {
+    let fixture = Fixture::start().await;
+    let mark = |headers: &mut schemas::Headers| headers.set("carteiro-probe", schemas::HeaderValue::Text("1".into()));
     let (fast, slow) = (Target::Lane(Lane::Fast, None), Target::Lane(Lane::Slow, None));
     let far = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 300_000, exact: true }));
     for to in [&fast, &slow, &far] {
         for nth in 0..3 {
             let mut message = message(&format!("s{nth}"));
-            sign(&mut message.headers);
-            road.broker.publish(to, &message).await.expect("confirmed");
+            mark(&mut message.headers);
+            fixture.broker.publish(to, &message).await.expect("confirmed");
         }
     }
-    road.broker.publish(&slow, &message("work")).await.expect("confirmed");
-    rabbitmq::discard(&road.config, "carteiro-sign").await.expect("done");
-    let left = rabbitmq::contents(&road.config).await.expect("it could look").into_iter();
+    fixture.broker.publish(&slow, &message("work")).await.expect("confirmed");
+    rabbitmq::discard(&fixture.config, "carteiro-probe").await.expect("done");
+    let left = rabbitmq::contents(&fixture.config).await.expect("it could look").into_iter();
     let left: Vec<_> = left.filter(|queue| queue.ready > 0).map(|queue| (queue.queue, queue.ready)).collect();
-    assert_eq!(left, [(road.name("deliver.slow"), 1)]);
-    rabbitmq::discard(&road.config, "carteiro-sign").await.expect("done");
-    let mut consumer = road.broker.consume(Queue::Lane(Lane::Slow), 1);
+    assert_eq!(left, [(fixture.name("deliver.slow"), 1)]);
+    rabbitmq::discard(&fixture.config, "carteiro-probe").await.expect("done");
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
     assert_eq!(next(&mut consumer).await.message.id, "work");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_heard_by_every_process_and_by_nobody_where_nothing_is_declared() {
-    let road = Road::lay().await;
-    let mut notices = road.broker.notices();
-    rabbitmq::announce(&road.config, b"to all").await.expect("said");
-    assert_eq!(timeout(PATIENCE, notices.next()).await.expect("in time").expect("open"), "to all");
-    rabbitmq::announce(&bare().await, b"to nobody").await.expect("nobody hears");
+async fn a_notice_of_a_command_reaches_every_process_and_nobody_where_nothing_is_declared() {
+    let fixture = Fixture::start().await;
+    let mut notices = fixture.broker.notices();
+    rabbitmq::announce(&fixture.config, b"to all").await.expect("said");
+    assert_eq!(timeout(TIMEOUT, notices.next()).await.expect("in time").expect("open"), "to all");
+    rabbitmq::announce(&nothing_declared().await, b"to nobody").await.expect("nobody hears");
 }

@@ -63,13 +63,8 @@ pub(crate) fn routes<R: Resource>() -> ApiRouter<Arc<Control>> {
                 describe::answers::<201, describe::Made<R>>(describe::answers::<200, R>(op))
             })
             .patch_with(patch::<R>, |op| {
-                let op = describe::call(
-                    op,
-                    list,
-                    &format!("patch{name}"),
-                    &format!("ItemChange {kind}"),
-                    Some(Scope::Manage),
-                );
+                let op =
+                    describe::call(op, list, &format!("patch{name}"), &format!("Change {kind}"), Some(Scope::Manage));
                 let op = describe::conditional(describe::takes_patch::<Patch<R>>(op, r#"{"name":"New name"}"#));
                 describe::answers::<200, R>(op)
             })

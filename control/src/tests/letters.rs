@@ -1,6 +1,6 @@
 //! Which dead letters are alive, and which are meant.
 
-use broker::{Broker as _, Log, Target, records::Replayed};
+use broker::{Broker as _, Log, Target, records::ReplayMarker};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadReason, Message};
 
@@ -20,7 +20,7 @@ async fn ids(house: &House, tenant: Option<&str>, filter: Fields<'_>) -> Vec<Str
 }
 
 async fn mark(house: &House, grave: &Grave, offset: u64) {
-    let (to, marker) = Replayed::of(&grave.delivery, offset, "job", NOW);
+    let (to, marker) = ReplayMarker::of(&grave.delivery, offset, "job", NOW);
     house.broker.publish(&to, &marker).await.unwrap();
 }
 

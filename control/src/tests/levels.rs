@@ -53,7 +53,7 @@ async fn a_tenants_dead_letters_are_counted_as_they_die_and_are_replayed() {
         bury_bare(&house.broker, &Grave::default().event(&format!("e{event}"))).await;
     }
     assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Counts));
-    let (to, marker) = broker::records::Replayed::of(&Grave::default().event("e1").delivery, 99, "job", NOW);
+    let (to, marker) = broker::records::ReplayMarker::of(&Grave::default().event("e1").delivery, 99, "job", NOW);
     house.broker.publish(&to, &marker).await.unwrap();
     assert_eq!(levels(&mut notices).await, BTreeMap::new(), "one has its body, of nineteen");
 }

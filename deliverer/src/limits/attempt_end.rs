@@ -5,7 +5,6 @@ use schemas::OutcomeClass;
 
 use crate::Outcome;
 
-/// What an outcome does to the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BreakerEffect {
     /// Closes it.
@@ -16,12 +15,10 @@ pub(super) enum BreakerEffect {
     Answered,
 }
 
-/// What an outcome does to the concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConcurrencyEffect {
     Grow,
-    /// Halves it.
-    Cut,
+    Halve,
     None,
 }
 
@@ -58,11 +55,11 @@ const OVERLOADED: [u16; 3] = [502, 503, 504];
 fn effects(class: OutcomeClass, status: Option<u16>) -> (BreakerEffect, ConcurrencyEffect) {
     match class {
         OutcomeClass::Success => (BreakerEffect::Close, ConcurrencyEffect::Grow),
-        OutcomeClass::TooMany => (BreakerEffect::Answered, ConcurrencyEffect::Cut),
+        OutcomeClass::TooMany => (BreakerEffect::Answered, ConcurrencyEffect::Halve),
         OutcomeClass::ServerError if status.is_some_and(|status| OVERLOADED.contains(&status)) => {
-            (BreakerEffect::Fail, ConcurrencyEffect::Cut)
+            (BreakerEffect::Fail, ConcurrencyEffect::Halve)
         }
-        OutcomeClass::Timeout => (BreakerEffect::Fail, ConcurrencyEffect::Cut),
+        OutcomeClass::Timeout => (BreakerEffect::Fail, ConcurrencyEffect::Halve),
         OutcomeClass::ServerError
         | OutcomeClass::Connect
         | OutcomeClass::Dns
@@ -85,7 +82,6 @@ const ENOUGH_MS: u64 = 5 * 86_400_000;
 pub(super) struct FailureStreak {
     /// Unix ms of the first failure since the last success.
     since: Option<u64>,
-    /// Unix ms of the last report.
     reported_at: Option<u64>,
 }
 
@@ -94,7 +90,7 @@ pub(super) struct FailureStreak {
 pub(crate) struct OnlyFailing {
     /// Unix ms of the first failure since the last success.
     pub(crate) since: u64,
-    /// It has lasted so long that this process posts to the endpoint no more.
+    /// This process posts to the endpoint no more.
     pub(crate) is_enough: bool,
 }
 
@@ -121,18 +117,18 @@ mod tests {
     #[test]
     fn every_outcome_has_its_effects_on_breaker_and_concurrency() {
         use BreakerEffect::{Answered, Close, Fail};
-        use ConcurrencyEffect::{Cut, Grow, None as Nothing};
+        use ConcurrencyEffect::{Grow, Halve, None as Nothing};
         for class in OutcomeClass::ALL {
             let expected = match class.as_str() {
                 "2xx" => (Close, Grow),
-                "429" => (Answered, Cut),
-                "timeout" => (Fail, Cut),
+                "429" => (Answered, Halve),
+                "timeout" => (Fail, Halve),
                 "5xx" | "connect" | "dns" | "tls" | "malformed" => (Fail, Nothing),
                 _ => (Answered, Nothing),
             };
             assert_eq!(effects(class, None), expected, "{class}");
         }
-        for (status, concurrency) in [(500, Nothing), (501, Nothing), (502, Cut), (503, Cut), (504, Cut)] {
+        for (status, concurrency) in [(500, Nothing), (501, Nothing), (502, Halve), (503, Halve), (504, Halve)] {
             assert_eq!(effects(OutcomeClass::ServerError, Some(status)), (Fail, concurrency), "{status}");
         }
     }

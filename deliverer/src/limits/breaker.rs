@@ -9,7 +9,6 @@ use crate::config::BreakerConfig;
 /// together.
 const JITTER: f64 = 0.2;
 
-/// The breaker of one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
     config: BreakerConfig,
@@ -75,7 +74,6 @@ impl Breaker {
         self.state == BreakerState::Closed
     }
 
-    /// Forgets all that is known of the endpoint.
     pub(super) fn reset(&mut self) {
         *self = Self::new(self.config);
     }

@@ -3,8 +3,7 @@
 //!
 //! The part of `max_in_flight` that belongs to this process changes with the number of deliverers, so it is an argument.
 
-/// Limit of an endpoint of which nothing is known.
-const START: f64 = 4.0;
+const INITIAL_SIZE: f64 = 4.0;
 /// Least threshold up to which the limit doubles after an outage. A backlog waits then, and the limit before the outage
 /// may have been small only because little was asked of the endpoint.
 const RAMP: f64 = 16.0;
@@ -13,20 +12,19 @@ const SLOWDOWN: f64 = 0.8;
 /// Least ms between two reductions. It counts for endpoints that answer at once; for others it is one round trip.
 const MIN_REDUCTION_GAP_MS: u64 = 50;
 
-/// The limit of requests in flight to one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ConcurrencyLimit {
     size: f64,
     /// Size up to which the limit doubles with every round trip, because the endpoint has borne that before. Infinite
     /// until the first reduction.
     threshold: f64,
-    /// Unix ms of the last reduction.
+    /// Unix ms.
     reduced_at: u64,
 }
 
 impl Default for ConcurrencyLimit {
     fn default() -> Self {
-        Self { size: START, threshold: f64::INFINITY, reduced_at: 0 }
+        Self { size: INITIAL_SIZE, threshold: f64::INFINITY, reduced_at: 0 }
     }
 }
 

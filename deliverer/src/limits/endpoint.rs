@@ -41,15 +41,15 @@ pub(super) enum Turn {
     Queued(oneshot::Receiver<Permit>),
 }
 
-/// What all endpoint limiters of a process share.
-pub(super) struct Shared {
+/// What the limiters of all endpoints of a process share.
+pub(super) struct ProcessState {
     clock: Clock,
     deliverers: Mutex<DelivererCount>,
     fairness: TenantFairness,
     breaker_changes: Mutex<Vec<BreakerChange>>,
 }
 
-impl Shared {
+impl ProcessState {
     pub(super) fn new(clock: Clock) -> Self {
         let deliverers = Mutex::new(DelivererCount { known: 1, assumed: 1 });
         Self { clock, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
@@ -85,11 +85,11 @@ pub(crate) struct EndpointLimiter {
     tenant_id: String,
     endpoint_id: String,
     tenant: TenantInFlight,
-    shared: Arc<Shared>,
-    inner: Mutex<Inner>,
+    process: Arc<ProcessState>,
+    locked: Mutex<Locked>,
 }
 
-struct Inner {
+struct Locked {
     state: AdmissionState,
     /// One sender for each delivery that the state has queued, the oldest first.
     queue: VecDeque<oneshot::Sender<Permit>>,
@@ -102,37 +102,37 @@ impl EndpointLimiter {
         tenant_id: &str,
         endpoint_id: &str,
         tenant: TenantInFlight,
-        shared: Arc<Shared>,
+        process: Arc<ProcessState>,
         breaker: BreakerConfig,
     ) -> Self {
-        let inner = Inner { state: AdmissionState::new(breaker), queue: VecDeque::new(), endpoint: None };
+        let locked = Locked { state: AdmissionState::new(breaker), queue: VecDeque::new(), endpoint: None };
         let (tenant_id, endpoint_id) = (tenant_id.to_owned(), endpoint_id.to_owned());
-        Self { tenant_id, endpoint_id, tenant, shared, inner: Mutex::new(inner) }
+        Self { tenant_id, endpoint_id, tenant, process, locked: Mutex::new(locked) }
     }
 
     /// Decides about one delivery. `has_room` allows it to wait in the queue.
     pub(super) fn admit(self: &Arc<Self>, request: &Request<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
-        let fairness = &self.shared.fairness;
+        let fairness = &self.process.fairness;
         if request.is_on_fast && fairness.is_crowded_by(&self.tenant, request.slots_are_scarce) {
             return Err(TurnedAway::SlowLane);
         }
-        let (all, now) = (fairness.in_flight(), self.shared.now());
-        let share = Share::of(request.endpoint, self.shared.deliverers());
-        let inner = &mut *self.inner();
-        inner.follow_configuration(request.endpoint);
-        if takes_too_many(inner.state.in_flight, all, request.slots_are_scarce) {
-            inner.state.mark_degraded(now);
+        let (all, now) = (fairness.in_flight(), self.process.now());
+        let share = Share::of(request.endpoint, self.process.deliverers());
+        let locked = &mut *self.lock();
+        locked.follow_configuration(request.endpoint);
+        if takes_too_many(locked.state.in_flight, all, request.slots_are_scarce) {
+            locked.state.mark_degraded(now);
         }
         // What is down is deferred from either lane, which takes one publish instead of two.
-        let is_up = inner.state.breaker() == BreakerState::Closed;
-        if request.is_on_fast && is_up && inner.state.is_degraded(now) {
+        let is_up = locked.state.breaker() == BreakerState::Closed;
+        if request.is_on_fast && is_up && locked.state.is_degraded(now) {
             return Err(TurnedAway::SlowLane);
         }
-        match inner.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
+        match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
             Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
             Admission::Queue => {
                 let (sender, turn) = oneshot::channel();
-                inner.queue.push_back(sender);
+                locked.queue.push_back(sender);
                 Ok(Turn::Queued(turn))
             }
         }
@@ -140,47 +140,47 @@ impl EndpointLimiter {
 
     /// Takes over what another process announced of the breaker.
     pub(super) fn hear(&self, transition: Transition, now: u64) {
-        let inner = &mut *self.inner();
-        if inner.state.hear(transition, now) {
-            inner.follow_breaker(transition);
+        let locked = &mut *self.lock();
+        if locked.state.hear(transition, now) {
+            locked.follow_breaker(transition);
         }
     }
 
     /// Number of deliveries in the queue.
     pub(super) fn queued(&self) -> u32 {
-        self.inner().state.queued
+        self.lock().state.queued
     }
 
     /// Records what became of a delivery after its attempt. A retry counts as backlog until `retry_at`, unix ms. Returns
     /// a report when the endpoint has done nothing but fail for long.
     pub(crate) fn concluded(&self, retry_at: Option<u64>, is_success: bool, now: u64) -> Option<OnlyFailing> {
-        let inner = &mut *self.inner();
+        let locked = &mut *self.lock();
         if let Some(at) = retry_at {
-            inner.state.expect_back(at);
+            locked.state.expect_back(at);
         }
-        inner.state.note_result(is_success, now)
+        locked.state.note_result(is_success, now)
     }
 
     /// Reads the state under its lock.
     pub(crate) fn with<T>(&self, read: impl FnOnce(&AdmissionState) -> T) -> T {
-        read(&self.inner().state)
+        read(&self.lock().state)
     }
 
     #[cfg(test)]
     pub(super) fn change(&self, change: impl FnOnce(&mut AdmissionState)) {
-        change(&mut self.inner().state);
+        change(&mut self.lock().state);
     }
 
     fn ended(self: &Arc<Self>, end: &AttemptEnd, kind: AttemptKind, now: u64, chance: f64) {
         let transition = {
-            let deliverers = self.shared.deliverers();
-            let inner = &mut *self.inner();
-            let Some(share) = inner.share(deliverers) else { return };
-            let transition = inner.state.ended(end, kind, &share, now, chance);
+            let deliverers = self.process.deliverers();
+            let locked = &mut *self.lock();
+            let Some(share) = locked.share(deliverers) else { return };
+            let transition = locked.state.ended(end, kind, &share, now, chance);
             if let Some(transition) = transition {
-                inner.follow_breaker(transition);
+                locked.follow_breaker(transition);
             }
-            self.grant(inner, &share, now);
+            self.grant(locked, &share, now);
             transition
         };
         if let Some(transition) = transition {
@@ -189,21 +189,21 @@ impl EndpointLimiter {
     }
 
     fn abandoned(self: &Arc<Self>, kind: AttemptKind) {
-        let (deliverers, now) = (self.shared.deliverers(), self.shared.now());
-        let inner = &mut *self.inner();
-        inner.state.abandoned(kind, now);
-        if let Some(share) = inner.share(deliverers) {
-            self.grant(inner, &share, now);
+        let (deliverers, now) = (self.process.deliverers(), self.process.now());
+        let locked = &mut *self.lock();
+        locked.state.abandoned(kind, now);
+        if let Some(share) = locked.share(deliverers) {
+            self.grant(locked, &share, now);
         }
     }
 
     /// Hands free places to queued deliveries.
-    fn grant(self: &Arc<Self>, inner: &mut Inner, share: &Share, now: u64) {
-        while let Some(at) = inner.state.grant(share, now) {
-            let Some(next) = inner.queue.pop_front() else { break };
+    fn grant(self: &Arc<Self>, locked: &mut Locked, share: &Share, now: u64) {
+        while let Some(at) = locked.state.grant(share, now) {
+            let Some(next) = locked.queue.pop_front() else { break };
             if let Err(permit) = next.send(Permit::new(self, at, AttemptKind::Regular)) {
                 permit.discard();
-                inner.state.abandoned(AttemptKind::Regular, now);
+                locked.state.abandoned(AttemptKind::Regular, now);
             }
         }
     }
@@ -217,15 +217,15 @@ impl EndpointLimiter {
         let until = open_until.map(rfc3339);
         let state = if until.is_some() { "open" } else { "closed" };
         tracing::info!(tenant, endpoint_id, state, open_until = until, consecutive_opens, "breaker.changed");
-        self.shared.breaker_changed(BreakerChange { tenant, endpoint_id, open_until, consecutive_opens });
+        self.process.breaker_changed(BreakerChange { tenant, endpoint_id, open_until, consecutive_opens });
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl Locked {
     fn share(&self, deliverers: DelivererCount) -> Option<Share> {
         self.endpoint.as_ref().map(|endpoint| Share::of(endpoint, deliverers))
     }
@@ -261,7 +261,7 @@ pub(crate) struct Permit {
 
 impl Permit {
     fn new(endpoint: &Arc<EndpointLimiter>, start_at: u64, kind: AttemptKind) -> Self {
-        endpoint.shared.fairness.enter(&endpoint.tenant);
+        endpoint.process.fairness.enter(&endpoint.tenant);
         Self { endpoint: endpoint.clone(), start_at, kind, is_returned: false }
     }
 
@@ -287,7 +287,7 @@ impl Permit {
 
     fn leave(&mut self) {
         self.is_returned = true;
-        self.endpoint.shared.fairness.leave(&self.endpoint.tenant);
+        self.endpoint.process.fairness.leave(&self.endpoint.tenant);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    endpoint::{EndpointLimiter, Shared},
+    endpoint::{EndpointLimiter, ProcessState},
     fairness::TenantInFlight,
 };
 use crate::config::BreakerConfig;
@@ -19,10 +19,9 @@ const MIN_SWEPT: usize = 10_000;
 /// nothing were known of their endpoint.
 const MAX_KEPT: usize = 200_000;
 
-/// The endpoint limiters of a process.
 pub(super) struct EndpointLimiters {
     breaker: BreakerConfig,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
     by_tenant: HashMap<String, TenantEndpoints>,
     count: usize,
     /// A sweep is due at this count.
@@ -38,8 +37,8 @@ struct TenantEndpoints {
 }
 
 impl EndpointLimiters {
-    pub(super) fn new(breaker: BreakerConfig, shared: Arc<Shared>) -> Self {
-        Self { breaker, shared, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: 0 }
+    pub(super) fn new(breaker: BreakerConfig, process: Arc<ProcessState>) -> Self {
+        Self { breaker, process, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: 0 }
     }
 
     /// The limiter of an endpoint. Allocates only when the endpoint is new.
@@ -51,7 +50,7 @@ impl EndpointLimiters {
             self.sweep(now);
         }
         let new =
-            |in_flight| Arc::new(EndpointLimiter::new(tenant, endpoint, in_flight, self.shared.clone(), self.breaker));
+            |in_flight| Arc::new(EndpointLimiter::new(tenant, endpoint, in_flight, self.process.clone(), self.breaker));
         if self.count >= MAX_KEPT {
             return new(TenantInFlight::default());
         }
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     fn limiters() -> EndpointLimiters {
-        EndpointLimiters::new(BreakerConfig::default(), Arc::new(Shared::new(Arc::new(|| 0))))
+        EndpointLimiters::new(BreakerConfig::default(), Arc::new(ProcessState::new(Arc::new(|| 0))))
     }
 
     #[test]

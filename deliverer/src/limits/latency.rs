@@ -2,16 +2,13 @@
 
 /// Ms that an endpoint which never answered is assumed to take, for planning ahead.
 const ASSUMED_MS: f64 = 200.0;
-/// Weight of a new latency in the recent averages.
-const WEIGHT: f64 = 0.2;
-/// Weight of a new latency in the long-term average.
+const RECENT_WEIGHT: f64 = 0.2;
 const LONG_TERM_WEIGHT: f64 = 0.02;
 /// Average up to which answers are no sign of trouble, in ms, even if they take twice as long as usual.
 const QUICK_MS: f64 = 250.0;
 /// Average above which an endpoint is slow, in ms.
 const SLOW_MS: f64 = 2_000.0;
 
-/// The average latencies of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LatencyEwma {
     /// Recent average of successes.
@@ -23,14 +20,13 @@ pub(super) struct LatencyEwma {
 }
 
 impl LatencyEwma {
-    /// Notes how many ms an attempt took.
     pub(super) fn note(&mut self, took_ms: u64, is_success: bool) {
         let took = took_ms as f64;
         let average = |old: Option<f64>, weight: f64| old.map_or(took, |old| old + weight * (took - old));
-        self.recent = Some(average(self.recent, WEIGHT));
+        self.recent = Some(average(self.recent, RECENT_WEIGHT));
         self.long_term = Some(average(self.long_term, LONG_TERM_WEIGHT));
         if is_success {
-            self.success = Some(average(self.success, WEIGHT));
+            self.success = Some(average(self.success, RECENT_WEIGHT));
         }
     }
 

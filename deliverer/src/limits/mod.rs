@@ -30,7 +30,7 @@ use service::Clock;
 use tokio::time::{sleep, timeout};
 
 use breaker::Transition;
-use endpoint::{Shared, Turn};
+use endpoint::{ProcessState, Turn};
 use endpoints::EndpointLimiters;
 
 use crate::config::BreakerConfig;
@@ -48,7 +48,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The limits of one process. Their memory grows with the endpoints that were posted to lately.
 pub(crate) struct Limiter {
     endpoints: Mutex<EndpointLimiters>,
-    shared: Arc<Shared>,
+    process: Arc<ProcessState>,
     queues: QueueLimits,
     /// Deliveries that wait in the queues of all endpoints.
     queued: AtomicU32,
@@ -63,9 +63,9 @@ pub(crate) struct QueueLimits {
 
 impl Limiter {
     pub(crate) fn new(clock: Clock, queues: QueueLimits, breaker: BreakerConfig) -> Self {
-        let shared = Arc::new(Shared::new(clock));
-        let endpoints = Mutex::new(EndpointLimiters::new(breaker, shared.clone()));
-        Self { endpoints, shared, queues, queued: AtomicU32::new(0) }
+        let process = Arc::new(ProcessState::new(clock));
+        let endpoints = Mutex::new(EndpointLimiters::new(breaker, process.clone()));
+        Self { endpoints, process, queues, queued: AtomicU32::new(0) }
     }
 
     /// Waits, for about two seconds at most, until the delivery may be attempted; or says why it may not.
@@ -87,7 +87,7 @@ impl Limiter {
                 }
             }
         };
-        let early = permit.start_at().saturating_sub(self.shared.now());
+        let early = permit.start_at().saturating_sub(self.process.now());
         if early > 0 {
             sleep(Duration::from_millis(early)).await;
         }
@@ -103,7 +103,7 @@ impl Limiter {
     }
 
     fn endpoint(&self, tenant: &str, endpoint: &str) -> Arc<EndpointLimiter> {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).of(tenant, endpoint, self.shared.now())
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).of(tenant, endpoint, self.process.now())
     }
 
     /// All endpoints that were posted to lately.
@@ -113,7 +113,7 @@ impl Limiter {
 
     /// Sets how many deliverers share the limits of each endpoint from now on.
     pub(crate) fn set_deliverers(&self, count: DelivererCount) {
-        self.shared.set_deliverers(count);
+        self.process.set_deliverers(count);
     }
 
     /// Takes over what another process announced of an endpoint's breaker.
@@ -122,12 +122,12 @@ impl Limiter {
             Some(until) => Transition::Opened { until, consecutive_opens: change.consecutive_opens },
             None => Transition::Closed,
         };
-        self.endpoint(&change.tenant, &change.endpoint_id).hear(transition, self.shared.now());
+        self.endpoint(&change.tenant, &change.endpoint_id).hear(transition, self.process.now());
     }
 
     /// Returns each change of a breaker once, so that it can be announced to the other processes.
     pub(crate) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
-        self.shared.take_breaker_changes()
+        self.process.take_breaker_changes()
     }
 }
 

@@ -25,7 +25,6 @@ const MIN_AGE_MS: u64 = 5_000;
 /// A request is not cut short before it has taken this many times its endpoint's average.
 const TIMES_AVERAGE: f64 = 2.0;
 
-/// How many slots there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotCounts {
     pub(crate) fast: u16,
@@ -49,7 +48,6 @@ impl SlotCounts {
     }
 }
 
-/// The slots of a process.
 pub(crate) struct Slots {
     counts: SlotCounts,
     fast: Semaphore,

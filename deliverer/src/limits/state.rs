@@ -161,7 +161,7 @@ impl AdmissionState {
         self.used_at = now;
         let is_slower = self.measure(end, now);
         match end.concurrency {
-            ConcurrencyEffect::Cut => self.concurrency.halve(now, self.latency.recent_ms()),
+            ConcurrencyEffect::Halve => self.concurrency.halve(now, self.latency.recent_ms()),
             _ if is_slower => self.concurrency.ease(now, self.latency.recent_ms()),
             ConcurrencyEffect::Grow => self.concurrency.grow(self.in_flight, share.current.in_flight),
             ConcurrencyEffect::None => {}

@@ -1,4 +1,4 @@
-//! Nothing is sent to an address that is not allowed, however it is spelt.
+//! Nothing is sent to an address that is not allowed, however it is written.
 
 use schemas::OutcomeClass;
 
@@ -44,7 +44,7 @@ async fn a_forbidden_address_gets_nothing_whatever_its_spelling() {
     assert_eq!(receiver.connections(), 0);
     for host in ["127.0.0.1", "2130706433"] {
         let outcome = post(&format!("http://{host}:{port}/hooks"), &config()).await;
-        assert_eq!(outcome.class, OutcomeClass::Success, "it was there all the time");
+        assert_eq!(outcome.class, OutcomeClass::Success, "the receiver was there all the time");
         receiver.request().await;
     }
 }
@@ -80,7 +80,7 @@ async fn tricks_with_the_rest_of_a_url_do_not_hide_its_host() {
     }
     assert_eq!(receiver.connections(), 0);
     let outcome = post(&format!("http://user:pass@127.0.0.1:{port}/"), &config()).await;
-    assert_eq!(outcome.class, OutcomeClass::Success, "it was there all the time");
+    assert_eq!(outcome.class, OutcomeClass::Success, "the receiver was there all the time");
     let request = receiver.request().await;
     assert_eq!((request.header("host"), request.header("authorization")), (Some(&*format!("127.0.0.1:{port}")), None));
 }

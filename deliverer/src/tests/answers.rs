@@ -1,32 +1,32 @@
-//! What a receiver answers, or does instead, and which outcome that is.
+//! The outcome of each response, and of what a receiver does instead of responding.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use schemas::{Endpoint, OutcomeClass};
+use schemas::OutcomeClass;
 use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{
     config,
-    fixture::{START, delivery},
+    fixture::delivery,
+    poster, prepared,
     scripted::{Act, Scripted, answer},
 };
-use crate::{DelivererConfig, Outcome, Poster, RetryAfter, target::Targets};
+use crate::{DelivererConfig, Outcome, RetryAfter, post::Network};
 
-/// One POST to this URL; the first byte may take 400 ms, and the whole so long that no test waits for it.
+/// The outcome of one POST to this URL. The first byte may take 400 ms, and the whole longer than any test waits.
 pub(super) async fn post(url: &str, config: &DelivererConfig) -> Outcome {
     post_within("8s", url, config).await
 }
 
 async fn post_within(timeout: &str, url: &str, config: &DelivererConfig) -> Outcome {
-    let endpoint: Endpoint = serde_json::from_value(json!({"id": "crm", "url": url, "timeout": timeout})).unwrap();
-    let target = Targets::default().of("acme", &Arc::new(endpoint));
-    let poster = Poster::new(config).unwrap();
-    poster.post(&target, &delivery("e1"), Bytes::from_static(b"{}"), START).await
+    let endpoint = prepared(json!({"id": "crm", "url": url, "timeout": timeout}));
+    let poster = poster(Network::of_the_system(), config).unwrap();
+    poster.post_now(&endpoint, &delivery("e1"), &Bytes::from_static(b"{}")).await.outcome
 }
 
-/// One POST to a receiver with this script.
+/// The outcome of one POST to a receiver with this script.
 async fn outcome(script: Vec<Act>) -> Outcome {
     let receiver = Scripted::new(vec![script]).await;
     post(&receiver.url(), &config()).await
@@ -53,7 +53,7 @@ async fn the_status_decides_the_class() {
         (600, OutcomeClass::Malformed),
     ];
     for (status, class) in table {
-        // What has no body by its status must not be given one.
+        // A response with status 304 must not have a body.
         let body = if status == 304 { "" } else { "why" };
         let outcome = outcome(answer(status, "", body)).await;
         assert_eq!((outcome.class, outcome.status), (class, Some(status)));
@@ -70,7 +70,7 @@ async fn retry_after_is_read_from_any_answer() {
 }
 
 #[tokio::test]
-async fn of_a_body_without_end_a_bounded_part_is_read() {
+async fn a_body_without_end_is_read_up_to_a_bound() {
     let began = Instant::now();
     let script = vec![
         Act::Listen,
@@ -83,7 +83,7 @@ async fn of_a_body_without_end_a_bounded_part_is_read() {
 }
 
 #[tokio::test]
-async fn an_answer_that_drips_is_an_answer_and_takes_no_longer_than_the_timeout() {
+async fn an_answer_that_drips_counts_and_takes_no_longer_than_the_timeout() {
     let began = Instant::now();
     let receiver = Scripted::new(vec![vec![Act::Listen, Act::say("HTTP/1.1 200 OK\r\n\r\n"), Act::Drip]]).await;
     let outcome = post_within("800ms", &receiver.url(), &config()).await;
@@ -104,7 +104,7 @@ async fn a_reset_after_the_status_line_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_in_http_is_malformed() {
+async fn a_response_that_is_not_http_is_malformed() {
     let huge = format!("HTTP/1.1 200 OK\r\nx-huge: {}\r\n\r\n", "x".repeat(2 << 20));
     let scripts = [
         ("garbage", text("220 mail.example ESMTP\r\n")),
@@ -138,7 +138,7 @@ async fn silence_is_a_timeout_after_the_first_bytes_time() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_connect() {
+async fn a_port_without_a_listener_is_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -148,20 +148,20 @@ async fn nobody_there_is_connect() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_dns() {
-    // Longer than a label may be: no name server has to be asked.
+    // The label is longer than labels may be, so no name server has to be asked.
     let outcome = post(&format!("http://{}.example/", "x".repeat(64)), &config()).await;
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Dns, "the name cannot be resolved"));
 }
 
 #[tokio::test]
-async fn what_speaks_no_tls_on_https_is_tls() {
+async fn a_receiver_that_speaks_no_tls_on_https_is_tls() {
     let receiver = Scripted::new(vec![vec![Act::say("HTTP/1.1 200 OK\r\n\r\n"), Act::Hang]]).await;
     let outcome = post(&format!("https://{}/", receiver.address), &config()).await;
     assert_eq!(outcome.class, OutcomeClass::Tls, "{}", outcome.excerpt);
     assert_eq!(receiver.connections(), 1);
 }
 
-/// A handshake with a certificate that nobody vouches for; how it ended for the server.
+/// Accepts one connection and shakes hands with a certificate that no authority has signed; returns how that ended.
 fn self_signed(listener: &std::net::TcpListener) -> std::io::Result<()> {
     let certificate = include_bytes!("self-signed.cert.der").to_vec().into();
     let key = rustls::pki_types::PrivateKeyDer::try_from(include_bytes!("self-signed.key.der").as_slice()).unwrap();
@@ -180,7 +180,7 @@ fn self_signed(listener: &std::net::TcpListener) -> std::io::Result<()> {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_tls_and_nothing_is_sent() {
+async fn a_certificate_of_no_trusted_authority_is_tls_and_nothing_is_sent() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     let server = tokio::task::spawn_blocking(move || self_signed(&listener));
@@ -198,6 +198,6 @@ async fn no_redirect_is_followed() {
         assert_eq!(outcome(script).await.class, OutcomeClass::Redirect);
     }
     assert_eq!(target.connections(), 0);
-    assert_eq!(post(&target.url(), &config()).await.class, OutcomeClass::Success, "it was there all the time");
+    assert_eq!(post(&target.url(), &config()).await.class, OutcomeClass::Success, "the target was there all the time");
     assert_eq!(target.request().await.line, "POST /hooks HTTP/1.1");
 }

@@ -1,4 +1,4 @@
-//! What follows from an attempt: done, or again later.
+//! What follows from an attempt: done, or a retry.
 
 use std::time::Duration;
 
@@ -23,9 +23,6 @@ async fn a_delivery_answered_2xx_is_done() {
     fixture.empty(FAST).await;
     assert!(fixture.nothing_published());
     assert_eq!(fixture.metrics.attempts.with_label_values(&["2xx", "fast"]).get(), 1);
-    // A gauge is set now and then.
-    eventually(|| fixture.metrics.slots_limit.with_label_values(&["fast"]).get() == 512).await;
-    eventually(|| fixture.metrics.slots_in_use.with_label_values(&["fast"]).get() == 0).await;
 }
 
 #[tokio::test]
@@ -57,14 +54,14 @@ async fn retry_after_is_honoured_exactly_in_both_forms() {
         let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
         fixture.publish(&message(&delivery("e1"))).await;
         let (Due { at, exact }, _) = fixture.retry().await;
-        // The date has whole seconds, and its wait is shorter by what the attempt took.
+        // A date has whole seconds, and the wait until then is shorter by the duration of the attempt.
         assert!((START + 599_000..START + 610_000).contains(&at), "{asked}: {}", at - START);
         assert!(exact);
     }
 }
 
 #[tokio::test]
-async fn an_endpoints_own_schedule_is_its_own() {
+async fn an_endpoints_own_schedule_replaces_the_default() {
     let receiver = Scripted::answering(500).await;
     let retry = json!({"schedule": ["1h"], "max_age": "72h"});
     let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url(), "retry": retry}]));
@@ -77,7 +74,7 @@ async fn an_endpoints_own_schedule_is_its_own() {
 async fn a_retry_whose_confirm_got_lost_is_published_again_before_the_first_is_settled() {
     let receiver = Scripted::answering(503).await;
     let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    // 1 is the delivery itself.
+    // Publish 1 is the delivery itself.
     fixture.memory.lose_confirm(2);
     fixture.memory.nack_confirm(3);
     fixture.publish(&message(&delivery("e1"))).await;
@@ -98,17 +95,17 @@ async fn a_stopped_deliverer_finishes_what_is_under_way_and_gives_back_what_is_u
     script.insert(1, Act::Wait(signal));
     let receiver = Scripted::new(vec![script]).await;
     let endpoint = json!([{"id": "crm", "url": receiver.url()}]);
-    let patient = DelivererConfig {
+    let config = DelivererConfig {
         slots: 3,
         slow_slots: 1,
         first_byte_timeout: schemas::Span(Duration::from_secs(10)),
         ..config()
     };
-    let fixture = Fixture::with(&endpoint, &patient);
+    let fixture = Fixture::with(&endpoint, &config);
     for n in 0..10 {
         fixture.publish(&message(&delivery(&format!("e{n}")))).await;
     }
-    // Of four slots one is for retries.
+    // One of the four slots is for retries.
     eventually(|| receiver.connections() == 3).await;
     fixture.ask_to_stop();
     let before = fixture.memory.depth(FAST);

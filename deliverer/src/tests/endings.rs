@@ -1,4 +1,4 @@
-//! Deliveries that end without a 2xx: each leaves a record that says why.
+//! Deliveries that end without a 2xx: each leaves a dead letter that says why.
 
 use schemas::{DeadReason, Delivery, OutcomeClass};
 use serde_json::json;

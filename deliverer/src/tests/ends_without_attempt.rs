@@ -1,4 +1,4 @@
-//! What happens around attempts, without a socket, under paused time.
+//! Deliveries that end or wait without a response, without a socket and under paused time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     fixture::{BODY, FAST, Fixture, SLOW, START, delivery, message, read},
 };
 
-/// Where nothing may be sent to: attempts end at once, and without a socket.
+/// An endpoint with a forbidden address: attempts end at once and without a socket.
 fn forbidden() -> serde_json::Value {
     json!([{"id": "crm", "url": "http://127.0.0.1:1/"}])
 }
@@ -27,7 +27,7 @@ async fn a_disabled_endpoints_deliveries_end_at_once_and_can_be_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_to_an_unknown_endpoint_is_put_aside_twelve_times_then_its_endpoint_is_gone() {
+async fn a_delivery_to_an_unknown_endpoint_is_deferred_twelve_times_then_its_endpoint_is_gone() {
     let mut fixture = Fixture::guarded(&json!([]));
     fixture.publish(&message(&delivery("e1"))).await;
     for deferrals in 1..=12 {
@@ -43,7 +43,7 @@ async fn a_delivery_to_an_unknown_endpoint_is_put_aside_twelve_times_then_its_en
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_put_aside_goes_out_once_its_endpoint_is_known() {
+async fn a_deferred_delivery_is_attempted_once_its_endpoint_is_known() {
     let mut fixture = Fixture::guarded(&json!([]));
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.published().await;
@@ -54,7 +54,7 @@ async fn a_delivery_put_aside_goes_out_once_its_endpoint_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_publishing_is_blocked_a_failed_delivery_is_held_for_a_minute_then_given_back() {
+async fn a_failed_delivery_is_held_for_a_minute_while_publishing_is_blocked_then_given_back() {
     let fixture = Fixture::guarded(&forbidden());
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.memory.block("alarm");
@@ -83,7 +83,7 @@ async fn a_dead_letter_that_could_not_be_written_is_counted_once_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_shutdown_a_failed_delivery_that_cannot_be_published_is_given_back_at_once() {
+async fn a_failed_delivery_that_cannot_be_published_at_shutdown_is_given_back_at_once() {
     let fixture = Fixture::guarded(&forbidden());
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.memory.block("alarm");
@@ -94,7 +94,7 @@ async fn at_shutdown_a_failed_delivery_that_cannot_be_published_is_given_back_at
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_delivery_is_parked_readable_and_whole() {
+async fn a_message_that_is_not_a_delivery_is_parked_readable_and_whole() {
     let mut fixture = Fixture::guarded(&forbidden());
     let table = [
         (wire::SCHEMA, HeaderValue::Int(9)),
@@ -127,9 +127,9 @@ async fn a_deliverer_without_a_snapshot_does_not_consume() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_revisions_are_shared_a_deleted_endpoint_is_gone_at_once() {
+async fn a_deleted_endpoint_is_gone_at_once_where_revisions_are_shared() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.share(7, &json!([]));
+    fixture.store.set_at_revision(7, &json!([]));
     fixture.publish(&message(&Delivery { revision: 7, ..delivery("e1") })).await;
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::EndpointGone);
     fixture.publish(&message(&Delivery { tenant: "deleted".into(), revision: 3, ..delivery("e2") })).await;
@@ -140,7 +140,7 @@ async fn where_revisions_are_shared_a_deleted_endpoint_is_gone_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.share(7, &json!([]));
+    fixture.store.set_at_revision(7, &json!([]));
     fixture.publish(&message(&Delivery { revision: 8, ..delivery("e1") })).await;
     for deferrals in 1..=13 {
         let (target, later) = fixture.published().await;
@@ -148,22 +148,22 @@ async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes()
         assert_eq!(due.at - (fixture.clock)(), if deferrals <= 12 { 5_000 } else { 60_000 });
         assert_eq!(read(&later).deferrals, deferrals);
     }
-    fixture.store.share(8, &forbidden());
+    fixture.store.set_at_revision(8, &forbidden());
     tokio::time::sleep(Duration::from_secs(60)).await;
     fixture.retry().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_never_comes_is_waited_for_as_long_as_anything_is_tried() {
+async fn a_revision_that_never_comes_is_waited_for_as_long_as_deliveries_are_tried() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.share(7, &json!([]));
+    fixture.store.set_at_revision(7, &json!([]));
     let old = Delivery { revision: 8, accepted_at: START - 73 * 3_600_000, ..delivery("e1") };
     fixture.publish(&message(&old)).await;
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::EndpointGone);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_accepted_before_a_cancel_ends_without_an_attempt_and_what_came_later_does_not() {
+async fn a_delivery_accepted_before_a_cancel_ends_without_an_attempt_and_a_later_one_does_not() {
     let mut endpoint = forbidden();
     endpoint[0]["cancelled_before"] = json!(schemas::time::rfc3339(START + 10));
     let mut fixture = Fixture::guarded(&endpoint);
@@ -178,7 +178,7 @@ async fn what_was_accepted_before_a_cancel_ends_without_an_attempt_and_what_came
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_meets_what_waits_for_a_retry_when_it_wakes() {
+async fn a_cancel_ends_a_waiting_retry_once_it_is_due() {
     let mut fixture = Fixture::guarded(&forbidden());
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.retry().await;
@@ -186,11 +186,11 @@ async fn a_cancel_meets_what_waits_for_a_retry_when_it_wakes() {
     cancelled[0]["cancelled_before"] = json!(schemas::time::rfc3339(START + 1_000));
     fixture.store.set(&cancelled);
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::Cancelled);
-    assert!((fixture.clock)() >= START + 5_000, "it slept through it");
+    assert!((fixture.clock)() >= START + 5_000, "the retry was due by then");
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_a_quota_a_dead_letter_loses_its_body_and_beyond_ten_times_that_it_is_only_counted() {
+async fn a_dead_letter_beyond_a_quota_loses_its_body_and_beyond_ten_times_that_it_is_only_counted() {
     let mut disabled = forbidden();
     disabled[0]["state"] = json!("disabled");
     let mut fixture = Fixture::guarded(&disabled);

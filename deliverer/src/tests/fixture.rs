@@ -1,5 +1,4 @@
-//! What the deliverer's tests stand on: the broker that also tells what is published, the store, deliveries, and the
-//! deliverer itself.
+//! A running deliverer for the tests, with a broker whose publishes a test can await, and a store that it can change.
 
 use std::{
     sync::{Arc, Mutex},
@@ -21,20 +20,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{config, scripted::LONG};
-use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererMetrics};
+use crate::{CanaryMetrics, Deliverer, DelivererConfig, DelivererDependencies, DelivererMetrics};
 
-/// When the tests' clock starts, unix ms.
+/// Unix ms at which the tests' clock starts.
 pub(crate) const START: u64 = 1_790_000_000_000;
 pub(super) const FAST: Queue = Queue::Lane(Lane::Fast);
 pub(super) const SLOW: Queue = Queue::Lane(Lane::Slow);
+/// A body that is not even JSON, because a deliverer does not parse it.
+pub(super) const BODY: &str = "{\"é\": 1 ,\n \"x\":\t[]} ";
 
-/// The memory broker, and a word to the test about each publish.
-struct Teller {
+/// The memory broker. It sends each publish to the test as well.
+struct ObservedBroker {
     memory: Memory,
     published: mpsc::UnboundedSender<(Target, Message)>,
 }
 
-impl BrokerLayer for Teller {
+impl BrokerLayer for ObservedBroker {
     fn inner(&self) -> &dyn Broker {
         &self.memory
     }
@@ -42,7 +43,7 @@ impl BrokerLayer for Teller {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         async move {
             let confirm = Broker::publish(&self.memory, to, message).await;
-            // Nobody listens any more in a test that has seen enough.
+            // The receiver is dropped at the end of a test.
             let _ = self.published.send((to.clone(), message.clone()));
             confirm
         }
@@ -50,33 +51,34 @@ impl BrokerLayer for Teller {
     }
 }
 
-/// A store that has what it was given.
+/// A store with the endpoints that a test gives to the tenant acme.
 pub(super) struct TestStore {
     snapshot: Mutex<Option<Arc<Snapshot>>>,
     revision: watch::Sender<u64>,
 }
 
 impl TestStore {
-    /// From now on the tenant acme has these endpoints, at a revision that all processes share.
-    pub(super) fn share(&self, revision: u64, endpoints: &Value) {
+    /// Replaces the endpoints, at a revision that all processes share.
+    pub(super) fn set_at_revision(&self, revision: u64, endpoints: &Value) {
         let mut tenant = TenantSnapshot::from(acme(endpoints));
         for id in tenant.endpoints.keys() {
             tenant.versions.set(ItemKind::Endpoint, id, revision);
         }
-        let snapshot = Snapshot::new(revision, [Arc::new(tenant)]);
-        *self.snapshot.lock().unwrap() = Some(Arc::new(snapshot));
-        self.revision.send_replace(revision);
+        self.replace(Snapshot::new(revision, [Arc::new(tenant)]));
     }
 
-    /// From now on the tenant acme has these endpoints.
+    /// Replaces the endpoints. Revisions are those of this process alone.
     pub(super) fn set(&self, endpoints: &Value) {
-        let tenant = acme(endpoints);
         let before = self.snapshot.lock().unwrap().clone().unwrap_or_default();
-        if let Some(next) = before.next(vec![tenant]) {
-            let revision = next.revision();
-            *self.snapshot.lock().unwrap() = Some(Arc::new(next));
-            self.revision.send_replace(revision);
+        if let Some(next) = before.next(vec![acme(endpoints)]) {
+            self.replace(next);
         }
+    }
+
+    fn replace(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision();
+        *self.snapshot.lock().unwrap() = Some(Arc::new(snapshot));
+        self.revision.send_replace(revision);
     }
 }
 
@@ -110,20 +112,17 @@ pub(crate) fn delivery(event_id: &str) -> Delivery {
     }
 }
 
+/// The message of a delivery.
 pub(super) fn message(delivery: &Delivery) -> Message {
     delivery.to_message(Bytes::from(BODY))
 }
 
-/// Not even JSON: a deliverer does not look.
-pub(super) const BODY: &str = "{\"é\": 1 ,\n \"x\":\t[]} ";
-
-/// What a message says of its delivery.
+/// The delivery of a message.
 pub(super) fn read(message: &Message) -> Delivery {
-    let _headers = &message.headers;
     Delivery::from_message(message).expect("a delivery")
 }
 
-/// A deliverer at work.
+/// A running deliverer.
 pub(super) struct Fixture {
     pub(super) deliverer: Arc<Deliverer>,
     pub(super) memory: Memory,
@@ -139,12 +138,12 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    /// With these endpoints.
+    /// A deliverer that knows these endpoints and may connect to loopback addresses.
     pub(super) fn of(endpoints: &Value) -> Self {
         Self::with(endpoints, &config())
     }
 
-    /// With these endpoints, and nowhere near our own networks.
+    /// A deliverer that knows these endpoints and may connect to no private address.
     pub(super) fn guarded(endpoints: &Value) -> Self {
         Self::with(endpoints, &DelivererConfig { allow_networks: vec![], ..config() })
     }
@@ -155,36 +154,35 @@ impl Fixture {
         fixture
     }
 
-    /// Before the store has been read for the first time.
+    /// A deliverer whose store has not been read yet.
     pub(super) fn without_snapshot(config: &DelivererConfig) -> Self {
         let started = Instant::now();
         let clock: Clock = Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap());
         let memory = Memory::hostile(clock.clone(), 5);
         let (sender, published) = mpsc::unbounded_channel();
-        let teller = Arc::new(Teller { memory: memory.clone(), published: sender });
         let store = Arc::new(TestStore { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let canaries = CanaryMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
-        let fixture = crate::DelivererDependencies {
-            broker: teller,
+        let deps = DelivererDependencies {
+            broker: Arc::new(ObservedBroker { memory: memory.clone(), published: sender }),
             store: store.clone(),
             outbox: outbox.clone(),
             retention: retention.clone(),
             clock: clock.clone(),
-            // Half way: a wait is neither shortened nor lengthened.
+            // One half neither shortens nor lengthens a wait.
             chance: Arc::new(|| 0.5),
-            stop: stopped,
+            stop: stop.clone(),
         };
-        let deliverer = Deliverer::new(config, fixture, metrics.clone(), canaries.clone()).expect("a deliverer");
+        let deliverer = Deliverer::new(config, deps, metrics.clone(), canaries.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.clone().run());
         Self { deliverer, memory, store, metrics, canaries, outbox, retention, clock, published, stop, running }
     }
 
+    /// Publishes a message to the fast lane.
     pub(super) async fn publish(&self, message: &Message) {
-        Broker::publish(&self.memory, &Target::Lane(Lane::Fast, None), message).await.expect("taken");
+        Broker::publish(&self.memory, &Target::Lane(Lane::Fast, None), message).await.expect("a confirm");
     }
 
     /// The deliverer's next publish, confirmed or not; fails when there is none for long.
@@ -192,17 +190,17 @@ impl Fixture {
         tokio::time::timeout(LONG, self.published.recv()).await.expect("a publish").expect("a deliverer")
     }
 
-    /// What was published next is a retry: when it is due, and what it says.
+    /// The next publish, which must be a retry: when it is due, and its message.
     pub(super) async fn retry(&mut self) -> (broker::Due, Message) {
         match self.published().await {
             (Target::Lane(Lane::Slow, Some(due)), message) => (due, message),
-            (target, _) => panic!("no retry: {target:?}"),
+            (target, _) => panic!("not a retry: {target:?}"),
         }
     }
 
-    /// What was published next is a dead letter: its record, and the message that carries it.
+    /// The next publish, which must be a dead letter: its record, and its message.
     pub(super) async fn dead_letter(&mut self) -> (DeadLetter, Message) {
-        let (Target::Log(Log::Dead, key), message) = self.published().await else { panic!("no dead letter") };
+        let (Target::Log(Log::Dead, key), message) = self.published().await else { panic!("not a dead letter") };
         let text = message.headers.text(wire::RECORD).expect("a record");
         assert!(text.len() <= 16 * 1024, "{} bytes", text.len());
         let record: DeadLetter = serde_json::from_str(text).expect("a readable record");
@@ -210,33 +208,32 @@ impl Fixture {
         (record, message)
     }
 
-    /// Whether nothing was published beyond what was asked for.
+    /// True when the deliverer has published nothing beyond what the test has taken.
     pub(super) fn nothing_published(&mut self) -> bool {
         self.published.try_recv().is_err()
     }
 
-    /// Waits until nothing waits at the inlet, nor is under way.
-    pub(super) async fn empty(&self, inlet: Queue) {
-        eventually(|| self.memory.depth(inlet) == 0).await;
+    /// Waits until no message is in a queue or under way.
+    pub(super) async fn empty(&self, queue: Queue) {
+        eventually(|| self.memory.depth(queue) == 0).await;
     }
 
-    /// Asks the deliverer to stop.
     pub(super) fn ask_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Waits until it has stopped.
+    /// Waits until the deliverer has stopped.
     pub(super) async fn stopped(self) -> Memory {
         tokio::time::timeout(LONG, self.running).await.expect("an end").expect("no panic");
         self.memory
     }
 }
 
-/// Waits until something holds; fails when it does not for long.
+/// Waits until a condition holds; fails when it does not for long.
 pub(super) async fn eventually(holds: impl Fn() -> bool) {
     let until = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < until, "it does not hold");
+        assert!(Instant::now() < until, "the condition does not hold");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

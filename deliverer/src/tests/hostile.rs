@@ -1,5 +1,5 @@
-//! Receivers that mean harm, or are broken: each costs a bounded time and a bounded number of bytes, as counted where the
-//! client takes them, and has a clear outcome. Time is virtual: the bounds are exact.
+//! Receivers that are hostile or broken: each costs a bounded time and a bounded number of bytes, counted where the client
+//! reads them, and has a clear outcome. Time is paused, so the bounds are exact.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use super::memory::{
 
 const URL: &str = "http://1.1.1.1/hooks";
 const NOW: Duration = Duration::ZERO;
-/// The default of `first_byte_timeout`,
+/// The default of `first_byte_timeout`.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
-/// of an endpoint's `timeout`,
+/// The default of an endpoint's `timeout`.
 const TOTAL: Duration = Duration::from_secs(15);
-/// and of `connect_timeout`.
+/// The default of `connect_timeout`.
 const CONNECT: Duration = Duration::from_secs(3);
-/// No more may be taken of a connection: the answer (64 KiB), a head (64 KiB), and what is read ahead.
+/// Most bytes that may be read from a connection: a body (64 KiB), a head (64 KiB), and what is read ahead.
 const MOST: u64 = 64 * 1024 * 4;
 
-/// What a receiver does after it has read the request, and what that is to be.
+/// What a receiver does after it has read the request, and the outcome that is expected.
 struct Case {
     what: &'static str,
     steps: &'static [Step],
@@ -32,7 +32,7 @@ struct Case {
     most: u64,
 }
 
-/// No status line, or no end of the head.
+/// Responses without a status line, or without an end of the head.
 const WITHOUT_ANSWER: [Case; 13] = [
     Case {
         what: "a status line, a byte a second",
@@ -97,7 +97,7 @@ const WITHOUT_ANSWER: [Case; 13] = [
     Case { what: "another version", steps: &[Say("HTTP/3.0 200 OK\r\n\r\n")], class: Malformed, took: NOW, most: 32 },
 ];
 
-/// A status line came: it decides.
+/// Responses with a status line, which decides.
 const WITH_ANSWER: [Case; 10] = [
     Case {
         what: "a body, a byte a second",
@@ -206,7 +206,7 @@ async fn an_answer_before_the_request_is_read_is_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_reads_nothing_takes_the_first_bytes_time() {
+async fn a_receiver_that_reads_nothing_costs_the_timeout_of_the_first_byte() {
     let web = Web::of(script(&[Hang]));
     let (outcome, elapsed) = web.post_body(URL, Bytes::from(vec![b'x'; 1 << 20])).await;
     assert_eq!(outcome.class, Timeout);
@@ -214,7 +214,7 @@ async fn a_receiver_that_reads_nothing_takes_the_first_bytes_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_does_not_come_to_an_end_takes_the_time_to_connect() {
+async fn a_handshake_that_does_not_end_costs_the_timeout_of_the_connection() {
     for steps in [&[Hang][..], &[Drip("\x16\x03\x03\x00\x7a", 1)]] {
         let web = Web::of(script(steps));
         let (outcome, elapsed) = web.post("https://1.1.1.1/hooks").await;
@@ -230,18 +230,18 @@ async fn a_handshake_that_does_not_come_to_an_end_takes_the_time_to_connect() {
 
 #[tokio::test(start_paused = true)]
 async fn no_compression_is_asked_for() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut heads) = tokio::sync::mpsc::unbounded_channel();
     let receiver: Receiver = std::sync::Arc::new(move |mut stream| {
-        let tell = tell.clone();
-        Box::pin(async move { _ = tell.send(head(&mut stream).await) })
+        let sender = sender.clone();
+        Box::pin(async move { _ = sender.send(head(&mut stream).await) })
     });
     Web::of(receiver).post(URL).await;
-    let head = told.recv().await.unwrap().to_lowercase();
+    let head = heads.recv().await.unwrap().to_lowercase();
     assert!(head.starts_with("post /hooks http/1.1\r\n") && !head.contains("accept-encoding"), "{head}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() {
+async fn an_answer_without_a_request_is_not_taken_for_that_of_the_next_request() {
     let two = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let web = Web::of(script(&[Read, Say(two), Hang]));
     for nth in 1..4 {

@@ -1,18 +1,21 @@
-//! What is measured of deliveries: how late they are, and what their endpoints' states are.
+//! The measurements of deliveries: how late they are, and the states of their endpoints.
+
+use std::sync::Arc;
 
 use broker::{Broker as _, Due, Lane, Target};
 use schemas::{Attempt, Delivery, OutcomeClass, time::rfc3339};
 use serde_json::json;
+use store::Outbox;
 
 use super::{
     fixture::{Fixture, START, delivery, eventually, message},
     scripted::{Scripted, answer},
 };
-use crate::{DelivererMetrics, metrics::LaneMetrics, report};
+use crate::{DelivererMetrics, report::Reporter};
 
 const DUE: u64 = START + 5_000;
 
-/// A retry that was due then by its schedule.
+/// A retry whose schedule made it due at `due`.
 fn retry(due: u64) -> Delivery {
     let last = Attempt {
         number: 1,
@@ -27,20 +30,21 @@ fn retry(due: u64) -> Delivery {
 }
 
 #[test]
-fn lateness_counts_from_what_was_waited_for() {
+fn lateness_counts_from_the_time_that_was_waited_for() {
     let first = delivery("e1");
-    let defer = Delivery { deferrals: 1, due: Some(DUE), ..delivery("e1") };
-    let retry_put_aside = Delivery { deferrals: 1, due: Some(DUE), ..retry(START + 2_000) };
-    let retry_after_a_park = Delivery { deferrals: 1, ..retry(DUE) };
+    let deferred = Delivery { deferrals: 1, due: Some(DUE), ..delivery("e1") };
+    let retry_deferred = Delivery { deferrals: 1, due: Some(DUE), ..retry(START + 2_000) };
+    let retry_after_a_deferral = Delivery { deferrals: 1, ..retry(DUE) };
     for (delivery, kind, late, is_first) in [
         (first, "first", 5.5, true),
-        (defer, "deferred", 0.5, true),
+        (deferred, "deferred", 0.5, true),
         (retry(DUE), "retry", 0.5, false),
-        (retry_put_aside, "deferred", 0.5, false),
-        (retry_after_a_park, "retry", 0.5, false),
+        (retry_deferred, "deferred", 0.5, false),
+        (retry_after_a_deferral, "retry", 0.5, false),
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
-        report::begins(&LaneMetrics::of(&metrics, Lane::Slow), &delivery, DUE + 500);
+        let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
+        reporter.attempt_begins(&delivery, Lane::Slow, DUE + 500);
         for each in ["first", "retry", "deferred"] {
             let sum = metrics.lateness.with_label_values(&[each]).get_sample_sum();
             assert!((sum - if each == kind { late } else { 0.0 }).abs() < 1e-9, "{each} of {delivery:?}: {sum}");
@@ -57,7 +61,7 @@ async fn first_attempts_successes_and_their_lateness_are_timed_by_lane() {
     fixture.publish(&message(&delivery("e1"))).await;
     receiver.request().await;
     let (_, retry) = fixture.retry().await;
-    // As if its time had come.
+    // The retry comes back as if it were due by now.
     let due = Due { at: (fixture.clock)(), exact: true };
     fixture.memory.publish(&Target::Lane(Lane::Slow, Some(due)), &retry).await.unwrap();
     receiver.request().await;
@@ -74,7 +78,7 @@ async fn first_attempts_successes_and_their_lateness_are_timed_by_lane() {
 }
 
 #[tokio::test]
-async fn a_retry_that_goes_on_twice_is_suspected() {
+async fn a_retry_that_is_made_twice_is_counted_as_forked() {
     let receiver = Scripted::answering(503).await;
     let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
     for _ in 0..2 {
@@ -89,6 +93,8 @@ async fn the_disabled_endpoints_of_the_snapshot_are_counted_as_they_change() {
     let fixture = Fixture::of(&json!([endpoint("a", "disabled"), endpoint("b", "active"), endpoint("c", "disabled")]));
     let disabled = || fixture.metrics.endpoints.with_label_values(&["disabled"]).get();
     eventually(|| disabled() == 2).await;
-    fixture.store.share(7, &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]));
+    fixture
+        .store
+        .set_at_revision(7, &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]));
     eventually(|| disabled() == 1).await;
 }

@@ -15,20 +15,16 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::Endpoint;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use service::Loader;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf},
     time::Instant,
 };
 
-use super::fixture::{START, delivery};
+use super::{defaults, fixture::delivery, poster, prepared};
 use crate::{
-    DEFAULT_TOML, DelivererConfig, Outcome, Poster,
-    client::{Ask, Dial, Network},
-    target::Targets,
+    DelivererConfig, Outcome,
+    post::{Dial, LookUp, Network, Poster},
 };
 
 /// What a receiver does with a connection.
@@ -107,7 +103,7 @@ impl Web {
     }
 
     /// Where every address is this receiver, and names lead where they lead.
-    pub(super) fn with(receiver: Receiver, ask: Ask, config: &DelivererConfig) -> Self {
+    pub(super) fn with(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
         let (taken, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
         let (bytes, log) = (taken.clone(), dialled.clone());
         let dial: Dial = Arc::new(move |address| {
@@ -118,7 +114,7 @@ impl Web {
             let counting = Counting { stream: ours, taken: bytes.clone() };
             async { Ok(Box::new(counting) as _) }.boxed()
         });
-        Self { poster: Poster::on(Network { dial, ask }, config).unwrap(), taken, dialled }
+        Self { poster: poster(Network { dial, look_up }, config).unwrap(), taken, dialled }
     }
 
     /// One POST of two bytes, and how long it took.
@@ -127,11 +123,10 @@ impl Web {
     }
 
     pub(super) async fn post_body(&self, url: &str, body: Bytes) -> (Outcome, Duration) {
-        let endpoint: Endpoint = serde_json::from_value(json!({"id": "crm", "url": url})).unwrap();
-        let target = Targets::default().of("acme", &Arc::new(endpoint));
+        let endpoint = prepared(json!({"id": "crm", "url": url}));
         let began = Instant::now();
-        let outcome = self.poster.post(&target, &delivery("e1"), body, START).await;
-        (outcome, began.elapsed())
+        let posted = self.poster.post_now(&endpoint, &delivery("e1"), &body).await;
+        (posted.outcome, began.elapsed())
     }
 
     /// Bytes that the client took of all connections.
@@ -143,15 +138,6 @@ impl Web {
     pub(super) fn dialled(&self) -> Vec<IpAddr> {
         self.dialled.lock().unwrap().iter().map(SocketAddr::ip).collect()
     }
-}
-
-/// The defaults, as they are delivered: 3 s to connect, 10 s for the first byte, 15 s in all, 64 KiB of an answer.
-pub(super) fn defaults() -> DelivererConfig {
-    #[derive(Serialize, Deserialize, schemars::JsonSchema)]
-    struct Sections {
-        deliverer: DelivererConfig,
-    }
-    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap().config.deliverer
 }
 
 /// Counts what is taken.

@@ -1,4 +1,4 @@
-//! What the client connects to: checked addresses and nothing else, whatever names say meanwhile.
+//! The client connects to checked addresses and nothing else, wherever names lead meanwhile.
 
 use std::{
     net::IpAddr,
@@ -18,16 +18,20 @@ use tokio::io::AsyncWriteExt as _;
 use super::memory::{
     Receiver,
     Step::{Hang, Read, Say},
-    Web, defaults, head, script,
+    Web, head, script,
 };
-use crate::{DelivererConfig, client::Ask};
+use super::{defaults, poster};
+use crate::{
+    DelivererConfig,
+    post::{LookUp, Network},
+};
 
 const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
 const PRIVATE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const NAME: &str = "http://hooks.example/";
 
-/// The nth time it is asked, a name leads to the nth of these; afterwards to the last.
-fn leading_to(answers: Vec<Vec<IpAddr>>) -> Ask {
+/// The nth look-up of a name returns the nth of these, and every later one the last.
+fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
     let asked = AtomicUsize::new(0);
     Arc::new(move |_| {
         let nth = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
@@ -36,8 +40,8 @@ fn leading_to(answers: Vec<Vec<IpAddr>>) -> Ask {
     })
 }
 
-/// Answers 204 to all that comes, over as many requests as are sent.
-fn patient() -> Receiver {
+/// Answers 204 to every request of a connection.
+fn keeps_alive() -> Receiver {
     Arc::new(|mut stream| {
         async move {
             while head(&mut stream).await.starts_with("POST") {
@@ -53,19 +57,19 @@ async fn class(web: &Web, url: &str) -> OutcomeClass {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_is_bound_anew_leads_nowhere() {
+async fn a_name_that_is_bound_to_a_private_address_later_leads_nowhere() {
     let closing = script(&[Read, Say("HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n")]);
     let web = Web::with(closing, leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]), &defaults());
     assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
     for _ in 0..3 {
         assert_eq!(class(&web, NAME).await, OutcomeClass::BlockedIp);
     }
-    assert_eq!(web.dialled(), [PUBLIC], "the address that was checked, asked for once");
+    assert_eq!(web.dialled(), [PUBLIC], "only the address that was checked is dialled");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_connection_is_to_the_checked_address_and_looked_at_again_after_a_minute_idle() {
-    let web = Web::with(patient(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+async fn a_kept_connection_is_to_the_checked_address_and_checked_again_after_a_minute_idle() {
+    let web = Web::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
     for _ in 0..3 {
         assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -76,15 +80,15 @@ async fn a_kept_connection_is_to_the_checked_address_and_looked_at_again_after_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_never_idle_is_looked_at_again_after_ten_minutes() {
-    let web = Web::with(patient(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
-    let mut minutes = 0;
+async fn a_connection_that_is_never_idle_is_checked_again_after_ten_minutes() {
+    let web = Web::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let mut half_minutes = 0;
     while class(&web, NAME).await == OutcomeClass::Success {
         tokio::time::sleep(Duration::from_secs(30)).await;
-        minutes += 1;
-        assert!(minutes < 60, "still the old address");
+        half_minutes += 1;
+        assert!(half_minutes < 60, "still the old address");
     }
-    assert!((20..=23).contains(&minutes), "{minutes} half minutes");
+    assert!((20..=23).contains(&half_minutes), "{half_minutes} half minutes");
     assert_eq!(web.dialled(), [PUBLIC]);
 }
 
@@ -99,7 +103,7 @@ async fn each_address_of_a_name_has_to_be_allowed() {
         (vec![PUBLIC, "::1".parse().unwrap()], OutcomeClass::BlockedIp),
         (vec![], OutcomeClass::Dns),
     ] {
-        let web = Web::with(patient(), leading_to(vec![answer.clone()]), &networks);
+        let web = Web::with(keeps_alive(), leading_to(vec![answer.clone()]), &networks);
         assert_eq!(class(&web, NAME).await, expected, "{answer:?}");
         assert_eq!(web.dialled().is_empty(), expected != OutcomeClass::Success);
     }
@@ -119,12 +123,12 @@ fn through_proxy() -> DelivererConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_is_no_connection() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_means_no_connection() {
+    let (sender, mut heads) = tokio::sync::mpsc::unbounded_channel();
     let receiver: Receiver = Arc::new(move |mut stream| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
-            _ = tell.send(head(&mut stream).await);
+            _ = sender.send(head(&mut stream).await);
             _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
         }
         .boxed()
@@ -134,7 +138,7 @@ async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_is_no_connection() {
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Connect, "the proxy answered 403"));
     let expected = "CONNECT hooks.example:443 HTTP/1.1\r\nhost: hooks.example:443\r\n\
         proxy-authorization: Basic bWU6cEBzcw==\r\n\r\n";
-    assert_eq!(told.recv().await.unwrap(), expected, "and nothing of the url");
+    assert_eq!(heads.recv().await.unwrap(), expected, "nothing of the url");
     assert_eq!(web.dialled(), ["10.0.0.9".parse::<IpAddr>().unwrap()]);
     assert_eq!(class(&web, "https://169.254.169.254/").await, OutcomeClass::BlockedIp);
     assert_eq!(class(&web, "http://127.0.0.1/").await, OutcomeClass::BlockedIp);
@@ -157,10 +161,10 @@ async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
     }
 }
 
-/// What a receiver does with a request over HTTP/2.
+/// How a receiver answers the nth request over HTTP/2.
 type Answers = fn(usize, http::Version, SendResponse<Bytes>);
 
-/// A receiver that speaks HTTP/2 inside TLS, and the file of the authority that vouches for it.
+/// A receiver that speaks HTTP/2 over TLS, and the file with the certificate of its authority.
 fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
     let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned()]).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -185,21 +189,21 @@ fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
     (receiver, file)
 }
 
-/// 200, and the version that was spoken.
+/// Answers 200, with the version of HTTP as the body.
 fn answer(_: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
     let mut body = respond.send_response(http::Response::new(()), false).unwrap();
     body.send_data(format!("{version:?}").into(), true).unwrap();
 }
 
-fn believing(authority: &tempfile::NamedTempFile) -> DelivererConfig {
+fn trusting(authority: &tempfile::NamedTempFile) -> DelivererConfig {
     DelivererConfig { ca_file: Some(authority.path().to_str().unwrap().to_owned()), ..defaults() }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_operators_own_authority_is_believed_http_2_is_spoken_and_the_connection_kept() {
+async fn the_operators_own_authority_is_trusted_http_2_is_spoken_and_the_connection_kept() {
     let (receiver, authority) = over_tls(answer);
-    let ask = leading_to(vec![vec![PUBLIC]]);
-    let web = Web::with(receiver.clone(), ask.clone(), &believing(&authority));
+    let look_up = leading_to(vec![vec![PUBLIC]]);
+    let web = Web::with(receiver.clone(), look_up.clone(), &trusting(&authority));
     for _ in 0..3 {
         let (outcome, _) = web.post("https://hooks.example/").await;
         assert_eq!((outcome.status, outcome.excerpt.as_str()), (Some(200), "HTTP/2.0"));
@@ -209,12 +213,12 @@ async fn the_operators_own_authority_is_believed_http_2_is_spoken_and_the_connec
     let why = "invalid peer certificate: it is not for this name";
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Tls, why));
 
-    let strict = Web::with(receiver, ask, &defaults());
-    assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "nobody else vouches for it");
+    let strict = Web::with(receiver, look_up, &defaults());
+    assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "no other authority has signed it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_the_receiver_says_it_has_not_looked_at_is_sent_once_more_and_only_once() {
+async fn a_request_that_the_receiver_has_not_processed_is_sent_once_more_and_only_once() {
     fn refuse(nth: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
         match nth {
             0 | 2 | 3 => respond.send_reset(h2::Reason::REFUSED_STREAM),
@@ -223,7 +227,7 @@ async fn a_request_that_the_receiver_says_it_has_not_looked_at_is_sent_once_more
         }
     }
     let (receiver, authority) = over_tls(refuse);
-    let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+    let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
     for expected in [Some(200), None, None, Some(200)] {
         let (outcome, _) = web.post("https://hooks.example/").await;
         assert_eq!(outcome.status, expected, "{}", outcome.excerpt);
@@ -232,7 +236,7 @@ async fn a_request_that_the_receiver_says_it_has_not_looked_at_is_sent_once_more
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_http_2_too_an_answer_is_read_so_far_and_no_further() {
+async fn an_answer_over_http_2_is_read_up_to_a_bound_too() {
     fn flood(_: usize, _: http::Version, mut respond: SendResponse<Bytes>) {
         let mut body = respond.send_response(http::Response::new(()), false).unwrap();
         body.send_data(vec![b'x'; 8 << 20].into(), true).unwrap();
@@ -243,7 +247,7 @@ async fn over_http_2_too_an_answer_is_read_so_far_and_no_further() {
     }
     for (answers, class) in [(flood as Answers, OutcomeClass::Success), (huge, OutcomeClass::Malformed)] {
         let (receiver, authority) = over_tls(answers);
-        let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &believing(&authority));
+        let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
         let (outcome, elapsed) = web.post("https://hooks.example/").await;
         assert_eq!((outcome.class, elapsed), (class, Duration::ZERO), "{}", outcome.excerpt);
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -252,10 +256,11 @@ async fn over_http_2_too_an_answer_is_read_so_far_and_no_further() {
 }
 
 #[test]
-fn a_file_without_certificates_is_complained_about() {
+fn a_file_without_certificates_is_an_error() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_str().unwrap().to_owned(), "nowhere.pem".to_owned()] {
-        let error = crate::Poster::new(&DelivererConfig { ca_file: Some(path), ..defaults() }).err().unwrap();
+        let config = DelivererConfig { ca_file: Some(path), ..defaults() };
+        let error = poster(Network::of_the_system(), &config).err().unwrap();
         assert_eq!(error.to_string(), "deliverer.ca_file");
     }
 }

@@ -1,4 +1,4 @@
-//! What is no reason to restart a deliverer, however long it lasts.
+//! The status of a deliverer's consumers while nothing goes on for a good reason: none of these calls for a restart.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::fixture::{Fixture, delivery, message};
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Fixture {
+    /// What the consumers of the lanes complain about.
     fn stuck(&self) -> Vec<String> {
         let lanes = [Lane::Fast, Lane::Slow].map(|lane| self.deliverer.consumer_status(lane));
-        lanes.into_iter().filter_map(|progress| progress.alive(Instant::now()).err()).collect()
+        lanes.into_iter().filter_map(|status| status.alive(Instant::now()).err()).collect()
     }
 
-    /// For so long it never looks stuck.
     async fn stays_alive_for(&self, minutes: u32) {
         for minute in 0..minutes {
             assert_eq!(self.stuck(), [""; 0], "minute {minute}");
@@ -25,7 +25,7 @@ impl Fixture {
     }
 }
 
-/// Every attempt fails, without a network: what follows has to be published.
+/// A deliverer whose attempts all fail without a network, so that it has to publish what follows.
 fn fixture() -> Fixture {
     Fixture::guarded(
         &json!([{"id": "crm", "url": "http://127.0.0.1:9/", "retry": {"schedule": ["1h"], "max_age": "72h"}}]),
@@ -42,7 +42,7 @@ async fn an_idle_deliverer_is_alive_and_so_is_one_without_a_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_takes_nothing_or_is_away_for_hours_is_no_reason() {
+async fn a_deliverer_is_alive_while_the_broker_takes_nothing_or_is_away_for_hours() {
     let fixture = fixture();
     for away in [false, true] {
         fixture.publish(&message(&delivery("e1"))).await;
@@ -51,7 +51,7 @@ async fn a_broker_that_takes_nothing_or_is_away_for_hours_is_no_reason() {
         } else {
             fixture.memory.block("on purpose");
         }
-        // Given back a hundred times, it would be parked.
+        // The delivery is given back once a minute. At the hundredth time the broker would park it.
         fixture.stays_alive_for(90).await;
         fixture.memory.come_back();
         fixture.stays_alive_for(120).await;

@@ -1,4 +1,4 @@
-//! A delivery that comes again after it succeeded is not posted again; one that did not succeed is.
+//! A delivery that is handed out again after it succeeded is not posted again; one that did not succeed is.
 
 use schemas::Delivery;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn a_delivery_that_comes_again_after_its_2xx_is_settled_without_a_post() {
     receiver.request().await;
     fixture.empty(FAST).await;
     let before = fixture.metrics.deduplicated.get();
-    // Also a retry that was forked before, and whatever became of its endpoint.
+    // A retry that was forked before counts too, and so does one whose endpoint has been disabled since.
     fixture.store.set(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
     for attempt in [1, 2] {
         fixture.publish(&message(&Delivery { attempt, ..delivery("e1") })).await;
@@ -42,7 +42,7 @@ async fn a_delivery_whose_attempt_failed_is_posted_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn a_replay_of_what_succeeded_is_posted() {
+async fn a_replay_of_a_delivery_that_succeeded_is_posted() {
     let mut receiver = Scripted::answering(200).await;
     let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
     for replay in [None, Some("r1"), Some("r2")] {

@@ -1,4 +1,4 @@
-//! The request an endpoint gets.
+//! The request that an endpoint gets.
 
 use schemas::{
     OutcomeClass, Part,
@@ -55,7 +55,7 @@ async fn every_attempt_sends_the_same_bytes_under_the_same_id() {
     fixture.publish(&message(&schemas::Delivery { part: Part::Shot, ..delivery("e1") })).await;
     let first = receiver.request().await;
     let (_, retry) = fixture.retry().await;
-    // Now, and not only when it is due.
+    // The retry is published at once, and not only when it is due.
     fixture.publish(&retry).await;
     let second = receiver.request().await;
     assert_eq!(read(&retry).attempt, 2);
@@ -78,7 +78,7 @@ async fn a_changed_endpoint_applies_to_what_is_already_queued() {
     assert_eq!(after.request().await.header("x-n8n-api-key"), Some("new"));
 }
 
-/// Whether a receiver with these keys trusts a request.
+/// True when a receiver with these keys trusts a request.
 fn is_trusted(request: &Request, keys: &[&str]) -> bool {
     let keys: Vec<_> = keys.iter().map(|key| VerifyingKey::parse(key).unwrap()).collect();
     check(&keys, |name| request.header(name), &request.body, START / 1_000).is_ok()
@@ -99,7 +99,7 @@ async fn every_attempt_is_signed_with_every_secret_and_its_own_time() {
         }
         assert!(!is_trusted(&request, &[&SigningKey::write(Signature::V1, [3; 32])]));
         let changed = Request { body: b"{}".to_vec(), ..request };
-        assert!(!is_trusted(&changed, &[&secrets[0]]), "the bytes that were sent, and no others");
+        assert!(!is_trusted(&changed, &[&secrets[0]]), "only the bytes that were sent are signed");
     }
 }
 

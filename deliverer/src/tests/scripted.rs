@@ -1,4 +1,4 @@
-//! A receiver that speaks raw TCP, so that it can misbehave in ways no HTTP server would.
+//! A receiver that speaks raw TCP, so that it can misbehave in ways in which no HTTP server would.
 
 use std::{
     net::SocketAddr,
@@ -16,19 +16,19 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Longer than anything here may take: a test that waits for so long has failed.
+/// Longer than anything in these tests may take. A test that waits for so long has failed.
 pub(super) const LONG: Duration = Duration::from_secs(10);
 
 /// What a receiver does next.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// Waits for the request's end, and shows it to the test.
+    /// Waits for the end of the request, and hands the request to the test.
     Listen,
     /// Sends these bytes.
     Say(Vec<u8>),
-    /// Sends these bytes again and again, until nobody takes them any more.
+    /// Sends these bytes again and again until the other side is gone.
     Repeat(Vec<u8>),
-    /// Sends a byte, waits for 50 ms, and so on.
+    /// Sends one byte every 50 ms.
     Drip,
     /// Ends the connection with a reset.
     Reset,
@@ -44,21 +44,20 @@ impl Act {
     }
 }
 
-/// Listens, then answers with a status, these header lines and a body; then ends the connection.
+/// A script that reads the request, answers with a status, these header lines and a body, and ends the connection.
 pub(super) fn answer(status: u16, headers: &str, body: &str) -> Vec<Act> {
     let length = body.len();
     let text = format!("HTTP/1.1 {status} Whatever\r\n{headers}content-length: {length}\r\n\r\n{body}");
     vec![Act::Listen, Act::say(text)]
 }
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     /// Method, target, version.
     pub(super) line: String,
-    /// Names as they came.
+    /// Names and values as they were received.
     pub(super) headers: Vec<(String, String)>,
-    /// The body.
     pub(super) body: Vec<u8>,
 }
 
@@ -68,7 +67,7 @@ impl Request {
     }
 }
 
-/// A receiver at work. Ends with its test.
+/// A running receiver. It ends when it is dropped.
 pub(super) struct Scripted {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -77,7 +76,7 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// The nth connection gets the nth script, and all after the last get that.
+    /// A receiver whose nth connection follows the nth script; later ones follow the last.
     pub(super) async fn new(scripts: Vec<Vec<Act>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -93,7 +92,7 @@ impl Scripted {
         Self { address, connections, requests, task }
     }
 
-    /// Answers everything with this status.
+    /// A receiver that answers every request with this status.
     pub(super) async fn answering(status: u16) -> Self {
         Self::new(vec![answer(status, "connection: close\r\n", "")]).await
     }
@@ -107,7 +106,7 @@ impl Scripted {
         tokio::time::timeout(LONG, self.requests.recv()).await.expect("a request").expect("a receiver")
     }
 
-    /// How many connections there have been.
+    /// How many connections were accepted.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }

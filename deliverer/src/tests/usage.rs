@@ -1,4 +1,4 @@
-//! What a deliverer tells: what it did for whom, and who is gone.
+//! What a deliverer reports to control: the usage of tenants, and endpoints that are gone.
 
 use schemas::{Counts, Delivery, Finding, Notice};
 use serde_json::json;
@@ -8,13 +8,13 @@ use super::{
     scripted::{Scripted, answer},
 };
 
-/// What there is to tell.
-fn facts(fixture: &Fixture) -> Vec<Finding> {
-    let facts = fixture.outbox.report(START).into_iter().flat_map(|notice| match notice {
-        Notice::Findings { findings: facts, .. } => facts,
+/// The findings that are to be reported.
+fn findings(fixture: &Fixture) -> Vec<Finding> {
+    let findings = fixture.outbox.report(START).into_iter().flat_map(|notice| match notice {
+        Notice::Findings { findings, .. } => findings,
         other => panic!("{other:?}"),
     });
-    facts.collect()
+    findings.collect()
 }
 
 fn usage(counts: Counts) -> Finding {
@@ -36,26 +36,26 @@ async fn attempts_and_how_deliveries_end_are_counted_for_their_endpoint() {
     fixture.dead_letter().await;
     fixture.empty(FAST).await;
     let bytes = 3 * BODY.len() as u64;
-    assert_eq!(facts(&fixture), [usage(Counts { attempts: 3, delivered: 1, dead: 1, bytes, ..Counts::default() })]);
+    assert_eq!(findings(&fixture), [usage(Counts { attempts: 3, delivered: 1, dead: 1, bytes, ..Counts::default() })]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_without_an_attempt_is_counted_as_dead() {
+async fn a_delivery_that_ends_without_an_attempt_is_counted_as_dead() {
     let mut fixture = Fixture::of(&json!([{"id": "crm", "url": "http://127.0.0.1:1/", "state": "disabled"}]));
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.dead_letter().await;
     fixture.empty(FAST).await;
-    assert_eq!(facts(&fixture), [usage(Counts { dead: 1, ..Counts::default() })]);
+    assert_eq!(findings(&fixture), [usage(Counts { dead: 1, ..Counts::default() })]);
 }
 
 #[tokio::test]
-async fn that_an_endpoint_said_410_is_told_with_the_version_that_said_so() {
+async fn an_endpoint_that_answered_410_is_reported_with_the_version_that_did() {
     let receiver = Scripted::new(vec![answer(410, "connection: close\r\n", "")]).await;
     let mut fixture = Fixture::of(&json!([]));
-    fixture.store.share(7, &json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.store.set_at_revision(7, &json!([{"id": "crm", "url": receiver.url()}]));
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.dead_letter().await;
     fixture.empty(FAST).await;
     let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
-    assert!(facts(&fixture).contains(&gone));
+    assert!(findings(&fixture).contains(&gone));
 }

@@ -1,25 +1,25 @@
-//! The table of design §4, in full: every status and every failure, with every form of `Retry-After`, at every attempt
-//! and several ages.
+//! The table of verdicts in full: every status and every failure, with every form of `Retry-After`, at every attempt and at
+//! several ages.
 
 use super::*;
-use crate::outcome::{RetryAfter, class_of};
+use crate::post::{RetryAfter, class_of};
 
 const NOW: u64 = 1_794_787_200_000; // Mon, 16 Nov 2026 00:00:00 GMT
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 
-/// What a row of the table says.
+/// The verdict of a row of the table.
 #[derive(Clone, Copy, Debug)]
-enum Says {
+enum Row {
     Delivered,
     Permanent,
-    /// Tried again, until this age.
+    /// Attempted again up to this age in ms.
     Retry(u64),
 }
-use Says::{Delivered, Permanent, Retry};
+use Row::{Delivered, Permanent, Retry};
 
-/// The last statuses of the rows, their class as the metric's label has it, and what follows.
-const STATUSES: [(u16, &str, Says); 12] = [
+/// The last status of each row, the class as the metric's label has it, and the verdict.
+const STATUSES: [(u16, &str, Row); 12] = [
     (199, "malformed", Retry(72 * HOUR)),
     (299, "2xx", Delivered),
     (399, "3xx", Retry(24 * HOUR)),
@@ -34,7 +34,7 @@ const STATUSES: [(u16, &str, Says); 12] = [
     (999, "malformed", Retry(72 * HOUR)),
 ];
 
-const WITHOUT_STATUS: [(&str, Says); 6] = [
+const WITHOUT_STATUS: [(&str, Row); 6] = [
     ("timeout", Retry(72 * HOUR)),
     ("connect", Retry(72 * HOUR)),
     ("dns", Retry(72 * HOUR)),
@@ -43,8 +43,8 @@ const WITHOUT_STATUS: [(&str, Says); 6] = [
     ("blocked_ip", Retry(24 * HOUR)),
 ];
 
-/// `Retry-After` as it came, and what it asks us to wait, at most a day.
-const ASKED: [(&str, u64); 15] = [
+/// Texts of `Retry-After`, and the wait in ms that they ask for, a day at most.
+const RETRY_AFTER: [(&str, u64); 15] = [
     ("", 0),
     ("0", 0),
     ("1", SECOND),
@@ -62,7 +62,7 @@ const ASKED: [(&str, u64); 15] = [
     ("-120", 0),
 ];
 
-/// The waits of the default schedule, for the chance of one half.
+/// The waits of the default schedule in ms, for a chance of one half.
 const STEPS: [u64; 10] = [
     5 * SECOND,
     30 * SECOND,
@@ -76,8 +76,8 @@ const STEPS: [u64; 10] = [
     24 * HOUR,
 ];
 
-fn expected(says: Says, asked: u64, attempt: usize, age: u64) -> Verdict {
-    let until = match says {
+fn expected(row: Row, asked: u64, attempt: usize, age: u64) -> Verdict {
+    let until = match row {
         Delivered => return Verdict::Delivered,
         Permanent => return Verdict::Dead(DeadReason::Permanent),
         Retry(until) => until,
@@ -89,9 +89,9 @@ fn expected(says: Says, asked: u64, attempt: usize, age: u64) -> Verdict {
     }
 }
 
-/// All of a row: every form of `Retry-After`, at every attempt and several ages.
-fn check(class: OutcomeClass, status: Option<u16>, says: Says) {
-    for (header, asked) in ASKED {
+/// Checks a row with every form of `Retry-After`, at every attempt and at several ages.
+fn check(class: OutcomeClass, status: Option<u16>, row: Row) {
+    for (header, asked) in RETRY_AFTER {
         let retry_after = RetryAfter::parse(header);
         let outcome = Outcome { class, status, retry_after, excerpt: String::new(), duration_ms: 1 };
         for attempt in 1..=STEPS.len() + 1 {
@@ -99,7 +99,7 @@ fn check(class: OutcomeClass, status: Option<u16>, says: Says) {
                 let spent = Spent { attempts: u32::try_from(attempt).unwrap(), accepted_at: NOW - age };
                 let verdict = decide(&outcome, spent, &RetryPolicy::default(), NOW, 0.5);
                 let context = format!("{class} {status:?} {header:?}, attempt {attempt}, age {age}");
-                assert_eq!(verdict, expected(says, asked, attempt, age), "{context}");
+                assert_eq!(verdict, expected(row, asked, attempt, age), "{context}");
             }
         }
     }
@@ -108,22 +108,22 @@ fn check(class: OutcomeClass, status: Option<u16>, says: Says) {
 #[test]
 fn every_status_with_every_retry_after_at_every_attempt_has_the_verdict_of_the_table() {
     let mut first = 100;
-    for (last, label, says) in STATUSES {
+    for (last, label, row) in STATUSES {
         for status in first..=last {
             assert_eq!(class_of(status).as_str(), label, "{status}");
-            check(class_of(status), Some(status), says);
+            check(class_of(status), Some(status), row);
         }
         first = last + 1;
     }
-    assert_eq!(first, 1_000, "all that three digits can be");
+    assert_eq!(first, 1_000, "the rows cover all numbers of three digits");
 }
 
 #[test]
 fn every_failure_at_every_attempt_has_the_verdict_of_the_table() {
     let mut labels: Vec<_> = WITHOUT_STATUS.map(|(label, _)| label).into();
-    for (label, says) in WITHOUT_STATUS {
+    for (label, row) in WITHOUT_STATUS {
         let class = OutcomeClass::ALL.into_iter().find(|class| class.as_str() == label).unwrap();
-        check(class, None, says);
+        check(class, None, row);
     }
     labels.extend(STATUSES.map(|(_, label, _)| label));
     for class in OutcomeClass::ALL {
@@ -132,7 +132,7 @@ fn every_failure_at_every_attempt_has_the_verdict_of_the_table() {
 }
 
 #[test]
-fn a_policy_of_ones_own_bounds_what_is_refused_too() {
+fn an_endpoints_own_policy_bounds_what_is_refused_too() {
     let span = |ms| schemas::Span(std::time::Duration::from_millis(ms));
     let policy = RetryPolicy { schedule: vec![span(HOUR)], max_age: span(2 * HOUR) };
     for class in OutcomeClass::ALL.into_iter().filter(|class| *class != OutcomeClass::Success) {

@@ -1,10 +1,10 @@
-//! The table of design §4, and what holds for every schedule.
+//! Single rules of the verdict, and what holds for every schedule.
 
 use proptest::prelude::*;
 use schemas::Span;
 
 use super::*;
-use crate::outcome::RetryAfter;
+use crate::post::RetryAfter;
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
@@ -42,7 +42,7 @@ fn a_schedule_without_a_further_step_is_exhausted() {
 }
 
 #[test]
-fn what_would_be_tried_beyond_its_maximum_age_has_expired() {
+fn a_delivery_that_would_be_tried_beyond_its_maximum_age_has_expired() {
     let spent = Spent { attempts: 1, accepted_at: NOW - HOUR };
     let verdict = decide(&outcome(OutcomeClass::Timeout, None), spent, &policy(&[1_000], HOUR), NOW, 0.5);
     assert_eq!(verdict, Verdict::Dead(DeadReason::Expired));
@@ -56,17 +56,6 @@ fn a_refusal_is_repeated_for_a_day_at_most() {
         assert_eq!(decide(&outcome(class, None), spent, &policy, NOW, 0.5), Verdict::Dead(DeadReason::Expired));
     }
     assert!(matches!(decide(&outcome(OutcomeClass::TooMany, None), spent, &policy, NOW, 0.5), Verdict::Retry(_)));
-}
-
-#[test]
-fn retry_after_is_read_in_both_forms() {
-    assert_eq!(RetryAfter::parse("120"), Some(RetryAfter::Delay(120_000)));
-    for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
-        assert_eq!(RetryAfter::parse(date), Some(RetryAfter::At(784_111_777_000)), "{date}");
-    }
-    for nonsense in ["", "soon", "-5", "1.5", "0x10", "120, 240", "Sun, 06 Nov 1994", "1994-11-06T08:49:37Z"] {
-        assert_eq!(RetryAfter::parse(nonsense), None, "{nonsense}");
-    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Many endpoints under a steady load; then the same, and beside them some that accept and never answer. What do the
-//! healthy ones notice, from the intake to the receiver? The design wants 1.2 times the p99 at most.
+//! Many endpoints under a steady load: first without, then with some endpoints that accept requests and never answer.
+//! The scenario compares the latencies of the healthy endpoints, from the intake to the receiver. It passes when the
+//! black-holed endpoints raise their p99 to at most 1.2 times.
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -12,68 +13,69 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    Output, Setup,
-    figures::{Latencies, median},
-    stage::{self, Stage},
-};
+use super::latencies::{Latencies, median};
 use crate::{
     cli::{
         client::{Client, Method},
-        print,
+        output::{self, Output},
+        sandbox::{Sandbox, SandboxOptions, client_of},
+        setup::Setup,
     },
-    receiver::{Answer, Receiver},
+    receiver::{Answer, Received, Receiver},
 };
 
-/// How long a healthy endpoint takes.
-const ANSWERS_AFTER: Duration = Duration::from_millis(20);
-/// What is published last has this long to arrive.
+/// Time that a healthy endpoint takes to answer.
+const ANSWER_TIME: Duration = Duration::from_millis(20);
+/// Longest wait for the last deliveries.
 const GRACE: Duration = Duration::from_secs(5);
-/// The first part of a phase is not counted, in hundredths: connections are made, and breakers open.
+/// Percentage of a phase, at its begin, that is not measured: connections are made, and breakers open.
 const WARM_UP: u32 = 25;
-/// What the design allows.
+/// Highest ratio of the p99 with black-holed endpoints to the p99 without that passes.
 const ALLOWED: f64 = 1.2;
+/// The only logs that a benchmark prints.
+const LOG_LEVEL: (&str, &str) = ("telemetry.level", "error");
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Endpoints in all.
+    /// Number of endpoints.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     endpoints: u32,
-    /// Of these, how many accept and never answer in the second half.
+    /// How many of them accept requests and never answer, in the second phase.
     #[arg(long, default_value_t = 20)]
     black_holed: u32,
-    /// Events a second, to all endpoints alike.
+    /// Events a second, spread evenly over all endpoints.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     per_second: u32,
-    /// Seconds of each half.
+    /// Seconds of each phase.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     seconds: u32,
-    /// How often both halves are played; the medians count.
+    /// How often both phases are measured; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// On this RabbitMQ, with a prefix and an exchange of its own, instead of the embedded broker.
+    /// Use this RabbitMQ, with a prefix and an exchange of its own, instead of the embedded broker.
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
-    /// For people (table), or a JSON object.
+    /// How to print the result: for people (table), or as a JSON object.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
 }
 
-/// What came of both halves of a round.
+/// The latencies of both phases.
 #[derive(Debug, Serialize)]
 struct Round {
     without: Latencies,
     with: Latencies,
-    /// The second p99 by the first.
+    /// The p99 with black-holed endpoints, divided by the p99 without.
     ratio: f64,
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    stage::log(setup)?;
+    setup.start_logging(&setup.load(&[LOG_LEVEL])?.config, &[])?;
     let mut rounds = Vec::new();
     for _ in 0..args.rounds {
-        let round = play(setup, &args).await?;
+        let round = measure(setup, &args).await?;
         if args.output == Output::Table {
             show(&round)?;
         }
@@ -81,8 +83,8 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     }
     let ratio = median(rounds.iter().map(|round| round.ratio).collect());
     match args.output {
-        Output::Json => print::json(&json!({"scenario": "isolation", "rounds": rounds, "ratio": ratio}))?,
-        Output::Table => print::line(format_args!(
+        Output::Json => output::json(&json!({"scenario": "isolation", "rounds": rounds, "ratio": ratio}))?,
+        Output::Table => output::line(format_args!(
             "healthy p99 with {} of {} endpoints black-holed: {ratio:.2} times that without (at most {ALLOWED})",
             args.black_holed, args.endpoints
         ))?,
@@ -91,39 +93,46 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
 }
 
 fn show(round: &Round) -> anyhow::Result<()> {
-    for (name, half) in [("without", &round.without), ("with", &round.with)] {
-        let Latencies { count, p50_ms, p99_ms, max_ms } = half;
-        print::line(format_args!(
+    for (name, phase) in [("without", &round.without), ("with", &round.with)] {
+        let Latencies { count, p50_ms, p99_ms, max_ms } = phase;
+        output::line(format_args!(
             "{name:>8}: {count} deliveries, p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, longest {max_ms:.1} ms"
         ))?;
     }
-    print::line(format_args!("   ratio: {:.2}", round.ratio))
+    output::line(format_args!("   ratio: {:.2}", round.ratio))
 }
 
-/// Both halves, on a process and a broker of their own.
-async fn play(setup: &Setup, args: &Args) -> anyhow::Result<Round> {
-    let script = |received: &crate::receiver::Received| match received.path.starts_with("/dead") {
+/// Measures both phases, in a sandbox of their own.
+async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<Round> {
+    let script = |received: &Received| match received.path.starts_with("/black-holed") {
         true => Answer::Hang,
-        false => Answer::Status(200, ANSWERS_AFTER),
+        false => Answer::Status(200, ANSWER_TIME),
     };
     let mut receiver = Receiver::start(TcpListener::bind("127.0.0.1:0").await?, Arc::new(script))?;
-    let stage = Stage::set(setup, args.broker.as_deref(), &conf(args, &receiver)).await?;
-    let client = Arc::new(stage.client()?);
-    let without = half(args, false, &client, &mut receiver).await?;
-    let with = half(args, true, &client, &mut receiver).await?;
-    // Requests that hang would hold up the end: their receiver goes first.
+    let broker = args.broker.as_deref();
+    let options =
+        SandboxOptions { command: "bench", broker, tenants: &tenants(args, &receiver), settings: &[LOG_LEVEL] };
+    let sandbox = Sandbox::prepare(setup, &options)?;
+    let stop = CancellationToken::new();
+    let process = sandbox.start(stop.clone()).await?;
+    let client = Arc::new(client_of(&process)?);
+    let without = phase(args, false, &client, &mut receiver).await?;
+    let with = phase(args, true, &client, &mut receiver).await?;
+    // Requests that hang would delay the end: their receiver goes first.
     drop(receiver);
-    stage.clear().await?;
+    stop.cancel();
+    process.finish().await?;
+    sandbox.remove().await?;
     Ok(Round { ratio: with.p99_ms / without.p99_ms, without, with })
 }
 
-/// One tenant for each endpoint: nobody shares anything but the process.
-fn conf(args: &Args, receiver: &Receiver) -> String {
+/// The tenants as YAML, one for each endpoint: endpoints share nothing but the process.
+fn tenants(args: &Args, receiver: &Receiver) -> String {
     let mut yaml = "tenants:\n".to_owned();
     for nth in 0..args.endpoints {
-        let kind = if is_dead(args, nth) { "dead" } else { "well" };
+        let kind = if is_black_holed(args, nth) { "black-holed" } else { "healthy" };
         let url = receiver.url(&format!("/{kind}/{nth}"));
-        // Writing to a text never fails.
+        // Writing to a String never fails.
         let _ = writeln!(
             yaml,
             "  - id: t{nth}\n    endpoints:\n      - {{id: e, url: \"{url}\"}}\n    subscriptions:\n      \
@@ -133,15 +142,15 @@ fn conf(args: &Args, receiver: &Receiver) -> String {
     yaml
 }
 
-/// The last ones are.
-fn is_dead(args: &Args, nth: u32) -> bool {
+/// True for the last endpoints.
+fn is_black_holed(args: &Args, nth: u32) -> bool {
     nth >= args.endpoints.saturating_sub(args.black_holed)
 }
 
-/// Publishes for a while, to all or to the healthy ones only; the latencies of what these got.
-async fn half(
+/// Publishes to all endpoints, or to the healthy ones only, and measures the latencies of the healthy ones.
+async fn phase(
     args: &Args,
-    with_dead: bool,
+    with_black_holed: bool,
     client: &Arc<Client>,
     receiver: &mut Receiver,
 ) -> anyhow::Result<Latencies> {
@@ -153,11 +162,11 @@ async fn half(
     for number in 0..count {
         ticks.tick().await;
         let nth = number % args.endpoints;
-        if is_dead(args, nth) && !with_dead {
+        if is_black_holed(args, nth) && !with_black_holed {
             continue;
         }
-        let id = format!("bench-{with_dead}-{number}");
-        if !is_dead(args, nth) && number >= count / 100 * WARM_UP {
+        let id = format!("bench-{with_black_holed}-{number}");
+        if !is_black_holed(args, nth) && number >= count / 100 * WARM_UP {
             sent.lock().await.insert(id.clone(), Instant::now());
         }
         publishing.spawn(publish(client.clone(), nth, id));
@@ -177,7 +186,7 @@ async fn publish(client: Arc<Client>, nth: u32, id: String) -> anyhow::Result<()
     Ok(())
 }
 
-/// What has arrived of what was sent, and will within a moment.
+/// Waits until everything that was sent has arrived. Returns the latencies.
 async fn collect(sent: &mut HashMap<String, Instant>, receiver: &mut Receiver) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::with_capacity(sent.len());
     let late = sleep(GRACE);

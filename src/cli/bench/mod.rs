@@ -1,12 +1,11 @@
-//! `carteiro bench`: how good this build is on this machine, by the measures of the design. A scenario is a file.
+//! `carteiro bench`: measures this build on this machine. Each scenario is a file.
 
-mod figures;
 mod isolation;
-mod stage;
+mod latencies;
 
 use service::Exit;
 
-use super::setup::{Output, Setup};
+use super::setup::Setup;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,7 +15,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Scenario {
-    /// Some endpoints never answer: what do the others notice?
+    /// Some endpoints never answer: how much slower are deliveries to the others?
     Isolation(isolation::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Sending dead letters again: on RabbitMQ this process does it, on the embedded broker the one that holds the file.
+//! `carteiro dead-letters replay`: on RabbitMQ this process replays, on the embedded broker the one that holds the file.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,24 @@ use control::{Filter, Rate, Replay, ReplayProgress, dead_letters};
 use futures_util::TryStreamExt as _;
 use service::Exit;
 
-use super::filter::FilterArgs;
+use super::FilterArgs;
 use crate::{
     cli::{
         client::{ApiArgs, Client, Method},
-        logs::Source,
-        print, progress,
-        setup::Output,
+        logs::LogSource,
+        output::{self, Output},
     },
     config::Config,
 };
 
-/// How often a running replay is asked how far it is.
+/// Time between two questions to the API about a running replay.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayArgs {
-    /// Which, by id.
+    /// Ids of the dead letters.
     id: Vec<String>,
-    /// All that the filter means, or all there are.
+    /// Replay all that match the filter, or all there are.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -38,7 +37,7 @@ pub(super) struct ReplayArgs {
     /// Only count them.
     #[arg(long)]
     dry_run: bool,
-    /// How many a second, at most.
+    /// Most replays a second.
     #[arg(long, value_name = "N")]
     rate_per_second: Option<f64>,
     #[command(flatten)]
@@ -48,16 +47,16 @@ pub(super) struct ReplayArgs {
     output: Output,
 }
 
-/// What a replay came to.
+/// How many dead letters a replay found, and sent again.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
-struct Replayed {
+struct ReplayResult {
     matched: u64,
     replayed: u64,
-    /// Their bodies were not kept.
+    /// Dead letters whose bodies were not kept.
     skipped: u64,
 }
 
-impl fmt::Display for Replayed {
+impl fmt::Display for ReplayResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} replayed", self.replayed, self.matched)?;
         match self.skipped {
@@ -67,45 +66,44 @@ impl fmt::Display for Replayed {
     }
 }
 
-pub(super) async fn replay(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(&args.id)?;
     if !args.all && args.filter.tenant.is_none() && filter == Filter::default() {
         return Err(anyhow::anyhow!("which? Give ids, a filter, or --all").context(Exit::Usage));
     }
     let rate = args.rate_per_second.map(Rate::try_from).transpose();
     let rate = rate.context("--rate-per-second").context(Exit::Usage)?;
-    let result = match Source::open(config).await? {
-        Source::Rabbit(broker) => replay_here(&*broker, args, &filter, rate).await?,
-        Source::File(archive) => replay_there(&archive, config, args, &filter).await?,
+    let result = match LogSource::open(config).await? {
+        LogSource::RabbitMq(broker) => replay_in_this_process(&*broker, args, &filter, rate).await?,
+        LogSource::File(archive) => replay_by_running_process(&archive, config, args, &filter).await?,
     };
     if filter.ids.is_some() && result.matched == 0 && !args.dry_run {
         anyhow::bail!("there is no such dead letter, or it was replayed already");
     }
     match args.output {
-        Output::Json => print::json(&result)?,
-        Output::Table if args.dry_run => print::line(format_args!("{} match", result.matched))?,
-        Output::Table => print::line(result)?,
+        Output::Json => output::json(&result)?,
+        Output::Table if args.dry_run => output::line(format_args!("{} match", result.matched))?,
+        Output::Table => output::line(result)?,
     }
     Ok(if args.dry_run || result.replayed == result.matched { Exit::Done } else { Exit::Failed })
 }
 
-/// On RabbitMQ this process replays itself.
-async fn replay_here(
+async fn replay_in_this_process(
     broker: &dyn broker::Broker,
     args: &ReplayArgs,
     filter: &Filter,
     rate: Option<Rate>,
-) -> anyhow::Result<Replayed> {
+) -> anyhow::Result<ReplayResult> {
     let live = dead_letters::find(broker, args.filter.tenant.as_deref(), filter).await.context(Exit::Unavailable)?;
     let matched = live.len() as u64;
     if args.dry_run {
-        return Ok(Replayed { matched, ..Replayed::default() });
+        return Ok(ReplayResult { matched, ..ReplayResult::default() });
     }
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
     let replay = Replay { broker, job: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
-    let bar = progress::bar(matched);
+    let bar = output::progress_bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
         *so_far.lock().unwrap_or_else(PoisonError::into_inner) = progress;
@@ -114,16 +112,16 @@ async fn replay_here(
     bar.finish_and_clear();
     broker.close().await;
     let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Replayed { matched, replayed, skipped })
+    Ok(ReplayResult { matched, replayed, skipped })
 }
 
-/// On the embedded broker the process that holds the file replays: one replay for each tenant concerned.
-async fn replay_there(
+/// Starts one replay for each tenant that has matching dead letters, and waits for it.
+async fn replay_by_running_process(
     archive: &dyn broker::Logs,
     config: &Config,
     args: &ReplayArgs,
     filter: &Filter,
-) -> anyhow::Result<Replayed> {
+) -> anyhow::Result<ReplayResult> {
     let mut ids = BTreeMap::<String, Vec<String>>::new();
     let mut letters =
         dead_letters::list(archive, args.filter.tenant.as_deref(), filter).await.context(Exit::Unavailable)?;
@@ -132,10 +130,10 @@ async fn replay_there(
     }
     let matched = ids.values().map(|ids| ids.len() as u64).sum();
     if args.dry_run {
-        return Ok(Replayed { matched, ..Replayed::default() });
+        return Ok(ReplayResult { matched, ..ReplayResult::default() });
     }
     let client = Client::new(&args.api, config)?;
-    let mut result = Replayed { matched, ..Replayed::default() };
+    let mut result = ReplayResult { matched, ..ReplayResult::default() };
     for (tenant, ids) in ids {
         let request = serde_json::json!({"filter": {"ids": ids}, "rate_per_second": args.rate_per_second});
         let job = replay_over_api(&client, &tenant, request.to_string()).await?;
@@ -145,21 +143,21 @@ async fn replay_there(
     Ok(result)
 }
 
-/// A replay as the API answers it, as far as it matters here.
+/// The fields of the API's answer about a replay that are used here.
 #[derive(serde::Deserialize)]
-struct Job {
+struct ReplayAnswer {
     id: String,
     state: String,
     replayed: u64,
     skipped: u64,
 }
 
-async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<Job> {
+async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<ReplayAnswer> {
     let path = format!("/v1/tenants/{tenant}/replays");
-    let mut job: Job = client.call(Method::POST, &path, Some(request)).await?;
-    while job.state == "running" {
+    let mut answer: ReplayAnswer = client.call(Method::POST, &path, Some(request)).await?;
+    while answer.state == "running" {
         tokio::time::sleep(POLL).await;
-        job = client.call(Method::GET, &format!("{path}/{}", job.id), None).await?;
+        answer = client.call(Method::GET, &format!("{path}/{}", answer.id), None).await?;
     }
-    Ok(job)
+    Ok(answer)
 }

@@ -1,6 +1,6 @@
-//! The fixtures as input: what platforms send, and what they publish in canonical form.
+//! The test fixtures as the demo's input: vendors' webhook bodies, and events in canonical form.
 
-/// A fixture: its name, without folder and ending, and its text.
+/// A fixture's name, without folder and extension, and its text.
 pub(super) type Fixture = (&'static str, &'static str);
 
 macro_rules! fixtures {
@@ -40,7 +40,7 @@ pub(super) const CANONICAL: &[Fixture] = fixtures!("canonical":
     "whazing-test",
 );
 
-/// Vendors' bodies.
+/// Vendors' webhook bodies.
 #[rustfmt::skip]
 pub(super) const VENDOR: &[Fixture] = fixtures!("vendor":
     "boticario-response",

@@ -1,174 +1,169 @@
 //! `carteiro demo`: the whole pipeline at work in this process, with every vendor's events, on free ports and in a
 //! temporary folder; on `--broker` with names of its own, which it removes.
 
-mod cast;
+mod expected;
 mod fixtures;
-mod ledger;
-mod story;
+mod report;
+mod tenants;
 
-use std::{path::Path, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use broker::{BrokerConfig, rabbitmq};
 use control::{Filter, dead_letters};
+use expected::ExpectedDeliveries;
 use fixtures::{CANONICAL, VENDOR};
 use futures_util::TryStreamExt as _;
-use ledger::Ledger;
+use report::Report;
 use service::Exit;
 use store::{FileStore, Snapshot, Store as _};
-use story::Story;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{ApiArgs, Client, Method},
-    contained::{Contained, wait_for_broker},
-    setup::{Output, Setup},
+    client::Method,
+    output::Output,
+    sandbox::{Sandbox, SandboxOptions, client_of},
+    setup::Setup,
 };
 use crate::{
     config::Config,
-    process::{self, Process, Roles},
+    process::Process,
     receiver::{Received, Receiver},
 };
 
-/// How long the pipeline gets for what it owes. It needs some 3 s, for two retries.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the dead letters are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+/// Longest wait for all deliveries. They need some 3 s, for two retries.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Time between two looks at the dead letters.
+const POLL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// End once everything has arrived.
     #[arg(long)]
     exit: bool,
-    /// On this RabbitMQ, with a prefix and an exchange of its own.
+    /// Use this RabbitMQ, with a prefix and an exchange of its own, instead of the embedded broker.
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
-    /// A story for people (text), or JSON lines.
+    /// How to print what happens: for people (text), or as lines of JSON.
     #[arg(long, value_enum, default_value = "text")]
-    output: Form,
+    output: ReportFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
+enum ReportFormat {
     Text,
     Json,
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let folder = tempfile::tempdir().context("making a temporary folder")?;
     let shutdown = service::shutdown::on_signals()?;
-    let receiver = Receiver::start(tokio::net::TcpListener::bind("127.0.0.1:0").await?, cast::script())?;
-    let config = configure(setup, &args, folder.path(), &receiver)?;
-    setup.log(&config, &[])?;
-    let output = if args.output == Form::Json { Output::Json } else { Output::Table };
-    let played = play(&config, receiver, Story::new(output), args.exit, &shutdown).await;
-    if !config.broker.is_embedded() {
-        remove(&config.broker).await?;
-    }
-    played
-}
-
-fn configure(setup: &Setup, args: &Args, folder: &Path, receiver: &Receiver) -> anyhow::Result<Config> {
-    let contained = Contained {
-        name: "demo",
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let receiver = Receiver::start(listener, tenants::script())?;
+    let options = SandboxOptions {
+        command: "demo",
         broker: args.broker.as_deref(),
-        folder,
-        tenants: &cast::conf(&format!("http://{}", receiver.address)),
+        tenants: &tenants::yaml(&format!("http://{}", receiver.address)),
         settings: &[
-            // Nobody waits through the pauses of an outage for a demonstration.
+            // So short that nobody waits through the pauses of an outage.
             ("deliverer.breaker.first", "1s"),
             ("deliverer.breaker.longest", "1s"),
             ("telemetry.level", "warn"),
         ],
     };
-    contained.configure(setup)
+    let sandbox = Sandbox::prepare(setup, &options)?;
+    setup.start_logging(&sandbox.config, &[])?;
+    let output = if args.output == ReportFormat::Json { Output::Json } else { Output::Table };
+    let ended = show(&sandbox, receiver, Report::new(output), args.exit, &shutdown).await;
+    sandbox.remove().await?;
+    ended
 }
 
-async fn play(
-    config: &Config,
+/// Publishes everything, and reports until all of it has ended. Then ends, or stays up until the shutdown.
+async fn show(
+    sandbox: &Sandbox,
     receiver: Receiver,
-    mut story: Story,
+    mut report: Report,
     exit: bool,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Exit> {
-    let own = CancellationToken::new();
-    let end = own.clone();
-    let process = process::start(config, Roles::STANDALONE, own).await?;
-    wait_for_broker(&process).await?;
-    story.begin(config, &process, &receiver)?;
-    let stage = Stage { process: &process, snapshot: snapshot(config).await? };
-    let mut ledger = Ledger::default();
-    let watched = stage.watch(receiver, &mut ledger, &mut story);
+    let stop = CancellationToken::new();
+    let process = sandbox.start(stop.clone()).await?;
+    report.begin(&sandbox.config, &process, &receiver)?;
+    let demo = Demo { process: &process, snapshot: snapshot(&sandbox.config).await? };
+    let mut expected = ExpectedDeliveries::default();
+    let watched = demo.watch(receiver, &mut expected, &mut report);
     let result = tokio::select! {
         result = watched => result,
         () = shutdown.cancelled() => Ok(()),
     };
     result?;
-    story.end(&ledger)?;
+    report.end(&expected)?;
     if !exit && !shutdown.is_cancelled() {
-        story.stay(&process)?;
+        report.stay(&process)?;
         shutdown.cancelled().await;
     }
-    drop(stage);
-    end.cancel();
+    drop(demo);
+    stop.cancel();
     process.finish().await?;
-    Ok(if ledger.awaited() == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if expected.awaited() == 0 { Exit::Done } else { Exit::Failed })
 }
 
-async fn snapshot(config: &Config) -> anyhow::Result<std::sync::Arc<Snapshot>> {
+async fn snapshot(config: &Config) -> anyhow::Result<Arc<Snapshot>> {
     let store = FileStore::open(&config.data_dir.join("conf.d")).await?;
     store.snapshot().context("the demo's own configuration was not read")
 }
 
-/// What the demo plays on.
-struct Stage<'a> {
+/// The running process, and the tenants it serves.
+struct Demo<'a> {
     process: &'a Process,
-    snapshot: std::sync::Arc<Snapshot>,
+    snapshot: Arc<Snapshot>,
 }
 
-impl Stage<'_> {
-    /// Publishes everything and watches until nothing is owed any more.
-    async fn watch(&self, mut receiver: Receiver, ledger: &mut Ledger, story: &mut Story) -> anyhow::Result<()> {
-        self.publish_all(ledger, story).await?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut look = tokio::time::interval(LOOK);
+impl Demo<'_> {
+    /// Publishes everything, and watches until no delivery is awaited any more, or time is up.
+    async fn watch(
+        &self,
+        mut receiver: Receiver,
+        expected: &mut ExpectedDeliveries,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        self.publish_all(expected, report).await?;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        let mut poll = tokio::time::interval(POLL);
         let mut seen = 0;
-        while ledger.awaited() > 0 && tokio::time::Instant::now() < deadline {
+        while expected.awaited() > 0 && tokio::time::Instant::now() < deadline {
             tokio::select! {
-                Some(received) = receiver.received.recv() => self.note(&received, ledger, story)?,
-                _ = look.tick() => self.look_at_dead_letters(&mut seen, ledger, story).await?,
+                Some(received) = receiver.received.recv() => self.received(&received, expected, report)?,
+                _ = poll.tick() => self.look_at_dead_letters(&mut seen, expected, report).await?,
             }
         }
-        // What arrived beside the last that was awaited.
+        // Requests that arrived together with the last one that was awaited.
         while let Ok(received) = receiver.received.try_recv() {
-            self.note(&received, ledger, story)?;
+            self.received(&received, expected, report)?;
         }
         Ok(())
     }
 
-    async fn publish_all(&self, ledger: &mut Ledger, story: &mut Story) -> anyhow::Result<()> {
-        let http = self.process.http.context("the demo's process has no API")?;
-        let key = self.process.operator_key.as_ref().map(|key| key.reveal().to_owned());
-        let client = Client::of(&ApiArgs { url: Some(format!("http://{http}")), key, ca_file: None })?;
+    async fn publish_all(&self, expected: &mut ExpectedDeliveries, report: &mut Report) -> anyhow::Result<()> {
+        let client = client_of(self.process)?;
         for (name, json) in CANONICAL {
-            let tenant = cast::tenant_of(name);
+            let tenant = tenants::tenant_of(name);
             let path = format!("/v1/tenants/{tenant}/events");
-            let answer: Accepted = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            let [Identified { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
-            story.published(tenant, name, id)?;
-            ledger.publish(&self.snapshot, tenant, id, json)?;
+            let answer: AcceptedBatch = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
+            let [AcceptedEvent { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
+            report.published(tenant, name, id)?;
+            expected.add_event(&self.snapshot, tenant, id, json)?;
         }
         for (name, json) in VENDOR {
-            let tenant = cast::tenant_of(name);
+            let tenant = tenants::tenant_of(name);
             let path = format!("/v1/in/demo-{tenant}");
-            let Identified { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            story.published(tenant, name, &id)?;
-            ledger.publish(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
+            let AcceptedEvent { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
+            report.published(tenant, name, &id)?;
+            expected.add_event(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
         }
         Ok(())
     }
 
-    /// What the intake makes of a vendor's body.
+    /// The envelope that the intake makes of a vendor's body.
     fn envelope(&self, tenant: &str, id: &str, body: &str) -> anyhow::Result<String> {
         let found =
             self.snapshot.owner_of_token(&format!("demo-{tenant}")).context("the demo's tenant has a source")?;
@@ -182,29 +177,40 @@ impl Stage<'_> {
             chance: [0; 10],
         };
         let event = schemas::read(found.source.dialect, body.as_bytes(), &intake)?;
-        // An id that was not taken from the body is another each time.
+        // An id that does not come from the body is random: the intake has made another one.
         Ok(event.envelope.replacen(event.id.as_str(), id, 1))
     }
 
-    fn note(&self, received: &Received, ledger: &mut Ledger, story: &mut Story) -> anyhow::Result<()> {
+    fn received(
+        &self,
+        received: &Received,
+        expected: &mut ExpectedDeliveries,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let Some((tenant, endpoint)) = received.path[1..].split_once('/') else { return Ok(()) };
-        story.received(received, tenant, endpoint, ledger::format_of(&self.snapshot, tenant, endpoint))?;
+        report.received(received, tenant, endpoint, expected::format_of(&self.snapshot, tenant, endpoint))?;
         if received.is_accepted() {
-            ledger.deliver((tenant.to_owned(), endpoint.to_owned(), received.header("webhook-id").to_owned()));
+            let webhook_id = received.header("webhook-id").to_owned();
+            expected.add_delivered((tenant.to_owned(), endpoint.to_owned(), webhook_id));
         }
         Ok(())
     }
 
-    async fn look_at_dead_letters(&self, seen: &mut u64, ledger: &mut Ledger, story: &mut Story) -> anyhow::Result<()> {
+    async fn look_at_dead_letters(
+        &self,
+        seen: &mut usize,
+        expected: &mut ExpectedDeliveries,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let letters = dead_letters::list(&*self.process.broker, None, &Filter::default()).await?;
         let letters: Vec<_> = letters.try_collect().await?;
-        for letter in letters.iter().skip(usize::try_from(*seen)?) {
+        for letter in letters.iter().skip(*seen) {
             let webhook_id = match letter.part.as_str() {
                 "" => letter.event_id.clone(),
                 part => format!("{}_{part}", letter.event_id),
             };
-            story.dead(letter, &webhook_id)?;
-            ledger.bury((letter.tenant.clone(), letter.endpoint_id.clone(), webhook_id));
+            report.dead(letter, &webhook_id)?;
+            expected.add_dead_letter((letter.tenant.clone(), letter.endpoint_id.clone(), webhook_id));
             *seen += 1;
         }
         Ok(())
@@ -212,15 +218,11 @@ impl Stage<'_> {
 }
 
 #[derive(serde::Deserialize)]
-struct Accepted {
-    accepted: Vec<Identified>,
+struct AcceptedBatch {
+    accepted: Vec<AcceptedEvent>,
 }
 
 #[derive(serde::Deserialize)]
-struct Identified {
+struct AcceptedEvent {
     id: String,
-}
-
-async fn remove(broker: &BrokerConfig) -> anyhow::Result<()> {
-    rabbitmq::remove(broker).await.with_context(|| format!("removing what is called {}", broker.prefix))
 }

@@ -1,13 +1,13 @@
-//! `carteiro channels`: a channel's webhook, as the vendors' screens have it.
+//! `carteiro channels`: a channel's webhook, with the fields of the vendors' screens.
 
 use clap::Subcommand;
+use serde::Serialize;
 use service::Exit;
 
 use super::{
-    body::{Body, Unset},
-    call::Place,
-    fields::ChannelFields,
-    home::{At, OfTenant, One},
+    CollectionArgs, ResourceArgs, TenantArg,
+    arguments::{BodyArgs, Texts, UnsetArgs, secret, texts},
+    collection::Collection,
 };
 use crate::cli::{client::Method, setup::Setup};
 
@@ -18,47 +18,78 @@ const COLUMNS: [(&str, &str); 5] =
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    command: ChannelCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// List the channels that have one.
+enum ChannelCommand {
+    /// List the channels that have a webhook.
     List {
         #[command(flatten)]
-        at: At<OfTenant>,
+        collection: CollectionArgs<TenantArg>,
     },
     /// Show a channel's webhook.
-    Show(One<OfTenant>),
-    /// Make it, or replace it.
+    Show(ResourceArgs<TenantArg>),
+    /// Create a channel's webhook, or replace it.
     Set {
         #[command(flatten)]
-        one: One<OfTenant>,
+        channel: ResourceArgs<TenantArg>,
         #[command(flatten)]
-        body: Body<ChannelFields>,
+        body: BodyArgs<ChannelFields>,
         #[command(flatten)]
-        unset: Unset,
+        unset: UnsetArgs,
     },
     /// Change some of its fields, by a JSON Merge Patch.
     Patch {
         #[command(flatten)]
-        one: One<OfTenant>,
+        channel: ResourceArgs<TenantArg>,
         #[command(flatten)]
-        body: Body<ChannelFields>,
+        body: BodyArgs<ChannelFields>,
         #[command(flatten)]
-        unset: Unset,
+        unset: UnsetArgs,
     },
-    /// Delete it.
-    Delete(One<OfTenant>),
+    /// Delete a channel's webhook.
+    Delete(ResourceArgs<TenantArg>),
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct ChannelFields {
+    /// Whether events are sent.
+    #[arg(long, value_name = "BOOL")]
+    enabled: Option<bool>,
+    /// URL that deliveries are posted to: its field `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
+    url: Option<String>,
+    /// The ticked boxes: new_ticket,transferred,closed,received,sent; "" is none.
+    #[arg(long, value_name = "BOXES", value_parser = texts)]
+    events: Option<Texts>,
+    /// Key to send as X-N8N-API-KEY; `@FILE` reads it from a file.
+    #[arg(long, value_name = "KEY", value_parser = secret)]
+    n8n_api_key: Option<String>,
+    /// Format of the body. Default: whazing.
+    #[arg(long)]
+    format: Option<String>,
+    /// Whether messages of groups are sent.
+    #[arg(long, value_name = "BOOL")]
+    groups: Option<bool>,
+    /// Only messages of tickets in these states: pending,open,closed.
+    #[arg(long, value_name = "WORDS", value_parser = texts)]
+    ticket_statuses: Option<Texts>,
 }
 
 pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let place = |one: &One<OfTenant>| Place::new(setup, &one.at, NAME, "channels").map(|place| place.view("/webhook"));
-    match args.verb {
-        Verb::List { at } => Place::new(setup, &at, NAME, "channels")?.list(&COLUMNS).await,
-        Verb::Show(one) => place(&one)?.show(&one.id).await,
-        Verb::Set { one, body, unset } => place(&one)?.write(Method::PUT, &one.id, unset.of(body.read()?)).await,
-        Verb::Patch { one, body, unset } => place(&one)?.write(Method::PATCH, &one.id, unset.of(body.read()?)).await,
-        Verb::Delete(one) => place(&one)?.delete(&one.id).await,
+    let channels = |args: &CollectionArgs<TenantArg>| Collection::open(setup, args, NAME, "channels");
+    let webhooks =
+        |channel: &ResourceArgs<TenantArg>| channels(&channel.collection).map(|channels| channels.views("/webhook"));
+    match args.command {
+        ChannelCommand::List { collection } => channels(&collection)?.list(&COLUMNS).await,
+        ChannelCommand::Show(channel) => webhooks(&channel)?.show(&channel.id).await,
+        ChannelCommand::Set { channel, body, unset } => {
+            webhooks(&channel)?.write(Method::PUT, &channel.id, unset.apply_to(body.read()?)).await
+        }
+        ChannelCommand::Patch { channel, body, unset } => {
+            webhooks(&channel)?.write(Method::PATCH, &channel.id, unset.apply_to(body.read()?)).await
+        }
+        ChannelCommand::Delete(channel) => webhooks(&channel)?.delete(&channel.id).await,
     }
 }

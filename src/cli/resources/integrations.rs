@@ -1,14 +1,14 @@
-//! `carteiro integrations`: external flows, and the queues that are bound to them, as the vendors' screens have it.
+//! `carteiro integrations`: external flows and the queues bound to them, with the fields of the vendors' screens.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Map, Value};
 use service::Exit;
 
 use super::{
-    body::{Body, Unset},
-    call::Place,
-    fields::IntegrationFields,
-    home::{At, OfTenant, One},
+    CollectionArgs, ResourceArgs, TenantArg,
+    arguments::{BodyArgs, UnsetArgs, secret},
+    collection::Collection,
 };
 use crate::cli::{client::Method, setup::Setup};
 
@@ -17,92 +17,112 @@ const COLUMNS: [(&str, &str); 4] = [("id", "id"), ("name", "name"), ("format", "
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    command: IntegrationCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum IntegrationCommand {
     /// List all.
     List {
         #[command(flatten)]
-        at: At<OfTenant>,
+        collection: CollectionArgs<TenantArg>,
     },
     /// Show one.
-    Show(One<OfTenant>),
-    /// Make one; an id that is taken is refused.
+    Show(ResourceArgs<TenantArg>),
+    /// Create one. Refused where the id is taken.
     Create {
-        /// Its id; left out, one is made.
+        /// Its id. Default: the API makes one.
         id: Option<String>,
         #[command(flatten)]
-        body: Body<IntegrationFields>,
+        body: BodyArgs<IntegrationFields>,
         #[command(flatten)]
-        at: At<OfTenant>,
+        collection: CollectionArgs<TenantArg>,
     },
-    /// Make one, or replace it.
+    /// Create one, or replace it.
     Set {
         #[command(flatten)]
-        one: One<OfTenant>,
+        integration: ResourceArgs<TenantArg>,
         #[command(flatten)]
-        body: Body<IntegrationFields>,
+        body: BodyArgs<IntegrationFields>,
         #[command(flatten)]
-        unset: Unset,
+        unset: UnsetArgs,
     },
     /// Change some of its fields, by a JSON Merge Patch.
     Patch {
         #[command(flatten)]
-        one: One<OfTenant>,
+        integration: ResourceArgs<TenantArg>,
         #[command(flatten)]
-        body: Body<IntegrationFields>,
+        body: BodyArgs<IntegrationFields>,
         #[command(flatten)]
-        unset: Unset,
+        unset: UnsetArgs,
     },
-    /// Delete one; its queues are then bound to none.
-    Delete(One<OfTenant>),
-    /// Bind a queue to one: its messages go there.
+    /// Delete one. Its queues are then bound to none.
+    Delete(ResourceArgs<TenantArg>),
+    /// Bind a queue to an integration, which then gets the queue's messages.
     Bind {
-        /// The queue.
+        /// The queue's id.
         #[arg(value_name = "QUEUE_ID")]
         queue_id: String,
-        /// To which.
+        /// The integration's id.
         #[arg(long, value_name = "ID")]
         integration: String,
         /// Begin at once when a ticket is transferred there, with the last message received.
         #[arg(long)]
         start_on_transfer: bool,
         #[command(flatten)]
-        at: At<OfTenant>,
+        collection: CollectionArgs<TenantArg>,
     },
-    /// Bind a queue to none.
+    /// Bind a queue to no integration.
     Unbind {
-        /// The queue.
+        /// The queue's id.
         #[arg(value_name = "QUEUE_ID")]
         queue_id: String,
         #[command(flatten)]
-        at: At<OfTenant>,
+        collection: CollectionArgs<TenantArg>,
     },
 }
 
+#[derive(Debug, clap::Args, Serialize)]
+struct IntegrationFields {
+    /// Name for people.
+    #[arg(long)]
+    name: Option<String>,
+    /// URL that deliveries are posted to: its field `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
+    url: Option<String>,
+    /// Key to send as X-N8N-API-KEY; `@FILE` reads it from a file.
+    #[arg(long, value_name = "KEY", value_parser = secret)]
+    n8n_api_key: Option<String>,
+    /// Format of the body. Default: whazing.
+    #[arg(long)]
+    format: Option<String>,
+}
+
 pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let place = |at: &At<OfTenant>| Place::new(setup, at, "integration", "integrations");
-    let queue = |at: &At<OfTenant>| {
-        Place::new(setup, at, "integration of queue", "queues").map(|place| place.view("/integration"))
+    let integrations = |args: &CollectionArgs<TenantArg>| Collection::open(setup, args, "integration", "integrations");
+    let queues = |args: &CollectionArgs<TenantArg>| {
+        let queues = Collection::open(setup, args, "integration of queue", "queues");
+        queues.map(|queues| queues.views("/integration"))
     };
-    match args.verb {
-        Verb::List { at } => place(&at)?.list(&COLUMNS).await,
-        Verb::Show(One { id, at }) => place(&at)?.show(&id).await,
-        Verb::Create { id, body, at } => place(&at)?.create(id.as_deref(), body.read()?).await,
-        Verb::Set { one: One { id, at }, body, unset } => {
-            place(&at)?.write(Method::PUT, &id, unset.of(body.read()?)).await
+    match args.command {
+        IntegrationCommand::List { collection } => integrations(&collection)?.list(&COLUMNS).await,
+        IntegrationCommand::Show(ResourceArgs { id, collection }) => integrations(&collection)?.show(&id).await,
+        IntegrationCommand::Create { id, body, collection } => {
+            integrations(&collection)?.create(id.as_deref(), body.read()?).await
         }
-        Verb::Patch { one: One { id, at }, body, unset } => {
-            place(&at)?.write(Method::PATCH, &id, unset.of(body.read()?)).await
+        IntegrationCommand::Set { integration: ResourceArgs { id, collection }, body, unset } => {
+            integrations(&collection)?.write(Method::PUT, &id, unset.apply_to(body.read()?)).await
         }
-        Verb::Delete(One { id, at }) => place(&at)?.delete(&id).await,
-        Verb::Bind { queue_id, integration, start_on_transfer, at } => {
-            let binding = json!({"integration_id": integration, "start_on_transfer": start_on_transfer});
-            let binding = binding.as_object().cloned().unwrap_or_default();
-            queue(&at)?.write(Method::PUT, &queue_id, binding).await
+        IntegrationCommand::Patch { integration: ResourceArgs { id, collection }, body, unset } => {
+            integrations(&collection)?.write(Method::PATCH, &id, unset.apply_to(body.read()?)).await
         }
-        Verb::Unbind { queue_id, at } => queue(&at)?.delete(&queue_id).await,
+        IntegrationCommand::Delete(ResourceArgs { id, collection }) => integrations(&collection)?.delete(&id).await,
+        IntegrationCommand::Bind { queue_id, integration, start_on_transfer, collection } => {
+            let mut binding = Map::new();
+            binding.insert("integration_id".to_owned(), integration.into());
+            binding.insert("start_on_transfer".to_owned(), Value::from(start_on_transfer));
+            queues(&collection)?.write(Method::PUT, &queue_id, binding).await
+        }
+        IntegrationCommand::Unbind { queue_id, collection } => queues(&collection)?.delete(&queue_id).await,
     }
 }

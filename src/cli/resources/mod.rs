@@ -1,20 +1,148 @@
-//! `carteiro tenants`, `endpoints`, `subscriptions`, `sources`, `keys`, `channels`, `integrations`: what is configured,
-//! looked at and changed over the API. One implementation; a kind is its name, its fields' flags and its own verbs.
+//! `carteiro tenants`, `endpoints`, `subscriptions`, `sources`, `keys`, `channels` and `integrations`: the configured
+//! resources, shown and changed over the API. The commands of the first five are the same, and written once: a resource
+//! adds its name, the flags of its fields, and its own actions.
 
-mod body;
-mod call;
+mod arguments;
 mod channels;
-mod fields;
-mod home;
+mod collection;
+mod endpoints;
 mod integrations;
-mod kind;
-mod kinds;
-mod show;
+mod keys;
+mod sources;
+mod subscriptions;
+mod tenants;
 
+use std::fmt::Debug;
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use service::Exit;
+
+use super::{client::Method, setup::Setup};
+use arguments::{BodyArgs, CollectionArgs, Owner, ResourceArgs, TenantArg, UnsetArgs};
+use collection::{Action, Collection};
+
+pub(super) use arguments::secret;
 pub(super) use channels::{Args as ChannelArgs, run as channels};
-pub(super) use fields::secret;
-pub(super) use home::segment;
+pub(super) use collection::warn_shown_once;
+pub(super) use endpoints::EndpointArgs;
 pub(super) use integrations::{Args as IntegrationArgs, run as integrations};
-pub(super) use kind::{Args, run};
-pub(super) use kinds::{Endpoints, Keys, Sources, Subscriptions, Tenants};
-pub(super) use show::{cell, say_so};
+pub(super) use keys::KeyArgs;
+pub(super) use sources::SourceArgs;
+pub(super) use subscriptions::SubscriptionArgs;
+pub(super) use tenants::TenantArgs;
+
+/// A resource that the API has a collection of. The implementing type holds the flags of its common fields, and
+/// serializes as these fields; a field without its flag is null.
+pub(super) trait Resource: clap::Args + Debug + Serialize {
+    /// Its name in messages.
+    const NAME: &'static str;
+    /// The collection's name in the API's paths.
+    const COLLECTION: &'static str;
+    /// The columns of a list: heading and field.
+    const COLUMNS: &'static [(&'static str, &'static str)];
+}
+
+/// The commands of one resource besides those that all resources have.
+pub(super) trait Actions: Subcommand + Debug {
+    /// The resource to act on, and the call to make.
+    fn action(self) -> (ResourceArgs<TenantArg>, Action);
+}
+
+/// No further commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum NoActions {}
+
+impl Actions for NoActions {
+    fn action(self) -> (ResourceArgs<TenantArg>, Action) {
+        match self {}
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args<R: Resource, O: Owner, A: Actions> {
+    #[command(subcommand)]
+    command: ResourceCommand<R, O, A>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ResourceCommand<R: Resource, O: Owner, A: Actions> {
+    /// List all.
+    List {
+        #[command(flatten)]
+        collection: CollectionArgs<O>,
+    },
+    /// Show one.
+    Show(ResourceArgs<O>),
+    /// Create one. Refused where the id is taken.
+    Create {
+        /// Its id. Default: the API makes one.
+        id: Option<String>,
+        #[command(flatten)]
+        body: BodyArgs<R>,
+        #[command(flatten)]
+        collection: CollectionArgs<O>,
+    },
+    /// Create one, or replace it: fields that are left out get their defaults, but secrets are kept.
+    Set(WriteArgs<R, O>),
+    /// Change some of its fields, by a JSON Merge Patch.
+    Patch(WriteArgs<R, O>),
+    /// Delete one.
+    Delete(ResourceArgs<O>),
+    #[command(flatten)]
+    Action(A),
+}
+
+#[derive(Debug, clap::Args)]
+struct WriteArgs<R: Resource, O: Owner> {
+    #[command(flatten)]
+    resource: ResourceArgs<O>,
+    #[command(flatten)]
+    body: BodyArgs<R>,
+    #[command(flatten)]
+    unset: UnsetArgs,
+}
+
+/// The flags of a rotation: of an endpoint's secret, a source's token or a key.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotationArgs {
+    #[command(flatten)]
+    resource: ResourceArgs<TenantArg>,
+    /// How long the replaced secret stays valid; `0s` ends it at once. Default: a day.
+    #[arg(long, value_name = "DURATION")]
+    overlap: Option<String>,
+}
+
+impl RotationArgs {
+    fn action(self, path: &'static str, done: &'static str) -> (ResourceArgs<TenantArg>, Action) {
+        let body = self.overlap.map(|overlap| json!({"overlap": overlap}));
+        (self.resource, Action { method: Method::POST, path, body, done: Some(done) })
+    }
+}
+
+pub(super) async fn run<R: Resource, O: Owner, A: Actions>(setup: &Setup, args: Args<R, O, A>) -> anyhow::Result<Exit> {
+    match args.command {
+        ResourceCommand::List { collection } => open::<R, O>(setup, &collection)?.list(R::COLUMNS).await,
+        ResourceCommand::Show(one) => open::<R, O>(setup, &one.collection)?.show(&one.id).await,
+        ResourceCommand::Create { id, body, collection } => {
+            open::<R, O>(setup, &collection)?.create(id.as_deref(), body.read()?).await
+        }
+        ResourceCommand::Set(args) => write(setup, Method::PUT, args).await,
+        ResourceCommand::Patch(args) => write(setup, Method::PATCH, args).await,
+        ResourceCommand::Delete(one) => open::<R, O>(setup, &one.collection)?.delete(&one.id).await,
+        ResourceCommand::Action(action) => {
+            let (one, action) = action.action();
+            open::<R, TenantArg>(setup, &one.collection)?.act(&one.id, action).await
+        }
+    }
+}
+
+fn open<R: Resource, O: Owner>(setup: &Setup, args: &CollectionArgs<O>) -> anyhow::Result<Collection> {
+    Collection::open(setup, args, R::NAME, R::COLLECTION)
+}
+
+async fn write<R: Resource, O: Owner>(setup: &Setup, method: Method, args: WriteArgs<R, O>) -> anyhow::Result<Exit> {
+    let WriteArgs { resource, body, unset } = args;
+    open::<R, O>(setup, &resource.collection)?.write(method, &resource.id, unset.apply_to(body.read()?)).await
+}

@@ -16,7 +16,7 @@ use super::*;
 
 const NOW: u64 = 1_790_000_000_000;
 
-/// A store whose database is at some revision, which a pull brings unless it is away.
+/// A store whose database has some revision, which a pull brings. A database without one is away.
 struct Replica {
     snapshot: Mutex<Arc<Snapshot>>,
     revision: watch::Sender<u64>,
@@ -39,7 +39,7 @@ impl Replica {
         self.revision.send_replace(revision);
     }
 
-    /// Returns once its snapshot is at a revision.
+    /// Waits until its snapshot has this revision.
     async fn until(&self, revision: u64) {
         self.revision.subscribe().wait_for(|now| *now == revision).await.unwrap();
     }
@@ -62,19 +62,18 @@ impl Store for Replica {
     }
 }
 
-fn process(broker: &Memory, store: Arc<dyn Store>) -> (Messenger, Shared) {
+fn process(broker: &Memory, store: Arc<dyn Store>) -> (NoticeTasks, SharedDependencies) {
     let registry = Arc::new(Registry::default());
     let shutdown = CancellationToken::new();
-    let _ = shutdown.clone();
-    let shared = Shared::new(Arc::new(broker.clone()), store, registry, Arc::new(|| NOW), &shutdown);
-    (Messenger::start(&shared).unwrap(), shared)
+    let shared = SharedDependencies::new(Arc::new(broker.clone()), store, registry, Arc::new(|| NOW), &shutdown);
+    (NoticeTasks::start(&shared).unwrap(), shared)
 }
 
 fn broker() -> Memory {
     Memory::calm(Arc::new(|| NOW))
 }
 
-/// The next notice that is no greeting.
+/// The next notice that is not a greeting.
 async fn next(notices: &mut Notices) -> Notice {
     loop {
         match Notice::read(&notices.next().await.unwrap()) {
@@ -85,17 +84,17 @@ async fn next(notices: &mut Notices) -> Notice {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_process_has_changed_the_other_pulls_and_neither_says_it_twice() {
+async fn a_change_of_one_process_is_pulled_by_the_other_and_announced_once() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
     let (here, there) = (Replica::at(1, &database), Replica::at(1, &database));
     let (_here, _) = process(&broker, here.clone());
     let (_there, _) = process(&broker, there.clone());
-    sleep(EVERY).await;
+    sleep(REPORT_INTERVAL).await;
     let mut notices = broker.notices();
     *database.lock().unwrap() = Some(2);
     here.set(2);
     there.until(2).await;
-    sleep(10 * EVERY).await;
+    sleep(10 * REPORT_INTERVAL).await;
     assert_eq!(next(&mut notices).await, Notice::Revision { revision: 2 });
     broker.announce("the end".into());
     assert_eq!(notices.next().await.unwrap(), "the end");
@@ -103,7 +102,7 @@ async fn what_one_process_has_changed_the_other_pulls_and_neither_says_it_twice(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_asked_again_until_it_has_what_was_spoken_of() {
+async fn a_store_that_is_away_is_pulled_again_until_it_has_the_announced_revision() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(None)));
     let replica = Replica::at(1, &database);
     let (_process, _) = process(&broker, replica.clone());
@@ -117,33 +116,33 @@ async fn a_store_that_is_away_is_asked_again_until_it_has_what_was_spoken_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restore_to_an_older_state_changes_are_told_again_and_nobody_waits_for_what_was_lost() {
+async fn changes_after_a_restore_to_an_older_state_are_announced_and_lost_revisions_are_not_awaited() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(9))));
     let (here, there) = (Replica::at(9, &database), Replica::at(9, &database));
     let (_here, _) = process(&broker, here.clone());
     let (_there, _) = process(&broker, there.clone());
-    sleep(EVERY).await;
+    sleep(REPORT_INTERVAL).await;
     *database.lock().unwrap() = Some(4);
     here.set(4);
     there.set(4);
-    sleep(EVERY).await;
+    sleep(REPORT_INTERVAL).await;
     let pulls = there.pulls.load(Ordering::Relaxed);
     let mut notices = broker.notices();
     *database.lock().unwrap() = Some(5);
     here.set(5);
     there.until(5).await;
-    let told = timeout(EVERY, next(&mut notices)).await.expect("it is told");
-    assert_eq!(told, Notice::Revision { revision: 5 });
-    sleep(100 * EVERY).await;
+    let announced = timeout(REPORT_INTERVAL, next(&mut notices)).await.expect("it is announced");
+    assert_eq!(announced, Notice::Revision { revision: 5 });
+    sleep(100 * REPORT_INTERVAL).await;
     assert_eq!(there.pulls.load(Ordering::Relaxed), pulls + 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_to_the_broker_says_where_it_is_and_asks_for_what_it_missed() {
+async fn a_process_that_reaches_the_broker_again_greets_and_announces_its_revision() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(3))));
     let (_process, _) = process(&broker, Replica::at(3, &database));
     broker.go_away("cut");
-    sleep(EVERY).await;
+    sleep(REPORT_INTERVAL).await;
     let mut notices = broker.notices();
     broker.come_back();
     assert_eq!(Notice::read(&notices.next().await.unwrap()), Some(Notice::Hello));
@@ -151,30 +150,30 @@ async fn who_comes_back_to_the_broker_says_where_it_is_and_asks_for_what_it_miss
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_counted_is_told_within_a_second_and_the_last_words_wait_for_their_answer() {
+async fn counts_are_reported_within_a_second_and_the_last_report_waits_until_it_is_noted() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
     let (process, shared) = process(&broker, Replica::at(1, &database));
-    sleep(EVERY).await;
+    sleep(REPORT_INTERVAL).await;
     let mut notices = broker.notices();
     let one = Counts { attempts: 1, ..Counts::default() };
     shared.outbox.add(NOW, "acme", Some("crm"), one);
-    let Notice::Findings { process: id, sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    let Notice::Findings { process: id, sequence, .. } = next(&mut notices).await else { panic!("no findings") };
     broker.announce(Notice::Noted { process: id.clone(), sequence }.write().into());
     next(&mut notices).await;
     shared.outbox.add(NOW, "acme", Some("crm"), one);
     let begun = tokio::time::Instant::now();
     let ending = tokio::spawn(process.finish());
-    let Notice::Findings { sequence, .. } = next(&mut notices).await else { panic!("no facts") };
+    let Notice::Findings { sequence, .. } = next(&mut notices).await else { panic!("no findings") };
     broker.announce(Notice::Noted { process: id, sequence }.write().into());
     ending.await.unwrap();
-    assert!(begun.elapsed() < LAST_WORDS && shared.outbox.is_settled());
+    assert!(begun.elapsed() < LAST_REPORT_TIMEOUT && shared.outbox.is_settled());
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_an_answer_for_long() {
+async fn a_last_report_that_nobody_notes_delays_the_end_by_no_more_than_its_timeout() {
     let (process, shared) = process(&broker(), Replica::at(1, &Arc::new(Mutex::new(Some(1)))));
     shared.outbox.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
     let begun = tokio::time::Instant::now();
     process.finish().await;
-    assert_eq!(begun.elapsed(), LAST_WORDS);
+    assert_eq!(begun.elapsed(), LAST_REPORT_TIMEOUT);
 }

@@ -7,67 +7,64 @@ use schemas::Message;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{
-    Incoming, Settlement, Target,
-    sqlite::{open, tap::Tap},
-};
+use crate::{Incoming, Settlement, Target, consumer::ConsumerFeed, sqlite::open};
 
 const LANE: Queue = Queue::Lane(Lane::Fast);
 
 #[derive(Clone, Debug)]
-enum Step {
-    /// A transaction that stores so many, commits or not, and hands out what it chose.
+enum ModelStep {
+    /// A transaction that stores this many messages, commits or not, and hands out what it chose.
     Transact { publishes: usize, commits: bool },
-    /// One of those that are out is given back; which one is chosen by a number.
+    /// Settles one of the messages that are handed out; a number chooses which.
     Settle { which: usize, settlement: Settlement },
     /// The process ends and another one begins, with a consumer of this prefetch.
     Crash { prefetch: u16 },
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = ModelStep> {
     prop_oneof![
         4 => (0..4_usize, prop::bool::weighted(0.7))
-            .prop_map(|(publishes, commits)| Step::Transact { publishes, commits }),
-        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, done)| Step::Settle {
+            .prop_map(|(publishes, commits)| ModelStep::Transact { publishes, commits }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, done)| ModelStep::Settle {
             which,
             settlement: if done { Settlement::Done } else { Settlement::Again },
         }),
-        1 => (1..6_u16).prop_map(|prefetch| Step::Crash { prefetch }),
+        1 => (1..6_u16).prop_map(|prefetch| ModelStep::Crash { prefetch }),
     ]
 }
 
-/// What is known of a message that was stored.
+/// What the model knows of a message that was stored.
 #[derive(Default)]
-struct Known {
+struct KnownMessage {
     handed_out: u32,
-    /// Its place in the table, while it is with a consumer.
+    /// Its `seq`, while it is handed out.
     out: Option<i64>,
-    /// Settled, and since then no transaction has committed.
+    /// True when it is settled, and no transaction has committed since.
     done: bool,
 }
 
 struct Model {
     connection: Connection,
     tables: Tables,
-    known: BTreeMap<String, Known>,
+    known: BTreeMap<String, KnownMessage>,
     published: usize,
-    _listens: mpsc::Receiver<Incoming>,
+    _receiver: mpsc::Receiver<Incoming>,
 }
 
 impl Model {
     fn new() -> Self {
         let connection = Connection::open_in_memory().expect("memory");
         open::prepare(&connection, 0).expect("tables");
-        let (tables, listens) = tables(&connection, 3);
-        Self { connection, tables, known: BTreeMap::new(), published: 0, _listens: listens }
+        let (tables, receiver) = tables(&connection, 3);
+        Self { connection, tables, known: BTreeMap::new(), published: 0, _receiver: receiver }
     }
 
-    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    fn take(&mut self, step: &ModelStep) -> Result<(), TestCaseError> {
         match step {
-            Step::Transact { publishes, commits } => return self.transact(*publishes, *commits),
-            Step::Settle { which, settlement } => self.settle(*which, *settlement),
-            Step::Crash { prefetch } => {
-                (self.tables, self._listens) = tables(&self.connection, *prefetch);
+            ModelStep::Transact { publishes, commits } => return self.transact(*publishes, *commits),
+            ModelStep::Settle { which, settlement } => self.settle(*which, *settlement),
+            ModelStep::Crash { prefetch } => {
+                (self.tables, self._receiver) = tables(&self.connection, *prefetch);
                 for known in self.known.values_mut() {
                     (known.out, known.done) = (None, false);
                 }
@@ -89,7 +86,7 @@ impl Model {
         transaction.commit().expect("commits");
         self.tables.commit(&picks);
         self.known.retain(|_, known| !known.done);
-        self.known.extend(publishes.into_iter().map(|publish| (publish.row.id, Known::default())));
+        self.known.extend(publishes.into_iter().map(|publish| (publish.row.id, KnownMessage::default())));
         for pick in picks.into_iter().flat_map(|(_, picks)| picks) {
             let known = self.known.get_mut(&pick.row.id);
             let known = known.ok_or_else(|| TestCaseError::fail("refused or settled, and handed out"))?;
@@ -117,15 +114,15 @@ impl Model {
 
 fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
     let mut tables = Tables::load(connection).expect("it loads");
-    let (tap, listens) = Tap::new(prefetch);
-    tables.at(LANE).join(tap);
-    (tables, listens)
+    let (feed, receiver) = ConsumerFeed::new(prefetch);
+    tables.at(LANE).add_consumer(feed);
+    (tables, receiver)
 }
 
 fn publish(id: usize) -> Publish {
     let message = Message { id: id.to_string(), ..Message::default() };
     let to = Target::Lane(Lane::Fast, None);
-    Publish { slot: Slot::of(&to), row: Row::of(&to, &message), reply: oneshot::channel().0 }
+    Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message), reply: oneshot::channel().0 }
 }
 
 proptest! {
@@ -137,7 +134,7 @@ proptest! {
         for step in &steps {
             model.take(step)?;
         }
-        // All that is left comes, if only it goes on.
+        // All that is left is handed out, if only the broker runs on.
         for _ in 0..=2 * model.known.len() {
             model.settle(0, Settlement::Done);
             model.transact(0, true)?;

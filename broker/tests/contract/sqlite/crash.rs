@@ -1,4 +1,4 @@
-//! A real crash: a process that publishes is killed, and everything it saw confirmed must be there.
+//! A real crash: a process that publishes is killed, and everything that it saw confirmed must be there.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use std::{
 
 use broker::{
     Broker, Log, Logs, PublishError, Queue, Settlement, Target,
-    sqlite::{Archive, Sqlite},
+    sqlite::{LogFile, Sqlite},
 };
 use futures_util::StreamExt;
 use tempfile::TempDir;
@@ -19,10 +19,10 @@ use crate::{
     story::{ingest, message, take},
 };
 
-/// Tells this test, run in a process of its own, to be the one that gets killed; its value is the folder.
+/// Environment variable that makes this test, in a process of its own, the one that is killed. Its value is the folder.
 const VICTIM: &str = "CONTRACT_CRASH_FOLDER";
-/// How many confirms the process gets before it is killed: some hundred transactions.
-const ENOUGH: usize = 3000;
+/// Confirms that the process gets before it is killed: some hundred transactions.
+const CONFIRMS: usize = 3000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_process_saw_confirmed_is_there() {
@@ -31,10 +31,10 @@ async fn what_a_killed_process_saw_confirmed_is_there() {
     }
     let folder = TempDir::new().expect("a folder");
     let mut missing = confirmed_before_the_kill(&folder);
-    assert!(missing.len() >= ENOUGH);
+    assert!(missing.len() >= CONFIRMS);
 
     let file = folder.path().join("broker.db");
-    let mut records = Archive::new(&file).read(Log::Dead, 0);
+    let mut records = LogFile::new(&file).read(Log::Dead, 0);
     while let Some(record) = records.next().await {
         missing.remove(&record.expect("what a crash leaves can be looked at").message.id);
     }
@@ -61,7 +61,7 @@ fn confirmed_before_the_kill(folder: &TempDir) -> std::collections::BTreeSet<Str
     for line in lines {
         let line = line.expect("text");
         confirmed.extend(line.strip_prefix("confirmed ").map(str::to_owned));
-        if confirmed.len() == ENOUGH {
+        if confirmed.len() == CONFIRMS {
             victim.kill().expect("SIGKILL");
         }
     }

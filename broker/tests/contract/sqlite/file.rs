@@ -1,8 +1,8 @@
-//! The file: its lock, its format, reading it from elsewhere, what settling leaves in it.
+//! The file: its lock, its format, reading it from another connection, and what settling leaves in it.
 
 use broker::{
     Broker, Lane, Log, Logs, Queue, Settlement, Target,
-    sqlite::{Archive, OpenError, Sqlite},
+    sqlite::{BrokerFileError, LogFile, Sqlite},
 };
 use futures_util::{StreamExt, TryStreamExt};
 use rusqlite::Connection;
@@ -20,7 +20,7 @@ async fn a_second_writer_is_refused_while_the_first_lives() {
     let path = folder.path().join("broker.db");
     let first = Sqlite::open(&path, clock()).expect("it opens");
     let refused = Sqlite::open(&path, clock()).err().expect("a refusal");
-    assert!(matches!(&refused, OpenError::Held(held) if *held == path), "{refused}");
+    assert!(matches!(&refused, BrokerFileError::Held(held) if *held == path), "{refused}");
     first.close().await;
     Sqlite::open(&path, clock()).expect("closing lets the next one in");
 }
@@ -32,7 +32,7 @@ fn a_file_of_a_later_version_is_refused_and_left_alone() {
     Connection::open(&path).and_then(|file| file.execute_batch("PRAGMA user_version = 99")).expect("a file");
     let before = std::fs::read(&path).expect("bytes");
     let refused = Sqlite::open(&path, clock()).err().expect("a refusal");
-    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
+    assert!(matches!(refused, BrokerFileError::Newer { found: 99, .. }), "{refused}");
     assert_eq!(std::fs::read(&path).expect("bytes"), before);
 }
 
@@ -43,7 +43,7 @@ fn a_file_that_is_no_database_is_refused() {
     std::fs::write(&path, "just some text, and more of it than a header takes, so that it is read as one ".repeat(9))
         .expect("a file");
     let refused = Sqlite::open(&path, clock()).err().expect("a refusal");
-    assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
+    assert!(matches!(refused, BrokerFileError::Database { .. }), "{refused}");
 }
 
 #[tokio::test]
@@ -53,22 +53,22 @@ async fn a_log_can_be_read_by_others_while_it_is_written_and_after() {
     let broker = open(folder.path(), &clock());
     let dead = Target::Log(Log::Dead, "exhausted.acme".into());
     publish_all(&*broker, &dead, 0..5).await;
-    let archive = Archive::new(&path);
-    let mut beside_the_writer = archive.read(Log::Dead, 0);
+    let logs = LogFile::new(&path);
+    let mut beside_the_writer = logs.read(Log::Dead, 0);
     let mut records = vec![beside_the_writer.next().await.expect("one").expect("readable")];
     publish_all(&*broker, &dead, 5..10).await;
     records.extend(beside_the_writer.try_collect::<Vec<_>>().await.expect("readable"));
     assert_eq!(records.len(), 5, "up to where the log ended when reading began");
     assert_eq!((records[4].message.clone(), records[4].key.as_str()), (message(4), "exhausted.acme"));
     broker.close().await;
-    assert_eq!(archive.read(Log::Dead, records[4].offset + 1).count().await, 5, "also once the writer has stopped");
+    assert_eq!(logs.read(Log::Dead, records[4].offset + 1).count().await, 5, "also once the writer has stopped");
 }
 
 #[tokio::test]
 async fn reading_a_log_of_a_file_that_is_not_there_says_so_and_makes_none() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("broker.db");
-    let error = Archive::new(&path).read(Log::Dead, 0).next().await.expect("an end").expect_err("an error").to_string();
+    let error = LogFile::new(&path).read(Log::Dead, 0).next().await.expect("an end").expect_err("an error").to_string();
     assert!(error.contains("broker.db") && error.contains("no such file"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
@@ -100,7 +100,7 @@ async fn a_message_that_kills_its_process_every_time_is_parked_in_the_end() {
     take(&mut broker.consume(FAST, 1)).await.settle(Settlement::Again);
     broker.close().await;
     drop(broker);
-    // As many deaths as the limit allows, written down where the broker counts them.
+    // Sets the count to what the limit allows, where the broker keeps it.
     let file = Connection::open(folder.path().join("broker.db")).expect("it opens");
     assert_eq!(file.execute("UPDATE again SET count = ?1", [FAST.delivery_limit()]), Ok(1));
     drop(file);
@@ -111,15 +111,15 @@ async fn a_message_that_kills_its_process_every_time_is_parked_in_the_end() {
     assert_eq!(take(&mut consumer).await.message.id, "innocent");
     publish(&*broker, &lane(Lane::Fast), &message("next")).await;
     broker.close().await;
-    let archive = Archive::new(folder.path().join("broker.db"));
-    let parked: Vec<_> = archive.read(Log::Parked, 0).try_collect().await.expect("readable");
+    let logs = LogFile::new(folder.path().join("broker.db"));
+    let parked: Vec<_> = logs.read(Log::Parked, 0).try_collect().await.expect("readable");
     assert_eq!(parked.len(), 1);
     let record = &parked[0];
     assert_eq!((record.message.id.as_str(), record.key.as_str()), ("poison", "delivery_limit.-"));
 }
 
 #[tokio::test]
-async fn places_are_not_given_twice_after_a_restart_on_an_empty_table() {
+async fn positions_are_not_given_twice_after_a_restart_on_an_empty_table() {
     let folder = TempDir::new().expect("a folder");
     for round in 0..3 {
         let broker = open(folder.path(), &clock());

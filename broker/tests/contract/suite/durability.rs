@@ -77,10 +77,10 @@ pub(crate) async fn refused_publishes_show_and_lose_nothing<F: Fixture>() {
         return;
     }
     let broker = fixture.broker();
-    let mut link = broker.connection_state();
+    let mut connection = broker.connection_state();
     publish(&*broker, &ingest(), &message(0)).await;
     fixture.block().await;
-    // An alarm is told only to who publishes, and may be told late: publish until it is.
+    // The broker reports an alarm only when something is published, and maybe late.
     let mut confirmed = 1;
     let refused = eventually("a publish is refused", async {
         loop {
@@ -92,14 +92,14 @@ pub(crate) async fn refused_publishes_show_and_lose_nothing<F: Fixture>() {
     });
     let refused = refused.await;
     assert!(matches!(refused, PublishError::Nacked | PublishError::Blocked(_) | PublishError::Lost(_)), "{refused:?}");
-    let blocked = link.wait_for(|link| matches!(link, ConnectionState::Blocked(_)));
-    drop(eventually("the link says so", blocked).await.expect("the broker lives"));
+    let blocked = connection.wait_for(|state| matches!(state, ConnectionState::Blocked(_)));
+    drop(eventually("the connection is blocked", blocked).await.expect("the broker lives"));
     let refused = eventually("a publish is answered", broker.publish(&ingest(), &message("refused"))).await;
     assert!(matches!(refused, Err(PublishError::Blocked(_))), "{refused:?}");
 
     fixture.unblock().await;
     drop(
-        eventually("the link recovers", link.wait_for(|link| *link == ConnectionState::Ready))
+        eventually("the connection recovers", connection.wait_for(|state| *state == ConnectionState::Ready))
             .await
             .expect("the broker lives"),
     );

@@ -97,13 +97,13 @@ pub(crate) async fn a_message_can_be_settled_after_its_consumer_is_gone<F: Fixtu
     let held = take(&mut first).await;
     drop(first);
     held.settle(Settlement::Done);
-    // Behind whatever may still come: were it given back, it would come first, or with these.
+    // If the message were given back, it would come first, or with these.
     publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
     let came = take_all(&mut broker.consume(FAST, 1), 0..20).await;
     assert!(!came.contains("settled"));
 }
 
-pub(crate) async fn consumers_share_and_none_holds_more_than_its_credit<F: Fixture>() {
+pub(crate) async fn consumers_share_and_none_holds_more_than_its_prefetch<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
     let mut consumers = [broker.consume(Queue::Ingest, 3), broker.consume(Queue::Ingest, 2)];
@@ -114,7 +114,7 @@ pub(crate) async fn consumers_share_and_none_holds_more_than_its_credit<F: Fixtu
             held.push(take(consumer).await);
         }
     }
-    // A third with prefetch gets one after the other, so it is not for lack of messages or time that the others get none.
+    // A third consumer gets one message after the other, so it is not for lack of messages or time that the others get none.
     let mut third = broker.consume(Queue::Ingest, 1);
     for _ in 0..10 {
         take(&mut third).await.settle(Settlement::Done);
@@ -199,7 +199,7 @@ impl Handler for Settles {
     }
 }
 
-pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F: Fixture>() {
+pub(crate) async fn a_running_role_is_granted_its_consumer_and_gets_somewhere<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();
     let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
@@ -210,7 +210,7 @@ pub(crate) async fn a_role_at_work_is_granted_its_consumer_and_gets_somewhere<F:
     let working = tokio::spawn(run_handler(consumer, Arc::new(Settles(count)), stopped, status.clone()));
     publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
     eventually("all are handled", counted.wait_for(|count| *count >= 20)).await.expect("it works");
-    // All of a large prefetch: the broker may grant it piece by piece.
+    // The broker may grant a large prefetch piece by piece.
     eventually("all is granted", async {
         while status.ready().is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

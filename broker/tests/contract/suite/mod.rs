@@ -1,6 +1,6 @@
-//! What every broker promises, as scenarios over any [`Fixture`](crate::fixture::Fixture). At-least-once is part of
-//! the promise, so they look for ids, not for numbers of messages; "not" is only claimed of a pipeline that was seen
-//! alive. What only one backend can do is tested next to that backend.
+//! What every broker promises, as scenarios over any [`Fixture`](crate::fixture::Fixture). At-least-once is part of the
+//! promise, so they look for ids, not for numbers of messages; and that something does not come is only claimed of a broker
+//! that was seen to hand out something later. What only one backend can do is tested next to that backend.
 
 pub(crate) mod due;
 pub(crate) mod durability;
@@ -18,11 +18,11 @@ macro_rules! contract {
             hand_out::a_message_given_back_comes_again
             hand_out::a_dropped_consumer_gives_back_what_it_had_not_read
             hand_out::a_message_can_be_settled_after_its_consumer_is_gone
-            hand_out::consumers_share_and_none_holds_more_than_its_credit
+            hand_out::consumers_share_and_none_holds_more_than_its_prefetch
             hand_out::a_full_fast_lane_does_not_hold_up_the_slow_one
             hand_out::an_event_given_back_too_often_is_parked
             hand_out::a_delivery_given_back_too_often_is_parked
-            hand_out::a_role_at_work_is_granted_its_consumer_and_gets_somewhere
+            hand_out::a_running_role_is_granted_its_consumer_and_gets_somewhere
             hand_out::a_closed_broker_takes_nothing_and_ends_its_consumers
             due::nothing_comes_before_its_due_time
             due::a_far_due_time_does_not_hold_back_a_near_one

@@ -1,4 +1,4 @@
-//! What is said to all, and what can be seen of what waits.
+//! Notices to all processes, and counting what waits.
 
 use broker::{Due, Lane, Notices, Target};
 use schemas::HeaderValue;
@@ -45,11 +45,11 @@ pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture
         let mut message = message(id);
         message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
         message.headers.set("carteiro-endpoint", HeaderValue::Text(endpoint.into()));
-        // What looks like the wanted header, within another.
+        // This text looks like the wanted header, within another one.
         message.headers.set("carteiro-ticket", HeaderValue::Text("carteiro-endpoint\u{3}\0\0\0crm".into()));
         publish(&*broker, &to, &message).await;
     }
-    // What is with somebody waits too, until it is settled.
+    // A message that is handed out counts too, until it is settled.
     let mut consumer = broker.consume(FAST, 1);
     let _held = take(&mut consumer).await;
     let crm = [("carteiro-tenant", "acme"), ("carteiro-endpoint", "crm")];

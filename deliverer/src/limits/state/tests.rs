@@ -22,7 +22,7 @@ fn success(took_ms: u64) -> AttemptEnd {
 }
 
 fn timeout() -> AttemptEnd {
-    end(BreakerEffect::Fail, ConcurrencyEffect::Cut, 15_000)
+    end(BreakerEffect::Fail, ConcurrencyEffect::Halve, 15_000)
 }
 
 fn start(at: u64) -> Decision {
@@ -196,7 +196,7 @@ fn an_endpoint_is_degraded_for_a_minute_after_the_last_reason() {
 fn a_busy_endpoint_is_left_alone_for_as_long_as_it_asks_within_bounds() {
     let mut state = AdmissionState::default();
     assert_eq!(state.admit_at(FIRST, NOW), start(NOW));
-    let busy = end(BreakerEffect::Answered, ConcurrencyEffect::Cut, 10);
+    let busy = end(BreakerEffect::Answered, ConcurrencyEffect::Halve, 10);
     state.end_at(&AttemptEnd { hold_ms: Some(30_000), ..busy }, NOW);
     let held = Err(TurnedAway::Deferred { until: NOW + 30_000, reason: DeferReason::Rate });
     assert_eq!(state.admit_at(FIRST, NOW), held);

@@ -1,8 +1,9 @@
-//! Deliverers in a simulation: the real gate and slots, between lanes and a ladder in memory and a town of receivers.
+//! The deliverers of a simulation: the real limiter and slots, between lanes and a ladder in memory, and simulated
+//! receivers.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -13,175 +14,177 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::town::Town;
-use crate::limits::{AttemptEnd, DelivererCount, Limiter, QueueLimits, Request, SlotCounts, Slots, TurnedAway};
+use super::receivers::Receivers;
+use crate::{
+    BreakerConfig, Outcome,
+    limits::{AttemptEnd, DelivererCount, Limiter, QueueLimits, Request, SlotCounts, Slots, TurnedAway},
+};
 
-/// When what fails is tried again.
+/// Seconds until a failed delivery is tried again, by attempt.
 const SCHEDULE: [u64; 6] = [5, 30, 120, 600, 1_800, 7_200];
+/// Shortest wait on RabbitMQ's ladder, whose clock counts in seconds.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// A delivery on its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Parcel {
-    pub(super) endpoint: usize,
-    pub(super) accepted: Instant,
+struct SimulatedDelivery {
+    endpoint: usize,
+    accepted: Instant,
     attempt: usize,
     has_waited: bool,
 }
 
-/// What has happened.
+/// What has happened in a simulation.
 #[derive(Default)]
 pub(super) struct Totals {
-    /// Healthy endpoints: ms from acceptance to the first attempt.
+    /// Ms from acceptance to the first attempt, for each delivery to a healthy endpoint.
     pub(super) delays: Vec<u64>,
-    pub(super) parcels: u64,
+    pub(super) published: u64,
     pub(super) deferrals: u64,
     pub(super) overflows: u64,
     pub(super) cut_short: u64,
-    /// Of endpoints in trouble: when each attempt began, and whether it came to a success.
+    /// When each attempt at an endpoint in trouble began, and whether it succeeded.
     pub(super) attempts: Vec<(Instant, bool)>,
-    pub(super) most_under_way: usize,
-    under_way: usize,
+    /// Most attempts at endpoints in trouble that were in flight at once.
+    pub(super) most_in_flight: usize,
+    in_flight: usize,
     pub(super) delivered: u64,
 }
 
-/// A lane: whoever has prefetch takes the next.
+impl Totals {
+    /// Average number of deferrals of a delivery.
+    pub(super) fn deferrals_each(&self) -> f64 {
+        self.deferrals as f64 / self.published as f64
+    }
+}
+
+/// A lane that all deliverers consume.
 #[derive(Default)]
-struct Queue {
-    parcels: Mutex<VecDeque<Parcel>>,
+struct LaneQueue {
+    deliveries: Mutex<VecDeque<SimulatedDelivery>>,
     more: Notify,
 }
 
-impl Queue {
-    fn push(&self, parcel: Parcel) {
-        self.parcels.lock().unwrap().push_back(parcel);
+impl LaneQueue {
+    fn push(&self, delivery: SimulatedDelivery) {
+        self.deliveries.lock().unwrap().push_back(delivery);
         self.more.notify_one();
     }
 
-    async fn pop(&self) -> Parcel {
+    async fn pop(&self) -> SimulatedDelivery {
         loop {
             let more = self.more.notified();
-            if let Some(parcel) = self.parcels.lock().unwrap().pop_front() {
-                // A permit is one word for many pushes.
+            if let Some(delivery) = self.deliveries.lock().unwrap().pop_front() {
+                // One notification may stand for many pushes, so it is passed on.
                 self.more.notify_one();
-                return parcel;
+                return delivery;
             }
             more.await;
         }
     }
 }
 
-/// What the deliverers share.
-pub(super) struct Fleet {
-    town: Town,
-    lanes: [Queue; 2],
-    pub(super) totals: Mutex<Totals>,
-    chance: Mutex<fastrand::Rng>,
-    clock: Clock,
-    began: Instant,
-    /// The clock of the ladder: RabbitMQ's shortest wait is a second.
-    shortest_wait: Duration,
-}
-
-struct Deliverer {
+struct SimulatedDeliverer {
     limiter: Limiter,
     slots: Slots,
 }
 
+/// Several deliverers, and what they share.
+pub(super) struct Fleet {
+    receivers: Receivers,
+    lanes: [LaneQueue; 2],
+    totals: Mutex<Totals>,
+    chance: Mutex<fastrand::Rng>,
+    clock: Clock,
+    began: Instant,
+}
+
 impl Fleet {
-    /// So many deliverers, with so many slots each.
-    pub(super) fn start(town: Town, deliverers: u32, limits: SlotCounts) -> Arc<Self> {
+    /// Starts so many deliverers, each with these slots.
+    pub(super) fn start(receivers: Receivers, deliverers: u32, slots: SlotCounts) -> Arc<Self> {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
         let fleet = Arc::new(Self {
-            town,
+            receivers,
             lanes: Default::default(),
             totals: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(7)),
             clock: clock.clone(),
             began,
-            shortest_wait: Duration::from_secs(1),
         });
-        let prefetch = u32::from(limits.prefetch(Lane::Fast));
-        let room = QueueLimits { per_endpoint: prefetch / 4, total: prefetch / 2 };
+        let prefetch = u32::from(slots.prefetch(Lane::Fast));
+        let queues = QueueLimits { per_endpoint: prefetch / 4, total: prefetch / 2 };
         let all: Vec<_> = (0..deliverers)
             .map(|_| {
-                let limiter = Limiter::new(clock.clone(), room, crate::BreakerConfig::default());
+                let limiter = Limiter::new(clock.clone(), queues, BreakerConfig::default());
                 limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
-                Arc::new(Deliverer { limiter, slots: Slots::new(limits, clock.clone()) })
+                Arc::new(SimulatedDeliverer { limiter, slots: Slots::new(slots, clock.clone()) })
             })
             .collect();
         for deliverer in &all {
             for lane in [Lane::Fast, Lane::Slow] {
-                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, limits.prefetch(lane)));
+                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, slots.prefetch(lane)));
             }
         }
-        tokio::spawn(fleet.clone().pulse(all));
+        tokio::spawn(fleet.clone().heartbeat(all));
         fleet
     }
 
-    /// An event for some endpoint, now; for one of them if it is named.
+    /// Publishes an event to `endpoint`, else to a random one.
     pub(super) fn publish(&self, endpoint: Option<usize>) {
-        let endpoint = endpoint.unwrap_or_else(|| self.town.pick(self.chance().0));
-        let now = Instant::now();
-        self.totals().parcels += 1;
-        let parcel = Parcel { endpoint, accepted: now, attempt: 0, has_waited: false };
-        self.lanes[0].push(parcel);
+        let endpoint = endpoint.unwrap_or_else(|| self.receivers.pick(self.chances().0));
+        let accepted = Instant::now();
+        self.totals().published += 1;
+        self.lanes[0].push(SimulatedDelivery { endpoint, accepted, attempt: 0, has_waited: false });
     }
 
-    /// Publishes so many a second, at random times, for so long.
+    /// Publishes at this rate, at random times, for so long.
     pub(super) async fn load(&self, per_second: f64, time: Duration, endpoint: Option<usize>) {
         let until = Instant::now() + time;
         let mut next = Instant::now();
         while next < until {
-            next += Duration::from_secs_f64(-(1.0 - self.chance().0).ln() / per_second);
+            next += Duration::from_secs_f64(-(1.0 - self.chances().0).ln() / per_second);
             tokio::time::sleep_until(next).await;
             self.publish(endpoint);
         }
     }
 
-    /// How many have neither been delivered nor overflowed.
+    /// Number of deliveries that have neither succeeded nor overflowed.
     pub(super) fn owed(&self) -> u64 {
         let totals = self.totals();
-        totals.parcels - totals.delivered - totals.overflows
+        totals.published - totals.delivered - totals.overflows
     }
 
-    /// How often a delivery was put aside, on average.
-    pub(super) fn parks_each(&self) -> f64 {
-        let totals = self.totals();
-        totals.deferrals as f64 / totals.parcels as f64
-    }
-
-    async fn pulse(self: Arc<Self>, all: Vec<Arc<Deliverer>>) {
+    async fn heartbeat(self: Arc<Self>, all: Vec<Arc<SimulatedDeliverer>>) {
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
                 self.totals().cut_short += deliverer.slots.shorten((self.clock)()) as u64;
-                for news in deliverer.limiter.take_breaker_changes() {
+                for change in deliverer.limiter.take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.for_each(|(_, other)| other.limiter.hear(&news));
+                    others.for_each(|(_, other)| other.limiter.hear(&change));
                 }
             }
         }
     }
 
-    async fn consume(self: Arc<Self>, deliverer: Arc<Deliverer>, lane: Lane, prefetch: u16) {
+    async fn consume(self: Arc<Self>, deliverer: Arc<SimulatedDeliverer>, lane: Lane, prefetch: u16) {
         let prefetch = Arc::new(Semaphore::new(prefetch.into()));
         loop {
             let prefetch = prefetch.clone().acquire_owned().await.unwrap();
-            let parcel = self.lanes[lane as usize].pop().await;
+            let delivery = self.lanes[lane as usize].pop().await;
             let (fleet, deliverer) = (self.clone(), deliverer.clone());
             tokio::spawn(async move {
-                fleet.handle(&deliverer, parcel, lane).await;
+                fleet.handle(&deliverer, delivery, lane).await;
                 drop(prefetch);
             });
         }
     }
 
-    async fn handle(self: &Arc<Self>, deliverer: &Deliverer, parcel: Parcel, lane: Lane) {
+    async fn handle(self: &Arc<Self>, deliverer: &SimulatedDeliverer, delivery: SimulatedDelivery, lane: Lane) {
         let request = Request {
             tenant: "acme",
-            endpoint: &self.town.endpoints[parcel.endpoint],
-            has_waited: parcel.has_waited,
+            endpoint: &self.receivers.endpoints[delivery.endpoint],
+            has_waited: delivery.has_waited,
             is_on_fast: lane == Lane::Fast,
             slots_are_scarce: deliverer.slots.are_scarce(),
         };
@@ -190,64 +193,64 @@ impl Fleet {
             Err(TurnedAway::Deferred { until, .. }) => {
                 self.totals().deferrals += 1;
                 let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
-                return self.wait(parcel, wait);
+                return self.wait(delivery, wait);
             }
-            Err(TurnedAway::SlowLane) => return self.lanes[1].push(parcel),
+            Err(TurnedAway::SlowLane) => return self.lanes[1].push(delivery),
             Err(TurnedAway::Overflow) => return self.totals().overflows += 1,
         };
-        let is_healthy = self.town.is_healthy(parcel.endpoint);
+        let is_healthy = self.receivers.is_healthy(delivery.endpoint);
         let began = Mutex::new(Instant::now());
-        let request = async {
+        let post = async {
             *began.lock().unwrap() = Instant::now();
-            self.begin(&parcel, is_healthy);
-            let chance = self.chance();
-            self.town.post(parcel.endpoint, chance).await
+            self.attempt_begins(&delivery, is_healthy);
+            let chances = self.chances();
+            self.receivers.post(delivery.endpoint, chances).await
         };
-        let outcome = deliverer.slots.run(lane, permit.endpoint(), request).await;
+        let outcome = deliverer.slots.run(lane, permit.endpoint(), post).await;
         let began = *began.lock().unwrap();
-        let cut_short = || crate::Outcome::cut_short(u64::try_from(began.elapsed().as_millis()).unwrap());
+        let cut_short = || Outcome::cut_short(u64::try_from(began.elapsed().as_millis()).unwrap());
         let outcome = outcome.unwrap_or_else(cut_short);
         let is_success = outcome.status.is_some();
         let now = (self.clock)();
-        permit.ended(AttemptEnd::of(&outcome, now), now, self.chance().0);
-        self.end(began, is_healthy, is_success);
-        if !is_success && let Some(seconds) = SCHEDULE.get(parcel.attempt) {
-            let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chance().0));
-            self.wait(Parcel { attempt: parcel.attempt + 1, ..parcel }, wait);
+        permit.ended(AttemptEnd::of(&outcome, now), now, self.chances().0);
+        self.attempt_ended(began, is_healthy, is_success);
+        if !is_success && let Some(seconds) = SCHEDULE.get(delivery.attempt) {
+            let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chances().0));
+            self.wait(SimulatedDelivery { attempt: delivery.attempt + 1, ..delivery }, wait);
         }
     }
 
-    /// Lies on the ladder for a while, then comes on the slow lane.
-    fn wait(self: &Arc<Self>, parcel: Parcel, wait: Duration) {
+    /// Puts a delivery on the ladder, from where it goes to the slow lane.
+    fn wait(self: &Arc<Self>, delivery: SimulatedDelivery, wait: Duration) {
         let fleet = self.clone();
-        let whole = Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(self.shortest_wait);
+        let whole = Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(SHORTEST_WAIT);
         tokio::spawn(async move {
             sleep(whole).await;
-            fleet.lanes[1].push(Parcel { has_waited: true, ..parcel });
+            fleet.lanes[1].push(SimulatedDelivery { has_waited: true, ..delivery });
         });
     }
 
-    fn begin(&self, parcel: &Parcel, is_healthy: bool) {
+    fn attempt_begins(&self, delivery: &SimulatedDelivery, is_healthy: bool) {
         let mut totals = self.totals();
-        if is_healthy && parcel.attempt == 0 {
-            totals.delays.push(u64::try_from(parcel.accepted.elapsed().as_millis()).unwrap());
+        if is_healthy && delivery.attempt == 0 {
+            totals.delays.push(u64::try_from(delivery.accepted.elapsed().as_millis()).unwrap());
         }
         if !is_healthy {
-            totals.under_way += 1;
-            totals.most_under_way = totals.most_under_way.max(totals.under_way);
+            totals.in_flight += 1;
+            totals.most_in_flight = totals.most_in_flight.max(totals.in_flight);
         }
     }
 
-    fn end(&self, began: Instant, is_healthy: bool, is_success: bool) {
+    fn attempt_ended(&self, began: Instant, is_healthy: bool, is_success: bool) {
         let mut totals = self.totals();
         totals.delivered += u64::from(is_success);
         if !is_healthy {
-            totals.under_way -= 1;
+            totals.in_flight -= 1;
             totals.attempts.push((began, is_success));
         }
     }
 
-    pub(super) fn totals(&self) -> std::sync::MutexGuard<'_, Totals> {
+    pub(super) fn totals(&self) -> MutexGuard<'_, Totals> {
         self.totals.lock().unwrap()
     }
 
@@ -255,7 +258,8 @@ impl Fleet {
         self.began
     }
 
-    fn chance(&self) -> (f64, f64) {
+    /// Two random numbers in 0..1.
+    fn chances(&self) -> (f64, f64) {
         let mut chance = self.chance.lock().unwrap();
         (chance.f64(), chance.f64())
     }

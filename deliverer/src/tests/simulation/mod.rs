@@ -1,7 +1,7 @@
-//! The real gate and slots in virtual time: the scenarios by which this design was chosen, and an outage from its
-//! beginning to its end. What is simulated is the broker (lanes, a ladder that counts in seconds) and the receivers.
+//! The real limiter and slots in virtual time: the scenarios by which this design was chosen, and an outage from its
+//! beginning to its end. The broker (lanes, and a ladder that counts in seconds) and the receivers are simulated.
 
 mod fleet;
 mod outage;
+mod receivers;
 mod scenarios;
-mod town;

@@ -1,4 +1,4 @@
-//! One endpoint is down for ten minutes, then up: what that costs, and what comes at it then.
+//! One endpoint is down for ten minutes, then up: what the outage costs, and how the backlog is drained.
 
 use std::time::Duration;
 
@@ -7,50 +7,51 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     fleet::Fleet,
-    town::{Town, Trouble},
+    receivers::{Receivers, Trouble},
 };
 use crate::limits::SlotCounts;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Beginning and end of the outage, from the beginning of the simulation.
 const OUTAGE: (Duration, Duration) = (MINUTE, Duration::from_secs(660));
 const PER_SECOND: f64 = 20.0;
-const LIMITS: SlotCounts = SlotCounts { fast: 100, slow: 400 };
+const SLOTS: SlotCounts = SlotCounts { fast: 100, slow: 400 };
 
 #[derive(Debug)]
 struct Report {
-    /// Attempts that failed.
-    spent: usize,
+    failed_attempts: usize,
+    /// Deliveries owed at the end of the outage.
     backlog: u64,
-    /// Until the first success after the outage, and until nothing was owed any more.
+    /// From the end of the outage to the first attempt.
     noticed: Duration,
+    /// From the end of the outage until nothing was owed any more.
     drained: Duration,
-    /// The most attempts in a second after the outage, and the most at once.
+    /// Most attempts in one second after the outage.
     fastest: usize,
-    most_under_way: usize,
-    parks_each: f64,
+    most_in_flight: usize,
+    deferrals_each: f64,
 }
 
 impl Report {
-    /// What must hold whatever kind of outage it was.
-    fn is_orderly(&self) {
-        assert!(self.backlog > 11_000 && self.parks_each < 4.0, "{self:?}");
-        // The longest a breaker stays open, and a fifth.
+    /// Asserts what holds for every kind of outage.
+    fn assert_orderly(&self) {
+        assert!(self.backlog > 11_000 && self.deferrals_each < 4.0, "{self:?}");
+        // A breaker stays open for two minutes at most, and a fifth of that.
         assert!(self.noticed < Duration::from_secs(145) && self.drained < 5 * MINUTE, "{self:?}");
-        // What a window of 64 and 120 ms come to, at most.
-        assert!(self.most_under_way <= 64 && self.fastest < 530, "{self:?}");
+        // 64 requests of 120 ms come to 533 in a second.
+        assert!(self.most_in_flight <= 64 && self.fastest < 530, "{self:?}");
     }
 }
 
 async fn outage(trouble: Trouble) -> Report {
-    let town = Town::new(1, |_| trouble, OUTAGE, &json!({}));
-    let fleet = Fleet::start(town, 2, LIMITS);
+    let receivers = Receivers::new(1, |_| trouble, OUTAGE, &json!({}));
+    let fleet = Fleet::start(receivers, 2, SLOTS);
     let up = fleet.began() + OUTAGE.1;
     fleet.load(PER_SECOND, OUTAGE.1, None).await;
-    let backlog = fleet.owed();
-    let parks_each = fleet.parks_each();
+    let (backlog, deferrals_each) = (fleet.owed(), fleet.totals().deferrals_each());
     let load = fleet.load(PER_SECOND, 10 * MINUTE, None);
     let drained = async {
-        // What comes meanwhile is under way for a moment: that is not owed.
+        // A second's worth of new deliveries may be in flight at any time: that is no backlog.
         while fleet.owed() > PER_SECOND as u64 {
             sleep(Duration::from_secs(1)).await;
         }
@@ -63,13 +64,13 @@ async fn outage(trouble: Trouble) -> Report {
     let second =
         |from: &Instant| after.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(at)).count();
     let report = Report {
-        spent: totals.attempts.iter().filter(|(_, is_success)| !is_success).count(),
+        failed_attempts: totals.attempts.iter().filter(|(_, is_success)| !is_success).count(),
         backlog,
         noticed: after[0] - up,
         drained,
         fastest: after.iter().step_by(50).map(second).max().unwrap_or_default(),
-        most_under_way: totals.most_under_way,
-        parks_each,
+        most_in_flight: totals.most_in_flight,
+        deferrals_each,
     };
     println!("{trouble:?}: {report:?}");
     report
@@ -78,13 +79,13 @@ async fn outage(trouble: Trouble) -> Report {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_never_answers_for_ten_minutes_costs_a_few_probes_and_is_drained_within_minutes() {
     let report = outage(Trouble::BlackHole).await;
-    assert!(report.spent < 60, "{report:?}");
-    report.is_orderly();
+    assert!(report.failed_attempts < 60, "{report:?}");
+    report.assert_orderly();
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_where_nobody_listens_for_ten_minutes_costs_a_few_probes_and_is_drained_within_minutes() {
+async fn an_endpoint_that_refuses_for_ten_minutes_costs_a_few_probes_and_is_drained_within_minutes() {
     let report = outage(Trouble::Refuses).await;
-    assert!(report.spent < 40, "{report:?}");
-    report.is_orderly();
+    assert!(report.failed_attempts < 40, "{report:?}");
+    report.assert_orderly();
 }

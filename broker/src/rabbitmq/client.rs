@@ -1,0 +1,151 @@
+//! What all parts of one [`RabbitMq`](super::RabbitMq) share: the current session, the state of the connection, and
+//! publishing, from a target to an exchange and a key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lapin::BasicProperties;
+use schemas::Message;
+use service::Clock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    connect::BrokerHosts,
+    delays::{Delay, DelayLevel},
+    error::TopologyError,
+    message,
+    publish::{ChannelKind, PublishRequest, check_key},
+    session::{Session, SessionSetup},
+    topology::Names,
+};
+use crate::{BODY_LIMIT, ConnectionState, Lane, Log, PublishError, Target};
+
+/// Shared by the supervisor, the consumers, and everything that publishes.
+pub(super) struct RabbitMqClient {
+    pub(super) hosts: BrokerHosts,
+    pub(super) setup: SessionSetup,
+    pub(super) exchanges: Exchanges,
+    pub(super) clock: Clock,
+    pub(super) chance: Mutex<fastrand::Rng>,
+    /// The current session, if there is one.
+    pub(super) session: watch::Sender<Option<Arc<Session>>>,
+    pub(super) connection_state: watch::Sender<ConnectionState>,
+    /// What the last try found to be wrong with the topology; `None` while that is unknown or all is well.
+    pub(super) defect: watch::Sender<Option<TopologyError>>,
+    /// Cancelled to close the client.
+    pub(super) stop: CancellationToken,
+    /// Cancelled once the client is closed.
+    pub(super) ended: CancellationToken,
+}
+
+/// The names of the exchanges that messages are published to, made once and not for each message.
+pub(super) struct Exchanges {
+    events: String,
+    deliver: String,
+    delay: String,
+    dead: String,
+    park: String,
+}
+
+impl Exchanges {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            events: names.events.clone(),
+            deliver: names.of("deliver"),
+            delay: names.of("delay"),
+            dead: names.log(Log::Dead),
+            park: names.log(Log::Parked),
+        }
+    }
+
+    fn log(&self, log: Log) -> &str {
+        match log {
+            Log::Dead => &self.dead,
+            Log::Parked => &self.park,
+        }
+    }
+}
+
+impl RabbitMqClient {
+    /// A random number from 0 to 1.
+    pub(super) fn random(&self) -> f64 {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).f64()
+    }
+
+    /// A random number that tells a marker from others.
+    pub(super) fn random_marker(&self) -> i64 {
+        i64::from(self.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..))
+    }
+
+    /// Publishes to the target, and waits for the confirm.
+    pub(super) async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
+        use ChannelKind as Kind;
+        match to {
+            Target::Ingest { key } => self.put(Kind::Ingest, &self.exchanges.events, key, None, message).await,
+            Target::Log(log, key) => self.put(Kind::Log, self.exchanges.log(*log), key, None, message).await,
+            Target::Lane(lane, None) => self.put(Kind::Lane, &self.exchanges.deliver, lane.name(), None, message).await,
+            Target::Lane(lane, Some(due)) => {
+                let now = (self.clock)();
+                let delay = Delay::begin(*due, now);
+                self.publish_delayed(*lane, delay.first(now), delay, message).await
+            }
+        }
+    }
+
+    /// Publishes to a delay level, or to the lane itself when there is nothing left to wait for.
+    pub(super) async fn publish_delayed(
+        &self,
+        lane: Lane,
+        level: Option<&DelayLevel>,
+        delay: Delay,
+        message: &Message,
+    ) -> Result<(), PublishError> {
+        match level {
+            Some(level) => {
+                let key = format!("{}.{}", level.name, lane.name());
+                self.put(ChannelKind::Lane, &self.exchanges.delay, &key, Some(delay), message).await
+            }
+            None => self.put(ChannelKind::Lane, &self.exchanges.deliver, lane.name(), Some(delay), message).await,
+        }
+    }
+
+    /// Appends a marker to a log, and waits for the confirm.
+    pub(super) async fn publish_marker(&self, log: Log, properties: BasicProperties) -> Result<(), PublishError> {
+        let exchange = self.exchanges.log(log);
+        self.send(PublishRequest { kind: ChannelKind::Log, exchange, key: "marker.-", properties, body: &[] }).await
+    }
+
+    async fn put(
+        &self,
+        kind: ChannelKind,
+        exchange: &str,
+        key: &str,
+        delay: Option<Delay>,
+        message: &Message,
+    ) -> Result<(), PublishError> {
+        check_key(key)?;
+        if message.body.len() > BODY_LIMIT {
+            return Err(PublishError::TooLarge);
+        }
+        let properties = message::properties(message, delay, (self.clock)())?;
+        self.send(PublishRequest { kind, exchange, key, properties, body: &message.body }).await
+    }
+
+    async fn send(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
+        let session = self.session.borrow().clone();
+        match session {
+            None => Err(PublishError::Away(self.why_away())),
+            Some(session) => match session.health.blocked() {
+                Some(reason) => Err(PublishError::Blocked(reason)),
+                None => session.publisher.publish(request).await,
+            },
+        }
+    }
+
+    fn why_away(&self) -> String {
+        match &*self.connection_state.borrow() {
+            ConnectionState::Away(reason) => reason.clone(),
+            ConnectionState::Blocked(_) | ConnectionState::Ready => "the session has just ended".to_owned(),
+        }
+    }
+}

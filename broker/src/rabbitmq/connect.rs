@@ -1,0 +1,165 @@
+//! Connecting: from a URL with one or several hosts to a connection. Credentials stay inside; nothing that is shown holds
+//! any. Over TLS the server's certificate is always verified.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use lapin::{Connect as _, Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
+use tokio::time::timeout;
+
+use super::error::{TopologyError, describe};
+
+/// AMQP's heartbeat interval in seconds, unless the URL has another: a dead peer is noticed within twice this time.
+const AMQP_HEARTBEAT: u16 = 20;
+
+/// The URL parameter, also of RabbitMQ's own clients, that names a file of certificate authorities to trust besides the
+/// system's.
+const AUTHORITIES: &str = "cacertfile=";
+
+/// How long connecting may take, from the first packet to the last handshake.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The hosts of a broker, which are tried in turn.
+pub(super) struct BrokerHosts {
+    hosts: Vec<Host>,
+    authorities: Option<PathBuf>,
+}
+
+/// One host, with the credentials for it.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) uri: AMQPUri,
+    /// Certificate authorities in PEM that are trusted besides the system's.
+    authorities: Option<Arc<str>>,
+}
+
+/// The URL is not one of a broker. The message does not repeat the URL, which may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("broker.url is not a usable address: {0}")]
+pub struct InvalidUrl(String);
+
+impl BrokerHosts {
+    /// Reads `amqp://user:password@host:port,host:port/vhost?query`. A file of authorities is not opened.
+    pub(super) fn parse(url: &str) -> Result<Self, InvalidUrl> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .filter(|(scheme, _)| matches!(*scheme, "amqp" | "amqps"))
+            .ok_or_else(|| InvalidUrl("it begins with neither amqp:// nor amqps://".to_owned()))?;
+        let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (tail, authorities) = without_authorities(tail);
+        if scheme == "amqp" && authorities.is_some() {
+            return Err(InvalidUrl("cacertfile is for amqps:// only".to_owned()));
+        }
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (format!("{user}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let parse = |host: &str| {
+            let mut uri: AMQPUri = format!("{scheme}://{user}{host}{tail}").parse().map_err(InvalidUrl)?;
+            uri.query.heartbeat.get_or_insert(AMQP_HEARTBEAT);
+            Ok(Host { uri, authorities: None })
+        };
+        let hosts = hosts.split(',').map(|host| parse(host.trim())).collect::<Result<Vec<_>, InvalidUrl>>()?;
+        Ok(Self { hosts, authorities })
+    }
+
+    /// Reads a URL as [`parse`](Self::parse) does, and the file of authorities that it names.
+    pub(super) fn load(url: &str) -> Result<Self, InvalidUrl> {
+        let mut hosts = Self::parse(url)?;
+        if let Some(file) = &hosts.authorities {
+            let unusable = |why: &dyn std::fmt::Display| InvalidUrl(format!("cacertfile {}: {why}", file.display()));
+            let pem = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
+            // Otherwise lapin would skip what is no certificate, and trust nobody.
+            if !pem.contains("-----BEGIN CERTIFICATE-----") {
+                return Err(unusable(&"it holds no certificate in PEM"));
+            }
+            let pem = Arc::<str>::from(pem);
+            hosts.hosts.iter_mut().for_each(|host| host.authorities = Some(pem.clone()));
+        }
+        Ok(hosts)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The host for the nth try.
+    pub(super) fn host(&self, try_: usize) -> &Host {
+        &self.hosts[try_ % self.hosts.len()]
+    }
+}
+
+/// Opens one connection, which the broker shows under this name. An error names the host, never the user.
+pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, TopologyError> {
+    match timeout(CONNECT_TIME, host.connect(name)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
+        Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT_TIME:?}", shown(host)))),
+    }
+}
+
+impl Host {
+    async fn connect(&self, name: &str) -> lapin::Result<Connection> {
+        let properties = ConnectionProperties::default().with_connection_name(format!("carteiro {name}").into());
+        let tls = OwnedTLSConfig { identity: None, cert_chain: self.authorities.as_deref().map(str::to_owned) };
+        let runtime = lapin::runtime::default_runtime()?;
+        self.uri.clone().connect_with_config(properties, tls, runtime).await
+    }
+}
+
+/// Splits the part of the URL behind the hosts into what lapin reads and the file of authorities.
+fn without_authorities(tail: &str) -> (String, Option<PathBuf>) {
+    let Some((path, query)) = tail.split_once('?') else { return (tail.to_owned(), None) };
+    let (files, others): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| pair.starts_with(AUTHORITIES));
+    let file = files.first().map(|pair| PathBuf::from(&pair[AUTHORITIES.len()..]));
+    (format!("{path}?{}", others.join("&")), file)
+}
+
+/// Host and port, without credentials.
+fn shown(host: &Host) -> String {
+    format!("{}:{}", host.uri.authority.host, host.uri.authority.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_hosts_share_user_and_vhost_and_are_tried_in_turn() {
+        let hosts = BrokerHosts::parse("amqp://u:p%40ss@h1:1111,h2:2222/prod?heartbeat=7").expect("an address");
+        let tried: Vec<_> = (0..3).map(|n| shown(hosts.host(n))).collect();
+        assert_eq!(tried, ["h1:1111", "h2:2222", "h1:1111"]);
+        let second = hosts.host(1);
+        assert_eq!((second.uri.vhost.as_str(), second.uri.query.heartbeat), ("prod", Some(7)));
+        assert_eq!(second.uri.authority.userinfo.password, "p@ss");
+    }
+
+    #[test]
+    fn a_url_without_port_and_vhost_has_the_usual_ones() {
+        let hosts = BrokerHosts::parse("amqp://broker").expect("an address");
+        assert_eq!((shown(hosts.host(0)).as_str(), hosts.host(0).uri.vhost.as_str()), ("broker:5672", "/"));
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_taken_out_of_the_url_and_must_hold_some() {
+        let hosts = BrokerHosts::parse("amqps://u:p@h/prod?cacertfile=/etc/ca.pem&heartbeat=7").expect("an address");
+        assert_eq!(hosts.authorities, Some(PathBuf::from("/etc/ca.pem")));
+        assert_eq!(hosts.host(0).uri.query.heartbeat, Some(7));
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (url, why) in [
+            ("amqps://h/?cacertfile=/nowhere/ca.pem".to_owned(), "cacertfile /nowhere/ca.pem: No such file"),
+            (format!("amqps://h/?cacertfile={}", file.path().display()), "it holds no certificate in PEM"),
+            ("amqp://h/?cacertfile=/etc/ca.pem".to_owned(), "cacertfile is for amqps:// only"),
+        ] {
+            let error = BrokerHosts::load(&url).err().expect("refused").to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_url_is_refused_without_repeating_the_password() {
+        for url in ["http://u:secret@h/", "embedded:", "amqp://u:secret@h:port/"] {
+            let error = BrokerHosts::parse(url).err().expect("refused").to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

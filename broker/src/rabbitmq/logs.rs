@@ -1,0 +1,147 @@
+//! LogReading a log, which is a stream that is consumed from an offset on. A log is read and never settled: a nack closes the
+//! connection (docs/rabbitmq.md#streams-over-amqp-0-9-1). A stream does not show where it ends, so the reader appends a
+//! marker and reads up to it (docs/rabbitmq.md#a-stream-has-no-end-marker).
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Connection,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    client::RabbitMqClient,
+    connect::connect,
+    error::describe,
+    message::{self, LAST_DEATH, ReceivedMessage, marker_properties},
+    session::Session,
+};
+use crate::{Log, PublishError, ReadError, Record};
+
+/// Records that the broker sends ahead. A stream consumer must have a prefetch.
+const PREFETCH: u16 = 200;
+/// Records are acknowledged in steps of this many.
+const ACK_STEP: usize = PREFETCH as usize / 2;
+
+/// The reason when a stream is deleted or its node stops.
+const CANCELLED: &str = "the broker cancelled the reader";
+
+/// The stream of one log.
+pub(super) struct LogStream {
+    pub(super) client: Arc<RabbitMqClient>,
+    pub(super) log: Log,
+}
+
+/// One run of a reader through a log.
+pub(super) struct LogReading {
+    pub(super) stream: LogStream,
+    pub(super) offset: u64,
+    pub(super) out: mpsc::Sender<Result<Record, ReadError>>,
+}
+
+impl LogReading {
+    /// Reads to the end, or sends the reason why that was not possible. Stops early if nobody listens any more.
+    pub(super) async fn run(self) {
+        if let Err(reason) = self.read().await {
+            let _ = self.out.send(Err(ReadError(reason))).await;
+        }
+    }
+
+    async fn read(&self) -> Result<(), String> {
+        let (session, connection) = self.stream.connect().await?;
+        let read = tokio::select! {
+            read = self.read_over(&connection) => read,
+            reason = session.health.failed() => Err(reason),
+        };
+        let _ = connection.close(200, "OK".into()).await;
+        read
+    }
+
+    async fn read_over(&self, connection: &Connection) -> Result<(), String> {
+        let end = self.stream.end_over(connection).await?;
+        // From an offset beyond the end the broker would wait for the log to grow that far.
+        if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
+    }
+
+    /// Passes on every record before `end`. Markers are no records, whichever reader wrote them.
+    async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
+        let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
+        let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
+        let mut taken = 0;
+        while let Some(delivery) = records.next().await {
+            let delivery = delivery.map_err(|error| describe(&error))?;
+            taken += 1;
+            if taken % ACK_STEP == 0 {
+                let all = BasicAckOptions { multiple: true };
+                channel.basic_ack(delivery.delivery_tag, all).await.map_err(|error| describe(&error))?;
+            }
+            let received = message::receive(delivery);
+            let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
+            // A stream consists of chunks: from an offset within one, the broker begins with the whole chunk.
+            let is_wanted = offset >= self.offset && received.marker.is_none();
+            if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
+                return Ok(());
+            }
+        }
+        Err(CANCELLED.to_owned())
+    }
+}
+
+impl LogStream {
+    /// Where the log ends now.
+    pub(super) async fn end(&self) -> Result<u64, String> {
+        let (session, connection) = self.connect().await?;
+        let end = tokio::select! {
+            end = self.end_over(&connection) => end,
+            reason = session.health.failed() => Err(reason),
+        };
+        let _ = connection.close(200, "OK".into()).await;
+        end
+    }
+
+    /// Opens a connection of its own: a slow reader must not hold up other consumers.
+    async fn connect(&self) -> Result<(Arc<Session>, Connection), String> {
+        let session = self.client.session.borrow().clone().ok_or("the broker is away")?;
+        let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
+        Ok((session, connection))
+    }
+
+    /// Appends a marker and waits for it; its offset is where the log ends now.
+    async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
+        let (_channel, mut new_records) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
+        let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
+        self.client.publish_marker(self.log, marker_properties(marker)).await.map_err(failed)?;
+        while let Some(delivery) = new_records.next().await {
+            let received = message::receive(delivery.map_err(|error| describe(&error))?);
+            if received.marker == Some(marker) {
+                return Ok(received.offset.unwrap_or(0));
+            }
+        }
+        Err(CANCELLED.to_owned())
+    }
+
+    async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<(Channel, lapin::Consumer), String> {
+        let attached = async {
+            let channel = connection.create_channel().await?;
+            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-stream-offset".into(), from);
+            let stream = self.client.setup.names.log(self.log);
+            let options = BasicConsumeOptions::default();
+            let records = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
+            Ok((channel, records))
+        };
+        attached.await.map_err(|error: lapin::Error| describe(&error))
+    }
+}
+
+fn record(offset: u64, received: ReceivedMessage) -> Record {
+    let mut message = received.message;
+    if let Some(reason) = received.last_death {
+        message.headers.set(LAST_DEATH, reason);
+    }
+    Record { offset, key: received.key, message }
+}

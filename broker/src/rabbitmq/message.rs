@@ -1,0 +1,268 @@
+//! A [`Message`] as AMQP properties and headers, and back. A foreign header of any type does no harm, and is ignored.
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use schemas::{HeaderValue, Headers, Message, wire::DUE};
+
+use super::{delays::Delay, topology::DELIVERY_LIMIT_KEY};
+use crate::PublishError;
+
+/// Header with the length of the whole wait in milliseconds, 0 for one that must not end early. It is there only between
+/// the hops of the ladder.
+const WAIT: &str = "carteiro-wait";
+/// Header of a marker: a message of a log that only shows a reader where to stop, or that `topology verify` sent. Readers
+/// do not show it.
+const MARKER: &str = "carteiro-marker";
+/// The headers that are forwarded besides our own.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+/// AMQP's delivery mode of persistent messages.
+const PERSISTENT: u8 = 2;
+/// Header of a log's record with the reason for which the broker dead-lettered it, as RabbitMQ 3.13 and later write it.
+pub(super) const LAST_DEATH: &str = "x-last-death-reason";
+
+/// The properties of one publish. Only our own headers and the trace context are written: with a copied `x-death` the
+/// broker drops a message on its second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
+pub(super) fn properties(message: &Message, delay: Option<Delay>, now: u64) -> Result<BasicProperties, PublishError> {
+    let mut table = FieldTable::default();
+    for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
+        table.insert(short(name)?, amqp(value));
+    }
+    if let Some(delay) = delay {
+        table.insert(DUE.into(), AMQPValue::LongLongInt(clamp(delay.due)));
+        table.insert(WAIT.into(), AMQPValue::LongLongInt(clamp(delay.whole)));
+    }
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_app_id("carteiro".into())
+        .with_timestamp(now / 1000);
+    if !table.inner().is_empty() {
+        properties = properties.with_headers(table);
+    }
+    if !message.id.is_empty() {
+        properties = properties.with_message_id(short(&message.id)?);
+    }
+    if !message.kind.is_empty() {
+        properties = properties.with_type(short(&message.kind)?);
+    }
+    Ok(properties)
+}
+
+/// The properties of a marker.
+pub(super) fn marker_properties(marker: i64) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
+    BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
+}
+
+/// A short string, which AMQP limits to 255 bytes. lapin would panic on a longer one
+/// (docs/rabbitmq.md#long-names-in-lapin).
+pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
+    ShortString::try_new(text).map_err(|_| PublishError::TooLarge)
+}
+
+/// A delivery of the broker, in our terms.
+pub(super) struct ReceivedMessage {
+    pub(super) message: Message,
+    /// Routing key.
+    pub(super) key: String,
+    /// `x-delivery-count`, and at least 1 for a redelivered message.
+    pub(super) count: u32,
+    /// The delay that the message is in the middle of.
+    pub(super) delay: Option<Delay>,
+    /// Position in a stream.
+    pub(super) offset: Option<u64>,
+    /// Reason of the last dead-lettering: `expired`, `delivery_limit`, `rejected`.
+    pub(super) last_death: Option<HeaderValue>,
+    /// The marker's number, for a message that is a marker and no record.
+    pub(super) marker: Option<i64>,
+}
+
+/// Reads a delivery. Its tag and acker are left to the caller.
+pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
+    let properties = delivery.properties;
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let nothing = FieldTable::default();
+    let table = properties.headers().as_ref().unwrap_or(&nothing);
+    let int = |name: &str| match header(table.inner().get(name)?)? {
+        HeaderValue::Int(value) => Some(value),
+        HeaderValue::Text(_) => None,
+    };
+    let number = |name| int(name).and_then(|value| u64::try_from(value).ok());
+    let count = number("x-delivery-count").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+    ReceivedMessage {
+        key: delivery.routing_key.to_string(),
+        count: count.max(u32::from(delivery.redelivered)),
+        delay: number(DUE).zip(number(WAIT)).map(|(due, whole)| Delay { due, whole }),
+        offset: number("x-stream-offset"),
+        marker: int(MARKER),
+        last_death: last_death(table, delivery.routing_key.as_str()),
+        message: Message {
+            id: text(properties.message_id()),
+            kind: text(properties.kind()),
+            headers: headers(table),
+            body: Bytes::from(delivery.data),
+        },
+    }
+}
+
+fn is_forwarded(name: &str) -> bool {
+    (name.starts_with("carteiro-") && ![DUE, WAIT, MARKER].contains(&name)) || TRACE.contains(&name)
+}
+
+fn amqp(value: &HeaderValue) -> AMQPValue {
+    match value {
+        HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+        HeaderValue::Text(value) => AMQPValue::LongString(value.as_bytes().into()),
+    }
+}
+
+fn headers(table: &FieldTable) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in table.into_iter().filter(|(name, _)| is_forwarded(name.as_str()) || name.as_str() == DUE) {
+        if let Some(value) = header(value) {
+            headers.set(name.to_string(), value);
+        }
+    }
+    headers
+}
+
+/// The reason of the last dead-lettering. RabbitMQ writes it into a header from 3.13 on, and into `x-death`, whose first
+/// entry is the newest. A stream of an older version keeps only the first reason
+/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death), and a delivery has mostly been dead-lettered by the ladder
+/// before; so lanes put the reason into the key.
+fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
+    let table = table.inner();
+    if let Some(reason) = table.get(LAST_DEATH) {
+        return header(reason);
+    }
+    if let Some(AMQPValue::FieldArray(deaths)) = table.get("x-death")
+        && let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first()
+    {
+        return header(death.inner().get("reason")?);
+    }
+    if key == DELIVERY_LIMIT_KEY {
+        return Some(HeaderValue::Text("delivery_limit".into()));
+    }
+    header(table.get("x-first-death-reason")?)
+}
+
+fn header(value: &AMQPValue) -> Option<HeaderValue> {
+    Some(match value {
+        AMQPValue::ShortShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::ShortUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongUInt(value) => HeaderValue::Int((*value).into()),
+        AMQPValue::LongLongInt(value) => HeaderValue::Int(*value),
+        AMQPValue::Timestamp(value) => HeaderValue::Int(clamp(*value)),
+        AMQPValue::ShortString(value) => HeaderValue::Text(value.as_str().into()),
+        AMQPValue::LongString(value) => HeaderValue::Text(String::from_utf8_lossy(value.as_bytes()).into()),
+        _ => return None,
+    })
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{ByteArray, DecimalValue};
+
+    use super::*;
+
+    fn table(values: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in values {
+            table.insert(name.into(), value);
+        }
+        table
+    }
+
+    fn received(headers: FieldTable) -> ReceivedMessage {
+        let mut delivery = Delivery::mock(1, "x".into(), "slow".into(), false, b"body".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(headers);
+        receive(delivery)
+    }
+
+    #[test]
+    fn a_message_is_received_as_it_was_published() {
+        let mut message = Message {
+            id: "e1".into(),
+            kind: "ticket.created".into(),
+            body: Bytes::from_static(b"{}"),
+            ..<_>::default()
+        };
+        message.headers.set("carteiro-attempt", HeaderValue::Int(3));
+        message.headers.set("traceparent", HeaderValue::Text("00-aa".into()));
+        let mut delivery = Delivery::mock(1, "x".into(), "fast".into(), false, message.body.to_vec());
+        delivery.properties = properties(&message, None, 1_790_000_000_123).expect("fits");
+        assert_eq!(delivery.properties.timestamp(), &Some(1_790_000_000));
+        assert_eq!(receive(delivery).message, message);
+    }
+
+    #[test]
+    fn only_our_own_headers_and_the_trace_context_are_forwarded() {
+        let mut message = Message::default();
+        for name in ["x-death", "x-first-death-reason", "x-last-death-queue", "x-delivery-count", "CC", "BCC", "mine"] {
+            message.headers.set(name, HeaderValue::Text("v".into()));
+        }
+        message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
+        message.headers.set(DUE, HeaderValue::Int(1));
+        let sent = properties(&message, None, 0).expect("fits");
+        let names: Vec<_> = sent.headers().iter().flatten().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["carteiro-tenant"]);
+    }
+
+    #[test]
+    fn headers_of_any_type_do_no_harm_and_whole_numbers_of_any_width_understood() {
+        let received = received(table([
+            ("carteiro-a", AMQPValue::ShortShortInt(-1)),
+            ("carteiro-b", AMQPValue::ShortUInt(2)),
+            ("carteiro-c", AMQPValue::LongUInt(u32::MAX)),
+            ("carteiro-d", AMQPValue::Boolean(true)),
+            ("carteiro-e", AMQPValue::Double(1.5)),
+            ("carteiro-f", AMQPValue::Void),
+            ("carteiro-g", AMQPValue::ByteArray(ByteArray::from(vec![1_u8]))),
+            ("carteiro-h", AMQPValue::DecimalValue(DecimalValue { scale: 1, value: 2 })),
+            ("carteiro-i", AMQPValue::LongString(vec![0xff].into())),
+            ("carteiro-j", AMQPValue::FieldTable(FieldTable::default())),
+        ]));
+        let headers = &received.message.headers;
+        let ints = ["carteiro-a", "carteiro-b", "carteiro-c"].map(|name| headers.int(name));
+        assert_eq!(ints, [Some(-1), Some(2), Some(4_294_967_295)]);
+        assert_eq!(headers.text("carteiro-i"), Some("\u{fffd}"));
+        assert_eq!(headers.iter().count(), 4);
+    }
+
+    #[test]
+    fn the_reason_of_the_last_death_is_shown_whatever_the_version_of_the_broker() {
+        let death = |reason: &str| AMQPValue::FieldTable(table([("reason", AMQPValue::LongString(reason.into()))]));
+        let deaths = AMQPValue::FieldArray(vec![death("delivery_limit"), death("expired")].into());
+        let received = received(table([("x-death", deaths)]));
+        assert_eq!(received.last_death, Some(HeaderValue::Text("delivery_limit".into())));
+        assert_eq!(received.message.headers.iter().count(), 0, "it is the broker's, not the message's");
+    }
+
+    #[test]
+    fn a_name_longer_than_a_short_string_is_refused_instead_of_ending_the_process() {
+        let message = Message { id: "x".repeat(256), ..Message::default() };
+        assert_eq!(properties(&message, None, 0).err(), Some(PublishError::TooLarge));
+    }
+
+    #[test]
+    fn a_delay_is_known_to_the_next_hop_and_hidden_from_the_consumer() {
+        let delay = Delay { due: 1_790_000_009_000, whole: 9000 };
+        let sent = properties(&Message::default(), Some(delay), 0).expect("fits");
+        let received = received(sent.headers().clone().expect("headers"));
+        assert_eq!(received.delay, Some(delay));
+        assert_eq!(received.message.headers.int(DUE), Some(1_790_000_009_000));
+        assert_eq!(received.message.headers.int(WAIT), None);
+    }
+}

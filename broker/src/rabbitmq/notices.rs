@@ -1,0 +1,77 @@
+//! Notices, over a fanout exchange and a queue of the session's own that is deleted with it. Nothing is confirmed or
+//! acknowledged: a notice that gets lost with a session is repeated by the process that needs an answer.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Connection,
+    options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::sync::mpsc;
+
+use super::{error::describe, health::SessionHealth};
+use crate::notices::NoticeSender;
+
+/// How many notices may wait to be written; beyond it, while the broker is blocked, they are dropped.
+const UNSENT: usize = 256;
+/// How many notices the broker keeps for a process that does not read; beyond it the oldest are dropped.
+const UNREAD: i64 = 10_000;
+
+/// Announces and receives the notices of one session.
+pub(super) struct NoticeChannel {
+    channel: Channel,
+    exchange: ShortString,
+    received: lapin::Consumer,
+    announced: mpsc::Receiver<Bytes>,
+}
+
+impl NoticeChannel {
+    /// Declares the session's queue and begins to listen. The sender takes the notices to announce.
+    pub(super) async fn open(connection: &Connection, exchange: &str) -> lapin::Result<(Self, mpsc::Sender<Bytes>)> {
+        let channel = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD));
+        // Exclusive, as RabbitMQ 4.3 demands of a transient queue: docs/rabbitmq.md#transient-queues
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), options, arguments).await?.name().clone();
+        let exchange = ShortString::from(exchange);
+        let (binding, none) = (QueueBindOptions::default(), FieldTable::default());
+        channel.queue_bind(queue.clone(), exchange.clone(), "".into(), binding, none).await?;
+        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+        let received = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+        let (sender, announced) = mpsc::channel(UNSENT);
+        Ok((Self { channel, exchange, received, announced }, sender))
+    }
+
+    /// Passes received notices on to `listeners` and publishes announced ones, until the session is over. These are two
+    /// loops, because publishing may have to wait for the end of an alarm.
+    pub(super) async fn run(self, listeners: NoticeSender, health: SessionHealth) {
+        let Self { channel, exchange, mut received, mut announced } = self;
+        let receive = async {
+            loop {
+                match received.next().await {
+                    Some(Ok(delivery)) => listeners.send(delivery.data.into()),
+                    Some(Err(error)) => return describe(&error),
+                    None => return "the broker cancelled the consumer of notices".to_owned(),
+                }
+            }
+        };
+        let publish = async {
+            while let Some(notice) = announced.recv().await {
+                let (options, transient) = (BasicPublishOptions::default(), BasicProperties::default());
+                if let Err(error) =
+                    channel.basic_publish(exchange.clone(), "".into(), options, &notice, transient).await
+                {
+                    return describe(&error);
+                }
+            }
+            "the session was dropped".to_owned()
+        };
+        tokio::select! {
+            reason = receive => health.fail(reason),
+            reason = publish => health.fail(reason),
+            _ = health.failed() => {}
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Notices that a queue refuses everything that this session publishes to it, although a new session could publish.
+//!
+//! Up to RabbitMQ 3.12.4 a channel may go on asking the node of a dead leader, and be refused for as long as that node is
+//! away, while the queue is well and other channels publish to it
+//! (docs/rabbitmq.md#a-channel-can-be-misled-about-a-leader).
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{health::SessionHealth, publish::ChannelKind};
+
+/// One round. Refusals over three rounds do not come from an election, which is over in well under ten seconds
+/// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second).
+const ROUND: Duration = Duration::from_secs(5);
+const ROUNDS: usize = 3;
+
+/// Which queues take nothing, and for how long.
+#[derive(Default)]
+pub(super) struct Refusals {
+    round: AtomicUsize,
+    /// By queue, of which there are few: lanes, delay levels and the intake.
+    by_queue: Mutex<BTreeMap<String, FirstAndLatest>>,
+    /// True while there are any refusals. A confirmed publish looks no further without them.
+    any: AtomicBool,
+    /// True once the intake has taken anything.
+    intake_took: AtomicBool,
+}
+
+/// The rounds of a queue's first refusal and of its latest.
+struct FirstAndLatest {
+    first: usize,
+    latest: usize,
+}
+
+impl Refusals {
+    /// Notes that a publish was refused. An intake that took anything before is not misled but full, maybe for hours.
+    pub(super) fn note_refused(&self, kind: ChannelKind, key: &str) {
+        if kind == ChannelKind::Log || (kind == ChannelKind::Ingest && self.intake_took.load(Ordering::Relaxed)) {
+            return;
+        }
+        let round = self.round.load(Ordering::Relaxed);
+        let mut by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let here =
+            by_queue.entry(queue(kind, key).to_owned()).or_insert(FirstAndLatest { first: round, latest: round });
+        here.latest = round;
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a publish was taken, which ends the queue's refusals.
+    pub(super) fn note_taken(&self, kind: ChannelKind, key: &str) {
+        if kind == ChannelKind::Ingest {
+            self.intake_took.store(true, Ordering::Relaxed);
+        }
+        if self.any.load(Ordering::Relaxed) {
+            let mut by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
+            by_queue.remove(queue(kind, key));
+            self.any.store(!by_queue.is_empty(), Ordering::Relaxed);
+        }
+    }
+
+    /// Fails the session once a queue refuses for three rounds. The clock stands still while the broker blocks.
+    pub(super) async fn watch(&self, health: &SessionHealth) {
+        loop {
+            health.unblocked_for(ROUND).await;
+            if let Some(queue) = self.lasting() {
+                return health.fail(format!("{queue} refused everything for 15 s"));
+            }
+            self.round.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A queue that refused in this round or the last one, and three rounds ago, and took nothing between.
+    fn lasting(&self) -> Option<String> {
+        let round = self.round.load(Ordering::Relaxed);
+        let lasts = |here: &FirstAndLatest| here.latest + 1 >= round && here.first + ROUNDS <= round;
+        let by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
+        by_queue.iter().find(|(_, here)| lasts(here)).map(|(queue, _)| queue.clone())
+    }
+}
+
+/// The queue behind a key. All events go to one queue, whatever their key.
+fn queue(kind: ChannelKind, key: &str) -> &str {
+    if kind == ChannelKind::Ingest { "ingest" } else { key }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Refuses once a second for a minute, unless the session fails before.
+    async fn refuse_on(refusals: &Refusals, health: &SessionHealth, kind: ChannelKind, key: &str) {
+        let refusing = async {
+            for _ in 0..60 {
+                refusals.note_refused(kind, key);
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = refusals.watch(health) => {}
+            () = refusing => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_that_refuses_everything_ends_the_session_after_fifteen_to_twenty_seconds() {
+        let (refusals, health, start) = (Refusals::default(), SessionHealth::new(), Instant::now());
+        refuse_on(&refusals, &health, ChannelKind::Lane, "5s.slow").await;
+        assert!((15..=20).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert_eq!(health.reason(), "5s.slow refused everything for 15 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_intake_that_was_full_from_the_beginning_ends_the_session_and_one_that_became_full_does_not() {
+        let (refusals, health) = (Refusals::default(), SessionHealth::new());
+        refuse_on(&refusals, &health, ChannelKind::Ingest, "acme.7.-.ticket.created").await;
+        assert_eq!(health.reason(), "ingest refused everything for 15 s");
+
+        let (refusals, health) = (Refusals::default(), SessionHealth::new());
+        refusals.note_taken(ChannelKind::Ingest, "acme.7.-.ticket.created");
+        refuse_on(&refusals, &health, ChannelKind::Ingest, "acme.7.-.ticket.closed").await;
+        assert!(!health.has_failed(), "{}", health.reason());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_between_which_something_is_taken_end_nothing() {
+        let (refusals, health) = (Refusals::default(), SessionHealth::new());
+        let publishing = async {
+            for _ in 0..10 {
+                refusals.note_refused(ChannelKind::Lane, "fast");
+                sleep(Duration::from_secs(9)).await;
+                refusals.note_taken(ChannelKind::Lane, "fast");
+            }
+        };
+        tokio::select! {
+            () = refusals.watch(&health) => panic!("{}", health.reason()),
+            () = publishing => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_nobody_asked_for_again_end_nothing() {
+        let (refusals, health) = (Refusals::default(), SessionHealth::new());
+        refusals.note_refused(ChannelKind::Lane, "12h.fast");
+        tokio::select! {
+            () = refusals.watch(&health) => panic!("{}", health.reason()),
+            () = sleep(Duration::from_secs(60)) => {}
+        }
+    }
+}

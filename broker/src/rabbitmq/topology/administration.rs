@@ -1,0 +1,219 @@
+//! The commands of `carteiro topology`: apply, verify, drain, remove. Each opens a connection of its own, and does not wait
+//! for a broker that is away.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Connection,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
+        ConfirmSelectOptions, QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{
+    declare,
+    entities::{DeclaredBinding, DeclaredQueue},
+    plan::{Names, Topology},
+};
+use crate::{
+    BrokerConfig, Log, Queue,
+    rabbitmq::{
+        connect::{BrokerHosts, connect},
+        error::{TopologyError, describe},
+        message::{self, marker_properties},
+    },
+};
+
+/// How long the probe of [`verify`] may take. The smallest delay level is a second; the rest is for a busy broker.
+const PROBE_TIME: Duration = Duration::from_secs(10);
+
+/// Declares what is missing and compares what is there, whatever `broker.declare` says.
+///
+/// # Errors
+/// The first thing that could not be declared, or that is there with another argument.
+pub async fn apply(config: &BrokerConfig) -> Result<(), TopologyError> {
+    declare::declare(&open(config).await?, &Topology::plan(config)).await
+}
+
+/// Compares everything that AMQP shows, and then sends a probe through a delay level and the alternate exchange into a
+/// stream: neither bindings nor a silent fall back to at-most-once dead-lettering can be read
+/// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader shows
+/// it. Nothing else is changed. `chance` tells this probe from others.
+///
+/// # Errors
+/// Whatever prevents the comparison. Differences are the answer, not an error.
+pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
+    let connection = open(config).await?;
+    let mut found = declare::differences(&connection, &Topology::plan(config)).await?;
+    if found.is_empty() {
+        found.extend(probe(&connection, &Names::new(config), i64::from(chance.u32(..))).await?);
+    }
+    Ok(found)
+}
+
+/// What one queue holds now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QueueContents {
+    /// Name of the queue.
+    pub queue: String,
+    /// Messages that could be handed out. What consumers hold unsettled is not counted: only where there are no consumers
+    /// is this everything.
+    pub ready: u32,
+    pub consumers: u32,
+}
+
+/// How much work is in every queue that is there.
+///
+/// # Errors
+/// Whatever prevents the look.
+pub async fn contents(config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
+    contents_on(&open(config).await?, config).await
+}
+
+async fn contents_on(connection: &Connection, config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
+    let names = Names::new(config);
+    let open = async || connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)));
+    let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
+    let (mut channel, mut found) = (open().await?, Vec::new());
+    for queue in Topology::plan(config).queues.into_iter().filter(|queue| carries_work(queue, &names)) {
+        let answer = channel.queue_declare(queue.name.as_str().into(), passive, FieldTable::default()).await;
+        match answer.map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error)) {
+            Ok(there) => found.push(QueueContents {
+                ready: there.message_count(),
+                consumers: there.consumer_count(),
+                queue: queue.name,
+            }),
+            // The broker closes the channel with this answer.
+            Err(TopologyError::Missing { .. }) => channel = open().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// True for a queue that carries events or deliveries. Streams always report that they are empty, and liveness probes are
+/// no work.
+fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
+    let others = [names.log(Log::Dead), names.log(Log::Parked), names.of("canary")];
+    !others.contains(&queue.name)
+}
+
+/// Unbinds the intake from the public exchange. What is published from then on is parked as unroutable, until the binding
+/// is back: by [`apply`], or by a role that connects and may declare.
+///
+/// # Errors
+/// Whatever prevents it.
+pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
+    let names = Names::new(config);
+    let intake = DeclaredBinding { to: names.queue(Queue::Ingest), from: names.events, key: "#".to_owned() };
+    declare::unbind(&open(config).await?, &intake).await
+}
+
+/// Sends a notice to every process on the broker, as [`Broker::announce`](crate::Broker::announce) does; to nobody where
+/// nothing is declared.
+///
+/// # Errors
+/// Whatever prevents it.
+pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), TopologyError> {
+    let away = |error: lapin::Error| TopologyError::Away(describe(&error));
+    let channel = open(config).await?.create_channel().await.map_err(away)?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(away)?;
+    let (exchange, options) = (Names::new(config).of("control").into(), BasicPublishOptions::default());
+    let published = async {
+        channel.basic_publish(exchange, "".into(), options, notice, BasicProperties::default()).await?.await.map(drop)
+    };
+    match published.await.map_err(|error| TopologyError::on("exchange control".to_owned(), &error)) {
+        Err(TopologyError::Missing { .. }) => Ok(()),
+        published => published,
+    }
+}
+
+/// Removes the messages that carry this header from the head of every queue that carries work, up to the first message in
+/// each that does not. For probes, in queues that nobody consumes.
+///
+/// # Errors
+/// Whatever prevents it.
+pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
+    let connection = open(config).await?;
+    let there = contents_on(&connection, config).await?;
+    let channel = connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
+    for queue in there.into_iter().filter(|queue| queue.ready > 0) {
+        let discarded = discard_from(&channel, &queue.queue, header).await;
+        discarded.map_err(|error| TopologyError::on(format!("queue {}", queue.queue), &error))?;
+    }
+    // The broker answers once all of it is done.
+    channel.close(200, "OK".into()).await.map_err(|error| TopologyError::Away(describe(&error)))
+}
+
+async fn discard_from(channel: &Channel, queue: &str, header: &str) -> lapin::Result<()> {
+    while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await? {
+        let headers = got.delivery.properties.headers().as_ref();
+        if headers.is_none_or(|headers| !headers.inner().contains_key(header)) {
+            return got.delivery.acker.nack(BasicNackOptions { multiple: false, requeue: true }).await.map(drop);
+        }
+        got.delivery.acker.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}
+
+/// Deletes every exchange and queue of the plan, with all that is in them. The public exchange stays while something of
+/// somebody else is bound to it; without it, publishers learn that nobody takes their events.
+///
+/// # Errors
+/// The first that could not be deleted.
+pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
+    declare::remove(&open(config).await?, &Topology::plan(config), &config.exchange).await
+}
+
+/// Connects; each host is tried once.
+async fn open(config: &BrokerConfig) -> Result<Connection, TopologyError> {
+    let hosts = BrokerHosts::load(&config.url).map_err(|error| TopologyError::Away(error.to_string()))?;
+    let mut last = TopologyError::Away("no host".to_owned());
+    for host in 0..hosts.count() {
+        match connect(hosts.host(host), "topology").await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Sends a message that waits a second on the shortest level, and then wakes with a key that no lane is bound to.
+async fn probe(connection: &Connection, names: &Names, marker: i64) -> Result<Option<TopologyError>, TopologyError> {
+    let away = |error: lapin::Error| TopologyError::Away(describe(&error));
+    let channel = connection.create_channel().await.map_err(away)?;
+    let mut parked = tail(&channel, &names.log(Log::Parked)).await.map_err(away)?;
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let (delay, properties) = (names.of("delay").into(), marker_properties(marker));
+    let confirm = channel.basic_publish(delay, "1s.probe".into(), options, &[], properties).await.map_err(away)?;
+    let confirmed = confirm.await.map_err(away)?;
+    let entity = "the way from delay.1s over wake to park".to_owned();
+    if !confirmed.is_ack() {
+        return Ok(Some(TopologyError::Broken { entity, detail: "the probe was not confirmed".to_owned() }));
+    }
+    let seen = timeout(PROBE_TIME, async {
+        while let Some(Ok(delivery)) = parked.next().await {
+            if message::receive(delivery).marker == Some(marker) {
+                return true;
+            }
+        }
+        false
+    });
+    let arrived = seen.await.unwrap_or(false);
+    let detail = format!("nothing arrived within {PROBE_TIME:?}");
+    Ok((!arrived).then_some(TopologyError::Broken { entity, detail }))
+}
+
+async fn tail(channel: &Channel, stream: &str) -> lapin::Result<lapin::Consumer> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    // A stream consumer needs a prefetch. Other markers may come in between; a thousand within the second are not expected.
+    channel.basic_qos(1000, BasicQosOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), AMQPValue::LongString("next".into()));
+    channel.basic_consume(stream.into(), "".into(), BasicConsumeOptions::default(), arguments).await
+}

@@ -1,0 +1,185 @@
+//! Making a broker's topology what the plan says, or reporting where it differs. Nothing is ever deleted to make room for a
+//! declaration; only [`remove`] deletes, and it deletes everything.
+
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{
+    entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing},
+    plan::Topology,
+};
+use crate::rabbitmq::error::{TopologyError, describe};
+
+/// How an entity is declared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DeclareMode {
+    /// Asks whether the entity is there. Changes nothing, and compares no arguments.
+    Passive,
+    /// Creates the entity, or compares its arguments if it is there.
+    Active,
+}
+
+/// Declares what is missing and compares what is there. Stops at the first difference.
+///
+/// A declaration cannot find anything missing, but a node that is still booting answers 404 for a durable queue whose
+/// members it has not started (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
+pub(in crate::rabbitmq) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+    declare_all(connection, topology).await.map_err(|error| match error {
+        TopologyError::Missing { entity } => TopologyError::Away(format!("{entity} cannot be reached yet")),
+        other => other,
+    })
+}
+
+async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+    let channel = open(connection).await?;
+    for exchange in &topology.exchanges {
+        declare_exchange(&channel, exchange, DeclareMode::Active).await?;
+    }
+    for queue in &topology.queues {
+        declare_queue(&channel, queue, DeclareMode::Active).await?;
+    }
+    for binding in &topology.bindings {
+        bind(&channel, binding).await?;
+    }
+    Ok(())
+}
+
+/// Checks that everything is there, which takes no right to declare. Stops at the first thing that is missing.
+pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+    let channel = open(connection).await?;
+    for exchange in &topology.exchanges {
+        declare_exchange(&channel, exchange, DeclareMode::Passive).await?;
+    }
+    for queue in &topology.queues {
+        declare_queue(&channel, queue, DeclareMode::Passive).await?;
+    }
+    Ok(())
+}
+
+/// All differences that AMQP shows: what is missing, and what has other arguments. AMQP cannot show bindings.
+pub(super) async fn differences(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<Vec<TopologyError>, TopologyError> {
+    let mut found = Vec::new();
+    let mut channel = open(connection).await?;
+    // Passively first: an active declaration would create what is missing.
+    for exchange in &topology.exchanges {
+        let answer = match declare_exchange(&channel, exchange, DeclareMode::Passive).await {
+            Ok(()) => declare_exchange(&channel, exchange, DeclareMode::Active).await,
+            missing => missing,
+        };
+        note(connection, &mut channel, &mut found, answer).await?;
+    }
+    for queue in &topology.queues {
+        let answer = match declare_queue(&channel, queue, DeclareMode::Passive).await {
+            Ok(()) => declare_queue(&channel, queue, DeclareMode::Active).await,
+            missing => missing,
+        };
+        note(connection, &mut channel, &mut found, answer).await?;
+    }
+    Ok(found)
+}
+
+/// Keeps a finding, and opens a new channel: the broker closes the channel on which it reports one.
+async fn note(
+    connection: &Connection,
+    channel: &mut Channel,
+    found: &mut Vec<TopologyError>,
+    answer: Result<(), TopologyError>,
+) -> Result<(), TopologyError> {
+    match answer {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_fatal() => {
+            found.push(error);
+            *channel = open(connection).await?;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a binding. One that is not there counts as removed.
+pub(super) async fn unbind(connection: &Connection, binding: &DeclaredBinding) -> Result<(), TopologyError> {
+    let channel = open(connection).await?;
+    let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
+    let answer = channel.queue_unbind(to, from, key, FieldTable::default()).await;
+    answer.map_err(|error| TopologyError::on(format!("binding {} -> {}", binding.from, binding.to), &error))
+}
+
+/// Deletes every entity of the plan, with all that is in it; what is not there counts as deleted. The exchange `public`
+/// stays while something is bound to it. Queues are deleted without `if-empty`, which closes the connection on a quorum
+/// queue (docs/rabbitmq.md#if-empty-closes-the-connection).
+pub(super) async fn remove(connection: &Connection, topology: &Topology, public: &str) -> Result<(), TopologyError> {
+    let channel = open(connection).await?;
+    for queue in &topology.queues {
+        let deleted = channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await;
+        deleted.map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error))?;
+    }
+    let (last, own): (Vec<_>, Vec<_>) = topology.exchanges.iter().rev().partition(|exchange| exchange.name == public);
+    for exchange in own.into_iter().chain(last) {
+        let options = ExchangeDeleteOptions { if_unused: exchange.name == public, ..ExchangeDeleteOptions::default() };
+        let deleted = channel.exchange_delete(exchange.name.as_str().into(), options).await;
+        match deleted.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error)) {
+            // The exchange is in use. It comes last, since the broker closes the channel with this answer.
+            Err(TopologyError::Mismatch { .. }) if exchange.name == public => {}
+            deleted => deleted?,
+        }
+    }
+    Ok(())
+}
+
+async fn open(connection: &Connection) -> Result<Channel, TopologyError> {
+    connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))
+}
+
+async fn declare_exchange(
+    channel: &Channel,
+    exchange: &DeclaredExchange,
+    mode: DeclareMode,
+) -> Result<(), TopologyError> {
+    let kind = match exchange.kind {
+        Routing::Topic => ExchangeKind::Topic,
+        Routing::Direct => ExchangeKind::Direct,
+        Routing::Fanout => ExchangeKind::Fanout,
+    };
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        passive: mode == DeclareMode::Passive,
+        ..ExchangeDeclareOptions::default()
+    };
+    let alternate = exchange.alternate.clone().map(|name| ("alternate-exchange", Argument::Text(name)));
+    let arguments = table(alternate.as_slice());
+    let answer = channel.exchange_declare(exchange.name.as_str().into(), kind, options, arguments).await;
+    answer.map_err(|error| TopologyError::on(format!("exchange {}", exchange.name), &error))
+}
+
+async fn declare_queue(channel: &Channel, queue: &DeclaredQueue, mode: DeclareMode) -> Result<(), TopologyError> {
+    let options =
+        QueueDeclareOptions { durable: true, passive: mode == DeclareMode::Passive, ..QueueDeclareOptions::default() };
+    let answer = channel.queue_declare(queue.name.as_str().into(), options, table(&queue.arguments)).await;
+    answer.map(drop).map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error))
+}
+
+async fn bind(channel: &Channel, binding: &DeclaredBinding) -> Result<(), TopologyError> {
+    let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
+    let answer = channel.queue_bind(to, from, key, QueueBindOptions::default(), FieldTable::default()).await;
+    answer.map_err(|error| TopologyError::on(format!("binding {} -> {}", binding.from, binding.to), &error))
+}
+
+fn table(arguments: &[(&'static str, Argument)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        let value = match value {
+            Argument::Int(value) => AMQPValue::LongLongInt(*value),
+            Argument::Text(value) => AMQPValue::LongString(value.as_str().into()),
+        };
+        table.insert((*name).into(), value);
+    }
+    table
+}

@@ -1,0 +1,252 @@
+//! The topology as data: every exchange, queue and binding of version 1, and the one place where their names are spelt. It
+//! declares nothing itself.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing};
+use crate::{BrokerConfig, Lane, Log, Queue, rabbitmq::delays::LEVELS};
+
+/// The key under which a delivery over its delivery limit is parked: `<reason>.<tenant>`, where the tenant is in the
+/// headers. On RabbitMQ before 3.13 nothing else in a stream tells it from a delivery that woke without a route
+/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death).
+pub(in crate::rabbitmq) const DELIVERY_LIMIT_KEY: &str = "delivery_limit.-";
+/// Size of the log of parked messages, in bytes: 5 GB.
+const PARK_BYTES: i64 = 5_000_000_000;
+/// Size of the log of dead letters, in bytes: 10 GB.
+const DEAD_BYTES: i64 = 10_000_000_000;
+/// Size of a stream's segment, in bytes: 50 MB. A stream is trimmed by whole segments, so with the default of 500 MB a
+/// quiet one would exceed its age for months (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
+const SEGMENT_BYTES: i64 = 50_000_000;
+
+/// The names of exchanges and queues.
+#[derive(Clone, Debug)]
+pub(in crate::rabbitmq) struct Names {
+    prefix: String,
+    /// The public exchange.
+    pub(in crate::rabbitmq) events: String,
+}
+
+impl Names {
+    pub(in crate::rabbitmq) fn new(config: &BrokerConfig) -> Self {
+        Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
+    }
+
+    /// The full name of an exchange or queue, from its own part of the name.
+    pub(in crate::rabbitmq) fn of(&self, part: &str) -> String {
+        format!("{}.{part}", self.prefix)
+    }
+
+    pub(in crate::rabbitmq) fn queue(&self, queue: Queue) -> String {
+        match queue {
+            Queue::Ingest => self.of("ingest"),
+            Queue::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
+        }
+    }
+
+    /// The name of a log's exchange and of its stream.
+    pub(in crate::rabbitmq) fn log(&self, log: Log) -> String {
+        self.of(log.name())
+    }
+}
+
+/// Everything that carteiro needs on a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    /// Each exchange comes after its alternate exchange, so they can be declared in this order.
+    pub exchanges: Vec<DeclaredExchange>,
+    pub queues: Vec<DeclaredQueue>,
+    pub bindings: Vec<DeclaredBinding>,
+}
+
+impl Topology {
+    /// The topology under the names of a broker section.
+    pub fn plan(config: &BrokerConfig) -> Self {
+        let names = Names::new(config);
+        Self { exchanges: exchanges(&names), queues: queues(&names), bindings: bindings(&names) }
+    }
+}
+
+fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
+    let park = names.log(Log::Parked);
+    let exchange =
+        |name: String, kind, alternate: Option<&String>| DeclaredExchange { name, kind, alternate: alternate.cloned() };
+    vec![
+        exchange(park.clone(), Routing::Topic, None),
+        exchange(names.log(Log::Dead), Routing::Topic, None),
+        exchange(names.events.clone(), Routing::Topic, Some(&park)),
+        exchange(names.of("deliver"), Routing::Topic, Some(&park)),
+        exchange(names.of("delay"), Routing::Topic, Some(&park)),
+        // Without an alternate exchange, 32 unroutable messages would stop a whole delay level:
+        // docs/rabbitmq.md#unroutable-dead-letters-stop-a-queue
+        exchange(names.of("wake"), Routing::Topic, Some(&park)),
+        exchange(names.of("control"), Routing::Fanout, None),
+        // Without an alternate exchange, so that a mandatory message without a route is really returned.
+        exchange(names.of("canary"), Routing::Direct, None),
+    ]
+}
+
+fn queues(names: &Names) -> Vec<DeclaredQueue> {
+    let park = names.log(Log::Parked);
+    let lane = |lane| {
+        let mut queue = quorum(names, Queue::Lane(lane), &park);
+        queue.arguments.push(("x-dead-letter-routing-key", text(DELIVERY_LIMIT_KEY)));
+        queue
+    };
+    let mut queues = vec![
+        stream(park.clone(), PARK_BYTES),
+        stream(names.log(Log::Dead), DEAD_BYTES),
+        // A parked event keeps its key, which names its tenant.
+        quorum(names, Queue::Ingest, &park),
+        lane(Lane::Fast),
+        lane(Lane::Slow),
+    ];
+    // Without a dead-letter routing key: the message keeps its own, `<level>.<lane>`, which tells the lane.
+    queues.extend(LEVELS.iter().map(|level| {
+        let ttl = i64::try_from(level.ms).unwrap_or(i64::MAX);
+        let mut arguments = vec![("x-queue-type", text("quorum")), ("x-message-ttl", Argument::Int(ttl))];
+        arguments.extend(dead_lettering(&names.of("wake")));
+        DeclaredQueue { name: names.of(&format!("delay.{}", level.name)), arguments }
+    }));
+    queues.push(DeclaredQueue {
+        name: names.of("canary"),
+        arguments: vec![
+            ("x-queue-type", text("quorum")),
+            ("x-message-ttl", Argument::Int(60_000)),
+            ("x-max-length", Argument::Int(100)),
+            ("x-overflow", text("drop-head")),
+        ],
+    });
+    queues
+}
+
+fn quorum(names: &Names, queue: Queue, dead_letters: &str) -> DeclaredQueue {
+    let limit = Argument::Int(queue.delivery_limit().into());
+    let mut arguments = vec![("x-queue-type", text("quorum")), ("x-delivery-limit", limit)];
+    arguments.extend(dead_lettering(dead_letters));
+    DeclaredQueue { name: names.queue(queue), arguments }
+}
+
+/// The arguments of at-least-once dead-lettering. Without `reject-publish` the broker silently falls back to at most once
+/// (docs/rabbitmq.md#at-least-once-dead-lettering), and a queue that is dead-lettered to must have no length limit
+/// (docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target).
+fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
+    [
+        ("x-dead-letter-exchange", text(to)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ]
+}
+
+fn stream(name: String, bytes: i64) -> DeclaredQueue {
+    let arguments = vec![
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text("30D")),
+        ("x-max-length-bytes", Argument::Int(bytes)),
+        ("x-stream-max-segment-size-bytes", Argument::Int(SEGMENT_BYTES)),
+    ];
+    DeclaredQueue { name, arguments }
+}
+
+fn bindings(names: &Names) -> Vec<DeclaredBinding> {
+    let binding =
+        |from: &str, to: String, key: &str| DeclaredBinding { from: from.to_owned(), to, key: key.to_owned() };
+    let (park, dead) = (names.log(Log::Parked), names.log(Log::Dead));
+    let mut bindings = vec![
+        binding(&park, park.clone(), "#"),
+        binding(&dead, dead.clone(), "#"),
+        binding(&names.events, names.queue(Queue::Ingest), "#"),
+        binding(&names.of("canary"), names.of("canary"), "canary"),
+    ];
+    for lane in [Lane::Fast, Lane::Slow] {
+        let queue = names.queue(Queue::Lane(lane));
+        bindings.push(binding(&names.of("deliver"), queue.clone(), lane.name()));
+        bindings.push(binding(&names.of("wake"), queue, &format!("*.{}", lane.name())));
+    }
+    for level in &LEVELS {
+        let queue = names.of(&format!("delay.{}", level.name));
+        bindings.push(binding(&names.of("delay"), queue, &format!("{}.#", level.name)));
+    }
+    bindings
+}
+
+fn text(value: &str) -> Argument {
+    Argument::Text(value.to_owned())
+}
+
+impl fmt::Display for Topology {
+    /// Writes one entity a line, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.exchanges.iter().try_for_each(|exchange| writeln!(f, "{exchange}"))?;
+        self.queues.iter().try_for_each(|queue| writeln!(f, "{queue}"))?;
+        self.bindings.iter().try_for_each(|binding| writeln!(f, "{binding}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Topology {
+        Topology::plan(&BrokerConfig {
+            url: String::new(),
+            prefix: "carteiro".to_owned(),
+            exchange: "ticketing.events".to_owned(),
+            declare: true,
+        })
+    }
+
+    fn argument<'a>(queue: &'a DeclaredQueue, name: &str) -> Option<&'a Argument> {
+        queue.arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    #[test]
+    fn there_are_twenty_queues_and_streams_for_any_number_of_tenants() {
+        assert_eq!(plan().queues.len(), 20);
+    }
+
+    #[test]
+    fn every_dead_lettering_queue_does_so_at_least_once_to_an_exchange_that_loses_nothing() {
+        let plan = plan();
+        for queue in plan.queues.iter().filter(|queue| argument(queue, "x-dead-letter-exchange").is_some()) {
+            assert_eq!(argument(queue, "x-dead-letter-strategy"), Some(&text("at-least-once")), "{}", queue.name);
+            assert_eq!(argument(queue, "x-overflow"), Some(&text("reject-publish")), "{}", queue.name);
+            let keeps_its_key = argument(queue, "x-dead-letter-routing-key").is_none();
+            assert!(keeps_its_key || queue.name.contains(".deliver."), "the key tells the lane: {}", queue.name);
+            let Some(Argument::Text(target)) = argument(queue, "x-dead-letter-exchange") else { panic!("no target") };
+            let target = plan.exchanges.iter().find(|known| known.name == *target).expect("a declared target");
+            let takes_all = plan.bindings.iter().any(|binding| binding.from == target.name && binding.key == "#");
+            assert!(target.alternate.is_some() || takes_all, "{} could block {}", target.name, queue.name);
+        }
+    }
+
+    #[test]
+    fn no_target_of_dead_lettering_has_a_length_limit_that_could_refuse() {
+        let plan = plan();
+        for queue in plan.queues.iter().filter(|queue| argument(queue, "x-overflow") == Some(&text("reject-publish"))) {
+            for limit in ["x-max-length", "x-max-length-bytes"] {
+                assert_eq!(argument(queue, limit), None, "{}", queue.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_exchange_is_declared_after_the_one_it_names() {
+        let plan = plan();
+        for (place, exchange) in plan.exchanges.iter().enumerate() {
+            let Some(alternate) = &exchange.alternate else { continue };
+            assert!(plan.exchanges[..place].iter().any(|earlier| earlier.name == *alternate), "{}", exchange.name);
+        }
+    }
+
+    #[test]
+    fn the_plan_reads_one_entity_a_line() {
+        let printed = plan().to_string();
+        assert!(printed.contains("exchange carteiro.v1.wake topic alternate=carteiro.v1.park\n"));
+        assert!(printed.contains("binding carteiro.v1.wake -> carteiro.v1.deliver.slow *.slow\n"));
+        assert!(printed.contains(
+            "queue carteiro.v1.delay.5m queue-type=quorum message-ttl=300000 dead-letter-exchange=carteiro.v1.wake"
+        ));
+    }
+}

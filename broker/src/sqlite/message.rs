@@ -1,0 +1,175 @@
+//! A message as the file keeps it. Id, type, key and body have columns of their own, so that the file can be inspected. The
+//! headers are one blob, compact and quick: for each a kind, a name and a value, lengths as `u32`, all little-endian.
+
+use bytes::Bytes;
+use schemas::{HeaderValue, Headers, Message, wire::DUE};
+
+use crate::Target;
+
+/// What a message takes besides headers and body, in bytes: id, type, key, offset, and the database's own.
+pub(super) const OVERHEAD: usize = 128;
+
+/// A message as it is stored. The publisher's task encodes it, so that the writer's thread does not have to.
+#[derive(Debug)]
+pub(super) struct MessageRow {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) key: String,
+    pub(super) headers: Vec<u8>,
+    pub(super) body: Bytes,
+}
+
+impl MessageRow {
+    pub(super) fn of(target: &Target, message: &Message) -> Self {
+        let (key, due) = match target {
+            Target::Ingest { key } | Target::Log(_, key) => (key.as_str(), None),
+            Target::Lane(lane, due) => (lane.name(), due.map(|due| due.at)),
+        };
+        Self {
+            id: message.id.clone(),
+            kind: message.kind.clone(),
+            key: key.to_owned(),
+            headers: encode(&message.headers, due),
+            body: message.body.clone(),
+        }
+    }
+
+    /// Reads the columns `id, kind, key, headers, body`, in this order, from the column `first` on.
+    pub(super) fn read(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(first)?,
+            kind: row.get(first + 1)?,
+            key: row.get(first + 2)?,
+            headers: row.get(first + 3)?,
+            body: row.get::<_, Vec<u8>>(first + 4)?.into(),
+        })
+    }
+
+    /// The size in bytes, about.
+    pub(super) fn size(&self) -> usize {
+        self.headers.len() + self.body.len() + OVERHEAD
+    }
+
+    /// The headers; none if they are damaged.
+    pub(super) fn headers(&self) -> Headers {
+        decode(&self.headers).unwrap_or_default()
+    }
+
+    /// The message and its key.
+    pub(super) fn into_message(self) -> Result<(Message, String), Damaged> {
+        let headers = decode(&self.headers)?;
+        Ok((Message { id: self.id, kind: self.kind, headers, body: self.body }, self.key))
+    }
+}
+
+const INT: u8 = 0;
+const TEXT: u8 = 1;
+
+/// The bytes are no headers: the file was damaged.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored headers are damaged")]
+pub(super) struct Damaged;
+
+/// Encodes headers. The due header becomes that of `due`, or goes.
+pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    for (name, value) in headers.iter().filter(|(name, _)| *name != DUE) {
+        put(&mut bytes, name, value);
+    }
+    if let Some(due) = due {
+        put(&mut bytes, DUE, &HeaderValue::Int(i64::try_from(due).unwrap_or(i64::MAX)));
+    }
+    bytes
+}
+
+/// Decodes what [`encode`] has made.
+pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
+    let mut headers = Headers::default();
+    while let Some((&kind, rest)) = bytes.split_first() {
+        bytes = rest;
+        let name = text(&mut bytes)?.to_owned();
+        let value = match kind {
+            INT => {
+                let (value, rest) = bytes.split_first_chunk().ok_or(Damaged)?;
+                bytes = rest;
+                HeaderValue::Int(i64::from_le_bytes(*value))
+            }
+            TEXT => HeaderValue::Text(text(&mut bytes)?.into()),
+            _ => return Err(Damaged),
+        };
+        headers.set(name, value);
+    }
+    Ok(headers)
+}
+
+fn put(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    bytes.push(match value {
+        HeaderValue::Int(_) => INT,
+        HeaderValue::Text(_) => TEXT,
+    });
+    put_text(bytes, name);
+    match value {
+        HeaderValue::Int(value) => bytes.extend_from_slice(&value.to_le_bytes()),
+        HeaderValue::Text(value) => put_text(bytes, value),
+    }
+}
+
+/// Writes a text and its length. A text beyond 4 GiB cannot come here: it would not fit into a message.
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, Damaged> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(Damaged)?;
+    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(Damaged)?;
+    *bytes = rest;
+    std::str::from_utf8(text).map_err(|_| Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_header() -> impl Strategy<Value = HeaderValue> {
+        prop_oneof![
+            any::<i64>().prop_map(HeaderValue::Int),
+            any::<String>().prop_map(|text| HeaderValue::Text(text.into()))
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn headers_come_back_as_they_were(pairs in prop::collection::vec((any::<String>(), any_header()), 0..20)) {
+            let mut headers = Headers::default();
+            for (name, value) in pairs {
+                headers.set(name, value);
+            }
+            prop_assert_eq!(decode(&encode(&headers, None)), Ok(headers));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_due_header_is_the_brokers_own() {
+        let mut headers = Headers::default();
+        headers.set(DUE, HeaderValue::Int(7));
+        assert_eq!(decode(&encode(&headers, None)), Ok(Headers::default()), "a stale one goes");
+        headers.set(DUE, HeaderValue::Int(9));
+        assert_eq!(decode(&encode(&Headers::default(), Some(9))), Ok(headers), "a real one is set");
+    }
+
+    #[test]
+    fn cut_headers_are_noticed() {
+        let mut headers = Headers::default();
+        headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
+        let bytes = encode(&headers, None);
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), Err(Damaged));
+    }
+}

@@ -1,0 +1,243 @@
+//! One queue as the writer knows it: the cursor that goes through its table, what is handed out, and who consumes it.
+//!
+//! A transaction may fail. So what it would change is a draft until [`SqliteQueue::commit`], and is dropped by
+//! [`SqliteQueue::rollback`]. What must happen in any case (a settled message is deleted) waits for the next transaction.
+
+use std::collections::{HashMap, VecDeque};
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::{message::MessageRow, queue_table::QueueTable};
+use crate::{Incoming, Queue, Settlement, consumer::ConsumerFeed};
+
+/// A message that is handed out once the transaction has committed.
+pub(super) struct Pick {
+    pub(super) seq: i64,
+    pub(super) count: u32,
+    pub(super) row: MessageRow,
+    pub(super) to: mpsc::Sender<Incoming>,
+    consumer: u64,
+}
+
+/// Positions in the table, as `seq`. All of them only rise.
+#[derive(Clone, Copy)]
+struct Marks {
+    /// The last `seq` that was given to a message.
+    last: i64,
+    /// Every message up to here was read since the start.
+    cursor: i64,
+    /// Every message up to here was handed out, by this process or an earlier one.
+    mark: i64,
+}
+
+/// A message that is handed out and not settled.
+struct Unsettled {
+    count: u32,
+    consumer: u64,
+}
+
+/// The messages and consumers of one queue.
+pub(super) struct SqliteQueue {
+    pub(super) queue: Queue,
+    table: QueueTable,
+    /// The mark of earlier processes. What is still there up to it was handed out, and not settled.
+    recovered: i64,
+    marks: Marks,
+    draft: Marks,
+    unsettled: HashMap<i64, Unsettled>,
+    /// Messages that were given back, with the count for the next time. They are handed out first.
+    returned: VecDeque<(i64, u32)>,
+    /// What the transaction under way took from `returned`.
+    taken: Vec<(i64, u32)>,
+    /// Settled messages to delete; true where there is a count to delete too.
+    done: Vec<(i64, bool)>,
+    /// Messages to park: given back too often, or unreadable.
+    to_park: Vec<i64>,
+    /// Messages that the transaction under way found to be over the limit: earlier processes died of them again and again.
+    over_limit: Vec<i64>,
+    feeds: Vec<ConsumerFeed>,
+    turn: usize,
+}
+
+impl SqliteQueue {
+    /// Reads the state of a queue from the file.
+    pub(super) fn load(file: &Connection, queue: Queue) -> rusqlite::Result<Self> {
+        let table = QueueTable::of(queue);
+        let (last, mark) = table.last_and_mark(file)?;
+        let marks = Marks { last: last.max(mark), cursor: 0, mark };
+        Ok(Self {
+            queue,
+            table,
+            recovered: mark,
+            marks,
+            draft: marks,
+            unsettled: HashMap::new(),
+            returned: VecDeque::new(),
+            taken: Vec::new(),
+            done: Vec::new(),
+            to_park: Vec::new(),
+            over_limit: Vec::new(),
+            feeds: Vec::new(),
+            turn: 0,
+        })
+    }
+
+    pub(super) fn add_consumer(&mut self, feed: ConsumerFeed) {
+        self.feeds.push(feed);
+    }
+
+    pub(super) fn remove_consumer(&mut self, id: u64) {
+        self.feeds.retain(|feed| feed.id != id);
+    }
+
+    /// Ends every consumer, once it has read what was handed to it.
+    pub(super) fn remove_all_consumers(&mut self) {
+        self.feeds.clear();
+    }
+
+    /// Settles a message. Only notes what the next transaction has to do about it.
+    pub(super) fn settle(&mut self, seq: i64, settlement: Settlement) {
+        let Some(message) = self.release(seq) else { return };
+        match settlement {
+            Settlement::Done => self.done.push((seq, message.count > 0)),
+            Settlement::Again if message.count >= self.queue.delivery_limit() => self.to_park.push(seq),
+            Settlement::Again => self.returned.push_back((seq, message.count + 1)),
+        }
+    }
+
+    /// Parks a message that was chosen to be handed out and cannot be read.
+    pub(super) fn park(&mut self, seq: i64) {
+        if self.release(seq).is_some() {
+            self.to_park.push(seq);
+        }
+    }
+
+    /// True when a transaction would change or hand out anything.
+    pub(super) fn has_work(&self) -> bool {
+        let has_messages = !self.returned.is_empty() || self.marks.cursor < self.marks.last;
+        let has_room = self.feeds.iter().any(|feed| feed.free() > 0 && feed.is_open());
+        !self.done.is_empty() || !self.to_park.is_empty() || has_messages && has_room
+    }
+
+    /// Stores one more message.
+    pub(super) fn insert(&mut self, file: &Connection, row: &MessageRow) -> rusqlite::Result<()> {
+        self.draft.last += 1;
+        self.table.insert(file, self.draft.last, row)
+    }
+
+    /// Takes over a delayed message that is due.
+    pub(super) fn adopt(&mut self, file: &Connection, later: i64) -> rusqlite::Result<()> {
+        self.draft.last += 1;
+        self.table.adopt(file, self.draft.last, later)
+    }
+
+    /// Deletes what is settled, and returns what is to be parked.
+    pub(super) fn delete_settled(&self, file: &Connection) -> rusqlite::Result<Vec<MessageRow>> {
+        for (seq, counted) in &self.done {
+            self.table.delete(file, *seq, *counted)?;
+        }
+        let mut parked = Vec::with_capacity(self.to_park.len());
+        for seq in &self.to_park {
+            parked.extend(self.table.fetch(file, *seq)?);
+            self.table.delete(file, *seq, true)?;
+        }
+        Ok(parked)
+    }
+
+    /// Chooses what is handed out after the commit: at most `budget` bytes, and the message that goes beyond them.
+    pub(super) fn pick(&mut self, file: &Connection, budget: usize) -> rusqlite::Result<Vec<Pick>> {
+        self.feeds.retain(ConsumerFeed::is_open);
+        let mut picks = Vec::new();
+        let left = self.pick_returned(file, budget, &mut picks)?;
+        self.pick_waiting(file, left, &mut picks)?;
+        self.draft.mark = self.draft.mark.max(self.draft.cursor);
+        if self.draft.mark != self.marks.mark {
+            self.table.set_mark(file, self.draft.mark)?;
+        }
+        for pick in picks.iter().filter(|pick| pick.count > 0) {
+            self.table.set_count(file, pick.seq, pick.count)?;
+        }
+        Ok(picks)
+    }
+
+    /// Takes over the draft of a durable transaction. Its picks must be handed out.
+    pub(super) fn commit(&mut self, picks: &[Pick]) {
+        self.marks = self.draft;
+        self.taken.clear();
+        self.done.clear();
+        self.to_park.clear();
+        self.to_park.append(&mut self.over_limit);
+        self.unsettled
+            .extend(picks.iter().map(|pick| (pick.seq, Unsettled { count: pick.count, consumer: pick.consumer })));
+    }
+
+    /// Drops the draft of a transaction that failed.
+    pub(super) fn rollback(&mut self) {
+        self.draft = self.marks;
+        self.over_limit.clear();
+        for returned in self.taken.drain(..).rev() {
+            self.returned.push_front(returned);
+        }
+        for feed in &mut self.feeds {
+            feed.held = self.unsettled.values().filter(|message| message.consumer == feed.id).count();
+        }
+    }
+
+    fn pick_returned(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<usize> {
+        let (mut left, mut free) = (budget, self.free());
+        while left > 0
+            && free > 0
+            && let Some((seq, count)) = self.returned.pop_front()
+        {
+            self.taken.push((seq, count));
+            let Some(row) = self.table.fetch(file, seq)? else { continue };
+            left = left.saturating_sub(row.size());
+            free -= 1;
+            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
+        }
+        Ok(left)
+    }
+
+    fn pick_waiting(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<()> {
+        let (mut left, mut free) = (budget, self.free());
+        let Marks { last, cursor: mut reached, .. } = self.draft;
+        if left == 0 || free == 0 || reached == last {
+            return Ok(());
+        }
+        let ended = self.table.scan(file, (reached, last), |seq, row| {
+            reached = seq;
+            let count = if seq <= self.recovered { self.table.count(file, seq)? } else { 0 };
+            if count > self.queue.delivery_limit() {
+                self.over_limit.push(seq);
+                return Ok(true);
+            }
+            left = left.saturating_sub(row.size());
+            free -= 1;
+            picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
+            Ok(left > 0 && free > 0)
+        })?;
+        self.draft.cursor = if ended { last } else { reached };
+        Ok(())
+    }
+
+    fn free(&self) -> usize {
+        self.feeds.iter().map(ConsumerFeed::free).sum()
+    }
+
+    /// Takes a message out of the unsettled ones, so that its consumer may have another.
+    fn release(&mut self, seq: i64) -> Option<Unsettled> {
+        let message = self.unsettled.remove(&seq)?;
+        if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == message.consumer) {
+            feed.held -= 1;
+        }
+        Some(message)
+    }
+}
+
+impl Pick {
+    fn new(feed: &mut ConsumerFeed, seq: i64, count: u32, row: MessageRow) -> Self {
+        feed.held += 1;
+        Self { seq, count, row, to: feed.sender.clone(), consumer: feed.id }
+    }
+}

@@ -1,0 +1,168 @@
+//! Reading the file on a connection of its own that cannot write, beside the writer or in another process: the logs, and how
+//! many deliveries wait.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use rusqlite::{Connection, OptionalExtension, params_from_iter, types::ValueRef};
+use schemas::{HeaderValue, Headers};
+
+use super::{
+    message::{self, MessageRow, OVERHEAD},
+    open,
+};
+use crate::{Log, Logs, ReadError, Record};
+
+/// How much of a log is read ahead, in bytes; the last record may go beyond.
+const READ_AHEAD: usize = 1024 * 1024;
+
+/// The records of a log, from an offset to what was the last one when reading began. No transaction stays open between two
+/// records, so a slow reader never keeps the writer from checkpointing.
+struct LogReader {
+    connection: Connection,
+    next: i64,
+    end: i64,
+    sql: String,
+}
+
+/// The logs of a broker's file, for another process. It takes no lock and changes no data (SQLite may put its `-shm` and
+/// `-wal` files beside it), and works whether or not a process has the file.
+#[derive(Clone, Debug)]
+pub struct LogFile(PathBuf);
+
+impl LogFile {
+    /// The logs of the file at `path`. If there is none, reading fails.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Logs for LogFile {
+    fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+        stream(self.0.clone(), log, offset, None)
+    }
+
+    fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+        let path = self.0.clone();
+        blocking(move || Ok(LogReader::open(&path, log, 0, None)?.end.unsigned_abs() + 1)).boxed()
+    }
+}
+
+/// Reads a log without blocking, up to `end`, or to what is the end now.
+pub(super) fn stream(
+    path: PathBuf,
+    log: Log,
+    offset: u64,
+    end: Option<u64>,
+) -> BoxStream<'static, Result<Record, ReadError>> {
+    let reader = move || LogReader::open(&path, log, offset, end);
+    stream::once(async move { blocking(reader).await })
+        .map_ok(|reader| stream::try_unfold(reader, next_page).try_flatten())
+        .try_flatten()
+        .boxed()
+}
+
+impl LogReader {
+    fn open(path: &Path, log: Log, offset: u64, end: Option<u64>) -> Result<Self, ReadError> {
+        let failed = |error| ReadError(format!("{}: {error}", path.display()));
+        if !path.try_exists().map_err(|error| ReadError(format!("{}: {error}", path.display())))? {
+            return Err(ReadError(format!("{}: there is no such file", path.display())));
+        }
+        let connection = open::open_read_only(path).map_err(failed)?;
+        let table = log.name();
+        let last: Option<i64> = connection
+            .query_row(&format!("SELECT max(\"offset\") FROM {table}"), [], |row| row.get(0))
+            .map_err(failed)?;
+        Ok(Self {
+            connection,
+            next: i64::try_from(offset).unwrap_or(i64::MAX),
+            end: end.map_or(last.unwrap_or(0), |end| i64::try_from(end).unwrap_or(i64::MAX)),
+            sql: format!(
+                "SELECT \"offset\", id, kind, key, headers, body FROM {table}
+                 WHERE \"offset\" BETWEEN ?1 AND ?2 ORDER BY \"offset\" LIMIT 1"
+            ),
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, ReadError> {
+        let found = self
+            .connection
+            .prepare_cached(&self.sql)
+            .and_then(|mut next| {
+                next.query_row([self.next, self.end], |row| Ok((row.get::<_, i64>(0)?, MessageRow::read(row, 1)?)))
+                    .optional()
+            })
+            .map_err(|error| ReadError(error.to_string()))?;
+        let Some((offset, row)) = found else { return Ok(None) };
+        self.next = offset.saturating_add(1);
+        let (message, key) = row.into_message().map_err(|error| ReadError(format!("record {offset}: {error}")))?;
+        Ok(Some(Record { offset: offset.unsigned_abs(), key, message }))
+    }
+}
+
+type RecordPage = stream::Iter<std::vec::IntoIter<Result<Record, ReadError>>>;
+
+async fn next_page(mut reader: LogReader) -> Result<Option<(RecordPage, LogReader)>, ReadError> {
+    blocking(move || {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        while bytes < READ_AHEAD
+            && let Some(record) = reader.read()?
+        {
+            bytes += record.message.body.len() + OVERHEAD;
+            page.push(Ok(record));
+        }
+        Ok((!page.is_empty()).then(|| (stream::iter(page), reader)))
+    })
+    .await
+}
+
+/// Counts the deliveries, delayed and handed out ones included, that carry all these headers. Counts in one transaction, so
+/// that none is missed or counted twice while it moves. Does not block.
+pub(super) async fn count_waiting(path: PathBuf, with: &[(&str, &str)]) -> Result<u64, ReadError> {
+    let with: Vec<_> = with.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    blocking(move || count(&path, &with).map_err(|error| ReadError(error.to_string()))).await
+}
+
+fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
+    let mut connection = open::open_read_only(path)?;
+    let transaction = connection.transaction()?;
+    let mut waiting = 0;
+    for table in ["fast", "slow", "later"] {
+        waiting += count_in(&transaction, table, with)?;
+    }
+    Ok(waiting)
+}
+
+/// SQLite skips the rows whose headers do not contain the bytes at all, and reads no bodies for that. The headers of the
+/// other rows are decoded, because such bytes could also be a part of some other text.
+fn count_in(file: &Connection, table: &str, with: &[(String, String)]) -> rusqlite::Result<u64> {
+    let occurs = (1..=with.len()).map(|nth| format!("instr(headers, ?{nth})")).collect::<Vec<_>>().join(" AND ");
+    let occurs = if with.is_empty() { "TRUE" } else { &occurs };
+    let mut rows = file.prepare(&format!("SELECT headers FROM {table} WHERE {occurs}"))?;
+    let mut rows = rows.query(params_from_iter(with.iter().map(|(name, value)| encoded(name, value))))?;
+    let wanted: Vec<_> = with.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut found = 0;
+    while let Some(row) = rows.next()? {
+        let ValueRef::Blob(bytes) = row.get_ref(0)? else { continue };
+        found += u64::from(message::decode(bytes).is_ok_and(|headers| headers.have(&wanted)));
+    }
+    Ok(found)
+}
+
+/// The bytes of one header, as they stand in a row.
+fn encoded(name: &str, value: &str) -> Vec<u8> {
+    let mut headers = Headers::default();
+    headers.set(name.to_owned(), HeaderValue::Text(value.into()));
+    message::encode(&headers, None)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ReadError(error.to_string())))
+}

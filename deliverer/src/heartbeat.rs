@@ -1,0 +1,165 @@
+//! The heartbeat of a deliverer: what it does a few times a second beside delivering. It announces itself and the
+//! breakers that have changed, hears the same of the other deliverers, cuts requests short where slots are scarce, and
+//! sets gauges.
+
+use std::{sync::Arc, time::Duration};
+
+use broker::Notices;
+use schemas::{BreakerChange, EndpointState, Notice};
+use store::Snapshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Deliverer,
+    limits::{BreakerState, HEARTBEAT_MS, Peers},
+};
+
+/// Time between two ticks. Changes of breakers wait no longer until they are announced.
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks between two announcements.
+const ANNOUNCEMENT: u64 = HEARTBEAT_MS / TICK.as_millis() as u64;
+/// Ticks between two counts of endpoints, which look at each of them: ten seconds.
+const COUNT: u64 = 10 * ANNOUNCEMENT;
+/// Breaker changes in one notice, which then has some 50 kB of JSON.
+const MAX_CHANGES: usize = 500;
+
+/// The heartbeat of a deliverer.
+pub(crate) struct Heartbeat {
+    deliverer: Arc<Deliverer>,
+    peers: Peers,
+    disabled: DisabledEndpoints,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
+        let peers = Peers::new(deliverer.deps.outbox.process());
+        Self { deliverer, peers, disabled: DisabledEndpoints::default() }
+    }
+
+    /// Runs until it is dropped, or the broker ends `notices`.
+    pub(crate) async fn run(mut self, mut notices: Notices) {
+        let mut interval = interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0_u64;
+        loop {
+            tokio::select! {
+                notice = notices.next() => match notice {
+                    Some(notice) => self.hear(&notice),
+                    None => return,
+                },
+                _ = interval.tick() => {
+                    self.tick(ticks);
+                    ticks += 1;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, notice: &[u8]) {
+        let Deliverer { deps, limiter, canaries, .. } = &*self.deliverer;
+        match Notice::read(notice) {
+            Some(Notice::Deliverer { process, leaves }) => {
+                let now = self.deliverer.now();
+                self.peers.hear(&process, leaves, now);
+                limiter.set_deliverers(self.peers.count(now));
+            }
+            Some(Notice::Breakers { process, changes }) if process != deps.outbox.process() => {
+                changes.iter().for_each(|change| limiter.hear(change));
+            }
+            Some(Notice::Intake { open }) => canaries.pause(!open),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, tick: u64) {
+        let Deliverer { limiter, poster, reporter, .. } = &*self.deliverer;
+        let metrics = &reporter.metrics;
+        let now = self.deliverer.now();
+        if tick.is_multiple_of(ANNOUNCEMENT) {
+            self.deliverer.announce_presence(false);
+        }
+        let deliverers = self.peers.count(now);
+        limiter.set_deliverers(deliverers);
+        metrics.deliverers.set(deliverers.known.into());
+        metrics.timeouts_shortened.inc_by(poster.slots.shorten(now) as u64);
+        self.deliverer.announce_breakers(&limiter.take_breaker_changes());
+        self.deliverer.set_load_gauges();
+        if tick.is_multiple_of(COUNT) {
+            self.count_endpoints(now);
+        }
+    }
+
+    fn count_endpoints(&mut self, now: u64) {
+        let Deliverer { deps, limiter, reporter, .. } = &*self.deliverer;
+        let (mut closed, mut open, mut half_open, mut degraded) = (0, 0, 0, 0);
+        for endpoint in limiter.endpoints() {
+            let (breaker, is_degraded) = endpoint.with(|state| (state.breaker(), state.is_degraded(now)));
+            *match breaker {
+                BreakerState::Open { .. } => &mut open,
+                BreakerState::HalfOpen { .. } => &mut half_open,
+                BreakerState::Closed if is_degraded => &mut degraded,
+                BreakerState::Closed => &mut closed,
+            } += 1;
+        }
+        let disabled = deps.store.snapshot().map_or(0, |snapshot| self.disabled.count(&snapshot));
+        for (state, count) in [
+            ("closed", closed),
+            ("open", open),
+            ("half_open", half_open),
+            ("degraded", degraded),
+            ("disabled", disabled),
+        ] {
+            reporter.metrics.endpoints.with_label_values(&[state]).set(count);
+        }
+    }
+}
+
+impl Deliverer {
+    /// Announces to the other deliverers that this one is there, or that it leaves.
+    pub(crate) fn announce_presence(&self, leaves: bool) {
+        let process = self.deps.outbox.process().to_owned();
+        self.announce(&Notice::Deliverer { process, leaves });
+    }
+
+    fn announce_breakers(&self, changes: &[BreakerChange]) {
+        for change in changes {
+            let to = if change.open_until.is_some() { "open" } else { "closed" };
+            self.reporter.metrics.breaker_changes.with_label_values(&[to]).inc();
+        }
+        for changes in changes.chunks(MAX_CHANGES) {
+            let process = self.deps.outbox.process().to_owned();
+            self.announce(&Notice::Breakers { process, changes: changes.to_vec() });
+        }
+    }
+
+    fn announce(&self, notice: &Notice) {
+        self.deps.broker.announce(notice.write().into());
+    }
+
+    fn set_load_gauges(&self) {
+        let metrics = &self.reporter.metrics;
+        for ((used, limit), stage) in self.poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
+            metrics.slots_in_use.with_label_values(&[stage]).set(used);
+            metrics.slots_limit.with_label_values(&[stage]).set(limit);
+        }
+        metrics.in_flight_bytes.set(self.poster.bytes_in_flight());
+    }
+}
+
+/// The number of disabled endpoints in a snapshot. They are counted again only when the snapshot has changed.
+#[derive(Debug, Default)]
+struct DisabledEndpoints {
+    revision: u64,
+    count: i64,
+}
+
+impl DisabledEndpoints {
+    fn count(&mut self, snapshot: &Snapshot) -> i64 {
+        if self.revision != snapshot.revision() {
+            let endpoints = snapshot.tenants().flat_map(|tenant| tenant.endpoints.values());
+            let disabled = endpoints.filter(|endpoint| endpoint.state == EndpointState::Disabled).count();
+            *self = Self { revision: snapshot.revision(), count: i64::try_from(disabled).unwrap_or(i64::MAX) };
+        }
+        self.count
+    }
+}

@@ -1,0 +1,150 @@
+//! The HTTP client of every request to an endpoint, and the only user of hyper's client.
+//!
+//! It follows no redirect, takes no proxy from the environment, and asks for no compression, so that no response can grow
+//! while it is read. Where a name leads is checked when a connection is made ([`Connector`]), and again once a connection
+//! has been idle for a minute or is ten minutes old. `allow_networks` is read at the start of the process.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, Method, Request, Response, Uri, header::PROXY_AUTHORIZATION, uri::Scheme};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{CaptureConnection, capture_connection},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{DelivererConfig, Proxy};
+
+use super::{
+    connector::{ConnectedAt, Connector},
+    dial::{Dial, tcp},
+    dns::{AddressCheck, LookUp, look_up_in_system},
+    failure::RequestError,
+    metered::{MAX_HEAD, WINDOW},
+    tls::{TlsClient, roots},
+};
+
+/// The body of a response, as it arrives.
+pub(super) use hyper::body::Incoming as ResponseBody;
+
+/// Idle connections kept per host. It is as high as the requests that can be under way: with fewer, a burst would make new
+/// connections each time.
+const IDLE_PER_HOST: usize = 512;
+/// How long an idle connection is kept.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// Longest age of a connection that is never idle. A new connection looks the name up again, which checks the address and
+/// follows a receiver that has moved.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Sends POST requests over one pool of connections.
+pub(super) struct HttpClient {
+    http: Client<Connector, Full<Bytes>>,
+    proxy: Option<Arc<Proxy>>,
+    first_byte_timeout: Duration,
+}
+
+/// How connections are made and names are looked up. Tests have their own.
+pub(crate) struct Network {
+    pub(crate) dial: Dial,
+    pub(crate) look_up: LookUp,
+}
+
+impl Network {
+    /// The system's sockets and its resolver.
+    pub(crate) fn of_the_system() -> Self {
+        Self { dial: tcp(), look_up: Arc::new(|name| look_up_in_system(name).boxed()) }
+    }
+}
+
+impl HttpClient {
+    /// A client with the configured bounds.
+    ///
+    /// # Errors
+    /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
+    pub(super) fn new(config: &DelivererConfig, network: Network) -> anyhow::Result<Self> {
+        let proxy = config.proxy.as_deref().map(Proxy::parse).transpose().context("deliverer.proxy")?.map(Arc::new);
+        let roots = roots(config.ca_file.as_deref().map(Path::new)).context("deliverer.ca_file")?;
+        let connector = Connector {
+            dial: network.dial,
+            addresses: Arc::new(AddressCheck::new(network.look_up, config.allow_networks.clone().into())),
+            tls: TlsClient::new(roots),
+            proxy: proxy.clone(),
+            timeout: config.connect_timeout.0,
+            max_unasked: config.max_answer_bytes as u64 + 2 * MAX_HEAD as u64,
+        };
+        let http = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(MAX_IDLE)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .http1_max_buf_size(MAX_HEAD)
+            .http2_initial_stream_window_size(WINDOW)
+            .http2_initial_connection_window_size(4 * WINDOW)
+            .http2_max_header_list_size(MAX_HEAD as u32)
+            .build(connector);
+        Ok(Self { http, proxy, first_byte_timeout: config.first_byte_timeout.0 })
+    }
+
+    /// Sends one POST. Returns with the head of the response, within the timeout for the first byte and before `deadline`.
+    ///
+    /// # Errors
+    /// Why there is no response.
+    pub(super) async fn post(
+        &self,
+        url: &Uri,
+        headers: HeaderMap,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Response<ResponseBody>, RequestError> {
+        let until = deadline.min(Instant::now() + self.first_byte_timeout);
+        match timeout_at(until, self.send(url, &headers, body)).await {
+            // The receiver was closing its connection and says that it has not processed the request: it is sent once
+            // more, over another connection.
+            Ok(Err(error)) if error.is_unprocessed() => {
+                timeout_at(until, self.send(url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
+            }
+            Ok(response) => response,
+            Err(_) => Err(RequestError::TimedOut),
+        }
+    }
+
+    async fn send(&self, url: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Response<ResponseBody>, RequestError> {
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url.clone();
+        *request.headers_mut() = headers.clone();
+        let authorization = self.proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+        if let Some(authorization) = authorization.filter(|_| url.scheme() == Some(&Scheme::HTTP)) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        let mut connection = PoisonOnDrop(Some(capture_connection(&mut request)));
+        let response = self.http.request(request).await.map_err(RequestError::Client)?;
+        let captured = connection.0.take();
+        let connected_at = response.extensions().get::<ConnectedAt>();
+        if connected_at.is_some_and(|connected| connected.0.elapsed() > MAX_AGE) {
+            let _closes_when_idle = PoisonOnDrop(captured);
+        }
+        Ok(response)
+    }
+}
+
+/// The connection of a request without a response. Dropped, it takes the connection out of the pool: over HTTP/2 later
+/// requests would otherwise go on to a receiver that no longer answers.
+struct PoisonOnDrop(Option<CaptureConnection>);
+
+impl Drop for PoisonOnDrop {
+    fn drop(&mut self) {
+        if let Some(captured) = self.0.take()
+            && let Some(connected) = &*captured.connection_metadata()
+        {
+            connected.poison();
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Makes a connection for a URL: looks the host up, checks its addresses, dials one of them (or the proxy), and starts TLS.
+//!
+//! It connects to exactly the addresses that were checked.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use http::{Uri, uri::Scheme};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    dial::{Dial, Socket, first},
+    dns::AddressCheck,
+    failure::ConnectError,
+    metered::{MAX_UNASKED_H2, Metered},
+    proxy::tunnel,
+    tls::TlsClient,
+};
+use crate::config::Proxy;
+
+/// Connects to the host of a URL, if all its addresses are allowed.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) dial: Dial,
+    pub(super) addresses: Arc<AddressCheck>,
+    pub(super) tls: TlsClient,
+    pub(super) proxy: Option<Arc<Proxy>>,
+    /// Longest time until the connection is usable, with the look-up, the proxy and TLS.
+    pub(super) timeout: Duration,
+    /// Bytes that may arrive over HTTP/1.1 before we send something again.
+    pub(super) max_unasked: u64,
+}
+
+/// When a connection was made. hyper hands it on with each response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectedAt(pub(super) Instant);
+
+impl Connector {
+    async fn connect(self, url: Uri) -> Result<EndpointConnection, ConnectError> {
+        let destination = Destination::of(&url)?;
+        let connecting = async {
+            let (socket, through_proxy) = match &self.proxy {
+                None => (self.direct(&destination).await?, false),
+                Some(proxy) => (self.through(proxy, &destination).await?, !destination.is_tls),
+            };
+            let secured = if destination.is_tls {
+                self.tls.to_endpoint(destination.host, socket).await?
+            } else {
+                (socket, false)
+            };
+            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked))
+        };
+        timeout(self.timeout, connecting).await.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    async fn direct(&self, destination: &Destination<'_>) -> Result<Socket, ConnectError> {
+        let addresses = self.addresses.checked(destination.host).await?;
+        first(&self.dial, addresses, destination.port).await.map_err(ConnectError::Tcp)
+    }
+
+    /// Connects through the operator's proxy, which may have any address. The proxy looks names up, so only it can refuse
+    /// where they lead; a host that is an address is still checked here.
+    async fn through(&self, proxy: &Proxy, destination: &Destination<'_>) -> Result<Socket, ConnectError> {
+        self.addresses.check_literal(destination.host)?;
+        let addresses = self.addresses.unchecked(&proxy.host).await?;
+        let socket = first(&self.dial, addresses, proxy.port).await.map_err(ConnectError::Tcp)?;
+        let socket = if proxy.is_tls { self.tls.to_proxy(&proxy.host, socket).await? } else { socket };
+        if destination.is_tls { tunnel(proxy, socket, destination.host, destination.port).await } else { Ok(socket) }
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = EndpointConnection;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<EndpointConnection, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(url))
+    }
+}
+
+/// The part of a URL that says where to connect to.
+struct Destination<'a> {
+    /// A name, or an address; IPv6 addresses are in brackets.
+    host: &'a str,
+    port: u16,
+    is_tls: bool,
+}
+
+impl<'a> Destination<'a> {
+    fn of(url: &'a Uri) -> Result<Self, ConnectError> {
+        let is_tls = match url.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            _ => return Err(ConnectError::InvalidUrl),
+        };
+        let host = url.host().filter(|host| !host.is_empty()).ok_or(ConnectError::InvalidUrl)?;
+        Ok(Self { host, port: url.port_u16().unwrap_or(if is_tls { 443 } else { 80 }), is_tls })
+    }
+}
+
+/// An open connection to an endpoint, or to the proxy on its behalf.
+pub(super) struct EndpointConnection {
+    io: TokioIo<Metered>,
+    is_h2: bool,
+    through_proxy: bool,
+    connected_at: ConnectedAt,
+}
+
+impl EndpointConnection {
+    fn new((socket, is_h2): (Socket, bool), through_proxy: bool, max_unasked: u64) -> Self {
+        let max_unasked = if is_h2 { MAX_UNASKED_H2 } else { max_unasked };
+        let io = TokioIo::new(Metered::new(socket, max_unasked));
+        Self { io, is_h2, through_proxy, connected_at: ConnectedAt(Instant::now()) }
+    }
+}
+
+impl Connection for EndpointConnection {
+    fn connected(&self) -> Connected {
+        let connected = Connected::new().proxy(self.through_proxy).extra(self.connected_at);
+        if self.is_h2 { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl hyper::rt::Read for EndpointConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for EndpointConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}

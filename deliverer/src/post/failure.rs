@@ -1,0 +1,121 @@
+//! Why a request has no response, as a class and in words. The words describe sockets and protocols and never contain the
+//! URL, which may hold a secret.
+
+use std::{error::Error, io};
+
+use hyper_util::client::legacy;
+use schemas::OutcomeClass;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the url is invalid")]
+    InvalidUrl,
+    /// One of the host's addresses belongs to a network that may not be connected to.
+    #[error("the address is not allowed")]
+    Blocked,
+    #[error("the name cannot be resolved")]
+    NoAddress,
+    #[error("no connection in time")]
+    TimedOut,
+    #[error("{0}")]
+    Tcp(io::Error),
+    /// The proxy did not make the connection.
+    #[error("the proxy {0}")]
+    Proxy(String),
+    #[error("{}", tls_reason(.0))]
+    Tls(io::Error),
+}
+
+impl ConnectError {
+    fn class(&self) -> OutcomeClass {
+        match self {
+            Self::InvalidUrl => OutcomeClass::Malformed,
+            Self::Blocked => OutcomeClass::BlockedIp,
+            Self::NoAddress => OutcomeClass::Dns,
+            Self::TimedOut => OutcomeClass::Timeout,
+            Self::Tcp(_) | Self::Proxy(_) => OutcomeClass::Connect,
+            Self::Tls(_) => OutcomeClass::Tls,
+        }
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum RequestError {
+    TimedOut,
+    Client(legacy::Error),
+}
+
+impl RequestError {
+    pub(super) fn class(&self) -> OutcomeClass {
+        match self {
+            Self::TimedOut => OutcomeClass::Timeout,
+            Self::Client(error) => cause::<ConnectError>(error).map_or(OutcomeClass::Malformed, ConnectError::class),
+        }
+    }
+
+    /// The reason in words, for tenants.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::TimedOut => "no answer in time".to_owned(),
+            Self::Client(error) => match cause::<ConnectError>(error) {
+                Some(error) => error.to_string(),
+                None => chain(error).last().map(ToString::to_string).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// True when the receiver says that it has not processed the request, which makes it safe to send again (RFC 9113,
+    /// section 8.7).
+    pub(super) fn is_unprocessed(&self) -> bool {
+        let Self::Client(error) = self else { return false };
+        cause::<h2::Error>(error).is_some_and(|error| {
+            let left = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (left || refused)
+        })
+    }
+}
+
+/// The first error of type `E` among an error and its causes.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error, its cause, the cause of that, and so on.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |known| {
+        let known: &'a (dyn Error + 'static) = *known;
+        known.source()
+    })
+}
+
+/// An error of TLS in words, without the names that a certificate is or is not for: one of them is the URL's.
+fn tls_reason(error: &io::Error) -> String {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+            "invalid peer certificate: it is not for this name".to_owned()
+        }
+        Some(error) => error.to_string(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error, pki_types::ServerName};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_for_another_name_is_reported_without_the_names() {
+        let words = |error| ConnectError::Tls(io::Error::other(Error::InvalidCertificate(error))).to_string();
+        let expected = ServerName::try_from("S3CRET.example").unwrap();
+        let presented = vec!["S3CRET.invalid".to_owned()];
+        let other = CertificateError::NotValidForNameContext { expected, presented };
+        assert_eq!(words(other), "invalid peer certificate: it is not for this name");
+        assert_eq!(words(CertificateError::Expired), "invalid peer certificate: Expired");
+    }
+}

@@ -1,0 +1,163 @@
+//! The POST: one signed request to an endpoint, and what came of it. Nothing here decides what follows.
+//!
+//! [`Poster`] waits for a slot and for room in the budget of bytes, makes the request ([`request`](self)) and reads the
+//! response as an [`Outcome`]. The connection is made by the connector alone, which refuses addresses of the operator's
+//! own network.
+
+mod client;
+mod connector;
+mod dial;
+mod dns;
+mod failure;
+mod metered;
+mod outcome;
+mod proxy;
+mod request;
+mod tls;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use broker::Lane;
+use bytes::Bytes;
+use http::{Response, header::RETRY_AFTER};
+use http_body_util::BodyExt as _;
+use schemas::{Delivery, OutcomeClass};
+use service::Clock;
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{
+    config::DelivererConfig,
+    limits::{Permit, Slots},
+};
+
+use client::{HttpClient, ResponseBody};
+use outcome::{BEGINNING_BYTES, MaskedTexts, excerpt};
+
+pub(crate) use client::Network;
+#[cfg(test)]
+pub(crate) use dial::Dial;
+#[cfg(test)]
+pub(crate) use dns::LookUp;
+#[cfg(test)]
+pub(crate) use outcome::class_of;
+pub use outcome::{Outcome, RetryAfter};
+pub(crate) use request::PreparedEndpoint;
+
+/// Posts deliveries.
+pub(crate) struct Poster {
+    client: HttpClient,
+    max_response_bytes: usize,
+    pub(crate) slots: Slots,
+    /// The budget of bytes: every body holds as many permits as it has bytes while it is under way.
+    bytes: Semaphore,
+    max_bytes: u32,
+    clock: Clock,
+}
+
+/// A request that is over.
+pub(crate) struct Posted {
+    /// When it was started, in unix ms.
+    pub(crate) began: u64,
+    /// When it was over, in unix ms.
+    pub(crate) ended: u64,
+    pub(crate) outcome: Outcome,
+}
+
+impl Poster {
+    /// A poster on `network`.
+    ///
+    /// # Errors
+    /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
+    pub(crate) fn new(config: &DelivererConfig, network: Network, slots: Slots, clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: HttpClient::new(config, network)?,
+            max_response_bytes: config.max_answer_bytes,
+            slots,
+            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
+            max_bytes: config.max_in_flight_bytes,
+            clock,
+        })
+    }
+
+    /// Posts a delivery as soon as the lane has a slot and the budget has room for the body. `started` is called when the
+    /// request begins, with that time in unix ms.
+    pub(crate) async fn post(
+        &self,
+        endpoint: &PreparedEndpoint,
+        delivery: &Delivery,
+        body: &Bytes,
+        lane: Lane,
+        permit: &Permit,
+        started: impl Fn(u64),
+    ) -> Posted {
+        let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
+        // The semaphore is never closed, so this always succeeds.
+        let _weight = self.bytes.acquire_many(weight).await;
+        let began = AtomicU64::new(self.now());
+        let request = async {
+            let now = self.now();
+            began.store(now, Relaxed);
+            started(now);
+            self.request(endpoint, delivery, body, now).await
+        };
+        let outcome = self.slots.run(lane, permit.endpoint(), request).await;
+        let (began, ended) = (began.into_inner(), self.now());
+        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(ended.saturating_sub(began)));
+        Posted { began, ended, outcome }
+    }
+
+    /// Posts a delivery at once, without a slot.
+    pub(crate) async fn post_now(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes) -> Posted {
+        let began = self.now();
+        let outcome = self.request(endpoint, delivery, body, began).await;
+        Posted { began, ended: self.now(), outcome }
+    }
+
+    /// Makes one request. `now` is unix ms, for the header `webhook-timestamp`.
+    async fn request(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes, now: u64) -> Outcome {
+        let Some(url) = &endpoint.url else {
+            return Outcome::without_response(OutcomeClass::Malformed, "the url is invalid".to_owned());
+        };
+        let headers = match endpoint.headers_for(delivery, body, now) {
+            Ok(headers) => headers,
+            Err(unsignable) => return Outcome::without_response(OutcomeClass::Malformed, unsignable.to_string()),
+        };
+        let began = Instant::now();
+        let deadline = began + endpoint.endpoint.timeout.0;
+        let mut outcome = match self.client.post(url, headers, body, deadline).await {
+            Ok(response) => self.read(response, &endpoint.masked, deadline).await,
+            Err(error) => Outcome::without_response(error.class(), error.reason()),
+        };
+        outcome.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome
+    }
+
+    /// Bytes of bodies that are under way.
+    pub(crate) fn bytes_in_flight(&self) -> i64 {
+        i64::from(self.max_bytes) - i64::try_from(self.bytes.available_permits()).unwrap_or_default()
+    }
+
+    /// Reads a response. Its status line decides the class; an error while the body is read changes nothing. A body that
+    /// is not read to its end closes the connection.
+    async fn read(&self, response: Response<ResponseBody>, masked: &MaskedTexts, deadline: Instant) -> Outcome {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(RetryAfter::parse);
+        let mut body = response.into_body();
+        let mut beginning = Vec::new();
+        let mut read = 0;
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {
+            let chunk = frame.into_data().unwrap_or_default();
+            read += chunk.len();
+            beginning.extend_from_slice(&chunk[..chunk.len().min(BEGINNING_BYTES.saturating_sub(beginning.len()))]);
+            if read > self.max_response_bytes {
+                break;
+            }
+        }
+        Outcome::with_status(status, retry_after, excerpt(&beginning, masked))
+    }
+
+    fn now(&self) -> u64 {
+        (self.clock)()
+    }
+}

@@ -1,0 +1,111 @@
+//! What this process did recently: deliveries that succeeded, whose repeats are settled without a POST, and retries that
+//! were attempted, which show when a delivery is retried twice.
+//!
+//! Repeats come from lost settlements, from forked retries, and from events that were fanned out twice. What another
+//! process did, or this one before a restart, is not known here; receivers recognise such a repeat by its `webhook-id`.
+
+use std::time::Duration;
+
+use schemas::Delivery;
+use service::{Seen, SeenConfig, seen};
+
+/// Attempted retries that are remembered. They take 3 MB at most and last for minutes at a thousand retries a second; the
+/// two chains of a forked delivery are that close to each other at first.
+const ATTEMPTED_RETRIES: SeenConfig = SeenConfig { ids: 65_536, window: Duration::from_secs(600) };
+
+/// Recent deliveries of this process.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    delivered: Seen,
+    attempted_retries: Seen,
+}
+
+impl Recent {
+    /// Remembers as many deliveries that succeeded as `delivered` says.
+    pub(crate) fn new(delivered: SeenConfig) -> Self {
+        Self { delivered: Seen::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
+    }
+
+    /// True when a delivery has succeeded here. `now` is unix ms.
+    pub(crate) fn was_delivered(&self, delivery: &Delivery, now: u64) -> bool {
+        self.delivered.contains(id(delivery), now)
+    }
+
+    /// Remembers a delivery that succeeded. Deliveries that ended otherwise may still have to be posted.
+    pub(crate) fn delivered(&self, delivery: &Delivery, now: u64) {
+        self.delivered.note(id(delivery), now);
+    }
+
+    /// Remembers an attempt that begins at `now` (unix ms). Returns true when it looks like the retry of a forked delivery.
+    ///
+    /// A retry whose confirm was lost is published again, or its predecessor is handed out and attempted again. Then two
+    /// chains of one delivery run until one of them succeeds. Such a retry is recognised when this process has attempted
+    /// the same number before, while the broker says that it hands the message out for the first time. First attempts are
+    /// not looked at: an event that was routed twice is not a fork.
+    pub(crate) fn is_forked_retry(&self, delivery: &Delivery, is_redelivered: bool, now: u64) -> bool {
+        if delivery.attempt < 2 {
+            return false;
+        }
+        // Ids of deliveries are digests, so adding a small number does not give the id of another delivery.
+        let id = id(delivery).wrapping_add(delivery.attempt.into());
+        let was_attempted = self.attempted_retries.contains(id, now);
+        self.attempted_retries.note(id, now);
+        was_attempted && !is_redelivered
+    }
+}
+
+/// The id under which a delivery is remembered. A replay has an id of its own, because it is posted once more whatever
+/// happened before.
+fn id(delivery: &Delivery) -> u128 {
+    match &delivery.replay {
+        // The delivery's id is a digest of tenant, event, endpoint and part.
+        None => delivery.id.as_u128(),
+        Some(replay) => seen::id_of(&delivery.tenant, &format!("{} {replay}", delivery.id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixture::{START, delivery};
+
+    fn recent() -> Recent {
+        Recent::new(SeenConfig { ids: 10, window: Duration::from_secs(60) })
+    }
+
+    fn retry(attempt: u32) -> Delivery {
+        Delivery { attempt, ..delivery("e1") }
+    }
+
+    #[test]
+    fn a_replay_counts_as_another_delivery_and_each_replay_as_its_own() {
+        let recent = recent();
+        let replay = |job: &str| Delivery { replay: Some(job.into()), ..delivery("e1") };
+        recent.delivered(&delivery("e1"), START);
+        assert!(recent.was_delivered(&retry(2), START), "a forked retry");
+        for other in [replay("r1"), delivery("e2")] {
+            assert!(!recent.was_delivered(&other, START));
+        }
+        recent.delivered(&replay("r1"), START);
+        assert!(recent.was_delivered(&replay("r1"), START));
+        assert!(!recent.was_delivered(&replay("r2"), START));
+    }
+
+    #[test]
+    fn a_retry_attempted_twice_under_one_number_looks_forked() {
+        let recent = recent();
+        let forked = [2, 3, 2, 3, 4].map(|attempt| recent.is_forked_retry(&retry(attempt), false, START));
+        assert_eq!(forked, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_retry_that_is_redelivered_is_not_forked_nor_is_that_of_another_delivery_or_replay() {
+        let recent = recent();
+        let is_forked = |delivery: &Delivery| recent.is_forked_retry(delivery, false, START);
+        assert!(!is_forked(&retry(2)));
+        assert!(!recent.is_forked_retry(&retry(2), true, START), "its settlement was lost");
+        assert!(!is_forked(&Delivery { attempt: 2, ..delivery("e2") }));
+        assert!(!is_forked(&Delivery { replay: Some("r1".into()), ..retry(2) }));
+        assert!(!is_forked(&retry(1)) && !is_forked(&retry(1)), "an event that was routed twice");
+    }
+}

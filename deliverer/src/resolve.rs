@@ -1,0 +1,171 @@
+//! Resolving: the endpoint of a delivery in the current snapshot, prepared for requests, or the reason why there is none.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use schemas::{Delivery, Endpoint, EndpointState, Finding};
+use store::{ItemKind, Store};
+use tokio::time::timeout;
+
+use crate::{limits::OnlyFailing, post::PreparedEndpoint};
+
+/// How long the store may take to bring the snapshot up to a delivery's revision before the delivery is deferred.
+const PULL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Beyond so many prepared endpoints all are forgotten at once. That is cheaper than to keep track of their age.
+const MAX_PREPARED: usize = 100_000;
+
+/// Why a delivery has no endpoint to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unresolved {
+    /// The snapshot does not have the endpoint, and its store has no revisions that would say whether it will.
+    Unknown,
+    /// The delivery was made from a later snapshot than this process has.
+    Ahead,
+    /// The endpoint was deleted.
+    Gone,
+    /// Everything that was accepted when the delivery was is cancelled.
+    Cancelled,
+    /// The endpoint is disabled, or this process found that it is gone.
+    Disabled,
+}
+
+/// Finds the endpoint of a delivery.
+pub(crate) struct Resolver {
+    store: Arc<dyn Store>,
+    prepared: PreparedEndpoints,
+    gone: GoneEndpoints,
+}
+
+impl Resolver {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, prepared: PreparedEndpoints::default(), gone: GoneEndpoints::default() }
+    }
+
+    /// The endpoint of a delivery. A snapshot that is older than the delivery is brought up to date first.
+    pub(crate) async fn resolve(&self, delivery: &Delivery) -> Result<Arc<PreparedEndpoint>, Unresolved> {
+        let found = match self.look_up(delivery) {
+            // Only the first time: a store that is away must not hold up the slots of all other deliveries.
+            Err(Unresolved::Ahead) if delivery.deferrals == 0 => {
+                // After an error the last good snapshot stays, which still does not have the endpoint.
+                let _ = timeout(PULL_TIMEOUT, self.store.pull()).await;
+                self.look_up(delivery)
+            }
+            found => found,
+        };
+        Ok(self.prepared.of(&delivery.tenant, &found?))
+    }
+
+    /// The endpoint of a test delivery, which is attempted whatever the endpoint's state: a tenant wants to know whether a
+    /// disabled endpoint answers again.
+    pub(crate) async fn resolve_for_test(&self, delivery: &Delivery) -> Result<Arc<PreparedEndpoint>, Unresolved> {
+        let unresolved = match self.resolve(delivery).await {
+            Ok(endpoint) => return Ok(endpoint),
+            Err(unresolved) => unresolved,
+        };
+        let snapshot = self.store.snapshot().ok_or(unresolved)?;
+        let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(unresolved)?;
+        Ok(self.prepared.of(&delivery.tenant, endpoint))
+    }
+
+    /// Learns about an endpoint from an attempt: the endpoint answered 410, or it has only failed for a while. Returns what
+    /// control should know, unless the endpoint was changed meanwhile, since the change may have repaired it.
+    ///
+    /// This version of an endpoint that is gone, or has failed for long enough, is posted to no more until it is changed
+    /// or the process is restarted.
+    pub(crate) fn learn(
+        &self,
+        delivery: &Delivery,
+        endpoint: &Arc<Endpoint>,
+        is_gone: bool,
+        only_failing: Option<OnlyFailing>,
+    ) -> Option<Finding> {
+        if !is_gone && only_failing.is_none() {
+            return None;
+        }
+        let version = self.current_version(&delivery.tenant, endpoint);
+        if is_gone || only_failing.is_some_and(|failing| failing.is_enough) {
+            self.gone.insert(endpoint);
+        }
+        let (version, tenant, endpoint_id) = (version?, delivery.tenant.clone(), endpoint.id.clone());
+        Some(match only_failing {
+            Some(OnlyFailing { since, .. }) if !is_gone => Finding::Failing { tenant, endpoint_id, version, since },
+            _ => Finding::Gone { tenant, endpoint_id, version },
+        })
+    }
+
+    fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Unresolved> {
+        let snapshot = self.store.snapshot().ok_or(Unresolved::Unknown)?;
+        let Some(endpoint) = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id) else {
+            return Err(match snapshot.has_shared_revisions() {
+                true if snapshot.revision() >= delivery.revision => Unresolved::Gone,
+                true => Unresolved::Ahead,
+                false => Unresolved::Unknown,
+            });
+        };
+        if endpoint.has_cancelled(delivery.accepted_at) {
+            return Err(Unresolved::Cancelled);
+        }
+        if endpoint.state == EndpointState::Disabled || self.gone.contains(endpoint) {
+            return Err(Unresolved::Disabled);
+        }
+        Ok(endpoint.clone())
+    }
+
+    /// The revision of this version of an endpoint, if it is still the current one. The inner value is None for a store
+    /// without revisions.
+    fn current_version(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Option<Option<u64>> {
+        let snapshot = self.store.snapshot()?;
+        let tenant = snapshot.tenant(tenant)?;
+        tenant.endpoints.get(&endpoint.id).filter(|known| Arc::ptr_eq(known, endpoint))?;
+        Some(tenant.versions.of(ItemKind::Endpoint, &endpoint.id))
+    }
+}
+
+/// The prepared endpoints in use, by tenant and endpoint.
+#[derive(Default)]
+struct PreparedEndpoints(Mutex<PreparedByTenant>);
+
+#[derive(Default)]
+struct PreparedByTenant {
+    tenants: HashMap<String, HashMap<String, Arc<PreparedEndpoint>>>,
+    /// How many there are of all tenants.
+    count: usize,
+}
+
+impl PreparedEndpoints {
+    /// This version of an endpoint, prepared for requests.
+    fn of(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Arc<PreparedEndpoint> {
+        let mut prepared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = prepared.tenants.get(tenant).and_then(|endpoints| endpoints.get(&endpoint.id));
+        if let Some(known) = known.filter(|known| Arc::ptr_eq(&known.endpoint, endpoint)) {
+            return known.clone();
+        }
+        if prepared.count >= MAX_PREPARED {
+            *prepared = PreparedByTenant::default();
+        }
+        let made = Arc::new(PreparedEndpoint::of(endpoint));
+        let replaced = prepared.tenants.entry(tenant.to_owned()).or_default().insert(endpoint.id.clone(), made.clone());
+        prepared.count += usize::from(replaced.is_none());
+        made
+    }
+}
+
+/// The versions of endpoints that this process posts to no more. They are known by their address in memory: while a weak
+/// pointer to a version exists, no other version can get its address.
+#[derive(Default)]
+struct GoneEndpoints(Mutex<HashMap<usize, Weak<Endpoint>>>);
+
+impl GoneEndpoints {
+    fn insert(&self, endpoint: &Arc<Endpoint>) {
+        let mut gone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.retain(|_, known| known.strong_count() > 0);
+        gone.insert(Arc::as_ptr(endpoint).addr(), Arc::downgrade(endpoint));
+    }
+
+    fn contains(&self, endpoint: &Arc<Endpoint>) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&Arc::as_ptr(endpoint).addr())
+    }
+}

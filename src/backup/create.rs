@@ -1,0 +1,78 @@
+//! Making a backup. A process may run meanwhile.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use anyhow::Context as _;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::{
+    archive::{self, FileEntry, Manifest},
+    part::{BackupPart, folder_of},
+};
+use crate::{VERSION, config::Config};
+
+/// Most attempts at a copy during which the store's key does not change. Keys change once in months.
+const ATTEMPTS: usize = 3;
+
+/// Copies everything there is into `file`, mode 0600. The file appears only once it is complete. Blocking.
+///
+/// # Errors
+/// When `file` exists and may not be replaced, there is nothing to copy, or something cannot be read or written.
+pub(crate) fn create(config: &Config, file: &Path, replace: bool, at: String) -> anyhow::Result<Manifest> {
+    anyhow::ensure!(replace || !file.exists(), "{} is there already: give another name, or --force", file.display());
+    let folder = folder_of(file);
+    anyhow::ensure!(folder.is_dir(), "{}: there is no such folder", folder.display());
+    let staged = TempDir::with_prefix_in(".carteiro-backup-", folder)?;
+    let files = stage(config, staged.path())?;
+    anyhow::ensure!(!files.is_empty(), "there is nothing to back up in {}", config.data_dir.display());
+    let manifest = Manifest { format: Manifest::FORMAT, version: VERSION.to_owned(), at, files };
+    let draft = NamedTempFile::new_in(folder)?;
+    archive::write(io::BufWriter::new(draft.as_file()), &manifest, staged.path())?;
+    draft.as_file().sync_all()?;
+    let persisted = if replace { draft.persist(file) } else { draft.persist_noclobber(file) };
+    persisted.with_context(|| file.display().to_string())?;
+    File::open(folder)?.sync_all()?;
+    Ok(manifest)
+}
+
+/// Copies each part that exists into the folder `staged`.
+fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
+    for _ in 0..ATTEMPTS {
+        let key = || BackupPart::StoreKey.path(config).and_then(|path| fs::read(path).ok());
+        let before = key();
+        for part in BackupPart::ALL {
+            copy(part, config, staged)?;
+        }
+        // A store that was sealed with another key than the copied one could not be read again.
+        if key() == before {
+            let copied = BackupPart::ALL.into_iter().filter(|part| staged.join(part.name()).exists());
+            return copied.map(|part| describe(part.name(), staged)).collect();
+        }
+    }
+    anyhow::bail!("the store's key changed with every copy: try again")
+}
+
+fn copy(part: BackupPart, config: &Config, staged: &Path) -> anyhow::Result<()> {
+    let Some(from) = part.path(config).filter(|path| path.exists()) else { return Ok(()) };
+    let to = staged.join(part.name());
+    // A file of the attempt before.
+    if to.exists() {
+        fs::remove_file(&to)?;
+    }
+    match part {
+        BackupPart::Broker => broker::sqlite::back_up(&from, &to)?,
+        BackupPart::Store => store::back_up(&from, &to)?,
+        BackupPart::StoreKey | BackupPart::OperatorKey => {
+            fs::copy(&from, &to).with_context(|| from.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(name: &str, staged: &Path) -> anyhow::Result<FileEntry> {
+    Ok(archive::copy(name, &mut File::open(staged.join(name))?, &mut io::sink())?)
+}

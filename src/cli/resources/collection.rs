@@ -1,0 +1,212 @@
+//! One of the API's collections, and what is printed of its answers.
+
+use schemas::MASK;
+use serde_json::{Map, Value, json};
+use service::Exit;
+
+use super::arguments::{CollectionArgs, Owner};
+use crate::cli::{
+    client::{ApiRefusal, Client, Method, path_segment},
+    output::{self, List, Output, cell},
+    setup::Setup,
+};
+
+/// Most items that the API gives in one page.
+const PAGE: usize = 1_000;
+
+/// Fields of an answer whose values are shown only when they are made.
+const SHOWN_ONCE: [&str; 4] = ["secret", "token", "path", "key"];
+
+/// A collection of resources, or of one view below each of them.
+pub(super) struct Collection {
+    client: Client,
+    path: String,
+    /// The part of a path that follows the resource's id; empty for the resource itself.
+    view: &'static str,
+    /// The resource's name in messages.
+    name: &'static str,
+    output: Output,
+}
+
+/// One call about one resource.
+pub(crate) struct Action {
+    pub(super) method: Method,
+    /// The part of the path that follows the resource's own.
+    pub(super) path: &'static str,
+    pub(super) body: Option<Value>,
+    /// Message about the resource, such as `enabled`. Without one the answer is printed.
+    pub(super) done: Option<&'static str>,
+}
+
+#[derive(serde::Deserialize)]
+struct ResourcePage {
+    items: Vec<Value>,
+    next: Option<String>,
+}
+
+impl Collection {
+    pub(super) fn open<O: Owner>(
+        setup: &Setup,
+        args: &CollectionArgs<O>,
+        name: &'static str,
+        collection: &str,
+    ) -> anyhow::Result<Self> {
+        let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+        Ok(Self { client, path: args.owner.path(collection), view: "", name, output: args.output })
+    }
+
+    /// The views at this path below each resource, instead of the resources.
+    pub(super) fn views(self, view: &'static str) -> Self {
+        Self { view, ..self }
+    }
+
+    fn path_of(&self, id: &str) -> String {
+        format!("{}/{}{}", self.path, path_segment(id), self.view)
+    }
+
+    pub(super) async fn list(&self, columns: &[(&str, &str)]) -> anyhow::Result<Exit> {
+        let mut list = List::new(self.output, columns.iter().map(|(heading, _)| *heading));
+        let mut cursor = None::<String>;
+        loop {
+            let after = cursor.map_or(String::new(), |cursor| format!("&cursor={}", path_segment(&cursor)));
+            let path = format!("{}?limit={PAGE}{after}", self.path);
+            let page: ResourcePage = self.client.call(Method::GET, &path, None).await?;
+            for item in &page.items {
+                list.push(item, || columns.iter().map(|(_, field)| cell(&item[field])).collect())?;
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return list.end();
+            }
+        }
+    }
+
+    pub(super) async fn show(&self, id: &str) -> anyhow::Result<Exit> {
+        self.print(&self.client.call(Method::GET, &self.path_of(id), None).await?)
+    }
+
+    /// Creates a resource with this id, or with one that the API makes. Refused where the id is taken.
+    pub(super) async fn create(&self, id: Option<&str>, body: Map<String, Value>) -> anyhow::Result<Exit> {
+        let body = Value::from(body).to_string();
+        let (is_new, created) = match id {
+            Some(id) => {
+                let created = self.client.write(Method::PUT, &self.path_of(id), body, true).await;
+                created.map_err(|error| self.explain_conflict(id, error))?
+            }
+            None => self.client.write(Method::POST, &self.path, body, false).await?,
+        };
+        self.print_written(is_new, created["id"].as_str().or(id).unwrap_or_default(), &created)
+    }
+
+    /// Says of a failed precondition what it means here: the id is taken.
+    fn explain_conflict(&self, id: &str, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref::<ApiRefusal>() {
+            Some(ApiRefusal { status: 412, .. }) => {
+                anyhow::anyhow!("{} {id} is there already: `set` replaces it", self.name)
+            }
+            _ => error,
+        }
+    }
+
+    pub(super) async fn write(&self, method: Method, id: &str, body: Map<String, Value>) -> anyhow::Result<Exit> {
+        let body = Value::from(body).to_string();
+        let (is_new, written) = self.client.write(method, &self.path_of(id), body, false).await?;
+        self.print_written(is_new, id, &written)
+    }
+
+    fn print_written(&self, is_new: bool, id: &str, written: &Value) -> anyhow::Result<Exit> {
+        match self.output {
+            Output::Json => output::json(written)?,
+            Output::Table => {
+                let done = if is_new { "created" } else { "changed" };
+                output::line(format_args!("{} {id} {done}", self.name))?;
+                print_issued(written)?;
+            }
+        }
+        if !issued(written).is_empty() {
+            warn_shown_once();
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Deletes a resource. Prints what was deleted with it.
+    pub(super) async fn delete(&self, id: &str) -> anyhow::Result<Exit> {
+        let answer: Value = self.client.call(Method::DELETE, &self.path_of(id), None).await?;
+        if self.output == Output::Json {
+            output::json(&answer)?;
+            return Ok(Exit::Done);
+        }
+        // The answer about a view lists nothing: only the view itself was deleted.
+        let itself = vec![json!({"kind": self.name, "id": id})];
+        for one in answer["deleted"].as_array().unwrap_or(&itself) {
+            output::line(format_args!("{} {} deleted", cell(&one["kind"]), cell(&one["id"])))?;
+        }
+        if let Some(detail) = answer["detail"].as_str() {
+            anstream::eprintln!("{detail}");
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Makes a call about a resource. An attempt in the answer without a 2xx is [`Exit::Failed`].
+    pub(super) async fn act(&self, id: &str, action: Action) -> anyhow::Result<Exit> {
+        let path = format!("{}{}", self.path_of(id), action.path);
+        let answer: Value = self.client.call(action.method, &path, action.body.map(|body| body.to_string())).await?;
+        match (self.output, action.done) {
+            (Output::Table, Some(done)) => {
+                output::line(format_args!("{} {id} {done}", self.name))?;
+                print_issued(&answer)?;
+            }
+            _ => {
+                self.print(&answer)?;
+                let outcome = answer["attempt"]["outcome"].as_str();
+                return Ok(if outcome.is_none_or(|outcome| outcome == "2xx") { Exit::Done } else { Exit::Failed });
+            }
+        }
+        if !issued(&answer).is_empty() {
+            warn_shown_once();
+        }
+        if let Some(offer) = answer["replayable"]["detail"].as_str() {
+            anstream::eprintln!("{offer}");
+        }
+        Ok(Exit::Done)
+    }
+
+    fn print(&self, value: &Value) -> anyhow::Result<Exit> {
+        match self.output {
+            Output::Json => output::json(value)?,
+            Output::Table => output::fields(value)?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The secrets that an answer shows for the only time. Masked ones were issued before.
+fn issued(answer: &Value) -> Vec<(String, String)> {
+    let shown = SHOWN_ONCE.iter().filter_map(|name| Some((*name, answer.get(name)?.as_str()?)));
+    shown.filter(|(_, text)| *text != MASK).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+}
+
+/// Prints the issued secrets, and the public key for receivers, which is shown at any time.
+fn print_issued(answer: &Value) -> anyhow::Result<()> {
+    let mut lines = issued(answer);
+    lines.extend(answer["public_key"].as_str().map(|key| ("public_key".to_owned(), key.to_owned())));
+    output::aligned(&lines)
+}
+
+/// Says on stderr that the printed secrets are not shown again.
+pub(crate) fn warn_shown_once() {
+    anstream::eprintln!("Secrets are shown only now: keep them.");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_masked_secret_was_not_issued_by_this_answer() {
+        assert_eq!(issued(&json!({"token": "***", "id": "main"})), []);
+        assert_eq!(issued(&json!({"token": "in_x", "path": "/v1/in/in_x"})).len(), 2);
+    }
+}

@@ -1,0 +1,190 @@
+//! `carteiro endpoints`.
+//!
+//! A flag is named like its field, except `--post-to` for `url`: `--url` is the API's address in every command.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::{
+    Action, Actions, Args, Resource, ResourceArgs, RotationArgs, TenantArg,
+    arguments::{Texts, secret, texts},
+};
+use crate::cli::client::Method;
+
+pub(crate) type EndpointArgs = Args<EndpointFields, TenantArg, EndpointActions>;
+
+#[derive(Debug, clap::Args, Serialize)]
+pub(crate) struct EndpointFields {
+    /// Name for people.
+    #[arg(long)]
+    name: Option<String>,
+    /// URL that deliveries are posted to: its field `url`.
+    #[arg(id = "post_to", long = "post-to", value_name = "URL")]
+    url: Option<String>,
+    /// Format of the body: canonical, original, whazing, whaticket or boticario.
+    #[arg(long)]
+    format: Option<String>,
+    /// Key to send as X-N8N-API-KEY; `@FILE` reads it from a file.
+    #[arg(long, value_name = "KEY", value_parser = secret)]
+    n8n_api_key: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    headers: HeaderFields,
+    /// Longest time of an attempt, such as 15s.
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    #[command(flatten)]
+    retry: RetryFields,
+    #[command(flatten)]
+    rate_limit: RateFields,
+    /// Most attempts under way at once.
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<u32>,
+    /// Most deliveries that may wait.
+    #[arg(long, value_name = "N")]
+    max_backlog: Option<u64>,
+    /// Kind of its signatures: v1 or v1a.
+    #[arg(long)]
+    signature: Option<String>,
+}
+
+/// The headers to send besides carteiro's own.
+#[derive(Debug, clap::Args)]
+struct HeaderFields {
+    /// A header to send, as `name=value`; may be repeated.
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    plain: Vec<(String, String)>,
+    /// A header whose value is a secret; `name=@FILE` reads it from a file.
+    #[arg(long = "secret-header", value_name = "NAME=VALUE", value_parser = secret_header)]
+    secret: Vec<(String, String)>,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct RetryFields {
+    /// Pauses between attempts, such as 5s,30s,10m.
+    #[arg(long = "retry-schedule", value_name = "TIMES", value_parser = texts)]
+    schedule: Option<Texts>,
+    /// Greatest age of a delivery that is retried, such as 72h.
+    #[arg(long = "retry-max-age", value_name = "TIME")]
+    max_age: Option<String>,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct RateFields {
+    /// Most attempts a second.
+    #[arg(long = "rate-per-second", value_name = "N")]
+    per_second: Option<f64>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn secret_header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = header(text)?;
+    Ok((name, secret(&value)?))
+}
+
+impl Serialize for HeaderFields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let plain = self.plain.iter().map(|(name, value)| (name, Value::from(value.as_str())));
+        let secret = self.secret.iter().map(|(name, value)| (name, json!({"secret": value})));
+        let headers: BTreeMap<_, _> = plain.chain(secret).collect();
+        BTreeMap::from([("headers", headers)]).serialize(serializer)
+    }
+}
+
+impl Resource for EndpointFields {
+    const NAME: &'static str = "endpoint";
+    const COLLECTION: &'static str = "endpoints";
+    const COLUMNS: &'static [(&'static str, &'static str)] =
+        &[("id", "id"), ("name", "name"), ("format", "format"), ("state", "state"), ("url", "url")];
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointActions {
+    /// Let deliveries go out again.
+    Enable(ResourceArgs<TenantArg>),
+    /// Let no delivery go out: they end as dead letters.
+    Disable {
+        #[command(flatten)]
+        endpoint: ResourceArgs<TenantArg>,
+        /// The reason, shown with the endpoint.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End every delivery that waits now: each becomes a dead letter when it is due.
+    Cancel(ResourceArgs<TenantArg>),
+    /// Sign with a new secret, and for a while also with those before.
+    RotateSecret {
+        #[command(flatten)]
+        rotation: RotationArgs,
+        /// Kind of the signatures from now on: v1 or v1a. Default: unchanged.
+        #[arg(long, value_name = "v1|v1a")]
+        signature: Option<String>,
+    },
+    /// Send a test, also to a disabled endpoint: one attempt, and how it ended.
+    Test(ResourceArgs<TenantArg>),
+    /// Show how many deliveries wait for it.
+    Waiting(ResourceArgs<TenantArg>),
+}
+
+impl Actions for EndpointActions {
+    fn action(self) -> (ResourceArgs<TenantArg>, Action) {
+        let post = |path, done| Action { method: Method::POST, path, body: None, done };
+        match self {
+            Self::Enable(endpoint) => (endpoint, post("/enable", Some("enabled"))),
+            Self::Disable { endpoint, reason } => {
+                let body = reason.map(|reason| json!({"reason": reason}));
+                (endpoint, Action { body, ..post("/disable", Some("disabled")) })
+            }
+            Self::Cancel(endpoint) => (endpoint, post("/cancel", None)),
+            Self::RotateSecret { rotation, signature } => {
+                let (endpoint, mut action) = rotation.action("/secrets/rotate", "has a new secret");
+                if let Some(signature) = signature {
+                    action.body.get_or_insert_with(|| json!({}))["signature"] = signature.into();
+                }
+                (endpoint, action)
+            }
+            Self::Test(endpoint) => (endpoint, post("/test", None)),
+            Self::Waiting(endpoint) => (endpoint, Action { method: Method::GET, ..post("/waiting", None) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::BodyArgs, *};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        body: BodyArgs<EndpointFields>,
+    }
+
+    fn body(arguments: &[&str]) -> Value {
+        let cli = Cli::try_parse_from([&["x"], arguments].concat()).unwrap_or_else(|error| panic!("{error}"));
+        cli.body.read().unwrap().into()
+    }
+
+    #[test]
+    fn an_endpoints_flags_are_its_fields() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "S3CRET\n").unwrap();
+        let secret = format!("x-b=@{}", file.path().display());
+        let flags = ["--post-to", "https://x/", "--header", "x-a=b=c", "--secret-header", &secret];
+        let more = ["--retry-schedule", "5s,30s", "--retry-max-age", "1h", "--rate-per-second", "2.5"];
+        let expected = json!({
+            "url": "https://x/", "headers": {"x-a": "b=c", "x-b": {"secret": "S3CRET"}},
+            "retry": {"schedule": ["5s", "30s"], "max_age": "1h"}, "rate_limit": {"per_second": 2.5},
+        });
+        assert_eq!(body(&[&flags[..], &more].concat()), expected);
+        assert_eq!(body(&["--retry-schedule", ""]), json!({"retry": {"schedule": []}}));
+    }
+}

@@ -1,0 +1,44 @@
+//! `carteiro tenants`.
+
+use serde::Serialize;
+
+use super::{Args, NoActions, Resource, arguments::Installation};
+
+pub(crate) type TenantArgs = Args<TenantFields, Installation, NoActions>;
+
+#[derive(Debug, clap::Args, Serialize)]
+pub(crate) struct TenantFields {
+    /// Name for people.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    quota: QuotaFields,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct QuotaFields {
+    /// Quota: most events a second that it may publish.
+    #[arg(long, value_name = "N")]
+    events_per_second: Option<f64>,
+    /// Quota: most endpoints.
+    #[arg(long, value_name = "N")]
+    endpoints: Option<u64>,
+    /// Quota: most subscriptions.
+    #[arg(long, value_name = "N")]
+    subscriptions: Option<u64>,
+    /// Quota: most sources.
+    #[arg(long, value_name = "N")]
+    sources: Option<u64>,
+    /// Quota: most keys.
+    #[arg(long, value_name = "N")]
+    keys: Option<u64>,
+    /// Quota: most dead letters that are kept with their bodies.
+    #[arg(long, value_name = "N")]
+    dead_letters: Option<u64>,
+}
+
+impl Resource for TenantFields {
+    const NAME: &'static str = "tenant";
+    const COLLECTION: &'static str = "tenants";
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("quota", "quota")];
+}

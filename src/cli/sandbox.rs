@@ -1,0 +1,98 @@
+//! A whole carteiro inside a command (`demo`, `bench`): all roles in this process, on free ports, with tenants of its
+//! own, in a temporary folder. On a given RabbitMQ it has names of its own there, which [`Sandbox::remove`] deletes.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use broker::{ConnectionState, rabbitmq};
+use service::Exit;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{client::Client, logs::unavailable, setup::Setup};
+use crate::{
+    config::Config,
+    process::{self, Process, Roles},
+};
+
+/// Longest wait for the broker, which is expected to run already.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a sandbox differs from what is configured here.
+pub(super) struct SandboxOptions<'a> {
+    /// The command's name, which is part of the names on a RabbitMQ.
+    pub(super) command: &'a str,
+    /// URL of a RabbitMQ; the embedded broker where there is none.
+    pub(super) broker: Option<&'a str>,
+    /// The tenants, as YAML.
+    pub(super) tenants: &'a str,
+    /// Further settings: keys and values.
+    pub(super) settings: &'a [(&'a str, &'a str)],
+}
+
+/// The folder and the configuration of a sandbox.
+pub(super) struct Sandbox {
+    pub(super) config: Config,
+    _folder: TempDir,
+}
+
+impl Sandbox {
+    /// Writes the tenants into a temporary folder, and makes a configuration for it. Starts nothing.
+    pub(super) fn prepare(setup: &Setup, options: &SandboxOptions<'_>) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("making a temporary folder")?;
+        let conf_d = folder.path().join("conf.d");
+        std::fs::create_dir(&conf_d)?;
+        std::fs::write(conf_d.join("tenants.yaml"), options.tenants)?;
+        let token = service::chance::token()?;
+        let name = format!("carteiro-{}-{}", options.command, &token[..8]);
+        let (data_dir, store) = (folder.path().display().to_string(), format!("file:{}", conf_d.display()));
+        let mut values = vec![
+            ("data_dir", data_dir.as_str()),
+            ("store.url", &store),
+            ("http.listen", "127.0.0.1:0"),
+            ("http.operator_key", &token),
+            ("ops.listen", "127.0.0.1:0"),
+            ("deliverer.allow_networks", "127.0.0.0/8"),
+            ("broker.url", options.broker.unwrap_or("embedded:")),
+        ];
+        if options.broker.is_some() {
+            values.extend([("broker.prefix", name.as_str()), ("broker.exchange", &name), ("broker.declare", "true")]);
+        }
+        values.extend(options.settings);
+        let mut config = setup.load(&values)?.config;
+        // A carteiro.toml here may be a server's, whose certificate is not for a free port of this machine.
+        config.http.tls = None;
+        Ok(Self { config, _folder: folder })
+    }
+
+    /// Starts all roles, and waits until the broker can be used.
+    ///
+    /// # Errors
+    /// [`Exit::Unavailable`] when the broker cannot be used in time.
+    pub(super) async fn start(&self, stop: CancellationToken) -> anyhow::Result<Process> {
+        let process = process::start(&self.config, Roles::STANDALONE, stop).await?;
+        let mut connection = process.broker.connection_state();
+        let ready = connection.wait_for(|connection| *connection == ConnectionState::Ready);
+        if tokio::time::timeout(BROKER_TIMEOUT, ready).await.is_err() {
+            let reason = unavailable(&process.broker.connection_state().borrow());
+            return Err(anyhow::anyhow!(reason).context(Exit::Unavailable));
+        }
+        Ok(process)
+    }
+
+    /// Deletes the sandbox's exchanges and queues from a RabbitMQ.
+    pub(super) async fn remove(&self) -> anyhow::Result<()> {
+        let broker = &self.config.broker;
+        if broker.is_embedded() {
+            return Ok(());
+        }
+        rabbitmq::remove(broker).await.with_context(|| format!("removing what is called {}", broker.prefix))
+    }
+}
+
+/// A client of a sandbox's API, with the operator's key.
+pub(super) fn client_of(process: &Process) -> anyhow::Result<Client> {
+    let http = process.http.context("the process has no API")?;
+    let key = process.operator_key.clone().context("the process has no operator's key")?;
+    Client::at(&format!("http://{http}"), key, None)
+}

@@ -1,0 +1,51 @@
+//! Opens the broker that the configuration names.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use broker::{
+    Broker,
+    rabbitmq::{Heartbeat, RabbitMq},
+    sqlite::Sqlite,
+};
+use service::{Clock, ConfigError, Exit};
+use tokio::sync::{broadcast, watch};
+
+use super::data_dir;
+use crate::config::Config;
+
+/// An open broker, and what is known of it besides.
+pub struct OpenBroker {
+    pub broker: Arc<dyn Broker>,
+    /// A defect that only a person can mend (a topology that is not as required), found before the first session.
+    pub defect: watch::Receiver<Option<String>>,
+    /// The answered liveness probes of its connections; the embedded broker sends none.
+    pub heartbeats: broadcast::Receiver<Heartbeat>,
+}
+
+/// Opens the embedded file, or begins to connect.
+///
+/// # Errors
+/// A file that cannot be used or that another process holds; a URL that cannot be used.
+pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> {
+    let (sender, defect) = watch::channel(None);
+    if config.broker.is_embedded() {
+        data_dir::make(&config.data_dir)?;
+        let file = data_dir::broker_file(&config.data_dir);
+        data_dir::make_file(&file).with_context(|| file.display().to_string()).context(Exit::Config)?;
+        let broker = Sqlite::open(&file, clock).context(Exit::Config)?;
+        return Ok(OpenBroker { broker: Arc::new(broker), defect, heartbeats: broadcast::channel(1).1 });
+    }
+    let rabbitmq = RabbitMq::connect(&config.broker, clock, service::chance::rng())
+        .map_err(|error| ConfigError::new("broker.url", error))?;
+    let rabbitmq = Arc::new(rabbitmq);
+    let heartbeats = rabbitmq.heartbeats();
+    let broker = rabbitmq.clone();
+    // A defect found later is waited out: a node that comes back may not have all its queues at once.
+    tokio::spawn(async move {
+        if let Err(found) = rabbitmq.first_session().await {
+            sender.send_replace(Some(found.to_string()));
+        }
+    });
+    Ok(OpenBroker { broker, defect, heartbeats })
+}

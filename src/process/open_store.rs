@@ -1,0 +1,93 @@
+//! Opens the store that the configuration names, with the keys that encrypt its secrets.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use service::{ConfigError, Exit};
+use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteStore, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::{Roles, data_dir};
+use crate::config::Config;
+
+/// Time between two looks at the folder of a `file:` store: the longest delay of a change.
+const FOLDER_POLL: Duration = Duration::from_millis(500);
+
+/// Time between two questions to a database for changes, for the case that a notification was missed.
+const DATABASE_POLL: Duration = Duration::from_secs(10);
+
+/// Pause after a failed attempt to encrypt secrets with the newest key. Nothing waits for it.
+const RESEAL_PAUSE: Duration = Duration::from_secs(60);
+
+/// Opens the store and keeps it up to date until the process ends.
+///
+/// # Errors
+/// When the store cannot be opened, or is the embedded one and the roles are not all in this process.
+pub(super) async fn open_store(
+    config: &Config,
+    roles: Roles,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let location = config.store.location(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
+    let store: Arc<dyn Store> = match location {
+        Location::Folder(folder) => return open_folder(&folder, shutdown).await,
+        Location::Sqlite(_) if !roles.is_standalone() => {
+            let why =
+                "the embedded store lives inside `carteiro standalone`; separate roles need postgres://… or file:…";
+            return Err(ConfigError::new("store.url", why).into());
+        }
+        Location::Sqlite(file) => {
+            data_dir::make(&config.data_dir)?;
+            Arc::new(SqliteStore::open(&file, keyring(config)?).await.context(Exit::Config)?)
+        }
+        Location::Postgres(url) => {
+            data_dir::make(&config.data_dir)?;
+            let on_disk = data_dir::snapshot(&config.data_dir);
+            let opened = PostgresStore::open(&url, keyring(config)?, on_disk, DATABASE_POLL).await;
+            Arc::new(opened.context(Exit::Config)?)
+        }
+    };
+    if roles.control {
+        tokio::spawn(reseal(store.clone()));
+    }
+    Ok(store)
+}
+
+async fn open_folder(folder: &Path, shutdown: &CancellationToken) -> anyhow::Result<Arc<dyn Store>> {
+    let store = Arc::new(FileStore::open(folder).await.context(Exit::Config)?);
+    let (watched, shutdown) = (store.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = watched.watch(FOLDER_POLL, CancellationToken::new()) => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    Ok(store)
+}
+
+/// Encrypts all secrets with the newest key, once the store can be written. Older keys can then be removed from the
+/// configuration.
+async fn reseal(store: Arc<dyn Store>) {
+    loop {
+        match store.reseal().await {
+            Ok(0) => return,
+            Ok(rows) => return tracing::info!(count = rows, "store.resealed"),
+            // The store itself logs that it is away.
+            Err(error) => tracing::debug!(%error, "store.not_resealed"),
+        }
+        tokio::time::sleep(RESEAL_PAUSE).await;
+    }
+}
+
+/// The configured keys and those of the key file, which is made where there is no key at all. That is never the case with
+/// PostgreSQL: the configuration is refused without a key there.
+fn keyring(config: &Config) -> anyhow::Result<Keyring> {
+    let path = data_dir::store_key_file(&config.data_dir);
+    let mut file = KeyFile::read(&path).with_context(|| path.display().to_string()).context(Exit::Config)?;
+    if config.store.encryption_key.is_none() && file.keys().is_empty() {
+        file.add().with_context(|| path.display().to_string()).context(Exit::Config)?;
+        tracing::info!(file = %path.display(), "store_key.made");
+    }
+    let keyring = config.store.keyring(file.keys()).map_err(|(key, weak)| ConfigError::new(key, weak))?;
+    keyring.ok_or_else(|| ConfigError::new("store.encryption_key", "there is no key").into())
+}
