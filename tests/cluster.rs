@@ -1,5 +1,5 @@
-//! A cluster of three: the node that all are connected to, and that leads all queues, is killed under load. It comes back, and
-//! then it is another's turn; or it stays away, and what waits for another attempt does not wait for the node.
+//! A cluster of three nodes. The node that all processes are connected to, and that leads all queues, is killed under load.
+//! In one test it comes back, and then another one is killed. In the other it stays away, and retries do not wait for it.
 
 use std::{
     collections::BTreeSet,
@@ -13,14 +13,14 @@ use std::{
 use carteiro::receiver::Answer;
 
 use crate::{
-    crash::{ANSWER, CREDIT, UNSETTLED, bounded, everything, judge, middle},
-    harness::{Ledger, RabbitCluster, Receiver, Site, UNANSWERED, acme, eventually, ids, report},
+    crash::{ANSWER, ROUTER_PREFETCH, UNSETTLED, bounded, check, everything, middle},
+    harness::{RabbitCluster, Receiver, Recorder, Site, UNANSWERED, acme, eventually, ids, report},
 };
 
 /// Events published around each kill.
 const EVENTS: usize = 1_500;
-/// Events that wait for another attempt when a node is killed, a second long each time: some leave the ladder while the
-/// queues that they leave for have no leader. Not more: an endpoint that failed so often may be given some ten a second.
+/// Events that wait a second for their retry when a node is killed: some leave their delay queue while the lane's queue has
+/// no leader. No more than these, since an endpoint that failed so often may get only some ten requests a second.
 const WAITING: usize = 250;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,7 @@ async fn a_node_of_a_cluster_killed_under_load_and_back_again_loses_nothing() {
     let producer = site.start("producer").await;
     let others = [site.start("router").await, site.start("deliverer").await, site.start("deliverer").await];
     producer.ready().await;
-    // The first of the url's hosts is the one that all are connected to, and where the leaders are; then it is the second.
+    // All processes are connected to the URL's first host, and it leads the queues; later it is the second.
     let mut accepted = BTreeSet::new();
     for node in [1, 2] {
         let before = accepted.len();
@@ -45,15 +45,15 @@ async fn a_node_of_a_cluster_killed_under_load_and_back_again_loses_nothing() {
         all_arrive(&receiver, &accepted, &cluster, &[1, 2, 3]).await;
     }
 
-    let tally = everything(&receiver, &producer, accepted).await;
-    judge("two nodes of a cluster killed in turn", &tally, 2 * (UNANSWERED + CREDIT + 2 * UNSETTLED));
+    let counts = everything(&receiver, &producer, accepted).await;
+    check("two nodes of a cluster killed in turn", &counts, 2 * (UNANSWERED + ROUTER_PREFETCH + 2 * UNSETTLED));
     for process in others.into_iter().chain([producer]) {
         assert_eq!(process.end().await, 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_another_attempt_comes_while_a_node_stays_away() {
+async fn retries_are_delivered_while_a_node_of_a_cluster_stays_away() {
     let cluster = RabbitCluster::start().await;
     let accepts = Arc::new(AtomicBool::new(false));
     let script = accepts.clone();
@@ -67,9 +67,9 @@ async fn what_waits_for_another_attempt_comes_while_a_node_stays_away() {
     let mut accepted = BTreeSet::new();
     for (name, kill) in [("before", true), ("after", false)] {
         accepts.store(false, Ordering::Relaxed);
-        let seen = receiver.look(|ledger| ledger.requests("/crm").len());
+        let seen = receiver.look(|recorder| recorder.requests("/crm").len());
         accepted.extend(producer.api().publish("acme", ids(name, WAITING)).await);
-        let retried = |ledger: &Ledger| ledger.requests("/crm").len() >= seen + 2 * WAITING;
+        let retried = |recorder: &Recorder| recorder.requests("/crm").len() >= seen + 2 * WAITING;
         receiver.until("as many attempts fail as make it twice for each", retried).await;
         if kill {
             cluster.kill(1).await;
@@ -86,13 +86,13 @@ async fn what_waits_for_another_attempt_comes_while_a_node_stays_away() {
     }
 }
 
-/// Waits for all. A RabbitMQ that is misled is put right on the nodes that are there, as operators are told to, also after the
-/// one that misled it is back: what a worker was refused it only tries again three minutes later.
+/// Waits for all. Where the version needs it, dead-lettering is restarted on the nodes that run, as operators are told to do,
+/// also after the killed node is back: a worker retries refused messages only after three minutes.
 async fn all_arrive(receiver: &Receiver, accepted: &BTreeSet<String>, cluster: &RabbitCluster, there: &[usize]) {
-    let misled = cluster.is_misled().await;
+    let is_misled = cluster.is_misled().await;
     eventually("all arrive", || async {
-        let all = receiver.look(|ledger| ledger.has_all("/crm", accepted));
-        if misled && !all {
+        let all = receiver.look(|recorder| recorder.has_all("/crm", accepted));
+        if is_misled && !all {
             for &node in there {
                 cluster.restart_dead_lettering(node).await;
             }

@@ -100,7 +100,7 @@ async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) 
     assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0, "skipped": 0})]);
     let once = lines(&site, &["dead-letters", "replay", id, "--url", &url, "--key", KEY]).await;
     assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1, "skipped": 0})]);
-    receiver.until("the one arrives", |ledger| ledger.delivered("/crm") == 1).await;
+    receiver.until("the one arrives", |recorder| recorder.delivered("/crm") == 1).await;
     let (code, _, said) = run(&site, &["dead-letters", "replay", id, "--url", &url]).await;
     assert_eq!((code, said.contains("no such dead letter")), (1, true), "{said}");
     standalone.terminate().await;
@@ -113,7 +113,7 @@ async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) 
     } else {
         assert_eq!((code, replayed.as_str()), (0, "1 of 1 replayed\n"), "{said}");
         standalone.restart().await;
-        receiver.until("the other arrives", |ledger| ledger.delivered("/crm") == 2).await;
+        receiver.until("the other arrives", |recorder| recorder.delivered("/crm") == 2).await;
     }
 }
 
@@ -151,7 +151,7 @@ async fn publish_takes_every_form_of_input_and_says_which_were_not_confirmed() {
         );
         expected += count;
     }
-    receiver.until("all arrive", |ledger| ledger.delivered("/crm") == expected).await;
+    receiver.until("all arrive", |recorder| recorder.delivered("/crm") == expected).await;
 
     let mixed = format!("{} {{\"type\":\"ticket\"}} {}", event("mixed-1"), event("mixed-3"));
     let (code, stdout, stderr) = fed(&site, &publish, &mixed).await;
@@ -180,9 +180,9 @@ async fn publish_reads_a_vendors_bodies_and_goes_straight_to_rabbitmq() {
     let vendors = ["publish", "--tenant", "acme", "--dialect", "boticario", "--channel", "7", "--broker", &broker];
     let (code, stdout, stderr) = fed(&site, &vendors, &body).await;
     assert_eq!((code, stdout.as_str()), (0, "1 of 1 confirmed, 0 failed\n"), "{stderr}");
-    receiver.until("it arrives", |ledger| ledger.delivered("/crm") == 1).await;
+    receiver.until("it arrives", |recorder| recorder.delivered("/crm") == 1).await;
     let arrived: Value =
-        receiver.look(|ledger| serde_json::from_slice(&ledger.requests("/crm")[0].body).expect("JSON"));
+        receiver.look(|recorder| serde_json::from_slice(&recorder.requests("/crm")[0].body).expect("JSON"));
     assert_eq!(arrived, serde_json::from_str::<Value>(&body).expect("JSON"));
 }
 

@@ -1,4 +1,4 @@
-//! `carteiro demo` is what a newcomer tries first, and all vendors' formats in one go.
+//! `carteiro demo`: every vendor's bodies in every format, on both brokers.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -7,9 +7,9 @@ use serde_json::{Value, value::RawValue};
 
 use crate::harness::{Rabbit, Site, report};
 
-/// A line of `demo --output json`; the body as it is written, not as it reads.
+/// A line of `demo --output json`, with the body's exact text.
 #[derive(Deserialize)]
-struct Line {
+struct DemoLine {
     kind: String,
     #[serde(default)]
     endpoint: String,
@@ -41,29 +41,29 @@ struct Pair {
 #[tokio::test]
 async fn the_demo_delivers_every_vendors_bodies_byte_for_byte() {
     let site = Site::embedded("tenants: []");
-    check(&played(&site, &["demo", "--exit", "--output", "json"]).await);
+    check(&run_demo(&site, &["demo", "--exit", "--output", "json"]).await);
 }
 
 #[tokio::test]
 async fn the_demo_does_the_same_on_rabbitmq_and_leaves_nothing_there() {
     let rabbit = Rabbit::start().await;
     let site = Site::on(rabbit.url(), "tenants: []");
-    // Somebody else's, so that "nothing" is seen to mean the demo's.
+    // Exchanges and queues that are not the demo's, and must stay.
     assert!(site.run(&["topology", "apply"]).await.status.success());
     let before = rabbit.inventory().await;
     assert!(before.contains(&site.broker().exchange), "{before:?}");
-    check(&played(&site, &["demo", "--exit", "--output", "json", "--broker", rabbit.url()]).await);
+    check(&run_demo(&site, &["demo", "--exit", "--output", "json", "--broker", rabbit.url()]).await);
     assert_eq!(rabbit.inventory().await, before);
 }
 
-async fn played(site: &Site, arguments: &[&str]) -> Vec<Line> {
+async fn run_demo(site: &Site, arguments: &[&str]) -> Vec<DemoLine> {
     let output = site.run(arguments).await;
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-fn check(lines: &[Line]) {
+fn check(lines: &[DemoLine]) {
     let bodies = every_pair_is_delivered(lines);
     let of = |kind: &str| lines.iter().filter(|line| line.kind == kind).collect::<Vec<_>>();
     let (delivered, dead) = (of("delivered"), of("dead_letter"));
@@ -85,8 +85,8 @@ fn check(lines: &[Line]) {
     report("demo", format!("{bodies} pairs, {} delivered, {} dead letters, 0 lost", delivered.len(), dead.len()));
 }
 
-/// In the vendor's own format: an `original` endpoint would merely give back what came in.
-fn every_pair_is_delivered(lines: &[Line]) -> usize {
+/// Every pair is delivered in the vendor's own format: an `original` endpoint only gets the body that came in.
+fn every_pair_is_delivered(lines: &[DemoLine]) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let pairs: Pairs = serde_json::from_str(&read(&folder.join("pairs.json"))).expect("pairs");
     let due: Vec<_> = pairs.pairs.iter().filter(|pair| pair.options.is_empty() && pair.ingest).collect();
@@ -96,7 +96,7 @@ fn every_pair_is_delivered(lines: &[Line]) -> usize {
         let text = read(&folder.join("vendor").join(&pair.vendor));
         let compact = serde_json::from_str::<Value>(&text).expect("JSON").to_string();
         let is_it =
-            |line: &&Line| line.format == format && line.body.as_ref().is_some_and(|body| body.get() == compact);
+            |line: &&DemoLine| line.format == format && line.body.as_ref().is_some_and(|body| body.get() == compact);
         assert!(lines.iter().any(|line| is_it(&line)), "{} was not delivered as {format}: {compact}", pair.vendor);
     }
     due.len()

@@ -1,4 +1,4 @@
-//! One endpoint is flooded: it gets what it is to get, and nobody else notices.
+//! A flooded endpoint gets its rate, and delays no other endpoint.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use crate::harness::{Api, Receiver, Site, ids, report};
 
 const PER_SECOND: usize = 10;
 const FLOOD: usize = 500;
-/// Enough to see the rate, in seconds.
-const SEEN: usize = 5;
+/// Seconds over which the rate is measured.
+const MEASURED_SECONDS: usize = 5;
 
-/// A tenant with an endpoint of its name.
+/// The YAML of a tenant whose endpoint has the tenant's name as its path.
 fn tenant(name: &str, receiver: &Receiver, more: &str) -> String {
     format!(
         "  - id: {name}
@@ -28,19 +28,22 @@ fn conf(receiver: &Receiver) -> String {
 }
 
 /// Floods one tenant's endpoint, and publishes a little to the other's.
-async fn flood(api: &Api, receiver: &Receiver, deliverers: usize, story: &str) {
+async fn flood(api: &Api, receiver: &Receiver, deliverers: usize, test: &str) {
     api.publish("flooded", ids("flood", FLOOD)).await;
     let began = Instant::now();
     let calm = api.publish("calm", ids("calm", 20)).await;
-    receiver.until("the other one has all of its own", |ledger| ledger.has_all("/calm", &calm)).await;
+    receiver.until("the other one has all of its own", |recorder| recorder.has_all("/calm", &calm)).await;
     let others = began.elapsed();
-    receiver.until("a few seconds of it", |ledger| ledger.delivered("/flooded") >= SEEN * PER_SECOND).await;
-    let times: Vec<_> = receiver.look(|ledger| ledger.requests("/flooded").iter().map(|request| request.at).collect());
+    receiver
+        .until("a few seconds of it", |recorder| recorder.delivered("/flooded") >= MEASURED_SECONDS * PER_SECOND)
+        .await;
+    let times: Vec<_> =
+        receiver.look(|recorder| recorder.requests("/flooded").iter().map(|request| request.at).collect());
     let second =
         |from: &Instant| times.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(*at)).count();
     let most = times.iter().map(second).max().expect("some");
-    report(story, format_args!("{most} in its fullest second of {PER_SECOND}; the other had its 20 after {others:?}"));
-    // What is late by a moment on its way may share a second with one more, of each deliverer.
+    report(test, format_args!("{most} in its fullest second of {PER_SECOND}; the other had its 20 after {others:?}"));
+    // For each deliverer, a request that arrives late may share a second with one more.
     assert!(most <= PER_SECOND + deliverers, "{most} in a second");
     assert!(others < Duration::from_secs(5), "the other one waited for {others:?}");
 }

@@ -1,37 +1,40 @@
-//! End to end: the built binary as real processes, on the embedded broker and on a real RabbitMQ, against a real
-//! receiver. One binary, so that it links once; this is the list of what it tests.
+//! End-to-end tests: the built binary as real processes, on the embedded broker and on a real RabbitMQ, against a real
+//! receiver. One test binary, so that it links once; this is its table of contents.
 
 mod harness;
 
-mod administration;
-mod away;
-mod bounds;
+mod admin_commands;
+mod api_tls;
+mod broker_outage;
+mod broker_rights;
 mod canaries;
 mod cluster;
 mod commands;
 mod crash;
 mod demo;
-mod door;
 mod drain;
-mod encrypted;
-mod following;
+mod endpoint_state;
+mod endpoint_test;
 mod isolation;
-mod lines;
+mod log_entries;
+mod log_lines;
+mod log_secrets;
 mod metrics;
+mod monitoring;
 mod parking;
 mod prometheus;
 mod propagation;
 mod published;
+mod quotas;
 mod refusals;
 mod reload;
-mod rights;
+mod request_limits;
 mod rotation;
 mod secrets;
+mod server_tls;
 mod signing;
 mod ssrf;
 mod startup;
 mod tenants;
 mod topology;
-mod trials;
 mod usage;
-mod watching;

@@ -1,5 +1,5 @@
-//! What can be seen of each role at `/metrics`: everything that is declared, from the start, and never anything else,
-//! however much is configured and whatever happens.
+//! The `/metrics` page of each role: every declared series is there from the start, and no other appears, however much is
+//! configured and whatever happens.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -11,17 +11,17 @@ use reqwest::Method;
 use serde_json::json;
 use service::metrics::Spec;
 
-use crate::harness::{Exposed, Letter, Outsider, Process, Receiver, Site, eventually, lint};
+use crate::harness::{AmqpClient, AmqpMessage, MetricsPage, Process, Receiver, Site, eventually, lint};
 
-/// As many as a large installation has.
+/// Tenants of a large installation.
 const TENANTS: usize = 1_000;
 const ENDPOINTS: usize = 10;
-/// So many of them get an event.
+/// Tenants that get an event.
 const BUSY: usize = 50;
-/// No process has more series.
-const MOST: usize = 2_000;
+/// Most series of a process.
+const MAX_SERIES: usize = 2_000;
 
-/// What becomes of attempts at the busiest tenant's endpoints, by outcome class: their addresses and paths.
+/// The first tenant's endpoints: the outcome of an attempt there, and the endpoint's path or URL.
 const OUTCOMES: [(&str, &str); 9] = [
     ("2xx", "/200"),
     ("3xx", "/301"),
@@ -34,16 +34,16 @@ const OUTCOMES: [(&str, &str); 9] = [
     ("blocked_ip", "http://10.0.0.1/"),
 ];
 
-/// Answers with the status that the path says.
+/// Answers with the status in the path.
 fn script(received: &Received) -> Answer {
     received.path.trim_start_matches('/').parse().map_or(Answer::Hang, Answer::status)
 }
 
-/// A thousand tenants, of whom the first has an endpoint for each outcome.
+/// The YAML of a thousand tenants, the first of which has an endpoint for each outcome.
 fn large(receiver: &Receiver) -> String {
     let mut yaml = "tenants:\n  - id: t0\n    endpoints:\n".to_owned();
-    for (class, place) in OUTCOMES {
-        let url = if place.starts_with('/') { receiver.url(place) } else { place.to_owned() };
+    for (class, target) in OUTCOMES {
+        let url = if target.starts_with('/') { receiver.url(target) } else { target.to_owned() };
         let _ = writeln!(yaml, "      - {{id: \"e{class}\", url: \"{url}\", timeout: 1s}}");
     }
     yaml += "      - {id: off, url: \"https://crm.example/hooks\", state: disabled}\n    subscriptions:\n";
@@ -61,14 +61,14 @@ fn large(receiver: &Receiver) -> String {
     yaml
 }
 
-/// What a role has declared; `standalone` everything.
+/// The metrics that a role declares, or `standalone` with all roles.
 fn declared(role: &str) -> Vec<Spec> {
     let mut tables = tables();
     tables.retain(|(owner, _)| [role, "every process"].contains(owner) || role == "standalone");
     merged(&tables)
 }
 
-/// A series of each combination of labels, as it is written; of a histogram its count.
+/// The series of all combinations of labels, as the page writes them; for a histogram its count.
 fn written(spec: &Spec) -> Vec<String> {
     let mut labels = spec.labels.to_vec();
     labels.sort_by_key(|label| label.name);
@@ -84,31 +84,31 @@ fn written(spec: &Spec) -> Vec<String> {
     combinations.into_iter().map(series).collect()
 }
 
-/// All that is declared is there, and nothing else but what the library says of the process.
-fn has_just_what_is_declared(role: &str, exposed: &Exposed) {
+/// The page has every declared series, and besides them only those of the Prometheus library.
+fn has_just_what_is_declared(role: &str, page: &MetricsPage) {
     let (later, declared): (Vec<_>, Vec<_>) =
         declared(role).into_iter().partition(|spec| spec.is_of_times() && !spec.labels.is_empty());
     for series in declared.iter().flat_map(written) {
-        assert!(exposed.series.contains_key(&series), "{role} lacks {series}");
+        assert!(page.series.contains_key(&series), "{role} lacks {series}");
     }
     let later: Vec<_> = later.iter().flat_map(written).collect();
-    let ours = exposed.series.keys().filter(|series| series.starts_with("carteiro_") && !later.contains(*series));
+    let ours = page.series.keys().filter(|series| series.starts_with("carteiro_") && !later.contains(*series));
     let ours: Vec<_> = ours.collect();
     assert_eq!(ours.len(), series(&declared), "{role} has some that are not declared: {ours:?}");
-    assert!(exposed.series.len() <= MOST, "{role} has {} series", exposed.series.len());
-    assert_eq!(lint(&exposed.text), "", "{role}");
+    assert!(page.series.len() <= MAX_SERIES, "{role} has {} series", page.series.len());
+    assert_eq!(lint(&page.text), "", "{role}");
 }
 
-/// Nothing has happened, but that processes greet each other and that canaries fly.
-fn has_counted_nothing(role: &str, exposed: &Exposed) {
+/// All counters are 0, except those of notices and canaries, which processes send by themselves.
+fn has_counted_nothing(role: &str, page: &MetricsPage) {
     let counters = declared(role).into_iter().filter(|spec| spec.kind.starts_with("IntCounter"));
     let by_itself = |spec: &Spec| ["notices_", "canary_"].iter().any(|part| spec.name.contains(part));
     for series in counters.filter(|spec| !by_itself(spec)).flat_map(|spec| written(&spec)) {
-        assert_eq!(exposed.value(&series), 0.0, "{role}: {series}");
+        assert_eq!(page.value(&series), 0.0, "{role}: {series}");
     }
 }
 
-/// Events to many tenants and a vendor's, and what is refused.
+/// Publishes events to many tenants and of a vendor, and some that are refused.
 async fn publish(to: &Process) {
     let api = to.api();
     for tenant in 0..BUSY {
@@ -135,10 +135,10 @@ async fn publish(to: &Process) {
 
 /// Waits until a process shows at least this.
 async fn until(process: &Process, series: &str, least: f64) {
-    eventually(series, || async { (Exposed::by(process).await.value(series) >= least).then_some(()) }).await;
+    eventually(series, || async { (MetricsPage::of(process).await.value(series) >= least).then_some(()) }).await;
 }
 
-/// What a deliverer shows after the events.
+/// Waits until a deliverer shows every outcome.
 async fn every_outcome_is_seen(deliverer: &Process) {
     for (class, _) in OUTCOMES {
         until(deliverer, &format!("carteiro_attempts_total{{lane=\"fast\",outcome=\"{class}\"}}"), 1.0).await;
@@ -148,7 +148,7 @@ async fn every_outcome_is_seen(deliverer: &Process) {
     until(deliverer, "carteiro_endpoints{state=\"disabled\"}", 1.0).await;
 }
 
-/// Replays what has ended.
+/// Replays dead letters.
 async fn replay(control: &Process) {
     let replays = "/v1/tenants/t0/replays";
     let request = json!({"filter": {"reason": "endpoint_disabled"}});
@@ -157,23 +157,23 @@ async fn replay(control: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_role_shows_all_that_it_declares_from_the_start_and_never_more_however_much_is_configured() {
+async fn each_role_shows_the_declared_series_from_the_start_and_no_others_later() {
     let receiver = Receiver::start(script).await;
     let site = Site::on_rabbitmq(&large(&receiver)).await;
     let roles = ["producer", "router", "deliverer", "control"];
     let processes = futures_util::future::join_all(roles.map(|role| site.start(role))).await;
     for (role, process) in roles.iter().zip(&processes) {
         process.ready().await;
-        let exposed = Exposed::by(process).await;
-        has_just_what_is_declared(role, &exposed);
-        has_counted_nothing(role, &exposed);
+        let page = MetricsPage::of(process).await;
+        has_just_what_is_declared(role, &page);
+        has_counted_nothing(role, &page);
     }
     let [producer, router, deliverer, control] = &processes[..] else { unreachable!("four roles") };
 
     publish(producer).await;
-    let outsider = Outsider::on(&site).await;
+    let amqp = AmqpClient::connect(&site).await;
     let key = "t0.-.-.ticket.created";
-    outsider.publish(&Letter { key, id: Some("garbage"), tenant: None, body: b"no JSON" }).await;
+    amqp.publish(&AmqpMessage { key, id: Some("garbage"), tenant: None, body: b"no JSON" }).await;
     until(router, "carteiro_parked_total{reason=\"decode\"}", 1.0).await;
     until(control, "carteiro_park_log_total{reason=\"decode\"}", 1.0).await;
     every_outcome_is_seen(deliverer).await;
@@ -182,27 +182,27 @@ async fn each_role_shows_all_that_it_declares_from_the_start_and_never_more_howe
     until(router, "carteiro_publish_confirm_seconds_count{target=\"deliver\"}", BUSY as f64).await;
     until(deliverer, "carteiro_publish_confirm_seconds_count{target=\"delay\"}", 1.0).await;
     for (role, process) in roles.iter().zip(&processes) {
-        has_just_what_is_declared(role, &Exposed::by(process).await);
+        has_just_what_is_declared(role, &MetricsPage::of(process).await);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn standalone_shows_all_that_is_declared_from_the_start_and_never_more_however_much_is_configured() {
+async fn standalone_shows_the_declared_series_from_the_start_and_no_others_later() {
     let receiver = Receiver::start(script).await;
     let site = Site::embedded(&large(&receiver));
     let standalone = site.start("standalone").await;
     standalone.ready().await;
-    let exposed = Exposed::by(&standalone).await;
-    has_just_what_is_declared("standalone", &exposed);
-    has_counted_nothing("standalone", &exposed);
+    let page = MetricsPage::of(&standalone).await;
+    has_just_what_is_declared("standalone", &page);
+    has_counted_nothing("standalone", &page);
     publish(&standalone).await;
     every_outcome_is_seen(&standalone).await;
     replay(&standalone).await;
-    has_just_what_is_declared("standalone", &Exposed::by(&standalone).await);
+    has_just_what_is_declared("standalone", &MetricsPage::of(&standalone).await);
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_a_failed_reload_and_the_snapshot_grows_old() {
+async fn a_file_that_cannot_be_used_counts_as_a_failed_reload_and_the_snapshot_ages() {
     let site = Site::embedded("tenants: [{id: acme}]");
     let standalone = site.start("standalone").await;
     const CONFIRMED: &str = "carteiro_config_confirmed_timestamp_seconds";
@@ -210,9 +210,9 @@ async fn files_that_cannot_be_used_are_a_failed_reload_and_the_snapshot_grows_ol
     until(&standalone, CONFIRMED, 1.0).await;
     site.configure("tenants: {");
     until(&standalone, FAILURES, 1.0).await;
-    let old = Exposed::by(&standalone).await;
+    let old = MetricsPage::of(&standalone).await;
     site.configure("tenants: [{id: beta}]");
     until(&standalone, CONFIRMED, old.value(CONFIRMED) + Duration::from_millis(1).as_secs_f64()).await;
-    let new = Exposed::by(&standalone).await;
+    let new = MetricsPage::of(&standalone).await;
     assert_eq!((old.value(FAILURES), new.value(FAILURES)), (1.0, 1.0));
 }

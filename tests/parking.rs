@@ -1,41 +1,41 @@
-//! What another program publishes to the exchange and nobody can make an event of: it is parked with its reason, can be
-//! looked at, and keeps nothing behind it waiting.
+//! Messages of other programs that are no events: they are parked with a reason, can be listed, and delay nothing behind
+//! them.
 
 use serde_json::Value;
 
-use crate::harness::{Letter, Outsider, Process, Receiver, Site, acme, eventually};
+use crate::harness::{AmqpClient, AmqpMessage, Process, Receiver, Site, acme, eventually};
 
 const KEY: &str = "acme.-.-.ticket.created";
 const GOOD: &[u8] = br#"{"type":"ticket.created"}"#;
 
-struct Scene {
+struct Fixture {
     receiver: Receiver,
     site: Site,
     standalone: Process,
-    outsider: Outsider,
+    amqp: AmqpClient,
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let receiver = Receiver::accepting().await;
         let site = Site::on_rabbitmq(&acme(&receiver.url("/crm"))).await;
         let standalone = site.start("standalone").await;
         standalone.ready().await;
-        let outsider = Outsider::on(&site).await;
-        Self { receiver, site, standalone, outsider }
+        let amqp = AmqpClient::connect(&site).await;
+        Self { receiver, site, standalone, amqp }
     }
 
-    /// Publishes one after the other, each before a good event. Gives what is parked then, oldest first.
-    async fn parked_after(self, letters: &[Letter<'_>]) -> (Vec<Value>, Site) {
-        for (number, letter) in letters.iter().enumerate() {
+    /// Publishes the messages one after the other, each before a valid event. Returns the parked messages, oldest first.
+    async fn parked_after(self, messages: &[AmqpMessage<'_>]) -> (Vec<Value>, Site) {
+        for (number, message) in messages.iter().enumerate() {
             let id = format!("good-{number}");
-            self.outsider.publish(letter).await;
-            self.outsider.publish(&Letter { key: KEY, id: Some(&id), tenant: None, body: GOOD }).await;
-            self.receiver.until("the good event arrives", |ledger| ledger.delivered("/crm") == number + 1).await;
+            self.amqp.publish(message).await;
+            self.amqp.publish(&AmqpMessage { key: KEY, id: Some(&id), tenant: None, body: GOOD }).await;
+            self.receiver.until("the good event arrives", |recorder| recorder.delivered("/crm") == number + 1).await;
         }
         let parked = eventually("everything is parked", || async {
             let parked = listed(&self.site).await;
-            (parked.len() == letters.len()).then_some(parked)
+            (parked.len() == messages.len()).then_some(parked)
         });
         let parked = parked.await;
         assert_eq!(self.standalone.end().await, 0);
@@ -57,10 +57,10 @@ fn reasons(parked: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn garbage_is_parked_as_undecodable_and_can_be_looked_at() {
-    let scene = Scene::set().await;
-    let garbage = Letter { key: KEY, id: Some("garbage"), tenant: None, body: b"\xff\x00 no JSON" };
-    let (parked, site) = scene.parked_after(&[garbage, Letter { body: b"{\"type\":", ..garbage }]).await;
+async fn a_message_that_is_no_json_is_parked_as_undecodable_and_can_be_shown() {
+    let fixture = Fixture::start().await;
+    let garbage = AmqpMessage { key: KEY, id: Some("garbage"), tenant: None, body: b"\xff\x00 no JSON" };
+    let (parked, site) = fixture.parked_after(&[garbage, AmqpMessage { body: b"{\"type\":", ..garbage }]).await;
     assert_eq!(reasons(&parked), ["decode", "decode"]);
     assert_eq!((&parked[0]["tenant"], &parked[0]["event_id"]), (&Value::from("acme"), &Value::from("garbage")));
     let shown = site.run(&["parked", "show", parked[0]["id"].as_str().expect("an id"), "--output", "json"]).await;
@@ -71,11 +71,11 @@ async fn garbage_is_parked_as_undecodable_and_can_be_looked_at() {
 }
 
 #[tokio::test]
-async fn what_was_parked_for_a_tenant_that_was_missing_is_kept_in_a_file_and_delivered_once_it_is_there() {
-    let scene = Scene::set().await;
+async fn a_message_parked_for_a_missing_tenant_is_exported_and_requeued_once_the_tenant_exists() {
+    let fixture = Fixture::start().await;
     let key = KEY.replace("acme", "late");
-    scene.outsider.publish(&Letter { key: &key, id: Some("early"), tenant: None, body: GOOD }).await;
-    let Scene { receiver, site, standalone, .. } = scene;
+    fixture.amqp.publish(&AmqpMessage { key: &key, id: Some("early"), tenant: None, body: GOOD }).await;
+    let Fixture { receiver, site, standalone, .. } = fixture;
     let parked = eventually("it is parked", || async { listed(&site).await.pop() }).await;
     let id = parked["id"].as_str().expect("an id");
 
@@ -99,33 +99,33 @@ async fn what_was_parked_for_a_tenant_that_was_missing_is_kept_in_a_file_and_del
         "one is not there: {said:?}"
     );
     assert!(said[1]["error"].as_str().is_some_and(|error| error.starts_with("404")), "{said:?}");
-    receiver.until("it is delivered", |ledger| ledger.delivered("/crm") == 1).await;
+    receiver.until("it is delivered", |recorder| recorder.delivered("/crm") == 1).await;
     assert_eq!(standalone.end().await, 0);
 }
 
 #[tokio::test]
-async fn what_does_not_say_which_event_it_is_and_whose_is_parked_for_its_identity() {
-    let scene = Scene::set().await;
-    let good = Letter { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
-    let letters = [
-        Letter { id: None, ..good },
-        Letter { id: Some("not an id"), ..good },
-        Letter { tenant: Some("another"), ..good },
-        Letter { body: br#"{"id":"another-id","type":"ticket.created"}"#, ..good },
+async fn a_message_without_a_clear_id_and_tenant_is_parked_for_its_identity() {
+    let fixture = Fixture::start().await;
+    let good = AmqpMessage { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
+    let messages = [
+        AmqpMessage { id: None, ..good },
+        AmqpMessage { id: Some("not an id"), ..good },
+        AmqpMessage { tenant: Some("another"), ..good },
+        AmqpMessage { body: br#"{"id":"another-id","type":"ticket.created"}"#, ..good },
     ];
-    let (parked, _site) = scene.parked_after(&letters).await;
+    let (parked, _site) = fixture.parked_after(&messages).await;
     assert_eq!(reasons(&parked), ["identity"; 4]);
 }
 
 #[tokio::test]
-async fn what_is_no_event_or_of_no_tenant_is_parked_as_such() {
-    let scene = Scene::set().await;
-    let good = Letter { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
-    let letters = [
-        Letter { key: "nobody.-.-.ticket.created", ..good },
-        Letter { body: br#"{"type":"ticket"}"#, ..good },
-        Letter { body: br#"{"type":"ticket.created","ticket":[]}"#, ..good },
+async fn a_message_with_an_invalid_event_or_an_unknown_tenant_is_parked_with_that_reason() {
+    let fixture = Fixture::start().await;
+    let good = AmqpMessage { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
+    let messages = [
+        AmqpMessage { key: "nobody.-.-.ticket.created", ..good },
+        AmqpMessage { body: br#"{"type":"ticket"}"#, ..good },
+        AmqpMessage { body: br#"{"type":"ticket.created","ticket":[]}"#, ..good },
     ];
-    let (parked, _site) = scene.parked_after(&letters).await;
+    let (parked, _site) = fixture.parked_after(&messages).await;
     assert_eq!(reasons(&parked), ["schema", "schema", "tenant"]);
 }

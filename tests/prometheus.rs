@@ -1,19 +1,19 @@
-//! What is watched is there: the distribution's Prometheus with the committed rules, on real processes under load, answers
-//! every question that a dashboard asks, evaluates every rule, and wakes nobody.
+//! A real Prometheus with the committed rules, on real processes under load: it answers every query of the dashboards,
+//! evaluates every rule, and fires no alert.
 
 use std::collections::BTreeSet;
 
 use carteiro::receiver::Answer;
 
 use crate::{
-    harness::{Letter, Outsider, Process, Prometheus, Rabbit, Receiver, Site, client, eventually, ids},
-    watching::{RABBITMQ, dashboards, rules},
+    harness::{AmqpClient, AmqpMessage, Process, Prometheus, Rabbit, Receiver, Site, client, eventually, ids},
+    monitoring::{RABBITMQ, dashboards, rules},
 };
 
-/// Three endpoints of a tenant that get everything: one is well, one fails, one says that it is gone.
+/// The YAML of a tenant with three endpoints that get everything: one accepts, one fails, one answers 410.
 fn conf(receiver: &Receiver) -> String {
     let (mut endpoints, mut subscriptions) = (String::new(), String::new());
-    for id in ["well", "ill", "gone"] {
+    for id in ["healthy", "failing", "gone"] {
         endpoints += &format!("      - {{id: {id}, url: \"{}\"}}\n", receiver.url(&format!("/{id}")));
         subscriptions += &format!("      - {{id: {id}, endpoint_id: {id}, event_types: [\"*\"]}}\n");
     }
@@ -22,13 +22,13 @@ fn conf(receiver: &Receiver) -> String {
 
 fn answer(path: &str) -> Answer {
     Answer::status(match path {
-        "/ill" => 503,
+        "/failing" => 503,
         "/gone" => 410,
         _ => 200,
     })
 }
 
-struct Scene {
+struct Fixture {
     receiver: Receiver,
     site: Site,
     roles: Vec<(&'static str, Process)>,
@@ -36,13 +36,13 @@ struct Scene {
     rabbit: Rabbit,
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let rabbit = Rabbit::with_metrics().await;
         let receiver = Receiver::start(|request| answer(&request.path)).await;
         let site = Site::on(rabbit.url(), &conf(&receiver))
             .set("deliverer.breaker.failures", "20")
-            // What takes longer in earnest, so that there is something to see.
+            // Shorter than the defaults, so that there is something to see.
             .set("deliverer.breaker.first", "1s")
             .set("deliverer.breaker.longest", "1s")
             .set("deliverer.canary", "2s");
@@ -63,16 +63,17 @@ impl Scene {
         Self { receiver, site, roles, prometheus, rabbit }
     }
 
-    /// Events for all endpoints, and something that is none.
+    /// Publishes events for all endpoints, and a message that is no event.
     async fn load(&self) {
         let (_, producer) = &self.roles[0];
         let accepted = producer.api().publish("acme", ids("load", 500)).await;
-        self.receiver.until("the well one has all", |ledger| ledger.has_all("/well", &accepted)).await;
-        let garbage = Letter { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
-        Outsider::on(&self.site).await.publish(&garbage).await;
+        self.receiver.until("the healthy one has all", |recorder| recorder.has_all("/healthy", &accepted)).await;
+        let garbage =
+            AmqpMessage { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
+        AmqpClient::connect(&self.site).await.publish(&garbage).await;
     }
 
-    /// Waits until a query gives a number: a rate needs two scrapes, a quantile something that was observed in between.
+    /// Waits until a query gives a number: a rate needs two scrapes, and a quantile observations between them.
     async fn answers(&self, query: &str, place: &str) {
         let what = format!("{place}: {query}");
         eventually(&what, || async {
@@ -84,34 +85,35 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn prometheus_answers_every_dashboard_evaluates_every_rule_and_wakes_nobody() {
-    let scene = Scene::set().await;
-    scene.load().await;
+async fn prometheus_answers_every_dashboard_evaluates_every_rule_and_fires_no_alert() {
+    let fixture = Fixture::start().await;
+    fixture.load().await;
     for dashboard in dashboards() {
         for (panel, query) in dashboard.queries("1m") {
-            scene.answers(&query, &format!("{}, {panel}", dashboard.uid)).await;
+            fixture.answers(&query, &format!("{}, {panel}", dashboard.uid)).await;
         }
     }
     for name in rules().filter_map(|rule| rule.record).collect::<BTreeSet<_>>() {
-        scene.answers(&name, "recorded").await;
+        fixture.answers(&name, "recorded").await;
     }
-    scene.answers("carteiro_park_log_total{reason=\"decode\"} > 0", "what was parked").await;
-    // Read from files, revisions are each process' own: compared, they would say that settings differ.
-    assert!(scene.prometheus.query("carteiro_config_revision > 0").await.is_empty());
-    scene.answers("carteiro_dead_letters_total{reason=\"permanent\"} > 0", "what was given up").await;
+    fixture.answers("carteiro_park_log_total{reason=\"decode\"} > 0", "what was parked").await;
+    // With `file:` each process counts its own revisions. Compared, they would seem to differ.
+    assert!(fixture.prometheus.query("carteiro_config_revision > 0").await.is_empty());
+    fixture.answers("carteiro_dead_letters_total{reason=\"permanent\"} > 0", "what was given up").await;
 
-    let evaluated = scene.prometheus.rules().await;
+    let evaluated = fixture.prometheus.rules().await;
     assert_eq!(evaluated.len(), rules().count());
     for rule in evaluated {
         assert_eq!(rule["health"], "ok", "{rule}");
         assert_ne!(rule["state"], "firing", "{rule}");
     }
-    scene.rabbitmq_has_what_is_asked_for().await;
+    fixture.rabbitmq_exports_the_listed_metrics().await;
 }
 
-impl Scene {
-    /// Another release might name things otherwise: the list that the queries are checked against is true of this node.
-    async fn rabbitmq_has_what_is_asked_for(&self) {
+impl Fixture {
+    /// The node exports RabbitMQ's metrics in the list against which the queries are checked: another release may name them
+    /// differently.
+    async fn rabbitmq_exports_the_listed_metrics(&self) {
         let address = self.rabbit.metrics().await;
         let mut text = String::new();
         for path in ["metrics", "metrics/detailed?family=queue_coarse_metrics&family=queue_consumer_count"] {

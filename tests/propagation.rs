@@ -1,5 +1,5 @@
-//! Separate processes on RabbitMQ and PostgreSQL: a change is in force everywhere at once, and a database that is away
-//! stops no delivery.
+//! Separate processes on RabbitMQ and PostgreSQL: a change is in force in all of them at once, and deliveries go on while
+//! the database is away.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,8 +11,8 @@ use crate::harness::{KEY, Postgres, Process, Receiver, Site, eventually, ids};
 
 const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
-/// Every role in a process of its own, and the tenant `acme` with one endpoint that gets everything.
-struct Scene {
+/// Each role in a process of its own, and the tenant `acme` with one endpoint that gets everything.
+struct Fixture {
     postgres: Postgres,
     producer: Process,
     _router: Process,
@@ -21,8 +21,8 @@ struct Scene {
     _site: Site,
 }
 
-impl Scene {
-    async fn set(url: &str) -> Self {
+impl Fixture {
+    async fn start(url: &str) -> Self {
         let postgres = Postgres::start().await;
         let site = Site::on_rabbitmq("tenants: []").await;
         let site = site.set("store.url", postgres.url()).set("store.encryption_key", "a-key-of-the-tests-long-enough");
@@ -33,7 +33,7 @@ impl Scene {
         }
         let api = control.api();
         api.put("/v1/tenants/acme", json!({})).await;
-        // Longer than it takes until all have failed once.
+        // Longer than all first attempts take.
         let schedule = ["40s"; 20];
         api.put(CRM, json!({"url": url, "retry": {"schedule": schedule, "max_age": "1h"}})).await;
         api.put("/v1/tenants/acme/subscriptions/all", json!({"endpoint_id": "crm", "event_types": ["*"]})).await;
@@ -44,57 +44,57 @@ impl Scene {
 #[tokio::test]
 async fn a_changed_url_applies_to_a_thousand_deliveries_that_wait_for_their_retry() {
     let receiver = Receiver::start(|received| Answer::status(if received.path == "/right" { 200 } else { 500 })).await;
-    let scene = Scene::set(&receiver.url("/wrong")).await;
-    let accepted = scene.producer.api().publish("acme", ids("waiting", 1_000)).await;
-    receiver.until("all have failed", |ledger| ledger.requests("/wrong").len() >= accepted.len()).await;
+    let fixture = Fixture::start(&receiver.url("/wrong")).await;
+    let accepted = fixture.producer.api().publish("acme", ids("waiting", 1_000)).await;
+    receiver.until("all have failed", |recorder| recorder.requests("/wrong").len() >= accepted.len()).await;
 
     let url = json!({"url": receiver.url("/right")});
-    scene.control.api().done(KEY, Method::PATCH, CRM, Some(url)).await;
-    receiver.until("all arrive", |ledger| ledger.has_all("/right", &accepted)).await;
-    let wrong = receiver.look(|ledger| ledger.requests("/wrong").len());
+    fixture.control.api().done(KEY, Method::PATCH, CRM, Some(url)).await;
+    receiver.until("all arrive", |recorder| recorder.has_all("/right", &accepted)).await;
+    let wrong = receiver.look(|recorder| recorder.requests("/wrong").len());
     assert_eq!(wrong, accepted.len(), "none of them went to the old place again");
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_stops_changes_and_no_delivery() {
+async fn a_database_that_is_away_stops_changes_but_no_delivery() {
     let receiver = Receiver::accepting().await;
-    let mut scene = Scene::set(&receiver.url("/crm")).await;
-    let before = scene.producer.api().publish("acme", ids("before", 20)).await;
-    receiver.until("they arrive", |ledger| ledger.has_all("/crm", &before)).await;
-    scene.deliverer.terminate().await;
-    assert_eq!(scene.deliverer.ended().await, Some(0), "it leaves its snapshot on its disk");
-    scene.deliverer.restart().await;
+    let mut fixture = Fixture::start(&receiver.url("/crm")).await;
+    let before = fixture.producer.api().publish("acme", ids("before", 20)).await;
+    receiver.until("they arrive", |recorder| recorder.has_all("/crm", &before)).await;
+    fixture.deliverer.terminate().await;
+    assert_eq!(fixture.deliverer.ended().await, Some(0), "it leaves its snapshot on its disk");
+    fixture.deliverer.restart().await;
 
-    scene.postgres.kill().await;
+    fixture.postgres.kill().await;
     let url = json!({"url": receiver.url("/moved")});
-    let (status, problem) = scene.control.api().ask(KEY, Method::PATCH, CRM, Some(url.clone())).await;
+    let (status, problem) = fixture.control.api().ask(KEY, Method::PATCH, CRM, Some(url.clone())).await;
     assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
-    let read = scene.control.api().done(KEY, Method::GET, CRM, None).await;
+    let read = fixture.control.api().done(KEY, Method::GET, CRM, None).await;
     assert_eq!(read["url"], receiver.url("/crm"), "what is configured can be looked at");
-    let meanwhile = scene.producer.api().publish("acme", ids("meanwhile", 20)).await;
-    receiver.until("they arrive", |ledger| ledger.has_all("/crm", &meanwhile)).await;
+    let meanwhile = fixture.producer.api().publish("acme", ids("meanwhile", 20)).await;
+    receiver.until("they arrive", |recorder| recorder.has_all("/crm", &meanwhile)).await;
 
-    scene.deliverer.kill().await;
-    let queued = scene.producer.api().publish("acme", ids("queued", 20)).await;
-    scene.deliverer.restart().await;
-    receiver.until("a new process delivers them", |ledger| ledger.has_all("/crm", &queued)).await;
+    fixture.deliverer.kill().await;
+    let queued = fixture.producer.api().publish("acme", ids("queued", 20)).await;
+    fixture.deliverer.restart().await;
+    receiver.until("a new process delivers them", |recorder| recorder.has_all("/crm", &queued)).await;
 
-    scene.postgres.revive().await;
+    fixture.postgres.revive().await;
     eventually("changes are taken again", || async {
-        let answer = scene.control.api().request(Method::PATCH, CRM).header("content-type", "application/json");
+        let answer = fixture.control.api().request(Method::PATCH, CRM).header("content-type", "application/json");
         let status = answer.body(url.to_string()).send().await.expect("it answers").status();
         assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status}");
         (status == StatusCode::OK).then_some(())
     })
     .await;
-    // Each process comes back to the database in its own time.
+    // Each process reconnects to the database in its own time.
     let probes = AtomicUsize::new(0);
     eventually("the deliverer has it, too", || async {
         let probe = probes.fetch_add(1, Ordering::Relaxed);
-        scene.producer.api().publish("acme", ids(&format!("probe-{probe}"), 1)).await;
-        receiver.look(|ledger| ledger.delivered("/moved") > 0).then_some(())
+        fixture.producer.api().publish("acme", ids(&format!("probe-{probe}"), 1)).await;
+        receiver.look(|recorder| recorder.delivered("/moved") > 0).then_some(())
     })
     .await;
-    let after = scene.producer.api().publish("acme", ids("after", 20)).await;
-    receiver.until("they arrive at the new place", |ledger| ledger.has_all("/moved", &after)).await;
+    let after = fixture.producer.api().publish("acme", ids("after", 20)).await;
+    receiver.until("they arrive at the new place", |recorder| recorder.has_all("/moved", &after)).await;
 }

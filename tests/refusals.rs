@@ -1,12 +1,12 @@
-//! What the API refuses: each bad request has its clear answer, nothing of it is published, and the next good event gets
-//! through.
+//! Requests that the intake refuses: each has its problem code, nothing of it is published, and the next valid event is
+//! delivered.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 use crate::harness::{Process, Receiver, Site, ids};
 
-/// Its key `foo` may publish; `bar` is the other tenant's.
+/// The keys are `foo`, which may publish, `baz`, which may read, and `bar` of the other tenant.
 const CONF: &str = "tenants:
   - id: acme
     endpoints:
@@ -25,14 +25,14 @@ const CONF: &str = "tenants:
 const EVENTS: &str = "/v1/tenants/acme/events";
 const GOOD: &str = r#"{"type":"ticket.created"}"#;
 
-struct Scene {
+struct Fixture {
     receiver: Receiver,
     site: Site,
     standalone: Process,
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let receiver = Receiver::accepting().await;
         let site = Site::embedded(&CONF.replace("{url}", &receiver.url("/crm")));
         let standalone = site.start("standalone").await;
@@ -51,7 +51,7 @@ impl Scene {
         request.header("content-type", "application/json").body(body.to_owned())
     }
 
-    /// Sends it, expects the refusal, and gives the pointers of its errors.
+    /// Sends a request that must be refused. Returns the pointers of the errors.
     async fn refused(&self, request: RequestBuilder, status: u16, code: &str) -> Vec<String> {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), status);
@@ -65,11 +65,11 @@ impl Scene {
         errors.iter().map(|error| error["pointer"].as_str().expect("a pointer").to_owned()).collect()
     }
 
-    /// A good event still gets through, as the only one that ever did, and nothing is parked.
+    /// A valid event is delivered as the only one ever, and nothing is parked.
     async fn goes_on(self, name: &str) {
         let accepted = self.standalone.api().publish("acme", ids(name, 1)).await;
-        self.receiver.until("the good event arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
-        assert_eq!(self.receiver.look(|ledger| ledger.requests("/crm").len()), 1);
+        self.receiver.until("the good event arrives", |recorder| recorder.has_all("/crm", &accepted)).await;
+        assert_eq!(self.receiver.look(|recorder| recorder.requests("/crm").len()), 1);
         let parked = self.site.run(&["parked", "list", "--output", "json"]).await;
         assert_eq!((parked.status.code(), parked.stdout.as_slice()), (Some(0), &b""[..]));
     }
@@ -77,84 +77,84 @@ impl Scene {
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_refused_as_malformed() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     for body in [r#"{"type":"ticket.created""#, "", "nothing"] {
-        scene.refused(scene.post(EVENTS, body), 422, "malformed_json").await;
+        fixture.refused(fixture.post(EVENTS, body), 422, "malformed_json").await;
     }
-    scene.goes_on("malformed").await;
+    fixture.goes_on("malformed").await;
 }
 
 #[tokio::test]
 async fn an_event_type_of_another_form_is_refused_with_a_pointer_to_it() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     for body in [r#"{"type":"ticket"}"#, r#"{"type":"Ticket.created"}"#, r#"{"type":"a.b.c"}"#, r#"{"type":7}"#] {
-        assert_eq!(scene.refused(scene.post(EVENTS, body), 422, "invalid_event").await, ["/type"], "{body}");
+        assert_eq!(fixture.refused(fixture.post(EVENTS, body), 422, "invalid_event").await, ["/type"], "{body}");
     }
-    assert_eq!(scene.refused(scene.post(EVENTS, "{}"), 422, "invalid_event").await, ["/type"]);
-    scene.goes_on("type").await;
+    assert_eq!(fixture.refused(fixture.post(EVENTS, "{}"), 422, "invalid_event").await, ["/type"]);
+    fixture.goes_on("type").await;
 }
 
 #[tokio::test]
 async fn one_invalid_event_refuses_its_whole_batch() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     let batch =
         r#"{"events":[{"type":"ticket.created"},{"type":"ticket"},{"type":"ticket.created","ticket":{"id":[]}}]}"#;
-    let pointers = scene.refused(scene.post(EVENTS, batch), 422, "invalid_event").await;
+    let pointers = fixture.refused(fixture.post(EVENTS, batch), 422, "invalid_event").await;
     assert_eq!(pointers, ["/events/1/type", "/events/2/ticket/id"]);
-    scene.goes_on("batch").await;
+    fixture.goes_on("batch").await;
 }
 
 #[tokio::test]
-async fn without_a_key_or_with_a_wrong_one_nothing_is_taken() {
-    let scene = Scene::set().await;
-    let anonymous = scene.standalone.api().anonymous(Method::POST, EVENTS).body(GOOD);
-    scene.refused(anonymous, 401, "unauthorized").await;
-    scene.refused(scene.post_as("wrong", GOOD), 401, "unauthorized").await;
-    scene.goes_on("key").await;
+async fn a_request_without_a_key_or_with_a_wrong_one_is_unauthorized() {
+    let fixture = Fixture::start().await;
+    let anonymous = fixture.standalone.api().anonymous(Method::POST, EVENTS).body(GOOD);
+    fixture.refused(anonymous, 401, "unauthorized").await;
+    fixture.refused(fixture.post_as("wrong", GOOD), 401, "unauthorized").await;
+    fixture.goes_on("key").await;
 }
 
 #[tokio::test]
 async fn a_key_allows_what_its_scope_says_to_its_own_tenant() {
-    let scene = Scene::set().await;
-    scene.refused(scene.post_as("baz", GOOD), 403, "forbidden").await;
-    scene.refused(scene.post_as("bar", GOOD), 404, "not_found").await;
+    let fixture = Fixture::start().await;
+    fixture.refused(fixture.post_as("baz", GOOD), 403, "forbidden").await;
+    fixture.refused(fixture.post_as("bar", GOOD), 404, "not_found").await;
     let allowed =
-        scene.post_as("foo", r#"{"id":"scope-00000","type":"ticket.created"}"#).send().await.expect("an answer");
+        fixture.post_as("foo", r#"{"id":"scope-00000","type":"ticket.created"}"#).send().await.expect("an answer");
     assert_eq!(allowed.status(), 202);
-    scene.receiver.until("it arrives", |ledger| ledger.delivered("/crm") == 1).await;
+    fixture.receiver.until("it arrives", |recorder| recorder.delivered("/crm") == 1).await;
 }
 
 #[tokio::test]
 async fn an_unknown_tenant_is_not_found() {
-    let scene = Scene::set().await;
-    scene.refused(scene.post("/v1/tenants/nobody/events", GOOD), 404, "not_found").await;
-    scene.goes_on("tenant").await;
+    let fixture = Fixture::start().await;
+    fixture.refused(fixture.post("/v1/tenants/nobody/events", GOOD), 404, "not_found").await;
+    fixture.goes_on("tenant").await;
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_too_large() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     let body = format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(1 << 20));
-    scene.refused(scene.post(EVENTS, body), 413, "payload_too_large").await;
-    scene.goes_on("large").await;
+    fixture.refused(fixture.post(EVENTS, body), 413, "payload_too_large").await;
+    fixture.goes_on("large").await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_declared_as_json_is_of_an_unsupported_type() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
-        let request = scene.standalone.api().request(Method::POST, EVENTS).header("content-type", kind).body(GOOD);
-        scene.refused(request, 415, "unsupported_media_type").await;
+        let request = fixture.standalone.api().request(Method::POST, EVENTS).header("content-type", kind).body(GOOD);
+        fixture.refused(request, 415, "unsupported_media_type").await;
     }
-    scene.goes_on("kind").await;
+    fixture.goes_on("kind").await;
 }
 
 #[tokio::test]
 async fn a_vendors_sender_needs_the_sources_token_and_its_key() {
-    let scene = Scene::set().await;
-    scene.refused(scene.post("/v1/in/another-token", "{}"), 404, "not_found").await;
-    scene.refused(scene.post("/v1/in/a-source-token", "{}"), 401, "unauthorized").await;
-    let wrong = scene.post("/v1/in/a-source-token", "{}").header("x-n8n-api-key", "wrong");
-    scene.refused(wrong, 401, "unauthorized").await;
-    scene.goes_on("source").await;
+    let fixture = Fixture::start().await;
+    fixture.refused(fixture.post("/v1/in/another-token", "{}"), 404, "not_found").await;
+    fixture.refused(fixture.post("/v1/in/a-source-token", "{}"), 401, "unauthorized").await;
+    let wrong = fixture.post("/v1/in/a-source-token", "{}").header("x-n8n-api-key", "wrong");
+    fixture.refused(wrong, 401, "unauthorized").await;
+    fixture.goes_on("source").await;
 }

@@ -1,4 +1,4 @@
-//! Tokens, keys and the key of the store are rotated while they are in use, in processes that learn of it from others.
+//! Tokens, keys and the store's encryption key are rotated while they are in use, in processes that learn of it from others.
 
 use std::convert::Infallible;
 
@@ -8,15 +8,15 @@ use tokio::sync::watch;
 
 use crate::harness::{Api, KEY, Postgres, Process, Site, eventually, in_time};
 
-/// One way in: with a source's token, or with a tenant's key.
+/// What a sender shows: a source's token, or a tenant's key.
 #[derive(Clone, Debug)]
-enum Way {
+enum Credential {
     Token(String),
     Key(String),
 }
 
-impl Way {
-    /// The status that an event sent this way is answered.
+impl Credential {
+    /// Sends an event with it. Returns the status of the answer.
     async fn send(&self, api: &Api) -> u16 {
         let request = match self {
             Self::Token(token) => {
@@ -33,16 +33,16 @@ impl Way {
     }
 }
 
-/// An intake and a control plane, each in a process of its own, and a tenant with a source and a key.
-struct Scene {
+/// The roles producer and control, each in a process of its own, and a tenant with a source and a key.
+struct Fixture {
     producer: Process,
     control: Process,
     _site: Site,
     _postgres: Postgres,
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let postgres = Postgres::start().await;
         let site = Site::on_rabbitmq("tenants: []").await;
         let site = site.set("store.url", postgres.url()).set("store.encryption_key", "a-key-of-the-tests-long-enough");
@@ -53,80 +53,85 @@ impl Scene {
         Self { producer, control, _site: site, _postgres: postgres }
     }
 
-    async fn make(&self) -> [Way; 2] {
+    async fn make(&self) -> [Credential; 2] {
         let source = self.control.api().put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await;
         let key = self.control.api().put("/v1/tenants/acme/keys/backend", json!({"scopes": ["publish"]})).await;
-        ways(&source, &key)
+        credentials(&source, &key)
     }
 
-    async fn rotate(&self, body: Value) -> [Way; 2] {
+    async fn rotate(&self, body: Value) -> [Credential; 2] {
         let rotate = |path: &'static str| {
             let (api, body) = (self.control.api(), body.clone());
             async move { api.done(KEY, Method::POST, &format!("/v1/tenants/acme/{path}/rotate"), Some(body)).await }
         };
-        ways(&rotate("sources/main/token").await, &rotate("keys/backend").await)
+        credentials(&rotate("sources/main/token").await, &rotate("keys/backend").await)
     }
 }
 
-fn ways(source: &Value, key: &Value) -> [Way; 2] {
+fn credentials(source: &Value, key: &Value) -> [Credential; 2] {
     let text = |value: &Value| value.as_str().expect("shown once").to_owned();
-    [Way::Token(text(&source["token"])), Way::Key(text(&key["key"]))]
+    [Credential::Token(text(&source["token"])), Credential::Key(text(&key["key"]))]
 }
 
-/// Sends events without a pause, by all the ways in turn, and says how each was answered.
-async fn keep_sending(api: Api, ways: watch::Receiver<Vec<Way>>, answers: &watch::Sender<Vec<u16>>) -> Infallible {
+/// Sends events without a pause, with each credential in turn, and collects the statuses.
+async fn keep_sending(
+    api: Api,
+    credentials: watch::Receiver<Vec<Credential>>,
+    answers: &watch::Sender<Vec<u16>>,
+) -> Infallible {
     loop {
-        let now = ways.borrow().clone();
-        for way in now {
-            let status = way.send(&api).await;
+        let now = credentials.borrow().clone();
+        for credential in now {
+            let status = credential.send(&api).await;
             answers.send_modify(|answers| answers.push(status));
         }
     }
 }
 
-/// Returns once so many more were answered.
+/// Waits until `count` more are answered.
 async fn more(answers: &watch::Sender<Vec<u16>>, count: usize) {
     let enough = answers.borrow().len() + count;
     let _ = in_time("more are sent", answers.subscribe().wait_for(|answers| answers.len() >= enough)).await;
 }
 
 #[tokio::test]
-async fn nobody_is_refused_while_tokens_and_keys_are_rotated_until_the_old_ones_end() {
-    let scene = Scene::set().await;
-    let api = scene.producer.api();
-    let (ways, answers) = (watch::channel(scene.make().await.to_vec()).0, watch::channel(Vec::new()).0);
-    let story = async {
+async fn tokens_and_keys_are_rotated_without_a_refusal_until_the_old_ones_end() {
+    let fixture = Fixture::start().await;
+    let api = fixture.producer.api();
+    let (credentials, answers) = (watch::channel(fixture.make().await.to_vec()).0, watch::channel(Vec::new()).0);
+    let steps = async {
         more(&answers, 40).await;
         for _ in 0..3 {
-            let new = scene.rotate(json!({"overlap": "1h"})).await;
-            // First with what was before alone, then with both.
+            let new = fixture.rotate(json!({"overlap": "1h"})).await;
+            // First only with the old ones, then with both.
             more(&answers, 8).await;
-            ways.send_modify(|ways| *ways = [&ways[ways.len() - 2..], &new[..]].concat());
+            credentials
+                .send_modify(|credentials| *credentials = [&credentials[credentials.len() - 2..], &new[..]].concat());
             more(&answers, 40).await;
-            ways.send_modify(|ways| *ways = new.to_vec());
+            credentials.send_modify(|credentials| *credentials = new.to_vec());
         }
     };
     tokio::select! {
-        never = keep_sending(api.clone(), ways.subscribe(), &answers) => match never {},
-        () = story => {}
+        never = keep_sending(api.clone(), credentials.subscribe(), &answers) => match never {},
+        () = steps => {}
     }
     let refused: Vec<_> = answers.borrow().iter().filter(|status| **status != 202).copied().collect();
     assert_eq!(refused, [] as [u16; 0], "of {} events", answers.borrow().len());
 
-    let last = ways.borrow().clone();
-    let new = scene.rotate(json!({"overlap": "0s"})).await;
-    for (way, refusal) in last.iter().zip([404, 401]) {
-        eventually("it ends everywhere", || async { (way.send(&api).await == refusal).then_some(()) }).await;
+    let last = credentials.borrow().clone();
+    let new = fixture.rotate(json!({"overlap": "0s"})).await;
+    for (credential, refusal) in last.iter().zip([404, 401]) {
+        eventually("it ends everywhere", || async { (credential.send(&api).await == refusal).then_some(()) }).await;
     }
-    for way in new {
-        assert_eq!(way.send(&api).await, 202);
+    for credential in new {
+        assert_eq!(credential.send(&api).await, 202);
     }
 }
 
 const OLD: &str = "an-old-key-of-the-tests-long-enough";
 const NEW: &str = "a-new-key-of-the-tests-long-enough";
 
-/// The same site, whose processes are started with these keys from now on.
+/// The same site with other encryption keys, for processes that start from now on.
 fn with_keys(site: Site, newest: &str, older: &str) -> Site {
     site.set("store.encryption_key", newest).set("store.old_encryption_keys", older)
 }
@@ -137,18 +142,18 @@ async fn the_key_of_an_embedded_store_is_replaced_and_everything_is_still_there(
     let standalone = site.start("standalone").await;
     standalone.api().put("/v1/tenants/acme", json!({})).await;
     let source = standalone.api().put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await;
-    let way = Way::Token(source["token"].as_str().expect("shown once").to_owned());
+    let credential = Credential::Token(source["token"].as_str().expect("shown once").to_owned());
     assert_eq!(standalone.end().await, 0);
 
     let site = with_keys(site, NEW, OLD);
     let standalone = site.start("standalone").await;
-    assert_eq!(way.send(&standalone.api()).await, 202);
+    assert_eq!(credential.send(&standalone.api()).await, 202);
     standalone.logged("store.resealed").await;
     assert_eq!(standalone.end().await, 0);
 
     let site = with_keys(site, NEW, "[]");
     let standalone = site.start("standalone").await;
-    assert_eq!(way.send(&standalone.api()).await, 202);
+    assert_eq!(credential.send(&standalone.api()).await, 202);
     assert_eq!(standalone.end().await, 0);
     let refused = with_keys(site, OLD, "[]").run(&["standalone"]).await;
     assert_eq!(refused.status.code(), Some(78), "nothing is left of the old key");
@@ -158,37 +163,37 @@ async fn the_key_of_an_embedded_store_is_replaced_and_everything_is_still_there(
 async fn the_key_of_a_shared_database_is_replaced_while_events_are_taken_in() {
     let postgres = Postgres::start().await;
     let site = Site::on_rabbitmq("tenants: []").await.set("store.url", postgres.url());
-    // First every process learns to open with the new key …
+    // First every process can decrypt with the new key …
     let site = with_keys(site, OLD, NEW);
     let (producer, control) = (site.start("producer").await, site.start("control").await);
     producer.ready().await;
     control.ready().await;
     control.api().put("/v1/tenants/acme", json!({})).await;
     let source = control.api().put("/v1/tenants/acme/sources/main", json!({"dialect": "whazing"})).await;
-    let way = Way::Token(source["token"].as_str().expect("shown once").to_owned());
-    let (ways, answers) = (watch::channel(vec![way.clone()]).0, watch::channel(Vec::new()).0);
-    let story = async {
+    let credential = Credential::Token(source["token"].as_str().expect("shown once").to_owned());
+    let (credentials, answers) = (watch::channel(vec![credential.clone()]).0, watch::channel(Vec::new()).0);
+    let steps = async {
         more(&answers, 10).await;
-        // … then those that write use it, and the others still read …
+        // … then the processes that write encrypt with it, and the others still read both …
         let site = with_keys(site, NEW, OLD);
         assert_eq!(control.end().await, 0);
         let control = site.start("control").await;
         control.logged("store.resealed").await;
         control.ready().await;
         let made = control.api().put("/v1/tenants/acme/sources/late", json!({"dialect": "whazing"})).await;
-        let late = Way::Token(made["token"].as_str().expect("shown once").to_owned());
-        ways.send_modify(|ways| ways.push(late));
+        let late = Credential::Token(made["token"].as_str().expect("shown once").to_owned());
+        credentials.send_modify(|credentials| credentials.push(late));
         more(&answers, 10).await;
-        // … then the old one is needed no more.
+        // … then the old one is not needed any more.
         let site = with_keys(site, NEW, "[]");
         let last = site.start("producer").await;
         last.ready().await;
-        assert_eq!(way.send(&last.api()).await, 202);
+        assert_eq!(credential.send(&last.api()).await, 202);
         site
     };
     let _site = tokio::select! {
-        never = keep_sending(producer.api(), ways.subscribe(), &answers) => match never {},
-        site = story => site,
+        never = keep_sending(producer.api(), credentials.subscribe(), &answers) => match never {},
+        site = steps => site,
     };
     assert!(answers.borrow().iter().all(|status| *status == 202), "{:?}", answers.borrow());
 }

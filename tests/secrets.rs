@@ -1,12 +1,12 @@
-//! Canaries in the place of everything that must stay secret, through everything, well and badly: none is in a log, a
+//! Sentinels in the place of everything that must stay secret, through everything, well and badly: none is in a log, a
 //! metric, a refusal or the broker's metadata. Who is to have them has them.
 
 mod api;
-mod canaries;
 mod commands;
-mod echo;
+mod echo_server;
+mod fixture;
 mod intake;
-mod scene;
+mod sentinels;
 
 use std::collections::BTreeSet;
 
@@ -14,20 +14,20 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::{
-    harness::{Outsider, Postgres, Rabbit, Site, Tapped, eventually},
-    lines,
+    harness::{AmqpClient, CapturedMessage, Postgres, Rabbit, Site, eventually},
+    log_lines,
 };
-use canaries::{Kind, Place};
-use scene::Scene;
+use fixture::Fixture;
+use sentinels::{SampleOrigin, SentinelKind};
 
-impl Scene {
+impl Fixture {
     /// All that can be done where everything works. Returns once every delivery has ended.
-    async fn live(&mut self, outsider: Option<&Outsider>) {
+    async fn live(&mut self, amqp: Option<&AmqpClient>) {
         let mut events = self.take_in().await;
         self.refuse_intake().await;
         let mut parked = 0;
-        if let Some(outsider) = outsider {
-            let (good, bad) = self.publish(outsider).await;
+        if let Some(amqp) = amqp {
+            let (good, bad) = self.publish(amqp).await;
             (events, parked) = (events + good, bad);
         }
         // All but two endpoints answer no 2xx; of a vendor's unknown body only the one of format original is told.
@@ -57,7 +57,7 @@ impl Scene {
             }
         }
         for (name, text) in seen {
-            self.keep(Place::Ops, &name, text);
+            self.keep(SampleOrigin::Ops, &name, text);
         }
     }
 
@@ -82,19 +82,19 @@ impl Scene {
                 _ => "broker.away",
             };
             assert!(text.contains(own), "{role} did its work");
-            self.keep(Place::Log, role, text);
+            self.keep(SampleOrigin::Log, role, text);
         }
     }
 
     /// What went through the broker.
-    fn take_metadata(&mut self, tapped: &[Tapped]) {
-        for Tapped { exchange, metadata, record, body } in tapped {
-            self.keep(Place::Metadata, &format!("through {exchange}"), metadata.clone());
-            self.keep(Place::Record, &format!("through {exchange}"), record.clone());
+    fn take_metadata(&mut self, captured: &[CapturedMessage]) {
+        for CapturedMessage { exchange, metadata, record, body } in captured {
+            self.keep(SampleOrigin::Metadata, &format!("through {exchange}"), metadata.clone());
+            self.keep(SampleOrigin::Record, &format!("through {exchange}"), record.clone());
             // What processes tell one another is no event; of a test it has the answer.
             if exchange.ends_with(".control") {
                 self.keep(
-                    Place::Record,
+                    SampleOrigin::Record,
                     &format!("told through {exchange}"),
                     String::from_utf8_lossy(body).into_owned(),
                 );
@@ -108,20 +108,20 @@ impl Scene {
         let shown: Vec<_> = leaks.iter().map(|leak| leak.chars().take(1_000).collect::<String>()).collect();
         assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), shown.join("\n"));
         let shown =
-            self.samples.iter().filter(|(place, _, _)| *place == Place::Shown).map(|(_, _, text)| text.as_str());
+            self.samples.iter().filter(|(place, _, _)| *place == SampleOrigin::Shown).map(|(_, _, text)| text.as_str());
         let controls = shown.collect::<String>() + &self.controls + &self.echo.seen();
         let settings = [&self.secrets.operator, &self.secrets.encryption].map(String::as_str).join(" ");
-        assert_eq!(self.canaries.missing_from(&(controls + &settings)), Vec::<&str>::new(), "they were in use");
+        assert_eq!(self.sentinels.missing_from(&(controls + &settings)), Vec::<&str>::new(), "they were in use");
     }
 }
 
 /// Every line of ours is one of those that `docs/logs.md` has, with no field that it has not.
 fn check_lines(role: &str, log: &[Value]) {
-    let documented = lines::documented();
+    let documented = log_lines::documented();
     for line in log.iter().filter(|line| line.is_object()) {
         let Some(known) = line["message"].as_str().and_then(|name| documented.get(name)) else {
             let target = line["target"].as_str().unwrap_or_default().split("::").next().unwrap_or_default();
-            assert!(!lines::CRATES.contains(&target), "{role} logs what docs/logs.md has not: {line}");
+            assert!(!log_lines::CRATES.contains(&target), "{role} logs what docs/logs.md has not: {line}");
             continue;
         };
         let common = ["timestamp", "level", "target", "message", "span"];
@@ -138,8 +138,9 @@ async fn nothing_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_bo
     let (rabbit, postgres) = (Rabbit::start().await, Postgres::start().await);
     let mut passwords = Vec::new();
     let roles = ["producer", "router", "deliverer", "control"];
-    let site = async |canaries: &mut canaries::Canaries| {
-        let [broker, database] = ["brokerpassword", "databasepassword"].map(|what| canaries.make(what, Kind::Secret));
+    let site = async |sentinels: &mut sentinels::Sentinels| {
+        let [broker, database] =
+            ["brokerpassword", "databasepassword"].map(|what| sentinels.make(what, SentinelKind::Secret));
         rabbit.ctl(&["add_user", "somebody", &broker]).await;
         rabbit.ctl(&["set_permissions", "somebody", ".*", ".*", ".*"]).await;
         let with = |url: &str, user: &str, password: &str| {
@@ -150,40 +151,41 @@ async fn nothing_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_bo
         passwords.extend([broker, database.clone()]);
         Site::on(&broker_url, "tenants: []").set("store.url", &with(postgres.url(), "carteiro", &database))
     };
-    let mut scene = Scene::set(site, &roles).await;
-    scene.controls += &passwords.join(" ");
+    let mut fixture = Fixture::start(site, &roles).await;
+    fixture.controls += &passwords.join(" ");
 
-    let outsider = Outsider::on(&scene.site).await;
-    let broker = scene.site.broker().clone();
+    let amqp = AmqpClient::connect(&fixture.site).await;
+    let broker = fixture.site.broker().clone();
     let ours =
         ["deliver", "delay", "wake", "dead", "park", "control"].map(|name| format!("{}.v1.{name}", broker.prefix));
     let exchanges: Vec<_> = ours.iter().chain([&broker.exchange]).map(String::as_str).collect();
-    let tapped = outsider.tap(&exchanges).await;
-    scene.live(Some(&outsider)).await;
+    let captured = amqp.capture(&exchanges).await;
+    fixture.live(Some(&amqp)).await;
     let clients = rabbit.ctl(&["list_connections", "user", "name", "client_properties"]).await;
     assert!(clients.contains("carteiro publishing"), "{clients}");
-    scene.keep(Place::Connections, "rabbitmqctl", clients);
-    let seen = tapped.borrow().clone();
+    fixture.keep(SampleOrigin::Connections, "rabbitmqctl", clients);
+    let seen = captured.borrow().clone();
     for exchange in exchanges {
         assert!(seen.iter().any(|message| message.exchange == exchange), "nothing went through {exchange}");
     }
-    let is_seen =
-        |what: &str, is_it: &dyn Fn(&Tapped) -> bool| assert!(seen.iter().any(is_it), "the tap has no {what}");
+    let is_seen = |what: &str, is_it: &dyn Fn(&CapturedMessage) -> bool| {
+        assert!(seen.iter().any(is_it), "the capture has no {what}")
+    };
     is_seen("event's id", &|message| message.metadata.contains("good-2"));
     is_seen("header", &|message| message.metadata.contains("carteiro-endpoint: takes"));
     is_seen("record", &|message| message.record.contains("exhausted"));
-    is_seen("body", &|message| String::from_utf8_lossy(&message.body).contains(&scene.secrets.text));
-    scene.take_metadata(&seen);
+    is_seen("body", &|message| String::from_utf8_lossy(&message.body).contains(&fixture.secrets.text));
+    fixture.take_metadata(&seen);
 
-    scene.without_servers(&rabbit, &postgres).await;
-    scene.end().await;
-    scene.judge();
+    fixture.without_servers(&rabbit, &postgres).await;
+    fixture.end().await;
+    fixture.judge();
 }
 
-impl Scene {
+impl Fixture {
     /// With a wrong password, and then with both servers gone.
     async fn without_servers(&mut self, rabbit: &Rabbit, postgres: &Postgres) {
-        let wrong = self.canaries.make("wrongpassword", Kind::Secret);
+        let wrong = self.sentinels.make("wrongpassword", SentinelKind::Secret);
         self.controls += &wrong;
         let (_, host) = rabbit.url().rsplit_once('@').expect("credentials");
         let url = format!("amqp://somebody:{wrong}@{host}");
@@ -213,11 +215,11 @@ impl Scene {
 
 #[tokio::test]
 async fn nothing_secret_leaks_from_a_standalone_that_logs_text() {
-    let site = async |_: &mut canaries::Canaries| Site::from_nothing().set("telemetry.format", "text");
-    let mut scene = Scene::set(site, &["standalone"]).await;
-    scene.live(None).await;
-    scene.end().await;
-    scene.judge();
+    let site = async |_: &mut sentinels::Sentinels| Site::from_nothing().set("telemetry.format", "text");
+    let mut fixture = Fixture::start(site, &["standalone"]).await;
+    fixture.live(None).await;
+    fixture.end().await;
+    fixture.judge();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a deliverer sent is verified by those who wrote the standard, in three languages, and by `carteiro listen`.
+//! Deliveries' signatures are verified by the libraries of Standard Webhooks, in three languages, and by `carteiro listen`.
 
 use std::process::Stdio;
 
@@ -13,15 +13,15 @@ use tokio::{
 
 use crate::harness::{KEY, Process, Receiver, Site, Verifier, client, in_time};
 
-/// An installation with one endpoint.
-struct Scene {
+/// A standalone process with one endpoint.
+struct Fixture {
     standalone: Process,
     _site: Site,
 }
 
-impl Scene {
-    /// The tenant acme, with an endpoint `crm` that gets everything.
-    async fn set(url: &str, settings: Value) -> Self {
+impl Fixture {
+    /// Starts it with the tenant `acme` and its endpoint `crm`, which gets everything.
+    async fn start(url: &str, settings: Value) -> Self {
         let site = Site::from_nothing();
         let standalone = site.start("standalone").await;
         let api = standalone.api();
@@ -41,17 +41,17 @@ impl Scene {
 }
 
 async fn first(receiver: &Receiver, path: &str) -> Received {
-    receiver.until("it arrives", |ledger| !ledger.requests(path).is_empty()).await;
-    receiver.look(|ledger| ledger.requests(path)[0].clone())
+    receiver.until("it arrives", |recorder| !recorder.requests(path).is_empty()).await;
+    receiver.look(|recorder| recorder.requests(path)[0].clone())
 }
 
 #[tokio::test]
-async fn the_official_libraries_trust_what_was_sent_by_either_secret_and_nothing_else() {
+async fn the_official_libraries_accept_a_delivery_with_either_secret_and_nothing_else() {
     let receiver = Receiver::accepting().await;
     let [new, old, other] = [1, 2, 3].map(|seed| SigningKey::write(Signature::V1, [seed; 32]));
     let retiring = json!({"secret": old, "until": "2099-01-01T00:00:00Z"});
-    let scene = Scene::set(&receiver.url("/crm"), json!({"secrets": [new, retiring]})).await;
-    scene.publish("e1").await;
+    let fixture = Fixture::start(&receiver.url("/crm"), json!({"secrets": [new, retiring]})).await;
+    fixture.publish("e1").await;
     let received = first(&receiver, "/crm").await;
     let changed = [&received.body[..], b" "].concat();
     for verifier in Verifier::OFFICIAL {
@@ -63,17 +63,17 @@ async fn the_official_libraries_trust_what_was_sent_by_either_secret_and_nothing
 }
 
 #[tokio::test]
-async fn a_v1a_signature_is_trusted_by_its_public_key_beside_the_secret_that_retires() {
+async fn a_v1a_signature_is_accepted_with_its_public_key_beside_the_retiring_secret() {
     let receiver = Receiver::accepting().await;
-    let scene = Scene::set(&receiver.url("/crm"), json!({})).await;
-    let api = scene.standalone.api();
+    let fixture = Fixture::start(&receiver.url("/crm"), json!({})).await;
+    let api = fixture.standalone.api();
     let secret = SigningKey::write(Signature::V1, [1; 32]);
     let path = "/v1/tenants/acme/endpoints/crm";
     api.done(KEY, Method::PATCH, path, Some(json!({"secrets": [secret]}))).await;
     let rotate = Some(json!({"signature": "v1a"}));
     let rotated = api.done(KEY, Method::POST, &format!("{path}/secrets/rotate"), rotate).await;
     let public = rotated["public_key"].as_str().expect("it is shown").to_owned();
-    scene.publish("e1").await;
+    fixture.publish("e1").await;
     let received = first(&receiver, "/crm").await;
     assert!(received.header("webhook-signature").starts_with("v1a,"), "{:?}", received.headers);
     assert!(Verifier::Ed25519.trusts(&received, &received.body, &public).await);
@@ -83,7 +83,7 @@ async fn a_v1a_signature_is_trusted_by_its_public_key_beside_the_secret_that_ret
     }
 }
 
-/// A running `carteiro listen`: where it listens, and what it prints.
+/// Starts `carteiro listen`. Returns it with its URL and its output.
 async fn listening(site: &Site, arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut command = site.command();
     command.args(["listen", "--listen", "127.0.0.1:0"]).args(arguments).stdin(Stdio::null());
@@ -96,23 +96,23 @@ async fn listening(site: &Site, arguments: &[&str]) -> (Child, String, Lines<Buf
 }
 
 #[tokio::test]
-async fn listen_says_of_each_request_whether_it_is_to_be_trusted_and_why_not() {
+async fn listen_prints_whether_each_signature_is_valid_and_why_not() {
     let site = Site::embedded("tenants: []");
     let [secret, other] = [1, 2].map(|seed| SigningKey::write(Signature::V1, [seed; 32]));
     let public = SigningKey::parse(&SigningKey::write(Signature::V1a, [3; 32])).expect("a key").public();
     let public = public.expect("it has one");
     let json = ["--secret", &public, "--secret", &secret, "--output", "json"];
     let (_listener, url, mut lines) = listening(&site, &json).await;
-    let scene = Scene::set(&url, json!({"secrets": [secret]})).await;
-    scene.publish("e1").await;
+    let fixture = Fixture::start(&url, json!({"secrets": [secret]})).await;
+    fixture.publish("e1").await;
     let mut next = async || -> Value {
         let line = in_time("it prints", lines.next_line()).await.expect("text").expect("a line");
         serde_json::from_str(&line).expect("JSON")
     };
     assert_eq!(next().await["verified"], true);
-    let api = scene.standalone.api();
+    let api = fixture.standalone.api();
     api.done(KEY, Method::PATCH, "/v1/tenants/acme/endpoints/crm", Some(json!({"secrets": [other]}))).await;
-    scene.publish("e2").await;
+    fixture.publish("e2").await;
     let line = next().await;
     assert_eq!((&line["verified"], &line["unverified"]), (&false.into(), &"bad signature".into()));
     let client = client();
@@ -126,7 +126,7 @@ async fn listen_says_of_each_request_whether_it_is_to_be_trusted_and_why_not() {
 }
 
 #[tokio::test]
-async fn listen_prints_a_mark_for_people_and_refuses_what_is_no_key() {
+async fn listen_prints_a_mark_for_people_and_refuses_a_private_key() {
     let site = Site::embedded("tenants: []");
     let secret = SigningKey::write(Signature::V1, [1; 32]);
     let (_listener, url, mut lines) = listening(&site, &["--secret", &secret]).await;

@@ -1,27 +1,27 @@
-//! No spelling of a URL, and no answer of a name server, is a way into the operator's network.
+//! No spelling of a URL, and no answer of a name server, leads into the operator's network.
 //!
-//! It runs where nothing can leave: this binary starts itself again in a network namespace with loopback only, whose
-//! loopback device has public and private addresses of all kinds, and where all names are answered by the test. One
-//! listener takes what comes to any of them, and tells where it came to.
+//! The test binary starts itself again in a network namespace that has only a loopback device, with public and private
+//! addresses of all kinds. The test answers all names there. One listener accepts connections to all addresses, and
+//! records which were reached.
 
+mod listeners;
 mod names;
-mod places;
 
 use std::{collections::BTreeMap, env, net::IpAddr, path::Path};
 
 use serde_json::Value;
 
 use crate::harness::{Process, Site, eventually, ids};
+use listeners::AddressRecorder;
 use names::{NameServer, Zone};
-use places::Places;
 
-/// Set in the namespace.
+/// Environment variable that is set in the namespace.
 const INSIDE: &str = "CARTEIRO_TEST_INSIDE";
-/// In the namespace all ports are free.
+/// Port of the listener: in the namespace all are free.
 const PORT: u16 = 8080;
-/// Addresses that anybody may reach,
+/// Public addresses, which are allowed.
 const PUBLIC: [&str; 2] = ["1.1.1.1", "2606:4700::1111"];
-/// and those that nobody may: they are there, and something listens.
+/// Addresses that are refused by default, with a listener on each.
 const FORBIDDEN: [&str; 20] = [
     "0.0.0.1",
     "10.0.0.1",
@@ -45,7 +45,7 @@ const FORBIDDEN: [&str; 20] = [
     "fec0::1",
 ];
 
-/// Hosts of URLs that all lead to a forbidden address: literals in all their spellings,
+/// Hosts of URLs that are literals of forbidden addresses, in all spellings.
 const LITERALS: [&str; 23] = [
     "127.0.0.1",
     "127.1",
@@ -71,7 +71,7 @@ const LITERALS: [&str; 23] = [
     "[::ffff:0:a00:1]",
     "[::]",
 ];
-/// and names that do, by the hosts file and by our name server.
+/// Names that lead to forbidden addresses, by the hosts file or by the test's name server.
 const NAMES: [(&str, &[&str]); 14] = [
     ("localhost", &[]),
     ("LOCALHOST", &[]),
@@ -90,7 +90,7 @@ const NAMES: [(&str, &[&str]); 14] = [
 ];
 
 #[test]
-fn nothing_leads_into_the_operators_network() {
+fn no_url_and_no_name_leads_into_the_operators_network() {
     if env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         return runtime.block_on(inside());
@@ -98,7 +98,7 @@ fn nothing_leads_into_the_operators_network() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback-only");
     let addresses = PUBLIC.iter().chain(&FORBIDDEN);
     let prefixed = addresses.map(|text| format!("{text}/{}", if text.contains(':') { 128 } else { 32 }));
-    let inner = ["--exact", "ssrf::nothing_leads_into_the_operators_network", "--nocapture"];
+    let inner = ["--exact", "ssrf::no_url_and_no_name_leads_into_the_operators_network", "--nocapture"];
     let status = std::process::Command::new(script)
         .args(prefixed)
         .arg("--")
@@ -111,11 +111,11 @@ fn nothing_leads_into_the_operators_network() {
 }
 
 async fn inside() {
-    let places = Places::listen(PORT).await;
+    let listeners = AddressRecorder::listen(PORT).await;
     let _names = NameServer::start(zone()).await;
     let (forbidden, allowed) = (forbidden(), ["1.1.1.1", "[2606:4700::1111]", "public.example"].map(str::to_owned));
 
-    // All are refused, and what is public is not.
+    // Forbidden addresses are refused, and public ones are not.
     let site = Site::embedded(&tenants(forbidden.iter().chain(&allowed))).set("deliverer.allow_networks", "");
     let process = site.start("standalone").await;
     let outcomes = outcomes(&process, "refused", forbidden.len() + allowed.len()).await;
@@ -125,12 +125,12 @@ async fn inside() {
     for (nth, host) in allowed.iter().enumerate() {
         assert_eq!(outcomes[&(forbidden.len() + nth)], "2xx", "{host}");
     }
-    let reached = places.reached();
+    let reached = listeners.reached();
     let public = PUBLIC.map(|text| text.parse::<IpAddr>().expect("an address"));
     assert!(reached.keys().all(|address| public.contains(address)), "{reached:?}");
     process.end().await;
 
-    // They were there all the time: whom the operator lets in gets through.
+    // The listeners do run there: with all networks allowed, each is reached.
     let site = Site::embedded(&tenants(forbidden.iter())).set("deliverer.allow_networks", "0.0.0.0/0,::/0");
     let process = site.start("standalone").await;
     let open = self::outcomes(&process, "open", forbidden.len()).await;
@@ -139,16 +139,16 @@ async fn inside() {
     }
     process.end().await;
 
-    rebinding(&places).await;
+    rebinding(&listeners).await;
 }
 
-/// A name that leads somewhere else each time it is asked for: what is checked is what is connected to.
-async fn rebinding(places: &Places) {
-    let before = places.reached();
+/// A name whose address changes with every answer: the deliverer connects to the address that it has checked.
+async fn rebinding(listeners: &AddressRecorder) {
+    let before = listeners.reached();
     let site = Site::embedded(&tenants(vec!["rebinding.example".to_owned(); 40].iter()));
     let site = site.set("deliverer.allow_networks", "");
     let process = site.start("standalone").await;
-    // Whoever asks at the same moment may get the same answer, so that one round need not see both.
+    // Simultaneous lookups may get the same answer, so that one round need not see both.
     let mut blocked = 0;
     for round in 0..20 {
         let outcomes = outcomes(&process, &format!("round-{round}"), 40).await;
@@ -158,7 +158,7 @@ async fn rebinding(places: &Places) {
     }
     assert!(blocked > 0, "it never led into the network");
     let private: IpAddr = "10.0.0.1".parse().expect("an address");
-    assert_eq!(places.reached().get(&private), before.get(&private), "nobody came to where it led meanwhile");
+    assert_eq!(listeners.reached().get(&private), before.get(&private), "a forbidden address was reached");
     process.end().await;
 }
 
@@ -179,7 +179,7 @@ fn parsed(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().expect("an address")).collect()
 }
 
-/// An endpoint for each host, which all get every event.
+/// The YAML of a tenant with an endpoint for each host, which all get every event.
 fn tenants<'a>(hosts: impl Iterator<Item = &'a String>) -> String {
     let (mut endpoints, mut subscriptions) = (String::new(), String::new());
     for (nth, host) in hosts.enumerate() {
@@ -190,7 +190,7 @@ fn tenants<'a>(hosts: impl Iterator<Item = &'a String>) -> String {
     format!("tenants:\n  - id: acme\n    endpoints:\n{endpoints}    subscriptions:\n{subscriptions}")
 }
 
-/// Publishes one event; how the first attempt at each endpoint ended.
+/// Publishes one event. Returns the outcome of the first attempt at each endpoint.
 async fn outcomes(process: &Process, event: &str, endpoints: usize) -> BTreeMap<usize, String> {
     let published = process.api().publish("acme", ids(event, 1)).await;
     let is_of_it = |line: &&Value| line["event_id"].as_str().is_some_and(|id| published.contains(id));

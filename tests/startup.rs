@@ -1,15 +1,15 @@
-//! What keeps a process from starting, and with which code it says so; and what does not.
+//! Configurations and situations in which a process or command does not start, and its exit codes.
 
 use std::fs;
 
 use reqwest::Method;
 
-use crate::harness::{KEY, Outsider, Site, acme};
+use crate::harness::{AmqpClient, KEY, Site, acme};
 
-/// Nothing of these sites is ever sent anywhere.
+/// A URL to which nothing is ever sent.
 const NOWHERE: &str = "http://127.0.0.1:9/hooks";
 
-/// Runs it to its end: its code, and what it said.
+/// Runs the binary to its end. Returns its exit code and its stderr.
 async fn ends(site: &Site, arguments: &[&str]) -> (i32, String) {
     let output = site.run(arguments).await;
     let said = String::from_utf8(output.stderr).expect("text");
@@ -18,7 +18,7 @@ async fn ends(site: &Site, arguments: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test]
-async fn yaml_with_an_unknown_key_is_told_with_its_line_and_exits_78() {
+async fn an_unknown_key_in_yaml_exits_78_and_names_its_line() {
     let site = Site::embedded(&acme(NOWHERE).replace("url:", "urll:"));
     for command in [&["standalone"][..], &["config", "check"]] {
         let (code, said) = ends(&site, command).await;
@@ -57,7 +57,7 @@ async fn a_second_standalone_on_the_same_folder_exits_78() {
 }
 
 #[tokio::test]
-async fn a_process_asks_for_the_open_files_it_may_have_and_says_when_they_are_few() {
+async fn a_process_raises_its_limit_of_open_files_and_logs_when_that_is_too_low() {
     let site = Site::embedded(&acme(NOWHERE));
     let enough = site.start_with_files("standalone", 300, 4_000).await;
     let metrics = enough.ops().anonymous(Method::GET, "/metrics").send().await.expect("an answer");
@@ -130,7 +130,7 @@ async fn wrong_usage_exits_64() {
 async fn a_topology_that_is_not_as_required_exits_78() {
     let site = Site::on_rabbitmq(&acme(NOWHERE)).await;
     let queue = format!("{}.v1.ingest", site.broker().prefix);
-    Outsider::on(&site).await.declare_plain(&queue).await;
+    AmqpClient::connect(&site).await.declare_plain(&queue).await;
     for arguments in [&["router"][..], &["topology", "apply"]] {
         let output = site.run(arguments).await;
         let said = String::from_utf8(output.stderr).expect("text");

@@ -1,22 +1,22 @@
-//! What administrators change over the API is what the next event obeys: standalone, from nothing.
+//! Changes over the API apply to the next event, on a standalone installation that is set up by its API alone.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Api, KEY, Process, Receiver, Site, eventually};
 
-/// A vendor's body, as the fixtures have it.
+/// The fixture of a vendor's body.
 fn vendor(name: &str) -> Value {
     let path = format!("{}/tests/fixtures/vendor/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).expect("a fixture")).expect("JSON")
 }
 
-/// An installation that was set up by its API alone.
-struct Scene {
+/// A standalone process that is set up by its API alone.
+struct Fixture {
     receiver: Receiver,
-    /// Of the tenant's administrator.
+    /// Key of the tenant's administrator.
     key: String,
-    /// Where the vendor's webhooks go.
+    /// Path of the vendor's webhooks.
     source: String,
     standalone: Process,
     _site: Site,
@@ -24,8 +24,8 @@ struct Scene {
 
 const CHANNEL: &str = "/v1/tenants/acme/channels/4/webhook";
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let receiver = Receiver::accepting().await;
         let site = Site::from_nothing();
         let standalone = site.start("standalone").await;
@@ -43,29 +43,29 @@ impl Scene {
         self.standalone.api()
     }
 
-    /// The channel's screen, with these boxes ticked.
+    /// Sets the channel's webhook, with these boxes ticked.
     async fn tick(&self, events: &[&str]) {
         let webhook = json!({"enabled": true, "url": self.receiver.url("/channel"), "events": events});
         self.api().done(&self.key, Method::PUT, CHANNEL, Some(webhook)).await;
     }
 
-    /// The platform sends something.
+    /// Sends a fixture as the vendor's platform.
     async fn sends(&self, name: &str) {
         let request = self.api().anonymous(Method::POST, &self.source).header("content-type", "application/json");
         let answer = request.body(vendor(name).to_string()).send().await.expect("it answers");
         assert_eq!(answer.status().as_u16(), 202, "{name}");
     }
 
-    /// What arrived at a path so far, in any order.
+    /// The bodies that arrived at a path so far.
     fn arrived(&self, path: &str) -> Vec<Value> {
-        let bodies = |ledger: &crate::harness::Ledger| {
-            ledger.requests(path).iter().map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
+        let bodies = |recorder: &crate::harness::Recorder| {
+            recorder.requests(path).iter().map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
         };
         self.receiver.look(bodies)
     }
 
     async fn until(&self, path: &str, count: usize) -> Vec<Value> {
-        self.receiver.until("they arrive", |ledger| ledger.requests(path).len() >= count).await;
+        self.receiver.until("they arrive", |recorder| recorder.requests(path).len() >= count).await;
         self.arrived(path)
     }
 }
@@ -75,13 +75,13 @@ fn has(bodies: &[Value], name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_installation_made_by_curl_alone_delivers_what_is_ticked_and_nothing_else() {
-    let scene = Scene::set().await;
-    scene.tick(&["new_ticket", "received"]).await;
-    let integration = json!({"name": "n8n", "url": scene.receiver.url("/queue"), "n8n_api_key": "k"});
-    let made = scene.api().done(&scene.key, Method::POST, "/v1/tenants/acme/integrations", Some(integration)).await;
+async fn an_installation_set_up_by_its_api_delivers_what_is_ticked_and_nothing_else() {
+    let fixture = Fixture::start().await;
+    fixture.tick(&["new_ticket", "received"]).await;
+    let integration = json!({"name": "n8n", "url": fixture.receiver.url("/queue"), "n8n_api_key": "k"});
+    let made = fixture.api().done(&fixture.key, Method::POST, "/v1/tenants/acme/integrations", Some(integration)).await;
     let binding = json!({"integration_id": made["id"], "start_on_transfer": true});
-    scene.api().done(&scene.key, Method::PUT, "/v1/tenants/acme/queues/9/integration", Some(binding)).await;
+    fixture.api().done(&fixture.key, Method::PUT, "/v1/tenants/acme/queues/9/integration", Some(binding)).await;
 
     let unticked = ["whazing-channel-TransferTicket", "whazing-channel-ClosedTicket"];
     let ticked = [
@@ -91,64 +91,64 @@ async fn an_installation_made_by_curl_alone_delivers_what_is_ticked_and_nothing_
         "whazing-queue-message",
     ];
     for name in unticked.into_iter().chain(ticked) {
-        scene.sends(name).await;
+        fixture.sends(name).await;
     }
-    let channel = scene.until("/channel", ticked.len()).await;
-    let queue = scene.until("/queue", 1).await;
+    let channel = fixture.until("/channel", ticked.len()).await;
+    let queue = fixture.until("/queue", 1).await;
     assert!(ticked.into_iter().all(|name| has(&channel, name)), "{channel:?}");
     assert!(!unticked.into_iter().any(|name| has(&channel, name)), "{channel:?}");
     assert_eq!((channel.len(), queue.len()), (ticked.len(), 1));
     assert!(has(&queue, "whazing-queue-message"), "{queue:?}");
-    let key = scene.receiver.look(|ledger| ledger.requests("/queue")[0].header("x-n8n-api-key").to_owned());
+    let key = fixture.receiver.look(|recorder| recorder.requests("/queue")[0].header("x-n8n-api-key").to_owned());
     assert_eq!(key, "k");
 }
 
 #[tokio::test]
-async fn an_unticked_box_is_obeyed_by_the_next_event() {
-    let scene = Scene::set().await;
-    scene.tick(&["new_ticket", "received"]).await;
-    scene.sends("whazing-channel-message").await;
-    scene.until("/channel", 1).await;
+async fn an_unticked_box_applies_to_the_next_event() {
+    let fixture = Fixture::start().await;
+    fixture.tick(&["new_ticket", "received"]).await;
+    fixture.sends("whazing-channel-message").await;
+    fixture.until("/channel", 1).await;
 
-    scene.tick(&["new_ticket"]).await;
-    scene.sends("whazing-channel-message-group").await;
-    scene.sends("whazing-channel-NewTicket").await;
-    let arrived = scene.until("/channel", 2).await;
+    fixture.tick(&["new_ticket"]).await;
+    fixture.sends("whazing-channel-message-group").await;
+    fixture.sends("whazing-channel-NewTicket").await;
+    let arrived = fixture.until("/channel", 2).await;
     assert!(has(&arrived, "whazing-channel-NewTicket") && arrived.len() == 2, "{arrived:?}");
 
-    scene.tick(&[]).await;
-    scene.sends("whazing-channel-NewTicket").await;
-    scene.tick(&["received"]).await;
-    scene.sends("whazing-queue-message").await;
-    let arrived = scene.until("/channel", 3).await;
+    fixture.tick(&[]).await;
+    fixture.sends("whazing-channel-NewTicket").await;
+    fixture.tick(&["received"]).await;
+    fixture.sends("whazing-queue-message").await;
+    let arrived = fixture.until("/channel", 3).await;
     assert!(has(&arrived, "whazing-queue-message") && arrived.len() == 3, "{arrived:?}");
 }
 
 #[tokio::test]
-async fn what_waits_for_a_deleted_endpoint_becomes_visible_dead_letters() {
-    let scene = Scene::set().await;
-    let api = scene.api();
+async fn deliveries_that_wait_for_a_deleted_endpoint_become_visible_dead_letters() {
+    let fixture = Fixture::start().await;
+    let api = fixture.api();
     let endpoint = json!({"url": "http://127.0.0.1:9/nobody", "retry": {"schedule": ["2s"], "max_age": "1h"}});
     api.put("/v1/tenants/acme/endpoints/crm", endpoint).await;
     let wants = json!({"endpoint_id": "crm", "event_types": ["*"]});
     api.put("/v1/tenants/acme/subscriptions/all", wants).await;
     api.publish("acme", crate::harness::ids("waiting", 20)).await;
-    // What is routed after the endpoint is gone is for nobody.
+    // Events that are routed after the endpoint is deleted have no delivery.
     eventually("all wait for their retry", || async {
-        let log = scene.standalone.log();
+        let log = fixture.standalone.log();
         (log.iter().filter(|line| line["message"] == "delivery.attempted").count() == 20).then_some(())
     })
     .await;
-    let gone = api.done(&scene.key, Method::DELETE, "/v1/tenants/acme/endpoints/crm", None).await;
+    let gone = api.done(&fixture.key, Method::DELETE, "/v1/tenants/acme/endpoints/crm", None).await;
     assert!(gone.to_string().contains("endpoint_gone"), "it says what becomes of them: {gone}");
     let letters = dead_letters(&api, 20).await;
     assert!(letters.iter().all(|letter| letter["reason"] == "endpoint_gone"), "{letters:?}");
 }
 
 #[tokio::test]
-async fn what_waits_on_the_ladder_can_be_cancelled_and_replayed() {
-    let scene = Scene::set().await;
-    let api = scene.api();
+async fn deliveries_that_wait_for_a_retry_can_be_cancelled_and_replayed() {
+    let fixture = Fixture::start().await;
+    let api = fixture.api();
     let endpoint =
         json!({"url": "http://127.0.0.1:9/nobody", "retry": {"schedule": ["3s", "3s", "3s"], "max_age": "1h"}});
     api.put("/v1/tenants/acme/endpoints/crm", endpoint).await;
@@ -156,22 +156,22 @@ async fn what_waits_on_the_ladder_can_be_cancelled_and_replayed() {
     let accepted = api.publish("acme", crate::harness::ids("waiting", 20)).await;
     let waiting = "/v1/tenants/acme/endpoints/crm/waiting";
     eventually("they are counted", || async {
-        let answer = api.done(&scene.key, Method::GET, waiting, None).await;
+        let answer = api.done(&fixture.key, Method::GET, waiting, None).await;
         (answer["waiting"] == 20).then_some(())
     })
     .await;
-    api.done(&scene.key, Method::POST, "/v1/tenants/acme/endpoints/crm/cancel", None).await;
+    api.done(&fixture.key, Method::POST, "/v1/tenants/acme/endpoints/crm/cancel", None).await;
     let letters = dead_letters(&api, 20).await;
     assert!(letters.iter().all(|letter| letter["reason"] == "cancelled"), "{letters:?}");
 
-    // The endpoint lives on: what was cancelled can be had after all.
-    let mended = json!({"url": scene.receiver.url("/mended")});
-    api.done(&scene.key, Method::PATCH, "/v1/tenants/acme/endpoints/crm", Some(mended)).await;
-    api.done(&scene.key, Method::POST, "/v1/tenants/acme/replays", Some(json!({"filter": {}}))).await;
-    scene.receiver.until("they arrive", |ledger| ledger.has_all("/mended", &accepted)).await;
+    // The endpoint still exists: its cancelled deliveries can be replayed.
+    let mended = json!({"url": fixture.receiver.url("/mended")});
+    api.done(&fixture.key, Method::PATCH, "/v1/tenants/acme/endpoints/crm", Some(mended)).await;
+    api.done(&fixture.key, Method::POST, "/v1/tenants/acme/replays", Some(json!({"filter": {}}))).await;
+    fixture.receiver.until("they arrive", |recorder| recorder.has_all("/mended", &accepted)).await;
 }
 
-/// Waits until a tenant has so many.
+/// Waits until the tenant has so many dead letters.
 async fn dead_letters(api: &Api, count: usize) -> Vec<Value> {
     eventually("they end", || async {
         let page = api.done(KEY, Method::GET, "/v1/tenants/acme/dead-letters", None).await;

@@ -1,10 +1,10 @@
-//! What a broker must have, made, compared, drained and taken away by commands, on a real RabbitMQ.
+//! `carteiro topology` on a real RabbitMQ: plan, apply, verify, drain and remove.
 
 use serde_json::Value;
 
 use crate::harness::{Receiver, Site, acme, eventually, ids};
 
-/// Its code, its stdout and its stderr.
+/// Runs the binary to its end. Returns its exit code, its stdout and its stderr.
 async fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
     let output = site.run(arguments).await;
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -37,7 +37,7 @@ async fn a_topology_is_drained_while_roles_run_and_removed_once_it_is_empty() {
     // A role that connects lets events in again.
     deliverer.ready().await;
     assert_eq!(run(&site, &["topology", "drain"]).await.1, "nothing is on its way any more\n");
-    receiver.until("what was inside arrives", |ledger| ledger.has_all("/hook", &accepted)).await;
+    receiver.until("what was inside arrives", |recorder| recorder.has_all("/hook", &accepted)).await;
     let (code, used, told) = run(&site, &["topology", "remove", "--yes"]).await;
     assert_eq!((code, used.contains(".v1.ingest: 0 inside, 1 consumers\n")), (1, true), "{used}");
     assert!(told.contains("nothing was deleted"), "{told}");

@@ -1,10 +1,10 @@
-//! What deliverers and routers find out reaches control, from process to process.
+//! Usage that routers and deliverers count reaches control in another process.
 
 use reqwest::Method;
 
 use crate::harness::{Process, Receiver, Site, acme, eventually, ids};
 
-/// A counter or gauge of a process, by its line.
+/// The value of a process' series, or 0 when it is missing.
 async fn metric(process: &Process, line: &str) -> u64 {
     let answer = process.ops().anonymous(Method::GET, "/metrics").send().await.expect("an answer");
     let text = answer.text().await.expect("text");
@@ -13,23 +13,23 @@ async fn metric(process: &Process, line: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn usage_is_told_over_the_broker_until_control_has_noted_it() {
+async fn usage_is_reported_over_the_broker_until_control_has_noted_it() {
     let receiver = Receiver::accepting().await;
     let site = Site::on_rabbitmq(&acme(&receiver.url("/crm"))).await;
     let (producer, router) = (site.start("producer").await, site.start("router").await);
     let deliverer = site.start("deliverer").await;
     producer.ready().await;
     let accepted = producer.api().publish("acme", ids("event", 100)).await;
-    receiver.until("all arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
+    receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
 
-    // What was told before it listened is told again.
+    // Reports that control missed are sent again.
     let mut control = site.start("control").await;
     eventually("a tenant's events, its endpoint's deliveries and attempts are kept", || async {
         (metric(&control, "carteiro_facts_kept_total").await >= 3).then_some(())
     })
     .await;
     for process in [&router, &deliverer] {
-        eventually("it hears that", || async {
+        eventually("it receives that", || async {
             (metric(process, "carteiro_notices_received_total{kind=\"noted\"}").await >= 2).then_some(())
         })
         .await;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::{
     Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind,
     json_text::{Scanner, compact, is_key, members, without_secrets},
-    refusal::pointer_to,
+    pointer::to_member,
     time::{is_canonical, rfc3339, unix_ms},
 };
 
@@ -108,7 +108,7 @@ impl<'a> Original<'a> {
         while let Some((key, value)) = scanner.member() {
             if scanner.deepest() > MAX_DEPTH {
                 let name = serde_json::from_str::<String>(key).unwrap_or_default();
-                return Err(Refusal::invalid(pointer_to(&name), format!("nested deeper than {MAX_DEPTH}")));
+                return Err(Refusal::invalid(to_member(&name), format!("nested deeper than {MAX_DEPTH}")));
             }
             if is_key(key, "original") {
                 original = Some(Self::of(value)?);

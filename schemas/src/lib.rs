@@ -19,6 +19,7 @@ mod notice;
 mod object;
 mod opaque;
 mod operational;
+pub mod pointer;
 mod reference;
 mod refusal;
 mod retiring;

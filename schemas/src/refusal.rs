@@ -1,6 +1,6 @@
 //! The error for an event that cannot be accepted.
 
-use crate::ParkReason;
+use crate::{ParkReason, pointer::to_member};
 
 /// What is wrong with an event, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,7 @@ impl Refusal {
     /// The refusal of a value, or of a missing key: the pointer then says where the key would be.
     fn at(pointer: String, message: String) -> Self {
         match missing(&message) {
-            Some(key) => Self::invalid(pointer + &pointer_to(key), "is required"),
+            Some(key) => Self::invalid(pointer + &to_member(key), "is required"),
             None => Self::invalid(pointer, message),
         }
     }
@@ -99,14 +99,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &pointer_to(key),
+        Segment::Map { key } | Segment::Enum { variant: key } => pointer + &to_member(key),
         Segment::Unknown => pointer,
     })
-}
-
-/// The JSON pointer to a member.
-pub(crate) fn pointer_to(key: &str) -> String {
-    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub fn rng() -> fastrand::Rng {
 /// # Errors
 /// When the system has no randomness.
 pub fn token() -> std::io::Result<String> {
-    Ok(hex(&secrets()()?))
+    Ok(hex(&random::<32>()?))
 }
 
 /// Bytes as lower-case hex digits.
@@ -35,11 +35,17 @@ pub type Secrets = Arc<dyn Fn() -> std::io::Result<[u8; 32]> + Send + Sync>;
 
 /// The generator of the system.
 pub fn secrets() -> Secrets {
-    Arc::new(|| {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(bytes)
-    })
+    Arc::new(random::<32>)
+}
+
+/// Bytes from the system's own generator, which nobody can guess.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
 }
 
 /// `N` random bytes for ids. Each draw yields five bytes: 40 of its 53 random bits.

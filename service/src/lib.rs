@@ -3,6 +3,7 @@
 //! It knows nothing of events, brokers and stores. Nothing here reads the environment, and only [`clock`] and [`chance`] ask
 //! the system for the time and for randomness; everything else takes them as arguments.
 
+pub mod atomic_file;
 pub mod chance;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,8 @@ pub mod ops;
 pub mod problem;
 pub mod seen;
 pub mod shutdown;
+pub mod sqlite_file;
+pub mod suggest;
 pub mod telemetry;
 pub mod watchdog;
 

@@ -3,13 +3,13 @@
 use std::{io::Write as _, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use service::atomic_file;
 
 use crate::{
     Item, ItemKind, Keyring, Snapshot, StoreError, TenantSnapshot,
     edit::items,
     row::{ItemSecrets, join_secrets, split_secrets},
     tenant_snapshot::StoredItem,
-    whole_file,
 };
 
 /// All of it.
@@ -42,7 +42,7 @@ pub(crate) fn write(path: &Path, database: &str, snapshot: &Snapshot, keyring: &
     let failed = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
     let plain = serde_json::to_vec(&page).map_err(|error| failed(&error))?;
     let sealed = keyring.seal(&place(database), &plain)?;
-    whole_file::write(path, |file| file.write_all(&sealed)).map_err(|error| failed(&error))
+    atomic_file::write(path, |file| file.write_all(&sealed)).map_err(|error| failed(&error))
 }
 
 fn lines(tenant: &Arc<TenantSnapshot>) -> Vec<CachedItem> {

@@ -4,6 +4,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use schemas::pointer;
+
 /// One step of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathSegment {
@@ -21,20 +23,18 @@ impl FieldPath {
     /// As RFC 6901 writes it: `/endpoints/2/url`.
     pub fn pointer(&self) -> String {
         self.0.iter().fold(String::new(), |pointer, step| match step {
-            PathSegment::Key(key) => pointer + "/" + &key.replace('~', "~0").replace('/', "~1"),
+            PathSegment::Key(key) => pointer + &pointer::to_member(key),
             PathSegment::Index(index) => format!("{pointer}/{index}"),
         })
     }
-}
 
-impl FieldPath {
     /// Of a JSON pointer (RFC 6901); what is a number is taken for a place in a list.
     pub fn of_pointer(pointer: &str) -> Self {
-        let step = |part: &str| match part.parse() {
+        let segment = |token: String| match token.parse() {
             Ok(index) => PathSegment::Index(index),
-            Err(_) => PathSegment::Key(part.replace("~1", "/").replace("~0", "~").into()),
+            Err(_) => PathSegment::Key(token.into()),
         };
-        Self(pointer.split('/').skip(1).map(step).collect())
+        Self(pointer::tokens(pointer).map(segment).collect())
     }
 }
 

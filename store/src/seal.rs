@@ -8,6 +8,7 @@ use chacha20poly1305::{
     aead::{Aead as _, KeyInit as _, Payload},
 };
 use schemas::Secret;
+use service::chance;
 use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
@@ -63,8 +64,8 @@ impl Keyring {
     pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = &self.0[0];
         // A nonce that came twice would break the cipher: it is never an argument.
-        let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| StoreError(format!("the system gives no randomness: {error}")))?;
+        let nonce = chance::random::<NONCE>();
+        let nonce = nonce.map_err(|error| StoreError(format!("the system gives no randomness: {error}")))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
         let encrypted = key.cipher.encrypt(&XNonce::from(nonce), payload);
         let encrypted = encrypted.map_err(|_| StoreError("too much to encrypt at once".to_owned()))?;

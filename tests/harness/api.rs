@@ -1,4 +1,4 @@
-//! A producer's side: the HTTP API of a process, wherever it listens after its last restart.
+//! The HTTP API of a process, at its address after the latest restart.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -9,30 +9,30 @@ use tokio::sync::watch;
 
 use super::eventually;
 
-/// The operator's key of every site.
+/// The operator's key of all sites.
 pub(crate) const KEY: &str = "an-operators-key-of-the-tests";
 /// Events in one request.
 const BATCH: usize = 50;
-/// Requests at once.
+/// Requests under way at once.
 const REQUESTS: usize = 4;
-/// What may be accepted twice when a producer or its broker dies: it is sent again with the same ids.
+/// Most events that may be accepted twice when a producer or its broker dies: they are sent again with the same ids.
 pub(crate) const UNANSWERED: usize = BATCH * REQUESTS;
 
-/// A client of a process' API. Clones follow the same process.
+/// A client of one process' API.
 #[derive(Clone)]
 pub(crate) struct Api {
     address: watch::Receiver<Option<SocketAddr>>,
     http: reqwest::Client,
 }
 
-/// `count` ids of events that begin with `name`.
+/// Makes `count` ids of events that begin with `name`.
 pub(crate) fn ids(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name}-{number:05}")).collect()
 }
 
-/// An HTTP client of the tests' own.
+/// An HTTP client without a proxy.
 pub(crate) fn client() -> reqwest::Client {
-    // Fails when the process has a provider already, which is as good.
+    // Fails when the process has a provider already, which then serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
@@ -42,7 +42,7 @@ impl Api {
         Self { address, http: client() }
     }
 
-    /// Where it is now.
+    /// The API's URL now.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address.borrow().expect("a role with an API"))
     }
@@ -57,7 +57,7 @@ impl Api {
         self.anonymous(method, path).bearer_auth(KEY)
     }
 
-    /// Asks for something with a key, and reads the JSON answer, whatever its status.
+    /// Sends a request with a key. Returns the status and the JSON answer.
     pub(crate) async fn ask(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let request = self.anonymous(method, path).bearer_auth(key);
         let request = match body {
@@ -70,25 +70,25 @@ impl Api {
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    /// Asks for something that is to succeed.
+    /// Sends a request that must succeed. Returns the answer.
     pub(crate) async fn done(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.ask(key, method.clone(), path, body).await;
         assert!((200..300).contains(&status), "{method} {path} answered {status}: {answer}");
         answer
     }
 
-    /// Puts something under an id of its own.
+    /// Puts a resource with the operator's key.
     pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
         self.done(KEY, Method::PUT, path, Some(body)).await
     }
 
-    /// Publishes a `ticket.created` under each id, in batches, several at once. What is answered 503, or not at all, is
-    /// sent again with the same ids until it is answered 202. Returns the ids that were.
+    /// Publishes a `ticket.created` with each id, in batches, several at once. A batch that is answered 503, or not at all,
+    /// is sent again until it is answered 202. Returns the accepted ids.
     pub(crate) async fn publish(&self, tenant: &str, ids: Vec<String>) -> BTreeSet<String> {
         self.publish_counting(tenant, ids, &watch::channel(0).0).await
     }
 
-    /// As [`publish`](Self::publish), and tells meanwhile how many were accepted.
+    /// Like [`publish`](Self::publish), with a count of the events accepted so far.
     pub(crate) async fn publish_counting(
         &self,
         tenant: &str,
@@ -104,7 +104,7 @@ impl Api {
         stream::iter(batches).map(publish).buffer_unordered(REQUESTS).concat().await.into_iter().collect()
     }
 
-    /// Nothing when it is worth another try.
+    /// Sends a batch once. None when it may be sent again.
     async fn attempt(&self, tenant: &str, ids: &[String]) -> Option<()> {
         let events: Vec<_> = ids.iter().map(|id| json!({"id": id, "type": "ticket.created"})).collect();
         let body = json!({"events": events}).to_string();

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, by `tests/postgres-node`: to be killed and brought back.
+//! A PostgreSQL of a test's own, started by `tests/postgres-node`, to be killed and started again.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,13 +9,13 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-/// A private database; the script blocks, so that it is asked on a thread of its own.
+/// A private database. Its script blocks, and therefore runs on a thread of its own.
 pub(crate) struct Postgres(Arc<Node>);
 
 struct Node {
     url: String,
     dir: PathBuf,
-    /// The script that ends the database once this process has ended, however that happens.
+    /// The script, which ends the database once this process has ended.
     _held: Child,
 }
 
@@ -25,7 +25,7 @@ impl Postgres {
         Self(spawn_blocking(|| Arc::new(Node::start(&[]))).await.expect("a database"))
     }
 
-    /// Starts one that speaks TLS to who asks for it, with `cert.pem` and `key.pem` of a folder.
+    /// Starts one that also speaks TLS, with `cert.pem` and `key.pem` of a folder.
     pub(crate) async fn with_tls(folder: &Path) -> Self {
         let folder = folder.to_str().expect("text").to_owned();
         Self(spawn_blocking(move || Arc::new(Node::start(&["--tls", &folder]))).await.expect("a database"))
@@ -36,12 +36,12 @@ impl Postgres {
         &self.0.url
     }
 
-    /// `kill -9`; nobody listens any more.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(&self) {
         self.ask("kill").await;
     }
 
-    /// Starts it on what is on its disk.
+    /// Starts it again on its data.
     pub(crate) async fn revive(&self) {
         self.ask("start").await;
     }

@@ -1,4 +1,4 @@
-//! One running process: where it listens, what it logs, and how it ends.
+//! One running process: its addresses, its log, and its end.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -12,13 +12,13 @@ use tokio::{
 
 use super::{Api, eventually, in_time};
 
-/// How many lines of its log are shown when a test fails, and how much of each.
+/// Lines of the log that a failed test shows, and characters of each.
 const SHOWN: (usize, usize) = (30, 300);
 
 /// A process of a site. It is killed when it is dropped.
 pub(crate) struct Process {
     role: String,
-    /// Makes another like it.
+    /// Makes the command that starts it, for each restart anew.
     command: Box<dyn Fn() -> Command + Send + Sync>,
     child: Child,
     log: watch::Receiver<Vec<Value>>,
@@ -35,13 +35,13 @@ impl Process {
         process
     }
 
-    /// Starts it again after its end, on the same data. Those who talk to its API find it where it listens then.
+    /// Starts it again after its end, on the same data. Clients of its API follow it to the new address.
     pub(crate) async fn restart(&mut self) {
         (self.child, self.log) = spawn((self.command)());
         self.learn().await;
     }
 
-    /// Its addresses, as its own log says.
+    /// Learns its addresses from its log.
     async fn learn(&self) {
         let started = self.logged("process.started").await;
         let address = |name: &str| field(&started, name)?.parse().ok();
@@ -49,7 +49,7 @@ impl Process {
         self.ops.send_replace(address("ops"));
     }
 
-    /// Waits for a line of its log.
+    /// Waits for a line of its log with this message, or a text line that contains it.
     pub(crate) async fn logged(&self, message: &str) -> Value {
         let mut log = self.log.clone();
         let is_text = |line: &Value| line.as_str().is_some_and(|text| text.contains(message));
@@ -59,7 +59,7 @@ impl Process {
         lines.iter().find(is_it).cloned().expect("it was found")
     }
 
-    /// What it said on either stream so far. Lines that are no JSON are text.
+    /// All lines of stdout and stderr so far. Lines that are no JSON are strings.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.borrow().clone()
     }
@@ -74,7 +74,7 @@ impl Process {
         Api::new(self.ops.subscribe())
     }
 
-    /// What `/readyz` says: the status, and what is missing.
+    /// The answer of `/readyz`: its status, and its field `missing`.
     pub(crate) async fn readyz(&self) -> (u16, Value) {
         let answer = self.ops().anonymous(Method::GET, "/readyz").send().await.expect("it answers");
         let status = answer.status().as_u16();
@@ -87,7 +87,7 @@ impl Process {
         eventually("it is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
     }
 
-    /// `kill -9`: it can do nothing about it.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("it runs");
     }
@@ -99,18 +99,18 @@ impl Process {
         assert!(sent.success(), "{} had ended", self.role);
     }
 
-    /// Waits for its end. Its exit code; none when a signal ended it.
+    /// Waits for its end. Returns its exit code; none when a signal ended it.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         in_time("it ends", self.child.wait()).await.expect("it is ours").code()
     }
 
-    /// SIGTERM, and its exit code after what it had under way.
+    /// Sends SIGTERM, and waits for its end. Returns its exit code.
     pub(crate) async fn end(mut self) -> i32 {
         self.terminate().await;
         self.ended().await.expect("no signal ended it")
     }
 
-    /// How long it may take to end in order.
+    /// Longest time that it may take to drain.
     pub(crate) const DRAIN: Duration = service::shutdown::DRAIN_LIMIT;
 }
 
@@ -135,7 +135,7 @@ fn spawn(mut command: Command) -> (Child, watch::Receiver<Vec<Value>>) {
     (child, log)
 }
 
-/// A field of a line, in either format.
+/// A field of a line, in the JSON format or the text format.
 fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
     match line {
         Value::String(text) => text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')),
@@ -143,7 +143,7 @@ fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Lines that are no JSON (of the text format, a last word before the end) are kept as text.
+/// Collects the lines of a stream. Lines that are no JSON are kept as strings.
 async fn keep(stream: impl AsyncRead + Unpin, log: watch::Sender<Vec<Value>>) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {

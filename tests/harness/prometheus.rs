@@ -1,4 +1,4 @@
-//! The distribution's Prometheus with the committed rules, on a port of its own, scraping a site every second.
+//! A Prometheus with the committed rules, on a port of its own, that scrapes a site every second.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
 }
 
 impl Prometheus {
-    /// Starts one in a folder, for these processes by role, and RabbitMQ's plugin at host:port.
+    /// Starts one, for these processes by role and for RabbitMQ's plugin at host:port. It keeps its data in `folder`.
     pub(crate) async fn start(folder: &Path, processes: &[(&str, &Process)], rabbitmq: &str) -> Self {
         let config = folder.join("prometheus.json");
         // JSON is YAML.
@@ -48,7 +48,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// What it answers to a query now.
+    /// The answer to a query now.
     pub(crate) async fn query(&self, query: &str) -> Vec<Sample> {
         let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.base)).expect("a URL");
         url.query_pairs_mut().append_pair("query", query);
@@ -59,7 +59,7 @@ impl Prometheus {
         result.iter().map(sample).collect()
     }
 
-    /// Every rule, as it says of itself.
+    /// The state of every rule.
     pub(crate) async fn rules(&self) -> Vec<Value> {
         let answer = self.get("/api/v1/rules").await.expect("it answers");
         let answer: Value = serde_json::from_str(&answer).expect("JSON");
@@ -73,7 +73,7 @@ impl Prometheus {
     }
 }
 
-/// The folder of `prometheus` and `promtool`, which are downloaded if need be. Blocks until they are.
+/// The folder of `prometheus` and `promtool`. Blocks while they are downloaded, if need be.
 pub(crate) fn tools() -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prometheus-tools");
     let output = std::process::Command::new(script).stderr(Stdio::inherit()).output().expect("the script runs");
@@ -81,7 +81,7 @@ pub(crate) fn tools() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim())
 }
 
-/// As deploy/prometheus/prometheus.yml, but every second, and for fixed addresses.
+/// The configuration of deploy/prometheus/prometheus.yml, with fixed addresses that are scraped every second.
 fn configuration(processes: &[(&str, &Process)], rabbitmq: &str) -> Value {
     let target = |(role, process): &(&str, &Process)| {
         let address = process.ops().url().replace("http://", "");
@@ -106,7 +106,7 @@ fn sample(series: &Value) -> Sample {
     Sample { labels, value: value.parse().expect("a number") }
 }
 
-/// It cannot be told to take any port, and to say which.
+/// An address with a free port: Prometheus itself cannot choose one and say which.
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()

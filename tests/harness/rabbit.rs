@@ -1,4 +1,4 @@
-//! A RabbitMQ node of a test's own, or a cluster, for what others must not see: crashes, absence, an inventory.
+//! A RabbitMQ node or cluster of a test's own, to be killed and inspected without disturbing other tests.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 
 use super::node::{Cluster, Node, RESTART_DEAD_LETTERING, VERSION, is_misled};
 
-/// A private node; the script that it is asked through blocks, so that it is asked on a thread of its own.
+/// A private node. Its script blocks, and therefore runs on a thread of its own.
 pub(crate) struct Rabbit(Arc<Node>);
 
 impl Rabbit {
@@ -20,12 +20,12 @@ impl Rabbit {
         Self(spawn_blocking(|| Arc::new(Node::with_metrics())).await.expect("a node"))
     }
 
-    /// Where that plugin listens, as host:port.
+    /// Address of the Prometheus plugin, as host:port.
     pub(crate) async fn metrics(&self) -> String {
         self.ask(Node::metrics).await
     }
 
-    /// Starts one that is spoken to over TLS, with `cert.pem` and `key.pem` of a folder.
+    /// Starts one that speaks TLS, with `cert.pem` and `key.pem` of a folder.
     pub(crate) async fn with_tls(folder: &Path) -> Self {
         let folder = folder.to_str().expect("text").to_owned();
         Self(spawn_blocking(move || Arc::new(Node::with(&["--tls", &folder]))).await.expect("a node"))
@@ -36,23 +36,23 @@ impl Rabbit {
         &self.0.url
     }
 
-    /// `kill -9`; nobody listens any more.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(&self) {
         self.ask(Node::kill).await;
     }
 
-    /// Starts it on what is on its disk.
+    /// Starts it again on its data.
     pub(crate) async fn revive(&self) {
         self.ask(Node::revive).await;
     }
 
-    /// What `rabbitmqctl` prints when asked for this; it must succeed.
+    /// Runs `rabbitmqctl`, which must succeed. Returns what it prints.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         self.ask(move |node| node.ask(&arguments.iter().map(String::as_str).collect::<Vec<_>>())).await
     }
 
-    /// The names of all its queues, and of its exchanges but those that every RabbitMQ has.
+    /// The names of all queues, and of all exchanges except the predefined ones.
     pub(crate) async fn inventory(&self) -> Vec<String> {
         let list =
             |what: &'static str| self.ask(move |node| node.ask(&["--quiet", what, "name", "--no-table-headers"]));
@@ -66,7 +66,7 @@ impl Rabbit {
     }
 }
 
-/// Three private nodes that form one cluster.
+/// A cluster of three private nodes.
 pub(crate) struct RabbitCluster(Arc<Cluster>);
 
 impl RabbitCluster {
@@ -75,33 +75,33 @@ impl RabbitCluster {
         Self(spawn_blocking(|| Arc::new(Cluster::start())).await.expect("a cluster"))
     }
 
-    /// One URL with the three hosts, the first node's first.
+    /// One URL with all three hosts, beginning with the first node's.
     pub(crate) fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// `kill -9` of the first, second or third.
+    /// Kills a node, 1 to 3, with SIGKILL.
     pub(crate) async fn kill(&self, number: usize) {
         ask(&self.0, move |cluster| cluster.kill(number)).await;
     }
 
-    /// Whether one of its nodes that is away can mislead those that are left.
+    /// True for versions on which a node that is away can mislead the others (docs/rabbitmq.md).
     pub(crate) async fn is_misled(&self) -> bool {
         ask(&self.0, |cluster| is_misled(&cluster.ask(2, &VERSION))).await
     }
 
-    /// Does what operators are to do then, on one of those left.
+    /// Restarts dead-lettering on a node, as operators are told to do then.
     pub(crate) async fn restart_dead_lettering(&self, number: usize) {
         ask(&self.0, move |cluster| cluster.ask(number, &["--quiet", "eval", RESTART_DEAD_LETTERING])).await;
     }
 
-    /// Starts it on what is on its disk, and waits until it is one of three again.
+    /// Starts a node again on its data, and waits until it has joined the others.
     pub(crate) async fn revive(&self, number: usize) {
         ask(&self.0, move |cluster| cluster.revive(number)).await;
     }
 }
 
-/// Asks on a thread that may block.
+/// Runs a question on a thread that may block.
 async fn ask<A, T>(whom: &Arc<A>, question: impl FnOnce(&A) -> T + Send + 'static) -> T
 where
     A: Send + Sync + 'static,

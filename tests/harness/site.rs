@@ -1,4 +1,4 @@
-//! A site: what the processes of one installation share. Its tenants as YAML, its broker, its settings.
+//! A site: the tenants, the broker and the settings that the processes of one installation share.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::{KEY, Process, node};
 
-/// A site, in a temporary folder. What it declared on a broker is removed with it.
+/// An installation in a temporary folder. Its exchanges and queues are deleted from the broker with it.
 pub(crate) struct Site {
     folder: TempDir,
     settings: BTreeMap<String, String>,
@@ -22,7 +22,7 @@ pub(crate) struct Site {
     processes: AtomicUsize,
 }
 
-/// One tenant `acme` with one endpoint `crm`, which gets every event and is retried every second.
+/// The YAML of one tenant `acme` with one endpoint `crm`, which gets every event and is retried every second.
 pub(crate) fn acme(url: &str) -> String {
     format!(
         "tenants:
@@ -37,7 +37,7 @@ pub(crate) fn acme(url: &str) -> String {
 }
 
 impl Site {
-    /// On the embedded broker: `standalone` is the only role it can start.
+    /// A site on the embedded broker, where `standalone` is the only role.
     pub(crate) fn embedded(conf: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("carteiro-e2e-").tempdir().expect("a folder");
         fs::create_dir(folder.path().join("conf.d")).expect("an empty folder");
@@ -47,19 +47,19 @@ impl Site {
             .set("http.operator_key", KEY)
             .set("ops.listen", "127.0.0.1:0")
             .set("deliverer.allow_networks", "127.0.0.0/8")
-            // Stories about retries count attempts: what a breaker spares is told where breakers are.
+            // Tests of retries count attempts, which a breaker would suppress.
             .set("deliverer.breaker.failures", "1000000")
             .set("telemetry.format", "json")
     }
 
-    /// On the embedded broker and the embedded store, with no tenants yet.
+    /// A site on the embedded broker and the embedded store, without tenants.
     pub(crate) fn from_nothing() -> Self {
         let site = Self::embedded("tenants: []");
         fs::remove_dir_all(site.path("conf.d")).expect("its own folder");
         site
     }
 
-    /// On the RabbitMQ at `url`, under names of its own.
+    /// A site on the RabbitMQ at `url`, with exchanges and queues of its own.
     pub(crate) fn on(url: &str, conf: &str) -> Self {
         let site = Self::embedded(conf);
         let unique = format!("e2e-{:016x}", fastrand::u64(..));
@@ -76,46 +76,46 @@ impl Site {
         site
     }
 
-    /// On the RabbitMQ that all tests share.
+    /// A site on the RabbitMQ that all tests share, with exchanges and queues of its own.
     pub(crate) async fn on_rabbitmq(conf: &str) -> Self {
         let url = tokio::task::spawn_blocking(node::shared).await.expect("a node");
         Self::on(url, conf)
     }
 
-    /// A setting of all its processes, as `section.key`.
+    /// Changes a setting, `section.key`, of all its processes.
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// No settings of its processes: they have their defaults, or what a file says.
+    /// Removes settings: its processes use the defaults, or those of a file.
     pub(crate) fn unset(mut self, keys: &[&str]) -> Self {
         self.settings.retain(|key, _| !keys.contains(&key.as_str()));
         self
     }
 
-    /// A path in its folder.
+    /// The path of a file in its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Its broker section, for those who look at the broker themselves.
+    /// The broker section of its configuration.
     pub(crate) fn broker(&self) -> &BrokerConfig {
         self.broker.as_ref().expect("a site on RabbitMQ")
     }
 
-    /// Writes its YAML, whole: a reader sees the old text or the new one.
+    /// Replaces its YAML. A reader sees the old text or the new one.
     pub(crate) fn configure(&self, conf: &str) {
         let (draft, file) = (self.path("draft.yaml"), self.path("conf.d").join("site.yaml"));
         fs::write(&draft, conf).and_then(|()| fs::rename(&draft, &file)).expect("its own folder");
     }
 
-    /// Starts a role, and waits until it says where it listens. The broker may be away.
+    /// Starts a role, and waits until it listens. The broker may be away.
     pub(crate) async fn start(&self, role: &str) -> Process {
         self.start_with(role, &[]).await
     }
 
-    /// As [`start`](Self::start), with settings of this process alone.
+    /// Like [`start`](Self::start), with further settings for this process.
     pub(crate) async fn start_with(&self, role: &str, own: &[(&str, &str)]) -> Process {
         let folder = match &self.broker {
             None => self.folder.path().to_owned(),
@@ -132,7 +132,7 @@ impl Site {
         Process::start(role, command).await
     }
 
-    /// As [`start`](Self::start), where a process has so many open files, and may have so many if it asks for them.
+    /// Like [`start`](Self::start), with a soft and a hard limit of open files.
     pub(crate) async fn start_with_files(&self, role: &str, given: u64, allowed: u64) -> Process {
         let script = format!("ulimit -Sn {given} && ulimit -Hn {allowed} && exec \"$0\" {role}");
         let (current, settings) = (self.folder.path().to_owned(), self.settings.clone());
@@ -147,18 +147,18 @@ impl Site {
         Process::start(role, limited).await
     }
 
-    /// The binary with this site's settings, run to its end: its exit code and what it printed.
+    /// Runs the binary with this site's settings to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).stdin(Stdio::null()).output().await.expect("the binary runs")
     }
 
-    /// The binary with this site's settings, which a test runs as it likes.
+    /// The binary with this site's settings, not yet started.
     pub(crate) fn command(&self) -> Command {
         command(self.folder.path(), self.folder.path(), &self.settings)
     }
 }
 
-/// Runs in the site's folder and not in that of cargo: a carteiro.toml there is not ours.
+/// The binary, in the site's folder and not in cargo's, whose carteiro.toml is not the test's.
 fn command(current: &Path, data_dir: &Path, settings: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carteiro"));
     command.env_clear().current_dir(current).env("CARTEIRO_DATA_DIR", data_dir).kill_on_drop(true);
@@ -171,7 +171,8 @@ fn command(current: &Path, data_dir: &Path, settings: &BTreeMap<String, String>)
 impl Drop for Site {
     fn drop(&mut self) {
         let Some(config) = self.broker.take() else { return };
-        // A runtime cannot be entered from within another. A node that is gone took everything with it.
+        // On a thread of its own, since a runtime cannot be entered from within another. An error is only printed: a node
+        // that is gone has nothing to remove.
         let removing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(rabbitmq::remove(&config))

@@ -1,4 +1,4 @@
-//! The official verifiers of Standard Webhooks, in three languages. One that cannot be had fails the test.
+//! The official verifiers of Standard Webhooks, in three languages. A test fails where one cannot be installed.
 
 use std::{path::Path, process::Stdio};
 
@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::in_time;
 
-/// Who verifies.
+/// A library that verifies signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verifier {
     /// The crate `standardwebhooks`.
@@ -18,15 +18,15 @@ pub(crate) enum Verifier {
     Python,
     /// The package `standardwebhooks` of npm.
     JavaScript,
-    /// Node's own, for `v1a`, which the official libraries do not have.
+    /// Node's own cryptography, for `v1a`, which the official libraries do not have.
     Ed25519,
 }
 
 impl Verifier {
-    /// The official ones, for `v1`.
+    /// The official libraries, for `v1`.
     pub(crate) const OFFICIAL: [Self; 3] = [Self::Rust, Self::Python, Self::JavaScript];
 
-    /// Whether it trusts a request that came with `body`, by this secret or public key.
+    /// True when it accepts the request's signature for `body`, with this secret or public key.
     pub(crate) async fn trusts(self, received: &Received, body: &[u8], key: &str) -> bool {
         let name = match self {
             Self::Rust => {

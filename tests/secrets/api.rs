@@ -3,11 +3,11 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{canaries::Place, scene::Scene};
+use super::{fixture::Fixture, sentinels::SampleOrigin};
 
 const TENANT: &str = "/v1/tenants/acme";
 
-impl Scene {
+impl Fixture {
     fn asks(&self, method: Method, path: &str, body: &Value) -> RequestBuilder {
         self.sends(method, path, "application/json", body.to_string())
     }
@@ -21,18 +21,18 @@ impl Scene {
     pub(super) async fn look(&mut self) {
         for path in ["", "/endpoints", "/endpoints/takes", "/subscriptions", "/sources", "/keys", "/audit"] {
             let shown = self.get(path).await;
-            self.keep(Place::Configuration, &format!("GET {path}"), shown.to_string());
+            self.keep(SampleOrigin::Configuration, &format!("GET {path}"), shown.to_string());
         }
         for path in ["/usage", "/dead-letters?limit=1000", "/endpoints/fails/waiting"] {
             let shown = self.get(path).await;
-            self.keep(Place::List, &format!("GET {path}"), shown.to_string());
+            self.keep(SampleOrigin::List, &format!("GET {path}"), shown.to_string());
         }
         let explained = self.asks(Method::POST, "/explain", &self.event()).send().await.expect("it answers");
         let explained = explained.text().await.expect("a body");
         assert!(explained.contains("subscription_id"), "{explained}");
-        self.keep(Place::List, "explain", explained);
+        self.keep(SampleOrigin::List, "explain", explained);
         let all = self.control().done(&self.secrets.operator, Method::GET, "/v1/export", None).await;
-        self.keep(Place::Configuration, "the export", all.to_string());
+        self.keep(SampleOrigin::Configuration, "the export", all.to_string());
         let all = self.control().done(&self.secrets.operator, Method::GET, "/v1/export?with_secrets=true", None).await;
         self.controls += &all.to_string();
     }
@@ -42,7 +42,7 @@ impl Scene {
         for letter in self.dead_letters(1).await.iter().take(3) {
             let id = letter["id"].as_str().expect("an id");
             let shown = self.get(&format!("/dead-letters/{id}")).await;
-            self.keep(Place::Shown, "a dead letter", shown.to_string());
+            self.keep(SampleOrigin::Shown, "a dead letter", shown.to_string());
         }
         let operator = self.secrets.operator.clone();
         let list = self.control().done(&operator, Method::GET, "/v1/parked", None).await;
@@ -51,13 +51,13 @@ impl Scene {
         if let Some(id) = items.first().and_then(|item| item["id"].as_str()) {
             let path = format!("/v1/parked/{id}");
             let shown = self.control().done(&operator, Method::GET, &path, None).await;
-            self.keep(Place::Shown, "a parked message", shown.to_string());
+            self.keep(SampleOrigin::Shown, "a parked message", shown.to_string());
             let again = self.control().done(&operator, Method::POST, &format!("{path}/requeue"), None).await;
-            self.keep(Place::List, "a requeued message", again.to_string());
+            self.keep(SampleOrigin::List, "a requeued message", again.to_string());
         }
-        self.keep(Place::List, "the parked messages", list.to_string());
+        self.keep(SampleOrigin::List, "the parked messages", list.to_string());
         let replay = self.done(Method::POST, &format!("{TENANT}/replays"), json!({"filter": {}})).await;
-        self.keep(Place::List, "a replay", replay.to_string());
+        self.keep(SampleOrigin::List, "a replay", replay.to_string());
     }
 
     /// Presses every test button.
@@ -66,7 +66,7 @@ impl Scene {
             let pressed = self.asks(Method::POST, &format!("/endpoints/{id}/test"), &json!({})).send().await;
             let answer = pressed.expect("it answers").text().await.expect("a body");
             assert!(answer.contains("\"outcome\""), "{id}: {answer}");
-            self.keep(Place::List, &format!("the test of {id}"), answer);
+            self.keep(SampleOrigin::List, &format!("the test of {id}"), answer);
         }
     }
 
@@ -81,7 +81,7 @@ impl Scene {
             let made = self.made(what, &answer[field]);
             match field {
                 "key" => self.key = made,
-                "token" => self.inlet = format!("/v1/in/{made}"),
+                "token" => self.webhook_path = format!("/v1/in/{made}"),
                 _ => {}
             }
         }
@@ -126,7 +126,7 @@ impl Scene {
             self.refused(&format!("the endpoint {nth}"), 422, request).await;
         }
         let (secret, operator) = (self.secrets.guessed.clone(), self.secrets.operator.clone());
-        let token = self.inlet.trim_start_matches("/v1/in/").to_owned();
+        let token = self.webhook_path.trim_start_matches("/v1/in/").to_owned();
         let torn = format!("{{\"n8n_api_key\":\"{secret}");
         let put = |path: &str, body: Value| self.asks(Method::PUT, path, &body);
         let requests = [

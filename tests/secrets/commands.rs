@@ -5,8 +5,8 @@ use std::{fs, process::Output};
 use serde_json::json;
 
 use super::{
-    canaries::{Canaries, Kind, Place},
-    scene::Scene,
+    fixture::Fixture,
+    sentinels::{SampleOrigin, SentinelKind, Sentinels},
 };
 use crate::harness::Site;
 
@@ -14,19 +14,19 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-impl Scene {
+impl Fixture {
     /// Runs a command with these arguments besides where the API is, to a code.
-    async fn run(&mut self, place: Place, code: i32, arguments: &[&str]) {
+    async fn run(&mut self, place: SampleOrigin, code: i32, arguments: &[&str]) {
         let url = self.control().url();
         let output = self.site.run(&[arguments, &["--url", &url, "--key", &self.secrets.operator]].concat()).await;
         self.printed(place, code, &arguments.join(" "), &output);
     }
 
-    fn printed(&mut self, place: Place, code: i32, name: &str, output: &Output) {
+    fn printed(&mut self, place: SampleOrigin, code: i32, name: &str, output: &Output) {
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{name}: {stdout}{stderr}");
         self.keep(place, name, stdout);
-        self.keep(Place::Refusal, name, stderr);
+        self.keep(SampleOrigin::Refusal, name, stderr);
     }
 
     /// Every command that looks, and some that are refused.
@@ -43,18 +43,21 @@ impl Scene {
             .expect("likewise");
         for kind in ["endpoints", "subscriptions", "sources", "keys"] {
             for output in ["table", "json"] {
-                self.run(Place::Configuration, 0, &[&[kind, "list", "--output", output][..], &of].concat()).await;
+                self.run(SampleOrigin::Configuration, 0, &[&[kind, "list", "--output", output][..], &of].concat())
+                    .await;
             }
         }
-        self.run(Place::Configuration, 0, &[&["endpoints", "show", "takes"][..], &of].concat()).await;
-        self.run(Place::Configuration, 0, &["export"]).await;
-        self.run(Place::Configuration, 0, &["audit", "--tenant", "acme", "--output", "json"]).await;
-        self.run(Place::Configuration, 0, &["apply", "--dry-run", "--file", "more.yaml", "--output", "json"]).await;
-        self.run(Place::List, 0, &["usage", "--tenant", "acme", "--output", "json"]).await;
-        self.run(Place::List, 0, &["explain", "event.json", "--tenant", "acme", "--output", "json"]).await;
-        self.run(Place::List, 78, &["apply", "--dry-run", "--file", "torn.yaml"]).await;
-        self.run(Place::List, 1, &["publish", "torn.json", "--tenant", "acme"]).await;
-        self.run(Place::List, 1, &["endpoints", "patch", "takes", "--tenant", "acme", "--n8n-api-key", "***"]).await;
+        self.run(SampleOrigin::Configuration, 0, &[&["endpoints", "show", "takes"][..], &of].concat()).await;
+        self.run(SampleOrigin::Configuration, 0, &["export"]).await;
+        self.run(SampleOrigin::Configuration, 0, &["audit", "--tenant", "acme", "--output", "json"]).await;
+        self.run(SampleOrigin::Configuration, 0, &["apply", "--dry-run", "--file", "more.yaml", "--output", "json"])
+            .await;
+        self.run(SampleOrigin::List, 0, &["usage", "--tenant", "acme", "--output", "json"]).await;
+        self.run(SampleOrigin::List, 0, &["explain", "event.json", "--tenant", "acme", "--output", "json"]).await;
+        self.run(SampleOrigin::List, 78, &["apply", "--dry-run", "--file", "torn.yaml"]).await;
+        self.run(SampleOrigin::List, 1, &["publish", "torn.json", "--tenant", "acme"]).await;
+        self.run(SampleOrigin::List, 1, &["endpoints", "patch", "takes", "--tenant", "acme", "--n8n-api-key", "***"])
+            .await;
         for (name, arguments) in [
             ("a guessed key", ["--url", &self.control().url(), "--key", &secret]),
             ("nobody", ["--url", &format!("http://user:{secret}@127.0.0.1:9"), "--key", &secret]),
@@ -62,18 +65,18 @@ impl Scene {
             let output = self.site.run(&[&["tenants", "list"][..], &arguments].concat()).await;
             let said = text(&output.stdout) + &text(&output.stderr);
             assert!(!output.status.success(), "{said}");
-            self.keep(Place::Refusal, name, said);
+            self.keep(SampleOrigin::Refusal, name, said);
         }
         let output = self.site.run(&["config", "show"]).await;
-        self.printed(Place::Configuration, 0, "config show", &output);
+        self.printed(SampleOrigin::Configuration, 0, "config show", &output);
     }
 }
 
 /// Every mistake in a configuration that has a secret in it: exit code 78, and nothing of it printed.
 pub(super) async fn misconfigure() -> Vec<String> {
-    let mut canaries = Canaries::default();
-    let long = canaries.make("long", Kind::Secret);
-    let short = canaries.short("short", Kind::Secret);
+    let mut sentinels = Sentinels::default();
+    let long = sentinels.make("long", SentinelKind::Secret);
+    let short = sentinels.short("short", SentinelKind::Secret);
     let mut leaks = Vec::new();
     let settings = [
         ("store.encryption_key", short.clone()),
@@ -93,7 +96,7 @@ pub(super) async fn misconfigure() -> Vec<String> {
             if key == "store.url" { "store.encryption_key=sixteen letters, or more" } else { "ops.listen=127.0.0.1:0" };
         let site = Site::embedded("tenants: []");
         let output = site.run(&["--set", own, "--set", &format!("{key}={value}"), "standalone"]).await;
-        leaks.extend(said(&canaries, key, &output));
+        leaks.extend(said(&sentinels, key, &output));
     }
     let files = [
         format!("[http]\noperator_key = \"{long}"),
@@ -111,7 +114,7 @@ pub(super) async fn misconfigure() -> Vec<String> {
         // What the environment says would hide it.
         let site = Site::embedded("tenants: []").unset(&["http.operator_key"]);
         fs::write(site.path("carteiro.toml"), &file).expect("its own folder");
-        leaks.extend(said(&canaries, &file.replace(&long, "…"), &site.run(&["config", "check"]).await));
+        leaks.extend(said(&sentinels, &file.replace(&long, "…"), &site.run(&["config", "check"]).await));
     }
     for endpoint in [
         format!("{{id: crm, url: \"http://a.example/\", n8n_api_key: \"{long}"),
@@ -127,15 +130,15 @@ pub(super) async fn misconfigure() -> Vec<String> {
         format!("*{long}"),
     ] {
         let site = Site::embedded(&format!("tenants:\n  - id: acme\n    endpoints:\n      - {endpoint}\n"));
-        leaks.extend(said(&canaries, &endpoint.replace(&long, "…"), &site.run(&["config", "check"]).await));
+        leaks.extend(said(&sentinels, &endpoint.replace(&long, "…"), &site.run(&["config", "check"]).await));
     }
     leaks
 }
 
 /// What was said of a mistake must not hold any of them.
-fn said(canaries: &Canaries, mistake: &str, output: &Output) -> Vec<String> {
+fn said(sentinels: &Sentinels, mistake: &str, output: &Output) -> Vec<String> {
     let said = text(&output.stdout) + &text(&output.stderr);
-    let mut leaks = canaries.leaked(Place::Refusal, mistake, &said);
+    let mut leaks = sentinels.leaked(SampleOrigin::Refusal, mistake, &said);
     if output.status.code() != Some(78) {
         leaks.push(format!("{mistake} ended with {:?}: {said}", output.status.code()));
     }

@@ -3,14 +3,14 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::scene::Scene;
-use crate::harness::{Letter, Outsider};
+use super::fixture::Fixture;
+use crate::harness::{AmqpClient, AmqpMessage};
 
 const EVENTS: &str = "/v1/tenants/acme/events";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-impl Scene {
-    /// A canonical event full of canaries.
+impl Fixture {
+    /// A canonical event full of sentinels.
     pub(super) fn event(&self) -> Value {
         let secrets = &self.secrets;
         json!({
@@ -52,8 +52,12 @@ impl Scene {
         let good = [
             self.canonical(self.event().to_string()),
             self.canonical(json!({"events": [self.event()]}).to_string()),
-            self.webhook(&self.inlet, &self.secrets.sender, self.vendors()),
-            self.webhook(&format!("{}?token={}", self.inlet, self.secrets.guessed), &self.secrets.sender, strange),
+            self.webhook(&self.webhook_path, &self.secrets.sender, self.vendors()),
+            self.webhook(
+                &format!("{}?token={}", self.webhook_path, self.secrets.guessed),
+                &self.secrets.sender,
+                strange,
+            ),
         ];
         let count = good.len();
         for request in good {
@@ -68,7 +72,7 @@ impl Scene {
         let wrong_type = json!({"type": "message.received", "message": text}).to_string();
         let batch = json!({"events": [self.event(), {"type": text}, {"type": "a.b", "id": format!("an id {text}")}]});
         let large = json!({"type": "ticket.created", "text": text.repeat(100_000)}).to_string();
-        let (inlet, sender, vendors) = (self.inlet.clone(), self.secrets.sender.clone(), self.vendors());
+        let (webhook_path, sender, vendors) = (self.webhook_path.clone(), self.secrets.sender.clone(), self.vendors());
         let requests = [
             ("torn", 422, self.canonical(format!("{{\"type\":\"ticket.created\",\"text\":\"{text}"))),
             ("no type", 422, self.canonical(json!({"text": text}).to_string())),
@@ -78,11 +82,15 @@ impl Scene {
             ("compressed", 415, self.canonical(text.clone()).header("content-encoding", "gzip")),
             ("a guessed key", 401, self.canonical_by(&guessed, self.event().to_string())),
             ("a guessed token", 404, self.webhook(&format!("/v1/in/{guessed}"), &sender, vendors.clone())),
-            ("a sender's wrong key", 401, self.webhook(&inlet, &guessed, vendors)),
-            ("a vendor's torn body", 422, self.webhook(&inlet, &sender, format!("{{\"messageBody\":\"{text}"))),
-            ("a vendor's large body", 413, self.webhook(&inlet, &sender, large)),
-            ("another method", 405, self.producer().anonymous(Method::PUT, &inlet).body(text.clone())),
-            ("nothing that is there", 404, self.producer().anonymous(Method::POST, &format!("{inlet}/{guessed}"))),
+            ("a sender's wrong key", 401, self.webhook(&webhook_path, &guessed, vendors)),
+            ("a vendor's torn body", 422, self.webhook(&webhook_path, &sender, format!("{{\"messageBody\":\"{text}"))),
+            ("a vendor's large body", 413, self.webhook(&webhook_path, &sender, large)),
+            ("another method", 405, self.producer().anonymous(Method::PUT, &webhook_path).body(text.clone())),
+            (
+                "nothing that is there",
+                404,
+                self.producer().anonymous(Method::POST, &format!("{webhook_path}/{guessed}")),
+            ),
         ];
         for (name, status, request) in requests {
             self.refused(name, status, request).await;
@@ -90,27 +98,27 @@ impl Scene {
     }
 
     /// The same from a program on the broker: two good events, and some that are parked. Returns how many of each.
-    pub(super) async fn publish(&self, outsider: &Outsider) -> (usize, usize) {
+    pub(super) async fn publish(&self, amqp: &AmqpClient) -> (usize, usize) {
         let (event, text) = (self.event().to_string(), &self.secrets.text);
         let key = "acme.-.-.message.received";
         let torn = format!("{{\"type\":\"ticket.created\",\"text\":\"{text}");
         let no_event = json!({"type": text, "message": text}).to_string();
         let wrong_type = json!({"type": "message.received", "message": text}).to_string();
         let another = json!({"id": "another", "type": "message.received", "message": {"text": text}}).to_string();
-        let good = Letter { key, id: Some("good-1"), tenant: None, body: event.as_bytes() };
+        let good = AmqpMessage { key, id: Some("good-1"), tenant: None, body: event.as_bytes() };
         let letters = [
             good,
-            Letter { id: Some("good-2"), tenant: Some("acme"), ..good },
-            Letter { id: Some("torn"), body: torn.as_bytes(), ..good },
-            Letter { id: Some("no-event"), body: no_event.as_bytes(), ..good },
-            Letter { id: Some("wrong-type"), body: wrong_type.as_bytes(), ..good },
-            Letter { id: Some("an-id"), body: another.as_bytes(), ..good },
-            Letter { id: None, ..good },
-            Letter { id: Some("of-another"), tenant: Some("another"), ..good },
-            Letter { id: Some("of-nobody"), key: "nobody.-.-.message.received", ..good },
+            AmqpMessage { id: Some("good-2"), tenant: Some("acme"), ..good },
+            AmqpMessage { id: Some("torn"), body: torn.as_bytes(), ..good },
+            AmqpMessage { id: Some("no-event"), body: no_event.as_bytes(), ..good },
+            AmqpMessage { id: Some("wrong-type"), body: wrong_type.as_bytes(), ..good },
+            AmqpMessage { id: Some("an-id"), body: another.as_bytes(), ..good },
+            AmqpMessage { id: None, ..good },
+            AmqpMessage { id: Some("of-another"), tenant: Some("another"), ..good },
+            AmqpMessage { id: Some("of-nobody"), key: "nobody.-.-.message.received", ..good },
         ];
         for letter in &letters {
-            outsider.publish(letter).await;
+            amqp.publish(letter).await;
         }
         (2, letters.len() - 2)
     }

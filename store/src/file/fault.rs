@@ -3,12 +3,10 @@
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
+use service::suggest::suggestion;
 
 use super::document::Position;
-use crate::{
-    nearest::suggestion,
-    problem::{FieldPath, PathSegment},
-};
+use crate::problem::{FieldPath, PathSegment};
 
 /// What is wrong with a value, and where it stands.
 #[derive(Debug)]

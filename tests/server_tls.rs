@@ -1,4 +1,4 @@
-//! TLS to the servers: to a RabbitMQ and a PostgreSQL whose authority is in a file, and to none that nobody vouches for.
+//! TLS to RabbitMQ and PostgreSQL: to servers whose authority is in a file, and never to others.
 
 use std::{fs, path::Path};
 
@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use crate::harness::{KEY, Postgres, Process, Rabbit, Receiver, Site, eventually, ids};
 
-/// An authority that nobody knows; its certificate is in `ca.pem` of a folder.
+/// A new authority, with its certificate in `ca.pem` of a folder.
 fn authority(folder: &Path) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Two of one name would be taken for one another, up to the signature.
+    // A name of its own: of two authorities with one name, one would be tried for the other.
     params.distinguished_name.push(DnType::CommonName, format!("authority {:016x}", fastrand::u64(..)));
     let key = KeyPair::generate().expect("a key");
     let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
@@ -22,8 +22,8 @@ fn authority(folder: &Path) -> CertifiedIssuer<'static, KeyPair> {
     authority
 }
 
-/// A folder with an authority, and what it vouches for: a server of this name, in `cert.pem` and `key.pem`.
-fn vouched_for(name: &str) -> TempDir {
+/// A folder with a new authority and a certificate that it has signed, for a server of this name: `cert.pem` and `key.pem`.
+fn certificate_for(name: &str) -> TempDir {
     let folder = tempfile::Builder::new().prefix("carteiro-tls-").tempdir().expect("a folder");
     let (authority, key) = (authority(folder.path()), KeyPair::generate().expect("a key"));
     let params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -33,7 +33,7 @@ fn vouched_for(name: &str) -> TempDir {
     folder
 }
 
-/// Waits until `/readyz` says this of the broker or the store.
+/// Waits until `/readyz` gives this reason for the broker or the store.
 async fn misses(process: &Process, what: &str, why: &str) {
     eventually(why, || async {
         let (status, missing) = process.readyz().await;
@@ -43,8 +43,8 @@ async fn misses(process: &Process, what: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn events_are_delivered_through_a_broker_and_a_database_that_are_spoken_to_over_tls() {
-    let folder = vouched_for("127.0.0.1");
+async fn events_are_delivered_through_a_broker_and_a_database_over_tls() {
+    let folder = certificate_for("127.0.0.1");
     let ca = folder.path().join("ca.pem");
     let (rabbit, postgres) = (Rabbit::with_tls(folder.path()).await, Postgres::with_tls(folder.path()).await);
     let (broker, store) = (
@@ -62,15 +62,15 @@ async fn events_are_delivered_through_a_broker_and_a_database_that_are_spoken_to
     api.put("/v1/tenants/acme/endpoints/crm", json!({"url": receiver.url("/crm")})).await;
     api.put("/v1/tenants/acme/subscriptions/all", json!({"endpoint_id": "crm", "event_types": ["*"]})).await;
     let accepted = api.publish("acme", ids("encrypted", 100)).await;
-    receiver.until("they arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
+    receiver.until("they arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
     let listed = site.run(&["parked", "list", "--broker", &broker, "--output", "json"]).await;
     assert_eq!(listed.status.code(), Some(0), "commands speak TLS, too: {}", String::from_utf8_lossy(&listed.stderr));
     assert_eq!(standalone.end().await, 0);
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_not_spoken_to_and_readyz_says_why() {
-    let (folder, stranger) = (vouched_for("127.0.0.1"), vouched_for("127.0.0.1"));
+async fn a_server_of_an_unknown_authority_or_another_name_is_refused_and_readyz_says_why() {
+    let (folder, stranger) = (certificate_for("127.0.0.1"), certificate_for("127.0.0.1"));
     let (rabbit, postgres) = (Rabbit::with_tls(folder.path()).await, Postgres::with_tls(folder.path()).await);
     let (known, strange) = (folder.path().join("ca.pem"), stranger.path().join("ca.pem"));
     let elsewhere = |url: &str| url.replace("127.0.0.1", "localhost");

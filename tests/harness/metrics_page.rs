@@ -1,4 +1,4 @@
-//! What a process shows at `/metrics`, and what Prometheus' own tools say of it.
+//! The `/metrics` page of a process, and promtool's opinion about it.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +10,17 @@ use reqwest::Method;
 
 use super::{Process, prometheus::tools};
 
-/// One look at a process' metrics.
-pub(crate) struct Exposed {
-    /// As it was answered.
+/// A process' metrics at one moment.
+pub(crate) struct MetricsPage {
+    /// The page as it was answered.
     pub(crate) text: String,
-    /// Every series, by its name and labels as they are written.
+    /// The value of every series, by its name and labels as they are written.
     pub(crate) series: BTreeMap<String, f64>,
 }
 
-impl Exposed {
-    /// By this process, now.
-    pub(crate) async fn by(process: &Process) -> Self {
+impl MetricsPage {
+    /// The page that a process shows now.
+    pub(crate) async fn of(process: &Process) -> Self {
         let answer = process.ops().anonymous(Method::GET, "/metrics").send().await.expect("an answer");
         let text = answer.text().await.expect("text");
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -32,13 +32,13 @@ impl Exposed {
         Self { text, series }
     }
 
-    /// The value of a series; 0 when it is not there.
+    /// The value of a series, or 0 when it is missing.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.series.get(series).copied().unwrap_or_default()
     }
 }
 
-/// What `promtool check metrics` finds wrong with a text; nothing when all is well.
+/// The complaints of `promtool check metrics`; empty when there are none.
 pub(crate) fn lint(text: &str) -> String {
     let mut command = Command::new(tools().join("promtool"));
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -10,7 +10,7 @@ type Labels = BTreeMap<String, Vec<String>>;
 
 /// What can be asked for.
 #[derive(Default)]
-pub(crate) struct Declared(BTreeMap<String, Labels>);
+pub(crate) struct ExportedMetrics(BTreeMap<String, Labels>);
 
 /// RabbitMQ's metrics that are asked for, with the labels it gives them.
 pub(crate) const RABBITMQ: &[(&str, &[&str])] = &[
@@ -42,8 +42,8 @@ const PROCESS: [&str; 5] = [
 const ROLES: [&str; 5] = ["producer", "router", "deliverer", "control", "standalone"];
 
 /// All of it.
-pub(crate) fn declared() -> Declared {
-    let mut all = Declared::default();
+pub(crate) fn exported() -> ExportedMetrics {
+    let mut all = ExportedMetrics::default();
     for spec in carteiro::metrics::tables().into_iter().flat_map(|(_, specs)| specs) {
         let own =
             spec.labels.iter().map(|label| (label.name, label.values.iter().map(|&value| value.to_owned()).collect()));
@@ -83,7 +83,7 @@ fn targets() -> impl Iterator<Item = (&'static str, Vec<String>)> {
     [("job", Vec::new()), ("role", roles), ("instance", Vec::new())].into_iter()
 }
 
-impl Declared {
+impl ExportedMetrics {
     /// The labels of a metric, if there is such.
     pub(super) fn labels(&self, metric: &str) -> Option<&Labels> {
         self.0.get(metric)

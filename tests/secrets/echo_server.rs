@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 /// What its answers say.
 #[derive(Clone)]
-pub(super) struct Words {
+pub(super) struct EchoTexts {
     /// In bodies.
     pub(super) body: String,
     /// In headers, also of where redirects lead.
@@ -21,15 +21,15 @@ pub(super) struct Words {
 }
 
 /// It listens, and ends when it is dropped.
-pub(super) struct Echo {
+pub(super) struct EchoServer {
     /// As `127.0.0.1:1234`.
     pub(super) address: String,
     seen: Arc<Mutex<String>>,
     task: JoinHandle<()>,
 }
 
-impl Echo {
-    pub(super) async fn start(words: Words) -> Self {
+impl EchoServer {
+    pub(super) async fn start(words: EchoTexts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let seen = Arc::new(Mutex::new(String::new()));
@@ -47,13 +47,13 @@ impl Echo {
     }
 }
 
-impl Drop for Echo {
+impl Drop for EchoServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn answer(State((words, seen)): State<(Words, Arc<Mutex<String>>)>, request: Request) -> Response {
+async fn answer(State((words, seen)): State<(EchoTexts, Arc<Mutex<String>>)>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 24).await.unwrap_or_else(|_| Bytes::new());
     let asked = format!("{} {}\n{:?}\n", parts.method, parts.uri, parts.headers);

@@ -168,7 +168,7 @@ async fn what_waited_when_a_backup_was_made_is_delivered_after_a_restore() {
     fs::write(site.path("acme.yaml"), conf).expect("its own folder");
     done(&site, &url, &["apply", "-f", "acme.yaml"]).await;
     let accepted = standalone.api().publish("acme", ids("kept", 20)).await;
-    away.until("all were tried", |ledger| ledger.requests("/crm").len() >= 20).await;
+    away.until("all were tried", |recorder| recorder.requests("/crm").len() >= 20).await;
     let made = site.run(&["backup", "backup.tar"]).await;
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let refused = site.run(&["restore", "backup.tar", "--force"]).await;
@@ -187,7 +187,7 @@ async fn what_waited_when_a_backup_was_made_is_delivered_after_a_restore() {
     let url = format!("http://{}", standalone.logged("process.started").await["http"].as_str().expect("an API"));
     let to = receiver.url("/crm");
     done(&site, &url, &["endpoints", "patch", "crm", "--tenant", "acme", "--post-to", &to]).await;
-    receiver.until("all arrive", |ledger| ledger.has_all("/crm", &accepted)).await;
+    receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
     assert_eq!(standalone.end().await, 0);
 }
 
@@ -239,5 +239,5 @@ async fn what_ended_while_an_endpoint_was_disabled_is_offered_for_replay_and_arr
     let (_, command) = offer.trim_end().split_once("3 of its deliveries").expect("an offer");
     let (_, command) = command.split_once("carteiro ").expect("a command");
     done(&site, &url, &command.split(' ').collect::<Vec<_>>()).await;
-    receiver.until("what had ended arrives", |ledger| ledger.has_all("/crm", &waiting)).await;
+    receiver.until("what had ended arrives", |recorder| recorder.has_all("/crm", &waiting)).await;
 }

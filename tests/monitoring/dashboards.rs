@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{declared, query, texts};
+use super::{exported, query, texts};
 
 /// A dashboard, as far as it is looked into.
 #[derive(Deserialize)]
@@ -103,13 +103,13 @@ impl Place {
 
 #[test]
 fn every_query_of_a_dashboard_asks_only_for_what_is_exported() {
-    let declared = declared();
+    let exported = exported();
     for dashboard in dashboards() {
         let legends = dashboard.panels.iter().flat_map(|panel| &panel.targets).map(|target| &target.legend_format);
         for ((panel, query), legend) in dashboard.queries("5m").into_iter().zip(legends) {
             let place = format!("{}, {panel}", dashboard.title);
             assert!(!query.contains('$'), "{place}: {query} has a variable that there is not");
-            let labels = query::labels(&query, &declared).unwrap_or_else(|error| panic!("{place}: {error}"));
+            let labels = query::labels(&query, &exported).unwrap_or_else(|error| panic!("{place}: {error}"));
             for label in legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label) {
                 assert!(labels.contains(label), "{place}: its legend has {label}, the query {labels:?}");
             }
@@ -117,7 +117,7 @@ fn every_query_of_a_dashboard_asks_only_for_what_is_exported() {
         for variable in &dashboard.templating.list {
             let asked = variable.query.query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
             let (series, label) = asked.and_then(|asked| asked.rsplit_once(", ")).expect("label_values(series, label)");
-            let labels = query::labels(&dashboard.all_chosen(series), &declared);
+            let labels = query::labels(&dashboard.all_chosen(series), &exported);
             assert!(labels.is_ok_and(|labels| labels.contains(label)), "{}: {}", dashboard.title, variable.query.query);
             assert_eq!(variable.datasource.uid, "prometheus");
         }

@@ -1,5 +1,4 @@
-//! Least privilege: with the printed definitions, each role works with just its own rights; without one of them it says
-//! which it misses.
+//! Least privilege on RabbitMQ: each role works with only the rights of the printed definitions, and names a missing one.
 
 use std::{collections::BTreeSet, fs};
 
@@ -8,26 +7,26 @@ use carteiro::receiver::Answer;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{KEY, Letter, Outsider, Process, Rabbit, Receiver, Site, acme, eventually, ids};
+use crate::harness::{AmqpClient, AmqpMessage, KEY, Process, Rabbit, Receiver, Site, acme, eventually, ids};
 
 const PASSWORD: &str = "a-password-of-the-tests";
 
-/// A broker that knows the roles, and nothing else of a site.
-struct Guarded {
+/// A site on a broker that has the roles' users, and no exchanges and queues yet.
+struct RestrictedSite {
     rabbit: Rabbit,
     site: Site,
 }
 
-impl Guarded {
+impl RestrictedSite {
     async fn start(conf: &str) -> Self {
         let rabbit = Rabbit::start().await;
         let site = Site::on(rabbit.url(), conf).set("broker.declare", "false");
-        let guarded = Self { rabbit, site };
-        guarded.load(&[]).await;
-        guarded
+        let restricted = Self { rabbit, site };
+        restricted.load(&[]).await;
+        restricted
     }
 
-    /// Loads what is printed.
+    /// Imports the definitions that `carteiro topology definitions` prints.
     async fn load(&self, arguments: &[&str]) {
         let mut command = self.site.command();
         for role in Role::ALL {
@@ -64,7 +63,7 @@ impl Guarded {
         self.rabbit.ctl(&["set_permissions", &rights.user, &rights.configure, &rights.write, &rights.read]).await;
     }
 
-    /// Takes the right to one exchange or queue from a pattern of a role's.
+    /// Removes the right to one exchange or queue from a role's pattern.
     fn without(&self, pattern: &str, name: &str) -> String {
         let quoted = format!(r"{}\.v1\.{}|", self.site.broker().prefix, name.replace('.', r"\."));
         assert!(pattern.contains(&quoted), "{pattern} has no {quoted}");
@@ -72,7 +71,7 @@ impl Guarded {
     }
 }
 
-/// Waits until a process says, on `/readyz` or in its log, that it misses a right.
+/// Waits until a process names a missing right, on `/readyz` or in its log.
 async fn misses(process: &Process, right: &str, entity: &str) {
     eventually(entity, || async {
         let (status, missing) = process.readyz().await;
@@ -92,20 +91,20 @@ async fn the_committed_definitions_are_what_is_printed() {
 
 #[tokio::test]
 async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
-    // A refusal that says nothing of the endpoint's health: no breaker makes the retries wait.
+    // A status that does not open a breaker, so that retries do not wait.
     let receiver = Receiver::start(|_| Answer::status(400)).await;
     let conf = acme(&receiver.url("/crm")).replace(&["1s"; 50].join(", "), "1s");
-    let guarded = Guarded::start(&conf).await;
-    assert_eq!(guarded.apply().await, (Some(0), String::new()));
-    let producer = guarded.role(Role::Producer).await;
-    let (router, deliverer) = (guarded.role(Role::Router).await, guarded.role(Role::Deliverer).await);
-    let control = guarded.role(Role::Control).await;
+    let restricted = RestrictedSite::start(&conf).await;
+    assert_eq!(restricted.apply().await, (Some(0), String::new()));
+    let producer = restricted.role(Role::Producer).await;
+    let (router, deliverer) = (restricted.role(Role::Router).await, restricted.role(Role::Deliverer).await);
+    let control = restricted.role(Role::Control).await;
     for role in [&producer, &router, &deliverer, &control] {
         role.ready().await;
     }
-    producer.api().publish("acme", ids("guarded", 20)).await;
-    let garbage = Letter { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
-    Outsider::on(&guarded.site).await.publish(&garbage).await;
+    producer.api().publish("acme", ids("restricted", 20)).await;
+    let garbage = AmqpMessage { key: "acme.-.-.ticket.created", id: Some("garbage"), tenant: None, body: b"no JSON" };
+    AmqpClient::connect(&restricted.site).await.publish(&garbage).await;
     let count = async |path| {
         let listed = control.api().done(KEY, Method::GET, path, None).await;
         listed["items"].as_array().expect("items").len()
@@ -115,7 +114,7 @@ async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
     eventually("what is no event is parked", || async { (count("/v1/parked").await == 1).then_some(()) }).await;
     let all = Some(json!({"filter": {}}));
     control.api().done(KEY, Method::POST, "/v1/tenants/acme/replays", all).await;
-    receiver.until("they come again", |ledger| ledger.requests("/crm").len() >= 60).await;
+    receiver.until("they come again", |recorder| recorder.requests("/crm").len() >= 60).await;
     for role in [producer, router, deliverer, control] {
         let lost: Vec<_> =
             role.log().into_iter().filter(|line| line.to_string().contains("refused for user")).collect();
@@ -127,33 +126,33 @@ async fn each_role_works_with_just_its_own_rights_from_intake_to_replay() {
 #[tokio::test]
 async fn a_role_without_a_right_says_which_one_it_misses() {
     let receiver = Receiver::accepting().await;
-    let guarded = Guarded::start(&acme(&receiver.url("/crm"))).await;
-    guarded.apply().await;
-    let prefix = guarded.site.broker().prefix.clone();
+    let restricted = RestrictedSite::start(&acme(&receiver.url("/crm"))).await;
+    restricted.apply().await;
+    let prefix = restricted.site.broker().prefix.clone();
 
-    let rights = guarded.rights(Role::Router);
-    guarded.grant(&Rights { read: guarded.without(&rights.read, "ingest"), ..rights.clone() }).await;
-    let router = guarded.role(Role::Router).await;
+    let rights = restricted.rights(Role::Router);
+    restricted.grant(&Rights { read: restricted.without(&rights.read, "ingest"), ..rights.clone() }).await;
+    let router = restricted.role(Role::Router).await;
     misses(&router, "read", &format!("queue '{prefix}.v1.ingest'")).await;
     assert_eq!(router.end().await, 0);
 
-    guarded.grant(&Rights { write: guarded.without(&rights.write, "deliver"), ..rights.clone() }).await;
-    let (router, producer) = (guarded.role(Role::Router).await, guarded.role(Role::Producer).await);
+    restricted.grant(&Rights { write: restricted.without(&rights.write, "deliver"), ..rights.clone() }).await;
+    let (router, producer) = (restricted.role(Role::Router).await, restricted.role(Role::Producer).await);
     let accepted = producer.api().publish("acme", ids("held", 1)).await;
     misses(&router, "write", &format!("exchange '{prefix}.v1.deliver'")).await;
 
-    guarded.grant(&rights).await;
-    let deliverer = guarded.role(Role::Deliverer).await;
-    receiver.until("it is delivered once the right is back", |ledger| ledger.has_all("/crm", &accepted)).await;
+    restricted.grant(&rights).await;
+    let deliverer = restricted.role(Role::Deliverer).await;
+    receiver.until("it is delivered once the right is back", |recorder| recorder.has_all("/crm", &accepted)).await;
 
-    let rights = guarded.rights(Role::Control);
-    guarded.grant(&Rights { write: guarded.without(&rights.write, "canary"), ..rights }).await;
-    let control = guarded.role(Role::Control).await;
+    let rights = restricted.rights(Role::Control);
+    restricted.grant(&Rights { write: restricted.without(&rights.write, "canary"), ..rights }).await;
+    let control = restricted.role(Role::Control).await;
     misses(&control, "write", &format!("exchange '{prefix}.v1.canary'")).await;
 
-    let rights = guarded.rights(Role::Topology);
-    guarded.grant(&Rights { configure: "^$".to_owned(), ..rights }).await;
-    let (code, said) = guarded.apply().await;
+    let rights = restricted.rights(Role::Topology);
+    restricted.grant(&Rights { configure: "^$".to_owned(), ..rights }).await;
+    let (code, said) = restricted.apply().await;
     assert_eq!(code, Some(78));
     assert!(said.contains(&format!("no right to declare exchange {prefix}.v1.park: ")), "{said}");
     for role in [router, producer, deliverer, control] {
@@ -162,12 +161,12 @@ async fn a_role_without_a_right_says_which_one_it_misses() {
 }
 
 #[tokio::test]
-async fn beyond_the_intakes_limit_publishers_are_refused_until_there_is_room() {
+async fn publishers_beyond_the_intakes_limit_are_refused_until_there_is_room() {
     let receiver = Receiver::accepting().await;
-    let guarded = Guarded::start(&acme(&receiver.url("/crm"))).await;
-    guarded.load(&["--intake-bytes", "2000"]).await;
-    guarded.apply().await;
-    let producer = guarded.role(Role::Producer).await;
+    let restricted = RestrictedSite::start(&acme(&receiver.url("/crm"))).await;
+    restricted.load(&["--intake-bytes", "2000"]).await;
+    restricted.apply().await;
+    let producer = restricted.role(Role::Producer).await;
     producer.ready().await;
     let publish = async |id: usize| {
         let event = json!({"id": format!("event-{id}"), "type": "ticket.created"});
@@ -179,7 +178,7 @@ async fn beyond_the_intakes_limit_publishers_are_refused_until_there_is_room() {
         assert!(accepted.len() < 1_000, "there is no limit");
     }
     assert_eq!(publish(accepted.len()).await, 503);
-    let (_router, _deliverer) = (guarded.role(Role::Router).await, guarded.role(Role::Deliverer).await);
-    receiver.until("what was accepted arrives", |ledger| ledger.has_all("/crm", &accepted)).await;
+    let (_router, _deliverer) = (restricted.role(Role::Router).await, restricted.role(Role::Deliverer).await);
+    receiver.until("what was accepted arrives", |recorder| recorder.has_all("/crm", &accepted)).await;
     eventually("there is room again", || async { (publish(1_000).await == 202).then_some(()) }).await;
 }

@@ -13,15 +13,15 @@ use tokio::{
 
 /// What was connected to, and how often.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+pub(super) struct AddressRecorder(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
-impl Places {
+impl AddressRecorder {
     /// Listens on all addresses, answers 204 to whatever comes and ends the connection.
     pub(super) async fn listen(port: u16) -> Self {
-        let places = Self::default();
+        let listeners = Self::default();
         // Both families: IPv4 addresses come as mapped ones.
         let listener = TcpListener::bind(("::", port)).await.expect("the port is free");
-        let reached = places.clone();
+        let reached = listeners.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let address = stream.local_addr().expect("an address").ip().to_canonical();
@@ -29,7 +29,7 @@ impl Places {
                 tokio::spawn(answer(stream));
             }
         });
-        places
+        listeners
     }
 
     /// What was connected to so far.

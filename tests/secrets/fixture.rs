@@ -1,12 +1,12 @@
-//! An installation in which everything that must stay secret is a canary, and what was seen of it from outside.
+//! An installation in which everything that must stay secret is a sentinel, and what was seen of it from outside.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{
-    canaries::{Canaries, Kind, Place},
-    echo::{Echo, Words},
+    echo_server::{EchoServer, EchoTexts},
+    sentinels::{SampleOrigin, SentinelKind, Sentinels},
 };
 use crate::harness::{Api, Process, Site, eventually};
 
@@ -32,16 +32,16 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    fn make(canaries: &mut Canaries) -> Self {
-        let mut secret = |what| canaries.make(what, Kind::Secret);
+    fn make(sentinels: &mut Sentinels) -> Self {
+        let mut secret = |what| sentinels.make(what, SentinelKind::Secret);
         let (operator, encryption, n8n) = (secret("operator"), secret("encryption"), secret("n8n"));
         let (header, sender, guessed) = (secret("header"), secret("sender"), secret("guessed"));
         // A signing secret is base64 of 24 bytes or more.
         let signing = STANDARD.encode(format!("signing{:020}", fastrand::u64(..)));
-        canaries.note("signing", Kind::Secret, &signing);
-        let mut configured = |what| canaries.make(what, Kind::Configured);
+        sentinels.note("signing", SentinelKind::Secret, &signing);
+        let mut configured = |what| sentinels.make(what, SentinelKind::Configured);
         let (shown_header, path, query) = (configured("shown"), configured("path"), configured("query"));
-        let mut word = |what| canaries.make(what, Kind::Body);
+        let mut word = |what| sentinels.make(what, SentinelKind::Body);
         let (text, name, number, api_config) = (word("text"), word("name"), word("number"), word("apiconfig"));
         let signing = format!("whsec_{signing}");
         Self {
@@ -64,32 +64,34 @@ impl Secrets {
 }
 
 /// The installation.
-pub(super) struct Scene {
-    pub(super) canaries: Canaries,
+pub(super) struct Fixture {
+    pub(super) sentinels: Sentinels,
     pub(super) secrets: Secrets,
     /// Of the tenant's administrator.
     pub(super) key: String,
     /// The path that vendors post to.
-    pub(super) inlet: String,
+    pub(super) webhook_path: String,
     pub(super) site: Site,
     /// By the name of their role.
     pub(super) roles: Vec<(&'static str, Process)>,
-    pub(super) echo: Echo,
+    pub(super) echo: EchoServer,
     /// Where something must not be found: what it is, its name, and its text.
-    pub(super) samples: Vec<(Place, String, String)>,
+    pub(super) samples: Vec<(SampleOrigin, String, String)>,
     /// Where everything may be found.
     pub(super) controls: String,
 }
 
-impl Scene {
-    /// Starts these roles on the site that is made of the first canaries, and configures a tenant through the API.
-    pub(super) async fn set(site: impl AsyncFnOnce(&mut Canaries) -> Site, roles: &[&'static str]) -> Self {
-        let mut canaries = Canaries::default();
-        let secrets = Secrets::make(&mut canaries);
-        let words =
-            Words { body: canaries.make("answer", Kind::Answer), header: canaries.make("answersheader", Kind::Secret) };
+impl Fixture {
+    /// Starts these roles on the site that is made of the first sentinels, and configures a tenant through the API.
+    pub(super) async fn start(site: impl AsyncFnOnce(&mut Sentinels) -> Site, roles: &[&'static str]) -> Self {
+        let mut sentinels = Sentinels::default();
+        let secrets = Secrets::make(&mut sentinels);
+        let words = EchoTexts {
+            body: sentinels.make("answer", SentinelKind::Answer),
+            header: sentinels.make("answersheader", SentinelKind::Secret),
+        };
         let controls = format!("{} {}", words.header, secrets.guessed);
-        let site = site(&mut canaries).await.set("telemetry.level", LEVEL);
+        let site = site(&mut sentinels).await.set("telemetry.level", LEVEL);
         let site = site.set("http.operator_key", &secrets.operator);
         let site = site.set("store.encryption_key", &secrets.encryption);
         let mut running = Vec::new();
@@ -102,11 +104,11 @@ impl Scene {
         for (_, process) in &running {
             process.ready().await;
         }
-        let (echo, samples) = (Echo::start(words).await, Vec::new());
-        let (key, inlet, roles) = (String::new(), String::new(), running);
-        let mut scene = Self { canaries, secrets, key, inlet, site, roles, echo, samples, controls };
-        scene.configure().await;
-        scene
+        let (echo, samples) = (EchoServer::start(words).await, Vec::new());
+        let (key, webhook_path, roles) = (String::new(), String::new(), running);
+        let mut fixture = Self { sentinels, secrets, key, webhook_path, site, roles, echo, samples, controls };
+        fixture.configure().await;
+        fixture
     }
 
     async fn configure(&mut self) {
@@ -116,7 +118,7 @@ impl Scene {
         self.key = self.made("tenantskey", &made["key"]);
         let source = json!({"id": "main", "dialect": "whazing", "n8n_api_key": self.secrets.sender});
         let made = self.done(Method::POST, "/v1/tenants/acme/sources", source).await;
-        self.inlet = format!("/v1/in/{}", self.made("token", &made["token"]));
+        self.webhook_path = format!("/v1/in/{}", self.made("token", &made["token"]));
         for (id, begin) in self.places() {
             let Secrets { n8n, header, shown_header, signing, path, query, .. } = &self.secrets;
             let endpoint = json!({
@@ -127,7 +129,7 @@ impl Scene {
                 "format": if id == "original" { "original" } else { "canonical" },
             });
             let answer = self.done(Method::PUT, &format!("/v1/tenants/acme/endpoints/{id}"), endpoint).await;
-            self.keep(Place::Configuration, &format!("endpoint {id} when it was made"), answer.to_string());
+            self.keep(SampleOrigin::Configuration, &format!("endpoint {id} when it was made"), answer.to_string());
             let wants = json!({"endpoint_id": id, "event_types": ["*"]});
             self.done(Method::PUT, &format!("/v1/tenants/acme/subscriptions/{id}"), wants).await;
         }
@@ -136,7 +138,7 @@ impl Scene {
     /// The endpoints, by how a POST to them ends, and the beginnings of their URLs.
     pub(super) fn places(&self) -> Vec<(&'static str, String)> {
         let echo = |path: &str| format!("http://{}/{path}", self.echo.address);
-        let mut places = vec![
+        let mut listeners = vec![
             ("takes", echo("takes")),
             ("original", echo("takes")),
             ("fails", echo("fails")),
@@ -149,9 +151,9 @@ impl Scene {
             ("dns", format!("http://{}.invalid", self.secrets.path)),
         ];
         if self.roles.len() > 1 {
-            places.push(("blocked", "http://169.254.169.254".to_owned()));
+            listeners.push(("blocked", "http://169.254.169.254".to_owned()));
         }
-        places
+        listeners
     }
 
     /// The role that serves this, or the only process.
@@ -181,13 +183,13 @@ impl Scene {
     /// Something secret that was made, and shown this once.
     pub(super) fn made(&mut self, what: &str, secret: &Value) -> String {
         let secret = secret.as_str().expect("it is shown this once").to_owned();
-        self.canaries.note(what, Kind::Secret, secret.trim_start_matches("whsec_"));
+        self.sentinels.note(what, SentinelKind::Secret, secret.trim_start_matches("whsec_"));
         self.controls += &format!("{secret} ");
         secret
     }
 
     /// Remembers what was seen.
-    pub(super) fn keep(&mut self, place: Place, name: &str, text: String) {
+    pub(super) fn keep(&mut self, place: SampleOrigin, name: &str, text: String) {
         self.samples.push((place, name.to_owned(), text));
     }
 
@@ -197,7 +199,7 @@ impl Scene {
         let (found, headers) = (answer.status().as_u16(), format!("{:?}", answer.headers()));
         let body = answer.text().await.expect("a body");
         assert_eq!(found, status, "{name}: {body}");
-        self.keep(Place::Refusal, name, headers + &body);
+        self.keep(SampleOrigin::Refusal, name, headers + &body);
     }
 
     /// The tenant's dead letters, once there are so many.
@@ -212,6 +214,6 @@ impl Scene {
 
     /// Everything that leaked, a line each.
     pub(super) fn leaks(&self) -> Vec<String> {
-        self.samples.iter().flat_map(|(place, name, text)| self.canaries.leaked(*place, name, text)).collect()
+        self.samples.iter().flat_map(|(place, name, text)| self.sentinels.leaked(*place, name, text)).collect()
     }
 }

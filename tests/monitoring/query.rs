@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use promql::{AggregationAction, LabelMatch, LabelMatchOp, Node, Op, OpGroupSide, OpMod, ParserOptions, Vector, parse};
 
-use super::declared::Declared;
+use super::exported::ExportedMetrics;
 
 type Labels = BTreeSet<String>;
 
-/// The labels of an expression's result; an error: it does not parse, or asks for what is not declared.
-pub(crate) fn labels(expression: &str, declared: &Declared) -> Result<Labels, String> {
-    walk(&parsed(expression)?, declared)
+/// The labels of an expression's result; an error: it does not parse, or asks for what is not exported.
+pub(crate) fn labels(expression: &str, exported: &ExportedMetrics) -> Result<Labels, String> {
+    walk(&parsed(expression)?, exported)
 }
 
 /// The metrics that an expression names.
@@ -34,19 +34,19 @@ fn parsed(expression: &str) -> Result<Node, String> {
     parse(expression, &ParserOptions::new().build()).map_err(|error| format!("{expression}: {error:?}"))
 }
 
-fn walk(node: &Node, declared: &Declared) -> Result<Labels, String> {
+fn walk(node: &Node, exported: &ExportedMetrics) -> Result<Labels, String> {
     match node {
         Node::Scalar(_) | Node::String(_) => Ok(Labels::new()),
-        Node::Negation(of) => walk(of, declared),
-        Node::Vector(vector) => selected(vector, declared),
+        Node::Negation(of) => walk(of, exported),
+        Node::Vector(vector) => selected(vector, exported),
         Node::Operator { op, args } => {
-            let sides = args.iter().map(|side| walk(side, declared)).collect::<Result<Vec<_>, _>>()?;
+            let sides = args.iter().map(|side| walk(side, exported)).collect::<Result<Vec<_>, _>>()?;
             joined(op, &sides)
         }
         Node::Function { name, args, aggregation } => {
             let mut labels = Labels::new();
             for arg in args {
-                labels.extend(walk(arg, declared)?);
+                labels.extend(walk(arg, exported)?);
             }
             let aggregation = aggregation.as_ref().map(|of| (&of.action, &of.labels));
             if let Some((_, named)) = aggregation {
@@ -100,9 +100,9 @@ fn name(vector: &Vector) -> Option<String> {
     Some(String::from_utf8_lossy(&name.value).into_owned())
 }
 
-fn selected(vector: &Vector, declared: &Declared) -> Result<Labels, String> {
+fn selected(vector: &Vector, exported: &ExportedMetrics) -> Result<Labels, String> {
     let name = name(vector).ok_or("a selector without a metric's name")?;
-    let labels = declared.labels(&name).ok_or_else(|| format!("nobody exports {name}"))?;
+    let labels = exported.labels(&name).ok_or_else(|| format!("nobody exports {name}"))?;
     for asked in vector.labels.iter().filter(|label| label.name != "__name__") {
         let values = labels.get(&asked.name).ok_or_else(|| format!("{name} has no label {}", asked.name))?;
         for value in named(asked) {
@@ -135,7 +135,7 @@ fn all_in(named: &[String], labels: &Labels) -> Result<(), String> {
 
 #[test]
 fn a_query_is_refused_that_asks_for_what_nobody_exports() {
-    let declared = super::declared();
+    let exported = super::exported();
     for (query, refused) in [
         ("carteiro_no_such_total", "nobody exports"),
         ("carteiro_attempts_total{tenant=\"a\"}", "has no label tenant"),
@@ -146,14 +146,14 @@ fn a_query_is_refused_that_asks_for_what_nobody_exports() {
         ("carteiro_attempts_total / on (stage) carteiro_slots_limit", "no label stage"),
         ("sum(rate(carteiro_attempts_total[5m])", "carteiro_attempts_total"),
     ] {
-        let error = labels(query, &declared).expect_err(query);
+        let error = labels(query, &exported).expect_err(query);
         assert!(error.contains(refused), "{query}: {error}");
     }
 }
 
 #[test]
 fn the_labels_of_a_result_are_known() {
-    let declared = super::declared();
+    let exported = super::exported();
     for (query, expected) in [
         ("sum by (lane) (rate(carteiro_attempts_total{outcome!=\"2xx\"}[5m]))", &["lane"][..]),
         ("histogram_quantile(0.9, sum by (le, kind) (carteiro_lateness_seconds_bucket))", &["kind"]),
@@ -161,7 +161,7 @@ fn the_labels_of_a_result_are_known() {
         ("label_replace(absent(up{role=\"router\"}), \"role\", \"router\", \"\", \"\")", &["role"]),
         ("max(up) - on () group_right () sum by (stage, instance) (carteiro_slots_limit)", &["instance", "stage"]),
     ] {
-        let labels = labels(query, &declared).unwrap_or_else(|error| panic!("{query}: {error}"));
+        let labels = labels(query, &exported).unwrap_or_else(|error| panic!("{query}: {error}"));
         assert_eq!(labels.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{query}");
     }
 }

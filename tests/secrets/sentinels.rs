@@ -2,9 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
-/// What a canary stands for.
+/// What a sentinel stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SentinelKind {
     /// A key, a token, a password: only who uses it has it.
     Secret,
     /// What a tenant configures and may look at: URLs, headers that are no secret.
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 
 /// Where something was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SampleOrigin {
     /// stdout and stderr of the roles.
     Log,
     /// `/metrics`, `/readyz`, `/healthz`.
@@ -38,69 +38,69 @@ pub(super) enum Place {
     Shown,
 }
 
-impl Kind {
+impl SentinelKind {
     /// Whether it must not be there.
-    fn is_barred_from(self, place: Place) -> bool {
+    fn is_barred_from(self, place: SampleOrigin) -> bool {
         match (self, place) {
-            (Self::Configured, Place::Configuration)
-            | (Self::Body, Place::Shown)
-            | (Self::Answer, Place::Record | Place::List | Place::Shown) => false,
+            (Self::Configured, SampleOrigin::Configuration)
+            | (Self::Body, SampleOrigin::Shown)
+            | (Self::Answer, SampleOrigin::Record | SampleOrigin::List | SampleOrigin::Shown) => false,
             (_, _) => true,
         }
     }
 }
 
 /// One of them.
-struct Canary {
+struct Sentinel {
     what: String,
-    kind: Kind,
+    kind: SentinelKind,
     /// Itself, and what it is in the middle of a longer text in base64.
     needles: Vec<String>,
 }
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Canaries(Vec<Canary>);
+pub(super) struct Sentinels(Vec<Sentinel>);
 
-impl Canaries {
+impl Sentinels {
     /// A new one. Letters and digits only, so that no encoding but base64 changes it.
-    pub(super) fn make(&mut self, what: &str, kind: Kind) -> String {
-        let text = format!("cnry{what}{:016x}", fastrand::u64(..));
+    pub(super) fn make(&mut self, what: &str, kind: SentinelKind) -> String {
+        let text = format!("sntl{what}{:016x}", fastrand::u64(..));
         self.note(what, kind, &text);
         text
     }
 
     /// A new one that is shorter than any key may be.
-    pub(super) fn short(&mut self, what: &str, kind: Kind) -> String {
+    pub(super) fn short(&mut self, what: &str, kind: SentinelKind) -> String {
         let text = format!("cn{:010x}", fastrand::u64(..1 << 40));
         self.note(what, kind, &text);
         text
     }
 
     /// One that somebody else made.
-    pub(super) fn note(&mut self, what: &str, kind: Kind, text: &str) {
+    pub(super) fn note(&mut self, what: &str, kind: SentinelKind, text: &str) {
         assert!(text.len() >= 12, "{text} could be found by chance");
         let inner = (0..3).map(|shift| inner_base64(shift, text));
         let needles = [text.to_owned()].into_iter().chain(inner).collect();
-        self.0.push(Canary { what: what.to_owned(), kind, needles });
+        self.0.push(Sentinel { what: what.to_owned(), kind, needles });
     }
 
     /// Those that are in a text and must not be there, each with what stands around it.
-    pub(super) fn leaked(&self, place: Place, name: &str, text: &str) -> Vec<String> {
-        let barred = self.0.iter().filter(|canary| canary.kind.is_barred_from(place));
-        let found = barred.filter_map(|canary| canary.found_in(text).map(|around| (canary, around)));
-        found.map(|(canary, around)| format!("{} in {place:?} {name}: {around}", canary.what)).collect()
+    pub(super) fn leaked(&self, place: SampleOrigin, name: &str, text: &str) -> Vec<String> {
+        let barred = self.0.iter().filter(|sentinel| sentinel.kind.is_barred_from(place));
+        let found = barred.filter_map(|sentinel| sentinel.found_in(text).map(|around| (sentinel, around)));
+        found.map(|(sentinel, around)| format!("{} in {place:?} {name}: {around}", sentinel.what)).collect()
     }
 
     /// Those that are not in a text.
     pub(super) fn missing_from(&self, text: &str) -> Vec<&str> {
-        let missing = self.0.iter().filter(|canary| canary.found_in(text).is_none());
-        missing.map(|canary| canary.what.as_str()).collect()
+        let missing = self.0.iter().filter(|sentinel| sentinel.found_in(text).is_none());
+        missing.map(|sentinel| sentinel.what.as_str()).collect()
     }
 }
 
-impl Canary {
-    /// The beginning of the line, as far as the text behind the canary.
+impl Sentinel {
+    /// The beginning of the line, as far as the text behind the sentinel.
     fn found_in(&self, text: &str) -> Option<String> {
         let (at, needle) = self.needles.iter().find_map(|needle| text.find(needle).map(|at| (at, needle)))?;
         let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
@@ -117,13 +117,13 @@ fn inner_base64(shift: usize, text: &str) -> String {
 
 #[test]
 fn a_canary_is_found_as_it_is_and_in_base64() {
-    let mut canaries = Canaries::default();
-    let text = canaries.make("key", Kind::Secret);
-    assert_eq!(canaries.missing_from("nothing"), ["key"]);
+    let mut sentinels = Sentinels::default();
+    let text = sentinels.make("key", SentinelKind::Secret);
+    assert_eq!(sentinels.missing_from("nothing"), ["key"]);
     for before in ["", "u", "us", "user:", "users:"] {
         let encoded = STANDARD_NO_PAD.encode(format!("{before}{text}:and more"));
-        assert!(canaries.missing_from(&encoded).is_empty(), "{before}");
+        assert!(sentinels.missing_from(&encoded).is_empty(), "{before}");
     }
-    assert_eq!(canaries.leaked(Place::Log, "of a role", &format!("{{a\n{{key={text}")).len(), 1);
-    assert!(Canaries::default().leaked(Place::Log, "of a role", &text).is_empty());
+    assert_eq!(sentinels.leaked(SampleOrigin::Log, "of a role", &format!("{{a\n{{key={text}")).len(), 1);
+    assert!(Sentinels::default().leaked(SampleOrigin::Log, "of a role", &text).is_empty());
 }

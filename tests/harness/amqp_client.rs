@@ -1,5 +1,5 @@
-//! Somebody else's program on the broker: it publishes to the public exchange what it likes, may declare queues, and
-//! listens in on what goes through any exchange.
+//! An AMQP client that is no part of carteiro: it publishes any messages to the public exchange, declares and deletes
+//! queues, and captures what is published to any exchange.
 
 use futures_util::StreamExt as _;
 use lapin::{
@@ -14,28 +14,26 @@ use tokio::sync::watch;
 
 use super::Site;
 
-/// A connection of its own to a site's broker.
-pub(crate) struct Outsider {
+/// A client with a connection of its own to a site's broker.
+pub(crate) struct AmqpClient {
     exchange: String,
     channel: Channel,
     _connection: Connection,
 }
 
-/// What it publishes.
+/// A message to publish to the public exchange.
 #[derive(Clone, Copy)]
-pub(crate) struct Letter<'a> {
-    /// The routing key.
+pub(crate) struct AmqpMessage<'a> {
     pub(crate) key: &'a str,
     /// The property `message_id`.
     pub(crate) id: Option<&'a str>,
     /// The header `carteiro-tenant`.
     pub(crate) tenant: Option<&'a str>,
-    /// Anything.
     pub(crate) body: &'a [u8],
 }
 
-impl Outsider {
-    pub(crate) async fn on(site: &Site) -> Self {
+impl AmqpClient {
+    pub(crate) async fn connect(site: &Site) -> Self {
         let broker = site.broker();
         let connection = Connection::connect(&broker.url, ConnectionProperties::default()).await.expect("connects");
         let channel = connection.create_channel().await.expect("a channel");
@@ -43,36 +41,36 @@ impl Outsider {
         Self { exchange: broker.exchange.clone(), channel, _connection: connection }
     }
 
-    /// Publishes, and waits for the confirm.
-    pub(crate) async fn publish(&self, letter: &Letter<'_>) {
+    /// Publishes a message, and waits for the confirm.
+    pub(crate) async fn publish(&self, message: &AmqpMessage<'_>) {
         let mut properties = BasicProperties::default().with_delivery_mode(2);
-        if let Some(id) = letter.id {
+        if let Some(id) = message.id {
             properties = properties.with_message_id(id.into());
         }
-        if let Some(tenant) = letter.tenant {
+        if let Some(tenant) = message.tenant {
             let mut headers = FieldTable::default();
             headers.insert("carteiro-tenant".into(), AMQPValue::LongString(tenant.into()));
             properties = properties.with_headers(headers);
         }
-        let (exchange, key) = (self.exchange.as_str().into(), letter.key.into());
-        let sent = self.channel.basic_publish(exchange, key, BasicPublishOptions::default(), letter.body, properties);
+        let (exchange, key) = (self.exchange.as_str().into(), message.key.into());
+        let sent = self.channel.basic_publish(exchange, key, BasicPublishOptions::default(), message.body, properties);
         assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
     }
 
-    /// Declares a queue as RabbitMQ makes them when nothing else is said.
+    /// Declares a durable queue without any arguments.
     pub(crate) async fn declare_plain(&self, queue: &str) {
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.expect("declared");
     }
 
-    /// Deletes a queue, whatever is in it.
+    /// Deletes a queue, and the messages in it.
     pub(crate) async fn delete(&self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
     }
 
-    /// Gets a copy of whatever is published to these exchanges from now on. What no other queue would have got is not
-    /// unroutable any more.
-    pub(crate) async fn tap(&self, exchanges: &[&str]) -> watch::Receiver<Vec<Tapped>> {
+    /// Captures a copy of each message that is published to these exchanges from now on. Messages that no other queue gets
+    /// are then not unroutable any more.
+    pub(crate) async fn capture(&self, exchanges: &[&str]) -> watch::Receiver<Vec<CapturedMessage>> {
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = self.channel.queue_declare("".into(), options, FieldTable::default()).await.expect("declared");
         let queue = queue.name().clone();
@@ -84,30 +82,28 @@ impl Outsider {
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let consumed = self.channel.basic_consume(queue, "".into(), options, FieldTable::default());
         let mut copies = consumed.await.expect("consumed");
-        let (writer, tapped) = watch::channel(Vec::new());
+        let (writer, captured) = watch::channel(Vec::new());
         tokio::spawn(async move {
             while let Some(Ok(copy)) = copies.next().await {
-                writer.send_modify(|tapped| tapped.push(Tapped::of(&copy)));
+                writer.send_modify(|captured| captured.push(CapturedMessage::of(&copy)));
             }
         });
-        tapped
+        captured
     }
 }
 
-/// A message as it went through an exchange.
+/// A message that was published to an exchange.
 #[derive(Clone, Debug)]
-pub(crate) struct Tapped {
-    /// Which.
+pub(crate) struct CapturedMessage {
     pub(crate) exchange: String,
-    /// The routing key, the properties and the headers, but for the record's.
+    /// The routing key, the properties and the headers, except `carteiro-record`.
     pub(crate) metadata: String,
     /// The header `carteiro-record`.
     pub(crate) record: String,
-    /// The body.
     pub(crate) body: Vec<u8>,
 }
 
-impl Tapped {
+impl CapturedMessage {
     fn of(message: &lapin::message::Delivery) -> Self {
         let none = FieldTable::default();
         let headers = message.properties.headers().as_ref().unwrap_or(&none).inner();

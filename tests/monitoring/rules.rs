@@ -1,4 +1,4 @@
-//! The committed rules: what they ask for, whom they wake, and that promtool's cases cover each alert both ways.
+//! The committed rules: what they ask for, whom they wake, and that promtool's cases cover each alert both credentials.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{committed, declared, query, texts};
+use super::{committed, exported, query, texts};
 use crate::harness::prometheus_tools;
 
 const RULES: &str = "deploy/prometheus/rules";
@@ -120,10 +120,10 @@ fn promtool_accepts_the_configuration_and_the_rules_and_runs_their_cases() {
 
 #[test]
 fn every_rule_asks_only_for_what_is_exported() {
-    let declared = declared();
+    let exported = exported();
     for rule in rules() {
         let name = rule.alert.as_ref().or(rule.record.as_ref()).expect("it has a name");
-        let mut labels = query::labels(&rule.expr, &declared).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut labels = query::labels(&rule.expr, &exported).unwrap_or_else(|error| panic!("{name}: {error}"));
         labels.extend(rule.labels.keys().cloned());
         for text in rule.annotations.values() {
             for label in named(text) {
@@ -161,7 +161,7 @@ fn every_alert_has_a_case_that_fires_and_one_that_is_silent_on_the_same_metrics(
     for (name, rule) in rules().filter_map(|mut rule| Some((rule.record.take()?, rule))) {
         recorded.entry(name).or_default().push(rule.expr);
     }
-    let declared = declared();
+    let exported = exported();
     for (name, rule) in alerts() {
         let asks = format!("ALERTS{{alertname=\"{name}\", alertstate=\"firing\"}}");
         let (fires, silent) = (format!("{name} fires "), format!("{name} is silent "));
@@ -175,7 +175,7 @@ fn every_alert_has_a_case_that_fires_and_one_that_is_silent_on_the_same_metrics(
             let given: BTreeSet<_> =
                 case.input_series.iter().flat_map(|input| query::metrics(&input.series).expect("a series")).collect();
             for input in &case.input_series {
-                query::labels(&input.series, &declared).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+                query::labels(&input.series, &exported).unwrap_or_else(|error| panic!("{}: {error}", case.name));
             }
             // A burn rate can be that of any objective, and each of them has metrics of its own.
             let burns = rule.expr.contains("carteiro:slo_burn");

@@ -1,4 +1,4 @@
-//! The test button, on both brokers: from the API or the command line, through a deliverer, to a receiver and back.
+//! An endpoint's test, on both brokers: requested over the API or by a command, attempted by a deliverer, and answered.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, KEY, Receiver, Site, eventually};
 
-/// Endpoints that are tested: one that accepts, a disabled one, one that fails, one where nobody may be posted to.
+/// The YAML of endpoints to test: one accepts, one is disabled, one fails, one has a forbidden address.
 fn conf(receiver: &Receiver) -> String {
     format!(
         "tenants:
@@ -29,19 +29,19 @@ async fn receiver() -> Receiver {
     Receiver::start(|received| Answer::status(if received.path == "/bad" { 503 } else { 204 })).await
 }
 
-async fn press(api: &Api, endpoint: &str) -> (u16, Value) {
+async fn test_endpoint(api: &Api, endpoint: &str) -> (u16, Value) {
     api.ask(KEY, Method::POST, &format!("/v1/tenants/acme/endpoints/{endpoint}/test"), None).await
 }
 
-/// Every button once: what is answered, and what arrives.
-async fn every_button(api: &Api, receiver: &Receiver) {
+/// Tests every endpoint once, and checks the answers and what arrives.
+async fn test_all(api: &Api, receiver: &Receiver) {
     for (endpoint, outcome, status) in [
         ("crm", "2xx", json!(204)),
         ("off", "2xx", json!(204)),
         ("bad", "5xx", json!(503)),
         ("inside", "blocked_ip", Value::Null),
     ] {
-        let (code, answer) = press(api, endpoint).await;
+        let (code, answer) = test_endpoint(api, endpoint).await;
         let attempt = &answer["attempt"];
         assert_eq!(
             (code, &attempt["outcome"], &attempt["status"]),
@@ -53,22 +53,22 @@ async fn every_button(api: &Api, receiver: &Receiver) {
             assert_eq!(attempt["response_excerpt"], "the address is not allowed");
         }
     }
-    let arrived = receiver.look(|ledger| ledger.requests("/crm")[0].clone());
+    let arrived = receiver.look(|recorder| recorder.requests("/crm")[0].clone());
     let body: Value = serde_json::from_slice(&arrived.body).expect("JSON");
     assert_eq!((&body["event"], &body["origin"]), (&json!("test"), &json!("webhook-config")));
     assert_eq!((arrived.header("x-n8n-api-key"), arrived.header("carteiro-event-type")), ("the-key", "webhook.test"));
-    let body = receiver.look(|ledger| ledger.requests("/off")[0].body.clone());
+    let body = receiver.look(|recorder| recorder.requests("/off")[0].body.clone());
     assert_eq!(serde_json::from_slice::<Value>(&body).expect("JSON")["type"], "webhook.test");
     let dead = api.done(KEY, Method::GET, "/v1/tenants/acme/dead-letters", None).await;
     assert_eq!(dead["items"], json!([]), "a test that failed is nobody's to replay");
 }
 
 #[tokio::test]
-async fn on_the_embedded_broker_a_test_is_answered_with_its_attempt() {
+async fn a_test_on_the_embedded_broker_is_answered_with_its_attempt() {
     let receiver = receiver().await;
     let site = Site::embedded(&conf(&receiver));
     let standalone = site.start("standalone").await;
-    every_button(&standalone.api(), &receiver).await;
+    test_all(&standalone.api(), &receiver).await;
 
     let url = standalone.api().url();
     let run = async |endpoint: &'static str| {
@@ -82,31 +82,31 @@ async fn on_the_embedded_broker_a_test_is_answered_with_its_attempt() {
 }
 
 #[tokio::test]
-async fn on_rabbitmq_the_attempt_comes_back_from_the_deliverer_that_made_it() {
+async fn a_test_on_rabbitmq_is_answered_with_the_attempt_of_another_process() {
     let receiver = receiver().await;
     let site = Site::on_rabbitmq(&conf(&receiver)).await;
     let (control, deliverer) = (site.start("control").await, site.start("deliverer").await);
     control.ready().await;
     deliverer.ready().await;
-    every_button(&control.api(), &receiver).await;
-    assert_eq!(receiver.look(|ledger| ledger.requests("/bad").len()), 1, "no retry");
+    test_all(&control.api(), &receiver).await;
+    assert_eq!(receiver.look(|recorder| recorder.requests("/bad").len()), 1, "no retry");
 }
 
 #[tokio::test]
-async fn while_no_deliverer_is_there_a_test_waits_and_says_so() {
+async fn a_test_without_a_deliverer_is_answered_202_and_attempted_later() {
     let receiver = receiver().await;
     let site = Site::on_rabbitmq(&conf(&receiver)).await;
     let control = site.start("control").await;
     control.ready().await;
-    let pressed = std::time::Instant::now();
-    let (code, answer) = press(&control.api(), "crm").await;
+    let asked = std::time::Instant::now();
+    let (code, answer) = test_endpoint(&control.api(), "crm").await;
     assert_eq!(code, 202, "{answer}");
-    assert!(pressed.elapsed() >= Duration::from_secs(20));
+    assert!(asked.elapsed() >= Duration::from_secs(20));
     let id = answer["delivery_id"].as_str().expect("its id").to_owned();
     let _deliverer = site.start("deliverer").await;
     eventually("it is attempted all the same", || async {
         receiver
-            .look(|ledger| ledger.requests("/crm").iter().any(|one| one.header("carteiro-delivery-id") == id))
+            .look(|recorder| recorder.requests("/crm").iter().any(|one| one.header("carteiro-delivery-id") == id))
             .then_some(())
     })
     .await;

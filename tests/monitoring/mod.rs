@@ -2,7 +2,7 @@
 //! server: each expression parses, and asks only for what is exported. `prometheus.rs` asks a real one.
 
 mod dashboards;
-mod declared;
+mod exported;
 mod query;
 mod rules;
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 pub(crate) use dashboards::dashboards;
-pub(crate) use declared::{RABBITMQ, declared};
+pub(crate) use exported::{RABBITMQ, exported};
 pub(crate) use rules::rules;
 
 /// A file or folder of the repository.
