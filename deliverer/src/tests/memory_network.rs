@@ -1,5 +1,5 @@
-//! A network in memory, under paused time: what is dialled, what names lead to, and how many bytes the client took, are
-//! told exactly.
+//! A network in memory, under paused time. It records exactly which addresses were dialled, and how many bytes the client
+//! read.
 
 use std::{
     io,
@@ -30,22 +30,22 @@ use crate::{
 /// What a receiver does with a connection.
 pub(super) type Receiver = Arc<dyn Fn(DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A step of a script.
+/// A step of a receiver.
 #[derive(Clone)]
 pub(super) enum Step {
     /// Reads until the request's head and a body of two bytes are there.
     Read,
     /// Sends these bytes.
-    Say(&'static str),
-    /// Sends these bytes for ever.
+    Send(&'static str),
+    /// Sends these bytes again and again.
     Flood(&'static str),
-    /// Sends these bytes for ever, so many a second.
+    /// Sends these bytes again and again, so many a second.
     Drip(&'static str, usize),
-    /// Does nothing more, and does not end the connection.
+    /// Does nothing more, and keeps the connection open.
     Hang,
 }
 
-/// A receiver that keeps to a script, and then ends the connection.
+/// A receiver that takes these steps on each connection, and then ends it.
 pub(super) fn script(steps: &[Step]) -> Receiver {
     let steps: Arc<[Step]> = steps.into();
     Arc::new(move |stream| act(stream, steps.clone()).boxed())
@@ -54,14 +54,14 @@ pub(super) fn script(steps: &[Step]) -> Receiver {
 async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
     for step in steps.iter() {
         match step {
-            Step::Read => _ = head(&mut stream).await,
-            Step::Say(text) => _ = stream.write_all(text.as_bytes()).await,
+            Step::Read => _ = read_head(&mut stream).await,
+            Step::Send(text) => _ = stream.write_all(text.as_bytes()).await,
             Step::Flood(text) => {
                 let many = text.repeat(8 * 1024 / text.len() + 1);
                 while stream.write_all(many.as_bytes()).await.is_ok() {}
             }
-            Step::Drip(text, at_once) => {
-                for piece in text.as_bytes().chunks(*at_once).cycle() {
+            Step::Drip(text, per_second) => {
+                for piece in text.as_bytes().chunks(*per_second).cycle() {
                     if stream.write_all(piece).await.is_err() {
                         break;
                     }
@@ -73,8 +73,8 @@ async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
     }
 }
 
-/// The head of a request, read with the two bytes of its body (if it has one).
-pub(super) async fn head(stream: &mut DuplexStream) -> String {
+/// Reads the head of a request, and the two bytes of its body if it is a POST.
+pub(super) async fn read_head(stream: &mut DuplexStream) -> String {
     let mut read = Vec::new();
     while let Ok(byte) = stream.read_u8().await {
         read.push(byte);
@@ -89,35 +89,34 @@ pub(super) async fn head(stream: &mut DuplexStream) -> String {
     head
 }
 
-/// The network, as the client sees it.
-pub(super) struct Web {
+/// A poster on a network where every address is the same receiver.
+pub(super) struct MemoryNetwork {
     pub(super) poster: Poster,
-    taken: Arc<AtomicU64>,
+    bytes_read: Arc<AtomicU64>,
     dialled: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
-impl Web {
-    /// Where every address is this receiver, and no name leads anywhere.
-    pub(super) fn of(receiver: Receiver) -> Self {
-        Self::with(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
+impl MemoryNetwork {
+    /// Resolves no name.
+    pub(super) fn without_names(receiver: Receiver) -> Self {
+        Self::with_names(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
     }
 
-    /// Where every address is this receiver, and names lead where they lead.
-    pub(super) fn with(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
-        let (taken, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
-        let (bytes, log) = (taken.clone(), dialled.clone());
+    pub(super) fn with_names(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
+        let (bytes_read, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
+        let (bytes, log) = (bytes_read.clone(), dialled.clone());
         let dial: Dial = Arc::new(move |address| {
             log.lock().unwrap().push(address);
-            // What a socket's buffers would hold.
+            // About as much as the buffers of a socket hold.
             let (ours, theirs) = tokio::io::duplex(16 * 1024);
             tokio::spawn(receiver(theirs));
-            let counting = Counting { stream: ours, taken: bytes.clone() };
+            let counting = CountingStream { stream: ours, bytes_read: bytes.clone() };
             async { Ok(Box::new(counting) as _) }.boxed()
         });
-        Self { poster: poster(Network { dial, look_up }, config).unwrap(), taken, dialled }
+        Self { poster: poster(Network { dial, look_up }, config).unwrap(), bytes_read, dialled }
     }
 
-    /// One POST of two bytes, and how long it took.
+    /// Posts two bytes, and measures how long that takes.
     pub(super) async fn post(&self, url: &str) -> (Outcome, Duration) {
         self.post_body(url, Bytes::from_static(b"{}")).await
     }
@@ -129,9 +128,9 @@ impl Web {
         (posted.outcome, began.elapsed())
     }
 
-    /// Bytes that the client took of all connections.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    /// Bytes that the client has read from all connections.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// The addresses that were dialled.
@@ -140,22 +139,22 @@ impl Web {
     }
 }
 
-/// Counts what is taken.
-struct Counting {
+/// Counts the bytes that are read.
+struct CountingStream {
     stream: DuplexStream,
-    taken: Arc<AtomicU64>,
+    bytes_read: Arc<AtomicU64>,
 }
 
-impl AsyncRead for Counting {
+impl AsyncRead for CountingStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.taken.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        self.bytes_read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
         read
     }
 }
 
-impl AsyncWrite for Counting {
+impl AsyncWrite for CountingStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
