@@ -63,7 +63,7 @@ impl Control {
                 self.metrics.findings_not_kept.inc_by(count);
                 // Every process repeats its findings every few seconds. One warning is enough.
                 if self.are_findings_kept.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(%error, process, "facts.not_kept");
+                    tracing::warn!(%error, process, "findings.not_kept");
                 }
             }
         }

@@ -14,9 +14,9 @@ service::metrics! {
         /// Dead letters that could not be published again because their bodies were not kept.
         pub not_replayable: IntCounter("not_replayable_total"),
         /// Findings of other processes that were kept.
-        pub findings_kept: IntCounter("facts_kept_total"),
+        pub findings_kept: IntCounter("findings_kept_total"),
         /// Findings that could not be kept; they come again.
-        pub findings_not_kept: IntCounter("facts_not_kept_total"),
+        pub findings_not_kept: IntCounter("findings_not_kept_total"),
         /// Endpoints disabled because their receivers answered 410.
         pub endpoints_disabled: IntCounter("endpoints_disabled_total"),
         /// Events about carteiro itself that tenants were told, by type.

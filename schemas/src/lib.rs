@@ -53,7 +53,6 @@ pub use reference::{json_schemas, samples};
 pub use refusal::{Refusal, RefusalKind};
 pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
-pub use samples::samples;
 pub use secret::{EmptySecret, MASK, Secret, quotable};
 pub use secret_fields::{SecretField, SecretFields, SecretForm};
 pub use signature::Signature;

@@ -114,7 +114,7 @@ fn yes() -> bool {
     true
 }
 
-/// A box on the screen.
+/// A box that can be ticked on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum TickedEvent {

@@ -1,4 +1,4 @@
-//! What control says of its calls, to OpenAPI.
+//! Describes the routes of control for OpenAPI.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -10,7 +10,7 @@ pub(crate) use service::describe::{answers, conditional, may_take, more, paged, 
 
 use super::tenant_item::TenantItem;
 
-/// What every call has: its place in the document, its name, and who may.
+/// Describes what every operation has: its tag, its id, its summary, and the permission that it needs.
 pub(crate) fn operation<'t>(
     op: TransformOperation<'t>,
     tag: &str,
@@ -27,13 +27,13 @@ pub(crate) fn operation<'t>(
     service::describe::call(op, tag, id, summary, authorized)
 }
 
-/// `endpoint` to `Endpoint`.
+/// Capitalizes a word: `endpoint` becomes `Endpoint`.
 pub(crate) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-/// A type that is only described.
+/// Declares the schema of a body or an answer that is the schema of an item with some differences.
 macro_rules! described {
     ($(#[$doc:meta])* $name:ident, $suffix:literal, |$generator:ident| $schema:expr) => {
         $(#[$doc])*
@@ -52,7 +52,7 @@ macro_rules! described {
 }
 
 described!(
-    /// A body that makes or replaces something.
+    /// Body that creates or replaces an item: the id, and secrets that are generated, may be left out.
     ItemBody, "Body", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Array(required)) = schema.get_mut("required") {
@@ -63,7 +63,7 @@ described!(
 );
 
 described!(
-    /// A body that changes something: every field may be left out, or null, which removes it.
+    /// Body that changes an item: every field may be left out, or null, which removes it.
     ItemPatch, "Patch", |generator| {
         let mut schema = T::json_schema(generator);
         schema.remove("required");
@@ -72,7 +72,7 @@ described!(
 );
 
 described!(
-    /// The answer to a request that made something, with what is shown once.
+    /// Answer to a request that created an item, with what is shown once.
     WithShownOnce, "Made", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -85,7 +85,7 @@ described!(
 );
 
 described!(
-    /// What is posted to again, and what could be replayed now.
+    /// Answer to a request that enabled an endpoint, with what could be replayed now.
     EnabledEndpoint, "Enabled", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -104,7 +104,7 @@ described!(
     }
 );
 
-/// A page of a list.
+/// Answer with one page of a list.
 pub(crate) struct PageSchema<T>(PhantomData<T>);
 
 impl<T: JsonSchema> JsonSchema for PageSchema<T> {
@@ -144,6 +144,6 @@ pub(crate) struct Deleted {
 struct DeletedItem {
     /// `tenant`, `endpoint`, `subscription`, `source` or `key`.
     kind: String,
-    /// Its id.
+    /// Id of the item.
     id: String,
 }

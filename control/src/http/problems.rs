@@ -1,4 +1,4 @@
-//! What was refused, as a problem.
+//! Problems for requests that the store, the broker or a limit refuses.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use store::{Denied, EditError, EditRefusal, StoreError};
 
 use crate::NotStarted;
 
-/// When to come back while something is away.
+/// When a caller should try again while something is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why somebody may not, as they are told: not whether the tenant is another's.
+/// Why a caller has no access. Whether the tenant exists is not told to callers of other tenants.
 pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
@@ -20,24 +20,24 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     }
 }
 
-/// The store cannot be asked. Whether it has done what it did not answer any more, nobody here knows.
+/// The store does not answer. An edit may have been carried out all the same.
 pub(super) fn store_unavailable(_: &StoreError) -> Problem {
     Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
 }
 
-/// What is wanted cannot be read now.
+/// A log of the broker cannot be read now.
 pub(super) fn log_unavailable() -> Problem {
     Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
 }
 
-/// The broker did not confirm what was to be published.
+/// The broker did not confirm a publish.
 pub(super) fn publish_failed() -> Problem {
     Problem::new(Code::Unavailable)
         .detail("the broker confirmed nothing; it can be done again")
         .retry_after(RETRY_AFTER)
 }
 
-/// Why nothing was changed.
+/// Why an edit was not carried out.
 pub(super) fn edit_failed(error: EditError) -> Problem {
     match error {
         EditError::Refused(refused) => edit_refused(&refused),
@@ -52,7 +52,7 @@ fn edit_refused(refused: &EditRefusal) -> Problem {
         EditRefusal::Stale => Problem::new(Code::PreconditionFailed),
         EditRefusal::Conflict(why) => Problem::new(Code::Conflict).detail(why),
         EditRefusal::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
-        // Decisions check for themselves, with pointers into the request; this is what only the store could see.
+        // Decisions validate by themselves, with pointers into the request. Only the store could see what is left here.
         EditRefusal::Invalid(found) => {
             found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
         }

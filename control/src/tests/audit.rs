@@ -32,7 +32,7 @@ async fn log(store: &MemoryStore) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_old_enough_is_forgotten_at_the_start_and_every_hour() {
+async fn audit_entries_that_are_old_enough_are_deleted_at_the_start_and_every_hour() {
     let store = Arc::new(MemoryStore::default());
     let fixture = Fixture::with(Memory::calm(Arc::new(|| NOW)), store.clone());
     change(&store, 365).await;

@@ -10,7 +10,7 @@ use super::fixture::{Fixture, NOW};
 use crate::{BacklogCount, CountMethod};
 
 #[tokio::test]
-async fn where_the_lanes_can_be_looked_into_it_is_known_exactly() {
+async fn a_backlog_is_counted_exactly_where_the_broker_shows_its_lanes() {
     let fixture = Fixture::new();
     for (tenant, endpoint) in [("acme", "crm"), ("acme", "crm"), ("acme", "bi"), ("zeta", "crm")] {
         let mut message = Message { id: "e1".into(), ..Message::default() };
@@ -24,7 +24,7 @@ async fn where_the_lanes_can_be_looked_into_it_is_known_exactly() {
 }
 
 #[tokio::test]
-async fn elsewhere_it_is_what_was_made_less_what_has_ended() {
+async fn a_backlog_is_estimated_elsewhere_from_what_was_made_and_has_ended() {
     let store = Arc::new(MemoryStore::default());
     let report = |endpoint: &str, day: &str, counts| UsageReport {
         process: "p".into(),

@@ -1,4 +1,4 @@
-//! Quotas of dead letters: counted from the log, announced, told to the tenant.
+//! Quotas of dead letters: counted from the log, announced, and published to the tenant as an event.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -59,7 +59,7 @@ async fn a_tenants_dead_letters_are_counted_as_they_die_and_are_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_bit_is_told_once_and_said_again_to_whoever_asks() {
+async fn a_reached_quota_makes_one_event_and_is_announced_again_to_new_listeners() {
     let (fixture, _, mut notices) = fixture(1);
     append(&fixture.broker, &DeadDelivery::default()).await;
     count(&fixture);

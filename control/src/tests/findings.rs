@@ -33,12 +33,12 @@ impl FindingsFixture {
     }
 
     /// Says it, as a process would, and waits until control has dealt with it.
-    async fn say(&mut self, facts: Vec<Finding>) {
+    async fn say(&mut self, findings: Vec<Finding>) {
         // Until control listens.
         tokio::task::yield_now().await;
         self.sequence += 1;
         let (process, sequence) = ("p".to_owned(), self.sequence);
-        self.fixture.broker.announce(Notice::Findings { process, sequence, findings: facts }.write().into());
+        self.fixture.broker.announce(Notice::Findings { process, sequence, findings }.write().into());
     }
 
     async fn noted(&mut self) -> u64 {
@@ -81,85 +81,85 @@ fn gone(version: Option<u64>) -> Finding {
 }
 
 #[tokio::test]
-async fn usage_is_noted_once_it_is_in_the_books_and_a_repetition_changes_nothing() {
-    let mut post = FindingsFixture::new();
+async fn usage_is_noted_once_it_is_stored_and_a_repetition_changes_nothing() {
+    let mut findings = FindingsFixture::new();
     for attempts in [3, 3, 5] {
-        post.say(vec![usage(attempts), Finding::Unknown]).await;
-        post.noted().await;
-        let kept = post.store.usage_and_audit().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
+        findings.say(vec![usage(attempts), Finding::Unknown]).await;
+        findings.noted().await;
+        let kept = findings.store.usage_and_audit().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
         assert_eq!(kept.iter().map(|usage| usage.counts.attempts).collect::<Vec<_>>(), [attempts]);
     }
 }
 
 #[tokio::test]
 async fn while_the_store_is_away_nothing_is_noted() {
-    let mut post = FindingsFixture::new();
-    post.store.set_away(true);
-    post.say(vec![usage(3)]).await;
-    post.say(vec![gone(post.version())]).await;
-    while post.fixture.control.metrics.findings_not_kept.get() < 2 {
+    let mut findings = FindingsFixture::new();
+    findings.store.set_away(true);
+    findings.say(vec![usage(3)]).await;
+    findings.say(vec![gone(findings.version())]).await;
+    while findings.fixture.control.metrics.findings_not_kept.get() < 2 {
         tokio::task::yield_now().await;
     }
-    post.store.set_away(false);
-    post.say(vec![usage(3)]).await;
-    assert_eq!(post.noted().await, 3);
+    findings.store.set_away(false);
+    findings.say(vec![usage(3)]).await;
+    assert_eq!(findings.noted().await, 3);
 }
 
 #[tokio::test]
-async fn an_endpoint_that_said_410_is_disabled_once_and_its_tenant_told_once() {
-    let mut post = FindingsFixture::new();
+async fn an_endpoint_that_answered_410_is_disabled_once_with_one_event() {
+    let mut findings = FindingsFixture::new();
     for _ in 0..3 {
-        post.say(vec![gone(None)]).await;
-        post.noted().await;
+        findings.say(vec![gone(None)]).await;
+        findings.noted().await;
     }
-    assert_eq!(post.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
-    assert_eq!(post.store.usage_and_audit().unwrap().audit(None, None, 9).await.unwrap().len(), 1);
-    let told = post.await_event().await;
+    assert_eq!(findings.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
+    assert_eq!(findings.store.usage_and_audit().unwrap().audit(None, None, 9).await.unwrap().len(), 1);
+    let told = findings.await_event().await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.endpoint.disabled");
     assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": GONE}));
 }
 
 #[tokio::test]
-async fn an_endpoint_that_only_fails_is_disabled_once_the_books_know_of_five_days_of_it() {
+async fn an_endpoint_that_only_fails_is_disabled_once_five_days_of_usage_say_so() {
     const DAY: u64 = 86_400_000;
-    let mut post = FindingsFixture::new();
+    let mut findings = FindingsFixture::new();
     let used = |days_ago: u64, delivered| {
         let counts = Counts { attempts: 3, delivered, ..Counts::default() };
         let day = schemas::time::day(NOW - days_ago * DAY);
         Finding::Usage { tenant: "acme".into(), endpoint_id: Some("crm".into()), day, counts }
     };
-    let version = post.version();
+    let version = findings.version();
     let failing = |since| Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since };
-    post.say(vec![used(20, 0), used(7, 1), used(4, 0), failing(NOW - DAY)]).await;
-    post.noted().await;
-    assert_eq!(post.state(), (EndpointState::Active, None), "there was a success, and four days are not enough");
-    post.say(vec![used(6, 0)]).await;
-    post.noted().await;
+    findings.say(vec![used(20, 0), used(7, 1), used(4, 0), failing(NOW - DAY)]).await;
+    findings.noted().await;
+    assert_eq!(findings.state(), (EndpointState::Active, None), "there was a success, and four days are not enough");
+    findings.say(vec![used(6, 0)]).await;
+    findings.noted().await;
     for _ in 0..2 {
-        post.say(vec![failing(NOW - 3_600_000)]).await;
-        post.noted().await;
+        findings.say(vec![failing(NOW - 3_600_000)]).await;
+        findings.noted().await;
     }
-    assert_eq!(post.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
-    let told = post.await_event().await;
+    assert_eq!(findings.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
+    let told = findings.await_event().await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": FAILING}));
 }
 
 #[tokio::test]
 async fn a_process_that_has_itself_seen_five_days_of_failures_is_believed() {
-    let mut post = FindingsFixture::new();
+    let mut findings = FindingsFixture::new();
     let since = NOW - 5 * 86_400_000;
-    let version = post.version();
-    post.say(vec![Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since }]).await;
-    post.noted().await;
-    assert_eq!(post.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
+    let version = findings.version();
+    findings.say(vec![Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version, since }]).await;
+    findings.noted().await;
+    assert_eq!(findings.state(), (EndpointState::Disabled, Some(FAILING.to_owned())));
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_changed_since_it_said_410_is_left_alone() {
-    let mut post = FindingsFixture::new();
-    let old = post.version();
+async fn an_endpoint_that_was_changed_since_it_answered_410_is_left_alone() {
+    let mut findings = FindingsFixture::new();
+    let old = findings.version();
     let edit = store::Edit {
         selection: store::TenantSelection::All,
         author: store::Author { name: "operator".into(), address: None },
@@ -170,39 +170,39 @@ async fn an_endpoint_that_was_changed_since_it_said_410_is_left_alone() {
             Ok(())
         }),
     };
-    post.store.edit(edit).await.unwrap();
-    assert_ne!(post.version(), old);
-    post.say(vec![gone(old)]).await;
-    post.noted().await;
-    assert_eq!(post.state(), (EndpointState::Active, None));
-    assert!(post.await_event().await.is_empty());
+    findings.store.edit(edit).await.unwrap();
+    assert_ne!(findings.version(), old);
+    findings.say(vec![gone(old)]).await;
+    findings.noted().await;
+    assert_eq!(findings.state(), (EndpointState::Active, None));
+    assert!(findings.await_event().await.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_said_of_a_tenant_that_is_not_there_is_noted_and_dropped() {
-    let mut post = FindingsFixture::new();
-    post.say(vec![Finding::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;
-    assert_eq!(post.noted().await, 1);
+async fn findings_about_an_unknown_tenant_are_noted_and_dropped() {
+    let mut findings = FindingsFixture::new();
+    findings.say(vec![Finding::Gone { tenant: "nobody".into(), endpoint_id: "crm".into(), version: Some(1) }]).await;
+    assert_eq!(findings.noted().await, 1);
 }
 
 #[tokio::test]
-async fn a_store_without_books_keeps_nothing_and_nobody_waits_for_it() {
+async fn a_store_without_usage_notes_findings_at_once() {
     let store = Arc::new(MemoryStore::default());
-    let mut post = FindingsFixture::on(store, Fixture::new());
-    post.say(vec![usage(3), gone(None)]).await;
-    assert_eq!(post.noted().await, 1);
+    let mut findings = FindingsFixture::on(store, Fixture::new());
+    findings.say(vec![usage(3), gone(None)]).await;
+    assert_eq!(findings.noted().await, 1);
 }
 
 #[tokio::test]
-async fn a_quota_that_bit_is_told_to_its_tenant_once_an_hour() {
-    let mut post = FindingsFixture::new();
+async fn a_reached_quota_makes_one_event_an_hour() {
+    let mut findings = FindingsFixture::new();
     let reached =
         |at| Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 5.0, at };
     for at in [NOW, NOW + 1, NOW + 3_600_000] {
-        post.say(vec![reached(at)]).await;
-        post.noted().await;
+        findings.say(vec![reached(at)]).await;
+        findings.noted().await;
     }
-    let told = post.await_event().await;
+    let told = findings.await_event().await;
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.quota.reached");
     assert_eq!(told[0].1["quota"], json!({"name": "events_per_second", "limit": 5}));

@@ -1,4 +1,4 @@
-//! A tenant with dead letters, and a control that serves them.
+//! A control with two tenants, on the memory broker, and dead letters for its log.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
 
-/// The time it is, in unix ms.
+/// The time of the fixture, in unix milliseconds.
 pub(super) const NOW: u64 = 1_767_225_600_000;
 pub(super) const OPERATOR: &str = "operator's";
 
@@ -46,15 +46,15 @@ impl Fixture {
         Self::over(Arc::new(broker.clone()), broker, store)
     }
 
-    /// Which has its broker reading_broker something.
-    pub(super) fn over(reading_broker: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
+    /// A control whose broker is another one around the memory broker.
+    pub(super) fn over(layer: Arc<dyn Broker>, broker: Memory, store: Arc<dyn Store>) -> Self {
         let config = super::config();
         let shutdown = CancellationToken::new();
         let process = shutdown.clone();
         let draws = AtomicU64::new(0);
         let outbox = Arc::new(Outbox::new("control"));
         let deps = ControlDependencies {
-            broker: reading_broker,
+            broker: layer,
             store,
             outbox: outbox.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
@@ -70,7 +70,7 @@ impl Fixture {
         Self { broker, control, process, outbox, app }
     }
 
-    /// Asks as the tenant's manager: status and body.
+    /// Sends a request as the tenant's manager. Returns status and body.
     pub(super) async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         self.ask_as(Some("manager's"), method, path, body).await
     }
@@ -95,7 +95,7 @@ impl Fixture {
         self.ask("GET", &format!("/v1/tenants/acme/replays/{id}"), "").await.1
     }
 
-    /// Buries deliveries of the tenant, of the events `e0`, `e1`, …
+    /// Appends dead letters of the tenant to the log, of the events `e0`, `e1`, …
     pub(super) async fn append(&self, count: u64) {
         for nth in 0..count {
             append(&self.broker, &DeadDelivery::default().event(&format!("e{nth}"))).await;
@@ -103,7 +103,7 @@ impl Fixture {
     }
 }
 
-/// A delivery that ended.
+/// A delivery that ended as a dead letter.
 #[derive(Clone)]
 pub(super) struct DeadDelivery {
     pub(super) delivery: Delivery,
@@ -167,13 +167,13 @@ fn attempt() -> Attempt {
     }
 }
 
-/// Appends it to the log as deliverers do.
+/// Appends a dead letter to the log as deliverers do.
 pub(super) async fn append(broker: &dyn Broker, dead: &DeadDelivery) {
     let body = Bytes::from(format!("{{\"of\" : \"{}\"}}", dead.delivery.event_id));
     append_body(broker, dead, body).await;
 }
 
-/// The same without its body.
+/// Appends a dead letter without its body.
 pub(super) async fn append_without_body(broker: &dyn Broker, dead: &DeadDelivery) {
     append_body(broker, dead, Bytes::new()).await;
 }
@@ -211,7 +211,7 @@ fn tenants() -> Snapshot {
     Snapshot::new(1, [tenant("acme", acme), tenant("zeta", vec![key("zeta's", Scope::Manage)])])
 }
 
-/// A store whose configuration stays as it is.
+/// A store like `file:`: read only, without usage and audit log.
 struct ReadOnlyStore(Arc<Snapshot>);
 
 impl Store for ReadOnlyStore {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     fixture::{Fixture, NOW, OPERATOR},
-    reading_broker::ReadThrough,
+    reading_broker::ReadingBroker,
 };
 use crate::NotStarted;
 
@@ -25,7 +25,7 @@ fn fixture() -> (Fixture, watch::Sender<bool>) {
     let memory = Memory::calm(Arc::new(|| NOW));
     let gate = watch::Sender::new(false);
     let closed = gate.subscribe();
-    let reading_broker = ReadThrough::new(&memory, move |records| {
+    let reading_broker = ReadingBroker::new(&memory, move |records| {
         let mut gate = closed.clone();
         let opened = async move {
             gate.wait_for(|open| *open).await.unwrap();
@@ -42,7 +42,7 @@ async fn scan(fixture: &Fixture, tenant: usize, (method, path, body): (&str, &st
 }
 
 #[tokio::test]
-async fn a_tenant_looks_once_at_a_time_by_whichever_call_until_it_has_its_answer_or_goes() {
+async fn a_tenant_reads_the_log_once_at_a_time_until_the_answer_or_a_hang_up() {
     let (fixture, gate) = fixture();
     for first in SCANS {
         let mut scanning = Box::pin(scan(&fixture, 0, first));
@@ -63,7 +63,7 @@ async fn a_tenant_looks_once_at_a_time_by_whichever_call_until_it_has_its_answer
 }
 
 #[tokio::test]
-async fn a_few_tenants_look_at_once_and_the_next_is_told_to_come_again() {
+async fn a_few_tenants_read_the_log_at_once_and_the_next_is_refused() {
     let (fixture, gate) = fixture();
     let mut scanning: Vec<_> = (0..4).map(|tenant| Box::pin(scan(&fixture, tenant, SCANS[0]))).collect();
     assert!(scanning.iter_mut().all(|scan| scan.now_or_never().is_none()));

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     fixture::{Fixture, NOW},
-    reading_broker::ReadThrough,
+    reading_broker::ReadingBroker,
 };
 use crate::parked;
 
@@ -70,7 +70,7 @@ async fn a_log_that_cannot_be_read_is_read_later_from_where_it_was() {
     let breaks = Arc::new(AtomicBool::new(false));
     let broken = breaks.clone();
     // The line breaks after each record.
-    let reading_broker = ReadThrough::new(&memory, move |records| match broken.load(Ordering::Relaxed) {
+    let reading_broker = ReadingBroker::new(&memory, move |records| match broken.load(Ordering::Relaxed) {
         true => records.take(1).chain(stream::iter([Err(ReadError("cut".to_owned()))])).boxed(),
         false => records,
     });

@@ -34,7 +34,7 @@ async fn a_replay_answers_with_itself() {
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_so() {
+async fn a_caller_without_permission_gets_the_code_that_says_so() {
     let fixture = Fixture::new();
     let path = format!("{REPLAYS}/x");
     for (key, method, path, expected) in [

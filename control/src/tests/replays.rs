@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fixture::{DeadDelivery, Fixture, NOW, append, append_without_body},
-    reading_broker::ReadThrough,
+    reading_broker::ReadingBroker,
 };
 use crate::{DeadLetterFilter, Replay, ReplayEnd, WINDOW, dead_letters};
 
@@ -180,7 +180,7 @@ async fn a_log_that_cannot_be_read_on_is_read_again_from_there() {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = reads.clone();
     // Every read but the first ends after seven records, as if the connection went.
-    let broker = ReadThrough::new(&fixture.broker, move |records| match counted.fetch_add(1, Ordering::SeqCst) {
+    let broker = ReadingBroker::new(&fixture.broker, move |records| match counted.fetch_add(1, Ordering::SeqCst) {
         0 => records,
         _ => records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed(),
     });

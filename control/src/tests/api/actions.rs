@@ -44,7 +44,7 @@ async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
 }
 
 #[tokio::test]
-async fn who_enables_an_endpoint_is_offered_to_replay_what_ended_meanwhile() {
+async fn enabling_an_endpoint_offers_a_replay_of_what_ended_meanwhile() {
     let api = with_crm().await;
     let enabled =
         async || api.call("POST", format!("{CRM}/enable")).send().await.expect(200).body["replayable"].clone();

@@ -42,7 +42,7 @@ pub(super) use super::fixture::NOW;
 use super::fixture::OPERATOR;
 use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
 
-/// Sources of a tenant whose quota does not say.
+/// Most sources of a tenant whose quota does not say.
 pub(super) const MOST_SOURCES: u64 = 20;
 
 /// An API with two tenants: `acme`, with the keys `manager`, `reader` and `publisher`, and `zeta`, with `zeta-all`.
@@ -55,7 +55,7 @@ pub(super) struct Api {
     _process: CancellationToken,
 }
 
-/// What was answered.
+/// An answer of the API.
 #[derive(Debug)]
 pub(super) struct ApiAnswer {
     pub(super) status: u16,
@@ -111,17 +111,17 @@ impl Api {
         Self { store, broker, clock, app, _process: process }
     }
 
-    /// Time passes.
+    /// Moves the clock forward.
     pub(super) fn pass(&self, hours: u64) {
         self.clock.fetch_add(hours * 3_600_000, Ordering::Relaxed);
     }
 
-    /// Now, in unix ms.
+    /// The time, in unix milliseconds.
     pub(super) fn now(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// As acme's manager, unless said otherwise.
+    /// A request of acme's manager, unless another key is set.
     pub(super) fn call(&self, method: &'static str, path: impl Into<String>) -> ApiRequest<'_> {
         let (headers, path) = (Vec::new(), path.into());
         ApiRequest { api: self, method, path, key: Some("manager".to_owned()), headers, body: None }
@@ -147,16 +147,16 @@ impl Api {
         self.call("DELETE", path).send().await
     }
 
-    /// Returns once the tenant was told something by an event of this type.
+    /// Returns once an operational event of this type was published.
     pub(super) async fn await_event(&self, kind: &str) {
         let mut ingest = broker::Broker::consume(&self.broker, broker::Queue::Ingest, 1);
         let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
-        let incoming = incoming.expect("it is told").unwrap();
+        let incoming = incoming.expect("an event").unwrap();
         assert_eq!(incoming.message.kind, kind);
         incoming.settle(broker::Settlement::Done);
     }
 
-    /// What the store has.
+    /// The tenant as the store has it.
     pub(super) fn tenant(&self, id: &str) -> Arc<TenantSnapshot> {
         self.store.snapshot().unwrap().tenant(id).unwrap().clone()
     }
@@ -217,7 +217,7 @@ impl ApiAnswer {
         (self.status, self.body["code"].as_str().unwrap_or_default())
     }
 
-    /// Where in the body, according to the problem.
+    /// The pointers of the problem's errors.
     pub(super) fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().into_iter().flatten();
         errors.map(|error| error["pointer"].as_str().unwrap()).collect()

@@ -42,7 +42,7 @@ async fn an_id_in_the_body_may_not_differ_from_the_one_in_the_path() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_object_is_told_apart() {
+async fn a_body_that_is_no_json_object_has_its_own_code() {
     let api = Api::new();
     for (body, code) in
         [("{", "malformed_json"), ("", "malformed_json"), ("[]", "invalid_body"), ("{}", "invalid_body")]

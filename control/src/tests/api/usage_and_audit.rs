@@ -69,7 +69,7 @@ async fn the_audit_log_is_read_from_its_newest_entry_in_pages() {
 }
 
 #[tokio::test]
-async fn a_store_without_books_says_so() {
+async fn a_store_without_usage_answers_409() {
     let fixture = crate::tests::fixture::Fixture::new();
     for path in ["/v1/tenants/acme/usage", "/v1/tenants/acme/audit"] {
         let (status, problem) = fixture.ask_as(Some("reader's"), "GET", path, "").await;
