@@ -156,7 +156,10 @@ fn only_tests_enable_the_features_for_tests() {
 fn each_foreign_library_is_used_only_by_its_owner() {
     let owners: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("lapin", &["broker/src/rabbitmq/", "broker/tests/rabbitmq/", "tests/harness/amqp_client.rs"][..]),
-        ("rusqlite", &["broker/src/sqlite/", "broker/tests/contract/sqlite", "store/src/sqlite/"]),
+        (
+            "rusqlite",
+            &["service/src/sqlite_file.rs", "broker/src/sqlite/", "broker/tests/contract/sqlite", "store/src/sqlite/"],
+        ),
         ("tokio_postgres", &["store/src/postgres/", "store/tests/contract/postgres"]),
         ("chacha20poly1305", &["store/src/seal.rs"]),
         ("reqwest", &["src/cli/client.rs", "tests/"]),

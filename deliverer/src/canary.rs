@@ -2,7 +2,7 @@
 //! even when no events are published. They are recognised before anything is decoded, reach no endpoint, and nothing
 //! follows from them: one that cannot be read is dropped.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use broker::{Due, Lane, Target};
 use schemas::{HeaderValue, Headers, Message, wire};
@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
-use crate::{Deliverer, DelivererConfig};
+use crate::{DelivererConfig, DelivererDependencies};
 
 /// Longest wait for a confirm. The next canary is another chance, and canaries do not pile up here.
 const CONFIRM: Duration = Duration::from_secs(10);
@@ -65,39 +65,37 @@ impl Canaries {
         true
     }
 
-    /// Sets the arrival of each level to now, so that an alert on a missing level has a time to count from.
-    fn begin(&self, now: u64) {
-        for level in CanaryLevel::ALL {
-            self.metrics.arrived.with_label_values(&[level.name]).set(seconds(now));
-        }
-    }
-}
-
-impl Deliverer {
     /// Sends a canary to each level in turn, evenly over the configured time, until it is dropped.
-    pub(crate) async fn send_canaries(self: Arc<Self>) {
-        let Canaries { every, is_paused, metrics } = &self.canaries;
-        if every.is_zero() {
+    pub(crate) async fn send(&self, deps: &DelivererDependencies) {
+        let DelivererDependencies { broker, clock, chance, .. } = deps;
+        if self.every.is_zero() {
             return;
         }
-        self.canaries.begin(self.now());
-        let step = *every / CanaryLevel::ALL.len() as u32;
+        self.begin(clock());
+        let step = self.every / CanaryLevel::ALL.len() as u32;
         // Deliverers that start together do not send together.
-        let first = Instant::now() + step.mul_f64(1.0 + (self.deps.chance)());
+        let first = Instant::now() + step.mul_f64(1.0 + chance());
         let mut ticks = interval_at(first, step);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_paused = is_paused.subscribe();
+        let mut is_paused = self.is_paused.subscribe();
         for turn in 0.. {
             ticks.tick().await;
             // The sender lives as long as `self`, so there is no error.
             let _ = is_paused.wait_for(|is_paused| !is_paused).await;
-            let canary = CanaryMessage::of_turn(turn, self.now());
-            match timeout(CONFIRM, self.deps.broker.publish(&canary.target(), &canary.to_message())).await {
-                Ok(Ok(())) => metrics.sent.with_label_values(&[canary.level.name]).inc(),
+            let canary = CanaryMessage::of_turn(turn, clock());
+            match timeout(CONFIRM, broker.publish(&canary.target(), &canary.to_message())).await {
+                Ok(Ok(())) => self.metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // The missing arrival raises the alert.
                 Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),
                 Err(_) => tracing::debug!(canary = canary.level.name, "canary.not_confirmed"),
             }
+        }
+    }
+
+    /// Sets the arrival of each level to now, so that an alert on a missing level has a time to count from.
+    fn begin(&self, now: u64) {
+        for level in CanaryLevel::ALL {
+            self.metrics.arrived.with_label_values(&[level.name]).set(seconds(now));
         }
     }
 }
@@ -154,7 +152,6 @@ struct CanaryMessage {
 struct UnreadableCanary;
 
 impl CanaryMessage {
-    /// The nth canary of a process.
     fn of_turn(turn: usize, now: u64) -> Self {
         let level = CanaryLevel::ALL[turn % CanaryLevel::ALL.len()];
         Self { level, due: now + level.wait_ms.unwrap_or(0) }

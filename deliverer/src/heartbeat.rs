@@ -10,7 +10,7 @@ use store::Snapshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    Deliverer,
+    Deliverer, DelivererDependencies,
     limits::{BreakerState, HEARTBEAT_MS, Peers},
 };
 
@@ -23,14 +23,13 @@ const COUNT: u64 = 10 * ANNOUNCEMENT;
 /// Breaker changes in one notice, which then has some 50 kB of JSON.
 const MAX_CHANGES: usize = 500;
 
-/// The heartbeat of a deliverer.
-pub(crate) struct Heartbeat {
+pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
     disabled: DisabledEndpoints,
 }
 
-impl Heartbeat {
+impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
         Self { deliverer, peers, disabled: DisabledEndpoints::default() }
@@ -76,17 +75,39 @@ impl Heartbeat {
         let metrics = &reporter.metrics;
         let now = self.deliverer.now();
         if tick.is_multiple_of(ANNOUNCEMENT) {
-            self.deliverer.announce_presence(false);
+            announce_presence(&self.deliverer.deps, false);
         }
         let deliverers = self.peers.count(now);
         limiter.set_deliverers(deliverers);
         metrics.deliverers.set(deliverers.known.into());
         metrics.timeouts_shortened.inc_by(poster.slots.shorten(now) as u64);
-        self.deliverer.announce_breakers(&limiter.take_breaker_changes());
-        self.deliverer.set_load_gauges();
+        self.announce_breakers(&limiter.take_breaker_changes());
+        self.set_load_gauges();
         if tick.is_multiple_of(COUNT) {
             self.count_endpoints(now);
         }
+    }
+
+    fn announce_breakers(&self, changes: &[BreakerChange]) {
+        let Deliverer { deps, reporter, .. } = &*self.deliverer;
+        for change in changes {
+            let to = if change.open_until.is_some() { "open" } else { "closed" };
+            reporter.metrics.breaker_changes.with_label_values(&[to]).inc();
+        }
+        for changes in changes.chunks(MAX_CHANGES) {
+            let process = deps.outbox.process().to_owned();
+            deps.broker.announce(Notice::Breakers { process, changes: changes.to_vec() }.write().into());
+        }
+    }
+
+    fn set_load_gauges(&self) {
+        let Deliverer { poster, reporter, .. } = &*self.deliverer;
+        let metrics = &reporter.metrics;
+        for ((used, limit), stage) in poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
+            metrics.slots_in_use.with_label_values(&[stage]).set(used);
+            metrics.slots_limit.with_label_values(&[stage]).set(limit);
+        }
+        metrics.in_flight_bytes.set(poster.bytes_in_flight());
     }
 
     fn count_endpoints(&mut self, now: u64) {
@@ -114,36 +135,10 @@ impl Heartbeat {
     }
 }
 
-impl Deliverer {
-    /// Announces to the other deliverers that this one is there, or that it leaves.
-    pub(crate) fn announce_presence(&self, leaves: bool) {
-        let process = self.deps.outbox.process().to_owned();
-        self.announce(&Notice::Deliverer { process, leaves });
-    }
-
-    fn announce_breakers(&self, changes: &[BreakerChange]) {
-        for change in changes {
-            let to = if change.open_until.is_some() { "open" } else { "closed" };
-            self.reporter.metrics.breaker_changes.with_label_values(&[to]).inc();
-        }
-        for changes in changes.chunks(MAX_CHANGES) {
-            let process = self.deps.outbox.process().to_owned();
-            self.announce(&Notice::Breakers { process, changes: changes.to_vec() });
-        }
-    }
-
-    fn announce(&self, notice: &Notice) {
-        self.deps.broker.announce(notice.write().into());
-    }
-
-    fn set_load_gauges(&self) {
-        let metrics = &self.reporter.metrics;
-        for ((used, limit), stage) in self.poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
-            metrics.slots_in_use.with_label_values(&[stage]).set(used);
-            metrics.slots_limit.with_label_values(&[stage]).set(limit);
-        }
-        metrics.in_flight_bytes.set(self.poster.bytes_in_flight());
-    }
+/// Announces to the other deliverers that this one is there, or that it leaves.
+pub(crate) fn announce_presence(deps: &DelivererDependencies, leaves: bool) {
+    let process = deps.outbox.process().to_owned();
+    deps.broker.announce(Notice::Deliverer { process, leaves }.write().into());
 }
 
 /// The number of disabled endpoints in a snapshot. They are counted again only when the snapshot has changed.

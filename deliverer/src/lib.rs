@@ -12,7 +12,6 @@ mod heartbeat;
 mod limits;
 mod metrics;
 mod post;
-mod prefetch;
 mod recent;
 mod report;
 mod resolve;
@@ -22,7 +21,6 @@ mod verdict;
 use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Settlement};
-use bytes::Bytes;
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
 use store::{Outbox, RetentionTable, Store};
@@ -35,10 +33,10 @@ pub use post::{Outcome, RetryAfter};
 pub use verdict::{Spent, Verdict, decide};
 
 use canary::Canaries;
-use consume::Lanes;
+use consume::{ConsumedDelivery, Lanes};
 use defer::NotAttempted;
-use heartbeat::Heartbeat;
-use limits::{AttemptEnd, Limiter, Permit, QueueLimits, Request, SlotCounts, Slots};
+use heartbeat::DelivererHeartbeat;
+use limits::{AttemptEnd, AttemptRequest, Limiter, Permit, QueueLimits, SlotCounts, Slots};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
 use report::Reporter;
@@ -47,6 +45,9 @@ use settle::{Concluded, Settler};
 
 /// The commented defaults of the section `deliverer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+/// How long a test delivery waits for a snapshot that has its endpoint, in ms. After that nobody looks at the test any more.
+const MAX_TEST_AGE_MS: u64 = 60_000;
 
 /// What a deliverer gets from its process.
 pub struct DelivererDependencies {
@@ -77,6 +78,8 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
+    /// Makes the stages of a deliverer.
+    ///
     /// # Errors
     /// When the HTTP client cannot be made from the configuration.
     pub fn new(
@@ -115,13 +118,14 @@ impl Deliverer {
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
-        let canaries = tokio::spawn(self.clone().send_canaries());
+        let heartbeat = tokio::spawn(DelivererHeartbeat::new(self.clone()).run(notices));
+        let deliverer = self.clone();
+        let canaries = tokio::spawn(async move { deliverer.canaries.send(&deliverer.deps).await });
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
         heartbeat.abort();
         canaries.abort();
-        self.announce_presence(true);
+        heartbeat::announce_presence(&self.deps, true);
     }
 
     /// How the consumer of a lane is doing, for the process' probes.
@@ -131,40 +135,41 @@ impl Deliverer {
 
     /// The path of one delivery. `Err` is the settlement of a message that is not attempted.
     async fn handle(&self, incoming: &Incoming, lane: Lane) -> Result<Settlement, Settlement> {
-        let (delivery, body) = self.decode(incoming).await?;
-        if delivery.is_test {
-            return self.handle_test(&delivery, body, lane).await;
+        let consumed = self.decode(incoming, lane).await?;
+        if consumed.delivery.is_test {
+            return self.handle_test(&consumed).await;
         }
-        let endpoint = self.resolve(&delivery, body, lane).await?;
-        let permit = self.admit(&delivery, body, &endpoint, lane).await?;
-        let posted = self.post(&delivery, body, &endpoint, lane, &permit, incoming.redelivered).await;
-        let concluded = self.decide(&delivery, &endpoint, permit, posted);
-        let settlement = self.settler.settle(&delivery, body, &concluded).await;
-        self.reporter.settled(&delivery, body, &concluded, settlement);
+        let endpoint = self.resolve(&consumed).await?;
+        let permit = self.admit(&consumed, &endpoint).await?;
+        let posted = self.post(&consumed, &endpoint, &permit).await;
+        let concluded = self.decide(&consumed.delivery, &endpoint, permit, posted);
+        let settlement = self.settler.settle(&consumed, &concluded).await;
+        self.reporter.settled(&consumed, &concluded, settlement);
         Ok(settlement)
     }
 
-    /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, reported to
-    /// control at once. There is no retry and no dead letter, and the outcome says nothing about the endpoint. A crash
-    /// before the settlement attempts the test again.
-    async fn handle_test(&self, delivery: &Delivery, body: &Bytes, lane: Lane) -> Result<Settlement, Settlement> {
-        /// How long a test waits in ms for a snapshot that has its endpoint. After that nobody looks at it any more.
-        const MAX_AGE: u64 = 60_000;
+    /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, which is
+    /// announced to control at once. There is no retry and no dead letter, and the outcome says nothing about the endpoint.
+    /// A crash before the settlement attempts the test again.
+    async fn handle_test(&self, consumed: &ConsumedDelivery<'_>) -> Result<Settlement, Settlement> {
+        let delivery = &consumed.delivery;
         let endpoint = match self.resolver.resolve_for_test(delivery).await {
             Ok(endpoint) => endpoint,
-            Err(why @ (Unresolved::Unknown | Unresolved::Ahead)) if self.now() < delivery.accepted_at + MAX_AGE => {
-                return Err(self.unresolved(delivery, body, lane, why).await);
+            Err(why @ (Unresolved::Unknown | Unresolved::Ahead))
+                if self.now() < delivery.accepted_at + MAX_TEST_AGE_MS =>
+            {
+                return Err(self.unresolved(consumed, why).await);
             }
             Err(_) => return Err(Settlement::Done),
         };
-        let posted = self.poster.post_now(&endpoint, delivery, body).await;
-        self.reporter.attempt_ended(delivery, lane, &posted);
+        let posted = self.poster.post_now(&endpoint, delivery, consumed.body).await;
+        self.reporter.attempt_ended(consumed, &posted);
         let verdict = match posted.outcome.class {
             OutcomeClass::Success => Verdict::Delivered,
             _ => Verdict::Dead(DeadReason::Exhausted),
         };
         let concluded = Concluded::new(delivery, posted, verdict);
-        self.reporter.tested(delivery, body, &concluded);
+        self.reporter.tested(consumed, &concluded);
         let tested = Notice::Tested { delivery_id: delivery.id, attempt: concluded.attempt };
         self.deps.broker.announce(tested.write().into());
         Ok(Settlement::Done)
@@ -172,9 +177,9 @@ impl Deliverer {
 
     /// Reads the delivery of a message. A message that is not a delivery is parked, and a delivery that has already
     /// succeeded here is done.
-    async fn decode<'a>(&self, incoming: &'a Incoming) -> Result<(Delivery, &'a Bytes), Settlement> {
-        let body = &incoming.message.body;
-        if incoming.redelivered {
+    async fn decode<'a>(&self, incoming: &'a Incoming, lane: Lane) -> Result<ConsumedDelivery<'a>, Settlement> {
+        let (body, is_redelivered) = (&incoming.message.body, incoming.redelivered);
+        if is_redelivered {
             self.reporter.metrics.redeliveries.inc();
         }
         self.lanes.note_size(body.len());
@@ -186,66 +191,48 @@ impl Deliverer {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
-        Ok((delivery, body))
+        Ok(ConsumedDelivery { delivery, body, lane, is_redelivered })
     }
 
     /// Finds the endpoint. A delivery without one waits for it, or ends.
-    async fn resolve(
-        &self,
-        delivery: &Delivery,
-        body: &Bytes,
-        lane: Lane,
-    ) -> Result<Arc<PreparedEndpoint>, Settlement> {
-        match self.resolver.resolve(delivery).await {
+    async fn resolve(&self, consumed: &ConsumedDelivery<'_>) -> Result<Arc<PreparedEndpoint>, Settlement> {
+        match self.resolver.resolve(&consumed.delivery).await {
             Ok(endpoint) => Ok(endpoint),
-            Err(why) => Err(self.unresolved(delivery, body, lane, why).await),
+            Err(why) => Err(self.unresolved(consumed, why).await),
         }
     }
 
     /// Asks the endpoint's limits for a permit. A delivery that they turn away is deferred, or ends.
-    async fn admit(
-        &self,
-        delivery: &Delivery,
-        body: &Bytes,
-        endpoint: &PreparedEndpoint,
-        lane: Lane,
-    ) -> Result<Permit, Settlement> {
-        let request = Request {
+    async fn admit(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint) -> Result<Permit, Settlement> {
+        let delivery = &consumed.delivery;
+        let request = AttemptRequest {
             tenant: &delivery.tenant,
             endpoint: &endpoint.endpoint,
             has_waited: delivery.due.is_some(),
-            is_on_fast: lane == Lane::Fast,
+            is_on_fast: consumed.lane == Lane::Fast,
             slots_are_scarce: self.poster.slots.are_scarce(),
         };
         match self.limiter.admit(request).await {
             Ok(permit) => Ok(permit),
             Err(turned_away) => {
                 let follows = defer::turned_away(delivery, turned_away, self.policy(endpoint), self.now());
-                Err(self.without_attempt(delivery, body, follows).await)
+                Err(self.without_attempt(consumed, follows).await)
             }
         }
     }
 
     /// Posts the delivery once there is a slot for it.
-    async fn post(
-        &self,
-        delivery: &Delivery,
-        body: &Bytes,
-        endpoint: &PreparedEndpoint,
-        lane: Lane,
-        permit: &Permit,
-        is_redelivered: bool,
-    ) -> Posted {
-        if self.recent.is_forked_retry(delivery, is_redelivered, self.now()) {
-            self.reporter.forked(delivery);
+    async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
+        if self.recent.is_forked_retry(&consumed.delivery, consumed.is_redelivered, self.now()) {
+            self.reporter.forked(&consumed.delivery);
         }
-        let begins = |now| self.reporter.attempt_begins(delivery, lane, now);
-        let posted = self.poster.post(endpoint, delivery, body, lane, permit, begins).await;
-        self.reporter.attempt_ended(delivery, lane, &posted);
+        let begins = |now| self.reporter.attempt_begins(consumed, now);
+        let posted = self.poster.post(endpoint, consumed, permit, begins).await;
+        self.reporter.attempt_ended(consumed, &posted);
         posted
     }
 
-    /// Decides what follows from an attempt: first for the endpoint's other deliveries, then for this one.
+    /// Decides what follows from an attempt, for this delivery and for the others to its endpoint.
     fn decide(&self, delivery: &Delivery, endpoint: &PreparedEndpoint, permit: Permit, posted: Posted) -> Concluded {
         let now = posted.ended;
         let limiter = permit.endpoint().clone();
@@ -268,15 +255,16 @@ impl Deliverer {
         Concluded::new(delivery, posted, verdict)
     }
 
-    async fn unresolved(&self, delivery: &Delivery, body: &Bytes, lane: Lane, why: Unresolved) -> Settlement {
-        let follows = defer::unresolved(delivery, lane, why, &self.default_policy, self.now());
-        self.without_attempt(delivery, body, follows).await
+    async fn unresolved(&self, consumed: &ConsumedDelivery<'_>, why: Unresolved) -> Settlement {
+        let ConsumedDelivery { delivery, lane, .. } = consumed;
+        let follows = defer::unresolved(delivery, *lane, why, &self.default_policy, self.now());
+        self.without_attempt(consumed, follows).await
     }
 
-    async fn without_attempt(&self, delivery: &Delivery, body: &Bytes, follows: NotAttempted) -> Settlement {
+    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, follows: NotAttempted) -> Settlement {
         let now = self.now();
-        let settlement = self.settler.without_attempt(delivery, body, follows, now).await;
-        self.reporter.not_attempted(delivery, follows, settlement, now);
+        let settlement = self.settler.without_attempt(consumed, follows, now).await;
+        self.reporter.not_attempted(&consumed.delivery, follows, settlement, now);
         settlement
     }
 

@@ -46,7 +46,8 @@ service::metrics! {
         pub deduplicated: IntCounter("deliveries_deduplicated_total"),
         /// Messages that the broker handed out again.
         pub redeliveries: IntCounter("redeliveries_total"),
-        /// Retries that this process had already attempted under the same number within the last minutes, although the broker did not hand them out again: the delivery is retried twice. Attempts of other processes are not seen.
+        /// Retries that this process had already attempted under the same number within the last minutes, although the
+        /// broker did not hand them out again: the delivery is retried twice. Attempts of other processes are not seen.
         pub retry_forks: IntCounter("retry_forks_suspected_total"),
         /// How long attempts took, by lane and outcome class.
         pub attempt_duration: HistogramVec("attempt_duration_seconds", [lane in LANES, outcome in OUTCOMES],
@@ -55,7 +56,8 @@ service::metrics! {
         pub delivery_latency: HistogramVec("delivery_latency_seconds", [lane in LANES], buckets = AGES),
         /// From acceptance to the 2xx, by the lane of the attempt that got it.
         pub delivery_success: HistogramVec("delivery_success_seconds", [lane in LANES], buckets = AGES),
-        /// How late attempts start. `first`: first attempts that were never deferred, after acceptance. `retry` and `deferred`: after the time for which they were due.
+        /// How late attempts start. `first`: first attempts that were never deferred, after acceptance. `retry` and
+        /// `deferred`: after the time for which they were due.
         pub lateness: HistogramVec("lateness_seconds", [kind in KINDS], buckets = LATENESS),
         /// Slots in use. Fast slots are for the first second of first attempts, slow slots for everything else.
         pub slots_in_use: IntGaugeVec("slots_in_use", [stage in STAGES]),
@@ -67,7 +69,9 @@ service::metrics! {
         pub moved_to_slow: IntCounter("moved_to_slow_total"),
         /// Circuit breakers that opened or closed in this process.
         pub breaker_changes: IntCounterVec("breaker_changes_total", [to in ["open", "closed"]]),
-        /// Endpoints by state, counted every ten seconds: those that this process has posted to lately, by the state of their circuit breaker (that of a degraded endpoint is closed), and all that are disabled in its snapshot, which every deliverer counts.
+        /// Endpoints by state, counted every ten seconds: those that this process has posted to lately, by the state of
+        /// their circuit breaker (that of a degraded endpoint is closed), and all that are disabled in its snapshot,
+        /// which every deliverer counts.
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, with this one.
         pub deliverers: IntGauge("deliverers"),

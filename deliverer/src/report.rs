@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use broker::{Lane, Settlement};
-use bytes::Bytes;
 use schemas::{Counts, DeadReason, Delivery, Finding, Message, OutcomeClass, ParkReason, time::rfc3339, wire};
 use store::Outbox;
 
 use crate::{
+    consume::ConsumedDelivery,
     defer::NotAttempted,
     metrics::{DelivererMetrics, LaneMetrics},
     post::Posted,
@@ -30,8 +30,8 @@ impl Reporter {
     }
 
     /// An attempt begins at `now` (unix ms).
-    pub(crate) fn attempt_begins(&self, delivery: &Delivery, lane: Lane, now: u64) {
-        let lane = self.lane(lane);
+    pub(crate) fn attempt_begins(&self, consumed: &ConsumedDelivery<'_>, now: u64) {
+        let (delivery, lane) = (&consumed.delivery, self.lane(consumed.lane));
         if delivery.attempt == 1 {
             lane.latency.observe(seconds(delivery.accepted_at, now));
         }
@@ -43,16 +43,17 @@ impl Reporter {
     }
 
     /// An attempt has ended. It counts whatever becomes of what follows from it.
-    pub(crate) fn attempt_ended(&self, delivery: &Delivery, lane: Lane, posted: &Posted) {
-        let lane = self.lane(lane);
+    pub(crate) fn attempt_ended(&self, consumed: &ConsumedDelivery<'_>, posted: &Posted) {
+        let lane = self.lane(consumed.lane);
         lane.attempted(&posted.outcome);
         if posted.outcome.class == OutcomeClass::Success {
-            lane.success.observe(seconds(delivery.accepted_at, posted.ended));
+            lane.success.observe(seconds(consumed.delivery.accepted_at, posted.ended));
         }
     }
 
     /// What follows from an attempt was settled. A delivery that was given back has not ended, and is reported again.
-    pub(crate) fn settled(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded, settlement: Settlement) {
+    pub(crate) fn settled(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded, settlement: Settlement) {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
         let (label, delivered, dead) = match (settlement, verdict) {
             (Settlement::Again, _) => ("given_back", 0, 0),
@@ -75,7 +76,8 @@ impl Reporter {
     }
 
     /// The attempt of a test delivery was made.
-    pub(crate) fn tested(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded) {
+    pub(crate) fn tested(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, at, .. } = concluded;
         self.usage(delivery, *at, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
         tracing::info!(

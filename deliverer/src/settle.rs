@@ -10,6 +10,7 @@ use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    consume::ConsumedDelivery,
     defer::NotAttempted,
     metrics::DelivererMetrics,
     post::{Outcome, Posted},
@@ -69,7 +70,8 @@ impl Settler {
     }
 
     /// Settles a delivery after an attempt.
-    pub(crate) async fn settle(&self, delivery: &Delivery, body: &Bytes, concluded: &Concluded) -> Settlement {
+    pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) -> Settlement {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
         match verdict {
             Verdict::Delivered => Settlement::Done,
@@ -93,11 +95,11 @@ impl Settler {
     /// Settles a delivery that was not attempted. `now` is unix ms.
     pub(crate) async fn without_attempt(
         &self,
-        delivery: &Delivery,
-        body: &Bytes,
+        consumed: &ConsumedDelivery<'_>,
         follows: NotAttempted,
         now: u64,
     ) -> Settlement {
+        let ConsumedDelivery { delivery, body, .. } = consumed;
         match follows {
             NotAttempted::Deferred { lane, due, .. } => {
                 let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };

@@ -108,6 +108,6 @@ pub(super) fn copy(name: &str, from: &mut (impl Read + ?Sized), to: &mut impl Wr
         to.write_all(&chunk[..read])?;
         bytes += read as u64;
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = service::chance::hex(&hash.finalize());
     Ok(FileEntry { name: name.to_owned(), bytes, sha256 })
 }

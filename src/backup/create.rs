@@ -7,11 +7,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use service::atomic_file::{folder_of, persist, persist_new};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
     archive::{self, FileEntry, Manifest},
-    part::{BackupPart, folder_of},
+    part::BackupPart,
 };
 use crate::{VERSION, config::Config};
 
@@ -32,10 +33,8 @@ pub(crate) fn create(config: &Config, file: &Path, replace: bool, at: String) ->
     let manifest = Manifest { format: Manifest::FORMAT, version: VERSION.to_owned(), at, files };
     let draft = NamedTempFile::new_in(folder)?;
     archive::write(io::BufWriter::new(draft.as_file()), &manifest, staged.path())?;
-    draft.as_file().sync_all()?;
-    let persisted = if replace { draft.persist(file) } else { draft.persist_noclobber(file) };
+    let persisted = if replace { persist(draft, file) } else { persist_new(draft, file) };
     persisted.with_context(|| file.display().to_string())?;
-    File::open(folder)?.sync_all()?;
     Ok(manifest)
 }
 

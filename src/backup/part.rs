@@ -1,6 +1,6 @@
 //! The files of a backup, and the path of each on this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use store::Location;
 
@@ -58,9 +58,4 @@ impl BackupPart {
     pub(crate) fn is_database(self) -> bool {
         matches!(self, Self::Broker | Self::Store)
     }
-}
-
-/// The folder that a file is in, or will be in.
-pub(super) fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

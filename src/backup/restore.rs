@@ -7,12 +7,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use service::Exit;
+use service::{
+    Exit,
+    atomic_file::{folder_of, persist},
+    sqlite_file::FileLock,
+};
 use tempfile::NamedTempFile;
 
 use super::{
     archive::{self, FileEntry, Manifest},
-    part::{BackupPart, folder_of},
+    part::BackupPart,
 };
 use crate::{config::Config, process};
 
@@ -49,10 +53,10 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
 }
 
 /// Locks the data against other processes.
-fn lock(config: &Config) -> anyhow::Result<(Option<broker::sqlite::BrokerFileLock>, Option<store::Hold>)> {
-    let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::BrokerFileLock::take(&path)).transpose();
-    let store = BackupPart::Store.path(config).map(|path| store::Hold::take(&path)).transpose();
-    Ok((broker.context(Exit::Config)?, store.context(Exit::Config)?))
+fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 2]> {
+    let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::lock(&path)).transpose();
+    let store = BackupPart::Store.path(config).map(|path| store::lock(&path)).transpose();
+    Ok([broker.context(Exit::Config)?, store.context(Exit::Config)?])
 }
 
 fn stage(config: &Config, entry: &FileEntry, content: &mut dyn io::Read, replace: bool) -> anyhow::Result<StagedFile> {
@@ -79,7 +83,5 @@ fn replace_file(staged: StagedFile) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    file.persist(&to).with_context(|| to.display().to_string())?;
-    File::open(folder_of(&to))?.sync_all()?;
-    Ok(())
+    persist(file, &to).with_context(|| to.display().to_string())
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use schemas::Secret;
+use service::{atomic_file, chance};
 
 /// `data_dir/store.key`.
 #[derive(Debug)]
@@ -39,10 +40,7 @@ impl KeyFile {
     /// # Errors
     /// No randomness, or what the file system says. The file is then as it was.
     pub fn add(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.keys.insert(0, key.into());
+        self.keys.insert(0, chance::token()?.into());
         self.write()
     }
 
@@ -58,7 +56,7 @@ impl KeyFile {
     /// Whole or not at all: a torn file would lose what it protects.
     fn write(&self) -> io::Result<()> {
         let text: String = self.keys.iter().map(|key| format!("{}\n", key.reveal())).collect();
-        crate::whole_file::write(&self.path, |file| file.write_all(text.as_bytes()))
+        atomic_file::write(&self.path, |file| file.write_all(text.as_bytes()))
     }
 }
 

@@ -8,6 +8,7 @@ use chacha20poly1305::{
     aead::{Aead as _, KeyInit as _, Payload},
 };
 use schemas::Secret;
+use service::chance;
 use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
@@ -19,6 +20,9 @@ const SHORTEST: usize = 16;
 const LAYOUT: u8 = 1;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
+
+const PROOF_PLACE: &str = "proof";
+const PROOF_TEXT: &[u8] = b"carteiro";
 
 /// The key of a configuration is too short to protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +67,8 @@ impl Keyring {
     pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = &self.0[0];
         // A nonce that came twice would break the cipher: it is never an argument.
-        let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|error| StoreError(format!("the system gives no randomness: {error}")))?;
+        let nonce = chance::random::<NONCE>();
+        let nonce = nonce.map_err(|error| StoreError(format!("the system gives no randomness: {error}")))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
         let encrypted = key.cipher.encrypt(&XNonce::from(nonce), payload);
         let encrypted = encrypted.map_err(|_| StoreError("too much to encrypt at once".to_owned()))?;
@@ -87,6 +91,17 @@ impl Keyring {
             }
         }
         Err(failure)
+    }
+
+    /// Seals a known text, which a database keeps from its first moment, so that a wrong key is found out before anything
+    /// is written with it.
+    pub(crate) fn seal_proof(&self) -> Result<Vec<u8>, StoreError> {
+        self.seal(PROOF_PLACE, PROOF_TEXT)
+    }
+
+    /// Succeeds when one of the keys made this proof.
+    pub(crate) fn check_proof(&self, sealed: &[u8]) -> Result<(), UnsealError> {
+        self.open(PROOF_PLACE, sealed).map(drop)
     }
 
     /// Whether the first key sealed it, so that the others can go.

@@ -37,8 +37,9 @@ use crate::{
     consumer::ConsumerFeed, notices::NoticeSender,
 };
 
-pub use copy::{BrokerFileLock, back_up};
+pub use copy::back_up;
 pub use error::BrokerFileError;
+pub use open::lock;
 pub use read::LogFile;
 
 /// The embedded broker. Dropping it loses nothing that was confirmed; without [`close`](Broker::close) the drop waits for

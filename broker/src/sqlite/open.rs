@@ -1,21 +1,17 @@
 //! Opening the file: the lock that keeps a second writer out, the settings, and the tables.
 
-use std::{
-    fs::{File, TryLockError},
-    path::Path,
-    time::Duration,
-};
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
+use service::{
+    atomic_file::folder_of,
+    sqlite_file::{self, FileLock, LockError},
+};
 
 use super::BrokerFileError;
 
 /// The format that this program writes; the file holds it as `user_version`.
 const FORMAT: i64 = 1;
-
-/// How long a transaction waits for that of somebody else (a person with a database tool) before publishing counts as
-/// blocked.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (With NORMAL, the last commits could be lost
 /// at a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 32 MiB and cut back to that,
@@ -60,14 +56,15 @@ const TABLES: &str = "
 pub(super) struct BrokerFile {
     pub(super) connection: Connection,
     /// Its drop lets the next process open the file.
-    pub(super) lock: File,
+    pub(super) lock: FileLock,
 }
 
 /// Opens the file at `path`. Makes the file and its folder if they do not exist.
 pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
     let lock = lock(path)?;
-    let connection = connect(path).map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
-    let found = format(&connection).map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
+    let connection = sqlite_file::open(path).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
+    let found =
+        sqlite_file::format(&connection).map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
     if found > FORMAT {
         return Err(BrokerFileError::Newer { path: path.into(), found, known: FORMAT });
     }
@@ -75,40 +72,15 @@ pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
     Ok(BrokerFile { connection, lock })
 }
 
-/// Opens the file for reading only. Works beside a writing process, and on what a crash has left behind.
-pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-/// Takes the lock that keeps every other process out.
-pub(super) fn lock(path: &Path) -> Result<File, BrokerFileError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let failed = |at: &Path, source| BrokerFileError::File { path: at.into(), source };
-    std::fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
-    let at = folder.join("lock");
-    let file = File::options().create(true).append(true).open(&at).map_err(|source| failed(&at, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BrokerFileError::Held(path.into())),
-        Err(TryLockError::Error(source)) => Err(failed(&at, source)),
-    }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn format(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+/// Locks the broker's file at `path` against every other process. The file need not exist; its folder is made.
+///
+/// # Errors
+/// [`BrokerFileError::Held`] when a process has the file.
+pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
+    FileLock::take(&folder_of(path).join("lock")).map_err(|error| match error {
+        LockError::Held => BrokerFileError::Held(path.into()),
+        LockError::File { path, source } => BrokerFileError::File { path, source },
+    })
 }
 
 /// Applies the settings, and makes the tables in a new file.

@@ -10,11 +10,9 @@ use futures_util::{
 };
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::ValueRef};
 use schemas::{HeaderValue, Headers};
+use service::sqlite_file;
 
-use super::{
-    message::{self, MessageRow, OVERHEAD},
-    open,
-};
+use super::message::{self, MessageRow, OVERHEAD};
 use crate::{Log, Logs, ReadError, Record};
 
 /// How much of a log is read ahead, in bytes; the last record may go beyond.
@@ -72,7 +70,7 @@ impl LogReader {
         if !path.try_exists().map_err(|error| ReadError(format!("{}: {error}", path.display())))? {
             return Err(ReadError(format!("{}: there is no such file", path.display())));
         }
-        let connection = open::open_read_only(path).map_err(failed)?;
+        let connection = sqlite_file::open_read_only(path).map_err(failed)?;
         let table = log.name();
         let last: Option<i64> = connection
             .query_row(&format!("SELECT max(\"offset\") FROM {table}"), [], |row| row.get(0))
@@ -129,7 +127,7 @@ pub(super) async fn count_waiting(path: PathBuf, with: &[(&str, &str)]) -> Resul
 }
 
 fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
-    let mut connection = open::open_read_only(path)?;
+    let mut connection = sqlite_file::open_read_only(path)?;
     let transaction = connection.transaction()?;
     let mut waiting = 0;
     for table in ["fast", "slow", "later"] {

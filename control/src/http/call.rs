@@ -85,7 +85,7 @@ impl Call {
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             Some((name, _)) => {
-                let detail = format!("unknown parameter, {}", store::suggestion(name, known));
+                let detail = format!("unknown parameter, {}", service::suggest::suggestion(name, known));
                 Err(Problem::new(Code::InvalidParameter).detail(detail))
             }
             None => Ok(pairs),

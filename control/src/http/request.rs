@@ -1,5 +1,6 @@
 //! `{"filter":{…},"dry_run","rate_per_second"}`, read so that every mistake is named with its place.
 
+use schemas::pointer::to_member;
 use serde_json::{Map, Value};
 use service::problem::{Code, Problem};
 
@@ -20,7 +21,7 @@ impl ReplayRequest {
         let mut wrong = Problem::new(Code::InvalidBody);
         let Value::Object(fields) = body else { return Err(wrong.error("", "expected an object")) };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-            let pointer = format!("/{}", escape(name));
+            let pointer = to_member(name);
             match (name.as_str(), value) {
                 ("filter", Value::Object(fields)) => wrong = read_filter(&mut request.filter, fields, wrong),
                 ("filter", _) => wrong = wrong.error(pointer, "expected an object"),
@@ -39,7 +40,7 @@ impl ReplayRequest {
 
 fn read_filter(filter: &mut Filter, fields: &Map<String, Value>, mut wrong: Problem) -> Problem {
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-        let pointer = format!("/filter/{}", escape(name));
+        let pointer = format!("/filter{}", to_member(name));
         match (name.as_str(), value) {
             ("ids", Value::Array(ids)) => {
                 filter.ids.get_or_insert_default();
@@ -65,11 +66,6 @@ fn set(filter: &mut Filter, name: &str, value: &Value, pointer: String, wrong: P
         },
         _ => wrong.error(pointer, "expected a text"),
     }
-}
-
-/// RFC 6901, 3.
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

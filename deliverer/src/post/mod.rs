@@ -1,8 +1,7 @@
 //! The POST: one signed request to an endpoint, and what came of it. Nothing here decides what follows.
 //!
-//! [`Poster`] waits for a slot and for room in the budget of bytes, makes the request ([`request`](self)) and reads the
-//! response as an [`Outcome`]. The connection is made by the connector alone, which refuses addresses of the operator's
-//! own network.
+//! [`Poster`] waits for a slot and for room in the budget of bytes, makes the request and reads the response as an
+//! [`Outcome`]. The connector alone makes connections, and refuses addresses of the operator's own network.
 
 mod client;
 mod connector;
@@ -17,7 +16,6 @@ mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use broker::Lane;
 use bytes::Bytes;
 use http::{Response, header::RETRY_AFTER};
 use http_body_util::BodyExt as _;
@@ -27,6 +25,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     config::DelivererConfig,
+    consume::ConsumedDelivery,
     limits::{Permit, Slots},
 };
 
@@ -84,12 +83,11 @@ impl Poster {
     pub(crate) async fn post(
         &self,
         endpoint: &PreparedEndpoint,
-        delivery: &Delivery,
-        body: &Bytes,
-        lane: Lane,
+        consumed: &ConsumedDelivery<'_>,
         permit: &Permit,
         started: impl Fn(u64),
     ) -> Posted {
+        let ConsumedDelivery { delivery, body, lane, .. } = consumed;
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         // The semaphore is never closed, so this always succeeds.
         let _weight = self.bytes.acquire_many(weight).await;
@@ -100,7 +98,7 @@ impl Poster {
             started(now);
             self.request(endpoint, delivery, body, now).await
         };
-        let outcome = self.slots.run(lane, permit.endpoint(), request).await;
+        let outcome = self.slots.run(*lane, permit.endpoint(), request).await;
         let (began, ended) = (began.into_inner(), self.now());
         let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(ended.saturating_sub(began)));
         Posted { began, ended, outcome }

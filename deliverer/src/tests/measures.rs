@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use broker::{Broker as _, Due, Lane, Target};
+use bytes::Bytes;
 use schemas::{Attempt, Delivery, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use store::Outbox;
@@ -11,7 +12,7 @@ use super::{
     fixture::{Fixture, START, delivery, eventually, message},
     scripted::{Scripted, answer},
 };
-use crate::{DelivererMetrics, report::Reporter};
+use crate::{DelivererMetrics, consume::ConsumedDelivery, report::Reporter};
 
 const DUE: u64 = START + 5_000;
 
@@ -44,7 +45,10 @@ fn lateness_counts_from_the_time_that_was_waited_for() {
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
-        reporter.attempt_begins(&delivery, Lane::Slow, DUE + 500);
+        let body = Bytes::new();
+        let consumed = ConsumedDelivery { delivery, body: &body, lane: Lane::Slow, is_redelivered: false };
+        reporter.attempt_begins(&consumed, DUE + 500);
+        let delivery = consumed.delivery;
         for each in ["first", "retry", "deferred"] {
             let sum = metrics.lateness.with_label_values(&[each]).get_sample_sum();
             assert!((sum - if each == kind { late } else { 0.0 }).abs() < 1e-9, "{each} of {delivery:?}: {sum}");

@@ -13,10 +13,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value as Json;
 
 use super::error::ConfigError;
-
-/// Largest number of edits between a suggestion and what was written. More than that, or than one character in three,
-/// would be a guess.
-const MAX_EDITS: usize = 3;
+use crate::suggest;
 
 /// All keys, dotted, with what each holds.
 pub(super) struct Keys {
@@ -100,11 +97,8 @@ impl Keys {
     fn nearest(&self, key: &str) -> Option<&str> {
         let sections: BTreeSet<&str> = self.all().flat_map(parents).collect();
         let candidates = self.all().chain(sections);
-        let (edits, near) = candidates.map(|known| (strsim::damerau_levenshtein(key, known), known)).min()?;
-        if edits <= MAX_EDITS.min(key.len() / 3) {
-            return Some(near);
-        }
-        self.all().find(|known| last(known) == last(key))
+        let same_name = || self.all().find(|known| last(known) == last(key));
+        suggest::nearest(key, candidates).or_else(same_name)
     }
 
     fn is_section(&self, key: &str) -> bool {

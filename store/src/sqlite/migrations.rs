@@ -1,8 +1,9 @@
 //! The tables, and how an older file comes to have them: steps that were never changed since they were released.
 
 use rusqlite::{Connection, TransactionBehavior};
+use service::sqlite_file;
 
-use super::StoreOpenError;
+use crate::StoreOpenError;
 
 /// Each brings a file from one format to the next; the format, `user_version`, is how many were done.
 ///
@@ -33,7 +34,7 @@ pub(super) const FORMAT: i64 = STEPS.len() as i64;
 pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     // IMMEDIATE is the lock: whoever else opens the file waits, and then finds it done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = format(&transaction)?;
+    let found = sqlite_file::format(&transaction)?;
     let done = usize::try_from(found).map_err(|_| MigrationError::Newer(found))?;
     for step in STEPS.get(done..).ok_or(MigrationError::Newer(found))? {
         transaction.execute_batch(step)?;
@@ -66,9 +67,4 @@ impl MigrationError {
             Self::Database(error) => StoreOpenError::Unusable { place, reason: error.to_string() },
         }
     }
-}
-
-/// How many steps were done.
-pub(super) fn format(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }

@@ -21,8 +21,9 @@ use crate::{
     UsageAndAudit, UsageReport,
 };
 
-pub use copy::{Hold, back_up};
+pub use copy::back_up;
 pub(crate) use copy::{read, write};
+pub use open::lock;
 
 /// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
 #[derive(Clone, Debug)]

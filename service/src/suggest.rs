@@ -1,0 +1,40 @@
+//! "Did you mean …?", for keys and words that are not known.
+
+/// The known word that `given` is probably a misspelling of; none where every known word is too far away.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let distances = known.into_iter().map(|word| (strsim::damerau_levenshtein(&given, word), word));
+    let (edits, word) = distances.min()?;
+    // Two edits in a short word, three in a long one: beyond that, a guess confuses more than it helps.
+    let allowed = (word.chars().count() / 3).clamp(2, 3).min(word.len().saturating_sub(1));
+    (edits <= allowed).then_some(word)
+}
+
+/// The end of a message about a word that is not known: the nearest known word, else all of them.
+pub fn suggestion(given: &str, known: &[&str]) -> String {
+    match nearest(given, known.iter().copied()) {
+        Some(word) => format!("did you mean {word}?"),
+        None => format!("known are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_word_is_answered_with_the_nearest_and_another_word_with_all() {
+        let known = ["id", "url", "format_options"];
+        assert_eq!(suggestion("urll", &known), "did you mean url?");
+        assert_eq!(suggestion("formatOptions", &known), "did you mean format_options?");
+        assert_eq!(suggestion("destination", &known), "known are id, url, format_options");
+    }
+
+    #[test]
+    fn a_word_is_nearest_only_within_a_few_edits_of_it() {
+        let known = ["id", "a_rather_long_word"];
+        assert_eq!((nearest("i", known), nearest("xyz", known)), (Some("id"), None));
+        assert_eq!(nearest("rather_long_word", known), Some("a_rather_long_word"));
+        assert_eq!(nearest("long_word", known), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! What readers hold: everything that is configured, at one revision, never changed.
+
+mod current;
+mod tenant;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
+
+pub use self::{current::SyncStatus, tenant::TenantSnapshot};
+pub(crate) use self::{
+    current::{CurrentSnapshot, SyncTracker},
+    tenant::StoredItem,
+};
+use crate::ItemChange;
+
+/// Everything that is configured, at one revision.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    revision: u64,
+    /// Whether the revision was counted by this process, for itself.
+    is_local: bool,
+    tenants: HashMap<String, Arc<TenantSnapshot>>,
+    sources: HashMap<KeyHash, Expiring<SourceRef>>,
+    keys: HashMap<KeyHash, Expiring<(Arc<TenantSnapshot>, Key)>>,
+}
+
+/// What a token or a key is found to be.
+#[derive(Clone, Debug)]
+struct Expiring<T> {
+    what: T,
+    /// When it ends; none: not by itself.
+    until: Option<Moment>,
+}
+
+impl<T> Expiring<T> {
+    fn valid_at(&self, now: u64) -> Option<&T> {
+        (!self.until.is_some_and(|until| until.has_come(now))).then_some(&self.what)
+    }
+}
+
+/// A source and whose it is.
+#[derive(Clone, Debug)]
+pub struct SourceRef {
+    /// Whose it is.
+    pub tenant: Arc<TenantSnapshot>,
+    /// The source.
+    pub source: Arc<SourceConfig>,
+}
+
+fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec<StoredItem>> {
+    let mut tenants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for kept in read {
+        match tenants.get_mut(&kept.tenant) {
+            Some(list) => list.push(kept),
+            None => _ = tenants.insert(kept.tenant.clone(), vec![kept]),
+        }
+    }
+    tenants
+}
+
+impl Snapshot {
+    /// Of these tenants, at this revision, which all processes share.
+    pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
+        let mut snapshot = Self { revision, ..Self::default() };
+        for tenant in tenants {
+            snapshot.add(tenant);
+        }
+        snapshot
+    }
+
+    /// Of these tenants, at a revision that this process counts for itself.
+    pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
+        Self { is_local: true, ..Self::new(revision, tenants) }
+    }
+
+    /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
+    /// itself.
+    pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
+        let tenants = tenants.into_iter().map(TenantSnapshot::from);
+        let next = Self { is_local: true, ..self.keeping(self.revision + 1, tenants) };
+        let same = next.tenants.len() == self.tenants.len()
+            && next.tenants.iter().all(|(id, new)| self.tenants.get(id).is_some_and(|old| Arc::ptr_eq(old, new)));
+        (!same).then_some(next)
+    }
+
+    /// Of these tenants, at a revision. What is the same here stays the same `Arc`.
+    fn keeping(&self, revision: u64, tenants: impl IntoIterator<Item = TenantSnapshot>) -> Self {
+        let tenants = tenants.into_iter().map(|mut new| match self.tenants.get(&new.id) {
+            Some(old) if **old == new => old.clone(),
+            old => {
+                if let Some(old) = old {
+                    new.keep_unchanged_endpoints(old);
+                }
+                Arc::new(new)
+            }
+        });
+        Self::new(revision, tenants)
+    }
+
+    /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
+    pub fn with(&self, revision: u64, changes: &[ItemChange]) -> Self {
+        let kept = |change: &ItemChange| StoredItem {
+            tenant: change.tenant.clone(),
+            kind: change.kind,
+            id: change.id.clone(),
+            version: revision,
+            item: change.after.clone(),
+        };
+        self.caught_up(revision, changes.iter().map(kept))
+    }
+
+    /// The one at a revision, by all that was changed in between. What that does not touch stays the same `Arc`.
+    pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
+        let mut next = Self {
+            revision,
+            is_local: self.is_local,
+            tenants: self.tenants.clone(),
+            sources: self.sources.clone(),
+            keys: self.keys.clone(),
+        };
+        let touched = by_tenant(read).into_iter().map(|(id, read)| (next.take(&id), id, read)).collect::<Vec<_>>();
+        // All are taken out before any is put in: a token may have moved from one to another.
+        for (old, id, read) in touched {
+            if let Some(new) = TenantSnapshot::after(old.as_deref(), &id, read) {
+                next.add(Arc::new(new));
+            }
+        }
+        next
+    }
+
+    /// The one at a revision that has exactly what was read. What is the same here stays the same `Arc`.
+    pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
+        let tenants = by_tenant(read).into_iter().filter_map(|(id, read)| TenantSnapshot::after(None, &id, read));
+        self.keeping(revision, tenants)
+    }
+
+    fn add(&mut self, tenant: Arc<TenantSnapshot>) {
+        for source in &tenant.sources {
+            for (token, until) in source.tokens() {
+                let what = SourceRef { tenant: tenant.clone(), source: source.clone() };
+                self.sources.insert(KeyHash::of(token.reveal()), Expiring { what, until });
+            }
+        }
+        for key in &tenant.keys {
+            for (hash, until) in key.hashes() {
+                self.keys.insert(hash, Expiring { what: (tenant.clone(), key.clone()), until });
+            }
+        }
+        self.tenants.insert(tenant.id.clone(), tenant);
+    }
+
+    fn take(&mut self, id: &str) -> Option<Arc<TenantSnapshot>> {
+        let tenant = self.tenants.remove(id)?;
+        for source in &tenant.sources {
+            for (token, _) in source.tokens() {
+                self.sources.remove(&KeyHash::of(token.reveal()));
+            }
+        }
+        for key in &tenant.keys {
+            for (hash, _) in key.hashes() {
+                self.keys.remove(&hash);
+            }
+        }
+        Some(tenant)
+    }
+
+    /// Rises with every change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether other processes mean the same by a revision: not with `file:`, whose readers count for themselves.
+    pub fn has_shared_revisions(&self) -> bool {
+        !self.is_local
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantSnapshot>> {
+        self.tenants.values()
+    }
+
+    /// A tenant by id.
+    pub fn tenant(&self, id: &str) -> Option<&Arc<TenantSnapshot>> {
+        self.tenants.get(id)
+    }
+
+    /// A tenant's endpoint.
+    pub fn endpoint(&self, tenant: &str, id: &str) -> Option<&Arc<Endpoint>> {
+        self.tenants.get(tenant)?.endpoints.get(id)
+    }
+
+    /// A source by a token of its URL that is valid at a time (unix ms). Found by the token's hash, so that the time it
+    /// takes tells nothing.
+    pub fn source(&self, token: &str, now: u64) -> Option<&SourceRef> {
+        self.sources.get(&KeyHash::of(token))?.valid_at(now)
+    }
+
+    /// A key as presented that is valid at a time (unix ms), and whose it is. Found by its hash, so that the time it takes
+    /// tells nothing.
+    pub fn key(&self, presented: &str, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+        self.keys.get(&KeyHash::of(presented))?.valid_at(now).map(|(tenant, key)| (tenant, key))
+    }
+
+    /// The source that has a token, valid or not: nobody else may have it.
+    pub fn owner_of_token(&self, token: &str) -> Option<&SourceRef> {
+        self.sources.get(&KeyHash::of(token)).map(|entry| &entry.what)
+    }
+
+    /// The key that has a hash, valid or not: nobody else may have it.
+    pub fn owner_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
+        self.keys.get(hash).map(|Expiring { what: (tenant, key), .. }| (tenant, key))
+    }
+}
