@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use schemas::OutcomeClass::{self, Malformed, ServerError, Success, Timeout};
 
-use super::memory::{
-    Receiver,
+use super::memory_network::{
+    MemoryNetwork, Receiver,
     Step::{self, Drip, Flood, Hang, Read, Say},
-    Web, head, script,
+    head, script,
 };
 
 const URL: &str = "http://1.1.1.1/hooks";
@@ -176,39 +176,39 @@ async fn each_hostile_receiver_costs_what_it_may_and_has_its_outcome() {
     for (cases, answered) in [(&WITHOUT_ANSWER[..], false), (&WITH_ANSWER[..], true)] {
         for Case { what, steps, class, took, most } in cases {
             let steps: Vec<_> = [Read].iter().chain(*steps).cloned().collect();
-            let web = Web::of(script(&steps));
-            let (outcome, elapsed) = web.post(URL).await;
+            let network = MemoryNetwork::of(script(&steps));
+            let (outcome, elapsed) = network.post(URL).await;
             assert_eq!((outcome.class, outcome.status.is_some()), (*class, answered), "{what}: {}", outcome.excerpt);
             assert!(elapsed >= *took && elapsed <= *took + Duration::from_millis(2), "{what} took {elapsed:?}");
-            assert!(web.taken() <= *most, "{what}: {} bytes", web.taken());
+            assert!(network.bytes_read() <= *most, "{what}: {} bytes", network.bytes_read());
             assert!(outcome.excerpt.len() <= 4096);
             assert!(answered || !outcome.excerpt.is_empty(), "{what}: it says why");
-            assert_eq!(web.dialled().len(), 1, "{what}: no second try");
+            assert_eq!(network.dialled().len(), 1, "{what}: no second try");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_goes_on_after_we_are_done_is_cut_off() {
-    let web = Web::of(script(&[Read, Say("HTTP/1.1 200 OK\r\n\r\n"), Flood("x")]));
-    web.post(URL).await;
+    let network = MemoryNetwork::of(script(&[Read, Say("HTTP/1.1 200 OK\r\n\r\n"), Flood("x")]));
+    network.post(URL).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let taken = web.taken();
+    let bytes_read = network.bytes_read();
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    assert_eq!(web.taken(), taken, "the connection is closed, not drained");
+    assert_eq!(network.bytes_read(), bytes_read, "the connection is closed, not drained");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_before_the_request_is_read_is_an_answer() {
-    let web = Web::of(script(&[Read, Say("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"), Hang]));
-    let (outcome, elapsed) = web.post_body(URL, Bytes::from(vec![b'x'; 1 << 20])).await;
+    let network = MemoryNetwork::of(script(&[Read, Say("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"), Hang]));
+    let (outcome, elapsed) = network.post_body(URL, Bytes::from(vec![b'x'; 1 << 20])).await;
     assert_eq!((outcome.status, elapsed), (Some(503), NOW));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_reads_nothing_costs_the_timeout_of_the_first_byte() {
-    let web = Web::of(script(&[Hang]));
-    let (outcome, elapsed) = web.post_body(URL, Bytes::from(vec![b'x'; 1 << 20])).await;
+    let network = MemoryNetwork::of(script(&[Hang]));
+    let (outcome, elapsed) = network.post_body(URL, Bytes::from(vec![b'x'; 1 << 20])).await;
     assert_eq!(outcome.class, Timeout);
     assert!(elapsed >= FIRST_BYTE && elapsed < FIRST_BYTE + Duration::from_millis(2), "{elapsed:?}");
 }
@@ -216,16 +216,16 @@ async fn a_receiver_that_reads_nothing_costs_the_timeout_of_the_first_byte() {
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_does_not_end_costs_the_timeout_of_the_connection() {
     for steps in [&[Hang][..], &[Drip("\x16\x03\x03\x00\x7a", 1)]] {
-        let web = Web::of(script(steps));
-        let (outcome, elapsed) = web.post("https://1.1.1.1/hooks").await;
+        let network = MemoryNetwork::of(script(steps));
+        let (outcome, elapsed) = network.post("https://1.1.1.1/hooks").await;
         assert_eq!((outcome.class, outcome.excerpt.as_str()), (Timeout, "no connection in time"));
         assert!(elapsed >= CONNECT && elapsed < CONNECT + Duration::from_millis(2), "{elapsed:?}");
-        assert!(web.taken() <= 4);
+        assert!(network.bytes_read() <= 4);
     }
-    let web = Web::of(script(&[Flood("\x16\x03\x03\x00\x7a")]));
-    let (outcome, elapsed) = web.post("https://1.1.1.1/hooks").await;
+    let network = MemoryNetwork::of(script(&[Flood("\x16\x03\x03\x00\x7a")]));
+    let (outcome, elapsed) = network.post("https://1.1.1.1/hooks").await;
     assert_eq!((outcome.class, elapsed), (OutcomeClass::Tls, NOW), "{}", outcome.excerpt);
-    assert!(web.taken() <= MOST, "{}", web.taken());
+    assert!(network.bytes_read() <= MOST, "{}", network.bytes_read());
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +235,7 @@ async fn no_compression_is_asked_for() {
         let sender = sender.clone();
         Box::pin(async move { _ = sender.send(head(&mut stream).await) })
     });
-    Web::of(receiver).post(URL).await;
+    MemoryNetwork::of(receiver).post(URL).await;
     let head = heads.recv().await.unwrap().to_lowercase();
     assert!(head.starts_with("post /hooks http/1.1\r\n") && !head.contains("accept-encoding"), "{head}");
 }
@@ -243,9 +243,9 @@ async fn no_compression_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_a_request_is_not_taken_for_that_of_the_next_request() {
     let two = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    let web = Web::of(script(&[Read, Say(two), Hang]));
+    let network = MemoryNetwork::of(script(&[Read, Say(two), Hang]));
     for nth in 1..4 {
-        let (outcome, _) = web.post(URL).await;
-        assert_eq!((outcome.status, web.dialled().len()), (Some(500), nth), "a connection each");
+        let (outcome, _) = network.post(URL).await;
+        assert_eq!((outcome.status, network.dialled().len()), (Some(500), nth), "a connection each");
     }
 }

@@ -10,7 +10,7 @@ mod ends_without_attempt;
 pub(crate) mod fixture;
 mod hostile;
 mod measures;
-mod memory;
+mod memory_network;
 mod network;
 mod progress;
 mod repeats;

@@ -15,12 +15,15 @@ use h2::server::SendResponse;
 use schemas::OutcomeClass;
 use tokio::io::AsyncWriteExt as _;
 
-use super::memory::{
-    Receiver,
-    Step::{Hang, Read, Say},
-    Web, head, script,
+use super::{
+    defaults,
+    memory_network::{
+        MemoryNetwork, Receiver,
+        Step::{Hang, Read, Say},
+        head, script,
+    },
+    poster,
 };
-use super::{defaults, poster};
 use crate::{
     DelivererConfig,
     post::{LookUp, Network},
@@ -52,49 +55,50 @@ fn keeps_alive() -> Receiver {
     })
 }
 
-async fn class(web: &Web, url: &str) -> OutcomeClass {
-    web.post(url).await.0.class
+async fn class(network: &MemoryNetwork, url: &str) -> OutcomeClass {
+    network.post(url).await.0.class
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_bound_to_a_private_address_later_leads_nowhere() {
     let closing = script(&[Read, Say("HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n")]);
-    let web = Web::with(closing, leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]), &defaults());
-    assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
+    let network =
+        MemoryNetwork::with(closing, leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]), &defaults());
+    assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
     for _ in 0..3 {
-        assert_eq!(class(&web, NAME).await, OutcomeClass::BlockedIp);
+        assert_eq!(class(&network, NAME).await, OutcomeClass::BlockedIp);
     }
-    assert_eq!(web.dialled(), [PUBLIC], "only the address that was checked is dialled");
+    assert_eq!(network.dialled(), [PUBLIC], "only the address that was checked is dialled");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kept_connection_is_to_the_checked_address_and_checked_again_after_a_minute_idle() {
-    let web = Web::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
     for _ in 0..3 {
-        assert_eq!(class(&web, NAME).await, OutcomeClass::Success);
+        assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!(class(&web, NAME).await, OutcomeClass::BlockedIp);
-    assert_eq!(web.dialled(), [PUBLIC]);
+    assert_eq!(class(&network, NAME).await, OutcomeClass::BlockedIp);
+    assert_eq!(network.dialled(), [PUBLIC]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_never_idle_is_checked_again_after_ten_minutes() {
-    let web = Web::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
     let mut half_minutes = 0;
-    while class(&web, NAME).await == OutcomeClass::Success {
+    while class(&network, NAME).await == OutcomeClass::Success {
         tokio::time::sleep(Duration::from_secs(30)).await;
         half_minutes += 1;
         assert!(half_minutes < 60, "still the old address");
     }
     assert!((20..=23).contains(&half_minutes), "{half_minutes} half minutes");
-    assert_eq!(web.dialled(), [PUBLIC]);
+    assert_eq!(network.dialled(), [PUBLIC]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_address_of_a_name_has_to_be_allowed() {
-    let networks = DelivererConfig { allow_networks: vec!["10.0.0.0/24".parse().unwrap()], ..defaults() };
+    let config = DelivererConfig { allow_networks: vec!["10.0.0.0/24".parse().unwrap()], ..defaults() };
     let metadata = "169.254.169.254".parse().unwrap();
     for (answer, expected) in [
         (vec![PUBLIC, PRIVATE], OutcomeClass::Success),
@@ -103,18 +107,18 @@ async fn each_address_of_a_name_has_to_be_allowed() {
         (vec![PUBLIC, "::1".parse().unwrap()], OutcomeClass::BlockedIp),
         (vec![], OutcomeClass::Dns),
     ] {
-        let web = Web::with(keeps_alive(), leading_to(vec![answer.clone()]), &networks);
-        assert_eq!(class(&web, NAME).await, expected, "{answer:?}");
-        assert_eq!(web.dialled().is_empty(), expected != OutcomeClass::Success);
+        let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![answer.clone()]), &config);
+        assert_eq!(class(&network, NAME).await, expected, "{answer:?}");
+        assert_eq!(network.dialled().is_empty(), expected != OutcomeClass::Success);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_timed_out_takes_its_connection_with_it() {
-    let web = Web::with(script(&[Read, Hang]), leading_to(vec![vec![PUBLIC]]), &defaults());
+    let network = MemoryNetwork::with(script(&[Read, Hang]), leading_to(vec![vec![PUBLIC]]), &defaults());
     for nth in 1..4 {
-        assert_eq!(class(&web, NAME).await, OutcomeClass::Timeout);
-        assert_eq!(web.dialled().len(), nth);
+        assert_eq!(class(&network, NAME).await, OutcomeClass::Timeout);
+        assert_eq!(network.dialled().len(), nth);
     }
 }
 
@@ -133,31 +137,31 @@ async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_means_no_connection() {
         }
         .boxed()
     });
-    let web = Web::with(receiver, leading_to(vec![vec![PRIVATE]]), &through_proxy());
-    let (outcome, _) = web.post("https://hooks.example/x?key=S3CRET").await;
+    let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PRIVATE]]), &through_proxy());
+    let (outcome, _) = network.post("https://hooks.example/x?key=S3CRET").await;
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Connect, "the proxy answered 403"));
     let expected = "CONNECT hooks.example:443 HTTP/1.1\r\nhost: hooks.example:443\r\n\
         proxy-authorization: Basic bWU6cEBzcw==\r\n\r\n";
     assert_eq!(heads.recv().await.unwrap(), expected, "nothing of the url");
-    assert_eq!(web.dialled(), ["10.0.0.9".parse::<IpAddr>().unwrap()]);
-    assert_eq!(class(&web, "https://169.254.169.254/").await, OutcomeClass::BlockedIp);
-    assert_eq!(class(&web, "http://127.0.0.1/").await, OutcomeClass::BlockedIp);
-    assert_eq!(web.dialled().len(), 1, "a forbidden literal does not reach it");
+    assert_eq!(network.dialled(), ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+    assert_eq!(class(&network, "https://169.254.169.254/").await, OutcomeClass::BlockedIp);
+    assert_eq!(class(&network, "http://127.0.0.1/").await, OutcomeClass::BlockedIp);
+    assert_eq!(network.dialled().len(), 1, "a forbidden literal does not reach it");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
-    use super::memory::Step::Flood;
+    use super::memory_network::Step::Flood;
     for (steps, expected) in [
         (&[Flood("x")][..], OutcomeClass::Connect),
         (&[Say("SSH-2.0-x\r\n\r\n")], OutcomeClass::Connect),
         (&[], OutcomeClass::Connect),
         (&[Hang], OutcomeClass::Timeout),
     ] {
-        let web = Web::with(script(steps), leading_to(vec![vec![PUBLIC]]), &through_proxy());
-        let (outcome, elapsed) = web.post("https://hooks.example/").await;
+        let network = MemoryNetwork::with(script(steps), leading_to(vec![vec![PUBLIC]]), &through_proxy());
+        let (outcome, elapsed) = network.post("https://hooks.example/").await;
         assert_eq!(outcome.class, expected, "{}", outcome.excerpt);
-        assert!(elapsed <= Duration::from_millis(3_002) && web.taken() <= 8 * 1024);
+        assert!(elapsed <= Duration::from_millis(3_002) && network.bytes_read() <= 8 * 1024);
     }
 }
 
@@ -203,17 +207,17 @@ fn trusting(authority: &tempfile::NamedTempFile) -> DelivererConfig {
 async fn the_operators_own_authority_is_trusted_http_2_is_spoken_and_the_connection_kept() {
     let (receiver, authority) = over_tls(answer);
     let look_up = leading_to(vec![vec![PUBLIC]]);
-    let web = Web::with(receiver.clone(), look_up.clone(), &trusting(&authority));
+    let network = MemoryNetwork::with(receiver.clone(), look_up.clone(), &trusting(&authority));
     for _ in 0..3 {
-        let (outcome, _) = web.post("https://hooks.example/").await;
+        let (outcome, _) = network.post("https://hooks.example/").await;
         assert_eq!((outcome.status, outcome.excerpt.as_str()), (Some(200), "HTTP/2.0"));
     }
-    assert_eq!(web.dialled().len(), 1);
-    let (outcome, _) = web.post("https://other.example/S3CRET").await;
+    assert_eq!(network.dialled().len(), 1);
+    let (outcome, _) = network.post("https://other.example/S3CRET").await;
     let why = "invalid peer certificate: it is not for this name";
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Tls, why));
 
-    let strict = Web::with(receiver, look_up, &defaults());
+    let strict = MemoryNetwork::with(receiver, look_up, &defaults());
     assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "no other authority has signed it");
 }
 
@@ -227,9 +231,9 @@ async fn a_request_that_the_receiver_has_not_processed_is_sent_once_more_and_onl
         }
     }
     let (receiver, authority) = over_tls(refuse);
-    let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
+    let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
     for expected in [Some(200), None, None, Some(200)] {
-        let (outcome, _) = web.post("https://hooks.example/").await;
+        let (outcome, _) = network.post("https://hooks.example/").await;
         assert_eq!(outcome.status, expected, "{}", outcome.excerpt);
         assert_eq!(outcome.class == OutcomeClass::Malformed, expected.is_none());
     }
@@ -247,11 +251,11 @@ async fn an_answer_over_http_2_is_read_up_to_a_bound_too() {
     }
     for (answers, class) in [(flood as Answers, OutcomeClass::Success), (huge, OutcomeClass::Malformed)] {
         let (receiver, authority) = over_tls(answers);
-        let web = Web::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
-        let (outcome, elapsed) = web.post("https://hooks.example/").await;
+        let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
+        let (outcome, elapsed) = network.post("https://hooks.example/").await;
         assert_eq!((outcome.class, elapsed), (class, Duration::ZERO), "{}", outcome.excerpt);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(web.taken() <= 512 * 1024, "{} bytes", web.taken());
+        assert!(network.bytes_read() <= 512 * 1024, "{} bytes", network.bytes_read());
     }
 }
 

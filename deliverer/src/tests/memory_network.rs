@@ -1,5 +1,5 @@
-//! A network in memory, under paused time: what is dialled, what names lead to, and how many bytes the client took, are
-//! told exactly.
+//! A network in memory for tests with paused time. A test says what receivers do and where names lead, and sees exactly which
+//! addresses were dialled and how many bytes the client read.
 
 use std::{
     io,
@@ -30,22 +30,22 @@ use crate::{
 /// What a receiver does with a connection.
 pub(super) type Receiver = Arc<dyn Fn(DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A step of a script.
+/// One step of a receiver's script.
 #[derive(Clone)]
 pub(super) enum Step {
     /// Reads until the request's head and a body of two bytes are there.
     Read,
     /// Sends these bytes.
     Say(&'static str),
-    /// Sends these bytes for ever.
+    /// Sends these bytes again and again, without end.
     Flood(&'static str),
-    /// Sends these bytes for ever, so many a second.
+    /// Sends these bytes again and again, this many in a second.
     Drip(&'static str, usize),
     /// Does nothing more, and does not end the connection.
     Hang,
 }
 
-/// A receiver that keeps to a script, and then ends the connection.
+/// A receiver that follows a script and then ends the connection.
 pub(super) fn script(steps: &[Step]) -> Receiver {
     let steps: Arc<[Step]> = steps.into();
     Arc::new(move |stream| act(stream, steps.clone()).boxed())
@@ -73,7 +73,7 @@ async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
     }
 }
 
-/// The head of a request, read with the two bytes of its body (if it has one).
+/// Reads a request and returns its head. A POST is read with the two bytes of its body.
 pub(super) async fn head(stream: &mut DuplexStream) -> String {
     let mut read = Vec::new();
     while let Ok(byte) = stream.read_u8().await {
@@ -89,35 +89,35 @@ pub(super) async fn head(stream: &mut DuplexStream) -> String {
     head
 }
 
-/// The network, as the client sees it.
-pub(super) struct Web {
+/// A poster on a network in memory.
+pub(super) struct MemoryNetwork {
     pub(super) poster: Poster,
-    taken: Arc<AtomicU64>,
+    bytes_read: Arc<AtomicU64>,
     dialled: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
-impl Web {
-    /// Where every address is this receiver, and no name leads anywhere.
+impl MemoryNetwork {
+    /// Every address is this receiver, and no name has an address.
     pub(super) fn of(receiver: Receiver) -> Self {
         Self::with(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
     }
 
-    /// Where every address is this receiver, and names lead where they lead.
+    /// Every address is this receiver, and names are looked up with `look_up`.
     pub(super) fn with(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
-        let (taken, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
-        let (bytes, log) = (taken.clone(), dialled.clone());
+        let (bytes_read, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
+        let (counter, log) = (bytes_read.clone(), dialled.clone());
         let dial: Dial = Arc::new(move |address| {
             log.lock().unwrap().push(address);
-            // What a socket's buffers would hold.
+            // 16 KiB stand for the buffers of a socket.
             let (ours, theirs) = tokio::io::duplex(16 * 1024);
             tokio::spawn(receiver(theirs));
-            let counting = Counting { stream: ours, taken: bytes.clone() };
-            async { Ok(Box::new(counting) as _) }.boxed()
+            let counted = CountedStream { stream: ours, bytes_read: counter.clone() };
+            async { Ok(Box::new(counted) as _) }.boxed()
         });
-        Self { poster: poster(Network { dial, look_up }, config).unwrap(), taken, dialled }
+        Self { poster: poster(Network { dial, look_up }, config).unwrap(), bytes_read, dialled }
     }
 
-    /// One POST of two bytes, and how long it took.
+    /// The outcome of one POST of two bytes, and how long it took.
     pub(super) async fn post(&self, url: &str) -> (Outcome, Duration) {
         self.post_body(url, Bytes::from_static(b"{}")).await
     }
@@ -129,9 +129,9 @@ impl Web {
         (posted.outcome, began.elapsed())
     }
 
-    /// Bytes that the client took of all connections.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    /// Bytes that the client has read from all connections.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// The addresses that were dialled.
@@ -140,22 +140,22 @@ impl Web {
     }
 }
 
-/// Counts what is taken.
-struct Counting {
+/// A stream that counts the bytes that are read from it.
+struct CountedStream {
     stream: DuplexStream,
-    taken: Arc<AtomicU64>,
+    bytes_read: Arc<AtomicU64>,
 }
 
-impl AsyncRead for Counting {
+impl AsyncRead for CountedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.taken.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        self.bytes_read.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
         read
     }
 }
 
-impl AsyncWrite for Counting {
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
