@@ -1,5 +1,5 @@
-//! A network in memory for tests with paused time. A test says what receivers do and where names lead, and sees exactly which
-//! addresses were dialled and how many bytes the client read.
+//! A network in memory, under paused time. It records exactly which addresses were dialled, and how many bytes the client
+//! read.
 
 use std::{
     io,
@@ -30,22 +30,22 @@ use crate::{
 /// What a receiver does with a connection.
 pub(super) type Receiver = Arc<dyn Fn(DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// One step of a receiver's script.
+/// A step of a receiver.
 #[derive(Clone)]
 pub(super) enum Step {
     /// Reads until the request's head and a body of two bytes are there.
     Read,
     /// Sends these bytes.
-    Say(&'static str),
-    /// Sends these bytes again and again, without end.
+    Send(&'static str),
+    /// Sends these bytes again and again.
     Flood(&'static str),
-    /// Sends these bytes again and again, this many in a second.
+    /// Sends these bytes again and again, so many a second.
     Drip(&'static str, usize),
-    /// Does nothing more, and does not end the connection.
+    /// Does nothing more, and keeps the connection open.
     Hang,
 }
 
-/// A receiver that follows a script and then ends the connection.
+/// A receiver that takes these steps on each connection, and then ends it.
 pub(super) fn script(steps: &[Step]) -> Receiver {
     let steps: Arc<[Step]> = steps.into();
     Arc::new(move |stream| act(stream, steps.clone()).boxed())
@@ -54,14 +54,14 @@ pub(super) fn script(steps: &[Step]) -> Receiver {
 async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
     for step in steps.iter() {
         match step {
-            Step::Read => _ = head(&mut stream).await,
-            Step::Say(text) => _ = stream.write_all(text.as_bytes()).await,
+            Step::Read => _ = read_head(&mut stream).await,
+            Step::Send(text) => _ = stream.write_all(text.as_bytes()).await,
             Step::Flood(text) => {
                 let many = text.repeat(8 * 1024 / text.len() + 1);
                 while stream.write_all(many.as_bytes()).await.is_ok() {}
             }
-            Step::Drip(text, at_once) => {
-                for piece in text.as_bytes().chunks(*at_once).cycle() {
+            Step::Drip(text, per_second) => {
+                for piece in text.as_bytes().chunks(*per_second).cycle() {
                     if stream.write_all(piece).await.is_err() {
                         break;
                     }
@@ -73,8 +73,8 @@ async fn act(mut stream: DuplexStream, steps: Arc<[Step]>) {
     }
 }
 
-/// Reads a request and returns its head. A POST is read with the two bytes of its body.
-pub(super) async fn head(stream: &mut DuplexStream) -> String {
+/// Reads the head of a request, and the two bytes of its body if it is a POST.
+pub(super) async fn read_head(stream: &mut DuplexStream) -> String {
     let mut read = Vec::new();
     while let Ok(byte) = stream.read_u8().await {
         read.push(byte);
@@ -89,7 +89,7 @@ pub(super) async fn head(stream: &mut DuplexStream) -> String {
     head
 }
 
-/// A poster on a network in memory.
+/// A poster on a network where every address is the same receiver.
 pub(super) struct MemoryNetwork {
     pub(super) poster: Poster,
     bytes_read: Arc<AtomicU64>,
@@ -97,27 +97,26 @@ pub(super) struct MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// Every address is this receiver, and no name has an address.
-    pub(super) fn of(receiver: Receiver) -> Self {
-        Self::with(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
+    /// Resolves no name.
+    pub(super) fn without_names(receiver: Receiver) -> Self {
+        Self::with_names(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
     }
 
-    /// Every address is this receiver, and names are looked up with `look_up`.
-    pub(super) fn with(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
+    pub(super) fn with_names(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
         let (bytes_read, dialled) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Vec<SocketAddr>>>::default());
-        let (counter, log) = (bytes_read.clone(), dialled.clone());
+        let (bytes, log) = (bytes_read.clone(), dialled.clone());
         let dial: Dial = Arc::new(move |address| {
             log.lock().unwrap().push(address);
-            // 16 KiB stand for the buffers of a socket.
+            // About as much as the buffers of a socket hold.
             let (ours, theirs) = tokio::io::duplex(16 * 1024);
             tokio::spawn(receiver(theirs));
-            let counted = CountedStream { stream: ours, bytes_read: counter.clone() };
-            async { Ok(Box::new(counted) as _) }.boxed()
+            let counting = CountingStream { stream: ours, bytes_read: bytes.clone() };
+            async { Ok(Box::new(counting) as _) }.boxed()
         });
         Self { poster: poster(Network { dial, look_up }, config).unwrap(), bytes_read, dialled }
     }
 
-    /// The outcome of one POST of two bytes, and how long it took.
+    /// Posts two bytes, and measures how long that takes.
     pub(super) async fn post(&self, url: &str) -> (Outcome, Duration) {
         self.post_body(url, Bytes::from_static(b"{}")).await
     }
@@ -140,13 +139,13 @@ impl MemoryNetwork {
     }
 }
 
-/// A stream that counts the bytes that are read from it.
-struct CountedStream {
+/// Counts the bytes that are read.
+struct CountingStream {
     stream: DuplexStream,
     bytes_read: Arc<AtomicU64>,
 }
 
-impl AsyncRead for CountedStream {
+impl AsyncRead for CountingStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
@@ -155,7 +154,7 @@ impl AsyncRead for CountedStream {
     }
 }
 
-impl AsyncWrite for CountedStream {
+impl AsyncWrite for CountingStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -19,8 +19,8 @@ use super::{
     defaults,
     memory_network::{
         MemoryNetwork, Receiver,
-        Step::{Hang, Read, Say},
-        head, script,
+        Step::{Hang, Read, Send},
+        read_head, script,
     },
     poster,
 };
@@ -47,7 +47,7 @@ fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
 fn keeps_alive() -> Receiver {
     Arc::new(|mut stream| {
         async move {
-            while head(&mut stream).await.starts_with("POST") {
+            while read_head(&mut stream).await.starts_with("POST") {
                 _ = stream.write_all(b"HTTP/1.1 204 OK\r\n\r\n").await;
             }
         }
@@ -61,9 +61,12 @@ async fn class(network: &MemoryNetwork, url: &str) -> OutcomeClass {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_bound_to_a_private_address_later_leads_nowhere() {
-    let closing = script(&[Read, Say("HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n")]);
-    let network =
-        MemoryNetwork::with(closing, leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]), &defaults());
+    let closing = script(&[Read, Send("HTTP/1.1 204 OK\r\nconnection: close\r\n\r\n")]);
+    let network = MemoryNetwork::with_names(
+        closing,
+        leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]),
+        &defaults(),
+    );
     assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
     for _ in 0..3 {
         assert_eq!(class(&network, NAME).await, OutcomeClass::BlockedIp);
@@ -73,7 +76,7 @@ async fn a_name_that_is_bound_to_a_private_address_later_leads_nowhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kept_connection_is_to_the_checked_address_and_checked_again_after_a_minute_idle() {
-    let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let network = MemoryNetwork::with_names(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
     for _ in 0..3 {
         assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -85,7 +88,7 @@ async fn a_kept_connection_is_to_the_checked_address_and_checked_again_after_a_m
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_never_idle_is_checked_again_after_ten_minutes() {
-    let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
+    let network = MemoryNetwork::with_names(keeps_alive(), leading_to(vec![vec![PUBLIC], vec![PRIVATE]]), &defaults());
     let mut half_minutes = 0;
     while class(&network, NAME).await == OutcomeClass::Success {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -98,7 +101,7 @@ async fn a_connection_that_is_never_idle_is_checked_again_after_ten_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn each_address_of_a_name_has_to_be_allowed() {
-    let config = DelivererConfig { allow_networks: vec!["10.0.0.0/24".parse().unwrap()], ..defaults() };
+    let networks = DelivererConfig { allow_networks: vec!["10.0.0.0/24".parse().unwrap()], ..defaults() };
     let metadata = "169.254.169.254".parse().unwrap();
     for (answer, expected) in [
         (vec![PUBLIC, PRIVATE], OutcomeClass::Success),
@@ -107,7 +110,7 @@ async fn each_address_of_a_name_has_to_be_allowed() {
         (vec![PUBLIC, "::1".parse().unwrap()], OutcomeClass::BlockedIp),
         (vec![], OutcomeClass::Dns),
     ] {
-        let network = MemoryNetwork::with(keeps_alive(), leading_to(vec![answer.clone()]), &config);
+        let network = MemoryNetwork::with_names(keeps_alive(), leading_to(vec![answer.clone()]), &networks);
         assert_eq!(class(&network, NAME).await, expected, "{answer:?}");
         assert_eq!(network.dialled().is_empty(), expected != OutcomeClass::Success);
     }
@@ -115,7 +118,7 @@ async fn each_address_of_a_name_has_to_be_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_timed_out_takes_its_connection_with_it() {
-    let network = MemoryNetwork::with(script(&[Read, Hang]), leading_to(vec![vec![PUBLIC]]), &defaults());
+    let network = MemoryNetwork::with_names(script(&[Read, Hang]), leading_to(vec![vec![PUBLIC]]), &defaults());
     for nth in 1..4 {
         assert_eq!(class(&network, NAME).await, OutcomeClass::Timeout);
         assert_eq!(network.dialled().len(), nth);
@@ -132,12 +135,12 @@ async fn a_proxy_is_asked_for_a_tunnel_and_its_refusal_means_no_connection() {
     let receiver: Receiver = Arc::new(move |mut stream| {
         let sender = sender.clone();
         async move {
-            _ = sender.send(head(&mut stream).await);
+            _ = sender.send(read_head(&mut stream).await);
             _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
         }
         .boxed()
     });
-    let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PRIVATE]]), &through_proxy());
+    let network = MemoryNetwork::with_names(receiver, leading_to(vec![vec![PRIVATE]]), &through_proxy());
     let (outcome, _) = network.post("https://hooks.example/x?key=S3CRET").await;
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Connect, "the proxy answered 403"));
     let expected = "CONNECT hooks.example:443 HTTP/1.1\r\nhost: hooks.example:443\r\n\
@@ -154,11 +157,11 @@ async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
     use super::memory_network::Step::Flood;
     for (steps, expected) in [
         (&[Flood("x")][..], OutcomeClass::Connect),
-        (&[Say("SSH-2.0-x\r\n\r\n")], OutcomeClass::Connect),
+        (&[Send("SSH-2.0-x\r\n\r\n")], OutcomeClass::Connect),
         (&[], OutcomeClass::Connect),
         (&[Hang], OutcomeClass::Timeout),
     ] {
-        let network = MemoryNetwork::with(script(steps), leading_to(vec![vec![PUBLIC]]), &through_proxy());
+        let network = MemoryNetwork::with_names(script(steps), leading_to(vec![vec![PUBLIC]]), &through_proxy());
         let (outcome, elapsed) = network.post("https://hooks.example/").await;
         assert_eq!(outcome.class, expected, "{}", outcome.excerpt);
         assert!(elapsed <= Duration::from_millis(3_002) && network.bytes_read() <= 8 * 1024);
@@ -207,7 +210,7 @@ fn trusting(authority: &tempfile::NamedTempFile) -> DelivererConfig {
 async fn the_operators_own_authority_is_trusted_http_2_is_spoken_and_the_connection_kept() {
     let (receiver, authority) = over_tls(answer);
     let look_up = leading_to(vec![vec![PUBLIC]]);
-    let network = MemoryNetwork::with(receiver.clone(), look_up.clone(), &trusting(&authority));
+    let network = MemoryNetwork::with_names(receiver.clone(), look_up.clone(), &trusting(&authority));
     for _ in 0..3 {
         let (outcome, _) = network.post("https://hooks.example/").await;
         assert_eq!((outcome.status, outcome.excerpt.as_str()), (Some(200), "HTTP/2.0"));
@@ -217,7 +220,7 @@ async fn the_operators_own_authority_is_trusted_http_2_is_spoken_and_the_connect
     let why = "invalid peer certificate: it is not for this name";
     assert_eq!((outcome.class, outcome.excerpt.as_str()), (OutcomeClass::Tls, why));
 
-    let strict = MemoryNetwork::with(receiver, look_up, &defaults());
+    let strict = MemoryNetwork::with_names(receiver, look_up, &defaults());
     assert_eq!(class(&strict, "https://hooks.example/").await, OutcomeClass::Tls, "no other authority has signed it");
 }
 
@@ -231,7 +234,7 @@ async fn a_request_that_the_receiver_has_not_processed_is_sent_once_more_and_onl
         }
     }
     let (receiver, authority) = over_tls(refuse);
-    let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
+    let network = MemoryNetwork::with_names(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
     for expected in [Some(200), None, None, Some(200)] {
         let (outcome, _) = network.post("https://hooks.example/").await;
         assert_eq!(outcome.status, expected, "{}", outcome.excerpt);
@@ -251,7 +254,7 @@ async fn an_answer_over_http_2_is_read_up_to_a_bound_too() {
     }
     for (answers, class) in [(flood as Answers, OutcomeClass::Success), (huge, OutcomeClass::Malformed)] {
         let (receiver, authority) = over_tls(answers);
-        let network = MemoryNetwork::with(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
+        let network = MemoryNetwork::with_names(receiver, leading_to(vec![vec![PUBLIC]]), &trusting(&authority));
         let (outcome, elapsed) = network.post("https://hooks.example/").await;
         assert_eq!((outcome.class, elapsed), (class, Duration::ZERO), "{}", outcome.excerpt);
         tokio::time::sleep(Duration::from_secs(60)).await;
