@@ -74,7 +74,7 @@ impl de::Error for DecodeError {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let word = schemas::repeatable(variant).map_or(String::new(), |word| format!(" `{}`", word.escape_debug()));
+        let word = schemas::quotable(variant).map_or(String::new(), |word| format!(" `{}`", word.escape_debug()));
         Self::new(format!("unknown word{word}, {}", suggestion(variant, known)))
     }
 
