@@ -60,12 +60,12 @@ impl Maker {
 
     /// The token of a source's URL.
     pub(crate) fn token(&self) -> std::io::Result<String> {
-        Ok(format!("in_{}", chance::hex(&(self.secrets)()?)))
+        Ok(format!("in_{}", schemas::hex(&(self.secrets)()?)))
     }
 
     /// A tenant's key.
     pub(crate) fn key(&self) -> std::io::Result<String> {
-        Ok(format!("key_{}", chance::hex(&(self.secrets)()?)))
+        Ok(format!("key_{}", schemas::hex(&(self.secrets)()?)))
     }
 }
 
