@@ -50,7 +50,6 @@ pub struct RouterDependencies {
     pub stop: CancellationToken,
 }
 
-/// Makes deliveries of events.
 pub struct Router {
     config: RouterConfig,
     broker: Arc<dyn Broker>,

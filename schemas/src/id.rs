@@ -124,7 +124,6 @@ impl EventId {
         Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
     }
 
-    /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -14,6 +14,7 @@ mod file;
 mod invalid_field;
 mod json;
 mod key_file;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod outbox;
 mod postgres;
@@ -43,7 +44,8 @@ pub use file::{Description, FileStore};
 pub use invalid_field::{FieldPath, InvalidField, PathSegment};
 pub use json::read_json;
 pub use key_file::KeyFile;
-pub use memory::MemoryStore;
+#[cfg(any(test, feature = "testing"))]
+pub use memory::{MemoryStore, Pulled};
 pub use outbox::Outbox;
 pub use postgres::PostgresStore;
 pub use retention::RetentionTable;

@@ -26,7 +26,6 @@ impl ConfigError {
         self
     }
 
-    /// The key, dotted.
     pub fn key(&self) -> &str {
         &self.key
     }
