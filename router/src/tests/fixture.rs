@@ -132,7 +132,7 @@ impl Fixture {
     }
 
     fn on(memory: Memory, store: Arc<MemoryStore>, clock: Clock) -> Self {
-        let witness = Witness::at(&memory);
+        let recording = RecordingBroker::on(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
