@@ -73,7 +73,7 @@ async fn stopped_without_flow(broker: &dyn Broker, stop: &CancellationToken) {
     stop.cancelled().await;
     if broker.connection_state().wait_for(|state| *state != ConnectionState::Ready).await.is_err() {
         // A broker that was dropped answers the publish itself.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

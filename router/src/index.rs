@@ -1,17 +1,18 @@
-//! A tenant's subscriptions, arranged so that finding those that want an event costs what is found, not what there is.
+//! A tenant's subscriptions, indexed so that finding those that match an event costs by the number found, not by the number
+//! that exist.
 //!
-//! Each subscription stands under its most telling dimension: its channels, else its queues, else neither; and there
-//! under its types. What is found that way is a candidate; [`Subscription::accepts`] decides.
+//! Each subscription is listed under its most selective dimension: its channels, otherwise its queues, otherwise neither; and
+//! there under its types. What is found that way is a candidate; [`Subscription::accepts`] decides.
 
 use std::collections::{BTreeMap, HashMap};
 
 use schemas::{EventFacts, EventType, Match, Subscription, TypePattern};
 use store::TenantSnapshot;
 
-/// `queue_ids` names "in no queue" so.
+/// The value of `queue_ids` that means "in no queue".
 const NO_QUEUE: &str = "-";
 
-/// A tenant's subscriptions by what they ask for. Positions are those in the tenant's list.
+/// A tenant's subscriptions by their conditions, as positions in the tenant's list.
 #[derive(Debug, Default)]
 pub struct Index {
     by_channel: HashMap<String, ByType>,
@@ -26,17 +27,17 @@ struct ByType {
     any: Vec<usize>,
 }
 
-/// What an endpoint is owed of an event.
+/// Why an endpoint receives an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest<'a> {
-    /// How it is meant.
+    /// How the event matches.
     pub wanted: Match,
-    /// The ids of the subscriptions that said so.
+    /// Ids of the subscriptions that match.
     pub subscriptions: Vec<&'a str>,
 }
 
 impl Index {
-    /// Of a tenant's enabled subscriptions.
+    /// Indexes the enabled subscriptions of a tenant.
     pub fn new(subscriptions: &[Subscription]) -> Self {
         let mut index = Self::default();
         for (at, subscription) in subscriptions.iter().enumerate().filter(|(_, subscription)| subscription.enabled) {
@@ -55,7 +56,7 @@ impl Index {
         index
     }
 
-    /// Which endpoints of the tenant want an event, and how, in the order of their ids.
+    /// The endpoints of the tenant that receive an event, in the order of their ids.
     pub fn interests<'a>(&self, tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, Interest<'a>> {
         let mut interests = BTreeMap::<&str, Interest<'_>>::new();
         let places = [

@@ -1,4 +1,4 @@
-//! What a router counts. No tenant, endpoint or url is a label.
+//! The router's metrics. No tenant, endpoint or URL is a label.
 
 use schemas::{DeadReason, ParkReason};
 
@@ -7,27 +7,27 @@ const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 
 service::metrics! {
-    /// What a router counts.
+    /// The router's metrics.
     pub struct RouterMetrics {
-        /// Events routed to at least one endpoint.
+        /// Events that made at least one delivery.
         pub routed: IntCounter("events_routed_total"),
-        /// Events that no subscription wanted.
+        /// Events that no subscription matched.
         pub unmatched: IntCounter("events_unmatched_total"),
-        /// Endpoints that wanted an event which their format does not have, or which lacks what the format needs.
+        /// Endpoints that match an event which their format does not have, or which lacks what the format needs.
         pub unrendered: IntCounter("events_unrendered_total"),
-        /// Events not processed again, since this process had done so under their id, by scope: intake or router.
+        /// Events that were not processed again because this process had processed their id before, by scope: intake or router.
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
-        /// Messages parked, by reason.
+        /// Messages that were parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason in PARK_REASONS]),
-        /// Dead letters made, by reason.
+        /// Dead letters, by reason.
         pub dead_letters: IntCounterVec("dead_letters_total", [reason in DEAD_REASONS]),
-        /// Dead letters of which a tenant's quota let nothing be kept.
+        /// Dead letters that a tenant's quota reduced, by what was kept.
         pub dead_letters_reduced: IntCounterVec("dead_letters_reduced_total", [kept in ["record", "nothing"]]),
-        /// Messages that were handed out before.
+        /// Messages that the broker handed out again.
         pub redeliveries: IntCounter("redeliveries_total"),
-        /// Deliveries made of one event.
+        /// Deliveries of one event.
         pub fan_out: Histogram("route_fanout", buckets = [0.0, 1.0, 2.0, 5.0, 10.0, 50.0, 200.0, 1000.0]),
-        /// From acceptance until all deliveries of an event are confirmed.
+        /// Seconds from the acceptance of an event until all its deliveries are confirmed.
         pub routing: Histogram("routing_seconds",
             buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0]),
     }

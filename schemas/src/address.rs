@@ -1,10 +1,10 @@
-//! Which addresses may be connected to: a tenant's URL must never be a way into the operator's network.
+//! Which addresses may be connected to: a tenant's URL must never lead into the operator's network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Not globally reachable (IANA special-purpose registry, RFC 6890, as of 2025), multicast included.
+/// Networks that are not globally reachable (IANA special-purpose registry, RFC 6890, as of 2025), and multicast.
 const FORBIDDEN_V4: [Ipv4Net; 16] = [
     v4([0, 0, 0, 0], 8),       // this network
     v4([10, 0, 0, 0], 8),      // private
@@ -24,7 +24,7 @@ const FORBIDDEN_V4: [Ipv4Net; 16] = [
     v4([224, 0, 0, 0], 3),     // multicast, reserved, broadcast
 ];
 
-/// All but global unicast (2000::/3), and what inside it is special.
+/// Everything but global unicast (2000::/3), and the special networks inside that.
 const FORBIDDEN_V6: [Ipv6Net; 9] = [
     v6([0; 8], 3),                                 // unspecified, loopback, mapped, NAT64, discard
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),         // protocol assignments, Teredo
@@ -45,7 +45,7 @@ const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], bits: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), bits)
 }
 
-/// Whether an address may be connected to: it is public, or the operator allowed its network.
+/// True when an address may be connected to: it is public, or the operator allowed its network.
 pub fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
     let address = address.to_canonical(); // ::ffff:a.b.c.d is a.b.c.d
     let is_public = match address {
@@ -56,11 +56,11 @@ pub fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
         return true;
     }
     let is_opened = allowed.iter().any(|net| net.contains(&address));
-    // Who opens NAT64's prefix, to reach what is public by it, has not opened what is private.
+    // An operator who allows the prefix of NAT64 allows the public addresses behind it, not the private ones.
     is_opened && translated(address).is_none_or(|inner| is_allowed(IpAddr::V4(inner), allowed))
 }
 
-/// The address that is reached through a gateway's: by NAT64 (RFC 6052, §2.1) or 6to4 (RFC 3056, §2).
+/// The IPv4 address that a gateway translates an address to: by NAT64 (RFC 6052, 2.1) or 6to4 (RFC 3056, 2).
 fn translated(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return None };
     let [a, b, c, ..] = address.segments();

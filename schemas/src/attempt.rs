@@ -1,23 +1,23 @@
-//! One POST and how it went.
+//! One POST and its outcome.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a POST went, as a class: the label in metrics, logs and records.
+/// Class of the outcome of a POST: the label in metrics, logs and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OutcomeClass {
-    /// Accepted.
+    /// The receiver accepted.
     #[serde(rename = "2xx")]
     Success,
-    /// Not followed.
+    /// A redirect, which is not followed.
     #[serde(rename = "3xx")]
     Redirect,
-    /// Refused (also 404: an n8n flow that is off).
+    /// The receiver refused (404 also when an n8n flow is off).
     #[serde(rename = "4xx")]
     ClientError,
-    /// Gone for good.
+    /// The receiver is gone for good.
     #[serde(rename = "410")]
     Gone,
     /// Too many requests.
@@ -26,19 +26,19 @@ pub enum OutcomeClass {
     /// The receiver failed.
     #[serde(rename = "5xx")]
     ServerError,
-    /// Connecting, the first byte or the whole took too long.
+    /// Connecting, the first byte or the whole answer took too long.
     #[serde(rename = "timeout")]
     Timeout,
-    /// No connection.
+    /// No connection could be made.
     #[serde(rename = "connect")]
     Connect,
-    /// The name has no address.
+    /// The name of the receiver has no address.
     #[serde(rename = "dns")]
     Dns,
-    /// The certificate or handshake failed.
+    /// The certificate or the TLS handshake failed.
     #[serde(rename = "tls")]
     Tls,
-    /// No valid HTTP: garbage, 1xx only, reset.
+    /// The answer is not valid HTTP, has only 1xx, or the connection was reset.
     #[serde(rename = "malformed")]
     Malformed,
     /// The address is not allowed; nothing was sent.
@@ -47,7 +47,7 @@ pub enum OutcomeClass {
 }
 
 impl OutcomeClass {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Self; 12] = [
         Self::Success,
         Self::Redirect,
@@ -63,7 +63,7 @@ impl OutcomeClass {
         Self::BlockedIp,
     ];
 
-    /// Its name.
+    /// The name of the class.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "2xx",
@@ -88,29 +88,29 @@ impl fmt::Display for OutcomeClass {
     }
 }
 
-/// One POST and how it went, as records and answers show it.
+/// One POST and its outcome, as records and answers show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
-    /// 1-based.
+    /// Number of the attempt, counted from 1.
     pub number: u32,
-    /// RFC 3339: when it began.
+    /// Begin of the attempt, RFC 3339.
     pub at: String,
-    /// How it went.
+    /// Class of the outcome.
     pub outcome: OutcomeClass,
-    /// The answer's status, when there was one.
+    /// HTTP status of the answer, if there was one.
     pub status: Option<u16>,
-    /// Milliseconds until the answer's end.
+    /// Duration until the end of the answer, in milliseconds.
     pub duration_ms: u64,
-    /// The answer's beginning, at most 4 KiB, or why there was none.
+    /// First 4 KiB of the answer, or why there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_excerpt: Option<String>,
-    /// RFC 3339: when it is tried again.
+    /// Time of the next attempt, RFC 3339; none when there is none.
     #[serde(default)]
     pub next_due: Option<String>,
 }
 
 impl Attempt {
-    /// As a header: without the excerpt, which would not fit.
+    /// The attempt as a header, without the excerpt, which would not fit.
     pub(crate) fn to_header(&self) -> String {
         let short = Self { response_excerpt: None, ..self.clone() };
         serde_json::to_string(&short).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Deliveries that ended without a 2xx, and messages we could not process: both closed lists of reasons.
+//! Records of deliveries that ended without a 2xx and of messages that could not be processed, with their reasons.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{Attempt, Delivery, time::rfc3339};
 
-/// An enum of names: spelt once, for headers, metrics and JSON alike.
+/// An enum whose variants have names, spelt once for headers, metrics and JSON.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -15,15 +15,15 @@ macro_rules! names {
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)* }
 
         impl $name {
-            /// All of them.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name.
+            /// The name.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// By its name.
+            /// The variant of this name.
             pub fn parse(text: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
             }
@@ -40,90 +40,91 @@ macro_rules! names {
 names! {
     /// Why a delivery ended without a 2xx.
     DeadReason {
-        /// Its schedule has no further step.
+        /// The retry schedule has no further step.
         Exhausted = "exhausted",
-        /// The next attempt would lie beyond its maximum age.
+        /// The next attempt would lie beyond the maximum age.
         Expired = "expired",
-        /// The receiver said it is gone for good (410).
+        /// The receiver answered 410 Gone.
         Permanent = "permanent",
-        /// Its endpoint is disabled.
+        /// The endpoint is disabled.
         EndpointDisabled = "endpoint_disabled",
-        /// Its endpoint was deleted.
+        /// The endpoint was deleted.
         EndpointGone = "endpoint_gone",
-        /// Its endpoint has too many waiting.
+        /// The endpoint has too many waiting deliveries.
         Overflow = "overflow",
-        /// Too large for the broker.
+        /// The body is too large for the broker.
         TooLarge = "too_large",
-        /// An operator cancelled it.
+        /// The delivery was cancelled.
         Cancelled = "cancelled",
     }
 }
 
 names! {
-    /// Why a message was parked: nothing of ours could be done with it.
+    /// Why a message was parked: it could not be processed.
     ParkReason {
-        /// Not JSON, or not an object.
+        /// The body is not a JSON object.
         Decode = "decode",
-        /// A key of the wrong type, or an unknown version.
+        /// A key has the wrong type, or the version is unknown.
         Schema = "schema",
-        /// Its id is missing or contradicted, or its tenant is.
+        /// The id or the tenant is missing or contradictory.
         Identity = "identity",
-        /// No such tenant.
+        /// The tenant does not exist.
         Tenant = "tenant",
-        /// Larger than an event may be.
+        /// The body is larger than an event may be.
         TooLarge = "too_large",
-        /// No queue was bound for it.
+        /// No queue is bound for it.
         Unroutable = "unroutable",
-        /// It was handed out too often.
+        /// The broker handed it out too often.
         DeliveryLimit = "delivery_limit",
         /// Handling it panicked.
         Panic = "panic",
-        /// It would make too many deliveries.
+        /// The event would make too many deliveries.
         FanoutLimit = "fanout_limit",
     }
 }
 
-/// A dead letter, as listed and shown. On the broker: `carteiro-record` has all but the body, which is the message's.
+/// A dead letter, as lists and answers show it. On the broker, the header `carteiro-record` holds all but the body, which
+/// is the message's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
-    /// Its place in the dead log; empty on the broker, where the log gives it.
+    /// Position in the dead log; empty on the broker, where the log assigns it.
     #[serde(default)]
     pub id: String,
-    /// The delivery.
+    /// Id of the delivery.
     pub delivery_id: Uuid,
-    /// The event.
+    /// Id of the event.
     pub event_id: String,
-    /// The event's type.
+    /// Type of the event.
     pub event_type: String,
-    /// Whose it is.
+    /// Id of the tenant.
     pub tenant: String,
-    /// Where it was to go.
+    /// Id of the endpoint.
     pub endpoint_id: String,
-    /// Which body of the event.
+    /// Which body of the event; empty for the first.
     #[serde(default)]
     pub part: String,
-    /// Why it ended.
+    /// Why the delivery ended.
     pub reason: DeadReason,
-    /// How many attempts were made.
+    /// Number of attempts made.
     pub attempts: u32,
-    /// The last of them.
+    /// The last attempt.
     pub last: Option<Attempt>,
-    /// RFC 3339.
+    /// Time of acceptance, RFC 3339.
     pub accepted_at: String,
-    /// RFC 3339.
+    /// Time of the end, RFC 3339.
     pub dead_at: String,
-    /// Its body was not kept, so that it cannot be replayed: it is too large for the broker, or the tenant has more
-    /// dead letters than its quota.
+    /// True when the body was not kept, so that a replay is impossible: it is too large for the broker, or the tenant has
+    /// more dead letters than its quota allows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub body_withheld: bool,
-    /// The body, when it was asked for: as JSON where it is JSON, else as a string.
+    /// The body, when it was asked for: as JSON if it is JSON, otherwise as a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub body: Option<Box<RawValue>>,
 }
 
 impl DeadLetter {
-    /// Of a delivery that ended after `attempts` attempts, at unix ms `now`.
+    /// The dead letter of a delivery that ended after `attempts` attempts. `now` is in unix milliseconds.
     pub fn of(delivery: &Delivery, reason: DeadReason, attempts: u32, last: Option<Attempt>, now: u64) -> Self {
         Self {
             id: String::new(),
@@ -143,61 +144,85 @@ impl DeadLetter {
         }
     }
 
-    /// The same, saying that its body was not kept.
+    /// The same dead letter without its body.
     #[must_use]
     pub fn without_body(self) -> Self {
         Self { body_withheld: true, ..self }
     }
 
-    /// The key it is appended to the log with: `<reason>.<tenant>`.
+    /// Key in the dead log: `<reason>.<tenant>`.
     pub fn key(&self) -> String {
         format!("{}.{}", self.reason, self.tenant)
     }
 }
 
-/// A tenant's id: `[a-z0-9][a-z0-9_-]{0,62}`.
+/// What is kept of a tenant's dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterRetention {
+    /// Records with their bodies.
+    #[default]
+    Bodies,
+    /// Records without bodies, once the tenant has as many dead letters as its quota allows.
+    Records,
+    /// Counts only, once the tenant has ten times as many.
+    Counts,
+}
+
+impl DeadLetterRetention {
+    /// What is kept for a tenant with this many dead letters with bodies and in all. Without a quota everything is kept.
+    pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
+        match quota {
+            Some(quota) if in_all >= quota.saturating_mul(10) => Self::Counts,
+            Some(quota) if with_bodies >= quota => Self::Records,
+            _ => Self::Bodies,
+        }
+    }
+}
+
+/// Longest id of a tenant, in bytes: `[a-z0-9][a-z0-9_-]{0,62}`.
 const MAX_TENANT_BYTES: usize = 63;
 
-/// What was parked, as listed and shown. On the broker: `carteiro-record` has all but the body.
+/// A parked message, as lists and answers show it. On the broker, the header `carteiro-record` holds all but the body.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Parked {
-    /// Its place in the log; empty on the broker.
+    /// Position in the parked log; empty on the broker.
     #[serde(default)]
     pub id: String,
-    /// Why.
+    /// Why the message was parked.
     pub reason: ParkReason,
-    /// What exactly was wrong.
+    /// What exactly is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Whose it would have been, as far as that is known.
+    /// Id of the tenant, if the message names one.
     pub tenant: Option<String>,
-    /// The event's id, as far as it has one.
+    /// Id of the event, if the message has one.
     pub event_id: Option<String>,
-    /// The routing key it came with.
+    /// Routing key of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
-    /// RFC 3339.
+    /// Time of parking, RFC 3339.
     pub parked_at: Option<String>,
-    /// The body, when it was asked for: as JSON where it is JSON, else as a string.
+    /// The body, when it was asked for: as JSON if it is JSON, otherwise as a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub body: Option<Box<RawValue>>,
 }
 
 impl Parked {
-    /// The key it is appended to the log with: `<reason>.<tenant>`, and `-` for a name that no tenant can have. The
-    /// name is a stranger's, and a key longer than 255 bytes would be taken by no broker.
+    /// Key in the parked log: `<reason>.<tenant>`, with `-` for a name that no tenant can have. A stranger chose the name,
+    /// and brokers refuse keys of more than 255 bytes.
     pub fn key(&self) -> String {
         let tenant = self.tenant.as_deref().filter(|tenant| tenant.len() <= MAX_TENANT_BYTES);
         format!("{}.{}", self.reason, tenant.unwrap_or("-"))
     }
 }
 
-/// A body as a JSON value on one line: itself where it is JSON, else a string (UTF-8, lossy).
+/// A body as a JSON value on one line: itself if it is JSON, otherwise a string (UTF-8, lossy).
 pub fn body_as_json(body: &[u8]) -> Option<Box<RawValue>> {
     let verbatim = std::str::from_utf8(body).ok().filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
     let text = match verbatim {
-        // Raw line breaks stand between tokens only: no string has any. What prints one object a line relies on it.
+        // Raw line breaks occur only between tokens, never in strings. Output of one object a line relies on this.
         Some(text) => text.trim().replace(['\r', '\n'], " "),
         None => serde_json::to_string(&String::from_utf8_lossy(body)).ok()?,
     };
@@ -224,5 +249,16 @@ mod tests {
         assert_eq!(shown(br#"{"b":1.50, "a":"\u00e1\n"}"#).as_deref(), Some(r#"{"b":1.50, "a":"\u00e1\n"}"#));
         assert_eq!(shown(b"\n{\r\n\"b\":1,\n\"a\":2}\n").as_deref(), Some(r#"{  "b":1, "a":2}"#));
         assert_eq!(shown(b"no\njson \xff").as_deref(), Some("\"no\\njson \u{fffd}\""));
+    }
+
+    #[test]
+    fn bodies_are_kept_up_to_the_quota_and_records_up_to_ten_times_that() {
+        use DeadLetterRetention::{Bodies, Counts, Records};
+        let table = [(99, 99, Bodies), (100, 100, Records), (100, 999, Records), (99, 999, Bodies), (0, 1_000, Counts)];
+        for (with_bodies, in_all, level) in table {
+            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
+            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, None), Bodies);
+        }
+        assert_eq!(DeadLetterRetention::of(0, 0, Some(0)), Counts, "none may be kept");
     }
 }

@@ -6,21 +6,22 @@ use uuid::Uuid;
 
 use crate::{Attempt, EventId, EventType, id::uuid_of};
 
-/// Which of an event's bodies. The event itself renders to one or two; a transfer to a queue may add the shot.
+/// Which of an event's bodies a delivery carries. The event itself renders to one or two; a transfer to a queue may add the
+/// shot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
-    /// The only, or the first.
+    /// The only body, or the first.
     First,
-    /// Whaticket's `fila-data`, after `start`.
+    /// Whaticket's `fila-data`, which follows `start`.
     Second,
-    /// The last received message, at once on a transfer to a queue.
+    /// The last received message, sent at once on a transfer to a queue.
     Shot,
-    /// Its second Whaticket body.
+    /// The second Whaticket body of the shot.
     SecondShot,
 }
 
 impl Part {
-    /// As it stands in headers and ids; empty for the first.
+    /// Text in headers and ids; empty for the first.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::First => "",
@@ -30,7 +31,7 @@ impl Part {
         }
     }
 
-    /// From a header.
+    /// Reads the text of a header.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::First, Self::Second, Self::Shot, Self::SecondShot].into_iter().find(|part| part.as_str() == text)
     }
@@ -42,43 +43,43 @@ impl fmt::Display for Part {
     }
 }
 
-/// Everything about a delivery but its body, which is the message's body: the very bytes to be POSTed. Never a URL or
-/// a secret: these are looked up at attempt time.
+/// Everything about a delivery but its body, which is the body of its message: the very bytes to be posted. It never holds a
+/// URL or a secret: these are looked up for each attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// UUIDv5(tenant, event id, endpoint id, part): a repeat is recognisable.
+    /// UUIDv5 of tenant, event id, endpoint id and part, so that a repeat has the same id.
     pub id: Uuid,
-    /// Whose it is.
+    /// Id of the tenant.
     pub tenant: String,
-    /// The event.
+    /// Id of the event.
     pub event_id: EventId,
-    /// The event's type.
+    /// Type of the event.
     pub event_type: EventType,
-    /// Where it goes.
+    /// Id of the endpoint.
     pub endpoint_id: String,
     /// Which body of the event.
     pub part: Part,
-    /// Unix ms of the event's `occurred_at`.
+    /// The event's `occurred_at`, in unix milliseconds.
     pub event_time: u64,
-    /// Unix ms: the start of its age.
+    /// Time of acceptance, in unix milliseconds; the delivery's age counts from it.
     pub accepted_at: u64,
-    /// The subscriptions that matched, at most [`MAX_SUBSCRIPTIONS`], for explanation only.
+    /// Ids of the subscriptions that matched, at most [`MAX_SUBSCRIPTIONS`]; for explanation only.
     pub subscriptions: Vec<String>,
-    /// The snapshot that decided.
+    /// Revision of the snapshot that decided.
     pub revision: u64,
-    /// 1-based: the attempt that is next.
+    /// Number of the next attempt, counted from 1.
     pub attempt: u32,
-    /// Unix ms: not before; none on a first attempt.
+    /// Earliest time of the next attempt, in unix milliseconds; none on a first attempt.
     pub due: Option<u64>,
-    /// Unix ms of the first attempt.
+    /// Time of the first attempt, in unix milliseconds.
     pub first_at: Option<u64>,
     /// The last attempt.
     pub last: Option<Attempt>,
-    /// How often the delivery was deferred by limits.
+    /// How often limits deferred the delivery.
     pub deferrals: u32,
-    /// The replay it belongs to.
+    /// Id of the replay that it belongs to.
     pub replay: Option<String>,
-    /// Whether the test button made it: it is attempted once, whatever the endpoint's state, and nothing is kept of it.
+    /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and nothing is kept of it.
     pub is_test: bool,
     /// W3C `traceparent`.
     pub traceparent: Option<String>,
@@ -86,7 +87,7 @@ pub struct Delivery {
     pub tracestate: Option<String>,
 }
 
-/// How many subscription ids travel along: headers must stay below 4 KiB.
+/// Largest number of subscription ids in a delivery: headers must stay below 4 KiB.
 pub const MAX_SUBSCRIPTIONS: usize = 20;
 
 /// The id of the delivery of a part of an event to an endpoint.
@@ -95,8 +96,8 @@ pub fn delivery_id(tenant: &str, event_id: &EventId, endpoint_id: &str, part: Pa
 }
 
 impl Delivery {
-    /// What is owed to an endpoint of an event accepted at a time (unix ms), before its first attempt. The event
-    /// occurred then, no snapshot or subscription is named, and nobody traces it, until that is said.
+    /// A delivery before its first attempt, of an event that was accepted at a time in unix milliseconds. The event time is
+    /// the same; revision, subscriptions and trace context are empty until they are set.
     pub fn owed(
         tenant: &str,
         event_id: &EventId,

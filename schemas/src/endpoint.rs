@@ -7,71 +7,72 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Format, FormatOptions, RetryPolicy, Secret, SigningSecret, Span,
+    Format, FormatOptions, Secret, SigningSecret, Span,
     signature::{Signature, SigningKey},
     time::Moment,
 };
 
-/// Where deliveries are posted: url, secrets, limits.
+/// Where deliveries are posted: URL, secrets and limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = show_public_key)]
 pub struct Endpoint {
-    /// Its own id, unique in the tenant.
+    /// Id, unique within the tenant.
     pub id: String,
-    /// As shown.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `http` or `https`; without user or password.
+    /// URL of the receiver, `http` or `https`, without user or password.
     pub url: String,
-    /// The shape of what it gets.
+    /// Format of the bodies that are posted.
     #[serde(default)]
     pub format: Format,
-    /// Fine points of the shape.
+    /// Options of the format.
     #[serde(default)]
     pub format_options: FormatOptions,
-    /// Its own headers. A value marked secret is never shown again.
+    /// Headers that are sent with each request. A value marked as secret is never shown again.
     #[serde(default)]
     pub headers: BTreeMap<String, HeaderText>,
-    /// Sent as `X-N8N-API-KEY`, raw.
+    /// Value of the header `X-N8N-API-KEY`, sent as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n8n_api_key: Option<Secret>,
     /// Signing secrets, newest first: `whsec_…` signs as `v1`, `whsk_…` as `v1a`. Each signs every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SigningSecret>,
-    /// Of which kind the newest secret is, and the one that is made where none is given.
+    /// Kind of the newest secret, and of the one that is made when none is given.
     #[serde(default)]
     pub signature: Signature,
-    /// From connecting to the answer's end.
+    /// Longest duration of a request, from connecting to the end of the answer.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// When to try again; the configuration's default where it is left out.
+    /// When to try again. Left out: the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
-    /// At most so many attempts in a time.
+    /// Largest rate of attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// At most so many attempts at once.
+    /// Largest number of attempts at once.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: u32,
-    /// At most so many deliveries waiting; what is beyond becomes a dead letter `overflow`.
+    /// Largest number of waiting deliveries. Further ones become dead letters with the reason `overflow`.
     #[serde(default = "default_max_backlog")]
     pub max_backlog: u64,
-    /// Whether anything is posted.
+    /// Whether deliveries are posted.
     #[serde(default)]
     pub state: EndpointState,
-    /// Why it is disabled.
+    /// Why the endpoint is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_reason: Option<String>,
-    /// What was accepted then or earlier is not delivered any more: it ends as dead letter `cancelled`, once its turn
-    /// comes. A replay counts as accepted anew.
+    /// Deliveries accepted at this time or earlier are cancelled: when their turn comes, they become dead letters with the
+    /// reason `cancelled`. A replay counts as accepted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_before: Option<Moment>,
 }
 
-/// Answers have it; it is derived, and so no field.
+/// Adds the property `public_key`, which answers of the API have although it is derived and no field.
 fn show_public_key(schema: &mut Schema) {
-    let description = "What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone. Read only.";
+    let description =
+        "Public key that verifies the newest `v1a` signatures, `whpk_…`. It may be given to anyone. Read only.";
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
         let shown = json!({"description": description, "type": "string", "readOnly": true});
         fields.insert("public_key".to_owned(), shown);
@@ -91,40 +92,40 @@ fn default_max_backlog() -> u64 {
 }
 
 impl Endpoint {
-    /// Whether what was accepted at a time (unix ms) is not to be delivered any more.
+    /// True when deliveries accepted at a time (unix milliseconds) are cancelled.
     pub fn has_cancelled(&self, accepted_at: u64) -> bool {
         self.cancelled_before.is_some_and(|Moment(until)| accepted_at <= until)
     }
 
-    /// What verifies its newest `v1a` signatures, `whpk_…`, to be handed to anyone.
+    /// Public key that verifies the newest `v1a` signatures, `whpk_…`. It may be given to anyone.
     pub fn public_key(&self) -> Option<String> {
         self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
     }
 
-    /// `max_in_flight` where it is left out.
+    /// Default of `max_in_flight`.
     pub const MAX_IN_FLIGHT: u32 = 64;
-    /// `max_backlog` where it is left out.
+    /// Default of `max_backlog`.
     pub const MAX_BACKLOG: u64 = 100_000;
 }
 
-/// Whether an endpoint is posted to.
+/// Whether deliveries are posted to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EndpointState {
-    /// It is.
+    /// Deliveries are posted.
     #[default]
     Active,
-    /// It is not: its deliveries become dead letters, which can be replayed.
+    /// Deliveries become dead letters, which can be replayed.
     Disabled,
 }
 
-/// A header's value: shown, or secret.
+/// A header's value: plain or secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields, expecting = "expected a text, or {secret: text}")]
 pub enum HeaderText {
-    /// Shown.
+    /// A value that is shown.
     Plain(String),
-    /// Masked.
+    /// A value that is masked.
     Secret {
         /// The value.
         secret: Secret,
@@ -132,7 +133,7 @@ pub enum HeaderText {
 }
 
 impl HeaderText {
-    /// The text itself, to be sent.
+    /// The text itself; only for the request that sends it.
     pub fn reveal(&self) -> &str {
         match self {
             Self::Plain(text) => text,
@@ -141,10 +142,38 @@ impl HeaderText {
     }
 }
 
-/// At most so many attempts in a time.
+/// Largest rate of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Attempts per second.
     pub per_second: f64,
+}
+
+/// When to try again, and when to stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Waits after the first failure, the second, and so on. Each is varied by ± 20 %.
+    #[serde(default = "default_schedule")]
+    pub schedule: Vec<Span>,
+    /// No attempt is made later than this after acceptance, whatever the schedule says.
+    #[serde(default = "default_max_age")]
+    pub max_age: Span,
+}
+
+/// Ten steps, 56.7 hours: long enough for an outage over a weekend.
+fn default_schedule() -> Vec<Span> {
+    let seconds = [5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 43_200, 86_400];
+    seconds.map(|seconds| Span(std::time::Duration::from_secs(seconds))).into()
+}
+
+fn default_max_age() -> Span {
+    Span(std::time::Duration::from_secs(72 * 3_600))
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { schedule: default_schedule(), max_age: default_max_age() }
+    }
 }

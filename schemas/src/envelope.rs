@@ -7,38 +7,36 @@ use std::borrow::Cow;
 
 use crate::{
     Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind,
-    compact::compact,
+    json_text::{Scanner, compact, is_key, members, without_secrets},
     pointer::to_member,
-    redact::redact,
     time::{is_canonical, rfc3339, unix_ms},
-    walk::{Walk, is_key, members},
 };
 
-/// How deep an envelope may be nested: as deep as common JSON readers go, for receivers must read it too.
+/// Deepest nesting of an envelope: as deep as common JSON parsers go, because receivers must read it too.
 pub const MAX_DEPTH: usize = 128;
 
 /// An event as accepted.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// Decoded; `id` and `occurred_at` are filled in (the latter in UTC with three decimals), and so is the tenant's id;
-    /// the secrets of `api_config` are gone.
+    /// The decoded event. `id`, `occurred_at` (in UTC with three decimals) and the tenant's id are filled in; the secrets of
+    /// `api_config` are removed.
     pub event: Event,
-    /// Its id.
+    /// Id of the event.
     pub id: EventId,
-    /// Unix ms of `occurred_at`.
+    /// The event's `occurred_at`, in unix milliseconds.
     pub occurred_at_ms: u64,
     text: &'a str,
     original: Original<'a>,
 }
 
-/// What the envelope's key `original` says.
+/// What the envelope's key `original` holds.
 #[derive(Debug)]
 enum Original<'a> {
-    /// It has no such key: it came in canonical form, and the envelope is the original.
+    /// The key is missing: the event came in canonical form, and the envelope is the original.
     Envelope,
     /// The vendor's body, as a JSON string.
     Body(&'a str),
-    /// A vendor's body was not kept (the source's `keep_original: false`).
+    /// The vendor's body was not kept (`keep_original: false` of the source).
     Withheld,
 }
 
@@ -46,8 +44,7 @@ impl<'a> Envelope<'a> {
     /// Reads what was published or posted.
     ///
     /// # Errors
-    /// Not an object in JSON; a value of the wrong type or form, and where it is; or an id that contradicts
-    /// `acceptance`.
+    /// The body is not a JSON object, a value has the wrong type or form, or the id contradicts `acceptance`.
     pub fn decode(body: &'a [u8], acceptance: &Acceptance) -> Result<Self, Refusal> {
         let text = object_text(body)?;
         let mut event: Event = serde_json::from_str(text).map_err(|error| Refusal::locate::<Event>(text, &error))?;
@@ -66,8 +63,8 @@ impl<'a> Envelope<'a> {
         Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })
     }
 
-    /// The envelope as accepted, compact: the same keys, order and spelling, with `id` and `occurred_at` added in front
-    /// where they were missing, and without `original` and the secrets of `api_config`.
+    /// The envelope as accepted, compact: the same keys, order and spelling, with `id` and `occurred_at` added in front if
+    /// they were missing, and without `original` and the secrets of `api_config`.
     pub fn canonical(&self) -> String {
         let id = format!("\"{}\"", self.id);
         let occurred_at = format!("\"{}\"", self.event.occurred_at.as_deref().unwrap_or_default());
@@ -87,7 +84,7 @@ impl<'a> Envelope<'a> {
         text
     }
 
-    /// What the platform itself sent; none when its source does not keep it.
+    /// What the platform itself sent; none when the source does not keep it.
     pub fn original(&self) -> Option<Cow<'a, [u8]>> {
         match self.original {
             Original::Envelope => Some(Cow::Borrowed(self.text.as_bytes())),
@@ -97,19 +94,19 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A body that is UTF-8 and may be an object.
+/// The text of a body that is UTF-8 and begins as a JSON object does.
 pub(crate) fn object_text(body: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
     if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(Refusal::malformed("not a JSON object")) }
 }
 
 impl<'a> Original<'a> {
-    /// Of an envelope that is valid JSON; looks at its depth on the way.
+    /// Finds the original in an envelope that is valid JSON. Checks the depth on the way.
     fn find(text: &'a str) -> Result<Self, Refusal> {
-        let mut walk = Walk::of(text);
+        let mut scanner = Scanner::new(text);
         let mut original = None;
-        while let Some((key, value)) = walk.member() {
-            if walk.deepest() > MAX_DEPTH {
+        while let Some((key, value)) = scanner.member() {
+            if scanner.deepest() > MAX_DEPTH {
                 let name = serde_json::from_str::<String>(key).unwrap_or_default();
                 return Err(Refusal::invalid(to_member(&name), format!("nested deeper than {MAX_DEPTH}")));
             }
@@ -133,7 +130,7 @@ impl<'a> Original<'a> {
 
 fn redact_api_config(event: &mut Event) -> Result<(), Refusal> {
     let Some(api_config) = event.ticket.as_mut().and_then(|ticket| ticket.api_config.as_mut()) else { return Ok(()) };
-    if let Cow::Owned(redacted) = redact(api_config.json()) {
+    if let Cow::Owned(redacted) = without_secrets(api_config.json()) {
         *api_config = Opaque::from_json(&redacted).map_err(|error| Refusal::malformed(error.to_string()))?;
     }
     Ok(())
@@ -142,12 +139,15 @@ fn redact_api_config(event: &mut Event) -> Result<(), Refusal> {
 /// The text of `ticket`, compact and without secrets.
 fn ticket(json: &str) -> Cow<'_, str> {
     let compacted = compact(json);
-    if !members(&compacted).any(|(key, value)| is_key(key, "api_config") && matches!(redact(value), Cow::Owned(_))) {
+    if !members(&compacted)
+        .any(|(key, value)| is_key(key, "api_config") && matches!(without_secrets(value), Cow::Owned(_)))
+    {
         return compacted;
     }
     let mut text = String::with_capacity(compacted.len());
-    let redacted = members(&compacted)
-        .map(|(key, value)| (key, if is_key(key, "api_config") { redact(value) } else { Cow::Borrowed(value) }));
+    let redacted = members(&compacted).map(|(key, value)| {
+        (key, if is_key(key, "api_config") { without_secrets(value) } else { Cow::Borrowed(value) })
+    });
     write_object(redacted, &mut text);
     Cow::Owned(text)
 }

@@ -1,4 +1,4 @@
-//! What kind of event: `<entity>.<action>`.
+//! The types of events, `<entity>.<action>`, and the patterns that name several of them.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,38 +10,38 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct EventType(Cow<'static, str>);
 
-/// Why a text is no event type.
+/// The error for a text that is no event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event type is `<entity>.<action>`, each a lower-case letter followed by lower-case letters, digits or `_`")]
 pub struct InvalidEventType;
 
 impl EventType {
-    /// A ticket came to be.
+    /// A ticket was created.
     pub const TICKET_CREATED: Self = Self(Cow::Borrowed("ticket.created"));
-    /// A ticket is being worked on.
+    /// Somebody began to work on a ticket.
     pub const TICKET_OPENED: Self = Self(Cow::Borrowed("ticket.opened"));
-    /// A ticket went to another queue or attendant.
+    /// A ticket was transferred to another queue or attendant.
     pub const TICKET_TRANSFERRED: Self = Self(Cow::Borrowed("ticket.transferred"));
-    /// A ticket was finished.
+    /// A ticket was closed.
     pub const TICKET_CLOSED: Self = Self(Cow::Borrowed("ticket.closed"));
     /// A ticket's tags were changed.
     pub const TICKET_TAGS_CHANGED: Self = Self(Cow::Borrowed("ticket.tags_changed"));
-    /// A message came in.
+    /// A message of the contact arrived.
     pub const MESSAGE_RECEIVED: Self = Self(Cow::Borrowed("message.received"));
-    /// A message went out.
+    /// A message was sent to the contact.
     pub const MESSAGE_SENT: Self = Self(Cow::Borrowed("message.sent"));
-    /// A message of ours was sent, delivered or read.
+    /// A message to the contact was sent, delivered or read.
     pub const MESSAGE_STATUS_CHANGED: Self = Self(Cow::Borrowed("message.status_changed"));
-    /// The test button.
+    /// The test button was pressed.
     pub const WEBHOOK_TEST: Self = Self(Cow::Borrowed("webhook.test"));
-    /// An endpoint is posted to no more.
+    /// An endpoint was disabled: nothing is posted to it.
     pub const ENDPOINT_DISABLED: Self = Self(Cow::Borrowed("endpoint.disabled"));
-    /// A tenant came to the end of what it may use.
+    /// A tenant reached one of its quotas.
     pub const QUOTA_REACHED: Self = Self(Cow::Borrowed("quota.reached"));
-    /// A vendor's body of a kind we do not know; goes to `original` endpoints only.
+    /// A vendor's body of an unknown kind arrived. It goes to endpoints of format `original` only.
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 
-    /// `<entity>.<action>`.
+    /// The text `<entity>.<action>`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -51,7 +51,7 @@ impl EventType {
         self.0.split_once('.').map_or(&*self.0, |(entity, _)| entity)
     }
 
-    /// Whether it is a message (`message.*`).
+    /// True for `message.*`.
     pub fn is_message(&self) -> bool {
         self.entity() == "message"
     }
@@ -96,5 +96,72 @@ impl JsonSchema for EventType {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": "^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$"})
+    }
+}
+
+/// A pattern of event types in a subscription: one type, all actions of an entity (`ticket.*`), or all (`*`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum TypePattern {
+    /// `*`
+    Any,
+    /// `<entity>.*`
+    Entity(String),
+    /// `<entity>.<action>`
+    Type(EventType),
+}
+
+impl TypePattern {
+    /// True when the pattern covers a type.
+    pub fn matches(&self, event_type: &EventType) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Entity(entity) => event_type.entity() == entity,
+            Self::Type(wanted) => wanted == event_type,
+        }
+    }
+}
+
+impl TryFrom<String> for TypePattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let probe = text.strip_suffix(".*").map(|entity| format!("{entity}.any"));
+        let is_entity = probe.is_some();
+        match EventType::try_from(probe.unwrap_or(text.clone())) {
+            Ok(event_type) if is_entity => Ok(Self::Entity(event_type.entity().to_owned())),
+            Ok(event_type) => Ok(Self::Type(event_type)),
+            Err(_) => {
+                let shown = crate::quotable(&text).map_or("this".to_owned(), |text| format!("{text:?}"));
+                Err(format!("{shown} is no event type: write `<entity>.<action>`, `<entity>.*` or `*`"))
+            }
+        }
+    }
+}
+
+impl From<TypePattern> for String {
+    fn from(pattern: TypePattern) -> Self {
+        match pattern {
+            TypePattern::Any => "*".to_owned(),
+            TypePattern::Entity(entity) => format!("{entity}.*"),
+            TypePattern::Type(event_type) => event_type.into(),
+        }
+    }
+}
+
+impl JsonSchema for TypePattern {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TypePattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^(\\*|[a-z][a-z0-9_]*\\.(\\*|[a-z][a-z0-9_]*))$"})
     }
 }

@@ -1,9 +1,9 @@
-//! The shapes in which an event can be posted.
+//! The formats in which an event can be posted, and their options.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The shape of what an endpoint gets.
+/// Format of the bodies that an endpoint receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -20,48 +20,49 @@ pub enum Format {
     Original,
 }
 
-/// Fine points of the vendors' shapes; each concerns one of them.
+/// Options of the vendors' formats; each concerns one format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FormatOptions {
-    /// WHAZING: which version's message fields.
-    pub shape: Shape,
-    /// WHAZING: how `timestamp` is written.
+    /// WHAZING: the version whose message fields are used.
+    pub shape: WhazingShape,
+    /// WHAZING: notation of `timestamp`.
     pub timestamp: Timestamp,
-    /// Whaticket: which of the two bodies of a media message.
+    /// Whaticket: which of the two bodies of a media message are sent.
     pub media: MediaBodies,
-    /// Whaticket: the ticket's status before or after a change.
+    /// Whaticket: which status of the ticket is shown, before or after a change.
     pub status_snapshot: StatusSnapshot,
     /// Whaticket: how the receiver's own URL is echoed.
     pub webhook_echo: WebhookEcho,
 }
 
-/// WHAZING's version.
+/// Version of WHAZING's message fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum Shape {
-    /// 2.10 to 2.15.
+#[schemars(rename = "Shape")]
+pub enum WhazingShape {
+    /// Versions 2.10 to 2.15.
     #[default]
     #[serde(rename = "2.15")]
     V2_15,
-    /// 2.16: adds `mediaBase64`, `dataJson`, `ticket.isGroup`, `contactmessage`.
+    /// Version 2.16, which adds `mediaBase64`, `dataJson`, `ticket.isGroup`, `contactmessage`.
     #[serde(rename = "2.16")]
     V2_16,
 }
 
-/// WHAZING's `timestamp`.
+/// Notation of WHAZING's `timestamp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamp {
-    /// Seconds, a number.
+    /// Seconds, as a number.
     #[default]
     S,
-    /// Milliseconds, a number.
+    /// Milliseconds, as a number.
     Ms,
-    /// Seconds, in quotes.
+    /// Seconds, as a string.
     String,
 }
 
-/// Whaticket's bodies of a media message.
+/// Which of Whaticket's bodies of a media message are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaBodies {
@@ -74,22 +75,22 @@ pub enum MediaBodies {
     Start,
 }
 
-/// Whaticket's ticket status in `open` and `closed`.
+/// Which status of the ticket Whaticket's `open` and `closed` show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StatusSnapshot {
-    /// As the vendor sends it.
+    /// The status before the change, as the vendor sends it.
     #[default]
     Before,
-    /// The new one.
+    /// The status after the change.
     After,
 }
 
-/// Whaticket's echo of the receiver's URL.
+/// How Whaticket's bodies echo the receiver's URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookEcho {
-    /// User info and fragment removed, a query becomes `?***`.
+    /// Without user info and fragment; a query becomes `?***`.
     #[default]
     Mask,
     /// As configured.

@@ -1,4 +1,4 @@
-//! Identifiers: opaque ones of the platforms, and the three we make ourselves.
+//! Identifiers: those of the platforms, kept as they are, and those of events and deliveries.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// An opaque id of a platform: an integer or a string, kept verbatim whatever its size, compared by its text, so that
-/// `7` and `"7"` are the same channel.
+/// An id of a platform: an integer or a string, kept as it is whatever its size, and compared by its text, so that `7` and
+/// `"7"` are the same channel.
 #[derive(Clone, Debug)]
 pub struct Id {
     text: Box<str>,
@@ -32,12 +32,12 @@ impl Id {
         is_integer.then(|| Self { text: json.into(), is_integer })
     }
 
-    /// What it is compared by.
+    /// The text that ids are compared by.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is spelt as a JSON integer.
+    /// True when it is spelt as a JSON integer.
     pub fn is_integer(&self) -> bool {
         self.is_integer
     }
@@ -58,7 +58,7 @@ impl PartialEq for Id {
 impl Eq for Id {}
 
 impl<'de> Deserialize<'de> for Id {
-    /// From JSON text only: the digits of an integer are kept, so it reads the raw value.
+    /// Reads the raw JSON text, because the digits of an integer are kept.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         Self::from_json(raw).ok_or_else(|| D::Error::custom("expected an integer or a string that is not empty"))
@@ -88,7 +88,7 @@ impl JsonSchema for Id {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["integer", "string"], "minLength": 1, "description": "Opaque; kept verbatim and compared by its text."})
+        json_schema!({"type": ["integer", "string"], "minLength": 1, "description": "Kept as it is, and compared by its text."})
     }
 }
 
@@ -96,12 +96,12 @@ impl JsonSchema for Id {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct EventId(String);
 
-/// Why a text is no event id.
+/// The error for a text that is no event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event id is 1 to 64 letters, digits or hyphens")]
 pub struct InvalidEventId;
 
-/// Names are hashed below this namespace, so that our UUIDv5s meet nobody else's.
+/// Namespace of our UUIDv5s, so that they differ from those of others.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_6f4c_3f0a_5c0e_9a53_0c61_7274_6569);
 
 impl EventId {
@@ -110,18 +110,18 @@ impl EventId {
         Self(uuid::Builder::from_unix_timestamp_millis(now, &chance).into_uuid().to_string())
     }
 
-    /// The id of a vendor's body that identifies itself: the vendor's own retry sends the same bytes and is the same
-    /// event. The tenant is part of it, since two tenants may name a source alike.
+    /// The id of a vendor's body that identifies itself: a retry of the vendor sends the same bytes and is the same event.
+    /// The tenant is part of the id, because two tenants may name a source alike.
     pub fn of_body(tenant: &str, source: &str, body: &[u8]) -> Self {
         Self(uuid_of(&[tenant.as_bytes(), source.as_bytes(), body]).to_string())
     }
 
-    /// The id of what happens once, by what tells it from all else: said again, it is the same event.
+    /// The id of something that happens once, made of what distinguishes it: reported again, it is the same event.
     pub fn of_happening(parts: &[&str]) -> Self {
         Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
     }
 
-    /// Its text.
+    /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,200 +1,156 @@
-//! What processes tell each other over the broker's control fanout: JSON, small, best effort, unknown kinds ignored, so
-//! that versions may mix. No URL, secret or body is ever in one.
+//! What processes tell each other over the broker's control fanout: small JSON messages, sent with best effort. Unknown
+//! kinds are ignored, so that versions may mix. None ever holds a URL, a secret or a body.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Attempt, Counts};
+use crate::{Attempt, DeadLetterRetention, QuotaName};
 
-/// A word from one process to all.
+/// A message from one process to all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Notice {
-    /// The store is at this revision: pull, if you are not.
+    /// The store has reached a revision; processes with an older snapshot pull.
     Revision {
-        /// The one that all processes share.
+        /// The revision, which all processes of a store share.
         revision: u64,
     },
-    /// What a process found out. Said again until it is noted.
+    /// Findings of a process. They are sent again until they are noted.
     #[serde(rename = "facts")]
     Findings {
-        /// An id made at the process's start.
+        /// Id of the process, made at its start.
         process: String,
-        /// Rises with every notice of the process.
+        /// Number of the notice; rises with every notice of the process.
         sequence: u64,
-        /// In no order.
+        /// The findings, in no order.
         #[serde(rename = "facts")]
         findings: Vec<Finding>,
     },
-    /// These facts are kept: they need not be said again.
+    /// Findings have been stored and need not be sent again.
     Noted {
-        /// Whose facts.
+        /// Id of the process whose findings they are.
         process: String,
-        /// Which of them.
+        /// Number of the notice that had them.
         sequence: u64,
     },
-    /// What is kept of dead letters from now on, of the tenants that have too many; of all others, everything is.
+    /// What is kept from now on of the dead letters of tenants that have too many. All others keep everything.
     DeadLetterLevels {
-        /// By tenant.
+        /// What is kept, by tenant.
         levels: BTreeMap<String, DeadLetterRetention>,
     },
-    /// The test button's delivery was attempted. It is said once: who asked waits for it, and may ask again.
+    /// The delivery of the test button was attempted. Sent once: the caller waits for it, and may press the button again.
     Tested {
-        /// Which.
+        /// Id of the delivery.
         delivery_id: Uuid,
-        /// How it went. The receiver's answer may be in it, as in a dead letter, and nothing that was sent.
+        /// The attempt. It may hold the receiver's answer, as in a dead letter, but nothing that was sent.
         attempt: Attempt,
     },
-    /// A process has begun to listen: what it should know, say again.
+    /// A process has begun to listen; the others send again what it should know.
     Hello,
-    /// A deliverer is there; said every second.
+    /// A deliverer is running; sent every second.
     Deliverer {
-        /// An id made at the process's start.
+        /// Id of the process, made at its start.
         process: String,
-        /// It is about to be no more.
+        /// True when the deliverer is about to stop.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leaves: bool,
     },
-    /// Events are let into the broker, or not any more: somebody waits until nothing is on its way.
+    /// The intake is opened, or closed until nothing is on its way.
     Intake {
-        /// Whether they are.
+        /// True when events are accepted.
         open: bool,
     },
-    /// What became of endpoints' breakers in a deliverer. Said once: whoever misses it finds out by failures of its own.
+    /// Changes of endpoints' breakers in a deliverer. Sent once: a process that misses it learns from its own failures.
     Breakers {
-        /// An id made at the process's start.
+        /// Id of the process, made at its start.
         process: String,
-        /// In order.
+        /// The changes, in order.
         changes: Vec<BreakerChange>,
     },
 }
 
-/// An endpoint's breaker has opened or closed.
+/// The breaker of an endpoint opened or closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerChange {
-    /// Whose.
+    /// Id of the tenant.
     pub tenant: String,
-    /// Which.
+    /// Id of the endpoint.
     pub endpoint_id: String,
-    /// Until when it is open, unix ms; none: it is closed.
+    /// End of the open state, in unix milliseconds; none when the breaker is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_until: Option<u64>,
-    /// How often it was opened in a row.
+    /// How many times the breaker opened in a row.
     #[serde(default)]
     #[serde(rename = "spell")]
     pub consecutive_opens: u32,
 }
 
-/// One thing that a process found out.
+/// One finding of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Finding {
-    /// What the process did on a day: since it started, so that a later one includes an earlier one.
+    /// What the process did on a day since it started, so that a later finding includes an earlier one.
     Usage {
-        /// For whom.
+        /// Id of the tenant.
         tenant: String,
-        /// For which endpoint; none for what is not one endpoint's.
+        /// Id of the endpoint; none for counts of the whole tenant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint_id: Option<String>,
-        /// In UTC: `2026-11-21`.
+        /// The day in UTC: `2026-11-21`.
         day: String,
-        /// How much.
+        /// The counts.
         counts: Counts,
     },
     /// An endpoint answered 410.
     Gone {
-        /// Whose.
+        /// Id of the tenant.
         tenant: String,
-        /// Which.
+        /// Id of the endpoint.
         endpoint_id: String,
-        /// The revision at which it had last been changed, so that a later change is not undone; none of a `file:` store.
+        /// Revision of the last change of the endpoint, so that a later change is not undone; none with a `file:` store.
         version: Option<u64>,
     },
-    /// An endpoint has only failed for a while, as far as the process knows. Said again every hour that it is so.
+    /// An endpoint has only failed for some time, as far as the process knows. Repeated every hour while this lasts.
     Failing {
-        /// Whose.
+        /// Id of the tenant.
         tenant: String,
-        /// Which.
+        /// Id of the endpoint.
         endpoint_id: String,
-        /// The revision at which it had last been changed; none of a `file:` store.
+        /// Revision of the last change of the endpoint; none with a `file:` store.
         version: Option<u64>,
-        /// Unix ms: when the first of these failures was, since the process began.
+        /// Time of the first of these failures since the process started, in unix milliseconds.
         since: u64,
     },
-    /// A tenant wanted more than a quota allows.
+    /// A tenant reached a quota.
     QuotaReached {
-        /// Whose.
+        /// Id of the tenant.
         tenant: String,
-        /// Which.
+        /// The quota.
         quota: QuotaName,
-        /// What it allows.
+        /// Value of the quota.
         limit: f64,
-        /// Unix ms.
+        /// Time in unix milliseconds.
         at: u64,
     },
-    /// Something that a later version knows.
+    /// A finding of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// What is kept of a tenant's dead letters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterRetention {
-    /// Everything.
-    #[default]
-    Bodies,
-    /// Records without bodies: as many as its quota allows are there.
-    Records,
-    /// Nothing; they are only counted: ten times as many are there.
-    Counts,
-}
-
-/// A quota by its name in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QuotaName {
-    /// Events taken in.
-    EventsPerSecond,
-    /// Endpoints.
-    Endpoints,
-    /// Subscriptions.
-    Subscriptions,
-    /// Sources.
-    Sources,
-    /// Keys.
-    Keys,
-    /// Dead letters kept with their bodies.
-    DeadLetters,
-}
-
-impl QuotaName {
-    /// As it is configured.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EventsPerSecond => "events_per_second",
-            Self::Endpoints => "endpoints",
-            Self::Subscriptions => "subscriptions",
-            Self::Sources => "sources",
-            Self::Keys => "keys",
-            Self::DeadLetters => "dead_letters",
-        }
-    }
-}
-
 impl Notice {
-    /// Reads one; none when it is of a later version's kind, or somebody else's.
+    /// Reads a notice; none when its kind is unknown, as that of a later version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// What they are called.
+    /// The kinds, as they are written.
     pub const KINDS: [&str; 9] =
         ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "intake", "breakers"];
 
-    /// What it is called, for metrics: one of [`Notice::KINDS`].
+    /// The kind, for metrics: one of [`Notice::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Revision { .. } => "revision",
@@ -209,21 +165,38 @@ impl Notice {
         }
     }
 
-    /// As it is announced.
+    /// The notice as JSON.
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-impl DeadLetterRetention {
-    /// Of a tenant with so many dead letters that have their bodies, and so many in all; without a quota everything is
-    /// kept.
-    pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
-        match quota {
-            Some(quota) if in_all >= quota.saturating_mul(10) => Self::Counts,
-            Some(quota) if with_bodies >= quota => Self::Records,
-            _ => Self::Bodies,
-        }
+/// What was done for a tenant or one of its endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Counts {
+    /// Events accepted.
+    pub events: u64,
+    /// Deliveries made of events and by replays.
+    pub deliveries: u64,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Deliveries that ended with a 2xx.
+    pub delivered: u64,
+    /// Deliveries that ended without a 2xx.
+    pub dead: u64,
+    /// Bytes of the posted bodies.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.deliveries += more.deliveries;
+        self.attempts += more.attempts;
+        self.delivered += more.delivered;
+        self.dead += more.dead;
+        self.bytes += more.bytes;
     }
 }
 
@@ -232,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notices_come_back_as_they_were_said() {
+    fn a_notice_survives_its_json() {
         let usage = Finding::Usage {
             tenant: "acme".into(),
             endpoint_id: Some("crm".into()),
@@ -268,23 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_says_is_passed_over() {
+    fn notices_of_a_later_version_are_ignored() {
         for stranger in ["", "{}", "[]", r#"{"kind":"heartbeat","load":0.5}"#] {
             assert_eq!(Notice::read(stranger.as_bytes()), None, "{stranger}");
         }
         let later = r#"{"kind":"facts","process":"p","sequence":1,"more":1,"facts":[{"kind":"breaker","open":[1]}]}"#;
         let expected = Notice::Findings { process: "p".into(), sequence: 1, findings: vec![Finding::Unknown] };
         assert_eq!(Notice::read(later.as_bytes()), Some(expected));
-    }
-
-    #[test]
-    fn bodies_are_kept_up_to_the_quota_and_records_up_to_ten_times_that() {
-        use DeadLetterRetention::{Bodies, Counts, Records};
-        let table = [(99, 99, Bodies), (100, 100, Records), (100, 999, Records), (99, 999, Bodies), (0, 1_000, Counts)];
-        for (with_bodies, in_all, level) in table {
-            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, Some(100)), level, "{with_bodies} of {in_all}");
-            assert_eq!(DeadLetterRetention::of(with_bodies, in_all, None), Bodies);
-        }
-        assert_eq!(DeadLetterRetention::of(0, 0, Some(0)), Counts, "none may be kept");
     }
 }

@@ -1,5 +1,5 @@
-//! Reads a struct from a JSON object only. serde's derive also takes an array, field by field in order, and so would
-//! let `"ticket": []` pass for a ticket.
+//! Reads a struct from a JSON object only. The code that serde derives also accepts an array, field by field in order, and
+//! so would take `"ticket": []` for a ticket.
 
 use serde::{
     Deserialize, Deserializer,
@@ -9,31 +9,32 @@ use serde::{
 
 /// For `deserialize_with` on a field that is an object.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    T::deserialize(ObjectOnly(deserializer))
+    T::deserialize(MapDeserializer(deserializer))
 }
 
 /// For `deserialize_with` on a field that is an object or null.
 pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|object| object.0))
+    Ok(Option::<ObjectOnly<T>>::deserialize(deserializer)?.map(|object| object.0))
 }
 
 /// For `deserialize_with` on a field that is a list of objects.
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Vec::<Object<T>>::deserialize(deserializer)?.into_iter().map(|object| object.0).collect())
+    Ok(Vec::<ObjectOnly<T>>::deserialize(deserializer)?.into_iter().map(|object| object.0).collect())
 }
 
-/// A struct that was an object.
-pub(crate) struct Object<T>(pub(crate) T);
+/// A struct that was read from an object.
+pub(crate) struct ObjectOnly<T>(pub(crate) T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         object(deserializer).map(Self)
     }
 }
 
-struct ObjectOnly<D>(D);
+/// Reads everything as a map.
+struct MapDeserializer<D>(D);
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for MapDeserializer<D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -46,7 +47,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
     }
 }
 
-/// Hides that a visitor would take a sequence.
+/// Hides that a visitor accepts a sequence.
 struct MapOnly<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for MapOnly<V> {

@@ -1,4 +1,4 @@
-//! JSON that passes through unread: key order and the spelling of numbers are kept.
+//! JSON that passes through unparsed: key order and the spelling of numbers are kept.
 
 use std::borrow::Cow;
 
@@ -6,21 +6,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Any JSON, as its compact text. `null` is not kept: an absent and a null field read alike.
+/// Any JSON, as its compact text. `null` is not kept: a missing field and a null one read alike.
 #[derive(Clone, Debug)]
 pub struct Opaque(Box<RawValue>);
 
 impl Opaque {
-    /// From JSON text, made compact.
+    /// Compacts a JSON text.
     ///
     /// # Errors
     /// When it is not JSON.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        let compact = crate::compact::compact(text).into_owned();
+        let compact = crate::json_text::compact(text).into_owned();
         RawValue::from_string(compact).map(Self)
     }
 
-    /// Its compact JSON text.
+    /// The compact JSON text.
     pub fn json(&self) -> &str {
         self.0.get()
     }
@@ -35,7 +35,7 @@ impl PartialEq for Opaque {
 impl<'de> Deserialize<'de> for Opaque {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        match crate::compact::compact(raw.get()) {
+        match crate::json_text::compact(raw.get()) {
             Cow::Borrowed(_) => Ok(Self(raw)),
             Cow::Owned(text) => RawValue::from_string(text).map(Self).map_err(serde::de::Error::custom),
         }

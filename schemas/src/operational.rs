@@ -1,30 +1,30 @@
-//! Events about carteiro itself, in the tenant's own stream, so that any endpoint can subscribe to them. Said again they
-//! are the same event: their ids are made of what happened.
+//! Events about carteiro itself, in the tenant's own stream, so that any endpoint can subscribe to them. Their ids are made of
+//! what happened, so that a repeated report is the same event.
 
 use serde_json::{Number, Value, json};
 
 use crate::{Event, EventFacts, EventId, EventType, QuotaName, SPEC, routing_key, time::rfc3339};
 
-/// The platform they come from.
+/// Platform of these events.
 const PLATFORM: &str = "carteiro";
-/// How often one quota of one tenant is worth an event, in ms.
+/// Interval in which a tenant's quota makes at most one event, in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// An event about carteiro itself, to be published as any other.
+/// An event about carteiro itself, to be published like any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationalEvent {
-    /// Its id.
+    /// Id of the event.
     pub id: EventId,
-    /// Its type.
+    /// Type of the event.
     pub event_type: EventType,
-    /// `<tenant>.-.-.<type>`.
+    /// Routing key: `<tenant>.-.-.<type>`.
     pub key: String,
-    /// The envelope.
+    /// Envelope of the event.
     pub body: String,
 }
 
 impl OperationalEvent {
-    /// An endpoint is posted to no more, since a `version` of it: `"endpoint":{"id","reason"}`.
+    /// An endpoint was disabled with this `version` of it: `"endpoint":{"id","reason"}`.
     pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>, now: u64) -> Self {
         let id = EventId::of_happening(&[tenant, "endpoint.disabled", endpoint_id, &version.to_string()]);
         Self::of(
@@ -37,7 +37,7 @@ impl OperationalEvent {
         )
     }
 
-    /// A quota has bitten: `"quota":{"name","limit"}`. The same event for a whole hour.
+    /// A quota was reached: `"quota":{"name","limit"}`. All reports of an hour are the same event.
     pub fn quota_reached(tenant: &str, quota: QuotaName, limit: f64, now: u64) -> Self {
         let hour = (now / HOUR).to_string();
         let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);
@@ -45,7 +45,7 @@ impl OperationalEvent {
         Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
     }
 
-    /// The test button was pressed: in the format `canonical`, what an endpoint gets.
+    /// The test button was pressed: the event that endpoints of format `canonical` receive.
     pub fn webhook_test(tenant: &str, id: EventId, now: u64) -> Self {
         Self::of(tenant, id, EventType::WEBHOOK_TEST, now, "test", &json!({"origin": "webhook-config"}))
     }
@@ -61,7 +61,7 @@ impl OperationalEvent {
     }
 }
 
-/// Whole numbers without a fraction.
+/// A JSON number; a whole number has no fraction.
 fn number(value: f64) -> Option<Number> {
     let whole = value.fract() == 0.0 && (0.0..1e15).contains(&value);
     if whole { Some(Number::from(value as u64)) } else { Number::from_f64(value) }
@@ -75,7 +75,7 @@ mod tests {
     const NOW: u64 = 1_790_000_000_000;
 
     #[test]
-    fn said_again_within_the_hour_it_is_the_same_event() {
+    fn reports_within_an_hour_are_the_same_event() {
         let reached = |at| OperationalEvent::quota_reached("acme", QuotaName::DeadLetters, 1_000.0, at).id;
         let start = NOW / HOUR * HOUR;
         assert_eq!(reached(start), reached(start + HOUR - 1));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_matched_and_rendered_as_any_other_event() {
+    fn operational_events_are_matched_and_rendered_like_any_other() {
         let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"), NOW);
         assert_eq!(event.key, "acme.-.-.endpoint.disabled");
         let acceptance = Acceptance::new(event.id.clone(), NOW, "acme");

@@ -1,32 +1,32 @@
-//! Why what came in is no event.
+//! The error for an event that cannot be accepted.
 
 use crate::{ParkReason, pointer::to_member};
 
-/// What is wrong with what came in, and where.
+/// What is wrong with an event, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}{}{message}", if pointer.is_empty() { "" } else { ": " })]
 pub struct Refusal {
-    /// What sort of wrong.
+    /// Kind of the mistake.
     pub kind: RefusalKind,
-    /// Where: a JSON pointer (RFC 6901) such as `/ticket/id`; empty for the whole.
+    /// JSON pointer (RFC 6901) to the mistake, such as `/ticket/id`; empty for the whole.
     pub pointer: String,
     /// What was expected.
     pub message: String,
 }
 
-/// What sort of wrong.
+/// Kind of a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// Not UTF-8, not JSON, or not an object.
     Malformed,
-    /// A value of the wrong type or form.
+    /// A value has the wrong type or form.
     Invalid,
-    /// Its id is not the one it came under.
+    /// Id or tenant are missing or contradictory.
     Identity,
 }
 
 impl RefusalKind {
-    /// The reason it is parked for.
+    /// Reason for which such an event is parked.
     pub fn park_reason(self) -> ParkReason {
         match self {
             Self::Malformed => ParkReason::Decode,
@@ -45,7 +45,7 @@ impl Refusal {
         Self { kind: RefusalKind::Invalid, pointer: pointer.into(), message: message.into() }
     }
 
-    /// Of a value, or of the key that it lacks: the pointer is to where that would be.
+    /// The refusal of a value, or of a missing key: the pointer then says where the key would be.
     fn at(pointer: String, message: String) -> Self {
         match missing(&message) {
             Some(key) => Self::invalid(pointer + &to_member(key), "is required"),
@@ -53,14 +53,14 @@ impl Refusal {
         }
     }
 
-    /// The same, seen from the outside: `prefix` is the pointer to what was refused, such as `/events/3`.
+    /// Puts the pointer below `prefix`, the pointer to the event itself, such as `/events/3`.
     #[must_use]
     pub fn within(mut self, prefix: &str) -> Self {
         self.pointer.insert_str(0, prefix);
         self
     }
 
-    /// Of a text that could not be deserialized as `T`; reads it a second time to find where.
+    /// The refusal of a text that could not be deserialized as `T`. Reads it a second time to find the place.
     pub(crate) fn locate<'a, T: serde::Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Self {
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Self::malformed(format!("not JSON: {error}"));
@@ -73,13 +73,13 @@ impl Refusal {
     }
 }
 
-/// The key that serde misses.
+/// The key that serde reports as missing.
 fn missing(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
-/// What serde_json says, without its ` at line 1 column 20`, since the pointer says it better, and without the value it
-/// found, since no part of a body may enter an error text.
+/// The message of serde_json, without ` at line 1 column 20`, because the pointer says it better, and without the value that
+/// was found, because no part of a body may enter an error text.
 fn wording(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);

@@ -1,7 +1,7 @@
-//! Rotation without a gap: what was replaced stays valid beside its successor until a time.
+//! Rotation without a gap: a replaced secret stays valid beside its successor until a time.
 //!
-//! One shape for a source's token, a tenant's key and an endpoint's signing secrets. Time is an argument, and nothing has
-//! to be written when it passes: what has ended is overlooked, and forgotten with the next change.
+//! A source's token, a tenant's key and an endpoint's signing secrets rotate in the same way. Time is an argument, and nothing
+//! has to be written when it passes: a secret that has ended is ignored, and removed with the next change.
 
 use std::{fmt, mem};
 
@@ -14,52 +14,52 @@ use serde_json::{Value, json};
 
 use crate::{Endpoint, Key, KeyHash, Secret, SourceConfig, Span, time::Moment};
 
-/// A secret that another one has replaced, and how long it is still valid.
+/// A replaced secret that is valid until a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetiringSecret {
     /// The secret itself.
     pub secret: Secret,
-    /// From then on it is not valid any more.
+    /// End of its validity.
     pub until: Moment,
 }
 
-/// A key that another one has replaced, and how long it is still valid.
+/// The hash of a replaced key that is valid until a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetiringHash {
     /// `sha256:<64 hex digits>` of the key.
     pub hash: KeyHash,
-    /// From then on it is not valid any more.
+    /// End of its validity.
     pub until: Moment,
 }
 
-/// One of an endpoint's signing secrets: a text, or one that is being retired.
+/// One of an endpoint's signing secrets: a text, or a secret that retires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SigningSecret {
-    /// Valid until it is taken away.
+    /// Valid until it is removed.
     Lasting(Secret),
     /// Valid until a time.
     Retiring(RetiringSecret),
 }
 
 impl RetiringSecret {
-    /// As JSON with the secret itself; for what keeps it, and nothing else.
+    /// JSON with the secret itself; only for storing it.
     pub fn reveal(&self) -> Value {
         json!({"secret": self.secret.reveal(), "until": self.until})
     }
 }
 
 impl SigningSecret {
-    /// The secret itself, whether it is still valid or not.
+    /// The secret itself, valid or not.
     pub fn secret(&self) -> &Secret {
         match self {
             Self::Lasting(secret) | Self::Retiring(RetiringSecret { secret, .. }) => secret,
         }
     }
 
-    /// When it ends; none: not by itself.
+    /// End of its validity; none for a lasting secret.
     pub fn until(&self) -> Option<Moment> {
         match self {
             Self::Lasting(_) => None,
@@ -67,7 +67,7 @@ impl SigningSecret {
         }
     }
 
-    /// As JSON with the secret itself; for what keeps it, and nothing else.
+    /// JSON with the secret itself; only for storing it.
     pub fn reveal(&self) -> Value {
         match self {
             Self::Lasting(secret) => secret.reveal().into(),
@@ -79,7 +79,7 @@ impl SigningSecret {
         self.until().is_some_and(|until| until.has_come(now))
     }
 
-    /// The same, to end then. What ends by itself keeps its own time: somebody relies on it.
+    /// Retires the secret at a time. One that retires already keeps its own time: somebody relies on it.
     fn retired(self, until: Moment) -> Self {
         match self {
             Self::Lasting(secret) => Self::Retiring(RetiringSecret { secret, until }),
@@ -94,12 +94,12 @@ impl From<String> for SigningSecret {
     }
 }
 
-/// By hand, so that what is wrong is told with its place inside, which serde's `untagged` forgets.
+/// Written by hand, because errors of serde's `untagged` do not say where the mistake is.
 impl<'de> Deserialize<'de> for SigningSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
+        struct SigningSecretVisitor;
 
-        impl<'de> Visitor<'de> for Form {
+        impl<'de> Visitor<'de> for SigningSecretVisitor {
             type Value = SigningSecret;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,78 +115,79 @@ impl<'de> Deserialize<'de> for SigningSecret {
             }
         }
 
-        deserializer.deserialize_any(Form)
+        deserializer.deserialize_any(SigningSecretVisitor)
     }
 }
 
-/// What is put in the place of something, and how long that stays valid beside it.
+/// When a secret is replaced, and how long the old one stays valid beside the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// Now, in unix milliseconds.
+    /// Time of the replacement, in unix milliseconds.
     pub now: u64,
-    /// How long both are valid; zero: the one before ends at once, and so does what was retiring.
+    /// How long both are valid. Zero: the old one ends at once, and so do those that retire already.
     pub overlap: Span,
 }
 
 impl Rotation {
-    /// The overlap where none is asked for: a day, in which somebody is at work everywhere.
+    /// Default overlap: a day, so that everybody involved has working hours.
     pub const OVERLAP: Span = Span::hours(24);
-    /// The longest overlap: what stays valid for longer was not rotated, but doubled.
+    /// Longest overlap. A secret that stays valid for longer was not rotated, but doubled.
     pub const LONGEST_OVERLAP: Span = Span::hours(30 * 24);
 
-    /// When what is replaced ends; none: at once.
+    /// When the old secret ends; none when it ends at once.
     fn until(self) -> Option<Moment> {
         (!self.overlap.0.is_zero()).then(|| Moment(self.now.saturating_add(self.overlap.millis())))
     }
 }
 
 impl SourceConfig {
-    /// Its token, and the one before with its end, whether that is past or not.
+    /// The token, and the previous one with its end, whether that has passed or not.
     pub fn tokens(&self) -> impl Iterator<Item = (&Secret, Option<Moment>)> {
         let old = self.old_token.iter().map(|old| (&old.secret, Some(old.until)));
         std::iter::once((&self.token, None)).chain(old)
     }
 
-    /// Takes a new token. One that was retiring already gives way to the one that retires now.
+    /// Replaces the token. One that was retiring already is removed.
     pub fn rotate(&mut self, token: Secret, rotation: Rotation) {
         let secret = mem::replace(&mut self.token, token);
         self.old_token = rotation.until().map(|until| RetiringSecret { secret, until });
     }
 
-    /// Forgets the token that has ended.
+    /// Removes the old token if it has ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.old_token.take_if(|old| old.until.has_come(now));
     }
 }
 
 impl Key {
-    /// Its hash, and the one before with its end, whether that is past or not.
+    /// The hash, and the previous one with its end, whether that has passed or not.
     pub fn hashes(&self) -> impl Iterator<Item = (KeyHash, Option<Moment>)> {
         std::iter::once((self.hash, None)).chain(self.old_hash.map(|old| (old.hash, Some(old.until))))
     }
 
-    /// Takes a new hash. One that was retiring already gives way to the one that retires now.
+    /// Replaces the hash. One that was retiring already is removed.
     pub fn rotate(&mut self, hash: KeyHash, rotation: Rotation) {
         let hash = mem::replace(&mut self.hash, hash);
         self.old_hash = rotation.until().map(|until| RetiringHash { hash, until });
     }
 
-    /// Forgets the hash that has ended.
+    /// Removes the old hash if it has ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.old_hash.take_if(|old| old.until.has_come(now));
     }
 }
 
 impl Endpoint {
-    /// More make the header with the signatures longer than receivers read; what is older gives way.
+    /// Largest number of secrets. With more, the header with the signatures would be longer than receivers read; the oldest
+    /// are removed.
     pub const MAX_SECRETS: usize = 10;
 
-    /// The secrets with which requests are signed at a time (unix ms), newest first. None: they are not signed.
+    /// The secrets that sign requests at `now` (unix milliseconds), newest first. Without any, requests are not signed.
     pub fn signing_secrets(&self, now: u64) -> impl Iterator<Item = &Secret> {
         self.secrets.iter().filter(move |secret| !secret.has_ended(now)).map(SigningSecret::secret)
     }
 
-    /// Signs with a new secret first. Those before retire together; whoever retires already keeps its own time.
+    /// Puts a new secret first. The others retire together; those that retire already keep their own time.
     pub fn rotate(&mut self, secret: Secret, rotation: Rotation) {
         let before = mem::replace(&mut self.secrets, vec![SigningSecret::Lasting(secret)]);
         if let Some(until) = rotation.until() {
@@ -196,7 +197,7 @@ impl Endpoint {
         self.secrets.truncate(Self::MAX_SECRETS);
     }
 
-    /// Forgets the secrets that have ended.
+    /// Removes the secrets that have ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.secrets.retain(|secret| !secret.has_ended(now));
     }

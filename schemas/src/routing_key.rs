@@ -1,13 +1,13 @@
-//! The public routing key: `<tenant>.<channel>.<queue>.<entity>.<action>`.
+//! The public routing key of an event: `<tenant>.<channel>.<queue>.<entity>.<action>`.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::EventFacts;
 
-/// AMQP 0-9-1 carries routing keys as short strings.
+/// Longest routing key, in bytes: AMQP 0-9-1 carries it as a short string.
 const MAX_BYTES: usize = 255;
 
-/// The key of an event of a tenant, or none when it would be longer than 255 bytes or an id is empty.
+/// The key of a tenant's event; none when it would be longer than 255 bytes or an id is empty.
 pub fn routing_key(tenant: &str, facts: &EventFacts<'_>) -> Option<String> {
     if facts.channel_id == Some("") || facts.queue_id == Some("") {
         return None;
@@ -16,7 +16,7 @@ pub fn routing_key(tenant: &str, facts: &EventFacts<'_>) -> Option<String> {
     (key.len() <= MAX_BYTES).then_some(key)
 }
 
-/// The tenant a key belongs to: its first part, unescaped.
+/// The tenant of a key: its first part, unescaped.
 pub fn tenant_of(key: &str) -> Option<String> {
     let (tenant, _) = key.split_once('.')?;
     unescape(tenant).filter(|tenant| !tenant.is_empty())
@@ -30,12 +30,12 @@ fn part(id: Option<&str>) -> String {
     }
 }
 
-/// What [`escape`] was given; none when it is not UTF-8.
+/// The reverse of [`escape`]; none when the result is not UTF-8.
 pub fn unescape(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// Percent-encodes what would be read as a separator, a wildcard or an escape, white space and control characters.
+/// Percent-encodes separators, wildcards, percent signs, white space and control characters.
 pub fn escape(text: &str) -> String {
     let needs_it = |c: char| matches!(c, '.' | '*' | '#' | '%') || c.is_whitespace() || c.is_control();
     let mut escaped = String::with_capacity(text.len());

@@ -1,24 +1,24 @@
-//! Texts that must not be seen.
+//! Texts that must not be shown, and what error messages may quote.
 
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What is shown instead of a secret.
+/// Shown instead of a secret.
 pub const MASK: &str = "***";
 
-/// The longest word of any closed list, and a few slips of the pen.
+/// Longest text that may be quoted, in bytes: the longest word of any closed list, and some typing errors.
 const LONGEST_WORD: usize = 20;
 
-/// What may be repeated in a message about a value that is none of those expected: a word, not what is longer. That may
-/// be a secret in a wrong place, and messages are shown to many.
-pub fn repeatable(text: &str) -> Option<&str> {
+/// The text, if an error message about an unexpected value may quote it: a word, nothing longer. A longer text may be a
+/// secret in a wrong place, and many people see error messages.
+pub fn quotable(text: &str) -> Option<&str> {
     (text.len() <= LONGEST_WORD).then_some(text)
 }
 
 /// A secret text. `Debug`, `Display` and `Serialize` give [`MASK`], so that it enters no log, error or answer by accident;
-/// only [`Secret::reveal`] gives the text. Its memory is not wiped: who can read that can read the configuration too.
+/// only [`Secret::reveal`] gives the text. Its memory is not wiped: whoever can read it can also read the configuration.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);
 
@@ -40,7 +40,7 @@ impl Secret {
     /// Deserializes a secret that must not be empty, for `#[serde(deserialize_with)]` on a configuration key.
     ///
     /// # Errors
-    /// When it is no text, or empty.
+    /// When it is not a text, or empty.
     pub fn deserialize_not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(Self::not_empty).transpose().map_err(de::Error::custom)

@@ -1,11 +1,11 @@
-//! What is posted to the HTTP intake: one event, or `{"events":[…]}`. Only cut into pieces here; each piece is then
-//! decoded as an [`Envelope`](crate::Envelope).
+//! The body of a request to the intake: one event, or `{"events":[…]}`. It is only split here; each event is then decoded as
+//! an [`Envelope`](crate::Envelope).
 
 use serde::Deserialize;
 
-use crate::{EventId, Refusal, envelope::object_text, walk};
+use crate::{EventId, Refusal, envelope::object_text, json_text};
 
-/// One event, or several; borrowed, as sent.
+/// One event or several, as they were sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Submission<'a> {
     /// The body is an event.
@@ -15,23 +15,23 @@ pub enum Submission<'a> {
 }
 
 impl<'a> Submission<'a> {
-    /// Cuts a body into events.
+    /// Splits a body into events.
     ///
     /// # Errors
-    /// Not an object in JSON, or `events` is no list.
+    /// The body is not a JSON object, or `events` is not a list.
     pub fn of(body: &'a [u8]) -> Result<Self, Refusal> {
         let text = object_text(body)?;
         serde_json::from_str::<serde::de::IgnoredAny>(text)
             .map_err(|error| Refusal::malformed(format!("not JSON: {error}")))?;
-        let events = walk::members(text).find(|(key, _)| walk::is_key(key, "events"));
+        let events = json_text::members(text).find(|(key, _)| json_text::is_key(key, "events"));
         match events {
             None => Ok(Self::One(text)),
-            Some((_, list)) if list.starts_with('[') => Ok(Self::Batch(walk::elements(list).collect())),
+            Some((_, list)) if list.starts_with('[') => Ok(Self::Batch(json_text::elements(list).collect())),
             Some(_) => Err(Refusal::invalid("/events", "expected a list of events")),
         }
     }
 
-    /// The events, each with the pointer that its refusals stand below ([`Refusal::within`]): empty, or `/events/3`.
+    /// The events, each with the JSON pointer that its refusals are put below ([`Refusal::within`]): empty, or `/events/3`.
     pub fn events(&self) -> impl Iterator<Item = (String, &'a str)> {
         let (list, is_batch) = match self {
             Self::One(event) => (std::slice::from_ref(event), false),
@@ -42,10 +42,10 @@ impl<'a> Submission<'a> {
     }
 }
 
-/// The id that a canonical event brings along, before anything else of it is read.
+/// The id of a canonical event, found before anything else is decoded.
 ///
 /// # Errors
-/// Not an object in JSON, or `id` is no event id.
+/// The body is not a JSON object, or `id` is not an event id.
 pub fn peek_id(body: &[u8]) -> Result<Option<EventId>, Refusal> {
     #[derive(Deserialize)]
     struct Peek {
@@ -64,7 +64,7 @@ mod tests {
     use crate::RefusalKind;
 
     #[test]
-    fn a_batch_is_cut_into_its_events_verbatim() {
+    fn a_batch_is_split_into_its_events_as_they_are() {
         let body = br#" {"note": "x", "events": [ {"type": "a.b", "n": 1.0} , {"events": []}, 3 ]} "#;
         let submission = Submission::of(body).unwrap();
         let expected = vec![r#"{"type": "a.b", "n": 1.0}"#, r#"{"events": []}"#, "3"];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cut_is_refused() {
+    fn a_body_that_cannot_be_split_is_refused() {
         let table: [(&[u8], RefusalKind, &str); 6] = [
             (b"", RefusalKind::Malformed, ""),
             (b"[]", RefusalKind::Malformed, ""),

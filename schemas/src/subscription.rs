@@ -1,46 +1,47 @@
-//! A wish for some events, and whether an event is meant by it: [`Subscription::accepts`], one pure function.
+//! Which events an endpoint receives: [`Subscription::accepts`], one pure function.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EventFacts, pattern::TypePattern};
+use crate::{Change, Direction, Event, EventType, Id, TypePattern};
 
-/// One endpoint's wish for some events: every dimension that applies to the event's type must match; within one, any
-/// value does.
+/// Which events one endpoint receives. Every dimension that applies to the event's type must match; within a dimension, any
+/// of its values does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
-    /// Its own id, unique in the tenant.
+    /// Id, unique within the tenant.
     pub id: String,
-    /// As shown.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where what it wants is posted.
+    /// Endpoint that the events are posted to.
     pub endpoint_id: String,
-    /// Off: it wants nothing. What is queued still goes out.
+    /// False: no event matches. Deliveries that wait already still go out.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Types, `entity.*` or `*`. Left out or empty: nothing, as when no box of a vendor's screen is ticked.
+    /// Types, `entity.*` or `*`. Left out or empty: no event, as when no box is ticked on a vendor's screen.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub event_types: BTreeSet<TypePattern>,
-    /// Left out: any. Empty: none.
+    /// Channels. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_ids: Option<IdSet>,
-    /// `"-"` is "in no queue". Left out: any, also no queue. Empty: none. A transfer is in its target queue.
+    /// Queues; `"-"` means "in no queue". Left out: any, and no queue. Empty: none. A transfer is in its target queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_ids: Option<IdSet>,
-    /// Of messages received or sent. Left out: any. Empty: none.
+    /// Directions of messages. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directions: Option<BTreeSet<MessageDirection>>,
-    /// Of messages. Left out: any. Empty: none.
+    /// Statuses of the ticket of a message. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket_statuses: Option<BTreeSet<TicketStatus>>,
     /// False: no messages of groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<bool>,
-    /// A transfer to one of `queue_ids` is wanted too, whatever `event_types`, as the *shot*: the last received message.
+    /// True: a transfer to one of `queue_ids` is posted too, whatever `event_types` say, as the *shot*: the last received
+    /// message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub start_on_transfer: bool,
 }
@@ -52,7 +53,7 @@ fn yes() -> bool {
 /// The value of `queue_ids` that means "in no queue".
 const NO_QUEUE: &str = "-";
 
-/// Ids compared by their text; written as given.
+/// Ids, compared by their text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Vec<WrittenId>")]
 #[schemars(with = "Vec<WrittenId>")]
@@ -86,15 +87,15 @@ pub enum MessageDirection {
     Sent,
 }
 
-/// A ticket's state.
+/// A ticket's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TicketStatus {
-    /// Nobody works on it.
+    /// Nobody works on the ticket.
     Pending,
-    /// Somebody does.
+    /// Somebody works on the ticket.
     Open,
-    /// Finished.
+    /// The ticket is closed.
     Closed,
 }
 
@@ -108,16 +109,64 @@ impl TicketStatus {
     }
 }
 
-/// How an event is meant. Both may hold: then an endpoint gets the transfer's body and the shot.
+/// What subscriptions ask about an event.
+#[derive(Clone, Copy, Debug)]
+pub struct EventFacts<'a> {
+    /// The event's type.
+    pub event_type: &'a EventType,
+    /// Id of the channel.
+    pub channel_id: Option<&'a str>,
+    /// Id of the queue that the ticket is in after the event.
+    pub queue_id: Option<&'a str>,
+    /// Direction of a `message.received` or `message.sent`; none for other types.
+    pub direction: Option<MessageDirection>,
+    /// The ticket's status, as spelt.
+    pub ticket_status: Option<&'a str>,
+    /// True for a conversation of a group.
+    pub is_group: bool,
+    /// True for a transfer to another queue.
+    pub to_other_queue: bool,
+    /// True when the event has a received message. In a transfer the shot is made of it.
+    pub has_received_message: bool,
+}
+
+impl<'a> EventFacts<'a> {
+    /// The facts of an event.
+    pub fn of(event: &'a Event) -> Self {
+        let ticket = event.ticket.as_ref();
+        let queue_id = ticket.and_then(|ticket| ticket.queue.as_ref()).and_then(|queue| queue.id.as_ref());
+        Self {
+            event_type: &event.event_type,
+            channel_id: event.channel.id.as_ref().map(Id::text),
+            queue_id: queue_id.map(Id::text),
+            direction: match event.event_type.as_str() {
+                "message.received" => Some(MessageDirection::Received),
+                "message.sent" => Some(MessageDirection::Sent),
+                _ => None,
+            },
+            ticket_status: ticket.and_then(|ticket| ticket.status.as_deref()),
+            is_group: ticket.is_some_and(|ticket| ticket.is_group)
+                || event.contact.as_ref().is_some_and(|contact| contact.is_group),
+            to_other_queue: event.event_type == EventType::TICKET_TRANSFERRED
+                && event.change.as_ref().is_some_and(Change::is_to_other_queue),
+            has_received_message: event
+                .message
+                .as_ref()
+                .is_some_and(|message| message.direction != Some(Direction::Outbound)),
+        }
+    }
+}
+
+/// How an event matches. Both may be true: the endpoint then gets the body of the transfer and the shot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// The event itself is wanted.
+    /// The event itself matches.
     pub event: bool,
-    /// The last received message is wanted, since the ticket came to a queue.
+    /// The last received message is posted, because the ticket came to a queue.
     pub shot: bool,
 }
 
-/// The first dimension in which an event was not meant.
+/// The first dimension that did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// `event_types`.
@@ -132,12 +181,12 @@ pub enum Mismatch {
     TicketStatuses,
     /// `groups`.
     Groups,
-    /// A shot was wanted, but the transfer carries no message.
+    /// The shot would be posted, but the transfer has no message.
     NoLastMessage,
 }
 
 impl Subscription {
-    /// Whether, and how, an event is wanted. Does not ask whether the subscription is enabled.
+    /// Whether and how an event matches. Does not check whether the subscription is enabled.
     ///
     /// # Errors
     /// The first dimension that did not match.

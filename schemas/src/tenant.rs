@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Subscription};
 
-/// What the `file:` store reads and `export` writes.
+/// The document that the `file:` store reads and `export` writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
-    /// Each with all that belongs to it.
+    /// The tenants, each with all that belongs to it.
     #[serde(default)]
     pub tenants: Vec<Tenant>,
 }
@@ -18,30 +18,30 @@ pub struct Configuration {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
-    /// Its own id: `[a-z0-9][a-z0-9_-]{0,62}`.
+    /// Id: `[a-z0-9][a-z0-9_-]{0,62}`.
     pub id: String,
-    /// As shown.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Bounds of what it may use.
+    /// Limits of what the tenant may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
-    /// Where it is posted to.
+    /// Endpoints that deliveries are posted to.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
-    /// What is posted.
+    /// Subscriptions, which say what is posted.
     #[serde(default)]
     pub subscriptions: Vec<Subscription>,
-    /// Where vendors' webhooks come in.
+    /// Sources, where vendors' webhooks come in.
     #[serde(default)]
     pub sources: Vec<SourceConfig>,
-    /// Who may act for it.
+    /// Keys of programs that may act for the tenant.
     #[serde(default)]
     pub keys: Vec<Key>,
 }
 
 impl Tenant {
-    /// One with nothing yet.
+    /// A tenant without anything.
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -55,53 +55,79 @@ impl Tenant {
     }
 }
 
-/// Bounds of what a tenant may use.
+/// Limits of what a tenant may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Events accepted per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<f64>,
-    /// Endpoints.
+    /// Largest number of endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<u64>,
-    /// Subscriptions.
+    /// Largest number of subscriptions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<u64>,
-    /// Sources.
+    /// Largest number of sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<u64>,
-    /// Keys.
+    /// Largest number of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u64>,
-    /// Dead letters kept with their bodies.
+    /// Largest number of dead letters that are kept with their bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,
+}
+
+/// The name of a quota, as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaName {
+    EventsPerSecond,
+    Endpoints,
+    Subscriptions,
+    Sources,
+    Keys,
+    DeadLetters,
+}
+
+impl QuotaName {
+    /// The name, as it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsPerSecond => "events_per_second",
+            Self::Endpoints => "endpoints",
+            Self::Subscriptions => "subscriptions",
+            Self::Sources => "sources",
+            Self::Keys => "keys",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
 }
 
 /// Where a vendor's webhooks come in: `POST /v1/in/<token>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// Its own id, unique in the tenant.
+    /// Id, unique within the tenant.
     pub id: String,
-    /// As shown.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the vendor's bodies look like.
+    /// Dialect of the vendor's bodies.
     pub dialect: Dialect,
-    /// Used where the vendor's body names no channel.
+    /// Channel of events whose body names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<ChannelId>,
-    /// The secret part of its URL.
+    /// Secret part of the URL.
     pub token: Secret,
-    /// The token before, while it is still valid.
+    /// The previous token, while it is still valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_token: Option<RetiringSecret>,
-    /// Whether the vendor's body travels along, for endpoints of format `original`.
+    /// Whether the vendor's body is kept, for endpoints of format `original`.
     #[serde(default = "yes")]
     pub keep_original: bool,
-    /// Expected from the sender as `X-N8N-API-KEY`.
+    /// Key that the sender must send as `X-N8N-API-KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n8n_api_key: Option<Secret>,
 }
@@ -114,9 +140,7 @@ fn yes() -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a whole number or a text")]
 pub enum ChannelId {
-    /// A number.
     Integer(i64),
-    /// A text.
     Text(String),
 }
 
@@ -129,20 +153,20 @@ impl From<&ChannelId> for Id {
     }
 }
 
-/// What a tenant's program shows to act for it.
+/// A key with which a program acts for a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
-    /// Its own id, unique in the tenant.
+    /// Id, unique within the tenant.
     pub id: String,
-    /// As shown.
+    /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it allows.
+    /// What the key allows.
     pub scopes: Vec<Scope>,
     /// `sha256:<64 hex digits>` of the key.
     pub hash: KeyHash,
-    /// The key before, while it is still valid.
+    /// Hash of the previous key, while that is still valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_hash: Option<RetiringHash>,
 }

@@ -1,6 +1,7 @@
-//! Points in time: unix milliseconds inside, RFC 3339 in UTC with three decimals and `Z` outside.
+//! Points in time and durations. Times are unix milliseconds inside, and RFC 3339 in UTC with three decimals outside;
+//! durations are written as people write them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, time::Duration};
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// Whether it is now (unix ms), or was before.
+    /// True when it is `now` (unix milliseconds), or was before.
     pub fn has_come(self, now: u64) -> bool {
         self.0 <= now
     }
@@ -46,20 +47,20 @@ impl JsonSchema for Moment {
     }
 }
 
-/// The day in UTC on which unix milliseconds lie: `2025-07-18`.
+/// The day in UTC of a time in unix milliseconds: `2025-07-18`.
 pub fn day(unix_ms: u64) -> String {
     let mut day = rfc3339(unix_ms);
     day.truncate("2025-07-18".len());
     day
 }
 
-/// `2025-07-18T17:30:22.114Z`. What lies beyond the year 9999 is shown as its end.
+/// A time in unix milliseconds as `2025-07-18T17:30:22.114Z`; one beyond the year 9999 as the end of that year.
 pub fn rfc3339(unix_ms: u64) -> String {
     let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))
 }
 
-/// Unix milliseconds of an RFC 3339 time, cut, not rounded; none when it is no such time or lies before 1970.
+/// Unix milliseconds of an RFC 3339 time, truncated. None for any other text, and for times before 1970.
 pub fn unix_ms(text: &str) -> Option<u64> {
     // jiff also reads what RFC 3339 does not allow, such as a space for the `T` or a zone in brackets.
     let bytes = text.as_bytes();
@@ -69,9 +70,67 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_millisecond()).ok()
 }
 
-/// Whether a time that can be read is already written as [`rfc3339`] writes it.
+/// True when a valid time is already written as [`rfc3339`] writes it.
 pub(crate) fn is_canonical(text: &str) -> bool {
     matches!(text.as_bytes(), [_, _, _, _, b'-', .., b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, b'Z'] if text.len() == 24)
+}
+
+/// A duration, written `"5s"`, `"2m"` or `"72h"` (notation of the `humantime` crate).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A duration of whole hours.
+    pub const fn hours(hours: u64) -> Self {
+        Self(Duration::from_secs(hours * 3_600))
+    }
+
+    /// The duration in milliseconds.
+    pub fn millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn shown(text: &str) -> String {
+    crate::quotable(text).map_or("this".to_owned(), |text| format!("{text:?}"))
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let duration = humantime::parse_duration(&text).map_err(|_| {
+            format!("{} is not a duration: write a number and a unit, such as \"5s\" or \"2m\"", shown(&text))
+        })?;
+        Ok(Self(duration))
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "examples": ["5s", "2m", "72h"]})
+    }
 }
 
 #[cfg(test)]

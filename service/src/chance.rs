@@ -1,26 +1,26 @@
-//! Real chance. One of the two files that may ask the world; everything else takes a [`Chance`]. Only [`token`] and
-//! [`secrets`] are fit for secrets.
+//! The source of randomness, and the only file that asks the system for it; everything else takes a [`Chance`]. Only
+//! [`token`] and [`secrets`] are fit for secrets.
 
 use std::sync::Arc;
 
-/// A number in [0, 1), a new one at each call, evenly spread.
+/// Yields a number in [0, 1) at each call, evenly distributed.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// A generator for each thread, seeded by the system.
+/// A generator for each thread, seeded by the system. Not for secrets.
 pub fn system() -> Chance {
     #[expect(clippy::disallowed_methods, reason = "the one place where chance enters")]
     Arc::new(fastrand::f64)
 }
 
-/// A generator of its own, seeded by the system; not for secrets.
+/// A new generator, seeded by the system. Not for secrets.
 pub fn rng() -> fastrand::Rng {
     fastrand::Rng::new()
 }
 
-/// A secret: 256 bits from the system's own generator, as 64 hex digits.
+/// A new secret: 256 bits from the generator of the system, as 64 hex digits.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// When the system has no randomness.
 pub fn token() -> std::io::Result<String> {
     Ok(hex(&random::<32>()?))
 }
@@ -30,10 +30,10 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where secrets come from: 256 bits at each call, which nobody can guess.
+/// Yields 256 bits for a secret at each call.
 pub type Secrets = Arc<dyn Fn() -> std::io::Result<[u8; 32]> + Send + Sync>;
 
-/// The system's own generator.
+/// The generator of the system.
 pub fn secrets() -> Secrets {
     Arc::new(random::<32>)
 }
@@ -48,7 +48,7 @@ pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// `N` bytes of chance, for ids. 40 of a draw's 53 random bits are used, five bytes at a time.
+/// `N` random bytes for ids. Each draw yields five bytes: 40 of its 53 random bits.
 pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
     let mut bytes = [0; N];
     for five in bytes.chunks_mut(5) {

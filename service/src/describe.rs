@@ -1,6 +1,6 @@
-//! The description of HTTP calls for OpenAPI: what a role says of its routes, next to them.
+//! Describes HTTP calls for OpenAPI, next to their routes.
 //!
-//! What is the same everywhere (parts of the path, the key) is added where the whole document is made.
+//! What all calls have in common (parts of the path, the key) is added where the whole document is made.
 
 use aide::{
     generate::in_context,
@@ -15,12 +15,12 @@ use serde_json::Value;
 
 use crate::Problem;
 
-/// What every call has: its place in the document, its name, and who may.
+/// Describes a call: its place in the document, its name, and who may use it.
 pub fn call<'t>(op: TransformOperation<'t>, tag: &str, id: &str, summary: &str, who: &str) -> TransformOperation<'t> {
     op.tag(tag).id(id).summary(summary).description(who).default_response::<Problem>()
 }
 
-/// Adds to what the call is said to do.
+/// Puts a text before the description of a call.
 pub fn more<'t>(mut op: TransformOperation<'t>, text: &str) -> TransformOperation<'t> {
     let operation = op.inner_mut();
     let before = operation.description.take().unwrap_or_default();
@@ -28,12 +28,12 @@ pub fn more<'t>(mut op: TransformOperation<'t>, text: &str) -> TransformOperatio
     op
 }
 
-/// Takes a JSON body.
+/// Describes a JSON body.
 pub fn takes<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     body::<T>(op, &["application/json"], example)
 }
 
-/// May be sent a JSON body, or nothing at all.
+/// Describes a JSON body that may be left out.
 pub fn may_take<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     let mut op = takes::<T>(op, example);
     if let Some(ReferenceOr::Item(body)) = &mut op.inner_mut().request_body {
@@ -42,7 +42,7 @@ pub fn may_take<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) ->
     op
 }
 
-/// Takes a JSON merge patch.
+/// Describes a JSON merge patch.
 pub fn takes_patch<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     body::<T>(op, &["application/merge-patch+json", "application/json"], example)
 }
@@ -55,13 +55,13 @@ fn body<'t, T: JsonSchema>(mut op: TransformOperation<'t>, kinds: &[&str], examp
     op
 }
 
-/// Answers JSON of a type with a status.
+/// Describes the JSON answer with a status.
 pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
     let content = [("application/json".to_owned(), media::<T>(None))].into_iter().collect();
     let description = match STATUS {
-        201 => "It was made.",
-        202 => "It was taken and goes on.",
-        _ => "So it is.",
+        201 => "It was created.",
+        202 => "It was accepted.",
+        _ => "The answer.",
     };
     let response = Response { description: description.to_owned(), content, ..Response::default() };
     let responses = op.inner_mut().responses.get_or_insert_default();
@@ -75,7 +75,7 @@ fn media<T: JsonSchema>(example: Option<Value>) -> MediaType {
     MediaType { schema, example, ..MediaType::default() }
 }
 
-/// Takes a parameter of the query.
+/// Describes a parameter of the query.
 pub fn parameter<'t>(
     mut op: TransformOperation<'t>,
     name: &str,
@@ -92,18 +92,18 @@ pub fn parameter<'t>(
     op
 }
 
-/// A list in pages.
+/// Describes the parameters of a list in pages.
 pub fn paged(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let limit = json_schema!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
-    let op = parameter(op, "limit", "So many, at most.", limit);
-    parameter(op, "cursor", "The `next` of the page before.", json_schema!({"type": "string"}))
+    let op = parameter(op, "limit", "Largest number of entries in the answer.", limit);
+    parameter(op, "cursor", "The `next` of the previous page.", json_schema!({"type": "string"}))
 }
 
-/// Heeds `If-Match` and `If-None-Match`.
+/// Describes the headers `If-Match` and `If-None-Match`.
 pub fn conditional(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
     for (name, description) in [
-        ("If-Match", "Only if its version is one of these `ETag`s; `*`: only if it is there. Else 412."),
-        ("If-None-Match", "`*`: only if it is not there yet. Else 412."),
+        ("If-Match", "Only if its version is one of these `ETag`s; `*`: only if it exists. Otherwise 412."),
+        ("If-None-Match", "`*`: only if it does not exist yet. Otherwise 412."),
     ] {
         let parameter_data = data(name, description, json_schema!({"type": "string"}));
         let parameter = Parameter::Header { parameter_data, style: HeaderStyle::Simple };

@@ -11,7 +11,7 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
-/// Reads a text with a unit; a bare number is refused, because nobody remembers whose unit it is.
+/// Reads a text with a unit. A number without a unit is refused, because its unit would have to be remembered.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?)
 }
@@ -21,11 +21,11 @@ fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
         .map_err(|why| E::custom(format_args!("`{text}` is not a duration such as \"5s\" or \"2m\": {why}")))
 }
 
-/// The same for a list of durations.
+/// A list of durations.
 pub mod list {
     use super::{Deserialize, Deserializer, Duration, Serializer, parse};
 
-    /// Writes each as its shortest exact text.
+    /// Writes each duration as its shortest exact text.
     pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(durations.iter().map(|each| humantime::format_duration(*each).to_string()))
     }

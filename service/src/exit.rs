@@ -1,17 +1,17 @@
-//! How the process ends: the exit codes, and which error means which.
+//! The exit codes of the process, and which errors they stand for.
 
 use std::process::{ExitCode, Termination};
 
 use crate::config::ConfigError;
 use crate::listen::ListenError;
 
-/// The exit codes. Those above 1 are from `sysexits.h`, so that a supervisor can tell what a restart could mend.
+/// An exit code. Those above 1 are from `sysexits.h`, so that a supervisor knows whether a restart can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exit {
-    /// Done, also after SIGTERM or SIGINT.
+    /// Success, also after SIGTERM or SIGINT.
     #[error("done")]
     Done = 0,
-    /// Failed; a restart may help.
+    /// Failure; a restart may help.
     #[error("failed")]
     Failed = 1,
     /// The command line was not understood (`EX_USAGE`).
@@ -20,25 +20,23 @@ pub enum Exit {
     /// A needed service did not answer a one-shot command (`EX_UNAVAILABLE`). Roles wait instead.
     #[error("a needed service did not answer")]
     Unavailable = 69,
-    /// Another process has the port (`EX_TEMPFAIL`).
+    /// Another process listens on the port (`EX_TEMPFAIL`).
     #[error("the port is taken")]
     PortTaken = 75,
-    /// Configuration, topology or schema not as required (`EX_CONFIG`): a restart does not help.
+    /// Configuration, topology or schema are not as required (`EX_CONFIG`): a restart does not help.
     #[error("the configuration cannot be used")]
     Config = 78,
 }
 
 impl Exit {
-    /// What `error` means for the process.
-    ///
-    /// The outermost `Exit` that was attached with `.context(Exit::…)` decides; else the first of our own errors in the
-    /// chain; else [`Exit::Failed`].
+    /// The exit code for `error`: the outermost `Exit` that was attached with `.context(Exit::…)`, otherwise that of the first
+    /// of our own errors in the chain, otherwise [`Exit::Failed`].
     pub fn of(error: &anyhow::Error) -> Self {
         let attached = error.downcast_ref::<Exit>().copied();
         attached.or_else(|| error.chain().find_map(known)).unwrap_or(Exit::Failed)
     }
 
-    /// The number that the parent process sees.
+    /// The number that the parent process receives.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -48,7 +46,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<ConfigError>() {
         return Some(Exit::Config);
     }
-    cause.downcast_ref::<ListenError>().map(ListenError::exit)
+    cause.downcast_ref::<ListenError>().map(|error| match error {
+        ListenError::PortTaken { .. } => Exit::PortTaken,
+        ListenError::Unusable { .. } => Exit::Config,
+    })
 }
 
 impl Termination for Exit {
@@ -70,6 +71,15 @@ mod tests {
     }
 
     #[test]
+    fn a_taken_port_exits_75_and_an_address_that_cannot_be_used_78() {
+        let (key, address) = (String::new(), String::new());
+        let taken = ListenError::PortTaken { key: key.clone(), address: address.clone() };
+        assert_eq!(Exit::of(&taken.into()).code(), 75);
+        let source = std::io::Error::other("no such address");
+        assert_eq!(Exit::of(&ListenError::Unusable { key, address, source }.into()).code(), 78);
+    }
+
+    #[test]
     fn an_attached_exit_decides_for_errors_of_others() {
         let error = Err::<(), _>(std::io::Error::other("refused"))
             .context(Exit::Unavailable)
@@ -80,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_nobody_knows_exits_1() {
+    fn an_unknown_error_exits_1() {
         assert_eq!(Exit::of(&anyhow::anyhow!("something")), Exit::Failed);
     }
 }

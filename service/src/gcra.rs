@@ -1,8 +1,8 @@
-//! So many a second, with so many at once: the generic cell rate algorithm, for one caller or for each of many.
+//! A rate limit with bursts: the generic cell rate algorithm (GCRA), for one caller or for each of many.
 //!
-//! GCRA keeps one time for each caller, the one at which its allowance will be whole again (ITU-T I.371, "theoretical
-//! arrival time"), where a bucket would keep a level and the time of its last change. Nothing here asks for the time,
-//! and nothing waits: whoever is told to come back later is told when.
+//! GCRA keeps one time for each caller: when its allowance will be whole again (ITU-T I.371, "theoretical arrival time"). A
+//! token bucket would keep a level and the time of its last change. Time is an argument, and nothing here waits: a refusal
+//! says when to try again.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,31 +12,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A rate so low that its gap would be longer is one a day.
+/// Longest gap. A rate with a longer one counts as one a day.
 const LONGEST_GAP: Duration = Duration::from_secs(86_400);
 
-/// How many a second, and how many of them may come at once.
+/// An average rate, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     gap: Duration,
     burst: u32,
 }
 
-/// Why two numbers are no limit.
+/// The error for two numbers that are no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a rate above 0, and at least 1 at once")]
 pub struct InvalidLimit;
 
-/// How long until it would be allowed, if nothing else is until then.
+/// The refusal: how long to wait until the same request is allowed, if nothing else is allowed in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many; the next is allowed in {} ms", .0.as_millis())]
 pub struct RetryAfter(pub Duration);
 
 impl Limit {
-    /// `per_second` on average, up to `burst` at once.
+    /// A limit of `per_second` on average, and `burst` at once.
     ///
     /// # Errors
-    /// When `per_second` is not above 0, or nothing may come at once.
+    /// When `per_second` or `burst` is not above 0.
     pub fn new(per_second: f64, burst: u32) -> Result<Self, InvalidLimit> {
         // NaN is not above 0.
         if per_second > 0.0 && burst > 0 {
@@ -47,24 +47,22 @@ impl Limit {
         }
     }
 
-    /// The time that `n` are worth.
+    /// The time that `n` requests take up.
     fn worth(&self, n: u32) -> Duration {
         self.gap.saturating_mul(n)
     }
 }
 
-/// What one caller has used of a limit. The limit comes with each question, so that it may change.
+/// What one caller has used of a limit. The limit is an argument of each call, so that it may change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gcra {
-    /// When everything will be allowed again; none, or in the past, when it is.
+    /// When the whole allowance will be there again; none or in the past when it is there.
     whole_at: Option<Instant>,
 }
 
 impl Gcra {
-    /// Takes `n` at once, or none of them.
-    ///
-    /// More than a whole burst is let through when the allowance is whole, and paid for afterwards: otherwise a batch
-    /// could be too large for ever.
+    /// Takes `n` at once, or none of them. More than a whole burst is allowed when the allowance is whole, followed by a longer
+    /// wait: otherwise a batch could be too large for ever.
     ///
     /// # Errors
     /// When it is too early, with how long to wait.
@@ -83,16 +81,16 @@ impl Gcra {
 
 /// What each of many callers has used, in bounded memory.
 ///
-/// When `capacity` others have come since a caller was last here, it is forgotten, and has its whole allowance again:
-/// whoever can be so many callers is not held by a limit for each.
+/// A caller is forgotten once `capacity` others have called since, and then has its whole allowance again. Somebody who can
+/// appear as that many callers is not held back by a limit for each anyway.
 #[derive(Debug)]
 pub struct Keyed<K> {
     capacity: usize,
     ages: Mutex<Ages<K>>,
 }
 
-/// Two generations: who comes is young; when the young are too many they are the old, and the old are forgotten. So
-/// the memory is bounded without a list of who came last, and without ever walking over all.
+/// Two generations. Callers enter the young one; when it is full it becomes the old one, and the old one is dropped. This
+/// bounds the memory without a list of last calls, and without ever iterating over all callers.
 #[derive(Debug)]
 struct Ages<K> {
     young: HashMap<K, Gcra>,
@@ -100,7 +98,7 @@ struct Ages<K> {
 }
 
 impl<K: Eq + Hash> Keyed<K> {
-    /// Remembers the last `capacity` callers at least, and at most twice as many.
+    /// Remembers at least the last `capacity` callers, and at most twice as many.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ages: Mutex::new(Ages { young: HashMap::new(), old: HashMap::new() }) }
     }

@@ -1,8 +1,7 @@
-//! The process: configuration, telemetry, metrics, ops endpoints, shutdown.
+//! What every process needs, whatever its role: configuration, telemetry, metrics, HTTP, shutdown.
 //!
-//! What every role needs around its work, and nothing about the work itself: no events, no broker, no store.
-//! Nothing here reads the environment, the clock or chance on its own; `main` passes them in. [`clock`] and [`chance`]
-//! make the real ones, and are the only files that may.
+//! It knows nothing of events, brokers and stores. Nothing here reads the environment, and only [`clock`] and [`chance`] ask
+//! the system for the time and for randomness; everything else takes them as arguments.
 
 pub mod atomic_file;
 pub mod chance;
@@ -32,7 +31,7 @@ pub use problem::Problem;
 pub use seen::{Seen, SeenConfig};
 pub use watchdog::Watchdog;
 
-/// The commented defaults of the sections this crate owns: `http`, `ops`, `telemetry`. The root joins them with the roles'.
+/// The commented defaults of the sections of this crate: `http`, `ops` and `telemetry`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
 #[cfg(test)]

@@ -4,44 +4,31 @@ use std::io;
 
 use tokio::net::{TcpListener, lookup_host};
 
-use crate::exit::Exit;
-
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Another process listens there.
+    /// Another process listens on the address.
     #[error("{key}: {address} is taken by another process")]
     PortTaken {
-        /// The setting, dotted.
+        /// Key of the setting, dotted.
         key: String,
-        /// Its value.
+        /// Value of the setting.
         address: String,
     },
-    /// The value is no `host:port`, its name does not resolve, or this machine does not have that address.
+    /// The value is not `host:port`, the name does not resolve, or this machine does not have the address.
     #[error("{key}: cannot listen on {address}: {source}")]
     Unusable {
-        /// The setting, dotted.
+        /// Key of the setting, dotted.
         key: String,
-        /// Its value.
+        /// Value of the setting.
         address: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-impl ListenError {
-    /// 75 for a taken port, 78 for a setting that cannot work.
-    pub fn exit(&self) -> Exit {
-        match self {
-            ListenError::PortTaken { .. } => Exit::PortTaken,
-            ListenError::Unusable { .. } => Exit::Config,
-        }
-    }
-}
-
-/// Binds the `host:port` that the setting `key` holds. A name with several addresses gets the first that can be bound.
-///
-/// Port 0 takes a free one; ask the listener for it.
+/// Binds the `host:port` that the setting `key` holds. Of a name with several addresses, the first that can be bound is
+/// used. Port 0 takes a free port, which the listener knows.
 pub async fn bind(key: &str, address: &str) -> Result<TcpListener, ListenError> {
     try_bind(address).await.map_err(|source| {
         let (key, address) = (key.to_owned(), address.to_owned());
@@ -62,18 +49,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_is_told_apart_and_exits_75() {
+    async fn a_taken_port_is_distinguished() {
         let first = bind("http.listen", "127.0.0.1:0").await.unwrap();
         let address = first.local_addr().unwrap().to_string();
         let error = bind("ops.listen", &address).await.unwrap_err();
         assert_eq!(error.to_string(), format!("ops.listen: {address} is taken by another process"));
-        assert_eq!(error.exit(), Exit::PortTaken);
+        assert!(matches!(error, ListenError::PortTaken { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn an_address_without_a_port_names_the_setting_and_exits_78() {
+    async fn an_address_without_a_port_names_the_setting() {
         let error = bind("http.listen", "localhost").await.unwrap_err();
         assert!(error.to_string().starts_with("http.listen: cannot listen on localhost: "), "{error}");
-        assert_eq!(error.exit(), Exit::Config);
     }
 }

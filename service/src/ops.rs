@@ -1,6 +1,6 @@
 //! The ops listener: `/metrics`, `/healthz`, `/readyz`. For operators and schedulers, without authentication.
 //!
-//! Probes are asked at each request and must answer from memory: whoever watches a connection keeps its last state.
+//! Probes run at each request and must answer from memory.
 
 use std::{
     collections::BTreeMap,
@@ -30,15 +30,15 @@ use crate::{
 /// The content type of the Prometheus text format.
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
-/// The `ops` section.
+/// The `ops` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpsConfig {
-    /// Where it listens, as `host:port`.
+    /// Address of the listener, as `host:port`.
     pub listen: String,
 }
 
-/// The ops endpoints. Clones register with the same.
+/// The ops endpoints. Clones share their probes.
 #[derive(Clone)]
 pub struct Ops {
     registry: Arc<Registry>,
@@ -48,29 +48,28 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Endpoints without probes: alive, and ready until `shutdown` is requested.
+    /// Endpoints without probes: alive, and ready until `shutdown` is cancelled.
     pub fn new(registry: Arc<Registry>, shutdown: CancellationToken) -> Self {
         Self { registry, shutdown, ready: Probes::default(), alive: Probes::default() }
     }
 
-    /// The metrics that are shown.
+    /// The metrics that `/metrics` shows.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// `name` must be ready before the process is; the error says what is missing. Roles may use the same name.
+    /// Adds a probe without which the process is not ready. Its error says what is missing. Roles may use the same name.
     pub fn ready(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.ready.add(name, probe);
     }
 
-    /// `name` must be making progress for the process to count as alive; the error says what is stuck.
-    ///
-    /// A scheduler restarts what is not alive: a broker or a store that is away is never a reason.
+    /// Adds a probe without which the process is not alive. Its error says what is stuck. A scheduler restarts a process that is
+    /// not alive, so a broker or store that is away is never a reason.
     pub fn alive(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.alive.add(name, probe);
     }
 
-    /// Serves until its task is dropped: also while draining, when `/readyz` says so. Fails if the listener does.
+    /// Serves until its task is dropped, also while the process drains, which `/readyz` reports. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         http::serve(listener, self.router(), http::ServeOptions::default(), CancellationToken::new()).await
     }
@@ -112,7 +111,7 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Named questions.
+/// Probes with their names.
 #[derive(Clone, Default)]
 struct Probes(Arc<RwLock<Vec<(&'static str, Probe)>>>);
 
@@ -121,7 +120,7 @@ impl Probes {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(probe)));
     }
 
-    /// Those that fail, with what they say.
+    /// The probes that fail, with their errors.
     fn failing(&self) -> BTreeMap<&'static str, String> {
         let probes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         probes.iter().filter_map(|(name, probe)| Some((*name, probe().err()?))).collect()

@@ -1,9 +1,9 @@
-//! Which ids were seen of late, in bounded memory: for suppressing repeats of what is already safe.
+//! The ids that were seen recently, in bounded memory, to suppress repeats of events and deliveries that are already safe.
 //!
-//! Exact within its bounds: an id counts as seen only if it was noted, never by a filter's false positive, since that
-//! would be loss. What it forgets becomes a repeat, which receivers recognise. It lives in one process and is empty after
-//! a restart. Whoever uses it notes an id only once what follows from it is durable: noted before, a failed first try
-//! would make its own repetition vanish.
+//! It is exact within its bounds: an id counts as seen only if it was noted, never by the false positive of a filter, since
+//! that would be loss. A forgotten id becomes a repeat, which receivers recognise. It belongs to one process and is empty after
+//! a restart. An id must be noted only once its consequences are durable: otherwise a failed first try would suppress its own
+//! repetition.
 
 use std::{
     collections::HashSet,
@@ -16,19 +16,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// How much is remembered.
+/// How many ids are remembered, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeenConfig {
-    /// The latest so many ids, at most; the latest half of them at least, within `window`. 0: none.
+    /// Largest number of ids that are remembered; at least the latest half of them are, within `window`. 0: none.
     pub ids: usize,
-    /// For so long at least, and at most twice as long.
+    /// How long an id is remembered at least; at most twice as long.
     #[serde(with = "crate::duration")]
     #[schemars(with = "String")]
     pub window: Duration,
 }
 
-/// The ids seen of late.
+/// The ids that were seen recently.
 #[derive(Debug)]
 pub struct Seen {
     half: usize,
@@ -36,30 +36,30 @@ pub struct Seen {
     generations: Mutex<Generations>,
 }
 
-/// Two sets instead of one with a time at each id: half the memory, and forgetting costs nothing.
+/// Two sets instead of one with a time for each id: they take half the memory, and forgetting costs nothing.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashSet<u128>,
     old: HashSet<u128>,
-    /// When the old became old, unix ms.
+    /// When the old generation became old, in unix milliseconds.
     since: u64,
 }
 
 impl Seen {
-    /// Nothing yet.
+    /// An empty set.
     pub fn new(config: SeenConfig) -> Self {
         let window = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
         Self { half: config.ids.div_ceil(2), window, generations: Mutex::default() }
     }
 
-    /// Whether the id was noted of late. `now` is unix ms.
+    /// True when the id was noted recently. `now` is in unix milliseconds.
     pub fn contains(&self, id: u128, now: u64) -> bool {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.age(now, self.window);
         generations.young.contains(&id) || generations.old.contains(&id)
     }
 
-    /// Notes an id whose consequences are durable. `now` is unix ms.
+    /// Notes an id whose consequences are durable. `now` is in unix milliseconds.
     pub fn note(&self, id: u128, now: u64) {
         if self.half == 0 {
             return;
@@ -72,24 +72,24 @@ impl Seen {
         }
     }
 
-    /// How many ids are remembered.
+    /// Number of ids that are remembered.
     pub fn len(&self) -> usize {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.young.len() + generations.old.len()
     }
 
-    /// Whether none is.
+    /// True when no id is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Generations {
-    /// Forgets what is older than twice the window. A clock that was set back only makes it remember for longer.
+    /// Forgets ids older than twice the window. A clock that was set back only makes ids stay longer.
     fn age(&mut self, now: u64, window: u64) {
         let age = now.saturating_sub(self.since);
         if age >= window {
-            // The last of the young may have come a moment ago: as the old they have their window still before them.
+            // The youngest ids may be a moment old: in the old generation they still have their window.
             self.turn(now);
         }
         if age >= window.saturating_mul(2) {
@@ -103,7 +103,7 @@ impl Generations {
     }
 }
 
-/// The id of something of a tenant's: texts of one tenant never meet another's, nor can be chosen to (128 bits of
+/// The id of a text of a tenant. Texts of different tenants never have the same id, and cannot be chosen to (128 bits of
 /// SHA-256).
 pub fn id_of(tenant: &str, text: &str) -> u128 {
     let mut digest = Sha256::new();

@@ -1,7 +1,7 @@
-//! Ending in good order: the first SIGTERM or SIGINT cancels a token, the second ends the process at once.
+//! Orderly shutdown: the first SIGTERM or SIGINT cancels a token, the second ends the process at once.
 //!
-//! The token is the only way to stop in the whole tree. A role whose token is cancelled takes no more work, finishes what
-//! it holds, and returns.
+//! The token is the only way to stop anything. A role whose token is cancelled takes no more work, finishes what it holds, and
+//! returns.
 
 use std::{
     future::{Future, pending},
@@ -14,11 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 
-/// How long a role may finish what it holds: twice the longest attempt (15 s). What is left then comes back from the
-/// broker.
+/// Longest time in which a role may finish what it holds: twice the longest attempt (15 s). The broker hands out the rest again.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
-/// A token that SIGTERM and SIGINT cancel; the second of them ends the process at once with [`Exit::Failed`].
+/// A token that SIGTERM or SIGINT cancels. The second signal ends the process at once with [`Exit::Failed`].
 ///
 /// Needs a Tokio runtime.
 ///
@@ -31,9 +30,8 @@ pub fn on_signals() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Waits for `work` to end, at most `limit`; then gives it up and logs what `left` says. `None` = given up.
-///
-/// Giving up loses nothing: what was not settled comes back from the broker.
+/// Waits for `work` to end, at most `limit`; then drops it, logs what `left` returns, and returns none. Nothing is lost: the
+/// broker hands out again what was not settled.
 pub async fn drain<F: Future>(limit: Duration, work: F, left: impl FnOnce() -> String) -> Option<F::Output> {
     let done = tokio::time::timeout(limit, work).await.ok();
     if done.is_none() {
@@ -43,15 +41,15 @@ pub async fn drain<F: Future>(limit: Duration, work: F, left: impl FnOnce() -> S
     done
 }
 
-/// The two signals that mean the same.
+/// The two signals that request the shutdown.
 struct Signals {
     term: Signal,
     int: Signal,
 }
 
-/// Where the requests to end come from.
+/// Yields requests to shut down.
 trait Requests {
-    /// The next request's name; `None` = there will be no more.
+    /// Name of the next request; none when there will be no more.
     fn next(&mut self) -> impl Future<Output = Option<&'static str>> + Send;
 }
 
@@ -65,7 +63,7 @@ impl Requests for Signals {
     }
 }
 
-/// The first request triggers, the second calls `end`.
+/// Cancels `stop` at the first request, and calls `end` at the second.
 async fn obey(mut requests: impl Requests, stop: CancellationToken, end: impl FnOnce()) {
     let Some(first) = requests.next().await else { return pending().await };
     tracing::info!(signal = first, "shutdown.requested");

@@ -1,6 +1,6 @@
-//! Log lines on stderr: text for a person at a terminal, JSON for a collector.
+//! Log lines on stderr: text on a terminal, JSON for a collector.
 //!
-//! stdout is for results and is never written here. No traces are exported; `traceparent` travels with the events.
+//! stdout is for results, and nothing is logged there. No traces are exported; `traceparent` travels with the events.
 
 use std::io;
 use std::panic::PanicHookInfo;
@@ -14,43 +14,44 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::ConfigError;
 
-/// Libraries that say at `info` what only their authors want to know: warnings at most, unless asked for by name.
+/// Libraries whose `info` lines interest only their authors. They log warnings at most, unless `telemetry.level` names them.
 const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
 
-/// The `telemetry` section.
+/// The `telemetry` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// The form of the lines.
+    /// Format of the lines.
     pub format: LogFormat,
-    /// What is logged, as `info` or `info,broker=debug`.
+    /// Filter of the lines, as `info` or `info,broker=debug`.
     pub level: String,
 }
 
-/// The form of the log lines.
+/// Format of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, otherwise JSON.
     Auto,
-    /// One readable line each.
+    /// Readable text.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// What stderr is, as `main` found it.
+/// The properties of stderr, found by `main`.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
-    /// Whether a person looks at it.
+    /// True when it is a terminal.
     pub terminal: bool,
-    /// Whether that person wants colours: `NO_COLOR` is unset or empty.
+    /// True when colours are wanted: `NO_COLOR` is unset or empty.
     pub color: bool,
 }
 
-/// Starts logging for the process, panics included. Call once, before anything that logs.
+/// Starts logging for the process, including panics. Call it once, before anything logs.
 ///
-/// Fails when `telemetry.level` is no filter, or when something else has started logging.
+/// # Errors
+/// When `telemetry.level` is not a filter, or something else has started logging.
 pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigError> {
     let subscriber = subscriber(config, console, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|why| ConfigError::new("telemetry", why))?;
@@ -58,10 +59,10 @@ pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// Whether logging could start so.
+/// Checks a configuration.
 ///
 /// # Errors
-/// When `telemetry.level` is no filter.
+/// When `telemetry.level` is not a filter.
 pub fn check(config: &TelemetryConfig) -> Result<(), ConfigError> {
     filter(&config.level).map(drop)
 }
@@ -84,7 +85,7 @@ where
     })
 }
 
-/// The operator's directives, after ours, so that they win.
+/// The filter: our directives, then those of the operator, which win.
 fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
     let quiet = general_level(level)?.min(LevelFilter::WARN);
     let ours = NOISY.map(|target| format!("{target}={quiet}")).join(",");
@@ -94,9 +95,8 @@ fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
     })
 }
 
-/// The level of what is not named; off if there is none.
-///
-/// A bare word must be a level: the filter's own syntax takes `infoo` for a target, and would log nothing else.
+/// The level of targets that are not named; off if there is none. A word alone must be a level: the syntax of filters takes
+/// `infoo` for a target, and would log nothing else.
 fn general_level(level: &str) -> Result<LevelFilter, ConfigError> {
     let words = level.split(',').map(str::trim).filter(|part| !part.contains('='));
     let levels = words.map(|word| {
@@ -108,7 +108,7 @@ fn general_level(level: &str) -> Result<LevelFilter, ConfigError> {
     levels.collect::<Result<Vec<_>, _>>().map(|levels| levels.last().copied().unwrap_or(LevelFilter::OFF))
 }
 
-/// Where it happened, not what it said: the message of a failed slice quotes the text that was sliced, maybe a body.
+/// Logs where a panic happened, without its message: that of a failed slice quotes the sliced text, which may be a body.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string);
     tracing::error!(at, thread = std::thread::current().name(), "process.panicked");

@@ -1,6 +1,6 @@
 //! How quickly the broker answers the liveness probes of its connections, as a metric.
 
-use broker::rabbitmq::Heartbeat;
+use broker::rabbitmq::ConnectionHeartbeat;
 use service::metrics::Registry;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -16,12 +16,12 @@ service::metrics! {
 }
 
 /// Observes every heartbeat for as long as the broker is open.
-pub(super) fn watch(mut heartbeats: Receiver<Heartbeat>, registry: &Registry) -> anyhow::Result<()> {
+pub(super) fn watch(mut heartbeats: Receiver<ConnectionHeartbeat>, registry: &Registry) -> anyhow::Result<()> {
     let metrics = HeartbeatMetrics::register(registry)?;
     tokio::spawn(async move {
         loop {
             match heartbeats.recv().await {
-                Ok(Heartbeat { connection, took }) => {
+                Ok(ConnectionHeartbeat { connection, took }) => {
                     metrics.answered.with_label_values(&[connection]).observe(took.as_secs_f64());
                 }
                 // Missed heartbeats are not worth a log message.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use broker::{
     Broker,
-    rabbitmq::{Heartbeat, RabbitMq},
+    rabbitmq::{ConnectionHeartbeat, RabbitMq},
     sqlite::Sqlite,
 };
 use service::{Clock, ConfigError, Exit};
@@ -20,7 +20,7 @@ pub struct OpenBroker {
     /// A defect that only a person can mend (a topology that is not as required), found before the first session.
     pub defect: watch::Receiver<Option<String>>,
     /// The answered liveness probes of its connections; the embedded broker sends none.
-    pub heartbeats: broadcast::Receiver<Heartbeat>,
+    pub heartbeats: broadcast::Receiver<ConnectionHeartbeat>,
 }
 
 /// Opens the embedded file, or begins to connect.

@@ -163,7 +163,7 @@ impl SharedDependencies {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.whose(request) != KeyOwner::Nobody,
+            None => limits.owner_of(request) != KeyOwner::Nobody,
         }
     }
 

@@ -8,8 +8,8 @@ use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
 use crate::{
-    file::fault::DecodeError,
-    problem::{FieldPath, InvalidField, PathSegment},
+    decode_error::DecodeError,
+    invalid_field::{FieldPath, InvalidField, PathSegment},
 };
 
 /// Reads a value as what the type says.
@@ -19,7 +19,7 @@ use crate::{
 pub fn read_json<T: DeserializeOwned>(value: &Value) -> Result<T, InvalidField> {
     T::deserialize(JsonDeserializer(value)).map_err(|fault| {
         let FieldPath(mut steps) = fault.path();
-        let message = match fault.lacks {
+        let message = match fault.missing {
             Some(key) => {
                 steps.push(PathSegment::Key(key.into()));
                 "is required".to_owned()

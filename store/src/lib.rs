@@ -1,32 +1,28 @@
-//! The memory: tenants and what they configured, as an immutable snapshot that readers hold.
+//! Tenants and what they configured, as an immutable snapshot that readers hold.
 //!
-//! [`Store`] is the seam. `file` reads a folder of YAML; databases implement the same trait. Readers never wait for a
-//! store: they take the last good [`Snapshot`] and keep delivering while the store is away.
+//! [`Store`] is the trait. `file:` reads a folder of YAML; `sqlite:` and `postgres:` are databases that can also be
+//! changed through it. Readers never wait for a store: they use the last good [`Snapshot`] and keep delivering while the
+//! store is away.
 
 mod access;
-mod audit;
 mod config;
-mod content;
-mod current;
-mod disk;
+mod decode_error;
+mod dump;
 mod edit;
+mod error;
 mod file;
+mod invalid_field;
 mod json;
 mod key_file;
 mod memory;
-mod moving;
-mod open_error;
 mod outbox;
 mod postgres;
-mod problem;
-mod proof;
 mod retention;
 mod row;
 mod seal;
 mod snapshot;
+mod snapshot_cache;
 mod sqlite;
-mod sync_status;
-mod tenant_snapshot;
 mod usage_and_audit;
 pub mod validate;
 
@@ -37,28 +33,26 @@ use tokio::sync::watch;
 
 pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
+pub use dump::{copy_in, copy_out};
 pub use edit::{
     Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, TenantSelection,
     Versions, decide,
 };
+pub use error::{StoreError, StoreOpenError};
 pub use file::{Description, FileStore};
+pub use invalid_field::{FieldPath, InvalidField, PathSegment};
 pub use json::read_json;
 pub use key_file::KeyFile;
 pub use memory::MemoryStore;
-pub use moving::{copy_in, copy_out};
-pub use open_error::StoreOpenError;
 pub use outbox::Outbox;
 pub use postgres::PostgresStore;
-pub use problem::{FieldPath, InvalidField, PathSegment};
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef};
+pub use snapshot::{Snapshot, SourceRef, SyncStatus, TenantSnapshot};
 pub use sqlite::{SqliteStore, back_up, lock};
-pub use sync_status::SyncStatus;
-pub use tenant_snapshot::TenantSnapshot;
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 
-/// Where tenants, endpoints, subscriptions, sources and keys are kept.
+/// Where tenants, endpoints, subscriptions, sources and keys are stored.
 pub trait Store: Send + Sync {
     /// The last good snapshot; none when there never was one. A role without a snapshot does not consume: its events
     /// would match nothing and be settled, which is loss.
@@ -67,11 +61,11 @@ pub trait Store: Send + Sync {
     /// The revision of the last good snapshot; sees every change to the latest value. 0 stands for "none yet".
     fn revision(&self) -> watch::Receiver<u64>;
 
-    /// Looks for changes now and returns once they are in the snapshot: asked before an unknown key, source, tenant or
+    /// Reads changes now and returns once they are in the snapshot. Called before an unknown key, source, tenant or
     /// endpoint is refused, since it may be new.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// How new the snapshot is. The default is that of a store which nobody else writes to: it always is the newest.
+    /// How new the snapshot is. The default is that of a store that nothing else writes to: it always is the newest.
     fn sync_status(&self) -> SyncStatus {
         SyncStatus::always()
     }
@@ -84,8 +78,9 @@ pub trait Store: Send + Sync {
         std::future::ready(Err(EditError::ReadOnly)).boxed()
     }
 
-    /// Writes everything anew that another key than the newest has encrypted, and says how much that was. Afterwards the
-    /// older keys can go, once no process writes with them. Revisions and versions stay: nothing has changed.
+    /// Encrypts everything anew that another key than the newest has encrypted, and returns how many items that were.
+    /// Afterwards the older keys can be removed, once no process writes with them. Revisions and versions stay: nothing
+    /// has changed.
     ///
     /// # Errors
     /// What cannot be read or written; what was written until then stays.
@@ -98,8 +93,3 @@ pub trait Store: Send + Sync {
         None
     }
 }
-
-/// Why the store could not be read. The last good snapshot stays in force.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);

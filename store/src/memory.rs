@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, audit::AuditStamp, edit::against, sync_status::SyncTracker,
+    UsageReport, edit::decide_on, snapshot::SyncTracker, usage_and_audit::AuditStamp,
 };
 
 /// Everything in memory, gone with it. May be told to be away.
@@ -69,7 +69,7 @@ impl MemoryStore {
         let mut state = self.asked()?;
         let old = state.snapshot.clone();
         let Edit { selection, author, at, dry_run, decision } = edit;
-        let changes = against(&old, &selection, at, decision)?;
+        let changes = decide_on(&old, &selection, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: old.revision(), changes });
         }

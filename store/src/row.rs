@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Item, ItemChange, ItemKind, StoreError,
     seal::{Keyring, UnsealError},
-    tenant_snapshot::StoredItem,
+    snapshot::StoredItem,
 };
 
 /// One row of the table `items`.

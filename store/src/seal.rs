@@ -21,6 +21,9 @@ const LAYOUT: u8 = 1;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
 
+const PROOF_PLACE: &str = "proof";
+const PROOF_TEXT: &[u8] = b"carteiro";
+
 /// The key of a configuration is too short to protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected at least {SHORTEST} characters: best a random text, such as `openssl rand -hex 32` makes")]
@@ -88,6 +91,17 @@ impl Keyring {
             }
         }
         Err(failure)
+    }
+
+    /// Seals a known text, which a database keeps from its first moment, so that a wrong key is found out before anything
+    /// is written with it.
+    pub(crate) fn seal_proof(&self) -> Result<Vec<u8>, StoreError> {
+        self.seal(PROOF_PLACE, PROOF_TEXT)
+    }
+
+    /// Succeeds when one of the keys made this proof.
+    pub(crate) fn check_proof(&self, sealed: &[u8]) -> Result<(), UnsealError> {
+        self.open(PROOF_PLACE, sealed).map(drop)
     }
 
     /// Whether the first key sealed it, so that the others can go.

@@ -1,20 +1,31 @@
-//! What is kept besides the configuration: how much each tenant used, and who changed what.
+//! What a store keeps besides the configuration: how much each tenant used, and who changed what.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use futures_util::future::BoxFuture;
-use schemas::Counts;
+use schemas::{Counts, time::rfc3339};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use crate::StoreError;
+use crate::{Author, Item, ItemChange, StoreError};
+
+/// Audit entries that are deleted in one piece, so that other work waits only for that.
+pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
+
+/// Largest size of an item in the audit log, before or after a change, in bytes of JSON. An endpoint with many headers,
+/// or a subscription with some hundred ids, is kept whole; the largest request would take a hundred times this with
+/// every change.
+const LARGEST_ITEM: usize = 16 << 10;
+
+/// The field that stands in for what was left out: the size of the whole item, in bytes.
+const OMITTED: &str = "omitted_bytes";
 
 /// Usage and the audit log.
 pub trait UsageAndAudit: Send + Sync {
-    /// Keeps what processes say they have done. Reports are cumulative: the same or an older one again changes nothing.
+    /// Keeps what processes report. Reports are cumulative: the same or an older one again changes nothing.
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// A tenant's usage by day and endpoint, from a day to a day (`2026-11-21`, inclusive), in that order.
+    /// A tenant's usage by day and endpoint, in that order, from a day to a day (`2026-11-21`), both included.
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
@@ -30,40 +41,37 @@ pub trait UsageAndAudit: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>>;
 
-    /// Forgets changes that were made before a time, in unix milliseconds, and says how many. In pieces, so that nobody
-    /// waits long for it. The oldest go first, until one is young enough: where clocks differ, some stay a little longer.
+    /// Deletes entries from before a time, in unix milliseconds, and returns how many. It works in pieces, so that other
+    /// work does not wait long. The oldest go first, until one is young enough: where processes' clocks differ, some
+    /// stay a little longer.
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
-/// Entries of the audit log that are forgotten before it is somebody else's turn.
-pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
-
-/// What one process did on one day for one endpoint, or, without an endpoint, for the tenant as such (events).
+/// What one process did on one day for one endpoint or, without an endpoint, for the tenant as such (events).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageReport {
-    /// Which process: an id made at its start.
+    /// The process's id, made at its start.
     pub process: String,
     /// Rises with every report of the process.
     pub sequence: u64,
-    /// Whose.
     pub tenant: String,
-    /// For which endpoint; none for what is not one endpoint's.
+    /// None for what belongs to no single endpoint.
     pub endpoint_id: Option<String>,
     /// In UTC: `2026-11-21`.
     pub day: String,
-    /// Since the process started, on this day.
+    /// Counts of this day, since the process started.
     pub counts: Counts,
 }
 
-/// Of each process, tenant, endpoint and day the newest report, in an order that is the same everywhere: whoever writes
-/// them in it never waits for one who waits for him.
+/// The newest report of each process, tenant, endpoint and day. All processes write them in the same order, so that two
+/// transactions never wait for each other.
 pub(crate) fn newest(reports: Vec<UsageReport>) -> Vec<UsageReport> {
     let mut newest: BTreeMap<_, UsageReport> = BTreeMap::new();
     for report in reports {
-        let place = (report.tenant.clone(), report.day.clone(), report.endpoint_id.clone(), report.process.clone());
-        let known = newest.get(&place).map_or(0, |known| known.sequence);
+        let key = (report.tenant.clone(), report.day.clone(), report.endpoint_id.clone(), report.process.clone());
+        let known = newest.get(&key).map_or(0, |known| known.sequence);
         if report.sequence >= known {
-            newest.insert(place, report);
+            newest.insert(key, report);
         }
     }
     newest.into_values().collect()
@@ -109,4 +117,78 @@ pub struct AuditEntry {
     /// As it is, secrets masked; left out when it is gone. What is long is kept as in `before`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+}
+
+/// Who made a change, and when, in unix milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditStamp {
+    pub(crate) author: Author,
+    pub(crate) at: u64,
+}
+
+impl AuditStamp {
+    /// The audit entry of one change that made this revision.
+    pub(crate) fn entry(&self, id: u64, revision: u64, change: &ItemChange) -> AuditEntry {
+        let [before, after] = [&change.before, &change.after].map(|item| item.as_ref().map(Item::shown));
+        AuditEntry {
+            id,
+            at: rfc3339(self.at),
+            revision,
+            tenant: change.tenant.clone(),
+            author: self.author.name.clone(),
+            address: self.author.address.as_ref().map(IpAddr::to_string),
+            kind: change.kind.name().to_owned(),
+            item: change.id.clone(),
+            before: before.as_ref().map(|shown| shortened(shown, after.as_ref())),
+            after: after.as_ref().map(|shown| shortened(shown, before.as_ref())),
+        }
+    }
+}
+
+/// One side of a change: whole if it is short, else the fields in which it differs from the other side, if even these
+/// are short enough.
+fn shortened(shown: &Value, other: Option<&Value>) -> Value {
+    let bytes = length(shown);
+    if bytes <= LARGEST_ITEM {
+        return shown.clone();
+    }
+    let fields = shown.as_object().into_iter().flatten();
+    let changed = fields.filter(|(name, value)| other.is_none_or(|other| other.get(name) != Some(value)));
+    let mut changed: Map<_, _> = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    changed.insert(OMITTED.to_owned(), bytes.into());
+    let changed = Value::Object(changed);
+    if length(&changed) <= LARGEST_ITEM { changed } else { json!({OMITTED: bytes}) }
+}
+
+fn length(json: &Value) -> usize {
+    json.to_string().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_entry_keeps_a_short_item_whole() {
+        let (before, after) = (json!({"id": "crm", "name": "a"}), json!({"id": "crm"}));
+        assert_eq!((shortened(&before, Some(&after)), shortened(&after, Some(&before))), (before, after));
+    }
+
+    #[test]
+    fn an_audit_entry_keeps_the_changed_fields_of_a_long_item_and_its_length() {
+        let ids: Vec<_> = (0..10_000).collect();
+        let (before, after) = (json!({"id": "s", "ids": ids, "name": "a"}), json!({"id": "s", "ids": ids, "more": 1}));
+        let lengths = [&before, &after].map(length);
+        assert_eq!(shortened(&before, Some(&after)), json!({"name": "a", "omitted_bytes": lengths[0]}));
+        assert_eq!(shortened(&after, Some(&before)), json!({"more": 1, "omitted_bytes": lengths[1]}));
+    }
+
+    #[test]
+    fn an_audit_entry_keeps_only_the_length_of_a_change_that_is_long_itself() {
+        let long = json!({"id": "s", "name": "a".repeat(LARGEST_ITEM)});
+        let marker = json!({"omitted_bytes": length(&long)});
+        assert_eq!(shortened(&long, None), marker, "all of it is new");
+        assert_eq!(shortened(&long, Some(&json!({"id": "s"}))), marker);
+        assert_eq!(shortened(&json!({"id": "s"}), Some(&long)), json!({"id": "s"}));
+    }
 }

@@ -70,7 +70,7 @@ impl Memory {
     /// Loses the connection: what is handed out will be handed out again, and settling it only frees the prefetch.
     pub fn go_away(&self, reason: &str) {
         self.shared.connection.send_replace(ConnectionState::Away(reason.into()));
-        self.shared.change(super::state::MemoryState::lose_session);
+        self.shared.change(super::state::MemoryBrokerState::lose_session);
     }
 
     /// Connects again.

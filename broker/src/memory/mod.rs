@@ -22,7 +22,7 @@ use futures_util::{
 use queue::HandOut;
 use schemas::Message;
 use service::Clock;
-use state::MemoryState;
+use state::MemoryBrokerState;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -40,7 +40,7 @@ pub struct Memory {
 
 struct SharedState {
     /// Never held across an await, nor while an [`Incoming`](crate::Incoming) is dropped: that locks too.
-    state: Mutex<MemoryState>,
+    state: Mutex<MemoryBrokerState>,
     connection: watch::Sender<ConnectionState>,
     notices: NoticeSender,
     clock: Clock,
@@ -72,7 +72,7 @@ impl Memory {
 
     fn new(clock: Clock, chance: Option<fastrand::Rng>) -> Self {
         let shared = SharedState {
-            state: Mutex::new(MemoryState::new(chance)),
+            state: Mutex::new(MemoryBrokerState::new(chance)),
             connection: watch::Sender::new(ConnectionState::Ready),
             notices: NoticeSender::default(),
             clock,
@@ -156,7 +156,7 @@ impl Broker for Memory {
 }
 
 impl SharedState {
-    fn lock(&self) -> MutexGuard<'_, MemoryState> {
+    fn lock(&self) -> MutexGuard<'_, MemoryBrokerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +177,7 @@ impl SharedState {
     }
 
     /// Changes the state, then hands out what can be handed out.
-    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut MemoryState) -> T) -> T {
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut MemoryBrokerState) -> T) -> T {
         let is_away = matches!(*self.connection.borrow(), ConnectionState::Away(_));
         let (result, picks) = {
             let mut state = self.lock();

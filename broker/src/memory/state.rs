@@ -12,7 +12,7 @@ use super::{
 use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
 /// The whole state of a memory broker.
-pub(super) struct MemoryState {
+pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
     /// True while a timer task runs that moves what comes due.
     pub(super) has_timer: bool,
@@ -28,7 +28,7 @@ pub(super) struct MemoryState {
     chance: Option<fastrand::Rng>,
 }
 
-impl MemoryState {
+impl MemoryBrokerState {
     pub(super) fn new(chance: Option<fastrand::Rng>) -> Self {
         Self {
             faults: Faults::default(),

@@ -29,7 +29,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// A probe of a connection that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
+pub struct ConnectionHeartbeat {
     /// `consuming`, `publishing` or `control`.
     pub connection: &'static str,
     /// How long the answer took. Time under an alarm counts.
@@ -98,7 +98,7 @@ pub(super) struct Liveness {
     publishing: LivenessProbe,
     control: LivenessProbe,
     health: SessionHealth,
-    heartbeats: broadcast::Sender<Heartbeat>,
+    heartbeats: broadcast::Sender<ConnectionHeartbeat>,
 }
 
 impl Liveness {
@@ -107,7 +107,7 @@ impl Liveness {
         [consuming, publishing, control]: [&Connection; 3],
         name: &str,
         health: SessionHealth,
-        heartbeats: broadcast::Sender<Heartbeat>,
+        heartbeats: broadcast::Sender<ConnectionHeartbeat>,
     ) -> lapin::Result<Self> {
         Ok(Self {
             consuming: LivenessProbe::question(consuming, name).await?,
@@ -147,7 +147,7 @@ impl Liveness {
                 return format!("{connection} connection: {reason}");
             }
             // An error says only that nobody listens.
-            let _ = self.heartbeats.send(Heartbeat { connection, took: sent.elapsed() });
+            let _ = self.heartbeats.send(ConnectionHeartbeat { connection, took: sent.elapsed() });
         }
     }
 }

@@ -46,7 +46,7 @@ use self::{
 pub use self::{
     connect::InvalidUrl,
     error::TopologyError,
-    liveness::Heartbeat,
+    liveness::ConnectionHeartbeat,
     topology::{
         Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Definitions, PasswordHash, QueueContents, Rights,
         Role, Routing, Topology, announce, apply, contents, discard, remove, stop_intake, verify,
@@ -111,7 +111,7 @@ impl RabbitMq {
     }
 
     /// The answered liveness probes of all connections from now on. A probe that is not answered ends the session.
-    pub fn heartbeats(&self) -> broadcast::Receiver<Heartbeat> {
+    pub fn heartbeats(&self) -> broadcast::Receiver<ConnectionHeartbeat> {
         self.client.setup.heartbeats.subscribe()
     }
 

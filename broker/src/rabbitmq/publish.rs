@@ -22,7 +22,7 @@ use super::{
     error::{describe, describe_without, refusal},
     health::SessionHealth,
     message,
-    refusals::Refusals,
+    refusals::{INTAKE, Refusals},
 };
 use crate::PublishError;
 
@@ -54,8 +54,20 @@ pub(super) struct PublishRequest<'a> {
     pub(super) body: &'a [u8],
 }
 
+impl<'a> PublishRequest<'a> {
+    /// The queue behind the key, as [`Refusals`] knows it: one for all events, and one for each lane and delay level. `None`
+    /// for a log.
+    fn queue(&self) -> Option<&'a str> {
+        match self.kind {
+            ChannelKind::Ingest => Some(INTAKE),
+            ChannelKind::Lane => Some(self.key),
+            ChannelKind::Log => None,
+        }
+    }
+}
+
 /// The publishing side of one session.
-pub(super) struct Publisher {
+pub(super) struct SessionPublisher {
     ingest: ConfirmChannel,
     lane: ConfirmChannel,
     logs: Vec<ConfirmChannel>,
@@ -65,7 +77,7 @@ pub(super) struct Publisher {
     health: SessionHealth,
 }
 
-impl Publisher {
+impl SessionPublisher {
     /// Opens the channels. The busy ones are on a connection of their own, since lapin looks at each channel of a
     /// connection for every few frames.
     pub(super) async fn open(busy: &Connection, rare: &Connection, health: SessionHealth) -> lapin::Result<Self> {
@@ -107,19 +119,23 @@ impl Publisher {
         if let Some(reason) = self.health.blocked() {
             return Err(PublishError::Blocked(reason));
         }
-        let _counted = self.unconfirmed.enter();
+        let _unconfirmed = self.unconfirmed.enter();
         if request.kind == ChannelKind::Log {
             // The publish that had the channel before may have been dropped before its confirm came.
             let _ = channel.channel.wait_for_confirms().await;
         }
-        let (kind, key, size) = (request.kind, request.key, request.body.len());
+        let (kind, queue, size) = (request.kind, request.queue(), request.body.len());
         match channel.publish(request).await {
             Ok(Confirmation::Ack(None)) => {
-                self.refusals.note_taken(kind, key);
+                if let Some(queue) = queue {
+                    self.refusals.note_taken(queue);
+                }
                 Ok(())
             }
             Ok(Confirmation::Nack(_)) => {
-                self.refusals.note_refused(kind, key);
+                if let Some(queue) = queue {
+                    self.refusals.note_refused(queue);
+                }
                 Err(PublishError::Nacked)
             }
             Ok(Confirmation::Ack(Some(_))) => Err(self.returned(kind)),
@@ -209,11 +225,11 @@ const ROUND: Duration = Duration::from_secs(5);
 struct UnconfirmedAges(AgeCounter<4>);
 
 /// One unconfirmed publish; its drop takes it out of the count.
-struct Counted<'a>(&'a UnconfirmedAges, Round);
+struct UnconfirmedPublish<'a>(&'a UnconfirmedAges, Round);
 
 impl UnconfirmedAges {
-    fn enter(&self) -> Counted<'_> {
-        Counted(self, self.0.enter())
+    fn enter(&self) -> UnconfirmedPublish<'_> {
+        UnconfirmedPublish(self, self.0.enter())
     }
 
     /// Fails the session once a confirm is overdue. The clock stands still while the broker blocks.
@@ -229,7 +245,7 @@ impl UnconfirmedAges {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for UnconfirmedPublish<'_> {
     fn drop(&mut self) {
         self.0.0.leave(self.1);
     }
@@ -241,10 +257,22 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_request_for_an_event_has_one_queue_whatever_its_key_and_one_for_a_log_has_none() {
+        let queue = |kind, key| {
+            let properties = BasicProperties::default();
+            PublishRequest { kind, exchange: "", key, properties, body: &[] }.queue()
+        };
+        assert_eq!(queue(ChannelKind::Ingest, "acme.7.-.ticket.created"), Some(INTAKE));
+        assert_eq!(queue(ChannelKind::Ingest, "acme.7.-.ticket.closed"), Some(INTAKE));
+        assert_eq!(queue(ChannelKind::Lane, "5s.slow"), Some("5s.slow"));
+        assert_eq!(queue(ChannelKind::Log, "exhausted.acme"), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_publish_that_is_not_confirmed_ends_the_session_after_fifteen_to_twenty_seconds() {
         let (unconfirmed, health, start) = (UnconfirmedAges::default(), SessionHealth::new(), Instant::now());
-        let _counted = unconfirmed.enter();
+        let _unconfirmed = unconfirmed.enter();
         unconfirmed.watch(&health).await;
         assert!((15..=20).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         assert!(health.has_failed());
@@ -255,7 +283,7 @@ mod tests {
         let (unconfirmed, health) = (UnconfirmedAges::default(), SessionHealth::new());
         let publishing = async {
             for _ in 0..100 {
-                let _counted = unconfirmed.enter();
+                let _unconfirmed = unconfirmed.enter();
                 tokio::time::sleep(Duration::from_secs(9)).await;
             }
         };

@@ -13,12 +13,15 @@ use std::{
     time::Duration,
 };
 
-use super::{health::SessionHealth, publish::ChannelKind};
+use super::health::SessionHealth;
 
 /// One round. Refusals over three rounds do not come from an election, which is over in well under ten seconds
 /// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second).
 const ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
+
+/// The name of the queue for events.
+pub(super) const INTAKE: &str = "ingest";
 
 /// Which queues take nothing, and for how long.
 #[derive(Default)]
@@ -39,27 +42,26 @@ struct FirstAndLatest {
 }
 
 impl Refusals {
-    /// Notes that a publish was refused. An intake that took anything before is not misled but full, maybe for hours.
-    pub(super) fn note_refused(&self, kind: ChannelKind, key: &str) {
-        if kind == ChannelKind::Log || (kind == ChannelKind::Ingest && self.intake_took.load(Ordering::Relaxed)) {
+    /// Notes that a queue refused a publish. An intake that took anything before is not misled but full, maybe for hours.
+    pub(super) fn note_refused(&self, queue: &str) {
+        if queue == INTAKE && self.intake_took.load(Ordering::Relaxed) {
             return;
         }
         let round = self.round.load(Ordering::Relaxed);
         let mut by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let here =
-            by_queue.entry(queue(kind, key).to_owned()).or_insert(FirstAndLatest { first: round, latest: round });
-        here.latest = round;
+        let refusals = by_queue.entry(queue.to_owned()).or_insert(FirstAndLatest { first: round, latest: round });
+        refusals.latest = round;
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a publish was taken, which ends the queue's refusals.
-    pub(super) fn note_taken(&self, kind: ChannelKind, key: &str) {
-        if kind == ChannelKind::Ingest {
+    /// Notes that a queue took a publish, which ends its refusals.
+    pub(super) fn note_taken(&self, queue: &str) {
+        if queue == INTAKE {
             self.intake_took.store(true, Ordering::Relaxed);
         }
         if self.any.load(Ordering::Relaxed) {
             let mut by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
-            by_queue.remove(queue(kind, key));
+            by_queue.remove(queue);
             self.any.store(!by_queue.is_empty(), Ordering::Relaxed);
         }
     }
@@ -78,15 +80,10 @@ impl Refusals {
     /// A queue that refused in this round or the last one, and three rounds ago, and took nothing between.
     fn lasting(&self) -> Option<String> {
         let round = self.round.load(Ordering::Relaxed);
-        let lasts = |here: &FirstAndLatest| here.latest + 1 >= round && here.first + ROUNDS <= round;
+        let lasts = |it: &FirstAndLatest| it.latest + 1 >= round && it.first + ROUNDS <= round;
         let by_queue = self.by_queue.lock().unwrap_or_else(PoisonError::into_inner);
-        by_queue.iter().find(|(_, here)| lasts(here)).map(|(queue, _)| queue.clone())
+        by_queue.iter().find(|(_, refusals)| lasts(refusals)).map(|(queue, _)| queue.clone())
     }
-}
-
-/// The queue behind a key. All events go to one queue, whatever their key.
-fn queue(kind: ChannelKind, key: &str) -> &str {
-    if kind == ChannelKind::Ingest { "ingest" } else { key }
 }
 
 #[cfg(test)]
@@ -96,10 +93,10 @@ mod tests {
     use super::*;
 
     /// Refuses once a second for a minute, unless the session fails before.
-    async fn refuse_on(refusals: &Refusals, health: &SessionHealth, kind: ChannelKind, key: &str) {
+    async fn refuse_on(refusals: &Refusals, health: &SessionHealth, queue: &str) {
         let refusing = async {
             for _ in 0..60 {
-                refusals.note_refused(kind, key);
+                refusals.note_refused(queue);
                 sleep(Duration::from_secs(1)).await;
             }
         };
@@ -112,7 +109,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_level_that_refuses_everything_ends_the_session_after_fifteen_to_twenty_seconds() {
         let (refusals, health, start) = (Refusals::default(), SessionHealth::new(), Instant::now());
-        refuse_on(&refusals, &health, ChannelKind::Lane, "5s.slow").await;
+        refuse_on(&refusals, &health, "5s.slow").await;
         assert!((15..=20).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         assert_eq!(health.reason(), "5s.slow refused everything for 15 s");
     }
@@ -120,12 +117,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_intake_that_was_full_from_the_beginning_ends_the_session_and_one_that_became_full_does_not() {
         let (refusals, health) = (Refusals::default(), SessionHealth::new());
-        refuse_on(&refusals, &health, ChannelKind::Ingest, "acme.7.-.ticket.created").await;
+        refuse_on(&refusals, &health, INTAKE).await;
         assert_eq!(health.reason(), "ingest refused everything for 15 s");
 
         let (refusals, health) = (Refusals::default(), SessionHealth::new());
-        refusals.note_taken(ChannelKind::Ingest, "acme.7.-.ticket.created");
-        refuse_on(&refusals, &health, ChannelKind::Ingest, "acme.7.-.ticket.closed").await;
+        refusals.note_taken(INTAKE);
+        refuse_on(&refusals, &health, INTAKE).await;
         assert!(!health.has_failed(), "{}", health.reason());
     }
 
@@ -134,9 +131,9 @@ mod tests {
         let (refusals, health) = (Refusals::default(), SessionHealth::new());
         let publishing = async {
             for _ in 0..10 {
-                refusals.note_refused(ChannelKind::Lane, "fast");
+                refusals.note_refused("fast");
                 sleep(Duration::from_secs(9)).await;
-                refusals.note_taken(ChannelKind::Lane, "fast");
+                refusals.note_taken("fast");
             }
         };
         tokio::select! {
@@ -148,7 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_that_nobody_asked_for_again_end_nothing() {
         let (refusals, health) = (Refusals::default(), SessionHealth::new());
-        refusals.note_refused(ChannelKind::Lane, "12h.fast");
+        refusals.note_refused("12h.fast");
         tokio::select! {
             () = refusals.watch(&health) => panic!("{}", health.reason()),
             () = sleep(Duration::from_secs(60)) => {}

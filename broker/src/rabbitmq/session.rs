@@ -17,9 +17,9 @@ use super::{
     connect::{Host, connect},
     error::{TopologyError, describe},
     health::SessionHealth,
-    liveness::{Heartbeat, Liveness},
+    liveness::{ConnectionHeartbeat, Liveness},
     notices::NoticeChannel,
-    publish::Publisher,
+    publish::SessionPublisher,
     topology::{self, Names, Topology},
 };
 use crate::notices::NoticeSender;
@@ -36,7 +36,7 @@ pub(super) struct SessionSetup {
     pub(super) topology: Topology,
     pub(super) names: Names,
     /// Takes the heartbeats that were answered.
-    pub(super) heartbeats: broadcast::Sender<Heartbeat>,
+    pub(super) heartbeats: broadcast::Sender<ConnectionHeartbeat>,
     /// Takes the notices that come in.
     pub(super) notices: NoticeSender,
 }
@@ -46,7 +46,7 @@ pub(super) struct SessionSetup {
 /// (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too). The third is for the topology, the logs and notices.
 pub(super) struct Session {
     pub(super) health: SessionHealth,
-    pub(super) publisher: Publisher,
+    pub(super) publisher: SessionPublisher,
     pub(super) consuming: Connection,
     /// The tasks that write settlements; closing waits for them.
     pub(super) settlers: TaskTracker,
@@ -85,7 +85,7 @@ impl Session {
             Liveness::open(connections, &names.of("canary"), health.clone(), heartbeats).await.map_err(away)?;
         let (notices, announced) = NoticeChannel::open(&control, &names.of("control")).await.map_err(away)?;
         // Before the first probe: during an alarm nothing more is written to a connection that has published.
-        let publisher = Publisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
+        let publisher = SessionPublisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
             answer = liveness.probe_control() => answer.map_err(TopologyError::Away)?,
             // An alarm: the session is usable, only publishing has to wait.

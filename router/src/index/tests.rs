@@ -91,7 +91,7 @@ fn tenant(subscriptions: Vec<serde_json::Value>) -> TenantSnapshot {
     .into()
 }
 
-/// Asks everybody.
+/// Asks every subscription.
 fn naive<'a>(tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, (Match, Vec<&'a str>)> {
     let mut interests = BTreeMap::<&str, (Match, Vec<&str>)>::new();
     for subscription in tenant.subscriptions.iter().filter(|subscription| subscription.enabled) {

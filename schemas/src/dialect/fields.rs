@@ -1,47 +1,47 @@
-//! A vendor's object, read without expectations: what is missing or of another type reads as none.
+//! A vendor's object, read leniently: a member that is missing or of another type reads as none.
 
 use std::borrow::Cow;
 
-use crate::{Id, Opaque, time::rfc3339, walk};
+use crate::{Id, Opaque, json_text, time::rfc3339};
 
-/// The members of an object by name; of several with one name the last, as in JavaScript.
+/// The members of an object. Of several members with one name the last counts, as in JavaScript.
 #[derive(Debug)]
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> Fields<'a> {
-    /// Of valid JSON; none when it is no object.
+    /// The members of a valid JSON text; none when it is not an object.
     pub(super) fn of(json: &'a str) -> Option<Self> {
-        json.trim_ascii_start().starts_with('{').then(|| Self(walk::members(json).map(unescaped).collect()))
+        json.trim_ascii_start().starts_with('{').then(|| Self(json_text::members(json).map(unescaped).collect()))
     }
 
-    /// Whether there is such a member, be it null.
+    /// True when there is such a member, even if it is null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
     }
 
-    /// A member's JSON text, unless it is missing or null.
+    /// The JSON text of a member, unless it is missing or null.
     pub(super) fn json(&self, name: &str) -> Option<&'a str> {
         let member = self.0.iter().rev().find(|(key, _)| key == name);
         member.map(|(_, value)| *value).filter(|value| *value != "null")
     }
 
-    /// An object.
+    /// A member that is an object.
     pub(super) fn object(&self, name: &str) -> Option<Fields<'a>> {
         self.json(name).and_then(Fields::of)
     }
 
-    /// The objects of a list.
+    /// The objects of a member that is a list.
     pub(super) fn objects(&self, name: &str) -> Vec<Fields<'a>> {
         self.json(name)
             .filter(|list| list.starts_with('['))
-            .map(walk::elements)
+            .map(json_text::elements)
             .into_iter()
             .flatten()
             .filter_map(Fields::of)
             .collect()
     }
 
-    /// A string; a number counts as its digits.
+    /// A member that is a string, or the digits of a number.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let json = self.json(name)?;
         match json.as_bytes().first()? {
@@ -51,12 +51,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An id; an empty one is none.
+    /// A member that is an id; an empty one is none.
     pub(super) fn id(&self, name: &str) -> Option<Id> {
         self.json(name).and_then(Id::from_json)
     }
 
-    /// A truth value; also as a string, and as 1 and 0.
+    /// A member that is true or false, also as a string or as 1 and 0.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         match self.json(name)?.trim_matches('"') {
             "true" | "1" => Some(true),
@@ -65,25 +65,25 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number; also as a string.
+    /// A member that is a whole number, also as a string.
     pub(super) fn integer(&self, name: &str) -> Option<i64> {
         let digits = self.json(name)?.trim_matches('"');
         let whole = |number: f64| (number.is_finite() && number.abs() < 9e15).then_some(number as i64);
         digits.parse().ok().or_else(|| digits.parse().ok().and_then(whole))
     }
 
-    /// Anything, unread.
+    /// A member of any type, unparsed.
     pub(super) fn opaque(&self, name: &str) -> Option<Opaque> {
         self.json(name).and_then(|json| Opaque::from_json(json).ok())
     }
 
-    /// A time as canonical events write it, when it can be read as one.
+    /// A member that is a time, as canonical events write it.
     pub(super) fn time(&self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         crate::time::unix_ms(&text).map(rfc3339)
     }
 
-    /// Unix milliseconds from a number that may be seconds: below 10^11 (the year 5138) it is.
+    /// A time in unix milliseconds, from a number of milliseconds or seconds: below 10^11 (the year 5138) it is seconds.
     pub(super) fn epoch_ms(&self, name: &str) -> Option<i64> {
         let number = self.integer(name)?;
         if number.abs() < 100_000_000_000 { number.checked_mul(1_000) } else { Some(number) }

@@ -1,15 +1,15 @@
-//! Where a message's file is: as one URL, or in Whaticket's three pieces.
+//! Where a message's file is: one URL, or the three parts that Whaticket sends.
 
 use std::borrow::Cow;
 
 use crate::{ChatMessage, Event};
 
-/// Kinds of message that are plain text, by whatever name.
+/// True for the names of plain text messages.
 pub(super) fn is_text(media_type: &str) -> bool {
     matches!(media_type, "text" | "chat" | "conversation" | "extendedTextMessage")
 }
 
-/// The message's kind, with the dialect's own word for text; a message that says neither kind nor file is text.
+/// The kind of a message, with the dialect's own word for text. A message without kind and file is text.
 pub(super) fn kind<'a>(message: &'a ChatMessage, text: &'static str) -> Option<&'a str> {
     match message.media_type.as_deref() {
         Some(kind) if is_text(kind) => Some(text),
@@ -18,7 +18,7 @@ pub(super) fn kind<'a>(message: &'a ChatMessage, text: &'static str) -> Option<&
     }
 }
 
-/// `media.url`, or what `base_url`, `folder` and `name` make.
+/// The URL of a message's file: `media.url`, or that of `base_url`, `folder` and `name`.
 pub(super) fn url<'a>(event: &'a Event, message: &'a ChatMessage) -> Option<Cow<'a, str>> {
     let media = message.media.as_ref()?;
     if let Some(url) = &media.url {
@@ -30,36 +30,40 @@ pub(super) fn url<'a>(event: &'a Event, message: &'a ChatMessage) -> Option<Cow<
     Some(Cow::Owned(format!("{base}{slash}{folder}/{name}")))
 }
 
-/// A file as Whaticket says it.
+/// The location of a file in three parts, as Whaticket sends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct FileLocation<'a> {
     pub(super) folder: Option<&'a str>,
     pub(super) name: Option<&'a str>,
     pub(super) base_url: Option<&'a str>,
 }
 
-/// Folder, name and base URL; where one is missing, those of `media.url`.
-pub(super) fn place<'a>(event: &'a Event, message: &'a ChatMessage) -> Place<'a> {
+/// The location of a message's file. If a part is missing, all are taken from `media.url`.
+pub(super) fn file_location<'a>(event: &'a Event, message: &'a ChatMessage) -> FileLocation<'a> {
     let media = message.media.as_ref();
-    let place = Place {
+    let location = FileLocation {
         folder: media.and_then(|media| media.folder.as_deref()),
         name: media.and_then(|media| media.name.as_deref()),
         base_url: event.source.base_url.as_deref(),
     };
-    if place.folder.is_some() && place.name.is_some() && place.base_url.is_some() {
-        return place;
+    if location.folder.is_some() && location.name.is_some() && location.base_url.is_some() {
+        return location;
     }
-    media.and_then(|media| split(media.url.as_deref()?)).unwrap_or(place)
+    media.and_then(|media| split(media.url.as_deref()?)).unwrap_or(location)
 }
 
-/// Origin, path up to the last `/`, and the rest with the query.
-fn split(url: &str) -> Option<Place<'_>> {
+/// Splits a URL into origin, path up to the last `/`, and the rest with the query.
+fn split(url: &str) -> Option<FileLocation<'_>> {
     let authority = url.find("://")? + 3;
     let (base_url, path) = url.split_at(authority + url[authority..].find('/')?);
     let path_end = path.find(['?', '#']).unwrap_or(path.len());
     let name = path[..path_end].rfind('/')? + 1;
     let folder = path[..name].trim_matches('/');
-    (name < path.len()).then(|| Place { folder: Some(folder), name: Some(&path[name..]), base_url: Some(base_url) })
+    (name < path.len()).then(|| FileLocation {
+        folder: Some(folder),
+        name: Some(&path[name..]),
+        base_url: Some(base_url),
+    })
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
             ("x.png", None),
         ];
         for (url, expected) in table {
-            let found = split(url).map(|place| (place.base_url.unwrap(), place.folder.unwrap(), place.name.unwrap()));
+            let found = split(url).map(|file| (file.base_url.unwrap(), file.folder.unwrap(), file.name.unwrap()));
             assert_eq!(found, expected, "{url}");
         }
     }

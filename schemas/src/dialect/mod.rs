@@ -1,8 +1,7 @@
-//! The vendors' ways to say it, both ways: [`render`] writes an event as a vendor would, [`read`] understands what a
-//! vendor sent.
+//! The vendors' dialects: [`render`] writes an event as a vendor would, [`read`] makes an event of what a vendor sent.
 //!
-//! One folder a vendor, each with `render.rs` and `read.rs`. Rendering is exact, byte for byte and in key order;
-//! reading is lenient: whatever is JSON becomes an event, if need be `vendor.unknown`.
+//! Each vendor has a folder with `render.rs` and `read.rs`. Rendering is exact, byte for byte and in key order. Reading is
+//! lenient: any JSON becomes an event, `vendor.unknown` if its kind is not known.
 
 mod boticario;
 mod fields;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use read::{SourceContext, VendorEvent, read};
 pub use render::{Body, render, render_test};
 
-/// What the bodies of a source look like.
+/// The vendor whose bodies a source receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -32,10 +31,10 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// All dialects.
     pub const ALL: [Self; 3] = [Self::Whazing, Self::Whaticket, Self::Boticario];
 
-    /// Its name, also the platform's in `source.platform`.
+    /// The name of the dialect, and of its platform in `source.platform`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Whazing => "whazing",

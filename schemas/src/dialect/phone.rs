@@ -1,13 +1,14 @@
-//! Phone numbers: canonical events keep them as given, each dialect writes its own form.
+//! Phone numbers. Canonical events keep them as given; each dialect writes its own form.
 
 use std::borrow::Cow;
 
-/// Without the `+`, as WHAZING and Whaticket write it.
+/// The number without `+`, as WHAZING and Whaticket write it.
 pub(super) fn digits(number: &str) -> &str {
     number.strip_prefix('+').unwrap_or(number)
 }
 
-/// With a `+`, as Boticário writes it; what is no phone number (more than E.164's 15 digits, letters) stays.
+/// The number with `+`, as Boticário writes it. A text that is no phone number (letters, more than the 15 digits of E.164)
+/// stays as it is.
 pub(super) fn e164(number: &str) -> Cow<'_, str> {
     let is_bare = (1..=15).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     if is_bare { Cow::Owned(format!("+{number}")) } else { Cow::Borrowed(number) }

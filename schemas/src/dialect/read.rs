@@ -1,57 +1,58 @@
-//! From a vendor's body to a canonical event. Only what is not JSON is refused: a kind or shape that we do not know
-//! becomes `vendor.unknown`, which travels with its original and goes to `original` endpoints only.
+//! From a vendor's body to a canonical event. Only a body that is not JSON is refused. A body of an unknown kind becomes
+//! `vendor.unknown`, which carries its original and goes to endpoints of format `original` only.
 
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
-    ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, routing_key, time::rfc3339,
-    walk::Walk,
+    ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, json_text::Scanner, routing_key,
+    time::rfc3339,
 };
 
-/// What is decided about a vendor's body where it comes in, and not by its text.
+/// What is decided about a vendor's body when it arrives, independently of its text.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceContext<'a> {
-    /// The owner of the source.
+    /// Tenant that owns the source.
     pub tenant: &'a str,
-    /// The source's id.
+    /// Id of the source.
     pub source: &'a str,
-    /// The channel, where the body names none.
+    /// Channel of a body that names none.
     pub channel_id: Option<&'a ChannelId>,
-    /// Whether the body travels along.
+    /// Whether the body is kept in the event.
     pub keep_original: bool,
-    /// The secret part of the URL it came in at. A Whaticket body echoes that URL, and no rendered format may pass the
+    /// Secret part of the URL that it was posted to. Whaticket's bodies echo that URL, and no rendered format may pass the
     /// secret on.
     pub token: Option<&'a str>,
-    /// Unix ms.
+    /// Time of arrival, in unix milliseconds.
     pub now: u64,
-    /// For an id, where the body does not identify itself.
+    /// Random bytes for the id of a body that does not identify itself.
     pub chance: [u8; 10],
 }
 
-/// A vendor's body as a canonical event, ready to be published.
+/// The canonical event that a vendor's body reports, ready to be published.
 #[derive(Debug)]
 pub struct VendorEvent {
-    /// Of the body where it identifies itself, so that the vendor's own retry is the same event; else fresh.
+    /// Id of the event: made of a body that identifies itself, so that the vendor's retry is the same event; otherwise fresh.
     pub id: EventId,
-    /// What it says.
+    /// The event.
     pub event: Event,
-    /// The event and its `original`, as JSON: what is published.
+    /// The event and its `original` as JSON, which is what is published.
     pub envelope: String,
 }
 
 impl VendorEvent {
-    /// Its key as an event of a tenant ([`routing_key`]).
+    /// Routing key as an event of a tenant ([`routing_key`]).
     pub fn routing_key(&self, tenant: &str) -> Option<String> {
         routing_key(tenant, &EventFacts::of(&self.event))
     }
 }
 
-/// The body's opaque parts end up one level deeper in the event than they were in the body; a few more are for safety.
+/// Deepest nesting of a body. Its opaque parts are one level deeper in the event than in the body; a few levels more are a
+/// reserve.
 const MAX_BODY_DEPTH: usize = MAX_DEPTH - 8;
 
 /// Reads a vendor's body.
 ///
 /// # Errors
-/// Only when it is not JSON.
+/// When the body is not JSON.
 pub fn read(dialect: Dialect, body: &[u8], at: &SourceContext<'_>) -> Result<VendorEvent, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
@@ -75,12 +76,12 @@ pub fn read(dialect: Dialect, body: &[u8], at: &SourceContext<'_>) -> Result<Ven
 }
 
 fn depth(text: &str) -> usize {
-    let mut walk = Walk::of(text);
-    while walk.element().is_some() {}
-    walk.deepest()
+    let mut scanner = Scanner::new(text);
+    while scanner.element().is_some() {}
+    scanner.deepest()
 }
 
-/// Whether the same body again is the same event. A closed list: a tag's own times do not count.
+/// True when the same body again is the same event. The list is closed: the times of a tag do not count.
 fn identifies_itself(body: &Fields<'_>) -> bool {
     let has = |fields: Option<Fields<'_>>, name: &str| {
         fields.and_then(|fields| fields.text(name)).is_some_and(|text| !text.is_empty())
@@ -92,7 +93,7 @@ fn identifies_itself(body: &Fields<'_>) -> bool {
         || (is_test && body.text("timestamp").is_some())
 }
 
-/// What every dialect has alike.
+/// Fills in what all dialects have in common.
 fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContext<'_>) {
     event.id = Some(id.to_string());
     event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
@@ -108,7 +109,7 @@ fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContex
     }
 }
 
-/// The vendor's name of a kind of body that we do not know.
+/// The vendor's name of an unknown kind of body.
 fn kind(body: &Fields<'_>) -> Option<String> {
     let in_event = || body.object("event").and_then(|event| event.text("type"));
     ["Type", "acao", "action", "event", "type"].into_iter().find_map(|name| body.text(name)).or_else(in_event)

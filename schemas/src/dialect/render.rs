@@ -1,23 +1,23 @@
-//! From an event to the bodies an endpoint gets: which there are, and which parts they are.
+//! From an event to the bodies that an endpoint receives, and which parts these are.
 
 use serde::Serialize;
 
 use super::{boticario, whaticket, whazing};
 use crate::{Envelope, EventType, Format, FormatOptions, Match, Part};
 
-/// The very bytes to be POSTed, and which of the event's bodies they are.
+/// The very bytes to be posted, and which of the event's bodies they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
-    /// Which.
+    /// Which of the event's bodies it is.
     pub part: Part,
-    /// Compact JSON in UTF-8; of format `original` whatever the platform sent.
+    /// Compact JSON in UTF-8; in the format `original` whatever the platform sent.
     pub bytes: Vec<u8>,
 }
 
-/// The bodies of an event in a format, as far as they are `wanted`; none when the format has no such event.
+/// The `wanted` bodies of an event in a format; none when the format has no such event.
 ///
-/// A transfer's shot is a body of its own in the vendors' shapes; `canonical` and `original` show the transfer itself,
-/// once, however it is wanted.
+/// A transfer's shot is a body of its own in the vendors' formats. `canonical` and `original` show the transfer itself, once,
+/// whether the event, the shot or both are wanted.
 pub fn render(envelope: &Envelope<'_>, format: Format, options: &FormatOptions, wanted: Match) -> Vec<Body> {
     let as_is = wanted.event || wanted.shot;
     let is_unknown = envelope.event.event_type == EventType::VENDOR_UNKNOWN;
@@ -31,7 +31,7 @@ pub fn render(envelope: &Envelope<'_>, format: Format, options: &FormatOptions, 
     }
 }
 
-/// The body of the test button for an endpoint of a format: WHAZING's for all but `canonical`.
+/// The body of the test button for an endpoint of a format: that of WHAZING for all but `canonical`.
 pub fn render_test(envelope: &Envelope<'_>, format: Format) -> Vec<u8> {
     match format {
         Format::Canonical => envelope.canonical().into_bytes(),
@@ -39,7 +39,7 @@ pub fn render_test(envelope: &Envelope<'_>, format: Format) -> Vec<u8> {
     }
 }
 
-/// How a dialect writes an event: its bodies in the order in which the vendor sends them.
+/// Writes an event in a dialect: its bodies in the order in which the vendor sends them.
 type Renderer = fn(&Envelope<'_>, &FormatOptions) -> Vec<Vec<u8>>;
 
 fn parts(
@@ -67,10 +67,10 @@ fn first(bytes: Vec<u8>) -> Body {
     Body { part: Part::First, bytes }
 }
 
-/// A body's usual size, so that writing it does not begin with a series of small growths.
+/// Usual size of a body, in bytes, so that its buffer rarely grows.
 const USUAL_BYTES: usize = 1_536;
 
-/// Compact JSON.
+/// Writes compact JSON.
 pub(super) fn json(body: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     serde_json::to_writer(&mut bytes, body).expect("writing to memory, and every key is a string");

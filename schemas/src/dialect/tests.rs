@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::{
-    Acceptance, Envelope, EventFacts, EventId, EventType, Format, FormatOptions, Match, Part, compact::compact,
+    Acceptance, Envelope, EventFacts, EventId, EventType, Format, FormatOptions, Match, Part, json_text::compact,
 };
 
 mod parts;

@@ -1,56 +1,56 @@
-//! The person, or the group, at the other end.
+//! The person or group that a conversation is with.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Id, Opaque};
 
-/// The customer's person, or a group.
+/// A person or a group that the platform's customer talks to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Contact {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As the platform's users call them.
+    /// Name that the platform's users gave.
     #[serde(default)]
     pub name: Option<String>,
-    /// As the producer gave it; the dialects normalise.
+    /// Phone number as the producer gave it; the dialects normalise it.
     #[serde(default)]
     pub number: Option<String>,
     /// E-mail address.
     #[serde(default)]
     pub email: Option<String>,
-    /// Picture.
+    /// URL of the profile picture.
     #[serde(default)]
     pub profile_pic_url: Option<String>,
-    /// Whether this is a group.
+    /// True for a group.
     #[serde(default)]
     pub is_group: bool,
-    /// The name they gave themselves in WhatsApp.
+    /// Name that the contact chose in WhatsApp.
     #[serde(default)]
     pub pushname: Option<String>,
-    /// The privacy id that replaces the number, `…@lid`.
+    /// Privacy id that replaces the number, `…@lid`.
     #[serde(default)]
     pub lid: Option<String>,
-    /// Board lane.
+    /// Lane of the board.
     #[serde(default)]
     pub kanban_id: Option<Id>,
     /// Nurture sequence.
     #[serde(default)]
     pub followup_id: Option<Id>,
-    /// Whaticket's switch.
+    /// A switch of Whaticket.
     #[serde(default)]
     pub accept_audio_message: Option<bool>,
-    /// Whaticket's switch.
+    /// A switch of Whaticket.
     #[serde(default)]
     pub active: Option<bool>,
-    /// Whaticket's switch.
+    /// A switch of Whaticket.
     #[serde(default)]
     pub disable_bot: Option<bool>,
     /// Whaticket's own fields.
     #[serde(default)]
     pub extra_info: Option<Opaque>,
-    /// RFC 3339.
+    /// Time of the last message, RFC 3339.
     #[serde(default)]
     pub last_message_at: Option<String>,
 }

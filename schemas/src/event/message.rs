@@ -1,17 +1,17 @@
-//! What was said, and the file that came with it.
+//! A message of a conversation, and its file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Id, Opaque, User, object};
 
-/// Whether a message came in or went out.
+/// Direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// From the contact.
     Inbound,
-    /// From the platform's side.
+    /// To the contact.
     Outbound,
 }
 
@@ -19,22 +19,22 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Message")]
 pub struct ChatMessage {
-    /// The platform's id.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// The provider's id.
+    /// Id at the messaging provider.
     #[serde(default)]
     pub provider_id: Option<Id>,
-    /// Boticário's interaction.
+    /// Id of Boticário's interaction.
     #[serde(default)]
     pub conversation_id: Option<Id>,
-    /// The caller's own correlation.
+    /// Correlation id of the caller.
     #[serde(default)]
     pub context_id: Option<Id>,
-    /// In or out.
+    /// Direction; left out: as the event type implies.
     #[serde(default)]
     pub direction: Option<Direction>,
-    /// `text`, `chat`, `conversation` and `extendedTextMessage` are text; other values are free.
+    /// Kind: `text`, `chat`, `conversation` and `extendedTextMessage` are text; other values are free.
     #[serde(default)]
     pub media_type: Option<String>,
     /// Text, caption or file name.
@@ -43,40 +43,40 @@ pub struct ChatMessage {
     /// The file.
     #[serde(default, deserialize_with = "object::optional")]
     pub media: Option<Media>,
-    /// The platform's word for how far it got.
+    /// Status in the platform's own words.
     #[serde(default)]
     pub status: Option<String>,
-    /// `manual`, `bot`, `API`, …
+    /// How it was sent: `manual`, `bot`, `API`, …
     #[serde(default)]
     pub send_type: Option<String>,
-    /// Taken back.
+    /// True when the message was deleted.
     #[serde(default)]
     pub is_deleted: bool,
-    /// Changed after sending.
+    /// True when the message was edited after sending.
     #[serde(default)]
     pub edited: bool,
-    /// Opaque.
+    /// Reactions, as the platform has them.
     #[serde(default)]
     pub reactions: Option<Opaque>,
-    /// The attendant who typed it.
+    /// The attendant who wrote it.
     #[serde(default, deserialize_with = "object::optional")]
     pub author: Option<User>,
-    /// Unix milliseconds.
+    /// Time of sending, in unix milliseconds.
     #[serde(default)]
     pub sent_at_ms: Option<i64>,
-    /// Number.
+    /// Number of the recipient.
     #[serde(default)]
     pub to: Option<String>,
-    /// Number.
+    /// Number of the sender.
     #[serde(default)]
     pub from: Option<String>,
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// RFC 3339.
+    /// Time of the last change, RFC 3339.
     #[serde(default)]
     pub updated_at: Option<String>,
-    /// The provider's own message.
+    /// The message as the provider sent it.
     #[serde(default)]
     pub raw: Option<Opaque>,
 }
@@ -84,25 +84,25 @@ pub struct ChatMessage {
 /// A message's file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Media {
-    /// Where it is; no vendor's URL is durable.
+    /// URL of the file. Vendors' URLs expire.
     #[serde(default)]
     pub url: Option<String>,
-    /// Below `source.base_url`.
+    /// Folder below `source.base_url`.
     #[serde(default)]
     pub folder: Option<String>,
-    /// In `folder`.
+    /// File name in `folder`.
     #[serde(default)]
     pub name: Option<String>,
     /// MIME type.
     #[serde(default)]
     pub mime: Option<String>,
-    /// Its own text.
+    /// Caption of the file.
     #[serde(default)]
     pub caption: Option<String>,
-    /// The sender's file name.
+    /// File name that the sender gave.
     #[serde(default)]
     pub filename: Option<String>,
-    /// The file itself.
+    /// Content of the file, in base64.
     #[serde(default)]
     pub base64: Option<String>,
 }

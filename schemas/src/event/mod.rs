@@ -1,8 +1,9 @@
 //! The canonical event: what producers publish and every dialect is rendered from (`ticketing.event/1`).
 //!
-//! Keys stand in wire order. A missing key reads as null, an empty list or false; unknown keys are not refused, and
-//! survive in the text the event was read from (see `envelope`), not here.
+//! Keys are in wire order. A missing key reads as null, an empty list or false. Unknown keys are not refused: they survive
+//! in the text that the event was read from (see [`Envelope`](crate::Envelope)), not here.
 
+mod change;
 mod contact;
 mod message;
 mod ticket;
@@ -10,60 +11,62 @@ mod ticket;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, EventId, EventType, Id, object};
+use crate::{EventId, EventType, Id, object};
 
+pub use change::{Change, ChangedTag};
 pub use contact::Contact;
 pub use message::{ChatMessage, Direction, Media};
 pub use ticket::{Department, Tag, TagLink, Ticket};
 
-/// The only envelope version there is.
+/// The only version of the envelope.
 pub const SPEC: &str = "ticketing.event/1";
 
-/// One thing that happened, as the state after it.
+/// Something that happened, as the state after it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "ticketing.event/1")]
 pub struct Event {
-    /// `ticketing.event/1`; may be left out.
+    /// `ticketing.event/1`. May be left out.
     #[serde(default, deserialize_with = "known_spec")]
     #[schemars(extend("enum" = [SPEC, null]))]
     pub spec: Option<String>,
-    /// `[A-Za-z0-9-]{1,64}`; made at acceptance when left out. Stable over a producer's retries.
+    /// Id of the event: `[A-Za-z0-9-]{1,64}`. Made at acceptance when left out. A producer that sends the event again must
+    /// keep it.
     #[serde(default, deserialize_with = "event_id")]
     #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))]
     pub id: Option<String>,
-    /// `<entity>.<action>`. The only required key.
+    /// Type of the event: `<entity>.<action>`. The only required key.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// RFC 3339; the time of acceptance when left out.
+    /// Time of the event, RFC 3339. The time of acceptance when left out.
     #[serde(default, deserialize_with = "occurred_at")]
     #[schemars(extend("format" = "date-time"))]
     pub occurred_at: Option<String>,
-    /// The platform it comes from.
+    /// Platform that the event comes from.
     #[serde(default, deserialize_with = "object::object")]
     pub source: Source,
-    /// The platform's own company record. Whose event it is, is decided elsewhere: by the path, the source's token or
-    /// the routing key.
+    /// The platform's own record of its customer. It does not decide which tenant owns the event: the path, the source's
+    /// token or the routing key does.
     #[serde(default, deserialize_with = "object::object")]
     pub tenant: Company,
-    /// The connected account it came through.
+    /// Connected account that the event came through.
     #[serde(default, deserialize_with = "object::object")]
     pub channel: Channel,
-    /// Who caused it.
+    /// Who caused the event.
     #[serde(default, deserialize_with = "object::optional")]
     pub actor: Option<Actor>,
     /// The conversation.
     #[serde(default, deserialize_with = "object::optional")]
     pub ticket: Option<Ticket>,
-    /// The customer's person, or the group.
+    /// The contact: a person, or a group.
     #[serde(default, deserialize_with = "object::optional")]
     pub contact: Option<Contact>,
-    /// The author inside a group.
+    /// Author of a message in a group.
     #[serde(default, deserialize_with = "object::optional")]
     pub participant: Option<Contact>,
-    /// The message; in a transfer, the last one received.
+    /// The message. In a transfer: the last one received.
     #[serde(default, deserialize_with = "object::optional")]
     pub message: Option<ChatMessage>,
-    /// What was before, and what is now.
+    /// What the event changed: the state before and after it.
     #[serde(default)]
     pub change: Option<Change>,
 }
@@ -90,7 +93,7 @@ fn occurred_at<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 impl Event {
-    /// An event of which nothing but the type is known.
+    /// An event of which only the type is known.
     pub fn new(event_type: EventType) -> Self {
         Self {
             spec: Some(SPEC.to_owned()),
@@ -109,7 +112,7 @@ impl Event {
         }
     }
 
-    /// Which way its message went: as the message says, else as the type does.
+    /// Direction of the event's message: as the message says, otherwise as the type implies.
     pub fn message_direction(&self, message: &ChatMessage) -> Direction {
         let is_ours = matches!(self.event_type.as_str(), "message.sent" | "message.status_changed");
         message.direction.unwrap_or(if is_ours { Direction::Outbound } else { Direction::Inbound })
@@ -119,13 +122,13 @@ impl Event {
 /// Where an event comes from.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
-    /// `whazing`, `whaticket`, `boticario`, `custom`, …
+    /// Name of the platform: `whazing`, `whaticket`, `boticario`, `custom`, …
     #[serde(default = "custom")]
     pub platform: String,
-    /// Where the platform serves media from.
+    /// Base of the URLs of the platform's media.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// The vendor's own name of the event (`NewTicket`, `fila-data`, …), where a vendor's body was read.
+    /// The vendor's own name of the event (`NewTicket`, `fila-data`, …), if the event was read from a vendor's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
 }
@@ -143,10 +146,10 @@ impl Default for Source {
 /// The platform's customer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Company {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -154,19 +157,19 @@ pub struct Company {
 /// A connected account (a WhatsApp number, a page, …).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Channel {
-    /// Opaque; what subscriptions call `channel_ids`.
+    /// Id on the platform; `channel_ids` of subscriptions refer to it.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
-    /// `whatsapp`, `instagram`, …
+    /// Kind of account: `whatsapp`, `instagram`, …
     #[serde(default)]
     pub kind: Option<String>,
-    /// The account's own number or handle.
+    /// Number or handle of the account.
     #[serde(default)]
     pub address: Option<String>,
-    /// The receiver that the platform itself has configured; Whaticket echoes it.
+    /// Receiver that is configured on the platform itself; Whaticket echoes it.
     #[serde(default)]
     pub webhook_url: Option<String>,
 }
@@ -174,10 +177,10 @@ pub struct Channel {
 /// Who caused an event.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
-    /// `contact`, `user`, `bot`, `api`, `system`.
+    /// Kind: `contact`, `user`, `bot`, `api` or `system`.
     #[serde(default)]
     pub kind: Option<String>,
-    /// The attendant, when it was one.
+    /// The attendant, if an attendant caused the event.
     #[serde(default, deserialize_with = "object::optional")]
     pub user: Option<User>,
 }
@@ -185,10 +188,10 @@ pub struct Actor {
 /// An attendant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
     /// E-mail address.

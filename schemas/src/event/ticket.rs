@@ -8,55 +8,55 @@ use crate::{Id, Opaque, User, object};
 /// A support conversation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Ticket {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// UUID, where the platform has one.
+    /// UUID, if the platform has one.
     #[serde(default)]
     pub uuid: Option<String>,
-    /// `pending`, `open`, `closed`.
+    /// Status: `pending`, `open` or `closed`.
     #[serde(default)]
     pub status: Option<String>,
-    /// The reference number told to the customer.
+    /// Reference number that the customer is given.
     #[serde(default)]
     pub protocol: Option<String>,
-    /// The key given when the ticket was made through the platform's API.
+    /// Key that was given when the ticket was created through the platform's API.
     #[serde(default)]
     pub external_key: Option<String>,
-    /// The platform's API configuration. May hold secrets: no rendered format has its `token` and `authToken`.
+    /// The platform's API configuration. No rendered format has its secrets `token` and `authToken`.
     #[serde(default)]
     pub api_config: Option<Opaque>,
-    /// Whether it is a group's conversation.
+    /// True for a conversation of a group.
     #[serde(default)]
     pub is_group: bool,
-    /// Messages not yet read.
+    /// Number of unread messages.
     #[serde(default)]
     pub unread_messages: Option<i64>,
-    /// The last message's text.
+    /// Text of the last message.
     #[serde(default)]
     pub last_message: Option<String>,
-    /// Whether a bot is in charge.
+    /// True when a bot answers.
     #[serde(default)]
     pub chatbot: Option<bool>,
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub queue_option_id: Option<Id>,
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub closing_reason_id: Option<Id>,
-    /// The department it is in after the event; what subscriptions call `queue_ids`.
+    /// Department of the ticket after the event; `queue_ids` of subscriptions refer to it.
     #[serde(default, deserialize_with = "object::optional")]
     pub queue: Option<Department>,
-    /// The attendant who owns it (not who typed, and not who caused the event).
+    /// Attendant who owns the ticket (not who wrote a message or caused the event).
     #[serde(default, deserialize_with = "object::optional")]
     pub assignee: Option<User>,
-    /// Its labels.
+    /// Labels of the ticket.
     #[serde(default, deserialize_with = "object::list")]
     pub tags: Vec<Tag>,
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// RFC 3339.
+    /// Time of the last change, RFC 3339.
     #[serde(default)]
     pub updated_at: Option<String>,
 }
@@ -65,13 +65,13 @@ pub struct Ticket {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Queue")]
 pub struct Department {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
-    /// `#rrggbb`, case as typed.
+    /// Color, `#rrggbb`, in the case it was typed in.
     #[serde(default)]
     pub color: Option<String>,
 }
@@ -79,16 +79,16 @@ pub struct Department {
 /// A label on a ticket.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tag {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
-    /// `#rrggbb`, case as typed.
+    /// Color, `#rrggbb`, in the case it was typed in.
     #[serde(default)]
     pub color: Option<String>,
-    /// When it was put on this ticket.
+    /// When the label was put on this ticket.
     #[serde(default, deserialize_with = "object::optional")]
     pub link: Option<TagLink>,
 }
@@ -96,10 +96,10 @@ pub struct Tag {
 /// When a label was put on a ticket.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TagLink {
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// RFC 3339.
+    /// Time of the last change, RFC 3339.
     #[serde(default)]
     pub updated_at: Option<String>,
 }

@@ -1,40 +1,38 @@
 //! Signatures of Standard Webhooks 1.0: what is signed, and the keys that sign it and verify it.
 //!
 //! `v1` is HMAC-SHA256 by a secret `whsec_…` that both sides have; `v1a` is ed25519 by `whsk_…`, verified by `whpk_…`.
-//! Pure: which secrets an endpoint has, and when they end, is not known here, nor is a clock.
+//! Which secrets an endpoint has, and when they end, is not known here.
 
-mod check;
-mod key;
-mod public;
+mod sign;
+mod verify;
 
 use std::{fmt, ops::RangeInclusive};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use check::{TOLERANCE, Unverified, check};
-pub use key::{InvalidSigningKey, SigningKey};
-pub use public::{InvalidVerifyingKey, VerifyingKey};
+pub use sign::{InvalidSigningKey, SigningKey};
+pub use verify::{InvalidVerifyingKey, TOLERANCE, Unverified, VerifyingKey, check};
 
-/// The header with the id: the same on every attempt, the receiver's key for deduplication.
+/// Header with the id: the same on every attempt, for deduplication by the receiver.
 pub const ID_HEADER: &str = "webhook-id";
-/// The header with the attempt's time, unix seconds.
+/// Header with the time of the attempt, in unix seconds.
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
-/// The header with the signatures, separated by spaces.
+/// Header with the signatures, separated by spaces.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// Of a symmetric secret.
+/// Prefix of a symmetric secret.
 const SECRET_PREFIX: &str = "whsec_";
-/// Of a private key.
+/// Prefix of a private key.
 const PRIVATE_PREFIX: &str = "whsk_";
-/// Of a public key.
+/// Prefix of a public key.
 const PUBLIC_PREFIX: &str = "whpk_";
-/// "Random. Between 24 bytes (192 bits) and 64 bytes (512 bits)".
+/// Length of a symmetric secret, in bytes. Standard Webhooks: "Random. Between 24 bytes (192 bits) and 64 bytes (512 bits)".
 const SECRET_BYTES: RangeInclusive<usize> = 24..=64;
-/// RFC 8032, 5.1.5: the private key, and the public key.
+/// Length of an ed25519 private key and of a public key, in bytes (RFC 8032, 5.1.5).
 const SEED_BYTES: usize = 32;
 
-/// Which signature of Standard Webhooks 1.0.
+/// Kind of signature in Standard Webhooks 1.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Signature {
@@ -46,7 +44,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Its identifier, in front of every signature.
+    /// Identifier in front of every signature.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -54,7 +52,7 @@ impl Signature {
         }
     }
 
-    /// What its secrets begin with.
+    /// Prefix of its secrets.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::V1 => SECRET_PREFIX,
@@ -72,16 +70,16 @@ impl fmt::Display for Signature {
 /// What is signed: `<id>.<timestamp>.<body>`, the body byte for byte as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed<'a> {
-    /// As in the header `webhook-id`.
+    /// Value of the header `webhook-id`.
     pub id: &'a str,
-    /// As in the header `webhook-timestamp`: unix seconds, of the attempt.
+    /// Value of the header `webhook-timestamp`: time of the attempt, in unix seconds.
     pub timestamp: &'a str,
-    /// The request's body.
+    /// Body of the request.
     pub body: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
-    /// What is signed, in pieces: the body need not be copied to be authenticated.
+    /// What is signed, in pieces, so that the body need not be copied.
     fn pieces(&self) -> [&'a [u8]; 5] {
         [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", self.body]
     }

@@ -18,7 +18,7 @@ const MAX_SUBSCRIPTIONS_BYTES: usize = 1_400;
 /// Longest value of the headers that have a fixed form, in bytes: a `traceparent` has 55, a replay's id 36.
 const MAX_SHORT_BYTES: usize = 128;
 
-/// The error for a header (or property) that a delivery must have and that is missing or unreadable.
+/// The error for a header or property that a delivery must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the header {0} is missing or unreadable")]
 pub struct BadHeader(pub &'static str);

@@ -7,13 +7,13 @@ use bytes::Bytes;
 /// A message on the broker. On AMQP: `message_id`, `type`, `headers`, body; always persistent and `application/json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The event's id (AMQP `message_id`); empty where a foreign producer set none.
+    /// Id of the event (AMQP `message_id`); empty if a foreign producer set none.
     pub id: String,
-    /// The event's type (AMQP `type`); empty where a foreign producer set none.
+    /// Type of the event (AMQP `type`); empty if a foreign producer set none.
     pub kind: String,
     /// The `carteiro-*` headers and the W3C trace context.
     pub headers: Headers,
-    /// The bytes, untouched.
+    /// The bytes, unchanged.
     pub body: Bytes,
 }
 
@@ -26,7 +26,7 @@ pub enum HeaderValue {
     Text(Box<str>),
 }
 
-/// A message's headers. A short list beats a map for a dozen entries.
+/// A message's headers. A list is faster than a map for a dozen entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
 

@@ -1,6 +1,4 @@
-//! The listener's certificate, in force from its files: whoever renews it only replaces them.
-//!
-//! It asks no client for a certificate, and makes none itself.
+//! The certificate of a listener, read again when its files change, so that a renewal only has to replace them.
 
 use std::fmt;
 use std::io;
@@ -17,23 +15,23 @@ use rustls::sign::CertifiedKey;
 use super::config::TlsFiles;
 use crate::config::ConfigError;
 
-/// How often the files are read again: two small reads, and nobody waits for a renewal that took effect days before
-/// the old certificate ends.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the files are read again. It costs two small reads, and a renewal takes effect days before the old certificate
+/// ends.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a client may choose (RFC 7301), best first.
+/// Protocols that a client may choose (ALPN, RFC 7301), best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// A certificate and its key, as they were last read and found good.
+/// A certificate and its key, as they were last read and found valid.
 pub(super) struct Certificate {
     files: TlsFiles,
     in_force: RwLock<Arc<CertifiedKey>>,
-    /// What the files held when last looked at, good or not: so that each bad renewal is said once.
-    seen: RwLock<Seen>,
+    /// Contents of the files when they were last read, valid or not, so that each bad renewal is logged once.
+    last_read: RwLock<FileContents>,
 }
 
 /// The texts of both files, or why they could not be read.
-type Seen = Result<Pem, ConfigError>;
+type FileContents = Result<Pem, ConfigError>;
 
 #[derive(Clone, PartialEq, Eq)]
 struct Pem {
@@ -49,10 +47,10 @@ impl Certificate {
     pub(super) async fn load(files: &TlsFiles) -> Result<Arc<Self>, ConfigError> {
         let pem = read(files).await?;
         let in_force = RwLock::new(Arc::new(certified(files, &pem)?));
-        Ok(Arc::new(Self { files: files.clone(), in_force, seen: RwLock::new(Ok(pem)) }))
+        Ok(Arc::new(Self { files: files.clone(), in_force, last_read: RwLock::new(Ok(pem)) }))
     }
 
-    /// What a TLS acceptor needs; it offers what is in force at each handshake.
+    /// The configuration of a TLS acceptor, which offers the certificate in force at each handshake.
     pub(super) fn server(self: &Arc<Self>) -> Result<ServerConfig, ConfigError> {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -62,19 +60,19 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Looks at the files for as long as it is polled.
+    /// Checks the files again and again, for as long as it is polled.
     pub(super) async fn watch(&self) -> std::convert::Infallible {
         loop {
-            tokio::time::sleep(LOOK).await;
-            self.look().await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            self.check_files().await;
         }
     }
 
-    /// Takes what the files hold, if it is new and good; else the old stays. They need not be replaced at one moment: a
-    /// certificate whose key is still to come is such a bad one, and the next look finds both.
-    async fn look(&self) {
+    /// Uses the contents of the files if they are new and valid; otherwise the old certificate stays. The files need not be
+    /// replaced at the same moment: a certificate without its key is invalid, and the next check finds both.
+    async fn check_files(&self) {
         let found = read(&self.files).await;
-        if found == *self.seen.read().unwrap_or_else(PoisonError::into_inner) {
+        if found == *self.last_read.read().unwrap_or_else(PoisonError::into_inner) {
             return;
         }
         match found.as_ref().map_err(Clone::clone).and_then(|pem| certified(&self.files, pem)) {
@@ -84,7 +82,7 @@ impl Certificate {
             }
             Err(error) => tracing::warn!(%error, "tls.not_renewed"),
         }
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = found;
+        *self.last_read.write().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }
 
@@ -100,7 +98,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-async fn read(files: &TlsFiles) -> Seen {
+async fn read(files: &TlsFiles) -> FileContents {
     let unreadable = |key: &str, file: &str, why: io::Error| ConfigError::new(key, format_args!("{file}: {why}"));
     Ok(Pem {
         cert: tokio::fs::read(&files.cert).await.map_err(|why| unreadable("http.tls.cert", &files.cert, why))?,
@@ -108,7 +106,7 @@ async fn read(files: &TlsFiles) -> Seen {
     })
 }
 
-/// Both texts together, if the key is the certificate's.
+/// The certificate and its key, if they belong together.
 fn certified(files: &TlsFiles, pem: &Pem) -> Result<CertifiedKey, ConfigError> {
     let bad_cert = |why: &str| ConfigError::new("http.tls.cert", format_args!("{}: {why}", files.cert));
     let bad_key = |why: &str| ConfigError::new("http.tls.key", format_args!("{}: {why}", files.key));
@@ -130,7 +128,7 @@ mod tests {
     use super::super::testing::Issuer;
     use super::*;
 
-    /// What is offered now.
+    /// The certificate that is offered now.
     fn offered(certificate: &Certificate) -> Vec<u8> {
         certificate.in_force.read().unwrap().cert[0].to_vec()
     }
@@ -145,16 +143,16 @@ mod tests {
         assert_eq!(offered(&certificate), first.der());
 
         std::fs::write(&files.cert, "torn").unwrap();
-        certificate.look().await;
+        certificate.check_files().await;
         assert_eq!(offered(&certificate), first.der(), "a torn file is not taken");
         std::fs::write(&files.cert, &second.cert).unwrap();
-        certificate.look().await;
+        certificate.check_files().await;
         assert_eq!(offered(&certificate), first.der(), "a certificate without its key is not taken");
         std::fs::write(&files.key, &second.key).unwrap();
-        certificate.look().await;
+        certificate.check_files().await;
         assert_eq!(offered(&certificate), second.der());
         std::fs::remove_file(&files.key).unwrap();
-        certificate.look().await;
+        certificate.check_files().await;
         assert_eq!(offered(&certificate), second.der(), "a missing file changes nothing");
     }
 

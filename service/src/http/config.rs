@@ -1,27 +1,27 @@
-//! The `http` section.
+//! The `http` section of the configuration.
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use schemas::Secret;
 use serde::{Deserialize, Serialize};
 
-/// The API's listener.
+/// The listener of the API.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Where it listens, as `host:port`.
+    /// Address of the listener, as `host:port`.
     pub listen: String,
-    /// Opens everything. Unset: `standalone` makes one at its first start, other roles have none.
+    /// Key that allows everything. Unset: `standalone` makes one at its first start, other roles have none.
     #[serde(default, deserialize_with = "Secret::deserialize_not_empty")]
     pub operator_key: Option<Secret>,
-    /// KeyOwner forwarding headers are believed.
+    /// Networks of the proxies whose forwarding headers are trusted.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
-    /// How many requests a second each key, or each address without one, may make on average; 0 = any number.
+    /// Requests a second that each key, or each address without a key, may make on average; 0: no limit.
     pub requests_per_second: u32,
-    /// How many of them may come at once.
+    /// How many of these may come at once.
     pub requests_burst: u32,
-    /// The listener's certificate.
+    /// Certificate of the listener; none: it speaks plain HTTP.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
 }
@@ -30,14 +30,14 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The file of the certificate chain.
+    /// File of the certificate chain.
     pub cert: String,
-    /// The file of its private key.
+    /// File of the private key.
     pub key: String,
 }
 
 impl HttpConfig {
-    /// `http` or `https`: how the listener is spoken to.
+    /// Scheme of the listener: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }

@@ -1,5 +1,5 @@
-//! What proxies say of a request, hop by hop: `X-Forwarded-For`, and `Forwarded` (RFC 7239). Whom to believe is not
-//! decided here.
+//! Reads the headers in which proxies describe a request, hop by hop: `X-Forwarded-For`, and `Forwarded` (RFC 7239). Which of
+//! them to trust is not decided here.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,18 +9,18 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What one proxy said of who spoke to it.
+/// What one proxy says about the request that it received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForwardedHop {
-    /// Who; none when it would not tell (`unknown`, `_hidden`), or it cannot be read.
+    /// Address of the sender; none when the proxy hides it (`unknown`, `_hidden`) or it cannot be read.
     pub(super) client: Option<IpAddr>,
-    /// How, as it was written.
+    /// Scheme, as written.
     pub(super) proto: Option<String>,
-    /// What it asked for, as it was written.
+    /// Host that was asked for, as written.
     pub(super) host: Option<String>,
 }
 
-/// The addresses of all `X-Forwarded-For`, the nearest proxy's word last; none if there is no such header.
+/// The addresses of all `X-Forwarded-For` headers, that of the nearest proxy last; none without such a header.
 pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
     headers.contains_key(X_FORWARDED_FOR).then(|| {
         let values = headers.get_all(X_FORWARDED_FOR).iter();
@@ -28,13 +28,13 @@ pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>
     })
 }
 
-/// The last value of a header that each proxy writes or adds to: the nearest proxy's word.
+/// The last value of a header that each proxy writes or appends to, which is that of the nearest proxy.
 pub(super) fn nearest(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let last = headers.get_all(name).iter().next_back()?.to_str().ok()?;
     Some(last.rsplit(',').next()?.trim()).filter(|text| !text.is_empty())
 }
 
-/// The hops of all `Forwarded`, the nearest proxy's word last; none if there is no such header.
+/// The hops of all `Forwarded` headers, that of the nearest proxy last; none without such a header.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<ForwardedHop>> {
     headers.contains_key(header::FORWARDED).then(|| {
         let values = headers.get_all(header::FORWARDED).iter();
@@ -42,7 +42,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<ForwardedHop>> {
     })
 }
 
-/// `for=192.0.2.60;proto=http;host="a.example"`. Of a name given twice the last holds; what is unknown is left out.
+/// Reads `for=192.0.2.60;proto=http;host="a.example"`. Of a name given twice the last counts; unknown names are ignored.
 fn hop(element: &str) -> ForwardedHop {
     let mut hop = ForwardedHop::default();
     for (name, value) in split(element, ';').into_iter().filter_map(|pair| pair.split_once('=')) {
@@ -57,7 +57,7 @@ fn hop(element: &str) -> ForwardedHop {
     hop
 }
 
-/// Splits where `at` is not inside quotes.
+/// Splits at each `at` outside of quotes.
 fn split(text: &str, at: char) -> Vec<&str> {
     let (mut parts, mut begin, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (index, c) in text.char_indices() {
@@ -76,7 +76,7 @@ fn split(text: &str, at: char) -> Vec<&str> {
     parts
 }
 
-/// The text of a quoted string (RFC 9110, 5.6.4), or the token as it is.
+/// The text of a quoted string (RFC 9110, 5.6.4), or the token itself.
 fn unquoted(text: &str) -> String {
     let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return text.to_owned() };
     let mut escaped = false;
@@ -89,7 +89,8 @@ fn unquoted(text: &str) -> String {
         .collect()
 }
 
-/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`; a mapped address is the IPv4 one.
+/// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`. A mapped address becomes
+/// the IPv4 one.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_proxys_word_is_the_last_of_the_last() {
+    fn the_nearest_value_is_the_last_of_the_last_header() {
         let name = X_FORWARDED_PROTO;
         let headers = headers(&[(name.clone(), "gopher"), (name.clone(), "https, http ")]);
         assert_eq!(nearest(&headers, name), Some("http"));

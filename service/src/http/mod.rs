@@ -1,25 +1,22 @@
-//! Serving HTTP: what the producer's and the control role's listeners have in common. TLS, whose word about a client is
-//! taken, how often a client may ask; which keys there are is not known here.
+//! Serving HTTP: what all listeners have in common, such as TLS, trusted proxies and rate limits. Which keys exist is not
+//! known here.
 
-mod bearer;
 mod certificate;
 mod config;
 mod forwarded;
-mod handshake;
-mod json;
-mod limits;
+mod headers;
+mod limiter;
 mod origin;
-mod request_id;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tls_listener;
 mod watched;
 
-pub use bearer::bearer;
 pub use config::{HttpConfig, TlsFiles};
-pub use json::is_json;
-pub use limits::{KeyOwner, RequestLimiter};
+pub use headers::{bearer, is_json};
+pub use limiter::{KeyOwner, RequestLimiter};
 pub use origin::{RequestOrigin, Scheme};
 pub use serve::{ServeOptions, app, serve};

@@ -1,7 +1,6 @@
-//! Where a request comes from: its client's address, and the scheme and host that it asked for.
+//! Where a request comes from: the address of its client, and the scheme and host that the client asked for.
 //!
-//! A proxy's word is taken only from a peer that the configuration trusts; whatever anyone else writes into those
-//! headers changes nothing.
+//! Forwarding headers count only if the peer is a proxy that the configuration trusts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,28 +11,28 @@ use ipnet::IpNet;
 
 use super::forwarded::{self, ForwardedHop, X_FORWARDED_HOST, X_FORWARDED_PROTO, forwarded, x_forwarded_for};
 
-/// Where a request comes from: an extension of every request that [`super::serve`] hands on.
+/// Where a request comes from: an extension of every request that [`super::serve`] handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestOrigin {
-    /// Who asks, as far as that can be known: the peer, or whom a trusted proxy names.
+    /// Address of the client: that of the peer, or the one that a trusted proxy names.
     pub client: IpAddr,
-    /// How the client asked.
+    /// Scheme of the client's request.
     pub scheme: Scheme,
-    /// What it asked for: `host`, or `host:port`. A text of the client's.
+    /// Host that the client asked for, `host` or `host:port`. The client chose the text.
     pub host: Option<String>,
 }
 
-/// How a client speaks.
+/// Scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// Plain HTTP.
     Http,
-    /// Over TLS.
+    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// As in a URL.
+    /// The scheme as in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -46,15 +45,15 @@ impl Scheme {
     }
 }
 
-/// KeyOwner word is taken, and how the listener itself is spoken to.
+/// Which proxies are trusted, and the scheme of the listener itself.
 #[derive(Clone, Debug)]
-pub(super) struct Trust {
+pub(super) struct TrustedProxies {
     pub(super) proxies: Vec<IpNet>,
     pub(super) scheme: Scheme,
 }
 
-impl Trust {
-    /// Where a request comes from; none when nobody said who the peer is, as in a test without a socket.
+impl TrustedProxies {
+    /// Where a request comes from; none when the peer is unknown, as in a test without a socket.
     pub(super) fn origin(&self, request: &Request) -> Option<RequestOrigin> {
         let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
         let host = request.uri().authority().map(Authority::as_str);
@@ -64,7 +63,7 @@ impl Trust {
         Some(self.believe(direct, request.headers()))
     }
 
-    /// `direct`, with what trusted proxies say in its place.
+    /// `direct`, replaced by what trusted proxies say.
     fn believe(&self, direct: RequestOrigin, headers: &HeaderMap) -> RequestOrigin {
         if !self.trusts(direct.client) {
             return direct;
@@ -81,11 +80,11 @@ impl Trust {
         }
     }
 
-    /// A proxy writes one of the two headers and may hand on the other as its client wrote it. Which one it writes is
-    /// not known here, so that where they disagree neither is believed: that harms only who sends the second.
+    /// The client that the proxies name. A proxy writes one of the two headers and may pass on the other as its client wrote
+    /// it. Which one it writes is not known here, so neither is trusted if they disagree.
     fn client(&self, peer: IpAddr, x: Option<Vec<Option<IpAddr>>>, hops: Option<Vec<ForwardedHop>>) -> IpAddr {
         let hops = hops.map(|hops| hops.into_iter().map(|hop| hop.client).collect::<Vec<_>>());
-        let found: Vec<_> = [x, hops].into_iter().flatten().map(|hops| self.nearest_stranger(peer, &hops)).collect();
+        let found: Vec<_> = [x, hops].into_iter().flatten().map(|hops| self.nearest_client(peer, &hops)).collect();
         match found[..] {
             [one] => one,
             [one, same] if one == same => one,
@@ -93,9 +92,9 @@ impl Trust {
         }
     }
 
-    /// The right-most address that is not a proxy's. What stands left of it is that stranger's own word. Where a proxy
-    /// does not tell, it is the last address known; where all are proxies, the first of them asks for itself.
-    fn nearest_stranger(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
+    /// The right-most address that is not a proxy's: everything left of it may be forged. If a proxy hides the next address,
+    /// the last known one; if all are proxies, the first of them.
+    fn nearest_client(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut known = peer;
         for hop in hops.iter().rev() {
             match hop {

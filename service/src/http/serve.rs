@@ -1,4 +1,4 @@
-//! From a router to answers on a socket.
+//! Serves a router on a socket.
 
 use std::{any::Any, io, net::SocketAddr, sync::Arc};
 
@@ -21,9 +21,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{
     certificate::Certificate,
     config::HttpConfig,
-    handshake::{Patience, TlsListener},
-    origin::{RequestOrigin, Scheme, Trust},
-    request_id::identify,
+    headers::identify,
+    origin::{RequestOrigin, Scheme, TrustedProxies},
+    tls_listener::{HandshakeLimits, TlsListener},
     watched::WatchedListener,
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     watchdog::Watchdog,
 };
 
-/// How a listener is spoken to: in the clear or over TLS, directly or through proxies.
+/// How a listener is served: with or without TLS, and which proxies it trusts.
 #[derive(Clone)]
 pub struct ServeOptions {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
@@ -48,10 +48,10 @@ impl Default for ServeOptions {
 }
 
 impl ServeOptions {
-    /// As configured, with the certificate read.
+    /// The options of a configuration. Reads the certificate.
     ///
     /// # Errors
-    /// When its files cannot be used.
+    /// When the files of the certificate cannot be used.
     pub async fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         let tls = match &config.tls {
             Some(files) => {
@@ -69,15 +69,15 @@ impl ServeOptions {
         self.watchdog.clone()
     }
 
-    fn trust(&self) -> Trust {
+    fn trusted_proxies(&self) -> TrustedProxies {
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        Trust { proxies: self.proxies.clone(), scheme }
+        TrustedProxies { proxies: self.proxies.clone(), scheme }
     }
 }
 
-/// `router`, with problems for what it does not have and for handlers that panic.
+/// Adds to `router` what every listener has: problems for unknown routes and panics, and the log line of each request.
 ///
-/// Call once, after all routes are added or merged: two routers with fallbacks cannot be merged.
+/// Call it once, after all routes are added or merged: two routers with fallbacks cannot be merged.
 pub fn app(router: Router) -> Router {
     router
         .fallback(async || Problem::new(Code::NotFound))
@@ -86,41 +86,47 @@ pub fn app(router: Router) -> Router {
         .layer(middleware::from_fn(log))
 }
 
-/// Serves [`app`]`(router)` until `shutdown` is requested and every answer under way is sent. Fails if the listener does.
+/// Serves [`app`]`(router)` until `shutdown` is cancelled and every answer under way is sent. Fails if the listener does.
 ///
-/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not read its answer can hold this up: give it a
-/// limit with [`crate::shutdown::drain`].
+/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not read its
+/// answer delays the end: bound it with [`crate::shutdown::drain`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    front: ServeOptions,
+    options: ServeOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let router = app(router)
-        .layer(middleware::from_fn_with_state(Arc::new(front.trust()), find_origin))
+        .layer(middleware::from_fn_with_state(Arc::new(options.trusted_proxies()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
-    match front.tls {
+    match options.tls {
         None => {
-            answer(WatchedListener::new(listener, front.watchdog).tap_io(|stream| at_once(stream)), router, shutdown)
-                .await
+            serve_on(
+                WatchedListener::new(listener, options.watchdog).tap_io(|stream| disable_nagle(stream)),
+                router,
+                shutdown,
+            )
+            .await
         }
         Some((certificate, acceptor)) => {
-            let listener = TlsListener::new(listener, acceptor, Patience::DEFAULT);
-            let listener = WatchedListener::new(listener, front.watchdog).tap_io(|stream| at_once(stream.get_ref().0));
+            let listener = TlsListener::new(listener, acceptor, HandshakeLimits::DEFAULT);
+            let listener =
+                WatchedListener::new(listener, options.watchdog).tap_io(|stream| disable_nagle(stream.get_ref().0));
             tokio::select! {
-                ended = answer(listener, router, shutdown) => ended,
+                ended = serve_on(listener, router, shutdown) => ended,
                 never = certificate.watch() => match never {},
             }
         }
     }
 }
 
-/// An answer is one small write; waiting to fill a packet would add 40 ms to it. Failing is harmless.
-fn at_once(stream: &TcpStream) {
+/// Sends small writes at once. An answer is one small write, and waiting to fill a packet would add 40 ms. A failure is
+/// harmless.
+fn disable_nagle(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
 
-async fn answer<L>(
+async fn serve_on<L>(
     listener: axum::serve::TapIo<L, impl FnMut(&mut L::Io) + Send + 'static>,
     router: Router,
     shutdown: CancellationToken,
@@ -132,14 +138,14 @@ where
     axum::serve(listener, service).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
 }
 
-async fn find_origin(State(trust): State<Arc<Trust>>, mut request: Request, next: Next) -> Response {
-    if let Some(origin) = trust.origin(&request) {
+async fn find_origin(State(proxies): State<Arc<TrustedProxies>>, mut request: Request, next: Next) -> Response {
+    if let Some(origin) = proxies.origin(&request) {
         request.extensions_mut().insert(origin);
     }
     next.run(request).await
 }
 
-/// One line for each request. The route is the pattern that it matched: its path may hold a source's token.
+/// Logs each request. The route is the pattern that matched, because the path may hold the token of a source.
 async fn log(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();

@@ -1,8 +1,8 @@
-//! Declaring metrics: the macro, what it makes, and how each kind of metric is made from that.
+//! Declaring metrics: the macro, the declarations that it makes, and how each kind of metric is made of one.
 //!
-//! A label is declared with all its values, so that every series is there with its 0 before anything happened: `rate()`
-//! and alerts then see the first increment, dashboards have no holes, and the number of series is known beforehand. Only
-//! times (`*_timestamp_seconds`) come with their first value: 0 would be one, and long ago.
+//! A label is declared with all its values, so that every series exists with a 0 before anything happens: `rate()` and alerts
+//! then see the first increment, dashboards have no gaps, and the number of series is known in advance. Only times
+//! (`*_timestamp_seconds`) appear with their first value, because 0 would be a time.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, Opts, Result};
@@ -58,7 +58,7 @@ macro_rules! metrics {
                 },
             )+];
 
-            /// Makes them, or shares those of the same name and shape that another role in this process made.
+            /// Makes the metrics, or shares those of the same name and shape that another role in this process made.
             $vis fn register(
                 registry: &$crate::metrics::Registry,
             ) -> ::std::result::Result<Self, $crate::metrics::InvalidMetric> {
@@ -69,7 +69,7 @@ macro_rules! metrics {
     };
 }
 
-/// What was given, or none.
+/// The given list, or an empty one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __or_none {
@@ -97,27 +97,27 @@ macro_rules! label_values {
     }};
 }
 
-/// A label, and what it may say.
+/// A label and its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// Its name.
+    /// Name of the label.
     pub name: &'static str,
-    /// All its values; none: it has a single one, which only the running process knows (a build's version).
+    /// All values of the label. Empty: it has one value, which only the running process knows, as the version of a build.
     pub values: &'static [&'static str],
 }
 
-/// What a metric is called and looks like.
+/// The declaration of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
-    /// The full name.
+    /// Full name of the metric.
     pub name: &'static str,
-    /// The type's name.
+    /// Name of the metric's type.
     pub kind: &'static str,
-    /// The doc comment, as written; see [`Spec::help`].
+    /// Doc comment as written; see [`Spec::help`].
     pub help: &'static str,
-    /// The labels with their values.
+    /// Labels with their values.
     pub labels: &'static [Label],
-    /// The upper bounds of a histogram's buckets; empty = the library's.
+    /// Upper bounds of a histogram's buckets; empty: those of the library.
     pub buckets: &'static [f64],
 }
 
@@ -127,7 +127,7 @@ impl Spec {
         self.help.trim()
     }
 
-    /// How many series it has at most: a histogram has one for each bucket, for the rest, the sum and the count.
+    /// Largest number of series. A histogram has one for each bucket, one for the rest, the sum and the count.
     pub fn series(&self) -> usize {
         let each = match (self.kind.starts_with("Histogram"), self.buckets.len()) {
             (false, _) => 1,
@@ -137,7 +137,7 @@ impl Spec {
         self.labels.iter().map(|label| label.values.len().max(1)).product::<usize>() * each
     }
 
-    /// Whether its values are times: of these there is none before the first, and each series comes with it.
+    /// True when the values are times: such a series appears with its first value.
     pub fn is_of_times(&self) -> bool {
         self.name.ends_with("_timestamp_seconds")
     }
@@ -146,7 +146,7 @@ impl Spec {
         self.labels.iter().map(|label| label.name).collect()
     }
 
-    /// Every combination of the labels' values that is there from the start; none where one is not known beforehand.
+    /// The combinations of label values that exist from the start; none if the values of a label are not known in advance.
     fn combinations(&self) -> Vec<Vec<&'static str>> {
         if self.is_of_times() {
             return Vec::new();
@@ -169,12 +169,14 @@ impl Spec {
 
 /// A kind of metric that [`metrics!`](crate::metrics!) can declare.
 pub trait Metric: Collector + Clone + 'static {
-    /// Makes one, with a series for every combination of its labels' values, unless these are times. Fails when the name, a label or a bucket is
-    /// not allowed.
+    /// Makes a metric with a series for every combination of label values, unless its values are times.
+    ///
+    /// # Errors
+    /// When the name, a label or a bucket is not allowed.
     fn make(spec: &Spec) -> Result<Self>;
 }
 
-/// Single metrics refuse labels themselves: they have nowhere to put them.
+/// Implements [`Metric`] for kinds without labels.
 macro_rules! single {
     ($($Kind:ident: $opts:ident),+) => {$(
         impl Metric for $Kind {

@@ -1,7 +1,7 @@
 //! Metrics: a role declares one struct with [`metrics!`](crate::metrics!), the doc comments are the help texts.
 //!
-//! Names begin with `carteiro_`. No tenant, endpoint or url is ever a label value: their number is not ours to bound. A
-//! label's values are declared with it.
+//! Names begin with `carteiro_`. No tenant, endpoint or URL is ever a label value, because their number is not bounded. The
+//! values of a label are declared with it.
 
 mod declare;
 mod registry;

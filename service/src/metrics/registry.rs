@@ -1,4 +1,4 @@
-//! All metrics of the process, and their text.
+//! All metrics of the process, and their text format.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -9,14 +9,14 @@ use prometheus::TextEncoder;
 use super::declare::{Metric, Spec};
 
 crate::metrics! {
-    /// What runs here.
+    /// The running build.
     struct BuildInfo {
         /// Always 1; the labels say which build this is.
         build_info: IntGaugeVec("build_info", [version, revision]),
     }
 }
 
-/// A mistake in a declaration; a test of the role that declares it finds it.
+/// A mistake in a declaration. A test of the role that declares it finds it.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMetric {
     /// Two declarations of one name differ in kind, labels or buckets.
@@ -27,13 +27,13 @@ pub enum InvalidMetric {
     Refused(#[from] prometheus::Error),
 }
 
-/// A metric as its declaration described it, and the metric itself, whatever its kind.
+/// The declaration of a metric, and the metric itself, of any kind.
 type Registered = (Spec, Box<dyn Any + Send>);
 
 /// The metrics of one process.
 ///
-/// Roles in one process share metrics of the same name and shape, as they would share the name in a query over several
-/// processes. The library's registry cannot give back what it holds, so this one remembers.
+/// Roles in one process share metrics of the same name and shape, as they share the name in a query over several processes.
+/// The registry of the library cannot return what it holds, so this one keeps the metrics as well.
 #[derive(Default)]
 pub struct Registry {
     inner: prometheus::Registry,
@@ -41,10 +41,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// What every process says of itself, besides what the library knows of it.
+    /// Metrics of every process, besides those of the library.
     pub const SPECS: &'static [Spec] = BuildInfo::SPECS;
 
-    /// One with what every process says of itself: `carteiro_build_info`, and on Linux its memory, time and files.
+    /// A registry with the metrics of every process: `carteiro_build_info`, and on Linux memory, CPU time and files.
     pub fn for_process(version: &str, revision: &str) -> Result<Self, InvalidMetric> {
         let registry = Self::default();
         let info = BuildInfo::register(&registry)?;
@@ -54,7 +54,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// The metric that `spec` describes, made at the first call.
+    /// The metric that `spec` declares, made at the first call.
     pub fn get_or_make<M: Metric>(&self, spec: &Spec) -> Result<M, InvalidMetric> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((existing, metric)) = made.get(spec.name) {
@@ -68,7 +68,7 @@ impl Registry {
         Ok(metric)
     }
 
-    /// All of them, in the Prometheus text format.
+    /// All metrics in the Prometheus text format.
     pub fn encode(&self) -> Result<String, InvalidMetric> {
         Ok(TextEncoder::new().encode_to_string(&self.inner.gather())?)
     }

@@ -1,8 +1,8 @@
-//! The closed list of codes, and what each means on the wire.
+//! The closed list of codes, with status and title of each.
 
 use axum::http::StatusCode;
 
-/// What went wrong, as programs read it. The list is closed: clients may match on it.
+/// What went wrong, for programs. The list is closed: clients may match on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// The body is not JSON.
@@ -13,34 +13,34 @@ pub enum Code {
     Unauthorized,
     /// The key lacks the scope.
     Forbidden,
-    /// There is no such thing, or it is another tenant's.
+    /// There is no such thing, or it belongs to another tenant.
     NotFound,
-    /// There is such a thing, but it does not do that.
+    /// The resource exists, but not with this method.
     MethodNotAllowed,
-    /// It cannot be changed here and now: something else owns it, or it exists already.
+    /// It cannot be changed now: something else owns it, or it exists already.
     Conflict,
     /// It was changed since the `ETag` in `If-Match`.
     PreconditionFailed,
-    /// The body is larger than what is taken.
+    /// The body is too large.
     PayloadTooLarge,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The event is JSON, but no event; `errors` says where.
+    /// The body is JSON, but not a valid event; `errors` says where.
     InvalidEvent,
-    /// The body is JSON, but not what this call takes; `errors` says where.
+    /// The body is JSON, but not what the call expects; `errors` says where.
     InvalidBody,
     /// More than the tenant may have, or than one event may fan out to; `errors` says where.
     QuotaReached,
     /// The tenant's quota is used up for now; `Retry-After` says until when.
     TooManyRequests,
-    /// A mistake of ours.
+    /// A mistake in carteiro.
     Internal,
-    /// Something needed is away; nothing was done, try again.
+    /// A needed service is away. Nothing was done; try again.
     Unavailable,
 }
 
 impl Code {
-    /// All of them, for the description of the API.
+    /// All codes, for the description of the API.
     pub const ALL: [Code; 16] = [
         Code::MalformedJson,
         Code::InvalidParameter,
@@ -60,8 +60,8 @@ impl Code {
         Code::Unavailable,
     ];
 
-    /// Everything the outside asks of a code: its text, its status, its title.
-    const fn facts(self) -> (&'static str, StatusCode, &'static str) {
+    /// Text, status and title.
+    const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
             Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
@@ -86,19 +86,19 @@ impl Code {
         }
     }
 
-    /// The code as written in `code` and at the end of `type`.
+    /// Text of the code, in `code` and at the end of `type`.
     pub const fn as_str(self) -> &'static str {
-        self.facts().0
+        self.parts().0
     }
 
-    /// The HTTP status it is sent with.
+    /// HTTP status of the answer.
     pub fn status(self) -> StatusCode {
-        self.facts().1
+        self.parts().1
     }
 
-    /// The short text that is the same each time.
+    /// Short text, the same for each problem of this code.
     pub fn title(self) -> &'static str {
-        self.facts().2
+        self.parts().2
     }
 }
 

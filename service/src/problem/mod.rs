@@ -1,62 +1,60 @@
-//! Errors of the HTTP API: RFC 9457 `application/problem+json`, with a closed list of codes.
-//!
-//! Which field of an event is wrong is the schema's to say; this only carries it.
+//! Errors of the HTTP API: `application/problem+json` (RFC 9457), with a closed list of codes.
 
 mod code;
-mod describe;
-mod rejection;
+mod openapi;
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, header};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 pub use code::Code;
 
-/// One place in the body that is wrong.
+/// A mistake in the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// An RFC 6901 JSON pointer.
+    /// JSON pointer (RFC 6901) to the mistake.
     pub pointer: String,
-    /// What is wrong there; never the value, which may be a secret.
+    /// What is wrong; never the value, which may be a secret.
     pub message: String,
 }
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What went wrong.
+    /// Code of the problem.
     pub code: Code,
-    /// This time in particular.
+    /// What happened this time.
     pub detail: Option<String>,
-    /// Where in the body.
+    /// Mistakes in the body.
     pub errors: Vec<FieldError>,
-    /// When to try again; sent in whole seconds, rounded up.
+    /// How long to wait before trying again; sent in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
 }
 
 impl Problem {
-    /// One without particulars.
+    /// A problem without details.
     pub fn new(code: Code) -> Self {
         Self { code, detail: None, errors: Vec::new(), retry_after: None }
     }
 
-    /// Says what happened this time. No secrets, no urls of endpoints.
+    /// Says what happened this time. It must not hold secrets or URLs of endpoints.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
     }
 
-    /// Adds a place in the body that is wrong.
+    /// Adds a mistake in the body.
     #[must_use]
     pub fn error(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         self.errors.push(FieldError { pointer: pointer.into(), message: message.into() });
         self
     }
 
-    /// Says when to try again.
+    /// Says how long to wait before trying again.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
@@ -101,6 +99,37 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+// Refusals of axum's extractors: a handler takes `Result<Json<T>, JsonRejection>` and uses `?`.
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let code = match &rejection {
+            JsonRejection::JsonSyntaxError(_) => Code::MalformedJson,
+            JsonRejection::JsonDataError(_) => Code::InvalidBody,
+            JsonRejection::MissingJsonContentType(_) => Code::UnsupportedMediaType,
+            other => code_of_status(other.status()),
+        };
+        Self::new(code).detail(rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(code_of_status(rejection.status())).detail(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Code::InvalidParameter).detail(rejection.body_text())
+    }
+}
+
+/// The code for a body that could not be read: it is too large, or broke off.
+fn code_of_status(status: StatusCode) -> Code {
+    if status == StatusCode::PAYLOAD_TOO_LARGE { Code::PayloadTooLarge } else { Code::MalformedJson }
 }
 
 #[cfg(test)]

@@ -1,48 +1,59 @@
-//! The one way in which anything is changed: a decision over a draft of the touched tenants, all or nothing.
+//! The one way in which anything is changed: a decision over a draft of the selected tenants, all or nothing.
 //!
-//! [`decide`] is pure: what a store loaded in, the changes it must write out. A store adds the lock, the rows and the
-//! revision, and nothing of its own mind.
+//! [`decide`] is pure: a store loads tenants into it and writes out the changes that it returns. A store adds the lock,
+//! the rows and the revision, and makes no decisions of its own.
 
-mod against;
-mod change;
 mod draft;
-mod ended;
+mod item;
 
-use std::net::IpAddr;
+#[cfg(test)]
+mod tests;
 
-use schemas::Tenant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use crate::{InvalidField, StoreError, validate};
+use schemas::{Endpoint, Key, SourceConfig, Tenant};
 
-pub(crate) use against::against;
-pub(crate) use change::items;
-pub use change::{Item, ItemChange, ItemKind};
-pub use draft::{Draft, Versions};
+pub(crate) use self::item::items;
+pub use self::{
+    draft::{Draft, Versions},
+    item::{Item, ItemChange, ItemKind},
+};
+use crate::{FieldPath, InvalidField, PathSegment, Snapshot, StoreError, TenantSnapshot, validate};
 
 /// What is to be changed.
 pub struct Edit {
-    /// Whose configuration the decision looks at and may change.
+    /// The tenants that the decision looks at and may change.
     pub selection: TenantSelection,
-    /// Who wants it, for the audit log.
+    /// Who wants the change, for the audit log.
     pub author: Author,
-    /// When, in unix milliseconds.
+    /// The time of the change, in unix milliseconds.
     pub at: u64,
-    /// Only say what would change.
+    /// Only return what would change.
     pub dry_run: bool,
-    /// What is wanted.
     pub decision: Decision,
 }
 
-/// What is done to the draft. It runs once, while the store holds a lock: no waiting in it.
+/// What is done to the draft. It runs once, while the store holds a lock, so it must not wait for anything.
 pub type Decision = Box<dyn FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send>;
 
-/// Which tenants are loaded.
+/// Which tenants are loaded into the draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TenantSelection {
-    /// These, as far as they exist.
+    /// The tenants of these ids, as far as they exist.
     Tenants(Vec<String>),
-    /// All.
     All,
+}
+
+impl TenantSelection {
+    fn includes(&self, tenant: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenants(ids) => ids.iter().any(|id| id == tenant),
+        }
+    }
 }
 
 /// Who changes something.
@@ -54,31 +65,31 @@ pub struct Author {
     pub address: Option<IpAddr>,
 }
 
-/// What was changed, or would be.
+/// What was changed, or, in a dry run, would be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edited {
-    /// At which revision the store is now. Unchanged when nothing was changed.
+    /// The store's revision afterwards; the same as before when nothing was changed.
     pub revision: u64,
-    /// What, in the order of tenants, kinds and ids.
+    /// The changes, in the order of tenants, kinds and ids.
     pub changes: Vec<ItemChange>,
 }
 
 /// Why a decision was not carried out. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EditRefusal {
-    /// There is no such thing.
+    /// There is no such item.
     #[error("there is no such {}", .0.name())]
     NoSuch(ItemKind),
-    /// It was changed since the version that the caller knows.
+    /// The item was changed since the version that the caller knows.
     #[error("it was changed in the meantime")]
     Stale,
-    /// Something else forbids it.
+    /// Something else forbids the change.
     #[error("{0}")]
     Conflict(String),
-    /// The result would not be valid; paths begin with `tenants`, in the order of the draft.
+    /// The result would not be valid. Paths begin with `tenants`, in the order of the draft.
     #[error("the result would not be valid")]
     Invalid(Vec<InvalidField>),
-    /// More than the tenant may have.
+    /// The tenant would have more than it may.
     #[error("{0}")]
     Quota(String),
 }
@@ -86,31 +97,32 @@ pub enum EditRefusal {
 /// Why nothing was changed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EditError {
-    /// The decision, or what must always be true, does not allow it.
+    /// The decision, or a rule that holds for every configuration, does not allow the change.
     #[error(transparent)]
     Refused(#[from] EditRefusal),
     /// This store is changed by other means.
     #[error("this store is read only: change its files")]
     ReadOnly,
-    /// It cannot be done now. Where the line broke at the very end it may be done all the same, whole.
+    /// The store cannot be written now. Where the connection broke during the commit, all of the change may have been
+    /// made nevertheless.
     #[error("the store is away: {0}")]
     Away(#[from] StoreError),
 }
 
-/// Carries a decision out on what is configured, at a time (unix ms), and says what follows. Pure.
+/// Carries a decision out on a draft, at a time in unix milliseconds, and returns the changes. Pure.
 ///
 /// # Errors
-/// Whatever the decision refuses, or what would make the result invalid.
+/// What the decision refuses, or what would make the result invalid.
 pub fn decide(draft: Draft, at: u64, decision: Decision) -> Result<Vec<ItemChange>, EditRefusal> {
     work_out(draft, at, decision).map(|(changes, _)| changes)
 }
 
-/// As [`decide`]; also the touched tenants as they are afterwards.
+/// The same as [`decide`], and also the changed tenants as they are afterwards.
 fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemChange>, Vec<Tenant>), EditRefusal> {
     let before = draft.tenants().clone();
     decision(&mut draft)?;
-    ended::forget(&before, &mut draft, at);
-    let changes = change::between(&before, draft.tenants());
+    remove_expired(&before, &mut draft, at);
+    let changes = item::between(&before, draft.tenants());
     let touched = |id: &String| changes.iter().any(|change| change.tenant == *id);
     let after: Vec<_> =
         draft.tenants().iter().filter(|(id, _)| touched(id)).map(|(_, tenant)| tenant.clone()).collect();
@@ -118,5 +130,74 @@ fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemCh
     if problems.is_empty() { Ok((changes, after)) } else { Err(EditRefusal::Invalid(problems)) }
 }
 
-#[cfg(test)]
-mod tests;
+/// Removes retired secrets whose time has passed from every changed item, so that nothing has to be written when the
+/// time passes. Unchanged items stay as they are: their version says so.
+fn remove_expired(before: &BTreeMap<String, Tenant>, draft: &mut Draft, now: u64) {
+    for tenant in draft.tenants_mut() {
+        let old = before.get(&tenant.id);
+        remove_in(old.map(|old| &*old.endpoints), &mut tenant.endpoints, |one| Endpoint::forget_ended(one, now));
+        remove_in(old.map(|old| &*old.sources), &mut tenant.sources, |one| SourceConfig::forget_ended(one, now));
+        remove_in(old.map(|old| &*old.keys), &mut tenant.keys, |one| Key::forget_ended(one, now));
+    }
+}
+
+fn remove_in<T: Clone + PartialEq>(before: Option<&[T]>, after: &mut [T], remove: impl Fn(&mut T)) {
+    for item in after {
+        let mut tidy = item.clone();
+        remove(&mut tidy);
+        if tidy != *item && !before.is_some_and(|before| before.contains(item)) {
+            *item = tidy;
+        }
+    }
+}
+
+/// What a decision changes in a snapshot, at a time in unix milliseconds. The caller holds its store's lock. Pure.
+///
+/// # Errors
+/// What [`decide`] refuses, and a token or key that another tenant has: those are looked up without knowing the tenant.
+pub(crate) fn decide_on(
+    snapshot: &Snapshot,
+    selection: &TenantSelection,
+    at: u64,
+    decision: Decision,
+) -> Result<Vec<ItemChange>, EditRefusal> {
+    let loaded = snapshot.tenants().filter(|tenant| selection.includes(&tenant.id));
+    let draft = Draft::new(loaded.map(|tenant| (tenant.to_tenant(), tenant.versions.clone())));
+    let (changes, after) = work_out(draft, at, decision)?;
+    let touched: BTreeSet<&str> = changes.iter().map(|change| change.tenant.as_str()).collect();
+    if let Some(id) = touched.iter().find(|id| !selection.includes(id) && snapshot.tenant(id).is_some()) {
+        // The tenant was not loaded, so the change would overwrite it unseen.
+        return Err(EditRefusal::Conflict(format!("the tenant {id} exists, and was not selected")));
+    }
+    let problems = taken(snapshot, &touched, &after);
+    if problems.is_empty() { Ok(changes) } else { Err(EditRefusal::Invalid(problems)) }
+}
+
+/// Tokens and keys that a tenant which is not touched has already.
+fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec<InvalidField> {
+    let elsewhere = |owner: &TenantSnapshot| !touched.contains(owner.id.as_str());
+    let mut problems = Vec::new();
+    let mut add = |at: usize, list: &'static str, index: usize, key: &'static str, message: &str| {
+        let segment = |key: &'static str| PathSegment::Key(key.into());
+        let path =
+            vec![segment("tenants"), PathSegment::Index(at), segment(list), PathSegment::Index(index), segment(key)];
+        problems.push(InvalidField { path: FieldPath(path), message: message.to_owned(), other: None });
+    };
+    for (at, tenant) in after.iter().enumerate() {
+        for (index, source) in tenant.sources.iter().enumerate() {
+            for ((token, _), key) in source.tokens().zip(["token", "old_token"]) {
+                if snapshot.owner_of_token(token.reveal()).is_some_and(|known| elsewhere(&known.tenant)) {
+                    add(at, "sources", index, key, "the token is already in use");
+                }
+            }
+        }
+        for (index, key) in tenant.keys.iter().enumerate() {
+            for ((hash, _), key) in key.hashes().zip(["hash", "old_hash"]) {
+                if snapshot.owner_of_hash(&hash).is_some_and(|(tenant, _)| elsewhere(tenant)) {
+                    add(at, "keys", index, key, "the key is already in use");
+                }
+            }
+        }
+    }
+    problems
+}

@@ -14,13 +14,13 @@ use serde_json::{Map, Value as Json};
 use super::{
     document::{YamlDocument, YamlNode, YamlValue},
     folder::{Listing, SourceFile},
-    load,
+    merge,
     merge::Merged,
     tenants::{LISTS, SourceTokens},
 };
 use crate::{
     StoreError,
-    problem::{FieldPath, InvalidField, PathSegment},
+    invalid_field::{FieldPath, InvalidField, PathSegment},
 };
 
 /// What files say of tenants.
@@ -47,9 +47,9 @@ impl Description {
             }
         }
         let lines = |lines: Vec<String>| StoreError(lines.join("\n"));
-        let (documents, merged, problems) = load::merge(files, SourceTokens::Optional).map_err(lines)?;
+        let (documents, merged, problems) = merge::merge(files, SourceTokens::Optional).map_err(lines)?;
         if !problems.is_empty() {
-            return Err(lines(problems.iter().map(|problem| load::line(problem, &merged, &documents)).collect()));
+            return Err(lines(problems.iter().map(|problem| merge::line(problem, &merged, &documents)).collect()));
         }
         let tenants = merged.tenants.iter().enumerate();
         let tenants = tenants.map(|(at, tenant)| written(tenant, merged.parts(at), &documents)).collect();
@@ -69,7 +69,7 @@ impl Description {
                 if key == "tenants" && *index < self.tenants.len() =>
             {
                 let problem = InvalidField { path, message: message.to_owned(), other: None };
-                load::line(&problem, &self.merged, &self.documents)
+                merge::line(&problem, &self.merged, &self.documents)
             }
             [] => message.to_owned(),
             _ => format!("{path}: {message}"),

@@ -5,14 +5,8 @@ use std::cell::OnceCell;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _, NonFiniteFloatPolicy, Spanned};
 
-use crate::problem::{FieldPath, PathSegment};
-
-/// Line and column, from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: u32,
-    pub(super) column: u32,
-}
+use crate::decode_error::Position;
+use crate::invalid_field::{FieldPath, PathSegment};
 
 /// A value and where it stands.
 #[derive(Debug)]

@@ -3,14 +3,12 @@
 //! Looks for changes by listing the folder every second or so: no notification mechanism works on every file system
 //! that people mount. Writes nothing, and deletes nothing: what cannot be read leaves the last good snapshot in force.
 
+mod decode;
 mod description;
 mod document;
-pub(crate) mod fault;
 mod folder;
-mod load;
 mod merge;
 mod reader;
-mod reading;
 mod tenants;
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::{
     folder::{FolderContent, Listing},
-    load::load,
+    merge::load,
 };
-use crate::{Snapshot, StoreError, SyncStatus, sync_status::SyncTracker};
+use crate::{Snapshot, StoreError, SyncStatus, snapshot::SyncTracker};
 
 /// When to read the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,10 @@ use schemas::Tenant;
 use serde::de::{Deserialize, DeserializeOwned};
 
 use super::{
+    decode::YamlDeserializer,
     document::{YamlDocument, YamlNode, YamlValue},
-    fault::DecodeError,
-    reading::YamlDeserializer,
 };
-use crate::problem::PathSegment;
+use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 
 /// A tenant's lists, as they are written.
 pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
@@ -43,7 +42,7 @@ pub(super) fn read(document: &YamlDocument, demand: SourceTokens) -> Result<Vec<
 }
 
 fn line(name: &str, fault: &DecodeError) -> String {
-    let place = fault.place.unwrap_or_default();
+    let place = fault.position.unwrap_or_default();
     let path = fault.path().to_string();
     let colon = if path.is_empty() { "" } else { ": " };
     format!("{name}:{}:{}: {path}{colon}{}", place.line, place.column, fault.message)

@@ -1,6 +1,6 @@
-//! The one task that speaks with the database: it connects, for ever, and does one thing after the other.
+//! The one task that uses the connection to the database: it connects, for ever, and does one thing after the other.
 //!
-//! While the database is away, whoever asks is told so at once; nobody waits in a queue for it to come back.
+//! While the database is away, every request fails at once; none waits in a queue for it to come back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,115 +10,120 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 
-use super::{address::DatabaseUrl, database::PostgresDatabase, failure::PostgresFailure, session::PostgresSession};
+use super::{
+    database::PostgresDatabase,
+    session::{PostgresFailure, PostgresSession},
+    url::DatabaseUrl,
+};
 use crate::{StoreError, StoreOpenError};
 
-/// Between two attempts to connect: doubled after each, up to the last. A few processes are no herd.
+/// The first pause between two attempts to connect; it doubles with each, up to the longest. It has no jitter: the
+/// processes of one database are few.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Between two looks that were asked for. Who asks meanwhile shares the next: strangers who show keys that nobody knows
-/// each make the store look, and must not be able to keep the database busy.
+/// Shortest time between two requested pulls; requests within it share the next one. Strangers cause a pull with every
+/// unknown key that they present, and must not be able to keep the database busy.
 const BETWEEN_PULLS: Duration = Duration::from_millis(20);
 
-/// Something to be done: with a session, or told why there is none.
+/// Work for the connection: it gets a session, or the reason why there is none.
 pub(super) type DatabaseJob = Box<
     dyn for<'a> FnOnce(Result<(&'a PostgresDatabase, &'a PostgresSession), StoreError>) -> BoxFuture<'a, ()> + Send,
 >;
 
-/// Who waits for the snapshot to be up to date.
+/// The answer to a request that the snapshot be brought up to date.
 pub(super) type PullReply = oneshot::Sender<Result<(), StoreError>>;
 
-/// What the task owns.
+/// The task's state.
 pub(super) struct ConnectionTask {
-    pub(super) address: DatabaseUrl,
+    pub(super) url: DatabaseUrl,
     pub(super) database: PostgresDatabase,
     /// How often the database is asked for changes although it did not notify of any.
     pub(super) poll: Duration,
     pub(super) jobs: mpsc::Receiver<DatabaseJob>,
     pub(super) pulls: mpsc::UnboundedReceiver<PullReply>,
-    /// Told what came of the first attempt to connect; then gone.
-    pub(super) first: Option<oneshot::Sender<Result<(), PostgresFailure>>>,
+    /// Receives the result of the first attempt to connect.
+    pub(super) first_attempt: Option<oneshot::Sender<Result<(), PostgresFailure>>>,
 }
 
 impl ConnectionTask {
-    /// Works until it is dropped.
+    /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
-        let mut why = StoreError("it is being connected for the first time".to_owned());
+        let mut reason = StoreError("it is being connected for the first time".to_owned());
         loop {
             let notified = Arc::new(Notify::new());
-            let session = self.connected(&mut why, &notified).await;
+            let session = self.connected(&mut reason, &notified).await;
             tracing::info!("store.connected");
             self.serve(&session, &notified).await;
-            why = StoreError("the connection to the database is lost".to_owned());
-            tracing::warn!(error = %why, "store.away");
+            reason = StoreError("the connection to the database is lost".to_owned());
+            tracing::warn!(error = %reason, "store.away");
         }
     }
 
-    /// Connects, however long that takes. `why` is what others are told meanwhile.
-    async fn connected(&mut self, why: &mut StoreError, notified: &Arc<Notify>) -> PostgresSession {
+    /// Connects, however long that takes. Requests fail with `reason` meanwhile.
+    async fn connected(&mut self, reason: &mut StoreError, notified: &Arc<Notify>) -> PostgresSession {
         let mut pause = FIRST_PAUSE;
         loop {
-            let (address, database, notified) = (self.address.clone(), self.database.clone(), notified.clone());
+            let (url, database, notified) = (self.url.clone(), self.database.clone(), notified.clone());
             let attempt = async move {
-                let session = PostgresSession::open(&address, notified).await?;
+                let session = PostgresSession::open(&url, notified).await?;
                 database.begin(&session).await.map(|()| session)
             };
-            let failure = match self.meanwhile(why, attempt).await {
+            let failure = match self.refuse_until(reason, attempt).await {
                 Ok(session) => {
                     self.database.current.sync.succeeded();
-                    self.heard_first(Ok(()));
+                    self.report_first_attempt(Ok(()));
                     return session;
                 }
                 Err(failure) => failure,
             };
             self.database.current.sync.failed();
-            let said = StoreError(failure.to_string());
-            if said != *why {
+            let text = StoreError(failure.to_string());
+            if text != *reason {
                 match &failure {
                     PostgresFailure::Defect(defect) => tracing::error!(error = %defect, "store.unusable"),
                     other => tracing::warn!(error = %other, "store.away"),
                 }
             }
-            *why = said;
-            self.heard_first(Err(failure));
-            self.meanwhile(why, sleep(pause)).await;
+            *reason = text;
+            self.report_first_attempt(Err(failure));
+            self.refuse_until(reason, sleep(pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
-    /// Awaits something, and tells whoever asks meanwhile that the database is away.
-    async fn meanwhile<T>(&mut self, why: &StoreError, awaited: impl Future<Output = T>) -> T {
+    /// Awaits something, and answers every request meanwhile that the database is away.
+    async fn refuse_until<T>(&mut self, reason: &StoreError, awaited: impl Future<Output = T>) -> T {
         tokio::pin!(awaited);
         loop {
             tokio::select! {
                 done = &mut awaited => return done,
-                Some(job) = self.jobs.recv() => job(Err(why.clone())).await,
-                // Whoever stopped waiting need not hear it.
-                Some(puller) = self.pulls.recv() => {
-                    let _ = puller.send(Err(why.clone()));
+                Some(job) = self.jobs.recv() => job(Err(reason.clone())).await,
+                // The caller may have stopped waiting.
+                Some(reply) = self.pulls.recv() => {
+                    let _ = reply.send(Err(reason.clone()));
                 }
             }
         }
     }
 
-    fn heard_first(&mut self, heard: Result<(), PostgresFailure>) {
-        if let Some(first) = self.first.take() {
-            let _ = first.send(heard);
+    fn report_first_attempt(&mut self, result: Result<(), PostgresFailure>) {
+        if let Some(first_attempt) = self.first_attempt.take() {
+            let _ = first_attempt.send(result);
         }
     }
 
-    /// Does what there is to do until the session breaks.
+    /// Answers requests until the session breaks.
     async fn serve(&mut self, session: &PostgresSession, notified: &Notify) {
         let mut poll = interval_at(Instant::now() + self.poll, self.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut may_pull = Instant::now();
+        let mut next_pull = Instant::now();
         while !session.is_broken() {
             tokio::select! {
                 Some(job) = self.jobs.recv() => job(Ok((&self.database, session))).await,
-                Some(puller) = asked(&mut self.pulls, may_pull) => {
-                    self.pull(session, Some(puller)).await;
-                    may_pull = Instant::now() + BETWEEN_PULLS;
+                Some(reply) = requested(&mut self.pulls, next_pull) => {
+                    self.pull(session, Some(reply)).await;
+                    next_pull = Instant::now() + BETWEEN_PULLS;
                 }
                 () = notified.notified() => self.pull(session, None).await,
                 _ = poll.tick() => self.pull(session, None).await,
@@ -127,11 +132,11 @@ impl ConnectionTask {
         }
     }
 
-    /// One look for all who wait for one by now.
+    /// Pulls once for all requests that wait by now.
     async fn pull(&mut self, session: &PostgresSession, first: Option<PullReply>) {
         let mut waiting: Vec<_> = first.into_iter().collect();
-        while let Ok(puller) = self.pulls.try_recv() {
-            waiting.push(puller);
+        while let Ok(reply) = self.pulls.try_recv() {
+            waiting.push(reply);
         }
         let pulled = self.database.pull(session).await;
         match &pulled {
@@ -141,22 +146,23 @@ impl ConnectionTask {
                 tracing::warn!(error = %failure, "store.not_pulled");
             }
         }
-        let error_text = pulled.map(drop).map_err(StoreError::from);
-        for puller in waiting {
-            let _ = puller.send(error_text.clone());
+        let result = pulled.map(drop).map_err(StoreError::from);
+        for reply in waiting {
+            let _ = reply.send(result.clone());
         }
     }
 }
 
-/// The first who asks, but not before `at`.
-async fn asked(pulls: &mut mpsc::UnboundedReceiver<PullReply>, at: Instant) -> Option<PullReply> {
+/// The next request for a pull, but not before `at`.
+async fn requested(pulls: &mut mpsc::UnboundedReceiver<PullReply>, at: Instant) -> Option<PullReply> {
     sleep_until(at).await;
     pulls.recv().await
 }
 
-/// What a failed first attempt means to who opens the store: only a defect is for a person to mend.
-pub(super) fn defect(heard: Result<(), PostgresFailure>) -> Result<(), StoreOpenError> {
-    match heard {
+/// The error with which opening the store ends after its first attempt to connect: a database that is only away is
+/// connected later.
+pub(super) fn open_error(first_attempt: Result<(), PostgresFailure>) -> Result<(), StoreOpenError> {
+    match first_attempt {
         Err(PostgresFailure::Defect(defect)) => Err(defect),
         _ => Ok(()),
     }

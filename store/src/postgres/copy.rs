@@ -1,57 +1,50 @@
-//! Everything out of a database at one moment, and everything into an empty one.
+//! Reads everything in a database at one moment, and writes everything into an empty one.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{address::DatabaseUrl, migrations, rows, session::PostgresSession, usage};
-use crate::{StoreError, content::StoreDump};
+use super::{migrations, rows, session::PostgresSession, url::DatabaseUrl, usage};
+use crate::{StoreError, dump::StoreDump};
 
-/// Reads everything in the database of this URL.
+/// Reads everything in the database of a URL.
 pub(crate) async fn read(url: &str) -> Result<StoreDump, StoreError> {
     let (session, _) = connected(url).await?;
-    // What one statement sees, all see.
+    // All statements of the transaction see the same state.
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let content = async {
-        let meta = rows::meta(&session, false).await?;
+    let dump = async {
+        let (_, meta) = rows::meta(&session, false).await?;
         let (rows, usage) = (rows::since(&session, 0).await?, usage::all(&session).await?);
-        let audit = rows::log(&session).await?;
-        Ok::<_, StoreError>(StoreDump {
-            revision: meta.revision,
-            forgotten: meta.forgotten,
-            proof: meta.proof,
-            rows,
-            usage,
-            audit,
-        })
+        let audit = rows::all_audit(&session).await?;
+        Ok::<_, StoreError>(StoreDump { meta, rows, usage, audit })
     };
-    let content = content.await;
-    session.end(content).await
+    let dump = dump.await;
+    session.end(dump).await
 }
 
-/// Writes everything into the database of this URL, in which nothing may be configured.
-pub(crate) async fn write(url: &str, content: &StoreDump) -> Result<(), StoreError> {
+/// Writes everything into the database of a URL, in which nothing may be configured.
+pub(crate) async fn write(url: &str, dump: &StoreDump) -> Result<(), StoreError> {
     let (session, place) = connected(url).await?;
     session.begin().await?;
-    let written = write_within(&session, &place, content).await;
+    let written = write_within(&session, &place, dump).await;
     session.end(written).await
 }
 
-async fn write_within(session: &PostgresSession, place: &str, content: &StoreDump) -> Result<(), StoreError> {
-    let meta = rows::meta(session, true).await?;
+async fn write_within(session: &PostgresSession, place: &str, dump: &StoreDump) -> Result<(), StoreError> {
+    let (_, meta) = rows::meta(session, true).await?;
     if meta.revision > 1 || !rows::since(session, 0).await?.is_empty() {
         return Err(StoreError(format!("{place} is not empty")));
     }
-    rows::put(session, &content.rows).await?;
-    rows::note(session, &content.audit).await?;
-    usage::record(session, &content.usage).await?;
-    rows::set_meta(session, content).await
+    rows::put(session, &dump.rows).await?;
+    rows::insert_audit(session, &dump.audit).await?;
+    usage::record(session, &dump.usage).await?;
+    rows::set_meta(session, &dump.meta).await
 }
 
-/// A session on tables of this version, and what the database is called.
+/// A session on tables of this version, and the name of the database.
 async fn connected(url: &str) -> Result<(PostgresSession, String), StoreError> {
-    let address = DatabaseUrl::parse(url).map_err(|error| StoreError(error.to_string()))?;
-    let session = PostgresSession::open(&address, Arc::new(Notify::new())).await?;
-    migrations::apply(&session, &address.place).await?;
-    Ok((session, address.place))
+    let url = DatabaseUrl::parse(url).map_err(|error| StoreError(error.to_string()))?;
+    let session = PostgresSession::open(&url, Arc::new(Notify::new())).await?;
+    migrations::apply(&session, &url.place).await?;
+    Ok((session, url.place))
 }

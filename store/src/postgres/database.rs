@@ -6,26 +6,24 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::{
-    failure::PostgresFailure,
-    migrations,
-    rows::{self, MetaItemRow},
-    session::PostgresSession,
+    migrations, rows,
+    session::{PostgresFailure, PostgresSession},
 };
 use crate::{
-    AuditEntry, Edit, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, audit::AuditStamp,
-    current::CurrentSnapshot, edit::against, proof, row::ItemRow,
+    AuditEntry, Edit, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, dump::StoreMeta,
+    edit::decide_on, row::ItemRow, snapshot::CurrentSnapshot, usage_and_audit::AuditStamp,
 };
 
-/// Rows encrypted anew before it is somebody else's turn.
+/// Rows encrypted anew in one piece, so that other work waits only for that.
 const RESEALED_AT_ONCE: i64 = 500;
 
-/// So many rows of what is gone make a full load cheaper than keeping them.
-const GONE_KEPT: u64 = 20_000;
+/// Rows of removed items that are kept. Beyond this, a full load costs less than keeping them.
+const REMOVED_ROWS_KEPT: u64 = 20_000;
 
 /// A row's tenant, kind and id.
 pub(super) type ItemKey = (String, String, String);
 
-/// The snapshot, the keys, and how the database is called.
+/// The snapshot of a database, its keys, and its name in messages.
 #[derive(Clone)]
 pub(super) struct PostgresDatabase {
     pub(super) current: Arc<CurrentSnapshot>,
@@ -34,33 +32,43 @@ pub(super) struct PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// A session's first: tables and keys as they must be, and everything read.
+    /// Prepares a new session: updates the tables, checks the keys, and reads everything.
     pub(super) async fn begin(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
         migrations::apply(session, &self.place).await?;
-        let mut meta = self.known(rows::meta(session, false).await?)?;
+        let mut meta = self.meta(session, false).await?;
         if meta.proof.is_none() {
-            rows::set_proof(session, None, &proof::make(&self.keyring)?).await?;
-            // It may be that of another process, which began at the same time, with another key.
-            meta = rows::meta(session, false).await?;
+            rows::set_proof(session, None, &self.keyring.seal_proof()?).await?;
+            // Another process may have begun at the same time, with another key: its proof counts then.
+            meta = self.meta(session, false).await?;
         }
-        let checked = proof::check(&self.keyring, meta.proof.as_deref().unwrap_or_default());
-        checked.map_err(|reason| StoreOpenError::Key { place: self.place.to_string(), reason })?;
-        // Everything, whatever is known: a snapshot may be that of another day, before the database was restored.
+        let checked = self.keyring.check_proof(meta.proof.as_deref().unwrap_or_default());
+        checked.map_err(|reason| StoreOpenError::Key { place: self.place.to_string(), reason: reason.to_string() })?;
+        // A full load, whatever is known: the database may have been restored to an earlier state.
         self.load(session, &meta, true).await.map(drop)
     }
 
     /// Brings the snapshot up to date.
     pub(super) async fn pull(&self, session: &PostgresSession) -> Result<Arc<Snapshot>, PostgresFailure> {
-        let meta = self.known(rows::meta(session, false).await?)?;
+        let meta = self.meta(session, false).await?;
         self.catch_up(session, &meta).await
     }
 
-    async fn catch_up(&self, session: &PostgresSession, meta: &MetaItemRow) -> Result<Arc<Snapshot>, PostgresFailure> {
+    /// Reads `meta`, for update where `locked`. A newer version of this program may change the tables while this process
+    /// runs.
+    async fn meta(&self, session: &PostgresSession, locked: bool) -> Result<StoreMeta, PostgresFailure> {
+        let (found, meta) = rows::meta(session, locked).await?;
+        if found <= migrations::FORMAT {
+            return Ok(meta);
+        }
+        Err(StoreOpenError::Newer { place: self.place.to_string(), found, known: migrations::FORMAT }.into())
+    }
+
+    async fn catch_up(&self, session: &PostgresSession, meta: &StoreMeta) -> Result<Arc<Snapshot>, PostgresFailure> {
         let known = self.current.snapshot().unwrap_or_default();
         if known.revision() == meta.revision {
             return Ok(known);
         }
-        // The database may have been restored, or have forgotten what went since.
+        // The database may have been restored, or rows of items that were removed since may be deleted.
         let anew = meta.revision < known.revision() || known.revision() < meta.forgotten;
         self.load(session, meta, anew).await
     }
@@ -68,15 +76,15 @@ impl PostgresDatabase {
     async fn load(
         &self,
         session: &PostgresSession,
-        meta: &MetaItemRow,
+        meta: &StoreMeta,
         anew: bool,
     ) -> Result<Arc<Snapshot>, PostgresFailure> {
         let known = self.current.snapshot().unwrap_or_default();
         let read = if anew { rows::all(session).await? } else { rows::since(session, known.revision()).await? };
-        // What was committed after `meta` was read is all there, since one statement sees all of a commit.
+        // One statement sees all of a commit, so a commit made after `meta` was read is here as a whole.
         let revision = read.iter().map(|row| row.version).fold(meta.revision, u64::max);
         let database = self.clone();
-        let snapshot = off_the_runtime(move || {
+        let snapshot = blocking(move || {
             let read = read.into_iter().map(|row| row.read(&database.keyring)).collect::<Result<Vec<_>, _>>();
             let read = read.map_err(|error| PostgresFailure::of_row(&error, &database.place))?;
             Ok::<_, PostgresFailure>(if anew {
@@ -91,7 +99,7 @@ impl PostgresDatabase {
         Ok(snapshot)
     }
 
-    /// Carries an edit out, while nobody else can.
+    /// Carries an edit out in one transaction; the lock on `meta` keeps other writers out.
     pub(super) async fn edit(&self, session: &PostgresSession, edit: Edit) -> Result<Edited, PostgresFailure> {
         session.begin().await?;
         let done = self.edit_within(session, edit).await;
@@ -107,40 +115,41 @@ impl PostgresDatabase {
         session: &PostgresSession,
         edit: Edit,
     ) -> Result<(Option<Snapshot>, Edited), PostgresFailure> {
-        let meta = self.known(rows::meta(session, true).await?)?;
+        let meta = self.meta(session, true).await?;
         let snapshot = self.catch_up(session, &meta).await?;
         let Edit { selection, author, at, dry_run, decision } = edit;
         let old = snapshot.clone();
-        let changes = off_the_runtime(move || against(&old, &selection, at, decision)).await??;
+        let changes = blocking(move || decide_on(&old, &selection, at, decision)).await??;
         let revision = snapshot.revision();
         if changes.is_empty() || dry_run {
             return Ok((None, Edited { revision, changes }));
         }
         let (database, revision) = (self.clone(), revision + 1);
-        let written = off_the_runtime(move || {
-            let (rows, entries) = database.written(revision, &changes, &AuditStamp { author, at })?;
+        let written = blocking(move || {
+            let (rows, entries) = database.rows_of(revision, &changes, &AuditStamp { author, at })?;
             Ok::<_, StoreError>((rows, entries, snapshot.with(revision, &changes), changes))
         });
         let (rows, entries, snapshot, changes) = written.await??;
         rows::put(session, &rows).await?;
-        rows::note(session, &entries).await?;
+        rows::insert_audit(session, &entries).await?;
         rows::set_revision(session, revision).await?;
         Ok((Some(snapshot), Edited { revision, changes }))
     }
 
-    fn written(
+    /// The rows and audit entries of changes that make a revision.
+    fn rows_of(
         &self,
         revision: u64,
         changes: &[ItemChange],
-        signed: &AuditStamp,
+        stamp: &AuditStamp,
     ) -> Result<(Vec<ItemRow>, Vec<AuditEntry>), StoreError> {
         let rows =
             changes.iter().map(|change| ItemRow::of(change, revision, &self.keyring)).collect::<Result<_, _>>()?;
-        Ok((rows, changes.iter().map(|change| signed.entry(0, revision, change)).collect()))
+        Ok((rows, changes.iter().map(|change| stamp.entry(0, revision, change)).collect()))
     }
 
-    /// Writes anew what another key than the first has sealed, some rows after one; says how many, and the last. Each row
-    /// only if it is still as it was read: nobody waits for it.
+    /// Encrypts anew what another key than the first has sealed: one page of rows after a key. Returns how many rows were
+    /// written, and the last row's key. A row is written only if it is still as it was read, so that nothing is locked.
     pub(super) async fn reseal(
         &self,
         session: &PostgresSession,
@@ -158,40 +167,31 @@ impl PostgresDatabase {
         Ok((written, last))
     }
 
-    /// Last of all: as long as the old key opens the proof, it is known to be needed.
+    /// Encrypts the proof anew, last of all: as long as only the old key opens it, that key is known to be needed.
     pub(super) async fn reseal_proof(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
-        let old = rows::meta(session, false).await?.proof;
+        let (_, StoreMeta { proof: old, .. }) = rows::meta(session, false).await?;
         if old.as_deref().is_some_and(|sealed| !self.keyring.is_current(sealed)) {
-            rows::set_proof(session, old.as_deref(), &proof::make(&self.keyring)?).await?;
+            rows::set_proof(session, old.as_deref(), &self.keyring.seal_proof()?).await?;
         }
         Ok(())
     }
 
-    /// Lets go of the rows of what is gone, once they are many.
-    pub(super) async fn tidy(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
-        if rows::gone(session).await? <= GONE_KEPT {
+    /// Deletes the rows of removed items, once they are many.
+    pub(super) async fn delete_removed(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
+        if rows::count_removed(session).await? <= REMOVED_ROWS_KEPT {
             return Ok(());
         }
         session.begin().await?;
-        let forgotten = async {
+        let deleted = async {
             rows::meta(session, true).await?;
-            rows::forget(session).await
+            rows::delete_removed(session).await
         };
-        let forgotten = forgotten.await;
-        Ok(session.end(forgotten).await?)
-    }
-
-    /// A newer version of this program may change the tables while this process runs.
-    fn known(&self, meta: MetaItemRow) -> Result<MetaItemRow, PostgresFailure> {
-        if meta.format <= migrations::FORMAT {
-            return Ok(meta);
-        }
-        let place = self.place.to_string();
-        Err(StoreOpenError::Newer { place, found: meta.format, known: migrations::FORMAT }.into())
+        let deleted = deleted.await;
+        Ok(session.end(deleted).await?)
     }
 }
 
-/// Ten thousand tenants take a while to be read or compared.
-async fn off_the_runtime<T: Send + 'static>(database: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-    spawn_blocking(database).await.map_err(|error| StoreError(error.to_string()))
+/// Runs what takes long for ten thousand tenants on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    spawn_blocking(work).await.map_err(|error| StoreError(error.to_string()))
 }

@@ -3,7 +3,7 @@
 //! The same tables as in the file of the `sqlite:` store, in a schema of their own.
 
 use super::{
-    failure::PostgresFailure,
+    session::PostgresFailure,
     session::{LONG, PostgresSession, QUICK},
 };
 use crate::StoreOpenError;

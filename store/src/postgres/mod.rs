@@ -1,18 +1,15 @@
 //! The `postgres:` store: one database, any number of processes on any number of machines.
 //!
-//! One task speaks with the database, on one connection, over which it also hears of changes. Readers never come here:
-//! they hold the snapshot, which stays when the database goes, and is on the disk for a process that starts meanwhile.
+//! One task uses the database, on one connection, over which it is also notified of changes. Readers never come here:
+//! they hold the snapshot, which stays when the database goes away, and is in a file for a process that starts meanwhile.
 
-mod address;
 mod connection_task;
 mod copy;
 mod database;
-mod failure;
-mod keep_snapshot;
 mod migrations;
 mod rows;
 mod session;
-mod tls;
+mod url;
 mod usage;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -23,90 +20,84 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    address::DatabaseUrl, connection_task::ConnectionTask, database::PostgresDatabase, failure::PostgresFailure,
-    session::PostgresSession,
+    connection_task::{ConnectionTask, DatabaseJob, PullReply},
+    database::{ItemKey, PostgresDatabase},
+    session::{PostgresFailure, PostgresSession},
+    url::DatabaseUrl,
 };
 use crate::{
     AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
     UsageAndAudit, UsageReport,
-    current::CurrentSnapshot,
+    snapshot::CurrentSnapshot,
+    snapshot_cache::SnapshotCache,
     usage_and_audit::{TRIMMED_AT_ONCE, newest},
 };
 
-pub(crate) use copy::{read, write};
+pub(crate) use self::copy::{read, write};
 
-/// Jobs that wait while one is done; more have to wait to be taken.
+/// Jobs that wait for the connection; further callers wait to hand theirs in.
 const JOBS: usize = 64;
 
-/// A database of PostgreSQL as a store. Its drop ends the connection.
+/// A database of PostgreSQL as a store. Its drop closes the connection.
 pub struct PostgresStore {
     current: Arc<CurrentSnapshot>,
-    jobs: mpsc::Sender<connection_task::DatabaseJob>,
-    pulls: mpsc::UnboundedSender<connection_task::PullReply>,
-    _connection_task: AbortOnDropHandle<()>,
-    _keep_snapshot: AbortOnDropHandle<()>,
+    jobs: mpsc::Sender<DatabaseJob>,
+    pulls: mpsc::UnboundedSender<PullReply>,
+    _connection: AbortOnDropHandle<()>,
+    _snapshot_cache: AbortOnDropHandle<()>,
 }
 
 impl PostgresStore {
-    /// Connects to the database of this URL, makes or updates its tables, and loads everything. If it does not answer
-    /// within a few seconds, the store is opened all the same: with the snapshot in the file `on_disk` if there is one,
-    /// else without any; it is connected for ever after. After each change the snapshot is written to that file. The
-    /// database notifies of changes; it is also asked for them every `poll`, should a notification be missed.
+    /// Connects to the database of a URL, makes or updates its tables, and loads everything.
+    ///
+    /// If the database does not answer within a few seconds, the store is opened all the same, and goes on connecting:
+    /// with the snapshot in the file `cache` if there is one, else without any. After each change the snapshot is written
+    /// to that file. The database notifies of changes; it is also asked for them every `poll`, should a notification be
+    /// missed.
     ///
     /// # Errors
     /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
-    pub async fn open(url: &str, keyring: Keyring, on_disk: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
-        let address = DatabaseUrl::parse(url)?;
-        let database = PostgresDatabase {
-            current: Arc::new(CurrentSnapshot::default()),
-            keyring: Arc::new(keyring),
-            place: address.place.as_str().into(),
-        };
-        let ((jobs, inbox), (pulls, pullers)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
-        let (first, heard) = oneshot::channel();
-        let desk = ConnectionTask {
-            address,
-            database: database.clone(),
-            poll,
-            jobs: inbox,
-            pulls: pullers,
-            first: Some(first),
-        };
-        let desk = AbortOnDropHandle::new(tokio::spawn(desk.run()));
-        // Bounded by the desk's own limits.
-        connection_task::defect(heard.await.unwrap_or(Ok(())))?;
-        if database.current.snapshot().is_none() {
-            keep_snapshot::recall(&database, &on_disk).await;
+    pub async fn open(url: &str, keyring: Keyring, cache: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
+        let url = DatabaseUrl::parse(url)?;
+        let (current, keyring) = (Arc::new(CurrentSnapshot::default()), Arc::new(keyring));
+        let cache = SnapshotCache::new(cache, &url.place, keyring.clone());
+        let database = PostgresDatabase { current: current.clone(), keyring, place: url.place.as_str().into() };
+        let ((jobs, job_queue), (pulls, pull_queue)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
+        let (sender, first_attempt) = oneshot::channel();
+        let task =
+            ConnectionTask { url, database, poll, jobs: job_queue, pulls: pull_queue, first_attempt: Some(sender) };
+        let connection = AbortOnDropHandle::new(tokio::spawn(task.run()));
+        // The time limits of connecting bound this wait.
+        connection_task::open_error(first_attempt.await.unwrap_or(Ok(())))?;
+        if current.snapshot().is_none() {
+            cache.recall(&current).await;
         }
-        let keeping = AbortOnDropHandle::new(tokio::spawn(keep_snapshot::keep(database.clone(), on_disk)));
-        Ok(Self { current: database.current, jobs, pulls, _connection_task: desk, _keep_snapshot: keeping })
+        let snapshot_cache = AbortOnDropHandle::new(tokio::spawn(cache.keep(current.clone())));
+        Ok(Self { current, jobs, pulls, _connection: connection, _snapshot_cache: snapshot_cache })
     }
 
-    /// Has something done by the task that owns the connection. Once begun it is done, whoever stops waiting.
+    /// Has a job done by the task that owns the connection. Once begun it is done, even if the caller stops waiting.
     async fn run<T: Send + 'static>(
         &self,
-        question: impl for<'a> FnOnce(
-            &'a PostgresDatabase,
-            &'a PostgresSession,
-        ) -> BoxFuture<'a, Result<T, PostgresFailure>>
+        work: impl for<'a> FnOnce(&'a PostgresDatabase, &'a PostgresSession) -> BoxFuture<'a, Result<T, PostgresFailure>>
         + Send
         + 'static,
     ) -> Result<T, PostgresFailure> {
-        let (reply, answer) = oneshot::channel();
-        let job: connection_task::DatabaseJob = Box::new(move |session| {
+        let (reply, result) = oneshot::channel();
+        let job: DatabaseJob = Box::new(move |connected| {
             async move {
-                let answer = match session {
-                    Ok((database, session)) => question(database, session).await,
+                let result = match connected {
+                    Ok((database, session)) => work(database, session).await,
                     Err(away) => Err(PostgresFailure::Away(away)),
                 };
-                // Whoever stopped waiting need not hear it.
-                let _ = reply.send(answer);
+                // The caller may have stopped waiting.
+                let _ = reply.send(result);
             }
             .boxed()
         });
         let closed = || PostgresFailure::Away(StoreError("the store is closed".to_owned()));
         self.jobs.send(job).await.map_err(|_| closed())?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        result.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
@@ -126,8 +117,8 @@ impl Store for PostgresStore {
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async {
             let closed = || StoreError("the store is closed".to_owned());
-            let (puller, pulled) = oneshot::channel();
-            self.pulls.send(puller).map_err(|_| closed())?;
+            let (reply, pulled) = oneshot::channel();
+            self.pulls.send(reply).map_err(|_| closed())?;
             pulled.await.unwrap_or_else(|_| Err(closed()))
         }
         .boxed()
@@ -139,14 +130,14 @@ impl Store for PostgresStore {
 
     fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async {
-            let (mut resealed, mut after) = (0, Some(database::ItemKey::default()));
-            while let Some(place) = after {
-                let page = self.run(|database, session| async move { database.reseal(session, &place).await }.boxed());
+            let (mut resealed, mut after) = (0, Some(ItemKey::default()));
+            while let Some(key) = after {
+                let page = self.run(|database, session| async move { database.reseal(session, &key).await }.boxed());
                 let (written, last) = page.await?;
                 (resealed, after) = (resealed + written, last);
             }
             self.run(|database, session| database.reseal_proof(session).boxed()).await?;
-            self.run(|database, session| database.tidy(session).boxed()).await?;
+            self.run(|database, session| database.delete_removed(session).boxed()).await?;
             Ok(resealed)
         }
         .boxed()
@@ -183,7 +174,7 @@ impl UsageAndAudit for PostgresStore {
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tenant = tenant.map(str::to_owned);
         let entries = self.run(move |_, session| {
-            async move { Ok(rows::entries(session, tenant.as_deref(), before, limit).await?) }.boxed()
+            async move { Ok(rows::audit(session, tenant.as_deref(), before, limit).await?) }.boxed()
         });
         async { Ok(entries.await?) }.boxed()
     }
@@ -193,8 +184,9 @@ impl UsageAndAudit for PostgresStore {
             let mut trimmed = 0;
             loop {
                 let before = rfc3339(before);
-                let piece = self
-                    .run(|_, session| async move { Ok(rows::trim(session, &before, TRIMMED_AT_ONCE).await?) }.boxed());
+                let piece = self.run(|_, session| {
+                    async move { Ok(rows::trim_audit(session, &before, TRIMMED_AT_ONCE).await?) }.boxed()
+                });
                 match piece.await? {
                     0 => return Ok(trimmed),
                     piece => trimmed += piece,

@@ -3,28 +3,20 @@
 use tokio_postgres::types::Type;
 
 use super::session::{LONG, Parameters, PostgresSession, QUICK};
-use crate::{AuditEntry, StoreError, content::StoreDump, row::ItemRow};
+use crate::{AuditEntry, StoreError, dump::StoreMeta, row::ItemRow};
 
 /// Rows sent in one statement.
 const AT_ONCE: usize = 1000;
 
-/// The one row of `meta`.
-#[derive(Clone, Debug)]
-pub(super) struct MetaItemRow {
-    pub(super) format: i64,
-    pub(super) revision: u64,
-    pub(super) forgotten: u64,
-    pub(super) proof: Option<Vec<u8>>,
-}
-
-/// Reads `meta`; locked, it is the turn to write: revisions are committed in their order.
-pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<MetaItemRow, StoreError> {
+/// Reads `meta`, and before it the format of the tables. Where `locked`, no other process writes until the end of the
+/// transaction, so that revisions are committed in their order.
+pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<(i64, StoreMeta), StoreError> {
     let sql = "SELECT format, revision, forgotten, proof FROM meta";
     let sql = if locked { format!("{sql} FOR UPDATE") } else { sql.to_owned() };
     let rows = session.query(QUICK, &sql, &[]).await?;
     let row = rows.first().ok_or_else(|| StoreError("the table meta is empty".to_owned()))?;
     let [revision, forgotten] = [1, 2].map(|at| unsigned(row.get(at)));
-    Ok(MetaItemRow { format: row.get(0), revision, forgotten, proof: row.get(3) })
+    Ok((row.get(0), StoreMeta { revision, forgotten, proof: row.get(3) }))
 }
 
 /// Sets the revision, and lets all who listen know once it is committed.
@@ -126,22 +118,22 @@ pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(
 }
 
 /// How many rows are there of what is gone.
-pub(super) async fn gone(session: &PostgresSession) -> Result<u64, StoreError> {
+pub(super) async fn count_removed(session: &PostgresSession) -> Result<u64, StoreError> {
     let rows = session.query(LONG, "SELECT count(*) FROM items WHERE body IS NULL", &[]).await?;
     Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
 }
 
 /// Removes the rows of what is gone. Who has not heard of them by now reads everything anew.
-pub(super) async fn forget(session: &PostgresSession) -> Result<(), StoreError> {
+pub(super) async fn delete_removed(session: &PostgresSession) -> Result<(), StoreError> {
     session.execute(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
     session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
 }
 
 /// Takes over what another store's `meta` says.
-pub(super) async fn set_meta(session: &PostgresSession, content: &StoreDump) -> Result<(), StoreError> {
-    let (revision, forgotten) = (signed(content.revision), signed(content.forgotten));
+pub(super) async fn set_meta(session: &PostgresSession, meta: &StoreMeta) -> Result<(), StoreError> {
+    let (revision, forgotten) = (signed(meta.revision), signed(meta.forgotten));
     let sql = "UPDATE meta SET revision = $1, forgotten = $2, proof = $3";
-    let given: Parameters<'_> = &[(&revision, Type::INT8), (&forgotten, Type::INT8), (&content.proof, Type::BYTEA)];
+    let given: Parameters<'_> = &[(&revision, Type::INT8), (&forgotten, Type::INT8), (&meta.proof, Type::BYTEA)];
     session.execute(QUICK, sql, given).await?;
     // Entries with ids of their own do not move the sequence.
     let sql = "SELECT setval('audit_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM audit), false)";
@@ -149,7 +141,7 @@ pub(super) async fn set_meta(session: &PostgresSession, content: &StoreDump) -> 
 }
 
 /// Writes entries; those with the id 0 are given their ids here.
-pub(super) async fn note(session: &PostgresSession, entries: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn insert_audit(session: &PostgresSession, entries: &[AuditEntry]) -> Result<(), StoreError> {
     let sql = "INSERT INTO audit
                SELECT coalesce(nullif(id, 0), nextval('audit_id_seq')), at, revision, tenant, author, address, kind, item,
                    before, after
@@ -181,13 +173,13 @@ pub(super) async fn note(session: &PostgresSession, entries: &[AuditEntry]) -> R
 }
 
 /// All entries, in the order of their ids.
-pub(super) async fn log(session: &PostgresSession) -> Result<Vec<AuditEntry>, StoreError> {
+pub(super) async fn all_audit(session: &PostgresSession) -> Result<Vec<AuditEntry>, StoreError> {
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit ORDER BY id";
     Ok(session.query(LONG, sql, &[]).await?.iter().map(entry).collect())
 }
 
 /// The newest entries before one, of one tenant or of all.
-pub(super) async fn entries(
+pub(super) async fn audit(
     session: &PostgresSession,
     tenant: Option<&str>,
     before: Option<u64>,
@@ -202,7 +194,7 @@ pub(super) async fn entries(
 }
 
 /// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
-pub(super) async fn trim(session: &PostgresSession, before: &str, limit: u32) -> Result<u64, StoreError> {
+pub(super) async fn trim_audit(session: &PostgresSession, before: &str, limit: u32) -> Result<u64, StoreError> {
     // Byte by byte: texts of one form are in the order of their times then.
     let sql = "DELETE FROM audit WHERE id IN
                    (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";

@@ -1,7 +1,7 @@
 //! One connection to the database, and statements on it, each with a time limit.
 //!
-//! A statement that fails by anything but the database's own answer breaks the session: what the line would carry next
-//! is not known.
+//! A statement that fails by anything but the database's own answer breaks the session: what the connection would carry
+//! next is not known.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,25 +13,26 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::Notify,
     time::{error::Elapsed, timeout},
 };
 use tokio_postgres::{
-    AsyncMessage, Client, Connection, Row, Socket,
+    AsyncMessage, Client, Connection, NoTls, Row, Socket,
     types::{ToSql, Type},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{address::DatabaseUrl, tls::Encrypted};
-use crate::StoreError;
+use super::url::DatabaseUrl;
+use crate::{EditError, EditRefusal, StoreError, StoreOpenError, row::RowError};
 
-/// For a statement that moves little: a database that needs longer counts as away, so that no API call hangs.
+/// Time limit of a statement that moves little. A database that needs longer counts as away, so that no API call hangs.
 pub(super) const QUICK: Duration = Duration::from_millis(2500);
-/// For one that moves a whole configuration.
+/// Time limit of a statement that moves a whole configuration.
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// What every session begins with. The server gives up a little after we did, and never holds a lock for a process that
-/// is gone without a word; who waits for a lock is told in time that it is busy.
+/// The first statements of every session. The server's limits are a little longer than ours, and it never holds a lock
+/// for a process that vanished. A statement that waits for a lock fails within our own limit.
 const BEGINNING: &str = "
     SET search_path TO carteiro;
     SET client_min_messages TO warning;
@@ -41,37 +42,44 @@ const BEGINNING: &str = "
     LISTEN carteiro_store;
 ";
 
-/// What a statement is given: values and their types, so that it takes one round trip and no preparation.
+/// A statement's values with their types, so that it takes one round trip and no preparation.
 pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// A connection that works, until one statement on it did not.
 pub(super) struct PostgresSession {
     client: Client,
     broken: AtomicBool,
-    /// Cancelled once the line is gone.
+    /// Cancelled once the connection is gone.
     ended: CancellationToken,
-    /// Drives the line; its drop closes it.
+    /// Moves the bytes; its drop closes the connection.
     _driver: AbortOnDropHandle<()>,
 }
 
 impl PostgresSession {
-    /// Connects. Whenever the database notifies of a change, `notified` is.
-    pub(super) async fn open(address: &DatabaseUrl, notified: Arc<Notify>) -> Result<Self, StoreError> {
-        let connected = timeout(QUICK, address.config.connect(address.tls.clone())).await;
-        let (client, connection) = answered(connected)?;
+    /// Connects. `notified` is notified whenever the database announces a change.
+    pub(super) async fn open(url: &DatabaseUrl, notified: Arc<Notify>) -> Result<Self, StoreError> {
         let ended = CancellationToken::new();
-        let driver = tokio::spawn(drive(connection, notified, ended.clone()));
+        let (client, driver) = match &url.tls {
+            Some(tls) => {
+                let (client, connection) = answered(timeout(QUICK, url.config.connect(tls.clone())).await)?;
+                (client, tokio::spawn(drive(connection, notified, ended.clone())))
+            }
+            None => {
+                let (client, connection) = answered(timeout(QUICK, url.config.connect(NoTls)).await)?;
+                (client, tokio::spawn(drive(connection, notified, ended.clone())))
+            }
+        };
         let session = Self { client, broken: AtomicBool::new(false), ended, _driver: AbortOnDropHandle::new(driver) };
         session.batch(BEGINNING).await?;
         Ok(session)
     }
 
-    /// Several statements without parameters.
+    /// Runs several statements without parameters.
     pub(super) async fn batch(&self, statements: &str) -> Result<(), StoreError> {
         self.limited(QUICK, self.client.batch_execute(statements)).await
     }
 
-    /// A question.
+    /// Runs a statement that returns rows.
     pub(super) async fn query(
         &self,
         limit: Duration,
@@ -81,17 +89,17 @@ impl PostgresSession {
         self.limited(limit, self.client.query_typed(sql, given)).await
     }
 
-    /// A statement that answers nothing.
+    /// Runs a statement that returns no rows, and returns how many it changed.
     pub(super) async fn execute(&self, limit: Duration, sql: &str, given: Parameters<'_>) -> Result<u64, StoreError> {
         self.limited(limit, self.client.execute_typed(sql, given)).await
     }
 
-    /// Begins a transaction, to be given to [`PostgresSession::end`].
+    /// Begins a transaction, which [`PostgresSession::end`] ends.
     pub(super) async fn begin(&self) -> Result<(), StoreError> {
         self.batch("BEGIN").await
     }
 
-    /// Commits what was done, or, after a failure, undoes it.
+    /// Commits what was done or, after a failure, rolls it back.
     pub(super) async fn end<T, E: From<StoreError>>(&self, done: Result<T, E>) -> Result<T, E> {
         if done.is_ok() {
             self.batch("COMMIT").await?;
@@ -102,12 +110,12 @@ impl PostgresSession {
         done
     }
 
-    /// Whether nothing more can be done with it.
+    /// True when no further statement can succeed.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire) || self.client.is_closed()
     }
 
-    /// Returns once the line is gone.
+    /// Returns once the connection is gone.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -133,10 +141,10 @@ fn answered<T>(answer: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Res
     }
 }
 
-/// What an error says, causes included. The database's details are left out: they quote values.
+/// An error's text, causes included. The database's details are left out: they quote values.
 pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
-    if let Some(said) = error.as_db_error() {
-        return format!("the database says: {}", said.message());
+    if let Some(answer) = error.as_db_error() {
+        return format!("the database says: {}", answer.message());
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -147,12 +155,59 @@ pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// Moves what comes and goes over the line until it ends.
-async fn drive(mut connection: Connection<Socket, Encrypted<Socket>>, notified: Arc<Notify>, ended: CancellationToken) {
+/// Moves the connection's bytes until it ends.
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<Socket, S>,
+    notified: Arc<Notify>,
+    ended: CancellationToken,
+) {
     let _ended = ended.drop_guard();
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
         if let AsyncMessage::Notification(_) = message {
             notified.notify_one();
+        }
+    }
+}
+
+/// Why something was not done on a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PostgresFailure {
+    /// The database is away, or busy.
+    #[error(transparent)]
+    Away(#[from] StoreError),
+    /// What is in the database is not for this process; only the operator can change that.
+    #[error(transparent)]
+    Defect(#[from] StoreOpenError),
+    /// The edit is not allowed.
+    #[error(transparent)]
+    Refused(#[from] EditRefusal),
+}
+
+impl PostgresFailure {
+    /// A row that could not be read, in the database of this name.
+    pub(super) fn of_row(error: &RowError, place: &str) -> Self {
+        let (place, reason) = (place.to_owned(), error.to_string());
+        Self::Defect(match error {
+            RowError::Sealed { .. } => StoreOpenError::Key { place, reason },
+            RowError::Strange { .. } => StoreOpenError::Unusable { place, reason },
+        })
+    }
+}
+
+impl From<PostgresFailure> for StoreError {
+    fn from(failure: PostgresFailure) -> Self {
+        match failure {
+            PostgresFailure::Away(error) => error,
+            other => Self(other.to_string()),
+        }
+    }
+}
+
+impl From<PostgresFailure> for EditError {
+    fn from(failure: PostgresFailure) -> Self {
+        match failure {
+            PostgresFailure::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Away(other.into()),
         }
     }
 }

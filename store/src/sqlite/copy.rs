@@ -9,7 +9,7 @@ use super::{
     migrations::{self, MigrationError},
     open, rows, usage,
 };
-use crate::{StoreError, StoreOpenError, content::StoreDump};
+use crate::{StoreError, StoreOpenError, dump::StoreDump};
 
 /// Copies the store's file at `from` into a fresh file at `to`, mode 0600, which is there as a whole or not at all. A
 /// process may have `from` open: the copy is what was committed at one moment. Secrets stay sealed: the copy is of use
@@ -28,25 +28,25 @@ pub(crate) fn read(from: &Path) -> Result<StoreDump, StoreError> {
     let mut read = || {
         let transaction = connection.transaction()?;
         let meta = rows::meta(&transaction)?;
-        let audit = rows::entries(&transaction, None, None, u32::MAX)?.into_iter().rev().collect();
+        let audit = rows::audit(&transaction, None, None, u32::MAX)?.into_iter().rev().collect();
         let (rows, usage) = (rows::since(&transaction, 0)?, usage::all(&transaction)?);
-        Ok(StoreDump { revision: meta.revision, forgotten: meta.forgotten, proof: meta.proof, rows, usage, audit })
+        Ok(StoreDump { meta, rows, usage, audit })
     };
     read().map_err(|error: rusqlite::Error| of_file(from, &error))
 }
 
 /// Makes a file at `to` that holds everything in a dump.
-pub(crate) fn write(to: &Path, content: &StoreDump) -> Result<(), StoreError> {
+pub(crate) fn write(to: &Path, dump: &StoreDump) -> Result<(), StoreError> {
     let written = sqlite_file::write_new(to, |connection| {
         migrations::apply(connection).map_err(|error| match error {
             MigrationError::Database(error) => error,
             MigrationError::Newer(_) => rusqlite::Error::InvalidQuery,
         })?;
         let transaction = connection.transaction_with_behavior(Immediate)?;
-        content.rows.iter().try_for_each(|row| rows::put(&transaction, row))?;
-        content.audit.iter().try_for_each(|entry| rows::note(&transaction, entry))?;
-        usage::record(&transaction, &content.usage)?;
-        rows::set_meta(&transaction, content)?;
+        dump.rows.iter().try_for_each(|row| rows::put(&transaction, row))?;
+        dump.audit.iter().try_for_each(|entry| rows::insert_audit(&transaction, entry))?;
+        usage::record(&transaction, &dump.usage)?;
+        rows::set_meta(&transaction, &dump.meta)?;
         transaction.commit()
     });
     written.map_err(|error| of_file(to, &error))

@@ -1,4 +1,4 @@
-//! What is done with the file, one thing at a time. Everything here blocks.
+//! The file and the snapshot of it: what is done with it, one thing at a time. Everything here blocks.
 
 use std::{
     path::Path,
@@ -16,22 +16,19 @@ use super::{
 };
 use crate::{
     AuditEntry, Edit, EditError, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, Usage, UsageReport,
-    audit::AuditStamp,
-    current::CurrentSnapshot,
-    edit::against,
-    proof,
+    edit::decide_on,
     row::{ItemRow, RowError},
-    tenant_snapshot::StoredItem,
-    usage_and_audit::TRIMMED_AT_ONCE,
+    snapshot::{CurrentSnapshot, StoredItem},
+    usage_and_audit::{AuditStamp, TRIMMED_AT_ONCE},
 };
 
-/// Rows written anew in one transaction: an edit waits no longer than for these.
+/// Rows encrypted anew in one transaction, so that an edit waits only for that.
 const RESEALED_AT_ONCE: u32 = 500;
 
-/// The file and the snapshot of it.
+/// The open file, the snapshot of its content, and the keys.
 #[derive(Debug)]
 pub(super) struct SqliteDatabase {
-    /// Held for the length of a transaction; whoever holds it may replace the snapshot.
+    /// Locked for the length of a transaction. The snapshot is only replaced under this lock.
     file: Mutex<OpenDatabase>,
     current: CurrentSnapshot,
     keyring: ArcSwap<Keyring>,
@@ -65,7 +62,7 @@ impl SqliteDatabase {
         let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
         let snapshot = self.catch_up(&transaction)?;
         let Edit { selection, author, at, dry_run, decision } = edit;
-        let changes = against(&snapshot, &selection, at, decision)?;
+        let changes = decide_on(&snapshot, &selection, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: snapshot.revision(), changes });
         }
@@ -76,7 +73,8 @@ impl SqliteDatabase {
         Ok(Edited { revision, changes })
     }
 
-    /// The snapshot of what is in the file. They differ only where a commit failed and was carried out nevertheless.
+    /// The snapshot of what is in the file. The two differ only where a commit was reported as failed, and was made
+    /// nevertheless.
     fn catch_up(&self, transaction: &Transaction<'_>) -> Result<Arc<Snapshot>, StoreError> {
         let revision = rows::meta(transaction).map_err(away)?.revision;
         let known = self.current.snapshot().unwrap_or_default();
@@ -94,12 +92,12 @@ impl SqliteDatabase {
         transaction: &Transaction<'_>,
         revision: u64,
         changes: &[ItemChange],
-        signed: &AuditStamp,
+        stamp: &AuditStamp,
     ) -> Result<(), StoreError> {
         let keyring = self.keyring.load();
         for change in changes {
             rows::put(transaction, &ItemRow::of(change, revision, &keyring)?).map_err(away)?;
-            rows::note(transaction, &signed.entry(0, revision, change)).map_err(away)?;
+            rows::insert_audit(transaction, &stamp.entry(0, revision, change)).map_err(away)?;
         }
         rows::set_revision(transaction, revision).map_err(away)
     }
@@ -120,8 +118,8 @@ impl SqliteDatabase {
                 }
             }
             if after.is_none() {
-                // Last of all: as long as the old key opens the proof, it is known to be needed.
-                rows::set_proof(&transaction, &proof::make(&keyring)?).map_err(away)?;
+                // Last of all: as long as only the old key opens the proof, that key is known to be needed.
+                rows::set_proof(&transaction, &keyring.seal_proof()?).map_err(away)?;
             }
             transaction.commit().map_err(away)?;
         }
@@ -144,13 +142,13 @@ impl SqliteDatabase {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        rows::entries(&self.file().connection, tenant, before, limit).map_err(away)
+        rows::audit(&self.file().connection, tenant, before, limit).map_err(away)
     }
 
     pub(super) fn trim_audit(&self, before: u64) -> Result<u64, StoreError> {
         let (before, mut trimmed) = (rfc3339(before), 0);
         loop {
-            let piece = rows::trim(&self.file().connection, &before, TRIMMED_AT_ONCE).map_err(away)?;
+            let piece = rows::trim_audit(&self.file().connection, &before, TRIMMED_AT_ONCE).map_err(away)?;
             if piece == 0 {
                 return Ok(trimmed);
             }
@@ -158,34 +156,33 @@ impl SqliteDatabase {
         }
     }
 
-    /// A decision that panicked has left no half: its transaction was rolled back.
+    /// A decision that panicked has left nothing half-done: its transaction was rolled back.
     fn file(&self) -> MutexGuard<'_, OpenDatabase> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads everything once, after a look whether the keys are the right ones.
+/// Reads everything, once the keys are known to be the right ones.
 fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -> Result<Snapshot, StoreOpenError> {
-    let place = || path.display().to_string();
+    let wrong_key = |reason: &dyn std::fmt::Display| StoreOpenError::Key {
+        place: path.display().to_string(),
+        reason: reason.to_string(),
+    };
     let failed = |error: rusqlite::Error| unusable(path, &error);
     let transaction = connection.transaction_with_behavior(Immediate).map_err(failed)?;
     let meta = rows::meta(&transaction).map_err(failed)?;
     match meta.proof {
-        Some(sealed) => {
-            proof::check(keyring, &sealed).map_err(|reason| StoreOpenError::Key { place: place(), reason })?
-        }
+        Some(sealed) => keyring.check_proof(&sealed).map_err(|error| wrong_key(&error))?,
         None => {
-            let made = proof::make(keyring).map_err(|error| unusable(path, &error))?;
-            rows::set_proof(&transaction, &made).map_err(failed)?;
+            let proof = keyring.seal_proof().map_err(|error| unusable(path, &error))?;
+            rows::set_proof(&transaction, &proof).map_err(failed)?;
         }
     }
-    rows::forget(&transaction).map_err(failed)?;
+    rows::delete_removed(&transaction).map_err(failed)?;
     let read = read(&transaction, 0, keyring).map_err(|error| match error {
-        ReadError::Database(error) => failed(error),
-        ReadError::Row(error @ RowError::Sealed { .. }) => {
-            StoreOpenError::Key { place: place(), reason: error.to_string() }
-        }
-        ReadError::Row(error) => unusable(path, &error),
+        RowsError::Database(error) => failed(error),
+        RowsError::Row(error @ RowError::Sealed { .. }) => wrong_key(&error),
+        RowsError::Row(error) => unusable(path, &error),
     })?;
     transaction.commit().map_err(failed)?;
     Ok(Snapshot::default().replaced(meta.revision, read))
@@ -193,14 +190,14 @@ fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+enum RowsError {
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
     #[error(transparent)]
     Row(#[from] RowError),
 }
 
-fn read(connection: &Connection, since: u64, keyring: &Keyring) -> Result<Vec<StoredItem>, ReadError> {
+fn read(connection: &Connection, since: u64, keyring: &Keyring) -> Result<Vec<StoredItem>, RowsError> {
     let rows = rows::since(connection, since)?;
     Ok(rows.into_iter().map(|row| row.read(keyring)).collect::<Result<_, _>>()?)
 }

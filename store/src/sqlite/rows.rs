@@ -2,20 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use crate::{AuditEntry, content::StoreDump, row::ItemRow};
+use crate::{AuditEntry, dump::StoreMeta, row::ItemRow};
 
-/// The one row of `meta`.
-#[derive(Clone, Debug)]
-pub(super) struct MetaItemRow {
-    pub(super) revision: u64,
-    pub(super) forgotten: u64,
-    pub(super) proof: Option<Vec<u8>>,
-}
-
-pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaItemRow> {
+pub(super) fn meta(connection: &Connection) -> rusqlite::Result<StoreMeta> {
     let mut query = connection.prepare_cached("SELECT revision, forgotten, proof FROM meta")?;
     query.query_row([], |row| {
-        Ok(MetaItemRow { revision: unsigned(row.get(0)?), forgotten: unsigned(row.get(1)?), proof: row.get(2)? })
+        Ok(StoreMeta { revision: unsigned(row.get(0)?), forgotten: unsigned(row.get(1)?), proof: row.get(2)? })
     })
 }
 
@@ -28,8 +20,8 @@ pub(super) fn set_proof(connection: &Connection, proof: &[u8]) -> rusqlite::Resu
 }
 
 /// Takes over what another store's `meta` says.
-pub(super) fn set_meta(connection: &Connection, content: &StoreDump) -> rusqlite::Result<()> {
-    let StoreDump { revision, forgotten, proof, .. } = content;
+pub(super) fn set_meta(connection: &Connection, meta: &StoreMeta) -> rusqlite::Result<()> {
+    let StoreMeta { revision, forgotten, proof } = meta;
     let mut update = connection.prepare_cached("UPDATE meta SET revision = ?1, forgotten = ?2, proof = ?3")?;
     update.execute(params![signed(*revision), signed(*forgotten), proof]).map(drop)
 }
@@ -74,12 +66,12 @@ pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()
 }
 
 /// Removes the rows of what is gone: this process is the only one that could have missed it, and has read all.
-pub(super) fn forget(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn delete_removed(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM items WHERE body IS NULL", []).map(drop)
 }
 
 /// Writes an entry; one with the id 0 is given its id here.
-pub(super) fn note(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
+pub(super) fn insert_audit(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO audit (id, at, revision, tenant, author, address, kind, item, before, after)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -91,7 +83,7 @@ pub(super) fn note(connection: &Connection, entry: &AuditEntry) -> rusqlite::Res
 }
 
 /// The newest entries before one, of one tenant or of all.
-pub(super) fn entries(
+pub(super) fn audit(
     connection: &Connection,
     tenant: Option<&str>,
     before: Option<u64>,
@@ -113,7 +105,7 @@ pub(super) fn entries(
 }
 
 /// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
-pub(super) fn trim(connection: &Connection, before: &str, limit: u32) -> rusqlite::Result<u64> {
+pub(super) fn trim_audit(connection: &Connection, before: &str, limit: u32) -> rusqlite::Result<u64> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM audit WHERE id IN
              (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)",

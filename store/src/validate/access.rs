@@ -3,7 +3,7 @@
 use schemas::{ChannelId, Key, SourceConfig};
 
 use super::{id, secret};
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// A token is the only thing that protects a source whose sender shows no key: a shorter one can be guessed.
 const SHORTEST_TOKEN: usize = 8;

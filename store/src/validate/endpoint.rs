@@ -6,7 +6,7 @@ use schemas::{Endpoint, RetryPolicy};
 use url::Url;
 
 use super::{header, id, is_rate, secret};
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// A receiver that needs longer holds a place that others wait for.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);

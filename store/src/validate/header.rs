@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use schemas::HeaderText;
 
 use super::secret;
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// RFC 9110, 7.6.1 and the obsolete ones that proxies still act upon: they belong to one connection, not to a request.
 const HOP_BY_HOP: [&str; 10] = [

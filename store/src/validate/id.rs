@@ -1,6 +1,6 @@
 //! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that the views of channels, integrations and queues own.
 
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// The views' prefixes: what follows is an id of the platform's, escaped as in a routing key.
 const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];

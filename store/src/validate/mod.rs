@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
-use crate::problem::{InvalidField, ValidationReport};
+use crate::invalid_field::{InvalidField, ValidationReport};
 
 /// Everything there is: each tenant, and what must be unique among all.
 pub fn tenants(tenants: &[Tenant]) -> Vec<InvalidField> {

@@ -6,7 +6,7 @@ use schemas::{
 };
 
 use super::header;
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// Neither empty nor a mask: who writes back what was shown to them would overwrite the secret with asterisks.
 pub(super) fn check(secret: &Secret, report: &mut ValidationReport) {

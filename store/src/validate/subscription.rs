@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use schemas::{IdSet, Subscription};
 
 use super::id;
-use crate::problem::ValidationReport;
+use crate::invalid_field::ValidationReport;
 
 /// All that can be told from the subscription alone.
 pub(super) fn check(subscription: &Subscription, report: &mut ValidationReport) {

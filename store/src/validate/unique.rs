@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use schemas::{KeyHash, Tenant};
 
-use crate::problem::{FieldPath, PathSegment, ValidationReport};
+use crate::invalid_field::{FieldPath, PathSegment, ValidationReport};
 
 /// Ids within one tenant's lists.
 pub(super) fn within_tenant(tenant: &Tenant, report: &mut ValidationReport) {

@@ -1,4 +1,4 @@
-//! Grupo Boticário Instant Message: answers of clients, and what became of our messages.
+//! Grupo Boticário Instant Message: responses of clients, and statuses of sent messages.
 
 mod read;
 mod render;

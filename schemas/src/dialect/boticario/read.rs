@@ -1,9 +1,8 @@
-//! Understands Boticário's bodies: a client's response, and a new status of a message of ours. It knows no tickets and
-//! no channels.
+//! Reads Boticário's bodies: a client's response, and a new status of a sent message. They have no tickets and no channels.
 
 use crate::{Actor, Change, ChatMessage, Contact, Direction, Event, EventType, Media, dialect::fields::Fields};
 
-/// What a body says; none when we do not know its kind.
+/// The event that a body reports; none when its kind is unknown.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
     let (what, message) = (body.object("event")?, body.object("message")?);
     let kind = what.text("type")?;

@@ -1,4 +1,4 @@
-//! Boticário's bodies. Fields stand in wire order; every id is a string.
+//! Writes Boticário's bodies. Fields are in wire order; every id is a string.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::{
     time::rfc3339,
 };
 
-/// The states that Boticário tells of.
+/// The statuses that Boticário reports.
 const STATUSES: [&str; 3] = ["sent", "delivered", "read"];
 
 /// The bodies of an event: one, or none when Boticário has no such event.
@@ -72,7 +72,7 @@ struct MediaData<'a> {
     filename: Option<&'a str>,
 }
 
-/// The client's message as a response, also of a transfer: one body, or none.
+/// The client's message as a response, also for a transfer: one body, or none.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, _: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let (Some(contact), Some(message)) = (&event.contact, &event.message) else { return Vec::new() };
@@ -130,7 +130,7 @@ impl<'a> MessageData<'a> {
     }
 }
 
-/// To and from: as the message says, else the two ends in the order of its direction.
+/// Recipient and sender: as the message says, otherwise the two ends in the order of its direction.
 fn numbers<'a>(event: &'a Event, message: &'a ChatMessage) -> (Option<&'a str>, Option<&'a str>) {
     let ours = event.channel.address.as_deref();
     let theirs = event.contact.as_ref().and_then(|contact| contact.number.as_deref());

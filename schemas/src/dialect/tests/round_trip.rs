@@ -4,7 +4,7 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Shape, Timestamp};
+use crate::{Timestamp, WhazingShape};
 
 fn text() -> impl Strategy<Value = String> {
     "[ -~áéíõ\u{200e}\u{1f600}\n]{0,12}"
@@ -95,7 +95,7 @@ fn event() -> impl Strategy<Value = Value> {
 
 fn options() -> impl Strategy<Value = FormatOptions> {
     let timestamps = prop_oneof![Just(Timestamp::S), Just(Timestamp::Ms), Just(Timestamp::String)];
-    let shapes = prop_oneof![Just(Shape::V2_15), Just(Shape::V2_16)];
+    let shapes = prop_oneof![Just(WhazingShape::V2_15), Just(WhazingShape::V2_16)];
     (timestamps, shapes).prop_map(|(timestamp, shape)| FormatOptions { timestamp, shape, ..Default::default() })
 }
 

@@ -1,5 +1,5 @@
-//! Understands Whaticket's bodies: messages, files, opened and closed tickets, tags. Of other builds only what can be
-//! told apart safely: an older one says `chamado` for `ticketData` and sends the whole contact as `sender`.
+//! Reads Whaticket's bodies: messages, files, opened and closed tickets, tags. Of other builds it reads what can be
+//! distinguished safely: an older one writes `chamado` for `ticketData` and sends the whole contact as `sender`.
 
 use super::render::{FILE, nameless};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     dialect::{fields::Fields, phone},
 };
 
-/// What a body says; none when we do not know its kind. `id` also becomes that of the message, which has none of its
-/// own.
+/// The event that a body reports; none when its kind is unknown. `id` also becomes that of the message, which has none of
+/// its own.
 pub(in crate::dialect) fn event(body: &Fields<'_>, id: &EventId) -> Option<Event> {
     if body.text("action").as_deref() == Some("tag-sync") {
         return tags(body);
@@ -46,7 +46,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>, acao: &str, id: &EventId) -> 
     };
     event.actor = Some(Actor { kind: Some(sender.to_owned()), user: None });
     if let Some(contact) = &mut event.contact {
-        // What is there anyway when the person has given no name is no push name.
+        // The vendor writes another name here when the person has given none.
         contact.pushname = body.text("name").filter(|name| nameless(contact, direction) != Some(name));
     }
     event.source.base_url = body.text("backendUrl");
@@ -66,7 +66,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>, acao: &str, id: &EventId) -> 
     Some(event)
 }
 
-/// By the file's name: Whaticket does not say it otherwise.
+/// The kind of a message, by the name of its file: Whaticket does not send it.
 fn media_type(media: Option<&Media>) -> &'static str {
     let Some(media) = media else { return "chat" };
     let name = media.name.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -78,7 +78,7 @@ fn media_type(media: Option<&Media>) -> &'static str {
     }
 }
 
-/// The snapshot is from before the change: `acao` is the truth.
+/// An opened or closed ticket. The ticket in the body is as before the change; `acao` names the new status.
 fn status(event_type: EventType, to: &str, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = with_ticket(event_type, body, ticket);
     event.change = Some(Change::Status { from: ticket.text("status"), to: Some(to.to_owned()) });
@@ -101,7 +101,7 @@ fn tags(body: &Fields<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// An event with what every body but the tags' has: tenant, connection, ticket and contact.
+/// An event with what all bodies but that of tags have: tenant, connection, ticket and contact.
 fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = Event::new(event_type);
     event.tenant.id = body.id("companyId").or_else(|| ticket.id("companyId"));
@@ -112,7 +112,7 @@ fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) ->
     event.channel.name = whatsapp.as_ref().and_then(|whatsapp| whatsapp.text("name"));
     event.channel.webhook_url = whatsapp.as_ref().and_then(|whatsapp| whatsapp.text("webhook"));
     event.channel.kind = ticket.text("channel");
-    event.contact = whose(body, ticket);
+    event.contact = contact_of(body, ticket);
     event.ticket = Some(Ticket {
         id: ticket.id("id").or_else(|| body.id("chamadoId")),
         uuid: ticket.text("uuid"),
@@ -148,8 +148,8 @@ fn assignee(ticket: &Fields<'_>) -> Option<User> {
     (user.is_some() || id.is_some()).then_some(User { id, name, email: None })
 }
 
-/// The contact: as the ticket shows it, else as `sender` does.
-fn whose(body: &Fields<'_>, ticket: &Fields<'_>) -> Option<Contact> {
+/// The contact: as the ticket shows it, otherwise as `sender` does.
+fn contact_of(body: &Fields<'_>, ticket: &Fields<'_>) -> Option<Contact> {
     let shown = ticket.object("contact").or_else(|| body.object("sender")).as_ref().map(contact);
     shown.or_else(|| {
         let number = body.text("sender")?;

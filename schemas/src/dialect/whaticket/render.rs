@@ -1,4 +1,4 @@
-//! Whaticket's bodies. Fields stand in wire order.
+//! Writes Whaticket's bodies. Fields are in wire order.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::{
     dialect::{media, phone, render::json},
 };
 
-/// The vendor's name of the body that brings a file.
+/// The vendor's name of the body that carries a file.
 pub(super) const FILE: &str = "fila-data";
 
 /// The bodies of an event in the order in which the vendor sends them; none when Whaticket has no such event.
@@ -23,13 +23,13 @@ pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions
     bodies.unwrap_or_default()
 }
 
-/// The event's message, also of a transfer: `start`, and for a file `fila-data`. A `fila-data` that came in alone goes
-/// out alone.
+/// The event's message, also for a transfer: `start`, and for a file `fila-data`. A `fila-data` that arrived alone is sent
+/// alone.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let Some(message) = &event.message else { return Vec::new() };
     let is_lone_file = event.source.event.as_deref() == Some(FILE);
-    let has_file = is_lone_file || media::place(event, message).name.is_some();
+    let has_file = is_lone_file || media::file_location(event, message).name.is_some();
     let wants_start = !is_lone_file && (!has_file || options.media != MediaBodies::File);
     let wants_file = has_file && options.media != MediaBodies::Start;
     let start = wants_start.then(|| start(event, message, options)).flatten();
@@ -83,7 +83,7 @@ fn start(event: &Event, message: &ChatMessage, options: &FormatOptions) -> Optio
     }))
 }
 
-/// What stands in `name` when the contact has no push name.
+/// The value of `name` when the contact has no push name.
 pub(super) fn nameless(contact: &crate::Contact, direction: Direction) -> Option<&str> {
     match direction {
         Direction::Inbound => contact.name.as_deref(),
@@ -119,7 +119,7 @@ struct File<'a> {
 
 fn file(event: &Event, message: &ChatMessage, options: &FormatOptions) -> Option<Vec<u8>> {
     let (ticket, contact, channel_id) = (event.ticket.as_ref()?, event.contact.as_ref()?, event.channel.id.as_ref()?);
-    let place = media::place(event, message);
+    let location = media::file_location(event, message);
     Some(json(&File {
         sender: contact.number.as_deref().map(phone::digits),
         chamado_id: ticket.id.as_ref(),
@@ -130,9 +130,9 @@ fn file(event: &Event, message: &ChatMessage, options: &FormatOptions) -> Option
         queue_id: ticket.queue.as_ref().and_then(|queue| queue.id.as_ref()),
         is_group: ticket.is_group,
         ticket_data: TicketData::of(event, ticket, contact, ticket.status.as_deref(), options),
-        media_folder: place.folder,
-        media_name: place.name,
-        backend_url: place.base_url,
+        media_folder: location.folder,
+        media_name: location.name,
+        backend_url: location.base_url,
     }))
 }
 
@@ -176,12 +176,12 @@ fn status(envelope: &Envelope<'_>, options: &FormatOptions, acao: &'static str) 
 #[derive(Serialize)]
 struct TagSync<'a> {
     action: &'static str,
-    tags: Tags<'a>,
+    tags: SyncedTags<'a>,
     contact: Contact<'a>,
 }
 
 #[derive(Serialize)]
-struct Tags<'a> {
+struct SyncedTags<'a> {
     #[serde(rename = "ticketId")]
     ticket_id: Option<&'a Id>,
     tags: Vec<SyncedTag<'a>>,
@@ -206,7 +206,7 @@ fn tags(event: &Event) -> Option<Vec<u8>> {
     let Some(Change::Tags { to, .. }) = &event.change else { return None };
     Some(json(&TagSync {
         action: "tag-sync",
-        tags: Tags { ticket_id: ticket.id.as_ref(), tags: to.iter().flatten().map(SyncedTag::of).collect() },
+        tags: SyncedTags { ticket_id: ticket.id.as_ref(), tags: to.iter().flatten().map(SyncedTag::of).collect() },
         contact: Contact::of(contact),
     }))
 }

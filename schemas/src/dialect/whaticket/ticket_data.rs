@@ -1,4 +1,4 @@
-//! `ticketData`, the ticket as every body but the tags' shows it. Fields stand in wire order.
+//! Writes `ticketData`, the ticket in all bodies but that of tags. Fields are in wire order.
 
 use std::borrow::Cow;
 
@@ -29,12 +29,12 @@ pub(super) struct TicketData<'a> {
     user: Option<User<'a>>,
     queue: Option<Queue<'a>>,
     whatsapp: Whatsapp<'a>,
-    tags: Tags<'a>,
+    tags: TicketTags<'a>,
     company: Company<'a>,
 }
 
 impl<'a> TicketData<'a> {
-    /// `status` is the one to show: the ticket's, or the one before a change.
+    /// `status` is the one to show: that of the ticket, or the one before a change.
     pub(super) fn of(
         event: &'a Event,
         ticket: &'a Ticket,
@@ -72,7 +72,7 @@ impl<'a> TicketData<'a> {
                 webhook: event.channel.webhook_url.as_deref().and_then(|url| echo(url, options.webhook_echo)),
                 id: event.channel.id.as_ref(),
             },
-            tags: Tags { ticket_id: ticket.id.as_ref(), tags: &ticket.tags },
+            tags: TicketTags { ticket_id: ticket.id.as_ref(), tags: &ticket.tags },
             company: Company { name: event.tenant.name.as_deref() },
         }
     }
@@ -140,13 +140,13 @@ struct Company<'a> {
     name: Option<&'a str>,
 }
 
-/// Written one by one: each tag repeats the ticket's id.
-struct Tags<'a> {
+/// The labels of a ticket. Each of them repeats the ticket's id.
+struct TicketTags<'a> {
     ticket_id: Option<&'a Id>,
     tags: &'a [Tag],
 }
 
-impl Serialize for Tags<'_> {
+impl Serialize for TicketTags<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.tags.len()))?;
         for tag in self.tags {
@@ -185,7 +185,7 @@ struct TagLink<'a> {
     updated_at: Option<&'a str>,
 }
 
-/// The receiver's own URL, as far as it may be shown. Works on the text: parsing would consecutive_opens it anew.
+/// The receiver's own URL, as far as it may be shown. It works on the text, because parsing would change the spelling.
 fn echo(url: &str, how: WebhookEcho) -> Option<Cow<'_, str>> {
     match how {
         WebhookEcho::Null => None,

@@ -1,11 +1,13 @@
-//! Understands WHAZING's bodies of all versions: the test button's, the lifecycle's (with `Type`), and messages.
+//! Reads WHAZING's bodies of all versions: that of the test button, those of a ticket's lifecycle (with `Type`), messages.
 
 use crate::{
     Actor, Change, ChatMessage, Contact, Department, Direction, Event, EventType, Media, Opaque, Ticket, User,
-    dialect::fields::Fields, redact::redact, time::rfc3339,
+    dialect::fields::Fields,
+    json_text::{compact, without_secrets},
+    time::rfc3339,
 };
 
-/// What a body says; none when we do not know its kind.
+/// The event that a body reports; none when its kind is unknown.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
     if body.text("event").as_deref() == Some("test") {
         return Some(test(body));
@@ -51,7 +53,7 @@ fn lifecycle(body: &Fields<'_>, ticket: &Fields<'_>, kind: &str) -> Option<Event
     Some(event)
 }
 
-/// The message that opened a ticket. `""` is what WHAZING sends when there was none.
+/// The message that opened a ticket. WHAZING sends `""` when there was none.
 fn opening(text: Option<String>) -> Option<ChatMessage> {
     let message = ChatMessage {
         direction: Some(Direction::Inbound),
@@ -61,7 +63,7 @@ fn opening(text: Option<String>) -> Option<ChatMessage> {
     (text.as_deref() != Some("")).then_some(ChatMessage { text, ..message })
 }
 
-/// Where it came from is not said.
+/// The change of a transfer. WHAZING does not send the department before it.
 fn transfer(event: &Event) -> Change {
     let ticket = event.ticket.as_ref();
     Change::Queue {
@@ -102,7 +104,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     event
 }
 
-/// Who sent a message, as far as WHAZING tells.
+/// Who sent a message, as far as WHAZING says.
 fn sender(is_ours: bool, author: Option<&User>, send_type: Option<&str>) -> Option<Actor> {
     match (is_ours, author, send_type) {
         (false, _, _) => Some(actor("contact", None)),
@@ -118,7 +120,7 @@ fn actor(kind: &str, user: Option<User>) -> Actor {
     Actor { kind: Some(kind.to_owned()), user }
 }
 
-/// An event with what every body but the test's has: ticket, contact and connection.
+/// An event with what all bodies but that of the test button have: ticket, contact and connection.
 fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = Event::new(event_type);
     event.contact = body.object("contact").as_ref().map(contact);
@@ -133,7 +135,7 @@ fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) ->
         status: ticket.text("status"),
         protocol: ticket.text("protocol"),
         external_key: ticket.object("apiConfig").and_then(|row| row.text("externalKey")),
-        api_config: ticket.json("apiConfig").and_then(without_secrets),
+        api_config: ticket.json("apiConfig").and_then(api_config),
         is_group: ticket.flag("isGroup").unwrap_or(is_group_contact),
         closing_reason_id: ticket.id("closingReasonId"),
         queue: ticket.id("queueId").map(|id| Department { id: Some(id), ..Department::default() }),
@@ -143,8 +145,8 @@ fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) ->
     event
 }
 
-fn without_secrets(json: &str) -> Option<Opaque> {
-    Opaque::from_json(&redact(&crate::compact::compact(json))).ok()
+fn api_config(json: &str) -> Option<Opaque> {
+    Opaque::from_json(&without_secrets(&compact(json))).ok()
 }
 
 fn contact(contact: &Fields<'_>) -> Contact {

@@ -1,11 +1,11 @@
-//! WHAZING's bodies, 2.10 to 2.16. Fields stand in wire order.
+//! Writes WHAZING's bodies, versions 2.10 to 2.16. Fields are in wire order.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
 use crate::{
-    Channel, ChatMessage, Direction, Envelope, Event, FormatOptions, Id, Opaque, Shape, Timestamp,
+    Channel, ChatMessage, Direction, Envelope, Event, FormatOptions, Id, Opaque, Timestamp, WhazingShape,
     dialect::{media, phone, render::json},
 };
 
@@ -28,7 +28,7 @@ pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions
     }
 }
 
-/// What the test button sends.
+/// The body of the test button.
 pub(in crate::dialect) fn test(envelope: &Envelope<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Test<'a> {
@@ -120,13 +120,13 @@ struct MessageTicket<'a> {
     is_group: Option<bool>,
 }
 
-/// The event's message in the message shape, also of a transfer: one body, or none.
+/// The event's message, also for a transfer: one body, or none.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let (Some(ticket), Some(message), Some(_)) = (&event.ticket, &event.message, &event.channel.id) else {
         return Vec::new();
     };
-    let since_2_16 = options.shape == Shape::V2_16;
+    let since_2_16 = options.shape == WhazingShape::V2_16;
     let participant = || event.participant.as_ref().filter(|_| ticket.is_group).map(Contact::of);
     vec![json(&MessageBody {
         message_id: message.id.as_ref(),
@@ -176,7 +176,7 @@ impl Time {
     }
 }
 
-/// The provider's message as a JSON string: what is a string already stays, anything else is put in quotes.
+/// The provider's message as a JSON string: a string stays as it is, anything else is put in quotes.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum DataJson<'a> {

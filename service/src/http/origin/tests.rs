@@ -1,4 +1,4 @@
-//! Who is believed to have sent a request.
+//! Which client a request is attributed to.
 
 use axum::body::Body;
 use axum::http::HeaderName;
@@ -9,8 +9,8 @@ use super::*;
 const PROXY: &str = "10.0.0.1";
 const CLIENT: &str = "203.0.113.7";
 
-fn trust() -> Trust {
-    Trust { proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], scheme: Scheme::Http }
+fn trust() -> TrustedProxies {
+    TrustedProxies { proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], scheme: Scheme::Http }
 }
 
 /// The origin of a request from `peer` with these headers.
@@ -47,7 +47,7 @@ fn a_trusted_proxy_names_the_client_the_scheme_and_the_host() {
 }
 
 #[test]
-fn only_the_right_most_stranger_is_believed() {
+fn only_the_right_most_address_that_is_not_a_proxy_counts() {
     let table = [
         (vec![("x-forwarded-for", "1.1.1.1, 203.0.113.7, 10.2.2.2")], CLIENT),
         (vec![("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "203.0.113.7")], CLIENT),
@@ -65,14 +65,14 @@ fn only_the_right_most_stranger_is_believed() {
 }
 
 #[test]
-fn a_header_that_the_proxy_only_hands_on_is_not_believed_over_the_one_it_writes() {
+fn headers_that_disagree_do_not_count() {
     let x = ("x-forwarded-for", CLIENT);
     assert_eq!(client(PROXY, &[x, ("forwarded", "for=1.1.1.1")]), PROXY);
     assert_eq!(client(PROXY, &[x, ("forwarded", "for=203.0.113.7")]), CLIENT);
 }
 
 #[test]
-fn a_scheme_that_is_none_is_not_believed() {
+fn an_unknown_scheme_does_not_count() {
     assert_eq!(origin(PROXY, &[("x-forwarded-proto", "javascript")]).scheme, Scheme::Http);
     assert_eq!(origin(PROXY, &[("x-forwarded-proto", "http, HTTPS")]).scheme, Scheme::Https);
 }

@@ -1,5 +1,8 @@
 //! What readers hold: everything that is configured, at one revision, never changed.
 
+mod current;
+mod tenant;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -7,10 +10,12 @@ use std::{
 
 use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
 
-use crate::{
-    ItemChange,
-    tenant_snapshot::{StoredItem, TenantSnapshot},
+pub use self::{current::SyncStatus, tenant::TenantSnapshot};
+pub(crate) use self::{
+    current::{CurrentSnapshot, SyncTracker},
+    tenant::StoredItem,
 };
+use crate::ItemChange;
 
 /// Everything that is configured, at one revision.
 #[derive(Debug, Default)]

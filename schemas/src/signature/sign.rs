@@ -10,7 +10,7 @@ use ring::{
 
 use super::{PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_BYTES, SECRET_PREFIX, SEED_BYTES, Signature, Signed};
 
-/// Signs requests. Shown without what it is made of.
+/// A key that signs requests. `Debug` does not show it.
 pub enum SigningKey {
     /// `whsec_…`
     Symmetric(hmac::Key),
@@ -18,19 +18,19 @@ pub enum SigningKey {
     Private(Ed25519KeyPair),
 }
 
-/// Why a text is no key. Nothing of the text is in it.
+/// Why a text is no signing key. It does not quote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSigningKey {
-    /// It begins with neither prefix.
+    /// The text begins with neither prefix.
     #[error("expected whsec_… (for v1) or whsk_… (for v1a)")]
     Prefix,
-    /// Behind `whsec_`.
+    /// What follows `whsec_` is not a symmetric secret.
     #[error("expected whsec_ and the base64 of 24 to 64 bytes")]
     Symmetric,
-    /// Behind `whsk_`.
+    /// What follows `whsk_` is not a private key.
     #[error("expected whsk_ and the base64 of an ed25519 key: its 32 bytes, or these and the 32 of its public key")]
     Private,
-    /// The two halves of a key of 64 bytes.
+    /// The two halves of a key of 64 bytes do not match.
     #[error("the private key and the public key in it do not belong together")]
     Halves,
 }
@@ -39,7 +39,7 @@ impl SigningKey {
     /// Reads a secret as it is configured.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, InvalidSigningKey> {
         if let Some(text) = text.strip_prefix(SECRET_PREFIX) {
             let bytes = decode(text).filter(|bytes| SECRET_BYTES.contains(&bytes.len()));
@@ -59,19 +59,19 @@ impl SigningKey {
         Ok(Self::Private(pair))
     }
 
-    /// A secret of this kind, as it is configured, made of 256 bits that nobody can guess.
+    /// A secret of this kind, as it is configured, made of 256 random bits.
     pub fn write(kind: Signature, seed: [u8; SEED_BYTES]) -> String {
         let mut bytes = seed.to_vec();
         if kind == Signature::V1a
             && let Ok(pair) = Ed25519KeyPair::from_seed_unchecked(&seed)
         {
-            // The form that other implementations of v1a write: the private key, then the public one.
+            // Other implementations of v1a write the private key followed by the public one.
             bytes.extend_from_slice(pair.public_key().as_ref());
         }
         format!("{}{}", kind.prefix(), BASE64_STANDARD.encode(bytes))
     }
 
-    /// Which signatures it makes.
+    /// Kind of its signatures.
     pub fn kind(&self) -> Signature {
         match self {
             Self::Symmetric(_) => Signature::V1,
@@ -79,7 +79,7 @@ impl SigningKey {
         }
     }
 
-    /// What verifies its signatures, `whpk_…`, to be handed to anyone; none where that is the secret itself.
+    /// The public key, `whpk_…`, which may be given to anyone; none for a symmetric secret.
     pub fn public(&self) -> Option<String> {
         match self {
             Self::Symmetric(_) => None,
@@ -87,7 +87,7 @@ impl SigningKey {
         }
     }
 
-    /// Its signature: `v1,<base64>` or `v1a,<base64>`.
+    /// The signature: `v1,<base64>` or `v1a,<base64>`.
     pub fn sign(&self, signed: &Signed<'_>) -> String {
         let signature = match self {
             Self::Symmetric(key) => {
@@ -107,7 +107,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Standard base64, as all the official libraries write it.
+/// Decodes standard base64, which all official libraries write.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
 }

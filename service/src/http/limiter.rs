@@ -1,6 +1,6 @@
-//! How often one key, or one address without a key, may ask.
+//! Limits the rate of requests of each key, and of each address that shows no valid key.
 //!
-//! The intake has its tenants' quotas instead: of what comes there, only guesses are limited here.
+//! The intake has the quotas of its tenants instead; of its requests, only those without a valid key are limited here.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,54 +12,55 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::bearer::bearer;
 use super::config::HttpConfig;
+use super::headers::bearer;
 use super::origin::RequestOrigin;
 use crate::gcra::{Keyed, Limit, RetryAfter};
 use crate::problem::{Code, Problem};
 
-/// Callers that are remembered at least: with up to 64 bytes each, some 8 MiB for both generations.
-const CALLERS: usize = 50_000;
+/// Smallest number of callers that are remembered. With up to 64 bytes each, both generations take about 8 MiB.
+const REMEMBERED_CALLERS: usize = 50_000;
 
-/// KeyOwner a presented key is. Answers from memory.
+/// Finds the owner of a key, from memory.
 type Identify<K> = Box<dyn Fn(&str) -> KeyOwner<K> + Send + Sync>;
 
-/// KeyOwner a presented key is.
+/// The owner of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOwner<K> {
-    /// The operator's, who may ask as often as it takes: the limit is theirs to set.
+    /// The operator, who has no limit.
     Operator,
-    /// Somebody's, told apart by this.
+    /// A known owner with a limit of its own, identified by the value.
     Known(K),
-    /// Nobody's, as far as is known.
+    /// No known owner.
     Nobody,
 }
 
-/// The limit, and what each caller has used of it.
+/// The rate limit, and what each caller has used of it.
 pub struct RequestLimiter<K> {
     limit: Option<Limit>,
-    used: Keyed<Caller<K>>,
+    used: Keyed<RateKey<K>>,
     identify: Identify<K>,
 }
 
-/// KeyOwner allowance a request uses.
+/// What the rate of a request is counted by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Caller<K> {
+enum RateKey<K> {
     Key(K),
-    /// Without a key that is anyone's: so that guessing is slow, whatever is guessed.
+    /// The address of a request without a valid key, so that guessing keys is slow.
     Address(IpAddr),
-    /// Without even an address, as in a test without a socket.
+    /// All requests without an address, as in a test without a socket.
     Nobody,
 }
 
 impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
-    /// As configured; `identify` says whose a presented key is, and must not take longer for a key that is nearly right.
+    /// A limiter as configured. `identify` finds the owner of a key, and must take as long for a nearly right key as for any
+    /// other.
     pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> KeyOwner<K> + Send + Sync + 'static) -> Arc<Self> {
         let limit = Limit::new(config.requests_per_second.into(), config.requests_burst).ok();
-        Arc::new(Self { limit, used: Keyed::new(CALLERS), identify: Box::new(identify) })
+        Arc::new(Self { limit, used: Keyed::new(REMEMBERED_CALLERS), identify: Box::new(identify) })
     }
 
-    /// `router`, answering 429 to who asks too often. Several routers may share the allowances.
+    /// Limits all requests of `router`: too many are answered 429. Several routers may share a limiter.
     pub fn on(self: &Arc<Self>, router: Router) -> Router {
         match self.limit {
             Some(limit) => router.layer(middleware::from_fn_with_state((self.clone(), limit), Self::check)),
@@ -67,8 +68,8 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
         }
     }
 
-    /// `router`, answering 429 to an address that too often shows what is nobody's: each guess makes the store look
-    /// whether it is new. Who shows what is somebody's has no limit here; `is_known` answers from memory.
+    /// Limits those requests of `router` that are not `is_known`, because each of them makes the store look for new keys. Known
+    /// requests have no limit here. `is_known` answers from memory.
     pub fn on_guesses(
         self: &Arc<Self>,
         router: Router,
@@ -77,31 +78,31 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
         let Some(limit) = self.limit else { return router };
         let limits = self.clone();
         router.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let taken = if is_known(&request) { Ok(()) } else { limits.take(Caller::without_key(&request), &limit) };
+            let taken = if is_known(&request) { Ok(()) } else { limits.take(RateKey::without_key(&request), &limit) };
             async move { answer(taken, request, next).await }
         }))
     }
 
-    /// KeyOwner a request's key is.
-    pub fn whose(&self, request: &Request) -> KeyOwner<K> {
+    /// The owner of a request's key.
+    pub fn owner_of(&self, request: &Request) -> KeyOwner<K> {
         bearer(request.headers()).map_or(KeyOwner::Nobody, |key| (self.identify)(key))
     }
 
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
-        let taken = match limits.whose(&request) {
+        let taken = match limits.owner_of(&request) {
             KeyOwner::Operator => Ok(()),
-            KeyOwner::Known(key) => limits.take(Caller::Key(key), &limit),
-            KeyOwner::Nobody => limits.take(Caller::without_key(&request), &limit),
+            KeyOwner::Known(key) => limits.take(RateKey::Key(key), &limit),
+            KeyOwner::Nobody => limits.take(RateKey::without_key(&request), &limit),
         };
         answer(taken, request, next).await
     }
 
-    fn take(&self, caller: Caller<K>, limit: &Limit) -> Result<(), RetryAfter> {
+    fn take(&self, caller: RateKey<K>, limit: &Limit) -> Result<(), RetryAfter> {
         self.used.take(caller, limit, 1, Instant::now())
     }
 }
 
-impl<K> Caller<K> {
+impl<K> RateKey<K> {
     fn without_key(request: &Request) -> Self {
         let origin = request.extensions().get::<RequestOrigin>();
         origin.map_or(Self::Nobody, |origin| Self::Address(network(origin.client)))
@@ -112,13 +113,13 @@ async fn answer(taken: Result<(), RetryAfter>, request: Request, next: Next) -> 
     match taken {
         Ok(()) => next.run(request).await,
         Err(RetryAfter(wait)) => {
-            let detail = "this key, or this address without a valid key, asks too often";
+            let detail = "too many requests from this key, or from this address without a valid key";
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
         }
     }
 }
 
-/// An IPv6 client owns at least a /64 (RFC 6177): one of its addresses says no more than another.
+/// The network that an address is counted by: an IPv6 client owns at least a /64 (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -5,11 +5,8 @@
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::StrDeserializer};
 use serde::forward_to_deserialize_any;
 
-use super::{
-    document::{MapEntry, YamlNode, YamlValue},
-    fault::DecodeError,
-};
-use crate::problem::PathSegment;
+use super::document::{MapEntry, YamlNode, YamlValue};
+use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 
 /// A node, to be read as whatever is asked for.
 #[derive(Clone, Copy)]

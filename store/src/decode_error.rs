@@ -1,50 +1,52 @@
-//! Why a value could not be read as what it should be. Repeats keys and words, never values: one may be a secret.
+//! Why a value could not be decoded as its type. A message repeats keys and words, never values: one may be a secret.
 
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 use service::suggest::suggestion;
 
-use super::document::Position;
-use crate::problem::{FieldPath, PathSegment};
+use crate::invalid_field::{FieldPath, PathSegment};
 
-/// What is wrong with a value, and where it stands.
+/// Line and column in a file, from 1; 0 where they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
+
+/// What is wrong with a value, and where.
 #[derive(Debug)]
 pub(crate) struct DecodeError {
-    /// Told by the innermost reading that knows it.
-    pub(super) place: Option<Position>,
-    /// From the inside out, while it is on its way up.
-    steps: Vec<PathSegment>,
-    /// The key that is not there, where that is what is wrong.
-    pub(crate) lacks: Option<&'static str>,
-    /// What is wrong.
+    /// Set by the innermost deserializer that knows it.
+    pub(crate) position: Option<Position>,
+    /// From the inside out: each deserializer adds its own on the way up.
+    segments: Vec<PathSegment>,
+    /// The key that is missing, where that is what is wrong.
+    pub(crate) missing: Option<&'static str>,
     pub(crate) message: String,
 }
 
 impl DecodeError {
-    /// At a place yet to be told.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { place: None, steps: Vec::new(), lacks: None, message: message.into() }
+        Self { position: None, segments: Vec::new(), missing: None, message: message.into() }
     }
 
-    /// At this place, unless it was told from further inside.
-    pub(super) fn at(mut self, place: Position) -> Self {
-        self.place.get_or_insert(place);
+    /// At this position, unless a deserializer further inside has set one.
+    pub(crate) fn at(mut self, position: Position) -> Self {
+        self.position.get_or_insert(position);
         self
     }
 
-    /// Within this.
-    pub(crate) fn under(mut self, step: PathSegment) -> Self {
-        self.steps.push(step);
+    /// The same error, seen from one level further out.
+    pub(crate) fn under(mut self, segment: PathSegment) -> Self {
+        self.segments.push(segment);
         self
     }
 
-    /// From the outside in.
     pub(crate) fn path(&self) -> FieldPath {
-        FieldPath(self.steps.iter().rev().cloned().collect())
+        FieldPath(self.segments.iter().rev().cloned().collect())
     }
 
-    /// A key that nothing knows.
     pub(crate) fn unknown_key(key: &str, known: &[&str]) -> Self {
         Self::new(format!("unknown key, {}", suggestion(key, known)))
     }
@@ -64,15 +66,15 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {}, found {}", wanted(expected), kind(&found)))
+        Self::new(format!("expected {}, found {}", yaml_type(expected), yaml_kind(&found)))
     }
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {}", wanted(expected)))
+        Self::new(format!("expected {}", yaml_type(expected)))
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let word = schemas::repeatable(variant).map_or(String::new(), |word| format!(" `{}`", word.escape_debug()));
+        let word = schemas::quotable(variant).map_or(String::new(), |word| format!(" `{}`", word.escape_debug()));
         Self::new(format!("unknown word{word}, {}", suggestion(variant, known)))
     }
 
@@ -81,12 +83,12 @@ impl de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { lacks: Some(field), ..Self::new(format!("{field} is missing")) }
+        Self { missing: Some(field), ..Self::new(format!("{field} is missing")) }
     }
 }
 
-/// serde's names of Rust's types, as YAML's.
-fn wanted(expected: &dyn Expected) -> String {
+/// What serde expected, in the words of YAML instead of Rust.
+fn yaml_type(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "a string" => "a text".to_owned(),
         "a sequence" => "a list".to_owned(),
@@ -99,7 +101,7 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
-fn kind(found: &Unexpected<'_>) -> &'static str {
+fn yaml_kind(found: &Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "true or false",
         Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",

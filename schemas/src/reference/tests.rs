@@ -1,4 +1,4 @@
-//! Keeps the committed schemas true, and says what they must say.
+//! The committed schemas agree with the types.
 
 use std::{fs, path::PathBuf};
 

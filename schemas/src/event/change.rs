@@ -1,11 +1,12 @@
-//! What was before an event, and what is now.
+//! What an event changed: the state before and after it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Department, User};
 use crate::{
-    Department, Id, User,
-    object::{self, Object},
+    Id,
+    object::{self, ObjectOnly},
 };
 
 /// What an event changed. The event itself is the state after it.
@@ -15,34 +16,34 @@ use crate::{
 pub enum Change {
     /// `ticket.opened`, `ticket.closed`.
     Status {
-        /// Null when unknown.
+        /// Status before the event; null when unknown.
         from: Option<String>,
-        /// `pending`, `open`, `closed`.
+        /// Status after the event: `pending`, `open` or `closed`.
         to: Option<String>,
     },
     /// `ticket.transferred`. When only the attendant changes, `from` equals `to`.
     Queue {
-        /// The department it left.
+        /// Department before the event.
         from: Option<Department>,
-        /// The department it is in.
+        /// Department after the event.
         to: Option<Department>,
-        /// Whose it was.
+        /// Attendant before the event.
         from_assignee: Option<User>,
-        /// Whose it is.
+        /// Attendant after the event.
         to_assignee: Option<User>,
     },
-    /// `ticket.tags_changed`: the full sets.
+    /// `ticket.tags_changed`, with the complete sets.
     Tags {
-        /// Before.
+        /// Labels before the event.
         from: Option<Vec<ChangedTag>>,
-        /// After.
+        /// Labels after the event.
         to: Option<Vec<ChangedTag>>,
     },
     /// `message.status_changed`.
     MessageStatus {
-        /// Null when unknown.
+        /// Status before the event; null when unknown.
         from: Option<String>,
-        /// `sent`, `delivered`, `read`, …
+        /// Status after the event: `sent`, `delivered`, `read`, …
         to: Option<String>,
     },
 }
@@ -50,47 +51,47 @@ pub enum Change {
 /// A label, as a change of labels shows it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ChangedTag {
-    /// Opaque.
+    /// Id on the platform.
     #[serde(default)]
     pub id: Option<Id>,
-    /// As shown.
+    /// Display name.
     #[serde(default)]
     pub name: Option<String>,
-    /// `#rrggbb`, case as typed.
+    /// Color, `#rrggbb`, in the case it was typed in.
     #[serde(default)]
     pub color: Option<String>,
-    /// 1 for a board lane.
+    /// 1 for a lane of the board.
     #[serde(default)]
     pub kanban: Option<i64>,
-    /// Rank.
+    /// Rank of the label.
     #[serde(default)]
     pub prioridade: Option<i64>,
-    /// Conversion kind.
+    /// Kind of conversion.
     #[serde(default)]
     pub conversao: Option<String>,
-    /// Opaque.
+    /// Id of the platform's customer.
     #[serde(default)]
     pub tenant_id: Option<Id>,
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// RFC 3339.
+    /// Time of the last change, RFC 3339.
     #[serde(default)]
     pub updated_at: Option<String>,
 }
 
 impl Change {
-    /// Whether a transfer went to another department: an attendant's change within one is no transfer to a queue.
+    /// True for a transfer to another department. A change of the attendant within a department is none.
     pub fn is_to_other_queue(&self) -> bool {
         let id = |queue: &Option<Department>| queue.as_ref().and_then(|queue| queue.id.clone());
         matches!(self, Self::Queue { from, to, .. } if id(from) != id(to))
     }
 }
 
-/// As it stands on the wire: what `from` and `to` are, `kind` says. An internally tagged enum would not do, since it
-/// buffers its content and so loses the spelling of ids.
+/// A change as JSON, where `kind` says what `from` and `to` are. An internally tagged enum would buffer its content and so
+/// lose the spelling of ids.
 #[derive(Deserialize)]
-struct Wire {
+struct ChangeJson {
     kind: String,
     #[serde(default)]
     from: Option<Box<serde_json::value::RawValue>>,
@@ -104,24 +105,24 @@ struct Wire {
 
 impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        object::object::<_, Wire>(deserializer)?.try_into().map_err(serde::de::Error::custom)
+        object::object::<_, ChangeJson>(deserializer)?.try_into().map_err(serde::de::Error::custom)
     }
 }
 
-impl TryFrom<Wire> for Change {
+impl TryFrom<ChangeJson> for Change {
     type Error = String;
 
-    fn try_from(wire: Wire) -> Result<Self, String> {
-        let Wire { kind, from, to, from_assignee, to_assignee } = wire;
+    fn try_from(json: ChangeJson) -> Result<Self, String> {
+        let ChangeJson { kind, from, to, from_assignee, to_assignee } = json;
         Ok(match kind.as_str() {
             "status" => Self::Status { from: side("from", from)?, to: side("to", to)? },
             "queue" => {
-                let queue = |name, raw| side::<Object<Department>>(name, raw).map(|side| side.map(|queue| queue.0));
+                let queue = |name, raw| side::<ObjectOnly<Department>>(name, raw).map(|side| side.map(|queue| queue.0));
                 Self::Queue { from: queue("from", from)?, to: queue("to", to)?, from_assignee, to_assignee }
             }
             "tags" => {
                 let tags = |name, raw| {
-                    let tags = side::<Vec<Object<ChangedTag>>>(name, raw)?;
+                    let tags = side::<Vec<ObjectOnly<ChangedTag>>>(name, raw)?;
                     Ok::<_, String>(tags.map(|tags| tags.into_iter().map(|tag| tag.0).collect()))
                 };
                 Self::Tags { from: tags("from", from)?, to: tags("to", to)? }

@@ -21,7 +21,7 @@ fn router() -> Router {
     Router::new().route("/", get(async |Extension(origin): Extension<RequestOrigin>| origin.scheme.as_str()))
 }
 
-async fn front(issuer: &Issuer, folder: &tempfile::TempDir) -> ServeOptions {
+async fn options(issuer: &Issuer, folder: &tempfile::TempDir) -> ServeOptions {
     let tls = Some(issuer.issue("localhost").write(folder.path()));
     let json = r#"{"listen":":0","trusted_proxies":[],"requests_per_second":0,"requests_burst":1}"#;
     let config: HttpConfig = serde_json::from_str(json).unwrap();
@@ -44,8 +44,8 @@ async fn ask(server: &Server, issuer: &Issuer, protocols: &[&[u8]]) -> (Option<V
 #[tokio::test]
 async fn an_answer_over_tls_knows_its_scheme_and_http2_is_agreed_on() {
     let (issuer, folder) = (Issuer::new(), tempfile::tempdir().unwrap());
-    let front = front(&issuer, &folder).await;
-    let server = Server::start(|listener| serve(listener, router(), front, CancellationToken::new())).await;
+    let options = options(&issuer, &folder).await;
+    let server = Server::start(|listener| serve(listener, router(), options, CancellationToken::new())).await;
     assert_eq!(ask(&server, &issuer, &[]).await, (None, "https".into()));
     assert_eq!(ask(&server, &issuer, &[b"http/1.1"]).await, (Some(b"http/1.1".into()), "https".into()));
     assert_eq!(ask(&server, &issuer, &[b"h2", b"http/1.1"]).await.0, Some(b"h2".into()));
@@ -54,8 +54,8 @@ async fn an_answer_over_tls_knows_its_scheme_and_http2_is_agreed_on() {
 #[tokio::test]
 async fn clients_that_say_nothing_or_nonsense_hold_up_nobody() {
     let (issuer, folder) = (Issuer::new(), tempfile::tempdir().unwrap());
-    let front = front(&issuer, &folder).await;
-    let server = Server::start(|listener| serve(listener, router(), front, CancellationToken::new())).await;
+    let options = options(&issuer, &folder).await;
+    let server = Server::start(|listener| serve(listener, router(), options, CancellationToken::new())).await;
     let mut silent = Vec::new();
     for _ in 0..32 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
@@ -71,9 +71,9 @@ async fn a_silent_client_is_let_go_and_makes_room() {
     let files = issuer.issue("localhost").write(folder.path());
     let certificate = Certificate::load(&files).await.unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(certificate.server().unwrap()));
-    let patience = Patience { pending: 1, limit: Duration::from_millis(50) };
+    let limits = HandshakeLimits { pending: 1, timeout: Duration::from_millis(50) };
     let server = Server::start(|tcp| async move {
-        let listener = TlsListener::new(tcp, acceptor, patience).tap_io(|_| ());
+        let listener = TlsListener::new(tcp, acceptor, limits).tap_io(|_| ());
         axum::serve(listener, Router::new().route("/", get(async || "here"))).await
     })
     .await;

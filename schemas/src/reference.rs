@@ -1,0 +1,45 @@
+//! What is published for users of the API: the JSON Schemas of the types (the files in `schemas/json/`), and sample events.
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+
+use crate::{Attempt, Configuration, DeadLetter, Endpoint, Event, Parked, Subscription};
+
+/// The JSON Schemas (draft 2020-12) with their names; the files are called `<name>.schema.json`.
+pub fn json_schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("event", schema::<Event>()),
+        ("subscription", schema::<Subscription>()),
+        ("endpoint", schema::<Endpoint>()),
+        ("tenant", schema::<Configuration>()),
+        ("dead_letter", schema::<DeadLetter>()),
+        ("parked", schema::<Parked>()),
+        ("attempt", schema::<Attempt>()),
+    ]
+}
+
+fn schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+}
+
+/// One realistic canonical event of each type, pretty-printed, with its type. The tests use the same files.
+pub fn samples() -> &'static [(&'static str, &'static str)] {
+    macro_rules! sample {
+        ($event_type:literal, $file:literal) => {
+            ($event_type, include_str!(concat!("../../tests/fixtures/canonical/", $file, ".json")))
+        };
+    }
+    &[
+        sample!("ticket.created", "whazing-channel-NewTicket"),
+        sample!("ticket.opened", "whaticket-ticket-status"),
+        sample!("ticket.transferred", "whazing-channel-TransferTicket"),
+        sample!("ticket.closed", "whazing-channel-ClosedTicket"),
+        sample!("ticket.tags_changed", "whaticket-tags"),
+        sample!("message.received", "whazing-channel-message"),
+        sample!("message.sent", "whazing-queue-message-sent"),
+        sample!("message.status_changed", "boticario-status-delivered"),
+        sample!("webhook.test", "whazing-test"),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The headers of a request that mean the same on every listener: its key, its content type, its id.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument as _;
+
+use crate::chance::{self, Chance};
+
+/// The key of `Authorization: Bearer <key>` (RFC 6750, 2.1); none for a missing header or another scheme.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    // RFC 9110, 11.1: the scheme's name is case-insensitive.
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_ascii())
+}
+
+/// True when the headers declare a body as `application/json` or `application/…+json`, in UTF-8 and not compressed.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let plain = text(header::CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
+    let mut parts = text(header::CONTENT_TYPE).unwrap_or_default().split(';');
+    let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = kind.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
+    let mut charsets = parts.filter_map(|part| part.trim().split_once('=')).filter(|(name, _)| {
+        // Other parameters say nothing about the bytes.
+        name.eq_ignore_ascii_case("charset")
+    });
+    plain && is_json && charsets.all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"))
+}
+
+/// Header with the id of a request, in the request and in the answer.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken over, in bytes.
+const MAX_ID_BYTES: usize = 64;
+
+/// Handles a request in a span with its id, so that the answer and all log lines have it: the id that came with the request,
+/// if it is usable, otherwise a new one.
+pub(super) async fn identify(State(chance): State<Chance>, request: Request, next: Next) -> Response {
+    let id = given(request.headers()).unwrap_or_else(|| made(&chance));
+    let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+    let mut answer = next.run(request).instrument(span).await;
+    answer.headers_mut().insert(REQUEST_ID, id);
+    answer
+}
+
+/// The id that a proxy or client gave, unless a log line could confuse it with something else.
+fn given(headers: &HeaderMap) -> Option<HeaderValue> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(is_plain))
+        .cloned()
+}
+
+fn made(chance: &Chance) -> HeaderValue {
+    let id = chance::hex(&chance::bytes::<16>(chance));
+    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_key_is_one() {
+        let key = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(key("Bearer k"), Some("k".into()));
+        assert_eq!(key("bearer  k "), Some("k".into()));
+        for other in ["Basic k", "k", "Bearer", ""] {
+            assert_eq!(key(other), None, "{other:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_json() {
+        let table = [
+            ("application/json", true),
+            ("Application/JSON; Charset=\"UTF-8\"", true),
+            ("application/json;charset=utf-8;v=1", true),
+            ("application/cloudevents+json", true),
+            ("application/json; charset=iso-8859-1", false),
+            ("application/jsonp", false),
+            ("application/x-www-form-urlencoded", false),
+            ("text/json", false),
+            ("", false),
+        ];
+        for (kind, expected) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            assert_eq!(is_json(&headers), expected, "{kind}");
+            headers.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+            assert!(!is_json(&headers), "{kind}, compressed");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_id_is_taken_over_only_if_it_is_short_and_plain() {
+        let given = |id: &str| given(&HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).unwrap())]));
+        assert_eq!(given("0190-a_B.7"), Some(HeaderValue::from_static("0190-a_B.7")));
+        for refused in ["", "two words", "a=1", "\"", &"a".repeat(MAX_ID_BYTES + 1)] {
+            assert_eq!(given(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_made_could_be_taken_over() {
+        let made = made(&chance::system());
+        assert_eq!(made.len(), 32);
+        assert_eq!(given(&HeaderMap::from_iter([(REQUEST_ID, made.clone())])), Some(made));
+    }
+}
