@@ -1,7 +1,7 @@
 //! What 100,000 subscriptions of 10,000 tenants cost: a match, a change, a start, and memory.
 //!
-//! `cargo bench --bench subscriptions`, or with a name behind `--` only that: `startup` is a real file of the embedded
-//! store. The memory is printed first, before anything else is measured.
+//! `cargo bench --bench subscriptions` runs all, and with `-- NAME` only one: `startup` reads a real file of the embedded
+//! store. Memory is measured and printed first.
 
 use std::{hint::black_box, path::Path, sync::Arc};
 
@@ -16,7 +16,7 @@ use store::{
 use tokio::runtime::Runtime;
 
 const TENANTS: usize = 10_000;
-/// Of each tenant: so many channels, a subscription each; three of them, and no more, want the event.
+/// Subscriptions of each tenant, to as many endpoints. Three of them match the event.
 const SUBSCRIPTIONS: usize = 10;
 
 fn main_tenant(number: usize) -> Tenant {
@@ -53,7 +53,7 @@ fn resident() -> u64 {
     pages * 4_096
 }
 
-/// Makes every tenant's index, as a router does by and by.
+/// Makes the index of every tenant, which a router makes when a tenant's first event comes.
 fn indexed(snapshot: &Snapshot) -> IndexCache {
     let indexes = IndexCache::default();
     for tenant in snapshot.tenants() {
@@ -78,7 +78,7 @@ fn matching(criterion: &mut Criterion) {
     let mut next = 0;
     criterion.bench_function("match an event, 3 of 100,000", |bencher| {
         bencher.iter(|| {
-            // Another tenant each time, so that nothing stays in a cache that would not in real life.
+            // Another tenant each time, so that caches help no more than in production.
             next = (next + 7_919) % tenants.len();
             let tenant = snapshot.tenant(black_box(&tenants[next].id)).expect("a tenant");
             indexes.get(&snapshot, tenant).interests(tenant, &facts).len()
@@ -86,7 +86,7 @@ fn matching(criterion: &mut Criterion) {
     });
 }
 
-/// A changed URL.
+/// A change of an endpoint's URL.
 fn change() -> ItemChange {
     let mut endpoint = main_tenant(5).endpoints.swap_remove(0);
     let before = Some(Item::Endpoint(Box::new(endpoint.clone())));
@@ -133,7 +133,7 @@ fn starting(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A database of everything, in a folder: each endpoint with a signing secret, so that each is sealed.
+/// Writes a database of all tenants. Each endpoint has a signing secret, so that each is encrypted.
 async fn fill(path: &Path) {
     let tenants: Vec<_> = (0..TENANTS)
         .map(|number| {
@@ -162,7 +162,7 @@ async fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, keyring).await.expect("it opens")
 }
 
-/// From the file to the snapshot with which the first event is matched.
+/// Measures the time from the file to the snapshot with which the first event is matched.
 fn startup(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
@@ -171,7 +171,7 @@ fn startup(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("startup");
     group.sample_size(10);
     group.bench_function("sqlite: opened, decrypted, a snapshot", |bencher| {
-        // Each is dropped before the next: a second process would be refused.
+        // Each store is dropped before the next is opened: the file is locked.
         bencher.iter_batched(|| (), |()| runtime.block_on(open(&path)), BatchSize::PerIteration);
     });
     group.finish();

@@ -32,51 +32,42 @@ pub const DEFAULT_TOML: &str = concat!(
     include_str!("../control/default.toml"),
 );
 
-/// Everything that can be configured.
+/// All settings of a process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the embedded broker, the snapshot of the store and the operator's key are kept.
+    /// Folder of the embedded broker, the embedded store, the last snapshot and the keys.
     pub data_dir: PathBuf,
-    /// Where events and deliveries wait.
     pub broker: BrokerConfig,
-    /// Where tenants are kept.
     #[serde(default)]
     pub store: StoreConfig,
-    /// The API.
     pub http: HttpConfig,
-    /// Metrics and health.
     pub ops: OpsConfig,
-    /// The log.
     pub telemetry: TelemetryConfig,
-    /// The intake.
     pub producer: ProducerConfig,
-    /// The fan-out.
     pub router: RouterConfig,
-    /// The POSTs.
     pub deliverer: DelivererConfig,
-    /// Dead letters and their replays.
     pub control: ControlConfig,
 }
 
-/// What the command line says about the configuration.
+/// The command line's part of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// A file that must exist, instead of `carteiro.toml`.
     pub file: Option<PathBuf>,
-    /// Dotted keys and their texts.
+    /// Dotted keys and their values as text.
     pub values: Vec<(String, String)>,
 }
 
-/// Reads the configuration: defaults, file, the given environment, the command line.
+/// Reads the configuration from the defaults, the file, the given environment and the command line. The later ones win.
 ///
 /// # Errors
-/// What is wrong, naming the key and where it came from.
+/// The first invalid key, with its reason and its origin.
 pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<LoadedConfig<Config>, ConfigError> {
-    // Keys of the version before: warned about in this one, refused in the next.
+    // Keys of the version before are warned about in this version, and refused in the next.
     let loader = Loader::<Config>::new(DEFAULT_TOML)?.renamed("router.credit", "router.prefetch");
     let loader = loader.removed("broker.features");
     let loader = match &overrides.file {
@@ -89,7 +80,7 @@ pub fn load(
     Ok(loaded)
 }
 
-/// What types alone cannot say.
+/// Checks what the types of the settings cannot express.
 fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     let config = &loaded.config;
     let refuse = |key: &str, reason: &str| Err(loaded.error(key, reason));
@@ -145,7 +136,7 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether it has the form; whether it can be listened on shows when that is tried.
+/// True for `host:port`. Whether the address can be bound is seen only when that is tried.
 fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }

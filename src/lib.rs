@@ -1,4 +1,4 @@
-//! What the binary and the tests share: the configuration, the wiring of a process, the commands and a receiver.
+//! The library of the binary and its tests: the configuration, the wiring of a process, the commands and a receiver.
 
 mod backup;
 pub mod cli;
@@ -8,5 +8,4 @@ pub mod openapi;
 pub mod process;
 pub mod receiver;
 
-/// This build's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,4 @@
-//! The one binary: every role and every command. It only parses, runs and ends with the right code.
+//! The binary, with every role and every command.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Every metric of every role, as one table: what `docs/metrics.md` is made from.
+//! Every metric of every role, as tables, from which `docs/metrics.md` is made.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -7,7 +7,7 @@ use service::metrics::{Label, Registry, Spec};
 
 use crate::process::{HeartbeatMetrics, NoticeMetrics, PublishMetrics, ReadinessMetrics};
 
-/// The metrics by who has them. `standalone` has all of them.
+/// The metrics of each role, and of every process. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     let everywhere = [
         Registry::SPECS,
@@ -25,7 +25,7 @@ pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     ]
 }
 
-/// They as a page in Markdown.
+/// The tables as a page in Markdown.
 pub fn page() -> String {
     let mut page = "# Metrics\n\n\
         At `/metrics` of the ops listener, in the Prometheus text format. Made from the declarations in the code: a test\n\
@@ -49,7 +49,7 @@ pub fn page() -> String {
     page
 }
 
-/// The metrics of all owners in one process, each once: roles share those of one name.
+/// The metrics of all tables in one process, each once: roles share metrics of one name.
 pub fn merged(tables: &[(&'static str, Vec<Spec>)]) -> Vec<Spec> {
     let mut specs: Vec<Spec> = Vec::new();
     for spec in tables.iter().flat_map(|(_, specs)| specs) {
@@ -60,18 +60,18 @@ pub fn merged(tables: &[(&'static str, Vec<Spec>)]) -> Vec<Spec> {
     specs
 }
 
-/// How many series they have at most.
+/// The number of series of these metrics.
 pub fn series(specs: &[Spec]) -> usize {
     specs.iter().map(Spec::series).sum()
 }
 
-/// A label with its values.
+/// A label with its values, in Markdown.
 fn label(label: &Label) -> String {
     let values: Vec<_> = label.values.iter().map(|value| format!("`{value}`")).collect();
     if values.is_empty() { format!("`{}`", label.name) } else { format!("`{}`: {}", label.name, values.join(" ")) }
 }
 
-/// The type's name in Prometheus; of a histogram also how far its buckets go.
+/// The type's name in Prometheus; for a histogram with its least and greatest bucket.
 fn kind(spec: &Spec) -> String {
     match spec.kind {
         kind if kind.starts_with("IntCounter") => "counter".to_owned(),
@@ -83,7 +83,7 @@ fn kind(spec: &Spec) -> String {
     }
 }
 
-/// A bucket's bound in its unit.
+/// A bucket's bound in the metric's unit.
 fn bound(spec: &Spec, bound: f64) -> String {
     match spec.name.ends_with("_seconds") {
         true => Span(Duration::from_secs_f64(bound)).to_string(),
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// More than the library's own `process_*` will ever be.
+    /// Room for the `process_*` series of the Prometheus library.
     const LIBRARY: usize = 20;
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_says_what_it_counts_in_one_sentence_and_of_nobody() {
+    fn every_metric_has_a_sentence_as_its_help_and_no_tenant_or_url_as_a_label() {
         for (owner, specs) in tables() {
             assert!(!specs.is_empty(), "{owner} has none");
             for spec in specs {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_label_says_which_values_it_has_but_for_the_builds() {
+    fn every_label_declares_its_values_except_the_builds() {
         for spec in merged(&tables()).iter().filter(|spec| spec.name != "carteiro_build_info") {
             for Label { name, values } in spec.labels {
                 let each: BTreeSet<_> = values.iter().collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shares_a_name_declares_the_same() {
+    fn metrics_of_one_name_are_declared_alike() {
         let known = merged(&tables());
         for spec in tables().iter().flat_map(|(_, specs)| specs) {
             let same = |other: &&Spec| (other.name, other.kind) == (spec.name, spec.kind);

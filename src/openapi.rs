@@ -1,6 +1,5 @@
-//! The description of the whole API, made from the routes of all roles, whichever run here; and its page.
-//!
-//! The page works without the internet: its script comes from the binary.
+//! The OpenAPI document of the whole API, made from the routes of all roles, and its page. The page works without the
+//! internet: its script is in the binary.
 
 #[cfg(test)]
 mod isolation;
@@ -25,11 +24,11 @@ use axum::{
 
 use crate::VERSION;
 
-/// Where the description is.
+/// Path of the document.
 const DOCUMENT: &str = "/v1/openapi.json";
-/// Where its page is.
+/// Path of the page.
 const PAGE: &str = "/docs";
-/// The name of the one way to show a key.
+/// Name of the security scheme: a key as a bearer token.
 const SCHEME: &str = "key";
 
 const DESCRIPTION: &str = "Takes ticket and message events in, and brings each of them to every endpoint that asked for \
@@ -39,7 +38,7 @@ const DESCRIPTION: &str = "Takes ticket and message events in, and brings each o
     version, its `ETag`; `If-Match` protects it from being overwritten unseen. Secrets are shown once, when they are made, \
     and masked from then on: left out they are kept, null removes them, and a mask written back is refused.";
 
-/// What the calls are about, in the order of the page.
+/// The tags, in the order of the page.
 const TAGS: [(&str, &str); 14] = [
     ("events", "Take events in, and ask what one would do."),
     ("channels", "A channel's webhook: a URL and boxes to tick."),
@@ -57,7 +56,7 @@ const TAGS: [(&str, &str); 14] = [
     ("description", "This."),
 ];
 
-/// What the parts of the paths are.
+/// The descriptions of path parameters; the last one is for any other.
 const PARTS: [(&str, &str); 6] = [
     ("tenant", "The tenant's id."),
     ("id", "Its id."),
@@ -67,7 +66,7 @@ const PARTS: [(&str, &str); 6] = [
     ("", "A part of the path."),
 ];
 
-/// The document.
+/// The document of the whole API.
 pub fn document() -> OpenApi {
     let mut document = OpenApi {
         info: Info {
@@ -96,7 +95,7 @@ fn tag(name: &str, about: &str) -> Tag {
     Tag { name: name.to_owned(), description: Some(about.to_owned()), ..Tag::default() }
 }
 
-/// Where the description and its page are found.
+/// The routes of the document and its page.
 pub fn routes() -> Router {
     Router::new().route(DOCUMENT, get(serve_document)).route(PAGE, get(serve_page))
 }
@@ -127,7 +126,7 @@ fn describe_self(document: &mut OpenApi) {
     document.paths.get_or_insert_default().paths.insert(DOCUMENT.to_owned(), ReferenceOr::Item(item));
 }
 
-/// Every part of a path is a text that there must be.
+/// Describes the parameters of a path, which are all required texts.
 fn name_parts(path: &str, item: &mut PathItem) {
     for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         let known = PARTS.iter().find(|(name, _)| *name == part).or(PARTS.last());
@@ -151,7 +150,7 @@ fn name_parts(path: &str, item: &mut PathItem) {
     }
 }
 
-/// A key is needed everywhere but where a token in the path does, and for this document.
+/// Requires a key for every call, except for vendors' webhooks, whose path has a token, and for this document.
 fn protect(document: &mut OpenApi) {
     let scheme = SecurityScheme::Http {
         scheme: "bearer".to_owned(),

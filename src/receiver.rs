@@ -1,4 +1,5 @@
-//! A receiver of webhooks: `carteiro listen`, the demo and the tests share it, so that what you try is what is tested.
+//! A receiver of webhooks, shared by `carteiro listen`, the demo and the tests, so that what a person tries is what is
+//! tested.
 
 use std::{
     net::SocketAddr,
@@ -14,21 +15,19 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 
-/// What is read of a request, at most: as much as carteiro publishes.
+/// Most bytes of a request's body: as many as carteiro publishes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// One request that arrived.
+/// A request that has arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// The path and query.
+    /// Path and query.
     pub path: String,
-    /// All headers.
     pub headers: HeaderMap,
-    /// The body.
     pub body: Bytes,
-    /// The status it was answered with; none when it never was.
+    /// Status of the answer; none when it was never answered.
     pub status: Option<u16>,
-    /// When its body had arrived.
+    /// Time at which the body had arrived.
     pub at: Instant,
 }
 
@@ -38,7 +37,7 @@ impl Received {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Whether it was answered with a 2xx.
+    /// True when it was answered with a 2xx.
     pub fn is_accepted(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
@@ -47,35 +46,34 @@ impl Received {
 /// How a request is answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// With a status, after a while.
+    /// A status, after some time.
     Status(u16, Duration),
-    /// With a status and `Retry-After`.
+    /// A status with this `Retry-After`, at once.
     RetryAfter(u16, String),
-    /// Never.
+    /// No answer ever.
     Hang,
 }
 
 impl Answer {
-    /// With a status, at once.
+    /// A status, at once.
     pub fn status(status: u16) -> Self {
         Self::Status(status, Duration::ZERO)
     }
 }
 
-/// Decides how a request is answered.
+/// Chooses the answer to a request.
 pub type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 
-/// A receiver that is listening. It ends when it is dropped.
+/// A running receiver. It ends when it is dropped.
 pub struct Receiver {
-    /// Where it listens.
     pub address: SocketAddr,
-    /// What arrived, in order.
+    /// Requests in the order of their arrival.
     pub received: mpsc::UnboundedReceiver<Received>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Receiver {
-    /// Answers every request that comes to `listener` as `script` says.
+    /// Answers every request to `listener` as `script` chooses.
     ///
     /// # Errors
     /// When the listener has no address.
@@ -84,7 +82,7 @@ impl Receiver {
         let (sender, received) = mpsc::unbounded_channel();
         let app = axum::Router::new().fallback(receive).with_state((script, sender));
         let task = tokio::spawn(async move {
-            // Fails only with its listener, and then nothing arrives any more.
+            // Fails only when the listener does, and then nothing arrives any more.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, received, task })
@@ -124,7 +122,7 @@ async fn receive(
         tokio::time::sleep(after).await;
     }
     received.status = Some(status);
-    // Nobody looks any more: the answer is due all the same.
+    // Fails when nobody reads the requests any more, which are answered all the same.
     let _ = sender.send(received);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (

@@ -1,4 +1,4 @@
-//! The commands as a person uses them, on both brokers: what they print, and with which code they end.
+//! The commands, on both brokers: their output and their exit codes.
 
 use std::{
     process::Stdio,
@@ -12,12 +12,12 @@ use carteiro::receiver::Answer;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::harness::{KEY, Receiver, Site, client, eventually, in_time};
+use crate::harness::{KEY, Process, Receiver, Site, client, eventually, in_time};
 
 const CREATED: &str = "tests/fixtures/canonical/whazing-channel-NewTicket.json";
 const RECEIVED: &str = "tests/fixtures/canonical/whazing-channel-message.json";
 
-/// One endpoint whose deliveries die with their first failure.
+/// The YAML of one endpoint whose deliveries end with their first failure.
 fn conf(url: &str) -> String {
     format!(
         "tenants:
@@ -35,13 +35,13 @@ fn fixture(name: &str) -> String {
     std::fs::read_to_string(path).expect("a fixture")
 }
 
-/// Runs it with `input`, to its end: its code, its stdout and its stderr.
+/// Runs the binary to its end with `input`. Returns its exit code, its stdout and its stderr.
 async fn fed(site: &Site, arguments: &[&str], input: &str) -> (i32, String, String) {
     let mut command = site.command();
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("piped");
-    // It may end without having read all of it.
+    // Fails when the command ends without having read all input.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = in_time("it ends", child.wait_with_output()).await.expect("it ran");
@@ -49,86 +49,119 @@ async fn fed(site: &Site, arguments: &[&str], input: &str) -> (i32, String, Stri
     (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
 }
 
-/// Runs it without input.
+/// Runs the binary to its end without input. Returns its exit code, its stdout and its stderr.
 async fn run(site: &Site, arguments: &[&str]) -> (i32, String, String) {
     fed(site, arguments, "").await
 }
 
-/// Its lines of JSON, having ended well.
+/// Runs a command that must succeed. Returns its lines of JSON.
 async fn lines(site: &Site, arguments: &[&str]) -> Vec<Value> {
     let (code, stdout, stderr) = run(site, &[arguments, &["--output", "json"]].concat()).await;
     assert_eq!(code, 0, "{arguments:?}: {stderr}");
     stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Lets two deliveries die, looks at them in every way, and sends them again. A replay on RabbitMQ needs no process of
-/// ours, on the embedded broker it asks the one that runs.
-async fn dead_letters_are_found_shown_and_replayed(site: impl AsyncFnOnce(&str) -> Site, needs_a_process: bool) {
-    let status = Arc::new(AtomicU16::new(500));
-    let answer = status.clone();
-    let receiver = Receiver::start(move |_| Answer::status(answer.load(Ordering::Relaxed))).await;
-    let site = site(&conf(&receiver.url("/crm"))).await;
-    let mut standalone = site.start("standalone").await;
-    let http = standalone.logged("process.started").await["http"].as_str().expect("an API").to_owned();
-    let url = format!("http://{http}");
-    standalone.ready().await;
-    let both = fixture(CREATED) + &fixture(RECEIVED);
-    let published = fed(&site, &["publish", "--tenant", "acme", "--url", &url, "--output", "json"], &both).await;
-    assert_eq!(published.1, "{\"kind\":\"summary\",\"read\":2,\"confirmed\":2,\"failed\":0}\n");
+/// A standalone process on which two deliveries have ended as dead letters.
+struct DeadLetters {
+    site: Site,
+    standalone: Process,
+    receiver: Receiver,
+    /// Status of the receiver's answers.
+    status: Arc<AtomicU16>,
+    /// URL of the API.
+    url: String,
+    /// Id of the dead letter of `ticket.created`; the other one is of `message.received`.
+    created: String,
+}
 
-    let letters = eventually("both are dead", || async {
-        let letters = lines(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
-        (letters.len() == 2).then_some(letters)
-    });
-    let letters = letters.await;
-    let created = letters.iter().find(|letter| letter["event_type"] == "ticket.created").expect("it is listed");
-    assert_eq!((&created["endpoint_id"], &created["last"]["status"]), (&Value::from("crm"), &Value::from(500)));
-    let id = created["id"].as_str().expect("an id");
-    let by_type = ["dead-letters", "list", "--event-type", "ticket.created", "--endpoint-id", "crm", "--ids", id];
-    assert_eq!(lines(&site, &by_type).await.len(), 1);
-    assert_eq!(lines(&site, &["dead-letters", "list", "--tenant", "nobody"]).await.len(), 0);
-    assert_eq!(lines(&site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
-    let shown = lines(&site, &["dead-letters", "show", id]).await;
-    assert_eq!(shown[0]["body"]["type"], "ticket.created", "{shown:?}");
-    let (code, exported, said) = run(&site, &["dead-letters", "export", "--event-type", "ticket.created"]).await;
-    assert_eq!((code, serde_json::from_str::<Value>(&exported).as_ref().ok()), (0, shown.first()), "{said}");
-    let (code, table, _) = run(&site, &["dead-letters", "list"]).await;
-    assert_eq!((code, table.matches("exhausted").count(), table.contains('\u{1b}')), (0, 2, false), "{table}");
+impl DeadLetters {
+    /// Starts it on a site with the given tenants.
+    async fn start(site: impl AsyncFnOnce(&str) -> Site) -> Self {
+        let status = Arc::new(AtomicU16::new(500));
+        let answer = status.clone();
+        let receiver = Receiver::start(move |_| Answer::status(answer.load(Ordering::Relaxed))).await;
+        let site = site(&conf(&receiver.url("/crm"))).await;
+        let standalone = site.start("standalone").await;
+        let url = standalone.api().url();
+        standalone.ready().await;
+        let both = fixture(CREATED) + &fixture(RECEIVED);
+        let published = fed(&site, &["publish", "--tenant", "acme", "--url", &url, "--output", "json"], &both).await;
+        assert_eq!(published.1, "{\"kind\":\"summary\",\"read\":2,\"confirmed\":2,\"failed\":0}\n");
+        let letters = eventually("both are dead", || async {
+            let letters = lines(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
+            (letters.len() == 2).then_some(letters)
+        })
+        .await;
+        let created = letters.iter().find(|letter| letter["event_type"] == "ticket.created").expect("it is listed");
+        assert_eq!((&created["endpoint_id"], &created["last"]["status"]), (&Value::from("crm"), &Value::from(500)));
+        let created = created["id"].as_str().expect("an id").to_owned();
+        Self { site, standalone, receiver, status, url, created }
+    }
 
-    status.store(200, Ordering::Relaxed);
-    let dry = lines(&site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
-    assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0, "skipped": 0})]);
-    let once = lines(&site, &["dead-letters", "replay", id, "--url", &url, "--key", KEY]).await;
-    assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1, "skipped": 0})]);
-    receiver.until("the one arrives", |recorder| recorder.delivered("/crm") == 1).await;
-    let (code, _, said) = run(&site, &["dead-letters", "replay", id, "--url", &url]).await;
-    assert_eq!((code, said.contains("no such dead letter")), (1, true), "{said}");
-    standalone.terminate().await;
-    assert_eq!(standalone.ended().await, Some(0));
+    /// Filters, shows and exports them.
+    async fn are_listed_shown_and_exported(self) {
+        let (site, id) = (&self.site, self.created.as_str());
+        let by_type = ["dead-letters", "list", "--event-type", "ticket.created", "--endpoint-id", "crm", "--ids", id];
+        assert_eq!(lines(site, &by_type).await.len(), 1);
+        assert_eq!(lines(site, &["dead-letters", "list", "--tenant", "nobody"]).await.len(), 0);
+        assert_eq!(lines(site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
+        let shown = lines(site, &["dead-letters", "show", id]).await;
+        assert_eq!(shown[0]["body"]["type"], "ticket.created", "{shown:?}");
+        let (code, exported, stderr) = run(site, &["dead-letters", "export", "--event-type", "ticket.created"]).await;
+        assert_eq!((code, serde_json::from_str::<Value>(&exported).as_ref().ok()), (0, shown.first()), "{stderr}");
+        let (code, table, _) = run(site, &["dead-letters", "list"]).await;
+        assert_eq!((code, table.matches("exhausted").count(), table.contains('\u{1b}')), (0, 2, false), "{table}");
+    }
 
-    assert_eq!(lines(&site, &["dead-letters", "list"]).await.len(), 1, "it is read without a process");
-    let (code, replayed, said) = run(&site, &["dead-letters", "replay", "--all", "--url", &url]).await;
-    if needs_a_process {
-        assert_eq!((code, said.contains("nobody listens")), (69, true), "{said}");
-    } else {
-        assert_eq!((code, replayed.as_str()), (0, "1 of 1 replayed\n"), "{said}");
-        standalone.restart().await;
-        receiver.until("the other arrives", |recorder| recorder.delivered("/crm") == 2).await;
+    /// Replays one of them while the process runs, and the other one without it. On RabbitMQ the command replays by itself,
+    /// on the embedded broker it needs the process.
+    async fn are_replayed(mut self, needs_a_process: bool) {
+        let (site, url, id) = (&self.site, self.url.as_str(), self.created.as_str());
+        self.status.store(200, Ordering::Relaxed);
+        let dry = lines(site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
+        assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0, "skipped": 0})]);
+        let once = lines(site, &["dead-letters", "replay", id, "--url", url, "--key", KEY]).await;
+        assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1, "skipped": 0})]);
+        self.receiver.until("the one arrives", |recorder| recorder.delivered("/crm") == 1).await;
+        let (code, _, stderr) = run(site, &["dead-letters", "replay", id, "--url", url]).await;
+        assert_eq!((code, stderr.contains("no such dead letter")), (1, true), "{stderr}");
+        self.standalone.terminate().await;
+        assert_eq!(self.standalone.ended().await, Some(0));
+
+        assert_eq!(lines(site, &["dead-letters", "list"]).await.len(), 1, "it is read without a process");
+        let (code, replayed, stderr) = run(site, &["dead-letters", "replay", "--all", "--url", url]).await;
+        if needs_a_process {
+            assert_eq!((code, stderr.contains("nobody listens")), (69, true), "{stderr}");
+        } else {
+            assert_eq!((code, replayed.as_str()), (0, "1 of 1 replayed\n"), "{stderr}");
+            self.standalone.restart().await;
+            self.receiver.until("the other arrives", |recorder| recorder.delivered("/crm") == 2).await;
+        }
     }
 }
 
 #[tokio::test]
-async fn dead_letters_on_the_embedded_broker_are_found_shown_and_replayed() {
-    dead_letters_are_found_shown_and_replayed(async |conf| Site::embedded(conf), true).await;
+async fn dead_letters_on_the_embedded_broker_are_listed_shown_and_exported() {
+    DeadLetters::start(async |conf| Site::embedded(conf)).await.are_listed_shown_and_exported().await;
 }
 
 #[tokio::test]
-async fn dead_letters_on_rabbitmq_are_found_shown_and_replayed() {
-    dead_letters_are_found_shown_and_replayed(async |conf| Site::on_rabbitmq(conf).await, false).await;
+async fn dead_letters_on_rabbitmq_are_listed_shown_and_exported() {
+    DeadLetters::start(async |conf| Site::on_rabbitmq(conf).await).await.are_listed_shown_and_exported().await;
 }
 
 #[tokio::test]
-async fn publish_takes_every_form_of_input_and_says_which_were_not_confirmed() {
+async fn dead_letters_on_the_embedded_broker_are_replayed_by_the_running_process() {
+    DeadLetters::start(async |conf| Site::embedded(conf)).await.are_replayed(true).await;
+}
+
+#[tokio::test]
+async fn dead_letters_on_rabbitmq_are_replayed_by_the_command() {
+    DeadLetters::start(async |conf| Site::on_rabbitmq(conf).await).await.are_replayed(false).await;
+}
+
+#[tokio::test]
+async fn publish_reads_every_form_of_input_and_prints_which_events_were_not_confirmed() {
     let receiver = Receiver::accepting().await;
     let site = Site::embedded(&conf(&receiver.url("/crm")));
     let standalone = site.start("standalone").await;
@@ -212,7 +245,7 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn what_needs_no_configuration_needs_none() {
+async fn the_commands_schema_sample_completions_and_help_need_no_configuration() {
     let site = Site::embedded("tenants: []");
     let (code, schema, _) = run(&site, &["events", "schema"]).await;
     assert_eq!(
@@ -233,7 +266,7 @@ async fn what_needs_no_configuration_needs_none() {
 }
 
 #[tokio::test]
-async fn a_reader_that_leaves_early_is_no_failure() {
+async fn a_reader_that_closes_stdout_early_is_no_failure() {
     let site = Site::embedded("tenants: []");
     let mut command = site.command();
     command.args(["events", "schema"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -244,7 +277,7 @@ async fn a_reader_that_leaves_early_is_no_failure() {
 }
 
 #[tokio::test]
-async fn listen_prints_what_arrives_and_answers_as_it_is_told() {
+async fn listen_prints_what_arrives_and_answers_with_the_given_status() {
     let site = Site::embedded("tenants: []");
     let mut command = site.command();
     command.args(["listen", "--listen", "127.0.0.1:0", "--status", "503", "--output", "json"]);

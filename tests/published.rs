@@ -1,4 +1,5 @@
-//! What we publish about ourselves stays true: defaults, README, and who may import whom.
+//! What the repository says about itself is true: defaults, README, links, the floors of the crates, and the owners of
+//! libraries.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// All files of ours, relative to the root.
+/// All files of the repository, relative to its root.
 fn files() -> Vec<PathBuf> {
     fn below(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
@@ -53,7 +54,7 @@ fn without_default() -> Vec<String> {
     optional_keys::<Config>(DEFAULT_TOML).expect("TOML")
 }
 
-/// The defaults, with every optional key set to something.
+/// The defaults, with every optional key set.
 fn complete() -> Config {
     let values = without_default().into_iter().map(|key| {
         let text = match key.as_str() {
@@ -105,7 +106,7 @@ fn the_audit_log_is_kept_a_year_and_cannot_be_kept_for_no_time_at_all() {
 }
 
 #[test]
-fn each_crate_imports_only_the_floors_below_its_own() {
+fn each_crate_uses_only_the_floors_below_its_own() {
     const FLOORS: [&str; 4] = ["schemas", "service", "broker", "store"];
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
@@ -113,30 +114,48 @@ fn each_crate_imports_only_the_floors_below_its_own() {
         .output()
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let mut seen = BTreeSet::new();
     for package in metadata["packages"].as_array().expect("packages") {
         let name = package["name"].as_str().expect("a name");
-        let dependencies = package["dependencies"].as_array().expect("a list");
-        let ours = dependencies.iter().filter(|dependency| dependency["path"].is_string());
-        let ours: BTreeSet<_> = ours.map(|dependency| dependency["name"].as_str().expect("a name")).collect();
-        let allowed = match name {
+        let allowed: &[&str] = match name {
+            "schemas" => &[],
+            "service" => &["schemas"],
+            "broker" | "store" => &["schemas", "service"],
+            "producer" | "router" | "deliverer" | "control" => &FLOORS,
+            // The binary, which wires all of them.
             "carteiro" => continue,
-            "schemas" => BTreeSet::new(),
-            "service" => BTreeSet::from(["schemas"]),
-            "broker" | "store" => BTreeSet::from(["schemas", "service"]),
-            _ => BTreeSet::from(FLOORS),
+            other => panic!("{other} has no floor: give it one here and in ARCHITECTURE.md"),
         };
-        assert!(ours.is_subset(&allowed), "{name} imports {:?}", ours.difference(&allowed));
-        seen.insert(name);
+        let dependencies = package["dependencies"].as_array().expect("a list");
+        for dependency in dependencies.iter().filter(|dependency| dependency["path"].is_string()) {
+            let used = dependency["name"].as_str().expect("a name");
+            // A crate's own tests may use the crate with its feature `testing`.
+            let is_itself = dependency["kind"] == "dev" && used == name;
+            assert!(is_itself || allowed.contains(&used), "{name} uses {used}, which is not below it");
+        }
     }
-    let expected = ["broker", "control", "deliverer", "producer", "router", "schemas", "service", "store"];
-    assert_eq!(seen, BTreeSet::from(expected));
 }
 
 #[test]
-fn each_foreign_library_has_its_place() {
+fn only_tests_enable_the_features_for_tests() {
+    for manifest in files().iter().filter(|file| file.file_name().is_some_and(|name| name == "Cargo.toml")) {
+        let text = fs::read_to_string(root().join(manifest)).expect("text");
+        let mut section = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let enables = line.contains("\"testing\"");
+            let is_for_tests =
+                section == "[dev-dependencies]" || section == "[features]" || section.starts_with("[[test]]");
+            assert!(!enables || is_for_tests, "{}: {section} enables a feature for tests: {line}", manifest.display());
+        }
+    }
+}
+
+#[test]
+fn each_foreign_library_is_used_only_by_its_owner() {
     let owners: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("lapin", &["broker/src/rabbitmq/", "broker/tests/rabbitmq/", "tests/harness/amqp.rs"][..]),
+        ("lapin", &["broker/src/rabbitmq/", "broker/tests/rabbitmq/", "tests/harness/amqp_client.rs"][..]),
         (
             "rusqlite",
             &["service/src/sqlite_file.rs", "broker/src/sqlite/", "broker/tests/contract/sqlite", "store/src/sqlite/"],
@@ -149,15 +168,15 @@ fn each_foreign_library_has_its_place() {
     ]);
     for file in files().iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
         let text = fs::read_to_string(root().join(file)).expect("text");
-        for (library, listeners) in &owners {
-            let names_it = text.lines().any(|line| {
+        for (library, places) in &owners {
+            let is_used = text.lines().any(|line| {
                 let line = line.trim_start();
-                // Not comments, nor names of log targets.
-                let quoted = line.contains(&format!("\"{library}"));
-                !line.starts_with("//") && !quoted && line.contains(&format!("{library}::"))
+                // Neither a comment nor the name of a log target.
+                let is_quoted = line.contains(&format!("\"{library}"));
+                !line.starts_with("//") && !is_quoted && line.contains(&format!("{library}::"))
             });
-            let allowed = listeners.iter().any(|place| file.to_string_lossy().starts_with(place));
-            assert!(!names_it || allowed, "{} names {library}", file.display());
+            let is_owner = places.iter().any(|place| file.to_string_lossy().starts_with(place));
+            assert!(!is_used || is_owner, "{} uses {library}", file.display());
         }
     }
 }
@@ -175,9 +194,66 @@ fn no_file_names_a_folder_of_somebodys_machine() {
     }
 }
 
+/// The anchor of a heading in Markdown.
+pub(crate) fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// The anchors of all headings of a page in Markdown.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+/// The pages in Markdown that a text refers to, each with its anchor; an empty page is the text's own. URLs are left out.
+fn references(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let words = text.split(|letter: char| letter.is_whitespace() || "()[]<>`'\",;|".contains(letter));
+    words.filter(|word| !word.contains("://")).filter_map(|word| {
+        let word = word.trim_end_matches(['.', ':']);
+        let (page, anchor) = word.split_once('#').map_or((word, None), |(page, anchor)| (page, Some(anchor)));
+        let is_page = page.ends_with(".md") && page.len() > ".md".len() && !page.starts_with('*');
+        is_page.then_some((page, anchor))
+    })
+}
+
 #[test]
-fn the_readme_shows_commands_that_exist() {
-    let (readme, mut shown) = (read("README.md"), 0);
+fn every_reference_to_a_document_leads_to_one_and_to_its_heading() {
+    for file in files() {
+        let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
+        for (page, heading) in references(&text) {
+            // From the file's own folder as in Markdown, or from the root as in code and comments.
+            let beside = file.parent().expect("a folder").join(page);
+            let found = [beside, PathBuf::from(page)].into_iter().find(|path| root().join(path).is_file());
+            let found = found.unwrap_or_else(|| panic!("{} refers to {page}, which is not here", file.display()));
+            if let Some(heading) = heading {
+                let page = fs::read_to_string(root().join(&found)).expect("text");
+                assert!(
+                    anchors(&page).contains(heading),
+                    "{} refers to {}#{heading}, which is no heading",
+                    file.display(),
+                    found.display()
+                );
+            }
+        }
+        // Sections of documents that are not in the repository. RFCs are cited by their number.
+        for line in text.lines().filter(|line| line.contains('§')) {
+            assert!(line.contains("RFC"), "{}: a section of what? {line}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_reference_is_found_in_prose_and_in_links() {
+    let text = "See [why](docs/a.md#one-two), `b.md`; c.md: and https://example.com/d.md, *.md, e.markdown.";
+    let expected = [("docs/a.md", Some("one-two")), ("b.md", None), ("c.md", None)];
+    assert_eq!(references(text).collect::<Vec<_>>(), expected);
+    assert_eq!(anchor("`PUT` keeps: what *carteiro* itself changes"), "put-keeps-what-carteiro-itself-changes");
+}
+
+#[test]
+fn the_readme_shows_only_commands_that_exist() {
+    let (readme, mut shown) = (read("README.md"), BTreeSet::new());
     let blocks = readme.split("```sh").skip(1).filter_map(|rest| rest.split("```").next());
     for line in blocks.flat_map(str::lines) {
         let line = line.split('#').next().unwrap_or_default().replace("cargo run --release --", "carteiro");
@@ -185,11 +261,11 @@ fn the_readme_shows_commands_that_exist() {
             let words = command.split_whitespace().skip_while(|word| word.starts_with("CARTEIRO_"));
             let words: Vec<_> = words.collect();
             let Some((&"carteiro", arguments)) = words.split_first() else { continue };
-            // Its help parses the same words, and runs nothing.
+            // With --help the same words are parsed, and nothing is run.
             let output = Command::new(env!("CARGO_BIN_EXE_carteiro")).args(arguments).arg("--help").output();
             assert!(output.expect("it runs").status.success(), "there is no `{command}`");
-            shown += 1;
+            shown.extend(arguments.first().map(|name| (*name).to_owned()));
         }
     }
-    assert!(shown >= 6, "only {shown} commands were found");
+    assert!(shown.contains("demo") && shown.contains("publish"), "a newcomer's commands are missing: {shown:?}");
 }

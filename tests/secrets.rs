@@ -1,5 +1,5 @@
-//! Sentinels in the place of everything that must stay secret, through everything, well and badly: none is in a log, a
-//! metric, a refusal or the broker's metadata. Who is to have them has them.
+//! Sentinels in place of everything that must stay secret, while everything is used, in success and in failure. None may be
+//! in a log, a metric, a refusal or the broker's metadata; each must be where it is allowed.
 
 mod api;
 mod commands;
@@ -21,8 +21,8 @@ use fixture::Fixture;
 use sentinels::{SampleOrigin, SentinelKind};
 
 impl Fixture {
-    /// All that can be done where everything works. Returns once every delivery has ended.
-    async fn live(&mut self, amqp: Option<&AmqpClient>) {
+    /// Uses everything while it works. Returns once every delivery has ended.
+    async fn use_everything(&mut self, amqp: Option<&AmqpClient>) {
         let mut events = self.take_in().await;
         self.refuse_intake().await;
         let mut parked = 0;
@@ -30,17 +30,17 @@ impl Fixture {
             let (good, bad) = self.publish(amqp).await;
             (events, parked) = (events + good, bad);
         }
-        // All but two endpoints answer no 2xx; of a vendor's unknown body only the one of format original is told.
-        let failing = self.places().len() - 2;
+        // All endpoints but two answer no 2xx. A vendor's unknown body goes only to the endpoint of format original.
+        let failing = self.endpoints().len() - 2;
         self.dead_letters((events - 1) * failing).await;
         self.look().await;
-        self.press().await;
+        self.test_endpoints().await;
         self.mistake().await;
         self.command().await;
         self.rotate().await;
         self.look_at_the_dead(parked).await;
         assert_eq!(self.take_in().await, 4, "with what was made anew");
-        // Replayed, they are dead no more until they have failed again; what waits is not waited for.
+        // Replayed dead letters are gone until they have failed again, which is not waited for.
         self.role("control").logged("replay.ended").await;
         self.dead_letters(failing).await;
         self.look_at_ops().await;
@@ -61,7 +61,7 @@ impl Fixture {
         }
     }
 
-    /// Ends all roles, and takes in what they said to the end.
+    /// Ends all roles, and adds their logs as samples.
     async fn end(&mut self) {
         for (role, mut process) in std::mem::take(&mut self.roles) {
             process.terminate().await;
@@ -86,24 +86,24 @@ impl Fixture {
         }
     }
 
-    /// What went through the broker.
+    /// Adds the messages on the broker as samples.
     fn take_metadata(&mut self, captured: &[CapturedMessage]) {
         for CapturedMessage { exchange, metadata, record, body } in captured {
             self.keep(SampleOrigin::Metadata, &format!("through {exchange}"), metadata.clone());
             self.keep(SampleOrigin::Record, &format!("through {exchange}"), record.clone());
-            // What processes tell one another is no event; of a test it has the answer.
+            // Notices of processes are no events; one about a test has the receiver's answer.
             if exchange.ends_with(".control") {
                 self.keep(
                     SampleOrigin::Record,
-                    &format!("told through {exchange}"),
+                    &format!("announced through {exchange}"),
                     String::from_utf8_lossy(body).into_owned(),
                 );
             }
         }
     }
 
-    /// Nothing is where it must not be, and everything where it may be: who looks, finds.
-    fn judge(&self) {
+    /// No sentinel is where it must not be, and each is where it may be, so that the search is known to find it.
+    fn check_leaks(&self) {
         let leaks = self.leaks();
         let shown: Vec<_> = leaks.iter().map(|leak| leak.chars().take(1_000).collect::<String>()).collect();
         assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), shown.join("\n"));
@@ -115,7 +115,7 @@ impl Fixture {
     }
 }
 
-/// Every line of ours is one of those that `docs/logs.md` has, with no field that it has not.
+/// Every log line of carteiro's crates is in `docs/logs.md`, with its level and without further fields.
 fn check_lines(role: &str, log: &[Value]) {
     let documented = log_lines::documented();
     for line in log.iter().filter(|line| line.is_object()) {
@@ -134,7 +134,7 @@ fn check_lines(role: &str, log: &[Value]) {
 }
 
 #[tokio::test]
-async fn nothing_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_both_are_gone() {
+async fn no_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_both_are_gone() {
     let (rabbit, postgres) = (Rabbit::start().await, Postgres::start().await);
     let mut passwords = Vec::new();
     let roles = ["producer", "router", "deliverer", "control"];
@@ -160,7 +160,7 @@ async fn nothing_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_bo
         ["deliver", "delay", "wake", "dead", "park", "control"].map(|name| format!("{}.v1.{name}", broker.prefix));
     let exchanges: Vec<_> = ours.iter().chain([&broker.exchange]).map(String::as_str).collect();
     let captured = amqp.capture(&exchanges).await;
-    fixture.live(Some(&amqp)).await;
+    fixture.use_everything(Some(&amqp)).await;
     let clients = rabbit.ctl(&["list_connections", "user", "name", "client_properties"]).await;
     assert!(clients.contains("carteiro publishing"), "{clients}");
     fixture.keep(SampleOrigin::Connections, "rabbitmqctl", clients);
@@ -179,11 +179,11 @@ async fn nothing_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_bo
 
     fixture.without_servers(&rabbit, &postgres).await;
     fixture.end().await;
-    fixture.judge();
+    fixture.check_leaks();
 }
 
 impl Fixture {
-    /// With a wrong password, and then with both servers gone.
+    /// Uses a wrong password, and then stops both servers.
     async fn without_servers(&mut self, rabbit: &Rabbit, postgres: &Postgres) {
         let wrong = self.sentinels.make("wrongpassword", SentinelKind::Secret);
         self.controls += &wrong;
@@ -214,16 +214,16 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn nothing_secret_leaks_from_a_standalone_that_logs_text() {
+async fn no_secret_leaks_from_a_standalone_that_logs_text() {
     let site = async |_: &mut sentinels::Sentinels| Site::from_nothing().set("telemetry.format", "text");
     let mut fixture = Fixture::start(site, &["standalone"]).await;
-    fixture.live(None).await;
+    fixture.use_everything(None).await;
     fixture.end().await;
-    fixture.judge();
+    fixture.check_leaks();
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_is_refused_without_its_secrets() {
+async fn an_invalid_configuration_is_refused_without_its_secrets() {
     let leaks = commands::misconfigure().await;
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
 }

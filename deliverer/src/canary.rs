@@ -152,7 +152,6 @@ struct CanaryMessage {
 struct UnreadableCanary;
 
 impl CanaryMessage {
-    /// The nth canary of a process.
     fn of_turn(turn: usize, now: u64) -> Self {
         let level = CanaryLevel::ALL[turn % CanaryLevel::ALL.len()];
         Self { level, due: now + level.wait_ms.unwrap_or(0) }

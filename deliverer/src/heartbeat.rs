@@ -23,14 +23,13 @@ const COUNT: u64 = 10 * ANNOUNCEMENT;
 /// Breaker changes in one notice, which then has some 50 kB of JSON.
 const MAX_CHANGES: usize = 500;
 
-/// The heartbeat of a deliverer.
-pub(crate) struct Heartbeat {
+pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
     disabled: DisabledEndpoints,
 }
 
-impl Heartbeat {
+impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
         Self { deliverer, peers, disabled: DisabledEndpoints::default() }

@@ -35,8 +35,8 @@ pub use verdict::{Spent, Verdict, decide};
 use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes};
 use defer::NotAttempted;
-use heartbeat::Heartbeat;
-use limits::{AttemptEnd, Limiter, Permit, QueueLimits, Request, SlotCounts, Slots};
+use heartbeat::DelivererHeartbeat;
+use limits::{AttemptEnd, AttemptRequest, Limiter, Permit, QueueLimits, SlotCounts, Slots};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
 use report::Reporter;
@@ -118,7 +118,7 @@ impl Deliverer {
             else => return,
         }
         let notices = self.deps.broker.notices();
-        let heartbeat = tokio::spawn(Heartbeat::new(self.clone()).run(notices));
+        let heartbeat = tokio::spawn(DelivererHeartbeat::new(self.clone()).run(notices));
         let deliverer = self.clone();
         let canaries = tokio::spawn(async move { deliverer.canaries.send(&deliverer.deps).await });
         let consume = |lane| self.lanes.consume(lane, Arc::new(LaneHandler { deliverer: self.clone(), lane }));
@@ -205,7 +205,7 @@ impl Deliverer {
     /// Asks the endpoint's limits for a permit. A delivery that they turn away is deferred, or ends.
     async fn admit(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint) -> Result<Permit, Settlement> {
         let delivery = &consumed.delivery;
-        let request = Request {
+        let request = AttemptRequest {
             tenant: &delivery.tenant,
             endpoint: &endpoint.endpoint,
             has_waited: delivery.due.is_some(),

@@ -1,4 +1,4 @@
-//! The document is what is committed, and fit for its readers.
+//! The document is the committed one, and is complete and consistent.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,7 +9,7 @@ fn document() -> Value {
     serde_json::to_value(super::document()).expect("it can be written")
 }
 
-/// All calls: path, method, operation.
+/// All calls, as path, method and operation.
 fn calls(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let methods = ["get", "put", "post", "patch", "delete"];
     document["paths"].as_object().expect("paths").iter().flat_map(move |(path, item)| {
@@ -32,7 +32,7 @@ fn the_committed_copy_is_the_document() {
 }
 
 #[test]
-fn every_call_has_a_name_of_its_own_a_summary_an_answer_and_its_parts() {
+fn every_call_has_a_unique_name_a_summary_an_answer_and_its_parameters() {
     let document = document();
     let mut names = BTreeSet::new();
     for (path, method, operation) in calls(&document) {
@@ -49,7 +49,9 @@ fn every_call_has_a_name_of_its_own_a_summary_an_answer_and_its_parts() {
             assert!(body["example"].is_object(), "{name} has no example");
         }
     }
-    assert!(names.len() > 60, "{}", names.len());
+    for name in ["publishEvents", "getOpenApi"] {
+        assert!(names.contains(name), "{name} is missing of {names:?}");
+    }
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn the_list_of_codes_is_closed() {
+fn every_problem_code_is_listed() {
     let document = document();
     let listed = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
@@ -82,7 +84,7 @@ fn the_list_of_codes_is_closed() {
 }
 
 #[test]
-fn every_tag_that_is_used_is_explained_and_the_other_way_round() {
+fn every_tag_is_used_and_described() {
     let document = document();
     let used: BTreeSet<_> = calls(&document).filter_map(|(_, _, operation)| operation["tags"][0].as_str()).collect();
     let explained: BTreeSet<_> = super::TAGS.iter().map(|(name, _)| *name).collect();
@@ -90,7 +92,7 @@ fn every_tag_that_is_used_is_explained_and_the_other_way_round() {
 }
 
 #[tokio::test]
-async fn the_document_and_its_page_are_served_and_the_page_needs_nobody_else() {
+async fn the_document_and_its_page_are_served_and_the_page_loads_nothing_else() {
     use tower::ServiceExt as _;
     let get = |path: &str| {
         let request = axum::http::Request::get(path).body(axum::body::Body::empty()).expect("a request");

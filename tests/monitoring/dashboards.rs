@@ -1,4 +1,4 @@
-//! The committed dashboards: what they ask for, and that a person can read them. Grafana itself is not asked.
+//! The committed dashboards: their queries use exported metrics, and each panel is explained. Grafana itself does not run.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{exported, query, texts};
 
-/// A dashboard, as far as it is looked into.
+/// The fields of a dashboard that are checked here.
 #[derive(Deserialize)]
 pub(crate) struct Dashboard {
     pub(crate) uid: String,
@@ -46,14 +46,14 @@ struct Panel {
     r#type: String,
     title: String,
     description: String,
-    grid_pos: Place,
+    grid_pos: GridPosition,
     datasource: Option<Datasource>,
     #[serde(default)]
     targets: Vec<Target>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-struct Place {
+struct GridPosition {
     h: u64,
     w: u64,
     x: u64,
@@ -69,7 +69,7 @@ struct Target {
     format: Option<String>,
 }
 
-/// All of them.
+/// All committed dashboards.
 pub(crate) fn dashboards() -> Vec<Dashboard> {
     let read = |(path, text): (std::path::PathBuf, String)| {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -78,7 +78,7 @@ pub(crate) fn dashboards() -> Vec<Dashboard> {
 }
 
 impl Dashboard {
-    /// Its queries as Grafana would ask them: everything chosen, and rates over `range`. With each the panel's title.
+    /// Its panels' titles and queries, with all variables chosen and rates over `range`.
     pub(crate) fn queries(&self, range: &str) -> Vec<(String, String)> {
         let asked = |target: &Target| self.all_chosen(&target.expr.replace("$__rate_interval", range));
         let of =
@@ -86,14 +86,14 @@ impl Dashboard {
         self.panels.iter().flat_map(of).collect()
     }
 
-    /// A query with everything that can be chosen.
+    /// A query with all variables replaced by a pattern that matches everything.
     fn all_chosen(&self, query: &str) -> String {
         let variables = self.templating.list.iter().map(|variable| format!("${}", variable.name));
         variables.fold(query.to_owned(), |query, variable| query.replace(&variable, ".*"))
     }
 }
 
-impl Place {
+impl GridPosition {
     fn overlaps(self, other: Self) -> bool {
         let apart =
             |at: u64, size: u64, other_at: u64, other_size: u64| at + size <= other_at || other_at + other_size <= at;
@@ -102,7 +102,7 @@ impl Place {
 }
 
 #[test]
-fn every_query_of_a_dashboard_asks_only_for_what_is_exported() {
+fn every_query_of_a_dashboard_uses_only_metrics_that_are_exported() {
     let exported = exported();
     for dashboard in dashboards() {
         let legends = dashboard.panels.iter().flat_map(|panel| &panel.targets).map(|target| &target.legend_format);

@@ -1,18 +1,18 @@
-//! Everything that can be asked for: what the roles declare, what Prometheus adds, what is recorded, and of RabbitMQ what is
-//! named here, which `prometheus.rs` compares with a real node.
+//! The metrics that queries may use: those that the roles declare, that Prometheus adds, that rules record, and the list of
+//! RabbitMQ's below, which `prometheus.rs` compares with a real node.
 
 use std::collections::BTreeMap;
 
 use super::{query, rules};
 
-/// A label, and what it may say; nothing: anything.
+/// The labels of a metric, and the values of each; an empty list allows any value.
 type Labels = BTreeMap<String, Vec<String>>;
 
-/// What can be asked for.
+/// The exported metrics, by name.
 #[derive(Default)]
 pub(crate) struct ExportedMetrics(BTreeMap<String, Labels>);
 
-/// RabbitMQ's metrics that are asked for, with the labels it gives them.
+/// The metrics of RabbitMQ that are used, with their labels.
 pub(crate) const RABBITMQ: &[(&str, &[&str])] = &[
     ("rabbitmq_alarms_free_disk_space_watermark", &[]),
     ("rabbitmq_alarms_memory_used_watermark", &[]),
@@ -30,7 +30,7 @@ pub(crate) const RABBITMQ: &[(&str, &[&str])] = &[
     ("rabbitmq_resident_memory_limit_bytes", &[]),
 ];
 
-/// What the Prometheus client library says of a process, of which the story sees that it is there.
+/// The metrics that the Prometheus client library adds for a process.
 const PROCESS: [&str; 5] = [
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -41,7 +41,7 @@ const PROCESS: [&str; 5] = [
 
 const ROLES: [&str; 5] = ["producer", "router", "deliverer", "control", "standalone"];
 
-/// All of it.
+/// All exported metrics.
 pub(crate) fn exported() -> ExportedMetrics {
     let mut all = ExportedMetrics::default();
     for spec in carteiro::metrics::tables().into_iter().flat_map(|(_, specs)| specs) {
@@ -77,19 +77,19 @@ pub(crate) fn exported() -> ExportedMetrics {
     all
 }
 
-/// What a scrape adds.
+/// The labels that a scrape adds.
 fn targets() -> impl Iterator<Item = (&'static str, Vec<String>)> {
     let roles = ROLES.map(str::to_owned).to_vec();
     [("job", Vec::new()), ("role", roles), ("instance", Vec::new())].into_iter()
 }
 
 impl ExportedMetrics {
-    /// The labels of a metric, if there is such.
+    /// The labels of a metric, if it is exported.
     pub(super) fn labels(&self, metric: &str) -> Option<&Labels> {
         self.0.get(metric)
     }
 
-    /// Several may declare the same: what one of them says can be asked for.
+    /// Adds a metric. Where several export the same, the values of all are allowed.
     fn add<'a>(&mut self, name: &str, labels: impl IntoIterator<Item = (&'a str, Vec<String>)>) {
         let known = self.0.entry(name.to_owned()).or_default();
         for (label, values) in labels {

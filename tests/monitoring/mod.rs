@@ -1,5 +1,5 @@
-//! What is watched, as it is committed: Prometheus' rules and Grafana's dashboards. Here is what of it can be told without a
-//! server: each expression parses, and asks only for what is exported. `prometheus.rs` asks a real one.
+//! The committed rules of Prometheus and dashboards of Grafana, checked without a server: each expression parses, and uses
+//! only metrics that are exported. `prometheus.rs` asks a real Prometheus.
 
 mod dashboards;
 mod exported;
@@ -15,12 +15,12 @@ pub(crate) use dashboards::dashboards;
 pub(crate) use exported::{RABBITMQ, exported};
 pub(crate) use rules::rules;
 
-/// A file or folder of the repository.
+/// The path of a file or folder of the repository.
 fn committed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The files of a folder by name, and what is in them.
+/// The paths and texts of the files in a folder, sorted by name.
 fn texts(folder: &str) -> Vec<(PathBuf, String)> {
     let mut paths: Vec<_> =
         fs::read_dir(committed(folder)).expect(folder).map(|entry| entry.expect("an entry").path()).collect();

@@ -1,4 +1,4 @@
-//! What an expression of PromQL asks for, and which labels its result has.
+//! The metrics that an expression of PromQL uses, and the labels of its result.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::exported::ExportedMetrics;
 
 type Labels = BTreeSet<String>;
 
-/// The labels of an expression's result; an error: it does not parse, or asks for what is not exported.
+/// The labels of an expression's result. An error when it does not parse, or uses something that is not exported.
 pub(crate) fn labels(expression: &str, exported: &ExportedMetrics) -> Result<Labels, String> {
     walk(&parsed(expression)?, exported)
 }
@@ -72,8 +72,8 @@ fn replaced(args: &[Node]) -> Option<String> {
     }
 }
 
-/// Of two vectors that are matched, the result has the labels of the side that may have several; of any number of them
-/// joined by `or`, those of all. A number has none, and leaves the other side's.
+/// The labels of a binary operation: of the side that may have several matches, or with `or` of all sides. A number has no
+/// labels, and the result has those of the other side.
 fn joined(op: &Op, sides: &[Labels]) -> Result<Labels, String> {
     let matching = matching(op);
     for side in sides {
@@ -114,7 +114,7 @@ fn selected(vector: &Vector, exported: &ExportedMetrics) -> Result<Labels, Strin
     Ok(labels.keys().cloned().collect())
 }
 
-/// The values that a matcher names: one, or the branches of a choice. A pattern names none.
+/// The values that a matcher names: one, or the branches of an alternation. A pattern names none.
 fn named(asked: &LabelMatch) -> Vec<String> {
     let text = String::from_utf8_lossy(&asked.value);
     let branches: Vec<&str> = match asked.op {
@@ -134,7 +134,7 @@ fn all_in(named: &[String], labels: &Labels) -> Result<(), String> {
 }
 
 #[test]
-fn a_query_is_refused_that_asks_for_what_nobody_exports() {
+fn a_query_of_a_metric_that_nobody_exports_is_refused() {
     let exported = super::exported();
     for (query, refused) in [
         ("carteiro_no_such_total", "nobody exports"),

@@ -1,4 +1,5 @@
-//! The committed rules: what they ask for, whom they wake, and that promtool's cases cover each alert both credentials.
+//! The committed rules: they use only metrics that are exported, each alert has its runbook, and promtool's cases cover
+//! each alert both firing and silent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,12 +11,12 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{committed, exported, query, texts};
-use crate::harness::prometheus_tools;
+use crate::{harness::prometheus_tools, published::anchor};
 
 const RULES: &str = "deploy/prometheus/rules";
 const CASES: &str = "deploy/prometheus/tests";
 
-/// A rule: a record or an alert.
+/// A recording rule or an alert.
 #[derive(Deserialize)]
 pub(crate) struct Rule {
     pub(crate) record: Option<String>,
@@ -35,7 +36,7 @@ fn files<T: DeserializeOwned>(folder: &str) -> impl Iterator<Item = T> + use<T> 
     texts(folder).into_iter().map(read)
 }
 
-/// All of them.
+/// All committed rules.
 pub(crate) fn rules() -> impl Iterator<Item = Rule> {
     #[derive(Deserialize)]
     struct File {
@@ -59,7 +60,7 @@ fn promtool(arguments: &[&str], files: &[PathBuf]) {
     assert!(output.status.success(), "promtool {arguments:?}: {said}");
 }
 
-/// A case of promtool's, as far as the tests look into it.
+/// The fields of promtool's test cases that are checked here.
 #[derive(Deserialize)]
 struct Case {
     name: String,
@@ -86,7 +87,7 @@ fn cases() -> Vec<Case> {
     files::<File>(CASES).flat_map(|file| file.tests).collect()
 }
 
-/// What an expression needs to be there, through what is recorded: the metrics that are scraped.
+/// The scraped metrics that an expression needs, also through recorded ones.
 fn scraped(expression: &str, recorded: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
     let named = query::metrics(expression).expect(expression);
     named
@@ -96,12 +97,6 @@ fn scraped(expression: &str, recorded: &BTreeMap<String, Vec<String>>) -> BTreeS
             Some(expressions) => expressions.iter().flat_map(|expression| scraped(expression, recorded)).collect(),
         })
         .collect()
-}
-
-/// The anchor that a heading of Markdown gets.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
-    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 /// The labels that a template names.
@@ -119,7 +114,7 @@ fn promtool_accepts_the_configuration_and_the_rules_and_runs_their_cases() {
 }
 
 #[test]
-fn every_rule_asks_only_for_what_is_exported() {
+fn every_rule_uses_only_metrics_that_are_exported() {
     let exported = exported();
     for rule in rules() {
         let name = rule.alert.as_ref().or(rule.record.as_ref()).expect("it has a name");
@@ -134,7 +129,7 @@ fn every_rule_asks_only_for_what_is_exported() {
 }
 
 #[test]
-fn every_alert_says_whom_it_wakes_and_what_to_do() {
+fn every_alert_has_a_severity_a_description_and_a_runbook() {
     let page = fs::read_to_string(committed("docs/operations.md")).expect("the runbooks");
     let headings = page.lines().filter_map(|line| line.strip_prefix("### ").or(line.strip_prefix("## ")));
     let anchors: BTreeSet<_> = headings.map(anchor).collect();

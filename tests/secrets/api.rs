@@ -1,4 +1,4 @@
-//! What is asked of the API: everything that can be looked at, the buttons, and mistakes of all kinds.
+//! Requests to the API: everything that can be read, tests of endpoints, rotations, and mistakes of all kinds.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ impl Fixture {
         request.header("content-type", content_type).body(body)
     }
 
-    /// Looks at everything, as the tenant's administrator.
+    /// Reads everything, as the tenant's administrator.
     pub(super) async fn look(&mut self) {
         for path in ["", "/endpoints", "/endpoints/takes", "/subscriptions", "/sources", "/keys", "/audit"] {
             let shown = self.get(path).await;
@@ -37,7 +37,7 @@ impl Fixture {
         self.controls += &all.to_string();
     }
 
-    /// What ended: lists without bodies, each with its body, and again through the pipeline.
+    /// Reads dead letters and parked messages, as lists and with their bodies, and replays them.
     pub(super) async fn look_at_the_dead(&mut self, parked: usize) {
         for letter in self.dead_letters(1).await.iter().take(3) {
             let id = letter["id"].as_str().expect("an id");
@@ -60,17 +60,17 @@ impl Fixture {
         self.keep(SampleOrigin::List, "a replay", replay.to_string());
     }
 
-    /// Presses every test button.
-    pub(super) async fn press(&mut self) {
-        for (id, _) in self.places() {
-            let pressed = self.asks(Method::POST, &format!("/endpoints/{id}/test"), &json!({})).send().await;
-            let answer = pressed.expect("it answers").text().await.expect("a body");
+    /// Tests every endpoint.
+    pub(super) async fn test_endpoints(&mut self) {
+        for (id, _) in self.endpoints() {
+            let answer = self.asks(Method::POST, &format!("/endpoints/{id}/test"), &json!({})).send().await;
+            let answer = answer.expect("it answers").text().await.expect("a body");
             assert!(answer.contains("\"outcome\""), "{id}: {answer}");
             self.keep(SampleOrigin::List, &format!("the test of {id}"), answer);
         }
     }
 
-    /// Makes everything secret anew that can be.
+    /// Rotates every secret that can be.
     pub(super) async fn rotate(&mut self) {
         for (what, path, field) in [
             ("newsigning", "/endpoints/takes/secrets/rotate", "secret"),
@@ -87,7 +87,7 @@ impl Fixture {
         }
     }
 
-    /// Endpoints that cannot be, each with something in it that must not be repeated.
+    /// Invalid endpoints, each with a sentinel that no answer may repeat.
     fn impossible_endpoints(&self) -> Vec<Value> {
         let (secret, query) = (&self.secrets.guessed, &self.secrets.query);
         let with = |field: &str, value: Value| {
@@ -119,7 +119,7 @@ impl Fixture {
         ]
     }
 
-    /// Mistakes.
+    /// Sends invalid requests.
     pub(super) async fn mistake(&mut self) {
         for (nth, endpoint) in self.impossible_endpoints().into_iter().enumerate() {
             let request = self.asks(Method::PUT, "/endpoints/impossible", &endpoint);

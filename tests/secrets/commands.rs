@@ -1,4 +1,4 @@
-//! What commands print, to both streams: of a process that runs, and of configurations that cannot be.
+//! The output of commands on both streams, about a running process and about invalid configurations.
 
 use std::{fs, process::Output};
 
@@ -15,21 +15,21 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Fixture {
-    /// Runs a command with these arguments besides where the API is, to a code.
-    async fn run(&mut self, place: SampleOrigin, code: i32, arguments: &[&str]) {
+    /// Runs a command against the API, and adds its output as samples. It must end with this exit code.
+    async fn run(&mut self, origin: SampleOrigin, code: i32, arguments: &[&str]) {
         let url = self.control().url();
         let output = self.site.run(&[arguments, &["--url", &url, "--key", &self.secrets.operator]].concat()).await;
-        self.printed(place, code, &arguments.join(" "), &output);
+        self.printed(origin, code, &arguments.join(" "), &output);
     }
 
-    fn printed(&mut self, place: SampleOrigin, code: i32, name: &str, output: &Output) {
+    fn printed(&mut self, origin: SampleOrigin, code: i32, name: &str, output: &Output) {
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{name}: {stdout}{stderr}");
-        self.keep(place, name, stdout);
+        self.keep(origin, name, stdout);
         self.keep(SampleOrigin::Refusal, name, stderr);
     }
 
-    /// Every command that looks, and some that are refused.
+    /// Runs every command that only reads, and some that are refused.
     pub(super) async fn command(&mut self) {
         let of = ["--tenant", "acme"];
         fs::write(self.site.path("event.json"), self.event().to_string()).expect("its own folder");
@@ -72,7 +72,7 @@ impl Fixture {
     }
 }
 
-/// Every mistake in a configuration that has a secret in it: exit code 78, and nothing of it printed.
+/// Every mistake in a configuration with a secret in it must end with exit code 78, and print no secret.
 pub(super) async fn misconfigure() -> Vec<String> {
     let mut sentinels = Sentinels::default();
     let long = sentinels.make("long", SentinelKind::Secret);
@@ -135,7 +135,7 @@ pub(super) async fn misconfigure() -> Vec<String> {
     leaks
 }
 
-/// What was said of a mistake must not hold any of them.
+/// The leaks in the output about a mistake.
 fn said(sentinels: &Sentinels, mistake: &str, output: &Output) -> Vec<String> {
     let said = text(&output.stdout) + &text(&output.stderr);
     let mut leaks = sentinels.leaked(SampleOrigin::Refusal, mistake, &said);

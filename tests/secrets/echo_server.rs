@@ -1,4 +1,4 @@
-//! A receiver that answers each path in its own unpleasant way, and keeps all that was sent to it as text.
+//! A receiver that answers each path in another hostile way, and keeps everything that was sent to it as text.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,18 +11,18 @@ use axum::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// What its answers say.
+/// The sentinels in its answers.
 #[derive(Clone)]
 pub(super) struct EchoTexts {
-    /// In bodies.
+    /// Text of bodies.
     pub(super) body: String,
-    /// In headers, also of where redirects lead.
+    /// Text of headers, also of a redirect's target.
     pub(super) header: String,
 }
 
-/// It listens, and ends when it is dropped.
+/// The running receiver. It ends when it is dropped.
 pub(super) struct EchoServer {
-    /// As `127.0.0.1:1234`.
+    /// Address, as `127.0.0.1:1234`.
     pub(super) address: String,
     seen: Arc<Mutex<String>>,
     task: JoinHandle<()>,
@@ -35,7 +35,7 @@ impl EchoServer {
         let seen = Arc::new(Mutex::new(String::new()));
         let app = Router::new().fallback(answer).with_state((words, seen.clone()));
         let task = tokio::spawn(async move {
-            // Fails only with its listener, and then nothing arrives any more.
+            // Fails only when the listener does, and then nothing arrives any more.
             let _ = axum::serve(listener, app).await;
         });
         Self { address, seen, task }

@@ -1,4 +1,4 @@
-//! An installation in which everything that must stay secret is a sentinel, and what was seen of it from outside.
+//! An installation whose secrets, settings and bodies are all sentinels, and samples of everything that it shows.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Method, RequestBuilder};
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::harness::{Api, Process, Site, eventually};
 
-/// Ours with all they have to say; the libraries as they are.
+/// The log level of the processes, which libraries do not follow.
 const LEVEL: &str = "trace";
 
-/// What is sent, and what it is sent with.
+/// The sentinels of one installation, by their use.
 pub(super) struct Secrets {
     pub(super) operator: String,
     pub(super) encryption: String,
@@ -63,26 +63,26 @@ impl Secrets {
     }
 }
 
-/// The installation.
+/// A running installation, and the samples taken of it.
 pub(super) struct Fixture {
     pub(super) sentinels: Sentinels,
     pub(super) secrets: Secrets,
-    /// Of the tenant's administrator.
+    /// Key of the tenant's administrator.
     pub(super) key: String,
-    /// The path that vendors post to.
+    /// Path that vendors post to.
     pub(super) webhook_path: String,
     pub(super) site: Site,
-    /// By the name of their role.
+    /// Processes, by the name of their role.
     pub(super) roles: Vec<(&'static str, Process)>,
     pub(super) echo: EchoServer,
-    /// Where something must not be found: what it is, its name, and its text.
+    /// Texts in which sentinels are looked for: origin, name and text.
     pub(super) samples: Vec<(SampleOrigin, String, String)>,
-    /// Where everything may be found.
+    /// Texts in which every sentinel may be, to show that each was in use.
     pub(super) controls: String,
 }
 
 impl Fixture {
-    /// Starts these roles on the site that is made of the first sentinels, and configures a tenant through the API.
+    /// Starts these roles, on a site that is made with the first sentinels, and configures a tenant over the API.
     pub(super) async fn start(site: impl AsyncFnOnce(&mut Sentinels) -> Site, roles: &[&'static str]) -> Self {
         let mut sentinels = Sentinels::default();
         let secrets = Secrets::make(&mut sentinels);
@@ -96,7 +96,7 @@ impl Fixture {
         let site = site.set("store.encryption_key", &secrets.encryption);
         let mut running = Vec::new();
         for role in roles {
-            // Control lets an address be configured that the deliverer, who has the last word, does not connect to.
+            // Control accepts an address that deliverers then refuse to connect to.
             let own = [("deliverer.allow_networks", "127.0.0.0/8,169.254.0.0/16")];
             let own = if *role == "control" { &own[..] } else { &[] };
             running.push((*role, site.start_with(role, own).await));
@@ -119,7 +119,7 @@ impl Fixture {
         let source = json!({"id": "main", "dialect": "whazing", "n8n_api_key": self.secrets.sender});
         let made = self.done(Method::POST, "/v1/tenants/acme/sources", source).await;
         self.webhook_path = format!("/v1/in/{}", self.made("token", &made["token"]));
-        for (id, begin) in self.places() {
+        for (id, begin) in self.endpoints() {
             let Secrets { n8n, header, shown_header, signing, path, query, .. } = &self.secrets;
             let endpoint = json!({
                 "url": format!("{begin}/{path}?token={query}"), "timeout": "1s",
@@ -135,10 +135,10 @@ impl Fixture {
         }
     }
 
-    /// The endpoints, by how a POST to them ends, and the beginnings of their URLs.
-    pub(super) fn places(&self) -> Vec<(&'static str, String)> {
+    /// The endpoints: ids that say how a POST ends, and the beginnings of URLs.
+    pub(super) fn endpoints(&self) -> Vec<(&'static str, String)> {
         let echo = |path: &str| format!("http://{}/{path}", self.echo.address);
-        let mut listeners = vec![
+        let mut endpoints = vec![
             ("takes", echo("takes")),
             ("original", echo("takes")),
             ("fails", echo("fails")),
@@ -151,12 +151,12 @@ impl Fixture {
             ("dns", format!("http://{}.invalid", self.secrets.path)),
         ];
         if self.roles.len() > 1 {
-            listeners.push(("blocked", "http://169.254.169.254".to_owned()));
+            endpoints.push(("blocked", "http://169.254.169.254".to_owned()));
         }
-        listeners
+        endpoints
     }
 
-    /// The role that serves this, or the only process.
+    /// The process of a role, or the only process.
     pub(super) fn role(&self, name: &str) -> &Process {
         let found = self.roles.iter().find(|(role, _)| *role == name).or(self.roles.first());
         &found.expect("one runs").1
@@ -170,17 +170,17 @@ impl Fixture {
         self.role("producer").api()
     }
 
-    /// What the operator asks of control, and gets.
+    /// Sends a request of the operator to control. Returns the answer.
     pub(super) async fn done(&self, method: Method, path: &str, body: Value) -> Value {
         self.control().done(&self.secrets.operator, method, path, Some(body)).await
     }
 
-    /// What the tenant's administrator gets.
+    /// The answer to a GET of the tenant's administrator.
     pub(super) async fn get(&self, path: &str) -> Value {
         self.control().done(&self.key, Method::GET, &format!("/v1/tenants/acme{path}"), None).await
     }
 
-    /// Something secret that was made, and shown this once.
+    /// Adds a secret that the API has made and shown as a sentinel.
     pub(super) fn made(&mut self, what: &str, secret: &Value) -> String {
         let secret = secret.as_str().expect("it is shown this once").to_owned();
         self.sentinels.note(what, SentinelKind::Secret, secret.trim_start_matches("whsec_"));
@@ -188,12 +188,12 @@ impl Fixture {
         secret
     }
 
-    /// Remembers what was seen.
-    pub(super) fn keep(&mut self, place: SampleOrigin, name: &str, text: String) {
-        self.samples.push((place, name.to_owned(), text));
+    /// Adds a sample.
+    pub(super) fn keep(&mut self, origin: SampleOrigin, name: &str, text: String) {
+        self.samples.push((origin, name.to_owned(), text));
     }
 
-    /// Sends something that is refused, and remembers how.
+    /// Sends a request that must be refused, and adds the answer as a sample.
     pub(super) async fn refused(&mut self, name: &str, status: u16, request: RequestBuilder) {
         let answer = request.send().await.expect("it answers");
         let (found, headers) = (answer.status().as_u16(), format!("{:?}", answer.headers()));
@@ -202,7 +202,7 @@ impl Fixture {
         self.keep(SampleOrigin::Refusal, name, headers + &body);
     }
 
-    /// The tenant's dead letters, once there are so many.
+    /// Waits until the tenant has so many dead letters.
     pub(super) async fn dead_letters(&self, count: usize) -> Vec<Value> {
         eventually("deliveries end", || async {
             let page = self.get("/dead-letters?limit=1000").await;
@@ -212,8 +212,8 @@ impl Fixture {
         .await
     }
 
-    /// Everything that leaked, a line each.
+    /// All leaks, one line each.
     pub(super) fn leaks(&self) -> Vec<String> {
-        self.samples.iter().flat_map(|(place, name, text)| self.sentinels.leaked(*place, name, text)).collect()
+        self.samples.iter().flat_map(|(origin, name, text)| self.sentinels.leaked(*origin, name, text)).collect()
     }
 }

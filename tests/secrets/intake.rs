@@ -1,4 +1,4 @@
-//! What is sent in: good and bad, with and without leave, over HTTP and over AMQP.
+//! Events and webhooks that are accepted and refused, over HTTP and over AMQP.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ const EVENTS: &str = "/v1/tenants/acme/events";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 impl Fixture {
-    /// A canonical event full of sentinels.
+    /// A canonical event with sentinels in its fields.
     pub(super) fn event(&self) -> Value {
         let secrets = &self.secrets;
         json!({
@@ -21,7 +21,7 @@ impl Fixture {
         })
     }
 
-    /// A vendor's, as the fixture has it.
+    /// A vendor's body with sentinels in its fields.
     fn vendors(&self) -> String {
         let fixture = include_str!("../fixtures/vendor/whazing-channel-message.json");
         let mut body: Value = serde_json::from_str(fixture).expect("JSON");
@@ -46,7 +46,7 @@ impl Fixture {
         post.header(JSON.0, JSON.1).body(body)
     }
 
-    /// Two events of each kind of sender, which all endpoints get. Returns how many.
+    /// Publishes two events in each way. Returns how many.
     pub(super) async fn take_in(&self) -> usize {
         let strange = json!({"strange": [self.secrets.text, self.secrets.name]}).to_string();
         let good = [
@@ -66,7 +66,7 @@ impl Fixture {
         count
     }
 
-    /// What is not let in.
+    /// Sends requests that are refused.
     pub(super) async fn refuse_intake(&mut self) {
         let (text, guessed) = (self.secrets.text.clone(), self.secrets.guessed.clone());
         let wrong_type = json!({"type": "message.received", "message": text}).to_string();
@@ -97,7 +97,7 @@ impl Fixture {
         }
     }
 
-    /// The same from a program on the broker: two good events, and some that are parked. Returns how many of each.
+    /// Publishes on the broker: two valid events, and some messages that are parked. Returns the numbers of both.
     pub(super) async fn publish(&self, amqp: &AmqpClient) -> (usize, usize) {
         let (event, text) = (self.event().to_string(), &self.secrets.text);
         let key = "acme.-.-.message.received";
@@ -106,7 +106,7 @@ impl Fixture {
         let wrong_type = json!({"type": "message.received", "message": text}).to_string();
         let another = json!({"id": "another", "type": "message.received", "message": {"text": text}}).to_string();
         let good = AmqpMessage { key, id: Some("good-1"), tenant: None, body: event.as_bytes() };
-        let letters = [
+        let messages = [
             good,
             AmqpMessage { id: Some("good-2"), tenant: Some("acme"), ..good },
             AmqpMessage { id: Some("torn"), body: torn.as_bytes(), ..good },
@@ -117,9 +117,9 @@ impl Fixture {
             AmqpMessage { id: Some("of-another"), tenant: Some("another"), ..good },
             AmqpMessage { id: Some("of-nobody"), key: "nobody.-.-.message.received", ..good },
         ];
-        for letter in &letters {
-            amqp.publish(letter).await;
+        for message in &messages {
+            amqp.publish(message).await;
         }
-        (2, letters.len() - 2)
+        (2, messages.len() - 2)
     }
 }

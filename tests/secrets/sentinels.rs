@@ -1,13 +1,13 @@
-//! Texts that are unlike any other, what each stands for, and where it may be found.
+//! Sentinels: unique texts in place of secrets, settings and bodies, and where each may be found.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
-/// What a sentinel stands for.
+/// What a sentinel is used as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentinelKind {
-    /// A key, a token, a password: only who uses it has it.
+    /// A key, a token or a password, which nothing may show.
     Secret,
-    /// What a tenant configures and may look at: URLs, headers that are no secret.
+    /// A tenant's setting that is no secret, such as a URL or a header.
     Configured,
     /// A word of an event.
     Body,
@@ -15,31 +15,31 @@ pub(super) enum SentinelKind {
     Answer,
 }
 
-/// Where something was looked for.
+/// Where a sample comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SampleOrigin {
     /// stdout and stderr of the roles.
     Log,
     /// `/metrics`, `/readyz`, `/healthz`.
     Ops,
-    /// An answer that is no success, or what a command says to stderr.
+    /// A refusal of the API, or a command's stderr.
     Refusal,
-    /// Routing keys, properties and headers on the broker, but for the records.
+    /// Routing keys, properties and headers on the broker, except the records.
     Metadata,
     /// The header `carteiro-record`.
     Record,
-    /// What the broker knows of those that are connected.
+    /// The broker's list of connections.
     Connections,
-    /// What the API or a command says of the configuration, and of changes.
+    /// The API's or a command's answer about the configuration and its changes.
     Configuration,
-    /// The API's or a command's lists of what ended, without bodies.
+    /// The API's or a command's list of ended deliveries, without bodies.
     List,
-    /// One of these, with its body.
+    /// One ended delivery, with its body.
     Shown,
 }
 
 impl SentinelKind {
-    /// Whether it must not be there.
+    /// True when it must not be in samples of this origin.
     fn is_barred_from(self, place: SampleOrigin) -> bool {
         match (self, place) {
             (Self::Configured, SampleOrigin::Configuration)
@@ -50,34 +50,33 @@ impl SentinelKind {
     }
 }
 
-/// One of them.
 struct Sentinel {
     what: String,
     kind: SentinelKind,
-    /// Itself, and what it is in the middle of a longer text in base64.
+    /// The text itself, and its parts in the base64 of a longer text.
     needles: Vec<String>,
 }
 
-/// All of them.
+/// All sentinels of an installation.
 #[derive(Default)]
 pub(super) struct Sentinels(Vec<Sentinel>);
 
 impl Sentinels {
-    /// A new one. Letters and digits only, so that no encoding but base64 changes it.
+    /// Makes a sentinel. It has only letters and digits, so that base64 is the only encoding that changes it.
     pub(super) fn make(&mut self, what: &str, kind: SentinelKind) -> String {
         let text = format!("sntl{what}{:016x}", fastrand::u64(..));
         self.note(what, kind, &text);
         text
     }
 
-    /// A new one that is shorter than any key may be.
+    /// Makes a sentinel that is shorter than any key may be.
     pub(super) fn short(&mut self, what: &str, kind: SentinelKind) -> String {
         let text = format!("cn{:010x}", fastrand::u64(..1 << 40));
         self.note(what, kind, &text);
         text
     }
 
-    /// One that somebody else made.
+    /// Adds a text that was made elsewhere.
     pub(super) fn note(&mut self, what: &str, kind: SentinelKind, text: &str) {
         assert!(text.len() >= 12, "{text} could be found by chance");
         let inner = (0..3).map(|shift| inner_base64(shift, text));
@@ -85,14 +84,14 @@ impl Sentinels {
         self.0.push(Sentinel { what: what.to_owned(), kind, needles });
     }
 
-    /// Those that are in a text and must not be there, each with what stands around it.
+    /// The sentinels that must not be in a text and are, each with the text before it.
     pub(super) fn leaked(&self, place: SampleOrigin, name: &str, text: &str) -> Vec<String> {
         let barred = self.0.iter().filter(|sentinel| sentinel.kind.is_barred_from(place));
         let found = barred.filter_map(|sentinel| sentinel.found_in(text).map(|around| (sentinel, around)));
         found.map(|(sentinel, around)| format!("{} in {place:?} {name}: {around}", sentinel.what)).collect()
     }
 
-    /// Those that are not in a text.
+    /// The sentinels that are not in a text.
     pub(super) fn missing_from(&self, text: &str) -> Vec<&str> {
         let missing = self.0.iter().filter(|sentinel| sentinel.found_in(text).is_none());
         missing.map(|sentinel| sentinel.what.as_str()).collect()
@@ -100,7 +99,7 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    /// The beginning of the line, as far as the text behind the sentinel.
+    /// The line with the sentinel, up to its end; none when the text does not have it.
     fn found_in(&self, text: &str) -> Option<String> {
         let (at, needle) = self.needles.iter().find_map(|needle| text.find(needle).map(|at| (at, needle)))?;
         let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
@@ -108,7 +107,7 @@ impl Sentinel {
     }
 }
 
-/// The part of a text's base64 that does not depend on what stands before and behind it, `shift` bytes into a group.
+/// The part of a text's base64 that does not depend on its neighbours. The text begins `shift` bytes into a group of three.
 fn inner_base64(shift: usize, text: &str) -> String {
     let encoded = STANDARD_NO_PAD.encode("x".repeat(shift) + text);
     let (begin, end) = (if shift == 0 { 0 } else { 4 }, encoded.len() - 4);

@@ -1,4 +1,4 @@
-//! A name server that says what a test wants: A and AAAA over UDP, and nothing else (RFC 1035, 4.1).
+//! A name server with a test's answers, for A and AAAA over UDP (RFC 1035, section 4.1).
 
 use std::{
     collections::BTreeMap,
@@ -11,20 +11,21 @@ use std::{
 
 use tokio::{net::UdpSocket, task::JoinHandle};
 
-/// Names, and their addresses: those of the nth question for IPv4 addresses, and from the last on again from the first.
+/// The addresses of each name: one list for each question for IPv4 addresses in turn, beginning again after the last.
 pub(super) type Zone = BTreeMap<String, Vec<Vec<IpAddr>>>;
 
 const A: u16 = 1;
 const AAAA: u16 = 28;
-/// Header: an answer, recursion available, no error; or no such name.
+/// Flags of an answer: recursion available, no error.
 const FOUND: u16 = 0x8180;
+/// Flags of an answer: recursion available, no such name.
 const NO_NAME: u16 = 0x8183;
 
-/// Ends when it is dropped.
+/// The running name server. It ends when it is dropped.
 pub(super) struct NameServer(JoinHandle<()>);
 
 impl NameServer {
-    /// Answers on 127.0.0.1, port 53.
+    /// Starts it on 127.0.0.1, port 53.
     pub(super) async fn start(zone: Zone) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").await.expect("the port is free");
         let zone: BTreeMap<_, _> = zone.into_iter().map(|(name, turns)| (plain(&name), turns)).collect();
@@ -46,7 +47,7 @@ impl Drop for NameServer {
     }
 }
 
-/// As it is asked for: IDNA has made full-width letters plain ones, and no dot ends it.
+/// A name as it is in questions: IDNA replaces full-width letters, and the final dot is left out.
 fn plain(name: &str) -> String {
     name.trim_end_matches('.').replace('ｒ', "r").to_lowercase()
 }
@@ -57,7 +58,7 @@ fn reply(question: &[u8], zone: &BTreeMap<String, Vec<Vec<IpAddr>>>, asked: &Ato
     let end = question.len() - rest.len() + 4;
     let turns = zone.get(&name);
     let addresses = turns.map_or(&[][..], |turns| {
-        // Only they are counted, so that the two questions of one look-up do not hide one another's turn.
+        // Only questions for IPv4 are counted, so that both questions of one lookup get the same list.
         let nth = if kind == A { asked.fetch_add(1, Ordering::Relaxed) } else { 0 };
         &turns[nth % turns.len()]
     });

@@ -24,7 +24,7 @@ const MAX_UNANNOUNCED: usize = 10_000;
 
 /// A delivery that asks whether it may be attempted.
 #[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub(crate) struct AttemptRequest<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) endpoint: &'a Arc<Endpoint>,
     /// The delivery returns from a deferral or is a retry.
@@ -80,7 +80,6 @@ impl ProcessState {
     }
 }
 
-/// The limiter of one endpoint.
 pub(crate) struct EndpointLimiter {
     tenant_id: String,
     endpoint_id: String,
@@ -111,7 +110,7 @@ impl EndpointLimiter {
     }
 
     /// Decides about one delivery. `has_room` allows it to wait in the queue.
-    pub(super) fn admit(self: &Arc<Self>, request: &Request<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
+    pub(super) fn admit(self: &Arc<Self>, request: &AttemptRequest<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
         let fairness = &self.process.fairness;
         if request.is_on_fast && fairness.is_crowded_by(&self.tenant, request.slots_are_scarce) {
             return Err(TurnedAway::SlowLane);
@@ -146,7 +145,6 @@ impl EndpointLimiter {
         }
     }
 
-    /// Number of deliveries in the queue.
     pub(super) fn queued(&self) -> u32 {
         self.lock().state.queued
     }
@@ -161,7 +159,6 @@ impl EndpointLimiter {
         locked.state.note_result(is_success, now)
     }
 
-    /// Reads the state under its lock.
     pub(crate) fn with<T>(&self, read: impl FnOnce(&AdmissionState) -> T) -> T {
         read(&self.lock().state)
     }

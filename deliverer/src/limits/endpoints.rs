@@ -26,7 +26,6 @@ pub(super) struct EndpointLimiters {
     count: usize,
     /// A sweep is due at this count.
     sweep_at: usize,
-    /// Unix ms of the last sweep.
     swept_at: u64,
 }
 

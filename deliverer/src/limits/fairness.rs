@@ -10,7 +10,6 @@ const LARGEST_PART: u32 = 10;
 /// An endpoint with fewer requests in flight than this never has too many.
 const ALWAYS_FINE: u32 = 30;
 
-/// Counts the requests in flight of all tenants.
 #[derive(Debug, Default)]
 pub(super) struct TenantFairness {
     in_flight: AtomicU32,

@@ -11,11 +11,9 @@ const SLOW_MS: f64 = 2_000.0;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LatencyEwma {
-    /// Recent average of successes.
     success: Option<f64>,
     /// Recent average of all that was answered, or timed out.
     recent: Option<f64>,
-    /// Long-term average of the same.
     long_term: Option<f64>,
 }
 
@@ -36,7 +34,6 @@ impl LatencyEwma {
         recent > QUICK_MS && recent > 2.0 * long_term
     }
 
-    /// Whether the endpoint is so slow that it may hold up others.
     pub(super) fn is_slow(&self) -> bool {
         self.recent.is_some_and(|recent| recent > SLOW_MS)
     }

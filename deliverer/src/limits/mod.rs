@@ -25,19 +25,18 @@ use std::{
     time::Duration,
 };
 
-use schemas::BreakerChange;
-use service::Clock;
-use tokio::time::{sleep, timeout};
-
 use breaker::Transition;
 use endpoint::{ProcessState, Turn};
 use endpoints::EndpointLimiters;
+use schemas::BreakerChange;
+use service::Clock;
+use tokio::time::{sleep, timeout};
 
 use crate::config::BreakerConfig;
 
 pub(crate) use attempt_end::{AttemptEnd, OnlyFailing};
 pub(crate) use breaker::BreakerState;
-pub(crate) use endpoint::{EndpointLimiter, Permit, Request};
+pub(crate) use endpoint::{AttemptRequest, EndpointLimiter, Permit};
 pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
 pub(crate) use slots::{SlotCounts, Slots};
 pub(crate) use state::{DeferReason, TurnedAway};
@@ -69,7 +68,7 @@ impl Limiter {
     }
 
     /// Waits, for about two seconds at most, until the delivery may be attempted; or says why it may not.
-    pub(crate) async fn admit(&self, request: Request<'_>) -> Result<Permit, TurnedAway> {
+    pub(crate) async fn admit(&self, request: AttemptRequest<'_>) -> Result<Permit, TurnedAway> {
         let endpoint = self.endpoint(request.tenant, &request.endpoint.id);
         let mut may_wait = true;
         let permit = loop {

@@ -80,7 +80,6 @@ impl Reservations {
         at.ceil() as u64
     }
 
-    /// Whether times after `at` are reserved.
     pub(super) fn reach_beyond(&self, at: u64) -> bool {
         self.next > at as f64
     }
@@ -90,7 +89,6 @@ impl Reservations {
         (self.next, self.next_spare) = (at as f64, at as f64);
     }
 
-    /// Counts a delivery that returns at `at`.
     pub(super) fn count(&mut self, at: u64) {
         let place = self.counts.partition_point(|(until, _)| *until < at);
         let is_full = self.counts.len() >= MAX_COUNTS;
@@ -118,7 +116,6 @@ impl Reservations {
         }
     }
 
-    /// Number of deliveries that have not returned by `now`.
     pub(super) fn backlog(&mut self, now: u64) -> u64 {
         while self.counts.front().is_some_and(|(until, _)| *until <= now) {
             self.counts.pop_front();

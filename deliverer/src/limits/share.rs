@@ -10,10 +10,8 @@ use super::rate::gap_ms;
 /// Ms from the end of an attempt until its outcome is known here.
 const REPORTING_MS: u64 = 1_000;
 
-/// The share of one endpoint's limits that this process may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Share {
-    /// What may be used now.
     pub(super) current: Allowance,
     /// What may be used once all deliverers know of each other. It is the measure for reservations: they would otherwise
     /// be spaced as widely as the attempts of a newcomer.
@@ -24,7 +22,6 @@ pub(super) struct Share {
     pub(super) attempt_ms: u64,
 }
 
-/// How many requests may be in flight, and how far apart they start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Allowance {
     /// Requests in flight. A number below one means one request for that part of the time.
@@ -72,10 +69,8 @@ pub(crate) const HEARTBEAT_MS: u64 = 1_000;
 const SILENT_MS: u64 = 3_500;
 /// Number of deliverers that a newcomer assumes at least, until it has heard all others and they have heard it.
 const NEWCOMER_ASSUMES: u32 = 16;
-/// Number of deliverers that are told apart.
 const MAX_PEERS: usize = 10_000;
 
-/// The deliverers that announced themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     own: String,
@@ -91,7 +86,6 @@ impl Peers {
         Self { own: own.into(), ..Self::default() }
     }
 
-    /// Notes that a deliverer announced itself, or that it leaves.
     pub(crate) fn hear(&mut self, process: &str, leaves: bool, now: u64) {
         if process == self.own {
             self.own_heard_at.get_or_insert(now);
@@ -105,7 +99,6 @@ impl Peers {
         }
     }
 
-    /// Counts the deliverers, and forgets silent ones.
     pub(crate) fn count(&mut self, now: u64) -> DelivererCount {
         self.heard.retain(|_, at| *at + SILENT_MS > now);
         let others = self.heard.keys().filter(|process| **process != self.own).count();

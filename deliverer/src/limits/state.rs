@@ -27,7 +27,6 @@ const LONGEST_HOLD_MS: u64 = 300_000;
 /// Ms without a further reason after which an endpoint is no longer degraded.
 const DEGRADED_MS: u64 = 60_000;
 
-/// What is known of one endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AdmissionState {
     breaker: Breaker,
@@ -39,15 +38,11 @@ pub(crate) struct AdmissionState {
     /// Unix ms until which the endpoint may hold up others. Its first attempts go to the slow lane, and its requests are
     /// cut short first.
     degraded_until: u64,
-    /// Requests that were admitted and have not ended.
     pub(super) in_flight: u32,
-    /// Deliveries in the endpoint's queue.
     pub(super) queued: u32,
-    /// Unix ms of the last activity.
     used_at: u64,
 }
 
-/// How a delivery may wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitContext {
     /// It has waited before, so it goes before first attempts.
@@ -56,7 +51,6 @@ pub(super) struct WaitContext {
     pub(super) has_room: bool,
 }
 
-/// What an admitted delivery does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Its attempt starts at `at`, unix ms.
@@ -65,7 +59,6 @@ pub(super) enum Admission {
     Queue,
 }
 
-/// Why a delivery may not be attempted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
     /// It returns at `until`, unix ms.
@@ -76,7 +69,6 @@ pub(crate) enum TurnedAway {
     Overflow,
 }
 
-/// Why a delivery is deferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeferReason {
     /// The endpoint is down.
@@ -181,7 +173,6 @@ impl AdmissionState {
         transition
     }
 
-    /// Notes that an attempt ended without an outcome.
     pub(super) fn abandoned(&mut self, kind: AttemptKind, now: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.breaker.abandoned(kind, now);
@@ -261,7 +252,6 @@ impl AdmissionState {
         self.latency.round_trip_ms() / self.concurrency.expected(share.settled.in_flight)
     }
 
-    /// Ms between two reservations.
     fn reserved_gap_ms(&self, share: &Share) -> f64 {
         SLACK * self.expected_gap_ms(share).max(share.settled.start_gap_ms(self.latency.round_trip_ms()))
     }

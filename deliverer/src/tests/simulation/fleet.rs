@@ -17,7 +17,7 @@ use tokio::{
 use super::receivers::Receivers;
 use crate::{
     BreakerConfig, Outcome,
-    limits::{AttemptEnd, DelivererCount, Limiter, QueueLimits, Request, SlotCounts, Slots, TurnedAway},
+    limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway},
 };
 
 /// Seconds until a failed delivery is tried again, by attempt.
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     async fn handle(self: &Arc<Self>, deliverer: &SimulatedDeliverer, delivery: SimulatedDelivery, lane: Lane) {
-        let request = Request {
+        let request = AttemptRequest {
             tenant: "acme",
             endpoint: &self.receivers.endpoints[delivery.endpoint],
             has_waited: delivery.has_waited,
