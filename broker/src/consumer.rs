@@ -33,7 +33,6 @@ pub struct Incoming {
     settle: Option<Box<dyn FnOnce(Settlement) + Send + Sync>>,
 }
 
-/// What becomes of a message that was handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// The message is removed: all that follows from it is confirmed.
@@ -117,7 +116,6 @@ impl Grants {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// Notes that the broker has granted one.
     pub(crate) fn receive(&self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -162,13 +160,11 @@ impl ConsumerStatus {
         Err("the broker has not granted its consumer yet".to_owned())
     }
 
-    /// Notes that the loop begins, on this consumer.
     pub(crate) fn begin(&self, consumer: &Consumer, now: Instant) {
         *self.grants.lock().unwrap_or_else(PoisonError::into_inner) = consumer.grants.clone();
         self.turn(now);
     }
 
-    /// Notes that the loop turns.
     pub(crate) fn turn(&self, now: Instant) {
         self.watchdog.turn(now, *self.connection.borrow() == ConnectionState::Ready);
     }
@@ -198,7 +194,6 @@ impl ConsumerFeed {
         (Self { id: NEXT_ID.fetch_add(1, Relaxed) as u64, prefetch, held: 0, sender }, receiver)
     }
 
-    /// How many more messages the consumer may hold.
     pub(crate) fn free(&self) -> usize {
         self.prefetch - self.held
     }

@@ -10,7 +10,6 @@ use crate::{Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError,
 /// A [`Broker`] around another one. Each method is that of [`Broker`] or [`Logs`] and passes the call on, unless the layer
 /// gives it another body.
 pub trait BrokerLayer: Send + Sync {
-    /// The broker inside.
     fn inner(&self) -> &dyn Broker;
 
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {

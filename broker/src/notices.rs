@@ -42,7 +42,6 @@ impl NoticeSender {
         let _ = self.0.send(notice);
     }
 
-    /// All notices that are sent from now on.
     pub(crate) fn subscribe(&self) -> Notices {
         Notices(self.0.subscribe())
     }

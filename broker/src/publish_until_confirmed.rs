@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Broker, ConnectionState, PublishError, Target};
 
-/// When to give up publishing.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     /// Publishing is given up once this is cancelled (shutdown).

@@ -8,7 +8,6 @@ use schemas::{Headers, wire::TENANT};
 pub enum Queue {
     /// Events, as producers published them.
     Ingest,
-    /// Deliveries.
     Lane(Lane),
 }
 
@@ -85,7 +84,6 @@ impl Log {
     }
 }
 
-/// Where a message is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The public entrance for events.

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use crate::{Log, Target};
 
-/// One message of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Position in the log: unique, rising, and never given to another record.
@@ -55,7 +54,6 @@ pub struct ReplayMarker {
     pub delivery_id: Uuid,
     /// Offset of the dead letter that was replayed.
     pub offset: u64,
-    /// Id of the replay.
     pub job: String,
     /// Time of the replay, RFC 3339.
     pub at: String,

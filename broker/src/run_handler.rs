@@ -9,7 +9,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Consumer, ConsumerStatus, Incoming, Settlement};
 
-/// What a role does with a message.
 pub trait Handler: Send + Sync + 'static {
     /// Handles the message, and says how it is settled. `Done` is right only once all that follows from it is confirmed.
     fn handle(&self, incoming: &Incoming) -> impl Future<Output = Settlement> + Send;

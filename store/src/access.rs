@@ -1,7 +1,7 @@
-//! Who may act for a tenant: what a caller presents against what is configured.
+//! Who may act for a tenant: checks a presented key against the configured ones.
 //!
-//! [`access`] decides, without I/O; [`admit`] asks the store once before it refuses. What a refusal looks like on the
-//! wire is the callers' business.
+//! [`access`] decides, without I/O; [`admit`] reads the store once more before it refuses. The callers turn a refusal
+//! into an HTTP answer.
 
 use std::sync::Arc;
 
@@ -9,42 +9,40 @@ use schemas::{KeyHash, Scope};
 
 use crate::{Snapshot, Store, StoreError, TenantSnapshot};
 
-/// Leave to act for a tenant.
+/// Permission to act for a tenant.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// For whom.
     pub tenant: Arc<TenantSnapshot>,
-    /// Who.
     pub principal: Principal,
 }
 
-/// Who acts.
+/// Who presents a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The operator, who may do everything.
+    /// The operator, who may do everything for every tenant.
     Operator,
-    /// The tenant's key of this id.
+    /// One of the tenant's keys, by its id.
     Key(String),
 }
 
-/// Why somebody may not.
+/// Why a request is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Denied {
-    /// Nothing, or nothing we know, was presented.
+    /// No key was presented, or an unknown one.
     #[error("no key, or a wrong one")]
     Unauthenticated,
-    /// The key is the tenant's, and does not allow this.
+    /// The tenant's key does not have the needed scope.
     #[error("the key lacks the scope `{}`", name(*.0))]
     Scope(Scope),
-    /// To the caller there is no such tenant: it is unknown, or another's.
+    /// The tenant is unknown, or another one than the key's: the caller is not told which.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// It cannot be known now: the store could not be asked.
+    /// The store could not be read, so the answer is not known.
     #[error("what is configured cannot be read: {0}")]
     Away(StoreError),
 }
 
-/// As configurations consecutive_opens it.
+/// The name of a scope in configurations.
 fn name(scope: Scope) -> &'static str {
     match scope {
         Scope::Publish => "publish",
@@ -53,11 +51,11 @@ fn name(scope: Scope) -> &'static str {
     }
 }
 
-/// Whether `presented` may do what needs `scope` for `tenant` at `now` (unix ms). Keys are compared by their hashes, so that the time it
-/// takes tells nothing.
+/// Whether `presented` gives `scope` for `tenant` at `now`, in unix milliseconds. Keys are compared by their hashes, so
+/// that the time this takes reveals nothing of a key.
 ///
 /// # Errors
-/// Why not, as far as this snapshot knows.
+/// Why not, according to this snapshot.
 pub fn access(
     snapshot: &Snapshot,
     operator: Option<KeyHash>,
@@ -81,10 +79,10 @@ pub fn access(
     Ok(Access { tenant: owner.clone(), principal: Principal::Key(key.id.clone()) })
 }
 
-/// [`access`] by the store's snapshot; pulls once before it refuses, since key, scope or tenant may be new.
+/// Decides by the store's snapshot. Pulls once before it refuses, since the key, scope or tenant may be new.
 ///
 /// # Errors
-/// Why not.
+/// Why the request is refused.
 pub async fn admit(
     store: &dyn Store,
     operator: Option<KeyHash>,

@@ -1,4 +1,4 @@
-//! The section `store` of the configuration: which store, where, and what it encrypts with.
+//! The section `store` of the configuration: which store, where, and with which keys it encrypts.
 
 use std::{
     num::NonZeroU32,
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Keyring, WeakKey};
 
-/// The section `store`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// `sqlite:FILE`, `postgres://…` or `file:FOLDER`, paths relative to the working directory. Left out: see [`Location`].
+    /// `sqlite:FILE`, `postgres://…` or `file:FOLDER`, with paths relative to the working directory. [`Location`] has
+    /// the default.
     pub url: Option<String>,
-    /// What secrets are encrypted with.
+    /// Key that secrets are encrypted with.
     pub encryption_key: Option<Secret>,
-    /// What they may have been encrypted with before.
+    /// Keys that secrets may have been encrypted with before.
     pub old_encryption_keys: Vec<Secret>,
-    /// How many days changes stay in the audit log.
+    /// Days that changes stay in the audit log.
     pub audit_days: NonZeroU32,
 }
 
-/// As in `default.toml`.
+/// The values of `default.toml`.
 impl Default for StoreConfig {
     fn default() -> Self {
         let audit_days = AUDIT_DAYS;
@@ -34,34 +34,32 @@ impl Default for StoreConfig {
     }
 }
 
-/// A year: whoever asks who changed what asks about a thing that is done once a year, at most.
+/// One year: questions about older changes are rare.
 const AUDIT_DAYS: NonZeroU32 = NonZeroU32::new(365).unwrap();
 
-/// Where tenants are kept. With `store.url` left out: the folder `conf.d` in the data folder where that is there and
-/// `store.db` is not, else the file `store.db` in it.
+/// Where tenants are stored. Without `store.url`, it is the folder `conf.d` in the data folder if that exists and
+/// `store.db` does not, else the file `store.db` in the data folder.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A folder of YAML.
     Folder(PathBuf),
-    /// A file of SQLite.
     Sqlite(PathBuf),
-    /// A database of PostgreSQL; the URL may hold a password.
+    /// The URL of a database, which may hold a password.
     Postgres(String),
 }
 
-/// Why `store.url` names no store. Repeats nothing: a URL may hold a password.
+/// `store.url` names no store. The message does not repeat it: a URL may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected `sqlite:` and a file, `postgres://user:password@host/database`, or `file:` and a folder")]
 pub struct InvalidStoreUrl;
 
 impl StoreConfig {
-    /// Where tenants are kept.
+    /// Where tenants are stored.
     ///
     /// # Errors
-    /// Where the URL names no kind of store that there is.
+    /// A URL that names no kind of store.
     pub fn location(&self, data_dir: &Path) -> Result<Location, InvalidStoreUrl> {
         let Some(url) = &self.url else { return Ok(Location::left_out(data_dir)) };
-        // `file:///etc/carteiro` is how the rest of the world writes an absolute path.
+        // An absolute path may also be written as a URL: `file:///etc/carteiro`.
         let path = |path: &str| match path.strip_prefix("//").unwrap_or(path) {
             "" => Err(InvalidStoreUrl),
             path => Ok(PathBuf::from(path)),
@@ -74,15 +72,16 @@ impl StoreConfig {
         }
     }
 
-    /// How long changes stay in the audit log.
+    /// Time that changes stay in the audit log.
     pub fn audit_age(&self) -> Duration {
         Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 60 * 60)
     }
 
-    /// The keys of this section, the newest first, and after them those of a [`KeyFile`](crate::KeyFile); none where neither has any.
+    /// The keys of this section and those of a [`KeyFile`](crate::KeyFile), the newest first; none where neither has
+    /// any.
     ///
     /// # Errors
-    /// The name of a key of the configuration that is too short, and why that will not do.
+    /// The configuration key that holds a text which is too short.
     pub fn keyring(&self, of_file: &[Secret]) -> Result<Option<Keyring>, (&'static str, WeakKey)> {
         let check = |name, key| Keyring::new(key, []).map(drop).map_err(|weak| (name, weak));
         self.encryption_key.iter().try_for_each(|key| check("store.encryption_key", key))?;
@@ -100,7 +99,7 @@ impl Location {
     }
 }
 
-/// Without what a URL may hold.
+/// Does not show a URL.
 impl std::fmt::Debug for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

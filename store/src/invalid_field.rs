@@ -1,26 +1,27 @@
-//! What is wrong with a configuration, and where: a path and a sentence.
+//! An invalid field of a configuration: its path, and a sentence that says what is wrong.
 //!
-//! Knows neither files nor HTTP: who read the configuration turns a path into a line, or into a JSON pointer.
+//! This module knows neither files nor HTTP: the reader of a configuration turns a path into a line, or into a JSON
+//! pointer.
 
 use std::{borrow::Cow, fmt};
 
 use schemas::pointer;
 
-/// One step of a [`FieldPath`].
+/// One segment of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathSegment {
-    /// Into a mapping.
+    /// A key of a mapping.
     Key(Cow<'static, str>),
-    /// Into a list; from 0.
+    /// An index into a list, from 0.
     Index(usize),
 }
 
-/// Where a value is within a configuration: `endpoints[2].url`. Empty: the whole.
+/// The path of a value in a configuration, such as `endpoints[2].url`. The empty path is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPath(pub Vec<PathSegment>);
 
 impl FieldPath {
-    /// As RFC 6901 writes it: `/endpoints/2/url`.
+    /// The path as a JSON pointer (RFC 6901): `/endpoints/2/url`.
     pub fn pointer(&self) -> String {
         self.0.iter().fold(String::new(), |pointer, step| match step {
             PathSegment::Key(key) => pointer + &pointer::to_member(key),
@@ -28,7 +29,7 @@ impl FieldPath {
         })
     }
 
-    /// Of a JSON pointer (RFC 6901); what is a number is taken for a place in a list.
+    /// The path of a JSON pointer (RFC 6901). A number is taken for an index of a list.
     pub fn of_pointer(pointer: &str) -> Self {
         let segment = |token: String| match token.parse() {
             Ok(index) => PathSegment::Index(index),
@@ -51,15 +52,13 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// What is wrong at a path. The message repeats no value that could be a secret or a URL.
+/// What is wrong with one field. The message repeats no value that could be a secret or a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidField {
-    /// Where.
     pub path: FieldPath,
-    /// What, and where it helps, what to write instead.
+    /// What is wrong and, where it helps, what to write instead.
     pub message: String,
-    /// The other place that has a part in it, such as where an id was used first; the message ends where its name
-    /// belongs.
+    /// Another field that the message is about, such as the first use of an id. Its name follows the message.
     pub other: Option<FieldPath>,
 }
 
@@ -70,7 +69,7 @@ impl fmt::Display for InvalidField {
     }
 }
 
-/// Problems as they are found, while a check walks down a configuration.
+/// Collects invalid fields while a check walks down a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct ValidationReport {
     path: FieldPath,
@@ -78,12 +77,12 @@ pub(crate) struct ValidationReport {
 }
 
 impl ValidationReport {
-    /// Checks what is at a key.
+    /// Runs a check on the value of a key.
     pub(crate) fn key(&mut self, key: impl Into<Cow<'static, str>>, check: impl FnOnce(&mut Self)) {
         self.step(PathSegment::Key(key.into()), check);
     }
 
-    /// Checks every item of the list at a key.
+    /// Runs a check on every item of the list at a key.
     pub(crate) fn list<T>(&mut self, key: &'static str, items: &[T], check: impl Fn(&T, &mut Self)) {
         self.key(key, |report| {
             for (index, item) in items.iter().enumerate() {
@@ -98,22 +97,21 @@ impl ValidationReport {
         self.path.0.pop();
     }
 
-    /// Something is wrong here.
+    /// Adds an invalid field: the one that is being checked.
     pub(crate) fn add(&mut self, message: impl Into<String>) {
         self.problems.push(InvalidField { path: self.path.clone(), message: message.into(), other: None });
     }
 
-    /// Something is wrong at `path`, counted from the root, and `other` has a part in it.
+    /// Adds the invalid field at `path`, counted from the root; the message is also about `other`.
     pub(crate) fn add_at(&mut self, path: FieldPath, message: impl Into<String>, other: FieldPath) {
         self.problems.push(InvalidField { path, message: message.into(), other: Some(other) });
     }
 
-    /// Where the check is.
+    /// Path of the value that is being checked.
     pub(crate) fn path(&self) -> &FieldPath {
         &self.path
     }
 
-    /// What was found.
     pub(crate) fn done(self) -> Vec<InvalidField> {
         self.problems
     }

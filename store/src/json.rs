@@ -1,4 +1,4 @@
-//! From a JSON value to the contract's types: errors have a path and repeat no value, which may be a secret.
+//! A serde deserializer from JSON to typed values. Its errors have a path and repeat no value, which may be a secret.
 
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -12,10 +12,10 @@ use crate::{
     invalid_field::{FieldPath, InvalidField, PathSegment},
 };
 
-/// Reads a value as what the type says.
+/// Decodes a value as `T`.
 ///
 /// # Errors
-/// The first thing that does not fit, and where.
+/// The first field that does not fit.
 pub fn read_json<T: DeserializeOwned>(value: &Value) -> Result<T, InvalidField> {
     T::deserialize(JsonDeserializer(value)).map_err(|fault| {
         let FieldPath(mut steps) = fault.path();
@@ -67,7 +67,7 @@ impl<'de> Deserializer<'de> for JsonDeserializer<'de> {
         }
     }
 
-    /// serde would take a list for a struct as well, its fields by their places.
+    /// serde alone would also take a list for a struct, and read its fields by their positions.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -103,7 +103,7 @@ impl<'de> SeqAccess<'de> for JsonItems<'de> {
 
 struct JsonFields<'a> {
     fields: serde_json::map::Iter<'a>,
-    /// The field whose key was read and whose value was not.
+    /// The field whose key was read, and whose value is next.
     current: Option<(&'a String, &'a Value)>,
 }
 

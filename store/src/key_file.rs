@@ -1,4 +1,4 @@
-//! The file in which a key is kept that nobody configured: one key a line, the newest first, for its owner only.
+//! The file with the store's own encryption key, where none is configured: one key a line, the newest first, mode 0600.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 use schemas::Secret;
 use service::{atomic_file, chance};
 
-/// `data_dir/store.key`.
+/// The file `store.key` in the data folder.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// Reads it. Without such a file, there are no keys.
+    /// Reads the file. A missing file has no keys.
     ///
     /// # Errors
     /// What the file system says.
@@ -30,30 +30,29 @@ impl KeyFile {
         Ok(Self { path: path.to_owned(), keys: lines.map(|line| Secret::from(line.to_owned())).collect() })
     }
 
-    /// The keys, the newest first.
     pub fn keys(&self) -> &[Secret] {
         &self.keys
     }
 
-    /// Puts a new random key in front. It is on the disk before anything is sealed with it.
+    /// Adds a new random key as the newest. It is on the disk before anything is sealed with it.
     ///
     /// # Errors
-    /// No randomness, or what the file system says. The file is then as it was.
+    /// No randomness, or what the file system says. The file then stays as it was.
     pub fn add(&mut self) -> io::Result<()> {
         self.keys.insert(0, chance::token()?.into());
         self.write()
     }
 
-    /// Forgets all keys but the newest, once nothing is sealed with the others.
+    /// Removes all keys but the newest. Nothing may be sealed with the others.
     ///
     /// # Errors
-    /// What the file system says. The file is then as it was.
+    /// What the file system says. The file then stays as it was.
     pub fn keep_newest(&mut self) -> io::Result<()> {
         self.keys.truncate(1);
         self.write()
     }
 
-    /// Whole or not at all: a torn file would lose what it protects.
+    /// Writes the file as a whole or not at all: without its keys, everything sealed with them is lost.
     fn write(&self) -> io::Result<()> {
         let text: String = self.keys.iter().map(|key| format!("{}\n", key.reveal())).collect();
         atomic_file::write(&self.path, |file| file.write_all(text.as_bytes()))

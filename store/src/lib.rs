@@ -6,6 +6,7 @@
 
 mod access;
 mod config;
+mod copy;
 mod decode_error;
 mod dump;
 mod edit;
@@ -14,6 +15,7 @@ mod file;
 mod invalid_field;
 mod json;
 mod key_file;
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod outbox;
 mod postgres;
@@ -33,7 +35,7 @@ use tokio::sync::watch;
 
 pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
-pub use dump::{copy_in, copy_out};
+pub use copy::{copy_in, copy_out};
 pub use edit::{
     Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, TenantSelection,
     Versions, decide,
@@ -43,12 +45,13 @@ pub use file::{Description, FileStore};
 pub use invalid_field::{FieldPath, InvalidField, PathSegment};
 pub use json::read_json;
 pub use key_file::KeyFile;
-pub use memory::MemoryStore;
+#[cfg(any(test, feature = "testing"))]
+pub use memory::{MemoryStore, Pulled};
 pub use outbox::Outbox;
 pub use postgres::PostgresStore;
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef, SyncStatus, TenantSnapshot};
+pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus};
 pub use sqlite::{SqliteStore, back_up, lock};
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 

@@ -1,6 +1,10 @@
-//! A store that keeps nothing: for tests, and the least that any store does.
+//! A store in memory, for tests: what is changed is lost with it, and a test decides what a pull finds.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    future::{pending, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Tenant, time::rfc3339};
@@ -8,25 +12,40 @@ use tokio::sync::watch;
 
 use crate::{
     AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, edit::decide_on, snapshot::SyncTracker, usage_and_audit::AuditStamp,
+    UsageReport, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
-/// Everything in memory, gone with it. May be told to be away.
-#[derive(Debug)]
+/// Everything in memory. Clones of its `Arc` are the same store.
 pub struct MemoryStore {
     state: Mutex<MemoryState>,
     revision: watch::Sender<u64>,
     sync: SyncTracker,
 }
 
-#[derive(Debug)]
 struct MemoryState {
-    snapshot: Arc<Snapshot>,
+    /// None: never read yet.
+    snapshot: Option<Arc<Snapshot>>,
     usage: Vec<UsageReport>,
     audit: Vec<AuditEntry>,
-    /// Of the entry that was noted last, which may be forgotten.
+    /// Id of the entry that was inserted last, which may be deleted by now.
     last_entry: u64,
     away: bool,
+    on_pull: Arc<dyn Fn() -> Pulled + Send + Sync>,
+    pulls: usize,
+    panics: usize,
+}
+
+/// What a pull of a [`MemoryStore`] finds.
+#[derive(Clone, Debug)]
+pub enum Pulled {
+    /// What the snapshot has already.
+    Nothing,
+    /// A newer snapshot.
+    Snapshot(Arc<Snapshot>),
+    /// The store is away.
+    Failure(StoreError),
+    /// The store does not answer: the pull never ends.
+    Silence,
 }
 
 impl Default for MemoryStore {
@@ -35,27 +54,77 @@ impl Default for MemoryStore {
     }
 }
 
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("snapshot", &self.state().snapshot).finish_non_exhaustive()
+    }
+}
+
 impl MemoryStore {
-    /// With these tenants, at revision 1.
+    /// A store with these tenants, at revision 1.
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
-        let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
-        let snapshot = Arc::new(Snapshot::new(1, tenants));
-        let state = MemoryState { snapshot, usage: Vec::new(), audit: Vec::new(), last_entry: 0, away: false };
-        let sync = SyncTracker::default();
-        sync.succeeded();
-        Self { state: Mutex::new(state), revision: watch::Sender::new(1), sync }
+        let store = Self::without_snapshot();
+        store.set_tenants(tenants);
+        store.sync.succeeded();
+        store
     }
 
-    /// From now on it cannot be asked, or it can again; the snapshot stays.
+    /// A store that has not been read yet.
+    pub fn without_snapshot() -> Self {
+        let state = MemoryState {
+            snapshot: None,
+            usage: Vec::new(),
+            audit: Vec::new(),
+            last_entry: 0,
+            away: false,
+            on_pull: Arc::new(|| Pulled::Nothing),
+            pulls: 0,
+            panics: 0,
+        };
+        Self { state: Mutex::new(state), revision: watch::Sender::new(0), sync: SyncTracker::default() }
+    }
+
+    /// Replaces all tenants, at the next revision.
+    pub fn set_tenants(&self, tenants: impl IntoIterator<Item = Tenant>) {
+        let revision = *self.revision.borrow() + 1;
+        let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
+        self.set_snapshot(Snapshot::new(revision, tenants));
+    }
+
+    /// Replaces the snapshot, at its own revision.
+    pub fn set_snapshot(&self, snapshot: impl Into<Arc<Snapshot>>) {
+        let snapshot = snapshot.into();
+        let revision = snapshot.revision();
+        self.state().snapshot = Some(snapshot);
+        self.revision.send_replace(revision);
+    }
+
+    /// From now on the store is away, or no longer is. The snapshot stays.
     pub fn set_away(&self, away: bool) {
         self.state().away = away;
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, MemoryState> {
+    /// Sets what every pull finds from now on.
+    pub fn when_pulled(&self, on_pull: impl Fn() -> Pulled + Send + Sync + 'static) {
+        self.state().on_pull = Arc::new(on_pull);
+    }
+
+    /// Number of pulls until now.
+    pub fn pulls(&self) -> usize {
+        self.state().pulls
+    }
+
+    /// Makes the next `times` readings of the snapshot panic.
+    pub fn panic_when_read(&self, times: usize) {
+        self.state().panics = times;
+    }
+
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self) -> Result<std::sync::MutexGuard<'_, MemoryState>, StoreError> {
+    /// The state, unless the store is away.
+    fn reached(&self) -> Result<MutexGuard<'_, MemoryState>, StoreError> {
         let state = self.state();
         if state.away {
             self.sync.failed();
@@ -66,19 +135,19 @@ impl MemoryStore {
     }
 
     fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
-        let mut state = self.asked()?;
-        let old = state.snapshot.clone();
+        let mut state = self.reached()?;
+        let old = state.snapshot.clone().unwrap_or_default();
         let Edit { selection, author, at, dry_run, decision } = edit;
         let changes = decide_on(&old, &selection, at, decision)?;
         if changes.is_empty() || dry_run {
             return Ok(Edited { revision: old.revision(), changes });
         }
         let revision = old.revision() + 1;
-        state.snapshot = Arc::new(old.with(revision, &changes));
-        let signed = AuditStamp { author, at };
+        state.snapshot = Some(Arc::new(old.with(revision, &changes)));
+        let stamp = AuditStamp { author, at };
         for change in &changes {
             state.last_entry += 1;
-            let entry = signed.entry(state.last_entry, revision, change);
+            let entry = stamp.entry(state.last_entry, revision, change);
             state.audit.push(entry);
         }
         drop(state);
@@ -89,7 +158,13 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        Some(self.state().snapshot.clone())
+        let mut state = self.state();
+        if let Some(left) = state.panics.checked_sub(1) {
+            state.panics = left;
+            drop(state);
+            panic!("on purpose");
+        }
+        state.snapshot.clone()
     }
 
     fn revision(&self) -> watch::Receiver<u64> {
@@ -97,7 +172,20 @@ impl Store for MemoryStore {
     }
 
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        std::future::ready(self.asked().map(|_| ())).boxed()
+        self.state().pulls += 1;
+        let on_pull = match self.reached() {
+            Ok(state) => state.on_pull.clone(),
+            Err(away) => return ready(Err(away)).boxed(),
+        };
+        match on_pull() {
+            Pulled::Nothing => ready(Ok(())).boxed(),
+            Pulled::Snapshot(snapshot) => {
+                self.set_snapshot(snapshot);
+                ready(Ok(())).boxed()
+            }
+            Pulled::Failure(error) => ready(Err(error)).boxed(),
+            Pulled::Silence => pending().boxed(),
+        }
     }
 
     fn sync_status(&self) -> SyncStatus {
@@ -105,7 +193,7 @@ impl Store for MemoryStore {
     }
 
     fn edit(&self, edit: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
-        std::future::ready(self.carry_out(edit)).boxed()
+        ready(self.carry_out(edit)).boxed()
     }
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
@@ -116,7 +204,7 @@ impl Store for MemoryStore {
 impl UsageAndAudit for MemoryStore {
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
         let record = || {
-            let mut state = self.asked()?;
+            let mut state = self.reached()?;
             for report in reports {
                 let same = |known: &UsageReport| {
                     (&known.process, &known.tenant, &known.endpoint_id, &known.day)
@@ -130,7 +218,7 @@ impl UsageAndAudit for MemoryStore {
             }
             Ok(())
         };
-        std::future::ready(record()).boxed()
+        ready(record()).boxed()
     }
 
     fn usage<'a>(
@@ -140,8 +228,8 @@ impl UsageAndAudit for MemoryStore {
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let sum = || {
-            let state = self.asked()?;
-            let mut days = std::collections::BTreeMap::new();
+            let state = self.reached()?;
+            let mut days = BTreeMap::new();
             let wanted = |report: &&UsageReport| report.tenant == tenant && (from..=to).contains(&report.day.as_str());
             for report in state.usage.iter().filter(wanted) {
                 let key = (report.day.clone(), report.endpoint_id.clone());
@@ -149,7 +237,7 @@ impl UsageAndAudit for MemoryStore {
             }
             Ok(days.into_iter().map(|((day, endpoint_id), counts)| Usage { day, endpoint_id, counts }).collect())
         };
-        std::future::ready(sum()).boxed()
+        ready(sum()).boxed()
     }
 
     fn audit<'a>(
@@ -162,16 +250,16 @@ impl UsageAndAudit for MemoryStore {
             tenant.is_none_or(|tenant| entry.tenant == tenant) && before.is_none_or(|before| entry.id < before)
         };
         let list =
-            self.asked().map(|state| state.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
-        std::future::ready(list).boxed()
+            self.reached().map(|state| state.audit.iter().rev().filter(wanted).take(limit as usize).cloned().collect());
+        ready(list).boxed()
     }
 
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         let before = rfc3339(before);
-        let trim = self.asked().map(|mut state| {
+        let trim = self.reached().map(|mut state| {
             let first = state.audit.iter().position(|entry| entry.at >= before).unwrap_or(state.audit.len());
             state.audit.drain(..first).len() as u64
         });
-        std::future::ready(trim).boxed()
+        ready(trim).boxed()
     }
 }

@@ -1,32 +1,33 @@
-//! What is kept of dead letters, as control announces it: everything, unless a tenant has too many.
+//! How much of each tenant's dead letters is stored, as control announces it: everything, unless a tenant has too many.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use schemas::DeadLetterRetention;
 
-/// How long an announcement is in force, in ms: six times as long as control takes to say it again. What control no
-/// longer says holds no longer: to keep too much is better than to lose it.
+/// Time that an announcement is in force, in milliseconds: six times the interval of announcements. Without a newer one
+/// everything is stored, since too much is better than a loss.
 const IN_FORCE: u64 = 60_000;
 
-/// The last announcement. Shared by the roles of a process.
+/// The last announcement of control. The roles of a process share it.
 #[derive(Debug, Default)]
 pub struct RetentionTable(ArcSwap<Announcement>);
 
 #[derive(Debug, Default)]
 struct Announcement {
     levels: BTreeMap<String, DeadLetterRetention>,
-    /// Unix ms.
+    /// Unix milliseconds.
     at: u64,
 }
 
 impl RetentionTable {
-    /// Control said so, at unix ms `now`; of who is not named, everything is kept.
+    /// Takes over an announcement of control that arrives at `now`, in unix milliseconds. Of tenants that it does not
+    /// name, everything is stored.
     pub fn hear(&self, levels: BTreeMap<String, DeadLetterRetention>, now: u64) {
         self.0.store(Arc::new(Announcement { levels, at: now }));
     }
 
-    /// What is kept of a tenant's dead letters at unix ms `now`.
+    /// How much of a tenant's dead letters is stored at `now`, in unix milliseconds.
     pub fn of(&self, tenant: &str, now: u64) -> DeadLetterRetention {
         let heard = self.0.load();
         let in_force = now.saturating_sub(heard.at) <= IN_FORCE;

@@ -1,7 +1,8 @@
-//! What is kept encrypted: XChaCha20-Poly1305 under the first of several keys, opened with whichever of them sealed it.
+//! Encryption at rest: XChaCha20-Poly1305 under the first of several keys. A sealed text is opened with whichever of
+//! them sealed it.
 //!
-//! Several keys are what makes a rotation without downtime: every process learns to open with the new key before any
-//! seals with it. What is to be sealed, and where it is kept, is decided elsewhere.
+//! Several keys allow a rotation without downtime: every process can open with the new key before any seals with it.
+//! What is sealed, and where it is stored, is decided elsewhere.
 
 use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
@@ -13,10 +14,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
 
-/// Shorter texts can be tried out by who has the file.
+/// Shortest key, in characters: shorter ones can be guessed by an attacker who has the file.
 const SHORTEST: usize = 16;
 
-/// How it is laid out: this byte, the key's id, the nonce, the ciphertext with its tag.
+/// First byte of a sealed text. After it come the key's id, the nonce, and the ciphertext with its tag.
 const LAYOUT: u8 = 1;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
@@ -24,35 +25,35 @@ const NONCE: usize = 24;
 const PROOF_PLACE: &str = "proof";
 const PROOF_TEXT: &[u8] = b"carteiro";
 
-/// The key of a configuration is too short to protect anything.
+/// A configured key is too short to protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected at least {SHORTEST} characters: best a random text, such as `openssl rand -hex 32` makes")]
 pub struct WeakKey;
 
-/// Why something sealed was not opened.
+/// Why a sealed text was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnsealError {
-    /// Another key sealed it.
+    /// A key that is not in the ring sealed it.
     #[error("it was encrypted with a key that neither store.encryption_key nor store.old_encryption_keys has")]
     OtherKey,
-    /// The key is right, but this is not what was sealed here.
+    /// The key is right, but the text was changed, or sealed for another place.
     #[error("it is damaged, or was moved here from another place")]
     Damaged,
 }
 
-/// The keys that are in use: the first one seals, all of them open.
+/// The keys in use: the first one seals, all of them open.
 #[derive(Clone)]
 pub struct Keyring(Vec<SealingKey>);
 
 #[derive(Clone)]
 struct SealingKey {
-    /// Tells keys apart without telling anything about them.
+    /// Identifies the key without revealing anything about it.
     id: [u8; KEY_ID],
     cipher: XChaCha20Poly1305,
 }
 
 impl Keyring {
-    /// Of these texts, the newest first.
+    /// A ring of keys made from texts, the newest first.
     ///
     /// # Errors
     /// A text that is too short.
@@ -60,13 +61,14 @@ impl Keyring {
         std::iter::once(newest).chain(older).map(SealingKey::new).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Encrypts. Only at the same place, a name, will it be opened again: nobody moves one tenant's secret to another.
+    /// Encrypts a text for a place, which is a name. It is opened only for the same place, so that one tenant's secret
+    /// cannot be moved to another.
     ///
     /// # Errors
     /// When the system has no randomness to give.
     pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = &self.0[0];
-        // A nonce that came twice would break the cipher: it is never an argument.
+        // A repeated nonce would break the cipher, so it is never an argument.
         let nonce = chance::random::<NONCE>();
         let nonce = nonce.map_err(|error| StoreError(format!("the system gives no randomness: {error}")))?;
         let payload = Payload { msg: plain, aad: place.as_bytes() };
@@ -75,7 +77,7 @@ impl Keyring {
         Ok([&[LAYOUT], &key.id[..], &nonce, &encrypted].concat())
     }
 
-    /// Decrypts what was sealed at this place.
+    /// Decrypts a text that was sealed for this place.
     ///
     /// # Errors
     /// Why that is not possible.
@@ -104,7 +106,7 @@ impl Keyring {
         self.open(PROOF_PLACE, sealed).map(drop)
     }
 
-    /// Whether the first key sealed it, so that the others can go.
+    /// True when the first key sealed it. The other keys are then not needed for it.
     pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
         parts(sealed).is_some_and(|(id, _)| *id == self.0[0].id)
     }

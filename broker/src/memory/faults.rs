@@ -5,16 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use super::Memory;
 use crate::ConnectionState;
 
-/// What happens to one publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PublishFault {
     /// The message is taken, and its confirm gets lost.
     LoseConfirm,
-    /// The message is refused.
     Nack,
 }
 
-/// The faults to come.
 #[derive(Default)]
 pub(super) struct Faults {
     published: u64,
@@ -62,7 +59,6 @@ impl Memory {
         self.shared.connection.send_replace(ConnectionState::Blocked(reason.into()));
     }
 
-    /// Takes publishes again.
     pub fn unblock(&self) {
         self.shared.connection.send_replace(ConnectionState::Ready);
     }
@@ -73,7 +69,6 @@ impl Memory {
         self.shared.change(super::state::MemoryBrokerState::lose_session);
     }
 
-    /// Connects again.
     pub fn come_back(&self) {
         self.shared.connection.send_replace(ConnectionState::Ready);
         self.shared.change(|_| ());

@@ -65,7 +65,6 @@ impl Memory {
         self.shared.lock().depth(queue)
     }
 
-    /// All records of a log.
     pub fn records(&self, log: Log) -> Vec<Record> {
         self.shared.lock().records(log).clone()
     }
@@ -176,7 +175,6 @@ impl SharedState {
         }
     }
 
-    /// Changes the state, then hands out what can be handed out.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut MemoryBrokerState) -> T) -> T {
         let is_away = matches!(*self.connection.borrow(), ConnectionState::Away(_));
         let (result, picks) = {

@@ -27,7 +27,6 @@ impl QueuedMessage {
     }
 }
 
-/// A message on its way to a consumer.
 pub(super) struct HandOut {
     pub(super) from: Queue,
     pub(super) consumer: u64,
@@ -35,7 +34,6 @@ pub(super) struct HandOut {
     pub(super) message: QueuedMessage,
 }
 
-/// The messages and consumers of one queue.
 pub(super) struct MemoryQueue {
     pub(super) queue: Queue,
     ready: VecDeque<QueuedMessage>,

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
-/// The whole state of a memory broker.
 pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
     /// True while a timer task runs that moves what comes due.
@@ -121,7 +120,6 @@ impl MemoryBrokerState {
         }
     }
 
-    /// Chooses what can be handed out now.
     pub(super) fn pick(&mut self) -> Vec<HandOut> {
         let mut picks = Vec::new();
         for queue in &mut self.queues {

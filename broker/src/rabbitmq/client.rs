@@ -27,14 +27,11 @@ pub(super) struct RabbitMqClient {
     pub(super) exchanges: Exchanges,
     pub(super) clock: Clock,
     pub(super) chance: Mutex<fastrand::Rng>,
-    /// The current session, if there is one.
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
     pub(super) connection_state: watch::Sender<ConnectionState>,
     /// What the last try found to be wrong with the topology; `None` while that is unknown or all is well.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
-    /// Cancelled to close the client.
     pub(super) stop: CancellationToken,
-    /// Cancelled once the client is closed.
     pub(super) ended: CancellationToken,
 }
 
@@ -67,7 +64,6 @@ impl Exchanges {
 }
 
 impl RabbitMqClient {
-    /// A random number from 0 to 1.
     pub(super) fn random(&self) -> f64 {
         self.chance.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
@@ -77,7 +73,6 @@ impl RabbitMqClient {
         i64::from(self.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..))
     }
 
-    /// Publishes to the target, and waits for the confirm.
     pub(super) async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
         use ChannelKind as Kind;
         match to {

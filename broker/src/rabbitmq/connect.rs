@@ -82,7 +82,6 @@ impl BrokerHosts {
         self.hosts.len()
     }
 
-    /// The host for the nth try.
     pub(super) fn host(&self, try_: usize) -> &Host {
         &self.hosts[try_ % self.hosts.len()]
     }

@@ -48,7 +48,6 @@ struct OpenConsumer {
     channel: Channel,
     consumer: lapin::Consumer,
     settled: mpsc::UnboundedSender<SettledTag>,
-    /// Cancelled once the session is over.
     session_over: CancellationToken,
 }
 

@@ -47,7 +47,6 @@ impl TopologyError {
         !matches!(self, Self::Away(_))
     }
 
-    /// The error of an operation on `entity`.
     pub(super) fn on(entity: String, error: &lapin::Error) -> Self {
         let Some(refusal) = refusal(error) else { return Self::Away(describe(error)) };
         let detail = refusal.get_message().to_string();

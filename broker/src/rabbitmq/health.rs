@@ -65,7 +65,6 @@ impl SessionHealth {
         self.0.blocked.borrow().iter().find_map(Clone::clone)
     }
 
-    /// Sees every change of [`blocked`](Self::blocked).
     pub(super) fn blocks(&self) -> watch::Receiver<[Option<String>; 3]> {
         self.0.blocked.subscribe()
     }

@@ -92,7 +92,6 @@ async fn publish(channel: &Channel, exchange: &ShortString, health: &SessionHeal
     }
 }
 
-/// The probes of one session.
 pub(super) struct Liveness {
     consuming: LivenessProbe,
     publishing: LivenessProbe,

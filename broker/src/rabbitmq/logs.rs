@@ -29,7 +29,6 @@ const ACK_STEP: usize = PREFETCH as usize / 2;
 /// The reason when a stream is deleted or its node stops.
 const CANCELLED: &str = "the broker cancelled the reader";
 
-/// The stream of one log.
 pub(super) struct LogStream {
     pub(super) client: Arc<RabbitMqClient>,
     pub(super) log: Log,
@@ -91,7 +90,6 @@ impl LogReading {
 }
 
 impl LogStream {
-    /// Where the log ends now.
     pub(super) async fn end(&self) -> Result<u64, String> {
         let (session, connection) = self.connect().await?;
         let end = tokio::select! {

@@ -52,7 +52,6 @@ pub(super) fn properties(message: &Message, delay: Option<Delay>, now: u64) -> R
     Ok(properties)
 }
 
-/// The properties of a marker.
 pub(super) fn marker_properties(marker: i64) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
@@ -68,13 +67,11 @@ pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
 /// A delivery of the broker, in our terms.
 pub(super) struct ReceivedMessage {
     pub(super) message: Message,
-    /// Routing key.
     pub(super) key: String,
     /// `x-delivery-count`, and at least 1 for a redelivered message.
     pub(super) count: u32,
     /// The delay that the message is in the middle of.
     pub(super) delay: Option<Delay>,
-    /// Position in a stream.
     pub(super) offset: Option<u64>,
     /// Reason of the last dead-lettering: `expired`, `delivery_limit`, `rejected`.
     pub(super) last_death: Option<HeaderValue>,

@@ -15,7 +15,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use service::watchdog::{AgeCounter, Round};
+use service::watchdog::{AgeCounter, EntryRound};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -66,7 +66,6 @@ impl<'a> PublishRequest<'a> {
     }
 }
 
-/// The publishing side of one session.
 pub(super) struct SessionPublisher {
     ingest: ConfirmChannel,
     lane: ConfirmChannel,
@@ -104,7 +103,6 @@ impl SessionPublisher {
         }
     }
 
-    /// Publishes and waits for the confirm.
     pub(super) async fn publish(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
         tokio::select! {
             biased;
@@ -225,7 +223,7 @@ const ROUND: Duration = Duration::from_secs(5);
 struct UnconfirmedAges(AgeCounter<4>);
 
 /// One unconfirmed publish; its drop takes it out of the count.
-struct UnconfirmedPublish<'a>(&'a UnconfirmedAges, Round);
+struct UnconfirmedPublish<'a>(&'a UnconfirmedAges, EntryRound);
 
 impl UnconfirmedAges {
     fn enter(&self) -> UnconfirmedPublish<'_> {

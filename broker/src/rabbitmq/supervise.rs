@@ -8,12 +8,10 @@ use tokio::time::Instant;
 use super::{client::RabbitMqClient, session::Session};
 use crate::ConnectionState;
 
-/// Shortest pause between two tries.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause between two tries: a broker that comes back is used within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Runs until the client is stopped.
 pub(super) async fn supervise(client: Arc<RabbitMqClient>) {
     let mut failures = 0;
     for host in 0.. {

@@ -10,13 +10,24 @@ use crate::{Lane, Log, PublishError, Queue, Settlement, Target, consumer::Consum
 /// One thing to do. The writer does many in one transaction.
 pub(super) enum WriterCommand {
     /// Stores a message, and answers after the commit.
-    Publish { to: RowTarget, row: MessageRow, reply: oneshot::Sender<Result<(), PublishError>> },
-    /// Settles a message that was handed out.
-    Settle { at: Queue, seq: i64, settlement: Settlement },
-    /// Adds a consumer.
-    AddConsumer { of: Queue, feed: ConsumerFeed },
-    /// Removes a consumer.
-    RemoveConsumer { of: Queue, id: u64 },
+    Publish {
+        to: RowTarget,
+        row: MessageRow,
+        reply: oneshot::Sender<Result<(), PublishError>>,
+    },
+    Settle {
+        at: Queue,
+        seq: i64,
+        settlement: Settlement,
+    },
+    AddConsumer {
+        of: Queue,
+        feed: ConsumerFeed,
+    },
+    RemoveConsumer {
+        of: Queue,
+        id: u64,
+    },
     /// Ends the writer after the commands before, and answers then.
     Close(oneshot::Sender<()>),
     /// Ends the writer after the commands before.

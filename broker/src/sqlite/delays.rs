@@ -9,7 +9,6 @@ use crate::Lane;
 /// publishing.
 const BATCH: u32 = 256;
 
-/// The table of delayed deliveries.
 pub(super) struct DelayedTable {
     /// The earliest due time in unix milliseconds, or an earlier time: looking too early is harmless, too late is not.
     next: Option<i64>,

@@ -12,7 +12,6 @@ pub enum BrokerFileError {
     #[error("{} has the format {found}, this program knows formats up to {known}: use a newer one", path.display())]
     Newer {
         path: PathBuf,
-        /// Format of the file.
         found: i64,
         /// The latest format that this program knows.
         known: i64,

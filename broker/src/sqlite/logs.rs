@@ -48,7 +48,6 @@ impl LogEnds {
     }
 }
 
-/// The table of one log, as the writer uses it.
 pub(super) struct LogTable {
     log: Log,
     insert: String,

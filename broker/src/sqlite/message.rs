@@ -45,7 +45,6 @@ impl MessageRow {
         })
     }
 
-    /// The size in bytes, about.
     pub(super) fn size(&self) -> usize {
         self.headers.len() + self.body.len() + OVERHEAD
     }
@@ -55,7 +54,6 @@ impl MessageRow {
         decode(&self.headers).unwrap_or_default()
     }
 
-    /// The message and its key.
     pub(super) fn into_message(self) -> Result<(Message, String), Damaged> {
         let headers = decode(&self.headers)?;
         Ok((Message { id: self.id, kind: self.kind, headers, body: self.body }, self.key))
@@ -82,7 +80,6 @@ pub(super) fn encode(headers: &Headers, due: Option<u64>) -> Vec<u8> {
     bytes
 }
 
-/// Decodes what [`encode`] has made.
 pub(super) fn decode(mut bytes: &[u8]) -> Result<Headers, Damaged> {
     let mut headers = Headers::default();
     while let Some((&kind, rest)) = bytes.split_first() {

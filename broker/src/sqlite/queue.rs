@@ -31,13 +31,11 @@ struct Marks {
     mark: i64,
 }
 
-/// A message that is handed out and not settled.
 struct Unsettled {
     count: u32,
     consumer: u64,
 }
 
-/// The messages and consumers of one queue.
 pub(super) struct SqliteQueue {
     pub(super) queue: Queue,
     table: QueueTable,
@@ -120,7 +118,6 @@ impl SqliteQueue {
         !self.done.is_empty() || !self.to_park.is_empty() || has_messages && has_room
     }
 
-    /// Stores one more message.
     pub(super) fn insert(&mut self, file: &Connection, row: &MessageRow) -> rusqlite::Result<()> {
         self.draft.last += 1;
         self.table.insert(file, self.draft.last, row)

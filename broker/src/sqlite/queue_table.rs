@@ -46,7 +46,6 @@ impl QueueTable {
         Ok(())
     }
 
-    /// Copies a row from the table of delayed messages.
     pub(super) fn adopt(&self, file: &Connection, seq: i64, later: i64) -> rusqlite::Result<()> {
         file.prepare_cached(&self.adopt)?.execute([seq, later])?;
         Ok(())

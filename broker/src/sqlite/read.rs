@@ -152,7 +152,6 @@ fn count_in(file: &Connection, table: &str, with: &[(String, String)]) -> rusqli
     Ok(found)
 }
 
-/// The bytes of one header, as they stand in a row.
 fn encoded(name: &str, value: &str) -> Vec<u8> {
     let mut headers = Headers::default();
     headers.set(name.to_owned(), HeaderValue::Text(value.into()));

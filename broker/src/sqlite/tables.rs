@@ -26,7 +26,6 @@ pub(super) struct Publish {
     pub(super) reply: oneshot::Sender<Result<(), PublishError>>,
 }
 
-/// All tables of the file.
 pub(super) struct Tables {
     ingest: SqliteQueue,
     fast: SqliteQueue,

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{ConnectionState, Incoming, PublishError, Queue, Settlement};
 
-/// The reason for publishes after the end.
 pub(super) const CLOSED: &str = "the embedded broker is closed";
 
 /// Largest number of commands in one transaction: enough to make the disk's flush cheap for each, few enough to be quick.
@@ -33,7 +32,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest sleep. The clock may jump, and a sleep does not notice that.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// The writer and all that it owns.
 pub(super) struct Writer {
     file: BrokerFile,
     tables: Tables,
@@ -65,7 +63,6 @@ impl Writer {
         self.tables.ends.clone()
     }
 
-    /// Runs until a command ends it.
     pub(super) fn run(mut self) {
         let end = loop {
             let (publishes, end) = self.gather();

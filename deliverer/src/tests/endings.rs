@@ -61,7 +61,7 @@ async fn an_endpoint_that_is_gone_gets_no_request_until_it_is_changed() {
     receiver.request().await;
 
     for (neighbour, event) in [(other.clone(), "e2"), (json!({"id": "other", "url": "http://127.0.0.1:1"}), "e3")] {
-        fixture.store.set(&json!([{"id": "crm", "url": receiver.url()}, neighbour]));
+        fixture.set_endpoints(&json!([{"id": "crm", "url": receiver.url()}, neighbour]));
         fixture.publish(&message(&delivery(event))).await;
         let (record, carrier) = fixture.dead_letter().await;
         assert_eq!((record.reason, record.attempts), (DeadReason::EndpointDisabled, 0), "{event}");
@@ -69,7 +69,7 @@ async fn an_endpoint_that_is_gone_gets_no_request_until_it_is_changed() {
     }
     assert_eq!(receiver.connections(), 1);
 
-    fixture.store.set(&json!([{"id": "crm", "url": receiver.url(), "name": "changed"}, other]));
+    fixture.set_endpoints(&json!([{"id": "crm", "url": receiver.url(), "name": "changed"}, other]));
     fixture.publish(&message(&delivery("e4"))).await;
     assert_eq!(receiver.request().await.header("webhook-id"), Some("e4"));
 }

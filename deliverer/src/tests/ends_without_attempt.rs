@@ -47,7 +47,7 @@ async fn a_deferred_delivery_is_attempted_once_its_endpoint_is_known() {
     let mut fixture = Fixture::guarded(&json!([]));
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.published().await;
-    fixture.store.set(&forbidden());
+    fixture.set_endpoints(&forbidden());
     let (_, retry) = fixture.retry().await;
     let next = read(&retry);
     assert_eq!((next.attempt, next.deferrals, next.last.unwrap().outcome), (2, 1, OutcomeClass::BlockedIp));
@@ -122,14 +122,14 @@ async fn a_deliverer_without_a_snapshot_does_not_consume() {
     fixture.publish(&message(&Delivery { deferrals: 12, ..delivery("e1") })).await;
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert!(fixture.nothing_published());
-    fixture.store.set(&json!([]));
+    fixture.set_endpoints(&json!([]));
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::EndpointGone);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_endpoint_is_gone_at_once_where_revisions_are_shared() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.set_at_revision(7, &json!([]));
+    fixture.set_endpoints_at_revision(7, &json!([]));
     fixture.publish(&message(&Delivery { revision: 7, ..delivery("e1") })).await;
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::EndpointGone);
     fixture.publish(&message(&Delivery { tenant: "deleted".into(), revision: 3, ..delivery("e2") })).await;
@@ -140,7 +140,7 @@ async fn a_deleted_endpoint_is_gone_at_once_where_revisions_are_shared() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.set_at_revision(7, &json!([]));
+    fixture.set_endpoints_at_revision(7, &json!([]));
     fixture.publish(&message(&Delivery { revision: 8, ..delivery("e1") })).await;
     for deferrals in 1..=13 {
         let (target, later) = fixture.published().await;
@@ -148,7 +148,7 @@ async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes()
         assert_eq!(due.at - (fixture.clock)(), if deferrals <= 12 { 5_000 } else { 60_000 });
         assert_eq!(read(&later).deferrals, deferrals);
     }
-    fixture.store.set_at_revision(8, &forbidden());
+    fixture.set_endpoints_at_revision(8, &forbidden());
     tokio::time::sleep(Duration::from_secs(60)).await;
     fixture.retry().await;
 }
@@ -156,7 +156,7 @@ async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes()
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_never_comes_is_waited_for_as_long_as_deliveries_are_tried() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.store.set_at_revision(7, &json!([]));
+    fixture.set_endpoints_at_revision(7, &json!([]));
     let old = Delivery { revision: 8, accepted_at: START - 73 * 3_600_000, ..delivery("e1") };
     fixture.publish(&message(&old)).await;
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::EndpointGone);
@@ -184,7 +184,7 @@ async fn a_cancel_ends_a_waiting_retry_once_it_is_due() {
     fixture.retry().await;
     let mut cancelled = forbidden();
     cancelled[0]["cancelled_before"] = json!(schemas::time::rfc3339(START + 1_000));
-    fixture.store.set(&cancelled);
+    fixture.set_endpoints(&cancelled);
     assert_eq!(fixture.dead_letter().await.0.reason, DeadReason::Cancelled);
     assert!((fixture.clock)() >= START + 5_000, "the retry was due by then");
 }

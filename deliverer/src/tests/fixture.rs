@@ -1,9 +1,6 @@
 //! A running deliverer for the tests, with a broker whose publishes a test can await, and a store that it can change.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, BrokerLayer, Lane, Log, PublishError, Queue, Target, memory::Memory};
 use bytes::Bytes;
@@ -11,12 +8,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{DeadLetter, Delivery, EventId, EventType, Message, Part, Tenant, wire};
 use serde_json::{Value, json};
 use service::Clock;
-use store::{ItemKind, Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::Instant,
-};
+use store::{ItemKind, MemoryStore, Outbox, RetentionTable, Snapshot, Store as _, TenantSnapshot};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{config, scripted::LONG};
@@ -51,51 +44,6 @@ impl BrokerLayer for ObservedBroker {
     }
 }
 
-/// A store with the endpoints that a test gives to the tenant acme.
-pub(super) struct TestStore {
-    snapshot: Mutex<Option<Arc<Snapshot>>>,
-    revision: watch::Sender<u64>,
-}
-
-impl TestStore {
-    /// Replaces the endpoints, at a revision that all processes share.
-    pub(super) fn set_at_revision(&self, revision: u64, endpoints: &Value) {
-        let mut tenant = TenantSnapshot::from(acme(endpoints));
-        for id in tenant.endpoints.keys() {
-            tenant.versions.set(ItemKind::Endpoint, id, revision);
-        }
-        self.replace(Snapshot::new(revision, [Arc::new(tenant)]));
-    }
-
-    /// Replaces the endpoints. Revisions are those of this process alone.
-    pub(super) fn set(&self, endpoints: &Value) {
-        let before = self.snapshot.lock().unwrap().clone().unwrap_or_default();
-        if let Some(next) = before.next(vec![acme(endpoints)]) {
-            self.replace(next);
-        }
-    }
-
-    fn replace(&self, snapshot: Snapshot) {
-        let revision = snapshot.revision();
-        *self.snapshot.lock().unwrap() = Some(Arc::new(snapshot));
-        self.revision.send_replace(revision);
-    }
-}
-
-impl Store for TestStore {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.snapshot.lock().unwrap().clone()
-    }
-
-    fn revision(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
-    }
-
-    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
-    }
-}
-
 fn acme(endpoints: &Value) -> Tenant {
     serde_json::from_value(json!({"id": "acme", "endpoints": endpoints})).expect("a tenant")
 }
@@ -126,7 +74,7 @@ pub(super) fn read(message: &Message) -> Delivery {
 pub(super) struct Fixture {
     pub(super) deliverer: Arc<Deliverer>,
     pub(super) memory: Memory,
-    pub(super) store: Arc<TestStore>,
+    pub(super) store: Arc<MemoryStore>,
     pub(super) metrics: DelivererMetrics,
     pub(super) canaries: CanaryMetrics,
     pub(super) outbox: Arc<Outbox>,
@@ -150,7 +98,7 @@ impl Fixture {
 
     pub(super) fn with(endpoints: &Value, config: &DelivererConfig) -> Self {
         let fixture = Self::without_snapshot(config);
-        fixture.store.set(endpoints);
+        fixture.set_endpoints(endpoints);
         fixture
     }
 
@@ -160,7 +108,7 @@ impl Fixture {
         let clock: Clock = Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap());
         let memory = Memory::hostile(clock.clone(), 5);
         let (sender, published) = mpsc::unbounded_channel();
-        let store = Arc::new(TestStore { snapshot: Mutex::default(), revision: watch::Sender::new(0) });
+        let store = Arc::new(MemoryStore::without_snapshot());
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let canaries = CanaryMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
@@ -178,6 +126,23 @@ impl Fixture {
         let deliverer = Deliverer::new(config, deps, metrics.clone(), canaries.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.clone().run());
         Self { deliverer, memory, store, metrics, canaries, outbox, retention, clock, published, stop, running }
+    }
+
+    /// Replaces acme's endpoints, at a revision that all processes share.
+    pub(super) fn set_endpoints_at_revision(&self, revision: u64, endpoints: &Value) {
+        let mut tenant = TenantSnapshot::from(acme(endpoints));
+        for id in tenant.endpoints.keys() {
+            tenant.versions.set(ItemKind::Endpoint, id, revision);
+        }
+        self.store.set_snapshot(Snapshot::new(revision, [Arc::new(tenant)]));
+    }
+
+    /// Replaces acme's endpoints. Revisions are those of this process alone.
+    pub(super) fn set_endpoints(&self, endpoints: &Value) {
+        let before = self.store.snapshot().unwrap_or_default();
+        if let Some(next) = before.next(vec![acme(endpoints)]) {
+            self.store.set_snapshot(next);
+        }
     }
 
     /// Publishes a message to the fast lane.

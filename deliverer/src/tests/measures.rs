@@ -97,8 +97,9 @@ async fn the_disabled_endpoints_of_the_snapshot_are_counted_as_they_change() {
     let fixture = Fixture::of(&json!([endpoint("a", "disabled"), endpoint("b", "active"), endpoint("c", "disabled")]));
     let disabled = || fixture.metrics.endpoints.with_label_values(&["disabled"]).get();
     eventually(|| disabled() == 2).await;
-    fixture
-        .store
-        .set_at_revision(7, &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]));
+    fixture.set_endpoints_at_revision(
+        7,
+        &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]),
+    );
     eventually(|| disabled() == 1).await;
 }

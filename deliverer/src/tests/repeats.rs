@@ -19,7 +19,7 @@ async fn a_delivery_that_comes_again_after_its_2xx_is_settled_without_a_post() {
     fixture.empty(FAST).await;
     let before = fixture.metrics.deduplicated.get();
     // A retry that was forked before counts too, and so does one whose endpoint has been disabled since.
-    fixture.store.set(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
+    fixture.set_endpoints(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
     for attempt in [1, 2] {
         fixture.publish(&message(&Delivery { attempt, ..delivery("e1") })).await;
         fixture.empty(FAST).await;

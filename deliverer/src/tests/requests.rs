@@ -73,7 +73,7 @@ async fn a_changed_endpoint_applies_to_what_is_already_queued() {
     fixture.publish(&message(&delivery("e1"))).await;
     assert_eq!(before.request().await.header("x-n8n-api-key"), Some("old"));
     let (_, retry) = fixture.retry().await;
-    fixture.store.set(&json!([{"id": "crm", "url": after.url(), "n8n_api_key": "new"}]));
+    fixture.set_endpoints(&json!([{"id": "crm", "url": after.url(), "n8n_api_key": "new"}]));
     fixture.publish(&retry).await;
     assert_eq!(after.request().await.header("x-n8n-api-key"), Some("new"));
 }

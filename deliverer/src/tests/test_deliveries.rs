@@ -78,7 +78,7 @@ async fn a_forbidden_address_is_announced_with_the_reason() {
 #[tokio::test]
 async fn a_test_of_an_endpoint_that_was_deleted_meanwhile_leaves_nothing() {
     let mut fixture = Fixture::without_snapshot(&super::config());
-    fixture.store.set_at_revision(5, &json!([]));
+    fixture.set_endpoints_at_revision(5, &json!([]));
     fixture.publish(&message(&test_delivery())).await;
     fixture.empty(FAST).await;
     assert!(fixture.nothing_published());

@@ -52,7 +52,7 @@ async fn a_delivery_that_ends_without_an_attempt_is_counted_as_dead() {
 async fn an_endpoint_that_answered_410_is_reported_with_the_version_that_did() {
     let receiver = Scripted::new(vec![answer(410, "connection: close\r\n", "")]).await;
     let mut fixture = Fixture::of(&json!([]));
-    fixture.store.set_at_revision(7, &json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.set_endpoints_at_revision(7, &json!([{"id": "crm", "url": receiver.url()}]));
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.dead_letter().await;
     fixture.empty(FAST).await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,12 +14,10 @@ use axum::{
     http::{Request, request::Builder},
 };
 use broker::{Broker as _, Incoming, Queue, memory::Memory};
-use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::{Key, KeyHash, Scope, SourceConfig};
 use serde_json::{Value, json};
 use service::{SeenConfig, metrics::Registry};
-use store::{Outbox, Snapshot, Store, StoreError, TenantSnapshot};
-use tokio::sync::watch;
+use store::{MemoryStore, Outbox, Pulled, Snapshot, TenantSnapshot};
 use tower::ServiceExt as _;
 
 use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
@@ -32,7 +30,7 @@ pub(super) const EVENTS: &str = "/v1/tenants/acme/events";
 pub(super) struct TestIntake {
     pub(super) broker: Memory,
     pub(super) producer: Arc<Producer>,
-    pub(super) pulls: Arc<AtomicUsize>,
+    pub(super) store: Arc<MemoryStore>,
     pub(super) outbox: Arc<Outbox>,
     registry: Registry,
     app: Router,
@@ -62,13 +60,16 @@ impl TestIntake {
         let chance = Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_048_576.0);
         let shared = Arc::new(broker.clone());
         let producer = Producer::new(&config, shared.clone(), metrics.clone(), (Arc::new(|| NOW), chance));
-        let pulls = Arc::new(AtomicUsize::new(0));
-        let store = Arc::new(PullRevealsStore { pulls: pulls.clone() });
+        let store = Arc::new(store_that_a_pull_completes());
         let outbox = Arc::new(Outbox::new("p"));
-        let deps =
-            IntakeDependencies { broker: shared, store, operator: Some(KeyHash::of(OPERATOR)), outbox: outbox.clone() };
+        let deps = IntakeDependencies {
+            broker: shared,
+            store: store.clone(),
+            operator: Some(KeyHash::of(OPERATOR)),
+            outbox: outbox.clone(),
+        };
         let app = service::http::app(routes(&config, producer.clone(), deps, metrics));
-        Self { broker, producer, pulls, outbox, registry, app }
+        Self { broker, producer, store, outbox, registry, app }
     }
 
     /// Posts JSON as the tenant's publisher.
@@ -120,24 +121,13 @@ pub(super) fn request(path: &str) -> Builder {
     Request::post(path).header("content-type", "application/json")
 }
 
-/// A store that shows the keys and sources called `new…` only after it was pulled.
-struct PullRevealsStore {
-    pulls: Arc<AtomicUsize>,
-}
-
-impl Store for PullRevealsStore {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        Some(Arc::new(tenants(self.pulls.load(Ordering::SeqCst) > 0)))
-    }
-
-    fn revision(&self) -> watch::Receiver<u64> {
-        watch::channel(1).1
-    }
-
-    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.pulls.fetch_add(1, Ordering::SeqCst);
-        async { Ok(()) }.boxed()
-    }
+/// A store that has the keys and sources called `new…` only after it was pulled.
+fn store_that_a_pull_completes() -> MemoryStore {
+    let store = MemoryStore::without_snapshot();
+    store.set_snapshot(tenants(false));
+    let complete = Arc::new(tenants(true));
+    store.when_pulled(move || Pulled::Snapshot(complete.clone()));
+    store
 }
 
 fn tenants(with_new: bool) -> Snapshot {

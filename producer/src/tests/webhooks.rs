@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
 };
 
 use schemas::wire;
@@ -43,7 +43,7 @@ async fn a_body_that_identifies_itself_keeps_its_id_when_it_is_sent_again() {
 async fn an_unknown_token_is_not_found_after_one_look_and_never_quoted() {
     let intake = TestIntake::new();
     let answer = intake.send(request("/v1/in/hunter2"), BODY).await;
-    assert_eq!((answer.code(), intake.pulls.load(Ordering::SeqCst)), ((404, "not_found"), 1));
+    assert_eq!((answer.code(), intake.store.pulls()), ((404, "not_found"), 1));
     assert!(!answer.body.to_string().contains("hunter2"));
     assert_eq!(intake.send(request("/v1/in/%ff"), BODY).await.code(), (404, "not_found"));
     assert!(intake.nothing_published());
@@ -54,7 +54,7 @@ async fn a_source_that_is_new_is_found_by_looking_once_more() {
     let intake = TestIntake::new();
     assert_eq!(intake.send(request("/v1/in/t-new"), BODY).await.status, 202);
     assert_eq!(intake.send(request("/v1/in/t-new"), BODY).await.status, 202);
-    assert_eq!(intake.pulls.load(Ordering::SeqCst), 1);
+    assert_eq!(intake.store.pulls(), 1);
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn a_transfer_makes_the_event_and_the_shot_in_a_vendors_shape_and_one_body
     let expected = [("canonical", ""), ("original", ""), ("whazing", ""), ("whazing", "shot")];
     assert_eq!(fixture.addressed().await, expected.map(|(id, part)| (id.to_owned(), part.to_owned())));
 
-    fixture.store.set(&acme(&json!(endpoints), &json!(formats.map(|format| starts(format, &[])))));
+    fixture.set_tenants(&acme(&json!(endpoints), &json!(formats.map(|format| starts(format, &[])))));
     // Another process has not seen it yet.
     let fixture = fixture.restarted().await;
     fixture.route(&canonical(TRANSFER)).await;

@@ -47,7 +47,7 @@ async fn an_event_that_was_parked_is_routed_when_it_comes_again() {
     let fixture = Fixture::of(&json!([]));
     fixture.route(&received("e1")).await;
     assert!(!fixture.parked().is_empty());
-    fixture.store.set(&one());
+    fixture.set_tenants(&one());
     fixture.route(&received("e1")).await;
     assert_eq!(fixture.deliveries().await.len(), 1);
 }
@@ -56,7 +56,7 @@ async fn an_event_that_was_parked_is_routed_when_it_comes_again() {
 async fn an_event_that_nobody_wanted_may_be_wanted_when_it_comes_again() {
     let fixture = Fixture::of(&acme(&json!([{"id": "crm"}]), &json!([])));
     fixture.route(&received("e1")).await;
-    fixture.store.set(&one());
+    fixture.set_tenants(&one());
     fixture.route(&received("e1")).await;
     assert_eq!(fixture.deliveries().await.len(), 1);
     assert_eq!(suppressed(&fixture), 0);

@@ -1,18 +1,13 @@
 //! What the router's tests stand on: the store, events, and the router itself, on a broker with a witness.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use broker::{Broker, Lane, Log, Queue, Record, Settlement, Target, memory::Memory};
-use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{Delivery, HeaderValue, Message, Parked, Tenant, wire};
 use serde_json::{Value, json};
 use service::{Clock, SeenConfig};
-use store::{Outbox, RetentionTable, Snapshot, Store, StoreError, TenantSnapshot};
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use store::{MemoryStore, Outbox, RetentionTable, Snapshot, TenantSnapshot};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,82 +21,15 @@ const SEEN: SeenConfig = SeenConfig { ids: 10_000, window: Duration::from_secs(6
 /// Nothing larger is published.
 pub(super) const MAX_PUBLISHED: usize = 64 * 1024;
 
-/// What a look for changes comes to.
-#[derive(Clone)]
-pub(super) enum Pull {
-    /// There are none.
-    Nothing,
-    /// These are the tenants now.
-    Reveals(Value),
-    /// It never ends.
-    Hangs,
+/// Tenants as JSON describes them.
+fn tenants(tenants: &Value) -> Vec<Tenant> {
+    serde_json::from_value(tenants.clone()).expect("tenants")
 }
 
-/// A store that does as it is told.
-pub(super) struct TestStore {
-    snapshot: Mutex<Option<Arc<Snapshot>>>,
-    revision: watch::Sender<u64>,
-    pull: Mutex<Pull>,
-    pub(super) pulls: Mutex<u32>,
-    /// How often it still panics when asked for its snapshot.
-    pub(super) panics: Mutex<u32>,
-}
-
-impl TestStore {
-    fn empty() -> Self {
-        Self {
-            snapshot: Mutex::default(),
-            revision: watch::Sender::new(0),
-            pull: Mutex::new(Pull::Nothing),
-            pulls: Mutex::default(),
-            panics: Mutex::default(),
-        }
-    }
-
-    /// From now on there are these tenants.
-    pub(super) fn set(&self, tenants: &Value) {
-        let tenants: Vec<Tenant> = serde_json::from_value(tenants.clone()).expect("tenants");
-        let revision = *self.revision.borrow() + 1;
-        let tenants = tenants.into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
-        *self.snapshot.lock().unwrap() = Some(Arc::new(Snapshot::new(revision, tenants)));
-        self.revision.send_replace(revision);
-    }
-
-    /// From now on a look for changes comes to this.
-    pub(super) fn when_pulled(&self, pull: Pull) {
-        *self.pull.lock().unwrap() = pull;
-    }
-}
-
-impl Store for TestStore {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        let panics = {
-            let mut panics = self.panics.lock().unwrap();
-            let left = *panics;
-            *panics = left.saturating_sub(1);
-            left > 0
-        };
-        assert!(!panics, "on purpose");
-        self.snapshot.lock().unwrap().clone()
-    }
-
-    fn revision(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
-    }
-
-    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        *self.pulls.lock().unwrap() += 1;
-        let pull = self.pull.lock().unwrap().clone();
-        async move {
-            match pull {
-                Pull::Nothing => {}
-                Pull::Reveals(tenants) => self.set(&tenants),
-                Pull::Hangs => std::future::pending().await,
-            }
-            Ok(())
-        }
-        .boxed()
-    }
+/// The snapshot at revision 2, for a pull to find.
+pub(super) fn second_snapshot(described: &Value) -> Arc<Snapshot> {
+    let tenants = tenants(described).into_iter().map(|tenant| Arc::new(TenantSnapshot::from(tenant)));
+    Arc::new(Snapshot::new(2, tenants))
 }
 
 /// An event on its way to the intake.
@@ -169,7 +97,7 @@ fn clock() -> Clock {
 /// A router at work.
 pub(super) struct Fixture {
     pub(super) memory: Memory,
-    pub(super) store: Arc<TestStore>,
+    pub(super) store: Arc<MemoryStore>,
     pub(super) metrics: RouterMetrics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
@@ -182,14 +110,19 @@ impl Fixture {
     /// With these tenants.
     pub(super) fn of(tenants: &Value) -> Self {
         let fixture = Self::without_snapshot();
-        fixture.store.set(tenants);
+        fixture.set_tenants(tenants);
         fixture
+    }
+
+    /// From now on there are these tenants.
+    pub(super) fn set_tenants(&self, described: &Value) {
+        self.store.set_tenants(tenants(described));
     }
 
     /// Before the store has been read for the first time.
     pub(super) fn without_snapshot() -> Self {
         let clock = clock();
-        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(TestStore::empty()), clock)
+        Self::on(Memory::hostile(clock.clone(), 11), Arc::new(MemoryStore::without_snapshot()), clock)
     }
 
     /// Stops the router and starts another one on the same broker and store.
@@ -198,7 +131,7 @@ impl Fixture {
         Self::on(self.stop().await, store, clock())
     }
 
-    fn on(memory: Memory, store: Arc<TestStore>, clock: Clock) -> Self {
+    fn on(memory: Memory, store: Arc<MemoryStore>, clock: Clock) -> Self {
         let witness = Witness::at(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();

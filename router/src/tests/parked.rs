@@ -5,9 +5,10 @@ use std::time::Duration;
 use broker::Queue;
 use schemas::{HeaderValue, ParkReason, wire};
 use serde_json::json;
+use store::Pulled;
 use tokio::time::Instant;
 
-use super::fixture::{Fixture, MAX_PUBLISHED, Pull, Sent, acme, event, one, raw, received};
+use super::fixture::{Fixture, MAX_PUBLISHED, Sent, acme, event, one, raw, received, second_snapshot};
 
 /// Routes it and an ordinary event behind it: the first is parked for `reason`, the second delivered.
 async fn is_parked(sent: &Sent, reason: ParkReason) {
@@ -78,9 +79,10 @@ async fn an_unknown_tenant_is_looked_for_before_its_event_is_parked() {
     let fixture = Fixture::of(&json!([]));
     fixture.route(&received("e1")).await;
     assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant);
-    assert!(*fixture.store.pulls.lock().unwrap() >= 1);
+    assert!(fixture.store.pulls() >= 1);
 
-    fixture.store.when_pulled(Pull::Reveals(one()));
+    let new = second_snapshot(&one());
+    fixture.store.when_pulled(move || Pulled::Snapshot(new.clone()));
     fixture.route(&received("e2")).await;
     assert_eq!(fixture.addressed().await, [("crm".to_owned(), String::new())], "the tenant is new");
 }
@@ -88,7 +90,7 @@ async fn an_unknown_tenant_is_looked_for_before_its_event_is_parked() {
 #[tokio::test(start_paused = true)]
 async fn an_event_of_an_unknown_tenant_is_held_for_ten_seconds_at_most() {
     let fixture = Fixture::of(&json!([]));
-    fixture.store.when_pulled(Pull::Hangs);
+    fixture.store.when_pulled(|| Pulled::Silence);
     let began = Instant::now();
     fixture.route(&received("e1")).await;
     assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant);
@@ -140,7 +142,7 @@ async fn what_would_make_too_many_deliveries_is_parked_whole() {
     assert_eq!(carrier.message.body, received("e1").message.body);
     assert!(fixture.deliveries().await.is_empty(), "not even some of them");
 
-    fixture.store.set(&acme(&json!(endpoints), &wants(&ids[1..])));
+    fixture.set_tenants(&acme(&json!(endpoints), &wants(&ids[1..])));
     fixture.route(&received("e2")).await;
     assert_eq!(fixture.deliveries().await.len(), 50, "as many as are allowed");
 }
@@ -148,14 +150,14 @@ async fn what_would_make_too_many_deliveries_is_parked_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_bad_luck_once_and_parked_the_second_time() {
     let fixture = Fixture::of(&one());
-    *fixture.store.panics.lock().unwrap() = 1;
+    fixture.store.panic_when_read(1);
     fixture.route(&received("e1")).await;
     assert_eq!(fixture.deliveries().await.len(), 1);
     assert!(fixture.parked().is_empty());
 
-    *fixture.store.panics.lock().unwrap() = 2;
+    fixture.store.panic_when_read(2);
     fixture.route(&received("e2")).await;
-    *fixture.store.panics.lock().unwrap() = 0;
+    fixture.store.panic_when_read(0);
     let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::Panic);
     assert_eq!(carrier.message.body, received("e2").message.body);

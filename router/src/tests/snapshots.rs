@@ -13,7 +13,7 @@ async fn a_router_without_a_snapshot_does_not_consume() {
     fixture.publish(&received("e1")).await;
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert_eq!((fixture.memory.depth(Queue::Ingest), fixture.steps().len()), (1, 0));
-    fixture.store.set(&one());
+    fixture.set_tenants(&one());
     fixture.idle().await;
     assert_eq!(fixture.deliveries().await.len(), 1);
 }
@@ -31,7 +31,7 @@ async fn a_change_takes_effect_with_the_next_event() {
     let fixture = Fixture::of(&one());
     fixture.route(&received("e1")).await;
     let other = json!([{"id": "all", "endpoint_id": "flow", "event_types": ["*"]}]);
-    fixture.store.set(&acme(&json!([{"id": "flow"}]), &other));
+    fixture.set_tenants(&acme(&json!([{"id": "flow"}]), &other));
     fixture.route(&received("e2")).await;
     let deliveries = fixture.deliveries().await;
     let mut decided: Vec<_> = deliveries

@@ -12,18 +12,18 @@ pub struct AgeCounter<const N: usize> {
 
 /// The round in which something began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Round(usize);
+pub struct EntryRound(usize);
 
 impl<const N: usize> AgeCounter<N> {
     /// Counts one in.
-    pub fn enter(&self) -> Round {
+    pub fn enter(&self) -> EntryRound {
         let round = self.round.load(Relaxed) % N;
         self.under_way[round].fetch_add(1, Relaxed);
-        Round(round)
+        EntryRound(round)
     }
 
     /// Counts one out that began in this round.
-    pub fn leave(&self, began: Round) {
+    pub fn leave(&self, began: EntryRound) {
         self.under_way[began.0].fetch_sub(1, Relaxed);
     }
 

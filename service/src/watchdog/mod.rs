@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::Instant;
 
-pub use age_counter::{AgeCounter, Round};
+pub use age_counter::{AgeCounter, EntryRound};
 
 /// How often a watched loop turns, also when nothing happens.
 pub const TURN: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub struct Watchdog {
 /// One message in hand; its drop takes it out of the count.
 struct InHand {
     watchdog: Arc<Watchdog>,
-    since: Cell<Round>,
+    since: Cell<EntryRound>,
 }
 
 impl Watchdog {

@@ -9,7 +9,7 @@ mod tenants;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use control::{Filter, dead_letters};
+use control::{DeadLetterFilter, dead_letters};
 use expected::ExpectedDeliveries;
 use fixtures::{CANONICAL, VENDOR};
 use futures_util::TryStreamExt as _;
@@ -202,7 +202,7 @@ impl Demo<'_> {
         expected: &mut ExpectedDeliveries,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let letters = dead_letters::list(&*self.process.broker, None, &Filter::default()).await?;
+        let letters = dead_letters::list(&*self.process.broker, None, &DeadLetterFilter::default()).await?;
         let letters: Vec<_> = letters.try_collect().await?;
         for letter in letters.iter().skip(*seen) {
             let webhook_id = match letter.part.as_str() {

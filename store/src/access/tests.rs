@@ -1,14 +1,7 @@
 //! Who is let in, and when the store is asked again.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
-
-use futures_util::future::BoxFuture;
-use tokio::sync::watch;
-
 use super::*;
+use crate::{MemoryStore, Pulled};
 
 const OPERATOR: &str = "operator's";
 
@@ -85,47 +78,28 @@ fn no_key_and_a_wrong_one_are_refused_and_without_an_operator_nobody_is_one() {
     assert!(matches!(denied, Err(Denied::Unauthenticated)));
 }
 
-/// Knows nothing until it is pulled.
-#[derive(Default)]
-struct Late {
-    pulled: AtomicUsize,
-    next: Mutex<Option<Result<Arc<Snapshot>, StoreError>>>,
-}
-
-impl Store for Late {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        let next = self.next.lock().unwrap().clone().and_then(Result::ok);
-        next.filter(|_| self.pulled.load(Ordering::SeqCst) > 0).or_else(|| Some(Arc::default()))
-    }
-
-    fn revision(&self) -> watch::Receiver<u64> {
-        watch::channel(1).1
-    }
-
-    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.pulled.fetch_add(1, Ordering::SeqCst);
-        let next = self.next.lock().unwrap().clone();
-        Box::pin(async { next.transpose().map(|_| ()) })
-    }
+/// A store that knows nothing until it is pulled.
+fn store(pulled: Pulled) -> MemoryStore {
+    let store = MemoryStore::default();
+    store.when_pulled(move || pulled.clone());
+    store
 }
 
 #[tokio::test]
 async fn a_key_that_is_new_is_pulled_once_before_it_is_refused() {
-    let store = Late::default();
-    *store.next.lock().unwrap() = Some(Ok(Arc::new(snapshot(&[("acme", "a", &[Scope::Publish])]))));
+    let store = store(Pulled::Snapshot(Arc::new(snapshot(&[("acme", "a", &[Scope::Publish])]))));
     let admitted = admit(&store, None, Some("a"), "acme", Scope::Publish, 0).await.unwrap();
-    assert_eq!((admitted.tenant.id.as_str(), store.pulled.load(Ordering::SeqCst)), ("acme", 1));
+    assert_eq!((admitted.tenant.id.as_str(), store.pulls()), ("acme", 1));
 
     let denied = admit(&store, None, Some("wrong"), "acme", Scope::Publish, 0).await;
     assert!(matches!(denied, Err(Denied::Unauthenticated)));
-    assert_eq!(store.pulled.load(Ordering::SeqCst), 2);
+    assert_eq!(store.pulls(), 2);
 }
 
 #[tokio::test]
 async fn nobody_is_called_wrong_by_a_store_that_could_not_be_asked() {
-    let store = Late::default();
-    *store.next.lock().unwrap() = Some(Err(StoreError("gone".into())));
+    let store = store(Pulled::Failure(StoreError("gone".into())));
     assert!(matches!(admit(&store, None, Some("a"), "acme", Scope::Read, 0).await, Err(Denied::Away(_))));
     assert!(matches!(admit(&store, None, None, "acme", Scope::Read, 0).await, Err(Denied::Unauthenticated)));
-    assert_eq!(store.pulled.load(Ordering::SeqCst), 1, "no key, no pull");
+    assert_eq!(store.pulls(), 1, "no key, no pull");
 }

@@ -1,35 +1,30 @@
-//! What differs between two states of a configuration, item by item.
+//! The items of a configuration, and what differs between two states of them.
 
 use std::collections::BTreeMap;
 
 use schemas::{Endpoint, Key, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 
-/// What can be configured.
+/// The kinds of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ItemKind {
-    /// A tenant: its name and quota.
+    /// A tenant's name and quota.
     Tenant,
-    /// One of its endpoints.
     Endpoint,
-    /// One of its subscriptions.
     Subscription,
-    /// One of its sources.
     Source,
-    /// One of its keys.
     Key,
 }
 
 impl ItemKind {
-    /// All of them, in the order in which they may be made.
+    /// All kinds, in the order in which items can be made.
     pub const ALL: [Self; 5] = [Self::Tenant, Self::Endpoint, Self::Subscription, Self::Source, Self::Key];
 
-    /// The kind of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// In records and messages.
+    /// Name in tables, the audit log and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
@@ -41,23 +36,18 @@ impl ItemKind {
     }
 }
 
-/// One thing that is configured.
+/// One configured item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A tenant without what belongs to it: its lists are empty.
+    /// A tenant with empty lists: what belongs to it are items of their own.
     Tenant(Box<Tenant>),
-    /// An endpoint.
     Endpoint(Box<Endpoint>),
-    /// A subscription.
     Subscription(Box<Subscription>),
-    /// A source.
     Source(Box<SourceConfig>),
-    /// A key.
     Key(Box<Key>),
 }
 
 impl Item {
-    /// Of what kind it is.
     pub fn kind(&self) -> ItemKind {
         match self {
             Self::Tenant(_) => ItemKind::Tenant,
@@ -68,7 +58,6 @@ impl Item {
         }
     }
 
-    /// Its id.
     pub fn id(&self) -> &str {
         match self {
             Self::Tenant(tenant) => &tenant.id,
@@ -79,7 +68,7 @@ impl Item {
         }
     }
 
-    /// As it may be shown: JSON with its secrets masked.
+    /// JSON with secrets masked.
     pub fn shown(&self) -> Value {
         let shown = match self {
             Self::Tenant(tenant) => {
@@ -95,22 +84,20 @@ impl Item {
     }
 }
 
-/// One thing that was made, changed or taken away.
+/// An item that was made, changed or removed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemChange {
-    /// Whose.
     pub tenant: String,
-    /// What.
     pub kind: ItemKind,
-    /// Its id; a tenant's own.
+    /// Id of the item; for a tenant, its own.
     pub id: String,
-    /// As it was; none when it is new.
+    /// None: the item is new.
     pub before: Option<Item>,
-    /// As it is; none when it is gone.
+    /// None: the item was removed.
     pub after: Option<Item>,
 }
 
-/// All that differs, in the order of tenants, kinds and ids.
+/// All changes, in the order of tenants, kinds and ids.
 pub(super) fn between(before: &BTreeMap<String, Tenant>, after: &BTreeMap<String, Tenant>) -> Vec<ItemChange> {
     let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     ids.into_iter().flat_map(|id| within(id, before.get(id), after.get(id))).collect()
@@ -136,7 +123,7 @@ fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<
         .collect()
 }
 
-/// Everything a tenant has, itself first.
+/// All items of a tenant, itself first.
 pub(crate) fn items(tenant: &Tenant) -> Vec<Item> {
     let head = Tenant { name: tenant.name.clone(), quota: tenant.quota, ..Tenant::new(&tenant.id) };
     let endpoints = tenant.endpoints.iter().cloned().map(|endpoint| Item::Endpoint(Box::new(endpoint)));

@@ -1,6 +1,6 @@
-//! From a tree to the contract's types: a serde deserializer whose errors know where they are and repeat no value.
+//! A serde deserializer from the YAML tree to typed values. Its errors have positions and repeat no value.
 //!
-//! The types are the schema: where a text is asked for, `id: 7` and `shape: 2.15` are what they say.
+//! The types are the schema: where a type asks for a text, `id: 7` and `shape: 2.15` are texts.
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::StrDeserializer};
 use serde::forward_to_deserialize_any;
@@ -8,21 +8,19 @@ use serde::forward_to_deserialize_any;
 use super::document::{MapEntry, YamlNode, YamlValue};
 use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 
-/// A node, to be read as whatever is asked for.
+/// Deserializes one node.
 #[derive(Clone, Copy)]
 pub(super) struct YamlDeserializer<'a> {
-    /// The node.
     pub(super) node: &'a YamlNode,
-    /// The text of its file.
+    /// Text of the node's file.
     pub(super) source: &'a str,
-    /// Keys of this node, should it be a mapping, that are read by someone else.
+    /// Keys of this mapping that are skipped, since they are read separately.
     pub(super) hidden: &'static [&'static str],
-    /// Keys of this node that are read as this text where they are not written.
+    /// Keys of this mapping with the text that they have when they are not written.
     pub(super) assumed: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> YamlDeserializer<'a> {
-    /// All of a node.
     pub(super) fn of(node: &'a YamlNode, source: &'a str) -> Self {
         Self { node, source, hidden: &[], assumed: &[] }
     }
@@ -58,7 +56,7 @@ impl<'a> YamlDeserializer<'a> {
     }
 }
 
-/// What asks for a number gets one, however it is written.
+/// Methods for numbers: a number is read however it is written.
 macro_rules! typed {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -70,8 +68,8 @@ macro_rules! typed {
 impl<'de> Deserializer<'de> for YamlDeserializer<'de> {
     type Error = DecodeError;
 
-    /// For what may be a number or a text: `7` is a number; `007`, `+7` and what no integer holds are not what a
-    /// number would make of them.
+    /// For types that take a number or a text: `7` is a number, but `007`, `+7` and what no integer holds are texts,
+    /// since a number would change them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.node.is_plain(self.source) { self.typed(visitor) } else { self.deserialize_str(visitor) }
     }
@@ -84,7 +82,7 @@ impl<'de> Deserializer<'de> for YamlDeserializer<'de> {
         self.deserialize_str(visitor)
     }
 
-    /// A key without a value is refused: `channel_ids:` above a list that was commented out would mean "any".
+    /// Refuses a key without a value: `channel_ids:` above a list that was commented out would mean "any".
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.node.value {
             YamlValue::Null => {
@@ -100,7 +98,7 @@ impl<'de> Deserializer<'de> for YamlDeserializer<'de> {
         words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        // `webhook_echo: null` is one of the words; a key without a value is not.
+        // In `webhook_echo: null`, the written `null` is one of the words.
         let null = || words.iter().copied().find(|&word| word == "null" && self.node.says(word, self.source));
         let read = match self.node.text(self.source).or_else(null) {
             Some(text) => visitor.visit_enum(StrDeserializer::<DecodeError>::new(text)),
@@ -141,9 +139,9 @@ impl<'de> SeqAccess<'de> for YamlItems<'de> {
 
 struct YamlEntries<'a> {
     entries: std::slice::Iter<'a, MapEntry>,
-    /// The entry whose key was read and whose value was not.
+    /// The entry whose key was read, and whose value is next.
     current: Option<&'a MapEntry>,
-    /// What is still to be read of what is not written; the last is next.
+    /// Assumed entries that are still to be read; the last one is next.
     assumed: Vec<&'static (&'static str, &'static str)>,
     reading: YamlDeserializer<'a>,
 }
@@ -173,7 +171,7 @@ impl<'de> MapAccess<'de> for YamlEntries<'de> {
     }
 }
 
-/// A text that nobody wrote.
+/// Deserializes an assumed text.
 struct Assumed(&'static str);
 
 impl<'de> Deserializer<'de> for Assumed {

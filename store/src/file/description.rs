@@ -1,7 +1,8 @@
-//! What files say, to be sent to a running process: the same YAML, as JSON with its secrets, and the way back from a
-//! complaint about that JSON to file, line and column.
+//! Configuration files to be sent to a running process: their YAML as JSON with secrets, and the position in a file
+//! that an error about that JSON belongs to.
 //!
-//! Only what is written is sent, since what is left out may mean "keep". Validates no more than types: the process does.
+//! Only what is written is sent, since what is left out may mean "keep". Only types are checked here: the process
+//! validates.
 
 use std::{
     fs, io,
@@ -23,7 +24,7 @@ use crate::{
     invalid_field::{FieldPath, InvalidField, PathSegment},
 };
 
-/// What files say of tenants.
+/// The tenants that files describe.
 #[derive(Debug)]
 pub struct Description {
     documents: Vec<YamlDocument>,
@@ -32,10 +33,11 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads files, and the YAML files of folders; `-` is `stdin`. What several say of one tenant is merged. Blocking.
+    /// Reads files, and the YAML files of folders; `-` is `stdin`. Descriptions of one tenant in several files are
+    /// merged. Blocks.
     ///
     /// # Errors
-    /// Everything that cannot be read, a line each with file, line and column.
+    /// Everything that cannot be read, each in one line with file, line and column.
     pub fn read(paths: &[PathBuf], mut stdin: impl io::Read) -> Result<Self, StoreError> {
         let mut files = Vec::new();
         for path in paths {
@@ -56,12 +58,13 @@ impl Description {
         Ok(Self { documents, merged, tenants })
     }
 
-    /// The tenants as `POST /v1/apply` takes them. With secrets: to be sent, never to be shown.
+    /// The tenants as `POST /v1/apply` takes them, with secrets: to be sent, never to be shown.
     pub fn tenants(&self) -> &[Json] {
         &self.tenants
     }
 
-    /// A complaint about `{"tenants": […]}` as it was sent, with the place in the file where it comes from.
+    /// One line about an error in the sent `{"tenants": […]}`, with the file, line and column that the value comes
+    /// from.
     pub fn line(&self, pointer: &str, message: &str) -> String {
         let path = FieldPath::of_pointer(pointer);
         match path.0.as_slice() {
@@ -77,7 +80,7 @@ impl Description {
     }
 }
 
-/// A file, or a folder's.
+/// Reads a file, or the files of a folder.
 fn read(path: &Path) -> io::Result<Vec<SourceFile>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![SourceFile::of(path.display().to_string(), fs::read(path))]);
@@ -89,9 +92,9 @@ fn read(path: &Path) -> io::Result<Vec<SourceFile>> {
     Ok(Listing::of(path)?.names().map(file).collect())
 }
 
-/// A tenant as its parts write it.
+/// A tenant as JSON, with exactly what its parts in the files write.
 fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documents: &[YamlDocument]) -> Json {
-    // Of plain structs with text keys: their serialization cannot fail.
+    // Plain structs with text keys: their serialization cannot fail.
     let typed = serde_json::to_value(tenant).unwrap_or_default();
     let mut whole = Map::new();
     for (document, index) in parts {
@@ -115,15 +118,15 @@ fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documen
     Json::Object(whole)
 }
 
-/// What is written there, as the contract's types took it: `id: 7` is a text, since a text was asked for. `typed` is
-/// what they made of it, with masks for secrets and without what is as it is by default.
+/// A node as the types read it: `id: 7` is a text, since the type asks for one. `typed` is the serialized value, in
+/// which secrets are masked and defaults are left out.
 fn as_typed(node: &YamlNode, typed: &Json, source: &str) -> Json {
     match &node.value {
         YamlValue::Map(entries) => {
             let entry = |(key, node): (&String, &YamlNode)| (key.clone(), as_typed(node, &typed[key.as_str()], source));
             Json::Object(entries.iter().map(|one| entry((&one.key, &one.node))).collect())
         }
-        // Sets come in another order than they were written; but in each list all are of one type.
+        // Sets are sorted when serialized, but all values of a list have one type.
         YamlValue::List(nodes) => nodes
             .iter()
             .enumerate()
@@ -137,7 +140,7 @@ fn as_typed(node: &YamlNode, typed: &Json, source: &str) -> Json {
     }
 }
 
-/// A scalar that the types made nothing of that is worth telling, such as `start_on_transfer: false`.
+/// A scalar that the serialized value leaves out because it is the default, such as `start_on_transfer: false`.
 fn as_written(node: &YamlNode, source: &str) -> Json {
     match &node.value {
         YamlValue::Bool(truth) => (*truth).into(),

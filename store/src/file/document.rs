@@ -1,4 +1,4 @@
-//! One YAML file as a tree that knows where everything stands; what it means is decided elsewhere.
+//! One YAML file as a tree of values with their positions. It does not know what they mean.
 
 use std::cell::OnceCell;
 
@@ -8,16 +8,16 @@ use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _, NonFin
 use crate::decode_error::Position;
 use crate::invalid_field::{FieldPath, PathSegment};
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug)]
 pub(super) struct YamlNode {
     pub(super) place: Position,
-    /// What the source says: `2.10` is a number, and also a text of four characters.
+    /// Byte range of a scalar in the source: `2.10` is a number, and also a text of four characters.
     written: Option<(u32, u32)>,
     pub(super) value: YamlValue,
 }
 
-/// A value as YAML sees it where no type is asked for.
+/// A value as YAML reads it where no type is known.
 #[derive(Debug)]
 pub(super) enum YamlValue {
     Null,
@@ -30,7 +30,6 @@ pub(super) enum YamlValue {
     Map(Vec<MapEntry>),
 }
 
-/// One entry of a mapping.
 #[derive(Debug)]
 pub(super) struct MapEntry {
     pub(super) key: String,
@@ -38,33 +37,30 @@ pub(super) struct MapEntry {
     pub(super) node: YamlNode,
 }
 
-/// A file's text. Its tree takes thirty times the room and is made where it is needed.
+/// A file. Its tree takes thirty times the memory of its text, and is made only when it is needed.
 #[derive(Debug)]
 pub(super) struct YamlDocument {
-    /// The file's name.
     pub(super) name: String,
-    /// Its text.
     pub(super) source: String,
-    /// The tree, once somebody asked where something stands.
+    /// The tree, once a position was needed.
     root: OnceCell<Option<YamlNode>>,
 }
 
 impl YamlDocument {
-    /// A file of this name and text.
     pub(super) fn new(name: String, mut source: String) -> Self {
-        // Some editors begin files with a byte order mark; it is no content, and takes no column.
+        // Some editors begin files with a byte order mark. It is no content and takes no column.
         if source.starts_with('\u{feff}') {
             source.remove(0);
         }
         Self { name, source, root: OnceCell::new() }
     }
 
-    /// Reads the tree.
+    /// Parses the text.
     ///
     /// # Errors
-    /// Where the text is no YAML, with one line that says where.
+    /// One line with the position where the text is no YAML.
     pub(super) fn parse(&self) -> Result<YamlNode, String> {
-        // The operator's own file: no size would be wrong. Depth stays bounded, it is the stack's.
+        // The file is the operator's own, so any size is right. The depth stays bounded, since the stack is.
         let budget = serde_saphyr::budget! {
             max_events: usize::MAX,
             max_nodes: usize::MAX,
@@ -74,7 +70,7 @@ impl YamlDocument {
             max_merge_keys: usize::MAX,
             enforce_alias_anchor_ratio: false,
         };
-        // `12e4567` may be a token.
+        // `12e4567` is read as infinity, but may be a token.
         let non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
         let options = serde_saphyr::options! {
             budget: budget,
@@ -96,25 +92,22 @@ impl YamlDocument {
         })
     }
 
-    /// The node at a path.
     pub(super) fn node(&self, path: &[PathSegment]) -> Option<&YamlNode> {
         path.iter().try_fold(self.root()?, |node, step| node.child(step))
     }
 
-    /// Where a path ends, or the last of its steps that the file has.
+    /// Position of the node at a path, or of its last ancestor that the file has.
     pub(super) fn position_of(&self, path: &FieldPath) -> Position {
         let longest = (0..=path.0.len()).rev().find_map(|length| self.node(&path.0[..length]));
         longest.map_or(Position::default(), |node| node.place)
     }
 
-    /// All of it.
     pub(super) fn root(&self) -> Option<&YamlNode> {
         self.root.get_or_init(|| self.parse().ok()).as_ref()
     }
 }
 
 impl YamlNode {
-    /// One step down.
     pub(super) fn child(&self, step: &PathSegment) -> Option<&Self> {
         match (&self.value, step) {
             (YamlValue::List(nodes), PathSegment::Index(index)) => nodes.get(*index),
@@ -125,7 +118,7 @@ impl YamlNode {
         }
     }
 
-    /// Whether a value is all that is written: false for a number in other than its usual notation.
+    /// False for a number in an unusual notation, which its value would lose.
     pub(super) fn is_plain(&self, source: &str) -> bool {
         let usual = match &self.value {
             YamlValue::Signed(number) => number.to_string(),
@@ -136,7 +129,7 @@ impl YamlNode {
         self.text(source).is_none_or(|text| text == usual)
     }
 
-    /// A scalar as text: a text's own, else the source's.
+    /// A scalar as text: a number or word as it is written.
     pub(super) fn text<'a>(&'a self, source: &'a str) -> Option<&'a str> {
         match &self.value {
             YamlValue::Text(text) => Some(text),
@@ -145,7 +138,7 @@ impl YamlNode {
         }
     }
 
-    /// Whether a word stands there, and not nothing: for `null`, which YAML takes for either.
+    /// True when exactly this word is written. It tells a written `null` from a key without a value.
     pub(super) fn says(&self, word: &str, source: &str) -> bool {
         self.written(source) == Some(word)
     }

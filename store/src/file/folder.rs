@@ -1,4 +1,4 @@
-//! The folder itself: which files, whether they changed, and what they say. Blocking; knows nothing of YAML.
+//! The folder: which files it has, whether they changed, and their texts. Blocks; it does not know YAML.
 
 use std::{
     fs,
@@ -8,19 +8,20 @@ use std::{
     time::SystemTime,
 };
 
-/// How often a folder that changes while it is read is read again before it is taken as it is.
+/// Readings of a folder that changes while it is read, before it is taken as it is.
 const READS: usize = 3;
 
-/// One file as it was read.
+/// A file as it was read.
 #[derive(Debug, Hash)]
 pub(super) struct SourceFile {
-    /// Its name within the folder, or its path.
+    /// Name within the folder, or path.
     pub(super) name: String,
-    /// Its text, or the line that says why there is none.
+    /// Text, or one line that says why it cannot be read.
     pub(super) text: Result<String, String>,
 }
 
-/// What a listing tells of a file: equal stamps, equal content, but for a change within one tick of the clock.
+/// Name, length and time of change of a file. Files with equal stamps have equal contents, except for changes within
+/// one tick of the clock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct FileStamp {
     name: String,
@@ -28,24 +29,23 @@ struct FileStamp {
     modified: Option<SystemTime>,
 }
 
-/// What a listing tells of the folder; none where there is no folder.
+/// The files of the folder; none where there is no folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing(Option<Vec<FileStamp>>);
 
-/// The folder as it was read.
+/// The folder's files as they were read.
 #[derive(Debug)]
 pub(super) struct FolderContent {
-    /// Taken before the files were read, so that a later change shows.
+    /// Listed before the files were read, so that a later change shows.
     pub(super) stamps: Listing,
-    /// In the order of their names.
+    /// Sorted by name.
     pub(super) files: Vec<SourceFile>,
 }
 
 impl Listing {
-    /// Lists the YAML files of a folder.
     ///
     /// # Errors
-    /// Where there is a folder that cannot be listed.
+    /// A folder that exists and cannot be listed.
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -55,14 +55,14 @@ impl Listing {
         let mut stamps = Vec::new();
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            // Hidden: editors' swap files, and the folders that Kubernetes links a ConfigMap's files from.
+            // Hidden files are editors' swap files, and the folders that Kubernetes links a ConfigMap's files from.
             if name.starts_with('.') || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
                 continue;
             }
             match fs::metadata(folder.join(&name)) {
                 Ok(meta) if meta.is_dir() => {}
                 Ok(meta) => stamps.push(FileStamp { name, length: meta.len(), modified: meta.modified().ok() }),
-                // Reading it says why.
+                // Reading the file will say why.
                 Err(_) => stamps.push(FileStamp { name, length: 0, modified: None }),
             }
         }
@@ -70,17 +70,18 @@ impl Listing {
         Ok(Self(Some(stamps)))
     }
 
-    /// Whether there is no folder, as against an empty one.
+    /// True when there is no folder. An empty folder is not missing.
     pub(super) fn is_missing(&self) -> bool {
         self.0.is_none()
     }
 }
 
 impl FolderContent {
-    /// Reads all files, again while they change: half of a list would be valid, and would lack the other half.
+    /// Reads all files, and reads them again while they change: half of a written list would be valid, and would lack
+    /// the other half.
     ///
     /// # Errors
-    /// Where there is a folder that cannot be listed.
+    /// A folder that exists and cannot be listed.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
         let mut stamps = Listing::of(folder)?;
         for _ in 1..READS {
@@ -94,7 +95,7 @@ impl FolderContent {
         Ok(Self { files: stamps.read(folder), stamps })
     }
 
-    /// Equal for equal names and texts.
+    /// A digest of names and texts.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.files.hash(&mut hasher);
@@ -108,14 +109,13 @@ impl Listing {
         self.names().map(|name| SourceFile::of(name.to_owned(), fs::read(folder.join(name)))).collect()
     }
 
-    /// The files' names, sorted.
+    /// Names of the files, sorted.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flatten().map(|stamp| stamp.name.as_str())
     }
 }
 
 impl SourceFile {
-    /// What was read under this name.
     pub(super) fn of(name: String, read: io::Result<Vec<u8>>) -> Self {
         let text = match read {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error)),

@@ -1,4 +1,4 @@
-//! Several documents as one configuration, and the way back: which file a merged item came from.
+//! Reads several documents as one configuration, and finds the document that a merged item came from. No I/O.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use crate::{
     validate,
 };
 
-/// Reads, merges and validates. Validation waits until everything was read, else it would miss what was not.
+/// Reads, merges and validates. Validation needs everything: what could not be read would seem to be missing.
 ///
 /// # Errors
-/// All that cannot be read; else all that is invalid; a line each.
+/// One line for everything that cannot be read, or else for everything that is invalid.
 pub(super) fn load(files: Vec<SourceFile>) -> Result<Vec<Tenant>, Vec<String>> {
     let (documents, merged, mut problems) = merge(files, SourceTokens::Required)?;
     problems.extend(validate::tenants(&merged.tenants));
@@ -29,10 +29,9 @@ pub(super) fn load(files: Vec<SourceFile>) -> Result<Vec<Tenant>, Vec<String>> {
     Ok(merged.tenants)
 }
 
-/// Reads and merges.
 ///
 /// # Errors
-/// All that cannot be read, a line each.
+/// One line for everything that cannot be read.
 pub(super) fn merge(
     files: Vec<SourceFile>,
     demand: SourceTokens,
@@ -49,7 +48,7 @@ fn read(file: SourceFile, demand: SourceTokens) -> Result<(YamlDocument, Vec<Ten
     Ok((document, tenants))
 }
 
-/// All values, or the lines of all that failed.
+/// All values, or the lines of all results that failed.
 fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T>, Vec<String>> {
     let mut values = Vec::new();
     let mut lines = Vec::new();
@@ -62,7 +61,7 @@ fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T
     if lines.is_empty() { Ok(values) } else { Err(lines) }
 }
 
-/// A problem with the place where it stands, and of what else it concerns.
+/// One line about an invalid field, with its position and that of the other field that it concerns.
 pub(super) fn line(problem: &InvalidField, merged: &Merged, documents: &[YamlDocument]) -> String {
     let (document, path, place) = merged.locate(&problem.path, documents);
     let mut line = format!("{}:{}:{}: {path}: {}", document.name, place.line, place.column, problem.message);
@@ -73,31 +72,30 @@ pub(super) fn line(problem: &InvalidField, merged: &Merged, documents: &[YamlDoc
     line
 }
 
-/// The tenants of all documents; one that is in several files is one here.
+/// The tenants of all documents. A tenant that several files describe is one tenant here.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub(super) tenants: Vec<Tenant>,
     origins: Vec<TenantOrigin>,
 }
 
-/// A tenant as one file describes it.
+/// The description of a tenant in one file.
 #[derive(Clone, Copy, Debug)]
 struct TenantPart {
     document: usize,
-    /// Its index in that document's `tenants`.
+    /// Index in the document's `tenants`.
     index: usize,
 }
 
-/// Where a merged tenant came from.
+/// The files that describe a merged tenant.
 #[derive(Debug, Default)]
 struct TenantOrigin {
     parts: Vec<TenantPart>,
-    /// For each of `LISTS`, how many items each part gave, in the order of the parts.
+    /// Numbers of items from each part, in the order of the parts, for each of `LISTS`.
     counts: [Vec<usize>; 4],
 }
 
 impl Merged {
-    /// Merges the tenants of each document, in the order of the documents.
     pub(super) fn of(documents: Vec<Vec<Tenant>>) -> (Self, Vec<InvalidField>) {
         let mut merged = Self::default();
         let mut problems = Vec::new();
@@ -108,7 +106,7 @@ impl Merged {
                 match known.get(&tenant.id).copied().filter(|&at| !merged.is_of(at, document)) {
                     Some(at) => merged.add_to(at, tenant, part, &mut problems),
                     None => {
-                        // A second description in the same file stays apart: validation refuses it, naming both.
+                        // A second description in the same file is not merged: validation refuses it, and names both.
                         known.insert(tenant.id.clone(), merged.tenants.len());
                         merged.push(tenant, part);
                     }
@@ -155,12 +153,12 @@ impl Merged {
         whole.keys.extend(tenant.keys);
     }
 
-    /// Of a merged tenant, the document and the index in its `tenants` of every part.
+    /// The parts of a merged tenant: the document of each, and the index in its `tenants`.
     pub(super) fn parts(&self, tenant: usize) -> impl Iterator<Item = (usize, usize)> {
         self.origins[tenant].parts.iter().map(|part| (part.document, part.index))
     }
 
-    /// A path among the merged tenants, as the document has it that it came from.
+    /// The document that a path among the merged tenants comes from, with the path and position there.
     pub(super) fn locate<'a>(
         &self,
         path: &FieldPath,
@@ -195,7 +193,7 @@ impl TenantOrigin {
         }
     }
 
-    /// The part that gave an item of a list, and the item's index there.
+    /// The part that an item of a list comes from, and the item's index there.
     fn item(&self, list: &str, mut index: usize) -> (TenantPart, usize) {
         let counts =
             LISTS.iter().zip(&self.counts).find(|(name, _)| **name == list).map_or(&[][..], |(_, counts)| counts);
@@ -208,7 +206,7 @@ impl TenantOrigin {
         (self.parts[0], index)
     }
 
-    /// The last part that has a key: what came later is what disagrees with what came before.
+    /// The last part that has a key. Where parts disagree, the later one is at fault.
     fn having(&self, rest: &[PathSegment], documents: &[YamlDocument]) -> TenantPart {
         let has = |part: &&TenantPart| {
             let tenant = [PathSegment::Key("tenants".into()), PathSegment::Index(part.index)];

@@ -1,7 +1,7 @@
 //! The `file:` store: a folder of YAML, read at start and again whenever it changes.
 //!
-//! Looks for changes by listing the folder every second or so: no notification mechanism works on every file system
-//! that people mount. Writes nothing, and deletes nothing: what cannot be read leaves the last good snapshot in force.
+//! It looks for changes by listing the folder every second or so: no notification mechanism works on every file system
+//! that folders are mounted from. It never writes. Files that cannot be used leave the last good snapshot in force.
 
 mod decode;
 mod description;
@@ -24,11 +24,11 @@ pub use self::description::Description;
 use self::reader::{FolderReader, ReadMode};
 use crate::{Snapshot, Store, StoreError, SyncStatus};
 
-/// A folder of YAML as a store. Dropping it stops nothing but itself; [`FileStore::watch`] is the caller's task.
+/// A folder of YAML as a store. The caller spawns [`FileStore::watch`], and stops it.
 #[derive(Debug)]
 pub struct FileStore {
     reader: Arc<FolderReader>,
-    /// Held by the one reading that is under way.
+    /// One permit: only one reading is under way at a time.
     turn: Arc<Semaphore>,
 }
 
@@ -36,30 +36,31 @@ impl FileStore {
     /// Reads the folder for the first time. A missing or empty one is a valid, empty configuration.
     ///
     /// # Errors
-    /// Everything that is wrong with the files, a line each: there is no good snapshot to stay with.
+    /// Everything that is wrong with the files, each in one line: there is no good snapshot to keep.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = folder.to_owned();
         let reader = off_the_runtime(move || FolderReader::open(folder)).await??;
         Ok(Self { reader: Arc::new(reader), turn: Arc::new(Semaphore::new(1)) })
     }
 
-    /// Looks for changes at every interval until it is told to stop. Errors do not end it: they are logged, once each.
+    /// Looks for changes at every interval until `stop` is cancelled. Errors do not end it: each is logged once.
     pub async fn watch(&self, interval: Duration, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-            // Reported by the reader, where readiness and metrics find it too.
+            // The reader keeps and logs the error.
             let _ = self.refresh().await;
         }
     }
 
-    /// Looks once: reads the files only if their names, lengths or times of change differ from the last look.
+    /// Looks for changes once: reads the files only if their names, lengths or times of change differ from the last
+    /// time.
     ///
     /// # Errors
-    /// What is wrong with the files. The last good snapshot stays.
+    /// What is wrong with the files. The last good snapshot stays in force.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         self.look(ReadMode::IfListingChanged).await
     }
 
-    /// What is wrong with the folder now; none while the snapshot is what the files say. For `/readyz`.
+    /// What is wrong with the folder now, for `/readyz`; none while the snapshot has what the files say.
     pub fn last_error(&self) -> Option<Arc<StoreError>> {
         self.reader.last_error()
     }
@@ -68,11 +69,12 @@ impl FileStore {
         let asked = self.reader.begun();
         let turn = self.turn.clone().acquire_owned().await.map_err(|_| StoreError("the store is closed".to_owned()))?;
         if self.reader.begun() > asked {
-            // A reading began after this was asked, and is over: a thousand who ask at once make two readings.
+            // A reading has begun since this call, and is over. A thousand calls at once cause two readings.
             return self.last_error().map_or(Ok(()), |error| Err(StoreError::clone(&error)));
         }
         let reader = self.reader.clone();
-        // The turn goes along: whoever stops waiting does not let a second reading in beside the first.
+        // The permit moves to the thread: a caller that stops waiting does not let a second reading begin beside the
+        // first.
         off_the_runtime(move || {
             let _turn = turn;
             reader.look(look)
@@ -90,18 +92,18 @@ impl Store for FileStore {
         self.reader.revision()
     }
 
-    /// What is wrong with the files counts as one failure, however often it is looked at.
+    /// One state of broken files counts as one failure, however often it is read.
     fn sync_status(&self) -> SyncStatus {
         self.reader.sync_status()
     }
 
-    /// Reads all files, whatever the listing says: two changes within one tick of the clock look like one.
+    /// Reads all files even if the listing is unchanged: two changes within one tick of the clock look like one.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.look(ReadMode::Always).boxed()
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs blocking work on a thread that may block.
 async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| StoreError(format!("reading the folder: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Reads the folder when it changed, and keeps what came of it: the last good snapshot and the last error. Blocking.
+//! Reads the folder when it changed, and keeps the last good snapshot and the last error. Blocks.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,18 +15,18 @@ use super::{
     folder::{FolderContent, Listing},
     merge::load,
 };
-use crate::{Snapshot, StoreError, SyncStatus, snapshot::SyncTracker};
+use crate::{Snapshot, StoreError, SyncStatus, snapshot::current::SyncTracker};
 
-/// When to read the files.
+/// Which listings lead to a reading of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadMode {
-    /// If the listing differs from the last one, or the last reading failed.
+    /// Only a listing that differs from the last one, or that follows a failed reading.
     IfListingChanged,
-    /// In any case.
+    /// Every listing.
     Always,
 }
 
-/// The folder, and what came of reading it.
+/// The folder, and the result of reading it.
 #[derive(Debug)]
 pub(super) struct FolderReader {
     folder: PathBuf,
@@ -34,26 +34,25 @@ pub(super) struct FolderReader {
     revision: watch::Sender<u64>,
     last_error: ArcSwapOption<StoreError>,
     sync: SyncTracker,
-    /// Readings of all files that have begun.
+    /// Number of readings of all files that have begun.
     begun: AtomicU64,
-    /// Held by one look at a time.
+    /// Locked for the length of one reading.
     seen: Mutex<LastRead>,
 }
 
-/// What the last reading read, be it good or bad.
+/// The state of the folder at the last reading, whether or not it could be used.
 #[derive(Debug)]
 struct LastRead {
     stamps: Listing,
     digest: u64,
-    /// What is wrong with that content.
+    /// What is wrong with that state.
     fault: Option<StoreError>,
 }
 
 impl FolderReader {
-    /// Reads for the first time.
     ///
     /// # Errors
-    /// Everything that is wrong, a line each.
+    /// Everything that is wrong, each in one line.
     pub(super) fn open(folder: PathBuf) -> Result<Self, StoreError> {
         let content = FolderContent::read(&folder).map_err(|error| unlistable(&folder, &error))?;
         let seen = Mutex::new(LastRead { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
@@ -76,7 +75,7 @@ impl FolderReader {
     /// Brings the snapshot up to date.
     ///
     /// # Errors
-    /// What is wrong, in this look or in the last reading of the same content.
+    /// What is wrong with the files, found now or at the last reading of the same content.
     pub(super) fn look(&self, look: ReadMode) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.look_past(&mut seen, look);
@@ -94,7 +93,7 @@ impl FolderReader {
         result
     }
 
-    /// Compares with what was seen last: first the listing, then the content.
+    /// Compares the folder with the last reading: first the listing, then the content.
     fn look_past(&self, seen: &mut LastRead, look: ReadMode) -> Result<(), StoreError> {
         let unlistable = |error| self.failed(unlistable(&self.folder, &error));
         if look == ReadMode::IfListingChanged && self.last_error.load().is_none() {
@@ -116,7 +115,7 @@ impl FolderReader {
 
     fn take_over(&self, content: FolderContent) -> Result<(), StoreError> {
         if content.stamps.is_missing() && self.snapshot().tenants().next().is_some() {
-            // An unmounted disk looks like this. Who means to remove everything empties the folder.
+            // An unmounted disk looks like this. To remove everything, the operator empties the folder.
             return Err(StoreError(format!("{}: the folder is gone", self.folder.display())));
         }
         let tenants = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;

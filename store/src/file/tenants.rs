@@ -1,4 +1,4 @@
-//! The tenants of one document: its top-level `tenants`, item by item, so that every broken item is told at once.
+//! Decodes the tenants of one document item by item, so that every broken item is reported at once.
 
 use schemas::Tenant;
 use serde::de::{Deserialize, DeserializeOwned};
@@ -9,15 +9,15 @@ use super::{
 };
 use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 
-/// A tenant's lists, as they are written.
+/// Keys of a tenant's lists.
 pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
 
-/// What a configuration must say of everything, or may leave to somebody else.
+/// Whether each source must have a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceTokens {
-    /// All that is required.
+    /// A source without a token is an error.
     Required,
-    /// A source's token as well may be left out: it is kept, or made. It reads as an empty one.
+    /// A source without a token has an empty one: the process that receives it keeps the old token, or makes one.
     Optional,
 }
 
@@ -27,10 +27,10 @@ impl SourceTokens {
     }
 }
 
-/// Reads the tenants of a document, in its order.
+/// Decodes the tenants of a document, in its order.
 ///
 /// # Errors
-/// Where the text is no YAML; else every item that could not be read, a line each.
+/// One line where the text is no YAML, or else for every item that could not be decoded.
 pub(super) fn read(document: &YamlDocument, demand: SourceTokens) -> Result<Vec<Tenant>, Vec<String>> {
     let root = document.parse().map_err(|line| vec![line])?;
     let mut reader = DocumentReader { source: &document.source, demand, faults: Vec::new() };
@@ -76,7 +76,7 @@ impl<'a> DocumentReader<'a> {
         tenants
     }
 
-    /// Each item of a list; a list with nothing in it may as well be no list: its items are commented out.
+    /// Decodes each item of a list. A key without a value is an empty list: its items are commented out.
     fn items<T>(
         &mut self,
         node: &'a YamlNode,

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::FileStore;
 use crate::{Snapshot, Store as _};
 
-/// The example of the design's section on configuration, with real secrets.
+/// A configuration that uses every kind of item, with secrets.
 const EXAMPLE: &str = r#"
 tenants:
   - id: acme
@@ -51,7 +51,7 @@ impl Folder {
         self.open().await.snapshot().unwrap()
     }
 
-    /// The lines in which the folder is refused.
+    /// Lines of the error with which the folder is refused.
     async fn refusal(&self) -> Vec<String> {
         let error = FileStore::open(self.0.path()).await.unwrap_err();
         error.0.lines().map(ToOwned::to_owned).collect()

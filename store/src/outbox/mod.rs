@@ -1,7 +1,9 @@
-//! What a process has done and found out, until control has noted it: counts by tenant, endpoint and day, and facts.
+//! What a process has counted and found out, until control confirms that it has stored it: counts by tenant, endpoint
+//! and day, and findings.
 //!
-//! Roles add to it; the process announces what [`Outbox::report`] says and passes on what was noted. It keeps nothing on
-//! disk: what a process that dies had not reported is not counted. No clock: time is an argument, in unix milliseconds.
+//! Roles add to the outbox. The process announces what [`Outbox::report`] returns, and passes confirmations on to
+//! [`Outbox::noted`]. Nothing is kept on the disk: a process that dies loses what it had not reported. There is no
+//! clock: time is an argument, in unix milliseconds.
 
 mod usage_counts;
 
@@ -13,33 +15,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use schemas::{Counts, Finding, Notice};
 use usage_counts::UsageCounts;
 
-/// How often what was not noted is said again, in ms.
+/// Time after which an unconfirmed notice is sent again, in milliseconds.
 const AGAIN: u64 = 5_000;
-/// Findings in one notice: about 100 kB of JSON.
+/// Largest number of findings in one notice: about 100 kB of JSON.
 const TOGETHER: usize = 500;
-/// Findings that wait, usage aside. They come one an endpoint or quota; more is a loop somewhere.
+/// Largest number of waiting findings, usage aside. An endpoint or a quota makes one at a time; more would be a loop
+/// somewhere.
 const MOST_FINDINGS: usize = 10_000;
 
-/// What one process has to tell. Shared by its roles.
+/// The outbox of one process, shared by its roles.
 #[derive(Debug)]
 pub struct Outbox {
     process: String,
-    /// Never held across an await; a count holds it for as long as two look-ups take.
+    /// Never locked across an await. A count locks it for two look-ups.
     state: Mutex<OutboxState>,
 }
 
 #[derive(Debug, Default)]
 struct OutboxState {
     usage: UsageCounts,
-    /// Not said yet, or to be said again.
+    /// Findings that are to be sent, for the first time or again.
     findings: Vec<Finding>,
-    /// By sequence: said and not noted.
+    /// Sent notices that are not confirmed yet, by their sequence.
     said: std::collections::BTreeMap<u64, UnconfirmedNotice>,
     sequence: u64,
     missed: u64,
 }
 
-/// What one notice said.
+/// Content of a sent notice.
 #[derive(Debug)]
 struct UnconfirmedNotice {
     at: u64,
@@ -48,18 +51,17 @@ struct UnconfirmedNotice {
 }
 
 impl Outbox {
-    /// Of a process, by an id made at its start: its counts begin at zero, and are told from those before.
+    /// The outbox of a process, by an id made at its start: its counts begin at zero, and are told apart from those of
+    /// the process before.
     pub fn new(process: impl Into<String>) -> Self {
         Self { process: process.into(), state: Mutex::default() }
     }
 
-    /// The process's id.
     pub fn process(&self) -> &str {
         &self.process
     }
 
-    /// Counts something for a tenant, or for one of its endpoints. Allocates only for what was not counted before on
-    /// this day.
+    /// Counts something for a tenant, or for one of its endpoints. Allocates only for the first count of a day.
     pub fn add(&self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) {
         let mut state = self.state();
         if !state.usage.add(now, tenant, endpoint_id, more) {
@@ -67,7 +69,7 @@ impl Outbox {
         }
     }
 
-    /// States a fact, once, however often it is stated until it is noted.
+    /// Adds a finding. The same finding is sent once, however often it is added until it is confirmed.
     pub fn record_finding(&self, fact: Finding) {
         let mut state = self.state();
         let known = state.findings.contains(&fact) || state.said.values().any(|said| said.findings.contains(&fact));
@@ -78,7 +80,7 @@ impl Outbox {
         }
     }
 
-    /// What is to be announced now: what is new, and what was said a while ago and not noted.
+    /// The notices to be sent now: what is new, and what was sent a while ago and not confirmed.
     pub fn report(&self, now: u64) -> Vec<Notice> {
         let state = &mut *self.state();
         state.take_back(now);
@@ -99,7 +101,7 @@ impl Outbox {
         }
     }
 
-    /// What was said under this number is kept, if it is this process's.
+    /// Confirms that control has stored the notice with this sequence, if it was sent by this process.
     pub fn noted(&self, process: &str, sequence: u64) {
         let mut state = self.state();
         if process == self.process
@@ -109,13 +111,13 @@ impl Outbox {
         }
     }
 
-    /// Whether everything was said and noted.
+    /// True when everything was sent and confirmed.
     pub fn is_settled(&self) -> bool {
         let state = self.state();
         state.said.is_empty() && state.findings.is_empty() && !state.usage.has_changed()
     }
 
-    /// How often something could not be counted, since too much was counted before. For metrics.
+    /// How often something was not counted, since the outbox was full. For metrics.
     pub fn missed(&self) -> u64 {
         self.state().missed
     }
@@ -126,7 +128,7 @@ impl Outbox {
 }
 
 impl OutboxState {
-    /// What was said long enough ago is to be said again, as it is by now.
+    /// Makes the content of notices that were sent long enough ago due again, with the counts as they are by now.
     fn take_back(&mut self, now: u64) {
         while let Some(first) = self.said.first_entry()
             && first.get().at + AGAIN <= now

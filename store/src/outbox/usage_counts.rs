@@ -1,28 +1,27 @@
-//! The lines of an outbox: one for each tenant and each endpoint on each day, kept until the day is over and the last
-//! count of it was noted.
+//! The counts in an outbox: one line for each tenant and each endpoint on each day, kept until the day is over and its
+//! last count is confirmed.
 
 use std::collections::HashMap;
 
 use schemas::{Counts, Finding, time};
 
 const DAY: u64 = 86_400_000;
-/// Lines, at most: beyond, new endpoints are not counted. Some 200 bytes each.
+/// Largest number of lines, of some 200 bytes each. Beyond it, new endpoints are not counted.
 const MOST: usize = 200_000;
 
-/// All lines, and where to find them.
+/// All lines, with an index of them.
 #[derive(Debug, Default)]
 pub(super) struct UsageCounts {
-    /// A free place is none, and in `free`.
+    /// None for a free index, which is also in `free`.
     lines: Vec<Option<DayCounts>>,
     free: Vec<usize>,
     by_tenant: HashMap<String, TenantCounters>,
-    /// Counted since they were last said.
+    /// Indexes of the lines that changed since they were last sent.
     changed: Vec<usize>,
-    /// Days since 1970.
     today: u64,
 }
 
-/// Where a tenant's lines of the day are.
+/// Indexes of a tenant's lines.
 #[derive(Debug, Default)]
 struct TenantCounters {
     own: Option<usize>,
@@ -33,11 +32,10 @@ struct TenantCounters {
 struct DayCounts {
     tenant: String,
     endpoint_id: Option<String>,
-    /// Days since 1970.
     day: u64,
     counts: Counts,
     is_changed: bool,
-    /// In how many notices that were said and not noted it is.
+    /// Number of sent and unconfirmed notices that have this line.
     unnoted: u32,
 }
 
@@ -57,11 +55,11 @@ impl TenantCounters {
 }
 
 impl UsageCounts {
-    /// Counts. False when there is no room for one more line.
+    /// Adds counts. False when there is no room for one more line.
     pub(super) fn add(&mut self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) -> bool {
         let day = now / DAY;
         let known = self.by_tenant.get(tenant).and_then(|places| places.find(endpoint_id));
-        // A clock that is put back over midnight counts on the later day: none of its lines may begin again.
+        // A clock that is set back over midnight goes on with the later day, since a day's line must not begin again.
         let known = known.filter(|at| self.lines[*at].as_ref().is_some_and(|line| line.day >= day));
         let Some(at) = known.or_else(|| self.open(tenant, endpoint_id, day)) else { return false };
         let Some(line) = &mut self.lines[at] else { return false };
@@ -72,7 +70,7 @@ impl UsageCounts {
         true
     }
 
-    /// A new line. One of an earlier day stays until it is noted, and is found no more.
+    /// Makes a new line. One of an earlier day stays until it is confirmed, but is no longer in the index.
     fn open(&mut self, tenant: &str, endpoint_id: Option<&str>, day: u64) -> Option<usize> {
         let places = self.by_tenant.entry(tenant.to_owned()).or_default();
         let old = places.find(endpoint_id);
@@ -106,7 +104,7 @@ impl UsageCounts {
         Some(at)
     }
 
-    /// A report begins: if a day has ended since the last, what was noted of it is forgotten.
+    /// Begins a report: if a day has ended since the last one, its confirmed lines are removed.
     pub(super) fn begin(&mut self, now: u64) {
         let today = now / DAY;
         if today > self.today {
@@ -117,7 +115,7 @@ impl UsageCounts {
         }
     }
 
-    /// Some lines that have changed, to be said now.
+    /// Takes some of the changed lines, to be sent now.
     pub(super) fn take_changed(&mut self, most: usize) -> Vec<usize> {
         let taken = self.changed.split_off(self.changed.len().saturating_sub(most));
         for at in &taken {
@@ -129,12 +127,12 @@ impl UsageCounts {
         taken
     }
 
-    /// Whether there are any.
+    /// True when a line has changed since it was last sent.
     pub(super) fn has_changed(&self) -> bool {
         !self.changed.is_empty()
     }
 
-    /// What a line says.
+    /// A line as a finding.
     pub(super) fn finding(&self, at: usize) -> Finding {
         let Some(line) = &self.lines[at] else { return Finding::Unknown };
         Finding::Usage {
@@ -145,7 +143,7 @@ impl UsageCounts {
         }
     }
 
-    /// A notice with these lines was noted.
+    /// Notes that a notice with these lines was confirmed.
     pub(super) fn noted(&mut self, lines: &[usize]) {
         for at in lines {
             if let Some(line) = &mut self.lines[*at] {
@@ -155,7 +153,7 @@ impl UsageCounts {
         }
     }
 
-    /// A notice with these lines was not: they are to be said again.
+    /// Makes the lines of a notice due again that was not confirmed.
     pub(super) fn not_noted(&mut self, lines: &[usize]) {
         for at in lines {
             let Some(line) = &mut self.lines[*at] else { continue };
@@ -181,13 +179,12 @@ impl UsageCounts {
         }
     }
 
-    /// How many lines there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lines.iter().flatten().count()
     }
 
-    /// Whether there is no line, nor a trace of one.
+    /// True when there is no line, and nothing in the index.
     #[cfg(test)]
     pub(super) fn is_empty_but_for_room(&self) -> bool {
         self.len() == 0 && self.by_tenant.is_empty() && self.changed.is_empty() && self.free.len() == self.lines.len()

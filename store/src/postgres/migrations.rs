@@ -1,6 +1,6 @@
-//! The tables, and how an older database comes to have them: steps that were never changed since they were released.
+//! The tables, as steps from one format to the next. A released step is never changed.
 //!
-//! The same tables as in the file of the `sqlite:` store, in a schema of their own.
+//! They are the same tables as in the file of the `sqlite:` store, in a schema of their own.
 
 use super::{
     session::PostgresFailure,
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::StoreOpenError;
 
-/// Any number, the same in every version: whoever holds the lock of this name changes tables.
+/// Takes the lock under which tables are changed. Its number is arbitrary, and the same in every version.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7165134021843)";
 
-/// Whether there is our schema, and the first table in it. Asked of the catalogues themselves: functions such as
-/// `to_regclass` may answer from before another process' commit, although we waited for that.
+/// Whether the schema exists. Read from the catalog tables: functions such as `to_regclass` may answer from before a
+/// commit of another process, even after waiting for its lock.
 const SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'carteiro')";
 const TABLE: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'carteiro' AND tablename = 'meta')";
 
-/// Each brings a database from one format to the next; the format, `meta.format`, is how many were done.
+/// Steps in their order. The format of a database, in `meta.format`, is the number of steps that were done.
 const STEPS: &[&str] = &["
     CREATE TABLE carteiro.meta  (one INT PRIMARY KEY CHECK (one = 1), format BIGINT NOT NULL, revision BIGINT NOT NULL,
                                  forgotten BIGINT NOT NULL, proof BYTEA);
@@ -35,13 +35,11 @@ const STEPS: &[&str] = &["
     CREATE INDEX audit_tenant ON carteiro.audit (tenant, id);
 "];
 
-/// The format that this program writes.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
-/// Brings the database to this program's format.
 ///
 /// # Errors
-/// [`StoreOpenError::Newer`]; or that it is away.
+/// [`StoreOpenError::Newer`], or that the database is away.
 pub(super) async fn apply(session: &PostgresSession, place: &str) -> Result<(), PostgresFailure> {
     if found(session).await? == Some(FORMAT) {
         return Ok(());
@@ -52,7 +50,7 @@ pub(super) async fn apply(session: &PostgresSession, place: &str) -> Result<(), 
 }
 
 async fn apply_within(session: &PostgresSession, place: &str) -> Result<(), PostgresFailure> {
-    // Another process may be at a long step.
+    // Another process may be in a long step.
     session.batch("SET LOCAL lock_timeout TO '20s'").await?;
     session.query(LONG, LOCK, &[]).await?;
     let found = found(session).await?.unwrap_or(0);
@@ -68,7 +66,7 @@ async fn apply_within(session: &PostgresSession, place: &str) -> Result<(), Post
     Ok(())
 }
 
-/// How many steps were done; none where there are no tables yet.
+/// Number of steps that were done; none where there are no tables yet.
 async fn found(session: &PostgresSession) -> Result<Option<i64>, PostgresFailure> {
     if !is_there(session, TABLE).await? {
         return Ok(None);

@@ -1,11 +1,11 @@
-//! The tables `meta`, `items` and `audit`, read and written.
+//! Statements on the tables `meta`, `items` and `audit`.
 
 use tokio_postgres::types::Type;
 
 use super::session::{LONG, Parameters, PostgresSession, QUICK};
 use crate::{AuditEntry, StoreError, dump::StoreMeta, row::ItemRow};
 
-/// Rows sent in one statement.
+/// Largest number of rows in one statement.
 const AT_ONCE: usize = 1000;
 
 /// Reads `meta`, and before it the format of the tables. Where `locked`, no other process writes until the end of the
@@ -19,14 +19,14 @@ pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<(i64
     Ok((row.get(0), StoreMeta { revision, forgotten, proof: row.get(3) }))
 }
 
-/// Sets the revision, and lets all who listen know once it is committed.
+/// Sets the revision, and notifies all listening processes once it is committed.
 pub(super) async fn set_revision(session: &PostgresSession, revision: u64) -> Result<(), StoreError> {
     session.execute(QUICK, "UPDATE meta SET revision = $1", &[(&signed(revision), Type::INT8)]).await?;
     let payload = revision.to_string();
     session.query(QUICK, "SELECT pg_notify('carteiro_store', $1)", &[(&payload, Type::TEXT)]).await.map(drop)
 }
 
-/// Sets what is sealed there, if nobody else did in between.
+/// Sets the proof, unless another process has changed it in between.
 pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new: &[u8]) -> Result<(), StoreError> {
     let sql = "UPDATE meta SET proof = $1 WHERE proof IS NOT DISTINCT FROM $2";
     session.execute(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)
@@ -34,20 +34,20 @@ pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new
 
 const COLUMNS: &str = "SELECT tenant, kind, id, version, body, sealed FROM items";
 
-/// Everything that was changed after a revision.
+/// Rows that were changed after a revision.
 pub(super) async fn since(session: &PostgresSession, revision: u64) -> Result<Vec<ItemRow>, StoreError> {
     let sql = format!("{COLUMNS} WHERE version > $1");
     let rows = session.query(LONG, &sql, &[(&signed(revision), Type::INT8)]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
-/// Everything there is.
+/// Rows of all items that exist.
 pub(super) async fn all(session: &PostgresSession) -> Result<Vec<ItemRow>, StoreError> {
     let rows = session.query(LONG, &format!("{COLUMNS} WHERE body IS NOT NULL"), &[]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
-/// Rows that hold something sealed, in order, after a key.
+/// Rows with secrets after a key, in the order of keys, at most `limit`.
 pub(super) async fn sealed(
     session: &PostgresSession,
     (tenant, kind, id): (&str, &str, &str),
@@ -60,7 +60,7 @@ pub(super) async fn sealed(
     Ok(session.query(QUICK, &sql, given).await?.iter().map(row).collect())
 }
 
-/// Puts rows' sealed parts in the place of the old ones, unless somebody changed these in between.
+/// Replaces the sealed parts of rows, except where another process has changed them in between.
 pub(super) async fn reseal(session: &PostgresSession, rows: &[(Vec<u8>, ItemRow)]) -> Result<u64, StoreError> {
     let sql = "UPDATE items SET sealed = new.sealed
                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) AS new (tenant, kind, id, was, sealed)
@@ -91,7 +91,7 @@ fn row(row: &tokio_postgres::Row) -> ItemRow {
     }
 }
 
-/// Writes rows, each in the place of the one that is there, if one is.
+/// Inserts or replaces rows.
 pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(), StoreError> {
     let sql = "INSERT INTO items (tenant, kind, id, version, body, sealed)
                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::bytea[])
@@ -117,30 +117,30 @@ pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(
     Ok(())
 }
 
-/// How many rows are there of what is gone.
+/// Number of rows of removed items.
 pub(super) async fn count_removed(session: &PostgresSession) -> Result<u64, StoreError> {
     let rows = session.query(LONG, "SELECT count(*) FROM items WHERE body IS NULL", &[]).await?;
     Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
 }
 
-/// Removes the rows of what is gone. Who has not heard of them by now reads everything anew.
+/// Deletes the rows of removed items. A process that has not read them by now will read everything anew.
 pub(super) async fn delete_removed(session: &PostgresSession) -> Result<(), StoreError> {
     session.execute(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
     session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
 }
 
-/// Takes over what another store's `meta` says.
+/// Sets `meta` to that of another store.
 pub(super) async fn set_meta(session: &PostgresSession, meta: &StoreMeta) -> Result<(), StoreError> {
     let (revision, forgotten) = (signed(meta.revision), signed(meta.forgotten));
     let sql = "UPDATE meta SET revision = $1, forgotten = $2, proof = $3";
     let given: Parameters<'_> = &[(&revision, Type::INT8), (&forgotten, Type::INT8), (&meta.proof, Type::BYTEA)];
     session.execute(QUICK, sql, given).await?;
-    // Entries with ids of their own do not move the sequence.
+    // Rows inserted with their own ids do not advance the sequence.
     let sql = "SELECT setval('audit_id_seq', (SELECT coalesce(max(id), 0) + 1 FROM audit), false)";
     session.query(QUICK, sql, &[]).await.map(drop)
 }
 
-/// Writes entries; those with the id 0 are given their ids here.
+/// Inserts entries of the audit log; those with the id 0 get new ids.
 pub(super) async fn insert_audit(session: &PostgresSession, entries: &[AuditEntry]) -> Result<(), StoreError> {
     let sql = "INSERT INTO audit
                SELECT coalesce(nullif(id, 0), nextval('audit_id_seq')), at, revision, tenant, author, address, kind, item,
@@ -172,20 +172,20 @@ pub(super) async fn insert_audit(session: &PostgresSession, entries: &[AuditEntr
     Ok(())
 }
 
-/// All entries, in the order of their ids.
+/// All entries of the audit log, in the order of their ids.
 pub(super) async fn all_audit(session: &PostgresSession) -> Result<Vec<AuditEntry>, StoreError> {
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit ORDER BY id";
     Ok(session.query(LONG, sql, &[]).await?.iter().map(entry).collect())
 }
 
-/// The newest entries before one, of one tenant or of all.
+/// Entries of the audit log older than one, the newest first, of one tenant or of all.
 pub(super) async fn audit(
     session: &PostgresSession,
     tenant: Option<&str>,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, StoreError> {
-    // Two statements in one: the planner sees which, since a parameter is known when it plans.
+    // These are two statements in one: the planner knows the parameter, and plans for the one that applies.
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit
                WHERE id < $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY id DESC LIMIT $2";
     let before = before.map_or(i64::MAX, signed);
@@ -193,9 +193,9 @@ pub(super) async fn audit(
     Ok(session.query(QUICK, sql, given).await?.iter().map(entry).collect())
 }
 
-/// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
+/// Deletes those of the `limit` oldest entries that are from before a time (RFC 3339), and returns how many.
 pub(super) async fn trim_audit(session: &PostgresSession, before: &str, limit: u32) -> Result<u64, StoreError> {
-    // Byte by byte: texts of one form are in the order of their times then.
+    // Compared byte by byte, texts of this form are in the order of their times.
     let sql = "DELETE FROM audit WHERE id IN
                    (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";
     session.execute(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
@@ -217,7 +217,7 @@ fn entry(row: &tokio_postgres::Row) -> AuditEntry {
     }
 }
 
-/// As the database keeps numbers: none of ours come near the half that is lost.
+/// PostgreSQL has signed integers only. Our numbers stay far below their largest.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

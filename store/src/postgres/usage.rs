@@ -1,4 +1,4 @@
-//! The table `usage`.
+//! Statements on the table `usage`.
 
 use schemas::Counts;
 use tokio_postgres::types::Type;
@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{StoreError, Usage, UsageReport};
 
-/// Reports sent in one statement.
+/// Largest number of reports in one statement.
 const AT_ONCE: usize = 1000;
 
-/// Keeps reports, each in the place of its process' last one, if it is newer. No two of one place may be among them.
+/// Replaces each process's last report by its newer one. `reports` must not have two of the same process, tenant,
+/// endpoint and day.
 pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -> Result<(), StoreError> {
     let sql = "INSERT INTO usage SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int8[],
                    $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[])
@@ -24,7 +25,7 @@ pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -
     for reports in reports.chunks(AT_ONCE) {
         let tenants: Vec<_> = reports.iter().map(|report| &report.tenant).collect();
         let days: Vec<_> = reports.iter().map(|report| &report.day).collect();
-        // No endpoint has an empty id.
+        // The empty text stands for no endpoint: no endpoint has an empty id.
         let endpoints: Vec<_> =
             reports.iter().map(|report| report.endpoint_id.as_deref().unwrap_or_default()).collect();
         let processes: Vec<_> = reports.iter().map(|report| &report.process).collect();
@@ -47,14 +48,14 @@ pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -
     Ok(())
 }
 
-/// The sums of all processes, by day and endpoint.
+/// Sums over all processes, by day and endpoint.
 pub(super) async fn sums(
     session: &PostgresSession,
     tenant: &str,
     from: &str,
     to: &str,
 ) -> Result<Vec<Usage>, StoreError> {
-    // Byte by byte, as everywhere else: the database's own order depends on where it was set up.
+    // Compared byte by byte, as in every store: the database's own order depends on its locale.
     let sql = "SELECT day, endpoint, sum(events)::int8, sum(deliveries)::int8, sum(attempts)::int8,
                    sum(delivered)::int8, sum(dead)::int8, sum(bytes)::int8
                FROM usage WHERE tenant = $1 AND day COLLATE \"C\" BETWEEN $2 AND $3
@@ -63,7 +64,7 @@ pub(super) async fn sums(
     Ok(session.query(QUICK, sql, given).await?.iter().map(usage).collect())
 }
 
-/// Every process' last reports.
+/// The last reports of all processes.
 pub(super) async fn all(session: &PostgresSession) -> Result<Vec<UsageReport>, StoreError> {
     let sql = "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage";
     let report = |row: &tokio_postgres::Row| {
@@ -85,7 +86,7 @@ fn usage(row: &tokio_postgres::Row) -> Usage {
     Usage { day: row.get(0), endpoint_id: Some(endpoint).filter(|id| !id.is_empty()), counts: counts(row, 2) }
 }
 
-/// From a column on.
+/// Counts from a column on.
 fn counts(row: &tokio_postgres::Row, first: usize) -> Counts {
     let count = |at: usize| unsigned(row.get(first + at));
     Counts {

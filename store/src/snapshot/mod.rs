@@ -1,6 +1,6 @@
-//! What readers hold: everything that is configured, at one revision, never changed.
+//! Everything that is configured, at one revision, as readers hold it: it never changes.
 
-mod current;
+pub(crate) mod current;
 mod tenant;
 
 use std::{
@@ -10,29 +10,26 @@ use std::{
 
 use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
 
-pub use self::{current::SyncStatus, tenant::TenantSnapshot};
-pub(crate) use self::{
-    current::{CurrentSnapshot, SyncTracker},
-    tenant::StoredItem,
-};
+pub(crate) use self::tenant::StoredItem;
+pub use self::tenant::TenantSnapshot;
 use crate::ItemChange;
 
-/// Everything that is configured, at one revision.
+/// Everything that is configured, at one revision. Readers hold it in an `Arc`.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     revision: u64,
-    /// Whether the revision was counted by this process, for itself.
+    /// True when this process counts revisions for itself.
     is_local: bool,
     tenants: HashMap<String, Arc<TenantSnapshot>>,
     sources: HashMap<KeyHash, Expiring<SourceRef>>,
     keys: HashMap<KeyHash, Expiring<(Arc<TenantSnapshot>, Key)>>,
 }
 
-/// What a token or a key is found to be.
+/// What a token or key belongs to, and until when.
 #[derive(Clone, Debug)]
 struct Expiring<T> {
     what: T,
-    /// When it ends; none: not by itself.
+    /// None: it does not expire by itself.
     until: Option<Moment>,
 }
 
@@ -42,12 +39,10 @@ impl<T> Expiring<T> {
     }
 }
 
-/// A source and whose it is.
+/// A source and its tenant.
 #[derive(Clone, Debug)]
 pub struct SourceRef {
-    /// Whose it is.
     pub tenant: Arc<TenantSnapshot>,
-    /// The source.
     pub source: Arc<SourceConfig>,
 }
 
@@ -63,7 +58,7 @@ fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec
 }
 
 impl Snapshot {
-    /// Of these tenants, at this revision, which all processes share.
+    /// A snapshot at a revision that all processes share.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
@@ -72,13 +67,12 @@ impl Snapshot {
         snapshot
     }
 
-    /// Of these tenants, at a revision that this process counts for itself.
+    /// A snapshot at a revision that this process counts for itself.
     pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         Self { is_local: true, ..Self::new(revision, tenants) }
     }
 
-    /// The one after this, of these tenants; none if nothing differs. For stores whose revisions each process counts for
-    /// itself.
+    /// The next snapshot, of a store whose revisions each process counts for itself; none if nothing differs.
     pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
         let tenants = tenants.into_iter().map(TenantSnapshot::from);
         let next = Self { is_local: true, ..self.keeping(self.revision + 1, tenants) };
@@ -87,7 +81,7 @@ impl Snapshot {
         (!same).then_some(next)
     }
 
-    /// Of these tenants, at a revision. What is the same here stays the same `Arc`.
+    /// A snapshot of these tenants, in which every unchanged tenant stays the same `Arc`.
     fn keeping(&self, revision: u64, tenants: impl IntoIterator<Item = TenantSnapshot>) -> Self {
         let tenants = tenants.into_iter().map(|mut new| match self.tenants.get(&new.id) {
             Some(old) if **old == new => old.clone(),
@@ -101,7 +95,7 @@ impl Snapshot {
         Self::new(revision, tenants)
     }
 
-    /// The one after this, at a revision, with these changes. What they do not touch stays the same `Arc`.
+    /// The next snapshot, with these changes. What they do not touch stays the same `Arc`.
     pub fn with(&self, revision: u64, changes: &[ItemChange]) -> Self {
         let kept = |change: &ItemChange| StoredItem {
             tenant: change.tenant.clone(),
@@ -113,7 +107,8 @@ impl Snapshot {
         self.caught_up(revision, changes.iter().map(kept))
     }
 
-    /// The one at a revision, by all that was changed in between. What that does not touch stays the same `Arc`.
+    /// The snapshot at a later revision, from all items that were changed in between. What they do not touch stays the
+    /// same `Arc`.
     pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let mut next = Self {
             revision,
@@ -123,7 +118,7 @@ impl Snapshot {
             keys: self.keys.clone(),
         };
         let touched = by_tenant(read).into_iter().map(|(id, read)| (next.take(&id), id, read)).collect::<Vec<_>>();
-        // All are taken out before any is put in: a token may have moved from one to another.
+        // All tenants are taken out before one is put in: a token may have moved from one to another.
         for (old, id, read) in touched {
             if let Some(new) = TenantSnapshot::after(old.as_deref(), &id, read) {
                 next.add(Arc::new(new));
@@ -132,7 +127,7 @@ impl Snapshot {
         next
     }
 
-    /// The one at a revision that has exactly what was read. What is the same here stays the same `Arc`.
+    /// A snapshot of exactly the items that were read. Every unchanged tenant stays the same `Arc`.
     pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let tenants = by_tenant(read).into_iter().filter_map(|(id, read)| TenantSnapshot::after(None, &id, read));
         self.keeping(revision, tenants)
@@ -168,49 +163,46 @@ impl Snapshot {
         Some(tenant)
     }
 
-    /// Rises with every change.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Whether other processes mean the same by a revision: not with `file:`, whose readers count for themselves.
+    /// False with `file:`, where each process counts revisions for itself.
     pub fn has_shared_revisions(&self) -> bool {
         !self.is_local
     }
 
-    /// All tenants, in no order.
+    /// All tenants, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantSnapshot>> {
         self.tenants.values()
     }
 
-    /// A tenant by id.
     pub fn tenant(&self, id: &str) -> Option<&Arc<TenantSnapshot>> {
         self.tenants.get(id)
     }
 
-    /// A tenant's endpoint.
     pub fn endpoint(&self, tenant: &str, id: &str) -> Option<&Arc<Endpoint>> {
         self.tenants.get(tenant)?.endpoints.get(id)
     }
 
-    /// A source by a token of its URL that is valid at a time (unix ms). Found by the token's hash, so that the time it
-    /// takes tells nothing.
+    /// The source that a token, valid at `now` (unix milliseconds), belongs to. It is looked up by the token's hash, so
+    /// that the time this takes reveals nothing of a token.
     pub fn source(&self, token: &str, now: u64) -> Option<&SourceRef> {
         self.sources.get(&KeyHash::of(token))?.valid_at(now)
     }
 
-    /// A key as presented that is valid at a time (unix ms), and whose it is. Found by its hash, so that the time it takes
-    /// tells nothing.
+    /// A presented key, valid at `now` (unix milliseconds), with its tenant. It is looked up by its hash, so that the
+    /// time this takes reveals nothing of a key.
     pub fn key(&self, presented: &str, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(&KeyHash::of(presented))?.valid_at(now).map(|(tenant, key)| (tenant, key))
     }
 
-    /// The source that has a token, valid or not: nobody else may have it.
+    /// The source that has a token, expired or not: no other source may have it.
     pub fn owner_of_token(&self, token: &str) -> Option<&SourceRef> {
         self.sources.get(&KeyHash::of(token)).map(|entry| &entry.what)
     }
 
-    /// The key that has a hash, valid or not: nobody else may have it.
+    /// The key that has a hash, expired or not: no other key may have it.
     pub fn owner_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|Expiring { what: (tenant, key), .. }| (tenant, key))
     }

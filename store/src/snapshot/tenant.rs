@@ -1,4 +1,4 @@
-//! One tenant as readers hold it, and how it follows from what a store has read.
+//! One tenant as readers hold it, and how it is built from the items that a store has read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,28 +6,26 @@ use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
 use crate::{Item, ItemKind, Versions};
 
-/// One thing as a store keeps it, or that it is gone, since a revision.
+/// An item as a store holds it, or the fact that it was removed.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredItem {
     pub(crate) tenant: String,
     pub(crate) kind: ItemKind,
-    /// A tenant's own.
+    /// Id of the item; for a tenant, its own.
     pub(crate) id: String,
-    /// When it was last changed.
+    /// Revision of its last change.
     pub(crate) version: u64,
-    /// None: it is gone.
+    /// None: it was removed.
     pub(crate) item: Option<Item>,
 }
 
-/// One tenant. Unchanged tenants are the same `Arc` in the next snapshot, and so are the unchanged endpoints of one that
-/// changed, so that what was derived from them stays.
+/// One tenant. An unchanged tenant is the same `Arc` in the next snapshot, and so is each unchanged endpoint of a
+/// changed tenant, so that what readers derived from them stays valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantSnapshot {
-    /// Its id.
     pub id: String,
-    /// As shown.
+    /// Name for display.
     pub name: Option<String>,
-    /// Bounds of what it may use.
     pub quota: Quota,
     /// By id.
     pub endpoints: HashMap<String, Arc<Endpoint>>,
@@ -37,7 +35,7 @@ pub struct TenantSnapshot {
     pub sources: Vec<Arc<SourceConfig>>,
     /// In the order of their ids.
     pub keys: Vec<Key>,
-    /// At which revision each of these was last changed; none of a `file:` store.
+    /// Revisions of the items' last changes; empty in a `file:` store.
     pub versions: Versions,
 }
 
@@ -55,7 +53,7 @@ impl From<Tenant> for TenantSnapshot {
 }
 
 impl TenantSnapshot {
-    /// As it was made, its lists in the order of their ids.
+    /// The tenant as it was configured, its lists in the order of their ids.
     pub fn to_tenant(&self) -> Tenant {
         let mut endpoints: Vec<_> = self.endpoints.values().map(|endpoint| Endpoint::clone(endpoint)).collect();
         endpoints.sort_by(|a, b| a.id.cmp(&b.id));
@@ -70,7 +68,7 @@ impl TenantSnapshot {
         }
     }
 
-    /// What an old state (none: it is new) becomes by what was read; none when the tenant itself is gone.
+    /// Applies items that were read to an old state (none: the tenant is new). None when the tenant itself was removed.
     pub(crate) fn after(old: Option<&Self>, id: &str, read: Vec<StoredItem>) -> Option<Self> {
         let mut new = match old {
             Some(old) => old.clone(),
@@ -124,7 +122,7 @@ impl TenantSnapshot {
     }
 }
 
-/// Into a list that is in the order of ids, instead of the one of the same id.
+/// Inserts into a list that is sorted by id, and replaces the item of the same id.
 fn insert<T>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> &String) {
     match list.binary_search_by(|known| id(known).cmp(id(&item))) {
         Ok(at) => list[at] = item,

@@ -1,4 +1,5 @@
-//! Copies of the file, and files made of what another database keeps. Everything here blocks.
+//! Copies the file, reads everything in it, and makes a file from everything in another database. Everything here
+//! blocks.
 
 use std::path::Path;
 
@@ -11,12 +12,12 @@ use super::{
 };
 use crate::{StoreError, StoreOpenError, dump::StoreDump};
 
-/// Copies the store's file at `from` into a fresh file at `to`, mode 0600, which is there as a whole or not at all. A
-/// process may have `from` open: the copy is what was committed at one moment. Secrets stay sealed: the copy is of use
+/// Copies the store's file at `from` into a new file at `to`, mode 0600, which appears as a whole or not at all. A
+/// process may have `from` open: the copy has what was committed at one moment. Secrets stay sealed: the copy is of use
 /// only with the same keys. Blocks.
 ///
 /// # Errors
-/// Where `to` exists, either cannot be read or written, or `from` is of a later version of this program.
+/// A file at `to`, a file that cannot be read or written, or one of a later version of this program.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
     let source = open_known(from)?;
     sqlite_file::copy(&source, to).map_err(|error| of_file(to, &error))

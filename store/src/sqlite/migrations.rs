@@ -1,15 +1,14 @@
-//! The tables, and how an older file comes to have them: steps that were never changed since they were released.
+//! The tables, as steps from one format to the next. A released step is never changed.
 
 use rusqlite::{Connection, TransactionBehavior};
 use service::sqlite_file;
 
 use crate::StoreOpenError;
 
-/// Each brings a file from one format to the next; the format, `user_version`, is how many were done.
+/// Steps in their order. The format of a file, its `user_version`, is the number of steps that were done.
 ///
-/// `items`: a row stays when its item is gone, without a body, until everybody has heard of it. `usage`: the sum of what
-/// the processes reported, each cumulative. `meta.forgotten` is the last revision of which rows of gone items were
-/// removed, `meta.proof` something sealed: a wrong key is found out even where there is no secret yet.
+/// A row in `items` stays without a body when its item is removed, until every reader has seen that. `usage` holds the
+/// last report of each process, which is cumulative. `meta` is described by the fields of `StoreMeta`.
 const STEPS: &[&str] = &["
     CREATE TABLE meta  (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
                         proof BLOB);
@@ -30,9 +29,9 @@ const STEPS: &[&str] = &["
 /// The format that this program writes.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
-/// Brings the file to this program's format, each step as a whole.
+/// Brings the file to this program's format, all steps or none.
 pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
-    // IMMEDIATE is the lock: whoever else opens the file waits, and then finds it done.
+    // IMMEDIATE locks the file: another process that opens it waits, and finds the steps done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = sqlite_file::format(&transaction)?;
     let done = usize::try_from(found).map_err(|_| MigrationError::Newer(found))?;
@@ -43,12 +42,11 @@ pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     Ok(transaction.commit()?)
 }
 
-/// What keeps a file from being brought up to date.
+/// Why the tables of a file were not updated.
 #[derive(Debug)]
 pub(super) enum MigrationError {
-    /// It has this format, of a later version of this program.
+    /// The file has this format, of a later version of this program.
     Newer(i64),
-    /// SQLite says no.
     Database(rusqlite::Error),
 }
 
@@ -59,7 +57,6 @@ impl From<rusqlite::Error> for MigrationError {
 }
 
 impl MigrationError {
-    /// Of this file.
     pub(super) fn of(self, path: &std::path::Path) -> StoreOpenError {
         let place = path.display().to_string();
         match self {

@@ -1,7 +1,6 @@
 //! The `sqlite:` store: one file, one machine, one process. The default of `standalone`.
 //!
-//! Blocking work runs on threads that may block; the decisions are `edit`'s. Readers never come here: they hold the
-//! snapshot.
+//! Blocking work runs on threads that may block. Readers never come here: they hold the snapshot.
 
 mod copy;
 mod database;
@@ -25,13 +24,14 @@ pub use copy::back_up;
 pub(crate) use copy::{read, write};
 pub use open::lock;
 
-/// A file of SQLite as a store. Clones are the same store; the last one's drop lets the next process in.
+/// A file of SQLite as a store. Clones are the same store; the drop of the last one lets the next process open the
+/// file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore(Arc<SqliteDatabase>);
 
 impl SqliteStore {
-    /// Opens the file at `path`, or makes it, mode 0600. The file of the same name with `.lock` at its end is held until
-    /// the end. What older keys of the ring have sealed is read; [`Store::reseal`] writes it anew.
+    /// Opens the file at `path`, or makes it with mode 0600. A lock is held on the file of the same name with `.lock`
+    /// at its end. Secrets that older keys of the ring have sealed are read; [`Store::reseal`] encrypts them anew.
     ///
     /// # Errors
     /// [`StoreOpenError::Held`] when another process has it; [`StoreOpenError::Newer`] when a later version of this program wrote
@@ -43,11 +43,11 @@ impl SqliteStore {
         Ok(Self(Arc::new(database)))
     }
 
-    /// Puts a new key in front of those of a file, seals everything with it, and forgets the others. Edits go on
-    /// meanwhile. Whatever happens in between, the file has every key that something is sealed with.
+    /// Adds a new key to a key file, encrypts everything anew with it, and removes the others from the file. Edits go
+    /// on meanwhile. At every moment, the file has every key that something is sealed with.
     ///
     /// # Errors
-    /// What cannot be read or written; it can be called again.
+    /// What cannot be read or written; the call can be repeated.
     pub async fn rotate(&self, key_file: &Path) -> Result<u64, StoreError> {
         let path = key_file.to_owned();
         self.blocking(move |database| {
@@ -63,7 +63,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Does what blocks where it may. Once begun it is done, whoever stops waiting.
+    /// Runs blocking work on a thread that may block. Once begun it is finished, even if the caller stops waiting.
     async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         work: impl FnOnce(&SqliteDatabase) -> Result<T, E> + Send + 'static,
@@ -83,7 +83,7 @@ impl Store for SqliteStore {
         self.0.revision()
     }
 
-    /// Nobody else writes the file: what there is, is in the snapshot.
+    /// No other process writes the file, so the snapshot is always up to date.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         std::future::ready(Ok(())).boxed()
     }

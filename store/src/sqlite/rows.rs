@@ -1,4 +1,4 @@
-//! The tables `meta`, `items` and `audit`, read and written inside a transaction of the caller's.
+//! Statements on the tables `meta`, `items` and `audit`, inside the caller's transaction.
 
 use rusqlite::{Connection, params};
 
@@ -19,21 +19,21 @@ pub(super) fn set_proof(connection: &Connection, proof: &[u8]) -> rusqlite::Resu
     connection.prepare_cached("UPDATE meta SET proof = ?1")?.execute([proof]).map(drop)
 }
 
-/// Takes over what another store's `meta` says.
+/// Sets `meta` to that of another store.
 pub(super) fn set_meta(connection: &Connection, meta: &StoreMeta) -> rusqlite::Result<()> {
     let StoreMeta { revision, forgotten, proof } = meta;
     let mut update = connection.prepare_cached("UPDATE meta SET revision = ?1, forgotten = ?2, proof = ?3")?;
     update.execute(params![signed(*revision), signed(*forgotten), proof]).map(drop)
 }
 
-/// Everything that was changed after a revision; after 0, everything.
+/// Rows that were changed after a revision; after 0, all rows.
 pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<ItemRow>> {
     let mut query =
         connection.prepare_cached("SELECT tenant, kind, id, version, body, sealed FROM items WHERE version > ?1")?;
     query.query_map([signed(revision)], row)?.collect()
 }
 
-/// Rows that hold something sealed, in order, at most `limit` of them, after a key.
+/// Rows with secrets after a key, in the order of keys, at most `limit`.
 pub(super) fn sealed(
     connection: &Connection,
     (tenant, kind, id): (&str, &str, &str),
@@ -57,7 +57,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ItemRow> {
     })
 }
 
-/// Writes a row in the place of the one that is there, if one is.
+/// Inserts or replaces a row.
 pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO items (tenant, kind, id, version, body, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -65,12 +65,12 @@ pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()
     insert.execute(params![row.tenant, row.kind, row.id, signed(row.version), row.body, row.sealed]).map(drop)
 }
 
-/// Removes the rows of what is gone: this process is the only one that could have missed it, and has read all.
+/// Deletes the rows of removed items: this process is the only reader, and has read all.
 pub(super) fn delete_removed(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM items WHERE body IS NULL", []).map(drop)
 }
 
-/// Writes an entry; one with the id 0 is given its id here.
+/// Inserts an entry of the audit log; one with the id 0 gets a new id.
 pub(super) fn insert_audit(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO audit (id, at, revision, tenant, author, address, kind, item, before, after)
@@ -82,7 +82,7 @@ pub(super) fn insert_audit(connection: &Connection, entry: &AuditEntry) -> rusql
     insert.execute(params![id, at, signed(*revision), tenant, author, address, kind, item, before, after]).map(drop)
 }
 
-/// The newest entries before one, of one tenant or of all.
+/// Entries of the audit log older than one, the newest first, of one tenant or of all.
 pub(super) fn audit(
     connection: &Connection,
     tenant: Option<&str>,
@@ -104,7 +104,7 @@ pub(super) fn audit(
     }
 }
 
-/// Removes, of the oldest entries, those before a time (RFC 3339); says how many.
+/// Deletes those of the `limit` oldest entries that are from before a time (RFC 3339), and returns how many.
 pub(super) fn trim_audit(connection: &Connection, before: &str, limit: u32) -> rusqlite::Result<u64> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM audit WHERE id IN
@@ -129,7 +129,7 @@ fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
     })
 }
 
-/// As SQLite keeps numbers: none of ours come near the half that is lost.
+/// SQLite has signed integers only. Our numbers stay far below their largest.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! The table `usage`.
+//! Statements on the table `usage`.
 
 use rusqlite::{Connection, params};
 use schemas::Counts;
@@ -6,7 +6,7 @@ use schemas::Counts;
 use super::rows::{signed, unsigned};
 use crate::{Usage, UsageReport};
 
-/// Keeps reports, each in the place of its process' last one, if it is newer.
+/// Replaces each process's last report by its newer one.
 pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
@@ -20,7 +20,7 @@ pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqli
         let Counts { events, deliveries, attempts, delivered, dead, bytes } = *counts;
         let [sequence, events, deliveries, attempts, delivered, dead, bytes] =
             [*sequence, events, deliveries, attempts, delivered, dead, bytes].map(signed);
-        // No endpoint has an empty id.
+        // The empty text stands for no endpoint: no endpoint has an empty id.
         let endpoint = endpoint_id.as_deref().unwrap_or_default();
         upsert.execute(params![
             tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes
@@ -29,7 +29,7 @@ pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqli
     Ok(())
 }
 
-/// Every process' last reports.
+/// The last reports of all processes.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UsageReport>> {
     let mut query = connection.prepare_cached(
         "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage",
@@ -48,7 +48,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UsageReport>>
     query.query_map([], report)?.collect()
 }
 
-/// From a column on.
+/// Counts from a column on.
 fn counts(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     let count = |at| row.get(first + at).map(unsigned);
     Ok(Counts {
@@ -61,7 +61,7 @@ fn counts(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     })
 }
 
-/// The sums of all processes, by day and endpoint.
+/// Sums over all processes, by day and endpoint.
 pub(super) fn sums(connection: &Connection, tenant: &str, from: &str, to: &str) -> rusqlite::Result<Vec<Usage>> {
     let mut query = connection.prepare_cached(
         "SELECT day, endpoint, SUM(events), SUM(deliveries), SUM(attempts), SUM(delivered), SUM(dead), SUM(bytes)

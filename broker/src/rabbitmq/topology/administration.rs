@@ -59,7 +59,6 @@ pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<
 /// What one queue holds now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
-    /// Name of the queue.
     pub queue: String,
     /// Messages that could be handed out. What consumers hold unsettled is not counted: only where there are no consumers
     /// is this everything.

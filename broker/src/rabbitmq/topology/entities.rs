@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A durable exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeclaredExchange {
     pub name: String,
@@ -14,7 +13,6 @@ pub struct DeclaredExchange {
     pub alternate: Option<String>,
 }
 
-/// How an exchange routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
@@ -26,7 +24,6 @@ pub enum Routing {
     Fanout,
 }
 
-/// A durable queue or stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeclaredQueue {
     pub name: String,
@@ -34,7 +31,6 @@ pub struct DeclaredQueue {
     pub arguments: Vec<(&'static str, Argument)>,
 }
 
-/// The value of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Argument {
@@ -45,11 +41,8 @@ pub enum Argument {
 /// A binding of a queue to an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeclaredBinding {
-    /// Name of the exchange.
     pub from: String,
-    /// Name of the queue.
     pub to: String,
-    /// Pattern or key.
     pub key: String,
 }
 

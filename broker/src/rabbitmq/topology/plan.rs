@@ -20,7 +20,6 @@ const DEAD_BYTES: i64 = 10_000_000_000;
 /// quiet one would exceed its age for months (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
 const SEGMENT_BYTES: i64 = 50_000_000;
 
-/// The names of exchanges and queues.
 #[derive(Clone, Debug)]
 pub(in crate::rabbitmq) struct Names {
     prefix: String,
@@ -61,7 +60,6 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology under the names of a broker section.
     pub fn plan(config: &BrokerConfig) -> Self {
         let names = Names::new(config);
         Self { exchanges: exchanges(&names), queues: queues(&names), bindings: bindings(&names) }

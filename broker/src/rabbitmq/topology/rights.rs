@@ -68,7 +68,6 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// The rights that a role needs under the names of a broker section.
     pub fn of(role: Role, config: &BrokerConfig) -> Self {
         let names = Names::new(config);
         let user = format!("{}-{}", config.prefix, role.name());
@@ -93,7 +92,6 @@ fn pattern(names: impl IntoIterator<Item = String>) -> String {
     format!("^({})$", names.into_iter().collect::<Vec<_>>().join("|"))
 }
 
-/// A pattern that matches exactly this text.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 4);
     for letter in text.chars() {
