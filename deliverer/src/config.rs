@@ -12,32 +12,26 @@ use serde::{Deserialize, Serialize};
 use service::SeenConfig;
 use url::Url;
 
-/// How much is delivered at once, and where requests may go.
+/// How much is delivered at once, and where requests may go. `default.toml` explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelivererConfig {
-    /// Most first attempts that are in their first second at once.
     pub slots: u16,
-    /// Most requests at once that take longer than a second or are retries.
     pub slow_slots: u16,
-    /// How often a canary is sent through each lane and each short delay; zero turns canaries off.
+    /// Time between two canaries of one level; zero turns canaries off.
     pub canary: Span,
     pub breaker: BreakerConfig,
-    /// Most bytes of bodies under way at once.
     pub max_in_flight_bytes: u32,
-    /// Longest time until a connection is usable, TLS included.
+    /// Includes the TLS handshake.
     pub connect_timeout: Span,
-    /// Longest time until the first byte of the answer, connecting included.
+    /// Includes the time to connect.
     pub first_byte_timeout: Span,
-    /// Most bytes of an answer that are read.
     pub max_answer_bytes: usize,
     /// Private networks that endpoints may be in.
     #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
-    /// URL of the proxy for all requests. It is never taken from the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// How many successful deliveries are remembered, so that their repeats are not posted.
     pub duplicates: SeenConfig,
     /// File of certificates (PEM) that are trusted besides the platform's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,8 +48,7 @@ pub struct BreakerConfig {
     pub failures: NonZeroU32,
     /// How long the breaker stays open at first. Each probe that fails doubles the time.
     pub first: Span,
-    /// Longest time that the breaker stays open. A dead endpoint costs one probe in this time, and a repaired one waits for
-    /// it at most.
+    /// Longest time that the breaker stays open.
     pub longest: Span,
 }
 
@@ -103,7 +96,6 @@ pub(crate) struct Proxy {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_tls: bool,
-    /// The header `proxy-authorization`, when the URL has a user.
     pub(crate) authorization: Option<HeaderValue>,
 }
 

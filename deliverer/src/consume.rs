@@ -33,7 +33,6 @@ pub(crate) struct ConsumedDelivery<'a> {
     pub(crate) is_redelivered: bool,
 }
 
-/// The two lanes that a deliverer consumes.
 pub(crate) struct Lanes {
     broker: Arc<dyn Broker>,
     slots: SlotCounts,
@@ -58,7 +57,6 @@ impl Lanes {
         }
     }
 
-    /// Notes the size of a message that was handed out, in bytes.
     pub(crate) fn note_size(&self, bytes: usize) {
         self.message_size.note(bytes);
     }

@@ -10,21 +10,20 @@ use crate::{
     resolve::Unresolved,
 };
 
-/// What follows for a delivery that is not attempted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAttempted {
-    /// The delivery comes back on this lane once it is due.
-    Deferred { lane: Lane, due: Due, reason: DeferralReason },
+    Deferred {
+        lane: Lane,
+        due: Due,
+        reason: DeferralReason,
+    },
     /// The delivery goes to the slow lane at once.
     MovedToSlowLane,
-    /// The delivery ends as a dead letter.
     Dead(DeadReason),
 }
 
-/// Why a delivery is deferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeferralReason {
-    /// A limit of the endpoint.
     Limit(DeferReason),
     /// No snapshot has the endpoint, so far.
     EndpointUnknown,
@@ -41,7 +40,6 @@ impl DeferralReason {
         Self::SnapshotBehind,
     ];
 
-    /// The reason in metrics and in the log.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Limit(reason) => reason.as_str(),

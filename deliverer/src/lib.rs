@@ -70,7 +70,6 @@ pub struct Deliverer {
     resolver: Resolver,
     limiter: Limiter,
     poster: Poster,
-    /// Policy of endpoints without one of their own.
     default_policy: RetryPolicy,
     settler: Settler,
     reporter: Reporter,
@@ -78,8 +77,6 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    /// Makes the stages of a deliverer.
-    ///
     /// # Errors
     /// When the HTTP client cannot be made from the configuration.
     pub fn new(
@@ -285,7 +282,6 @@ impl Deliverer {
     }
 }
 
-/// Handles the messages of one lane.
 struct LaneHandler {
     deliverer: Arc<Deliverer>,
     lane: Lane,

@@ -1,19 +1,17 @@
 //! What this process did recently: deliveries that succeeded, whose repeats are settled without a POST, and retries that
 //! were attempted, which show when a delivery is retried twice.
 //!
-//! Repeats come from lost settlements, from forked retries, and from events that were fanned out twice. What another
-//! process did, or this one before a restart, is not known here; receivers recognise such a repeat by its `webhook-id`.
+//! Repeats come from lost settlements, forked retries, and events that were fanned out twice. Receivers recognise those of
+//! other processes by their `webhook-id`.
 
 use std::time::Duration;
 
 use schemas::Delivery;
 use service::{Seen, SeenConfig, seen};
 
-/// Attempted retries that are remembered. They take 3 MB at most and last for minutes at a thousand retries a second; the
-/// two chains of a forked delivery are that close to each other at first.
+/// Attempted retries that are remembered, in 3 MB at most. The two chains of a forked delivery are minutes apart at first.
 const ATTEMPTED_RETRIES: SeenConfig = SeenConfig { ids: 65_536, window: Duration::from_secs(600) };
 
-/// Recent deliveries of this process.
 #[derive(Debug)]
 pub(crate) struct Recent {
     delivered: Seen,
@@ -21,7 +19,6 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Remembers as many deliveries that succeeded as `delivered` says.
     pub(crate) fn new(delivered: SeenConfig) -> Self {
         Self { delivered: Seen::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
     }
@@ -38,10 +35,9 @@ impl Recent {
 
     /// Remembers an attempt that begins at `now` (unix ms). Returns true when it looks like the retry of a forked delivery.
     ///
-    /// A retry whose confirm was lost is published again, or its predecessor is handed out and attempted again. Then two
-    /// chains of one delivery run until one of them succeeds. Such a retry is recognised when this process has attempted
-    /// the same number before, while the broker says that it hands the message out for the first time. First attempts are
-    /// not looked at: an event that was routed twice is not a fork.
+    /// A retry whose confirm was lost is published again, and then two chains of one delivery run until one succeeds. It is
+    /// recognised when this process has attempted the same number before, while the broker hands the message out for the
+    /// first time. First attempts do not count: an event that was routed twice is not a fork.
     pub(crate) fn is_forked_retry(&self, delivery: &Delivery, is_redelivered: bool, now: u64) -> bool {
         if delivery.attempt < 2 {
             return false;
@@ -54,11 +50,9 @@ impl Recent {
     }
 }
 
-/// The id under which a delivery is remembered. A replay has an id of its own, because it is posted once more whatever
-/// happened before.
+/// The id under which a delivery is remembered. A replay has its own, because it is posted whatever happened before.
 fn id(delivery: &Delivery) -> u128 {
     match &delivery.replay {
-        // The delivery's id is a digest of tenant, event, endpoint and part.
         None => delivery.id.as_u128(),
         Some(replay) => seen::id_of(&delivery.tenant, &format!("{} {replay}", delivery.id)),
     }

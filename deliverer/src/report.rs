@@ -15,7 +15,6 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Reports what was done with deliveries.
 pub(crate) struct Reporter {
     pub(crate) metrics: DelivererMetrics,
     fast: LaneMetrics,
@@ -75,7 +74,6 @@ impl Reporter {
         self.usage(delivery, *at, Counts { attempts: 1, bytes, delivered, dead, ..Counts::default() });
     }
 
-    /// The attempt of a test delivery was made.
     pub(crate) fn tested(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) {
         let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, at, .. } = concluded;
@@ -107,7 +105,6 @@ impl Reporter {
         }
     }
 
-    /// A message was parked.
     pub(crate) fn parked(&self, message: &Message, reason: ParkReason, detail: &str) {
         self.metrics.parked.with_label_values(&[reason.as_str()]).inc();
         let tenant = message.headers.text(wire::TENANT);
@@ -124,7 +121,6 @@ impl Reporter {
         );
     }
 
-    /// A delivery seems to be retried twice.
     pub(crate) fn forked(&self, delivery: &Delivery) {
         self.metrics.retry_forks.inc();
         tracing::info!(
@@ -134,7 +130,6 @@ impl Reporter {
         );
     }
 
-    /// Something was found out about an endpoint that control should know.
     pub(crate) fn found(&self, finding: Finding) {
         self.outbox.record_finding(finding);
     }

@@ -24,15 +24,12 @@ pub(crate) enum Unresolved {
     Unknown,
     /// The delivery was made from a later snapshot than this process has.
     Ahead,
-    /// The endpoint was deleted.
     Gone,
-    /// Everything that was accepted when the delivery was is cancelled.
     Cancelled,
     /// The endpoint is disabled, or this process found that it is gone.
     Disabled,
 }
 
-/// Finds the endpoint of a delivery.
 pub(crate) struct Resolver {
     store: Arc<dyn Store>,
     prepared: PreparedEndpoints,
@@ -49,7 +46,7 @@ impl Resolver {
         let found = match self.look_up(delivery) {
             // Only the first time: a store that is away must not hold up the slots of all other deliveries.
             Err(Unresolved::Ahead) if delivery.deferrals == 0 => {
-                // After an error the last good snapshot stays, which still does not have the endpoint.
+                // An error leaves the last good snapshot, which does not have the endpoint.
                 let _ = timeout(PULL_TIMEOUT, self.store.pull()).await;
                 self.look_up(delivery)
             }
@@ -131,24 +128,22 @@ struct PreparedEndpoints(Mutex<PreparedByTenant>);
 #[derive(Default)]
 struct PreparedByTenant {
     tenants: HashMap<String, HashMap<String, Arc<PreparedEndpoint>>>,
-    /// How many there are of all tenants.
-    count: usize,
+    total: usize,
 }
 
 impl PreparedEndpoints {
-    /// This version of an endpoint, prepared for requests.
     fn of(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Arc<PreparedEndpoint> {
         let mut prepared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = prepared.tenants.get(tenant).and_then(|endpoints| endpoints.get(&endpoint.id));
         if let Some(known) = known.filter(|known| Arc::ptr_eq(&known.endpoint, endpoint)) {
             return known.clone();
         }
-        if prepared.count >= MAX_PREPARED {
+        if prepared.total >= MAX_PREPARED {
             *prepared = PreparedByTenant::default();
         }
         let made = Arc::new(PreparedEndpoint::of(endpoint));
         let replaced = prepared.tenants.entry(tenant.to_owned()).or_default().insert(endpoint.id.clone(), made.clone());
-        prepared.count += usize::from(replaced.is_none());
+        prepared.total += usize::from(replaced.is_none());
         made
     }
 }

@@ -51,7 +51,6 @@ impl Concluded {
     }
 }
 
-/// Publishes what follows from a delivery.
 pub(crate) struct Settler {
     broker: Arc<dyn Broker>,
     retention: Arc<RetentionTable>,

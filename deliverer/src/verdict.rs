@@ -5,13 +5,11 @@ use schemas::{DeadReason, OutcomeClass, RetryPolicy};
 
 use crate::post::Outcome;
 
-/// What follows from an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
     /// The delivery is attempted again once it is due.
     Retry(Due),
-    /// The delivery ends as a dead letter.
     Dead(DeadReason),
 }
 

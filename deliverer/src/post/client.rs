@@ -31,19 +31,14 @@ use super::{
     tls::{TlsClient, roots},
 };
 
-/// The body of a response, as it arrives.
 pub(super) use hyper::body::Incoming as ResponseBody;
 
-/// Idle connections kept per host. It is as high as the requests that can be under way: with fewer, a burst would make new
-/// connections each time.
+/// Idle connections kept per host. With fewer than can be under way, every burst would make new connections.
 const IDLE_PER_HOST: usize = 512;
-/// How long an idle connection is kept.
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// Longest age of a connection that is never idle. A new connection looks the name up again, which checks the address and
-/// follows a receiver that has moved.
+/// Longest age of a connection that is never idle. A new one looks the name up, and so follows a receiver that has moved.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Sends POST requests over one pool of connections.
 pub(super) struct HttpClient {
     http: Client<Connector, Full<Bytes>>,
     proxy: Option<Arc<Proxy>>,
@@ -64,8 +59,6 @@ impl Network {
 }
 
 impl HttpClient {
-    /// A client with the configured bounds.
-    ///
     /// # Errors
     /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
     pub(super) fn new(config: &DelivererConfig, network: Network) -> anyhow::Result<Self> {
@@ -105,8 +98,7 @@ impl HttpClient {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let until = deadline.min(Instant::now() + self.first_byte_timeout);
         match timeout_at(until, self.send(url, &headers, body)).await {
-            // The receiver was closing its connection and says that it has not processed the request: it is sent once
-            // more, over another connection.
+            // The receiver was closing its connection: the request is sent once more, over another.
             Ok(Err(error)) if error.is_unprocessed() => {
                 timeout_at(until, self.send(url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
             }

@@ -92,7 +92,6 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-/// The part of a URL that says where to connect to.
 struct Destination<'a> {
     /// A name, or an address; IPv6 addresses are in brackets.
     host: &'a str,

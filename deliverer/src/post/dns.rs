@@ -20,14 +20,12 @@ use super::failure::ConnectError;
 
 /// Look-ups under way at once. Name servers that do not answer must not take all of the runtime's blocking threads.
 const CONCURRENT_LOOKUPS: usize = 64;
-/// How long a failed look-up is kept before the name is asked for again.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// The name has no address, or no name server could say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoAddress;
 
-/// The addresses of a name.
 pub(crate) type Addresses = Result<Vec<IpAddr>, NoAddress>;
 /// Looks a name up: the system's resolver, or a test's.
 pub(crate) type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, Addresses> + Send + Sync>;
@@ -47,7 +45,6 @@ impl AddressCheck {
         Self { allowed, look_up, permits: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)), pending: Arc::default() }
     }
 
-    /// All addresses of a host, each of them allowed.
     pub(super) async fn checked(&self, host: &str) -> Result<Vec<IpAddr>, ConnectError> {
         let addresses = self.unchecked(host).await?;
         if addresses.iter().any(|address| !is_allowed(*address, &self.allowed)) {
@@ -82,7 +79,6 @@ impl AddressCheck {
         }
         let (permits, addresses) = (self.permits.clone(), (self.look_up)(name.to_owned()));
         let look_up = async move {
-            // The semaphore is never closed, so this always succeeds.
             let _permit = permits.acquire_owned().await;
             addresses.await
         };
@@ -113,7 +109,6 @@ fn literal(host: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// Looks a name up with the system's resolver.
 pub(super) async fn look_up_in_system(name: String) -> Addresses {
     let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| NoAddress)?;
     Ok(found.map(|address| address.ip()).collect())

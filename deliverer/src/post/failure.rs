@@ -6,7 +6,6 @@ use std::{error::Error, io};
 use hyper_util::client::legacy;
 use schemas::OutcomeClass;
 
-/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("the url is invalid")]
@@ -20,7 +19,6 @@ pub(super) enum ConnectError {
     TimedOut,
     #[error("{0}")]
     Tcp(io::Error),
-    /// The proxy did not make the connection.
     #[error("the proxy {0}")]
     Proxy(String),
     #[error("{}", tls_reason(.0))]
@@ -40,7 +38,6 @@ impl ConnectError {
     }
 }
 
-/// Why there is no response.
 #[derive(Debug)]
 pub(super) enum RequestError {
     TimedOut,

@@ -19,7 +19,6 @@ pub(super) const WINDOW: u32 = 64 * 1024;
 /// 256 KiB together, and each has a head.
 pub(super) const MAX_UNASKED_H2: u64 = 16 << 20;
 
-/// A socket, and how much arrived since we last sent something.
 pub(super) struct Metered {
     socket: Socket,
     max_unasked: u64,

@@ -42,29 +42,24 @@ pub(crate) use outcome::class_of;
 pub use outcome::{Outcome, RetryAfter};
 pub(crate) use request::PreparedEndpoint;
 
-/// Posts deliveries.
 pub(crate) struct Poster {
     client: HttpClient,
     max_response_bytes: usize,
     pub(crate) slots: Slots,
-    /// The budget of bytes: every body holds as many permits as it has bytes while it is under way.
+    /// One permit for each byte of a body that is under way.
     bytes: Semaphore,
     max_bytes: u32,
     clock: Clock,
 }
 
-/// A request that is over.
+/// A request that is over. Times are in unix ms.
 pub(crate) struct Posted {
-    /// When it was started, in unix ms.
     pub(crate) began: u64,
-    /// When it was over, in unix ms.
     pub(crate) ended: u64,
     pub(crate) outcome: Outcome,
 }
 
 impl Poster {
-    /// A poster on `network`.
-    ///
     /// # Errors
     /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
     pub(crate) fn new(config: &DelivererConfig, network: Network, slots: Slots, clock: Clock) -> anyhow::Result<Self> {
@@ -130,7 +125,6 @@ impl Poster {
         outcome
     }
 
-    /// Bytes of bodies that are under way.
     pub(crate) fn bytes_in_flight(&self) -> i64 {
         i64::from(self.max_bytes) - i64::try_from(self.bytes.available_permits()).unwrap_or_default()
     }

@@ -3,18 +3,15 @@
 use std::borrow::Cow;
 
 use jiff::civil::DateTime;
-use schemas::{Endpoint, HeaderText, MASK, OutcomeClass};
+use schemas::{Endpoint, HeaderText, MASK, OutcomeClass, Secret, SecretFields as _};
 use url::Url;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// The outcome of a POST.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub class: OutcomeClass,
-    /// The status of the response; None when there is none.
     pub status: Option<u16>,
-    /// How long the receiver asks us to wait, in either form of RFC 9110, section 10.2.3.
     pub retry_after: Option<RetryAfter>,
     /// The beginning of the response's body, or the reason why there is no response.
     pub excerpt: String,
@@ -38,7 +35,6 @@ impl Outcome {
     }
 }
 
-/// The class of a response with this status.
 pub(crate) fn class_of(status: u16) -> OutcomeClass {
     match status {
         200..300 => OutcomeClass::Success,
@@ -51,7 +47,7 @@ pub(crate) fn class_of(status: u16) -> OutcomeClass {
     }
 }
 
-/// How long a receiver asks us to wait.
+/// How long a receiver asks us to wait (RFC 9110, section 10.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
     /// Milliseconds from the response on.
@@ -71,7 +67,7 @@ impl RetryAfter {
         http_date(text).map(Self::At)
     }
 
-    /// The wait in milliseconds from `now` (unix ms) on.
+    /// Milliseconds from `now` (unix ms) on.
     pub fn delay(self, now: u64) -> u64 {
         match self {
             Self::Delay(delay) => delay,
@@ -89,9 +85,8 @@ fn http_date(text: &str) -> Option<u64> {
     u64::try_from(date.duration_since(EPOCH).as_millis()).ok()
 }
 
-/// Bytes of a response that are kept for people to read.
 const EXCERPT_BYTES: usize = 4 * 1024;
-/// Bytes of a response that the excerpt is made from. They are more, because masking makes the text shorter.
+/// Bytes of a response that an excerpt is made from. They are more, because masking makes the text shorter.
 pub(super) const BEGINNING_BYTES: usize = 2 * EXCERPT_BYTES;
 
 /// At most 4 KiB of text from the beginning of a response, whatever it holds. Control characters are replaced: as JSON
@@ -118,17 +113,17 @@ const SHORTEST_MASKED: usize = 6;
 
 /// The texts of an endpoint's request that are masked in excerpts, the longest first, because one may be part of another.
 ///
-/// A receiver that echoes its request would otherwise show a write-only key to everyone who may read records, and have the
-/// broker carry it. Texts are masked as they were sent; what a receiver encodes in its own way is not recognised.
+/// A receiver that echoes its request would otherwise show a write-only key to everyone who may read records. Texts that a
+/// receiver encodes in its own way are not recognised.
 #[derive(Debug, Default)]
 pub(super) struct MaskedTexts(Vec<String>);
 
 impl MaskedTexts {
-    /// The endpoint's n8n key, the values of its own headers, and the path and query of its URL.
+    /// The endpoint's secrets, the values of its own headers, and the path and query of its URL.
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
-        texts.extend(endpoint.n8n_api_key.iter().map(|key| key.reveal().to_owned()));
-        for text in endpoint.headers.values().map(HeaderText::reveal) {
+        let headers = endpoint.headers.values().map(HeaderText::reveal);
+        for text in endpoint.secrets().map(Secret::reveal).chain(headers) {
             texts.push(text.to_owned());
             // Credentials may follow a scheme, as in `Bearer …`.
             texts.extend(text.split_once(' ').map(|(_, credentials)| credentials.to_owned()));
@@ -148,7 +143,6 @@ impl MaskedTexts {
         Self(texts)
     }
 
-    /// Length of the longest text, in bytes.
     fn longest(&self) -> usize {
         self.0.first().map_or(0, String::len)
     }
@@ -191,6 +185,16 @@ mod tests {
         assert_eq!(kept.replace("***", ""), "0123456789abc", "this is a whole response");
         let kept = excerpt(&secrets.as_bytes()[..BEGINNING_BYTES], &masked);
         assert_eq!(kept.replace("***", ""), "");
+    }
+
+    #[test]
+    fn every_secret_field_of_an_endpoint_is_masked_in_a_response() {
+        use schemas::secret_fields::testing::{CANARY, with_canaries};
+        let fields = serde_json::json!({"id": "crm", "url": "https://crm.example/"});
+        let endpoint = with_canaries::<Endpoint>(&fields);
+        let echo: Vec<_> = endpoint.secrets().map(Secret::reveal).collect();
+        let kept = MaskedTexts::of(&endpoint).mask(echo.join(" ").into());
+        assert!(echo.len() >= Endpoint::SECRET_FIELDS.len() && !kept.contains(CANARY), "{kept}");
     }
 
     #[test]

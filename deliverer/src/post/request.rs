@@ -18,18 +18,13 @@ use url::Url;
 
 use super::outcome::MaskedTexts;
 
-/// An endpoint, prepared for requests.
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
-    /// The version of the endpoint that was prepared.
     pub(crate) endpoint: Arc<Endpoint>,
     /// None when the stored text is not a URL.
     pub(super) url: Option<Uri>,
-    /// The headers that all requests share.
     headers: HeaderMap,
-    /// What signs requests, or why nothing can be sent.
     signer: Result<Signer, Unsignable>,
-    /// What is masked in the excerpt of a response.
     pub(super) masked: MaskedTexts,
 }
 
@@ -54,7 +49,7 @@ impl PreparedEndpoint {
         let signature = signer.sign(&Signed { id: &id, timestamp: &timestamp, body }, now)?;
         let mut headers = self.headers.clone();
         let mut set = |name: &'static str, text: &str| {
-            // Ids, types, numbers and base64 consist of visible ASCII, so the conversion always succeeds.
+            // Always: ids, types, numbers and base64 consist of visible ASCII.
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(HeaderName::from_static(name), value);
             }
@@ -76,7 +71,7 @@ impl PreparedEndpoint {
 /// full-width hosts into the addresses they stand for.
 fn request_url(text: &str) -> Option<Uri> {
     let mut url = Url::parse(text).ok()?;
-    // Stored URLs have no credentials. If one had, they must not become part of the host that is connected to.
+    // Stored URLs have no credentials; if one had, they must not become part of the host that is connected to.
     url.set_username("").and_then(|()| url.set_password(None)).ok()?;
     url.set_fragment(None);
     url.as_str().parse().ok()

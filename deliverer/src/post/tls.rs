@@ -12,7 +12,6 @@ use tokio_rustls::TlsConnector;
 
 use super::{dial::Socket, failure::ConnectError};
 
-/// Starts TLS on open connections.
 #[derive(Clone)]
 pub(super) struct TlsClient {
     to_endpoint: TlsConnector,
@@ -33,7 +32,6 @@ impl TlsClient {
         Ok((Box::new(stream), is_h2))
     }
 
-    /// Starts TLS with the proxy.
     pub(super) async fn to_proxy(&self, host: &str, socket: Socket) -> Result<Socket, ConnectError> {
         let stream = self.to_proxy.connect(name(host)?, socket).await.map_err(ConnectError::Tls)?;
         Ok(Box::new(stream))
