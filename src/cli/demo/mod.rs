@@ -149,14 +149,14 @@ impl Demo<'_> {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/tenants/{tenant}/events");
             let answer: AcceptedBatch = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            let [AcceptedEvent { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
+            let [AcceptedId { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
             report.published(tenant, name, id)?;
             expected.add_event(&self.snapshot, tenant, id, json)?;
         }
         for (name, json) in VENDOR {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/in/demo-{tenant}");
-            let AcceptedEvent { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
+            let AcceptedId { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
             report.published(tenant, name, &id)?;
             expected.add_event(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
         }
@@ -219,10 +219,10 @@ impl Demo<'_> {
 
 #[derive(serde::Deserialize)]
 struct AcceptedBatch {
-    accepted: Vec<AcceptedEvent>,
+    accepted: Vec<AcceptedId>,
 }
 
 #[derive(serde::Deserialize)]
-struct AcceptedEvent {
+struct AcceptedId {
     id: String,
 }
