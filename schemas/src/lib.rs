@@ -36,7 +36,7 @@ pub mod wire;
 pub use attempt::{Attempt, OutcomeClass};
 pub use dead_letter::{DeadLetter, DeadLetterRetention, DeadReason, ParkReason, Parked, body_as_json};
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
-pub use dialect::{Body, Dialect, SourceContext, VendorEvent, read, render, render_test};
+pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, RetryPolicy};
 pub use envelope::{Envelope, MAX_DEPTH};
 pub use event::{
@@ -45,7 +45,7 @@ pub use event::{
 };
 pub use event_type::{EventType, InvalidEventType, TypePattern};
 pub use format::{Format, FormatOptions, MediaBodies, StatusSnapshot, Timestamp, WebhookEcho, WhazingShape};
-pub use id::{EventId, Id, InvalidEventId};
+pub use id::{EventId, Id, InvalidEventId, hex};
 pub use notice::{BreakerChange, Counts, Finding, Notice};
 pub use opaque::Opaque;
 pub use operational::OperationalEvent;

@@ -26,7 +26,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "audit",
                     "getTenantAudit",
-                    "Authorization changed what of a tenant",
+                    "Who changed what of a tenant",
                     Some(Scope::Read),
                 );
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/audit",
             get_with(audit, |op| {
-                let op = describe::operation(op, "audit", "getAudit", "Authorization changed what of any tenant", None);
+                let op = describe::operation(op, "audit", "getAudit", "Who changed what of any tenant", None);
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
             }),
         )

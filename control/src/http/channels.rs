@@ -117,6 +117,7 @@ fn yes() -> bool {
 /// A box that can be ticked on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Ticked")]
 enum TickedEvent {
     /// A ticket is made, by a contact or by an attendant.
     NewTicket,

@@ -30,7 +30,7 @@ pub(crate) struct RequestContext {
 /// The body of a request, not yet read.
 pub(crate) struct RequestBody(Request);
 
-/// Authorization sent a request, once it is known that they may do what it asks.
+/// Who sent a request, once it is known that it may be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Authorization {
     /// The tenant that the request is about. None when it is about all tenants, or about one that need not exist.

@@ -37,12 +37,12 @@ impl Generator {
 
     /// A token for the URL of a source.
     pub(crate) fn token(&self) -> std::io::Result<String> {
-        Ok(format!("in_{}", chance::hex(&(self.secrets)()?)))
+        Ok(format!("in_{}", schemas::hex(&(self.secrets)()?)))
     }
 
     /// A key for a tenant's program.
     pub(crate) fn key(&self) -> std::io::Result<String> {
-        Ok(format!("key_{}", chance::hex(&(self.secrets)()?)))
+        Ok(format!("key_{}", schemas::hex(&(self.secrets)()?)))
     }
 }
 

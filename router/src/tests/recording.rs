@@ -1,4 +1,4 @@
-//! A witness at the broker: the memory broker, and in which order things were confirmed and settled.
+//! The memory broker, recording the order in which messages were confirmed and settled.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,14 +18,14 @@ pub(super) enum Step {
 
 /// The memory broker, and what happened at it in order.
 #[derive(Clone)]
-pub(super) struct Witness {
+pub(super) struct RecordingBroker {
     memory: Memory,
     steps: Arc<Mutex<Vec<Step>>>,
 }
 
-impl Witness {
+impl RecordingBroker {
     /// With nothing seen yet.
-    pub(super) fn at(memory: &Memory) -> Self {
+    pub(super) fn on(memory: &Memory) -> Self {
         Self { memory: memory.clone(), steps: Arc::default() }
     }
 
@@ -39,7 +39,7 @@ impl Witness {
     }
 }
 
-impl BrokerLayer for Witness {
+impl BrokerLayer for RecordingBroker {
     fn inner(&self) -> &dyn Broker {
         &self.memory
     }
@@ -57,10 +57,10 @@ impl BrokerLayer for Witness {
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         let mut consumer = self.memory.consume(from, prefetch);
         let (sender, receiver) = mpsc::channel(usize::from(prefetch));
-        let witness = self.clone();
+        let recording = self.clone();
         let task = tokio::spawn(async move {
             while let Some(incoming) = consumer.next().await {
-                if sender.send(witness.watch(incoming)).await.is_err() {
+                if sender.send(recording.watch(incoming)).await.is_err() {
                     return;
                 }
             }
@@ -69,13 +69,13 @@ impl BrokerLayer for Witness {
     }
 }
 
-impl Witness {
+impl RecordingBroker {
     fn watch(&self, incoming: Incoming) -> Incoming {
         let (message, key) = (incoming.message.clone(), incoming.key.clone());
-        let (redelivered, count, witness) = (incoming.redelivered, incoming.count, self.clone());
+        let (redelivered, count, recording) = (incoming.redelivered, incoming.count, self.clone());
         let session = incoming.session.clone();
         let mut watched = Incoming::new(message, key, redelivered, count, move |settlement| {
-            witness.note(Step::Settled(settlement));
+            recording.note(Step::Settled(settlement));
             incoming.settle(settlement);
         });
         watched.session = session;
