@@ -1,10 +1,6 @@
 //! Reads the trace context of a request. A well-formed one is passed on, any other is dropped, and none is made here.
 
-use schemas::TraceContext;
-
-/// Longest `tracestate` that is passed on, in bytes. W3C Trace Context 1, 3.3.1.5: vendors "SHOULD propagate at least
-/// 512 characters"; a longer one does not fit beside the other headers.
-const MAX_STATE_BYTES: usize = 512;
+use schemas::{TraceContext, wire::MAX_TRACESTATE_BYTES};
 
 /// The context of the headers `traceparent` and `tracestate`. A state without a valid parent is dropped.
 pub fn trace_context(parent: Option<&str>, state: Option<&str>) -> TraceContext {
@@ -29,7 +25,7 @@ fn is_parent(text: &str) -> bool {
 
 fn is_state(text: &str) -> bool {
     !text.is_empty()
-        && text.len() <= MAX_STATE_BYTES
+        && text.len() <= MAX_TRACESTATE_BYTES
         && text.bytes().all(|b| (b' '..=b'~').contains(&b))
         && text.contains('=')
 }
@@ -60,7 +56,7 @@ mod tests {
         ] {
             assert_eq!(trace_context(Some(parent), Some("a=b")), TraceContext::default(), "{parent}");
         }
-        let long = format!("a={}", "x".repeat(MAX_STATE_BYTES));
+        let long = format!("a={}", "x".repeat(MAX_TRACESTATE_BYTES));
         for state in ["", "a", "a=\u{e9}", &long] {
             assert_eq!(trace_context(Some(PARENT), Some(state)).state, None, "{state}");
         }

@@ -6,11 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::{EventFacts, EventType, Match, Subscription, TypePattern};
+use schemas::{EventFacts, EventType, Match, NO_QUEUE, Subscription, TypePattern};
 use store::TenantSnapshot;
-
-/// The value of `queue_ids` that means "in no queue".
-const NO_QUEUE: &str = "-";
 
 /// Subscriptions by their conditions, as positions in the tenant's list.
 #[derive(Debug, Default)]

@@ -102,8 +102,8 @@ impl Endpoint {
         self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
     }
 
-    pub const MAX_IN_FLIGHT: u32 = 64;
-    pub const MAX_BACKLOG: u64 = 100_000;
+    const MAX_IN_FLIGHT: u32 = 64;
+    const MAX_BACKLOG: u64 = 100_000;
 }
 
 /// Whether deliveries are posted to an endpoint.

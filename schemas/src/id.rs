@@ -40,7 +40,8 @@ impl Id {
     }
 
     /// True when the id is a JSON integer.
-    pub fn is_integer(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_integer(&self) -> bool {
         self.is_integer
     }
 }
@@ -118,7 +119,7 @@ impl EventId {
     }
 
     /// The id of a unique occurrence, made of its distinguishing parts: a repeated report has the same id.
-    pub fn of_happening(parts: &[&str]) -> Self {
+    pub(crate) fn of_happening(parts: &[&str]) -> Self {
         Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
     }
 

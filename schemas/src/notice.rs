@@ -26,10 +26,11 @@ pub enum Notice {
     },
     /// The findings of a notice have been stored.
     Noted { process: String, sequence: u64 },
-    /// What is kept from now on of the dead letters of tenants that have too many. All others keep everything.
-    DeadLetterLevels {
-        /// What is kept, by tenant.
-        levels: BTreeMap<String, DeadLetterRetention>,
+    /// The retention of all tenants that have too many dead letters. Other tenants' dead letters are kept with their bodies.
+    #[serde(rename = "dead_letter_levels")]
+    DeadLetterRetention {
+        #[serde(rename = "levels")]
+        by_tenant: BTreeMap<String, DeadLetterRetention>,
     },
     /// The delivery of the test button was attempted. Sent once: the caller waits for it, and may press the button again.
     Tested {
@@ -120,7 +121,7 @@ impl Notice {
             Self::Revision { .. } => "revision",
             Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
-            Self::DeadLetterLevels { .. } => "dead_letter_levels",
+            Self::DeadLetterRetention { .. } => "dead_letter_levels",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
@@ -189,7 +190,7 @@ mod tests {
             Notice::Revision { revision: 7 },
             Notice::Findings { process: "p".into(), sequence: 1, findings: vec![usage, gone, failing, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
-            Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
+            Notice::DeadLetterRetention { by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
@@ -201,6 +202,8 @@ mod tests {
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }
         assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);
+        let retention = Notice::DeadLetterRetention { by_tenant: BTreeMap::new() };
+        assert_eq!(retention.write(), br#"{"kind":"dead_letter_levels","levels":{}}"#);
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn yes() -> bool {
 }
 
 /// The value of `queue_ids` that means "in no queue".
-const NO_QUEUE: &str = "-";
+pub const NO_QUEUE: &str = "-";
 
 /// Ids, compared by their text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_says_what_is_missing_and_comes_back() {
+    async fn readiness_names_the_missing_part_and_recovers() {
         let shutdown = CancellationToken::new();
         let _trigger = shutdown.clone();
         let ops = Ops::new(Arc::default(), shutdown);

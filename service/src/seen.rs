@@ -1,7 +1,7 @@
 //! A bounded memory of recent ids, to suppress repeats of events and deliveries that are already safe.
 //!
-//! Within its bounds it is exact: a false positive, as filters have them, would lose an event. A forgotten id is
-//! repeated, and receivers recognise the repeat. The memory belongs to one process and is empty after a restart. Note
+//! It has no false positives, unlike a filter, because one would lose an event. A forgotten id is repeated, and
+//! receivers recognise the repeat. The memory belongs to one process and is empty after a restart. Note
 //! an id only once its consequences are durable: otherwise a failed first try would suppress its own repetition.
 
 use std::{
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_seen_for_its_window_and_forgotten_after_two() {
+    fn a_noted_id_is_seen_for_its_window_and_forgotten_after_two() {
         let seen = seen(100);
         seen.note(1, 0);
         assert!(!seen.contains(2, 0));

@@ -1,7 +1,7 @@
 //! "Did you mean …?" for unknown keys and words.
 
 /// The known word that `given` probably misspells. None when every known word is too far away.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
     let distances = known.into_iter().map(|word| (strsim::damerau_levenshtein(&given, word), word));
     let (edits, word) = distances.min()?;

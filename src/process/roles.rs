@@ -159,7 +159,7 @@ impl SharedDependencies {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.owner_of(request) != KeyOwner::Nobody,
+            None => limits.owner_of(request) != KeyOwner::Unknown,
         }
     }
 
@@ -175,7 +175,7 @@ impl SharedDependencies {
             // Both values of a rotated key share one limit.
             let snapshot = store.snapshot();
             let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
-            known.map_or(KeyOwner::Nobody, KeyOwner::Known)
+            known.map_or(KeyOwner::Unknown, KeyOwner::Known)
         })
     }
 

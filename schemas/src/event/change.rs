@@ -82,7 +82,7 @@ pub struct ChangedTag {
 
 impl Change {
     /// True for a transfer to another department. A change of the attendant within a department does not count.
-    pub fn is_to_other_queue(&self) -> bool {
+    pub(crate) fn is_to_other_queue(&self) -> bool {
         let id = |queue: &Option<Department>| queue.as_ref().and_then(|queue| queue.id.clone());
         matches!(self, Self::Queue { from, to, .. } if id(from) != id(to))
     }

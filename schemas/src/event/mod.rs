@@ -112,7 +112,7 @@ impl Event {
     }
 
     /// Direction of the event's message: the message's own, otherwise the one that the type implies.
-    pub fn message_direction(&self, message: &ChatMessage) -> Direction {
+    pub(crate) fn message_direction(&self, message: &ChatMessage) -> Direction {
         let is_ours = matches!(self.event_type.as_str(), "message.sent" | "message.status_changed");
         message.direction.unwrap_or(if is_ours { Direction::Outbound } else { Direction::Inbound })
     }

@@ -51,7 +51,7 @@ pub const SCHEMA_VERSION: i64 = 1;
 
 /// Longest `tracestate` that is passed on, in bytes. W3C Trace Context 3.3.1.5: "vendors SHOULD propagate at least 512
 /// characters"; longer ones are dropped.
-const MAX_TRACESTATE_BYTES: usize = 512;
+pub const MAX_TRACESTATE_BYTES: usize = 512;
 
 fn ms(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_used_names_its_setting() {
+    async fn an_unusable_file_names_its_setting() {
         let issuer = Issuer::new();
         let (one, other) = (issuer.issue("localhost"), issuer.issue("localhost"));
         let folder = tempfile::tempdir().unwrap();

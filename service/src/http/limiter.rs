@@ -29,7 +29,7 @@ pub enum KeyOwner<K> {
     Operator,
     /// A known owner with a limit of its own, identified by this value.
     Known(K),
-    Nobody,
+    Unknown,
 }
 
 pub struct RequestLimiter<K> {
@@ -45,7 +45,7 @@ enum RateKey<K> {
     /// Address of a request without a valid key, so that guessing keys is slow.
     Address(IpAddr),
     /// All requests without an address, as in a test without a socket.
-    Nobody,
+    NoAddress,
 }
 
 impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
@@ -79,14 +79,14 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
     }
 
     pub fn owner_of(&self, request: &Request) -> KeyOwner<K> {
-        bearer(request.headers()).map_or(KeyOwner::Nobody, |key| (self.identify)(key))
+        bearer(request.headers()).map_or(KeyOwner::Unknown, |key| (self.identify)(key))
     }
 
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
         let taken = match limits.owner_of(&request) {
             KeyOwner::Operator => Ok(()),
             KeyOwner::Known(key) => limits.take(RateKey::Key(key), &limit),
-            KeyOwner::Nobody => limits.take(RateKey::without_key(&request), &limit),
+            KeyOwner::Unknown => limits.take(RateKey::without_key(&request), &limit),
         };
         answer(taken, request, next).await
     }
@@ -99,7 +99,7 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
 impl<K> RateKey<K> {
     fn without_key(request: &Request) -> Self {
         let origin = request.extensions().get::<RequestOrigin>();
-        origin.map_or(Self::Nobody, |origin| Self::Address(network(origin.client)))
+        origin.map_or(Self::NoAddress, |origin| Self::Address(network(origin.client)))
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         let whose = |key: &str| match key.strip_prefix("good-") {
             _ if key == "operator" => KeyOwner::Operator,
             Some(name) => KeyOwner::Known(name.to_owned()),
-            None => KeyOwner::Nobody,
+            None => KeyOwner::Unknown,
         };
         let limits = RequestLimiter::new(&config(requests_per_second), whose);
         limits.on(Router::new().route("/", get(async || "here")))
@@ -185,8 +185,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_has_no_limit_where_only_guesses_have_one() {
-        let limits = RequestLimiter::new(&config(1), |_: &str| KeyOwner::<String>::Nobody);
+    async fn a_known_request_has_no_limit_where_only_guesses_have_one() {
+        let limits = RequestLimiter::new(&config(1), |_: &str| KeyOwner::<String>::Unknown);
         let app = limits.on_guesses(Router::new().route("/", get(async || "here")), |request| {
             bearer(request.headers()) == Some("somebodys")
         });

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// time counts.
 pub struct AgeCounter<const N: usize> {
     round: AtomicUsize,
-    under_way: [AtomicUsize; N],
+    pending: [AtomicUsize; N],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +16,17 @@ pub struct EntryRound(usize);
 impl<const N: usize> AgeCounter<N> {
     pub fn enter(&self) -> EntryRound {
         let round = self.round.load(Relaxed) % N;
-        self.under_way[round].fetch_add(1, Relaxed);
+        self.pending[round].fetch_add(1, Relaxed);
         EntryRound(round)
     }
 
     pub fn leave(&self, began: EntryRound) {
-        self.under_way[began.0].fetch_sub(1, Relaxed);
+        self.pending[began.0].fetch_sub(1, Relaxed);
     }
 
     /// Number of entries that are pending for at least `N - 1` whole rounds.
     pub fn overdue(&self) -> usize {
-        self.under_way[(self.round.load(Relaxed) + 1) % N].load(Relaxed)
+        self.pending[(self.round.load(Relaxed) + 1) % N].load(Relaxed)
     }
 
     /// Begins a new round, unless that would make overdue entries look young.
@@ -39,7 +39,7 @@ impl<const N: usize> AgeCounter<N> {
 
 impl<const N: usize> Default for AgeCounter<N> {
     fn default() -> Self {
-        Self { round: AtomicUsize::new(0), under_way: std::array::from_fn(|_| AtomicUsize::new(0)) }
+        Self { round: AtomicUsize::new(0), pending: std::array::from_fn(|_| AtomicUsize::new(0)) }
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_began_is_overdue_after_all_rounds_and_stays_so_until_it_leaves() {
+    fn an_entry_is_overdue_after_all_rounds_and_stays_so_until_it_leaves() {
         let ages = AgeCounter::<4>::default();
         let (old, young) = (ages.enter(), {
             ages.turn();
