@@ -25,7 +25,7 @@ async fn usage_is_reported_over_the_broker_until_control_has_noted_it() {
     // Reports that control missed are sent again.
     let mut control = site.start("control").await;
     eventually("a tenant's events, its endpoint's deliveries and attempts are kept", || async {
-        (metric(&control, "carteiro_facts_kept_total").await >= 3).then_some(())
+        (metric(&control, "carteiro_findings_kept_total").await >= 3).then_some(())
     })
     .await;
     for process in [&router, &deliverer] {
@@ -34,7 +34,7 @@ async fn usage_is_reported_over_the_broker_until_control_has_noted_it() {
         })
         .await;
     }
-    assert_eq!(metric(&control, "carteiro_facts_not_kept_total").await, 0);
+    assert_eq!(metric(&control, "carteiro_findings_not_kept_total").await, 0);
     control.terminate().await;
     assert_eq!(control.ended().await, Some(0));
 }

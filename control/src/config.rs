@@ -10,23 +10,23 @@ use crate::Rate;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlConfig {
-    /// Dead letters that a replay starts a second, at most, unless its request says otherwise.
+    /// Most dead letters that a replay starts per second, unless its request says otherwise.
     #[schemars(with = "f64")]
     pub replays_per_second: Rate,
-    /// Replays that run at once in this process, at most.
+    /// Most replays that run at once in this process.
     pub max_replays: usize,
-    /// Endpoints of a tenant whose quota does not say.
+    /// Most endpoints of a tenant whose quota does not say.
     pub max_endpoints: u64,
-    /// Subscriptions of such a tenant.
+    /// Most subscriptions of a tenant whose quota does not say.
     pub max_subscriptions: u64,
-    /// Sources of such a tenant.
+    /// Most sources of a tenant whose quota does not say.
     pub max_sources: u64,
-    /// Keys of such a tenant.
+    /// Most keys of a tenant whose quota does not say.
     pub max_keys: u64,
 }
 
 impl ControlConfig {
-    /// What a tenant may have, as far as its own quota does not say.
+    /// The quota of a tenant, as far as its own does not say.
     pub fn quota(&self) -> Quota {
         Quota {
             endpoints: Some(self.max_endpoints),

@@ -1,7 +1,8 @@
-//! The dead letters that are alive: read from the log, of which nothing is ever taken away.
+//! Dead letters: found in the log, from which nothing is ever deleted.
 //!
-//! A delivery has one at most: several records of one delivery are merged to the latest, and a marker ends those
-//! before it. The first pass over the log keeps an id and a place each, never a body; the second hands them out.
+//! A delivery has at most one live dead letter: several records of one delivery are merged to the latest, and a replay's
+//! marker ends those before it. The first pass over the log keeps an id and an offset of each, never a body; the second
+//! pass hands them out.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,20 +17,121 @@ use futures_util::{
     StreamExt as _, TryStreamExt as _, future,
     stream::{self, BoxStream},
 };
-use schemas::DeadLetter;
+use schemars::JsonSchema;
+use schemas::{
+    DeadLetter, DeadReason, EventType,
+    time::{rfc3339, unix_ms},
+};
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use uuid::Uuid;
 
-use crate::Filter;
+/// Which dead letters are meant: all that every given field allows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct DeadLetterFilter {
+    /// Their ids.
+    // An empty list selects none.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "ids")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub ids: Option<BTreeSet<u64>>,
+    /// Where they were to go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_id: Option<String>,
+    /// Why they ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DeadReason>,
+    /// The event's type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub event_type: Option<EventType>,
+    /// Ended then (RFC 3339) or later.
+    // In unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
+    #[schemars(with = "Option<String>")]
+    pub since: Option<u64>,
+    /// Ended earlier than that (RFC 3339).
+    // In unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
+    #[schemars(with = "Option<String>")]
+    pub until: Option<u64>,
+}
 
-/// The places in the log of some dead letters that are alive.
+/// The error for a text that is not taken into a filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFilter {
+    /// The filter has no such field.
+    #[error("unknown; there are ids, endpoint_id, reason, event_type, since and until")]
+    Unknown,
+    /// The text does not fit the field.
+    #[error("expected {0}")]
+    Expected(String),
+}
+
+impl DeadLetterFilter {
+    /// Sets a field by its name. For `ids`, adds one.
+    ///
+    /// # Errors
+    /// When there is no such field, or the text does not fit it.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), InvalidFilter> {
+        let expected = |what: &str| InvalidFilter::Expected(what.to_owned());
+        let time = || unix_ms(text).ok_or_else(|| expected("an RFC 3339 time, such as 2026-01-31T08:00:00Z"));
+        match name {
+            "ids" => {
+                let id = text.parse().map_err(|_| expected("the id of a dead letter, a whole number as text"))?;
+                self.ids.get_or_insert_default().insert(id);
+            }
+            "endpoint_id" => self.endpoint_id = Some(text.to_owned()),
+            "reason" => self.reason = Some(DeadReason::parse(text).ok_or_else(|| expected(&reasons()))?),
+            "event_type" => {
+                let event_type = EventType::try_from(text.to_owned());
+                self.event_type = Some(event_type.map_err(|_| expected("an event type, such as ticket.created"))?);
+            }
+            "since" => self.since = Some(time()?),
+            "until" => self.until = Some(time()?),
+            _ => return Err(InvalidFilter::Unknown),
+        }
+        Ok(())
+    }
+
+    /// True when the filter selects the dead letter at `offset` of the log.
+    pub fn accepts(&self, offset: u64, letter: &DeadLetter) -> bool {
+        let dead_at = || unix_ms(&letter.dead_at);
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&offset))
+            && self.endpoint_id.as_ref().is_none_or(|endpoint| *endpoint == letter.endpoint_id)
+            && self.reason.is_none_or(|reason| reason == letter.reason)
+            && self.event_type.as_ref().is_none_or(|event_type| event_type.as_str() == letter.event_type)
+            && self.since.is_none_or(|since| dead_at().is_some_and(|at| at >= since))
+            && self.until.is_none_or(|until| dead_at().is_some_and(|at| at < until))
+    }
+}
+
+fn reasons() -> String {
+    let names: Vec<_> = DeadReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    format!("one of {}", names.join(", "))
+}
+
+fn time<S: Serializer>(time: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(time.unwrap_or_default()))
+}
+
+fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(None)?;
+    ids.iter().flatten().try_for_each(|id| list.serialize_element(&id.to_string()))?;
+    list.end()
+}
+
+/// Offsets in the log of some dead letters that are alive.
 #[derive(Clone, Debug, Default)]
-pub struct Live(Arc<BTreeSet<u64>>);
+pub struct LiveDeadLetters(Arc<BTreeSet<u64>>);
 
-/// Finds what `filter` means: of one tenant, or of all. Reads the log once, up to its present end.
+/// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
 ///
 /// # Errors
 /// When the log cannot be read to its end.
-pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Result<Live, ReadError> {
+pub async fn find(
+    logs: &dyn Logs,
+    tenant: Option<&str>,
+    filter: &DeadLetterFilter,
+) -> Result<LiveDeadLetters, ReadError> {
     let mut live = HashMap::<Uuid, u64>::new();
     let mut records = logs.read(Log::Dead, 0);
     while let Some(record) = records.try_next().await? {
@@ -39,7 +141,7 @@ pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Res
                 live.remove(&marker.delivery_id);
             }
         } else if let Some(letter) = read_dead_letter(&record) {
-            // A later record that is not meant hides an earlier one that was.
+            // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
             if tenant.is_none_or(|tenant| tenant == letter.tenant) && filter.accepts(record.offset, &letter) {
                 live.insert(letter.delivery_id, record.offset);
             } else {
@@ -47,17 +149,17 @@ pub async fn find(logs: &dyn Logs, tenant: Option<&str>, filter: &Filter) -> Res
             }
         }
     }
-    Ok(Live(Arc::new(live.into_values().collect())))
+    Ok(LiveDeadLetters(Arc::new(live.into_values().collect())))
 }
 
-/// What `filter` means, in the order in which they ended, with their bodies.
+/// The dead letters that a filter selects, in the order in which they ended, with their bodies.
 ///
 /// # Errors
-/// When the log cannot be read to its end; then, or from the stream.
+/// When the log cannot be read to its end. The stream may yield the error, too.
 pub async fn list(
     logs: &dyn Logs,
     tenant: Option<&str>,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
 ) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
     let records = find(logs, tenant, filter).await?.records(logs, 0);
     Ok(records.try_filter_map(|record| future::ok(read_dead_letter_with_body(&record))).boxed())
@@ -75,18 +177,18 @@ pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Opt
     Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
 }
 
-impl Live {
-    /// How many.
+impl LiveDeadLetters {
+    /// The number of dead letters.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Their records, in order, from `offset` on. Reads the log from the first to the last of them.
+    /// The records, in order, from `offset` on. Reads the log from the first of them to the last.
     pub(crate) fn records(&self, logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (Some(first), Some(last)) = (self.0.range(offset..).next().copied(), self.0.last().copied()) else {
             return stream::empty().boxed();

@@ -1,44 +1,38 @@
-//! What operators and tenants look at and change: dead letters, their replays, what is parked; and what the other
-//! processes find out, kept.
+//! What operators and tenants look at and change: the configuration, dead letters and their replays, what is parked.
+//! Control also keeps what the other processes find out.
 //!
-//! [`dead_letters`], [`parked`] and [`Replay`] read and write the broker's logs directly, for the command line as well;
-//! [`Control`] is the role: its [`routes`] serve replays over HTTP.
+//! [`Control`] is the role, and [`routes`] serves it over HTTP. The command line uses [`dead_letters`], [`parked`] and
+//! [`Replay`] directly: they read and write the broker's logs without a server.
 
-mod audit;
-mod census;
+mod backlog;
 mod config;
+mod control;
+mod dead_letter_quota;
 pub mod dead_letters;
-mod facts;
-mod failing;
-mod filter;
+mod endpoint_test;
+mod findings;
 mod http;
-mod jobs;
-mod levels;
 mod metrics;
+mod operational_events;
 pub mod parked;
 mod rate;
 mod replay;
-mod role;
-mod seats;
+mod replays;
 mod settings;
-mod tail;
-mod tell;
-mod trial;
-mod waiting;
+mod tenant_semaphore;
 
+pub use backlog::{BacklogCount, CountError, CountMethod};
 pub use config::ControlConfig;
-pub use dead_letters::Live;
-pub use facts::{FAILING, GONE};
-pub use filter::{Filter, InvalidFilter};
+pub use control::{Control, ControlDependencies};
+pub use dead_letters::{DeadLetterFilter, InvalidFilter, LiveDeadLetters};
+pub use endpoint_test::{TestError, TestResult};
+pub use findings::{FAILING, GONE};
 pub use http::{describe, routes};
-pub use jobs::{Job, JobState};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub use replay::{Ended, Replay, ReplayProgress, WINDOW};
-pub use role::{Control, ControlDependencies, NotStarted};
+pub use replay::{Replay, ReplayEnd, ReplayProgress, WINDOW};
+pub use replays::{NotStarted, ReplayJob, ReplayState};
 pub use settings::Rules;
-pub use trial::{NotTested, Tested};
-pub use waiting::{Counted, NotCounted, Waiting};
 
 /// The commented defaults of the section `control`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

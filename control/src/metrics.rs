@@ -1,4 +1,4 @@
-//! What control counts. No tenant, endpoint or url is a label.
+//! Metrics of control. No tenant, endpoint or URL is a label.
 
 use schemas::{DeadReason, ParkReason};
 
@@ -7,20 +7,20 @@ const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason
 const EVENT_TYPES: [&str; 2] = ["endpoint.disabled", "quota.reached"];
 
 service::metrics! {
-    /// What control counts.
+    /// Metrics of control.
     pub struct ControlMetrics {
         /// Dead letters that were published again, by the reason for which they had ended.
         pub replays: IntCounterVec("replays_total", [reason in DEAD_REASONS]),
-        /// Dead letters that could not be published again, since their bodies were not kept.
+        /// Dead letters that could not be published again because their bodies were not kept.
         pub not_replayable: IntCounter("not_replayable_total"),
         /// Findings of other processes that were kept.
-        pub facts_kept: IntCounter("facts_kept_total"),
+        pub findings_kept: IntCounter("findings_kept_total"),
         /// Findings that could not be kept; they come again.
-        pub facts_not_kept: IntCounter("facts_not_kept_total"),
+        pub findings_not_kept: IntCounter("findings_not_kept_total"),
         /// Endpoints disabled because their receivers answered 410.
         pub endpoints_disabled: IntCounter("endpoints_disabled_total"),
         /// Events about carteiro itself that tenants were told, by type.
-        pub told: IntCounterVec("operational_events_total", [event_type in EVENT_TYPES]),
+        pub operational_events: IntCounterVec("operational_events_total", [event_type in EVENT_TYPES]),
         /// Tenants of whose dead letters not everything is kept.
         pub dead_letter_quotas_reached: IntGauge("dead_letter_quotas_reached"),
         /// Records that came into the log of what is parked since this process began to watch it, by reason; what the

@@ -1,16 +1,16 @@
-//! How fast: so many a second, and the pace that keeps it.
+//! The rate of a replay, and the throttle that keeps it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// So many a second: more than 0, at most a million.
+/// Starts per second: more than 0, and at most a million.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Rate(f64);
 
-/// Why a number is no rate.
+/// The error for a number that is no rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a number above 0 and up to 1000000")]
 pub struct InvalidRate;
@@ -30,26 +30,26 @@ impl From<Rate> for f64 {
     }
 }
 
-/// What was missed while there was no work is made up for within this much at most: timers tick in whole milliseconds,
-/// so some of it must be, but a blocked broker must not be followed by a flood.
+/// Longest time for which missed starts are made up. Timers tick in whole milliseconds, so some must be made up; but a
+/// broker that was blocked must not be followed by a flood.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Keeps a rate.
-pub(crate) struct Pace {
+/// Sthrottles starts evenly, at a rate.
+pub(crate) struct Throttle {
     gap: Option<Duration>,
     next: Instant,
 }
 
-impl Pace {
-    /// Without a rate it never waits.
+impl Throttle {
+    /// A throttle that never waits when there is no rate.
     pub(crate) fn new(rate: Option<Rate>) -> Self {
-        // A rate so low that its gap cannot be told is once a day.
+        // A rate whose gap is too long for a Duration means once a day.
         let longest = Duration::from_secs(86_400);
         let gap = |Rate(rate)| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(longest).min(longest);
         Self { gap: rate.map(gap), next: Instant::now() }
     }
 
-    /// Returns when the next may start.
+    /// Waits until the next start is due.
     pub(crate) async fn wait(&mut self) {
         let Some(gap) = self.gap else { return };
         tokio::time::sleep_until(self.next).await;
@@ -62,10 +62,10 @@ impl Pace {
 mod tests {
     use super::*;
 
-    async fn time_for(starts: u32, pace: &mut Pace) -> Duration {
+    async fn time_for(starts: u32, throttle: &mut Throttle) -> Duration {
         let begun = Instant::now();
         for _ in 0..starts {
-            pace.wait().await;
+            throttle.wait().await;
         }
         begun.elapsed()
     }
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept_below_and_above_the_timers_resolution() {
         for rate in [2.0, 500.0, 20_000.0] {
-            let took = time_for(2_001, &mut Pace::new(Rate::try_from(rate).ok())).await.as_secs_f64();
+            let took = time_for(2_001, &mut Throttle::new(Rate::try_from(rate).ok())).await.as_secs_f64();
             let due = 2_000.0 / rate;
             assert!((due - 0.001..due + 0.002).contains(&took), "{rate}: {took} s");
         }
@@ -81,10 +81,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_not_followed_by_a_flood() {
-        let mut pace = Pace::new(Rate::try_from(100.0).ok());
-        time_for(1, &mut pace).await;
+        let mut throttle = Throttle::new(Rate::try_from(100.0).ok());
+        time_for(1, &mut throttle).await;
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert!(time_for(111, &mut pace).await >= Duration::from_millis(990));
+        assert!(time_for(111, &mut throttle).await >= Duration::from_millis(990));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Publishing dead letters again. The delivery goes to the lane of retries as it was, with a fresh start; once that is
-//! confirmed, a marker ends its dead letter. A crash between the two repeats a delivery, under the same webhook-id, and
-//! never loses one; it repeats as many as are under way at once, at most.
+//! Replays: dead letters are published again. The delivery goes to the lane of retries as it was, and starts again with
+//! its first attempt. Once that is confirmed, a marker ends its dead letter. A crash between the two repeats a delivery
+//! under the same webhook-id and never loses one. It repeats at most as many as are under way at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,52 +18,53 @@ use store::Outbox;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ControlMetrics, Live, Rate, rate::Pace};
+use crate::{ControlMetrics, LiveDeadLetters, Rate, rate::Throttle};
 
-/// How many are under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
+/// Most deliveries under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
 pub const WINDOW: usize = 100;
-/// Bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
-const BYTES: u32 = 64 << 20;
-/// How long after a failed read the log is read on: the broker is mending, or somebody must mend it.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Most bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
+const WINDOW_BYTES: u32 = 64 << 20;
+/// Pause between a failed read of the log and the next.
+const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// How to replay.
+/// One replay, with all that it needs.
 pub struct Replay<'a> {
-    /// Where the log is, and the lane.
+    /// The broker that has the log and the lane.
     pub broker: &'a dyn Broker,
-    /// The replay's id, which every delivery then carries.
-    pub job: &'a str,
-    /// How many start a second; none for as fast as they are confirmed.
+    /// Id of the replay, which every replayed delivery carries.
+    pub replay_id: &'a str,
+    /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
     pub rate: Option<Rate>,
-    /// The time.
+    /// The time, in unix milliseconds.
     pub clock: &'a Clock,
-    /// Where the tenants' usage is counted, if anywhere,
+    /// Counts the tenants' usage, if anything does.
     pub outbox: Option<&'a Outbox>,
-    /// and what becomes of the dead letters.
+    /// Counts what becomes of the dead letters, if anything does.
     pub metrics: Option<&'a ControlMetrics>,
-    /// No more are started once this reads true; those under way end as soon as they can.
+    /// Once it is cancelled no more deliveries start, and those under way end as soon as they can.
     pub stop: CancellationToken,
 }
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// So many were published again.
+    /// Dead letters that were published again.
     pub replayed: u64,
-    /// So many cannot be: their bodies were not kept, since they were too large or beyond the tenant's quota.
+    /// Dead letters that cannot be published again: their bodies were not kept, because they were too large or beyond the
+    /// tenant's quota.
     pub skipped: u64,
 }
 
 /// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With the last of what was found.
+pub enum ReplayEnd {
+    /// The replay has reached the last of what was found.
     Done,
-    /// Before, because it was asked to.
+    /// The replay was stopped before.
     Stopped,
 }
 
-/// Why one was not replayed. It stays alive.
+/// The error for a dead letter that was not replayed. It stays alive.
 #[derive(Debug, thiserror::Error)]
 enum NotReplayed {
     #[error("its body was not kept")]
@@ -75,13 +76,12 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays what was found; `progress` is told after each how many there were so far. Whose body was not kept is left
-    /// as it is. Waits for as long as the
-    /// broker takes no publishes, or its log cannot be read.
-    pub async fn run(self, live: Live, progress: impl Fn(ReplayProgress)) -> Ended {
-        let asked = self.stop.clone().cancelled_owned();
-        let paced = paced(Reading::new(self.broker, live), Pace::new(self.rate)).take_until(asked);
-        let mut ends = std::pin::pin!(paced.map(|started| self.replay(started)).buffer_unordered(WINDOW));
+    /// Replays what was found, and calls `progress` after each. Dead letters without a body are skipped. While the broker
+    /// takes no publishes, or its log cannot be read, the replay waits.
+    pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
+        let stopped = self.stop.clone().cancelled_owned();
+        let started = throttled(LogReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
+        let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
             self.count(&end);
@@ -92,16 +92,16 @@ impl Replay<'_> {
             }
             progress(so_far);
         }
-        if self.stop.is_cancelled() { Ended::Stopped } else { Ended::Done }
+        if self.stop.is_cancelled() { ReplayEnd::Stopped } else { ReplayEnd::Done }
     }
 
-    /// Says for which reason it had ended.
+    /// Replays one dead letter. Returns the reason for which it had ended.
     async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
         let published = self.publish(&record).await.inspect_err(|error| {
-            // Those are counted by the replay, and may be as many as a tenant's quota times ten.
+            // The replay counts dead letters without a body. There may be ten times a tenant's quota of them.
             if !matches!(error, NotReplayed::WithoutBody) {
                 let (dead_letter_id, event_id) = (record.offset, &record.message.id);
-                tracing::warn!(%error, replay_id = self.job, dead_letter_id, event_id, "dead_letter.not_replayed");
+                tracing::warn!(%error, replay_id = self.replay_id, dead_letter_id, event_id, "dead_letter.not_replayed");
             }
         });
         published.map(|()| read_dead_letter(&record).map(|letter| letter.reason))
@@ -118,7 +118,7 @@ impl Replay<'_> {
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {
         let now = (self.clock)();
         let body = &record.message.body;
-        // No delivery is empty.
+        // The body of a delivery is never empty.
         if body.is_empty() {
             return Err(NotReplayed::WithoutBody);
         }
@@ -130,7 +130,7 @@ impl Replay<'_> {
             first_at: None,
             last: None,
             deferrals: 0,
-            replay: Some(self.job.to_owned()),
+            replay: Some(self.replay_id.to_owned()),
             ..dead
         };
         self.publish_until_confirmed(&Target::Lane(Lane::Slow, None), &again.to_message(body.clone())).await?;
@@ -138,7 +138,7 @@ impl Replay<'_> {
             outbox.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
         }
         // A crash here repeats this delivery.
-        let (to, marker) = ReplayMarker::of(&again, record.offset, self.job, now);
+        let (to, marker) = ReplayMarker::of(&again, record.offset, self.replay_id, now);
         Ok(self.publish_until_confirmed(&to, &marker).await?)
     }
 
@@ -147,18 +147,18 @@ impl Replay<'_> {
     }
 }
 
-/// Reads what was found, and after a failure reads on from where it was.
-struct Reading<'a> {
+/// Reads the records of what was found. After a failure it reads on from the same offset.
+struct LogReader<'a> {
     broker: &'a dyn Broker,
-    live: Live,
+    live: LiveDeadLetters,
     records: BoxStream<'static, Result<Record, ReadError>>,
     next: u64,
-    /// The last read failed, and that was said.
+    /// True when the last read failed, which was logged then.
     has_failed: bool,
 }
 
-impl<'a> Reading<'a> {
-    fn new(broker: &'a dyn Broker, live: Live) -> Self {
+impl<'a> LogReader<'a> {
+    fn new(broker: &'a dyn Broker, live: LiveDeadLetters) -> Self {
         Self { broker, records: live.records(broker, 0), live, next: 0, has_failed: false }
     }
 
@@ -174,7 +174,7 @@ impl<'a> Reading<'a> {
                     if !std::mem::replace(&mut self.has_failed, true) {
                         tracing::warn!(%error, dead_letter_id = self.next, "dead_letters.unreadable");
                     }
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(READ_RETRY).await;
                     self.records = self.live.records(self.broker, self.next);
                 }
             }
@@ -182,22 +182,22 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A record whose turn has come.
+/// A record that may be replayed now.
 struct Started {
     record: Record,
-    /// Its body's share of what may be under way.
+    /// The body's share of the bytes that may be under way. Its drop frees them.
     _weight: Option<OwnedSemaphorePermit>,
 }
 
-/// Lets records through at a pace, and only while there is room for their bodies.
-fn paced(reading: Reading<'_>, pace: Pace) -> impl Stream<Item = Started> {
-    let room = Arc::new(Semaphore::new(BYTES as usize));
-    stream::unfold((reading, pace, room), async |(mut reading, mut pace, room)| {
-        let record = reading.next().await?;
-        let weight = u32::try_from(record.message.body.len()).unwrap_or(BYTES).min(BYTES);
-        // Closed never, so acquired always.
+/// Yields records at the replay's rate, and only while their bodies fit into the bytes that may be under way.
+fn throttled(reader: LogReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> {
+    let room = Arc::new(Semaphore::new(WINDOW_BYTES as usize));
+    stream::unfold((reader, throttle, room), async |(mut reader, mut throttle, room)| {
+        let record = reader.next().await?;
+        let weight = u32::try_from(record.message.body.len()).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
+        // The semaphore is never closed, so it can always be acquired.
         let _weight = room.clone().acquire_many_owned(weight).await.ok();
-        pace.wait().await;
-        Some((Started { record, _weight }, (reading, pace, room)))
+        throttle.wait().await;
+        Some((Started { record, _weight }, (reader, throttle, room)))
     })
 }

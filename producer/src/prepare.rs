@@ -10,7 +10,6 @@ use store::SourceRef;
 
 /// What is decided about an event when it comes in, independently of its text.
 pub(crate) struct IntakeContext<'a> {
-    /// The tenant that owns the event.
     pub(crate) tenant: &'a str,
     /// Time of acceptance, in unix milliseconds.
     pub(crate) now: u64,

@@ -24,7 +24,6 @@ const IDS_PER_LINE: usize = 20;
 /// Value of the label `source` for canonical events.
 const CANONICAL: &str = "canonical";
 
-/// Publishes events.
 pub struct Producer {
     broker: Arc<dyn Broker>,
     metrics: ProducerMetrics,
@@ -196,7 +195,6 @@ impl Producer {
     }
 }
 
-/// When an event was published.
 enum Published {
     Now,
     /// Earlier, with the same id.

@@ -30,7 +30,6 @@ struct ByType {
 /// Why an endpoint receives an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest<'a> {
-    /// How the event matches.
     pub wanted: Match,
     /// Ids of the subscriptions that match.
     pub subscriptions: Vec<&'a str>,

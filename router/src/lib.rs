@@ -28,7 +28,7 @@ pub use tenants::IndexCache;
 
 use fan_out::FanOut;
 use park::Unroutable;
-use publish::Publisher;
+use publish::ConfirmedPublisher;
 use report::Reporter;
 use tenants::Tenants;
 
@@ -50,7 +50,6 @@ pub struct RouterDependencies {
     pub stop: CancellationToken,
 }
 
-/// Makes deliveries of events.
 pub struct Router {
     config: RouterConfig,
     broker: Arc<dyn Broker>,
@@ -59,7 +58,7 @@ pub struct Router {
     stop: CancellationToken,
     duplicates: Seen,
     tenants: Tenants,
-    publisher: Publisher,
+    publisher: ConfirmedPublisher,
     reporter: Reporter,
     metrics: RouterMetrics,
     consumer_status: Arc<ConsumerStatus>,
@@ -74,7 +73,7 @@ impl Router {
         metrics: RouterMetrics,
     ) -> Arc<Self> {
         let RouterDependencies { broker, store, outbox, retention, clock, stop } = deps;
-        let publisher = Publisher {
+        let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
             retention,

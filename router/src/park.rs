@@ -2,8 +2,7 @@
 //! carries only the headers that our own messages have, and nothing whose length a stranger decides.
 
 use broker::Incoming;
-use schemas::{Message, ParkReason, Parked, Refusal, tenant_of, time::rfc3339, wire::event_headers};
-use service::chance::hex;
+use schemas::{Message, ParkReason, Parked, Refusal, hex, tenant_of, time::rfc3339, wire::event_headers};
 use sha2::{Digest as _, Sha256};
 
 /// Longest detail, in bytes. The header `carteiro-record` may have 16 KiB, and escaping makes at worst six bytes of one.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Publishes until the broker confirms. The only error is that the process stops.
-pub(crate) struct Publisher {
+pub(crate) struct ConfirmedPublisher {
     pub(crate) broker: Arc<dyn Broker>,
     /// Largest body that is published, in bytes.
     pub(crate) max_bytes: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Publisher {
     pub(crate) stop: CancellationToken,
 }
 
-impl Publisher {
+impl ConfirmedPublisher {
     /// Publishes all deliveries of an event, side by side.
     pub(crate) async fn deliveries(&self, deliveries: &[Outgoing]) -> Result<(), PublishError> {
         try_join_all(deliveries.iter().map(|outgoing| self.delivery(outgoing))).await.map(drop)

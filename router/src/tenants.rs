@@ -16,7 +16,6 @@ const UNKNOWN_TENANT_WAIT: Duration = Duration::from_secs(10);
 
 /// A tenant as the router decides by it.
 pub(crate) struct TenantView {
-    /// Revision of the snapshot.
     pub(crate) revision: u64,
     pub(crate) tenant: Arc<TenantSnapshot>,
     pub(crate) index: Arc<Index>,

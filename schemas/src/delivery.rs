@@ -49,13 +49,9 @@ impl fmt::Display for Part {
 pub struct Delivery {
     /// UUIDv5 of tenant, event id, endpoint id and part, so that a repeat has the same id.
     pub id: Uuid,
-    /// Id of the tenant.
     pub tenant: String,
-    /// Id of the event.
     pub event_id: EventId,
-    /// Type of the event.
     pub event_type: EventType,
-    /// Id of the endpoint.
     pub endpoint_id: String,
     /// Which body of the event.
     pub part: Part,
@@ -73,7 +69,6 @@ pub struct Delivery {
     pub due: Option<u64>,
     /// Time of the first attempt, in unix milliseconds.
     pub first_at: Option<u64>,
-    /// The last attempt.
     pub last: Option<Attempt>,
     /// How often limits deferred the delivery.
     pub deferrals: u32,
@@ -81,9 +76,7 @@ pub struct Delivery {
     pub replay: Option<String>,
     /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and nothing is kept of it.
     pub is_test: bool,
-    /// W3C `traceparent`.
     pub traceparent: Option<String>,
-    /// W3C `tracestate`.
     pub tracestate: Option<String>,
 }
 

@@ -140,6 +140,14 @@ impl HeaderText {
             Self::Secret { secret } => secret.reveal(),
         }
     }
+
+    /// The value when it is secret.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret { secret } => Some(secret),
+        }
+    }
 }
 
 /// Largest rate of attempts.

@@ -46,7 +46,6 @@ impl EventType {
         &self.0
     }
 
-    /// The part before the dot.
     pub fn entity(&self) -> &str {
         self.0.split_once('.').map_or(&*self.0, |(entity, _)| entity)
     }

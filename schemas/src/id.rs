@@ -1,6 +1,9 @@
 //! Identifiers: those of the platforms, kept as they are, and those of events and deliveries.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -121,7 +124,6 @@ impl EventId {
         Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
     }
 
-    /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -146,6 +148,14 @@ impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Bytes as lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// UUIDv5 of several parts; each is preceded by its length, so that no two lists of parts are hashed alike.

@@ -67,7 +67,6 @@ pub enum Notice {
     Breakers {
         /// Id of the process, made at its start.
         process: String,
-        /// The changes, in order.
         changes: Vec<BreakerChange>,
     },
 }
@@ -75,9 +74,7 @@ pub enum Notice {
 /// The breaker of an endpoint opened or closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerChange {
-    /// Id of the tenant.
     pub tenant: String,
-    /// Id of the endpoint.
     pub endpoint_id: String,
     /// End of the open state, in unix milliseconds; none when the breaker is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,30 +91,24 @@ pub struct BreakerChange {
 pub enum Finding {
     /// What the process did on a day since it started, so that a later finding includes an earlier one.
     Usage {
-        /// Id of the tenant.
         tenant: String,
         /// Id of the endpoint; none for counts of the whole tenant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint_id: Option<String>,
         /// The day in UTC: `2026-11-21`.
         day: String,
-        /// The counts.
         counts: Counts,
     },
     /// An endpoint answered 410.
     Gone {
-        /// Id of the tenant.
         tenant: String,
-        /// Id of the endpoint.
         endpoint_id: String,
         /// Revision of the last change of the endpoint, so that a later change is not undone; none with a `file:` store.
         version: Option<u64>,
     },
     /// An endpoint has only failed for some time, as far as the process knows. Repeated every hour while this lasts.
     Failing {
-        /// Id of the tenant.
         tenant: String,
-        /// Id of the endpoint.
         endpoint_id: String,
         /// Revision of the last change of the endpoint; none with a `file:` store.
         version: Option<u64>,
@@ -126,9 +117,7 @@ pub enum Finding {
     },
     /// A tenant reached a quota.
     QuotaReached {
-        /// Id of the tenant.
         tenant: String,
-        /// The quota.
         quota: QuotaName,
         /// Value of the quota.
         limit: f64,

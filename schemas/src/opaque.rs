@@ -20,7 +20,6 @@ impl Opaque {
         RawValue::from_string(compact).map(Self)
     }
 
-    /// The compact JSON text.
     pub fn json(&self) -> &str {
         self.0.get()
     }

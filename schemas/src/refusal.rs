@@ -6,11 +6,9 @@ use crate::{ParkReason, pointer::to_member};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}{}{message}", if pointer.is_empty() { "" } else { ": " })]
 pub struct Refusal {
-    /// Kind of the mistake.
     pub kind: RefusalKind,
     /// JSON pointer (RFC 6901) to the mistake, such as `/ticket/id`; empty for the whole.
     pub pointer: String,
-    /// What was expected.
     pub message: String,
 }
 

@@ -18,7 +18,7 @@ pub fn quotable(text: &str) -> Option<&str> {
 }
 
 /// A secret text. `Debug`, `Display` and `Serialize` give [`MASK`], so that it enters no log, error or answer by accident;
-/// only [`Secret::reveal`] gives the text. Its memory is not wiped: whoever can read it can also read the configuration.
+/// only [`Secret::reveal`] gives the text. Its memory is not wiped: an attacker who can read it can also read the configuration.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);
 

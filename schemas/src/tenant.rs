@@ -217,11 +217,7 @@ impl TryFrom<String> for KeyHash {
 
 impl From<KeyHash> for String {
     fn from(hash: KeyHash) -> Self {
-        use std::fmt::Write as _;
-        hash.0.iter().fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        format!("sha256:{}", crate::hex(&hash.0))
     }
 }
 

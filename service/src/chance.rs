@@ -22,12 +22,7 @@ pub fn rng() -> fastrand::Rng {
 /// # Errors
 /// When the system has no randomness.
 pub fn token() -> std::io::Result<String> {
-    Ok(hex(&random::<32>()?))
-}
-
-/// Bytes as lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(schemas::hex(&random::<32>()?))
 }
 
 /// Yields 256 bits for a secret at each call.

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Yields the time in unix milliseconds. It may jump when the clock of the machine is set: measure durations with an `Instant`.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The clock of the machine.
 pub fn system() -> Clock {
     Arc::new(now)
 }

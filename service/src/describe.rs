@@ -42,7 +42,6 @@ pub fn may_take<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) ->
     op
 }
 
-/// Describes a JSON merge patch.
 pub fn takes_patch<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     body::<T>(op, &["application/merge-patch+json", "application/json"], example)
 }
@@ -75,7 +74,6 @@ fn media<T: JsonSchema>(example: Option<Value>) -> MediaType {
     MediaType { schema, example, ..MediaType::default() }
 }
 
-/// Describes a parameter of the query.
 pub fn parameter<'t>(
     mut op: TransformOperation<'t>,
     name: &str,

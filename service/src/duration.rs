@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
-/// Writes the shortest exact text.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }
@@ -25,12 +24,10 @@ fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
 pub mod list {
     use super::{Deserialize, Deserializer, Duration, Serializer, parse};
 
-    /// Writes each duration as its shortest exact text.
     pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(durations.iter().map(|each| humantime::format_duration(*each).to_string()))
     }
 
-    /// Reads a list of texts with units.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
         Vec::<String>::deserialize(deserializer)?.iter().map(|text| parse(text)).collect()
     }

@@ -30,7 +30,7 @@ pub struct InvalidLimit;
 /// The refusal: how long to wait until the same request is allowed, if nothing else is allowed in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many; the next is allowed in {} ms", .0.as_millis())]
-pub struct RetryAfter(pub Duration);
+pub struct TooSoon(pub Duration);
 
 impl Limit {
     /// A limit of `per_second` on average, and `burst` at once.
@@ -66,11 +66,11 @@ impl Gcra {
     ///
     /// # Errors
     /// When it is too early, with how long to wait.
-    pub fn take(&mut self, limit: &Limit, n: u32, now: Instant) -> Result<(), RetryAfter> {
+    pub fn take(&mut self, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
         let whole_at = self.whole_at.map_or(now, |at| at.max(now));
         let owed = (whole_at - now) + limit.worth(n.min(limit.burst));
         match owed.checked_sub(limit.worth(limit.burst)) {
-            Some(early) if !early.is_zero() => Err(RetryAfter(early)),
+            Some(early) if !early.is_zero() => Err(TooSoon(early)),
             _ => {
                 self.whole_at = Some(whole_at + limit.worth(n));
                 Ok(())
@@ -107,7 +107,7 @@ impl<K: Eq + Hash> Keyed<K> {
     ///
     /// # Errors
     /// When it is too early, with how long to wait.
-    pub fn take(&self, key: K, limit: &Limit, n: u32, now: Instant) -> Result<(), RetryAfter> {
+    pub fn take(&self, key: K, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
         let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
         let Ages { young, old } = &mut *ages;
         if let Some(used) = young.get_mut(&key) {

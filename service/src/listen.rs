@@ -12,7 +12,6 @@ pub enum ListenError {
     PortTaken {
         /// Key of the setting, dotted.
         key: String,
-        /// Value of the setting.
         address: String,
     },
     /// The value is not `host:port`, the name does not resolve, or this machine does not have the address.
@@ -20,9 +19,7 @@ pub enum ListenError {
     Unusable {
         /// Key of the setting, dotted.
         key: String,
-        /// Value of the setting.
         address: String,
-        /// Error of the system.
         source: io::Error,
     },
 }

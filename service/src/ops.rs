@@ -111,7 +111,6 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Probes with their names.
 #[derive(Clone, Default)]
 struct Probes(Arc<RwLock<Vec<(&'static str, Probe)>>>);
 

@@ -46,7 +46,6 @@ struct Generations {
 }
 
 impl Seen {
-    /// An empty set.
     pub fn new(config: SeenConfig) -> Self {
         let window = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
         Self { half: config.ids.div_ceil(2), window, generations: Mutex::default() }
@@ -72,13 +71,11 @@ impl Seen {
         }
     }
 
-    /// Number of ids that are remembered.
     pub fn len(&self) -> usize {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.young.len() + generations.old.len()
     }
 
-    /// True when no id is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -108,6 +108,6 @@ pub(super) fn copy(name: &str, from: &mut (impl Read + ?Sized), to: &mut impl Wr
         to.write_all(&chunk[..read])?;
         bytes += read as u64;
     }
-    let sha256 = service::chance::hex(&hash.finalize());
+    let sha256 = schemas::hex(&hash.finalize());
     Ok(FileEntry { name: name.to_owned(), bytes, sha256 })
 }

@@ -183,12 +183,12 @@ pub(super) struct ProblemBody {
     title: Option<String>,
     detail: Option<String>,
     #[serde(default)]
-    pub(super) errors: Vec<InvalidField>,
+    pub(super) errors: Vec<RefusedField>,
 }
 
 /// A place of the request's body, as a JSON pointer, and what is wrong there.
 #[derive(Debug, Deserialize)]
-pub(super) struct InvalidField {
+pub(super) struct RefusedField {
     pub(super) pointer: String,
     pub(super) message: String,
 }
@@ -208,7 +208,7 @@ impl ApiRefusal {
     }
 }
 
-impl fmt::Display for InvalidField {
+impl fmt::Display for RefusedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pointer.as_str() {
             "" => f.write_str(&self.message),

@@ -61,9 +61,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         let broker = logs::connect(&config).await?;
         let metrics = ProducerMetrics::register(&Registry::default())?;
         let clock_and_chance = (service::clock::system(), service::chance::system());
-        Publisher::Broker(Producer::new(&config.producer, broker, metrics, clock_and_chance))
+        EventPublisher::Broker(Producer::new(&config.producer, broker, metrics, clock_and_chance))
     } else {
-        Publisher::Api(Client::new(&args.api, &config)?)
+        EventPublisher::Api(Client::new(&args.api, &config)?)
     };
     let (values, broken) = read(&args.file)?;
     let summary = publish_all(&publisher, &args, values).await?;
@@ -95,12 +95,12 @@ fn read(file: &std::path::Path) -> anyhow::Result<(Vec<Box<RawValue>>, Option<an
 }
 
 /// The two ways to publish an event.
-enum Publisher {
+enum EventPublisher {
     Broker(Arc<Producer>),
     Api(Client),
 }
 
-impl Publisher {
+impl EventPublisher {
     async fn publish(&self, tenant: &str, event: &str) -> anyhow::Result<()> {
         match self {
             Self::Broker(producer) => {
@@ -180,7 +180,11 @@ impl PublishSummary {
     }
 }
 
-async fn publish_all(publisher: &Publisher, args: &Args, values: Vec<Box<RawValue>>) -> anyhow::Result<PublishSummary> {
+async fn publish_all(
+    publisher: &EventPublisher,
+    args: &Args,
+    values: Vec<Box<RawValue>>,
+) -> anyhow::Result<PublishSummary> {
     let bar = output::progress_bar(values.len() as u64);
     let mut summary = PublishSummary { read: values.len() as u64, ..PublishSummary::default() };
     let publishes = stream::iter(values.iter().enumerate()).map(async |(at, value)| {

@@ -6,6 +6,7 @@
 
 mod access;
 mod config;
+mod copy;
 mod decode_error;
 mod dump;
 mod edit;
@@ -34,7 +35,7 @@ use tokio::sync::watch;
 
 pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
-pub use dump::{copy_in, copy_out};
+pub use copy::{copy_in, copy_out};
 pub use edit::{
     Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, TenantSelection,
     Versions, decide,
@@ -50,7 +51,7 @@ pub use outbox::Outbox;
 pub use postgres::PostgresStore;
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef, SyncStatus, TenantSnapshot};
+pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus};
 pub use sqlite::{SqliteStore, back_up, lock};
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, edit::decide_on, snapshot::SyncTracker, usage_and_audit::AuditStamp,
+    UsageReport, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
 /// Everything in memory. Clones of its `Arc` are the same store.

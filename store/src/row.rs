@@ -2,10 +2,8 @@
 //!
 //! Knows no SQL: the databases have the same columns, and so does the snapshot on disk.
 
-use std::collections::BTreeMap;
-
-use schemas::{RetiringSecret, Secret, SigningSecret};
-use serde::{Deserialize, Serialize};
+use schemas::{SecretFields, SecretForm};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -48,10 +46,10 @@ impl ItemRow {
         let (tenant, kind, id) = (change.tenant.clone(), change.kind.name().to_owned(), change.id.clone());
         let mut row = Self { tenant, kind, id, version, body: None, sealed: None };
         if let Some(item) = &change.after {
-            let (body, hidden) = split_secrets(item);
+            let (body, secrets) = split_secrets(item);
             row.body = Some(body.to_string());
-            if !hidden.is_empty() {
-                let plain = serde_json::to_vec(&hidden).map_err(|error| StoreError(error.to_string()))?;
+            if !secrets.is_empty() {
+                let plain = serde_json::to_vec(&secrets).map_err(|error| StoreError(error.to_string()))?;
                 row.sealed = Some(keyring.seal(&row.place(), &plain)?);
             }
         }
@@ -84,7 +82,7 @@ impl ItemRow {
     pub(crate) fn read(self, keyring: &Keyring) -> Result<StoredItem, RowError> {
         let strange = |reason: String| RowError::Strange { place: self.place(), reason };
         let kind = ItemKind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
-        let hidden = match &self.sealed {
+        let secrets = match &self.sealed {
             Some(sealed) => {
                 let opened = keyring.open(&self.place(), sealed);
                 let plain = opened.map_err(|source| RowError::Sealed { place: self.place(), source })?;
@@ -93,63 +91,61 @@ impl ItemRow {
             }
             None => ItemSecrets::default(),
         };
-        let item = self.body.as_deref().map(|body| join_secrets(kind, body, hidden));
+        let item = self.body.as_deref().map(|body| join_secrets(kind, body, secrets));
         let item = item.transpose().map_err(|error| strange(error.to_string()))?;
         Ok(StoredItem { tenant: self.tenant, kind, id: self.id, version: self.version, item })
     }
 }
 
-/// What an item has that nobody may see.
+/// The secrets of one item, by the names of their fields: what is sealed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct ItemSecrets {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n8n_api_key: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    secrets: Vec<Value>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old_token: Option<Value>,
-}
+#[serde(transparent)]
+pub(crate) struct ItemSecrets(Map<String, Value>);
 
 impl ItemSecrets {
     pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.is_empty()
     }
 }
 
-/// The item's JSON without its secrets, and these.
+/// Splits an item into JSON without its secrets, and the secrets.
 pub(crate) fn split_secrets(item: &Item) -> (Value, ItemSecrets) {
-    let mut body = item.shown();
-    let mut hidden = ItemSecrets::default();
-    let reveal = |secret: &Secret| secret.reveal().to_owned();
     match item {
-        Item::Endpoint(endpoint) => {
-            hidden.n8n_api_key = endpoint.n8n_api_key.as_ref().map(reveal);
-            hidden.secrets = endpoint.secrets.iter().map(SigningSecret::reveal).collect();
-            for (name, text) in &endpoint.headers {
-                if let schemas::HeaderText::Secret { secret } = text {
-                    hidden.headers.insert(name.clone(), reveal(secret));
-                    remove(&mut body["headers"], name);
+        Item::Tenant(_) => (item.shown(), ItemSecrets::default()),
+        Item::Endpoint(endpoint) => split_resource(&**endpoint),
+        Item::Subscription(subscription) => split_resource(&**subscription),
+        Item::Source(source) => split_resource(&**source),
+        Item::Key(key) => split_resource(&**key),
+    }
+}
+
+fn split_resource<T: SecretFields + Serialize>(resource: &T) -> (Value, ItemSecrets) {
+    let mut body = serde_json::to_value(resource).unwrap_or_default();
+    let mut secrets = Map::new();
+    for field in T::SECRET_FIELDS {
+        match field.form {
+            // A hash is stored as it is shown.
+            SecretForm::Hash => {}
+            // Headers that are not secret stay in the body. Of the others, the name and the bare text are sealed.
+            SecretForm::Headers(read) => {
+                let secret = read(resource).iter().filter_map(|(name, text)| Some((name, text.secret()?)));
+                let sealed: Map<_, _> = secret.map(|(name, secret)| (name.clone(), secret.reveal().into())).collect();
+                sealed.keys().for_each(|name| remove(&mut body[field.name], name));
+                if !sealed.is_empty() {
+                    secrets.insert(field.name.to_owned(), Value::Object(sealed));
                 }
             }
-            remove(&mut body, "n8n_api_key");
-            remove(&mut body, "secrets");
+            SecretForm::HeaderValue(_)
+            | SecretForm::UrlSegment(_)
+            | SecretForm::RetiringUrlSegment(_)
+            | SecretForm::Signing(_) => {
+                remove(&mut body, field.name);
+                let value = field.reveal(resource).filter(|value| value.as_array().is_none_or(|all| !all.is_empty()));
+                secrets.extend(value.map(|value| (field.name.to_owned(), value)));
+            }
         }
-        Item::Source(source) => {
-            hidden.n8n_api_key = source.n8n_api_key.as_ref().map(reveal);
-            hidden.token = Some(reveal(&source.token));
-            hidden.old_token = source.old_token.as_ref().map(RetiringSecret::reveal);
-            remove(&mut body, "n8n_api_key");
-            remove(&mut body, "token");
-            remove(&mut body, "old_token");
-        }
-        Item::Tenant(_) | Item::Subscription(_) | Item::Key(_) => {}
     }
-    (body, hidden)
+    (body, ItemSecrets(secrets))
 }
 
 fn remove(object: &mut Value, key: &str) {
@@ -158,29 +154,38 @@ fn remove(object: &mut Value, key: &str) {
     }
 }
 
-/// The item of this JSON and these secrets.
-pub(crate) fn join_secrets(kind: ItemKind, body: &str, hidden: ItemSecrets) -> serde_json::Result<Item> {
-    if hidden.is_empty() {
-        return Ok(match kind {
-            ItemKind::Tenant => Item::Tenant(serde_json::from_str(body)?),
-            ItemKind::Endpoint => Item::Endpoint(serde_json::from_str(body)?),
-            ItemKind::Subscription => Item::Subscription(serde_json::from_str(body)?),
-            ItemKind::Source => Item::Source(serde_json::from_str(body)?),
-            ItemKind::Key => Item::Key(serde_json::from_str(body)?),
-        });
+/// Puts an item's JSON and its secrets together again.
+pub(crate) fn join_secrets(kind: ItemKind, body: &str, secrets: ItemSecrets) -> serde_json::Result<Item> {
+    Ok(match kind {
+        ItemKind::Tenant => Item::Tenant(serde_json::from_str(body)?),
+        ItemKind::Endpoint => Item::Endpoint(join_resource(body, secrets)?),
+        ItemKind::Subscription => Item::Subscription(join_resource(body, secrets)?),
+        ItemKind::Source => Item::Source(join_resource(body, secrets)?),
+        ItemKind::Key => Item::Key(join_resource(body, secrets)?),
+    })
+}
+
+fn join_resource<T: SecretFields + DeserializeOwned>(
+    body: &str,
+    ItemSecrets(mut secrets): ItemSecrets,
+) -> serde_json::Result<Box<T>> {
+    if secrets.is_empty() {
+        return serde_json::from_str(body).map(Box::new);
     }
     let mut body: Map<String, Value> = serde_json::from_str(body)?;
-    let ItemSecrets { n8n_api_key, secrets, headers, token, old_token } = hidden;
-    let texts = [("n8n_api_key", n8n_api_key.map(Value::from)), ("token", token.map(Value::from))];
-    let values = texts.into_iter().chain([("old_token", old_token)]);
-    body.extend(values.filter_map(|(key, value)| Some((key.to_owned(), value?))));
-    if !secrets.is_empty() {
-        body.insert("secrets".to_owned(), secrets.into());
+    for field in T::SECRET_FIELDS {
+        match (secrets.remove(field.name), &field.form) {
+            (None, _) => {}
+            (Some(Value::Object(texts)), SecretForm::Headers(_)) => {
+                let headers = body.entry(field.name).or_insert_with(|| json!({}));
+                for (name, text) in texts {
+                    headers[name] = json!({"secret": text});
+                }
+            }
+            (Some(value), _) => _ = body.insert(field.name.to_owned(), value),
+        }
     }
-    for (name, secret) in headers {
-        body.entry("headers").or_insert_with(|| json!({}))[name] = json!({"secret": secret});
-    }
-    join_secrets(kind, &Value::Object(body).to_string(), ItemSecrets::default())
+    serde_json::from_str(&Value::Object(body).to_string()).map(Box::new)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     Item, ItemKind, Keyring, Snapshot, StoreError, TenantSnapshot,
     edit::items,
     row::{ItemSecrets, join_secrets, split_secrets},
-    snapshot::{CurrentSnapshot, StoredItem},
+    snapshot::{StoredItem, current::CurrentSnapshot},
 };
 
 /// Shortest time between two writes: an import that makes a thousand changes does not write a thousand snapshots.

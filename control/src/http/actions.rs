@@ -1,32 +1,36 @@
-//! What can be done with an endpoint besides writing it: switch on and off, cancel what waits. Rotations are a file apart.
+//! What can be done with an endpoint besides writing it: enable, disable, cancel, and count what waits for it.
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
+use aide::{
+    axum::{
+        ApiRouter,
+        routing::{get_with, post_with},
+    },
+    transform::TransformOperation,
 };
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
+use schemars::JsonSchema;
 use schemas::{DeadReason, Endpoint, EndpointState, Scope, time::Moment};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited};
 
 use super::{
-    call::{Call, Input, Who},
-    change::{self, Wish},
-    crud::{as_stored, with_tag},
-    denied, describe,
-    resource::{Resource, shown},
-    tag::Conditions,
+    conditions::Conditions,
+    context::{Authorization, RequestBody, RequestContext},
+    describe,
+    edit::{self, EditRequest},
+    problems,
+    resource::Resource,
+    tenant_item::TenantItem,
+    write::{Written, respond, typed, with_version},
 };
-use crate::{
-    Control, Filter,
-    settings::{Made, Object},
-};
+use crate::{BacklogCount, Control, CountMethod, DeadLetterFilter, settings::Object};
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     let at = |path: &str| format!("/v1/tenants/{{tenant}}/endpoints/{{id}}/{path}");
@@ -34,30 +38,30 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             &at("enable"),
             post_with(enable, |op| {
-                let op = described(op, "endpoints", "enableEndpoint", "Post to an endpoint again");
+                let op = operation(op, "endpoints", "enableEndpoint", "Post to an endpoint again");
                 let op = describe::more(
                     op,
                     "What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
                 );
-                describe::answers::<200, describe::Enabled<Endpoint>>(op)
+                describe::answers::<200, describe::EnabledEndpoint<Endpoint>>(op)
             }),
         )
         .api_route(
             &at("disable"),
             post_with(disable, |op| {
-                let op = described(op, "endpoints", "disableEndpoint", "Post to an endpoint no more");
+                let op = operation(op, "endpoints", "disableEndpoint", "Post to an endpoint no more");
                 let op = describe::more(
                     op,
                     "Its deliveries become dead letters `endpoint_disabled`, which can be replayed.",
                 );
-                let op = describe::may_take::<Reason>(op, r#"{"reason":"moving house"}"#);
+                let op = describe::may_take::<DisableBody>(op, r#"{"reason":"moving house"}"#);
                 describe::answers::<200, Endpoint>(op)
             }),
         )
         .api_route(
             &at("cancel"),
             post_with(cancel, |op| {
-                let op = described(op, "endpoints", "cancelEndpoint", "Cancel all that waits for an endpoint");
+                let op = operation(op, "endpoints", "cancelEndpoint", "Cancel all that waits for an endpoint");
                 let op = describe::more(
                     op,
                     "What was accepted until now ends as dead letters `cancelled`, each when its turn comes.",
@@ -69,112 +73,113 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             &at("waiting"),
             get_with(waiting, |op| {
                 let (id, summary) = ("countWaiting", "How much waits for an endpoint");
-                let op = describe::call(op, "endpoints", id, summary, Some(Scope::Read));
-                describe::answers::<200, Waits>(op)
+                let op = describe::operation(op, "endpoints", id, summary, Some(Scope::Read));
+                describe::answers::<200, Backlog>(op)
             }),
         )
 }
 
-/// What every action says of itself.
-pub(super) fn described<'t>(
-    op: aide::transform::TransformOperation<'t>,
-    tag: &str,
-    id: &str,
-    summary: &str,
-) -> aide::transform::TransformOperation<'t> {
-    describe::conditional(describe::call(op, tag, id, summary, Some(Scope::Manage)))
+/// Describes an action on one item: it needs the scope `manage` and heeds conditions.
+pub(super) fn operation<'t>(op: TransformOperation<'t>, tag: &str, id: &str, summary: &str) -> TransformOperation<'t> {
+    describe::conditional(describe::operation(op, tag, id, summary, Some(Scope::Manage)))
 }
 
 /// Why an endpoint is disabled.
-#[derive(Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct Reason {
+#[schemars(rename = "Reason")]
+struct DisableBody {
     /// As shown.
     reason: Option<String>,
 }
 
 /// What was cancelled.
-#[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "described only")]
+#[derive(Serialize, JsonSchema)]
 struct Cancelled {
-    /// Until when (RFC 3339).
+    /// Deliveries that were accepted until this time (RFC 3339) are not made any more.
     cancelled_before: Moment,
     /// How many wait; null where nobody can know.
     waiting: Option<u64>,
     /// How that is known: `exactly` or `estimated`.
-    counted: Option<String>,
+    #[schemars(with = "Option<String>")]
+    counted: Option<CountMethod>,
 }
 
 /// What waits.
-#[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "described only")]
-struct Waits {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Waits")]
+struct Backlog {
     /// How many; null where nobody can know.
     waiting: Option<u64>,
     /// How that is known: `exactly` or `estimated`.
-    counted: Option<String>,
+    #[schemars(with = "Option<String>")]
+    counted: Option<CountMethod>,
 }
 
-/// What became of something that was acted on.
+impl From<Option<BacklogCount>> for Backlog {
+    fn from(count: Option<BacklogCount>) -> Self {
+        Self { waiting: count.map(|count| count.waiting), counted: count.map(|count| count.counted) }
+    }
+}
+
+/// What an action did to one item.
 pub(super) struct Acted {
-    shown: Object,
-    /// Shown with it, this once.
-    made: Made,
-    version: Option<u64>,
+    id: String,
+    written: Written,
     edited: Edited,
 }
 
 impl Acted {
+    /// The answer: the item as it is now, and what is shown of it this once.
+    pub(super) fn respond<T: TenantItem>(self) -> Response {
+        respond::<T>(&self.id, self.written, &self.edited)
+    }
+
     fn version(&self) -> Option<u64> {
-        if self.edited.changes.is_empty() { self.version } else { Some(self.edited.revision) }
-    }
-
-    /// The thing as it is now.
-    pub(super) fn answer(self) -> Response {
-        let version = self.version();
-        let shown = as_stored(self.edited.changes.first(), self.shown, self.made);
-        with_tag(Json(shown).into_response(), version)
+        if self.edited.changes.is_empty() { self.written.version } else { Some(self.edited.revision) }
     }
 }
 
-/// Changes one thing; what `act` returns is shown with it, this once.
-pub(super) async fn act<R: Resource>(
-    call: &Call,
-    who: &Who,
-    act: impl FnOnce(&mut R) -> Result<Made, Problem> + Send + 'static,
+/// Changes the item of the path. What `act` returns is shown with it, this once.
+pub(super) async fn act<T: TenantItem>(
+    request: &RequestContext,
+    authorized: &Authorization,
+    act: impl FnOnce(&mut T) -> Result<Object, Problem> + Send + 'static,
 ) -> Result<Acted, Problem> {
-    call.query(&[])?;
-    let (tenant, id, conditions) =
-        (who.tenant_id().to_owned(), call.part("id").to_owned(), Conditions::of(call.headers()));
+    request.query(&[])?;
+    let (tenant, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers()));
+    let id = request.path_parameter("id").to_owned();
+    let item_id = id.clone();
     let decide = move |draft: &mut Draft| {
-        let version = draft.version(&tenant, R::KIND, &id);
-        let list = R::list(change::tenant(draft, &tenant)?);
-        let item = list.iter_mut().find(|item| item.id() == id).ok_or(Code::NotFound)?;
+        let version = draft.version(&tenant, T::KIND, &item_id);
+        let list = T::list_mut(edit::tenant(draft, &tenant)?);
+        let item = list.iter_mut().find(|item| item.id() == item_id).ok_or(Code::NotFound)?;
         conditions.check(Some(version))?;
-        let made = act(item)?;
-        Ok((shown(item), made, version))
+        let shown_once = act(item)?;
+        Ok(Written { shown: item.shown(), shown_once, is_new: false, version })
     };
-    let wish = Wish::of(who.tenant_id(), who.author.clone());
-    let ((shown, made, version), edited) = call.control.change(wish, decide).await?;
-    Ok(Acted { shown, made, version, edited })
+    let edit = EditRequest::of_tenant(authorized.tenant_id(), authorized.author.clone());
+    let (written, edited) = request.control.edit(edit, decide).await?;
+    Ok(Acted { id, written, edited })
 }
 
-async fn enable(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let acted = act(&call, &who, |endpoint: &mut Endpoint| {
+async fn enable(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let acted = act(&request, &authorized, |endpoint: &mut Endpoint| {
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Active, None);
-        Ok(Made::new())
+        Ok(Object::new())
     });
     let mut acted = acted.await?;
-    acted.made.insert("replayable".to_owned(), replayable(&call, &who).await);
-    Ok(acted.answer())
+    acted.written.shown_once.insert("replayable".to_owned(), replayable(&request, &authorized).await);
+    Ok(acted.respond::<Endpoint>())
 }
 
-/// What ended while an endpoint was disabled. That it cannot be read must not make the change look as if it had failed.
-async fn replayable(call: &Call, who: &Who) -> Value {
-    let (tenant, id, reason) = (who.tenant_id(), call.part("id"), DeadReason::EndpointDisabled);
-    let filter = Filter { endpoint_id: Some(id.to_owned()), reason: Some(reason), ..Filter::default() };
-    let count = call.control.count(tenant, &filter).await.ok();
+/// Counts what ended while an endpoint was disabled. A count that fails must not make the change look as if it had.
+async fn replayable(request: &RequestContext, authorized: &Authorization) -> Value {
+    let (tenant, id, reason) = (authorized.tenant_id(), request.path_parameter("id"), DeadReason::EndpointDisabled);
+    let filter =
+        DeadLetterFilter { endpoint_id: Some(id.to_owned()), reason: Some(reason), ..DeadLetterFilter::default() };
+    let count = request.control.count(tenant, &filter).await.ok();
     let mut offer = json!({"dead_letters": count, "filter": filter});
     if let Some(count @ 1..) = count {
         let command = format!("carteiro dead-letters replay --tenant {tenant} --endpoint-id {id} --reason {reason}");
@@ -184,40 +189,36 @@ async fn replayable(call: &Call, who: &Who) -> Value {
     offer
 }
 
-async fn disable(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let Reason { reason } = super::write::typed(input.object_or_nothing().await?)?;
-    let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
+async fn disable(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let DisableBody { reason } = typed(body.object_or_nothing().await?)?;
+    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, reason);
-        Ok(Made::new())
+        Ok(Object::new())
     });
-    Ok(acted.await?.answer())
+    Ok(acted.await?.respond::<Endpoint>())
 }
 
-async fn cancel(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let now = Moment((call.control.deps.clock)());
-    let acted = act(&call, &who, move |endpoint: &mut Endpoint| {
+async fn cancel(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let now = Moment((request.control.deps.clock)());
+    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
         endpoint.cancelled_before = Some(now);
-        Ok(Made::new())
+        Ok(Object::new())
     });
     let version = acted.await?.version();
-    // How many there are is said if it can be; that it is not known must not make the cancel look as if it had failed.
-    let waiting = call.control.waiting(who.tenant_id(), call.part("id")).await.ok().flatten();
-    let mut answer = json!({"cancelled_before": now});
-    answer["waiting"] = waiting.map_or(Value::Null, |waiting| waiting.waiting.into());
-    answer["counted"] = waiting.map_or(Value::Null, |waiting| json!(waiting.counted));
-    Ok(with_tag(Json(answer).into_response(), version))
+    // A count that fails must not make the cancel look as if it had.
+    let count = request.control.backlog(authorized.tenant_id(), request.path_parameter("id")).await.ok().flatten();
+    let Backlog { waiting, counted } = count.into();
+    let cancelled = Cancelled { cancelled_before: now, waiting, counted };
+    Ok(with_version(Json(cancelled).into_response(), version))
 }
 
-async fn waiting(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Read).await?;
-    call.query(&[])?;
-    let (tenant, id) = (who.tenant_id(), call.part("id"));
-    call.find(|snapshot| snapshot.endpoint(tenant, id).map(|_| ())).await?;
-    let waiting = call.control.waiting(tenant, id).await.map_err(|_| denied::unreadable())?;
-    Ok(match waiting {
-        Some(waiting) => Json(waiting).into_response(),
-        None => Json(json!({"waiting": null, "counted": null})).into_response(),
-    })
+async fn waiting(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    request.query(&[])?;
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
+    request.find(|snapshot| snapshot.endpoint(tenant, id).map(|_| ())).await?;
+    let count = request.control.backlog(tenant, id).await.map_err(|_| problems::log_unavailable())?;
+    Ok(Json(Backlog::from(count)).into_response())
 }

@@ -2,69 +2,71 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aide::axum::{ApiRouter, routing::get_with};
-use axum::response::Response;
+use aide::{
+    axum::{ApiRouter, routing::get_with},
+    transform::TransformOperation,
+};
 use schemars::JsonSchema;
 use schemas::{
-    Endpoint, EndpointState, EventType, Format, FormatOptions, IdSet, Scope, Secret, Subscription, Tenant,
-    TicketStatus, TypePattern,
+    Endpoint, EndpointState, EventType, Format, FormatOptions, IdSet, Scope, Secret, SecretField, SecretFields,
+    SecretForm, Subscription, Tenant, TicketStatus, TypePattern,
 };
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::ItemKind;
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
-    call::Call,
     describe,
-    owned::{
-        CHANNEL, STATE, bare_subscription, owned_id, platform_id, put_endpoint, put_subscription, remove_endpoint,
-        whazing,
-    },
-    page::{self, Page},
-    resource::Resource as _,
-    views::{self, View},
+    page::Page,
+    read::{list, show},
+    resource::{Listed, Resource},
+    tenant_item::{TenantItem as _, put_item},
+    view::{self, CHANNEL, whazing},
+    write::{self, ChangeRequest},
 };
 use crate::{
     Control,
-    settings::{Field, Focus, Object, Reveal, Rules},
+    settings::{Object, ProblemScope},
 };
 
 const EXAMPLE: &str = r#"{"enabled":true,"url":"https://n8n.example/webhook/1","events":["new_ticket","received"],"n8n_api_key":"its key"}"#;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
-    let call = describe::call;
     ApiRouter::new()
         .api_route(
             "/v1/tenants/{tenant}/channels",
-            get_with(list, move |op| {
-                let op = call(op, "channels", "listChannelWebhooks", "List channels with a webhook", Some(Scope::Read));
-                describe::answers::<200, describe::Page<ChannelWebhook>>(describe::paged(op))
+            get_with(list::<ChannelWebhook>, move |op| {
+                let op = operation(op, "listChannelWebhooks", "List channels with a webhook", Scope::Read);
+                describe::answers::<200, describe::PageSchema<ChannelWebhook>>(describe::paged(op))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}/channels/{channel_id}/webhook",
-            get_with(views::show::<ChannelWebhook>, move |op| {
-                let op = call(op, "channels", "getChannelWebhook", "Show a channel's webhook", Some(Scope::Read));
+            get_with(show::<ChannelWebhook>, move |op| {
+                let op = operation(op, "getChannelWebhook", "Show a channel's webhook", Scope::Read);
                 describe::answers::<200, ChannelWebhook>(op)
             })
-            .put_with(views::replace::<ChannelWebhook>, move |op| {
-                let op = call(op, "channels", "putChannelWebhook", "Set a channel's webhook", Some(Scope::Manage));
+            .put_with(write::replace::<ChannelWebhook>, move |op| {
+                let op = operation(op, "putChannelWebhook", "Set a channel's webhook", Scope::Manage);
                 let op =
                     describe::more(op, "No event ticked: nothing is sent. `new_ticket` is both ways a ticket is made.");
                 let op = describe::conditional(describe::takes::<ChannelWebhook>(op, EXAMPLE));
                 describe::answers::<201, ChannelWebhook>(describe::answers::<200, ChannelWebhook>(op))
             })
-            .patch_with(views::patch::<ChannelWebhook>, move |op| {
-                let op = call(op, "channels", "patchChannelWebhook", "Change a channel's webhook", Some(Scope::Manage));
+            .patch_with(write::patch::<ChannelWebhook>, move |op| {
+                let op = operation(op, "patchChannelWebhook", "Change a channel's webhook", Scope::Manage);
                 let op = describe::takes_patch::<ChannelWebhook>(op, r#"{"events":["received","sent"]}"#);
                 describe::answers::<200, ChannelWebhook>(describe::conditional(op))
             })
-            .delete_with(views::delete::<ChannelWebhook>, move |op| {
-                let op =
-                    call(op, "channels", "deleteChannelWebhook", "Delete a channel's webhook", Some(Scope::Manage));
+            .delete_with(write::delete::<ChannelWebhook>, move |op| {
+                let op = operation(op, "deleteChannelWebhook", "Delete a channel's webhook", Scope::Manage);
                 describe::answers::<200, describe::Deleted>(describe::conditional(op))
             }),
         )
+}
+
+fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+    describe::operation(op, "channels", id, summary, Some(scope))
 }
 
 /// A channel's webhook.
@@ -81,7 +83,7 @@ pub(crate) struct ChannelWebhook {
     url: String,
     /// What is sent. None: nothing.
     #[serde(default)]
-    events: BTreeSet<Ticked>,
+    events: BTreeSet<TickedEvent>,
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     n8n_api_key: Option<Secret>,
@@ -112,10 +114,11 @@ fn yes() -> bool {
     true
 }
 
-/// A box on the screen.
+/// A box that can be ticked on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Ticked {
+#[schemars(rename = "Ticked")]
+enum TickedEvent {
     /// A ticket is made, by a contact or by an attendant.
     NewTicket,
     /// A ticket goes to another department or attendant.
@@ -128,7 +131,7 @@ enum Ticked {
     Sent,
 }
 
-impl Ticked {
+impl TickedEvent {
     const ALL: [Self; 5] = [Self::NewTicket, Self::Transferred, Self::Closed, Self::Received, Self::Sent];
 
     fn event_type(self) -> EventType {
@@ -142,64 +145,78 @@ impl Ticked {
     }
 }
 
-impl Reveal for ChannelWebhook {
-    fn reveal_into(&self, object: &mut Object) {
-        if let Some(key) = &self.n8n_api_key {
-            object.insert("n8n_api_key".to_owned(), key.reveal().into());
-        }
-    }
+impl SecretFields for ChannelWebhook {
+    const SECRET_FIELDS: &'static [SecretField<Self>] =
+        &[SecretField { name: "n8n_api_key", form: SecretForm::HeaderValue(|webhook| webhook.n8n_api_key.as_ref()) }];
 }
 
-impl View for ChannelWebhook {
-    const PREFIX: &'static str = CHANNEL;
-    const PART: &'static str = "channel_id";
+impl Resource for ChannelWebhook {
+    const PATH_ID: &'static str = "channel_id";
+    const BODY_ID: &'static str = "channel_id";
+    const HAS_PLATFORM_ID: bool = true;
     const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint, ItemKind::Subscription];
-    const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
-    const DERIVED: &'static [&'static str] = &STATE;
+    const READ_ONLY: &'static [&'static str] = &view::STATE;
 
-    fn of(tenant: &Tenant, id: &str) -> Option<Self> {
-        let owned = owned_id(CHANNEL, id);
-        let endpoint = tenant.endpoints.iter().find(|endpoint| endpoint.id == owned)?;
-        let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == owned);
-        Some(Self::shown(id.to_owned(), endpoint, subscription))
+    fn stored_id(id: &str) -> String {
+        view::stored_id(CHANNEL, id)
     }
 
-    fn put(self, tenant: &mut Tenant, id: &str, rules: &Rules) -> Result<Focus, Problem> {
-        let owned = owned_id(CHANNEL, id);
-        let types = self.events.iter().map(|ticked| TypePattern::Type(ticked.event_type())).collect();
+    fn find(tenant: &Tenant, id: &str) -> Option<Self> {
+        let stored_id = Self::stored_id(id);
+        let endpoint = tenant.endpoints.iter().find(|endpoint| endpoint.id == stored_id)?;
+        let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == stored_id);
+        Some(Self::new(id.to_owned(), endpoint, subscription))
+    }
+
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
+        let stored_id = Self::stored_id(&request.id);
+        let types = self.events.iter().map(|event| TypePattern::Type(event.event_type())).collect();
         let subscription = Subscription {
             enabled: self.enabled,
             event_types: types,
-            channel_ids: Some(IdSet([id.to_owned()].into())),
+            channel_ids: Some(IdSet([request.id.clone()].into())),
             groups: self.groups,
             ticket_statuses: self.ticket_statuses,
-            ..bare_subscription(owned.clone(), owned.clone())
+            ..view::empty_subscription(stored_id.clone(), stored_id.clone())
         };
-        let url = self.url;
-        let index = put_endpoint(tenant, &owned, &url, rules, |endpoint| {
+        let index = view::put_endpoint(tenant, &stored_id, &self.url, request, |endpoint| {
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
             endpoint.n8n_api_key = self.n8n_api_key;
         })?;
-        put_subscription(tenant, subscription);
-        Ok(Focus { kind: ItemKind::Endpoint, index })
+        put_item(&mut tenant.subscriptions, subscription);
+        Ok(ProblemScope { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        Ok(remove_endpoint(tenant, &owned_id(CHANNEL, id)))
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
+        Ok(view::remove_endpoint(tenant, &Self::stored_id(id)))
+    }
+}
+
+impl Listed for ChannelWebhook {
+    fn page(tenant: &TenantSnapshot, page: &Page) -> (Vec<Object>, Option<String>) {
+        let endpoints = Endpoint::of_snapshot(tenant).into_iter();
+        let webhooks = endpoints.filter_map(|endpoint| {
+            let id = view::platform_id(CHANNEL, &endpoint.id)?;
+            let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == endpoint.id);
+            Some((endpoint.id.as_str(), Self::new(id, endpoint, subscription)))
+        });
+        let (webhooks, next) = page.cut(webhooks);
+        (webhooks.iter().map(Resource::shown).collect(), next)
     }
 }
 
 impl ChannelWebhook {
-    fn shown(channel_id: String, endpoint: &Endpoint, subscription: Option<&Subscription>) -> Self {
-        let wants = |ticked: &Ticked| {
+    fn new(channel_id: String, endpoint: &Endpoint, subscription: Option<&Subscription>) -> Self {
+        let wants = |event: &TickedEvent| {
             let patterns = subscription.iter().flat_map(|one| &one.event_types);
-            patterns.into_iter().any(|pattern| pattern.matches(&ticked.event_type()))
+            patterns.into_iter().any(|pattern| pattern.matches(&event.event_type()))
         };
         Self {
             channel_id,
             enabled: subscription.is_some_and(|subscription| subscription.enabled),
             url: endpoint.url.clone(),
-            events: Ticked::ALL.into_iter().filter(wants).collect(),
+            events: TickedEvent::ALL.into_iter().filter(wants).collect(),
             n8n_api_key: endpoint.n8n_api_key.clone(),
             format: endpoint.format,
             format_options: endpoint.format_options,
@@ -209,18 +226,4 @@ impl ChannelWebhook {
             disabled_reason: endpoint.disabled_reason.clone(),
         }
     }
-}
-
-async fn list(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Read).await?;
-    let page = Page::of(&call.query(&page::PARAMETERS)?)?;
-    let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
-    let endpoints = Endpoint::in_snapshot(tenant).into_iter().filter(|endpoint| endpoint.id.starts_with(CHANNEL));
-    let webhooks = endpoints.filter_map(|endpoint| {
-        let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == endpoint.id);
-        let id = platform_id(CHANNEL, &endpoint.id)?;
-        Some((endpoint.id.as_str(), ChannelWebhook::shown(id, endpoint, subscription)))
-    });
-    let (items, next) = page.cut(webhooks);
-    Ok(page::answer(items, next))
 }

@@ -1,4 +1,4 @@
-//! What control says of its calls, to OpenAPI.
+//! Describes the routes of control for OpenAPI.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -8,40 +8,40 @@ use schemas::Scope;
 use serde_json::{Value, json};
 pub(crate) use service::describe::{answers, conditional, may_take, more, paged, parameter, takes, takes_patch};
 
-use super::resource::Resource;
+use super::tenant_item::TenantItem;
 
-/// What every call has: its place in the document, its name, and who may.
-pub(crate) fn call<'t>(
+/// Describes what every operation has: its tag, its id, its summary, and the permission that it needs.
+pub(crate) fn operation<'t>(
     op: TransformOperation<'t>,
     tag: &str,
     id: &str,
     summary: &str,
     scope: Option<Scope>,
 ) -> TransformOperation<'t> {
-    let who = match scope {
+    let authorized = match scope {
         Some(Scope::Publish) => "Needs the scope `publish`.",
         Some(Scope::Read) => "Needs the scope `read`.",
         Some(Scope::Manage) => "Needs the scope `manage`.",
         None => "Needs the operator's key.",
     };
-    service::describe::call(op, tag, id, summary, who)
+    service::describe::call(op, tag, id, summary, authorized)
 }
 
-/// `endpoint` to `Endpoint`.
+/// Capitalizes a word: `endpoint` becomes `Endpoint`.
 pub(crate) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-/// A type that is only described.
+/// Declares the schema of a body or an answer that is the schema of an item with some differences.
 macro_rules! described {
     ($(#[$doc:meta])* $name:ident, $suffix:literal, |$generator:ident| $schema:expr) => {
         $(#[$doc])*
-        pub(crate) struct $name<R>(PhantomData<R>);
+        pub(crate) struct $name<T>(PhantomData<T>);
 
-        impl<R: Resource> JsonSchema for $name<R> {
+        impl<T: TenantItem> JsonSchema for $name<T> {
             fn schema_name() -> Cow<'static, str> {
-                format!("{}{}", R::schema_name(), $suffix).into()
+                format!("{}{}", T::schema_name(), $suffix).into()
             }
 
             fn json_schema($generator: &mut SchemaGenerator) -> Schema {
@@ -52,31 +52,31 @@ macro_rules! described {
 }
 
 described!(
-    /// A body that makes or replaces something.
-    Body, "Body", |generator| {
-        let mut schema = R::json_schema(generator);
+    /// Body that creates or replaces an item: the id, and secrets that are generated, may be left out.
+    ItemBody, "Body", |generator| {
+        let mut schema = T::json_schema(generator);
         if let Some(Value::Array(required)) = schema.get_mut("required") {
-            required.retain(|name| name != "id" && !R::MADE.iter().any(|made| name == made));
+            required.retain(|name| name != "id" && !T::GENERATED.iter().any(|(generated, _)| name == generated));
         }
         schema
     }
 );
 
 described!(
-    /// A body that changes something: every field may be left out, or null, which removes it.
-    Patch, "Patch", |generator| {
-        let mut schema = R::json_schema(generator);
+    /// Body that changes an item: every field may be left out, or null, which removes it.
+    ItemPatch, "Patch", |generator| {
+        let mut schema = T::json_schema(generator);
         schema.remove("required");
         schema
     }
 );
 
 described!(
-    /// The answer to a request that made something, with what is shown once.
-    Made, "Made", |generator| {
-        let mut schema = R::json_schema(generator);
+    /// Answer to a request that created an item, with what is shown once.
+    WithShownOnce, "Made", |generator| {
+        let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            for (name, description) in R::SHOWN_ONCE {
+            for (name, description) in T::SHOWN_ONCE {
                 properties.insert((*name).to_owned(), json!({"type": "string", "readOnly": true, "description": description}));
             }
         }
@@ -85,9 +85,9 @@ described!(
 );
 
 described!(
-    /// What is posted to again, and what could be replayed now.
-    Enabled, "Enabled", |generator| {
-        let mut schema = R::json_schema(generator);
+    /// Answer to a request that enabled an endpoint, with what could be replayed now.
+    EnabledEndpoint, "Enabled", |generator| {
+        let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             properties.insert("replayable".to_owned(), json!({
                 "type": "object", "readOnly": true, "required": ["dead_letters", "filter"],
@@ -104,10 +104,10 @@ described!(
     }
 );
 
-/// A page of a list.
-pub(crate) struct Page<T>(PhantomData<T>);
+/// Answer with one page of a list.
+pub(crate) struct PageSchema<T>(PhantomData<T>);
 
-impl<T: JsonSchema> JsonSchema for Page<T> {
+impl<T: JsonSchema> JsonSchema for PageSchema<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("{}Page", T::schema_name()).into()
     }
@@ -144,6 +144,6 @@ pub(crate) struct Deleted {
 struct DeletedItem {
     /// `tenant`, `endpoint`, `subscription`, `source` or `key`.
     kind: String,
-    /// Its id.
+    /// Id of the item.
     id: String,
 }

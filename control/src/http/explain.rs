@@ -1,4 +1,4 @@
-//! What an event would do: every subscription of the tenant, and why it matches or does not.
+//! Explains what an event would do: for every subscription of the tenant, whether it matches and why not.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use service::{
 use store::TenantSnapshot;
 
 use super::{
-    call::{Call, Input},
+    context::{RequestBody, RequestContext},
     describe,
 };
 use crate::Control;
@@ -29,17 +29,18 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     ApiRouter::new().api_route(
         "/v1/tenants/{tenant}/explain",
         post_with(explain, |op| {
-            let op = describe::call(op, "events", "explain", "What an event would do", Some(Scope::Read));
+            let op = describe::operation(op, "events", "explain", "What an event would do", Some(Scope::Read));
             let op = describe::more(op, "Nothing is published.");
             let example = r#"{"type":"message.received","channel":{"id":7},"ticket":{"id":1,"status":"open"}}"#;
-            describe::answers::<200, Explained>(describe::takes::<schemas::Event>(op, example))
+            describe::answers::<200, ExplainAnswer>(describe::takes::<schemas::Event>(op, example))
         }),
     )
 }
 
 /// Every subscription of the tenant.
 #[derive(Serialize, JsonSchema)]
-struct Explained {
+#[schemars(rename = "Explained")]
+struct ExplainAnswer {
     /// In the order of their ids.
     results: Vec<Explanation>,
 }
@@ -47,7 +48,7 @@ struct Explained {
 /// What one subscription makes of the event.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Explanation {
-    /// Which.
+    /// Id of the subscription.
     subscription_id: String,
     /// Where it would be posted.
     endpoint_id: String,
@@ -57,25 +58,25 @@ struct Explanation {
     reason: Option<&'static str>,
 }
 
-async fn explain(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Read).await?;
-    call.query(&[])?;
-    let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
-    let (headers, body) = input.bytes().await?;
+async fn explain(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    request.query(&[])?;
+    let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
+    let (headers, body) = body.bytes().await?;
     if !is_json(&headers) {
         return Err(Code::UnsupportedMediaType.into());
     }
-    let deps = &call.control.deps;
+    let deps = &request.control.deps;
     let now = (deps.clock)();
     let id = peek_id(&body).map_err(|refusal| refused(&refusal))?;
     let id = id.unwrap_or_else(|| EventId::fresh(now, chance::bytes(&deps.chance)));
     let acceptance = Acceptance::new(id, now, &tenant.id);
     let envelope = Envelope::decode(&body, &acceptance).map_err(|refusal| refused(&refusal))?;
     let results = tenant.subscriptions.iter().map(|one| explanation(one, tenant, &envelope)).collect();
-    Ok(Json(Explained { results }).into_response())
+    Ok(Json(ExplainAnswer { results }).into_response())
 }
 
-/// As the intake would say it.
+/// The problem that the intake would answer.
 fn refused(refusal: &Refusal) -> Problem {
     match refusal.kind {
         RefusalKind::Malformed => Problem::new(Code::MalformedJson).detail(&refusal.message),

@@ -2,77 +2,76 @@
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
+use aide::{
+    axum::{
+        ApiRouter,
+        routing::{get_with, post_with},
+    },
+    transform::TransformOperation,
 };
-use axum::response::Response;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
-use schemas::{Endpoint, EndpointState, Format, FormatOptions, Scope, Secret, Tenant};
+use schemas::{
+    Endpoint, EndpointState, Format, FormatOptions, Scope, Secret, SecretField, SecretFields, SecretForm, Tenant,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::ItemKind;
+use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
-    call::{Call, Input},
-    change::Wish,
     describe,
-    owned::{INTEGRATION, QUEUE, STATE, owned_id, platform_id, put_endpoint, remove_endpoint, whazing},
-    page::{self, Page},
-    resource::Resource as _,
-    tag::Conditions,
-    views::{self, View, Write},
-    write::Manner,
+    page::Page,
+    read::{list, show},
+    resource::{Listed, Resource},
+    tenant_item::TenantItem as _,
+    view::{self, INTEGRATION, QUEUE, whazing},
+    write::{self, ChangeRequest},
 };
 use crate::{
     Control,
-    settings::{Field, Focus, Object, Reveal, Rules},
+    settings::{Object, ProblemScope},
 };
-
-/// What is escaped in a segment of a path: all but the unreserved characters (RFC 3986, 2.3).
-const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const EXAMPLE: &str = r#"{"name":"Bot","url":"https://n8n.example/webhook/2","n8n_api_key":"its key"}"#;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
-    let call = describe::call;
-    let tag = "integrations";
     ApiRouter::new()
         .api_route(
             "/v1/tenants/{tenant}/integrations",
-            get_with(list, move |op| {
-                let op = call(op, tag, "listIntegrations", "List integrations", Some(Scope::Read));
-                describe::answers::<200, describe::Page<Integration>>(describe::paged(op))
+            get_with(list::<Integration>, move |op| {
+                let op = operation(op, "listIntegrations", "List integrations", Scope::Read);
+                describe::answers::<200, describe::PageSchema<Integration>>(describe::paged(op))
             })
-            .merge(post_with(create, move |op| {
-                let op = call(op, tag, "createIntegration", "Create integration", Some(Scope::Manage));
+            .merge(post_with(write::create::<Integration>, move |op| {
+                let op = operation(op, "createIntegration", "Create integration", Scope::Manage);
                 describe::answers::<201, Integration>(describe::takes::<Integration>(op, EXAMPLE))
             })),
         )
         .api_route(
             "/v1/tenants/{tenant}/integrations/{id}",
-            get_with(views::show::<Integration>, move |op| {
-                let op = call(op, tag, "getIntegration", "Show integration", Some(Scope::Read));
+            get_with(show::<Integration>, move |op| {
+                let op = operation(op, "getIntegration", "Show integration", Scope::Read);
                 describe::answers::<200, Integration>(op)
             })
-            .put_with(views::replace::<Integration>, move |op| {
-                let op = call(op, tag, "putIntegration", "Create or replace integration", Some(Scope::Manage));
+            .put_with(write::replace::<Integration>, move |op| {
+                let op = operation(op, "putIntegration", "Create or replace integration", Scope::Manage);
                 let op = describe::conditional(describe::takes::<Integration>(op, EXAMPLE));
                 describe::answers::<201, Integration>(describe::answers::<200, Integration>(op))
             })
-            .patch_with(views::patch::<Integration>, move |op| {
-                let op = call(op, tag, "patchIntegration", "Change integration", Some(Scope::Manage));
+            .patch_with(write::patch::<Integration>, move |op| {
+                let op = operation(op, "patchIntegration", "Change integration", Scope::Manage);
                 let op = describe::takes_patch::<Integration>(op, r#"{"url":"https://n8n.example/webhook/3"}"#);
                 describe::answers::<200, Integration>(describe::conditional(op))
             })
-            .delete_with(views::delete::<Integration>, move |op| {
-                let op = call(op, tag, "deleteIntegration", "Delete integration", Some(Scope::Manage));
+            .delete_with(write::delete::<Integration>, move |op| {
+                let op = operation(op, "deleteIntegration", "Delete integration", Scope::Manage);
                 let op = describe::more(op, "409 while queues are bound to it.");
                 describe::answers::<200, describe::Deleted>(describe::conditional(op))
             }),
         )
+}
+
+fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+    describe::operation(op, "integrations", id, summary, Some(scope))
 }
 
 /// An integration.
@@ -107,53 +106,63 @@ pub(crate) struct Integration {
     disabled_reason: Option<String>,
 }
 
-impl Reveal for Integration {
-    fn reveal_into(&self, object: &mut Object) {
-        if let Some(key) = &self.n8n_api_key {
-            object.insert("n8n_api_key".to_owned(), key.reveal().into());
-        }
-    }
+impl SecretFields for Integration {
+    const SECRET_FIELDS: &'static [SecretField<Self>] = &[SecretField {
+        name: "n8n_api_key",
+        form: SecretForm::HeaderValue(|integration| integration.n8n_api_key.as_ref()),
+    }];
 }
 
-impl View for Integration {
-    const PREFIX: &'static str = INTEGRATION;
-    const PART: &'static str = "id";
+impl Resource for Integration {
+    const HAS_PLATFORM_ID: bool = true;
+    const ID_PREFIX: &'static str = "int";
     const KINDS: &'static [ItemKind] = &[ItemKind::Endpoint];
-    const KEPT: &'static [Field] = &[Field::One("n8n_api_key")];
-    const DERIVED: &'static [&'static str] = &STATE;
+    const READ_ONLY: &'static [&'static str] = &view::STATE;
 
-    fn of(tenant: &Tenant, id: &str) -> Option<Self> {
-        let owned = owned_id(INTEGRATION, id);
-        tenant
-            .endpoints
-            .iter()
-            .find(|endpoint| endpoint.id == owned)
-            .map(|endpoint| Self::shown(id.to_owned(), endpoint))
+    fn stored_id(id: &str) -> String {
+        view::stored_id(INTEGRATION, id)
     }
 
-    fn put(self, tenant: &mut Tenant, id: &str, rules: &Rules) -> Result<Focus, Problem> {
-        let url = self.url;
-        let index = put_endpoint(tenant, &owned_id(INTEGRATION, id), &url, rules, |endpoint| {
+    fn find(tenant: &Tenant, id: &str) -> Option<Self> {
+        let stored_id = Self::stored_id(id);
+        let endpoint = tenant.endpoints.iter().find(|endpoint| endpoint.id == stored_id)?;
+        Some(Self::new(id.to_owned(), endpoint))
+    }
+
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
+        let index = view::put_endpoint(tenant, &Self::stored_id(&request.id), &self.url, request, |endpoint| {
             (endpoint.name, endpoint.n8n_api_key) = (self.name, self.n8n_api_key);
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
         })?;
-        Ok(Focus { kind: ItemKind::Endpoint, index })
+        Ok(ProblemScope { kind: ItemKind::Endpoint, index })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        let owned = owned_id(INTEGRATION, id);
-        let bound = tenant.subscriptions.iter().filter(|one| one.endpoint_id == owned);
-        let queues: Vec<_> = bound.filter_map(|one| platform_id(QUEUE, &one.id)).collect();
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
+        let stored_id = Self::stored_id(id);
+        let bound = tenant.subscriptions.iter().filter(|subscription| subscription.endpoint_id == stored_id);
+        let queues: Vec<_> = bound.filter_map(|subscription| view::platform_id(QUEUE, &subscription.id)).collect();
         if !queues.is_empty() {
             let detail = format!("queues are bound to it: {}", queues.join(", "));
             return Err(Problem::new(Code::Conflict).detail(detail));
         }
-        Ok(remove_endpoint(tenant, &owned))
+        Ok(view::remove_endpoint(tenant, &stored_id))
+    }
+}
+
+impl Listed for Integration {
+    fn page(tenant: &TenantSnapshot, page: &Page) -> (Vec<Object>, Option<String>) {
+        let integrations = Endpoint::of_snapshot(tenant).into_iter().filter_map(|endpoint| {
+            let id = view::platform_id(INTEGRATION, &endpoint.id)?;
+            Some((endpoint.id.as_str(), Self::new(id, endpoint)))
+        });
+        let (integrations, next) = page.cut(integrations);
+        (integrations.iter().map(Resource::shown).collect(), next)
     }
 }
 
 impl Integration {
-    fn shown(id: String, endpoint: &Endpoint) -> Self {
+    fn new(id: String, endpoint: &Endpoint) -> Self {
         Self {
             id,
             name: endpoint.name.clone(),
@@ -165,40 +174,4 @@ impl Integration {
             disabled_reason: endpoint.disabled_reason.clone(),
         }
     }
-}
-
-async fn create(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    call.query(&[])?;
-    let conditions = Conditions::of(call.headers());
-    let body = input.object().await?;
-    let id = match body.get("id") {
-        None | Some(Value::Null) => {
-            let tenant = who.tenant.clone();
-            let is_taken = |id: &str| {
-                tenant.as_ref().is_some_and(|tenant| tenant.endpoints.contains_key(&owned_id(INTEGRATION, id)))
-            };
-            call.control.maker().integration_id(is_taken)
-        }
-        Some(Value::String(id)) if !id.is_empty() => id.clone(),
-        Some(_) => return Err(Problem::new(Code::InvalidBody).error("/id", "expected a text")),
-    };
-    // Everything that a path might read otherwise: a platform's id may have any letter.
-    let path = format!("{}/{}", call.path(), utf8_percent_encode(&id, &SEGMENT));
-    let wish = Wish::of(who.tenant_id(), who.author.clone());
-    let (tenant, rules) = (who.tenant_id().to_owned(), call.control.deps.rules.clone());
-    let write = Write { tenant, id, manner: Manner::Create, body, conditions, rules };
-    views::carry_out::<Integration>(&call, wish, write, path).await
-}
-
-async fn list(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Read).await?;
-    let page = Page::of(&call.query(&page::PARAMETERS)?)?;
-    let Some(tenant) = &who.tenant else { return Err(Code::NotFound.into()) };
-    let integrations = Endpoint::in_snapshot(tenant).into_iter().filter_map(|endpoint| {
-        let id = platform_id(INTEGRATION, &endpoint.id)?;
-        Some((endpoint.id.as_str(), Integration::shown(id, endpoint)))
-    });
-    let (items, next) = page.cut(integrations);
-    Ok(page::answer(items, next))
 }

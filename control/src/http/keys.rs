@@ -2,18 +2,15 @@
 
 use schemas::{Key, KeyHash, Scope, Tenant};
 use service::problem::{Code, Problem};
-use store::{ItemKind, Snapshot, TenantSnapshot};
+use store::{Item, ItemKind, Snapshot, TenantSnapshot};
 
-use super::resource::Resource;
-use crate::settings::{Field, Made, Maker, Object, Rules};
+use super::tenant_item::TenantItem;
+use crate::settings::{Generator, Object, Rules};
 
-impl Resource for Key {
+impl TenantItem for Key {
     const KIND: ItemKind = ItemKind::Key;
-    const KEPT: &'static [Field] = &[
-        Field::Needed("hash", "a key cannot be without its hash: rotate it, or delete the key"),
-        Field::One("old_hash"),
-    ];
-    const MADE: &'static [&'static str] = &["hash"];
+    const GENERATED: &'static [(&'static str, &'static str)] =
+        &[("hash", "a key cannot be without its hash: rotate it, or delete the key")];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] =
         &[("key", "The key itself. Shown this once; only its hash is kept.")];
     const EXAMPLE: &'static str = r#"{"name":"Backend","scopes":["publish","read"]}"#;
@@ -22,25 +19,33 @@ impl Resource for Key {
         &self.id
     }
 
-    fn list(tenant: &mut Tenant) -> &mut Vec<Self> {
+    fn list(tenant: &Tenant) -> &Vec<Self> {
+        &tenant.keys
+    }
+
+    fn list_mut(tenant: &mut Tenant) -> &mut Vec<Self> {
         &mut tenant.keys
     }
 
-    fn in_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
+    fn of_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
         tenant.keys.iter().collect()
     }
 
-    fn make(fields: &mut Object, maker: &Maker) -> std::io::Result<Made> {
-        if fields.contains_key("hash") {
-            return Ok(Made::new());
-        }
-        let key = maker.key()?;
-        fields.insert("hash".to_owned(), String::from(KeyHash::of(&key)).into());
-        Ok([("key".to_owned(), key.into())].into_iter().collect())
+    fn of_change(item: &Item) -> Option<&Self> {
+        if let Item::Key(key) = item { Some(key) } else { None }
     }
 
-    fn settle(&mut self, _: Option<&Self>, _: &Rules, scopes: Option<&[Scope]>) -> Result<(), Problem> {
-        within(&self.scopes, scopes)
+    fn generate_fields(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
+        if fields.contains_key("hash") {
+            return Ok(Object::new());
+        }
+        let key = generator.key()?;
+        fields.insert("hash".to_owned(), String::from(KeyHash::of(&key)).into());
+        Ok(shown_once(key))
+    }
+
+    fn normalize(&mut self, _: Option<&Self>, _: &Rules, scopes: Option<&[Scope]>) -> Result<(), Problem> {
+        check_granted(&self.scopes, scopes)
     }
 
     fn owners(&self, snapshot: &Snapshot) -> Vec<(String, String)> {
@@ -49,12 +54,17 @@ impl Resource for Key {
     }
 }
 
-/// A key grants at most its own scopes: else one that may only manage could make itself one that publishes.
-pub(crate) fn within(wanted: &[Scope], own: Option<&[Scope]>) -> Result<(), Problem> {
+/// A key grants at most its own scopes. Else one that may only manage could make itself one that publishes.
+pub(crate) fn check_granted(wanted: &[Scope], own: Option<&[Scope]>) -> Result<(), Problem> {
     match own {
         Some(own) if !wanted.iter().all(|scope| own.contains(scope)) => {
             Err(Problem::new(Code::Forbidden).detail("a key grants at most its own scopes"))
         }
         _ => Ok(()),
     }
+}
+
+/// The fields that show a new key, this once.
+pub(crate) fn shown_once(key: String) -> Object {
+    [("key".to_owned(), key.into())].into_iter().collect()
 }

@@ -1,36 +1,37 @@
-//! What control serves: a file for each thing that can be asked for, on one core.
+//! The HTTP API of control.
 //!
-//! `call` is the request and who asks; `write`, `change` and `tag` carry a body to the store; `crud` is the calls that
-//! four resources share; `describe` says all of it to OpenAPI. Decisions are in `settings`.
+//! `context` is the request and who sent it. `resource` says what can be configured, `read` and `write` are the one way of
+//! reading and changing it, and `edit` carries changes to the store. Each other file serves one thing that can be asked
+//! for. What a change means is decided in `settings`.
 
 mod actions;
 mod apply;
-mod books;
-mod call;
-mod change;
+mod audit;
 mod channels;
-mod crud;
-mod denied;
+mod conditions;
+mod context;
+mod dead_letters;
 mod describe;
+mod edit;
+mod endpoint_test;
 mod endpoints;
 mod explain;
 mod integrations;
 mod keys;
-mod letters;
-mod owned;
 mod page;
 mod parked;
+mod problems;
 mod queues;
+mod read;
 mod replays;
-mod request;
 mod resource;
 mod rotations;
 mod sources;
 mod subscriptions;
-mod tag;
+mod tenant_item;
 mod tenants;
-mod trial;
-mod views;
+mod usage;
+mod view;
 mod write;
 
 use std::sync::Arc;
@@ -41,38 +42,85 @@ use schemas::{Endpoint, Key, SourceConfig, Subscription};
 
 use crate::Control;
 
-/// A filter with every id of a large log would be longer; such a one is better said by its other fields.
+/// Most bytes of a body. A filter with the ids of a whole large log would be longer; its other fields say that better.
 const MAX_BODY: usize = 1 << 20;
 
-/// What control serves, to be merged with what else the process serves.
+/// The routes of control, to be merged with the others of the process.
 pub fn routes(control: Arc<Control>) -> Router {
     Router::from(api()).with_state(control)
 }
 
-/// Says of these routes what OpenAPI wants to know.
+/// Adds the routes of control to an OpenAPI document.
 pub fn describe(document: &mut OpenApi) {
-    // Only the description is wanted: without a control it serves nothing.
+    // Only the description is used: without a control these routes serve nothing.
     let _ = api().finish_api(document);
 }
 
 fn api() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
         .merge(tenants::routes())
-        .merge(crud::routes::<Endpoint>())
-        .merge(crud::routes::<Subscription>())
-        .merge(crud::routes::<SourceConfig>())
-        .merge(crud::routes::<Key>())
+        .merge(tenant_item::routes::<Endpoint>())
+        .merge(tenant_item::routes::<Subscription>())
+        .merge(tenant_item::routes::<SourceConfig>())
+        .merge(tenant_item::routes::<Key>())
         .merge(actions::routes())
-        .merge(trial::routes())
+        .merge(endpoint_test::routes())
         .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
         .merge(queues::routes())
         .merge(explain::routes())
-        .merge(books::routes())
-        .merge(letters::routes())
+        .merge(usage::routes())
+        .merge(audit::routes())
+        .merge(dead_letters::routes())
         .merge(replays::routes())
         .merge(parked::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{
+        SecretFields,
+        secret_fields::testing::{CANARY, declared, secret_properties, with_canaries},
+    };
+    use serde_json::{Value, json};
+
+    use super::{channels::ChannelWebhook, integrations::Integration, queues::QueueBinding, resource::Resource};
+    use crate::http::resource::kept_fields;
+
+    fn check<R: Resource + schemars::JsonSchema>(fields: &Value) {
+        assert_eq!(declared::<R>(), secret_properties::<R>(), "{}", R::schema_name());
+        let resource = with_canaries::<R>(fields);
+        let shown = Value::Object(resource.shown()).to_string();
+        assert!(!shown.contains(CANARY), "{shown}");
+        assert_eq!(resource.secrets().count() >= R::SECRET_FIELDS.len(), true);
+    }
+
+    #[test]
+    fn every_secret_field_of_a_view_is_declared_and_masked() {
+        check::<ChannelWebhook>(&json!({"url": "https://n8n.example/"}));
+        check::<Integration>(&json!({"url": "https://n8n.example/"}));
+        check::<QueueBinding>(&json!({"integration_id": "bot"}));
+    }
+
+    #[test]
+    fn every_secret_field_that_a_put_leaves_out_is_kept() {
+        fn lost<R: SecretFields + Resource>(fields: &Value) -> Vec<&'static str> {
+            let stored = with_canaries::<R>(fields).reveal();
+            let body = fields.as_object().unwrap().clone();
+            let replaced = crate::settings::replaced(&kept_fields::<R>(), Some(&stored), body).unwrap();
+            let is_lost = |name: &&str| {
+                let secret = |object: &crate::settings::Object| object.get(*name).map(|value| value.to_string());
+                secret(&replaced)
+                    .is_none_or(|kept| stored[*name].to_string().contains(CANARY) && !kept.contains(CANARY))
+            };
+            R::SECRET_FIELDS.iter().map(|field| field.name).filter(is_lost).collect()
+        }
+        assert_eq!(lost::<schemas::Endpoint>(&json!({"id": "crm", "url": "https://crm.example/"})), [""; 0]);
+        assert_eq!(lost::<schemas::SourceConfig>(&json!({"id": "main", "dialect": "whazing"})), [""; 0]);
+        assert_eq!(lost::<ChannelWebhook>(&json!({"url": "https://n8n.example/"})), [""; 0]);
+        assert_eq!(lost::<Integration>(&json!({"url": "https://n8n.example/"})), [""; 0]);
+    }
 }

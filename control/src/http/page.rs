@@ -1,4 +1,4 @@
-//! Lists in pages: `?limit=&cursor=`, answered `{"items":[…],"next":"cursor"|null}`, in a stable order.
+//! Pages of lists: `?limit=&cursor=`, answered `{"items":[…],"next":"cursor"|null}`, in a stable order.
 
 use axum::{
     Json,
@@ -8,35 +8,35 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 use service::problem::{Code, Problem};
 
-/// Where `limit` is left out.
-const USUAL: usize = 100;
-/// What `limit` may be.
-const MOST: usize = 1_000;
+/// PageAnswer of a page when `limit` is left out.
+const DEFAULT_LIMIT: usize = 100;
+/// Most items of a page.
+const MAX_LIMIT: usize = 1_000;
 
-/// The parameters of a page.
+/// Query parameters of a page.
 pub(crate) const PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
-/// Which part of a list is wanted.
+/// Which part of a list a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// So many, at most.
+    /// Most items of the page.
     pub(crate) limit: usize,
-    /// Only what comes after this.
+    /// The key after which the page begins.
     pub(crate) after: Option<String>,
 }
 
 impl Page {
-    /// Of the parameters of a query; others are left alone.
+    /// Reads the parameters of a query, and ignores others.
     ///
     /// # Errors
     /// When one of them cannot be read.
     pub(crate) fn of(query: &[(String, String)]) -> Result<Self, Problem> {
         let wrong = |detail: &str| Problem::new(Code::InvalidParameter).detail(detail);
-        let mut page = Self { limit: USUAL, after: None };
+        let mut page = Self { limit: DEFAULT_LIMIT, after: None };
         for (name, text) in query {
             match name.as_str() {
                 "limit" => {
-                    let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
                     page.limit = limit.ok_or_else(|| wrong("limit: expected a whole number from 1 to 1000"))?;
                 }
                 "cursor" => {
@@ -49,7 +49,7 @@ impl Page {
         Ok(page)
     }
 
-    /// The page of a list that is in the order of its keys.
+    /// Cuts the page out of a list that is in the order of its keys. Returns the cursor of the next page, if there is one.
     pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
         let after = |key: &str| self.after.as_deref().is_none_or(|after| key > after);
         let mut items = items.filter(|(key, _)| after(key)).peekable();
@@ -63,25 +63,25 @@ impl Page {
     }
 }
 
-/// A cursor of something else.
+/// The problem of a cursor that this list did not give.
 pub(crate) fn wrong_cursor() -> Problem {
     Problem::new(Code::InvalidParameter).detail("cursor: expected the `next` of a page before")
 }
 
-/// Where the next page begins.
+/// The cursor of the page after an item.
 pub(crate) fn cursor(last: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(last)
 }
 
 #[derive(Serialize)]
-struct Items<T> {
+struct PageAnswer<T> {
     items: Vec<T>,
     next: Option<String>,
 }
 
-/// The answer.
+/// Answers with a page.
 pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<String>) -> Response {
-    Json(Items { items, next }).into_response()
+    Json(PageAnswer { items, next }).into_response()
 }
 
 #[cfg(test)]

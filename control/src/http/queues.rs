@@ -2,57 +2,63 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aide::axum::{ApiRouter, routing::get_with};
+use aide::{
+    axum::{ApiRouter, routing::get_with},
+    transform::TransformOperation,
+};
 use schemars::JsonSchema;
-use schemas::{EventType, IdSet, Scope, Subscription, Tenant, TicketStatus, TypePattern};
+use schemas::{EventType, IdSet, Scope, SecretField, SecretFields, Subscription, Tenant, TicketStatus, TypePattern};
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
-use store::ItemKind;
+use store::{Draft, ItemKind};
 
 use super::{
     describe,
-    owned::{INTEGRATION, QUEUE, bare_subscription, owned_id, platform_id, put_subscription},
-    views::{self, View},
+    read::show,
+    resource::Resource,
+    tenant_item::put_item,
+    view::{self, INTEGRATION, QUEUE},
+    write::{self, ChangeRequest},
 };
-use crate::{
-    Control,
-    settings::{Field, Focus, Object, Reveal, Rules},
-};
+use crate::{Control, settings::ProblemScope};
 
 const EXAMPLE: &str = r#"{"integration_id":"bot","start_on_transfer":true}"#;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
-    let (call, tag) = (describe::call, "integrations");
     ApiRouter::new().api_route(
         "/v1/tenants/{tenant}/queues/{queue_id}/integration",
-        get_with(views::show::<Binding>, move |op| {
-            let op = call(op, tag, "getQueueIntegration", "Show a queue's integration", Some(Scope::Read));
-            describe::answers::<200, Binding>(op)
+        get_with(show::<QueueBinding>, move |op| {
+            let op = operation(op, "getQueueIntegration", "Show a queue's integration", Scope::Read);
+            describe::answers::<200, QueueBinding>(op)
         })
-        .put_with(views::replace::<Binding>, move |op| {
-            let op = call(op, tag, "putQueueIntegration", "Bind a queue to an integration", Some(Scope::Manage));
+        .put_with(write::replace::<QueueBinding>, move |op| {
+            let op = operation(op, "putQueueIntegration", "Bind a queue to an integration", Scope::Manage);
             let op = describe::more(op, "A queue has at most one: this replaces the one before.");
-            let op = describe::conditional(describe::takes::<Binding>(op, EXAMPLE));
-            describe::answers::<201, Binding>(describe::answers::<200, Binding>(op))
+            let op = describe::conditional(describe::takes::<QueueBinding>(op, EXAMPLE));
+            describe::answers::<201, QueueBinding>(describe::answers::<200, QueueBinding>(op))
         })
-        .patch_with(views::patch::<Binding>, move |op| {
-            let op = call(op, tag, "patchQueueIntegration", "Change a queue's integration", Some(Scope::Manage));
-            let op = describe::takes_patch::<Binding>(op, r#"{"start_on_transfer":false}"#);
-            describe::answers::<200, Binding>(describe::conditional(op))
+        .patch_with(write::patch::<QueueBinding>, move |op| {
+            let op = operation(op, "patchQueueIntegration", "Change a queue's integration", Scope::Manage);
+            let op = describe::takes_patch::<QueueBinding>(op, r#"{"start_on_transfer":false}"#);
+            describe::answers::<200, QueueBinding>(describe::conditional(op))
         })
-        .delete_with(views::delete::<Binding>, move |op| {
-            let op = call(op, tag, "deleteQueueIntegration", "Unbind a queue", Some(Scope::Manage));
+        .delete_with(write::delete::<QueueBinding>, move |op| {
+            let op = operation(op, "deleteQueueIntegration", "Unbind a queue", Scope::Manage);
             let op = describe::more(op, "What is queued still goes out.");
             describe::answers::<200, describe::Deleted>(describe::conditional(op))
         }),
     )
 }
 
+fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+    describe::operation(op, "integrations", id, summary, Some(scope))
+}
+
 /// A queue's integration.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "QueueIntegration")]
-pub(crate) struct Binding {
+pub(crate) struct QueueBinding {
     /// The queue's id, as in the path.
     #[serde(default)]
     queue_id: String,
@@ -76,23 +82,27 @@ fn yes() -> bool {
     true
 }
 
-impl Reveal for Binding {
-    fn reveal_into(&self, _: &mut Object) {}
+impl SecretFields for QueueBinding {
+    const SECRET_FIELDS: &'static [SecretField<Self>] = &[];
 }
 
-impl View for Binding {
-    const PREFIX: &'static str = QUEUE;
-    const PART: &'static str = "queue_id";
+impl Resource for QueueBinding {
+    const PATH_ID: &'static str = "queue_id";
+    const BODY_ID: &'static str = "queue_id";
+    const HAS_PLATFORM_ID: bool = true;
     const KINDS: &'static [ItemKind] = &[ItemKind::Subscription];
-    const KEPT: &'static [Field] = &[];
 
-    fn of(tenant: &Tenant, id: &str) -> Option<Self> {
-        let owned = owned_id(QUEUE, id);
-        let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == owned)?;
+    fn stored_id(id: &str) -> String {
+        view::stored_id(QUEUE, id)
+    }
+
+    fn find(tenant: &Tenant, id: &str) -> Option<Self> {
+        let stored_id = Self::stored_id(id);
+        let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == stored_id)?;
         Some(Self {
             queue_id: id.to_owned(),
-            // One that a file bound to an endpoint of its own is shown as it is.
-            integration_id: platform_id(INTEGRATION, &subscription.endpoint_id)
+            // A file may bind a queue to an endpoint that no integration owns. Its own id is shown then.
+            integration_id: view::platform_id(INTEGRATION, &subscription.endpoint_id)
                 .unwrap_or_else(|| subscription.endpoint_id.clone()),
             start_on_transfer: subscription.start_on_transfer,
             enabled: subscription.enabled,
@@ -101,8 +111,8 @@ impl View for Binding {
         })
     }
 
-    fn put(self, tenant: &mut Tenant, id: &str, _: &Rules) -> Result<Focus, Problem> {
-        let endpoint_id = owned_id(INTEGRATION, &self.integration_id);
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
+        let endpoint_id = view::stored_id(INTEGRATION, &self.integration_id);
         if !tenant.endpoints.iter().any(|endpoint| endpoint.id == endpoint_id) {
             let problem = Problem::new(Code::InvalidBody);
             return Err(problem.error("/integration_id", "the tenant has no such integration"));
@@ -111,18 +121,19 @@ impl View for Binding {
         let subscription = Subscription {
             enabled: self.enabled,
             event_types: types.into(),
-            queue_ids: Some(IdSet([id.to_owned()].into())),
+            queue_ids: Some(IdSet([request.id.clone()].into())),
             start_on_transfer: self.start_on_transfer,
             groups: self.groups,
             ticket_statuses: self.ticket_statuses,
-            ..bare_subscription(owned_id(QUEUE, id), endpoint_id)
+            ..view::empty_subscription(Self::stored_id(&request.id), endpoint_id)
         };
-        Ok(Focus { kind: ItemKind::Subscription, index: put_subscription(tenant, subscription) })
+        Ok(ProblemScope { kind: ItemKind::Subscription, index: put_item(&mut tenant.subscriptions, subscription) })
     }
 
-    fn remove(tenant: &mut Tenant, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        let owned = owned_id(QUEUE, id);
-        tenant.subscriptions.retain(|subscription| subscription.id != owned);
-        Ok(vec![(ItemKind::Subscription, owned)])
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let stored_id = Self::stored_id(id);
+        let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
+        tenant.subscriptions.retain(|subscription| subscription.id != stored_id);
+        Ok(vec![(ItemKind::Subscription, stored_id)])
     }
 }

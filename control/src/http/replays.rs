@@ -1,4 +1,4 @@
-//! Replays: start or count, watch, stop.
+//! Replays: start one or count what it would replay, watch it, stop it.
 
 use std::sync::Arc;
 
@@ -9,19 +9,20 @@ use aide::axum::{
 use axum::{
     Json,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
 };
-use schemas::Scope;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use schemas::{Scope, pointer::to_member};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use service::problem::{Code, Problem};
 
 use super::{
-    call::{Call, Input},
+    context::{RequestBody, RequestContext},
+    dead_letters::ONE_SCAN,
     describe,
-    letters::ONE_LOOK,
-    request::ReplayRequest,
 };
-use crate::{Control, Job, JobState};
+use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState};
 
 const TAG: &str = "dead letters";
 
@@ -30,22 +31,22 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/tenants/{tenant}/replays",
             post_with(start, |op| {
-                let op = describe::call(
+                let op = describe::operation(
                     op,
                     TAG,
                     "startReplay",
                     "Replay dead letters, or count what would be",
                     Some(Scope::Manage),
                 );
-                let op = describe::more(op, ONE_LOOK);
-                let op = describe::takes::<Requested>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
-                describe::answers::<202, Replay>(describe::answers::<200, Matched>(op))
+                let op = describe::more(op, ONE_SCAN);
+                let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
+                describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}/replays/{id}",
             get_with(show, |op| {
-                describe::answers::<200, Replay>(describe::call(
+                describe::answers::<200, ReplayAnswer>(describe::operation(
                     op,
                     TAG,
                     "getReplay",
@@ -54,7 +55,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 ))
             })
             .delete_with(stop, |op| {
-                describe::answers::<200, Replay>(describe::call(
+                describe::answers::<200, ReplayAnswer>(describe::operation(
                     op,
                     TAG,
                     "stopReplay",
@@ -65,50 +66,30 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-/// What is asked for, for the description.
-#[derive(schemars::JsonSchema)]
-#[schemars(rename = "ReplayBody")]
+/// A replay, or a count of what one would replay.
+#[derive(JsonSchema)]
 #[expect(dead_code, reason = "described only: ReplayRequest reads it, and names every mistake")]
-struct Requested {
+struct ReplayBody {
     /// Which dead letters; `{}` is all.
-    filter: Option<Filter>,
+    filter: Option<DeadLetterFilter>,
     /// Only count them.
     dry_run: Option<bool>,
     /// So many a second, at most.
     rate_per_second: Option<f64>,
 }
 
-/// Which dead letters are meant: all that every given field allows.
-#[derive(schemars::JsonSchema)]
-#[schemars(rename = "DeadLetterFilter")]
-#[expect(dead_code, reason = "described only: crate::Filter reads it, from JSON and from queries")]
-struct Filter {
-    /// Their ids.
-    ids: Option<Vec<String>>,
-    /// Where they were to go.
-    endpoint_id: Option<String>,
-    /// Why they ended.
-    reason: Option<schemas::DeadReason>,
-    /// The event's type.
-    event_type: Option<String>,
-    /// Ended then (RFC 3339) or later.
-    since: Option<String>,
-    /// Ended earlier than that (RFC 3339).
-    until: Option<String>,
-}
-
-/// How many there are.
-#[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "described only")]
+/// How many dead letters a replay would publish again.
+#[derive(Serialize, JsonSchema)]
 struct Matched {
     /// So many would be replayed.
     matched: u64,
 }
 
 /// A replay.
-#[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "described only: Job writes itself")]
-struct Replay {
+#[derive(JsonSchema)]
+#[schemars(rename = "Replay")]
+#[expect(dead_code, reason = "described only: ReplayJob serializes itself")]
+struct ReplayAnswer {
     /// A UUIDv7.
     id: String,
     /// `running`, `done` or `stopped`.
@@ -118,34 +99,153 @@ struct Replay {
     /// How many were published again so far.
     replayed: u64,
     /// Which.
-    filter: Filter,
+    filter: DeadLetterFilter,
 }
 
-async fn start(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let (control, tenant) = (call.control.clone(), who.tenant_id().to_owned());
-    let ReplayRequest { filter, dry_run, rate } = ReplayRequest::read(&Value::Object(input.object().await?))?;
+async fn start(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let (control, tenant) = (request.control.clone(), authorized.tenant_id().to_owned());
+    let ReplayRequest { filter, dry_run, rate } = ReplayRequest::read(&Value::Object(body.object().await?))?;
     if dry_run {
         let matched = control.count(&tenant, &filter).await?;
-        return Ok(Json(json!({"matched": matched})).into_response());
+        return Ok(Json(Matched { matched }).into_response());
     }
     let job = control.start_replay(&tenant, filter, rate).await?;
-    tracing::info!(replay_id = job.id, tenant, matched = job.matched, author = who.author.name, "replay.started");
+    tracing::info!(
+        replay_id = job.id,
+        tenant,
+        matched = job.matched,
+        author = authorized.author.name,
+        "replay.started"
+    );
     Ok((StatusCode::ACCEPTED, Json(&*job)).into_response())
 }
 
-async fn show(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Read).await?;
-    Ok(Json(&*find(&call.control, who.tenant_id(), call.part("id"))?).into_response())
+async fn show(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    Ok(Json(&*find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?).into_response())
 }
 
-async fn stop(call: Call) -> Result<Response, Problem> {
-    let who = call.tenant(Scope::Manage).await?;
-    let job = find(&call.control, who.tenant_id(), call.part("id"))?;
-    job.end(JobState::Stopped);
+async fn stop(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Manage).await?;
+    let job = find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?;
+    job.end(ReplayState::Stopped);
     Ok(Json(&*job).into_response())
 }
 
-fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<Job>, Problem> {
-    control.jobs.get(tenant, id).ok_or_else(|| Problem::new(Code::NotFound))
+fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<ReplayJob>, Problem> {
+    control.replays.get(tenant, id).ok_or_else(|| Problem::new(Code::NotFound))
+}
+
+/// What a request asks for. It is read by hand, so that every mistake is named with its place.
+#[derive(Debug, Default, PartialEq)]
+struct ReplayRequest {
+    filter: DeadLetterFilter,
+    dry_run: bool,
+    rate: Option<Rate>,
+}
+
+impl ReplayRequest {
+    /// Reads a body. Every field may be left out or null: `{}` replays all dead letters.
+    fn read(body: &Value) -> Result<Self, Problem> {
+        let mut request = Self::default();
+        let mut wrong = Problem::new(Code::InvalidBody);
+        let Value::Object(fields) = body else { return Err(wrong.error("", "expected an object")) };
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            let pointer = to_member(name);
+            match (name.as_str(), value) {
+                ("filter", Value::Object(fields)) => wrong = read_filter(&mut request.filter, fields, wrong),
+                ("filter", _) => wrong = wrong.error(pointer, "expected an object"),
+                ("dry_run", Value::Bool(dry_run)) => request.dry_run = *dry_run,
+                ("dry_run", _) => wrong = wrong.error(pointer, "expected true or false"),
+                ("rate_per_second", rate) => match Rate::try_from(rate.as_f64().unwrap_or(f64::NAN)) {
+                    Ok(rate) => request.rate = Some(rate),
+                    Err(invalid) => wrong = wrong.error(pointer, invalid.to_string()),
+                },
+                _ => wrong = wrong.error(pointer, "unknown; there are filter, dry_run and rate_per_second"),
+            }
+        }
+        if wrong.errors.is_empty() { Ok(request) } else { Err(wrong) }
+    }
+}
+
+fn read_filter(filter: &mut DeadLetterFilter, fields: &Map<String, Value>, mut wrong: Problem) -> Problem {
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        let pointer = format!("/filter{}", to_member(name));
+        match (name.as_str(), value) {
+            ("ids", Value::Array(ids)) => {
+                filter.ids.get_or_insert_default();
+                for (at, id) in ids.iter().enumerate() {
+                    wrong = set_field(filter, name, id, format!("{pointer}/{at}"), wrong);
+                }
+            }
+            ("ids", _) => wrong = wrong.error(pointer, "expected a list of texts"),
+            _ => wrong = set_field(filter, name, value, pointer, wrong),
+        }
+    }
+    wrong
+}
+
+/// Sets one field of the filter, or adds what is wrong with it. An unknown name is wrong, whatever its value.
+fn set_field(filter: &mut DeadLetterFilter, name: &str, value: &Value, pointer: String, wrong: Problem) -> Problem {
+    let unknown = InvalidFilter::Unknown;
+    match (value, DeadLetterFilter::default().set(name, "")) {
+        (_, Err(invalid)) if invalid == unknown => wrong.error(pointer, invalid.to_string()),
+        (Value::String(text), _) => match filter.set(name, text) {
+            Ok(()) => wrong,
+            Err(invalid) => wrong.error(pointer, invalid.to_string()),
+        },
+        _ => wrong.error(pointer, "expected a text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_may_leave_everything_out() {
+        assert_eq!(ReplayRequest::read(&json!({})), Ok(ReplayRequest::default()));
+        assert_eq!(ReplayRequest::read(&json!({"filter": {"ids": null}, "dry_run": null})), Ok(Default::default()));
+    }
+
+    #[test]
+    fn a_whole_request_is_read_and_its_filter_written_as_it_came() {
+        let filter = json!({"ids": ["7", "12"], "endpoint_id": "crm", "reason": "exhausted",
+            "event_type": "ticket.created", "since": "2026-01-31T08:00:00.000Z", "until": "2026-02-01T00:00:00.000Z"});
+        let request = ReplayRequest::read(&json!({"filter": filter, "dry_run": true, "rate_per_second": 5})).unwrap();
+        assert!(request.dry_run);
+        assert_eq!(request.rate.map(f64::from), Some(5.0));
+        assert_eq!(serde_json::to_value(&request.filter).unwrap(), filter);
+        let none = ReplayRequest::read(&json!({"filter": {"ids": []}})).unwrap();
+        assert_eq!(none.filter.ids, Some(Default::default()), "no ids are none, not any");
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let body = json!({
+            "filter": {"ids": ["7", "x", 8], "reason": "bored", "event_type": "x", "since": "yesterday", "a/b": 1, "until": 5},
+            "dry_run": "yes", "rate_per_second": 0, "tenant": "acme",
+        });
+        let problem = ReplayRequest::read(&body).unwrap_err();
+        assert_eq!(problem.code, Code::InvalidBody);
+        let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+        let expected = [
+            "/filter/ids/1",
+            "/filter/ids/2",
+            "/filter/reason",
+            "/filter/event_type",
+            "/filter/since",
+            "/filter/a~1b",
+            "/filter/until",
+            "/dry_run",
+            "/rate_per_second",
+            "/tenant",
+        ];
+        assert_eq!(pointers, expected);
+        assert_eq!(problem.errors[4].message, "expected an RFC 3339 time, such as 2026-01-31T08:00:00Z");
+        assert!(problem.errors[9].message.starts_with("unknown;"));
+    }
 }

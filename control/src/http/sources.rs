@@ -4,19 +4,15 @@ use std::sync::Arc;
 
 use schemas::{SourceConfig, Tenant};
 use serde_json::Value;
-use store::{ItemKind, Snapshot, TenantSnapshot};
+use store::{Item, ItemKind, Snapshot, TenantSnapshot};
 
-use super::resource::Resource;
-use crate::settings::{Field, Made, Maker, Object};
+use super::tenant_item::TenantItem;
+use crate::settings::{Generator, Object};
 
-impl Resource for SourceConfig {
+impl TenantItem for SourceConfig {
     const KIND: ItemKind = ItemKind::Source;
-    const KEPT: &'static [Field] = &[
-        Field::Needed("token", "a source cannot be without its token: rotate it, or delete the source"),
-        Field::One("old_token"),
-        Field::One("n8n_api_key"),
-    ];
-    const MADE: &'static [&'static str] = &["token"];
+    const GENERATED: &'static [(&'static str, &'static str)] =
+        &[("token", "a source cannot be without its token: rotate it, or delete the source")];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[
         ("token", "The secret part of its URL. Shown this once; masked from then on."),
         ("path", "Where the vendor posts to: `/v1/in/<token>`. Shown this once."),
@@ -27,19 +23,27 @@ impl Resource for SourceConfig {
         &self.id
     }
 
-    fn list(tenant: &mut Tenant) -> &mut Vec<Self> {
+    fn list(tenant: &Tenant) -> &Vec<Self> {
+        &tenant.sources
+    }
+
+    fn list_mut(tenant: &mut Tenant) -> &mut Vec<Self> {
         &mut tenant.sources
     }
 
-    fn in_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
+    fn of_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
         tenant.sources.iter().map(Arc::as_ref).collect()
     }
 
-    fn make(fields: &mut Object, maker: &Maker) -> std::io::Result<Made> {
+    fn of_change(item: &Item) -> Option<&Self> {
+        if let Item::Source(source) = item { Some(source) } else { None }
+    }
+
+    fn generate_fields(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
         if fields.contains_key("token") {
-            return Ok(Made::new());
+            return Ok(Object::new());
         }
-        let token = maker.token()?;
+        let token = generator.token()?;
         fields.insert("token".to_owned(), token.as_str().into());
         Ok(shown_once(&token))
     }
@@ -50,8 +54,8 @@ impl Resource for SourceConfig {
     }
 }
 
-/// What is told of a new token.
-pub(crate) fn shown_once(token: &str) -> Made {
+/// The fields that show a new token, this once.
+pub(crate) fn shown_once(token: &str) -> Object {
     let path = format!("/v1/in/{token}");
     [("token".to_owned(), Value::from(token)), ("path".to_owned(), path.into())].into_iter().collect()
 }

@@ -1,17 +1,13 @@
-//! Subscriptions: what an endpoint is posted.
+//! Subscriptions: which events an endpoint is posted.
 
 use schemas::{Subscription, Tenant};
 use service::problem::Problem;
-use store::{ItemKind, TenantSnapshot};
+use store::{Item, ItemKind, TenantSnapshot};
 
-use super::{owned, resource::Resource};
-use crate::settings::Field;
+use super::{tenant_item::TenantItem, view};
 
-impl Resource for Subscription {
+impl TenantItem for Subscription {
     const KIND: ItemKind = ItemKind::Subscription;
-    const KEPT: &'static [Field] = &[];
-    const MADE: &'static [&'static str] = &[];
-    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];
     const EXAMPLE: &'static str =
         r#"{"endpoint_id":"crm","channel_ids":[7],"event_types":["message.received","ticket.*"],"groups":false}"#;
 
@@ -19,15 +15,23 @@ impl Resource for Subscription {
         &self.id
     }
 
-    fn list(tenant: &mut Tenant) -> &mut Vec<Self> {
+    fn list(tenant: &Tenant) -> &Vec<Self> {
+        &tenant.subscriptions
+    }
+
+    fn list_mut(tenant: &mut Tenant) -> &mut Vec<Self> {
         &mut tenant.subscriptions
     }
 
-    fn in_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
+    fn of_snapshot(tenant: &TenantSnapshot) -> Vec<&Self> {
         tenant.subscriptions.iter().collect()
     }
 
-    fn owned(id: &str) -> Result<(), Problem> {
-        owned::refuse_owned(id)
+    fn of_change(item: &Item) -> Option<&Self> {
+        if let Item::Subscription(subscription) = item { Some(subscription) } else { None }
+    }
+
+    fn refuse_id(id: &str) -> Result<(), Problem> {
+        view::refuse_id(id)
     }
 }

@@ -1,130 +1,239 @@
-//! A body onto what is stored, typed, checked and put into its place: what every changing call does.
+//! The one way in which requests change a resource: read the body, merge it with what is stored, decide on a draft,
+//! validate, write through [`store::Store::edit`], answer.
 
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemas::Scope;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Draft, Snapshot};
+use store::{Draft, Edited, ItemKind, Snapshot};
 
 use super::{
-    change,
-    resource::{Resource, no_chance, shown},
-    tag::Conditions,
+    conditions::{Conditions, entity_tag},
+    context::{Authorization, RequestBody, RequestContext},
+    edit::EditRequest,
+    resource::{Resource, kept_fields, version_of},
 };
-use crate::settings::{self, Field, Focus, Made, Maker, NotRemovable, Object, Rules};
+use crate::settings::{self, Generator, NotRemovable, Object, Rules};
 
-/// How a body is meant.
+/// What a request does with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// Something new, under this id or one that is made.
+pub(crate) enum WriteMode {
+    /// Creates a resource, under a given or a generated id (`POST`).
     Create,
-    /// All of it.
+    /// Creates a resource under a given id, or replaces all of it (`PUT`).
     Replace,
-    /// Changes to what there is.
+    /// Changes the fields that the body names (`PATCH`).
     Patch,
 }
 
-/// One change of one thing.
-pub(crate) struct Write {
+/// The change of one resource that a request asks for.
+pub(crate) struct ChangeRequest {
     pub(crate) tenant: String,
-    /// Its id; none for one that is made, or given in the body.
-    pub(crate) id: Option<String>,
-    pub(crate) manner: Manner,
-    pub(crate) body: Object,
-    pub(crate) conditions: Conditions,
-    /// What the caller's key allows; none is everything.
+    pub(crate) id: String,
+    mode: WriteMode,
+    body: Object,
+    conditions: Conditions,
+    /// Scopes of the caller's key. None means everything.
     pub(crate) scopes: Option<Vec<Scope>>,
     pub(crate) rules: Rules,
-    pub(crate) maker: Maker,
-    pub(crate) snapshot: std::sync::Arc<Snapshot>,
+    generator: Generator,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
-/// What became of it.
+/// What a decision did to one resource.
 pub(crate) struct Written {
-    pub(crate) id: String,
-    /// As it is shown.
+    /// The resource as answers show it.
     pub(crate) shown: Object,
-    /// What is shown with it, this once.
-    pub(crate) made: Made,
-    /// Whether it is new.
+    /// Fields that are added to this answer and never shown again.
+    pub(crate) shown_once: Object,
     pub(crate) is_new: bool,
-    /// The version before; it still is where nothing changed.
+    /// The version before the change, which still holds when nothing was changed.
     pub(crate) version: Option<u64>,
 }
 
-impl Write {
-    /// Decides on a draft.
-    pub(crate) fn decide<R: Resource>(mut self, draft: &mut Draft) -> Result<Written, Problem> {
-        let before = change::tenant(draft, &self.tenant)?.clone();
-        let mut after = before.clone();
-        let id = self.take_id::<R>(R::list(&mut after))?;
-        R::owned(&id)?;
-        let list = R::list(&mut after);
-        let place = list.iter().position(|item| item.id() == id);
-        if self.manner == Manner::Create && place.is_some() {
+/// What is escaped in a segment of a path: all but the unreserved characters (RFC 3986, 2.3).
+const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    write::<R>(request, body, WriteMode::Create).await
+}
+
+pub(crate) async fn replace<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    write::<R>(request, body, WriteMode::Replace).await
+}
+
+pub(crate) async fn patch<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    write::<R>(request, body, WriteMode::Patch).await
+}
+
+async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: WriteMode) -> Result<Response, Problem> {
+    let authorized = request.authorize(R::CHANGED_BY).await?;
+    request.query(&[])?;
+    let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, mode)?;
+    let location = match mode {
+        WriteMode::Create => format!("{}/{}", request.path(), utf8_percent_encode(&change.id, &SEGMENT)),
+        WriteMode::Replace | WriteMode::Patch => request.path().to_owned(),
+    };
+    let (edit, id) = (EditRequest::of_tenant(&change.tenant, authorized.author), change.id.clone());
+    let (written, edited) = request.control.edit(edit, move |draft| change.decide::<R>(draft)).await?;
+    let is_new = written.is_new;
+    let mut response = respond::<R>(&id, written, &edited);
+    if let (true, Ok(location)) = (is_new, HeaderValue::try_from(location)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn delete<R: Resource>(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.authorize(R::CHANGED_BY).await?;
+    request.query(&[])?;
+    let (id, conditions) = (request.path_parameter(R::PATH_ID).to_owned(), Conditions::of(request.headers()));
+    let tenant = authorized.tenant.as_ref().map_or_else(|| id.clone(), |tenant| tenant.id.clone());
+    R::check_id(&id)?;
+    let edit = EditRequest::of_tenant(&tenant, authorized.author);
+    let decide = move |draft: &mut Draft| {
+        let found = match draft.tenants().get(&tenant) {
+            Some(tenant) => R::find(tenant, &id),
+            None => R::absent_tenant(&tenant).map(|_| None)?,
+        };
+        found.ok_or(Code::NotFound)?;
+        conditions.check(Some(version_of::<R>(&id, |kind, id| draft.version(&tenant, kind, id))))?;
+        R::remove(draft, &tenant, &id)
+    };
+    let (removed, _) = request.control.edit(edit, decide).await?;
+    Ok(Json(deleted(&removed)).into_response())
+}
+
+impl ChangeRequest {
+    fn read<R: Resource>(
+        request: &RequestContext,
+        authorized: &Authorization,
+        mut body: Object,
+        mode: WriteMode,
+    ) -> Result<Self, Problem> {
+        let control = &request.control;
+        let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
+        let generator = control.generator();
+        let of_path = (mode != WriteMode::Create).then(|| request.path_parameter(R::PATH_ID).to_owned());
+        // The tenant of the path; of a request about a tenant itself, that tenant.
+        let tenant_of = |id: &str| authorized.tenant.as_ref().map_or(id, |tenant| &tenant.id).to_owned();
+        let of_body = take_id::<R>(&mut body, of_path.as_deref())?;
+        let id = match of_path.or(of_body) {
+            Some(id) => id,
+            None => generator.id(R::ID_PREFIX, |id| {
+                let tenant = snapshot.tenant(&tenant_of(id));
+                tenant.is_some_and(|tenant| R::in_snapshot(tenant, id).is_some())
+            }),
+        };
+        Ok(Self {
+            tenant: tenant_of(&id),
+            id,
+            mode,
+            body,
+            conditions: Conditions::of(request.headers()),
+            scopes: authorized.scopes.clone(),
+            rules: control.deps.rules.clone(),
+            generator,
+            snapshot,
+        })
+    }
+
+    /// Carries the change out on a draft, or says what is wrong with it.
+    fn decide<R: Resource>(mut self, draft: &mut Draft) -> Result<Written, Problem> {
+        R::check_id(&self.id)?;
+        let stored = draft.tenants().get(&self.tenant);
+        let before = stored.cloned().map_or_else(|| R::absent_tenant(&self.tenant), Ok)?;
+        let old = stored.and_then(|tenant| R::find(tenant, &self.id));
+        if self.mode == WriteMode::Create && old.is_some() {
             return Err(Problem::new(Code::Conflict).detail("the id is already used"));
         }
-        let version = place.and_then(|_| draft.version(&self.tenant, R::KIND, &id));
-        self.conditions.check(place.map(|_| version))?;
-        let old = place.map(|place| list[place].clone());
-        let (mut new, made) = self.merged::<R>(&id, old.as_ref())?;
-        new.settle(old.as_ref(), &self.rules, self.scopes.as_deref())?;
-        let is_other = |(tenant, other): &(String, String)| (tenant, other) != (&self.tenant, &id);
-        if new.owners(&self.snapshot).iter().any(is_other) {
-            let pointer = R::MADE.first().map_or(String::new(), |field| format!("/{field}"));
-            return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
-        }
-        let shown = shown(&new);
-        let index = match place {
-            Some(place) => {
-                list[place] = new;
-                place
-            }
-            None => {
-                list.push(new);
-                list.len() - 1
-            }
-        };
-        settings::check(&before, &after, Focus { kind: R::KIND, index }, &self.rules)?;
+        let version =
+            old.as_ref().and_then(|_| version_of::<R>(&self.id, |kind, id| draft.version(&self.tenant, kind, id)));
+        self.conditions.check(old.as_ref().map(|_| version))?;
+        let (new, shown_once) = self.merge(old.as_ref())?;
+        let mut after = before.clone();
+        let scope = new.put(&mut after, old.as_ref(), &self)?;
+        settings::check(&before, &after, scope, &self.rules)?;
+        let shown = R::find(&after, &self.id).map(|new| new.shown()).unwrap_or_default();
         draft.put(after);
-        Ok(Written { id, shown, made, is_new: place.is_none(), version })
+        Ok(Written { shown, shown_once, is_new: old.is_none(), version })
     }
 
-    /// The id of the path, else of the body, else one that is made. In a body it may stand, but not differ.
-    fn take_id<R: Resource>(&mut self, list: &[R]) -> Result<String, Problem> {
-        let given = match self.body.shift_remove("id") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(given)) => Some(given),
-            Some(_) => return Err(Problem::new(Code::InvalidBody).error("/id", "expected a text")),
-        };
-        match (self.id.take(), given) {
-            (Some(id), Some(given)) if id != given => {
-                Err(Problem::new(Code::InvalidBody).error("/id", "differs from the id in the path"))
-            }
-            (Some(id), _) | (None, Some(id)) => Ok(id),
-            (None, None) => Ok(self.maker.id(R::KIND, |id| list.iter().any(|item| item.id() == id))),
-        }
-    }
-
-    fn merged<R: Resource>(&mut self, id: &str, old: Option<&R>) -> Result<(R, Made), Problem> {
+    /// The resource as the body makes it of the stored one, and what of it is shown only once.
+    fn merge<R: Resource>(&mut self, old: Option<&R>) -> Result<(R, Object), Problem> {
         let mut body = std::mem::take(&mut self.body);
-        body.retain(|name, _| !R::DERIVED.contains(&name.as_str()));
-        let stored = old.map(settings::reveal);
-        let merged = match (self.manner, &stored) {
-            (Manner::Patch, Some(stored)) => settings::patched(R::KEPT, stored, body),
-            (Manner::Patch, None) => return Err(Code::NotFound.into()),
-            (_, stored) => settings::replaced(R::KEPT, stored.as_ref(), body),
+        body.retain(|name, _| !R::READ_ONLY.contains(&name.as_str()));
+        let (kept, stored) = (kept_fields::<R>(), old.map(R::reveal));
+        let merged = match (self.mode, &stored) {
+            (WriteMode::Patch, Some(stored)) => settings::patched(&kept, stored, body),
+            (WriteMode::Patch, None) => return Err(Code::NotFound.into()),
+            (_, stored) => settings::replaced(&kept, stored.as_ref(), body),
         };
         let mut merged = merged.map_err(not_removable)?;
-        let made = match old {
-            Some(_) => Made::new(),
-            None => R::make(&mut merged, &self.maker).map_err(no_chance)?,
+        R::check_fields(&merged)?;
+        let shown_once = match old {
+            Some(_) => Object::new(),
+            None => R::generate(&mut merged, &self.generator).map_err(no_randomness)?,
         };
-        merged.insert("id".to_owned(), id.into());
-        Ok((typed(merged)?, made))
+        merged.insert(R::BODY_ID.to_owned(), self.id.as_str().into());
+        Ok((typed(merged)?, shown_once))
     }
 }
 
-/// An object as what it should be.
+/// Takes the id out of a body. An id that differs from the one in the path is refused.
+fn take_id<R: Resource>(body: &mut Object, of_path: Option<&str>) -> Result<Option<String>, Problem> {
+    let wrong = |message| Err(Problem::new(Code::InvalidBody).error(format!("/{}", R::BODY_ID), message));
+    let id = match body.shift_remove(R::BODY_ID) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(id)) => id,
+        Some(Value::Number(id)) if R::HAS_PLATFORM_ID && of_path.is_some() => id.to_string(),
+        Some(_) => return wrong("expected a text"),
+    };
+    match of_path {
+        Some(of_path) if id != of_path => wrong("differs from the id in the path"),
+        None if R::HAS_PLATFORM_ID && id.is_empty() => wrong("expected a text"),
+        _ => Ok(Some(id)),
+    }
+}
+
+/// Answers with the resource as it is now: 201 when it is new, with its version.
+pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) -> Response {
+    let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let version = if edited.changes.is_empty() { written.version } else { Some(edited.revision) };
+    let mut shown = R::shown_after(&edited.changes, id).unwrap_or(written.shown);
+    shown.extend(written.shown_once);
+    with_version((status, Json(shown)).into_response(), version)
+}
+
+/// Adds the version of the resource that an answer is about.
+pub(crate) fn with_version(mut response: Response, version: Option<u64>) -> Response {
+    if let Some(version) = version {
+        response.headers_mut().insert(header::ETAG, entity_tag(version));
+    }
+    response
+}
+
+/// The answer of a deletion: every item that went, and what becomes of deliveries that are queued for it.
+fn deleted(removed: &[(ItemKind, String)]) -> Value {
+    let list: Vec<_> = removed.iter().map(|(kind, id)| json!({"kind": kind.name(), "id": id})).collect();
+    let mut answer = json!({"deleted": list});
+    if removed.iter().any(|(kind, _)| *kind == ItemKind::Endpoint || *kind == ItemKind::Tenant) {
+        answer["queued"] = "endpoint_gone".into();
+        answer["detail"] = "what is still queued for it ends as dead letters with the reason endpoint_gone, \
+                            which can be looked at"
+            .into();
+    }
+    answer
+}
+
+/// Reads an object as a type. A mistake is named with its place in the object.
 pub(crate) fn typed<T: serde::de::DeserializeOwned>(object: Object) -> Result<T, Problem> {
     store::read_json(&Value::Object(object))
         .map_err(|found| Problem::new(Code::InvalidBody).error(found.path.pointer(), found.message))
@@ -134,6 +243,7 @@ pub(crate) fn not_removable(NotRemovable { field, message }: NotRemovable) -> Pr
     Problem::new(Code::InvalidBody).error(format!("/{field}"), message)
 }
 
-/// Fields that carteiro changes itself, and that a `PUT` which does not know of them must not undo.
-pub(crate) const OWN_STATE: [Field; 3] =
-    [Field::One("state"), Field::One("disabled_reason"), Field::One("cancelled_before")];
+/// The system gives no random bytes, which no caller can change.
+pub(crate) fn no_randomness(_: std::io::Error) -> Problem {
+    Problem::new(Code::Internal).detail("the system has no randomness to give")
+}

@@ -1,5 +1,5 @@
-//! Which URLs an endpoint may have: what can be told of a URL when it is written. What its name resolves to is looked
-//! at again, by the deliverer, before each connection.
+//! Which URLs an endpoint may have, as far as the URL itself tells. The deliverer checks again, before each connection,
+//! to which addresses the name resolves.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,13 +7,12 @@ use ipnet::IpNet;
 use schemas::address::is_allowed;
 use url::{Host, Url};
 
-/// A URL in its normal form: host in lower case and, with letters beyond ASCII, as IDNA writes it; addresses in their
-/// usual notation.
+/// Normalizes a URL: the host in lower case and as IDNA writes it, addresses in their usual notation.
 ///
 /// # Errors
-/// Why no delivery could ever go there. The sentence repeats nothing of the URL.
+/// When no delivery could ever go there. The sentence repeats nothing of the URL.
 pub(crate) fn normal_url(text: &str, allowed: &[IpNet]) -> Result<String, &'static str> {
-    // What is no URL at all, or none of ours, is refused by the store's own checks, with a better sentence.
+    // A text that is no URL is refused by the store's own checks, with a better sentence.
     let Ok(url) = Url::parse(text) else { return Ok(text.to_owned()) };
     let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -29,7 +28,7 @@ pub(crate) fn normal_url(text: &str, allowed: &[IpNet]) -> Result<String, &'stat
     }
 }
 
-/// RFC 6761, 6.3: `localhost` and all below it mean this machine.
+/// True for names that mean this machine: `localhost` and all below it (RFC 6761, section 6.3).
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost")

@@ -1,9 +1,9 @@
-//! How many deliveries one event may make: whether some possible event would make more than is allowed.
+//! The fan-out of events: whether some possible event would make more deliveries than are allowed.
 //!
-//! Looks for the worst event by narrowing: a type, then a channel, a queue, a status, each time giving up what could no
-//! longer make too many. Most tenants are done after the first count. It cannot tell which events really happen, and
-//! gives up, in favour of the tenant, on a configuration so intricate that looking would take long: the router parks
-//! what makes too many all the same.
+//! The search for the worst event narrows a type, then a channel, a queue and a status, and drops a branch as soon as it
+//! can no longer make too many. Most tenants are done after the first count. The search does not know which events really
+//! happen. On a configuration so intricate that it would take long, it ends in favour of the tenant: the router parks
+//! events that make too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,21 @@ use schemas::{
     Endpoint, EventFacts, EventType, Format, Match, MediaBodies, MessageDirection, Subscription, Tenant, TypePattern,
 };
 
-/// Subscriptions looked at, at most: some tens of milliseconds.
-const MOST_LOOKS: usize = 2_000_000;
+/// Most subscriptions that are looked at, which takes some tens of milliseconds.
+const MOST_VISITS: usize = 2_000_000;
 
-/// Whether some event would make more than `limit` deliveries.
+/// True when some event would make more than `limit` deliveries.
 pub(crate) fn exceeds(tenant: &Tenant, limit: usize) -> bool {
     let endpoints: BTreeMap<_, _> = tenant.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
-    let wishes: Vec<_> = tenant.subscriptions.iter().filter(|subscription| subscription.enabled).collect();
-    let mut search = Search { endpoints, limit, looks: 0 };
-    search.may_exceed(&wishes) && types(&wishes).iter().any(|event_type| search.of_type(event_type, &wishes))
+    let subscriptions: Vec<_> = tenant.subscriptions.iter().filter(|subscription| subscription.enabled).collect();
+    let mut search = Search { endpoints, limit, visits: 0 };
+    search.may_exceed(&subscriptions)
+        && types(&subscriptions).iter().any(|event_type| search.of_type(event_type, &subscriptions))
 }
 
-/// One event of each sort that subscriptions can tell apart by its type.
-fn types(wishes: &[&Subscription]) -> BTreeSet<EventType> {
-    let patterns = wishes.iter().flat_map(|wish| &wish.event_types);
+/// One event type of each sort that the subscriptions can tell apart.
+fn types(subscriptions: &[&Subscription]) -> BTreeSet<EventType> {
+    let patterns = subscriptions.iter().flat_map(|subscription| &subscription.event_types);
     let representative = |entity: &str| EventType::try_from(format!("{entity}.any")).ok();
     let mut types: BTreeSet<_> = patterns
         .filter_map(|pattern| match pattern {
@@ -33,7 +34,7 @@ fn types(wishes: &[&Subscription]) -> BTreeSet<EventType> {
             TypePattern::Any => representative("any"),
         })
         .collect();
-    // Wherever messages are meant, those of either direction are; and a transfer may start an integration.
+    // Subscriptions tell messages of either direction apart, and a transfer may start an integration.
     let some = [EventType::MESSAGE_RECEIVED, EventType::MESSAGE_SENT, EventType::TICKET_TRANSFERRED];
     types.extend(some.into_iter().chain(representative("message")));
     types
@@ -42,17 +43,17 @@ fn types(wishes: &[&Subscription]) -> BTreeSet<EventType> {
 struct Search<'a> {
     endpoints: BTreeMap<&'a str, &'a Endpoint>,
     limit: usize,
-    looks: usize,
+    visits: usize,
 }
 
 impl<'a> Search<'a> {
-    fn of_type(&mut self, event_type: &EventType, wishes: &[&'a Subscription]) -> bool {
+    fn of_type(&mut self, event_type: &EventType, subscriptions: &[&'a Subscription]) -> bool {
         let is_transfer = *event_type == EventType::TICKET_TRANSFERRED;
-        let meant = |wish: &Subscription| {
-            wish.event_types.iter().any(|pattern| pattern.matches(event_type))
-                || (is_transfer && wish.start_on_transfer)
+        let meant = |subscription: &Subscription| {
+            subscription.event_types.iter().any(|pattern| pattern.matches(event_type))
+                || (is_transfer && subscription.start_on_transfer)
         };
-        let wishes = self.narrowed(wishes, meant);
+        let subscriptions = self.narrowed(subscriptions, meant);
         let mut facts = EventFacts {
             event_type,
             channel_id: None,
@@ -67,63 +68,70 @@ impl<'a> Search<'a> {
             to_other_queue: is_transfer,
             has_received_message: true,
         };
-        // A value that is named by nobody matches less than any that is.
-        let channels = named(&wishes, |wish| wish.channel_ids.as_ref().map(|ids| &ids.0));
-        self.may_exceed(&wishes)
+        // A value that no subscription names matches fewer subscriptions than any that one names.
+        let channels = named(&subscriptions, |subscription| subscription.channel_ids.as_ref().map(|ids| &ids.0));
+        self.may_exceed(&subscriptions)
             && channels.into_iter().any(|channel_id| {
                 facts.channel_id = channel_id;
-                self.in_channel(facts, &wishes)
+                self.in_channel(facts, &subscriptions)
             })
     }
 
-    fn in_channel<'f>(&mut self, mut facts: EventFacts<'f>, wishes: &[&'a Subscription]) -> bool
+    fn in_channel<'f>(&mut self, mut facts: EventFacts<'f>, subscriptions: &[&'a Subscription]) -> bool
     where
         'a: 'f,
     {
-        let wishes = self.narrowed(wishes, |wish| {
-            wish.channel_ids.as_ref().is_none_or(|ids| facts.channel_id.is_some_and(|id| ids.0.contains(id)))
+        let subscriptions = self.narrowed(subscriptions, |subscription| {
+            subscription.channel_ids.as_ref().is_none_or(|ids| facts.channel_id.is_some_and(|id| ids.0.contains(id)))
         });
-        let queues = named(&wishes, |wish| wish.queue_ids.as_ref().map(|ids| &ids.0));
-        self.may_exceed(&wishes)
+        let queues = named(&subscriptions, |subscription| subscription.queue_ids.as_ref().map(|ids| &ids.0));
+        self.may_exceed(&subscriptions)
             && queues.into_iter().any(|queue_id| {
                 facts.queue_id = queue_id;
-                self.in_queue(facts, &wishes)
+                self.in_queue(facts, &subscriptions)
             })
     }
 
-    fn in_queue(&mut self, facts: EventFacts<'_>, wishes: &[&'a Subscription]) -> bool {
+    fn in_queue(&mut self, facts: EventFacts<'_>, subscriptions: &[&'a Subscription]) -> bool {
         let queue_id = facts.queue_id.unwrap_or("-");
-        let wishes = self.narrowed(wishes, |wish| wish.queue_ids.as_ref().is_none_or(|ids| ids.0.contains(queue_id)));
-        self.may_exceed(&wishes)
+        let subscriptions = self.narrowed(subscriptions, |subscription| {
+            subscription.queue_ids.as_ref().is_none_or(|ids| ids.0.contains(queue_id))
+        });
+        self.may_exceed(&subscriptions)
             && ["pending", "open", "closed"].into_iter().any(|status| {
                 let facts = EventFacts { ticket_status: Some(status), ..facts };
-                self.deliveries(&facts, &wishes) > self.limit
+                self.deliveries(&facts, &subscriptions) > self.limit
             })
     }
 
-    fn narrowed(&mut self, wishes: &[&'a Subscription], may: impl Fn(&Subscription) -> bool) -> Vec<&'a Subscription> {
-        if self.looks >= MOST_LOOKS {
+    fn narrowed(
+        &mut self,
+        subscriptions: &[&'a Subscription],
+        may: impl Fn(&Subscription) -> bool,
+    ) -> Vec<&'a Subscription> {
+        if self.visits >= MOST_VISITS {
             return Vec::new();
         }
-        self.looks += wishes.len();
-        wishes.iter().copied().filter(|wish| may(wish)).collect()
+        self.visits += subscriptions.len();
+        subscriptions.iter().copied().filter(|subscription| may(subscription)).collect()
     }
 
-    /// Whether these could make too many, if all of them matched.
-    fn may_exceed(&self, wishes: &[&Subscription]) -> bool {
+    /// True when these subscriptions could make too many deliveries if all of them matched.
+    fn may_exceed(&self, subscriptions: &[&Subscription]) -> bool {
         let both = Match { event: true, shot: true };
-        let endpoints: BTreeSet<_> = wishes.iter().map(|wish| wish.endpoint_id.as_str()).collect();
+        let endpoints: BTreeSet<_> =
+            subscriptions.iter().map(|subscription| subscription.endpoint_id.as_str()).collect();
         let most = |id: &&str| self.endpoints.get(*id).map_or(0, |endpoint| parts(endpoint, true, both));
         endpoints.iter().map(most).sum::<usize>() > self.limit
     }
 
-    /// How many deliveries an event makes.
-    fn deliveries(&mut self, facts: &EventFacts<'_>, wishes: &[&Subscription]) -> usize {
-        self.looks += wishes.len();
+    /// The number of deliveries that an event makes.
+    fn deliveries(&mut self, facts: &EventFacts<'_>, subscriptions: &[&Subscription]) -> usize {
+        self.visits += subscriptions.len();
         let mut interests = BTreeMap::<&str, Match>::new();
-        for wish in wishes {
-            if let Ok(wanted) = wish.accepts(facts) {
-                let interest = interests.entry(&wish.endpoint_id).or_default();
+        for subscription in subscriptions {
+            if let Ok(wanted) = subscription.accepts(facts) {
+                let interest = interests.entry(&subscription.endpoint_id).or_default();
                 interest.event |= wanted.event;
                 interest.shot |= wanted.shot;
             }
@@ -135,20 +143,24 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The values that some of these name; none of them where nobody names any.
+/// The values that some of the subscriptions name; only none when no subscription names any.
 fn named<'a>(
-    wishes: &[&'a Subscription],
+    subscriptions: &[&'a Subscription],
     values: impl Fn(&'a Subscription) -> Option<&'a BTreeSet<String>>,
 ) -> BTreeSet<Option<&'a str>> {
-    let mut named: BTreeSet<_> =
-        wishes.iter().filter_map(|wish| values(wish)).flatten().map(|id| Some(id.as_str())).collect();
+    let mut named: BTreeSet<_> = subscriptions
+        .iter()
+        .filter_map(|subscription| values(subscription))
+        .flatten()
+        .map(|id| Some(id.as_str()))
+        .collect();
     if named.is_empty() {
         named.insert(None);
     }
     named
 }
 
-/// How many bodies an event has for an endpoint, at most.
+/// Most bodies that an event has for an endpoint.
 fn parts(endpoint: &Endpoint, is_message: bool, wanted: Match) -> usize {
     let of_message = match (endpoint.format, endpoint.format_options.media) {
         (Format::Whaticket, MediaBodies::Both) => 2,

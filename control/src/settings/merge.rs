@@ -1,58 +1,57 @@
-//! A body onto what is stored: replaced (`PUT`) or patched (RFC 7396), with the fields that are not shown, or that
-//! carteiro changes itself, kept where the body does not speak of them.
+//! Merges a body with what is stored: replaced (`PUT`) or patched (RFC 7396). Fields that callers are not shown, and fields
+//! that carteiro changes by itself, are kept when the body leaves them out.
 
 use serde_json::{Map, Value};
 
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
 
-/// A field that a replacement keeps where it leaves it out.
+/// A field that a replacement keeps when it leaves it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    /// One value; null removes it.
-    One(&'static str),
-    /// One value that there must be: null is refused.
-    Needed(&'static str, &'static str),
-    /// An object of which the values `{"secret": …}` are kept, each by its name; names have no case.
+pub(crate) enum KeptField {
+    /// A value that null removes.
+    Optional(&'static str),
+    /// A value that there must be, and what to do instead of removing it. Null is refused.
+    Required(&'static str, &'static str),
+    /// An object of which each value `{"secret": …}` is kept under its name. Upper and lower case make no difference.
     SecretValues(&'static str),
 }
 
-/// Why a field cannot be removed, and which.
+/// The error for a body that removes a field which there must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotRemovable {
-    /// Which.
     pub(crate) field: &'static str,
-    /// What to do instead.
+    /// What to do instead of removing the field.
     pub(crate) message: &'static str,
 }
 
-/// What a `PUT` makes of what is stored, secrets revealed. A field that is null is one that is left out, but for those
-/// of `kept`, which it removes.
-pub(crate) fn replaced(kept: &[Field], stored: Option<&Object>, body: Object) -> Result<Object, NotRemovable> {
+/// Replaces what is stored, secrets included, as a `PUT` does. Null means that a field is left out; null in a field of
+/// `kept` removes it.
+pub(crate) fn replaced(kept: &[KeptField], stored: Option<&Object>, body: Object) -> Result<Object, NotRemovable> {
     let mut new = body;
     for field in kept {
         match *field {
-            Field::One(name) => keep(name, stored, &mut new),
-            Field::Needed(name, message) if new.get(name).is_some_and(Value::is_null) => {
+            KeptField::Optional(name) => keep(name, stored, &mut new),
+            KeptField::Required(name, message) if new.get(name).is_some_and(Value::is_null) => {
                 return Err(NotRemovable { field: name, message });
             }
-            Field::Needed(name, _) => keep(name, stored, &mut new),
-            Field::SecretValues(name) => keep_secret_values(name, stored, &mut new),
+            KeptField::Required(name, _) => keep(name, stored, &mut new),
+            KeptField::SecretValues(name) => keep_secret_values(name, stored, &mut new),
         }
     }
     new.retain(|_, value| !value.is_null());
     Ok(new)
 }
 
-/// What a `PATCH` makes of what is stored, secrets revealed: RFC 7396.
-pub(crate) fn patched(kept: &[Field], stored: &Object, body: Object) -> Result<Object, NotRemovable> {
+/// Patches what is stored, secrets included, as RFC 7396 says.
+pub(crate) fn patched(kept: &[KeptField], stored: &Object, body: Object) -> Result<Object, NotRemovable> {
     let mut new = stored.clone();
     for field in kept {
         match *field {
-            Field::Needed(name, message) if body.get(name).is_some_and(Value::is_null) => {
+            KeptField::Required(name, message) if body.get(name).is_some_and(Value::is_null) => {
                 return Err(NotRemovable { field: name, message });
             }
-            Field::SecretValues(name) => forget_other_spellings(name, &mut new, &body),
+            KeptField::SecretValues(name) => forget_other_spellings(name, &mut new, &body),
             _ => {}
         }
     }
@@ -85,13 +84,13 @@ fn keep_secret_values(name: &str, stored: Option<&Object>, new: &mut Object) {
     given.retain(|_, value| !value.is_null());
 }
 
-/// `X-Key` in a patch means the stored `x-key`.
+/// Removes names that the body spells in another case: `X-Key` in a patch means the stored `x-key`.
 fn forget_other_spellings(name: &str, new: &mut Object, body: &Object) {
     let (Some(Value::Object(stored)), Some(Value::Object(given))) = (new.get_mut(name), body.get(name)) else { return };
     stored.retain(|key, _| given.contains_key(key) || !given.keys().any(|given| given.eq_ignore_ascii_case(key)));
 }
 
-/// RFC 7396, 2.
+/// Merges as RFC 7396, section 2, says.
 fn merge(target: &mut Object, patch: Object) {
     for (key, value) in patch {
         match value {

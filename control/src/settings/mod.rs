@@ -2,16 +2,14 @@
 
 mod address;
 mod fan_out;
-mod make;
+mod generator;
 mod merge;
 mod quota;
-mod reveal;
 mod rules;
 
 pub(crate) use address::normal_url;
-pub(crate) use make::{Made, Maker};
-pub(crate) use merge::{Field, NotRemovable, Object, patched, replaced};
+pub(crate) use generator::Generator;
+pub(crate) use merge::{KeptField, NotRemovable, Object, patched, replaced};
 pub(crate) use quota::{allowed, reached};
-pub(crate) use reveal::{Reveal, reveal};
 pub use rules::Rules;
-pub(crate) use rules::{Focus, check, check_limits, list_name};
+pub(crate) use rules::{LISTS, ProblemScope, check, check_limits, list_name};

@@ -1,13 +1,13 @@
 //! How many endpoints, subscriptions, sources and keys a tenant may have: as its quota says, else as the operator set for
-//! all. Who has more already keeps them.
+//! all. A tenant that has more already keeps them.
 
 use schemas::{Quota, QuotaName, Tenant};
 use service::problem::{Code, Problem};
 
-/// The quotas that bound a list.
+/// Quotas that bound the length of a list.
 const LISTS: [QuotaName; 4] = [QuotaName::Endpoints, QuotaName::Subscriptions, QuotaName::Sources, QuotaName::Keys];
 
-/// How many a tenant may have; none is any number, as of what is no list.
+/// How many items a tenant may have. None means any number; quotas that bound no list have none.
 pub(crate) fn allowed(own: Quota, for_all: Quota, name: QuotaName) -> Option<u64> {
     let of = |quota: Quota| match name {
         QuotaName::Endpoints => quota.endpoints,
@@ -19,10 +19,10 @@ pub(crate) fn allowed(own: Quota, for_all: Quota, name: QuotaName) -> Option<u64
     of(own).or_else(|| of(for_all))
 }
 
-/// Whether a tenant may have so many.
+/// Checks the lengths of a tenant's lists.
 ///
 /// # Errors
-/// The first list that would be too long, and longer than it was.
+/// When a list is too long, and longer than it was. The first such list is named.
 pub(super) fn check(before: &Tenant, after: &Tenant, for_all: Quota) -> Result<(), Problem> {
     for name in LISTS {
         let allowed = allowed(after.quota.unwrap_or_default(), for_all, name).unwrap_or(u64::MAX);
@@ -35,12 +35,12 @@ pub(super) fn check(before: &Tenant, after: &Tenant, for_all: Quota) -> Result<(
     Ok(())
 }
 
-/// Which of these quotas a problem is about.
+/// The quota that a problem says is reached.
 pub(crate) fn reached(problem: &Problem) -> Option<QuotaName> {
     LISTS.into_iter().find(|name| problem.code == Code::QuotaReached && problem.detail == Some(detail(*name)))
 }
 
-/// The quota as the problem names it: as it is configured.
+/// Name of the quota in a problem: the key under which it is configured.
 fn detail(name: QuotaName) -> String {
     format!("quota.{}", name.as_str())
 }
@@ -59,7 +59,7 @@ fn count(tenant: &Tenant, name: QuotaName) -> usize {
 mod tests {
     use super::*;
 
-    /// One with so many keys and this quota of them.
+    /// A tenant with this many keys and this quota of keys.
     fn tenant(keys: usize, quota: Option<u64>) -> Tenant {
         let key = |nth: usize| {
             let hash = schemas::KeyHash::of(&nth.to_string());
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_own_quota_goes_before_the_one_of_all_whichever_is_larger() {
+    fn a_tenants_own_quota_overrides_the_default_whichever_is_larger() {
         let for_all = Quota { keys: Some(2), ..Quota::default() };
         let table = [(None, 2, true), (None, 3, false), (Some(3), 3, true), (Some(1), 2, false)];
         for (own, keys, may) in table {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_more_already_may_keep_them_or_have_fewer_and_no_more() {
+    fn a_tenant_with_more_than_its_quota_keeps_them_and_adds_none() {
         let before = tenant(5, None);
         for (keys, may) in [(5, true), (4, true), (6, false)] {
             assert_eq!(check(&before, &tenant(keys, Some(1)), Quota::default()).is_ok(), may, "{keys}");

@@ -1,4 +1,4 @@
-//! What a changed tenant must be, beyond its types: the store's own checks, its quota, and the fan-out of one event.
+//! Validates a changed tenant beyond its types: the store's own checks, its quota, and the fan-out of one event.
 
 use ipnet::IpNet;
 use schemas::{Quota, Tenant};
@@ -7,40 +7,40 @@ use store::{FieldPath, ItemKind, PathSegment, validate};
 
 use super::{fan_out, quota};
 
-/// What the operator allows.
+/// What the operator allows tenants to configure.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Networks that endpoints may be in although they are private.
+    /// Private networks in which endpoints may be all the same.
     pub networks: Vec<IpNet>,
-    /// Deliveries that one event may make.
+    /// Most deliveries that one event may make.
     pub max_fan_out: usize,
-    /// What a tenant may have, as far as its own quota does not say.
+    /// Quota of a tenant, as far as its own does not say.
     pub quota: Quota,
 }
 
-/// The thing that a request is about: problems with it are told with pointers into the body.
+/// The item that a request is about. Problems with it have pointers into the request's body.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Focus {
+pub(crate) struct ProblemScope {
     pub(crate) kind: ItemKind,
-    /// Its place in the tenant's list; 0 of the tenant itself.
+    /// Its place in the tenant's list; 0 for the tenant itself.
     pub(crate) index: usize,
 }
 
-/// Whether a tenant may become so.
+/// Checks a changed tenant.
 ///
 /// # Errors
-/// Every problem that the store's checks find, else the first that the operator's rules find.
-pub(crate) fn check(before: &Tenant, after: &Tenant, focus: Focus, rules: &Rules) -> Result<(), Problem> {
+/// Every problem that the store's checks find; when there is none, the first that the operator's rules find.
+pub(crate) fn check(before: &Tenant, after: &Tenant, scope: ProblemScope, rules: &Rules) -> Result<(), Problem> {
     let found = validate::tenant(after);
     if !found.is_empty() {
         let problem = Problem::new(Code::InvalidBody);
-        return Err(found.iter().fold(problem, |problem, found| match focus.pointer(&found.path) {
-            Some(pointer) => problem.error(pointer, whole(found)),
+        return Err(found.iter().fold(problem, |problem, found| match scope.pointer(&found.path) {
+            Some(pointer) => problem.error(pointer, message(found)),
             None => problem.error("", found.to_string()),
         }));
     }
     check_limits(before, after, rules).map_err(|mut problem| {
-        let pointer = match focus.kind {
+        let pointer = match scope.kind {
             ItemKind::Subscription if problem.detail.as_deref() == Some(FAN_OUT) => "/event_types",
             ItemKind::Endpoint if problem.detail.as_deref() == Some(FAN_OUT) => "/format",
             _ => "",
@@ -50,14 +50,13 @@ pub(crate) fn check(before: &Tenant, after: &Tenant, focus: Focus, rules: &Rules
     })
 }
 
-/// The setting that bounds how many deliveries one event makes.
+/// Name of the setting that bounds how many deliveries one event makes.
 const FAN_OUT: &str = "router.max_fan_out";
 
-/// Whether a tenant may have so much.
+/// Checks how much a changed tenant has. What was too much before is not refused.
 ///
 /// # Errors
-/// More of something than its quota allows, or subscriptions with which one event makes too many deliveries; as far as it was not
-/// so before.
+/// When it has more of something than its quota allows, or one event could make too many deliveries.
 pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Result<(), Problem> {
     quota::check(before, after, rules.quota)?;
     if fan_out::exceeds(after, rules.max_fan_out) && !fan_out::exceeds(before, rules.max_fan_out) {
@@ -67,15 +66,18 @@ pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Re
     Ok(())
 }
 
-/// The message with the name of the other place that it ends with.
-fn whole(found: &store::InvalidField) -> String {
+/// The message of a problem, ended by the name of the other place.
+fn message(found: &store::InvalidField) -> String {
     match &found.other {
         Some(other) => format!("{} {other}", found.message),
         None => found.message.clone(),
     }
 }
 
-/// As the lists of a tenant are called.
+/// The kinds of items that a tenant has lists of.
+pub(crate) const LISTS: [ItemKind; 4] = [ItemKind::Endpoint, ItemKind::Subscription, ItemKind::Source, ItemKind::Key];
+
+/// Name of the list that holds items of a kind.
 pub(crate) fn list_name(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Tenant => "tenants",
@@ -86,8 +88,8 @@ pub(crate) fn list_name(kind: ItemKind) -> &'static str {
     }
 }
 
-impl Focus {
-    /// The pointer into the body, for a path within the tenant.
+impl ProblemScope {
+    /// Translates a path within the tenant to a pointer into the body.
     fn pointer(self, FieldPath(steps): &FieldPath) -> Option<String> {
         if self.kind == ItemKind::Tenant {
             return Some(FieldPath(steps.clone()).pointer());

@@ -7,7 +7,7 @@ use schemas::Tenant;
 use store::{Author, Edit, MemoryStore, Store as _, TenantSelection, UsageAndAudit as _};
 use tokio::time::timeout;
 
-use super::house::{House, NOW};
+use super::fixture::{Fixture, NOW};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -32,12 +32,12 @@ async fn log(store: &MemoryStore) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_old_enough_is_forgotten_at_the_start_and_every_hour() {
+async fn audit_entries_that_are_old_enough_are_deleted_at_the_start_and_every_hour() {
     let store = Arc::new(MemoryStore::default());
-    let house = House::with(Memory::calm(Arc::new(|| NOW)), store.clone());
+    let fixture = Fixture::with(Memory::calm(Arc::new(|| NOW)), store.clone());
     change(&store, 365).await;
     change(&store, 31).await;
-    let trim = house.control.trim_audit();
+    let trim = fixture.control.trim_audit();
     tokio::pin!(trim);
     assert!(timeout(Duration::from_secs(1), &mut trim).await.is_err(), "it goes on");
     assert_eq!(log(&store).await, Vec::<String>::new());

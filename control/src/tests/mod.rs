@@ -2,16 +2,16 @@
 
 mod api;
 mod audit;
-mod facts;
-mod house;
-mod http;
-mod letters;
-mod levels;
-mod looks;
+mod backlog;
+mod dead_letter_quota;
+mod dead_letters;
+mod findings;
+mod fixture;
+mod log_scans;
 mod parked;
+mod reading_broker;
+mod replay_api;
 mod replays;
-mod through;
-mod waiting;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

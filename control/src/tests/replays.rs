@@ -17,10 +17,10 @@ use service::Clock;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    house::{Grave, House, NOW, bury, bury_bare},
-    through::Through,
+    fixture::{DeadDelivery, Fixture, NOW, append, append_without_body},
+    reading_broker::ReadingBroker,
 };
-use crate::{Ended, Filter, Replay, WINDOW, dead_letters};
+use crate::{DeadLetterFilter, Replay, ReplayEnd, WINDOW, dead_letters};
 
 const SLOW: Queue = Queue::Lane(Lane::Slow);
 
@@ -35,169 +35,171 @@ async fn waiting(broker: &Memory) -> BTreeMap<String, usize> {
 }
 
 async fn alive(broker: &Memory) -> usize {
-    dead_letters::find(broker, None, &Filter::default()).await.unwrap().len()
+    dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap().len()
 }
 
 /// Replays everything directly, as the command line does.
-async fn replay_all(broker: &dyn Broker) -> Ended {
+async fn replay_all(broker: &dyn Broker) -> ReplayEnd {
     let clock: Clock = Arc::new(|| NOW);
     let _running = CancellationToken::new();
     let stop = _running.clone();
-    let live = dead_letters::find(broker, None, &Filter::default()).await.unwrap();
-    Replay { broker, job: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }.run(live, |_| ()).await
+    let live = dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap();
+    Replay { broker, replay_id: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }
+        .run(live, |_| ())
+        .await
 }
 
 #[tokio::test]
 async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes() {
-    let house = House::new();
-    let grave = Grave::default();
-    bury(&house.broker, &grave).await;
-    let replay = house.replay("{}").await;
+    let fixture = Fixture::new();
+    let dead = DeadDelivery::default();
+    append(&fixture.broker, &dead).await;
+    let replay = fixture.replay("{}").await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(1), &json!(1)));
 
-    let again = house.broker.consume(SLOW, 1).next().await.unwrap();
+    let again = fixture.broker.consume(SLOW, 1).next().await.unwrap();
     let read = Delivery::from_message(&again.message).unwrap();
     let job = replay["id"].as_str().unwrap().to_owned();
     let (accepted_at, replay) = (NOW, Some(job));
     let (due, first_at, last) = (None, None, None);
     let expected =
-        Delivery { accepted_at, attempt: 1, due, first_at, last, deferrals: 0, replay, ..grave.delivery.clone() };
+        Delivery { accepted_at, attempt: 1, due, first_at, last, deferrals: 0, replay, ..dead.delivery.clone() };
     assert_eq!(read, expected);
-    assert_eq!(read.webhook_id(), grave.delivery.webhook_id());
+    assert_eq!(read.webhook_id(), dead.delivery.webhook_id());
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);
     assert_eq!(again.message.headers.text(wire::RECORD), None);
-    assert_eq!(house.control.metrics.replays.with_label_values(&[grave.reason.as_str()]).get(), 1);
+    assert_eq!(fixture.control.metrics.replays.with_label_values(&[dead.reason.as_str()]).get(), 1);
 }
 
 #[tokio::test]
 async fn what_was_replayed_is_not_replayed_again_until_it_dies_again() {
-    let house = House::new();
-    house.bury(3).await;
-    assert_eq!(house.replay(r#"{"filter":{"ids":["1"]}}"#).await["replayed"], 1);
-    assert_eq!(house.replay("{}").await["matched"], 2);
-    assert_eq!(house.replay("{}").await["matched"], 0);
-    bury(&house.broker, &Grave::default().event("e1")).await;
-    assert_eq!(house.replay("{}").await["matched"], 1);
-    assert_eq!(waiting(&house.broker).await, BTreeMap::from([("e0".into(), 1), ("e1".into(), 2), ("e2".into(), 1)]));
+    let fixture = Fixture::new();
+    fixture.append(3).await;
+    assert_eq!(fixture.replay(r#"{"filter":{"ids":["1"]}}"#).await["replayed"], 1);
+    assert_eq!(fixture.replay("{}").await["matched"], 2);
+    assert_eq!(fixture.replay("{}").await["matched"], 0);
+    append(&fixture.broker, &DeadDelivery::default().event("e1")).await;
+    assert_eq!(fixture.replay("{}").await["matched"], 1);
+    assert_eq!(waiting(&fixture.broker).await, BTreeMap::from([("e0".into(), 1), ("e1".into(), 2), ("e2".into(), 1)]));
 }
 
 #[tokio::test]
 async fn what_cannot_be_replayed_stays_alive_and_stops_nobody() {
-    let house = House::new();
-    house.bury(1).await;
-    let mut broken = house.broker.records(Log::Dead).remove(0).message;
+    let fixture = Fixture::new();
+    fixture.append(1).await;
+    let mut broken = fixture.broker.records(Log::Dead).remove(0).message;
     broken.headers.set(wire::RECORD, schemas::HeaderValue::Text(letter_of("e9").into()));
     broken.headers.remove(wire::ATTEMPT);
-    house.broker.publish(&Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
-    let replay = house.replay("{}").await;
+    fixture.broker.publish(&Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
+    let replay = fixture.replay("{}").await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(2), &json!(1)));
-    assert_eq!(alive(&house.broker).await, 1);
+    assert_eq!(alive(&fixture.broker).await, 1);
 }
 
 fn letter_of(event: &str) -> String {
-    let Grave { delivery, reason, dead_at } = Grave::default().event(event);
+    let DeadDelivery { delivery, reason, dead_at } = DeadDelivery::default().event(event);
     serde_json::to_string(&schemas::DeadLetter::of(&delivery, reason, 1, None, dead_at)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn lost_and_refused_confirms_repeat_and_lose_nothing() {
-    let house = House::on(Memory::hostile(Arc::new(|| NOW), 7));
-    house.bury(50).await;
+    let fixture = Fixture::on(Memory::hostile(Arc::new(|| NOW), 7));
+    fixture.append(50).await;
     for nth in 1..=20 {
-        house.broker.lose_confirm(3 * nth);
-        house.broker.nack_confirm(3 * nth + 1);
+        fixture.broker.lose_confirm(3 * nth);
+        fixture.broker.nack_confirm(3 * nth + 1);
     }
-    assert_eq!(house.replay(r#"{"rate_per_second":1000000}"#).await["replayed"], 50);
-    assert_eq!(waiting(&house.broker).await.len(), 50);
-    assert_eq!(alive(&house.broker).await, 0);
+    assert_eq!(fixture.replay(r#"{"rate_per_second":1000000}"#).await["replayed"], 50);
+    assert_eq!(waiting(&fixture.broker).await.len(), 50);
+    assert_eq!(alive(&fixture.broker).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_repeats_a_window_at_most_and_loses_none() {
-    let house = House::new();
-    house.bury(250).await;
+    let fixture = Fixture::new();
+    fixture.append(250).await;
     let confirm = Duration::from_millis(10);
-    house.broker.delay_confirms(confirm);
+    fixture.broker.delay_confirms(confirm);
     // The second window's deliveries are published and not yet confirmed when the process dies.
-    let crashed = tokio::time::timeout(2 * confirm + confirm / 2, replay_all(&house.broker)).await;
+    let crashed = tokio::time::timeout(2 * confirm + confirm / 2, replay_all(&fixture.broker)).await;
     assert!(crashed.is_err());
-    assert_eq!(alive(&house.broker).await, 150);
+    assert_eq!(alive(&fixture.broker).await, 150);
 
-    assert_eq!(replay_all(&house.broker).await, Ended::Done);
-    let waiting = waiting(&house.broker).await;
-    assert_eq!((waiting.len(), alive(&house.broker).await), (250, 0));
+    assert_eq!(replay_all(&fixture.broker).await, ReplayEnd::Done);
+    let waiting = waiting(&fixture.broker).await;
+    assert_eq!((waiting.len(), alive(&fixture.broker).await), (250, 0));
     assert_eq!(waiting.values().sum::<usize>(), 250 + WINDOW);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_blocked_broker_is_waited_for() {
-    let house = House::new();
-    house.bury(5).await;
-    house.broker.block("alarm");
-    let (status, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    let fixture = Fixture::new();
+    fixture.append(5).await;
+    fixture.broker.block("alarm");
+    let (status, started) = fixture.ask("POST", "/v1/tenants/acme/replays", "{}").await;
     assert_eq!((status, &started["state"], &started["replayed"]), (202, &json!("running"), &json!(0)));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
+    let job = fixture.control.replays.get("acme", started["id"].as_str().unwrap()).unwrap();
     assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "running");
-    house.broker.unblock();
+    fixture.broker.unblock();
     job.ended().await;
     assert_eq!(serde_json::to_value(&*job).unwrap()["replayed"], 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_is_kept_and_delete_stops_the_rest() {
-    let house = House::new();
-    house.bury(100).await;
-    let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", r#"{"rate_per_second":10}"#).await;
+    let fixture = Fixture::new();
+    fixture.append(100).await;
+    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"rate_per_second":10}"#).await;
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     let path = format!("/v1/tenants/acme/replays/{}", started["id"].as_str().unwrap());
-    let (status, stopped) = house.ask("DELETE", &path, "").await;
+    let (status, stopped) = fixture.ask("DELETE", &path, "").await;
     assert_eq!((status, &stopped["state"], &stopped["replayed"]), (200, &json!("stopped"), &json!(11)));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(house.ask("GET", &path, "").await.1, stopped);
-    assert_eq!((house.broker.depth(SLOW), alive(&house.broker).await), (11, 89));
+    assert_eq!(fixture.ask("GET", &path, "").await.1, stopped);
+    assert_eq!((fixture.broker.depth(SLOW), alive(&fixture.broker).await), (11, 89));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
-    let house = House::new();
-    house.bury(3).await;
-    house.broker.block("alarm");
-    let (_, started) = house.ask("POST", "/v1/tenants/acme/replays", "{}").await;
-    let job = house.control.jobs.get("acme", started["id"].as_str().unwrap()).unwrap();
-    house.process.cancel();
-    house.control.drain().await;
+    let fixture = Fixture::new();
+    fixture.append(3).await;
+    fixture.broker.block("alarm");
+    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    let job = fixture.control.replays.get("acme", started["id"].as_str().unwrap()).unwrap();
+    fixture.process.cancel();
+    fixture.control.drain().await;
     assert_eq!(serde_json::to_value(&*job).unwrap()["state"], "stopped");
-    assert_eq!(alive(&house.broker).await, 3);
+    assert_eq!(alive(&fixture.broker).await, 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_be_read_on_is_read_again_from_there() {
-    let house = House::new();
-    house.bury(30).await;
+    let fixture = Fixture::new();
+    fixture.append(30).await;
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = reads.clone();
     // Every read but the first ends after seven records, as if the connection went.
-    let broker = Through::new(&house.broker, move |records| match counted.fetch_add(1, Ordering::SeqCst) {
+    let broker = ReadingBroker::new(&fixture.broker, move |records| match counted.fetch_add(1, Ordering::SeqCst) {
         0 => records,
         _ => records.take(7).chain(stream::iter([Err(ReadError("torn".into()))])).boxed(),
     });
-    assert_eq!(replay_all(&broker).await, Ended::Done);
-    let waiting = waiting(&house.broker).await;
+    assert_eq!(replay_all(&broker).await, ReplayEnd::Done);
+    let waiting = waiting(&fixture.broker).await;
     assert_eq!((waiting.len(), waiting.values().sum::<usize>()), (30, 30));
     assert_eq!(reads.load(Ordering::SeqCst), 1 + 5, "found in one, replayed in five");
 }
 
 #[tokio::test]
 async fn what_has_no_body_is_skipped_and_stays_and_the_rest_is_replayed_and_counted() {
-    let house = House::new();
-    house.bury(2).await;
-    bury_bare(&house.broker, &Grave::default().event("bare")).await;
-    let replay = house.replay("{}").await;
+    let fixture = Fixture::new();
+    fixture.append(2).await;
+    append_without_body(&fixture.broker, &DeadDelivery::default().event("bare")).await;
+    let replay = fixture.replay("{}").await;
     assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(2), &json!(1)));
-    assert_eq!(waiting(&house.broker).await.len(), 2);
-    let (_, left) = house.ask("POST", "/v1/tenants/acme/replays", r#"{"dry_run":true}"#).await;
+    assert_eq!(waiting(&fixture.broker).await.len(), 2);
+    let (_, left) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"dry_run":true}"#).await;
     assert_eq!(left["matched"], 1, "it is still there");
-    let made = String::from_utf8(house.outbox.report(NOW)[0].write()).unwrap();
+    let made = String::from_utf8(fixture.outbox.report(NOW)[0].write()).unwrap();
     assert!(made.contains(r#""deliveries":2,"#), "{made}");
 }

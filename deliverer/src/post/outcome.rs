@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::civil::DateTime;
-use schemas::{Endpoint, HeaderText, MASK, OutcomeClass};
+use schemas::{Endpoint, HeaderText, MASK, OutcomeClass, Secret, SecretFields as _};
 use url::Url;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -117,8 +117,8 @@ pub(super) struct MaskedTexts(Vec<String>);
 impl MaskedTexts {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
-        texts.extend(endpoint.n8n_api_key.iter().map(|key| key.reveal().to_owned()));
-        for text in endpoint.headers.values().map(HeaderText::reveal) {
+        let headers = endpoint.headers.values().map(HeaderText::reveal);
+        for text in endpoint.secrets().map(Secret::reveal).chain(headers) {
             texts.push(text.to_owned());
             // Credentials may follow a scheme, as in `Bearer …`.
             texts.extend(text.split_once(' ').map(|(_, credentials)| credentials.to_owned()));
@@ -180,6 +180,16 @@ mod tests {
         assert_eq!(kept.replace("***", ""), "0123456789abc", "this is a whole response");
         let kept = excerpt(&secrets.as_bytes()[..BEGINNING_BYTES], &masked);
         assert_eq!(kept.replace("***", ""), "");
+    }
+
+    #[test]
+    fn every_secret_field_of_an_endpoint_is_masked_in_a_response() {
+        use schemas::secret_fields::testing::{CANARY, with_canaries};
+        let fields = serde_json::json!({"id": "crm", "url": "https://crm.example/"});
+        let endpoint = with_canaries::<Endpoint>(&fields);
+        let echo: Vec<_> = endpoint.secrets().map(Secret::reveal).collect();
+        let kept = MaskedTexts::of(&endpoint).mask(echo.join(" ").into());
+        assert!(echo.len() >= Endpoint::SECRET_FIELDS.len() && !kept.contains(CANARY), "{kept}");
     }
 
     #[test]

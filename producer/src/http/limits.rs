@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use schemas::{Finding, QuotaName};
 use service::{
-    gcra::{Keyed, Limit, RetryAfter},
+    gcra::{Keyed, Limit, TooSoon},
     http::is_json,
     problem::{Code, Problem},
 };
@@ -130,7 +130,7 @@ impl EventQuotas {
         let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let taken = self.used.take(tenant.id.clone(), &limit, events, Instant::now());
-        taken.map_err(|RetryAfter(wait)| {
+        taken.map_err(|TooSoon(wait)| {
             self.report(&tenant.id, per_second, now);
             let detail =
                 format!("the tenant's quota of {per_second} events a second is used up; nothing was published");

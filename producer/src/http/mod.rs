@@ -44,7 +44,7 @@ pub struct IntakeDependencies {
     pub broker: Arc<dyn Broker>,
     /// Knows who may publish.
     pub store: Arc<dyn Store>,
-    /// Hash of the operator's key; without it nobody is the operator.
+    /// Hash of the operator's key; none: no request is the operator's.
     pub operator: Option<KeyHash>,
     /// Takes the findings about used-up quotas.
     pub outbox: Arc<Outbox>,

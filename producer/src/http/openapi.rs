@@ -28,14 +28,14 @@ enum Events {
 #[expect(dead_code, reason = "described only")]
 struct AcceptedEvents {
     /// In the order in which they came.
-    accepted: Vec<AcceptedEvent>,
+    accepted: Vec<AcceptedId>,
 }
 
 /// An event that was taken in.
 #[derive(JsonSchema)]
 #[schemars(rename = "Taken")]
 #[expect(dead_code, reason = "described only")]
-struct AcceptedEvent {
+struct AcceptedId {
     /// Its id.
     id: String,
 }
@@ -55,5 +55,5 @@ pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
 pub(super) fn webhook(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
-    describe::answers::<202, AcceptedEvent>(describe::takes::<Webhook>(op, WEBHOOK))
+    describe::answers::<202, AcceptedId>(describe::takes::<Webhook>(op, WEBHOOK))
 }

@@ -16,7 +16,7 @@ const RETRY_WHEN_AWAY: Duration = Duration::from_secs(5);
 /// Largest number of refusals that an answer lists.
 const MAX_LISTED: usize = 100;
 
-/// Why a request is denied. It does not reveal whether the tenant belongs to somebody else.
+/// Why a request is denied. It does not reveal whether the tenant exists.
 pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),

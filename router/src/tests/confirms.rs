@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     fixture::{Fixture, acme, received},
-    witness::Step,
+    recording::Step,
 };
 
 const FAST: Queue = Queue::Lane(Lane::Fast);
@@ -75,7 +75,7 @@ async fn however_many_sessions_are_lost_an_event_is_fanned_out_by_the_last_alone
 async fn an_event_fanned_out_halfway_is_given_back_and_redone_with_the_same_ids() {
     let fixture = Fixture::of(&three());
     fixture.publish(&received("e1")).await;
-    // The first two are taken; whoever insists on the third waits.
+    // The first two are confirmed; the third is refused again and again.
     for nth in 3..100 {
         fixture.memory.nack_confirm(nth);
     }

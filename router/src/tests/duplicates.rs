@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     fixture::{Fixture, acme, one, received},
-    witness::Step,
+    recording::Step,
 };
 
 const FAST: Queue = Queue::Lane(Lane::Fast);

@@ -1,4 +1,4 @@
-//! What the router's tests stand on: the store, events, and the router itself, on a broker with a witness.
+//! The fixture of the router's tests: a store, events, and the router itself on a broker that records what happens.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::witness::{Step, Witness};
+use super::recording::{RecordingBroker, Step};
 use crate::{Router, RouterConfig, RouterMetrics};
 
-/// When the tests' clock starts, unix ms.
+/// Start of the tests' clock, in unix milliseconds.
 pub(super) const START: u64 = 1_790_000_000_000;
-/// More than any test sends, and less than an hour.
+/// More ids than any test sends, for less than an hour.
 const SEEN: SeenConfig = SeenConfig { ids: 10_000, window: Duration::from_secs(600) };
-/// Nothing larger is published.
+/// Largest body that is published, in bytes.
 pub(super) const MAX_PUBLISHED: usize = 64 * 1024;
 
 /// Tenants as JSON describes them.
@@ -32,7 +32,7 @@ pub(super) fn second_snapshot(described: &Value) -> Arc<Snapshot> {
     Arc::new(Snapshot::new(2, tenants))
 }
 
-/// An event on its way to the intake.
+/// An event to be published to the ingest queue.
 pub(super) struct Sent {
     pub(super) key: String,
     pub(super) message: Message,
@@ -59,7 +59,7 @@ pub(super) fn canonical(text: &'static str) -> Sent {
     raw(&text_of("id"), &text_of("type"), text)
 }
 
-/// Anything.
+/// Any body.
 pub(super) fn raw(id: &str, kind: &str, body: impl Into<bytes::Bytes>) -> Sent {
     let mut message = Message { id: id.to_owned(), kind: kind.to_owned(), body: body.into(), ..Message::default() };
     message.headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
@@ -83,25 +83,25 @@ pub(super) fn acme(endpoints: &Value, subscriptions: &Value) -> Value {
     json!([{"id": "acme", "endpoints": endpoints, "subscriptions": subscriptions}])
 }
 
-/// One endpoint, `crm`, that wants all.
+/// One endpoint, `crm`, that receives all events.
 pub(super) fn one() -> Value {
     acme(&json!([{"id": "crm"}]), &json!([{"id": "all", "endpoint_id": "crm", "event_types": ["*"]}]))
 }
 
-/// Runs with tokio's.
+/// A clock that runs with tokio's.
 fn clock() -> Clock {
     let started = Instant::now();
     Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A router at work.
+/// A running router.
 pub(super) struct Fixture {
     pub(super) memory: Memory,
     pub(super) store: Arc<MemoryStore>,
     pub(super) metrics: RouterMetrics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
-    witness: Witness,
+    recording: RecordingBroker,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -132,14 +132,14 @@ impl Fixture {
     }
 
     fn on(memory: Memory, store: Arc<MemoryStore>, clock: Clock) -> Self {
-        let witness = Witness::at(&memory);
+        let recording = RecordingBroker::on(&memory);
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let config = RouterConfig { prefetch: 20, max_fan_out: 50, duplicates: SEEN };
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
         let fixture = crate::RouterDependencies {
-            broker: Arc::new(witness.clone()),
+            broker: Arc::new(recording.clone()),
             store: store.clone(),
             outbox: outbox.clone(),
             retention: retention.clone(),
@@ -148,7 +148,7 @@ impl Fixture {
         };
         let router = Router::new(config, MAX_PUBLISHED, fixture, metrics.clone());
         let running = tokio::spawn(router.run());
-        Self { memory, store, metrics, outbox, retention, witness, stop, running }
+        Self { memory, store, metrics, outbox, retention, recording, stop, running }
     }
 
     pub(super) async fn publish(&self, sent: &Sent) {
@@ -162,7 +162,7 @@ impl Fixture {
         self.idle().await;
     }
 
-    /// Waits until nothing is left at the intake. Paused time passes only while nobody else can do anything.
+    /// Waits until the ingest queue is empty. Paused time passes only while no other task can run.
     pub(super) async fn idle(&self) {
         while self.memory.depth(Queue::Ingest) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -191,7 +191,7 @@ impl Fixture {
         addressed
     }
 
-    /// What lies in the parked log: the records, and the messages that carry them.
+    /// The records in the parked log, and the messages that carry them.
     pub(super) fn parked(&self) -> Vec<(Parked, Record)> {
         let records = self.memory.records(Log::Parked).into_iter();
         records
@@ -204,7 +204,7 @@ impl Fixture {
     }
 
     pub(super) fn steps(&self) -> Vec<Step> {
-        self.witness.steps()
+        self.recording.steps()
     }
 
     /// Asks the router to stop, and waits until it has.

@@ -1,13 +1,13 @@
-//! A router between the memory broker, hostile as it is, and a store that does as it is told, under paused time.
+//! A router between the hostile memory broker and a store that the test controls, under paused time.
 
 mod confirms;
 mod deliveries;
 mod duplicates;
 mod fixture;
 mod parked;
+mod recording;
 mod snapshots;
 mod usage;
-mod witness;
 
 use serde::{Deserialize, Serialize};
 use service::Loader;

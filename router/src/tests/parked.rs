@@ -1,4 +1,4 @@
-//! What cannot be routed is parked with its reason, readable and whole, and holds nobody up.
+//! A message that cannot be routed is parked with its reason, readable and whole, and delays no other.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn is_parked(sent: &Sent, reason: ParkReason) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_json_object_is_parked_as_decode() {
+async fn a_body_that_is_no_json_object_is_parked_as_decode() {
     for body in ["", "{", "[]", "\"text\"", "{\"type\":\"a.b\"} x"] {
         is_parked(&raw("e1", "a.b", body), ParkReason::Decode).await;
     }
@@ -40,7 +40,7 @@ async fn what_is_no_json_object_is_parked_as_decode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_event_is_parked_as_schema() {
+async fn a_body_that_is_no_event_is_parked_as_schema() {
     for envelope in [json!({}), json!({"type": "nonsense"}), json!({"type": "a.b", "spec": "other/9"})] {
         is_parked(&event("e1", &envelope), ParkReason::Schema).await;
     }
@@ -50,7 +50,7 @@ async fn what_is_no_event_is_parked_as_schema() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_say_who_it_is_or_says_it_twice_is_parked_as_identity() {
+async fn an_event_without_or_with_contradictory_ids_is_parked_as_identity() {
     for id in ["", "not an id", &"x".repeat(65)] {
         is_parked(
             &Sent { message: schemas::Message { id: id.into(), ..received("e1").message }, ..received("e1") },
@@ -99,7 +99,7 @@ async fn an_event_of_an_unknown_tenant_is_held_for_ten_seconds_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strangers_name_that_no_tenant_can_have_still_makes_a_key_that_a_broker_takes() {
+async fn a_name_that_no_tenant_can_have_is_not_in_the_key_of_the_record() {
     let fixture = Fixture::of(&one());
     let name = "x".repeat(240);
     let mut sent = Sent { key: format!("{name}.7.-.a.b"), ..received("e1") };
@@ -110,13 +110,13 @@ async fn a_strangers_name_that_no_tenant_can_have_still_makes_a_key_that_a_broke
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_larger_than_anything_published_is_parked_as_too_large() {
+async fn a_body_larger_than_anything_published_is_parked_as_too_large() {
     is_parked(&raw("e1", "a.b", vec![b' '; MAX_PUBLISHED + 1]), ParkReason::TooLarge).await;
     is_parked(&raw("", "a.b", vec![b' '; 1 << 20]), ParkReason::TooLarge).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_giant_only_the_beginning_is_kept_with_its_size_and_digest() {
+async fn a_body_of_more_than_a_mebibyte_is_kept_as_an_excerpt_with_its_size_and_digest() {
     let fixture = Fixture::of(&one());
     let body = vec![b' '; (1 << 20) + 1];
     fixture.route(&raw("e1", "a.b", body.clone())).await;
@@ -128,7 +128,7 @@ async fn of_a_giant_only_the_beginning_is_kept_with_its_size_and_digest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_make_too_many_deliveries_is_parked_whole() {
+async fn an_event_that_would_make_too_many_deliveries_is_parked_whole() {
     let ids: Vec<_> = (0..51).map(|n| format!("e{n}")).collect();
     let endpoints: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
     let wants = |ids: &[String]| {
@@ -148,7 +148,7 @@ async fn what_would_make_too_many_deliveries_is_parked_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_bad_luck_once_and_parked_the_second_time() {
+async fn an_event_is_tried_again_after_a_panic_and_parked_after_the_second() {
     let fixture = Fixture::of(&one());
     fixture.store.panic_when_read(1);
     fixture.route(&received("e1")).await;
@@ -166,7 +166,7 @@ async fn a_panic_is_bad_luck_once_and_parked_the_second_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_stays_small_and_foreign_headers_stay_out_whatever_a_stranger_sends() {
+async fn a_record_stays_small_and_has_no_foreign_headers_whatever_is_sent() {
     let fixture = Fixture::of(&one());
     let deep = "[".repeat(200) + &"]".repeat(200);
     let body = format!("{{\"type\":\"a.b\",\"{}\":{deep}}}", "k".repeat(50_000));

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use read::{SourceContext, VendorEvent, read};
-pub use render::{Body, render, render_test};
+pub use render::{RenderedBody, render, render_test};
 
 /// The vendor whose bodies a source receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use crate::{Envelope, EventType, Format, FormatOptions, Match, Part};
 
 /// The very bytes to be posted, and which of the event's bodies they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
+pub struct RenderedBody {
     /// Which of the event's bodies it is.
     pub part: Part,
     /// Compact JSON in UTF-8; in the format `original` whatever the platform sent.
@@ -18,7 +18,7 @@ pub struct Body {
 ///
 /// A transfer's shot is a body of its own in the vendors' formats. `canonical` and `original` show the transfer itself, once,
 /// whether the event, the shot or both are wanted.
-pub fn render(envelope: &Envelope<'_>, format: Format, options: &FormatOptions, wanted: Match) -> Vec<Body> {
+pub fn render(envelope: &Envelope<'_>, format: Format, options: &FormatOptions, wanted: Match) -> Vec<RenderedBody> {
     let as_is = wanted.event || wanted.shot;
     let is_unknown = envelope.event.event_type == EventType::VENDOR_UNKNOWN;
     match format {
@@ -48,7 +48,7 @@ fn parts(
     wanted: Match,
     event: Renderer,
     message: Renderer,
-) -> Vec<Body> {
+) -> Vec<RenderedBody> {
     let mut bodies = Vec::new();
     if wanted.event {
         bodies.extend(number(event(envelope, options), [Part::First, Part::Second]));
@@ -59,12 +59,12 @@ fn parts(
     bodies
 }
 
-fn number(bodies: Vec<Vec<u8>>, parts: [Part; 2]) -> impl Iterator<Item = Body> {
-    bodies.into_iter().zip(parts).map(|(bytes, part)| Body { part, bytes })
+fn number(bodies: Vec<Vec<u8>>, parts: [Part; 2]) -> impl Iterator<Item = RenderedBody> {
+    bodies.into_iter().zip(parts).map(|(bytes, part)| RenderedBody { part, bytes })
 }
 
-fn first(bytes: Vec<u8>) -> Body {
-    Body { part: Part::First, bytes }
+fn first(bytes: Vec<u8>) -> RenderedBody {
+    RenderedBody { part: Part::First, bytes }
 }
 
 /// Usual size of a body, in bytes, so that its buffer rarely grows.

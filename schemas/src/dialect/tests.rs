@@ -73,7 +73,7 @@ fn source_context() -> SourceContext<'static> {
     SourceContext { tenant: "acme", source: "main", channel_id: None, keep_original: true, token: None, now, chance }
 }
 
-fn texts(bodies: &[Body]) -> Vec<&str> {
+fn texts(bodies: &[RenderedBody]) -> Vec<&str> {
     bodies.iter().map(|body| std::str::from_utf8(&body.bytes).unwrap()).collect()
 }
 

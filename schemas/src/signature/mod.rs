@@ -21,11 +21,8 @@ pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 /// Header with the signatures, separated by spaces.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// Prefix of a symmetric secret.
 const SECRET_PREFIX: &str = "whsec_";
-/// Prefix of a private key.
 const PRIVATE_PREFIX: &str = "whsk_";
-/// Prefix of a public key.
 const PUBLIC_PREFIX: &str = "whpk_";
 /// Length of a symmetric secret, in bytes. Standard Webhooks: "Random. Between 24 bytes (192 bits) and 64 bytes (512 bits)".
 const SECRET_BYTES: RangeInclusive<usize> = 24..=64;
@@ -52,7 +49,6 @@ impl Signature {
         }
     }
 
-    /// Prefix of its secrets.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::V1 => SECRET_PREFIX,
@@ -74,7 +70,6 @@ pub struct Signed<'a> {
     pub id: &'a str,
     /// Value of the header `webhook-timestamp`: time of the attempt, in unix seconds.
     pub timestamp: &'a str,
-    /// Body of the request.
     pub body: &'a [u8],
 }
 

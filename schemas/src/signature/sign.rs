@@ -71,7 +71,6 @@ impl SigningKey {
         format!("{}{}", kind.prefix(), BASE64_STANDARD.encode(bytes))
     }
 
-    /// Kind of its signatures.
     pub fn kind(&self) -> Signature {
         match self {
             Self::Symmetric(_) => Signature::V1,

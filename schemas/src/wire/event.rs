@@ -17,18 +17,14 @@ pub struct Acceptance {
     pub id: EventId,
     /// Time of acceptance, in unix milliseconds.
     pub accepted_at: u64,
-    /// The tenant that owns the event.
     pub tenant: String,
-    /// The trace that the event belongs to.
     pub trace: TraceContext,
 }
 
 /// A W3C trace context: passed on with an event, never made here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Value of `traceparent`.
     pub parent: Option<String>,
-    /// Value of `tracestate`.
     pub state: Option<String>,
 }
 

@@ -17,7 +17,6 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// A header's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderValue {
     /// A whole number (AMQP long-long-int).
@@ -53,12 +52,10 @@ impl Headers {
         }
     }
 
-    /// Removes a header.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// The whole number under this name.
     pub fn int(&self, name: &str) -> Option<i64> {
         match self.get(name)? {
             HeaderValue::Int(value) => Some(*value),
@@ -66,7 +63,6 @@ impl Headers {
         }
     }
 
-    /// The text under this name.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
             HeaderValue::Text(value) => Some(value),

@@ -11,7 +11,6 @@ pub use message::{HeaderValue, Headers, Message};
 
 /// Version of the headers: [`SCHEMA_VERSION`].
 pub const SCHEMA: &str = "carteiro-schema";
-/// The tenant that owns the event.
 pub const TENANT: &str = "carteiro-tenant";
 /// Time of acceptance, in unix milliseconds: every age counts from it, and only a replay resets it.
 pub const ACCEPTED_AT: &str = "carteiro-accepted-at";
@@ -21,7 +20,6 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 /// Id of the delivery: UUIDv5 of tenant, event id, endpoint id and part.
 pub const DELIVERY_ID: &str = "carteiro-delivery-id";
-/// Id of the endpoint.
 pub const ENDPOINT: &str = "carteiro-endpoint";
 /// Which body of the event: empty, `2`, `shot` or `shot_2`.
 pub const PART: &str = "carteiro-part";

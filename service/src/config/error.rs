@@ -4,8 +4,6 @@ use std::fmt;
 
 use figment::error::{Actual, Kind};
 
-use super::keys::Keys;
-
 /// A key that cannot be used, why, and where it was set. The process exits with 78.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
@@ -28,19 +26,18 @@ impl ConfigError {
         self
     }
 
-    /// The key, dotted.
     pub fn key(&self) -> &str {
         &self.key
     }
 
     /// The error that figment found. Values of secret keys are left out.
-    pub(super) fn from_figment(error: figment::Error, keys: &Keys) -> Self {
+    pub(super) fn from_figment(error: figment::Error, is_secret: impl Fn(&str) -> bool) -> Self {
         let mut path = error.path.clone();
         if let Kind::MissingField(name) = &error.kind {
             path.push(name.to_string());
         }
         let key = path.join(".");
-        let reason = describe(&error.kind, keys.is_secret(&key));
+        let reason = describe(&error.kind, is_secret(&key));
         let origin = error.metadata.map(|metadata| metadata.name.into_owned());
         Self { origin, ..Self::new(key, reason) }
     }
@@ -66,7 +63,7 @@ fn describe(kind: &Kind, secret: bool) -> String {
     }
 }
 
-/// A name that serde gives to a type, in the words of somebody who writes a configuration.
+/// A name that serde gives to a type, in the words of a configuration's author.
 fn expected_in_words(expected: &str) -> String {
     match expected {
         "a string" | "string" | "a borrowed string" => "text".to_owned(),

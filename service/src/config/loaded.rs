@@ -11,7 +11,6 @@ use super::{deprecated::Deprecation, error::ConfigError, keys::Keys};
 
 /// A configuration that was loaded. It remembers where each value came from.
 pub struct LoadedConfig<C> {
-    /// The configuration in force.
     pub config: C,
     /// Uses of keys that no longer exist, to be warned about.
     pub deprecations: Vec<Deprecation>,

@@ -18,7 +18,7 @@ use super::{
     loaded::LoadedConfig,
 };
 
-/// Origin of values that nobody set.
+/// Origin of values that are not set.
 const DEFAULT: &str = "default";
 /// Origin of values of flags.
 const COMMAND_LINE: &str = "the command line";
@@ -39,7 +39,7 @@ pub struct Loader<C> {
 impl<C: JsonSchema> Loader<C> {
     /// A loader that begins with the embedded defaults.
     pub fn new(default_toml: &str) -> Result<Self, ConfigError> {
-        let defaults = Source::toml(DEFAULT, default_toml)?;
+        let defaults = Layer::toml(DEFAULT, default_toml)?;
         let keys = Keys::of::<C>();
         let values = Value::from(defaults.values.clone());
         let optional = keys.all().filter(|key| values.find_ref(key).is_none()).map(str::to_owned).collect();
@@ -71,7 +71,7 @@ impl<C> Loader<C> {
 
     /// Adds a file that must exist: the one the operator named.
     pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
-        let mut source = Source::file(path)?;
+        let mut source = Layer::file(path)?;
         for old in &self.old_keys {
             if old.take_from(&mut source.values) {
                 self.deprecations.push(old.used_in(&source.origin));
@@ -105,7 +105,7 @@ impl<C> Loader<C> {
             if text.is_empty() && loader.optional.contains(key) {
                 return Ok(loader);
             }
-            let source = Source::text(name, key, text, &loader.keys)?;
+            let source = Layer::text(name, key, text, &loader.keys)?;
             Ok(loader.merge(source))
         })
     }
@@ -113,7 +113,7 @@ impl<C> Loader<C> {
     /// Adds flags of the command line, as dotted keys and their texts.
     pub fn flags<'a>(self, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
         flags.into_iter().try_fold(self, |loader, (key, text)| {
-            let source = Source::text(COMMAND_LINE, key, text, &loader.keys)?;
+            let source = Layer::text(COMMAND_LINE, key, text, &loader.keys)?;
             Ok(loader.merge(source))
         })
     }
@@ -127,7 +127,7 @@ impl<C> Loader<C> {
         (rest.contains("__") || self.keys.has(&key)).then_some(key)
     }
 
-    fn merge(self, source: Source) -> Self {
+    fn merge(self, source: Layer) -> Self {
         Self { figment: self.figment.merge(source), ..self }
     }
 }
@@ -139,18 +139,18 @@ impl<C: DeserializeOwned> Loader<C> {
     /// The first value that does not fit its key's type.
     pub fn load(self) -> Result<LoadedConfig<C>, ConfigError> {
         let Self { figment, keys, deprecations, .. } = self;
-        let config = figment.extract().map_err(|error| ConfigError::from_figment(error, &keys))?;
+        let config = figment.extract().map_err(|error| ConfigError::from_figment(error, |key| keys.is_secret(key)))?;
         Ok(LoadedConfig::new(config, figment, keys, deprecations))
     }
 }
 
-/// One source of values: the defaults, the file, a variable, a flag. figment keeps the origin with each value.
-struct Source {
+/// One layer of values: the defaults, the file, a variable, a flag. figment keeps the origin with each value.
+struct Layer {
     origin: String,
     values: Dict,
 }
 
-impl Source {
+impl Layer {
     fn toml(origin: impl Into<String>, text: &str) -> Result<Self, ConfigError> {
         let origin = origin.into();
         let values = values_of(text).map_err(|(line, why)| ConfigError::new(format!("{origin}:{line}"), why))?;
@@ -178,7 +178,7 @@ impl Source {
     }
 }
 
-impl Provider for Source {
+impl Provider for Layer {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.origin.clone())
     }

@@ -20,8 +20,8 @@ fn a_burst_is_allowed_at_once_and_then_one_each_gap() {
     let (limit, begun, mut used) = (limit(10.0, 3), Instant::now(), Gcra::default());
     let mut take = |at: u64| used.take(&limit, 1, begun + ms(at));
     let first: Vec<_> = (0..4).map(|_| take(0)).collect();
-    assert_eq!(first, [Ok(()), Ok(()), Ok(()), Err(RetryAfter(ms(100)))]);
-    assert_eq!((take(99), take(100), take(100)), (Err(RetryAfter(ms(1))), Ok(()), Err(RetryAfter(ms(100)))));
+    assert_eq!(first, [Ok(()), Ok(()), Ok(()), Err(TooSoon(ms(100)))]);
+    assert_eq!((take(99), take(100), take(100)), (Err(TooSoon(ms(1))), Ok(()), Err(TooSoon(ms(100)))));
     // A long rest brings back the burst, and no more.
     let rested: Vec<_> = (0..4).map(|_| take(3_600_000).is_ok()).collect();
     assert_eq!(rested, [true, true, true, false]);
@@ -31,7 +31,7 @@ fn a_burst_is_allowed_at_once_and_then_one_each_gap() {
 fn several_at_once_are_taken_whole_or_not_at_all() {
     let (limit, now, mut used) = (limit(1.0, 5), Instant::now(), Gcra::default());
     assert_eq!(used.take(&limit, 4, now), Ok(()));
-    assert_eq!(used.take(&limit, 2, now), Err(RetryAfter(ms(1_000))));
+    assert_eq!(used.take(&limit, 2, now), Err(TooSoon(ms(1_000))));
     assert_eq!(used.take(&limit, 1, now), Ok(()), "what was refused took nothing");
 }
 
@@ -39,8 +39,8 @@ fn several_at_once_are_taken_whole_or_not_at_all() {
 fn more_than_a_burst_is_let_through_when_rested_and_paid_for_afterwards() {
     let (limit, now, mut used) = (limit(1.0, 5), Instant::now(), Gcra::default());
     assert_eq!(used.take(&limit, 100, now), Ok(()));
-    assert_eq!(used.take(&limit, 1, now), Err(RetryAfter(ms(96_000))));
-    assert_eq!(used.take(&limit, 100, now + ms(99_999)), Err(RetryAfter(ms(1))));
+    assert_eq!(used.take(&limit, 1, now), Err(TooSoon(ms(96_000))));
+    assert_eq!(used.take(&limit, 100, now + ms(99_999)), Err(TooSoon(ms(1))));
     assert_eq!(used.take(&limit, 100, now + ms(100_000)), Ok(()));
 }
 
@@ -82,7 +82,7 @@ fn the_last_callers_are_remembered_and_the_memory_is_bounded() {
 }
 
 proptest! {
-    /// Over any span, no more than the burst and what the rate brings; and who waits as told is let in.
+    /// In any period no more is allowed than the burst and the rate, and after the given wait the request is allowed.
     #[test]
     fn never_more_than_burst_and_rate_and_never_told_to_wait_too_short(
         per_second in 1_u32..1_000,
@@ -94,7 +94,7 @@ proptest! {
         for (pause, n) in pauses {
             now += ms(pause);
             let n = n.min(burst);
-            if let Err(RetryAfter(wait)) = used.take(&limit, n, now) {
+            if let Err(TooSoon(wait)) = used.take(&limit, n, now) {
                 prop_assert!(wait.as_secs_f64() <= f64::from(n.min(burst)) / f64::from(per_second) + 1e-6);
                 now += wait;
                 prop_assert_eq!(used.take(&limit, n, now), Ok(()));

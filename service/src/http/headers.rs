@@ -54,7 +54,7 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn made(chance: &Chance) -> HeaderValue {
-    let id = chance::hex(&chance::bytes::<16>(chance));
+    let id = schemas::hex(&chance::bytes::<16>(chance));
     HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 

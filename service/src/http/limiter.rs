@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::config::HttpConfig;
 use super::headers::bearer;
 use super::origin::RequestOrigin;
-use crate::gcra::{Keyed, Limit, RetryAfter};
+use crate::gcra::{Keyed, Limit, TooSoon};
 use crate::problem::{Code, Problem};
 
 /// Smallest number of callers that are remembered. With up to 64 bytes each, both generations take about 8 MiB.
@@ -97,7 +97,7 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
         answer(taken, request, next).await
     }
 
-    fn take(&self, caller: RateKey<K>, limit: &Limit) -> Result<(), RetryAfter> {
+    fn take(&self, caller: RateKey<K>, limit: &Limit) -> Result<(), TooSoon> {
         self.used.take(caller, limit, 1, Instant::now())
     }
 }
@@ -109,10 +109,10 @@ impl<K> RateKey<K> {
     }
 }
 
-async fn answer(taken: Result<(), RetryAfter>, request: Request, next: Next) -> Response {
+async fn answer(taken: Result<(), TooSoon>, request: Request, next: Next) -> Response {
     match taken {
         Ok(()) => next.run(request).await,
-        Err(RetryAfter(wait)) => {
+        Err(TooSoon(wait)) => {
             let detail = "too many requests from this key, or from this address without a valid key";
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
         }

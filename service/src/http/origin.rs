@@ -16,23 +16,18 @@ use super::forwarded::{self, ForwardedHop, X_FORWARDED_HOST, X_FORWARDED_PROTO, 
 pub struct RequestOrigin {
     /// Address of the client: that of the peer, or the one that a trusted proxy names.
     pub client: IpAddr,
-    /// Scheme of the client's request.
     pub scheme: Scheme,
     /// Host that the client asked for, `host` or `host:port`. The client chose the text.
     pub host: Option<String>,
 }
 
-/// Scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Plain HTTP.
     Http,
-    /// HTTP over TLS.
     Https,
 }
 
 impl Scheme {
-    /// The scheme as in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",

@@ -1,6 +1,6 @@
 //! A listener that yields connections whose TLS handshake is complete.
 //!
-//! Handshakes run concurrently, each in a task of its own, so that a client that connects and stays silent delays nobody. They
+//! Handshakes run concurrently, each in a task of its own, so that a client that stays silent delays no other. They
 //! are bounded in number and in time.
 
 use std::io;

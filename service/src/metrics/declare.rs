@@ -100,7 +100,6 @@ macro_rules! label_values {
 /// A label and its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// Name of the label.
     pub name: &'static str,
     /// All values of the label. Empty: it has one value, which only the running process knows, as the version of a build.
     pub values: &'static [&'static str],
@@ -109,13 +108,10 @@ pub struct Label {
 /// The declaration of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
-    /// Full name of the metric.
     pub name: &'static str,
-    /// Name of the metric's type.
     pub kind: &'static str,
     /// Doc comment as written; see [`Spec::help`].
     pub help: &'static str,
-    /// Labels with their values.
     pub labels: &'static [Label],
     /// Upper bounds of a histogram's buckets; empty: those of the library.
     pub buckets: &'static [f64],

@@ -25,18 +25,15 @@ pub struct FieldError {
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Code of the problem.
     pub code: Code,
     /// What happened this time.
     pub detail: Option<String>,
-    /// Mistakes in the body.
     pub errors: Vec<FieldError>,
     /// How long to wait before trying again; sent in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
 }
 
 impl Problem {
-    /// A problem without details.
     pub fn new(code: Code) -> Self {
         Self { code, detail: None, errors: Vec::new(), retry_after: None }
     }
@@ -47,7 +44,6 @@ impl Problem {
         Self { detail: Some(detail.into()), ..self }
     }
 
-    /// Adds a mistake in the body.
     #[must_use]
     pub fn error(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         self.errors.push(FieldError { pointer: pointer.into(), message: message.into() });

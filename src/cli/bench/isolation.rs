@@ -64,7 +64,7 @@ pub(super) struct Args {
 
 /// The latencies of both phases.
 #[derive(Debug, Serialize)]
-struct Round {
+struct IsolationRound {
     without: Latencies,
     with: Latencies,
     /// The p99 with black-holed endpoints, divided by the p99 without.
@@ -92,7 +92,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     Ok(if ratio <= ALLOWED { Exit::Done } else { Exit::Failed })
 }
 
-fn show(round: &Round) -> anyhow::Result<()> {
+fn show(round: &IsolationRound) -> anyhow::Result<()> {
     for (name, phase) in [("without", &round.without), ("with", &round.with)] {
         let Latencies { count, p50_ms, p99_ms, max_ms } = phase;
         output::line(format_args!(
@@ -103,7 +103,7 @@ fn show(round: &Round) -> anyhow::Result<()> {
 }
 
 /// Measures both phases, in a sandbox of their own.
-async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<Round> {
+async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<IsolationRound> {
     let script = |received: &Received| match received.path.starts_with("/black-holed") {
         true => Answer::Hang,
         false => Answer::Status(200, ANSWER_TIME),
@@ -123,7 +123,7 @@ async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<Round> {
     stop.cancel();
     process.finish().await?;
     sandbox.remove().await?;
-    Ok(Round { ratio: with.p99_ms / without.p99_ms, without, with })
+    Ok(IsolationRound { ratio: with.p99_ms / without.p99_ms, without, with })
 }
 
 /// The tenants as YAML, one for each endpoint: endpoints share nothing but the process.

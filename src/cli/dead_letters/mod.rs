@@ -4,7 +4,7 @@ mod replay;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use control::{Filter, dead_letters};
+use control::{DeadLetterFilter, dead_letters};
 use futures_util::TryStreamExt as _;
 use schemas::DeadLetter;
 use service::Exit;
@@ -85,8 +85,8 @@ struct FilterArgs {
 
 impl FilterArgs {
     /// The filter of the flags, with further ids.
-    fn filter(&self, ids: &[String]) -> anyhow::Result<Filter> {
-        let mut filter = Filter::default();
+    fn filter(&self, ids: &[String]) -> anyhow::Result<DeadLetterFilter> {
+        let mut filter = DeadLetterFilter::default();
         let one = |name, text: &'_ Option<String>| text.clone().map(|text| (name, text));
         let ids = self.ids.iter().chain(ids).map(|id| ("ids", id.clone()));
         let fields = [

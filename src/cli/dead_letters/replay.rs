@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use control::{Filter, Rate, Replay, ReplayProgress, dead_letters};
+use control::{DeadLetterFilter, Rate, Replay, ReplayProgress, dead_letters};
 use futures_util::TryStreamExt as _;
 use service::Exit;
 
@@ -68,7 +68,7 @@ impl fmt::Display for ReplayResult {
 
 pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(&args.id)?;
-    if !args.all && args.filter.tenant.is_none() && filter == Filter::default() {
+    if !args.all && args.filter.tenant.is_none() && filter == DeadLetterFilter::default() {
         return Err(anyhow::anyhow!("which? Give ids, a filter, or --all").context(Exit::Usage));
     }
     let rate = args.rate_per_second.map(Rate::try_from).transpose();
@@ -91,7 +91,7 @@ pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Ex
 async fn replay_in_this_process(
     broker: &dyn broker::Broker,
     args: &ReplayArgs,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
     rate: Option<Rate>,
 ) -> anyhow::Result<ReplayResult> {
     let live = dead_letters::find(broker, args.filter.tenant.as_deref(), filter).await.context(Exit::Unavailable)?;
@@ -102,7 +102,7 @@ async fn replay_in_this_process(
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
-    let replay = Replay { broker, job: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
+    let replay = Replay { broker, replay_id: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
     let bar = output::progress_bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
@@ -120,7 +120,7 @@ async fn replay_by_running_process(
     archive: &dyn broker::Logs,
     config: &Config,
     args: &ReplayArgs,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
 ) -> anyhow::Result<ReplayResult> {
     let mut ids = BTreeMap::<String, Vec<String>>::new();
     let mut letters =

@@ -9,7 +9,7 @@ mod tenants;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use control::{Filter, dead_letters};
+use control::{DeadLetterFilter, dead_letters};
 use expected::ExpectedDeliveries;
 use fixtures::{CANONICAL, VENDOR};
 use futures_util::TryStreamExt as _;
@@ -149,14 +149,14 @@ impl Demo<'_> {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/tenants/{tenant}/events");
             let answer: AcceptedBatch = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            let [AcceptedEvent { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
+            let [AcceptedId { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
             report.published(tenant, name, id)?;
             expected.add_event(&self.snapshot, tenant, id, json)?;
         }
         for (name, json) in VENDOR {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/in/demo-{tenant}");
-            let AcceptedEvent { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
+            let AcceptedId { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
             report.published(tenant, name, &id)?;
             expected.add_event(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
         }
@@ -202,7 +202,7 @@ impl Demo<'_> {
         expected: &mut ExpectedDeliveries,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let letters = dead_letters::list(&*self.process.broker, None, &Filter::default()).await?;
+        let letters = dead_letters::list(&*self.process.broker, None, &DeadLetterFilter::default()).await?;
         let letters: Vec<_> = letters.try_collect().await?;
         for letter in letters.iter().skip(*seen) {
             let webhook_id = match letter.part.as_str() {
@@ -219,10 +219,10 @@ impl Demo<'_> {
 
 #[derive(serde::Deserialize)]
 struct AcceptedBatch {
-    accepted: Vec<AcceptedEvent>,
+    accepted: Vec<AcceptedId>,
 }
 
 #[derive(serde::Deserialize)]
-struct AcceptedEvent {
+struct AcceptedId {
     id: String,
 }

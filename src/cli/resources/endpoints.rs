@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{
-    Action, Actions, Args, Resource, ResourceArgs, RotationArgs, TenantArg,
+    Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
     arguments::{Texts, secret, texts},
 };
 use crate::cli::client::Method;
@@ -98,7 +98,7 @@ impl Serialize for HeaderFields {
     }
 }
 
-impl Resource for EndpointFields {
+impl ResourceFields for EndpointFields {
     const NAME: &'static str = "endpoint";
     const COLLECTION: &'static str = "endpoints";
     const COLUMNS: &'static [(&'static str, &'static str)] =

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{
-    Action, Actions, Args, Resource, ResourceArgs, RotationArgs, TenantArg,
+    Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
     arguments::{Texts, texts},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct KeyFields {
     scopes: Option<Texts>,
 }
 
-impl Resource for KeyFields {
+impl ResourceFields for KeyFields {
     const NAME: &'static str = "key";
     const COLLECTION: &'static str = "keys";
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("scopes", "scopes")];

@@ -35,7 +35,7 @@ pub(super) use tenants::TenantArgs;
 
 /// A resource that the API has a collection of. The implementing type holds the flags of its common fields, and
 /// serializes as these fields; a field without its flag is null.
-pub(super) trait Resource: clap::Args + Debug + Serialize {
+pub(super) trait ResourceFields: clap::Args + Debug + Serialize {
     /// Its name in messages.
     const NAME: &'static str;
     /// The collection's name in the API's paths.
@@ -61,13 +61,13 @@ impl Actions for NoActions {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args<R: Resource, O: Owner, A: Actions> {
+pub(super) struct Args<R: ResourceFields, O: Owner, A: Actions> {
     #[command(subcommand)]
     command: ResourceCommand<R, O, A>,
 }
 
 #[derive(Debug, Subcommand)]
-enum ResourceCommand<R: Resource, O: Owner, A: Actions> {
+enum ResourceCommand<R: ResourceFields, O: Owner, A: Actions> {
     /// List all.
     List {
         #[command(flatten)]
@@ -95,7 +95,7 @@ enum ResourceCommand<R: Resource, O: Owner, A: Actions> {
 }
 
 #[derive(Debug, clap::Args)]
-struct WriteArgs<R: Resource, O: Owner> {
+struct WriteArgs<R: ResourceFields, O: Owner> {
     #[command(flatten)]
     resource: ResourceArgs<O>,
     #[command(flatten)]
@@ -121,7 +121,10 @@ impl RotationArgs {
     }
 }
 
-pub(super) async fn run<R: Resource, O: Owner, A: Actions>(setup: &Setup, args: Args<R, O, A>) -> anyhow::Result<Exit> {
+pub(super) async fn run<R: ResourceFields, O: Owner, A: Actions>(
+    setup: &Setup,
+    args: Args<R, O, A>,
+) -> anyhow::Result<Exit> {
     match args.command {
         ResourceCommand::List { collection } => open::<R, O>(setup, &collection)?.list(R::COLUMNS).await,
         ResourceCommand::Show(one) => open::<R, O>(setup, &one.collection)?.show(&one.id).await,
@@ -138,11 +141,15 @@ pub(super) async fn run<R: Resource, O: Owner, A: Actions>(setup: &Setup, args: 
     }
 }
 
-fn open<R: Resource, O: Owner>(setup: &Setup, args: &CollectionArgs<O>) -> anyhow::Result<Collection> {
+fn open<R: ResourceFields, O: Owner>(setup: &Setup, args: &CollectionArgs<O>) -> anyhow::Result<Collection> {
     Collection::open(setup, args, R::NAME, R::COLLECTION)
 }
 
-async fn write<R: Resource, O: Owner>(setup: &Setup, method: Method, args: WriteArgs<R, O>) -> anyhow::Result<Exit> {
+async fn write<R: ResourceFields, O: Owner>(
+    setup: &Setup,
+    method: Method,
+    args: WriteArgs<R, O>,
+) -> anyhow::Result<Exit> {
     let WriteArgs { resource, body, unset } = args;
     open::<R, O>(setup, &resource.collection)?.write(method, &resource.id, unset.apply_to(body.read()?)).await
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Action, Actions, Args, Resource, ResourceArgs, RotationArgs, TenantArg, arguments::secret};
+use super::{Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::secret};
 
 pub(crate) type SourceArgs = Args<SourceFields, TenantArg, SourceActions>;
 
@@ -39,7 +39,7 @@ fn channel_id(text: &str) -> Result<ChannelIdArg, Infallible> {
     Ok(ChannelIdArg(number.map_or_else(|| text.into(), Value::from)))
 }
 
-impl Resource for SourceFields {
+impl ResourceFields for SourceFields {
     const NAME: &'static str = "source";
     const COLLECTION: &'static str = "sources";
     const COLUMNS: &'static [(&'static str, &'static str)] =

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Args, NoActions, Resource, TenantArg,
+    Args, NoActions, ResourceFields, TenantArg,
     arguments::{Texts, texts},
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct SubscriptionFields {
     start_on_transfer: Option<bool>,
 }
 
-impl Resource for SubscriptionFields {
+impl ResourceFields for SubscriptionFields {
     const NAME: &'static str = "subscription";
     const COLLECTION: &'static str = "subscriptions";
     const COLUMNS: &'static [(&'static str, &'static str)] = &[

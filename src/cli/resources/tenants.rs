@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Args, NoActions, Resource, arguments::Installation};
+use super::{Args, NoActions, ResourceFields, arguments::Installation};
 
 pub(crate) type TenantArgs = Args<TenantFields, Installation, NoActions>;
 
@@ -37,7 +37,7 @@ struct QuotaFields {
     dead_letters: Option<u64>,
 }
 
-impl Resource for TenantFields {
+impl ResourceFields for TenantFields {
     const NAME: &'static str = "tenant";
     const COLLECTION: &'static str = "tenants";
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("quota", "quota")];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use schemas::Tenant;
 
-use super::{EditRefusal, ItemKind};
+use super::{error::EditRefusal, item::ItemKind};
 
 /// Versions of a tenant's items: the revision of each item's last change, which is its `ETag`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

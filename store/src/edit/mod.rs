@@ -4,6 +4,7 @@
 //! the rows and the revision, and makes no decisions of its own.
 
 mod draft;
+mod error;
 mod item;
 
 #[cfg(test)]
@@ -19,9 +20,10 @@ use schemas::{Endpoint, Key, SourceConfig, Tenant};
 pub(crate) use self::item::items;
 pub use self::{
     draft::{Draft, Versions},
+    error::{EditError, EditRefusal},
     item::{Item, ItemChange, ItemKind},
 };
-use crate::{FieldPath, InvalidField, PathSegment, Snapshot, StoreError, TenantSnapshot, validate};
+use crate::{FieldPath, InvalidField, PathSegment, Snapshot, TenantSnapshot, validate};
 
 /// What is to be changed.
 pub struct Edit {
@@ -72,41 +74,6 @@ pub struct Edited {
     pub revision: u64,
     /// The changes, in the order of tenants, kinds and ids.
     pub changes: Vec<ItemChange>,
-}
-
-/// Why a decision was not carried out. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum EditRefusal {
-    /// There is no such item.
-    #[error("there is no such {}", .0.name())]
-    NoSuch(ItemKind),
-    /// The item was changed since the version that the caller knows.
-    #[error("it was changed in the meantime")]
-    Stale,
-    /// Something else forbids the change.
-    #[error("{0}")]
-    Conflict(String),
-    /// The result would not be valid. Paths begin with `tenants`, in the order of the draft.
-    #[error("the result would not be valid")]
-    Invalid(Vec<InvalidField>),
-    /// The tenant would have more than it may.
-    #[error("{0}")]
-    Quota(String),
-}
-
-/// Why nothing was changed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum EditError {
-    /// The decision, or a rule that holds for every configuration, does not allow the change.
-    #[error(transparent)]
-    Refused(#[from] EditRefusal),
-    /// This store is changed by other means.
-    #[error("this store is read only: change its files")]
-    ReadOnly,
-    /// The store cannot be written now. Where the connection broke during the commit, all of the change may have been
-    /// made nevertheless.
-    #[error("the store is away: {0}")]
-    Away(#[from] StoreError),
 }
 
 /// Carries a decision out on a draft, at a time in unix milliseconds, and returns the changes. Pure.

@@ -15,7 +15,7 @@ use super::{
     folder::{FolderContent, Listing},
     merge::load,
 };
-use crate::{Snapshot, StoreError, SyncStatus, snapshot::SyncTracker};
+use crate::{Snapshot, StoreError, SyncStatus, snapshot::current::SyncTracker};
 
 /// Which listings lead to a reading of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

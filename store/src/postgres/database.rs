@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     AuditEntry, Edit, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, dump::StoreMeta,
-    edit::decide_on, row::ItemRow, snapshot::CurrentSnapshot, usage_and_audit::AuditStamp,
+    edit::decide_on, row::ItemRow, snapshot::current::CurrentSnapshot, usage_and_audit::AuditStamp,
 };
 
 /// Rows encrypted anew in one piece, so that other work waits only for that.

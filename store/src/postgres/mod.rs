@@ -28,7 +28,7 @@ use self::{
 use crate::{
     AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
     UsageAndAudit, UsageReport,
-    snapshot::CurrentSnapshot,
+    snapshot::current::CurrentSnapshot,
     snapshot_cache::SnapshotCache,
     usage_and_audit::{TRIMMED_AT_ONCE, newest},
 };

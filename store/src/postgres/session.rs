@@ -23,7 +23,7 @@ use tokio_postgres::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, error_text};
 use crate::{EditError, EditRefusal, StoreError, StoreOpenError, row::RowError};
 
 /// Time limit of a statement that moves little. A database that needs longer counts as away, so that no API call hangs.
@@ -139,20 +139,6 @@ fn answered<T>(answer: Result<Result<T, tokio_postgres::Error>, Elapsed>) -> Res
         Ok(Err(error)) => Err(StoreError(error_text(&error))),
         Err(_) => Err(StoreError("the database did not answer in time".to_owned())),
     }
-}
-
-/// An error's text, causes included. The database's details are left out: they quote values.
-pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
-    if let Some(answer) = error.as_db_error() {
-        return format!("the database says: {}", answer.message());
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Moves the connection's bytes until it ends.

@@ -9,7 +9,6 @@ use rustls::{
 use tokio_postgres::config::{ChannelBinding, Config, Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::session;
 use crate::StoreOpenError;
 
 /// Longest time for each step of connecting: resolving the name, the TCP connection, the first messages.
@@ -41,8 +40,7 @@ impl DatabaseUrl {
         let mut tls = TlsParameters::default();
         let rest: Vec<_> = query.split('&').filter(|pair| !pair.is_empty() && !tls.take(pair)).collect();
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: Config =
-            url.parse().map_err(|error: tokio_postgres::Error| unusable(session::error_text(&error)))?;
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| unusable(error_text(&error)))?;
         let tls = match tls.mode.as_deref() {
             None | Some("disable" | "allow" | "prefer") => None,
             Some("require" | "verify-ca" | "verify-full") => {
@@ -119,6 +117,20 @@ fn place(config: &Config) -> String {
     let hosts: Vec<_> =
         config.get_hosts().iter().enumerate().map(|(at, one)| format!("{}:{}", host(one), port(at))).collect();
     format!("{}/{}", hosts.join(","), config.get_dbname().or(config.get_user()).unwrap_or_default())
+}
+
+/// An error's text, causes included. The database's details are left out: they quote values.
+pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
+    if let Some(answer) = error.as_db_error() {
+        return format!("the database says: {}", answer.message());
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

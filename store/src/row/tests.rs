@@ -1,6 +1,9 @@
 //! What is written, and that it is read again as it was.
 
-use schemas::Tenant;
+use schemas::{
+    Tenant,
+    secret_fields::testing::{CANARY, with_canaries},
+};
 
 use super::*;
 use crate::edit::items;
@@ -71,4 +74,46 @@ fn a_row_of_an_unknown_kind_or_form_is_named_and_not_quoted() {
     let broken = ItemRow { body: Some(r#"{"id":"crm","colour":1}"#.into()), sealed: None, ..row };
     let error = broken.read(&keyring).unwrap_err().to_string();
     assert!(error.contains("acme/endpoint/crm") && error.contains("colour"), "{error}");
+}
+
+#[test]
+fn every_secret_field_is_sealed_and_comes_back() {
+    fn check<T: SecretFields + DeserializeOwned>(fields: &Value, item: impl Fn(T) -> Item) {
+        let keyring = keyring("a key of many characters");
+        let item = item(with_canaries::<T>(fields));
+        let row = ItemRow::of(&added(item.clone()), 7, &keyring).unwrap();
+        let body = row.body.clone().unwrap();
+        assert!(!body.contains(CANARY) && !body.contains(schemas::MASK), "{body}");
+        assert_eq!(row.read(&keyring).unwrap().item, Some(item));
+    }
+    check(&json!({"id": "crm", "url": "https://crm.example/"}), |endpoint| Item::Endpoint(Box::new(endpoint)));
+    check(&json!({"id": "main", "dialect": "whazing"}), |source| Item::Source(Box::new(source)));
+    let hash = String::from(schemas::KeyHash::of("k"));
+    check(&json!({"id": "backend", "scopes": ["read"], "hash": hash}), |key| Item::Key(Box::new(key)));
+    check(&json!({"id": "all", "endpoint_id": "crm"}), |one| Item::Subscription(Box::new(one)));
+}
+
+#[test]
+fn secrets_that_were_sealed_before_fields_were_declared_are_still_read() {
+    let sealed = r#"{"n8n_api_key":"k","secrets":["a",{"secret":"b","until":"2026-11-22T08:00:00.000Z"}],"headers":{"x-b":"h"}}"#;
+    let body = r#"{"id":"crm","url":"https://crm.example/","headers":{"x-a":"shown"}}"#;
+    let Item::Endpoint(endpoint) =
+        join_secrets(ItemKind::Endpoint, body, serde_json::from_str(sealed).unwrap()).unwrap()
+    else {
+        panic!("an endpoint")
+    };
+    let revealed = json!(endpoint.reveal());
+    assert_eq!(revealed["headers"], json!({"x-a": "shown", "x-b": {"secret": "h"}}));
+    assert_eq!(revealed["n8n_api_key"], "k");
+    assert_eq!(revealed["secrets"], json!(["a", {"secret": "b", "until": "2026-11-22T08:00:00.000Z"}]));
+    let sealed = r#"{"token":"t","old_token":{"secret":"o","until":"2026-11-22T08:00:00.000Z"},"n8n_api_key":"k"}"#;
+    let body = r#"{"id":"main","dialect":"whazing"}"#;
+    let Item::Source(source) = join_secrets(ItemKind::Source, body, serde_json::from_str(sealed).unwrap()).unwrap()
+    else {
+        panic!("a source")
+    };
+    assert_eq!(
+        serde_json::to_value(split_secrets(&Item::Source(source)).1).unwrap(),
+        serde_json::from_str::<Value>(sealed).unwrap()
+    );
 }

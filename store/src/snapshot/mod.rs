@@ -1,6 +1,6 @@
 //! Everything that is configured, at one revision, as readers hold it: it never changes.
 
-mod current;
+pub(crate) mod current;
 mod tenant;
 
 use std::{
@@ -10,11 +10,8 @@ use std::{
 
 use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
 
-pub use self::{current::SyncStatus, tenant::TenantSnapshot};
-pub(crate) use self::{
-    current::{CurrentSnapshot, SyncTracker},
-    tenant::StoredItem,
-};
+pub(crate) use self::tenant::StoredItem;
+pub use self::tenant::TenantSnapshot;
 use crate::ItemChange;
 
 /// Everything that is configured, at one revision. Readers hold it in an `Arc`.

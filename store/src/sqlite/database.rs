@@ -18,7 +18,7 @@ use crate::{
     AuditEntry, Edit, EditError, Edited, ItemChange, Keyring, Snapshot, StoreError, StoreOpenError, Usage, UsageReport,
     edit::decide_on,
     row::{ItemRow, RowError},
-    snapshot::{CurrentSnapshot, StoredItem},
+    snapshot::{StoredItem, current::CurrentSnapshot},
     usage_and_audit::{AuditStamp, TRIMMED_AT_ONCE},
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemas::{Endpoint, RetryPolicy};
 use url::Url;
 
-use super::{header, id, is_rate, secret};
+use super::{id, is_rate, secret};
 use crate::invalid_field::ValidationReport;
 
 /// A receiver that needs longer holds a place that others wait for.
@@ -27,9 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
     report.key("id", |report| id::check_ownable(&endpoint.id, report));
     report.key("url", |report| check_url(&endpoint.url, report));
-    report.key("headers", |report| header::check(&endpoint.headers, report));
-    if let Some(key) = &endpoint.n8n_api_key {
-        report.key("n8n_api_key", |report| secret::check_sent(key, report));
+    secret::check_fields(endpoint, report);
+    if endpoint.n8n_api_key.is_some() {
         check_key_given_once(endpoint, report);
     }
     secret::check_signing(endpoint, report);

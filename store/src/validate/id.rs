@@ -1,21 +1,21 @@
-//! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that the views of channels, integrations and queues own.
+//! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that belong to the views of channels, integrations and queues.
 
 use crate::invalid_field::ValidationReport;
 
-/// The views' prefixes: what follows is an id of the platform's, escaped as in a routing key.
+/// Prefixes of the views' ids. An id of the platform follows, escaped as in a routing key.
 const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
 
-/// A platform's id is a number or a UUID; a phone's address may be longer, this is far beyond.
+/// Longest id of the platform, escaped. Ids are numbers, UUIDs or phone addresses, all far shorter.
 const LONGEST_OWNED: usize = 255;
 
-/// An id that nothing else owns.
+/// Checks an id that no view owns.
 pub(super) fn check(id: &str, report: &mut ValidationReport) {
     if !is_plain(id) {
         report.add("expected up to 63 of a-z, 0-9, _ and -, beginning with a letter or digit");
     }
 }
 
-/// The id of an endpoint or subscription, which a view may own.
+/// Checks the id of an endpoint or subscription, which a view may own.
 pub(super) fn check_ownable(id: &str, report: &mut ValidationReport) {
     if !OWNED.iter().any(|prefix| id.strip_prefix(prefix).is_some_and(is_escaped)) {
         check(id, report);
@@ -30,7 +30,7 @@ fn is_plain(id: &str) -> bool {
         && bytes.iter().all(|&byte| lower(byte) || matches!(byte, b'_' | b'-'))
 }
 
-/// Whether a text is as `schemas::escape` leaves it: nothing left to escape, and `%` only before two digits.
+/// True when a text is as `schemas::escape` leaves it: nothing left to escape, and `%` only before two hex digits.
 fn is_escaped(text: &str) -> bool {
     let whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     !text.is_empty()

@@ -1,6 +1,6 @@
-//! What a configuration must be, beyond its types: pure checks that name every problem, not the first.
+//! Rules for a configuration beyond its types: pure checks that report every invalid field, not only the first.
 //!
-//! Shared by whatever takes configuration in: the `file:` store, the API, `apply`. Paths are relative to what is checked.
+//! The `file:` store, the API and `apply` share them. Paths are relative to what is checked.
 
 mod access;
 mod endpoint;
@@ -19,7 +19,7 @@ use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
 use crate::invalid_field::{InvalidField, ValidationReport};
 
-/// Everything there is: each tenant, and what must be unique among all.
+/// Checks all tenants: each one, and what must be unique among all.
 pub fn tenants(tenants: &[Tenant]) -> Vec<InvalidField> {
     let mut report = ValidationReport::default();
     report.list("tenants", tenants, check_tenant);
@@ -27,27 +27,24 @@ pub fn tenants(tenants: &[Tenant]) -> Vec<InvalidField> {
     report.done()
 }
 
-/// One tenant with all that belongs to it.
+/// Checks one tenant with all that belongs to it.
 pub fn tenant(tenant: &Tenant) -> Vec<InvalidField> {
     checked(|report| check_tenant(tenant, report))
 }
 
-/// One endpoint.
 pub fn endpoint(endpoint: &Endpoint) -> Vec<InvalidField> {
     checked(|report| endpoint::check(endpoint, report))
 }
 
-/// One subscription by itself; whether its endpoint exists is [`tenant`]'s question.
+/// Checks one subscription by itself. Whether its endpoint exists is checked by [`tenant`].
 pub fn subscription(subscription: &Subscription) -> Vec<InvalidField> {
     checked(|report| subscription::check(subscription, report))
 }
 
-/// One source.
 pub fn source(source: &SourceConfig) -> Vec<InvalidField> {
     checked(|report| access::check_source(source, report))
 }
 
-/// One key.
 pub fn key(key: &Key) -> Vec<InvalidField> {
     checked(|report| access::check_key(key, report))
 }
@@ -80,7 +77,7 @@ fn check_quota(quota: &Quota, report: &mut ValidationReport) {
     }
 }
 
-/// A rate of 0 would be a way to switch something off that shows nowhere.
+/// A rate of 0 would switch something off where nobody sees it.
 fn is_rate(rate: f64) -> bool {
     rate.is_finite() && rate > 0.0
 }

@@ -1,15 +1,60 @@
-//! Secrets: never the mask that they are shown as, and of the form their use asks for. No message repeats one.
+//! Secrets: never empty, never the mask that answers show, and of the form that their use needs. No message repeats one.
 
 use schemas::{
-    Endpoint, MASK, Secret, SigningSecret,
+    Endpoint, MASK, Secret, SecretFields, SecretForm, SigningSecret,
     signature::{Signature, SigningKey},
 };
 
 use super::header;
 use crate::invalid_field::ValidationReport;
 
-/// Neither empty nor a mask: who writes back what was shown to them would overwrite the secret with asterisks.
-pub(super) fn check(secret: &Secret, report: &mut ValidationReport) {
+/// Fewest characters of a token. It is the only thing that protects a source whose sender shows no key, and a shorter one
+/// could be guessed.
+const SHORTEST_TOKEN: usize = 8;
+
+/// Most characters of a token: so many fit one line of a log and the form field of any vendor.
+const LONGEST_TOKEN: usize = 256;
+
+/// Checks every secret field that the resource type declares.
+pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut ValidationReport) {
+    for field in T::SECRET_FIELDS {
+        match &field.form {
+            SecretForm::HeaderValue(read) => {
+                if let Some(secret) = read(resource) {
+                    report.key(field.name, |report| check_header_value(secret, report));
+                }
+            }
+            SecretForm::UrlSegment(read) => {
+                if let Some(secret) = read(resource) {
+                    report.key(field.name, |report| check_url_segment(secret, report));
+                }
+            }
+            SecretForm::RetiringUrlSegment(read) => {
+                if let Some(retiring) = read(resource) {
+                    let check = |report: &mut ValidationReport| check_url_segment(&retiring.secret, report);
+                    report.key(field.name, |report| report.key("secret", check));
+                }
+            }
+            SecretForm::Signing(read) => report.list(field.name, read(resource), |secret, report| match secret {
+                SigningSecret::Lasting(secret) => check_signing_key(secret, report),
+                SigningSecret::Retiring(retiring) => {
+                    report.key("secret", |report| check_signing_key(&retiring.secret, report));
+                }
+            }),
+            SecretForm::Headers(read) => report.key(field.name, |report| {
+                header::check(read(resource), report);
+                let secret = read(resource).iter().filter_map(|(name, text)| Some((name, text.secret()?)));
+                secret.for_each(|(name, secret)| report.key(name.clone(), |report| check(secret, report)));
+            }),
+            // The type of a hash lets nothing but hashes in.
+            SecretForm::Hash => {}
+        }
+    }
+}
+
+/// A secret is neither empty nor the mask: a caller that writes back what it was shown would overwrite the secret with
+/// asterisks.
+fn check(secret: &Secret, report: &mut ValidationReport) {
     match secret.reveal() {
         "" => report.add("is empty"),
         MASK => report.add("is the mask, not the secret: leave it out to keep what is stored"),
@@ -17,32 +62,26 @@ pub(super) fn check(secret: &Secret, report: &mut ValidationReport) {
     }
 }
 
-/// One that is sent as a header.
-pub(super) fn check_sent(secret: &Secret, report: &mut ValidationReport) {
+fn check_header_value(secret: &Secret, report: &mut ValidationReport) {
     check(secret, report);
     header::check_value(secret.reveal(), report);
 }
 
-/// All that sign, newest first, and that the newest does so as the endpoint asks for.
-pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) {
-    let secrets = &endpoint.secrets;
-    if secrets.len() > Endpoint::MAX_SECRETS {
-        report.key("secrets", |report| report.add(format!("has more than {}", Endpoint::MAX_SECRETS)));
+/// A segment of a URL's path must arrive as it was written.
+fn check_url_segment(secret: &Secret, report: &mut ValidationReport) {
+    check(secret, report);
+    let token = secret.reveal();
+    if token == MASK || token.is_empty() {
+        return;
     }
-    report.list("secrets", secrets, |secret, report| match secret {
-        SigningSecret::Lasting(secret) => check_signs(secret, report),
-        SigningSecret::Retiring(retiring) => report.key("secret", |report| check_signs(&retiring.secret, report)),
-    });
-    // Else requests would be signed until a time, and unsigned from then on, which nobody means.
-    if secrets.first().is_some_and(|newest| newest.until().is_some()) {
-        let message = "begins with one that is retiring: the newest, which stays, comes first";
-        report.key("secrets", |report| report.add(message));
+    if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len()) {
+        report.add(format!("must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters"));
+    } else if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~=+@:,!$*".contains(&byte)) {
+        report.add("expected letters, digits and -._~=+@:,!$*: it is part of a URL's path");
     }
-    report.key("signature", |report| check_kind(endpoint.signature, secrets.first(), report));
 }
 
-/// One that signs. No message repeats it.
-fn check_signs(secret: &Secret, report: &mut ValidationReport) {
+fn check_signing_key(secret: &Secret, report: &mut ValidationReport) {
     match SigningKey::parse(secret.reveal()) {
         Err(_) if secret.reveal() == MASK => check(secret, report),
         Err(invalid) => report.add(invalid.to_string()),
@@ -50,15 +89,72 @@ fn check_signs(secret: &Secret, report: &mut ValidationReport) {
     }
 }
 
-fn check_kind(kind: Signature, newest: Option<&SigningSecret>, report: &mut ValidationReport) {
+/// Checks an endpoint's signing secrets together: how many there are, which comes first, and that the first one signs as
+/// the endpoint asks for.
+pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) {
+    let secrets = &endpoint.secrets;
+    if secrets.len() > Endpoint::MAX_SECRETS {
+        report.key("secrets", |report| report.add(format!("has more than {}", Endpoint::MAX_SECRETS)));
+    }
+    // Requests would be signed until a time, and unsigned from then on, which nobody means.
+    if secrets.first().is_some_and(|newest| newest.until().is_some()) {
+        let message = "begins with one that is retiring: the newest, which stays, comes first";
+        report.key("secrets", |report| report.add(message));
+    }
+    report.key("signature", |report| check_signature(endpoint.signature, secrets.first(), report));
+}
+
+fn check_signature(wanted: Signature, newest: Option<&SigningSecret>, report: &mut ValidationReport) {
     let newest = newest.map(|secret| SigningKey::parse(secret.secret().reveal()));
-    match (kind, newest) {
-        // Whoever leaves the secrets out wants no signature, which `v1` is by default; nobody says `v1a` for that.
+    match (wanted, newest) {
+        // No secrets mean no signature, which is fine for `v1`, the default. An endpoint that says `v1a` wants one.
         (Signature::V1a, None) => report.add("v1a needs a secret whsk_…"),
-        (kind, Some(Ok(key))) if key.kind() != kind => {
-            let (own, other) = (kind.prefix(), key.kind().prefix());
-            report.add(format!("{kind} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
+        (wanted, Some(Ok(key))) if key.kind() != wanted => {
+            let (own, other) = (wanted.prefix(), key.kind().prefix());
+            report
+                .add(format!("{wanted} needs the newest secret to be {own}…, and it is {other}…: give one, or rotate"));
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{
+        Key, KeyHash, SourceConfig, Subscription,
+        secret_fields::testing::{declared, with_secrets},
+    };
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{InvalidField, validate};
+
+    /// In which of the declared fields an empty text and the mask are not refused.
+    fn accepted<T: SecretFields + DeserializeOwned>(
+        fields: &Value,
+        validate: fn(&T) -> Vec<InvalidField>,
+    ) -> Vec<String> {
+        let mut accepted = Vec::new();
+        for text in ["", MASK] {
+            let problems = validate(&with_secrets::<T>(fields, |_| text.to_owned()));
+            let refused: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
+            let is_accepted = |name: &String| !refused.iter().any(|path| path.split(['.', '[']).next() == Some(name));
+            accepted.extend(declared::<T>().into_iter().filter(is_accepted));
+        }
+        accepted
+    }
+
+    #[test]
+    fn every_secret_field_refuses_an_empty_text_and_the_mask() {
+        let endpoint = json!({"id": "crm", "url": "https://crm.example/"});
+        assert_eq!(accepted::<Endpoint>(&endpoint, validate::endpoint), [""; 0]);
+        assert_eq!(accepted::<SourceConfig>(&json!({"id": "main", "dialect": "whazing"}), validate::source), [""; 0]);
+        let subscription = json!({"id": "all", "endpoint_id": "crm"});
+        assert_eq!(accepted::<Subscription>(&subscription, validate::subscription), [""; 0]);
+        // A hash is never masked, and its type refuses everything else.
+        let key = json!({"id": "backend", "scopes": ["read"], "hash": String::from(KeyHash::of("k"))});
+        let hashes = accepted::<Key>(&key, validate::key);
+        assert!(hashes.iter().all(|name| name.ends_with("hash")), "{hashes:?}");
     }
 }

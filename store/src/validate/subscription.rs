@@ -1,4 +1,4 @@
-//! A subscription: whom it belongs to, and no dimension that contradicts another.
+//! Checks subscriptions.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use schemas::{IdSet, Subscription};
 use super::id;
 use crate::invalid_field::ValidationReport;
 
-/// All that can be told from the subscription alone.
+/// Checks everything that can be seen from the subscription alone.
 pub(super) fn check(subscription: &Subscription, report: &mut ValidationReport) {
     report.key("id", |report| id::check_ownable(&subscription.id, report));
     check_ids("channel_ids", subscription.channel_ids.as_ref(), report);
@@ -18,7 +18,7 @@ pub(super) fn check(subscription: &Subscription, report: &mut ValidationReport) 
     }
 }
 
-/// Its endpoint is one of the tenant's.
+/// Checks that the subscription's endpoint is one of the tenant's.
 pub(super) fn check_endpoint(subscription: &Subscription, endpoints: &HashSet<&str>, report: &mut ValidationReport) {
     if !endpoints.contains(subscription.endpoint_id.as_str()) {
         report.key("endpoint_id", |report| report.add("the tenant has no such endpoint"));

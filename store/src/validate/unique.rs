@@ -1,4 +1,4 @@
-//! What must be unique, and among what: ids within their list, tokens and keys among all tenants.
+//! Checks what must be unique: ids within their list, tokens and keys among all tenants.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -6,7 +6,7 @@ use schemas::{KeyHash, Tenant};
 
 use crate::invalid_field::{FieldPath, PathSegment, ValidationReport};
 
-/// Ids within one tenant's lists.
+/// Checks the ids within one tenant's lists.
 pub(super) fn within_tenant(tenant: &Tenant, report: &mut ValidationReport) {
     unique("endpoints", tenant.endpoints.iter().map(|endpoint| endpoint.id.as_str()), report);
     unique("subscriptions", tenant.subscriptions.iter().map(|subscription| subscription.id.as_str()), report);
@@ -24,7 +24,8 @@ fn unique<'a>(list: &'static str, ids: impl Iterator<Item = &'a str>, report: &m
     }
 }
 
-/// Tenants' ids, and what is looked up without knowing the tenant: two owners of one token would be a lottery.
+/// Checks tenants' ids, tokens and keys. A token or key is looked up without knowing the tenant, so it must have one
+/// owner.
 pub(super) fn among_tenants(tenants: &[Tenant], report: &mut ValidationReport) {
     let mut ids = FirstUses::default();
     let mut tokens = FirstUses::default();
@@ -54,7 +55,7 @@ pub(super) fn among_tenants(tenants: &[Tenant], report: &mut ValidationReport) {
     }
 }
 
-/// Where each value was first.
+/// The first use of each value.
 struct FirstUses<T>(HashMap<T, FieldPath>);
 
 impl<T> Default for FirstUses<T> {

@@ -1,9 +1,10 @@
-//! What was changed, field by field, without the values: some are secrets.
+//! What was changed, field by field. Values are left out: some are secret.
 
+use schemas::SecretFields as _;
 use serde_json::Value;
 use store::{Item, ItemChange};
 
-use crate::settings::{Object, reveal};
+use crate::settings::Object;
 
 /// One thing that was changed, or would be.
 #[derive(serde::Serialize, schemars::JsonSchema)]
@@ -18,26 +19,27 @@ pub(super) struct Difference {
     fields: Vec<String>,
 }
 
-/// All of them, in their order.
-pub(super) fn of(changes: &[ItemChange]) -> Vec<Difference> {
-    changes.iter().map(one).collect()
+/// One difference for each change, in the same order.
+pub(super) fn differences(changes: &[ItemChange]) -> Vec<Difference> {
+    changes.iter().map(difference).collect()
 }
 
-fn one(change: &ItemChange) -> Difference {
+fn difference(change: &ItemChange) -> Difference {
     let (kind, fields) = match (&change.before, &change.after) {
         (None, _) => ("created", Vec::new()),
         (_, None) => ("deleted", Vec::new()),
-        (Some(before), Some(after)) => ("updated", fields(&whole(before), &whole(after))),
+        (Some(before), Some(after)) => ("updated", differing_fields(&revealed(before), &revealed(after))),
     };
     Difference { tenant: change.tenant.clone(), kind: change.kind.name(), id: change.id.clone(), change: kind, fields }
 }
 
-fn whole(item: &Item) -> Object {
+/// An item with its secrets: a secret that changed is a difference too.
+fn revealed(item: &Item) -> Object {
     match item {
-        Item::Endpoint(endpoint) => reveal(&**endpoint),
-        Item::Subscription(subscription) => reveal(&**subscription),
-        Item::Source(source) => reveal(&**source),
-        Item::Key(key) => reveal(&**key),
+        Item::Endpoint(endpoint) => endpoint.reveal(),
+        Item::Subscription(subscription) => subscription.reveal(),
+        Item::Source(source) => source.reveal(),
+        Item::Key(key) => key.reveal(),
         Item::Tenant(_) => match item.shown() {
             Value::Object(shown) => shown,
             _ => Object::new(),
@@ -45,7 +47,7 @@ fn whole(item: &Item) -> Object {
     }
 }
 
-fn fields(before: &Object, after: &Object) -> Vec<String> {
+fn differing_fields(before: &Object, after: &Object) -> Vec<String> {
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
     names.filter(|name| before.get(*name) != after.get(*name)).map(|name| format!("/{name}")).collect()
 }

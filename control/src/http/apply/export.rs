@@ -1,13 +1,13 @@
-//! A tenant as a description: without what is so by default, and without secrets unless they are asked for.
+//! Describes a tenant: without values that are the default anyway, and without secrets unless they are asked for.
 
-use schemas::{Endpoint, Key, MASK, SourceConfig, Subscription, Tenant};
+use schemas::{Endpoint, Key, MASK, SecretFields, SourceConfig, Subscription, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::settings::{Object, Reveal, reveal};
+use crate::settings::Object;
 
 /// A tenant with all that belongs to it.
-pub(super) fn tenant(tenant: &Tenant, with_secrets: bool) -> Object {
+pub(super) fn describe(tenant: &Tenant, with_secrets: bool) -> Object {
     let mut described = Object::new();
     described.insert("id".to_owned(), tenant.id.as_str().into());
     if let Some(name) = &tenant.name {
@@ -16,13 +16,13 @@ pub(super) fn tenant(tenant: &Tenant, with_secrets: bool) -> Object {
     if let Some(quota) = &tenant.quota {
         described.insert("quota".to_owned(), json!(quota));
     }
-    let mut endpoint = usual::<Endpoint>(&json!({"id": "", "url": ""}));
+    let mut endpoint = defaults::<Endpoint>(&json!({"id": "", "url": ""}));
     if with_secrets {
-        // Left out, those that are stored would be kept: that there are none must be said.
+        // When `secrets` is left out, an apply keeps those that are stored. An empty list says that there are none.
         endpoint.shift_remove("secrets");
     }
-    let subscription = usual::<Subscription>(&json!({"id": "", "endpoint_id": ""}));
-    let source = usual::<SourceConfig>(&json!({"id": "", "dialect": "whazing", "token": ""}));
+    let subscription = defaults::<Subscription>(&json!({"id": "", "endpoint_id": ""}));
+    let source = defaults::<SourceConfig>(&json!({"id": "", "dialect": "whazing", "token": ""}));
     put(&mut described, "endpoints", list(&tenant.endpoints, &endpoint, with_secrets));
     put(&mut described, "subscriptions", list(&tenant.subscriptions, &subscription, with_secrets));
     put(&mut described, "sources", list(&tenant.sources, &source, with_secrets));
@@ -36,20 +36,20 @@ fn put(described: &mut Object, name: &str, items: Vec<Value>) {
     }
 }
 
-/// What a thing is where nothing is said that need not be said.
-fn usual<T: DeserializeOwned + Serialize + Reveal>(least: &Value) -> Object {
-    let mut usual = store::read_json::<T>(least).map(|item| reveal(&item)).unwrap_or_default();
-    usual.retain(|name, _| least.get(name).is_none());
-    usual
+/// The fields that an item has when only the required ones are given.
+fn defaults<T: DeserializeOwned + Serialize + SecretFields>(required: &Value) -> Object {
+    let mut defaults = store::read_json::<T>(required).map(|item| item.reveal()).unwrap_or_default();
+    defaults.retain(|name, _| required.get(name).is_none());
+    defaults
 }
 
-fn list<T: Reveal>(items: &[T], usual: &Object, with_secrets: bool) -> Vec<Value> {
+fn list<T: SecretFields + Serialize>(items: &[T], defaults: &Object, with_secrets: bool) -> Vec<Value> {
     let described = |item: &T| {
         let mut fields = match with_secrets {
-            true => reveal(item),
-            false => serde_json::to_value(item).ok().and_then(unmasked).and_then(object).unwrap_or_default(),
+            true => item.reveal(),
+            false => serde_json::to_value(item).ok().and_then(without_masks).and_then(object).unwrap_or_default(),
         };
-        fields.retain(|name, value| usual.get(name) != Some(value));
+        fields.retain(|name, value| defaults.get(name) != Some(value));
         Value::Object(fields)
     };
     items.iter().map(described).collect()
@@ -62,14 +62,14 @@ fn object(value: Value) -> Option<Object> {
     }
 }
 
-/// Without what is masked.
-fn unmasked(value: Value) -> Option<Value> {
+/// A value without what is masked in it. None when all of it is masked.
+fn without_masks(value: Value) -> Option<Value> {
     match value {
         Value::String(text) if text == MASK => None,
         Value::Array(items) if items.iter().any(|item| item == MASK) => None,
         Value::Object(fields) if fields.get("secret").is_some_and(|secret| secret == MASK) => None,
         Value::Object(fields) => {
-            let kept = fields.into_iter().filter_map(|(name, value)| Some((name, unmasked(value)?)));
+            let kept = fields.into_iter().filter_map(|(name, value)| Some((name, without_masks(value)?)));
             Some(Value::Object(kept.collect()))
         }
         other => Some(other),

@@ -1,9 +1,9 @@
-//! Everything at once: `apply` makes what is configured what a description says, and `export` writes such a description.
+//! Everything at once: `apply` makes the configuration what a description says, and `export` writes such a description.
 
 mod decide;
 mod differences;
 mod export;
-mod places;
+mod positions;
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ use service::problem::{Code, Problem};
 use store::TenantSelection;
 
 use super::{
-    call::{Call, Input},
-    change::Wish,
+    context::{RequestBody, RequestContext},
     describe,
+    edit::EditRequest,
     write::typed,
 };
 use crate::Control;
 
-/// A hundred thousand subscriptions.
+/// Most bytes of a description: a hundred thousand subscriptions fit.
 const MAX_BODY: usize = 32 << 20;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
@@ -40,20 +40,20 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/apply",
             post_with(apply, move |op| {
-                let op = describe::call(op, "everything", "apply", "Make it what a description says", None);
+                let op = describe::operation(op, "everything", "apply", "Make it what a description says", None);
                 let op = describe::more(
                     op,
                     "All or nothing. Secrets that are left out are kept; a source without a token gets one. \
                      `prune` deletes what is not described, tenants included.",
                 );
-                describe::answers::<200, Applied>(describe::takes::<Requested>(op, example))
+                describe::answers::<200, ApplyAnswer>(describe::takes::<ApplyBody>(op, example))
             }),
         )
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .api_route(
             "/v1/export",
             get_with(export, |op| {
-                let op = describe::call(op, "everything", "export", "Describe what is configured", None);
+                let op = describe::operation(op, "everything", "export", "Describe what is configured", None);
                 let text = schemars::json_schema!({"type": "string"});
                 let op = describe::parameter(op, "tenant", "Only this one.", text);
                 let truth = schemars::json_schema!({"type": "boolean", "default": false});
@@ -63,20 +63,19 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-/// A description, and how it is meant.
+/// A description, and how it is meant. Each tenant is read piece by piece, since what it leaves out is kept or generated.
 #[derive(Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Request {
+struct ApplyRequest {
     tenants: Vec<Value>,
     dry_run: bool,
     prune: bool,
 }
 
-/// The same, for the description of the API.
+/// A description, for the description of the API.
 #[derive(schemars::JsonSchema)]
-#[schemars(rename = "ApplyBody")]
-#[expect(dead_code, reason = "described only: what is left out is kept or made, so it is read piece by piece")]
-struct Requested {
+#[expect(dead_code, reason = "described only: ApplyRequest reads it, piece by piece")]
+struct ApplyBody {
     /// As in the YAML of the `file:` store.
     tenants: Vec<schemas::Tenant>,
     /// Only say what would be changed.
@@ -87,31 +86,32 @@ struct Requested {
 
 /// What was changed, or would be.
 #[derive(serde::Serialize, schemars::JsonSchema)]
-struct Applied {
+#[schemars(rename = "Applied")]
+struct ApplyAnswer {
     /// In the order of tenants, kinds and ids.
     changes: Vec<differences::Difference>,
     /// What was made, shown this once.
     shown_once: Vec<decide::ShownOnce>,
 }
 
-async fn apply(call: Call, input: Input) -> Result<Response, Problem> {
-    let who = call.operator().await?;
-    call.query(&[])?;
-    let Request { tenants, dry_run, prune } = typed(input.object().await?)?;
-    let (control, author) = (&call.control, who.author);
+async fn apply(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+    let authorized = request.operator().await?;
+    request.query(&[])?;
+    let ApplyRequest { tenants, dry_run, prune } = typed(body.object().await?)?;
+    let control = &request.control;
     let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
-    let apply = Apply { tenants, prune, rules: control.deps.rules.clone(), maker: control.maker(), snapshot };
-    let wish = Wish { selection: TenantSelection::All, author, dry_run };
-    let (shown_once, edited) = control.change(wish, move |draft| apply.decide(draft)).await?;
-    let changes = differences::of(&edited.changes);
+    let (rules, generator) = (control.deps.rules.clone(), control.generator());
+    let apply = Apply { tenants, prune, rules, generator, snapshot };
+    let edit = EditRequest { selection: TenantSelection::All, author: authorized.author, dry_run };
+    let (shown_once, edited) = control.edit(edit, move |draft| apply.decide(draft)).await?;
     let shown_once = if dry_run { Vec::new() } else { shown_once };
-    Ok(Json(Applied { changes, shown_once }).into_response())
+    Ok(Json(ApplyAnswer { changes: differences::differences(&edited.changes), shown_once }).into_response())
 }
 
-async fn export(call: Call) -> Result<Response, Problem> {
-    call.operator().await?;
+async fn export(request: RequestContext) -> Result<Response, Problem> {
+    request.operator().await?;
     let (mut only, mut with_secrets) = (None, false);
-    for (name, text) in call.query(&["tenant", "with_secrets"])? {
+    for (name, text) in request.query(&["tenant", "with_secrets"])? {
         match (name.as_str(), text.as_str()) {
             ("tenant", _) => only = Some(text),
             (_, "true" | "false") => with_secrets = text == "true",
@@ -119,14 +119,14 @@ async fn export(call: Call) -> Result<Response, Problem> {
         }
     }
     let tenants = match only {
-        Some(id) => vec![call.find(|snapshot| snapshot.tenant(&id).cloned()).await?],
+        Some(id) => vec![request.find(|snapshot| snapshot.tenant(&id).cloned()).await?],
         None => {
-            let snapshot = call.control.deps.store.snapshot().ok_or(Code::Unavailable)?;
+            let snapshot = request.control.deps.store.snapshot().ok_or(Code::Unavailable)?;
             let mut tenants: Vec<_> = snapshot.tenants().cloned().collect();
             tenants.sort_by(|a, b| a.id.cmp(&b.id));
             tenants
         }
     };
-    let tenants: Vec<_> = tenants.iter().map(|tenant| export::tenant(&tenant.to_tenant(), with_secrets)).collect();
+    let tenants: Vec<_> = tenants.iter().map(|tenant| export::describe(&tenant.to_tenant(), with_secrets)).collect();
     Ok(Json(json!({"tenants": tenants})).into_response())
 }

@@ -49,14 +49,14 @@ fn ten_thousand_intricate_subscriptions_are_judged_quickly() {
                 "channel_ids": [nth % 50, nth % 49], "queue_ids": [nth % 47, nth % 43]})
         })
         .collect();
-    let mut search = Search { endpoints: BTreeMap::new(), limit: 1_000, looks: 0 };
+    let mut search = Search { endpoints: BTreeMap::new(), limit: 1_000, visits: 0 };
     let tenant = tenant(endpoints(3_000, "canonical"), many);
     search.endpoints = tenant.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
-    let wishes: Vec<_> = tenant.subscriptions.iter().collect();
-    for event_type in types(&wishes) {
-        search.of_type(&event_type, &wishes);
+    let subscriptions: Vec<_> = tenant.subscriptions.iter().collect();
+    for event_type in types(&subscriptions) {
+        search.of_type(&event_type, &subscriptions);
     }
-    assert!(search.looks < MOST_LOOKS + 20_000, "{}", search.looks);
+    assert!(search.visits < MOST_VISITS + 20_000, "{}", search.visits);
 }
 
 /// Every event of a small world.
@@ -84,8 +84,9 @@ fn brute_force(tenant: &Tenant) -> usize {
                 has_received_message: flag(2),
             };
             let endpoints = tenant.endpoints.iter().map(|endpoint| (endpoint.id.as_str(), endpoint)).collect();
-            let wishes: Vec<_> = tenant.subscriptions.iter().filter(|wish| wish.enabled).collect();
-            most = most.max(Search { endpoints, limit: 0, looks: 0 }.deliveries(&facts, &wishes));
+            let subscriptions: Vec<_> =
+                tenant.subscriptions.iter().filter(|subscription| subscription.enabled).collect();
+            most = most.max(Search { endpoints, limit: 0, visits: 0 }.deliveries(&facts, &subscriptions));
         }
     }
     most
@@ -96,7 +97,7 @@ fn subsets(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop_oneof![2 => Just(Value::Null), 3 => some]
 }
 
-fn subscriptions() -> impl Strategy<Value = Value> {
+fn subscription() -> impl Strategy<Value = Value> {
     let types = prop::sample::subsequence(
         vec!["*", "message.*", "ticket.*", "message.received", "message.sent", "ticket.created", "x.y"],
         0..=3,
@@ -122,12 +123,12 @@ proptest! {
 
     #[test]
     fn the_worst_event_is_found(
-        wishes in prop::collection::vec(subscriptions(), 0..6),
+        subscriptions in prop::collection::vec(subscription(), 0..6),
         formats in prop::collection::vec(prop::sample::select(vec!["canonical", "whazing", "whaticket"]), 4),
     ) {
         let endpoints = formats.iter().enumerate();
         let endpoints = endpoints.map(|(nth, format)| json!({"id": format!("e{nth}"), "url": "u", "format": format}));
-        let tenant = tenant(endpoints.collect(), wishes.into());
+        let tenant = tenant(endpoints.collect(), subscriptions.into());
         let most = brute_force(&tenant);
         prop_assert!(!exceeds(&tenant, most), "more than {most}");
         prop_assert!(most == 0 || exceeds(&tenant, most - 1), "not even {most}");

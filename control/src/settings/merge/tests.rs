@@ -5,8 +5,11 @@ use serde_json::json;
 
 use super::*;
 
-const KEPT: [Field; 3] =
-    [Field::One("n8n_api_key"), Field::Needed("token", "rotate it instead"), Field::SecretValues("headers")];
+const KEPT: [KeptField; 3] = [
+    KeptField::Optional("n8n_api_key"),
+    KeptField::Required("token", "rotate it instead"),
+    KeptField::SecretValues("headers"),
+];
 
 fn object(value: Value) -> Object {
     match value {

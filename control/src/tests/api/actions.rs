@@ -5,7 +5,7 @@ use schemas::{DeadReason, wire};
 use serde_json::{Value, json};
 
 use super::{Api, NOW};
-use crate::tests::house::{Grave, bury};
+use crate::tests::fixture::{DeadDelivery, append};
 
 const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
@@ -20,7 +20,7 @@ async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
     let api = with_crm().await;
     let off = api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
     assert_eq!((&off.body["state"], &off.body["disabled_reason"]), (&json!("disabled"), &json!("moving")));
-    api.told("endpoint.disabled").await;
+    api.await_event("endpoint.disabled").await;
     let again = api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
     assert_eq!(again.etag(), off.etag());
     let on = api.call("POST", format!("{CRM}/enable")).send().await.expect(200);
@@ -39,23 +39,24 @@ async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
     {
         api.patch(CRM, json!({"state": "active"})).await.expect(200);
         api.call(method, path).operator().json(body).send().await.expect(200);
-        api.told("endpoint.disabled").await;
+        api.await_event("endpoint.disabled").await;
     }
 }
 
 #[tokio::test]
-async fn who_enables_an_endpoint_is_offered_to_replay_what_ended_meanwhile() {
+async fn enabling_an_endpoint_offers_a_replay_of_what_ended_meanwhile() {
     let api = with_crm().await;
     let enabled =
         async || api.call("POST", format!("{CRM}/enable")).send().await.expect(200).body["replayable"].clone();
     let filter = json!({"endpoint_id": "crm", "reason": "endpoint_disabled"});
     assert_eq!(enabled().await, json!({"dead_letters": 0, "filter": filter}));
     for nth in 0..3 {
-        let disabled = Grave { reason: DeadReason::EndpointDisabled, ..Grave::default().event(&format!("e{nth}")) };
-        bury(&api.broker, &disabled).await;
-        bury(&api.broker, &disabled.clone().to("acme", "bi")).await;
+        let disabled =
+            DeadDelivery { reason: DeadReason::EndpointDisabled, ..DeadDelivery::default().event(&format!("e{nth}")) };
+        append(&api.broker, &disabled).await;
+        append(&api.broker, &disabled.clone().to("acme", "bi")).await;
     }
-    bury(&api.broker, &Grave::default().event("e9")).await;
+    append(&api.broker, &DeadDelivery::default().event("e9")).await;
     let offer = enabled().await;
     assert_eq!((&offer["dead_letters"], &offer["filter"]), (&json!(3), &filter));
     let command = "carteiro dead-letters replay --tenant acme --endpoint-id crm --reason endpoint_disabled";
@@ -100,10 +101,10 @@ async fn actions_heed_conditions_and_scopes() {
 async fn dead_letters_are_listed_by_filter_in_pages_and_shown_with_their_bodies() {
     let api = Api::new();
     for nth in 0..5 {
-        bury(&api.broker, &Grave::default().event(&format!("e{nth}"))).await;
+        append(&api.broker, &DeadDelivery::default().event(&format!("e{nth}"))).await;
     }
-    bury(&api.broker, &Grave::default().to("zeta", "crm")).await;
-    bury(&api.broker, &Grave::default().event("e9").to("acme", "bi")).await;
+    append(&api.broker, &DeadDelivery::default().to("zeta", "crm")).await;
+    append(&api.broker, &DeadDelivery::default().event("e9").to("acme", "bi")).await;
     let list = "/v1/tenants/acme/dead-letters";
     let (mut seen, mut path) = (Vec::new(), format!("{list}?endpoint_id=crm&limit=2"));
     loop {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Api, key};
+use super::{Api, ApiAnswer, key};
 
-async fn apply(api: &Api, body: Value) -> Answer {
+async fn apply(api: &Api, body: Value) -> ApiAnswer {
     api.call("POST", "/v1/apply").operator().json(body).send().await
 }
 
@@ -12,7 +12,7 @@ async fn export(api: &Api, query: &str) -> Value {
     api.call("GET", format!("/v1/export{query}")).operator().send().await.expect(200).body
 }
 
-fn changes(answer: &Answer) -> Vec<String> {
+fn changes(answer: &ApiAnswer) -> Vec<String> {
     let text = |change: &Value, name: &str| change[name].as_str().unwrap().to_owned();
     let line = |change: &Value| {
         format!("{} {} {}/{}", text(change, "change"), text(change, "kind"), text(change, "tenant"), text(change, "id"))

@@ -2,21 +2,21 @@
 
 mod actions;
 mod applying;
-mod books;
 mod conditions;
-mod crud;
 mod deleting;
+mod endpoint_tests;
 mod explaining;
 mod lists;
-mod once;
 mod permissions;
 mod refusals;
 mod rotating;
+mod secrets;
+mod shown_once;
 mod signing;
 mod tenants;
-mod trials;
+mod usage_and_audit;
 mod views;
-mod write_only;
+mod writing;
 
 use std::{
     sync::{
@@ -38,11 +38,11 @@ use store::{MemoryStore, Store as _, TenantSnapshot};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-pub(super) use super::house::NOW;
-use super::house::OPERATOR;
+pub(super) use super::fixture::NOW;
+use super::fixture::OPERATOR;
 use crate::{Control, ControlDependencies, ControlMetrics, Rules, routes};
 
-/// Sources of a tenant whose quota does not say.
+/// Most sources of a tenant whose quota does not say.
 pub(super) const MOST_SOURCES: u64 = 20;
 
 /// An API with two tenants: `acme`, with the keys `manager`, `reader` and `publisher`, and `zeta`, with `zeta-all`.
@@ -55,16 +55,16 @@ pub(super) struct Api {
     _process: CancellationToken,
 }
 
-/// What was answered.
+/// An answer of the API.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Value,
 }
 
 /// A request that is being put together.
-pub(super) struct Asking<'a> {
+pub(super) struct ApiRequest<'a> {
     api: &'a Api,
     method: &'static str,
     path: String,
@@ -94,7 +94,7 @@ impl Api {
         let time = clock.clone();
         let (draws, secrets) = (AtomicU64::new(0), AtomicU8::new(0));
         let quota = Quota { sources: Some(MOST_SOURCES), ..Quota::default() };
-        let world = ControlDependencies {
+        let deps = ControlDependencies {
             broker: Arc::new(broker.clone()),
             store: store.clone(),
             outbox: Arc::new(store::Outbox::new("control")),
@@ -106,63 +106,63 @@ impl Api {
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
-        let control = Control::new(&config, world, ControlMetrics::register(&Default::default()).unwrap());
+        let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control));
         Self { store, broker, clock, app, _process: process }
     }
 
-    /// Time passes.
+    /// Moves the clock forward.
     pub(super) fn pass(&self, hours: u64) {
         self.clock.fetch_add(hours * 3_600_000, Ordering::Relaxed);
     }
 
-    /// Now, in unix ms.
+    /// The time, in unix milliseconds.
     pub(super) fn now(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// As acme's manager, unless said otherwise.
-    pub(super) fn call(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
+    /// A request of acme's manager, unless another key is set.
+    pub(super) fn call(&self, method: &'static str, path: impl Into<String>) -> ApiRequest<'_> {
         let (headers, path) = (Vec::new(), path.into());
-        Asking { api: self, method, path, key: Some("manager".to_owned()), headers, body: None }
+        ApiRequest { api: self, method, path, key: Some("manager".to_owned()), headers, body: None }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> ApiAnswer {
         self.call("GET", path).send().await
     }
 
-    pub(super) async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(super) async fn put(&self, path: &str, body: Value) -> ApiAnswer {
         self.call("PUT", path).json(body).send().await
     }
 
-    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(super) async fn post(&self, path: &str, body: Value) -> ApiAnswer {
         self.call("POST", path).json(body).send().await
     }
 
-    pub(super) async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(super) async fn patch(&self, path: &str, body: Value) -> ApiAnswer {
         self.call("PATCH", path).json(body).send().await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Answer {
+    pub(super) async fn delete(&self, path: &str) -> ApiAnswer {
         self.call("DELETE", path).send().await
     }
 
-    /// Returns once the tenant was told something by an event of this type.
-    pub(super) async fn told(&self, kind: &str) {
+    /// Returns once an operational event of this type was published.
+    pub(super) async fn await_event(&self, kind: &str) {
         let mut ingest = broker::Broker::consume(&self.broker, broker::Queue::Ingest, 1);
         let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
-        let incoming = incoming.expect("it is told").unwrap();
+        let incoming = incoming.expect("an event").unwrap();
         assert_eq!(incoming.message.kind, kind);
         incoming.settle(broker::Settlement::Done);
     }
 
-    /// What the store has.
+    /// The tenant as the store has it.
     pub(super) fn tenant(&self, id: &str) -> Arc<TenantSnapshot> {
         self.store.snapshot().unwrap().tenant(id).unwrap().clone()
     }
 }
 
-impl Asking<'_> {
+impl ApiRequest<'_> {
     pub(super) fn key(self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self }
     }
@@ -189,7 +189,7 @@ impl Asking<'_> {
         Self { body: Some(body.into()), ..self }
     }
 
-    pub(super) async fn send(self) -> Answer {
+    pub(super) async fn send(self) -> ApiAnswer {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         if self.body.is_some() && !self.headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
@@ -204,11 +204,11 @@ impl Asking<'_> {
         let answer = self.api.app.clone().oneshot(request).await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = axum::body::to_bytes(answer.into_body(), 1 << 22).await.unwrap();
-        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
+        ApiAnswer { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
     }
 }
 
-impl Answer {
+impl ApiAnswer {
     pub(super) fn etag(&self) -> &str {
         self.headers.get("etag").map_or("", |tag| tag.to_str().unwrap())
     }
@@ -217,7 +217,7 @@ impl Answer {
         (self.status, self.body["code"].as_str().unwrap_or_default())
     }
 
-    /// Where in the body, according to the problem.
+    /// The pointers of the problem's errors.
     pub(super) fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().into_iter().flatten();
         errors.map(|error| error["pointer"].as_str().unwrap()).collect()

@@ -42,7 +42,7 @@ async fn an_id_in_the_body_may_not_differ_from_the_one_in_the_path() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_object_is_told_apart() {
+async fn a_body_that_is_no_json_object_has_its_own_code() {
     let api = Api::new();
     for (body, code) in
         [("{", "malformed_json"), ("", "malformed_json"), ("[]", "invalid_body"), ("{}", "invalid_body")]
@@ -69,7 +69,7 @@ async fn a_tenant_has_as_many_of_each_as_its_quota_allows() {
         let refused = api.put(&path("b"), body.clone()).await;
         assert_eq!((refused.code(), refused.pointers()), ((422, "quota_reached"), vec![""]), "{list}");
         assert_eq!(refused.body["detail"], format!("quota.{list}"));
-        api.told("quota.reached").await;
+        api.await_event("quota.reached").await;
         api.put(&path("a"), body).await.expect(200);
     }
 }
@@ -83,7 +83,7 @@ async fn a_tenant_without_a_quota_has_as_many_as_all_may_until_the_operator_says
         put(nth).await.expect(201);
     }
     assert_eq!(put(super::MOST_SOURCES).await.code(), (422, "quota_reached"));
-    api.told("quota.reached").await;
+    api.await_event("quota.reached").await;
     let channel = json!({"url": "https://n8n.example/", "events": ["sent"]});
     api.put("/v1/tenants/acme/channels/7/webhook", channel).await.expect(201);
     let quota = json!({"quota": {"sources": super::MOST_SOURCES + 1}});
@@ -145,12 +145,12 @@ async fn while_the_store_is_away_reads_go_on_and_writes_are_answered_503() {
 
 #[tokio::test]
 async fn a_store_of_files_is_read_and_refuses_changes() {
-    let house = super::super::house::House::new();
+    let fixture = super::super::fixture::Fixture::new();
     let body = r#"{"url":"https://a.example/"}"#;
-    let (status, problem) = house.ask("PUT", "/v1/tenants/acme/endpoints/crm", body).await;
+    let (status, problem) = fixture.ask("PUT", "/v1/tenants/acme/endpoints/crm", body).await;
     assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")));
     assert!(problem["detail"].as_str().unwrap().contains("read only"));
-    assert_eq!(house.ask("GET", "/v1/tenants/acme/endpoints", "").await.0, 200);
+    assert_eq!(fixture.ask("GET", "/v1/tenants/acme/endpoints", "").await.0, 200);
 }
 
 #[tokio::test]

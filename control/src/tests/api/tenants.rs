@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Api};
+use super::{Api, ApiAnswer};
 
-async fn operator(api: &Api, method: &'static str, path: &str, body: Value) -> Answer {
+async fn operator(api: &Api, method: &'static str, path: &str, body: Value) -> ApiAnswer {
     api.call(method, path).operator().json(body).send().await
 }
 

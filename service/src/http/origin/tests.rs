@@ -52,7 +52,7 @@ fn only_the_right_most_address_that_is_not_a_proxy_counts() {
         (vec![("x-forwarded-for", "1.1.1.1, 203.0.113.7, 10.2.2.2")], CLIENT),
         (vec![("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "203.0.113.7")], CLIENT),
         (vec![("forwarded", "for=1.1.1.1, for=203.0.113.7;proto=http, for=\"[fd00::2]:80\"")], CLIENT),
-        // A proxy that does not tell who asked: the last that is known.
+        // A proxy that hides the client: the last known address.
         (vec![("x-forwarded-for", "1.1.1.1, unknown, 10.2.2.2")], "10.2.2.2"),
         (vec![("forwarded", "for=_hidden")], PROXY),
         // One of our own machines asks.
@@ -77,7 +77,7 @@ fn an_unknown_scheme_does_not_count() {
     assert_eq!(origin(PROXY, &[("x-forwarded-proto", "http, HTTPS")]).scheme, Scheme::Https);
 }
 
-/// What somebody may write into a forwarding header.
+/// A value of a forwarding header, valid or not.
 fn header_text() -> impl Strategy<Value = String> {
     let address = prop_oneof![
         any::<std::net::IpAddr>().prop_map(|address| address.to_string()),

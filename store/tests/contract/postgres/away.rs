@@ -46,7 +46,7 @@ async fn a_line_that_is_cut_is_said_at_once_and_what_was_missed_is_there_when_it
     let begun = Instant::now();
     let refused = put(&near, tenant("beta")).await;
     assert!(matches!(refused, Err(EditError::Away(_))), "{refused:?}");
-    assert!(near.usage_and_audit().expect("books").audit(None, None, 1).await.is_err());
+    assert!(near.usage_and_audit().expect("usage and audit").audit(None, None, 1).await.is_err());
     assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits for it");
     assert_eq!(shown(&near).len(), 1, "the snapshot stays");
     put(&far, tenant("gamma")).await.expect("others have a line");

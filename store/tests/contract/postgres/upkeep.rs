@@ -96,7 +96,7 @@ async fn a_copy_is_a_file_of_sqlite_and_fills_an_empty_database() {
     let day = "2026-11-21".to_owned();
     let report =
         UsageReport { process: "a".into(), sequence: 1, tenant: "acme".into(), endpoint_id: None, day, counts };
-    store.usage_and_audit().expect("books").record_usage(vec![report]).await.expect("kept");
+    store.usage_and_audit().expect("usage and audit").record_usage(vec![report]).await.expect("kept");
     let copy = database.folder.path().join("copy.db");
     copy_out(&database.url, &copy).await.expect("copied");
     copy_in(&copy, &empty.url).await.expect("restored");
@@ -108,12 +108,12 @@ async fn a_copy_is_a_file_of_sqlite_and_fills_an_empty_database() {
     assert_eq!((shown(&file), usage_and_audit(&file).await), expected);
     assert_eq!(*restored.revision().borrow(), *store.revision().borrow());
     put(&restored, tenant("gamma")).await.expect("it goes on");
-    let newest = restored.usage_and_audit().expect("books").audit(None, None, 1).await.expect("a log");
+    let newest = restored.usage_and_audit().expect("usage and audit").audit(None, None, 1).await.expect("a log");
     assert!(newest[0].id > expected.1.0[0].id);
 }
 
 async fn usage_and_audit(store: &dyn Store) -> (Vec<AuditEntry>, Vec<Usage>) {
-    let books = store.usage_and_audit().expect("books");
-    let usage = books.usage("acme", "2026-01-01", "2026-12-31").await.expect("usage");
-    (books.audit(None, None, 100).await.expect("a log"), usage)
+    let kept = store.usage_and_audit().expect("usage and audit");
+    let usage = kept.usage("acme", "2026-01-01", "2026-12-31").await.expect("usage");
+    (kept.audit(None, None, 100).await.expect("a log"), usage)
 }

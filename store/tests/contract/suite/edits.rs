@@ -61,8 +61,8 @@ pub(crate) async fn a_dry_run_says_what_would_change_and_changes_nothing<F: Fixt
     let edited = fixture.store().edit(dry).await.expect("allowed");
     assert_eq!((edited.revision, edited.changes.len()), (1, 5));
     assert!(shown(&*fixture.store()).is_empty());
-    let books = fixture.store();
-    assert!(books.usage_and_audit().expect("books").audit(None, None, 10).await.expect("a log").is_empty());
+    let kept = fixture.store();
+    assert!(kept.usage_and_audit().expect("usage and audit").audit(None, None, 10).await.expect("a log").is_empty());
 }
 
 pub(crate) async fn an_edit_that_changes_nothing_makes_no_revision<F: Fixture>() {

@@ -1,9 +1,9 @@
-//! What every store that is written to promises, as scenarios over any [`Fixture`](crate::fixture::Fixture).
+//! The promises of every store that can be changed, as scenarios over any [`Fixture`](crate::fixture::Fixture).
 
-pub(crate) mod books;
 pub(crate) mod edits;
 pub(crate) mod rotation;
 pub(crate) mod snapshots;
+pub(crate) mod usage_and_audit;
 pub(crate) mod walk;
 
 /// Runs the whole suite on one fixture.
@@ -30,12 +30,12 @@ macro_rules! contract {
             snapshots::secrets_come_back_after_reopening
             snapshots::after_a_look_the_snapshot_is_known_to_be_the_newest
             walk::after_random_edits_a_store_shows_the_same_as_one_in_memory
-            books::usage_is_summed_over_processes_and_an_old_report_changes_nothing
-            books::usage_is_listed_by_day_and_endpoint
-            books::the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets
-            books::the_audit_log_is_read_in_pages_and_per_tenant
-            books::the_audit_log_forgets_what_is_older_than_asked
-            books::of_what_is_long_the_audit_log_keeps_what_changed
+            usage_and_audit::usage_is_summed_over_processes_and_an_old_report_changes_nothing
+            usage_and_audit::usage_is_listed_by_day_and_endpoint
+            usage_and_audit::the_audit_log_says_who_changed_what_the_newest_first_and_hides_secrets
+            usage_and_audit::the_audit_log_is_read_in_pages_and_per_tenant
+            usage_and_audit::the_audit_log_forgets_what_is_older_than_asked
+            usage_and_audit::of_what_is_long_the_audit_log_keeps_what_changed
         }
     };
     (@each $fixture:ty, $($part:ident::$scenario:ident)*) => {

@@ -1,4 +1,5 @@
-//! What is retiring: valid until it ends, nobody else's as long as it is kept, and forgotten without a change of its own.
+//! Retiring secrets: valid until their end, no other tenant's as long as they are stored, and removed with the next
+//! change.
 
 use schemas::{KeyHash, Rotation, Span};
 use store::{Draft, EditError, EditRefusal, ItemKind, Store};

@@ -1,4 +1,4 @@
-//! What readers hold.
+//! The snapshots that readers hold.
 
 use std::sync::Arc;
 

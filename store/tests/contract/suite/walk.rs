@@ -1,4 +1,4 @@
-//! Random edits: whatever is done, a store shows the same as one that only has memory, now and when it is opened anew.
+//! Random edits: after each of them, a store shows the same as the store in memory, now and when it is opened again.
 
 use schemas::Tenant;
 use store::{Draft, Edit, EditError, EditRefusal, Edited, MemoryStore, Store};
@@ -8,7 +8,7 @@ use crate::{
     story::{edit, endpoint, key, revision, shown, source, subscription},
 };
 
-/// One step of a walk. Few ids, tokens and keys, so that they meet.
+/// One step of a walk. Ids, tokens and keys are few, so that they collide.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     tenant: u8,

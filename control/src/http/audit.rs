@@ -1,0 +1,66 @@
+//! The audit log: who changed what.
+
+use std::sync::Arc;
+
+use aide::axum::{ApiRouter, routing::get_with};
+use axum::response::Response;
+use schemas::Scope;
+use service::problem::Problem;
+use store::AuditEntry;
+
+use super::{
+    context::RequestContext,
+    describe,
+    page::{self, Page},
+    problems,
+    usage::usage_and_audit,
+};
+use crate::Control;
+
+pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
+    ApiRouter::new()
+        .api_route(
+            "/v1/tenants/{tenant}/audit",
+            get_with(tenant_audit, |op| {
+                let op = describe::operation(
+                    op,
+                    "audit",
+                    "getTenantAudit",
+                    "Who changed what of a tenant",
+                    Some(Scope::Read),
+                );
+                describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
+            }),
+        )
+        .api_route(
+            "/v1/audit",
+            get_with(audit, |op| {
+                let op = describe::operation(op, "audit", "getAudit", "Who changed what of any tenant", None);
+                describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
+            }),
+        )
+}
+
+async fn tenant_audit(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    entries(&request, Some(authorized.tenant_id())).await
+}
+
+async fn audit(request: RequestContext) -> Result<Response, Problem> {
+    request.operator().await?;
+    entries(&request, None).await
+}
+
+/// One page of the log, from the newest entry on. A page begins before the last entry of the page before.
+async fn entries(request: &RequestContext, tenant: Option<&str>) -> Result<Response, Problem> {
+    let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
+    let before = after.map(|id| id.parse().map_err(|_| page::wrong_cursor())).transpose()?;
+    // One more than is shown tells whether there is a next page.
+    let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+    let found = usage_and_audit(&request.control)?.audit(tenant, before, wanted).await;
+    let mut found = found.map_err(|error| problems::store_unavailable(&error))?;
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| is_more).map(|last| page::cursor(&last.id.to_string()));
+    Ok(page::answer(found, next))
+}

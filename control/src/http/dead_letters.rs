@@ -1,0 +1,97 @@
+//! Dead letters of a tenant: list them, and show one with its body.
+
+use std::sync::Arc;
+
+use aide::{
+    axum::{ApiRouter, routing::get_with},
+    transform::TransformOperation,
+};
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use broker::records::read_dead_letter;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use schemars::json_schema;
+use schemas::{DeadLetter, DeadReason, Scope};
+use service::problem::{Code, Problem};
+
+use super::{
+    context::RequestContext,
+    describe,
+    page::{self, Page},
+    problems,
+};
+use crate::{Control, DeadLetterFilter, dead_letters};
+
+/// Describes the calls that read the whole log.
+pub(super) const ONE_SCAN: &str =
+    "All of them are looked through, once at a time: 429 while another such call for the tenant is under way.";
+
+/// Query parameters of the filter.
+const FILTER: [&str; 6] = ["ids", "endpoint_id", "reason", "event_type", "since", "until"];
+
+pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
+    ApiRouter::new()
+        .api_route(
+            "/v1/tenants/{tenant}/dead-letters",
+            get_with(list, |op| {
+                let op =
+                    describe::operation(op, "dead letters", "listDeadLetters", "List dead letters", Some(Scope::Read));
+                let op = describe::more(op, ONE_SCAN);
+                let op = describe::more(op, "In the order in which they ended, without their bodies.");
+                describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(describe::paged(op)))
+            }),
+        )
+        .api_route(
+            "/v1/tenants/{tenant}/dead-letters/{id}",
+            get_with(show, |op| {
+                let op =
+                    describe::operation(op, "dead letters", "getDeadLetter", "Show a dead letter", Some(Scope::Read));
+                describe::answers::<200, DeadLetter>(op)
+            }),
+        )
+}
+
+fn filtered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    let text = || json_schema!({"type": "string"});
+    let time = || json_schema!({"type": "string", "format": "date-time"});
+    let reasons: Vec<_> = DeadReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let op = describe::parameter(op, "ids", "Their ids; may be repeated.", text());
+    let op = describe::parameter(op, "endpoint_id", "Where they were to go.", text());
+    let op = describe::parameter(op, "reason", "Why they ended.", json_schema!({"type": "string", "enum": reasons}));
+    let op = describe::parameter(op, "event_type", "The event's type.", text());
+    let op = describe::parameter(op, "since", "Ended then or later.", time());
+    describe::parameter(op, "until", "Ended earlier than that.", time())
+}
+
+async fn list(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    let query = request.query(&[&FILTER[..], &page::PARAMETERS[..]].concat())?;
+    let Page { limit, after } = Page::of(&query)?;
+    let begin =
+        after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
+    let mut filter = DeadLetterFilter::default();
+    for (name, text) in query.iter().filter(|(name, _)| FILTER.contains(&name.as_str())) {
+        let wrong = |why| Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}"));
+        filter.set(name, text).map_err(wrong)?;
+    }
+    let logs = &*request.control.deps.broker;
+    let (live, _permit) = request.control.scan(authorized.tenant_id(), &filter).await?;
+    let records = live.records(logs, begin).take(limit + 1).try_collect::<Vec<_>>();
+    let mut records = records.await.map_err(|_| problems::log_unavailable())?;
+    let is_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
+    let letters: Vec<_> = records.iter().filter_map(read_dead_letter).collect();
+    Ok(page::answer(letters, next))
+}
+
+async fn show(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    request.query(&[])?;
+    let logs = &*request.control.deps.broker;
+    let letter = dead_letters::show(logs, Some(authorized.tenant_id()), request.path_parameter("id")).await;
+    let letter = letter.map_err(|_| problems::log_unavailable())?.ok_or(Code::NotFound)?;
+    Ok(Json(letter).into_response())
+}

@@ -1,0 +1,126 @@
+//! Every edit of the configuration: a decision that the store carries out, a log line for what changed, and events that
+//! tell tenants what concerns them.
+
+use std::sync::Arc;
+
+use schemas::EndpointState;
+use service::problem::{Code, Problem};
+use store::{Author, Draft, Edit, EditRefusal, Edited, Item, ItemChange, TenantSelection};
+use tokio::sync::oneshot;
+
+use super::problems;
+use crate::{Control, settings};
+
+/// Most items that one log line names.
+const LOGGED_ITEMS: usize = 20;
+
+/// What an edit may change, and who asks for it.
+pub(crate) struct EditRequest {
+    pub(crate) selection: TenantSelection,
+    pub(crate) author: Author,
+    /// True to say only what would change.
+    pub(crate) dry_run: bool,
+}
+
+impl EditRequest {
+    /// An edit of one tenant.
+    pub(crate) fn of_tenant(tenant: &str, author: Author) -> Self {
+        Self { selection: TenantSelection::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
+    }
+}
+
+impl Control {
+    /// Decides on a draft, all or nothing. Returns what the decision returned, and what was changed.
+    pub(crate) async fn edit<T: Send + 'static>(
+        self: &Arc<Self>,
+        request: EditRequest,
+        decide: impl FnOnce(&mut Draft) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(T, Edited), Problem> {
+        let (sender, mut receiver) = oneshot::channel();
+        let decision = Box::new(move |draft: &mut Draft| {
+            let decided = decide(draft);
+            // The store learns only that nothing is to be done. The problem itself goes through the channel.
+            let verdict = decided.as_ref().map(|_| ()).map_err(|_| EditRefusal::Conflict(String::new()));
+            let _ = sender.send(decided);
+            verdict
+        });
+        let EditRequest { selection, author, dry_run } = request;
+        let (tenants, logged_author) = (selection.clone(), author.clone());
+        let edit = Edit { selection, author, at: (self.deps.clock)(), dry_run, decision };
+        let edited = self.deps.store.edit(edit).await;
+        match (edited, receiver.try_recv()) {
+            (Ok(edited), Ok(Ok(decided))) => {
+                if !dry_run {
+                    log(&logged_author, &edited);
+                    self.announce_disabled(&edited);
+                }
+                Ok((decided, edited))
+            }
+            (Err(store::EditError::Refused(_)), Ok(Err(problem))) => {
+                if !dry_run {
+                    self.announce_quota(&tenants, &problem);
+                }
+                Err(problem)
+            }
+            (Err(error), _) => Err(problems::edit_failed(error)),
+            (Ok(_), _) => Err(Code::Internal.into()),
+        }
+    }
+
+    /// Publishes an event to the tenant for each endpoint that was disabled, by whichever call.
+    fn announce_disabled(self: &Arc<Self>, edited: &Edited) {
+        for change in &edited.changes {
+            if let (Some(Item::Endpoint(before)), Some(Item::Endpoint(after))) = (&change.before, &change.after)
+                && (before.state, after.state) == (EndpointState::Active, EndpointState::Disabled)
+            {
+                self.endpoint_disabled(&change.tenant, &after.id, edited.revision, after.disabled_reason.as_deref());
+            }
+        }
+    }
+
+    /// Publishes an event to the tenants when the problem is that a quota is reached.
+    fn announce_quota(self: &Arc<Self>, tenants: &TenantSelection, problem: &Problem) {
+        let (Some(name), TenantSelection::Tenants(ids), Some(snapshot)) =
+            (settings::reached(problem), tenants, self.deps.store.snapshot())
+        else {
+            return;
+        };
+        for tenant in ids.iter().filter_map(|id| snapshot.tenant(id)) {
+            if let Some(limit) = settings::allowed(tenant.quota, self.deps.rules.quota, name) {
+                self.quota_reached(&tenant.id, name, limit as f64);
+            }
+        }
+    }
+}
+
+/// Logs one line for each edit that changed something. The audit log has what exactly was changed.
+fn log(author: &Author, edited: &Edited) {
+    let Some(first) = edited.changes.first() else { return };
+    let tenant = Some(&first.tenant).filter(|tenant| edited.changes.iter().all(|change| change.tenant == **tenant));
+    let items: Vec<_> = edited.changes.iter().take(LOGGED_ITEMS).map(summary).collect();
+    tracing::info!(
+        tenant,
+        items = items.join(","),
+        count = edited.changes.len(),
+        revision = edited.revision,
+        author = author.name,
+        client = author.address.map(tracing::field::display),
+        "config.changed"
+    );
+}
+
+/// A change in words, such as `create endpoint/crm`.
+fn summary(change: &ItemChange) -> String {
+    let (verb, item) = match (&change.before, &change.after) {
+        (None, Some(item)) => ("create", item),
+        (Some(_), Some(item)) => ("update", item),
+        (Some(item), None) => ("delete", item),
+        (None, None) => return String::new(),
+    };
+    format!("{verb} {}/{}", item.kind().name(), item.id())
+}
+
+/// A tenant of a draft, or 404.
+pub(crate) fn tenant<'a>(draft: &'a mut Draft, id: &str) -> Result<&'a mut schemas::Tenant, Problem> {
+    draft.tenant(id).map_err(|_| Problem::new(Code::NotFound).detail("there is no such tenant"))
+}

@@ -1,0 +1,71 @@
+//! Problems for requests that the store, the broker or a limit refuses.
+
+use std::time::Duration;
+
+use service::problem::{Code, Problem};
+use store::{Denied, EditError, EditRefusal, StoreError};
+
+use crate::NotStarted;
+
+/// When a caller should try again while something is unavailable.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a caller has no access. Whether the tenant exists is not told to callers of other tenants.
+pub(super) fn denied(denied: &Denied) -> Problem {
+    match denied {
+        Denied::Unauthenticated => Problem::new(Code::Unauthorized),
+        Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
+        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
+        Denied::Away(error) => store_unavailable(error),
+    }
+}
+
+/// The store does not answer. An edit may have been carried out all the same.
+pub(super) fn store_unavailable(_: &StoreError) -> Problem {
+    Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
+}
+
+/// A log of the broker cannot be read now.
+pub(super) fn log_unavailable() -> Problem {
+    Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
+}
+
+/// The broker did not confirm a publish.
+pub(super) fn publish_failed() -> Problem {
+    Problem::new(Code::Unavailable)
+        .detail("the broker confirmed nothing; it can be done again")
+        .retry_after(RETRY_AFTER)
+}
+
+/// Why an edit was not carried out.
+pub(super) fn edit_failed(error: EditError) -> Problem {
+    match error {
+        EditError::Refused(refused) => edit_refused(&refused),
+        EditError::ReadOnly => Problem::new(Code::Conflict).detail(error.to_string()),
+        EditError::Away(error) => store_unavailable(&error),
+    }
+}
+
+fn edit_refused(refused: &EditRefusal) -> Problem {
+    match refused {
+        EditRefusal::NoSuch(_) => Problem::new(Code::NotFound).detail(refused.to_string()),
+        EditRefusal::Stale => Problem::new(Code::PreconditionFailed),
+        EditRefusal::Conflict(why) => Problem::new(Code::Conflict).detail(why),
+        EditRefusal::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
+        // Decisions validate by themselves, with pointers into the request. Only the store could see what is left here.
+        EditRefusal::Invalid(found) => {
+            found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
+        }
+    }
+}
+
+impl From<NotStarted> for Problem {
+    fn from(not_started: NotStarted) -> Self {
+        match not_started {
+            NotStarted::Unread(_) => log_unavailable(),
+            NotStarted::TooMany | NotStarted::Busy => {
+                Self::new(Code::TooManyRequests).detail(not_started.to_string()).retry_after(RETRY_AFTER)
+            }
+        }
+    }
+}

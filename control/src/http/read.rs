@@ -1,0 +1,37 @@
+//! The one way in which requests read resources: list those of a tenant, and show one.
+
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use schemas::Scope;
+use service::problem::{Code, Problem};
+use store::Snapshot;
+
+use super::{
+    context::RequestContext,
+    page::{self, Page},
+    resource::{Listed, Resource, version_of},
+    write::with_version,
+};
+
+pub(crate) async fn list<R: Listed>(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    let page = Page::of(&request.query(&page::PARAMETERS)?)?;
+    let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
+    let (items, next) = R::page(tenant, &page);
+    Ok(page::answer(items, next))
+}
+
+pub(crate) async fn show<R: Resource>(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    request.query(&[])?;
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter(R::PATH_ID));
+    let look = |snapshot: &Snapshot| {
+        let tenant = snapshot.tenant(tenant)?;
+        let version = version_of::<R>(id, |kind, id| tenant.versions.of(kind, id));
+        Some((R::in_snapshot(tenant, id)?.shown(), version))
+    };
+    let (shown, version) = request.find(look).await?;
+    Ok(with_version(Json(shown).into_response(), version))
+}

@@ -1,0 +1,233 @@
+//! Items: the resources that a tenant has lists of. Endpoints, subscriptions, sources and keys share their routes.
+
+use std::sync::Arc;
+
+use aide::{
+    axum::{ApiRouter, routing::get_with},
+    transform::TransformOperation,
+};
+use schemars::JsonSchema;
+use schemas::{Scope, SecretFields, Tenant};
+use serde::{Serialize, de::DeserializeOwned};
+use service::problem::{Code, Problem};
+use store::{Draft, Item, ItemChange, ItemKind, Snapshot, TenantSnapshot};
+
+use super::{
+    describe::{self, ItemBody, ItemPatch, PageSchema, WithShownOnce},
+    page::Page,
+    read::{list, show},
+    resource::{Listed, Resource, object_of},
+    write::{self, ChangeRequest},
+};
+use crate::{
+    Control,
+    settings::{Generator, Object, ProblemScope, Rules, list_name},
+};
+
+/// A resource that is one item of one of a tenant's lists.
+pub(crate) trait TenantItem:
+    SecretFields + Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync
+{
+    const KIND: ItemKind;
+    /// Secret fields that are generated when they are left out. The item cannot be without them; the second text says
+    /// what to do instead of removing one.
+    const GENERATED: &'static [(&'static str, &'static str)] = &[];
+    /// Fields of the answer to the request that generated them, each with its description.
+    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];
+    /// Fields of answers that are derived from others. A body may repeat them, and they are then ignored.
+    const DERIVED: &'static [&'static str] = &[];
+    /// Fields that carteiro changes by itself.
+    const OWN_STATE: &'static [&'static str] = &[];
+    /// Example of a body, for the description of the API.
+    const EXAMPLE: &'static str;
+
+    fn id(&self) -> &str;
+
+    /// The tenant's list of such items.
+    fn list(tenant: &Tenant) -> &Vec<Self>;
+
+    /// The tenant's list of such items, to be changed.
+    fn list_mut(tenant: &mut Tenant) -> &mut Vec<Self>;
+
+    /// The items of a snapshot, in the order of their ids.
+    fn of_snapshot(tenant: &TenantSnapshot) -> Vec<&Self>;
+
+    /// The item of a store's change, when it is one of this type.
+    fn of_change(item: &Item) -> Option<&Self>;
+
+    /// The values of the derived fields.
+    fn derived(&self) -> Object {
+        Object::new()
+    }
+
+    /// Adds what is generated for a new item. Returns what is shown once.
+    fn generate_fields(_fields: &mut Object, _generator: &Generator) -> std::io::Result<Object> {
+        Ok(Object::new())
+    }
+
+    /// Adds what is generated for a new item of a description. As in a file, an endpoint without secrets stays unsigned.
+    fn generate_applied(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
+        Self::generate_fields(fields, generator)
+    }
+
+    /// Normalizes the item, and refuses what the store cannot know: what the operator or the caller's key forbids.
+    fn normalize(&mut self, _old: Option<&Self>, _rules: &Rules, _scopes: Option<&[Scope]>) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Refuses an id that belongs to a view, with 409 and the call that may change it.
+    fn refuse_id(_id: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// Takes what cannot be without the item out of the tenant. The item itself is gone already.
+    fn remove_dependents(_id: &str, _tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
+        Vec::new()
+    }
+
+    /// Every item, as tenant and id, that has a secret which this item would have, and by which it is looked up without
+    /// knowing the tenant.
+    fn owners(&self, _snapshot: &Snapshot) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+impl<T: TenantItem> Resource for T {
+    const ID_PREFIX: &'static str = id_prefix(T::KIND);
+    const KINDS: &'static [ItemKind] = &[T::KIND];
+    const STATE: &'static [&'static str] = T::OWN_STATE;
+    const REQUIRED_SECRETS: &'static [(&'static str, &'static str)] = T::GENERATED;
+    const READ_ONLY: &'static [&'static str] = T::DERIVED;
+
+    fn find(tenant: &Tenant, id: &str) -> Option<Self> {
+        T::list(tenant).iter().find(|item| item.id() == id).cloned()
+    }
+
+    fn in_snapshot(tenant: &TenantSnapshot, id: &str) -> Option<Self> {
+        T::of_snapshot(tenant).into_iter().find(|item| item.id() == id).cloned()
+    }
+
+    fn check_id(id: &str) -> Result<(), Problem> {
+        T::refuse_id(id)
+    }
+
+    fn generate(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
+        T::generate_fields(fields, generator)
+    }
+
+    fn put(
+        mut self,
+        tenant: &mut Tenant,
+        old: Option<&Self>,
+        request: &ChangeRequest,
+    ) -> Result<ProblemScope, Problem> {
+        self.normalize(old, &request.rules, request.scopes.as_deref())?;
+        let is_other = |(tenant, id): &(String, String)| (tenant, id) != (&request.tenant, &request.id);
+        if self.owners(&request.snapshot).iter().any(is_other) {
+            let pointer = T::GENERATED.first().map_or(String::new(), |(field, _)| format!("/{field}"));
+            return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
+        }
+        Ok(ProblemScope { kind: T::KIND, index: put_item(T::list_mut(tenant), self) })
+    }
+
+    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
+        T::list_mut(tenant).retain(|item| item.id() != id);
+        let mut removed = vec![(T::KIND, id.to_owned())];
+        removed.extend(T::remove_dependents(id, tenant));
+        Ok(removed)
+    }
+
+    fn shown(&self) -> Object {
+        let mut shown = object_of(self);
+        shown.extend(self.derived());
+        shown
+    }
+
+    /// The store forgets retiring secrets that have ended.
+    fn shown_after(changes: &[ItemChange], id: &str) -> Option<Object> {
+        let change = changes.iter().find(|change| change.kind == T::KIND && change.id == id)?;
+        T::of_change(change.after.as_ref()?).map(Resource::shown)
+    }
+}
+
+impl<T: TenantItem> Listed for T {
+    fn page(tenant: &TenantSnapshot, page: &Page) -> (Vec<Object>, Option<String>) {
+        let (items, next) = page.cut(T::of_snapshot(tenant).into_iter().map(|item| (item.id(), item)));
+        (items.into_iter().map(Resource::shown).collect(), next)
+    }
+}
+
+/// Beginning of ids that are generated for items of a kind.
+const fn id_prefix(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Tenant => "t",
+        ItemKind::Endpoint => "ep",
+        ItemKind::Subscription => "sub",
+        ItemKind::Source => "src",
+        ItemKind::Key => "key",
+    }
+}
+
+/// Replaces the item of the same id, or adds it. Returns its place in the list.
+pub(crate) fn put_item<T: TenantItem>(list: &mut Vec<T>, item: T) -> usize {
+    match list.iter().position(|known| known.id() == item.id()) {
+        Some(index) => {
+            list[index] = item;
+            index
+        }
+        None => {
+            list.push(item);
+            list.len() - 1
+        }
+    }
+}
+
+/// The routes of one kind of item: list, create, show, replace, patch, delete.
+pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
+    let (kind, list_name) = (T::KIND.name(), list_name(T::KIND));
+    let collection = format!("/v1/tenants/{{tenant}}/{list_name}");
+    let name = describe::capital(kind);
+    ApiRouter::new()
+        .api_route(
+            &collection,
+            get_with(list::<T>, |op| {
+                let op = operation::<T>(op, &format!("list{name}s"), &format!("List {list_name}"), Scope::Read);
+                describe::answers::<200, PageSchema<T>>(describe::paged(op))
+            })
+            .post_with(write::create::<T>, |op| {
+                let op = operation::<T>(op, &format!("create{name}"), &format!("Create {kind}"), Scope::Manage);
+                describe::answers::<201, WithShownOnce<T>>(describe::takes::<ItemBody<T>>(op, T::EXAMPLE))
+            }),
+        )
+        .api_route(
+            &format!("{collection}/{{id}}"),
+            get_with(show::<T>, |op| {
+                let op = operation::<T>(op, &format!("get{name}"), &format!("Show {kind}"), Scope::Read);
+                describe::answers::<200, T>(op)
+            })
+            .put_with(write::replace::<T>, |op| {
+                let op = operation::<T>(op, &format!("put{name}"), &format!("Create or replace {kind}"), Scope::Manage);
+                let op = describe::conditional(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
+                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, T>(op))
+            })
+            .patch_with(write::patch::<T>, |op| {
+                let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {kind}"), Scope::Manage);
+                let op = describe::conditional(describe::takes_patch::<ItemPatch<T>>(op, r#"{"name":"New name"}"#));
+                describe::answers::<200, T>(op)
+            })
+            .delete_with(write::delete::<T>, |op| {
+                let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {kind}"), Scope::Manage);
+                describe::answers::<200, describe::Deleted>(describe::conditional(op))
+            }),
+        )
+}
+
+fn operation<'t, T: TenantItem>(
+    op: TransformOperation<'t>,
+    id: &str,
+    summary: &str,
+    scope: Scope,
+) -> TransformOperation<'t> {
+    describe::operation(op, list_name(T::KIND), id, summary, Some(scope))
+}

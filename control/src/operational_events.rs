@@ -1,0 +1,94 @@
+//! Operational events: what carteiro itself did, published to the tenant's own stream, where any endpoint can subscribe
+//! to it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use broker::{Deadline, PublishError, Target, publish_until_confirmed};
+use schemas::{EventId, HeaderValue, Headers, Message, OperationalEvent, QuotaName, wire};
+
+use crate::Control;
+
+/// Most ids that are remembered. An event that is published again after so many others keeps its id all the same.
+const REMEMBERED: usize = 10_000;
+
+/// Ids of the operational events that this process has published.
+#[derive(Debug, Default)]
+pub(crate) struct PublishedEvents(Mutex<HashSet<EventId>>);
+
+impl PublishedEvents {
+    fn contains(&self, id: &EventId) -> bool {
+        self.lock().contains(id)
+    }
+
+    fn insert(&self, id: &EventId) {
+        let mut published = self.lock();
+        if published.len() >= REMEMBERED {
+            published.clear();
+        }
+        published.insert(id.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<EventId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control {
+    /// Publishes, in the background, that one of the tenant's endpoints was disabled at a revision of the store.
+    pub fn endpoint_disabled(self: &Arc<Self>, tenant: &str, endpoint_id: &str, revision: u64, reason: Option<&str>) {
+        let now = (self.deps.clock)();
+        self.publish_soon(tenant, OperationalEvent::endpoint_disabled(tenant, endpoint_id, revision, reason, now));
+    }
+
+    /// Publishes, in the background and at most once an hour, that one of the tenant's quotas is reached.
+    pub fn quota_reached(self: &Arc<Self>, tenant: &str, quota: QuotaName, limit: f64) {
+        self.publish_soon(tenant, OperationalEvent::quota_reached(tenant, quota, limit, (self.deps.clock)()));
+    }
+
+    fn publish_soon(self: &Arc<Self>, tenant: &str, event: OperationalEvent) {
+        if self.published_events.contains(&event.id) {
+            return;
+        }
+        let (control, message) = (self.clone(), message(tenant, &event, (self.deps.clock)()));
+        let tenant = tenant.to_owned();
+        let deadline = Deadline { stop: self.deps.stop.clone(), limit: None };
+        self.tasks.spawn(async move {
+            let to = Target::Ingest { key: event.key };
+            match publish_until_confirmed(&*control.deps.broker, &to, &message, deadline).await {
+                Ok(()) => control.note_published(&tenant, &event.id, event.event_type.as_str()),
+                Err(error) => tracing::warn!(%error, event_id = %event.id, tenant, "event.not_told"),
+            }
+        });
+    }
+
+    /// Publishes an event to a tenant, unless this process has published it before.
+    ///
+    /// # Errors
+    /// When the broker did not confirm it. The caller has to try again.
+    pub(crate) async fn publish_event(&self, tenant: &str, event: &OperationalEvent) -> Result<(), PublishError> {
+        if !self.published_events.contains(&event.id) {
+            let message = message(tenant, event, (self.deps.clock)());
+            self.deps.broker.publish(&Target::Ingest { key: event.key.clone() }, &message).await?;
+            self.note_published(tenant, &event.id, event.event_type.as_str());
+        }
+        Ok(())
+    }
+
+    fn note_published(&self, tenant: &str, id: &EventId, event_type: &str) {
+        self.published_events.insert(id);
+        self.metrics.operational_events.with_label_values(&[event_type]).inc();
+        tracing::info!(event_id = %id, event_type, tenant, "event.told");
+    }
+}
+
+/// The message that a producer would publish for the event.
+fn message(tenant: &str, event: &OperationalEvent, now: u64) -> Message {
+    let mut headers = Headers::default();
+    headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+    headers.set(wire::TENANT, HeaderValue::Text(tenant.into()));
+    headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(now).unwrap_or(i64::MAX)));
+    Message { id: event.id.to_string(), kind: event.event_type.to_string(), headers, body: event.body.clone().into() }
+}

@@ -1,0 +1,286 @@
+//! The replays of this process. They are only in its memory: after a restart no process knows them, and what they had not
+//! replayed is still a dead letter.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use broker::ReadError;
+use schemas::EventId;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use service::chance;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Control, DeadLetterFilter, LiveDeadLetters, Rate, Replay, ReplayEnd, ReplayProgress, dead_letters,
+    tenant_semaphore::TenantPermit,
+};
+
+/// Requests that may read the whole log of dead letters at once in this process, for each tenant and for all. All tenants
+/// share one log, so each such request reads it from its beginning.
+pub(crate) const LOG_SCANS: (usize, usize) = (1, 4);
+
+/// Most replays that have ended and are still remembered. Each is small, but a program may start one a minute.
+const REMEMBERED: usize = 1_000;
+
+/// State of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayState {
+    /// The replay goes on.
+    Running,
+    /// All that was found was replayed, except for what the log names.
+    Done,
+    /// The replay was stopped before its end.
+    Stopped,
+}
+
+impl ReplayState {
+    /// Name of the state in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A replay of this process, as answers show it.
+#[derive(Debug)]
+pub struct ReplayJob {
+    /// Id of the replay, a UUIDv7.
+    pub id: String,
+    /// The tenant whose dead letters are replayed.
+    pub tenant: String,
+    /// Which of the tenant's dead letters.
+    pub filter: DeadLetterFilter,
+    /// Dead letters that were found at the start.
+    pub matched: u64,
+    /// Dead letters that were published again so far.
+    pub replayed: AtomicU64,
+    /// Dead letters that cannot be published again, because their bodies were not kept.
+    pub skipped: AtomicU64,
+    state: watch::Sender<ReplayState>,
+}
+
+impl ReplayJob {
+    /// A replay that begins.
+    pub fn new(id: String, tenant: String, filter: DeadLetterFilter, matched: u64) -> Self {
+        let (replayed, skipped, state) =
+            (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(ReplayState::Running));
+        Self { id, tenant, filter, matched, replayed, skipped, state }
+    }
+
+    /// The present state.
+    pub fn state(&self) -> ReplayState {
+        *self.state.borrow()
+    }
+
+    /// Ends the replay. A replay that has ended already keeps its state.
+    pub fn end(&self, as_what: ReplayState) {
+        self.state.send_if_modified(|state| {
+            let runs = *state == ReplayState::Running;
+            if runs {
+                *state = as_what;
+            }
+            runs
+        });
+    }
+
+    /// Returns once the replay has ended.
+    pub async fn ended(&self) {
+        // The sender is in `self`, so the wait can end by the state only.
+        let _ = self.state.subscribe().wait_for(|state| *state != ReplayState::Running).await;
+    }
+}
+
+impl Serialize for ReplayJob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut job = serializer.serialize_struct("Replay", 6)?;
+        job.serialize_field("id", &self.id)?;
+        job.serialize_field("state", &self.state())?;
+        job.serialize_field("matched", &self.matched)?;
+        job.serialize_field("replayed", &self.replayed.load(Ordering::Relaxed))?;
+        job.serialize_field("skipped", &self.skipped.load(Ordering::Relaxed))?;
+        job.serialize_field("filter", &self.filter)?;
+        job.end()
+    }
+}
+
+/// The replays that this process remembers.
+#[derive(Debug)]
+pub(crate) struct ReplayJobs {
+    most: usize,
+    /// The lock is never held across an await.
+    known: Mutex<VecDeque<Arc<ReplayJob>>>,
+}
+
+/// The error for a replay beyond those that may run at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+impl ReplayJobs {
+    /// No replays yet; at most `most` may run at once.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, known: Mutex::default() }
+    }
+
+    /// Adds a replay, and forgets the oldest that has ended when there are too many.
+    pub(crate) fn add(&self, job: ReplayJob) -> Result<Arc<ReplayJob>, TooMany> {
+        let mut known = self.lock();
+        let running = known.iter().filter(|job| job.state() == ReplayState::Running).count();
+        if running >= self.most {
+            return Err(TooMany);
+        }
+        if known.len() - running >= REMEMBERED
+            && let Some(oldest) = known.iter().position(|job| job.state() != ReplayState::Running)
+        {
+            known.remove(oldest);
+        }
+        let job = Arc::new(job);
+        known.push_back(job.clone());
+        Ok(job)
+    }
+
+    /// The replay of this id, if it is the tenant's.
+    pub(crate) fn get(&self, tenant: &str, id: &str) -> Option<Arc<ReplayJob>> {
+        self.lock().iter().find(|job| job.id == id && job.tenant == tenant).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<ReplayJob>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The error for a replay, or a count of dead letters, that cannot start now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The dead letters could not be read.
+    #[error(transparent)]
+    Unread(#[from] ReadError),
+    /// As many replays run as may.
+    #[error("too many replays run")]
+    TooMany,
+    /// Another request reads the tenant's dead letters, or enough requests of other tenants do.
+    #[error("the dead letters are being read for another request")]
+    Busy,
+}
+
+impl Control {
+    /// Counts a tenant's dead letters that a replay would publish again.
+    ///
+    /// # Errors
+    /// When they cannot be read, or too many requests read the log already.
+    pub async fn count(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<u64, NotStarted> {
+        let (live, _) = self.scan(tenant, filter).await?;
+        Ok(live.len() as u64)
+    }
+
+    /// Finds a tenant's dead letters. The permit bounds how many requests do so at once.
+    pub(crate) async fn scan(
+        &self,
+        tenant: &str,
+        filter: &DeadLetterFilter,
+    ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
+        let permit = self.log_scans.try_acquire(tenant).ok_or(NotStarted::Busy)?;
+        Ok((dead_letters::find(&*self.deps.broker, Some(tenant), filter).await?, permit))
+    }
+
+    /// Finds a tenant's dead letters, then replays them in a task of its own. Dead letters that are added later are not
+    /// replayed.
+    ///
+    /// # Errors
+    /// When they cannot be read, too many requests read the log already, or too many replays run.
+    pub async fn start_replay(
+        self: &Arc<Self>,
+        tenant: &str,
+        filter: DeadLetterFilter,
+        rate: Option<Rate>,
+    ) -> Result<Arc<ReplayJob>, NotStarted> {
+        let (live, _) = self.scan(tenant, &filter).await?;
+        let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
+        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, live.len() as u64));
+        let job = job.map_err(|TooMany| NotStarted::TooMany)?;
+        self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.replay_rate)));
+        Ok(job)
+    }
+
+    async fn replay(self: Arc<Self>, job: Arc<ReplayJob>, live: LiveDeadLetters, rate: Rate) {
+        self.metrics.replays_running.inc();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let (broker, clock) = (&*self.deps.broker, &self.deps.clock);
+        let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
+        let replay = Replay { broker, replay_id: &job.id, rate: Some(rate), clock, outbox, metrics, stop: stopped };
+        let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {
+            job.replayed.store(replayed, Ordering::Relaxed);
+            job.skipped.store(skipped, Ordering::Relaxed);
+        };
+        let cancel_at_the_end = async {
+            tokio::select! {
+                () = job.ended() => {}
+                () = self.deps.stop.cancelled() => {}
+            }
+            stop.cancel();
+            std::future::pending::<Infallible>().await
+        };
+        let end = tokio::select! {
+            end = replay.run(live, progress) => end,
+            never = cancel_at_the_end => match never {},
+        };
+        self.metrics.replays_running.dec();
+        job.end(match end {
+            ReplayEnd::Done => ReplayState::Done,
+            ReplayEnd::Stopped => ReplayState::Stopped,
+        });
+        let (state, replayed) = (job.state().as_str(), job.replayed.load(Ordering::Relaxed));
+        let (tenant, matched, skipped) = (&job.tenant, job.matched, job.skipped.load(Ordering::Relaxed));
+        tracing::info!(replay_id = job.id, tenant, state, matched, replayed, skipped, "replay.ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: usize) -> ReplayJob {
+        ReplayJob::new(id.to_string(), "acme".into(), DeadLetterFilter::default(), 0)
+    }
+
+    #[test]
+    fn replays_beyond_the_most_are_refused_until_one_ends() {
+        let jobs = ReplayJobs::new(2);
+        let first = jobs.add(job(1)).unwrap();
+        jobs.add(job(2)).unwrap();
+        assert_eq!(jobs.add(job(3)).unwrap_err(), TooMany);
+        first.end(ReplayState::Done);
+        jobs.add(job(3)).unwrap();
+    }
+
+    #[test]
+    fn replays_that_ended_are_forgotten_from_the_oldest_on() {
+        let jobs = ReplayJobs::new(1 + REMEMBERED);
+        let runs = jobs.add(job(0)).unwrap();
+        for id in 1..=REMEMBERED + 1 {
+            jobs.add(job(id)).unwrap().end(ReplayState::Done);
+        }
+        assert!(jobs.get("acme", "1").is_none() && jobs.get("acme", "2").is_some());
+        assert!(jobs.get("acme", &runs.id).is_some(), "running ones are not forgotten");
+        assert!(jobs.get("zeta", "2").is_none(), "another tenant's is not there");
+    }
+
+    #[test]
+    fn a_replay_that_has_ended_keeps_its_state() {
+        let job = job(1);
+        job.end(ReplayState::Stopped);
+        job.end(ReplayState::Done);
+        assert_eq!(job.state(), ReplayState::Stopped);
+    }
+}
