@@ -169,7 +169,7 @@ async fn no_secret_leaks_from_roles_on_a_broker_and_a_database_even_when_both_ar
         assert!(seen.iter().any(|message| message.exchange == exchange), "nothing went through {exchange}");
     }
     let is_seen = |what: &str, is_it: &dyn Fn(&CapturedMessage) -> bool| {
-        assert!(seen.iter().any(is_it), "the capture has no {what}")
+        assert!(seen.iter().any(is_it), "the capture has no {what}");
     };
     is_seen("event's id", &|message| message.metadata.contains("good-2"));
     is_seen("header", &|message| message.metadata.contains("carteiro-endpoint: takes"));

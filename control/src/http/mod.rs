@@ -95,7 +95,7 @@ mod tests {
         let resource = with_canaries::<R>(fields);
         let shown = Value::Object(resource.shown()).to_string();
         assert!(!shown.contains(CANARY), "{shown}");
-        assert_eq!(resource.secrets().count() >= R::SECRET_FIELDS.len(), true);
+        assert!(resource.secrets().count() >= R::SECRET_FIELDS.len());
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
             let body = fields.as_object().unwrap().clone();
             let replaced = crate::settings::replaced(&kept_fields::<R>(), Some(&stored), body).unwrap();
             let is_lost = |name: &&str| {
-                let secret = |object: &crate::settings::Object| object.get(*name).map(|value| value.to_string());
+                let secret = |object: &crate::settings::Object| object.get(*name).map(ToString::to_string);
                 secret(&replaced)
                     .is_none_or(|kept| stored[*name].to_string().contains(CANARY) && !kept.contains(CANARY))
             };
