@@ -1,8 +1,8 @@
 //! The deliverer: one delivery in, one POST out, and what follows: done, a retry, or a dead letter.
 //!
 //! Any number of deliverers may consume the same broker. [`Deliverer::run`] consumes both lanes, and `Deliverer::handle` is
-//! the path of one delivery. Its stages are structs that hold what they need and nothing else: [`Resolver`], [`Limiter`],
-//! [`Poster`], [`Settler`], [`Reporter`]. The body of a delivery is posted as it is and never parsed.
+//! the path of one delivery. Its stages are structs that hold what they need and nothing else: `Resolver`, `Limiter`,
+//! `Poster`, `Settler`, `Reporter`. The body of a delivery is posted as it is and never parsed.
 
 mod canary;
 mod config;
