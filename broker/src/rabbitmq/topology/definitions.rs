@@ -25,7 +25,7 @@ use crate::{
 pub struct Definitions {
     vhosts: Vec<Vhost>,
     users: Vec<User>,
-    permissions: Vec<Permission>,
+    permissions: Vec<VhostPermission>,
     parameters: Vec<Parameter>,
 }
 
@@ -43,7 +43,7 @@ struct User {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Permission {
+struct VhostPermission {
     vhost: String,
     #[serde(flatten)]
     rights: Rights,
@@ -105,7 +105,7 @@ impl Definitions {
         });
         Ok(Self {
             users: users.collect(),
-            permissions: rights.map(|(_, rights)| Permission { vhost: vhost.clone(), rights }).into(),
+            permissions: rights.map(|(_, rights)| VhostPermission { vhost: vhost.clone(), rights }).into(),
             parameters: vec![intake(config, vhost.clone(), intake_bytes)],
             vhosts: vec![Vhost { name: vhost }],
         })
