@@ -1,4 +1,4 @@
-//! The errors of RabbitMQ: what can be wrong with a topology, and lapin's errors in words without credentials.
+//! What can be wrong with a topology, and lapin's errors in words without credentials.
 
 use lapin::{ErrorKind, protocol::AMQPError};
 
@@ -17,32 +17,25 @@ pub enum TopologyError {
         /// `queue x` or `exchange x`.
         entity: String,
         argument: String,
-        /// The broker's message, which holds both values.
+        /// Holds both values.
         detail: String,
     },
     /// Everything exists, but does not do what it should.
     #[error("{entity} does not work: {detail}")]
-    Broken {
-        /// What was tried.
-        entity: String,
-        /// What happened.
-        detail: String,
-    },
+    Broken { entity: String, detail: String },
     /// The user may not check or declare an entity.
     #[error("no right to declare {entity}: {detail}")]
     Refused {
         /// `queue x` or `exchange x`.
         entity: String,
-        /// The broker's message.
         detail: String,
     },
-    /// The broker could not be reached.
     #[error("the broker is away: {0}")]
     Away(String),
 }
 
 impl TopologyError {
-    /// True when trying again cannot help, because somebody has to change the broker or the configuration first.
+    /// True when only a change of the broker or the configuration can help.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::Away(_))
     }
@@ -76,8 +69,8 @@ pub(super) fn describe(error: &lapin::Error) -> String {
     }
 }
 
-/// An error in words as by [`describe`], which also names the right if one is missing: before 3.11 the broker names only
-/// the entity (docs/rabbitmq.md#a-refused-right).
+/// As [`describe`], but names the right that is missing: before 3.11 the broker names only the entity
+/// (docs/rabbitmq.md#a-refused-right).
 pub(super) fn describe_without(right: &str, error: &lapin::Error) -> String {
     match refusal(error) {
         Some(refusal) if refusal.get_id() == 403 => format!("no right to {right}: {}", refusal.get_message()),

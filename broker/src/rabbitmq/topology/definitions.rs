@@ -20,7 +20,6 @@ use crate::{
     rabbitmq::connect::{BrokerHosts, InvalidUrl},
 };
 
-/// A definitions file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Definitions {
     vhosts: Vec<Vhost>,
@@ -67,7 +66,6 @@ struct Policy {
     definition: BTreeMap<&'static str, u64>,
 }
 
-/// The hash of a password, in the form that RabbitMQ keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
