@@ -24,7 +24,7 @@ use crate::{
 pub struct Definitions {
     vhosts: Vec<Vhost>,
     users: Vec<User>,
-    permissions: Vec<Permission>,
+    permissions: Vec<VhostPermission>,
     parameters: Vec<Parameter>,
 }
 
@@ -42,7 +42,7 @@ struct User {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Permission {
+struct VhostPermission {
     vhost: String,
     #[serde(flatten)]
     rights: Rights,
@@ -100,7 +100,7 @@ impl Definitions {
         });
         Ok(Self {
             users: users.collect(),
-            permissions: rights.map(|(_, rights)| Permission { vhost: vhost.clone(), rights }).into(),
+            permissions: rights.map(|(_, rights)| VhostPermission { vhost: vhost.clone(), rights }).into(),
             parameters: vec![intake(config, vhost.clone(), intake_bytes)],
             vhosts: vec![Vhost { name: vhost }],
         })
