@@ -1,4 +1,4 @@
-//! Consuming: the messages that a broker hands out, the consumer that they come through, and how that consumer is doing.
+//! Consuming: the messages that a broker hands out, the consumer that they come through, and the consumer's status.
 
 use std::{
     future::Future,
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ConnectionState;
 
-/// One message that was handed out. Settling consumes it, so that settling twice does not compile. Dropped unsettled it
-/// is given back, so that a panic in its handler does not use up the prefetch.
+/// One message that was handed out. Settling consumes it, so that settling twice does not compile. The drop of an
+/// unsettled message gives it back, so that a panic in its handler does not use up the prefetch.
 pub struct Incoming {
     pub message: Message,
     /// The routing key that the message was published with; a delivery's is its lane.
@@ -37,13 +37,12 @@ pub struct Incoming {
 pub enum Settlement {
     /// The message is removed: all that follows from it is confirmed.
     Done,
-    /// The message is handed out again, soon, with a higher count. This is for shutdown and for times when publishing is
-    /// blocked: a message that should wait is published with a due time instead.
+    /// The message is handed out again, soon, with a higher count: at shutdown, and while publishing is blocked. A
+    /// message that should wait is published with a due time instead.
     Again,
 }
 
 impl Incoming {
-    /// A message together with what tells its broker how it is settled.
     pub fn new(
         message: Message,
         key: String,
@@ -54,8 +53,8 @@ impl Incoming {
         Self { message, key, redelivered, count, settle: Some(Box::new(settle)), session: None }
     }
 
-    /// Returns once settling has no effect any more, because the session that handed the message out is over: the
-    /// message is, or will be, handed out again. Waits for ever where there are no sessions.
+    /// Returns once the session that handed the message out is over: settling has no effect any more, and the message
+    /// is handed out again. Never returns where there are no sessions.
     pub async fn lost(&self) {
         match &self.session {
             Some(session) => session.cancelled().await,
@@ -89,12 +88,12 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// A consumer that reads from `receiver`. `subscription` is dropped together with it.
+    /// `subscription` is dropped together with the consumer.
     pub fn new(receiver: mpsc::Receiver<Incoming>, subscription: impl Send + Sync + 'static) -> Self {
         Self { receiver, _subscription: Box::new(subscription), grants: Grants::default() }
     }
 
-    /// The same consumer, which is handed messages only once these grants are complete.
+    /// The same consumer, which gets messages only once these grants are complete.
     pub(crate) fn granted_by(self, grants: Grants) -> Self {
         Self { grants, ..self }
     }
@@ -125,7 +124,7 @@ impl Grants {
     }
 }
 
-/// How a consuming loop is doing, for the probes of its process: the loop's watchdog, and whether the broker hands it
+/// The status of a consuming loop, for its process' probes: the loop's watchdog, and whether the broker hands it
 /// messages.
 pub struct ConsumerStatus {
     watchdog: Arc<Watchdog>,
@@ -139,21 +138,15 @@ impl ConsumerStatus {
         Arc::new(Self { watchdog: Watchdog::new(now), connection, grants: Mutex::default() })
     }
 
-    /// Tells whether the loop gets anywhere. A broker that is away, blocked or refusing is no reason to say no.
-    ///
-    /// # Errors
-    /// What is stuck.
+    /// Whether the loop is stuck, and in what. A broker that is away, blocked or refusing is no error.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
         self.watchdog.alive(now)
     }
 
-    /// Tells whether the broker hands the loop messages.
-    ///
-    /// # Errors
-    /// That the broker, although it is connected, has not granted the subscription.
+    /// Whether the broker hands the loop messages, unless it is away.
     pub fn ready(&self) -> Result<(), String> {
         let is_granted = self.grants.lock().unwrap_or_else(PoisonError::into_inner).are_complete();
-        // While the broker is away that is reported, by the process itself.
+        // The process itself reports a broker that is away.
         if is_granted || matches!(*self.connection.borrow(), ConnectionState::Away(_)) {
             return Ok(());
         }
@@ -175,18 +168,18 @@ impl ConsumerStatus {
     }
 }
 
-/// A consumer as an embedded broker sees it: where its messages go, and how many more it may hold.
+/// An embedded broker's side of a consumer: where its messages go, and how many more it may hold.
 pub(crate) struct ConsumerFeed {
     pub(crate) id: u64,
     prefetch: usize,
-    /// How many messages were handed to the consumer and are not settled, also those of a session that was lost. The
-    /// channel is as large as the prefetch, so it is never full.
+    /// Messages that were handed to the consumer and are not settled, also those of a lost session. The channel is as
+    /// large as the prefetch, so it is never full.
     pub(crate) held: usize,
     pub(crate) sender: mpsc::Sender<Incoming>,
 }
 
 impl ConsumerFeed {
-    /// A feed, and the receiver at its other end. A prefetch of 0 would wait for ever, so it counts as 1.
+    /// A prefetch of 0 would wait for ever, so it counts as 1.
     pub(crate) fn new(prefetch: u16) -> (Self, mpsc::Receiver<Incoming>) {
         static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
         let prefetch = usize::from(prefetch.max(1));
@@ -198,13 +191,13 @@ impl ConsumerFeed {
         self.prefetch - self.held
     }
 
-    /// False once the consumer is being dropped. It would give back at once what it is handed, and every such round would
+    /// False once the consumer is being dropped: it would give back at once what it is handed, and each round would
     /// raise the message's count.
     pub(crate) fn is_open(&self) -> bool {
         !self.sender.is_closed()
     }
 
-    /// The next feed in turn with room for a message; there must be one.
+    /// The next feed in turn with room for a message. Loops for ever if there is none.
     pub(crate) fn next_free<'a>(feeds: &'a mut [Self], turn: &mut usize) -> &'a mut Self {
         loop {
             *turn = (*turn + 1) % feeds.len();

@@ -1,4 +1,4 @@
-//! A decorator: a broker that does something of its own at some calls and passes all others on to the broker inside.
+//! A decorator: a broker that changes some calls and passes all others on to the broker inside.
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -7,8 +7,7 @@ use tokio::sync::watch;
 
 use crate::{Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target};
 
-/// A [`Broker`] around another one. Each method is that of [`Broker`] or [`Logs`] and passes the call on, unless the layer
-/// gives it another body.
+/// A [`Broker`] around another one. A layer overrides the methods that it changes.
 pub trait BrokerLayer: Send + Sync {
     fn inner(&self) -> &dyn Broker;
 

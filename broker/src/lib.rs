@@ -1,8 +1,6 @@
-//! The broker seam: where events and deliveries wait between producers, routers and deliverers.
-//!
-//! A broker carries messages, bytes with headers, and knows nothing of what they mean. [`Broker`] is the seam; `memory`
-//! (for tests), `sqlite` and `rabbitmq` stand behind it and pass one contract suite (`tests/contract`). Confirms, due
-//! times and redelivery are the broker's business; what follows from a message is not.
+//! The broker seam: where events and deliveries wait between producers, routers and deliverers. A broker carries bytes
+//! with headers and knows nothing of what they mean. `memory` (for tests), `sqlite` and `rabbitmq` implement [`Broker`]
+//! and pass one contract suite (`tests/contract`).
 
 mod config;
 mod consumer;
@@ -78,14 +76,12 @@ pub trait Logs: Send + Sync {
     fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>>;
 }
 
-/// Whether messages can flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectionState {
     /// Not connected (yet, or any more), and why. It is tried again.
     Away(String),
     /// Connected, but the broker takes no publishes (RabbitMQ: a memory or disk alarm). Consuming goes on.
     Blocked(String),
-    /// Connected and flowing.
     Ready,
 }
 

@@ -1,20 +1,18 @@
-//! Notices: short messages from one process to all of them, for example that something changed. They are neither
-//! confirmed nor kept: a process that depends on an answer repeats its notice until the answer comes. What a notice means
-//! is not the broker's business.
+//! Notices: short messages from one process to all of them, neither confirmed nor kept. A process that depends on an
+//! answer repeats its notice until the answer comes.
 
 use bytes::Bytes;
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 
-/// How many notices a listener may be behind by. At the pace of notices that is minutes.
+/// Number of notices that a listener may be behind by: minutes, at their pace.
 const KEPT: usize = 1_024;
 
-/// The notices that are announced on a broker from the moment of the subscription on, over every reconnect.
+/// The notices that are announced after the subscription, over every reconnect.
 #[derive(Debug)]
 pub struct Notices(Receiver<Bytes>);
 
 impl Notices {
-    /// The next notice; `None` once the broker is gone. A listener that is far behind misses the oldest notices, and
-    /// holds up nobody.
+    /// `None` once the broker is gone. A listener that is far behind misses the oldest notices.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             match self.0.recv().await {

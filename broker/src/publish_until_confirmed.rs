@@ -1,5 +1,4 @@
-//! Publishing a message until it is confirmed. Routers and deliverers need this, because what they publish exists nowhere
-//! else yet.
+//! Publishing a message until it is confirmed, for routers and deliverers: what they publish exists nowhere else yet.
 
 use std::{pin::pin, time::Duration};
 
@@ -10,17 +9,16 @@ use crate::{Broker, ConnectionState, PublishError, Target};
 
 #[derive(Clone, Debug)]
 pub struct Deadline {
-    /// Publishing is given up once this is cancelled (shutdown).
+    /// Cancelled at shutdown.
     pub stop: CancellationToken,
-    /// Publishing is given up after this long; never when there is no limit.
+    /// `None` for publishing that is given up at shutdown only.
     pub limit: Option<Duration>,
 }
 
 /// First pause after a refusal; the pause doubles each time. A nack usually means a full or leaderless queue, which takes
 /// about half a second to recover.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Longest pause between two tries: long enough to spare a broker in trouble, short enough to go unnoticed once it has
-/// recovered.
+/// Longest pause between two tries: it spares a broker in trouble, and goes unnoticed once the broker has recovered.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Publishes `message` until it is confirmed. While the broker is away or blocked it waits for that to change.
@@ -67,7 +65,7 @@ async fn expiry(limit: Option<Duration>) {
     }
 }
 
-/// Returns once the process is to end and the broker takes no publishes: a confirm may then be hours away.
+/// Returns at shutdown once the broker takes no publishes: a confirm may then be hours away.
 async fn stopped_without_flow(broker: &dyn Broker, stop: &CancellationToken) {
     stop.cancelled().await;
     if broker.connection_state().wait_for(|state| *state != ConnectionState::Ready).await.is_err() {
@@ -76,7 +74,6 @@ async fn stopped_without_flow(broker: &dyn Broker, stop: &CancellationToken) {
     }
 }
 
-/// Returns once another try is worth it.
 async fn recovered(broker: &dyn Broker, error: &PublishError, pause: Duration) {
     match error {
         PublishError::Away(_) | PublishError::Blocked(_) | PublishError::Lost(_) => {

@@ -1,12 +1,10 @@
-//! Where messages wait, in the pipeline's own words: queues, lanes and logs, and the targets that messages are published
-//! to. What these are called on a broker is the backend's business.
+//! Queues, lanes and logs, and the targets of publishes, in the pipeline's own words. Their names on a broker are the
+//! backend's business.
 
 use schemas::{Headers, wire::TENANT};
 
-/// What can be consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
-    /// Events, as producers published them.
     Ingest,
     Lane(Lane),
 }
@@ -22,8 +20,8 @@ impl Queue {
         }
     }
 
-    /// How often one message is handed out again; given back once more, it is parked. The limit stops a message that
-    /// kills its consumer, and lies far above what restarts and shutdowns cost an innocent one (`x-delivery-limit` on
+    /// Number of times that one message is handed out again; given back once more, it is parked. The limit stops a
+    /// message that kills its consumer, and lies far above what restarts cost an innocent one (`x-delivery-limit` on
     /// RabbitMQ).
     pub fn delivery_limit(self) -> u32 {
         match self {
@@ -32,9 +30,9 @@ impl Queue {
         }
     }
 
-    /// The parked log's key for a message of this queue that is over the delivery limit: `delivery_limit.<tenant>`. The
-    /// embedded brokers write it; on RabbitMQ the queue's dead-letter exchange leads to the same log. Such a message
-    /// carries no record: readers of the log derive the reason.
+    /// The key in the parked log of a message that is over the delivery limit: `delivery_limit.<tenant>`. The embedded
+    /// brokers write it; on RabbitMQ the queue's dead-letter exchange does. Such a message carries no record: readers
+    /// derive the reason.
     pub(crate) fn parked_key(self, key: &str, headers: &Headers) -> String {
         let by_key = match self {
             Self::Ingest => key.split('.').next().filter(|tenant| !tenant.is_empty()),
@@ -44,10 +42,9 @@ impl Queue {
     }
 }
 
-/// The two lanes of deliveries: first attempts must not wait behind retries.
+/// There are two lanes of deliveries because first attempts must not wait behind retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// First attempts.
     Fast,
     /// Retries and replays.
     Slow,

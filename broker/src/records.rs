@@ -1,8 +1,8 @@
-//! The records of the two logs: what is kept of a delivery that ended without a 2xx answer, and of a message that we could
-//! not process. Records are written and read here and nowhere else.
+//! The records of the two logs: deliveries that ended without a 2xx answer, and messages that could not be processed.
+//! Only this file writes and reads them.
 //!
-//! A record travels in the header `carteiro-record`, which holds all its fields but the body as JSON. The body is that of
-//! the message, so that a delivery or an event can be published again unchanged.
+//! A record travels in the header `carteiro-record`, as JSON without the body. The body is that of the message, so that
+//! a delivery or an event can be published again unchanged.
 
 use bytes::Bytes;
 use schemas::{
@@ -12,7 +12,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Log, Target};
+use crate::{Log, Target, rabbitmq};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -23,21 +23,19 @@ pub struct Record {
     pub message: Message,
 }
 
-/// The record of a dead letter, ready to be published; without the body where the dead letter says that it is withheld.
+/// The record of a dead letter, without the body where that is withheld.
 pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -> (Target, Message) {
     let mut message = delivery.to_message(if dead_letter.body_withheld { Bytes::new() } else { body });
     message.headers.set(wire::RECORD, HeaderValue::Text(json(dead_letter).into()));
     (Target::Log(Log::Dead, dead_letter.key()), message)
 }
 
-/// Reads the dead letter of a record, without its body. Its id is the record's offset. `None` for a record that holds no
-/// dead letter.
+/// Reads a dead letter without its body. Its id is the record's offset. `None` for a record that holds none.
 pub fn read_dead_letter(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
     Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
 }
 
-/// Reads the dead letter of a record with its body, if the body was kept.
 pub fn read_dead_letter_with_body(record: &Record) -> Option<DeadLetter> {
     let body = Some(&record.message.body).filter(|body| !body.is_empty());
     Some(DeadLetter { body: body.and_then(|body| body_as_json(body)), ..read_dead_letter(record)? })
@@ -55,23 +53,21 @@ pub struct ReplayMarker {
     /// Offset of the dead letter that was replayed.
     pub offset: u64,
     pub job: String,
-    /// Time of the replay, RFC 3339.
+    /// RFC 3339.
     pub at: String,
 }
 
 impl ReplayMarker {
-    /// True when the record's key is that of a marker.
     pub fn is_marker(record: &Record) -> bool {
         record.key.starts_with(REPLAYED_KEY)
     }
 
-    /// Reads a marker. `None` for one that cannot be read, which settles nothing.
+    /// `None` for a marker that cannot be read, which settles nothing.
     pub fn read(record: &Record) -> Option<Self> {
         serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()
     }
 
-    /// The marker of a delivery that was replayed from its dead letter at `offset`, ready to be published. `now` is in unix
-    /// milliseconds.
+    /// The marker of a delivery that was replayed from its dead letter at `offset`. `now` is unix milliseconds.
     pub fn of(delivery: &Delivery, offset: u64, job: &str, now: u64) -> (Target, Message) {
         let marker = Self { delivery_id: delivery.id, offset, job: job.to_owned(), at: rfc3339(now) };
         let mut headers = Headers::default();
@@ -84,34 +80,30 @@ impl ReplayMarker {
     }
 }
 
-/// The record of a message that is parked, ready to be published: `message` as it is to be kept, and the reason.
+/// The record of a parked message: `message` as it is kept, and the reason.
 pub fn parked(parked: &Parked, mut message: Message) -> (Target, Message) {
     message.headers.set(wire::RECORD, HeaderValue::Text(json(parked).into()));
     (Target::Log(Log::Parked, parked.key()), message)
 }
 
-/// Reads what a record says of a parked message, without its body.
 pub fn read_parked(record: &Record) -> Parked {
     let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
     ours.unwrap_or_else(|| parked_by_the_broker(record))
 }
 
-/// Reads what a record says of a parked message, with its body. Its id is the record's offset.
+/// The id is the record's offset.
 pub fn read_parked_with_body(record: &Record) -> Parked {
     Parked { id: record.offset.to_string(), body: body_as_json(&record.message.body), ..read_parked(record) }
 }
 
-/// Header in which the broker says why it dead-lettered a message last.
-const LAST_DEATH: &str = "x-last-death-reason";
-
-/// What is known of a message that the broker parked itself, because it was handed out too often or matched no binding.
-/// The broker writes no record, so the time is unknown and the reason is derived from key and headers.
+/// A message that the broker parked itself, because it was handed out too often or matched no binding. The broker
+/// writes no record, so the time is unknown and the reason is derived from key and headers.
 fn parked_by_the_broker(record: &Record) -> Parked {
     let headers = &record.message.headers;
     let limit = ParkReason::DeliveryLimit;
     let (reason, routing_key) = match record.key.split_once('.') {
         Some((reason, tenant)) if reason == limit.as_str() && !tenant.contains('.') => (limit, None),
-        _ if headers.text(LAST_DEATH) == Some(limit.as_str()) => (limit, Some(record.key.clone())),
+        _ if headers.text(rabbitmq::LAST_DEATH) == Some(limit.as_str()) => (limit, Some(record.key.clone())),
         _ => (ParkReason::Unroutable, Some(record.key.clone())),
     };
     let by_key = || routing_key.as_deref().filter(|key| key.split('.').count() == 5).and_then(tenant_of);
@@ -127,10 +119,7 @@ fn parked_by_the_broker(record: &Record) -> Parked {
     }
 }
 
-/// The event in a parked message, and the target that routes it again as the same event.
-///
-/// # Errors
-/// Why the message cannot be routed again.
+/// The event in a parked message, and the target that routes it again as the same event; or why that is impossible.
 pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let Parked { routing_key, detail, .. } = read_parked(record);
     if detail.is_some_and(|detail| detail.ends_with("are kept")) {

@@ -10,15 +10,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{Consumer, ConsumerStatus, Incoming, Settlement};
 
 pub trait Handler: Send + Sync + 'static {
-    /// Handles the message, and says how it is settled. `Done` is right only once all that follows from it is confirmed.
+    /// Handles the message and returns its settlement, which may be `Done` only once all that follows is confirmed.
     fn handle(&self, incoming: &Incoming) -> impl Future<Output = Settlement> + Send;
 
-    /// Puts a message that made `handle` panic twice where people can look at it.
+    /// Parks a message that made `handle` panic twice.
     fn panicked(&self, incoming: &Incoming) -> impl Future<Output = Settlement> + Send;
 }
 
-/// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` is cancelled; then what is
-/// under way is finished. The consumer's prefetch bounds how many tasks run at once. `status` is kept up to date.
+/// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` is cancelled; then waits for
+/// these tasks. The consumer's prefetch bounds their number.
 pub async fn run_handler<H: Handler>(
     mut consumer: Consumer,
     handler: Arc<H>,
@@ -51,7 +51,7 @@ pub async fn run_handler<H: Handler>(
     tasks.wait().await;
 }
 
-/// A first panic may be bad luck, so the message comes again; a second one shows that the message itself is the cause.
+/// After a first panic the message comes again; a second one shows that the message itself is the cause.
 async fn handle_or_catch<H: Handler>(handler: &H, incoming: &Incoming) -> Settlement {
     match AssertUnwindSafe(handler.handle(incoming)).catch_unwind().await {
         Ok(settlement) => settlement,

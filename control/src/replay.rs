@@ -80,7 +80,7 @@ impl Replay<'_> {
     /// takes no publishes, or its log cannot be read, the replay waits.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
-        let started = throttled(LogReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
+        let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
         let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
@@ -148,7 +148,7 @@ impl Replay<'_> {
 }
 
 /// Reads the records of what was found. After a failure it reads on from the same offset.
-struct LogReader<'a> {
+struct RetryingReader<'a> {
     broker: &'a dyn Broker,
     live: LiveDeadLetters,
     records: BoxStream<'static, Result<Record, ReadError>>,
@@ -157,7 +157,7 @@ struct LogReader<'a> {
     has_failed: bool,
 }
 
-impl<'a> LogReader<'a> {
+impl<'a> RetryingReader<'a> {
     fn new(broker: &'a dyn Broker, live: LiveDeadLetters) -> Self {
         Self { broker, records: live.records(broker, 0), live, next: 0, has_failed: false }
     }
@@ -190,7 +190,7 @@ struct Started {
 }
 
 /// Yields records at the replay's rate, and only while their bodies fit into the bytes that may be under way.
-fn throttled(reader: LogReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> {
+fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> {
     let room = Arc::new(Semaphore::new(WINDOW_BYTES as usize));
     stream::unfold((reader, throttle, room), async |(mut reader, mut throttle, room)| {
         let record = reader.next().await?;

@@ -1,6 +1,5 @@
-//! Canaries: synthetic deliveries that go through each lane and each short delay now and then, so that a stuck one shows
-//! even when no events are published. They are recognised before anything is decoded, reach no endpoint, and nothing
-//! follows from them: one that cannot be read is dropped.
+//! Canaries: synthetic deliveries through each lane and each short delay, so that a stuck one shows even when no events
+//! are published. They are recognised before anything is decoded, reach no endpoint, and are dropped.
 
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use tokio::{
 
 use crate::{DelivererConfig, DelivererDependencies};
 
-/// Longest wait for a confirm. The next canary is another chance, and canaries do not pile up here.
-const CONFIRM: Duration = Duration::from_secs(10);
+/// Longest wait for a confirm, so that canaries do not pile up here.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LEVELS: &[&str] = service::label_values!(CanaryLevel::ALL, CanaryLevel::name);
 
@@ -33,7 +32,7 @@ service::metrics! {
     }
 }
 
-/// The canaries that a process sends, and those that it consumes, from whichever process they come.
+/// Sends canaries, and counts those that this process consumes.
 pub(crate) struct Canaries {
     /// Time between two canaries of one level. Zero sends none.
     every: Duration,
@@ -46,12 +45,12 @@ impl Canaries {
         Self { every: config.canary.0, is_paused: watch::Sender::new(false), metrics }
     }
 
-    /// Sends none from now on, since an operator waits until all queues are empty; or sends some again.
+    /// Pauses while an operator waits for empty queues, or goes on.
     pub(crate) fn pause(&self, is_paused: bool) {
         self.is_paused.send_if_modified(|before| std::mem::replace(before, is_paused) != is_paused);
     }
 
-    /// Counts a message that came at `now`, unix ms, if it is a canary. False if it is none.
+    /// Counts a canary that came at `now`, unix ms. False if the message is none.
     pub(crate) fn take(&self, message: &Message, now: u64) -> bool {
         match CanaryMessage::read(message) {
             None => return false,
@@ -80,10 +79,9 @@ impl Canaries {
         let mut is_paused = self.is_paused.subscribe();
         for turn in 0.. {
             ticks.tick().await;
-            // The sender lives as long as `self`, so there is no error.
             let _ = is_paused.wait_for(|is_paused| !is_paused).await;
             let canary = CanaryMessage::of_turn(turn, clock());
-            match timeout(CONFIRM, broker.publish(&canary.target(), &canary.to_message())).await {
+            match timeout(CONFIRM_TIMEOUT, broker.publish(&canary.target(), &canary.to_message())).await {
                 Ok(Ok(())) => self.metrics.sent.with_label_values(&[canary.level.name]).inc(),
                 // The missing arrival raises the alert.
                 Ok(Err(error)) => tracing::debug!(canary = canary.level.name, %error, "canary.not_sent"),
@@ -92,7 +90,7 @@ impl Canaries {
         }
     }
 
-    /// Sets the arrival of each level to now, so that an alert on a missing level has a time to count from.
+    /// Gives an alert on a missing level a time to count from.
     fn begin(&self, now: u64) {
         for level in CanaryLevel::ALL {
             self.metrics.arrived.with_label_values(&[level.name]).set(seconds(now));
@@ -104,19 +102,18 @@ fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }
 
-/// One of the ways that canaries take.
+/// A path that canaries take: a lane, or a delay into the slow lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CanaryLevel {
-    /// The name in metrics and on messages: that of a lane, or of a delay into the slow lane.
     name: &'static str,
     lane: Lane,
-    /// Ms that the canary waits. None: it goes straight into the lane.
+    /// `None` for a canary that goes straight into the lane.
     wait_ms: Option<u64>,
 }
 
 impl CanaryLevel {
-    /// The lanes, and the delays of RabbitMQ's ladder up to five minutes. Each wait is that of one delay, so that this
-    /// one carries it. Longer delays are declared like these, and their canaries would be missed only after hours.
+    /// The lanes, and the delays of RabbitMQ's ladder up to five minutes. The canary of a longer delay would be missed
+    /// only after hours.
     const ALL: [Self; 10] = [
         Self { name: "fast", lane: Lane::Fast, wait_ms: None },
         Self { name: "slow", lane: Lane::Slow, wait_ms: None },
@@ -139,7 +136,6 @@ impl CanaryLevel {
     }
 }
 
-/// One canary: its way, and when it should come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CanaryMessage {
     level: CanaryLevel,
@@ -147,7 +143,7 @@ struct CanaryMessage {
     due: u64,
 }
 
-/// A message is a canary, but does not say of which level, or since when.
+/// A canary without a known level or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct UnreadableCanary;
 
@@ -171,7 +167,7 @@ impl CanaryMessage {
         Message { id: "canary".to_owned(), kind: "canary".to_owned(), headers, ..Message::default() }
     }
 
-    /// Reads a message. None if it is no canary.
+    /// `None` if the message is no canary.
     fn read(message: &Message) -> Option<Result<Self, UnreadableCanary>> {
         let headers = &message.headers;
         let Some(name) = headers.text(wire::CANARY) else {

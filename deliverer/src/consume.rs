@@ -23,13 +23,11 @@ use crate::limits::SlotCounts;
 /// How often the prefetch is reviewed. Changing it gives all unread messages back to the broker, so it must be rare.
 const REVIEW: Duration = Duration::from_secs(5);
 
-/// A delivery that was consumed from a lane.
 pub(crate) struct ConsumedDelivery<'a> {
     pub(crate) delivery: Delivery,
-    /// The event as it is posted. It is never parsed.
+    /// The event, which is posted unparsed.
     pub(crate) body: &'a Bytes,
     pub(crate) lane: Lane,
-    /// The broker has handed the message out before.
     pub(crate) is_redelivered: bool,
 }
 
@@ -61,7 +59,7 @@ impl Lanes {
         self.message_size.note(bytes);
     }
 
-    /// Hands every message of a lane to `handler`, until asked to stop; then finishes what is under way.
+    /// Hands every message of a lane to `handler` until asked to stop, and then finishes the messages in hand.
     pub(crate) async fn consume<H: Handler>(&self, lane: Lane, handler: Arc<H>) {
         let most = self.slots.prefetch(lane);
         let mut prefetch = most;
@@ -77,7 +75,7 @@ impl Lanes {
                 () = self.stop.cancelled() => None,
                 better = self.await_better_prefetch(&mut reviews, prefetch, most) => Some(better),
             };
-            // What is under way goes on. The next consumer gets the next messages, with the other prefetch.
+            // The old consumer finishes the messages in hand; a new one with the better prefetch takes the next ones.
             end.cancel();
             let Some(better) = better else { break };
             tracing::info!(lane = lane.name(), from = prefetch, to = better, "prefetch.changed");
@@ -90,7 +88,7 @@ impl Lanes {
     async fn await_better_prefetch(&self, reviews: &mut Interval, current: u16, most: u16) -> u16 {
         loop {
             reviews.tick().await;
-            // Each lane has half of the budget; the bodies that are posted are weighed one by one as well.
+            // Each lane has half of the budget.
             if let Some(better) = better_prefetch(current, most, self.max_bytes / 2, &self.message_size) {
                 return better;
             }
@@ -98,15 +96,14 @@ impl Lanes {
     }
 }
 
-/// A new size counts in the average as one part in this many.
+/// Each new size moves the average by one part in this many.
 const WEIGHT: u32 = 32;
 
-/// The average size of the messages that were handed out lately, in bytes.
 #[derive(Debug, Default)]
 struct AverageSize(AtomicU32);
 
 impl AverageSize {
-    /// Notes the size of one message. Two that are noted at the same time may count as one.
+    /// Two sizes that are noted at the same time may count as one.
     fn note(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let old = self.0.load(Relaxed);
@@ -120,8 +117,8 @@ impl AverageSize {
     }
 }
 
-/// A prefetch to use instead of `current`. None unless `current` is wrong by more than half, because another prefetch needs
-/// another consumer. `most` is what the slots allow, `budget` is in bytes.
+/// A prefetch to use instead of `current`, where `current` is wrong by more than half: another prefetch needs another
+/// consumer. `most` is what the slots allow, `budget` is in bytes.
 fn better_prefetch(current: u16, most: u16, budget: u32, size: &AverageSize) -> Option<u16> {
     let fitting = u16::try_from(budget / size.get()).unwrap_or(u16::MAX).clamp(1, most.max(1));
     let is_wrong = fitting < current.div_ceil(2) || fitting / 2 >= current || (fitting == most && current < most);

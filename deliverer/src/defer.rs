@@ -1,6 +1,4 @@
-//! What follows for a delivery that is not attempted now: it is deferred, or it ends. Pure; [`Settler`] carries it out.
-//!
-//! [`Settler`]: crate::settle::Settler
+//! Decides what becomes of a delivery that is not attempted now: it is deferred, or it ends. Pure.
 
 use broker::{Due, Lane};
 use schemas::{DeadReason, Delivery, RetryPolicy};
@@ -12,12 +10,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAttempted {
-    Deferred {
-        lane: Lane,
-        due: Due,
-        reason: DeferralReason,
-    },
-    /// The delivery goes to the slow lane at once.
+    Deferred { lane: Lane, due: Due, reason: DeferralReason },
     MovedToSlowLane,
     Dead(DeadReason),
 }
@@ -25,7 +18,7 @@ pub(crate) enum NotAttempted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeferralReason {
     Limit(DeferReason),
-    /// No snapshot has the endpoint, so far.
+    /// No snapshot has the endpoint yet.
     EndpointUnknown,
     /// The snapshot of this process is older than the delivery.
     SnapshotBehind,
@@ -49,17 +42,16 @@ impl DeferralReason {
     }
 }
 
-/// How often a delivery to an unknown endpoint is deferred before the endpoint counts as gone: for a minute, within which
-/// a store without revisions has shown its latest snapshot.
-const MAX_UNKNOWN_DEFERRALS: u32 = 12;
-/// Wait of a delivery without an endpoint, in ms.
-const SHORT_WAIT: u64 = 5_000;
-/// Wait of a delivery without an endpoint after twelve short ones, in ms. The store is away, and many may be waiting.
-const LONG_WAIT: u64 = 60_000;
-/// After so many deferrals a delivery that was never attempted has grown old here, and its age counts from acceptance.
-const OWN_DEFERRALS: u32 = 3;
+/// Number of short waits of a delivery without an endpoint: a minute. By then a store without revisions has shown its
+/// latest snapshot; one with revisions is away.
+const SHORT_WAITS: u32 = 12;
+const SHORT_WAIT_MS: u64 = 5_000;
+/// Wait, in ms, while the store is away and many deliveries may be waiting.
+const LONG_WAIT_MS: u64 = 60_000;
+/// Number of deferrals from which an old delivery counts as aged here, and not as one that came late.
+const AGED_DEFERRALS: u32 = 3;
 
-/// What follows for a delivery without an endpoint. `now` is unix ms.
+/// Decides about a delivery without an endpoint. `now` is unix ms.
 pub(crate) fn unresolved(
     delivery: &Delivery,
     lane: Lane,
@@ -68,13 +60,13 @@ pub(crate) fn unresolved(
     now: u64,
 ) -> NotAttempted {
     let defer = |reason| {
-        let wait = if delivery.deferrals < 12 { SHORT_WAIT } else { LONG_WAIT };
+        let wait = if delivery.deferrals < SHORT_WAITS { SHORT_WAIT_MS } else { LONG_WAIT_MS };
         NotAttempted::Deferred { lane, due: Due { at: now + wait, exact: false }, reason }
     };
     let age = now.saturating_sub(delivery.accepted_at);
     match unresolved {
-        Unresolved::Unknown if delivery.deferrals < MAX_UNKNOWN_DEFERRALS => defer(DeferralReason::EndpointUnknown),
-        // The revision that has the endpoint exists, unless the store was put back to an older state.
+        Unresolved::Unknown if delivery.deferrals < SHORT_WAITS => defer(DeferralReason::EndpointUnknown),
+        // A later snapshot has the endpoint, unless the store was put back to an older state.
         Unresolved::Ahead if age <= default_policy.max_age.millis() => defer(DeferralReason::SnapshotBehind),
         Unresolved::Unknown | Unresolved::Ahead | Unresolved::Gone => NotAttempted::Dead(DeadReason::EndpointGone),
         Unresolved::Cancelled => NotAttempted::Dead(DeadReason::Cancelled),
@@ -82,7 +74,7 @@ pub(crate) fn unresolved(
     }
 }
 
-/// What follows for a delivery that the limits of its endpoint turned away. `now` is unix ms.
+/// Decides about a delivery that its endpoint's limits turned away. `now` is unix ms.
 pub(crate) fn turned_away(
     delivery: &Delivery,
     turned_away: TurnedAway,
@@ -91,7 +83,7 @@ pub(crate) fn turned_away(
 ) -> NotAttempted {
     match turned_away {
         TurnedAway::Deferred { until, reason } if until <= latest(delivery, policy, now) => {
-            // Exactly then, because that time is reserved for this delivery.
+            // The time is reserved for this delivery.
             let due = Due { at: until, exact: true };
             NotAttempted::Deferred { lane: Lane::Slow, due, reason: DeferralReason::Limit(reason) }
         }
@@ -104,7 +96,7 @@ pub(crate) fn turned_away(
 /// Latest time, in unix ms, until which limits may defer a delivery. One that came late and was never attempted still gets
 /// its full time; one that has grown old by deferrals does not.
 fn latest(delivery: &Delivery, policy: &RetryPolicy, now: u64) -> u64 {
-    let came_late = delivery.attempt == 1 && delivery.deferrals < OWN_DEFERRALS;
+    let came_late = delivery.attempt == 1 && delivery.deferrals < AGED_DEFERRALS;
     let since = if came_late { now.max(delivery.accepted_at) } else { delivery.accepted_at };
     since.saturating_add(policy.max_age.millis())
 }
@@ -124,7 +116,7 @@ mod tests {
     #[test]
     fn a_delivery_without_an_endpoint_is_deferred_only_while_the_endpoint_may_still_come() {
         let policy = RetryPolicy::default();
-        let follows = |deferrals, why, now| unresolved(&deferred(1, deferrals), Lane::Fast, why, &policy, now);
+        let decision = |deferrals, why, now| unresolved(&deferred(1, deferrals), Lane::Fast, why, &policy, now);
         let waits = |ms, reason| {
             let due = Due { at: START + ms, exact: false };
             NotAttempted::Deferred { lane: Lane::Fast, due, reason }
@@ -138,9 +130,9 @@ mod tests {
             (0, Unresolved::Cancelled, NotAttempted::Dead(DeadReason::Cancelled)),
             (0, Unresolved::Disabled, NotAttempted::Dead(DeadReason::EndpointDisabled)),
         ] {
-            assert_eq!(follows(deferrals, why, START), expected, "{why:?} after {deferrals}");
+            assert_eq!(decision(deferrals, why, START), expected, "{why:?} after {deferrals}");
         }
-        assert_eq!(follows(50, Unresolved::Ahead, OLD), NotAttempted::Dead(DeadReason::EndpointGone));
+        assert_eq!(decision(50, Unresolved::Ahead, OLD), NotAttempted::Dead(DeadReason::EndpointGone));
     }
 
     #[test]
@@ -162,8 +154,8 @@ mod tests {
             (1, 0, TurnedAway::SlowLane, START, NotAttempted::MovedToSlowLane),
             (2, 0, TurnedAway::Overflow, START, NotAttempted::Dead(DeadReason::Overflow)),
         ] {
-            let follows = turned_away(&deferred(attempt, deferrals), why, &policy, now);
-            assert_eq!(follows, expected, "attempt {attempt} after {deferrals} deferrals");
+            let decision = turned_away(&deferred(attempt, deferrals), why, &policy, now);
+            assert_eq!(decision, expected, "attempt {attempt} after {deferrals} deferrals");
         }
     }
 }

@@ -1,6 +1,5 @@
-//! The heartbeat of a deliverer: what it does a few times a second beside delivering. It announces itself and the
-//! breakers that have changed, hears the same of the other deliverers, cuts requests short where slots are scarce, and
-//! sets gauges.
+//! The heartbeat of a deliverer. A few times a second it announces itself and its breaker changes, applies those of
+//! other deliverers, cuts requests short where slots are scarce, and sets gauges.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,13 +13,12 @@ use crate::{
     limits::{BreakerState, HEARTBEAT_MS, Peers},
 };
 
-/// Time between two ticks. Changes of breakers wait no longer until they are announced.
+/// Time between two ticks, and longest delay of a breaker change's announcement.
 const TICK: Duration = Duration::from_millis(250);
-/// Ticks between two announcements.
-const ANNOUNCEMENT: u64 = HEARTBEAT_MS / TICK.as_millis() as u64;
-/// Ticks between two counts of endpoints, which look at each of them: ten seconds.
-const COUNT: u64 = 10 * ANNOUNCEMENT;
-/// Breaker changes in one notice, which then has some 50 kB of JSON.
+const ANNOUNCEMENT_TICKS: u64 = HEARTBEAT_MS / TICK.as_millis() as u64;
+/// Ticks between two counts of all endpoints: ten seconds.
+const COUNT_TICKS: u64 = 10 * ANNOUNCEMENT_TICKS;
+/// Largest number of breaker changes in one notice: some 50 kB of JSON.
 const MAX_CHANGES: usize = 500;
 
 pub(crate) struct DelivererHeartbeat {
@@ -43,7 +41,7 @@ impl DelivererHeartbeat {
         loop {
             tokio::select! {
                 notice = notices.next() => match notice {
-                    Some(notice) => self.hear(&notice),
+                    Some(notice) => self.handle_notice(&notice),
                     None => return,
                 },
                 _ = interval.tick() => {
@@ -54,16 +52,16 @@ impl DelivererHeartbeat {
         }
     }
 
-    fn hear(&mut self, notice: &[u8]) {
+    fn handle_notice(&mut self, notice: &[u8]) {
         let Deliverer { deps, limiter, canaries, .. } = &*self.deliverer;
         match Notice::read(notice) {
             Some(Notice::Deliverer { process, leaves }) => {
                 let now = self.deliverer.now();
-                self.peers.hear(&process, leaves, now);
+                self.peers.note(&process, leaves, now);
                 limiter.set_deliverers(self.peers.count(now));
             }
             Some(Notice::Breakers { process, changes }) if process != deps.outbox.process() => {
-                changes.iter().for_each(|change| limiter.hear(change));
+                changes.iter().for_each(|change| limiter.apply_announced(change));
             }
             Some(Notice::Intake { open }) => canaries.pause(!open),
             _ => {}
@@ -74,7 +72,7 @@ impl DelivererHeartbeat {
         let Deliverer { limiter, poster, reporter, .. } = &*self.deliverer;
         let metrics = &reporter.metrics;
         let now = self.deliverer.now();
-        if tick.is_multiple_of(ANNOUNCEMENT) {
+        if tick.is_multiple_of(ANNOUNCEMENT_TICKS) {
             announce_presence(&self.deliverer.deps, false);
         }
         let deliverers = self.peers.count(now);
@@ -83,7 +81,7 @@ impl DelivererHeartbeat {
         metrics.timeouts_shortened.inc_by(poster.slots.shorten(now) as u64);
         self.announce_breakers(&limiter.take_breaker_changes());
         self.set_load_gauges();
-        if tick.is_multiple_of(COUNT) {
+        if tick.is_multiple_of(COUNT_TICKS) {
             self.count_endpoints(now);
         }
     }
@@ -135,13 +133,12 @@ impl DelivererHeartbeat {
     }
 }
 
-/// Announces to the other deliverers that this one is there, or that it leaves.
 pub(crate) fn announce_presence(deps: &DelivererDependencies, leaves: bool) {
     let process = deps.outbox.process().to_owned();
     deps.broker.announce(Notice::Deliverer { process, leaves }.write().into());
 }
 
-/// The number of disabled endpoints in a snapshot. They are counted again only when the snapshot has changed.
+/// The disabled endpoints, counted anew only when the snapshot has changed.
 #[derive(Debug, Default)]
 struct DisabledEndpoints {
     revision: u64,

@@ -1,8 +1,8 @@
 //! The deliverer: one delivery in, one POST out, and what follows: done, a retry, or a dead letter.
 //!
 //! Any number of deliverers may consume the same broker. [`Deliverer::run`] consumes both lanes, and `Deliverer::handle` is
-//! the path of one delivery. Its stages are structs that hold what they need and nothing else: [`Resolver`], [`Limiter`],
-//! [`Poster`], [`Settler`], [`Reporter`]. The body of a delivery is posted as it is and never parsed.
+//! the path of one delivery. Its stages are structs that hold what they need and nothing else: `Resolver`, `Limiter`,
+//! `Poster`, `Settler`, `Reporter`. The body of a delivery is posted as it is and never parsed.
 
 mod canary;
 mod config;
@@ -27,10 +27,8 @@ use store::{Outbox, RetentionTable, Store};
 use tokio_util::sync::CancellationToken;
 
 pub use canary::CanaryMetrics;
-pub use config::{BreakerConfig, DelivererConfig};
+pub use config::DelivererConfig;
 pub use metrics::DelivererMetrics;
-pub use post::{Outcome, RetryAfter};
-pub use verdict::{Spent, Verdict, decide};
 
 use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes};
@@ -42,14 +40,14 @@ use recent::Recent;
 use report::Reporter;
 use resolve::{Resolver, Unresolved};
 use settle::{Concluded, Settler};
+use verdict::{Spent, Verdict, decide};
 
-/// The commented defaults of the section `deliverer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// How long a test delivery waits for a snapshot that has its endpoint, in ms. After that nobody looks at the test any more.
+/// Longest wait, in ms, of a test delivery for a snapshot that has its endpoint. Afterwards nobody looks at the test
+/// any more.
 const MAX_TEST_AGE_MS: u64 = 60_000;
 
-/// What a deliverer gets from its process.
 pub struct DelivererDependencies {
     pub broker: Arc<dyn Broker>,
     pub store: Arc<dyn Store>,
@@ -62,7 +60,6 @@ pub struct DelivererDependencies {
     pub stop: CancellationToken,
 }
 
-/// Delivers what the broker holds to the endpoints that the store knows.
 pub struct Deliverer {
     deps: DelivererDependencies,
     lanes: Lanes,
@@ -105,7 +102,7 @@ impl Deliverer {
         }))
     }
 
-    /// Consumes both lanes until asked to stop; then finishes what is under way.
+    /// Consumes both lanes until asked to stop, and then finishes the deliveries in hand.
     pub async fn run(self: Arc<Self>) {
         let mut revision = self.deps.store.revision();
         tokio::select! {
@@ -125,7 +122,6 @@ impl Deliverer {
         heartbeat::announce_presence(&self.deps, true);
     }
 
-    /// How the consumer of a lane is doing, for the process' probes.
     pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
         self.lanes.status(lane)
     }
@@ -145,9 +141,9 @@ impl Deliverer {
         Ok(settlement)
     }
 
-    /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, which is
-    /// announced to control at once. There is no retry and no dead letter, and the outcome says nothing about the endpoint.
-    /// A crash before the settlement attempts the test again.
+    /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, and a
+    /// notice to control. It is not retried, leaves no dead letter and changes no limit. A crash before the settlement
+    /// attempts it again.
     async fn handle_test(&self, consumed: &ConsumedDelivery<'_>) -> Result<Settlement, Settlement> {
         let delivery = &consumed.delivery;
         let endpoint = match self.resolver.resolve_for_test(delivery).await {
@@ -172,8 +168,7 @@ impl Deliverer {
         Ok(Settlement::Done)
     }
 
-    /// Reads the delivery of a message. A message that is not a delivery is parked, and a delivery that has already
-    /// succeeded here is done.
+    /// Reads a delivery. A message that is none is parked; a delivery that has already succeeded here is done.
     async fn decode<'a>(&self, incoming: &'a Incoming, lane: Lane) -> Result<ConsumedDelivery<'a>, Settlement> {
         let (body, is_redelivered) = (&incoming.message.body, incoming.redelivered);
         if is_redelivered {
@@ -191,7 +186,6 @@ impl Deliverer {
         Ok(ConsumedDelivery { delivery, body, lane, is_redelivered })
     }
 
-    /// Finds the endpoint. A delivery without one waits for it, or ends.
     async fn resolve(&self, consumed: &ConsumedDelivery<'_>) -> Result<Arc<PreparedEndpoint>, Settlement> {
         match self.resolver.resolve(&consumed.delivery).await {
             Ok(endpoint) => Ok(endpoint),
@@ -199,7 +193,7 @@ impl Deliverer {
         }
     }
 
-    /// Asks the endpoint's limits for a permit. A delivery that they turn away is deferred, or ends.
+    /// Gets a permit for one attempt. A delivery that the endpoint's limits turn away is deferred, or ends.
     async fn admit(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint) -> Result<Permit, Settlement> {
         let delivery = &consumed.delivery;
         let request = AttemptRequest {
@@ -212,13 +206,12 @@ impl Deliverer {
         match self.limiter.admit(request).await {
             Ok(permit) => Ok(permit),
             Err(turned_away) => {
-                let follows = defer::turned_away(delivery, turned_away, self.policy(endpoint), self.now());
-                Err(self.without_attempt(consumed, follows).await)
+                let decision = defer::turned_away(delivery, turned_away, self.policy(endpoint), self.now());
+                Err(self.without_attempt(consumed, decision).await)
             }
         }
     }
 
-    /// Posts the delivery once there is a slot for it.
     async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
         if self.recent.is_forked_retry(&consumed.delivery, consumed.is_redelivered, self.now()) {
             self.reporter.forked(&consumed.delivery);
@@ -244,9 +237,9 @@ impl Deliverer {
         if is_delivered {
             self.recent.delivered(delivery, now);
         }
-        let only_failing = limiter.concluded(retry_at, is_delivered, now);
+        let failure = limiter.record_result(retry_at, is_delivered, now);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
-        if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, only_failing) {
+        if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, failure) {
             self.reporter.found(finding);
         }
         Concluded::new(delivery, posted, verdict)
@@ -254,14 +247,14 @@ impl Deliverer {
 
     async fn unresolved(&self, consumed: &ConsumedDelivery<'_>, why: Unresolved) -> Settlement {
         let ConsumedDelivery { delivery, lane, .. } = consumed;
-        let follows = defer::unresolved(delivery, *lane, why, &self.default_policy, self.now());
-        self.without_attempt(consumed, follows).await
+        let decision = defer::unresolved(delivery, *lane, why, &self.default_policy, self.now());
+        self.without_attempt(consumed, decision).await
     }
 
-    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, follows: NotAttempted) -> Settlement {
+    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, decision: NotAttempted) -> Settlement {
         let now = self.now();
-        let settlement = self.settler.without_attempt(consumed, follows, now).await;
-        self.reporter.not_attempted(&consumed.delivery, follows, settlement, now);
+        let settlement = self.settler.without_attempt(consumed, decision, now).await;
+        self.reporter.not_attempted(&consumed.delivery, decision, settlement, now);
         settlement
     }
 

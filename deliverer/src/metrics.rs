@@ -80,8 +80,7 @@ service::metrics! {
     }
 }
 
-/// The metrics of attempts from one lane, with their labels resolved. Every attempt counts several of them, and resolving
-/// a label costs a hash and a lock.
+/// The metrics of one lane's attempts, whose labels are resolved once, because resolving costs a hash and a lock.
 pub(crate) struct LaneMetrics {
     attempts: [IntCounter; OutcomeClass::ALL.len()],
     durations: [Histogram; OutcomeClass::ALL.len()],
@@ -108,7 +107,6 @@ impl LaneMetrics {
         }
     }
 
-    /// Counts an attempt and its duration.
     pub(crate) fn attempted(&self, outcome: &Outcome) {
         self.attempts[outcome.class as usize].inc();
         self.durations[outcome.class as usize].observe(outcome.duration_ms as f64 / 1_000.0);

@@ -1,15 +1,13 @@
-//! What this process did recently: deliveries that succeeded, whose repeats are settled without a POST, and retries that
-//! were attempted, which show when a delivery is retried twice.
-//!
-//! Repeats come from lost settlements, forked retries, and events that were fanned out twice. Receivers recognise those of
-//! other processes by their `webhook-id`.
+//! What this process did recently: deliveries that succeeded, whose repeats are settled without a POST, and retries,
+//! which show when a delivery is retried twice. Receivers recognise the repeats of other processes by their
+//! `webhook-id`.
 
 use std::time::Duration;
 
 use schemas::Delivery;
 use service::{Seen, SeenConfig, seen};
 
-/// Attempted retries that are remembered, in 3 MB at most. The two chains of a forked delivery are minutes apart at first.
+/// Attempted retries that are remembered, in 3 MB at most. The two chains of a forked delivery begin minutes apart.
 const ATTEMPTED_RETRIES: SeenConfig = SeenConfig { ids: 65_536, window: Duration::from_secs(600) };
 
 #[derive(Debug)]
@@ -23,26 +21,24 @@ impl Recent {
         Self { delivered: Seen::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
     }
 
-    /// True when a delivery has succeeded here. `now` is unix ms.
     pub(crate) fn was_delivered(&self, delivery: &Delivery, now: u64) -> bool {
         self.delivered.contains(id(delivery), now)
     }
 
-    /// Remembers a delivery that succeeded. Deliveries that ended otherwise may still have to be posted.
     pub(crate) fn delivered(&self, delivery: &Delivery, now: u64) {
         self.delivered.note(id(delivery), now);
     }
 
-    /// Remembers an attempt that begins at `now` (unix ms). Returns true when it looks like the retry of a forked delivery.
+    /// Remembers an attempt at `now`, unix ms. Returns true when it looks like the retry of a forked delivery.
     ///
-    /// A retry whose confirm was lost is published again, and then two chains of one delivery run until one succeeds. It is
-    /// recognised when this process has attempted the same number before, while the broker hands the message out for the
+    /// A retry whose confirm was lost is published again, and then two chains of one delivery run until one succeeds.
+    /// It shows when this process attempts the same number twice although the broker hands the message out for the
     /// first time. First attempts do not count: an event that was routed twice is not a fork.
     pub(crate) fn is_forked_retry(&self, delivery: &Delivery, is_redelivered: bool, now: u64) -> bool {
         if delivery.attempt < 2 {
             return false;
         }
-        // Ids of deliveries are digests, so adding a small number does not give the id of another delivery.
+        // Ids are digests, so the sum is not the id of another delivery.
         let id = id(delivery).wrapping_add(delivery.attempt.into());
         let was_attempted = self.attempted_retries.contains(id, now);
         self.attempted_retries.note(id, now);

@@ -28,7 +28,6 @@ impl Reporter {
         Self { metrics, fast, slow, outbox }
     }
 
-    /// An attempt begins at `now` (unix ms).
     pub(crate) fn attempt_begins(&self, consumed: &ConsumedDelivery<'_>, now: u64) {
         let (delivery, lane) = (&consumed.delivery, self.lane(consumed.lane));
         if delivery.attempt == 1 {
@@ -41,7 +40,7 @@ impl Reporter {
         }
     }
 
-    /// An attempt has ended. It counts whatever becomes of what follows from it.
+    /// Counts an attempt, even if its message is given back afterwards.
     pub(crate) fn attempt_ended(&self, consumed: &ConsumedDelivery<'_>, posted: &Posted) {
         let lane = self.lane(consumed.lane);
         lane.attempted(&posted.outcome);
@@ -50,7 +49,7 @@ impl Reporter {
         }
     }
 
-    /// What follows from an attempt was settled. A delivery that was given back has not ended, and is reported again.
+    /// Reports a settled attempt. A delivery that was given back has not ended, and is reported again.
     pub(crate) fn settled(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded, settlement: Settlement) {
         let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
@@ -86,9 +85,8 @@ impl Reporter {
         );
     }
 
-    /// A delivery was deferred or has ended without an attempt. `now` is unix ms.
-    pub(crate) fn not_attempted(&self, delivery: &Delivery, follows: NotAttempted, settlement: Settlement, now: u64) {
-        match follows {
+    pub(crate) fn not_attempted(&self, delivery: &Delivery, decision: NotAttempted, settlement: Settlement, now: u64) {
+        match decision {
             NotAttempted::Deferred { due, reason, .. } => {
                 self.metrics.deferrals.with_label_values(&[reason.as_str()]).inc();
                 deferred(delivery, reason.as_str(), due.exact.then_some(due.at));
@@ -111,7 +109,6 @@ impl Reporter {
         tracing::warn!(event_id = message.id, tenant, %reason, detail, "delivery.parked");
     }
 
-    /// A delivery was handed out again although it has succeeded.
     pub(crate) fn repeated(&self, delivery: &Delivery) {
         self.metrics.deduplicated.inc();
         tracing::info!(
@@ -155,13 +152,12 @@ impl Reporter {
     }
 }
 
-/// True when a delivery was due at `due` because it was deferred, and not by the schedule of its retries.
+/// False when `due` comes from the schedule of retries.
 fn was_deferred_until(delivery: &Delivery, due: u64) -> bool {
     delivery.deferrals > 0
         && delivery.last.as_ref().is_none_or(|last| last.next_due.as_deref() != Some(rfc3339(due).as_str()))
 }
 
-/// Logs a deferral; `until` is unix ms, where a time was reserved for the delivery.
 fn deferred(delivery: &Delivery, reason: &str, until: Option<u64>) {
     tracing::debug!(
         delivery_id = %delivery.id, event_id = %delivery.event_id, tenant = delivery.tenant,

@@ -10,14 +10,13 @@ use schemas::{Delivery, Endpoint, EndpointState, Finding};
 use store::{ItemKind, Store};
 use tokio::time::timeout;
 
-use crate::{limits::OnlyFailing, post::PreparedEndpoint};
+use crate::{limits::LastingFailure, post::PreparedEndpoint};
 
-/// How long the store may take to bring the snapshot up to a delivery's revision before the delivery is deferred.
+/// Longest time for bringing the snapshot up to a delivery's revision. Then the delivery is deferred.
 const PULL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Beyond so many prepared endpoints all are forgotten at once. That is cheaper than to keep track of their age.
+/// Number of prepared endpoints beyond which all are forgotten at once, which is cheaper than tracking their age.
 const MAX_PREPARED: usize = 100_000;
 
-/// Why a delivery has no endpoint to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unresolved {
     /// The snapshot does not have the endpoint, and its store has no revisions that would say whether it will.
@@ -41,12 +40,12 @@ impl Resolver {
         Self { store, prepared: PreparedEndpoints::default(), gone: GoneEndpoints::default() }
     }
 
-    /// The endpoint of a delivery. A snapshot that is older than the delivery is brought up to date first.
+    /// A snapshot that is older than the delivery is brought up to date first.
     pub(crate) async fn resolve(&self, delivery: &Delivery) -> Result<Arc<PreparedEndpoint>, Unresolved> {
         let found = match self.look_up(delivery) {
-            // Only the first time: a store that is away must not hold up the slots of all other deliveries.
+            // A deferred delivery does not pull again: a store that is away would hold up all other deliveries.
             Err(Unresolved::Ahead) if delivery.deferrals == 0 => {
-                // An error leaves the last good snapshot, which does not have the endpoint.
+                // After an error the last good snapshot stays.
                 let _ = timeout(PULL_TIMEOUT, self.store.pull()).await;
                 self.look_up(delivery)
             }
@@ -55,8 +54,7 @@ impl Resolver {
         Ok(self.prepared.of(&delivery.tenant, &found?))
     }
 
-    /// The endpoint of a test delivery, which is attempted whatever the endpoint's state: a tenant wants to know whether a
-    /// disabled endpoint answers again.
+    /// Resolves an endpoint in any state, because a tenant wants to know whether a disabled endpoint answers again.
     pub(crate) async fn resolve_for_test(&self, delivery: &Delivery) -> Result<Arc<PreparedEndpoint>, Unresolved> {
         let unresolved = match self.resolve(delivery).await {
             Ok(endpoint) => return Ok(endpoint),
@@ -67,28 +65,27 @@ impl Resolver {
         Ok(self.prepared.of(&delivery.tenant, endpoint))
     }
 
-    /// Learns about an endpoint from an attempt: the endpoint answered 410, or it has only failed for a while. Returns what
-    /// control should know, unless the endpoint was changed meanwhile, since the change may have repaired it.
+    /// Learns from an attempt that the endpoint answered 410, or has only failed for a while, and returns what control
+    /// should know. Control hears nothing of an endpoint that was changed meanwhile: the change may have repaired it.
     ///
-    /// This version of an endpoint that is gone, or has failed for long enough, is posted to no more until it is changed
-    /// or the process is restarted.
+    /// A version of an endpoint that is gone or given up gets no more requests from this process.
     pub(crate) fn learn(
         &self,
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
         is_gone: bool,
-        only_failing: Option<OnlyFailing>,
+        failure: Option<LastingFailure>,
     ) -> Option<Finding> {
-        if !is_gone && only_failing.is_none() {
+        if !is_gone && failure.is_none() {
             return None;
         }
         let version = self.current_version(&delivery.tenant, endpoint);
-        if is_gone || only_failing.is_some_and(|failing| failing.is_enough) {
+        if is_gone || failure.is_some_and(|failure| failure.is_given_up) {
             self.gone.insert(endpoint);
         }
         let (version, tenant, endpoint_id) = (version?, delivery.tenant.clone(), endpoint.id.clone());
-        Some(match only_failing {
-            Some(OnlyFailing { since, .. }) if !is_gone => Finding::Failing { tenant, endpoint_id, version, since },
+        Some(match failure {
+            Some(LastingFailure { since, .. }) if !is_gone => Finding::Failing { tenant, endpoint_id, version, since },
             _ => Finding::Gone { tenant, endpoint_id, version },
         })
     }
@@ -111,7 +108,7 @@ impl Resolver {
         Ok(endpoint.clone())
     }
 
-    /// The revision of this version of an endpoint, if it is still the current one. The inner value is None for a store
+    /// The revision of this version of an endpoint, if it is still the current one. The inner `None` is that of a store
     /// without revisions.
     fn current_version(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Option<Option<u64>> {
         let snapshot = self.store.snapshot()?;
@@ -121,7 +118,6 @@ impl Resolver {
     }
 }
 
-/// The prepared endpoints in use, by tenant and endpoint.
 #[derive(Default)]
 struct PreparedEndpoints(Mutex<PreparedByTenant>);
 
@@ -148,7 +144,7 @@ impl PreparedEndpoints {
     }
 }
 
-/// The versions of endpoints that this process posts to no more. They are known by their address in memory: while a weak
+/// Versions of endpoints that get no more requests from this process. The key is their address in memory: while a weak
 /// pointer to a version exists, no other version can get its address.
 #[derive(Default)]
 struct GoneEndpoints(Mutex<HashMap<usize, Weak<Endpoint>>>);

@@ -17,17 +17,17 @@ use crate::{
     verdict::Verdict,
 };
 
-/// How long a delivery is held while the broker takes no publishes. Then it goes back unsettled and is handed out again,
-/// which may repeat its attempt. Holding it for longer would keep the broker's log from shrinking, and RabbitMQ cancels
-/// consumers that settle nothing for 30 minutes.
+/// Longest time that a delivery is held while the broker takes no publishes. Then it is handed out again, which may
+/// repeat its attempt. Longer would keep the broker's log from shrinking, and RabbitMQ cancels consumers that settle
+/// nothing for 30 minutes.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An attempt that is over, and what follows from it.
+/// An attempt that has ended, and its verdict.
 #[derive(Debug)]
 pub(crate) struct Concluded {
     pub(crate) attempt: Attempt,
     pub(crate) verdict: Verdict,
-    /// When the attempt was over, in unix ms.
+    /// Unix ms at which the attempt ended.
     pub(crate) at: u64,
 }
 
@@ -68,7 +68,6 @@ impl Settler {
         Self { broker, retention, metrics, stop }
     }
 
-    /// Settles a delivery after an attempt.
     pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) -> Settlement {
         let ConsumedDelivery { delivery, body, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
@@ -91,15 +90,14 @@ impl Settler {
         }
     }
 
-    /// Settles a delivery that was not attempted. `now` is unix ms.
     pub(crate) async fn without_attempt(
         &self,
         consumed: &ConsumedDelivery<'_>,
-        follows: NotAttempted,
+        decision: NotAttempted,
         now: u64,
     ) -> Settlement {
         let ConsumedDelivery { delivery, body, .. } = consumed;
-        match follows {
+        match decision {
             NotAttempted::Deferred { lane, due, .. } => {
                 let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
                 self.publish_to_lane(&deferred, body, lane, Some(due)).await
@@ -112,7 +110,6 @@ impl Settler {
         }
     }
 
-    /// Parks a message that is not a delivery, or whose handling panics. `now` is unix ms.
     pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str, now: u64) -> Settlement {
         let message = &incoming.message;
         let record = Parked {
@@ -133,7 +130,7 @@ impl Settler {
         self.publish(&Target::Lane(lane, due), &delivery.to_message(body.clone())).await
     }
 
-    /// Publishes a dead letter, as much of it as the tenant's quota lets be kept.
+    /// Publishes as much of a dead letter as the tenant's quota lets be kept.
     async fn publish_dead_letter(
         &self,
         mut record: DeadLetter,
@@ -163,7 +160,7 @@ impl Settler {
         match publish_until_confirmed(&*self.broker, to, message, deadline).await {
             Ok(()) => Settlement::Done,
             Err(error) => {
-                // Debug, because the connection and the shutdown are logged once, where they are noticed.
+                // Debug, because lost connections and the shutdown are logged where they are noticed.
                 let delivery_id = message.headers.text(wire::DELIVERY_ID);
                 tracing::debug!(%error, event_id = message.id, delivery_id, "delivery.given_back");
                 Settlement::Again

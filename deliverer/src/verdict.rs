@@ -6,33 +6,31 @@ use schemas::{DeadReason, OutcomeClass, RetryPolicy};
 use crate::post::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Delivered,
-    /// The delivery is attempted again once it is due.
     Retry(Due),
     Dead(DeadReason),
 }
 
 /// What has been spent on a delivery so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// Attempts made, with this one.
-    pub attempts: u32,
+pub(crate) struct Spent {
+    /// Attempts, this one included.
+    pub(crate) attempts: u32,
     /// Unix ms from which the age counts.
-    pub accepted_at: u64,
+    pub(crate) accepted_at: u64,
 }
 
 /// Longest wait in ms that a receiver may ask for: a day. A longer one is a mistake.
 const RETRY_AFTER_MAX: u64 = 24 * 3_600_000;
-/// Longest age in ms of a delivery that the receiver refuses: a day. A flow that is switched off, or a wrong or forbidden
-/// address, is corrected within a day or not at all.
+/// Longest age, in ms, of a delivery that the receiver refuses: a day. A flow that is switched off, or a wrong address,
+/// is corrected within a day or not at all.
 const REFUSED_MAX_AGE: u64 = 24 * 3_600_000;
-/// Largest part by which a scheduled wait is made shorter or longer, so that deliveries that failed together do not return
-/// together.
+/// Largest part by which a scheduled wait varies, so that deliveries that failed together do not return together.
 const JITTER: f64 = 0.2;
 
 /// Decides what follows from an outcome. `now` is unix ms, `chance` is in `[0, 1)`.
-pub fn decide(outcome: &Outcome, spent: Spent, policy: &RetryPolicy, now: u64, chance: f64) -> Verdict {
+pub(crate) fn decide(outcome: &Outcome, spent: Spent, policy: &RetryPolicy, now: u64, chance: f64) -> Verdict {
     match outcome.class {
         OutcomeClass::Success => Verdict::Delivered,
         OutcomeClass::Gone => Verdict::Dead(DeadReason::Permanent),
@@ -53,7 +51,7 @@ fn retry(outcome: &Outcome, spent: Spent, policy: &RetryPolicy, max_age: u64, no
     let step = usize::try_from(spent.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
     let Some(scheduled) = policy.schedule.get(step) else { return Verdict::Dead(DeadReason::Exhausted) };
     let scheduled = (scheduled.millis() as f64 * (1.0 - JITTER + 2.0 * JITTER * chance)) as u64;
-    let asked = outcome.retry_after.map_or(0, |asked| asked.delay(now).min(RETRY_AFTER_MAX));
+    let asked = outcome.retry_after.map_or(0, |asked| asked.delay_ms(now).min(RETRY_AFTER_MAX));
     let at = now.saturating_add(scheduled.max(asked));
     if at > spent.accepted_at.saturating_add(max_age) {
         return Verdict::Dead(DeadReason::Expired);

@@ -35,7 +35,7 @@ pub(super) struct Args {
 }
 
 #[derive(Deserialize)]
-struct ApplyAnswer {
+struct AppliedChanges {
     changes: Vec<Value>,
     #[serde(default)]
     shown_once: Vec<IssuedSecret>,
@@ -68,7 +68,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Err(error) => return nothing_changed(error.0.lines()),
     };
     let request = json!({"tenants": description.tenants(), "dry_run": args.dry_run, "prune": args.prune});
-    let applied: ApplyAnswer = match client.call(Method::POST, "/v1/apply", Some(request.to_string())).await {
+    let applied: AppliedChanges = match client.call(Method::POST, "/v1/apply", Some(request.to_string())).await {
         Ok(applied) => applied,
         Err(error) => return locate_errors(error, &description),
     };

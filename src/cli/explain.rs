@@ -27,14 +27,14 @@ pub(super) struct Args {
 }
 
 #[derive(serde::Deserialize)]
-struct ExplainAnswer {
+struct ExplainResults {
     results: Vec<Value>,
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     let client = Client::new(&args.api, &setup.load(&[])?.config)?;
     let path = format!("/v1/tenants/{}/explain", path_segment(&args.tenant));
-    let answer: ExplainAnswer = client.call(Method::POST, &path, Some(read_event(&args.event)?)).await?;
+    let answer: ExplainResults = client.call(Method::POST, &path, Some(read_event(&args.event)?)).await?;
     let mut list = List::new(args.output, ["subscription", "endpoint", "matched", "reason"]);
     for result in &answer.results {
         let fields = ["subscription_id", "endpoint_id", "matched", "reason"];

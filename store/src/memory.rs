@@ -20,6 +20,8 @@ pub struct MemoryStore {
     state: Mutex<MemoryState>,
     revision: watch::Sender<u64>,
     sync: SyncTracker,
+    /// True: as in a `file:` store, nothing can be changed, and neither usage nor an audit log is kept.
+    is_read_only: bool,
 }
 
 struct MemoryState {
@@ -69,6 +71,11 @@ impl MemoryStore {
         store
     }
 
+    /// A store with these tenants that refuses every change and keeps neither usage nor an audit log, as `file:` stores do.
+    pub fn read_only(tenants: impl IntoIterator<Item = Tenant>) -> Self {
+        Self { is_read_only: true, ..Self::new(tenants) }
+    }
+
     /// A store that has not been read yet.
     pub fn without_snapshot() -> Self {
         let state = MemoryState {
@@ -81,7 +88,12 @@ impl MemoryStore {
             pulls: 0,
             panics: 0,
         };
-        Self { state: Mutex::new(state), revision: watch::Sender::new(0), sync: SyncTracker::default() }
+        Self {
+            state: Mutex::new(state),
+            revision: watch::Sender::new(0),
+            sync: SyncTracker::default(),
+            is_read_only: false,
+        }
     }
 
     /// Replaces all tenants, at the next revision.
@@ -135,6 +147,9 @@ impl MemoryStore {
     }
 
     fn carry_out(&self, edit: Edit) -> Result<Edited, EditError> {
+        if self.is_read_only {
+            return Err(EditError::ReadOnly);
+        }
         let mut state = self.reached()?;
         let old = state.snapshot.clone().unwrap_or_default();
         let Edit { selection, author, at, dry_run, decision } = edit;
@@ -197,7 +212,7 @@ impl Store for MemoryStore {
     }
 
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
-        Some(self)
+        (!self.is_read_only).then_some(self)
     }
 }
 

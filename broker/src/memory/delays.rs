@@ -1,4 +1,4 @@
-//! The one task of the memory broker. It runs while something is delayed, and moves what comes due to its lane.
+//! The timer of the memory broker: a task that runs while anything is delayed, and moves due messages to their lane.
 
 use std::{
     sync::{Arc, Weak},
@@ -7,7 +7,6 @@ use std::{
 
 use super::SharedState;
 
-/// Makes sure that a task waits for what is delayed, and that it knows about the earliest due time.
 pub(super) fn start(shared: &Arc<SharedState>) {
     shared.earlier_due.notify_one();
     if !std::mem::replace(&mut shared.lock().has_timer, true) {

@@ -22,7 +22,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Counts a publish. Returns what goes wrong with it, and how late its confirm comes.
+    /// Counts a publish. Returns its fault, and the delay of its confirm.
     pub(super) fn next(&mut self) -> (Option<PublishFault>, Duration) {
         self.published += 1;
         (self.planned.remove(&self.published), self.latency)
@@ -63,7 +63,7 @@ impl Memory {
         self.shared.connection.send_replace(ConnectionState::Ready);
     }
 
-    /// Loses the connection: what is handed out will be handed out again, and settling it only frees the prefetch.
+    /// Loses the connection: unsettled messages are handed out again, and settling them only frees the prefetch.
     pub fn go_away(&self, reason: &str) {
         self.shared.connection.send_replace(ConnectionState::Away(reason.into()));
         self.shared.change(super::state::MemoryBrokerState::lose_session);

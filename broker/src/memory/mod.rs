@@ -1,6 +1,6 @@
-//! The broker for tests: nothing survives, everything that may go wrong can be made to, and the same seed makes the
-//! same run. It is hostile unless asked to be calm, so that code relying on luck fails early. It cannot prove what only a
-//! real broker shows (quorums, alarms, framing).
+//! The broker for tests: nothing survives, faults can be injected, and the same seed makes the same run. It is hostile
+//! unless asked to be calm, so that code relying on luck fails early. It cannot prove what only a real broker shows
+//! (quorums, alarms, framing).
 
 mod delays;
 mod faults;
@@ -32,7 +32,7 @@ use crate::{
 
 const CLOSED: &str = "the memory broker is closed";
 
-/// The broker in memory. Clones are the same broker.
+/// Clones are the same broker.
 #[derive(Clone)]
 pub struct Memory {
     shared: Arc<SharedState>,
@@ -44,13 +44,13 @@ struct SharedState {
     connection: watch::Sender<ConnectionState>,
     notices: NoticeSender,
     clock: Clock,
-    /// Wakes the timer: something may be due earlier than it thinks.
+    /// Wakes the timer, because something may be due earlier.
     earlier_due: Arc<Notify>,
 }
 
 impl Memory {
     /// A broker that hands out one message in a hundred twice and redelivers in any order, all decided by `seed`. In
-    /// paused time the clock must run with tokio's, because tokio's timer waits for it.
+    /// paused time the clock must run with tokio's.
     pub fn hostile(clock: Clock, seed: u64) -> Self {
         Self::new(clock, Some(fastrand::Rng::with_seed(seed)))
     }
@@ -159,7 +159,7 @@ impl SharedState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a publish or says why not. Returns what goes wrong with it, and how late its confirm comes.
+    /// Returns the fault of an admitted publish, and the delay of its confirm.
     fn admit(&self) -> Result<(Option<PublishFault>, Duration), PublishError> {
         match &*self.connection.borrow() {
             ConnectionState::Away(reason) => Err(PublishError::Away(reason.clone())),
@@ -193,7 +193,7 @@ impl SharedState {
         let settle = move |settlement| shared.change(|state| state.settle(from, consumer, seq, settlement));
         let mut incoming = message.into_incoming(settle);
         incoming.session = Some(self.lock().session.clone());
-        // Fails only when the consumer has just gone. The message is then dropped here, and so given back.
+        // Fails only when the consumer has just gone. The drop gives the message back.
         let _ = to.try_send(incoming);
     }
 }

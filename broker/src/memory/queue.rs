@@ -1,4 +1,4 @@
-//! One queue of the memory broker: what waits in it, what is handed out, and who consumes it.
+//! One queue of the memory broker.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{Incoming, Queue, Settlement, consumer::ConsumerFeed};
 
-/// A hostile broker hands out one message in a hundred twice.
+/// Part of all messages that a hostile broker hands out twice.
 const DUPLICATES: f64 = 0.01;
 
 /// A message that waits or is handed out.
@@ -37,7 +37,7 @@ pub(super) struct HandOut {
 pub(super) struct MemoryQueue {
     pub(super) queue: Queue,
     ready: VecDeque<QueuedMessage>,
-    /// Messages that were given back; they are handed out first.
+    /// Messages that were given back. They are handed out first.
     returned: VecDeque<QueuedMessage>,
     unsettled: BTreeMap<u64, QueuedMessage>,
     feeds: Vec<ConsumerFeed>,
@@ -92,8 +92,8 @@ impl MemoryQueue {
         }
     }
 
-    /// Gives back all that is handed out, under new numbers that a late settlement does not know. Returns what was given
-    /// back too often.
+    /// Gives back all unsettled messages, under new numbers that a late settlement does not know. Returns those that
+    /// were given back too often.
     pub(super) fn lose_session(&mut self, seq: &mut u64, mut chance: Option<&mut fastrand::Rng>) -> Vec<QueuedMessage> {
         let unsettled = std::mem::take(&mut self.unsettled).into_values();
         unsettled
@@ -105,7 +105,7 @@ impl MemoryQueue {
             .collect()
     }
 
-    /// Chooses what is handed out now, in turn to all consumers that may hold more.
+    /// Picks messages to hand out, in turn to all consumers with room.
     pub(super) fn pick(&mut self, seq: &mut u64, mut chance: Option<&mut fastrand::Rng>, picks: &mut Vec<HandOut>) {
         self.feeds.retain(ConsumerFeed::is_open);
         while self.feeds.iter().any(|feed| feed.free() > 0) {

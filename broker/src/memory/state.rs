@@ -1,4 +1,4 @@
-//! Everything the memory broker holds. No I/O and no waiting: one call changes it, another says what is handed out.
+//! The state of the memory broker. No I/O and no waiting.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,6 @@ use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed
 
 pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
-    /// True while a timer task runs that moves what comes due.
     pub(super) has_timer: bool,
     queues: [MemoryQueue; 3],
     /// By due time in unix milliseconds, then in the order of publishing.
@@ -61,7 +60,7 @@ impl MemoryBrokerState {
         }
     }
 
-    /// Stores a message. True if something has to wait for its time.
+    /// True if anything is delayed.
     pub(super) fn store(&mut self, to: &Target, mut message: Message, now: u64) -> bool {
         message.headers.remove(DUE);
         match to {
@@ -84,7 +83,7 @@ impl MemoryBrokerState {
         !self.delayed.is_empty()
     }
 
-    /// Moves what is due to its lane. Returns the next due time.
+    /// Returns the next due time.
     pub(super) fn release_due(&mut self, now: u64) -> Option<u64> {
         while let Some(next) = self.delayed.first_entry()
             && next.key().0 <= now

@@ -1,5 +1,4 @@
-//! What all parts of one [`RabbitMq`](super::RabbitMq) share: the current session, the state of the connection, and
-//! publishing, from a target to an exchange and a key.
+//! What all parts of a [`RabbitMq`](super::RabbitMq) share: the session, the state of the connection, and publishing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +19,6 @@ use super::{
 };
 use crate::{BODY_LIMIT, ConnectionState, Lane, Log, PublishError, Target};
 
-/// Shared by the supervisor, the consumers, and everything that publishes.
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
     pub(super) setup: SessionSetup,
@@ -29,13 +27,13 @@ pub(super) struct RabbitMqClient {
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
     pub(super) connection_state: watch::Sender<ConnectionState>,
-    /// What the last try found to be wrong with the topology; `None` while that is unknown or all is well.
+    /// What the last try found to be wrong with the topology.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
     pub(super) stop: CancellationToken,
     pub(super) ended: CancellationToken,
 }
 
-/// The names of the exchanges that messages are published to, made once and not for each message.
+/// Names that are made once and not for each message.
 pub(super) struct Exchanges {
     events: String,
     deliver: String,
@@ -68,7 +66,6 @@ impl RabbitMqClient {
         self.chance.lock().unwrap_or_else(PoisonError::into_inner).f64()
     }
 
-    /// A random number that tells a marker from others.
     pub(super) fn random_marker(&self) -> i64 {
         i64::from(self.chance.lock().unwrap_or_else(PoisonError::into_inner).u32(..))
     }
@@ -87,7 +84,7 @@ impl RabbitMqClient {
         }
     }
 
-    /// Publishes to a delay level, or to the lane itself when there is nothing left to wait for.
+    /// Publishes to a delay level, or to the lane itself for a message that is due.
     pub(super) async fn publish_delayed(
         &self,
         lane: Lane,
@@ -104,7 +101,6 @@ impl RabbitMqClient {
         }
     }
 
-    /// Appends a marker to a log, and waits for the confirm.
     pub(super) async fn publish_marker(&self, log: Log, properties: BasicProperties) -> Result<(), PublishError> {
         let exchange = self.exchanges.log(log);
         self.send(PublishRequest { kind: ChannelKind::Log, exchange, key: "marker.-", properties, body: &[] }).await

@@ -1,5 +1,5 @@
-//! Connecting: from a URL with one or several hosts to a connection. Credentials stay inside; nothing that is shown holds
-//! any. Over TLS the server's certificate is always verified.
+//! Connecting: from a URL with one or several hosts to a connection. Nothing that is shown holds credentials. Over TLS
+//! the server's certificate is always verified.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,16 +15,14 @@ const AMQP_HEARTBEAT: u16 = 20;
 /// system's.
 const AUTHORITIES: &str = "cacertfile=";
 
-/// How long connecting may take, from the first packet to the last handshake.
+/// Includes all handshakes.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The hosts of a broker, which are tried in turn.
 pub(super) struct BrokerHosts {
     hosts: Vec<Host>,
     authorities: Option<PathBuf>,
 }
 
-/// One host, with the credentials for it.
 #[derive(Clone)]
 pub(super) struct Host {
     pub(super) uri: AMQPUri,
@@ -62,13 +60,13 @@ impl BrokerHosts {
         Ok(Self { hosts, authorities })
     }
 
-    /// Reads a URL as [`parse`](Self::parse) does, and the file of authorities that it names.
+    /// Also reads the file of authorities.
     pub(super) fn load(url: &str) -> Result<Self, InvalidUrl> {
         let mut hosts = Self::parse(url)?;
         if let Some(file) = &hosts.authorities {
             let unusable = |why: &dyn std::fmt::Display| InvalidUrl(format!("cacertfile {}: {why}", file.display()));
             let pem = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
-            // Otherwise lapin would skip what is no certificate, and trust nobody.
+            // lapin would skip what is no certificate, and trust nobody.
             if !pem.contains("-----BEGIN CERTIFICATE-----") {
                 return Err(unusable(&"it holds no certificate in PEM"));
             }
@@ -105,7 +103,7 @@ impl Host {
     }
 }
 
-/// Splits the part of the URL behind the hosts into what lapin reads and the file of authorities.
+/// Splits the URL behind the hosts into what lapin reads and the file of authorities.
 fn without_authorities(tail: &str) -> (String, Option<PathBuf>) {
     let Some((path, query)) = tail.split_once('?') else { return (tail.to_owned(), None) };
     let (files, others): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| pair.starts_with(AUTHORITIES));
@@ -113,7 +111,6 @@ fn without_authorities(tail: &str) -> (String, Option<PathBuf>) {
     (format!("{path}?{}", others.join("&")), file)
 }
 
-/// Host and port, without credentials.
 fn shown(host: &Host) -> String {
     format!("{}:{}", host.uri.authority.host, host.uri.authority.port)
 }

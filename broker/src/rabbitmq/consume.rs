@@ -1,4 +1,4 @@
-//! Consuming: messages of one queue, handed out within the prefetch, over all sessions.
+//! Consuming: the messages of one queue, over all sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,27 +23,24 @@ use super::{
 };
 use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grants};
 
-/// Largest prefetch of one AMQP consumer. A quorum queue serves a consumer no further than about this
-/// (docs/rabbitmq.md#the-prefetch-of-a-quorum-queue), so more prefetch takes more consumers.
+/// Largest prefetch of one AMQP consumer. A quorum queue sends one consumer hardly more
+/// (docs/rabbitmq.md#the-prefetch-of-a-quorum-queue), so a larger prefetch takes several consumers.
 pub(super) const MAX_PREFETCH: u16 = 500;
 
-/// How long the broker may take to grant a consumer; a queue that elects its leader takes some seconds.
+/// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
 
-/// One AMQP consumer, which is opened anew on each session.
 pub(super) struct QueueConsumer {
     pub(super) client: Arc<RabbitMqClient>,
     pub(super) queue: Queue,
     pub(super) prefetch: u16,
     pub(super) out: mpsc::Sender<Incoming>,
-    /// Counts this consumer as granted while a session serves it.
     pub(super) grants: Grants,
 }
 
-/// Held while a session serves the consumer; its drop asks for the next grant.
+/// Held while a session serves the consumer. Its drop requests the next grant.
 struct Granted<'a>(&'a Grants);
 
-/// An AMQP consumer on one session.
 struct OpenConsumer {
     channel: Channel,
     consumer: lapin::Consumer,
@@ -52,7 +49,7 @@ struct OpenConsumer {
 }
 
 impl QueueConsumer {
-    /// Hands out messages until nobody listens any more or the broker is closed.
+    /// Hands out messages until the consumer is dropped or the broker is closed.
     pub(super) async fn run(self) {
         let mut sessions = self.client.session.subscribe();
         loop {
@@ -127,7 +124,7 @@ impl QueueConsumer {
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));
         };
-        // There is room, because the prefetch is no larger. If nobody listens any more, the drop gives the message back.
+        // The channel has room for the prefetch. If the consumer is gone, the drop gives the message back.
         let mut incoming = Incoming::new(message, key, redelivered, count, settle);
         incoming.session = Some(open.session_over.clone());
         let _ = self.out.send(incoming).await;
@@ -148,7 +145,7 @@ impl Drop for Granted<'_> {
 }
 
 impl OpenConsumer {
-    /// Stops the hand-out and gives back what was not handed out yet. Messages already handed out can still be settled.
+    /// Stops the hand-out and gives back what is left of it. Messages already handed out can still be settled.
     async fn cancel(mut self) {
         if self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await.is_err() {
             return;
@@ -159,8 +156,8 @@ impl OpenConsumer {
     }
 }
 
-/// The hop of a message that woke before it is due, to the next delay level: publish, await the confirm, then settle. A
-/// crash between the two repeats the message and never loses it.
+/// The hop of a message that is not due yet to the next delay level: publish, await the confirm, then settle. A crash
+/// between the two repeats the message and never loses it.
 struct DelayHop {
     lane: Lane,
     delay: Delay,
@@ -178,9 +175,9 @@ impl DelayHop {
                     let _ = settled.send((self.tag, Settlement::Done));
                     return;
                 }
-                // The session is over, and the message with it: it is handed out again.
+                // The session is over, so the message is handed out again.
                 Err(PublishError::Away(_) | PublishError::Lost(_)) => return,
-                // The message is not given back here, because it would come again at once, over and over.
+                // A message that is given back would come again at once, over and over.
                 Err(PublishError::Blocked(_)) => {
                     let _ = connection.wait_for(|state| !matches!(state, ConnectionState::Blocked(_))).await;
                 }

@@ -7,7 +7,6 @@ use crate::Due;
 pub(super) struct DelayLevel {
     /// The name says the value: another value is another queue.
     pub(super) name: &'static str,
-    /// Time that a message waits here, in milliseconds.
     pub(super) ms: u64,
 }
 
@@ -37,21 +36,19 @@ pub(super) const LEVELS: [DelayLevel; 14] = [
 /// A delay may end early by one part in this many, which saves half of the hops.
 const EARLY: u64 = 20;
 
-/// Milliseconds by which a level may be longer than what remains. Some time passes between computing a due time and
+/// Milliseconds by which a level may be longer than what remains: time passes between computing a due time and
 /// publishing, and a delay of exactly one level should not take all the levels below it.
 const LATE: u64 = 250;
 
-/// The wait of one message for its due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delay {
     /// Unix milliseconds.
     pub(super) due: u64,
-    /// Length of the whole wait, in milliseconds; 0 for one that must not end early at all.
+    /// Length of the whole wait, in milliseconds; 0 for an exact one.
     pub(super) whole: u64,
 }
 
 impl Delay {
-    /// The delay that begins `now`.
     pub(super) fn begin(due: Due, now: u64) -> Self {
         Self { due: due.at, whole: if due.exact { 0 } else { due.at.saturating_sub(now) } }
     }

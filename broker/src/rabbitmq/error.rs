@@ -1,48 +1,25 @@
-//! The errors of RabbitMQ: what can be wrong with a topology, and lapin's errors in words without credentials.
+//! What can be wrong with a topology, and lapin's errors in words without credentials.
 
 use lapin::{ErrorKind, protocol::AMQPError};
 
-/// The topology is not as it must be, or could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// An entity is missing, and `broker.declare` is false.
     #[error("{entity} is missing: run `carteiro topology apply`")]
-    Missing {
-        /// `queue x` or `exchange x`.
-        entity: String,
-    },
+    Missing { entity: String },
     /// An entity exists with another argument. Nothing is ever deleted to change that.
     #[error("{entity} exists with another {argument}: {detail}")]
-    Mismatch {
-        /// `queue x` or `exchange x`.
-        entity: String,
-        argument: String,
-        /// The broker's message, which holds both values.
-        detail: String,
-    },
-    /// Everything exists, but does not do what it should.
+    Mismatch { entity: String, argument: String, detail: String },
     #[error("{entity} does not work: {detail}")]
-    Broken {
-        /// What was tried.
-        entity: String,
-        /// What happened.
-        detail: String,
-    },
-    /// The user may not check or declare an entity.
+    Broken { entity: String, detail: String },
     #[error("no right to declare {entity}: {detail}")]
-    Refused {
-        /// `queue x` or `exchange x`.
-        entity: String,
-        /// The broker's message.
-        detail: String,
-    },
-    /// The broker could not be reached.
+    Refused { entity: String, detail: String },
     #[error("the broker is away: {0}")]
     Away(String),
 }
 
 impl TopologyError {
-    /// True when trying again cannot help, because somebody has to change the broker or the configuration first.
+    /// True when only a change of the broker or the configuration can help.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::Away(_))
     }
@@ -59,7 +36,6 @@ impl TopologyError {
     }
 }
 
-/// The broker's own objection, if the error is one.
 pub(super) fn refusal(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error),
@@ -76,8 +52,8 @@ pub(super) fn describe(error: &lapin::Error) -> String {
     }
 }
 
-/// An error in words as by [`describe`], which also names the right if one is missing: before 3.11 the broker names only
-/// the entity (docs/rabbitmq.md#a-refused-right).
+/// As [`describe`], but names the right that is missing: before 3.11 the broker names only the entity
+/// (docs/rabbitmq.md#a-refused-right).
 pub(super) fn describe_without(right: &str, error: &lapin::Error) -> String {
     match refusal(error) {
         Some(refusal) if refusal.get_id() == 403 => format!("no right to {right}: {}", refusal.get_message()),

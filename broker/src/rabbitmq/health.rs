@@ -1,5 +1,5 @@
-//! The health of a session: whole or failed, and which of its connections the broker has blocked. Any part of a session
-//! that notices trouble reports it here; only the supervisor acts on it.
+//! The health of a session: whole or failed, and which of its connections the broker has blocked. Its parts report
+//! trouble here; only the supervisor acts on it.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,7 +9,6 @@ use std::{
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 
-/// Shared by all parts of one session; clones are the same.
 #[derive(Clone)]
 pub(super) struct SessionHealth(Arc<HealthState>);
 
@@ -35,13 +34,12 @@ impl SessionHealth {
         self.0.failed.cancel();
     }
 
-    /// Waits until the session has failed, and returns the reason.
+    /// Waits for the failure, and returns its reason.
     pub(super) async fn failed(&self) -> String {
         self.0.failed.cancelled().await;
         self.reason()
     }
 
-    /// A token that is cancelled once the session has failed.
     pub(super) fn token(&self) -> CancellationToken {
         self.0.failed.clone()
     }
@@ -55,12 +53,11 @@ impl SessionHealth {
         self.0.reason.get().cloned().unwrap_or_default()
     }
 
-    /// Notes that the broker has blocked (with a reason) or unblocked a connection.
+    /// `reason` is `None` once the broker has unblocked the connection.
     pub(super) fn set_blocked(&self, connection: usize, reason: Option<String>) {
         self.0.blocked.send_modify(|blocked| blocked[connection] = reason);
     }
 
-    /// The reason why publishing is blocked, if it is.
     pub(super) fn blocked(&self) -> Option<String> {
         self.0.blocked.borrow().iter().find_map(Clone::clone)
     }

@@ -1,7 +1,6 @@
-//! Liveness: whether a broker still answers at the other end of each of a session's connections. Each connection is probed
-//! by itself, because one name may lead to several nodes, and a line may fall silent for one connection alone. A node that
-//! lost its cluster keeps its connections open and silent, and only a missing confirm shows that
-//! (docs/rabbitmq.md#a-node-that-lost-its-cluster). AMQP's own heartbeats are slower: they take twice their interval.
+//! Liveness: whether the broker still answers on each of a session's connections. One name may lead to several nodes,
+//! and a single connection may fall silent. A node that lost its cluster keeps its connections open, and only a missing
+//! confirm shows it (docs/rabbitmq.md#a-node-that-lost-its-cluster). AMQP's own heartbeats take twice their interval.
 
 use std::time::Duration;
 
@@ -20,23 +19,21 @@ use super::{
     health::SessionHealth,
 };
 
-/// Pause between two probes of a connection.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the answer to a probe may take: longer than a change of leaders, also that of a hanging node, which takes 6 s
+/// Longest time until the answer to a probe: longer than a change of leaders, which takes 6 s for a hanging node
 /// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second).
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 
-/// A probe of a connection that was answered.
+/// An answered probe of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionHeartbeat {
     /// `consuming`, `publishing` or `control`.
     pub connection: &'static str,
-    /// How long the answer took. Time under an alarm counts.
+    /// Includes the time under an alarm.
     pub took: Duration,
 }
 
-/// A small request on one connection, whose answer shows that the broker is there.
 enum LivenessProbe {
     /// A question about a queue, for a connection that must not publish. Any role may ask about any queue passively.
     Question { channel: Channel, queue: ShortString },
@@ -55,7 +52,6 @@ impl LivenessProbe {
         Ok(Self::Publish { channel, exchange: exchange.into(), health })
     }
 
-    /// Sends the request once, and says why no good answer came in time.
     async fn send(&self) -> Result<(), String> {
         match self {
             Self::Question { channel, queue } => ask(channel, queue).await,
@@ -64,7 +60,7 @@ impl LivenessProbe {
     }
 }
 
-/// Asks whether the queue is there. No alarm holds the answer back, but the queue may take 5 s to find no leader.
+/// No alarm holds this answer back, but a queue may take 5 s to find no leader.
 async fn ask(channel: &Channel, queue: &ShortString) -> Result<(), String> {
     let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
     match timeout(ANSWER_TIME, channel.queue_declare(queue.clone(), passive, <_>::default())).await {
@@ -74,7 +70,7 @@ async fn ask(channel: &Channel, queue: &ShortString) -> Result<(), String> {
     }
 }
 
-/// Publishes a message and waits for its confirm. The time limit does not run while the broker blocks.
+/// The time limit does not run while the broker blocks.
 async fn publish(channel: &Channel, exchange: &ShortString, health: &SessionHealth) -> Result<(), String> {
     let confirm = async {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
@@ -101,33 +97,31 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    /// Opens a channel on each connection. `name` is the name of both the probes' exchange and their queue.
     pub(super) async fn open(
         [consuming, publishing, control]: [&Connection; 3],
-        name: &str,
+        probe: &str,
         health: SessionHealth,
         heartbeats: broadcast::Sender<ConnectionHeartbeat>,
     ) -> lapin::Result<Self> {
         Ok(Self {
-            consuming: LivenessProbe::question(consuming, name).await?,
-            publishing: LivenessProbe::publish(publishing, name, health.clone()).await?,
-            control: LivenessProbe::publish(control, name, health.clone()).await?,
+            consuming: LivenessProbe::question(consuming, probe).await?,
+            publishing: LivenessProbe::publish(publishing, probe, health.clone()).await?,
+            control: LivenessProbe::publish(control, probe, health.clone()).await?,
             health,
             heartbeats,
         })
     }
 
-    /// Tries once whether publishing works.
     pub(super) async fn probe_control(&self) -> Result<(), String> {
         self.control.send().await
     }
 
-    /// Asks once on the consuming connection. The answer comes after everything that was written there before.
+    /// The answer comes after everything that was written on the connection before.
     pub(super) async fn probe_consuming(&self) -> Result<(), String> {
         self.consuming.send().await
     }
 
-    /// Probes all connections until one does not answer, which ends the session.
+    /// Ends the session once a connection does not answer.
     pub(super) async fn watch(&self) {
         let reason = tokio::select! {
             reason = self.repeat("consuming", &self.consuming) => reason,
@@ -137,7 +131,6 @@ impl Liveness {
         self.health.fail(reason);
     }
 
-    /// Probes one connection until it does not answer. Returns its name and the reason.
     async fn repeat(&self, connection: &'static str, probe: &LivenessProbe) -> String {
         loop {
             tokio::time::sleep(INTERVAL).await;

@@ -1,6 +1,6 @@
-//! LogReading a log, which is a stream that is consumed from an offset on. A log is read and never settled: a nack closes the
-//! connection (docs/rabbitmq.md#streams-over-amqp-0-9-1). A stream does not show where it ends, so the reader appends a
-//! marker and reads up to it (docs/rabbitmq.md#a-stream-has-no-end-marker).
+//! Reading a log, which is a stream that is consumed from an offset on. A log is read and never settled: a nack closes
+//! the connection (docs/rabbitmq.md#streams-over-amqp-0-9-1). A stream does not show where it ends, so the reader
+//! appends a marker and reads up to it (docs/rabbitmq.md#a-stream-has-no-end-marker).
 
 use std::sync::Arc;
 
@@ -23,7 +23,6 @@ use crate::{Log, PublishError, ReadError, Record};
 
 /// Records that the broker sends ahead. A stream consumer must have a prefetch.
 const PREFETCH: u16 = 200;
-/// Records are acknowledged in steps of this many.
 const ACK_STEP: usize = PREFETCH as usize / 2;
 
 /// The reason when a stream is deleted or its node stops.
@@ -34,7 +33,6 @@ pub(super) struct LogStream {
     pub(super) log: Log,
 }
 
-/// One run of a reader through a log.
 pub(super) struct LogReading {
     pub(super) stream: LogStream,
     pub(super) offset: u64,
@@ -42,7 +40,7 @@ pub(super) struct LogReading {
 }
 
 impl LogReading {
-    /// Reads to the end, or sends the reason why that was not possible. Stops early if nobody listens any more.
+    /// Reads to the end, or sends the reason why it cannot. Stops early when the receiver is dropped.
     pub(super) async fn run(self) {
         if let Err(reason) = self.read().await {
             let _ = self.out.send(Err(ReadError(reason))).await;
@@ -61,11 +59,11 @@ impl LogReading {
 
     async fn read_over(&self, connection: &Connection) -> Result<(), String> {
         let end = self.stream.end_over(connection).await?;
-        // From an offset beyond the end the broker would wait for the log to grow that far.
+        // From an offset beyond the end the broker would wait until the log is that long.
         if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
     }
 
-    /// Passes on every record before `end`. Markers are no records, whichever reader wrote them.
+    /// Passes on every record before `end`, without markers.
     async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
         let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
@@ -79,7 +77,7 @@ impl LogReading {
             }
             let received = message::receive(delivery);
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
-            // A stream consists of chunks: from an offset within one, the broker begins with the whole chunk.
+            // The broker begins with the whole chunk that has the offset.
             let is_wanted = offset >= self.offset && received.marker.is_none();
             if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
                 return Ok(());
@@ -100,14 +98,14 @@ impl LogStream {
         end
     }
 
-    /// Opens a connection of its own: a slow reader must not hold up other consumers.
+    /// A slow reader needs its own connection, because it would hold up other consumers.
     async fn connect(&self) -> Result<(Arc<Session>, Connection), String> {
         let session = self.client.session.borrow().clone().ok_or("the broker is away")?;
         let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
         Ok((session, connection))
     }
 
-    /// Appends a marker and waits for it; its offset is where the log ends now.
+    /// The log ends where a marker is appended.
     async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
         let (_channel, mut new_records) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());

@@ -11,21 +11,19 @@ use schemas::{HeaderValue, Headers, Message, wire::DUE};
 use super::{delays::Delay, topology::DELIVERY_LIMIT_KEY};
 use crate::PublishError;
 
-/// Header with the length of the whole wait in milliseconds, 0 for one that must not end early. It is there only between
-/// the hops of the ladder.
+/// Header with the length of the whole wait in milliseconds, 0 for an exact one. It exists only between the hops of the
+/// ladder.
 const WAIT: &str = "carteiro-wait";
-/// Header of a marker: a message of a log that only shows a reader where to stop, or that `topology verify` sent. Readers
-/// do not show it.
+/// Header of a marker: a message in a log that shows a reader where to stop, or that `topology verify` sent. Readers do
+/// not show it.
 const MARKER: &str = "carteiro-marker";
-/// The headers that are forwarded besides our own.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
-/// AMQP's delivery mode of persistent messages.
 const PERSISTENT: u8 = 2;
 /// Header of a log's record with the reason for which the broker dead-lettered it, as RabbitMQ 3.13 and later write it.
-pub(super) const LAST_DEATH: &str = "x-last-death-reason";
+pub(crate) const LAST_DEATH: &str = "x-last-death-reason";
 
-/// The properties of one publish. Only our own headers and the trace context are written: with a copied `x-death` the
-/// broker drops a message on its second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
+/// Only our own headers and the trace context are written: with a copied `x-death` the broker drops a message on its
+/// second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
 pub(super) fn properties(message: &Message, delay: Option<Delay>, now: u64) -> Result<BasicProperties, PublishError> {
     let mut table = FieldTable::default();
     for (name, value) in message.headers.iter().filter(|(name, _)| is_forwarded(name)) {
@@ -64,22 +62,20 @@ pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
     ShortString::try_new(text).map_err(|_| PublishError::TooLarge)
 }
 
-/// A delivery of the broker, in our terms.
 pub(super) struct ReceivedMessage {
     pub(super) message: Message,
     pub(super) key: String,
     /// `x-delivery-count`, and at least 1 for a redelivered message.
     pub(super) count: u32,
-    /// The delay that the message is in the middle of.
+    /// The delay of a message between two hops.
     pub(super) delay: Option<Delay>,
     pub(super) offset: Option<u64>,
     /// Reason of the last dead-lettering: `expired`, `delivery_limit`, `rejected`.
     pub(super) last_death: Option<HeaderValue>,
-    /// The marker's number, for a message that is a marker and no record.
+    /// The number of a marker; `None` for a record.
     pub(super) marker: Option<i64>,
 }
 
-/// Reads a delivery. Its tag and acker are left to the caller.
 pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
     let properties = delivery.properties;
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -128,10 +124,10 @@ fn headers(table: &FieldTable) -> Headers {
     headers
 }
 
-/// The reason of the last dead-lettering. RabbitMQ writes it into a header from 3.13 on, and into `x-death`, whose first
-/// entry is the newest. A stream of an older version keeps only the first reason
-/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death), and a delivery has mostly been dead-lettered by the ladder
-/// before; so lanes put the reason into the key.
+/// The reason of the last dead-lettering. RabbitMQ writes it into a header from 3.13 on, and into `x-death`, whose
+/// first entry is the newest. A stream of an older version keeps only the first reason
+/// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death), mostly that of the ladder, so lanes put the last one into
+/// the key.
 fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
     let table = table.inner();
     if let Some(reason) = table.get(LAST_DEATH) {

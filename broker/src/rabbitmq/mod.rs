@@ -1,8 +1,8 @@
-//! The broker for many machines: RabbitMQ 3.10 and later, quorum queues and streams, over AMQP 0-9-1. The only place
-//! that names lapin. What RabbitMQ really does, and which code depends on it: `docs/rabbitmq.md`.
+//! The broker for many machines: RabbitMQ 3.10 and later, quorum queues and streams, over AMQP 0-9-1. Only this folder
+//! names lapin. What RabbitMQ really does, and which code depends on it: `docs/rabbitmq.md`.
 //!
-//! A supervisor keeps one *session* up (three connections to one node); whatever fails ends it, and the next one begins.
-//! Consumers and publishes take the session that is there.
+//! A supervisor keeps one *session* up: three connections to one node. Any failure ends the session, and the next one
+//! begins.
 
 mod client;
 mod connect;
@@ -43,6 +43,7 @@ use self::{
     topology::Names,
 };
 
+pub(crate) use self::message::LAST_DEATH;
 pub use self::{
     connect::InvalidUrl,
     error::TopologyError,
@@ -57,7 +58,7 @@ use crate::{
     Target, consumer::Grants, notices::NoticeSender,
 };
 
-/// Heartbeats that are kept for a listener that is late; each connection has one in ten seconds.
+/// Heartbeats that are kept for a late listener; each connection has one in ten seconds.
 const KEPT_HEARTBEATS: usize = 16;
 /// Records of a log that are read ahead of the caller.
 const READ_AHEAD: usize = 64;
@@ -68,11 +69,7 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Begins to connect, in the background and for ever; [`connection_state`](Broker::connection_state) tells how far that
-    /// is. `chance` spreads reconnects and tells readers' markers apart.
-    ///
-    /// # Errors
-    /// A `broker.url` that cannot be used.
+    /// Begins to connect, in the background and for ever. `chance` spreads reconnects and numbers markers.
     pub fn connect(config: &BrokerConfig, clock: Clock, chance: fastrand::Rng) -> Result<Self, InvalidUrl> {
         let names = Names::new(config);
         let client = Arc::new(RabbitMqClient {
@@ -97,10 +94,8 @@ impl RabbitMq {
         Ok(Self { client })
     }
 
-    /// Waits for the first session, however long that takes: an absent broker or a wrong password is waited out.
-    ///
-    /// # Errors
-    /// A topology that is not as required, which only a person can change: the process should end (exit code 78).
+    /// Waits for the first session, for ever: an absent broker may come, and a wrong password be corrected. After an
+    /// error, which only a person can repair, the process should end (exit code 78).
     pub async fn first_session(&self) -> Result<(), TopologyError> {
         let (mut session, mut defect) = (self.client.session.subscribe(), self.client.defect.subscribe());
         tokio::select! {
@@ -110,12 +105,12 @@ impl RabbitMq {
         }
     }
 
-    /// The answered liveness probes of all connections from now on. A probe that is not answered ends the session.
+    /// The answered liveness probes of all connections. A probe without an answer ends the session.
     pub fn heartbeats(&self) -> broadcast::Receiver<ConnectionHeartbeat> {
         self.client.setup.heartbeats.subscribe()
     }
 
-    /// What is wrong with the topology, also when it breaks later; `None` while nothing is known to be wrong.
+    /// What is wrong with the topology; `None` while nothing is known to be wrong.
     pub fn defect(&self) -> watch::Receiver<Option<TopologyError>> {
         self.client.defect.subscribe()
     }
@@ -164,7 +159,6 @@ impl Broker for RabbitMq {
         self.client.setup.notices.subscribe()
     }
 
-    /// AMQP cannot look into a queue.
     fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

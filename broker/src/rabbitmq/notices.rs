@@ -1,5 +1,4 @@
-//! Notices, over a fanout exchange and a queue of the session's own that is deleted with it. Nothing is confirmed or
-//! acknowledged: a notice that gets lost with a session is repeated by the process that needs an answer.
+//! Notices, over a fanout exchange and a queue that is deleted with its session. Nothing is confirmed or acknowledged.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,12 +12,11 @@ use tokio::sync::mpsc;
 use super::{error::describe, health::SessionHealth};
 use crate::notices::NoticeSender;
 
-/// How many notices may wait to be written; beyond it, while the broker is blocked, they are dropped.
+/// Number of notices that may wait to be written while the broker is blocked. Further ones are dropped.
 const UNSENT: usize = 256;
-/// How many notices the broker keeps for a process that does not read; beyond it the oldest are dropped.
+/// Number of notices that the broker keeps for a process that does not read. Beyond it the oldest are dropped.
 const UNREAD: i64 = 10_000;
 
-/// Announces and receives the notices of one session.
 pub(super) struct NoticeChannel {
     channel: Channel,
     exchange: ShortString,

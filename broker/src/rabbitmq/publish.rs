@@ -1,5 +1,4 @@
-//! Publishing: persistent, mandatory, confirmed and pipelined. This knows channels and confirms; the caller decides which
-//! exchange and key a target has.
+//! Publishing: persistent, mandatory, confirmed and pipelined. The caller decides which exchange and key a target has.
 
 use std::{
     future::poll_fn,
@@ -26,17 +25,14 @@ use super::{
 };
 use crate::PublishError;
 
-/// UnconfirmedAges publishes per channel: enough to fill any line, few enough to repeat after a cut.
+/// Largest number of unconfirmed publishes per channel: enough to fill any line, few enough to repeat after a cut.
 const CHANNEL_WINDOW: usize = 1000;
-/// Publishes to the logs that may be under way at once; each needs a channel of its own.
+/// Largest number of publishes to the logs at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;
 
-/// The kind of channel that a publish takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelKind {
-    /// For the public exchange.
     Ingest,
-    /// For a lane or a delay level.
     Lane,
     /// For a log, with one unconfirmed publish at a time. A log's exchange has no alternate exchange, so a message can be
     /// returned, and lapin gives a returned message to whichever confirm resolves next
@@ -45,7 +41,6 @@ pub(super) enum ChannelKind {
     Log,
 }
 
-/// One message to publish, and the exchange and key for it.
 pub(super) struct PublishRequest<'a> {
     pub(super) kind: ChannelKind,
     pub(super) exchange: &'a str,
@@ -55,8 +50,7 @@ pub(super) struct PublishRequest<'a> {
 }
 
 impl<'a> PublishRequest<'a> {
-    /// The queue behind the key, as [`Refusals`] knows it: one for all events, and one for each lane and delay level. `None`
-    /// for a log.
+    /// The queue of [`Refusals`]: one for all events, and one for each lane and delay level. `None` for a log.
     fn queue(&self) -> Option<&'a str> {
         match self.kind {
             ChannelKind::Ingest => Some(INTAKE),
@@ -95,7 +89,7 @@ impl SessionPublisher {
         })
     }
 
-    /// Ends the session once a confirm is overdue, or refusals last too long. Runs until then.
+    /// Ends the session once a confirm is overdue, or refusals last too long.
     pub(super) async fn watch(&self) {
         tokio::select! {
             () = self.unconfirmed.watch(&self.health) => {}
@@ -146,8 +140,9 @@ impl SessionPublisher {
         }
     }
 
-    /// A returned message on a shared channel means that the topology is incomplete, and the message may have been that of
-    /// another publish. So the session ends, and everything under way is published again after the topology was checked.
+    /// A returned message on a shared channel means that the topology is incomplete, and the message may have been that
+    /// of another publish. So the session ends, and all unconfirmed messages are published again once the topology was
+    /// checked.
     fn returned(&self, kind: ChannelKind) -> PublishError {
         if kind != ChannelKind::Log {
             self.health.fail("a message was returned: the topology is incomplete");
@@ -155,7 +150,7 @@ impl SessionPublisher {
         PublishError::Unroutable
     }
 
-    /// Any error closes the channel or the connection, so it ends the session.
+    /// Any error closes the channel or the connection, and so ends the session.
     fn lost(&self, reason: String) -> PublishError {
         self.health.fail(reason.clone());
         PublishError::Lost(reason)
@@ -170,7 +165,6 @@ impl SessionPublisher {
     }
 }
 
-/// A channel with confirms, and a bound on its unconfirmed publishes.
 struct ConfirmChannel {
     channel: Channel,
     /// Held while a publish is first polled, never across an await. lapin numbers a publish and queues its frames in two
@@ -199,8 +193,8 @@ impl ConfirmChannel {
     }
 }
 
-/// True when the broker closed the channel because of a body of exactly this size: every other publish on the channel
-/// meets the same error.
+/// True when the broker closed the channel because of a body of exactly this size; every other publish on the channel
+/// gets the same error.
 fn is_too_large(error: &lapin::Error, size: usize) -> bool {
     refusal(error).is_some_and(|refusal| {
         let text = refusal.get_message().as_str();
@@ -208,21 +202,19 @@ fn is_too_large(error: &lapin::Error, size: usize) -> bool {
     })
 }
 
-/// Refuses a key that is too long for a frame.
 pub(super) fn check_key(key: &str) -> Result<(), PublishError> {
     message::short(key).map(drop)
 }
 
 /// One round of [`UnconfirmedAges`]. A quorum queue elects a new leader in well under ten seconds
-/// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second), so what is unconfirmed after three rounds is lost. A round is
-/// also the precision: a publish is overdue after 15 to 20 s.
+/// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second), so what is unconfirmed after three rounds, 15 to 20 s, is
+/// lost.
 const ROUND: Duration = Duration::from_secs(5);
 
 /// Counts unconfirmed publishes by their age, to notice an overdue confirm without a timer for each publish.
 #[derive(Default)]
 struct UnconfirmedAges(AgeCounter<4>);
 
-/// One unconfirmed publish; its drop takes it out of the count.
 struct UnconfirmedPublish<'a>(&'a UnconfirmedAges, EntryRound);
 
 impl UnconfirmedAges {
@@ -230,7 +222,7 @@ impl UnconfirmedAges {
         UnconfirmedPublish(self, self.0.enter())
     }
 
-    /// Fails the session once a confirm is overdue. The clock stands still while the broker blocks.
+    /// The clock stands still while the broker blocks.
     async fn watch(&self, health: &SessionHealth) {
         loop {
             health.unblocked_for(ROUND).await;

@@ -1,7 +1,5 @@
-//! Notices that a queue refuses everything that this session publishes to it, although a new session could publish.
-//!
-//! Up to RabbitMQ 3.12.4 a channel may go on asking the node of a dead leader, and be refused for as long as that node is
-//! away, while the queue is well and other channels publish to it
+//! Notices that a queue refuses everything from this session although it would take publishes from a new one. Up to
+//! RabbitMQ 3.12.4 a channel may go on asking the node of a dead leader for as long as that node is away
 //! (docs/rabbitmq.md#a-channel-can-be-misled-about-a-leader).
 
 use std::{
@@ -15,34 +13,29 @@ use std::{
 
 use super::health::SessionHealth;
 
-/// One round. Refusals over three rounds do not come from an election, which is over in well under ten seconds
+/// One round. Refusals over three rounds do not come from an election
 /// (docs/rabbitmq.md#a-leaders-death-costs-half-a-second).
 const ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 
-/// The name of the queue for events.
 pub(super) const INTAKE: &str = "ingest";
 
-/// Which queues take nothing, and for how long.
 #[derive(Default)]
 pub(super) struct Refusals {
     round: AtomicUsize,
-    /// By queue, of which there are few: lanes, delay levels and the intake.
     by_queue: Mutex<BTreeMap<String, FirstAndLatest>>,
-    /// True while there are any refusals. A confirmed publish looks no further without them.
+    /// True while there are refusals. Without them a confirm costs no lock.
     any: AtomicBool,
-    /// True once the intake has taken anything.
     intake_took: AtomicBool,
 }
 
-/// The rounds of a queue's first refusal and of its latest.
 struct FirstAndLatest {
     first: usize,
     latest: usize,
 }
 
 impl Refusals {
-    /// Notes that a queue refused a publish. An intake that took anything before is not misled but full, maybe for hours.
+    /// An intake that has taken anything is not misled but full, maybe for hours.
     pub(super) fn note_refused(&self, queue: &str) {
         if queue == INTAKE && self.intake_took.load(Ordering::Relaxed) {
             return;
@@ -54,7 +47,7 @@ impl Refusals {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a queue took a publish, which ends its refusals.
+    /// A publish that was taken ends its queue's refusals.
     pub(super) fn note_taken(&self, queue: &str) {
         if queue == INTAKE {
             self.intake_took.store(true, Ordering::Relaxed);

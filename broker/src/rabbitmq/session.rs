@@ -24,20 +24,17 @@ use super::{
 };
 use crate::notices::NoticeSender;
 
-/// How long closing one connection in order may take: a hanging broker must not hold up the next session.
+/// Longest time for closing a connection: a hanging broker must not hold up the next session.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// How long writing the last acknowledgements may take.
+/// Longest time for writing the last acknowledgements.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
-/// What every session of one client is opened with.
 pub(super) struct SessionSetup {
-    /// True: the session declares what is missing. False: it only checks.
+    /// False for a session that only checks the topology.
     pub(super) declare: bool,
     pub(super) topology: Topology,
     pub(super) names: Names,
-    /// Takes the heartbeats that were answered.
     pub(super) heartbeats: broadcast::Sender<ConnectionHeartbeat>,
-    /// Takes the notices that come in.
     pub(super) notices: NoticeSender,
 }
 
@@ -54,7 +51,7 @@ pub(super) struct Session {
     publishing: Connection,
     control: Connection,
     announced: mpsc::Sender<Bytes>,
-    /// Kept also because its channels must not go while the connections close.
+    /// Its channels must live until the connections are closed.
     liveness: Liveness,
 }
 
@@ -84,11 +81,11 @@ impl Session {
         let liveness =
             Liveness::open(connections, &names.of("canary"), health.clone(), heartbeats).await.map_err(away)?;
         let (notices, announced) = NoticeChannel::open(&control, &names.of("control")).await.map_err(away)?;
-        // Before the first probe: during an alarm nothing more is written to a connection that has published.
+        // This comes before the first probe, because an alarm stops all writing to a connection that has published.
         let publisher = SessionPublisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
         tokio::select! {
             answer = liveness.probe_control() => answer.map_err(TopologyError::Away)?,
-            // An alarm: the session is usable, only publishing has to wait.
+            // During an alarm the session is usable; only publishing has to wait.
             _ = async { health.blocks().wait_for(|blocked| blocked.iter().any(Option::is_some)).await.map(drop) } => {}
         }
         let (settlers, host) = (TaskTracker::new(), host.clone());
@@ -99,7 +96,6 @@ impl Session {
         Ok(session)
     }
 
-    /// Watches liveness and confirms until the session is over.
     fn watch(self: &Arc<Self>) {
         let session = Arc::clone(self);
         tokio::spawn(async move {
@@ -111,14 +107,13 @@ impl Session {
         });
     }
 
-    /// Sends a notice to every process. It is dropped if too many wait to be sent.
+    /// Drops the notice if too many wait to be sent.
     pub(super) fn announce(&self, notice: Bytes) {
         let _ = self.announced.try_send(notice);
     }
 
-    /// Waits until all settlements have reached the broker. A channel that goes while its connection closes makes lapin
-    /// drop what is not written yet (docs/rabbitmq.md#closing-in-lapin), so this waits for the answer to a request behind
-    /// them.
+    /// Waits until all settlements have reached the broker. lapin drops what is not written when a channel goes while
+    /// its connection closes (docs/rabbitmq.md#closing-in-lapin), so this waits for the answer to a later request.
     pub(super) async fn flush(&self) {
         self.settlers.close();
         let flushed = async {
@@ -128,7 +123,6 @@ impl Session {
         let _ = timeout(FLUSH_TIME, flushed).await;
     }
 
-    /// Ends the session for all its users and closes the connections.
     pub(super) async fn close(&self, reason: &str) {
         self.health.fail(reason);
         let close =
@@ -137,8 +131,7 @@ impl Session {
     }
 }
 
-/// Tells the session what lapin reports of a connection. There is one listener per connection: several would share its
-/// events.
+/// Reports lapin's events of a connection. Each connection has one listener, because several would share its events.
 fn watch_events(connection: &Connection, place: usize, health: SessionHealth) {
     let mut events = connection.events_listener();
     tokio::spawn(async move {

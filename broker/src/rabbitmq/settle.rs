@@ -1,5 +1,5 @@
-//! Settling: writes the settlements of one consuming channel. A contiguous run of finished tags becomes one frame. Nothing is
-//! held back to make a run longer, because what is not acknowledged comes again after a crash.
+//! Settling: writes the settlements of one consuming channel. A contiguous run of finished tags becomes one frame,
+//! which is never delayed: what is not acknowledged comes again after a crash.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +14,18 @@ use tokio_util::sync::CancellationToken;
 use super::{error::describe, health::SessionHealth};
 use crate::Settlement;
 
-/// A delivery tag and its settlement.
 pub(super) type SettledTag = (u64, Settlement);
 
-/// Largest number of settlements that are written at once; it exceeds a channel's prefetch.
+/// Largest number of settlements that are written at once. It exceeds a channel's prefetch.
 const BATCH: usize = 1024;
 
-/// Knows up to which tag everything is settled.
 struct OpenTags {
     /// The lowest tag that is not settled yet.
     next: u64,
-    /// Settled tags above it.
+    /// Settled tags above `next`.
     above: BTreeSet<u64>,
 }
 
-/// The frames that settle one batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Frames {
     /// Acknowledges every open tag up to this one.
@@ -39,7 +36,7 @@ struct Frames {
     again: Vec<u64>,
 }
 
-/// Writes settlements until all senders are gone or the session has failed. At `stop` it writes what is there and ends.
+/// Writes settlements until all senders are gone or the session has failed. At `stop` it writes what has come and ends.
 pub(super) async fn write(
     channel: Channel,
     mut settled: mpsc::UnboundedReceiver<SettledTag>,
@@ -58,7 +55,7 @@ pub(super) async fn write(
         if received == 0 {
             return;
         }
-        // Lets other tasks that are ready finish first: their acknowledgements may join this run.
+        // Other tasks that are ready may add their acknowledgements to this run.
         tokio::task::yield_now().await;
         while let (true, Ok(more)) = (batch.len() < BATCH, settled.try_recv()) {
             batch.push(more);

@@ -1,5 +1,4 @@
-//! The supervisor: keeps a session up, for ever. It connects, publishes the state of the session until it is lost, and
-//! then begins anew with the next host.
+//! The supervisor: keeps a session up, for ever, with each host in turn.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +8,7 @@ use super::{client::RabbitMqClient, session::Session};
 use crate::ConnectionState;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause between two tries: a broker that comes back is used within this time.
+/// Longest pause between two tries, and so until a returned broker is used.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 pub(super) async fn supervise(client: Arc<RabbitMqClient>) {
@@ -28,7 +27,7 @@ pub(super) async fn supervise(client: Arc<RabbitMqClient>) {
             }
             Err(error) => {
                 failures += 1;
-                // The process logs the connection's state once; this is for every try.
+                // Debug, because the process logs the connection's state once.
                 tracing::debug!(%error, failures, "broker.not_reached");
                 client.connection_state.send_replace(ConnectionState::Away(error.to_string()));
                 client.defect.send_replace(error.is_fatal().then_some(error));
@@ -43,7 +42,6 @@ pub(super) async fn supervise(client: Arc<RabbitMqClient>) {
     client.ended.cancel();
 }
 
-/// Offers a session to the client's users until it fails or the client is stopped.
 async fn hold(client: &RabbitMqClient, session: &Arc<Session>) {
     client.session.send_replace(Some(Arc::clone(session)));
     let reason = tokio::select! {
@@ -59,7 +57,6 @@ async fn hold(client: &RabbitMqClient, session: &Arc<Session>) {
     session.close(&reason).await;
 }
 
-/// Keeps the connection's state up to date: ready, or blocked by an alarm.
 async fn relay_blocks(client: &RabbitMqClient, session: &Session) {
     let mut blocks = session.health.blocks();
     loop {
@@ -76,13 +73,13 @@ async fn relay_blocks(client: &RabbitMqClient, session: &Session) {
     }
 }
 
-/// A session that did not last counts as one more failure. A consumer that is refused, or a queue without a leader, ends
-/// every session right after it began, and connecting five times a second would not mend that.
+/// A short session counts as one more failure: a refused consumer or a queue without a leader ends every session right
+/// after it began, and connecting five times a second would not mend that.
 fn failures_after(failures: u32, lasted: Duration) -> u32 {
     if lasted < LONGEST_PAUSE { failures + 1 } else { 0 }
 }
 
-/// Full jitter up to a bound that doubles with each failure in a row, so that many processes do not come back at once.
+/// Full jitter up to a bound that doubles with each failure, so that many processes do not reconnect at once.
 fn pause(failures: u32, random: f64) -> Duration {
     let bound = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
     SHORTEST_PAUSE + bound.saturating_sub(SHORTEST_PAUSE).mul_f64(random)

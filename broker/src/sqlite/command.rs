@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::message::MessageRow;
 use crate::{Lane, Log, PublishError, Queue, Settlement, Target, consumer::ConsumerFeed};
 
-/// One thing to do. The writer does many in one transaction.
+/// The writer executes many commands in one transaction.
 pub(super) enum WriterCommand {
     /// Stores a message, and answers after the commit.
     Publish {
@@ -28,9 +28,9 @@ pub(super) enum WriterCommand {
         of: Queue,
         id: u64,
     },
-    /// Ends the writer after the commands before, and answers then.
+    /// Ends the writer after all earlier commands, and answers.
     Close(oneshot::Sender<()>),
-    /// Ends the writer after the commands before.
+    /// Ends the writer after all earlier commands.
     Abandon,
 }
 

@@ -5,8 +5,8 @@ use rusqlite::{Connection, params};
 use super::{message::MessageRow, queue::SqliteQueue};
 use crate::Lane;
 
-/// How many deliveries move in one transaction. Many may come due together (when an outage ends), and must not hold up
-/// publishing.
+/// Largest number of deliveries that move in one transaction. Many may come due together after an outage, and must not
+/// hold up publishing.
 const BATCH: u32 = 256;
 
 pub(super) struct DelayedTable {
@@ -41,7 +41,7 @@ impl DelayedTable {
         Ok(())
     }
 
-    /// Moves what is due at `now`, or the first part of it.
+    /// Moves a batch of what is due at `now`.
     pub(super) fn release_due(
         &mut self,
         connection: &Connection,
@@ -61,7 +61,7 @@ impl DelayedTable {
         Ok(())
     }
 
-    /// Undoes a transaction that failed: what it moved is still here.
+    /// After a failed transaction the deliveries that it moved are still here.
     pub(super) fn rollback(&mut self) {
         self.next = Some(i64::MIN);
     }

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::message::{MessageRow, OVERHEAD};
 use crate::Log;
 
-/// How many records one transaction deletes, so that publishing never waits long for it.
+/// Largest number of records that one transaction deletes, so that publishing never waits long.
 const TRIM_BATCH: usize = 256;
 
-/// What a log keeps, as on RabbitMQ: records over either bound are deleted, the oldest first.
+/// Bounds of a log, as on RabbitMQ: records over either are deleted, the oldest first.
 #[derive(Clone, Copy)]
 pub(super) struct Retention {
     age_ms: i64,
@@ -56,7 +56,7 @@ pub(super) struct LogTable {
     retention: Retention,
     /// The last offset and the bytes of all records, as committed.
     state: (u64, i64),
-    /// The same, as the transaction under way leaves them.
+    /// The state that the open transaction leaves.
     draft: (u64, i64),
 }
 
@@ -100,7 +100,7 @@ impl LogTable {
         Ok(())
     }
 
-    /// Deletes what is over the bounds, or the first part of it. True when there is more.
+    /// Deletes a batch of records over the bounds. True when there may be more.
     pub(super) fn trim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<bool> {
         let oldest: Vec<(i64, i64, i64)> = connection
             .prepare_cached(&self.oldest)?

@@ -1,15 +1,15 @@
-//! A message as the file keeps it. Id, type, key and body have columns of their own, so that the file can be inspected. The
-//! headers are one blob, compact and quick: for each a kind, a name and a value, lengths as `u32`, all little-endian.
+//! A message as the file keeps it. Id, type, key and body have columns of their own, so that people can inspect the
+//! file. The headers are one blob: for each a kind, a name and a value, lengths as `u32`, all little-endian.
 
 use bytes::Bytes;
 use schemas::{HeaderValue, Headers, Message, wire::DUE};
 
 use crate::Target;
 
-/// What a message takes besides headers and body, in bytes: id, type, key, offset, and the database's own.
+/// Bytes of a message besides headers and body: id, type, key, offset, and the database's own.
 pub(super) const OVERHEAD: usize = 128;
 
-/// A message as it is stored. The publisher's task encodes it, so that the writer's thread does not have to.
+/// The publisher's task encodes it, so that the writer's thread does not have to.
 #[derive(Debug)]
 pub(super) struct MessageRow {
     pub(super) id: String,
@@ -111,7 +111,7 @@ fn put(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
     }
 }
 
-/// Writes a text and its length. A text beyond 4 GiB cannot come here: it would not fit into a message.
+/// A text beyond 4 GiB would not fit into a message.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_le_bytes());

@@ -1,7 +1,7 @@
-//! The embedded durable broker: one SQLite file, one machine, one process that writes. The default of `standalone`.
+//! The embedded durable broker: one SQLite file, one machine, one process that writes.
 //!
-//! One thread owns the file and turns all commands that wait into one transaction (group commit). Publishes are answered and
-//! messages handed out only after its commit. Nothing is cached: a million waiting messages cost no memory.
+//! One thread owns the file and turns all waiting commands into one transaction (group commit). Only after its commit
+//! publishes are answered and messages handed out. Nothing is cached: a million waiting messages cost no memory.
 
 mod command;
 mod copy;
@@ -42,8 +42,8 @@ pub use error::BrokerFileError;
 pub use open::lock;
 pub use read::LogFile;
 
-/// The embedded broker. Dropping it loses nothing that was confirmed; without [`close`](Broker::close) the drop waits for
-/// the transaction under way.
+/// Dropping the broker loses nothing that was confirmed; without [`close`](Broker::close) the drop waits for the open
+/// transaction.
 pub struct Sqlite {
     path: PathBuf,
     commands: mpsc::Sender<WriterCommand>,
@@ -54,11 +54,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens or makes the file at `path`, and starts the writer. The file `lock` beside it is locked until the end.
-    ///
-    /// # Errors
-    /// [`BrokerFileError::Held`] when another process has the file open for writing; [`BrokerFileError::Newer`] when a later version of
-    /// this program wrote it; otherwise what the file system or SQLite says.
+    /// Opens or makes the file at `path`, and locks the file `lock` beside it until the end. Fails when another process
+    /// has the file, or a later version of this program wrote it.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, BrokerFileError> {
         Self::start(path, open::open(path)?, clock)
     }
@@ -111,7 +108,7 @@ impl Broker for Sqlite {
     fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
         let (feed, receiver) = ConsumerFeed::new(prefetch);
         let subscription = SqliteSubscription::new(from, feed.id, self.commands.clone());
-        // When the writer has ended, the feed is dropped here, and the consumer reads the end.
+        // After the writer's end the feed is dropped here, and the consumer reads the end.
         let _ = self.commands.send(WriterCommand::AddConsumer { of: from, feed });
         Consumer::new(receiver, subscription)
     }
@@ -137,7 +134,7 @@ impl Broker for Sqlite {
         async {
             let (reply, closed) = oneshot::channel();
             if self.commands.send(WriterCommand::Close(reply)).is_ok() {
-                // An error says that the writer had ended before it came to this command, so it is closed as well.
+                // An error says that the writer has ended already.
                 let _ = closed.await;
             }
         }

@@ -13,9 +13,9 @@ use super::BrokerFileError;
 /// The format that this program writes; the file holds it as `user_version`.
 const FORMAT: i64 = 1;
 
-/// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (With NORMAL, the last commits could be lost
-/// at a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 32 MiB and cut back to that,
-/// which spreads the cost of the two writes that each page needs.
+/// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
+/// a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 32 MiB and cut back to
+/// that.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
     PRAGMA journal_mode = WAL;
@@ -26,10 +26,10 @@ const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// The writer gives out each `seq` once. `mark` holds the last `seq` that was ever handed out, so a row at or below it was
-/// handed out before: that takes one write for a whole batch, where a claim for each message would take two for each.
-/// `again` holds the counts above zero. Delayed messages are in the table `later` and move to the end of their lane when
-/// they are due, so that lanes need no index and are read by a cursor alone.
+/// The writer gives out each `seq` once. `mark` holds the last `seq` that was handed out, so one write covers a whole
+/// batch, where a claim for each message would take two for each. `again` holds the counts above zero. Delayed messages
+/// are in the table `later` and move to the end of their lane when they are due, so that lanes need no index and are
+/// read by a cursor alone.
 const TABLES: &str = "
     CREATE TABLE ingest (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
                          headers BLOB NOT NULL, body BLOB NOT NULL);
@@ -52,14 +52,13 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
-/// The file, opened for writing, and its lock.
 pub(super) struct BrokerFile {
     pub(super) connection: Connection,
     /// Its drop lets the next process open the file.
     pub(super) lock: FileLock,
 }
 
-/// Opens the file at `path`. Makes the file and its folder if they do not exist.
+/// Makes the file and its folder if they do not exist.
 pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
     let lock = lock(path)?;
     let connection = sqlite_file::open(path).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
@@ -73,9 +72,6 @@ pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
 }
 
 /// Locks the broker's file at `path` against every other process. The file need not exist; its folder is made.
-///
-/// # Errors
-/// [`BrokerFileError::Held`] when a process has the file.
 pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
     FileLock::take(&folder_of(path).join("lock")).map_err(|error| match error {
         LockError::Held => BrokerFileError::Held(path.into()),
@@ -83,7 +79,6 @@ pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
     })
 }
 
-/// Applies the settings, and makes the tables in a new file.
 pub(super) fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     connection.execute_batch(SETTINGS)?;
     if found < FORMAT {

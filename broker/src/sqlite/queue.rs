@@ -1,7 +1,8 @@
-//! One queue as the writer knows it: the cursor that goes through its table, what is handed out, and who consumes it.
+//! One queue as the writer knows it: the cursor that goes through its table, what is handed out, and to whom.
 //!
-//! A transaction may fail. So what it would change is a draft until [`SqliteQueue::commit`], and is dropped by
-//! [`SqliteQueue::rollback`]. What must happen in any case (a settled message is deleted) waits for the next transaction.
+//! Because a transaction may fail, its changes are a draft until [`SqliteQueue::commit`], and are dropped by
+//! [`SqliteQueue::rollback`]. Whatever must happen in any case (the deletion of a settled message) waits for the next
+//! transaction.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -25,7 +26,7 @@ pub(super) struct Pick {
 struct Marks {
     /// The last `seq` that was given to a message.
     last: i64,
-    /// Every message up to here was read since the start.
+    /// Every message up to here was read by this process.
     cursor: i64,
     /// Every message up to here was handed out, by this process or an earlier one.
     mark: i64,
@@ -39,27 +40,26 @@ struct Unsettled {
 pub(super) struct SqliteQueue {
     pub(super) queue: Queue,
     table: QueueTable,
-    /// The mark of earlier processes. What is still there up to it was handed out, and not settled.
+    /// The mark of earlier processes. Rows up to it were handed out, and not settled.
     recovered: i64,
     marks: Marks,
     draft: Marks,
     unsettled: HashMap<i64, Unsettled>,
-    /// Messages that were given back, with the count for the next time. They are handed out first.
+    /// Messages that were given back, with their next count. They are handed out first.
     returned: VecDeque<(i64, u32)>,
-    /// What the transaction under way took from `returned`.
+    /// What the open transaction took from `returned`.
     taken: Vec<(i64, u32)>,
-    /// Settled messages to delete; true where there is a count to delete too.
+    /// Settled messages to delete; true for one with a count to delete.
     done: Vec<(i64, bool)>,
     /// Messages to park: given back too often, or unreadable.
     to_park: Vec<i64>,
-    /// Messages that the transaction under way found to be over the limit: earlier processes died of them again and again.
+    /// Messages that the open transaction found to be over the limit, because earlier processes died of them.
     over_limit: Vec<i64>,
     feeds: Vec<ConsumerFeed>,
     turn: usize,
 }
 
 impl SqliteQueue {
-    /// Reads the state of a queue from the file.
     pub(super) fn load(file: &Connection, queue: Queue) -> rusqlite::Result<Self> {
         let table = QueueTable::of(queue);
         let (last, mark) = table.last_and_mark(file)?;
@@ -89,12 +89,12 @@ impl SqliteQueue {
         self.feeds.retain(|feed| feed.id != id);
     }
 
-    /// Ends every consumer, once it has read what was handed to it.
+    /// Ends every consumer once it has read what was handed to it.
     pub(super) fn remove_all_consumers(&mut self) {
         self.feeds.clear();
     }
 
-    /// Settles a message. Only notes what the next transaction has to do about it.
+    /// Notes what the next transaction has to do about a settled message.
     pub(super) fn settle(&mut self, seq: i64, settlement: Settlement) {
         let Some(message) = self.release(seq) else { return };
         match settlement {
@@ -104,7 +104,7 @@ impl SqliteQueue {
         }
     }
 
-    /// Parks a message that was chosen to be handed out and cannot be read.
+    /// Parks a picked message that cannot be read.
     pub(super) fn park(&mut self, seq: i64) {
         if self.release(seq).is_some() {
             self.to_park.push(seq);
@@ -123,13 +123,13 @@ impl SqliteQueue {
         self.table.insert(file, self.draft.last, row)
     }
 
-    /// Takes over a delayed message that is due.
+    /// Moves a delayed message into this queue.
     pub(super) fn adopt(&mut self, file: &Connection, later: i64) -> rusqlite::Result<()> {
         self.draft.last += 1;
         self.table.adopt(file, self.draft.last, later)
     }
 
-    /// Deletes what is settled, and returns what is to be parked.
+    /// Deletes settled messages, and returns those to park.
     pub(super) fn delete_settled(&self, file: &Connection) -> rusqlite::Result<Vec<MessageRow>> {
         for (seq, counted) in &self.done {
             self.table.delete(file, *seq, *counted)?;
@@ -142,7 +142,7 @@ impl SqliteQueue {
         Ok(parked)
     }
 
-    /// Chooses what is handed out after the commit: at most `budget` bytes, and the message that goes beyond them.
+    /// Picks messages to hand out after the commit, until they exceed `budget` bytes.
     pub(super) fn pick(&mut self, file: &Connection, budget: usize) -> rusqlite::Result<Vec<Pick>> {
         self.feeds.retain(ConsumerFeed::is_open);
         let mut picks = Vec::new();
@@ -158,7 +158,7 @@ impl SqliteQueue {
         Ok(picks)
     }
 
-    /// Takes over the draft of a durable transaction. Its picks must be handed out.
+    /// Accepts the draft of a durable transaction. Its picks must be handed out.
     pub(super) fn commit(&mut self, picks: &[Pick]) {
         self.marks = self.draft;
         self.taken.clear();
@@ -222,7 +222,6 @@ impl SqliteQueue {
         self.feeds.iter().map(ConsumerFeed::free).sum()
     }
 
-    /// Takes a message out of the unsettled ones, so that its consumer may have another.
     fn release(&mut self, seq: i64) -> Option<Unsettled> {
         let message = self.unsettled.remove(&seq)?;
         if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == message.consumer) {

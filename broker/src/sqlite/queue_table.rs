@@ -1,11 +1,10 @@
-//! The table of one queue: all SQL about its rows, and no decision.
+//! The table of one queue, with its rows in `mark` and `again`: all SQL, and no decision.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::message::MessageRow;
 use crate::Queue;
 
-/// One queue's table, and its rows in `mark` and `again`.
 pub(super) struct QueueTable {
     name: &'static str,
     insert: String,
@@ -55,7 +54,7 @@ impl QueueTable {
         file.prepare_cached(&self.fetch)?.query_row([seq], |row| MessageRow::read(row, 0)).optional()
     }
 
-    /// Calls `visit` with the rows after `after` up to `last`, in order, until it returns false. True if it never did.
+    /// Visits the rows after `after` up to `last`, in order, until `visit` returns false. True if it never did.
     pub(super) fn scan(
         &self,
         file: &Connection,
@@ -72,7 +71,6 @@ impl QueueTable {
         Ok(true)
     }
 
-    /// Deletes a row, and its count if it is `counted`.
     pub(super) fn delete(&self, file: &Connection, seq: i64, counted: bool) -> rusqlite::Result<()> {
         file.prepare_cached(&self.delete)?.execute([seq])?;
         if counted {
@@ -82,7 +80,7 @@ impl QueueTable {
         Ok(())
     }
 
-    /// How often a row at or below the mark of an earlier process was handed out: at least once.
+    /// How often a row up to the mark of an earlier process was handed out: at least once.
     pub(super) fn count(&self, file: &Connection, seq: i64) -> rusqlite::Result<u32> {
         let mut again = file.prepare_cached("SELECT count FROM again WHERE place = ?1 AND seq = ?2")?;
         let count: Option<u32> = again.query_row(params![self.name, seq], |row| row.get(0)).optional()?;
@@ -96,7 +94,6 @@ impl QueueTable {
         Ok(())
     }
 
-    /// Stores that all rows up to `seq` were handed out.
     pub(super) fn set_mark(&self, file: &Connection, seq: i64) -> rusqlite::Result<()> {
         file.prepare_cached("INSERT OR REPLACE INTO mark (place, seq) VALUES (?1, ?2)")?
             .execute(params![self.name, seq])?;

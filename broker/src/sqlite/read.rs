@@ -1,5 +1,5 @@
-//! Reading the file on a connection of its own that cannot write, beside the writer or in another process: the logs, and how
-//! many deliveries wait.
+//! Reading the logs, and counting deliveries, on a read-only connection of its own: beside the writer or in another
+//! process.
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,10 @@ use service::sqlite_file;
 use super::message::{self, MessageRow, OVERHEAD};
 use crate::{Log, Logs, ReadError, Record};
 
-/// How much of a log is read ahead, in bytes; the last record may go beyond.
+/// Bytes of a log that are read ahead; the last record may exceed them.
 const READ_AHEAD: usize = 1024 * 1024;
 
-/// The records of a log, from an offset to what was the last one when reading began. No transaction stays open between two
-/// records, so a slow reader never keeps the writer from checkpointing.
+/// No transaction stays open between two records, so a slow reader never keeps the writer from checkpointing.
 struct LogReader {
     connection: Connection,
     next: i64,
@@ -27,13 +26,12 @@ struct LogReader {
     sql: String,
 }
 
-/// The logs of a broker's file, for another process. It takes no lock and changes no data (SQLite may put its `-shm` and
-/// `-wal` files beside it), and works whether or not a process has the file.
+/// The logs of a broker's file, for another process. Reading takes no lock and changes no data (SQLite may put its
+/// `-shm` and `-wal` files beside the file), and works whether or not a process has the file.
 #[derive(Clone, Debug)]
 pub struct LogFile(PathBuf);
 
 impl LogFile {
-    /// The logs of the file at `path`. If there is none, reading fails.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -50,7 +48,7 @@ impl Logs for LogFile {
     }
 }
 
-/// Reads a log without blocking, up to `end`, or to what is the end now.
+/// Reads a log up to `end`, by default its present end. Does not block.
 pub(super) fn stream(
     path: PathBuf,
     log: Log,
@@ -119,7 +117,7 @@ async fn next_page(mut reader: LogReader) -> Result<Option<(RecordPage, LogReade
     .await
 }
 
-/// Counts the deliveries, delayed and handed out ones included, that carry all these headers. Counts in one transaction, so
+/// Counts the deliveries, delayed and handed out ones included, that carry all these headers: in one transaction, so
 /// that none is missed or counted twice while it moves. Does not block.
 pub(super) async fn count_waiting(path: PathBuf, with: &[(&str, &str)]) -> Result<u64, ReadError> {
     let with: Vec<_> = with.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -136,8 +134,8 @@ fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
     Ok(waiting)
 }
 
-/// SQLite skips the rows whose headers do not contain the bytes at all, and reads no bodies for that. The headers of the
-/// other rows are decoded, because such bytes could also be a part of some other text.
+/// SQLite skips the rows whose headers do not contain the bytes, and reads no bodies for that. The headers of the other
+/// rows are decoded, because the bytes could be part of another text.
 fn count_in(file: &Connection, table: &str, with: &[(String, String)]) -> rusqlite::Result<u64> {
     let occurs = (1..=with.len()).map(|nth| format!("instr(headers, ?{nth})")).collect::<Vec<_>>().join(" AND ");
     let occurs = if with.is_empty() { "TRUE" } else { &occurs };

@@ -1,4 +1,4 @@
-//! All tables together: what one transaction does, and whether one is needed.
+//! All tables together: what one transaction does, and when one is needed.
 
 use std::sync::Arc;
 
@@ -14,12 +14,11 @@ use super::{
 };
 use crate::{Lane, Log, PublishError, Queue};
 
-/// Bytes that one transaction hands out per queue; the rest is handed out by the next one.
+/// Bytes that one transaction hands out per queue.
 const HAND_OUT_BYTES: usize = 4 * 1024 * 1024;
-/// Milliseconds between two looks for records that are too old.
+/// Milliseconds between two searches for records that are too old.
 const TRIM_INTERVAL: i64 = 60_000;
 
-/// A message to store, and the channel for the answer.
 pub(super) struct Publish {
     pub(super) to: RowTarget,
     pub(super) row: MessageRow,
@@ -34,11 +33,10 @@ pub(super) struct Tables {
     dead: LogTable,
     parked: LogTable,
     pub(super) ends: Arc<LogEnds>,
-    /// The time of the next trim of the logs, in unix milliseconds.
+    /// Unix milliseconds.
     next_trim: i64,
 }
 
-/// The messages to hand out after the commit, by queue.
 pub(super) type Picks = [(Queue, Vec<Pick>); 3];
 
 impl Tables {
@@ -72,17 +70,17 @@ impl Tables {
         }
     }
 
-    /// True when a transaction at `now` has anything to do besides publishing.
+    /// True when a transaction at `now` has work besides publishing.
     pub(super) fn has_work(&self, now: i64) -> bool {
         [&self.ingest, &self.fast, &self.slow].into_iter().any(SqliteQueue::has_work) || self.next_work() <= now
     }
 
-    /// The time at which there will be something to do without a command, in unix milliseconds.
+    /// Unix milliseconds at which there will be work without a command.
     pub(super) fn next_work(&self) -> i64 {
         self.delayed.next().map_or(self.next_trim, |due| due.min(self.next_trim))
     }
 
-    /// Does all that is to be done, within the transaction that is open on `connection`.
+    /// `connection` has an open transaction.
     pub(super) fn write(
         &mut self,
         connection: &Connection,

@@ -1,8 +1,8 @@
-//! The thread that owns the file. It takes the commands that wait, does them in one transaction, and only then answers.
+//! The thread that owns the file. It executes the waiting commands in one transaction, and only then answers.
 //!
-//! When a transaction fails (the disk is full, somebody else has the file) the publishes in it are refused, the connection
-//! state is `Blocked`, and transactions are tried again until one succeeds. Nothing is lost: what was settled is kept for
-//! the next transaction, and what was to be handed out is still in its table.
+//! After a failed transaction (the disk is full, another process has the file) its publishes are refused, the
+//! connection state is `Blocked`, and further transactions are tried until one succeeds. Nothing is lost: settlements
+//! are kept for the next transaction, and messages to hand out are still in their table.
 
 use std::{
     sync::{Arc, mpsc},
@@ -23,7 +23,7 @@ use crate::{ConnectionState, Incoming, PublishError, Queue, Settlement};
 
 pub(super) const CLOSED: &str = "the embedded broker is closed";
 
-/// Largest number of commands in one transaction: enough to make the disk's flush cheap for each, few enough to be quick.
+/// Largest number of commands in one transaction: many share the disk's flush, and still end quickly.
 const MAX_COMMANDS: usize = 512;
 /// Largest size of the publishes in one transaction, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -40,11 +40,11 @@ pub(super) struct Writer {
     commands: mpsc::Sender<WriterCommand>,
     connection_state: watch::Sender<ConnectionState>,
     clock: Clock,
-    /// The time of the next try, while transactions fail.
+    /// `None` unless transactions fail.
     retry_at: Option<Instant>,
 }
 
-/// The channel for the answer at the end, if anybody waits for it.
+/// `None` when nobody waits for the writer's end.
 type EndReply = Option<oneshot::Sender<()>>;
 
 impl Writer {
@@ -74,7 +74,7 @@ impl Writer {
         self.close(end);
     }
 
-    /// Waits until there is something to do, then takes all commands that wait, within bounds.
+    /// Waits for work, and then takes all waiting commands, within bounds.
     fn gather(&mut self) -> (Vec<Publish>, Option<EndReply>) {
         let (mut publishes, mut commands, mut bytes) = (Vec::new(), 0, 0);
         let mut next = self.wait();
@@ -91,7 +91,7 @@ impl Writer {
                 WriterCommand::Abandon => return (publishes, Some(None)),
             }
             commands += 1;
-            // This comes before the next command is taken, because a command that is taken must be done in this round.
+            // A command that is taken must be executed in this round, so this comes before the next one is taken.
             let full = commands == MAX_COMMANDS || bytes >= MAX_BYTES;
             next = if full { None } else { self.inbox.try_recv().ok() };
         }
@@ -135,7 +135,7 @@ impl Writer {
     fn transact(&mut self, publishes: &[Publish], now: i64) -> rusqlite::Result<Picks> {
         let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.retry_at.is_some() {
-            // A transaction that writes nothing would prove nothing.
+            // Only a transaction that writes shows that the file can be written.
             transaction.execute(
                 "INSERT INTO probe (one, tries) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET tries = tries + 1",
                 [],
@@ -155,7 +155,7 @@ impl Writer {
                     self.tables.at(queue).park(seq);
                     continue;
                 };
-                // Fails only when the consumer has just gone: the drop gives the message back.
+                // Fails only when the consumer has just gone. The drop gives the message back.
                 let _ = to.try_send(Incoming::new(message, key, count > 0, count, self.settler(queue, seq)));
             }
         }
@@ -203,7 +203,7 @@ impl Writer {
 
 fn answer(publishes: Vec<Publish>, with: &Result<(), PublishError>) {
     for publish in publishes {
-        // An error says only that nobody waits for the answer any more.
+        // An error says only that the publisher is gone.
         let _ = publish.reply.send(with.clone());
     }
 }

@@ -25,7 +25,7 @@ use super::{
     context::{Authorization, RequestBody, RequestContext},
     describe,
     edit::{self, EditRequest},
-    problems,
+    item_routes, problems,
     resource::Resource,
     tenant_item::TenantItem,
     write::{Written, respond, typed, with_version},
@@ -43,7 +43,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
                 );
-                describe::answers::<200, describe::EnabledEndpoint<Endpoint>>(op)
+                describe::answers::<200, item_routes::EnabledEndpoint<Endpoint>>(op)
             }),
         )
         .api_route(

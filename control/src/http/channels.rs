@@ -19,10 +19,10 @@ use super::{
     describe,
     page::Page,
     read::{list, show},
-    resource::{Listed, Resource},
+    resource::{ChangeContext, Listed, Resource},
     tenant_item::{TenantItem as _, put_item},
     view::{self, CHANNEL, whazing},
-    write::{self, ChangeRequest},
+    write,
 };
 use crate::{
     Control,
@@ -168,18 +168,18 @@ impl Resource for ChannelWebhook {
         Some(Self::new(id.to_owned(), endpoint, subscription))
     }
 
-    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
-        let stored_id = Self::stored_id(&request.id);
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, context: &ChangeContext) -> Result<ProblemScope, Problem> {
+        let stored_id = Self::stored_id(&context.id);
         let types = self.events.iter().map(|event| TypePattern::Type(event.event_type())).collect();
         let subscription = Subscription {
             enabled: self.enabled,
             event_types: types,
-            channel_ids: Some(IdSet([request.id.clone()].into())),
+            channel_ids: Some(IdSet([context.id.clone()].into())),
             groups: self.groups,
             ticket_statuses: self.ticket_statuses,
             ..view::empty_subscription(stored_id.clone(), stored_id.clone())
         };
-        let index = view::put_endpoint(tenant, &stored_id, &self.url, request, |endpoint| {
+        let index = view::put_endpoint(tenant, &stored_id, &self.url, context, |endpoint| {
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
             endpoint.n8n_api_key = self.n8n_api_key;
         })?;

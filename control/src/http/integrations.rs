@@ -21,10 +21,10 @@ use super::{
     describe,
     page::Page,
     read::{list, show},
-    resource::{Listed, Resource},
+    resource::{ChangeContext, Listed, Resource},
     tenant_item::TenantItem as _,
     view::{self, INTEGRATION, QUEUE, whazing},
-    write::{self, ChangeRequest},
+    write,
 };
 use crate::{
     Control,
@@ -129,8 +129,8 @@ impl Resource for Integration {
         Some(Self::new(id.to_owned(), endpoint))
     }
 
-    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
-        let index = view::put_endpoint(tenant, &Self::stored_id(&request.id), &self.url, request, |endpoint| {
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, context: &ChangeContext) -> Result<ProblemScope, Problem> {
+        let index = view::put_endpoint(tenant, &Self::stored_id(&context.id), &self.url, context, |endpoint| {
             (endpoint.name, endpoint.n8n_api_key) = (self.name, self.n8n_api_key);
             (endpoint.format, endpoint.format_options) = (self.format, self.format_options);
         })?;

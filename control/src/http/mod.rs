@@ -17,6 +17,7 @@ mod endpoint_test;
 mod endpoints;
 mod explain;
 mod integrations;
+mod item_routes;
 mod keys;
 mod page;
 mod parked;
@@ -59,10 +60,10 @@ pub fn describe(document: &mut OpenApi) {
 fn api() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
         .merge(tenants::routes())
-        .merge(tenant_item::routes::<Endpoint>())
-        .merge(tenant_item::routes::<Subscription>())
-        .merge(tenant_item::routes::<SourceConfig>())
-        .merge(tenant_item::routes::<Key>())
+        .merge(item_routes::routes::<Endpoint>())
+        .merge(item_routes::routes::<Subscription>())
+        .merge(item_routes::routes::<SourceConfig>())
+        .merge(item_routes::routes::<Key>())
         .merge(actions::routes())
         .merge(endpoint_test::routes())
         .merge(rotations::routes())

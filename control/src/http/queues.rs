@@ -15,10 +15,10 @@ use store::{Draft, ItemKind};
 use super::{
     describe,
     read::show,
-    resource::Resource,
+    resource::{ChangeContext, Resource},
     tenant_item::put_item,
     view::{self, INTEGRATION, QUEUE},
-    write::{self, ChangeRequest},
+    write,
 };
 use crate::{Control, settings::ProblemScope};
 
@@ -111,7 +111,7 @@ impl Resource for QueueBinding {
         })
     }
 
-    fn put(self, tenant: &mut Tenant, _: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem> {
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, context: &ChangeContext) -> Result<ProblemScope, Problem> {
         let endpoint_id = view::stored_id(INTEGRATION, &self.integration_id);
         if !tenant.endpoints.iter().any(|endpoint| endpoint.id == endpoint_id) {
             let problem = Problem::new(Code::InvalidBody);
@@ -121,11 +121,11 @@ impl Resource for QueueBinding {
         let subscription = Subscription {
             enabled: self.enabled,
             event_types: types.into(),
-            queue_ids: Some(IdSet([request.id.clone()].into())),
+            queue_ids: Some(IdSet([context.id.clone()].into())),
             start_on_transfer: self.start_on_transfer,
             groups: self.groups,
             ticket_statuses: self.ticket_statuses,
-            ..view::empty_subscription(Self::stored_id(&request.id), endpoint_id)
+            ..view::empty_subscription(Self::stored_id(&context.id), endpoint_id)
         };
         Ok(ProblemScope { kind: ItemKind::Subscription, index: put_item(&mut tenant.subscriptions, subscription) })
     }

@@ -3,14 +3,26 @@
 //! Tenants, the four kinds of items that a tenant has lists of, and the views for vendors' screens are all resources. They
 //! share one way of being read and written (`write`), and differ in what this trait asks of them.
 
+use std::sync::Arc;
+
 use schemas::{Scope, SecretFields, SecretForm, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::problem::{Code, Problem};
-use store::{Draft, ItemChange, ItemKind, TenantSnapshot};
+use store::{Draft, ItemChange, ItemKind, Snapshot, TenantSnapshot};
 
-use super::{context::Permission, write::ChangeRequest};
-use crate::settings::{Generator, KeptField, Object, ProblemScope};
+use super::context::Permission;
+use crate::settings::{Generator, KeptField, Object, ProblemScope, Rules};
+
+/// What a resource may know of the request that changes it.
+pub(crate) struct ChangeContext {
+    pub(crate) tenant: String,
+    pub(crate) id: String,
+    /// Scopes of the caller's key. None means everything.
+    pub(crate) scopes: Option<Vec<Scope>>,
+    pub(crate) rules: Rules,
+    pub(crate) snapshot: Arc<Snapshot>,
+}
 
 /// A type that requests show, create, replace, patch and delete.
 pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
@@ -70,7 +82,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     }
 
     /// Writes the resource into its tenant. Returns the item that problems with the result are about.
-    fn put(self, tenant: &mut Tenant, old: Option<&Self>, request: &ChangeRequest) -> Result<ProblemScope, Problem>;
+    fn put(self, tenant: &mut Tenant, old: Option<&Self>, context: &ChangeContext) -> Result<ProblemScope, Problem>;
 
     /// Takes the resource out of its tenant. Returns every item that went.
     fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem>;

@@ -12,7 +12,7 @@ use service::problem::{Code, Problem};
 use super::{
     actions::{act, operation},
     context::{RequestBody, RequestContext},
-    describe, endpoints, keys, sources,
+    describe, endpoints, item_routes, keys, sources,
     write::{no_randomness, typed},
 };
 use crate::Control;
@@ -28,7 +28,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Those before stay valid for the overlap: requests are signed with all of them.",
                 );
                 let op = describe::may_take::<RotateSecret>(op, EXAMPLE);
-                describe::answers::<200, describe::WithShownOnce<Endpoint>>(op)
+                describe::answers::<200, item_routes::WithShownOnce<Endpoint>>(op)
             }),
         )
         .api_route(
@@ -37,7 +37,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = operation(op, "sources", "rotateToken", "Give a source a new token");
                 let op = describe::more(op, TWO_AT_MOST);
                 let op = describe::may_take::<Rotate>(op, EXAMPLE);
-                describe::answers::<200, describe::WithShownOnce<SourceConfig>>(op)
+                describe::answers::<200, item_routes::WithShownOnce<SourceConfig>>(op)
             }),
         )
         .api_route(
@@ -46,7 +46,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = operation(op, "keys", "rotateKey", "Replace a key");
                 let op = describe::more(op, TWO_AT_MOST);
                 let op = describe::may_take::<Rotate>(op, EXAMPLE);
-                describe::answers::<200, describe::WithShownOnce<Key>>(op)
+                describe::answers::<200, item_routes::WithShownOnce<Key>>(op)
             }),
         )
 }

@@ -1,11 +1,5 @@
-//! Items: the resources that a tenant has lists of. Endpoints, subscriptions, sources and keys share their routes.
+//! Items: the resources that a tenant has lists of. Endpoints, subscriptions, sources and keys are items.
 
-use std::sync::Arc;
-
-use aide::{
-    axum::{ApiRouter, routing::get_with},
-    transform::TransformOperation,
-};
 use schemars::JsonSchema;
 use schemas::{Scope, SecretFields, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,16 +7,10 @@ use service::problem::{Code, Problem};
 use store::{Draft, Item, ItemChange, ItemKind, Snapshot, TenantSnapshot};
 
 use super::{
-    describe::{self, ItemBody, ItemPatch, PageSchema, WithShownOnce},
     page::Page,
-    read::{list, show},
-    resource::{Listed, Resource, object_of},
-    write::{self, ChangeRequest},
+    resource::{ChangeContext, Listed, Resource, object_of},
 };
-use crate::{
-    Control,
-    settings::{Generator, Object, ProblemScope, Rules, list_name},
-};
+use crate::settings::{Generator, Object, ProblemScope, Rules};
 
 /// A resource that is one item of one of a tenant's lists.
 pub(crate) trait TenantItem:
@@ -119,11 +107,11 @@ impl<T: TenantItem> Resource for T {
         mut self,
         tenant: &mut Tenant,
         old: Option<&Self>,
-        request: &ChangeRequest,
+        context: &ChangeContext,
     ) -> Result<ProblemScope, Problem> {
-        self.normalize(old, &request.rules, request.scopes.as_deref())?;
-        let is_other = |(tenant, id): &(String, String)| (tenant, id) != (&request.tenant, &request.id);
-        if self.owners(&request.snapshot).iter().any(is_other) {
+        self.normalize(old, &context.rules, context.scopes.as_deref())?;
+        let is_other = |(tenant, id): &(String, String)| (tenant, id) != (&context.tenant, &context.id);
+        if self.owners(&context.snapshot).iter().any(is_other) {
             let pointer = T::GENERATED.first().map_or(String::new(), |(field, _)| format!("/{field}"));
             return Err(Problem::new(Code::Conflict).error(pointer, "it is already used, by something else"));
         }
@@ -181,53 +169,4 @@ pub(crate) fn put_item<T: TenantItem>(list: &mut Vec<T>, item: T) -> usize {
             list.len() - 1
         }
     }
-}
-
-/// The routes of one kind of item: list, create, show, replace, patch, delete.
-pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
-    let (kind, list_name) = (T::KIND.name(), list_name(T::KIND));
-    let collection = format!("/v1/tenants/{{tenant}}/{list_name}");
-    let name = describe::capital(kind);
-    ApiRouter::new()
-        .api_route(
-            &collection,
-            get_with(list::<T>, |op| {
-                let op = operation::<T>(op, &format!("list{name}s"), &format!("List {list_name}"), Scope::Read);
-                describe::answers::<200, PageSchema<T>>(describe::paged(op))
-            })
-            .post_with(write::create::<T>, |op| {
-                let op = operation::<T>(op, &format!("create{name}"), &format!("Create {kind}"), Scope::Manage);
-                describe::answers::<201, WithShownOnce<T>>(describe::takes::<ItemBody<T>>(op, T::EXAMPLE))
-            }),
-        )
-        .api_route(
-            &format!("{collection}/{{id}}"),
-            get_with(show::<T>, |op| {
-                let op = operation::<T>(op, &format!("get{name}"), &format!("Show {kind}"), Scope::Read);
-                describe::answers::<200, T>(op)
-            })
-            .put_with(write::replace::<T>, |op| {
-                let op = operation::<T>(op, &format!("put{name}"), &format!("Create or replace {kind}"), Scope::Manage);
-                let op = describe::conditional(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
-                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, T>(op))
-            })
-            .patch_with(write::patch::<T>, |op| {
-                let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {kind}"), Scope::Manage);
-                let op = describe::conditional(describe::takes_patch::<ItemPatch<T>>(op, r#"{"name":"New name"}"#));
-                describe::answers::<200, T>(op)
-            })
-            .delete_with(write::delete::<T>, |op| {
-                let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {kind}"), Scope::Manage);
-                describe::answers::<200, describe::Deleted>(describe::conditional(op))
-            }),
-        )
-}
-
-fn operation<'t, T: TenantItem>(
-    op: TransformOperation<'t>,
-    id: &str,
-    summary: &str,
-    scope: Scope,
-) -> TransformOperation<'t> {
-    describe::operation(op, list_name(T::KIND), id, summary, Some(scope))
 }

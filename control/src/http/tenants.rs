@@ -21,8 +21,8 @@ use super::{
     describe,
     page::{self, Page},
     read::show,
-    resource::{Resource, object_of},
-    write::{self, ChangeRequest},
+    resource::{ChangeContext, Resource, object_of},
+    write,
 };
 use crate::{
     Control,
@@ -125,7 +125,7 @@ impl Resource for TenantSettings {
         }
     }
 
-    fn put(self, tenant: &mut Tenant, _: Option<&Self>, _: &ChangeRequest) -> Result<ProblemScope, Problem> {
+    fn put(self, tenant: &mut Tenant, _: Option<&Self>, _: &ChangeContext) -> Result<ProblemScope, Problem> {
         (tenant.name, tenant.quota) = (self.name, self.quota);
         Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
     }

@@ -8,8 +8,8 @@ use service::problem::{Code, Problem};
 use store::ItemKind;
 
 use super::{
+    resource::ChangeContext,
     tenant_item::{TenantItem as _, put_item},
-    write::ChangeRequest,
 };
 
 /// The beginning of ids that belong to a view, and the call that changes it.
@@ -78,7 +78,7 @@ pub(crate) fn put_endpoint(
     tenant: &mut Tenant,
     stored_id: &str,
     url: &str,
-    request: &ChangeRequest,
+    context: &ChangeContext,
     change: impl FnOnce(&mut Endpoint),
 ) -> Result<usize, Problem> {
     let old = tenant.endpoints.iter().find(|endpoint| endpoint.id == stored_id).cloned();
@@ -91,7 +91,7 @@ pub(crate) fn put_endpoint(
     };
     url.clone_into(&mut endpoint.url);
     change(&mut endpoint);
-    endpoint.normalize(old.as_ref(), &request.rules, None)?;
+    endpoint.normalize(old.as_ref(), &context.rules, None)?;
     Ok(put_item(&mut tenant.endpoints, endpoint))
 }
 

@@ -1,30 +1,27 @@
 //! The one way in which requests change a resource: read the body, merge it with what is stored, decide on a draft,
 //! validate, write through [`store::Store::edit`], answer.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use schemas::Scope;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
-use store::{Draft, Edited, ItemKind, Snapshot};
+use store::{Draft, Edited, ItemKind};
 
 use super::{
     conditions::{Conditions, entity_tag},
     context::{Authorization, RequestBody, RequestContext},
     edit::EditRequest,
-    resource::{Resource, kept_fields, version_of},
+    resource::{ChangeContext, Resource, kept_fields, version_of},
 };
-use crate::settings::{self, Generator, NotRemovable, Object, Rules};
+use crate::settings::{self, Generator, NotRemovable, Object};
 
 /// What a request does with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriteMode {
+enum WriteMode {
     /// Creates a resource, under a given or a generated id (`POST`).
     Create,
     /// Creates a resource under a given id, or replaces all of it (`PUT`).
@@ -34,17 +31,12 @@ pub(crate) enum WriteMode {
 }
 
 /// The change of one resource that a request asks for.
-pub(crate) struct ChangeRequest {
-    pub(crate) tenant: String,
-    pub(crate) id: String,
+struct ChangeRequest {
+    context: ChangeContext,
     mode: WriteMode,
     body: Object,
     conditions: Conditions,
-    /// Scopes of the caller's key. None means everything.
-    pub(crate) scopes: Option<Vec<Scope>>,
-    pub(crate) rules: Rules,
     generator: Generator,
-    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 /// What a decision did to one resource.
@@ -78,10 +70,10 @@ async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: Wr
     request.query(&[])?;
     let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, mode)?;
     let location = match mode {
-        WriteMode::Create => format!("{}/{}", request.path(), utf8_percent_encode(&change.id, &SEGMENT)),
+        WriteMode::Create => format!("{}/{}", request.path(), utf8_percent_encode(&change.context.id, &SEGMENT)),
         WriteMode::Replace | WriteMode::Patch => request.path().to_owned(),
     };
-    let (edit, id) = (EditRequest::of_tenant(&change.tenant, authorized.author), change.id.clone());
+    let (edit, id) = (EditRequest::of_tenant(&change.context.tenant, authorized.author), change.context.id.clone());
     let (written, edited) = request.control.edit(edit, move |draft| change.decide::<R>(draft)).await?;
     let is_new = written.is_new;
     let mut response = respond::<R>(&id, written, &edited);
@@ -132,36 +124,33 @@ impl ChangeRequest {
                 tenant.is_some_and(|tenant| R::in_snapshot(tenant, id).is_some())
             }),
         };
-        Ok(Self {
+        let context = ChangeContext {
             tenant: tenant_of(&id),
             id,
-            mode,
-            body,
-            conditions: Conditions::of(request.headers()),
             scopes: authorized.scopes.clone(),
             rules: control.deps.rules.clone(),
-            generator,
             snapshot,
-        })
+        };
+        Ok(Self { context, mode, body, conditions: Conditions::of(request.headers()), generator })
     }
 
     /// Carries the change out on a draft, or says what is wrong with it.
     fn decide<R: Resource>(mut self, draft: &mut Draft) -> Result<Written, Problem> {
-        R::check_id(&self.id)?;
-        let stored = draft.tenants().get(&self.tenant);
-        let before = stored.cloned().map_or_else(|| R::absent_tenant(&self.tenant), Ok)?;
-        let old = stored.and_then(|tenant| R::find(tenant, &self.id));
+        R::check_id(&self.context.id)?;
+        let stored = draft.tenants().get(&self.context.tenant);
+        let before = stored.cloned().map_or_else(|| R::absent_tenant(&self.context.tenant), Ok)?;
+        let old = stored.and_then(|tenant| R::find(tenant, &self.context.id));
         if self.mode == WriteMode::Create && old.is_some() {
             return Err(Problem::new(Code::Conflict).detail("the id is already used"));
         }
-        let version =
-            old.as_ref().and_then(|_| version_of::<R>(&self.id, |kind, id| draft.version(&self.tenant, kind, id)));
+        let version_in_draft = |kind, id: &str| draft.version(&self.context.tenant, kind, id);
+        let version = old.as_ref().and_then(|_| version_of::<R>(&self.context.id, version_in_draft));
         self.conditions.check(old.as_ref().map(|_| version))?;
         let (new, shown_once) = self.merge(old.as_ref())?;
         let mut after = before.clone();
-        let scope = new.put(&mut after, old.as_ref(), &self)?;
-        settings::check(&before, &after, scope, &self.rules)?;
-        let shown = R::find(&after, &self.id).map(|new| new.shown()).unwrap_or_default();
+        let scope = new.put(&mut after, old.as_ref(), &self.context)?;
+        settings::check(&before, &after, scope, &self.context.rules)?;
+        let shown = R::find(&after, &self.context.id).map(|new| new.shown()).unwrap_or_default();
         draft.put(after);
         Ok(Written { shown, shown_once, is_new: old.is_none(), version })
     }
@@ -182,7 +171,7 @@ impl ChangeRequest {
             Some(_) => Object::new(),
             None => R::generate(&mut merged, &self.generator).map_err(no_randomness)?,
         };
-        merged.insert(R::BODY_ID.to_owned(), self.id.as_str().into());
+        merged.insert(R::BODY_ID.to_owned(), self.context.id.as_str().into());
         Ok((typed(merged)?, shown_once))
     }
 }

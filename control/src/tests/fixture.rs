@@ -11,11 +11,11 @@ use std::{
 use axum::{Router, body::Body, http::Request};
 use broker::{Broker, memory::Memory};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, delivery_id};
+use schemas::{
+    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, Tenant, delivery_id,
+};
 use serde_json::Value;
-use store::{Outbox, Snapshot, Store, StoreError, TenantSnapshot};
-use tokio::sync::watch;
+use store::{MemoryStore, Outbox, Store};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -39,7 +39,7 @@ impl Fixture {
     }
 
     pub(super) fn on(broker: Memory) -> Self {
-        Self::with(broker, Arc::new(ReadOnlyStore(Arc::new(tenants()))))
+        Self::with(broker, Arc::new(MemoryStore::read_only(tenants())))
     }
 
     pub(super) fn with(broker: Memory, store: Arc<dyn Store>) -> Self {
@@ -185,7 +185,7 @@ async fn append_body(broker: &dyn Broker, dead: &DeadDelivery, body: Bytes) {
     broker.publish(&to, &message).await.unwrap();
 }
 
-fn tenants() -> Snapshot {
+fn tenants() -> [Tenant; 2] {
     let key = |name: &str, scope| Key {
         id: name.into(),
         name: None,
@@ -194,36 +194,7 @@ fn tenants() -> Snapshot {
         old_hash: None,
     };
     let manager = Key { scopes: vec![Scope::Read, Scope::Manage], ..key("manager's", Scope::Read) };
-    let tenant = |id: &str, keys| {
-        let (endpoints, subscriptions, sources) = Default::default();
-        Arc::new(TenantSnapshot {
-            id: id.into(),
-            name: None,
-            versions: Default::default(),
-            quota: Default::default(),
-            endpoints,
-            subscriptions,
-            sources,
-            keys,
-        })
-    };
     let acme = vec![manager, key("reader's", Scope::Read), key("publisher's", Scope::Publish)];
-    Snapshot::new(1, [tenant("acme", acme), tenant("zeta", vec![key("zeta's", Scope::Manage)])])
-}
-
-/// A store like `file:`: read only, without usage and audit log.
-struct ReadOnlyStore(Arc<Snapshot>);
-
-impl Store for ReadOnlyStore {
-    fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        Some(self.0.clone())
-    }
-
-    fn revision(&self) -> watch::Receiver<u64> {
-        watch::channel(1).1
-    }
-
-    fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
-    }
+    let zeta = vec![key("zeta's", Scope::Manage)];
+    [("acme", acme), ("zeta", zeta)].map(|(id, keys)| Tenant { keys, ..Tenant::new(id) })
 }

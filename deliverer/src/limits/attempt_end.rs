@@ -1,15 +1,14 @@
-//! What the end of an attempt says about its endpoint: whether it works, whether it bears more, how fast it is, and since
-//! when it has done nothing but fail. Pure.
+//! What the end of an attempt says about its endpoint: whether it works, whether it bears more requests, how fast it
+//! is, and since when it has only failed. Pure.
 
 use schemas::OutcomeClass;
 
-use crate::Outcome;
+use crate::post::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BreakerEffect {
-    /// Closes it.
     Close,
-    /// Counts as a failure. Several in a row open the breaker.
+    /// Several failures in a row open the breaker.
     Fail,
     /// The endpoint answered, but refused this request. A probe closes the breaker, other attempts change nothing.
     Answered,
@@ -22,14 +21,13 @@ pub(super) enum ConcurrencyEffect {
     None,
 }
 
-/// The end of an attempt, as far as limits are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptEnd {
     pub(super) breaker: BreakerEffect,
     pub(super) concurrency: ConcurrencyEffect,
     /// Duration in ms, if it says something about the endpoint.
     pub(super) took_ms: Option<u64>,
-    /// Ms for which the endpoint asks to be left alone.
+    /// Ms for which the endpoint asks for no requests.
     pub(super) hold_ms: Option<u64>,
 }
 
@@ -38,13 +36,13 @@ impl AttemptEnd {
     pub(crate) fn of(outcome: &Outcome, now: u64) -> Self {
         let (breaker, concurrency) = effects(outcome.class, outcome.status);
         let is_measured = outcome.status.is_some() || outcome.class == OutcomeClass::Timeout;
-        // A Retry-After of a busy endpoint holds for all deliveries; with any other status it is about this one alone.
+        // With another status `Retry-After` is about this delivery alone.
         let is_busy = matches!(outcome.status, Some(429 | 503));
         Self {
             breaker,
             concurrency,
             took_ms: is_measured.then_some(outcome.duration_ms),
-            hold_ms: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay(now)),
+            hold_ms: outcome.retry_after.filter(|_| is_busy).map(|asked| asked.delay_ms(now)),
         }
     }
 }
@@ -71,32 +69,30 @@ fn effects(class: OutcomeClass, status: Option<u16>) -> (BreakerEffect, Concurre
     }
 }
 
-/// Ms of nothing but failures after which an endpoint is reported, and between two reports.
+/// Ms of nothing but failures before the first report, and between two reports.
 const REPORT_MS: u64 = 3_600_000;
-/// Ms of nothing but failures, five days, after which an endpoint is posted to no more.
-const ENOUGH_MS: u64 = 5 * 86_400_000;
+/// Ms of nothing but failures, five days, after which an endpoint gets no more requests.
+const GIVE_UP_MS: u64 = 5 * 86_400_000;
 
-/// Since when an endpoint has only failed, as far as this process knows. A restart begins anew; `control` keeps the
-/// reports, and with them what happened before.
+/// The time since which an endpoint has only failed, as far as this process knows. After a restart it begins anew;
+/// `control` keeps the reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FailureStreak {
-    /// Unix ms of the first failure since the last success.
     since: Option<u64>,
     reported_at: Option<u64>,
 }
 
-/// Report of an endpoint that has only failed for a while.
+/// The report that an endpoint has only failed for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OnlyFailing {
+pub(crate) struct LastingFailure {
     /// Unix ms of the first failure since the last success.
     pub(crate) since: u64,
-    /// This process posts to the endpoint no more.
-    pub(crate) is_enough: bool,
+    /// The endpoint gets no more requests from this process.
+    pub(crate) is_given_up: bool,
 }
 
 impl FailureStreak {
-    /// Notes the result of an attempt, and returns a report if one is due.
-    pub(super) fn note(&mut self, is_success: bool, now: u64) -> Option<OnlyFailing> {
+    pub(super) fn note(&mut self, is_success: bool, now: u64) -> Option<LastingFailure> {
         if is_success {
             *self = Self::default();
             return None;
@@ -105,7 +101,7 @@ impl FailureStreak {
         let is_due = now >= since + REPORT_MS && self.reported_at.is_none_or(|at| now >= at + REPORT_MS);
         is_due.then(|| {
             self.reported_at = Some(now);
-            OnlyFailing { since, is_enough: now >= since + ENOUGH_MS }
+            LastingFailure { since, is_given_up: now >= since + GIVE_UP_MS }
         })
     }
 }
@@ -140,9 +136,9 @@ mod tests {
         let reports: Vec<_> = (0..=5 * 48).filter_map(|half| streak.note(false, half * HOUR / 2)).collect();
         assert_eq!(reports.len(), 5 * 24);
         assert!(reports.iter().all(|report| report.since == 0));
-        assert_eq!(reports.iter().filter(|report| report.is_enough).count(), 1);
+        assert_eq!(reports.iter().filter(|report| report.is_given_up).count(), 1);
         assert_eq!(streak.note(true, 150 * HOUR), None);
         assert_eq!(streak.note(false, 200 * HOUR), None);
-        assert_eq!(streak.note(false, 201 * HOUR), Some(OnlyFailing { since: 200 * HOUR, is_enough: false }));
+        assert_eq!(streak.note(false, 201 * HOUR), Some(LastingFailure { since: 200 * HOUR, is_given_up: false }));
     }
 }

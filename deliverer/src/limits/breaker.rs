@@ -1,21 +1,15 @@
-//! The breaker of an endpoint: while it is down, one probe now and then takes the place of all attempts.
-//!
-//! Pure. It knows the attempts of one process and what other processes announce; an announcement that gets lost costs a
-//! few probes, no more.
+//! The breaker of an endpoint: while the endpoint is down, an occasional probe takes the place of all attempts. Pure.
 
 use crate::config::BreakerConfig;
 
-/// An open period is up to a fifth longer than its nominal length, so that breakers which opened together do not probe
-/// together.
+/// Largest part by which an open period is prolonged, so that breakers which opened together do not probe together.
 const JITTER: f64 = 0.2;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
     config: BreakerConfig,
     state: BreakerState,
-    /// Failures since the last success.
     failures: u32,
-    /// Number of times it has opened since it was last closed.
     consecutive_opens: u32,
 }
 
@@ -23,24 +17,22 @@ pub(super) struct Breaker {
 pub(crate) enum BreakerState {
     #[default]
     Closed,
-    /// No attempt is made before `until`, unix ms. The next one after it is the probe.
+    /// The first attempt after `until`, unix ms, is the probe.
     Open { until: u64 },
-    /// A probe is under way. If it has not ended by `until`, unix ms, the next attempt is another probe.
+    /// A probe is in flight. If it has not ended by `until`, unix ms, the next attempt is another probe.
     HalfOpen { until: u64 },
 }
 
-/// What an attempt is to the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AttemptKind {
     Regular,
-    /// All other deliveries wait for what comes of it.
     Probe,
 }
 
-/// A change of the breaker that other processes want to know.
+/// A change of the breaker, which is announced to other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// Open until then, unix ms, for the nth time in a row.
+    /// `until` is unix ms.
     Opened {
         until: u64,
         consecutive_opens: u32,
@@ -53,8 +45,8 @@ impl Breaker {
         Self { config, ..Self::default() }
     }
 
-    /// What an attempt at `now` would be; else the unix ms before which none may be made. A probe that has not ended
-    /// after `probe_ms` is replaced by another.
+    /// The kind of an attempt at `now`, or the unix ms before which none may start. A probe that has not ended after
+    /// `probe_ms` is replaced by another.
     pub(super) fn check(&mut self, now: u64, probe_ms: u64) -> Result<AttemptKind, u64> {
         match self.state {
             BreakerState::Closed => Ok(AttemptKind::Regular),
@@ -78,19 +70,18 @@ impl Breaker {
         *self = Self::new(self.config);
     }
 
-    /// Closes the breaker: the endpoint works.
     pub(super) fn succeeded(&mut self) -> Option<Transition> {
         let was_closed = self.is_closed();
         self.reset();
         (!was_closed).then_some(Transition::Closed)
     }
 
-    /// Notes an answer that is neither success nor failure. As the answer to a probe it shows that the endpoint is up.
+    /// Notes an answer that is neither success nor failure. To a probe it shows that the endpoint is up.
     pub(super) fn answered(&mut self, kind: AttemptKind) -> Option<Transition> {
         if kind == AttemptKind::Probe && !self.is_closed() { self.succeeded() } else { None }
     }
 
-    /// Counts a failure. Those of attempts that were under way when the breaker opened do not prolong it.
+    /// Failures of attempts that were in flight when the breaker opened do not prolong it.
     pub(super) fn failed(&mut self, kind: AttemptKind, now: u64, chance: f64) -> Option<Transition> {
         self.failures = self.failures.saturating_add(1);
         let opens = match self.state {
@@ -109,19 +100,19 @@ impl Breaker {
         Some(Transition::Opened { until, consecutive_opens: self.consecutive_opens })
     }
 
-    /// Notes that an attempt ended without an outcome. After a probe the next attempt is another one.
+    /// Notes that an attempt ended without an outcome. If it was the probe, the next attempt is another one.
     pub(super) fn abandoned(&mut self, kind: AttemptKind, now: u64) {
         if kind == AttemptKind::Probe && matches!(self.state, BreakerState::HalfOpen { .. }) {
             self.state = BreakerState::Open { until: now };
         }
     }
 
-    /// Takes over the transition of another process's breaker. True if that changes something here.
-    pub(super) fn hear(&mut self, transition: Transition, now: u64) -> bool {
+    /// Applies the transition of another process's breaker. True if that changes something here.
+    pub(super) fn apply_announced(&mut self, transition: Transition, now: u64) -> bool {
         match transition {
             Transition::Closed => self.succeeded().is_some(),
             Transition::Opened { until, consecutive_opens } => {
-                // The clocks of hosts differ: an announcement may not hold for longer than an own period could.
+                // The clocks of hosts differ, so an announcement holds no longer than an own period could.
                 let longest = self.config.longest.millis();
                 let until = until.min(now.saturating_add(longest.saturating_add(longest / 5)));
                 let known = match self.state {
@@ -209,15 +200,15 @@ mod tests {
     #[test]
     fn a_breaker_believes_other_processes_for_no_longer_than_its_own_longest_period() {
         let mut breaker = Breaker::default();
-        assert!(breaker.hear(Transition::Opened { until: u64::MAX, consecutive_opens: 5 }, NOW));
+        assert!(breaker.apply_announced(Transition::Opened { until: u64::MAX, consecutive_opens: 5 }, NOW));
         assert_eq!(breaker.check(NOW, 1), Err(NOW + 144_000));
         assert!(
-            !breaker.hear(Transition::Opened { until: NOW + 1_000, consecutive_opens: 1 }, NOW),
+            !breaker.apply_announced(Transition::Opened { until: NOW + 1_000, consecutive_opens: 1 }, NOW),
             "it is open for longer"
         );
-        assert!(breaker.hear(Transition::Closed, NOW));
-        assert!(!breaker.hear(Transition::Closed, NOW));
-        assert!(!breaker.hear(Transition::Opened { until: NOW, consecutive_opens: 1 }, NOW), "that is over");
+        assert!(breaker.apply_announced(Transition::Closed, NOW));
+        assert!(!breaker.apply_announced(Transition::Closed, NOW));
+        assert!(!breaker.apply_announced(Transition::Opened { until: NOW, consecutive_opens: 1 }, NOW), "that is over");
         assert_eq!(breaker, Breaker::default());
     }
 
@@ -272,7 +263,7 @@ mod tests {
                     Event::Answered => { breaker.answered(kind(probe.take())); }
                     Event::Wait(ms) => now += ms,
                     Event::Hear(ms) => {
-                        if breaker.hear(Transition::Opened { until: now + ms, consecutive_opens: 1 }, now) {
+                        if breaker.apply_announced(Transition::Opened { until: now + ms, consecutive_opens: 1 }, now) {
                             probe = None;
                         }
                     }

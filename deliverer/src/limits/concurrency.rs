@@ -1,24 +1,20 @@
-//! How many requests to an endpoint may be in flight: more while it bears them, half when it does not (additive increase,
-//! multiplicative decrease, as TCP does). Pure.
-//!
-//! The part of `max_in_flight` that belongs to this process changes with the number of deliverers, so it is an argument.
+//! How many requests to an endpoint may be in flight: additive increase, multiplicative decrease, as in TCP. Pure. The
+//! part of `max_in_flight` that belongs to this process varies with the number of deliverers, so it is an argument.
 
 const INITIAL_SIZE: f64 = 4.0;
-/// Least threshold up to which the limit doubles after an outage. A backlog waits then, and the limit before the outage
-/// may have been small only because little was asked of the endpoint.
+/// Least size up to which the limit doubles after an outage. A backlog waits then, and the limit before the outage may
+/// have been small only because the endpoint had little to do.
 const RAMP: f64 = 16.0;
-/// Part of the limit that remains after a round trip in which answers were slow.
+/// Part of the limit that remains after a round trip of slow answers.
 const SLOWDOWN: f64 = 0.8;
-/// Least ms between two reductions. It counts for endpoints that answer at once; for others it is one round trip.
+/// Shortest time, in ms, between two reductions at an endpoint with a shorter round trip.
 const MIN_REDUCTION_GAP_MS: u64 = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ConcurrencyLimit {
     size: f64,
-    /// Size up to which the limit doubles with every round trip, because the endpoint has borne that before. Infinite
-    /// until the first reduction.
+    /// Size up to which the limit doubles with every round trip. Infinite until the first reduction.
     threshold: f64,
-    /// Unix ms.
     reduced_at: u64,
 }
 
@@ -29,18 +25,18 @@ impl Default for ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
-    /// Requests that may be in flight, of this process's share `most`. At least one.
+    /// Requests that may be in flight: at least one, at most this process' share `most`.
     pub(super) fn places(&self, most: f64) -> u32 {
         self.size.min(most).max(1.0) as u32
     }
 
-    /// The limit that is soon reached again, for planning ahead.
+    /// The size that the limit will soon reach again.
     pub(super) fn expected(&self, most: f64) -> f64 {
         self.size.max(self.threshold).min(most).max(1.0)
     }
 
-    /// Notes a success with `in_flight` requests. The limit grows by one in a round trip, or doubles below the threshold.
-    /// It does not grow unless half of it is used: an idle endpoint would else earn a limit that was never tried.
+    /// Notes a success with `in_flight` requests: the limit grows by one in a round trip, or doubles below the
+    /// threshold. A limit that is less than half used does not grow, because the endpoint has not proved it.
     pub(super) fn grow(&mut self, in_flight: u32, most: f64) {
         if f64::from(in_flight) * 2.0 < self.size {
             return;
@@ -49,14 +45,13 @@ impl ConcurrencyLimit {
         self.size = (self.size + step).min(most.max(1.0));
     }
 
-    /// Halves the limit: the endpoint was overloaded.
+    /// The endpoint was overloaded.
     pub(super) fn halve(&mut self, now: u64, round_trip_ms: u64) {
         self.reduce((self.size / 2.0).max(1.0), now, round_trip_ms);
     }
 
-    /// Lowers the limit by a fifth, because answers are slower than usual and more requests would gain nothing. A busy
-    /// machine makes all endpoints look slow, so the limit stays above `RAMP`: with a limit of one, deliveries would be
-    /// deferred for minutes.
+    /// Lowers the limit because answers are slower than usual. A busy machine makes all endpoints look slow, so the
+    /// limit stays above `RAMP`: with a limit of one, deliveries would be deferred for minutes.
     pub(super) fn ease(&mut self, now: u64, round_trip_ms: u64) {
         self.reduce((self.size * SLOWDOWN).max(self.size.min(RAMP)), now, round_trip_ms);
     }
@@ -68,7 +63,7 @@ impl ConcurrencyLimit {
         (self.size, self.threshold, self.reduced_at) = (size, size, now);
     }
 
-    /// Sets the limit to one, because the endpoint is down. Afterwards it doubles up to half of what it was.
+    /// The endpoint is down. Afterwards the limit doubles up to half of what it was.
     pub(super) fn collapse(&mut self, now: u64) {
         self.threshold = (self.size / 2.0).max(RAMP);
         self.size = 1.0;

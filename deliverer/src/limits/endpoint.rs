@@ -1,5 +1,5 @@
-//! The limiter of one endpoint: its queue, its permits, and the lock around its state. The state decides; this file
-//! hands out what was decided. The lock is never held across an await.
+//! The limiter of one endpoint: its queue, its permits, and the lock around the state that decides. The lock is never
+//! held across an await.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use service::Clock;
 use tokio::sync::oneshot;
 
 use super::{
-    attempt_end::{AttemptEnd, OnlyFailing},
+    attempt_end::{AttemptEnd, LastingFailure},
     breaker::{AttemptKind, BreakerState, Transition},
     fairness::{TenantFairness, TenantInFlight, takes_too_many},
     share::{DelivererCount, Share},
@@ -19,10 +19,9 @@ use super::{
 };
 use crate::config::BreakerConfig;
 
-/// Breaker changes that wait to be announced. Further ones are dropped, which costs other processes a few probes.
+/// Largest number of breaker changes that wait to be announced. Dropping one costs other processes a few probes.
 const MAX_UNANNOUNCED: usize = 10_000;
 
-/// A delivery that asks whether it may be attempted.
 #[derive(Clone, Copy)]
 pub(crate) struct AttemptRequest<'a> {
     pub(crate) tenant: &'a str,
@@ -34,14 +33,12 @@ pub(crate) struct AttemptRequest<'a> {
     pub(crate) slots_are_scarce: bool,
 }
 
-/// When an admitted delivery gets its permit.
 pub(super) enum Turn {
     Now(Permit),
     /// The permit follows. The channel closes without one when the breaker opens.
     Queued(oneshot::Receiver<Permit>),
 }
 
-/// What the limiters of all endpoints of a process share.
 pub(super) struct ProcessState {
     clock: Clock,
     deliverers: Mutex<DelivererCount>,
@@ -55,7 +52,6 @@ impl ProcessState {
         Self { clock, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
     }
 
-    /// Unix ms.
     pub(super) fn now(&self) -> u64 {
         (self.clock)()
     }
@@ -109,7 +105,7 @@ impl EndpointLimiter {
         Self { tenant_id, endpoint_id, tenant, process, locked: Mutex::new(locked) }
     }
 
-    /// Decides about one delivery. `has_room` allows it to wait in the queue.
+    /// `has_room` allows the delivery to wait in the queue.
     pub(super) fn admit(self: &Arc<Self>, request: &AttemptRequest<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
         let fairness = &self.process.fairness;
         if request.is_on_fast && fairness.is_crowded_by(&self.tenant, request.slots_are_scarce) {
@@ -122,7 +118,7 @@ impl EndpointLimiter {
         if takes_too_many(locked.state.in_flight, all, request.slots_are_scarce) {
             locked.state.mark_degraded(now);
         }
-        // What is down is deferred from either lane, which takes one publish instead of two.
+        // An endpoint that is down defers from either lane, which takes one publish instead of two.
         let is_up = locked.state.breaker() == BreakerState::Closed;
         if request.is_on_fast && is_up && locked.state.is_degraded(now) {
             return Err(TurnedAway::SlowLane);
@@ -137,10 +133,9 @@ impl EndpointLimiter {
         }
     }
 
-    /// Takes over what another process announced of the breaker.
-    pub(super) fn hear(&self, transition: Transition, now: u64) {
+    pub(super) fn apply_announced(&self, transition: Transition, now: u64) {
         let locked = &mut *self.lock();
-        if locked.state.hear(transition, now) {
+        if locked.state.apply_announced(transition, now) {
             locked.follow_breaker(transition);
         }
     }
@@ -149,12 +144,11 @@ impl EndpointLimiter {
         self.lock().state.queued
     }
 
-    /// Records what became of a delivery after its attempt. A retry counts as backlog until `retry_at`, unix ms. Returns
-    /// a report when the endpoint has done nothing but fail for long.
-    pub(crate) fn concluded(&self, retry_at: Option<u64>, is_success: bool, now: u64) -> Option<OnlyFailing> {
+    /// Records the result of a delivery's attempt. A retry counts as backlog until `retry_at`, unix ms.
+    pub(crate) fn record_result(&self, retry_at: Option<u64>, is_success: bool, now: u64) -> Option<LastingFailure> {
         let locked = &mut *self.lock();
         if let Some(at) = retry_at {
-            locked.state.expect_back(at);
+            locked.state.count_backlog(at);
         }
         locked.state.note_result(is_success, now)
     }
@@ -194,7 +188,6 @@ impl EndpointLimiter {
         }
     }
 
-    /// Hands free places to queued deliveries.
     fn grant(self: &Arc<Self>, locked: &mut Locked, share: &Share, now: u64) {
         while let Some(at) = locked.state.grant(share, now) {
             let Some(next) = locked.queue.pop_front() else { break };
@@ -227,18 +220,18 @@ impl Locked {
         self.endpoint.as_ref().map(|endpoint| Share::of(endpoint, deliverers))
     }
 
-    /// Forgets the failures of an endpoint whose configuration was changed: the change may have mended it.
+    /// A change of the configuration may have repaired the endpoint, so its failures are forgotten.
     fn follow_configuration(&mut self, endpoint: &Arc<Endpoint>) {
         if self.endpoint.as_ref().is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
             return;
         }
         if self.endpoint.as_ref().is_some_and(|known| known != endpoint) {
-            self.state.forgive();
+            self.state.forget_failures();
         }
         self.endpoint = Some(endpoint.clone());
     }
 
-    /// Empties the queue of a breaker that has opened. Its deliveries ask again, and are deferred.
+    /// An opened breaker empties the queue. Its deliveries ask again, and are deferred.
     fn follow_breaker(&mut self, transition: Transition) {
         if let Transition::Opened { .. } = transition {
             self.queue.clear();
@@ -247,8 +240,8 @@ impl Locked {
     }
 }
 
-/// The right to make one attempt. Its place at the endpoint is returned by [`Permit::ended`], or by the drop when the
-/// attempt panics or is abandoned.
+/// The right to make one attempt. Its place at the endpoint is returned by [`Permit::ended`], or by the drop of an
+/// attempt that panicked or was abandoned.
 pub(crate) struct Permit {
     endpoint: Arc<EndpointLimiter>,
     start_at: u64,
@@ -271,13 +264,13 @@ impl Permit {
         self.start_at
     }
 
-    /// Returns the place after an attempt, and records how that ended. `chance` is in 0..1.
+    /// `chance` is in 0..1.
     pub(crate) fn ended(mut self, end: AttemptEnd, now: u64, chance: f64) {
         self.leave();
         self.endpoint.ended(&end, self.kind, now, chance);
     }
 
-    /// Drops a permit that nobody received, while the endpoint's lock is held: the ordinary drop would take it again.
+    /// Drops a permit while the endpoint's lock is held, which [`Permit::drop`] would take again.
     fn discard(mut self) {
         self.leave();
     }

@@ -1,5 +1,4 @@
-//! The endpoint limiters of a process, by tenant and endpoint. Those of endpoints that were not posted to for a while
-//! are forgotten.
+//! The endpoint limiters of a process. Those of endpoints without recent requests are forgotten.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,14 +8,13 @@ use super::{
 };
 use crate::config::BreakerConfig;
 
-/// Ms without activity after which an endpoint may be forgotten: longer than any breaker or degradation lasts.
+/// Ms without activity after which an endpoint is forgotten: longer than any open breaker or degradation lasts.
 const IDLE_MS: u64 = 600_000;
-/// Least ms between two sweeps, each of which looks at every endpoint.
+/// Shortest time between two sweeps, in ms. A sweep looks at every endpoint.
 const SWEEP_MS: u64 = 10_000;
-/// Number of endpoints that are kept without a sweep.
+/// Smallest number of endpoints that makes a sweep worth its time.
 const MIN_SWEPT: usize = 10_000;
-/// Number of endpoints that are kept at most, at some 500 bytes each. Deliveries to further ones are admitted as if
-/// nothing were known of their endpoint.
+/// Largest number of endpoints that are kept, at some 500 bytes each. Nothing is remembered of further ones.
 const MAX_KEPT: usize = 200_000;
 
 pub(super) struct EndpointLimiters {
@@ -24,7 +22,6 @@ pub(super) struct EndpointLimiters {
     process: Arc<ProcessState>,
     by_tenant: HashMap<String, TenantEndpoints>,
     count: usize,
-    /// A sweep is due at this count.
     sweep_at: usize,
     swept_at: u64,
 }
@@ -40,7 +37,6 @@ impl EndpointLimiters {
         Self { breaker, process, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: 0 }
     }
 
-    /// The limiter of an endpoint. Allocates only when the endpoint is new.
     pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: u64) -> Arc<EndpointLimiter> {
         if let Some(known) = self.by_tenant.get(tenant).and_then(|endpoints| endpoints.by_id.get(endpoint)) {
             return known.clone();

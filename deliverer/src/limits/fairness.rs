@@ -8,16 +8,14 @@ use std::sync::{
 /// An endpoint with more than one in this many of all requests in flight is degraded.
 const LARGEST_PART: u32 = 10;
 /// An endpoint with fewer requests in flight than this never has too many.
-const ALWAYS_FINE: u32 = 30;
+const NEVER_TOO_MANY: u32 = 30;
 
 #[derive(Debug, Default)]
 pub(super) struct TenantFairness {
     in_flight: AtomicU32,
-    /// Number of tenants with requests in flight.
     tenants: AtomicU32,
 }
 
-/// The requests in flight of one tenant.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TenantInFlight(Arc<AtomicU32>);
 
@@ -40,18 +38,17 @@ impl TenantFairness {
         self.in_flight.load(Relaxed)
     }
 
-    /// Whether a tenant has more than half of all requests in flight while slots are scarce and another tenant has some.
-    /// Its first attempts then go to the slow lane.
+    /// Whether a tenant has more than half of all requests in flight while slots are scarce and another tenant needs
+    /// some.
     pub(super) fn is_crowded_by(&self, tenant: &TenantInFlight, slots_are_scarce: bool) -> bool {
         let own = u64::from(tenant.0.load(Relaxed));
         slots_are_scarce && self.tenants.load(Relaxed) > 1 && own * 2 > u64::from(self.in_flight())
     }
 }
 
-/// Whether an endpoint has too many (`own`) of `all` requests in flight. It may have any number while slots are not
-/// scarce.
+/// Whether `own` of `all` requests in flight are too many for one endpoint. While slots are not scarce, no number is.
 pub(super) fn takes_too_many(own: u32, all: u32, slots_are_scarce: bool) -> bool {
-    slots_are_scarce && own >= ALWAYS_FINE && own > all / LARGEST_PART
+    slots_are_scarce && own >= NEVER_TOO_MANY && own > all / LARGEST_PART
 }
 
 #[cfg(test)]

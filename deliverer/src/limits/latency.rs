@@ -1,18 +1,18 @@
 //! How fast an endpoint answers: exponentially weighted moving averages, in ms. Pure.
 
-/// Ms that an endpoint which never answered is assumed to take, for planning ahead.
+/// Assumed latency, in ms, of an endpoint without a success.
 const ASSUMED_MS: f64 = 200.0;
 const RECENT_WEIGHT: f64 = 0.2;
 const LONG_TERM_WEIGHT: f64 = 0.02;
-/// Average up to which answers are no sign of trouble, in ms, even if they take twice as long as usual.
+/// Average latency, in ms, up to which an endpoint is not slower even if it takes twice as long as usual.
 const QUICK_MS: f64 = 250.0;
-/// Average above which an endpoint is slow, in ms.
+/// Average latency, in ms, above which an endpoint is slow.
 const SLOW_MS: f64 = 2_000.0;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LatencyEwma {
     success: Option<f64>,
-    /// Recent average of all that was answered, or timed out.
+    /// Average of attempts that were answered or timed out.
     recent: Option<f64>,
     long_term: Option<f64>,
 }
@@ -38,17 +38,16 @@ impl LatencyEwma {
         self.recent.is_some_and(|recent| recent > SLOW_MS)
     }
 
-    /// Average ms of a success, assumed where there was none.
+    /// Average ms of a success; an assumption before the first one.
     pub(super) fn round_trip_ms(&self) -> f64 {
         self.success.unwrap_or(ASSUMED_MS).max(0.1)
     }
 
-    /// Average ms of a success, 0 where there was none.
+    /// Average ms of a success; 0 before the first one.
     pub(super) fn success_ms(&self) -> f64 {
         self.success.unwrap_or_default()
     }
 
-    /// Average ms of a recent attempt, assumed where there was none.
     pub(super) fn recent_ms(&self) -> u64 {
         self.recent.unwrap_or(ASSUMED_MS) as u64
     }

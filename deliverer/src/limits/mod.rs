@@ -34,7 +34,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::BreakerConfig;
 
-pub(crate) use attempt_end::{AttemptEnd, OnlyFailing};
+pub(crate) use attempt_end::{AttemptEnd, LastingFailure};
 pub(crate) use breaker::BreakerState;
 pub(crate) use endpoint::{AttemptRequest, EndpointLimiter, Permit};
 pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
@@ -49,7 +49,6 @@ pub(crate) struct Limiter {
     endpoints: Mutex<EndpointLimiters>,
     process: Arc<ProcessState>,
     queues: QueueLimits,
-    /// Deliveries that wait in the queues of all endpoints.
     queued: AtomicU32,
 }
 
@@ -67,7 +66,7 @@ impl Limiter {
         Self { endpoints, process, queues, queued: AtomicU32::new(0) }
     }
 
-    /// Waits, for about two seconds at most, until the delivery may be attempted; or says why it may not.
+    /// Waits, for about two seconds at most, until the delivery may be attempted.
     pub(crate) async fn admit(&self, request: AttemptRequest<'_>) -> Result<Permit, TurnedAway> {
         let endpoint = self.endpoint(request.tenant, &request.endpoint.id);
         let mut may_wait = true;
@@ -79,23 +78,22 @@ impl Limiter {
                     let _queued = QueuedGuard::new(&self.queued);
                     match timeout(QUEUE_TIMEOUT, turn).await {
                         Ok(Ok(permit)) => break permit,
-                        // The breaker has opened, which empties the queue. The endpoint now says when to come back.
+                        // The breaker has opened, which empties the queue. The next round defers the delivery.
                         Ok(Err(_)) => {}
                         Err(_) => may_wait = false,
                     }
                 }
             }
         };
-        let early = permit.start_at().saturating_sub(self.process.now());
-        if early > 0 {
-            sleep(Duration::from_millis(early)).await;
+        let wait_ms = permit.start_at().saturating_sub(self.process.now());
+        if wait_ms > 0 {
+            sleep(Duration::from_millis(wait_ms)).await;
         }
         Ok(permit)
     }
 
-    /// Whether an endpoint with this many queued deliveries may queue one more. The limits do not bind an endpoint that
-    /// has most of all queued deliveries: the others wait only as long as those take, and deferring each of them would
-    /// cost more than posting it.
+    /// Whether an endpoint with this many queued deliveries may queue one more. An endpoint with half of all queued
+    /// deliveries always may: it holds up few others, and deferring a delivery costs more than posting it.
     fn has_room(&self, queued_for_endpoint: u32) -> bool {
         let all = self.queued.load(Relaxed);
         (all < self.queues.total && queued_for_endpoint < self.queues.per_endpoint) || queued_for_endpoint >= all / 2
@@ -105,23 +103,21 @@ impl Limiter {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).of(tenant, endpoint, self.process.now())
     }
 
-    /// All endpoints that were posted to lately.
     pub(crate) fn endpoints(&self) -> Vec<Arc<EndpointLimiter>> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
-    /// Sets how many deliverers share the limits of each endpoint from now on.
     pub(crate) fn set_deliverers(&self, count: DelivererCount) {
         self.process.set_deliverers(count);
     }
 
     /// Takes over what another process announced of an endpoint's breaker.
-    pub(crate) fn hear(&self, change: &BreakerChange) {
+    pub(crate) fn apply_announced(&self, change: &BreakerChange) {
         let transition = match change.open_until {
             Some(until) => Transition::Opened { until, consecutive_opens: change.consecutive_opens },
             None => Transition::Closed,
         };
-        self.endpoint(&change.tenant, &change.endpoint_id).hear(transition, self.process.now());
+        self.endpoint(&change.tenant, &change.endpoint_id).apply_announced(transition, self.process.now());
     }
 
     /// Returns each change of a breaker once, so that it can be announced to the other processes.
@@ -130,7 +126,6 @@ impl Limiter {
     }
 }
 
-/// Counts a delivery as queued until it is dropped.
 struct QueuedGuard<'a>(&'a AtomicU32);
 
 impl<'a> QueuedGuard<'a> {

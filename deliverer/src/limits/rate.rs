@@ -1,30 +1,26 @@
-//! When attempts at an endpoint may start: the next one now (`RateLimiter`), and deferred ones later (`Reservations`).
-//!
-//! Both are clocks of the generic cell rate algorithm (GCRA) without a burst, the second one run ahead. Pure. Times are
-//! unix ms with fractions, which an f64 holds to a 4,000th.
+//! When attempts at an endpoint may start: the next one (`RateLimiter`), and deferred ones (`Reservations`). Both are
+//! clocks of the generic cell rate algorithm (GCRA) without a burst. Pure. Times are unix ms with fractions.
 
 use std::collections::VecDeque;
 
-/// Factor by which a gap is longer than the rate asks for. Starts are up to some 20 ms late, and a late one must not come
-/// closer to its follower than the limit allows.
+/// Factor by which gaps exceed what the rate asks for, because a start that is late by up to 20 ms must not come too close
+/// to the next one.
 const MARGIN: f64 = 1.02;
 /// Longest gap, in ms: rates below one a day count as one a day.
 const LONGEST_GAP_MS: f64 = 86_400_000.0;
 
-/// The gap, in ms, between the starts of attempts at this rate.
 pub(super) fn gap_ms(per_second: f64) -> f64 {
     (MARGIN * 1_000.0 / per_second).clamp(0.0, LONGEST_GAP_MS)
 }
 
-/// Spaces the starts of attempts, for `rate_limit` and for `Retry-After`.
+/// Spaces starts, for `rate_limit` and for `Retry-After`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct RateLimiter {
-    /// Unix ms at which the next attempt may start.
     next: f64,
 }
 
 impl RateLimiter {
-    /// Takes the next free time, not before `now`. The one after it is `gap_ms` later.
+    /// Takes the next free time from `now` on. The one after it is `gap_ms` later.
     pub(super) fn take(&mut self, now: u64, gap_ms: f64) -> u64 {
         let start = self.next.max(now as f64);
         self.next = start + gap_ms;
@@ -32,38 +28,35 @@ impl RateLimiter {
         start.ceil() as u64
     }
 
-    /// Ms until the next attempt may start.
     pub(super) fn delay_ms(&self, now: u64) -> f64 {
         (self.next - now as f64).max(0.0)
     }
 
-    /// Lets nothing start before `until`, unix ms.
+    /// Holds all starts until `until`, unix ms.
     pub(super) fn hold(&mut self, until: u64) {
         self.next = self.next.max(until as f64);
     }
 }
 
-/// Entries in which deferred deliveries are counted. When there are more, neighbours are joined: the backlog then counts
-/// too many, by no more than what returns within a 64th of the time ahead.
+/// Largest number of entries that count deferred deliveries. Beyond it neighbours are joined, so the backlog may be
+/// counted too high by what returns within a 64th of the time ahead.
 const MAX_COUNTS: usize = 64;
-/// Steps from one time that stays free for deliveries that returned too early to the next such time.
+/// Steps between two times that stay free for deliveries that returned too early.
 const STEPS_PER_SPARE: f64 = 10.0;
 
-/// Times at which deferred deliveries of one endpoint return. Each gets its own, so that it is deferred about once.
-///
-/// A deferred delivery waits in the broker and may return to another process: these are the reservations of this one.
+/// Times at which this process' deferred deliveries to one endpoint return. Each gets its own, so that one deferral is
+/// usually enough.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reservations {
-    /// Next free time, unix ms with fractions.
     next: f64,
-    /// Next spare time between reserved ones, unix ms with fractions.
+    /// Next time between reserved ones that was left free.
     next_spare: f64,
-    /// Number of deliveries that return until a time, unix ms, in the order of time.
+    /// Unix ms, and the number of deliveries that return between the entry before and that time.
     counts: VecDeque<(u64, u64)>,
 }
 
 impl Reservations {
-    /// Reserves the next free time, not before `earliest`. The one after it is `step_ms` later.
+    /// Reserves the next free time from `earliest` on. The one after it is `step_ms` later.
     pub(super) fn reserve(&mut self, earliest: u64, step_ms: f64) -> u64 {
         let at = self.next.max(earliest as f64);
         self.next = at + step_ms;
@@ -84,7 +77,7 @@ impl Reservations {
         self.next > at as f64
     }
 
-    /// Begins again at `at`, because nothing can start before it and earlier reservations are void.
+    /// Begins again at `at`. Earlier reservations are void.
     pub(super) fn restart(&mut self, at: u64) {
         (self.next, self.next_spare) = (at as f64, at as f64);
     }

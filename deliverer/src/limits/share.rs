@@ -13,11 +13,11 @@ const REPORTING_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Share {
     pub(super) current: Allowance,
-    /// What may be used once all deliverers know of each other. It is the measure for reservations: they would otherwise
-    /// be spaced as widely as the attempts of a newcomer.
+    /// What may be used once all deliverers know of each other. Reservations are spaced by it, because a newcomer's
+    /// first share would space them too widely.
     pub(super) settled: Allowance,
-    /// Deliveries that may wait elsewhere than in this process.
-    pub(super) backlog: u64,
+    /// Largest number of this process' deferred deliveries and retries that wait in the broker.
+    pub(super) max_backlog: u64,
     /// Ms after which an attempt has surely ended.
     pub(super) attempt_ms: u64,
 }
@@ -39,16 +39,16 @@ impl Share {
         Self {
             current: allowance(deliverers.assumed),
             settled: allowance(deliverers.known),
-            // A delivery beyond the backlog is lost, so a newcomer takes its whole part at once.
-            backlog: (endpoint.max_backlog / u64::from(deliverers.known)).max(1),
+            // A delivery beyond the backlog becomes a dead letter, so a newcomer takes its whole part at once.
+            max_backlog: (endpoint.max_backlog / u64::from(deliverers.known)).max(1),
             attempt_ms: endpoint.timeout.millis().saturating_add(REPORTING_MS),
         }
     }
 }
 
 impl Allowance {
-    /// Ms between two starts of requests that take `round_trip_ms`: longer than the rate asks for when less than one
-    /// request may be in flight.
+    /// Ms between two starts of requests that take `round_trip_ms`. An allowance below one request in flight spaces
+    /// them further than the rate does.
     pub(super) fn start_gap_ms(&self, round_trip_ms: f64) -> f64 {
         if self.in_flight < 1.0 { self.gap_ms.max(round_trip_ms / self.in_flight) } else { self.gap_ms }
     }
@@ -57,9 +57,9 @@ impl Allowance {
 /// How many deliverers share the work, this one included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DelivererCount {
-    /// Those that were heard of.
+    /// Deliverers that this process has heard of.
     pub(crate) known: u32,
-    /// The number to divide limits by: larger than `known` as long as this process may not have heard of all.
+    /// Number that limits are divided by: larger than `known` until this process has heard of all deliverers.
     pub(crate) assumed: u32,
 }
 
@@ -67,43 +67,42 @@ pub(crate) struct DelivererCount {
 pub(crate) const HEARTBEAT_MS: u64 = 1_000;
 /// Ms of silence after which a deliverer counts as gone: two announcements may get lost.
 const SILENT_MS: u64 = 3_500;
-/// Number of deliverers that a newcomer assumes at least, until it has heard all others and they have heard it.
+/// Least number of deliverers that a newcomer assumes, until it has heard all others and they have heard it.
 const NEWCOMER_ASSUMES: u32 = 16;
 const MAX_PEERS: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     own: String,
-    /// Unix ms at which each was last heard of.
-    heard: HashMap<String, u64>,
-    /// Unix ms at which the own announcement was first heard: from then on the others have heard it too.
+    /// Unix ms of each deliverer's last announcement.
+    last_heard: HashMap<String, u64>,
+    /// Unix ms at which this process first heard its own announcement; the others have heard it, too.
     own_heard_at: Option<u64>,
 }
 
 impl Peers {
-    /// `own` is the id of this process.
     pub(crate) fn new(own: impl Into<String>) -> Self {
         Self { own: own.into(), ..Self::default() }
     }
 
-    pub(crate) fn hear(&mut self, process: &str, leaves: bool, now: u64) {
+    pub(crate) fn note(&mut self, process: &str, leaves: bool, now: u64) {
         if process == self.own {
             self.own_heard_at.get_or_insert(now);
         }
         if leaves {
-            self.heard.remove(process);
-        } else if let Some(at) = self.heard.get_mut(process) {
+            self.last_heard.remove(process);
+        } else if let Some(at) = self.last_heard.get_mut(process) {
             *at = now;
-        } else if self.heard.len() < MAX_PEERS {
-            self.heard.insert(process.to_owned(), now);
+        } else if self.last_heard.len() < MAX_PEERS {
+            self.last_heard.insert(process.to_owned(), now);
         }
     }
 
     pub(crate) fn count(&mut self, now: u64) -> DelivererCount {
-        self.heard.retain(|_, at| *at + SILENT_MS > now);
-        let others = self.heard.keys().filter(|process| **process != self.own).count();
+        self.last_heard.retain(|_, at| *at + SILENT_MS > now);
+        let others = self.last_heard.keys().filter(|process| **process != self.own).count();
         let known = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        // Each deliverer announces itself once in a heartbeat: after one, and a little, all were heard.
+        // Within a heartbeat and a quarter every deliverer has announced itself.
         let all_were_heard = self.own_heard_at.is_some_and(|at| now >= at + HEARTBEAT_MS + HEARTBEAT_MS / 4);
         DelivererCount { known, assumed: if all_were_heard { known } else { known.max(NEWCOMER_ASSUMES) } }
     }
@@ -124,25 +123,25 @@ mod tests {
         .unwrap();
         let share = |known, assumed| Share::of(&endpoint, DelivererCount { known, assumed });
         let alone = share(1, 1);
-        assert_eq!((alone.current, alone.backlog), (Allowance { in_flight: 2.0, gap_ms: 102.0 }, 1_000));
+        assert_eq!((alone.current, alone.max_backlog), (Allowance { in_flight: 2.0, gap_ms: 102.0 }, 1_000));
         let fourth = share(4, 4);
-        assert_eq!((fourth.current, fourth.backlog), (Allowance { in_flight: 0.5, gap_ms: 408.0 }, 250));
+        assert_eq!((fourth.current, fourth.max_backlog), (Allowance { in_flight: 0.5, gap_ms: 408.0 }, 250));
         assert_eq!(fourth.current.start_gap_ms(100.0), 408.0);
         assert_eq!(fourth.current.start_gap_ms(1_000.0), 2_000.0, "half of the time one request");
         let newcomer = share(4, 16);
         assert_eq!((newcomer.current.gap_ms, newcomer.settled.start_gap_ms(100.0)), (1_632.0, 408.0));
-        assert_eq!(newcomer.backlog, 250);
+        assert_eq!(newcomer.max_backlog, 250);
     }
 
     #[test]
     fn a_newcomer_takes_the_smallest_share_until_all_have_heard_of_each_other() {
         let mut peers = Peers::new("new");
         assert_eq!(peers.count(NOW).assumed, 16);
-        peers.hear("old", false, NOW + 500);
+        peers.note("old", false, NOW + 500);
         assert_eq!(peers.count(NOW + 60_000).assumed, 16, "its own was never heard: it may not be connected");
-        peers.hear("new", false, NOW + 60_000);
-        peers.hear("old", false, NOW + 60_100);
-        peers.hear("older", false, NOW + 60_900);
+        peers.note("new", false, NOW + 60_000);
+        peers.note("old", false, NOW + 60_100);
+        peers.note("older", false, NOW + 60_900);
         assert_eq!(peers.count(NOW + 61_000), DelivererCount { known: 3, assumed: 16 });
         assert_eq!(peers.count(NOW + 61_250), DelivererCount { known: 3, assumed: 3 });
     }
@@ -151,11 +150,11 @@ mod tests {
     fn a_deliverer_that_leaves_or_falls_silent_is_counted_no_more() {
         let mut peers = Peers::new("own");
         for process in ["own", "a", "b"] {
-            peers.hear(process, false, NOW);
+            peers.note(process, false, NOW);
         }
-        peers.hear("a", true, NOW + 100);
+        peers.note("a", true, NOW + 100);
         assert_eq!(peers.count(NOW + 2_000).assumed, 2);
-        peers.hear("own", false, NOW + 3_000);
+        peers.note("own", false, NOW + 3_000);
         assert_eq!(peers.count(NOW + 3_500).assumed, 1);
         assert_eq!(peers.count(NOW + 60_000).known, 1, "this process itself is always counted");
     }

@@ -1,6 +1,6 @@
-//! The slots of requests in flight, in two stages: a request holds a fast slot for a second at most, and then moves to
-//! one of the more numerous slow ones. Fast slots thus turn over every second, however many endpoints hang; and when too
-//! many slow ones are in use, the oldest requests are cut short.
+//! The slots of requests in flight, in two stages: a request holds a fast slot for a second at most, and then one of
+//! the more numerous slow slots. Fast slots thus turn over every second, however many endpoints hang. When too many
+//! slow slots are in use, the oldest requests are cut short.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::endpoint::EndpointLimiter;
 
-/// Longest time that a request holds a fast slot.
 const FAST: Duration = Duration::from_secs(1);
 /// Percentage of slow slots in use above which requests are cut short.
 const PRESSURE_PERCENT: u64 = 65;
-/// Age, in ms, below which no request is cut short.
+/// Age, in ms, below which a request is never cut short.
 const MIN_AGE_MS: u64 = 5_000;
-/// A request is not cut short before it has taken this many times its endpoint's average.
+/// A request is cut short only once it has taken this many times its endpoint's average.
 const TIMES_AVERAGE: f64 = 2.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +34,8 @@ impl SlotCounts {
     /// How many unsettled messages of a lane the process may hold.
     pub(crate) fn prefetch(self, lane: Lane) -> u16 {
         match lane {
-            // Messages whose request moved to a slow slot stay unsettled. With room for half of those, the lane would
-            // stall as soon as one endpoint in five is dead.
+            // Messages whose request moved to a slow slot stay unsettled. Room for only half of them would stall the
+            // lane as soon as one endpoint in five is dead.
             Lane::Fast => self.fast.saturating_add(self.slow / 4 * 3),
             // The other slow slots are for requests that come from the fast lane.
             Lane::Slow => (u32::from(self.slow) * 4 / 5).max(1) as u16,
@@ -52,14 +51,14 @@ pub(crate) struct Slots {
     counts: SlotCounts,
     fast: Semaphore,
     slow: Semaphore,
-    /// Half of the slow slots, for requests of the slow lane. The other half is for requests that come from the fast lane
-    /// and must not wait behind retries to dead endpoints.
+    /// Half of the slow slots, for requests of the slow lane. The others stay free for requests that come from the fast
+    /// lane.
     slow_lane: Semaphore,
     clock: Clock,
     slow_requests: Mutex<SlowRequests>,
 }
 
-/// Requests that hold a slow slot, the oldest first. The key is the unix ms at which the request began, and a number.
+/// Requests that hold a slow slot, by the unix ms at which they began, and a number.
 #[derive(Default)]
 struct SlowRequests {
     by_age: BTreeMap<(u64, u64), SlowRequest>,
@@ -68,7 +67,7 @@ struct SlowRequests {
 
 struct SlowRequest {
     endpoint: Arc<EndpointLimiter>,
-    /// Cuts the request short. Taken when that has been done.
+    /// Cuts the request short; taken once that was done.
     cut: Option<oneshot::Sender<()>>,
 }
 
@@ -128,7 +127,7 @@ impl Slots {
         }
     }
 
-    /// Cuts requests short if too many slow slots are in use, and returns how many. To be called a few times a second.
+    /// Cuts requests short if too many slow slots are in use, and returns their number.
     pub(crate) fn shorten(&self, now: u64) -> usize {
         let requests = &mut *self.slow_requests();
         let too_many = requests.by_age.len().saturating_sub(self.counts.slow_under_pressure());
@@ -137,7 +136,7 @@ impl Slots {
         }
         let victims = requests.oldest(too_many, now);
         for victim in &victims {
-            // The request leaves by itself. Until then its missing sender shows that it was cut short already.
+            // The request removes itself. Until then its missing sender shows that it was cut short.
             if let Some(cut) = requests.by_age.get_mut(victim).and_then(|request| request.cut.take()) {
                 let _ = cut.send(());
             }
@@ -145,12 +144,11 @@ impl Slots {
         victims.len()
     }
 
-    /// Whether more than three quarters of the fast slots are in use.
     pub(crate) fn are_scarce(&self) -> bool {
         self.fast.available_permits() * 4 < usize::from(self.counts.fast)
     }
 
-    /// The used slots and their number, for the fast and then the slow stage.
+    /// Used slots and all slots, of the fast stage and of the slow stage.
     pub(crate) fn in_use(&self) -> [(i64, i64); 2] {
         let used = |slots: &Semaphore, all: u16| {
             (i64::from(all) - i64::try_from(slots.available_permits()).unwrap_or_default(), i64::from(all))
@@ -191,7 +189,6 @@ impl SlowRequests {
     }
 }
 
-/// Removes a request from the slow ones when it ends.
 struct SlowRequestGuard<'a> {
     slots: &'a Slots,
     key: (u64, u64),

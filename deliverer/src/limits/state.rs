@@ -1,8 +1,8 @@
-//! What is known of one endpoint, and what a delivery to it may do now. Pure: time and chance are arguments, and the
-//! queue that `queued` counts is kept by the endpoint's limiter.
+//! What is known of one endpoint, and the decision whether a delivery to it may be attempted now. Pure: time and chance are
+//! arguments, and the endpoint's limiter keeps the queue that `queued` counts.
 
 use super::{
-    attempt_end::{AttemptEnd, BreakerEffect, ConcurrencyEffect, FailureStreak, OnlyFailing},
+    attempt_end::{AttemptEnd, BreakerEffect, ConcurrencyEffect, FailureStreak, LastingFailure},
     breaker::{AttemptKind, Breaker, BreakerState, Transition},
     concurrency::ConcurrencyLimit,
     latency::LatencyEwma,
@@ -11,19 +11,20 @@ use super::{
 };
 use crate::config::BreakerConfig;
 
-/// Longest wait in the queue, in ms. The shortest delay of the broker's ladder is as long.
-const LONGEST_WAIT_MS: f64 = 1_000.0;
-/// Longest wait of a first attempt while deferred deliveries return, in ms. The other half of the queue is theirs.
-const FIRST_ATTEMPT_WAIT_MS: f64 = 500.0;
-/// Reservations that reach less far ahead than this, in ms, are no backlog: a deferral lasts a second at least, so that
-/// the endpoint keeps up.
-const KEEPS_UP_MS: u64 = 2_000;
+/// Shortest deferral, in ms: the shortest delay of the broker's ladder.
+const MIN_DEFERRAL_MS: u64 = 1_000;
+/// Longest wait in the queue, in ms. A delivery that would wait longer is deferred.
+const MAX_QUEUE_WAIT_MS: f64 = MIN_DEFERRAL_MS as f64;
+/// Longest wait in the queue, in ms, of a first attempt that yields to deferred deliveries. They get the other half.
+const MAX_YIELDING_WAIT_MS: f64 = MAX_QUEUE_WAIT_MS / 2.0;
+/// Reservations up to this far ahead, in ms, show no backlog: each is a deferral's length ahead at least.
+const NO_BACKLOG_MS: u64 = 2 * MIN_DEFERRAL_MS;
 /// Factor by which reservations are further apart than the endpoint needs. One place in ten is free for late and for new
 /// deliveries.
 const SLACK: f64 = 1.1;
-/// Longest time for which a `Retry-After` holds up the endpoint's other deliveries, in ms. The delivery that got it waits
-/// as long as it says, but one mistaken answer must not silence an endpoint for a day.
-const LONGEST_HOLD_MS: u64 = 300_000;
+/// Longest time, in ms, for which a `Retry-After` holds up the endpoint's other deliveries: one mistaken answer must not
+/// silence an endpoint for a day.
+const MAX_HOLD_MS: u64 = 300_000;
 /// Ms without a further reason after which an endpoint is no longer degraded.
 const DEGRADED_MS: u64 = 60_000;
 
@@ -35,8 +36,7 @@ pub(crate) struct AdmissionState {
     reservations: Reservations,
     latency: LatencyEwma,
     failures: FailureStreak,
-    /// Unix ms until which the endpoint may hold up others. Its first attempts go to the slow lane, and its requests are
-    /// cut short first.
+    /// Unix ms until which first attempts go to the slow lane, and requests are cut short first.
     degraded_until: u64,
     pub(super) in_flight: u32,
     pub(super) queued: u32,
@@ -45,25 +45,26 @@ pub(crate) struct AdmissionState {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitContext {
-    /// It has waited before, so it goes before first attempts.
+    /// The delivery has waited before, so it goes before first attempts.
     pub(super) has_waited: bool,
-    /// The endpoint's queue has room for it.
     pub(super) has_room: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Its attempt starts at `at`, unix ms.
+    /// The attempt starts at `at`, unix ms.
     Start { at: u64, kind: AttemptKind },
-    /// It waits in the queue for [`AdmissionState::grant`].
+    /// The delivery waits in the queue for [`AdmissionState::grant`].
     Queue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// It returns at `until`, unix ms.
-    Deferred { until: u64, reason: DeferReason },
-    /// It goes to the slow lane at once.
+    /// The delivery returns at `until`, unix ms.
+    Deferred {
+        until: u64,
+        reason: DeferReason,
+    },
     SlowLane,
     /// The endpoint's backlog is full.
     Overflow,
@@ -71,7 +72,6 @@ pub(crate) enum TurnedAway {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeferReason {
-    /// The endpoint is down.
     Breaker,
     /// As many requests are in flight as the endpoint bears.
     Cap,
@@ -98,47 +98,40 @@ impl AdmissionState {
     /// Decides about one delivery at `now`, unix ms.
     pub(super) fn admit(&mut self, wait: WaitContext, share: &Share, now: u64) -> Result<Admission, TurnedAway> {
         self.used_at = now;
-        let gap_ms = share.current.start_gap_ms(self.latency.round_trip_ms());
-        // Probes keep to the rate, too.
-        if self.rate.delay_ms(now) > LONGEST_WAIT_MS {
+        // This comes before the breaker, because probes keep to the rate, too.
+        if self.rate.delay_ms(now) > MAX_QUEUE_WAIT_MS {
             return Err(self.defer(wait, DeferReason::Rate, share, now));
         }
         match self.breaker.check(now, share.attempt_ms) {
             Err(until) => return Err(self.defer_past_breaker(until, share, now)),
-            Ok(AttemptKind::Probe) => return Ok(self.start(AttemptKind::Probe, gap_ms, now)),
+            Ok(AttemptKind::Probe) => return Ok(self.start(AttemptKind::Probe, share, now)),
             Ok(AttemptKind::Regular) => {}
         }
-        let is_free = self.queued == 0 && self.in_flight < self.concurrency.places(share.current.in_flight);
-        // First attempts yield to deliveries that return, which would otherwise miss their reserved times.
-        let yields = !wait.has_waited && self.reservations.reach_beyond(now + KEEPS_UP_MS);
-        let may_wait_ms = match (wait.has_room, yields) {
+        // A returning delivery would otherwise miss the time that is reserved for it.
+        let yields = !wait.has_waited && self.reservations.reach_beyond(now + NO_BACKLOG_MS);
+        let max_wait_ms = match (wait.has_room, yields) {
             (false, _) => 0.0,
-            (true, true) => FIRST_ATTEMPT_WAIT_MS,
-            (true, false) => LONGEST_WAIT_MS,
+            (true, true) => MAX_YIELDING_WAIT_MS,
+            (true, false) => MAX_QUEUE_WAIT_MS,
         };
-        if is_free && (!yields || self.rate.delay_ms(now) <= may_wait_ms) {
-            return Ok(self.start(AttemptKind::Regular, gap_ms, now));
+        let is_first_in_line = self.queued == 0 && self.has_place(share);
+        if is_first_in_line && (!yields || self.rate.delay_ms(now) <= max_wait_ms) {
+            return Ok(self.start(AttemptKind::Regular, share, now));
         }
-        if self.expected_wait_ms(share, now) <= may_wait_ms {
+        if self.expected_wait_ms(share, now) <= max_wait_ms {
             self.queued += 1;
             return Ok(Admission::Queue);
         }
-        let is_rate_bound = gap_ms > self.expected_gap_ms(share) / 2.0;
-        let reason = if is_rate_bound { DeferReason::Rate } else { DeferReason::Cap };
-        Err(self.defer(wait, reason, share, now))
+        Err(self.defer(wait, self.bottleneck(share), share, now))
     }
 
-    /// Gives the next free place, if any, to the first delivery in the queue. Returns when that may start, unix ms.
+    /// Gives the next free place, if any, to the first delivery in the queue. Returns its start, unix ms.
     pub(super) fn grant(&mut self, share: &Share, now: u64) -> Option<u64> {
-        let is_free = self.queued > 0
-            && self.breaker.is_closed()
-            && self.in_flight < self.concurrency.places(share.current.in_flight);
-        if !is_free {
+        if self.queued == 0 || !self.breaker.is_closed() || !self.has_place(share) {
             return None;
         }
         self.queued -= 1;
-        self.in_flight += 1;
-        Some(self.rate.take(now, share.current.start_gap_ms(self.latency.round_trip_ms())))
+        Some(self.take_place(share, now))
     }
 
     /// Learns from an attempt that has ended. `chance` is in 0..1.
@@ -160,7 +153,7 @@ impl AdmissionState {
         }
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(hold_ms) = end.hold_ms {
-            self.rate.hold(now.saturating_add(hold_ms.min(LONGEST_HOLD_MS)));
+            self.rate.hold(now.saturating_add(hold_ms.min(MAX_HOLD_MS)));
         }
         let transition = match end.breaker {
             BreakerEffect::Close => self.breaker.succeeded(),
@@ -178,30 +171,28 @@ impl AdmissionState {
         self.breaker.abandoned(kind, now);
     }
 
-    /// Takes over a transition that another process announced. True if it changes something here.
-    pub(super) fn hear(&mut self, transition: Transition, now: u64) -> bool {
-        let is_news = self.breaker.hear(transition, now);
-        if is_news {
+    /// Applies a transition that another process announced. True if it changes something here.
+    pub(super) fn apply_announced(&mut self, transition: Transition, now: u64) -> bool {
+        let is_change = self.breaker.apply_announced(transition, now);
+        if is_change {
             self.used_at = now;
             self.follow(transition, now);
         }
-        is_news
+        is_change
     }
 
-    /// Forgets the failures of an endpoint that was changed, and may have been mended.
-    pub(super) fn forgive(&mut self) {
+    pub(super) fn forget_failures(&mut self) {
         self.breaker.reset();
         self.degraded_until = 0;
         self.failures = FailureStreak::default();
     }
 
-    /// Counts a delivery that waits elsewhere as backlog until `at`, unix ms.
-    pub(super) fn expect_back(&mut self, at: u64) {
+    /// Counts a delivery that waits in the broker until `at`, unix ms.
+    pub(super) fn count_backlog(&mut self, at: u64) {
         self.reservations.count(at);
     }
 
-    /// Notes the result of an attempt. Returns a report when the endpoint has only failed for long.
-    pub(super) fn note_result(&mut self, is_success: bool, now: u64) -> Option<OnlyFailing> {
+    pub(super) fn note_result(&mut self, is_success: bool, now: u64) -> Option<LastingFailure> {
         self.failures.note(is_success, now)
     }
 
@@ -210,7 +201,6 @@ impl AdmissionState {
         self.degraded_until = self.degraded_until.max(since.saturating_add(DEGRADED_MS));
     }
 
-    /// Whether the endpoint may hold up others.
     pub(crate) fn is_degraded(&self, now: u64) -> bool {
         now < self.degraded_until
     }
@@ -219,12 +209,10 @@ impl AdmissionState {
         self.breaker.state()
     }
 
-    /// Average ms of a success, 0 where there was none.
     pub(super) fn success_ms(&self) -> f64 {
         self.latency.success_ms()
     }
 
-    /// Whether nothing is in flight, and nothing has happened for `ms`.
     pub(super) fn is_idle_for(&self, ms: u64, now: u64) -> bool {
         self.in_flight == 0 && self.queued == 0 && !self.reservations.reach_beyond(now) && self.used_at + ms <= now
     }
@@ -234,9 +222,18 @@ impl AdmissionState {
         self.latency = LatencyEwma::measured_as(ms);
     }
 
-    fn start(&mut self, kind: AttemptKind, gap_ms: f64, now: u64) -> Admission {
+    fn start(&mut self, kind: AttemptKind, share: &Share, now: u64) -> Admission {
+        Admission::Start { at: self.take_place(share, now), kind }
+    }
+
+    fn has_place(&self, share: &Share) -> bool {
+        self.in_flight < self.concurrency.places(share.current.in_flight)
+    }
+
+    /// Takes a place for a request. Returns its start, unix ms.
+    fn take_place(&mut self, share: &Share, now: u64) -> u64 {
         self.in_flight += 1;
-        Admission::Start { at: self.rate.take(now, gap_ms), kind }
+        self.rate.take(now, share.current.start_gap_ms(self.latency.round_trip_ms()))
     }
 
     /// Ms that one more delivery in the queue would wait.
@@ -252,40 +249,47 @@ impl AdmissionState {
         self.latency.round_trip_ms() / self.concurrency.expected(share.settled.in_flight)
     }
 
-    fn reserved_gap_ms(&self, share: &Share) -> f64 {
-        SLACK * self.expected_gap_ms(share).max(share.settled.start_gap_ms(self.latency.round_trip_ms()))
+    /// The limit that a delivery is deferred for: the rate, if it spaces requests more than half as far as the concurrency
+    /// does.
+    fn bottleneck(&self, share: &Share) -> DeferReason {
+        let rate_gap_ms = share.current.start_gap_ms(self.latency.round_trip_ms());
+        if rate_gap_ms > self.expected_gap_ms(share) / 2.0 { DeferReason::Rate } else { DeferReason::Cap }
     }
 
     fn defer(&mut self, wait: WaitContext, reason: DeferReason, share: &Share, now: u64) -> TurnedAway {
-        if self.reservations.backlog(now) >= share.backlog {
-            return TurnedAway::Overflow;
-        }
-        let earliest = now.saturating_add((self.rate.delay_ms(now).max(LONGEST_WAIT_MS)) as u64);
-        let gap_ms = self.reserved_gap_ms(share);
-        let until = match wait.has_waited {
-            true => self.reservations.reserve_again(earliest, gap_ms),
-            false => self.reservations.reserve(earliest, gap_ms),
-        };
-        self.reservations.count(until);
-        TurnedAway::Deferred { until, reason }
+        let wait_ms = (self.rate.delay_ms(now) as u64).max(MIN_DEFERRAL_MS);
+        self.reserve(now.saturating_add(wait_ms), wait.has_waited, reason, share, now)
     }
 
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the
     /// probe should have been answered.
     fn defer_past_breaker(&mut self, until: u64, share: &Share, now: u64) -> TurnedAway {
-        if self.reservations.backlog(now) >= share.backlog {
-            return TurnedAway::Overflow;
-        }
         let answer_ms = self.latency.recent_ms().min(share.attempt_ms);
         let earliest = match self.breaker.state() {
-            BreakerState::HalfOpen { .. } => until.saturating_sub(share.attempt_ms).saturating_add(answer_ms),
+            BreakerState::HalfOpen { .. } => {
+                let probe_began = until.saturating_sub(share.attempt_ms);
+                probe_began.saturating_add(answer_ms)
+            }
             _ if self.reservations.reach_beyond(until) => until.saturating_add(answer_ms),
             _ => until,
         };
-        let earliest = earliest.max(now.saturating_add(LONGEST_WAIT_MS as u64));
-        let until = self.reservations.reserve(earliest, self.reserved_gap_ms(share));
+        let earliest = earliest.max(now.saturating_add(MIN_DEFERRAL_MS));
+        self.reserve(earliest, false, DeferReason::Breaker, share, now)
+    }
+
+    /// Reserves a time for a deferred delivery, from `earliest` on. One that `has_waited` may get a spare time.
+    fn reserve(&mut self, earliest: u64, has_waited: bool, reason: DeferReason, share: &Share, now: u64) -> TurnedAway {
+        if self.reservations.backlog(now) >= share.max_backlog {
+            return TurnedAway::Overflow;
+        }
+        let settled_gap_ms = share.settled.start_gap_ms(self.latency.round_trip_ms());
+        let gap_ms = SLACK * self.expected_gap_ms(share).max(settled_gap_ms);
+        let until = match has_waited {
+            true => self.reservations.reserve_again(earliest, gap_ms),
+            false => self.reservations.reserve(earliest, gap_ms),
+        };
         self.reservations.count(until);
-        TurnedAway::Deferred { until, reason: DeferReason::Breaker }
+        TurnedAway::Deferred { until, reason }
     }
 
     /// Notes the latency of an attempt. True if the endpoint has become much slower than it used to be.

@@ -1,8 +1,6 @@
-//! The HTTP client of every request to an endpoint, and the only user of hyper's client.
-//!
-//! It follows no redirect, takes no proxy from the environment, and asks for no compression, so that no response can grow
-//! while it is read. Where a name leads is checked when a connection is made ([`Connector`]), and again once a connection
-//! has been idle for a minute or is ten minutes old. `allow_networks` is read at the start of the process.
+//! The HTTP client of every request to an endpoint. It follows no redirect, takes no proxy from the environment, and
+//! asks for no compression, so that no response can grow while it is read. Each new connection looks its host up;
+//! connections close after a minute of idleness or ten minutes.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -33,10 +31,10 @@ use super::{
 
 pub(super) use hyper::body::Incoming as ResponseBody;
 
-/// Idle connections kept per host. With fewer than can be under way, every burst would make new connections.
+/// Idle connections kept per host. With fewer than can be in flight, every burst would make new connections.
 const IDLE_PER_HOST: usize = 512;
 const MAX_IDLE: Duration = Duration::from_secs(60);
-/// Longest age of a connection that is never idle. A new one looks the name up, and so follows a receiver that has moved.
+/// Longest age of a busy connection. A new one looks the name up, and so follows a receiver that has moved.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 pub(super) struct HttpClient {
@@ -52,15 +50,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The system's sockets and its resolver.
     pub(crate) fn of_the_system() -> Self {
         Self { dial: tcp(), look_up: Arc::new(|name| look_up_in_system(name).boxed()) }
     }
 }
 
 impl HttpClient {
-    /// # Errors
-    /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
     pub(super) fn new(config: &DelivererConfig, network: Network) -> anyhow::Result<Self> {
         let proxy = config.proxy.as_deref().map(Proxy::parse).transpose().context("deliverer.proxy")?.map(Arc::new);
         let roots = roots(config.ca_file.as_deref().map(Path::new)).context("deliverer.ca_file")?;
@@ -85,10 +80,7 @@ impl HttpClient {
         Ok(Self { http, proxy, first_byte_timeout: config.first_byte_timeout.0 })
     }
 
-    /// Sends one POST. Returns with the head of the response, within the timeout for the first byte and before `deadline`.
-    ///
-    /// # Errors
-    /// Why there is no response.
+    /// Returns with the head of the response, within the timeout for the first byte and before `deadline`.
     pub(super) async fn post(
         &self,
         url: &Uri,
@@ -98,7 +90,7 @@ impl HttpClient {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let until = deadline.min(Instant::now() + self.first_byte_timeout);
         match timeout_at(until, self.send(url, &headers, body)).await {
-            // The receiver was closing its connection: the request is sent once more, over another.
+            // The receiver was closing its connection: the request is sent once more, over another one.
             Ok(Err(error)) if error.is_unprocessed() => {
                 timeout_at(until, self.send(url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
             }
@@ -127,8 +119,8 @@ impl HttpClient {
     }
 }
 
-/// The connection of a request without a response. Dropped, it takes the connection out of the pool: over HTTP/2 later
-/// requests would otherwise go on to a receiver that no longer answers.
+/// The connection of a request. Its drop takes the connection out of the pool: over HTTP/2, later requests would
+/// otherwise go to a receiver that no longer answers.
 struct PoisonOnDrop(Option<CaptureConnection>);
 
 impl Drop for PoisonOnDrop {

@@ -1,6 +1,5 @@
-//! Makes a connection for a URL: looks the host up, checks its addresses, dials one of them (or the proxy), and starts TLS.
-//!
-//! It connects to exactly the addresses that were checked.
+//! Makes a connection for a URL: looks the host up, checks its addresses, dials exactly these (or the proxy), and
+//! starts TLS.
 
 use std::{
     pin::Pin,
@@ -27,20 +26,19 @@ use super::{
 };
 use crate::config::Proxy;
 
-/// Connects to the host of a URL, if all its addresses are allowed.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) dial: Dial,
     pub(super) addresses: Arc<AddressCheck>,
     pub(super) tls: TlsClient,
     pub(super) proxy: Option<Arc<Proxy>>,
-    /// Longest time until the connection is usable, with the look-up, the proxy and TLS.
+    /// Includes the look-up, the proxy and TLS.
     pub(super) timeout: Duration,
     /// Bytes that may arrive over HTTP/1.1 before we send something again.
     pub(super) max_unasked: u64,
 }
 
-/// When a connection was made. hyper hands it on with each response.
+/// The time at which a connection was made. hyper hands it on with each response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectedAt(pub(super) Instant);
 
@@ -67,8 +65,8 @@ impl Connector {
         first(&self.dial, addresses, destination.port).await.map_err(ConnectError::Tcp)
     }
 
-    /// Connects through the operator's proxy, which may have any address. The proxy looks names up, so only it can refuse
-    /// where they lead; a host that is an address is still checked here.
+    /// The operator's proxy may have any address. It looks names up, so only it can refuse where they lead; a host that
+    /// is an address is still checked here.
     async fn through(&self, proxy: &Proxy, destination: &Destination<'_>) -> Result<Socket, ConnectError> {
         self.addresses.check_literal(destination.host)?;
         let addresses = self.addresses.unchecked(&proxy.host).await?;

@@ -14,18 +14,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A stream of bytes in both directions.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
-/// An open connection.
 pub(crate) type Socket = Box<dyn ByteStream>;
 /// Opens a connection to an address: over TCP, or in the memory of a test.
 pub(crate) type Dial = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync>;
 
-/// How long an address is tried alone before the next one is tried as well (RFC 8305, section 8: 250 ms).
+/// Time for which an address is tried alone (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Opens connections over TCP.
 pub(super) fn tcp() -> Dial {
     Arc::new(|address| {
         async move {
@@ -37,8 +34,8 @@ pub(super) fn tcp() -> Dial {
     })
 }
 
-/// Returns the first connection that any of these addresses accepts; no other address is tried. IPv4 and IPv6 addresses
-/// alternate, so that a broken family costs only a moment.
+/// Returns the first connection that an address accepts. IPv4 and IPv6 addresses alternate, so that a broken family
+/// costs only a moment.
 pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io::Result<Socket> {
     let mut left = alternating(addresses);
     let mut trying = FuturesUnordered::new();
@@ -59,7 +56,6 @@ pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io:
     }
 }
 
-/// Orders addresses so that the two families alternate, beginning with the family of the first.
 fn alternating(addresses: Vec<IpAddr>) -> VecDeque<IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
     let (same, other): (VecDeque<_>, VecDeque<_>) =

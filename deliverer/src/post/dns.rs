@@ -1,5 +1,5 @@
-//! Looks hosts up and checks their addresses. The connector dials exactly the addresses returned here, so that a name that
-//! is bound to a forbidden address a moment later (DNS rebinding) gains nothing.
+//! Looks hosts up, and refuses a host if any of its addresses is not allowed. The connector dials exactly the addresses
+//! returned here, so that binding a name to another address later (DNS rebinding) gains nothing.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::failure::ConnectError;
 
-/// Look-ups under way at once. Name servers that do not answer must not take all of the runtime's blocking threads.
+/// Largest number of look-ups at once. Dead name servers must not take all of the runtime's blocking threads.
 const CONCURRENT_LOOKUPS: usize = 64;
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
@@ -29,10 +29,8 @@ pub(crate) struct NoAddress;
 pub(crate) type Addresses = Result<Vec<IpAddr>, NoAddress>;
 /// Looks a name up: the system's resolver, or a test's.
 pub(crate) type LookUp = Arc<dyn Fn(String) -> BoxFuture<'static, Addresses> + Send + Sync>;
-/// A look-up that is shared by all requests for the same name.
 type SharedLookUp = Shared<BoxFuture<'static, Addresses>>;
 
-/// Looks hosts up, and refuses a host if any of its addresses is not allowed.
 pub(super) struct AddressCheck {
     allowed: Arc<[IpNet]>,
     look_up: LookUp,
@@ -70,8 +68,8 @@ impl AddressCheck {
         }
     }
 
-    /// The look-up of a name that is under way or has just failed, or a new one. A name whose servers are dead therefore
-    /// holds one permit, however many deliveries wait for it.
+    /// A look-up that has not ended, or has just failed, is shared. A name whose servers are dead thus holds one
+    /// permit, however many deliveries wait for it.
     fn shared_look_up(&self, name: &str) -> SharedLookUp {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = pending.get(name) {
@@ -89,8 +87,8 @@ impl AddressCheck {
         look_up
     }
 
-    /// Forgets a look-up once it is over. The task also drives it to its end when no request waits for it any more: its
-    /// thread is still taken, and so its permit must be.
+    /// Forgets a look-up that has ended. The task also drives it to its end when no request waits for it any more,
+    /// since its thread and permit stay taken.
     fn forget_in_time(&self, name: String, look_up: SharedLookUp) {
         let pending = self.pending.clone();
         tokio::spawn(async move {
@@ -102,8 +100,8 @@ impl AddressCheck {
     }
 }
 
-/// The address that a host is written as, if it is one. The URL's parser has already turned decimal, octal and hexadecimal
-/// forms into the usual one.
+/// The address that a host is written as. The URL's parser has already turned decimal, octal and hexadecimal forms into
+/// the usual one.
 fn literal(host: &str) -> Option<IpAddr> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.parse().ok()

@@ -1,5 +1,5 @@
-//! Why a request has no response, as a class and in words. The words describe sockets and protocols and never contain the
-//! URL, which may hold a secret.
+//! Why a request has no response: the class, and the reason in words, which never contain the URL: it may hold a
+//! secret.
 
 use std::{error::Error, io};
 
@@ -10,7 +10,7 @@ use schemas::OutcomeClass;
 pub(super) enum ConnectError {
     #[error("the url is invalid")]
     InvalidUrl,
-    /// One of the host's addresses belongs to a network that may not be connected to.
+    /// An address of the host is in a network that may not be connected to.
     #[error("the address is not allowed")]
     Blocked,
     #[error("the name cannot be resolved")]
@@ -52,7 +52,7 @@ impl RequestError {
         }
     }
 
-    /// The reason in words, for tenants.
+    /// The reason, for tenants.
     pub(super) fn reason(&self) -> String {
         match self {
             Self::TimedOut => "no answer in time".to_owned(),
@@ -63,7 +63,7 @@ impl RequestError {
         }
     }
 
-    /// True when the receiver says that it has not processed the request, which makes it safe to send again (RFC 9113,
+    /// True when the receiver says that it has not processed the request, so that it is safe to send again (RFC 9113,
     /// section 8.7).
     pub(super) fn is_unprocessed(&self) -> bool {
         let Self::Client(error) = self else { return false };
@@ -75,12 +75,10 @@ impl RequestError {
     }
 }
 
-/// The first error of type `E` among an error and its causes.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// An error, its cause, the cause of that, and so on.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |known| {
         let known: &'a (dyn Error + 'static) = *known;
@@ -88,7 +86,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
-/// An error of TLS in words, without the names that a certificate is or is not for: one of them is the URL's.
+/// Leaves out the names that a certificate is or is not for, because one of them is the URL's.
 fn tls_reason(error: &io::Error) -> String {
     use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
     match error.get_ref().and_then(|error| error.downcast_ref()) {

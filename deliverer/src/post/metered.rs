@@ -13,7 +13,7 @@ use super::dial::Socket;
 
 /// Largest head of a response (status line and all headers), in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Bytes of a body that may be sent ahead of its reader over HTTP/2. A whole connection may be ahead by four times that.
+/// Bytes of a body that may be sent ahead of its reader over HTTP/2. A connection may be ahead by four times that.
 pub(super) const WINDOW: u32 = 64 * 1024;
 /// Bytes that may arrive over HTTP/2 before we send something again. Many responses share a connection: their windows are
 /// 256 KiB together, and each has a head.
@@ -34,7 +34,6 @@ impl Metered {
         Self { socket, max_unasked, unasked: 0 }
     }
 
-    /// Starts to count anew once something was sent.
     fn sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(sent, Poll::Ready(Ok(1..))) {
             self.unasked = 0;

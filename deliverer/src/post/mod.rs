@@ -1,7 +1,6 @@
-//! The POST: one signed request to an endpoint, and what came of it. Nothing here decides what follows.
-//!
-//! [`Poster`] waits for a slot and for room in the budget of bytes, makes the request and reads the response as an
-//! [`Outcome`]. The connector alone makes connections, and refuses addresses of the operator's own network.
+//! The POST: one signed request to an endpoint, and its outcome. [`Poster`] waits for a slot and for room in the budget
+//! of bytes, makes the request and reads the response as an [`Outcome`]. Only the connector makes connections, and it
+//! refuses addresses of the operator's own network.
 
 mod client;
 mod connector;
@@ -39,20 +38,20 @@ pub(crate) use dial::Dial;
 pub(crate) use dns::LookUp;
 #[cfg(test)]
 pub(crate) use outcome::class_of;
-pub use outcome::{Outcome, RetryAfter};
+pub(crate) use outcome::{Outcome, RetryAfter};
 pub(crate) use request::PreparedEndpoint;
 
 pub(crate) struct Poster {
     client: HttpClient,
     max_response_bytes: usize,
     pub(crate) slots: Slots,
-    /// One permit for each byte of a body that is under way.
+    /// One permit for each byte of a body in flight.
     bytes: Semaphore,
     max_bytes: u32,
     clock: Clock,
 }
 
-/// A request that is over. Times are in unix ms.
+/// A request that has ended. Times are in unix ms.
 pub(crate) struct Posted {
     pub(crate) began: u64,
     pub(crate) ended: u64,
@@ -60,8 +59,6 @@ pub(crate) struct Posted {
 }
 
 impl Poster {
-    /// # Errors
-    /// When the URL of the proxy is invalid, or the file of certificates cannot be read.
     pub(crate) fn new(config: &DelivererConfig, network: Network, slots: Slots, clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             client: HttpClient::new(config, network)?,
@@ -73,8 +70,8 @@ impl Poster {
         })
     }
 
-    /// Posts a delivery as soon as the lane has a slot and the budget has room for the body. `started` is called when the
-    /// request begins, with that time in unix ms.
+    /// Posts a delivery once the lane has a slot and the budget has room for the body. `started` is called with the
+    /// unix ms at which the request begins.
     pub(crate) async fn post(
         &self,
         endpoint: &PreparedEndpoint,
@@ -84,7 +81,6 @@ impl Poster {
     ) -> Posted {
         let ConsumedDelivery { delivery, body, lane, .. } = consumed;
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
-        // The semaphore is never closed, so this always succeeds.
         let _weight = self.bytes.acquire_many(weight).await;
         let began = AtomicU64::new(self.now());
         let request = async {
@@ -99,14 +95,14 @@ impl Poster {
         Posted { began, ended, outcome }
     }
 
-    /// Posts a delivery at once, without a slot.
+    /// Posts without waiting for a slot.
     pub(crate) async fn post_now(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes) -> Posted {
         let began = self.now();
         let outcome = self.request(endpoint, delivery, body, began).await;
         Posted { began, ended: self.now(), outcome }
     }
 
-    /// Makes one request. `now` is unix ms, for the header `webhook-timestamp`.
+    /// `now` is unix ms, for the header `webhook-timestamp`.
     async fn request(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes, now: u64) -> Outcome {
         let Some(url) = &endpoint.url else {
             return Outcome::without_response(OutcomeClass::Malformed, "the url is invalid".to_owned());
@@ -129,8 +125,8 @@ impl Poster {
         i64::from(self.max_bytes) - i64::try_from(self.bytes.available_permits()).unwrap_or_default()
     }
 
-    /// Reads a response. Its status line decides the class; an error while the body is read changes nothing. A body that
-    /// is not read to its end closes the connection.
+    /// The status line decides the class, whatever happens to the body. A body that is not read to its end closes the
+    /// connection.
     async fn read(&self, response: Response<ResponseBody>, masked: &MaskedTexts, deadline: Instant) -> Outcome {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());

@@ -9,14 +9,13 @@ use url::Url;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    pub class: OutcomeClass,
-    pub status: Option<u16>,
-    pub retry_after: Option<RetryAfter>,
+pub(crate) struct Outcome {
+    pub(crate) class: OutcomeClass,
+    pub(crate) status: Option<u16>,
+    pub(crate) retry_after: Option<RetryAfter>,
     /// The beginning of the response's body, or the reason why there is no response.
-    pub excerpt: String,
-    /// Milliseconds until the end of the response.
-    pub duration_ms: u64,
+    pub(crate) excerpt: String,
+    pub(crate) duration_ms: u64,
 }
 
 impl Outcome {
@@ -28,7 +27,7 @@ impl Outcome {
         Self { class, status: None, retry_after: None, excerpt: reason, duration_ms: 0 }
     }
 
-    /// The outcome of a request that was ended before its timeout, because too many slots were taken by slow requests.
+    /// The outcome of a request that was ended before its timeout.
     pub(crate) fn cut_short(duration_ms: u64) -> Self {
         let reason = "timed out early: this deliverer is short of slots because many endpoints are slow".to_owned();
         Self { duration_ms, ..Self::without_response(OutcomeClass::Timeout, reason) }
@@ -49,16 +48,15 @@ pub(crate) fn class_of(status: u16) -> OutcomeClass {
 
 /// How long a receiver asks us to wait (RFC 9110, section 10.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryAfter {
+pub(crate) enum RetryAfter {
     /// Milliseconds from the response on.
     Delay(u64),
-    /// A time in unix ms.
+    /// Unix ms.
     At(u64),
 }
 
 impl RetryAfter {
-    /// Reads the text of the header: whole seconds, or an HTTP date.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             // A number that does not fit means "very long", which is bounded later.
@@ -67,8 +65,7 @@ impl RetryAfter {
         http_date(text).map(Self::At)
     }
 
-    /// Milliseconds from `now` (unix ms) on.
-    pub fn delay(self, now: u64) -> u64 {
+    pub(crate) fn delay_ms(self, now: u64) -> u64 {
         match self {
             Self::Delay(delay) => delay,
             Self::At(at) => at.saturating_sub(now),
@@ -79,20 +76,20 @@ impl RetryAfter {
 /// Reads an HTTP date as unix ms. RFC 9110, section 5.6.7: "A recipient that parses a timestamp value in an HTTP field MUST
 /// accept all three HTTP-date formats."
 fn http_date(text: &str) -> Option<u64> {
-    // A civil date is read, because the last day that the formats can name lies beyond the last timestamp.
+    // A civil date, because the formats can name days beyond the last timestamp.
     let formats = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     let date = formats.iter().find_map(|format| DateTime::strptime(format, text).ok())?;
     u64::try_from(date.duration_since(EPOCH).as_millis()).ok()
 }
 
 const EXCERPT_BYTES: usize = 4 * 1024;
-/// Bytes of a response that an excerpt is made from. They are more, because masking makes the text shorter.
+/// Bytes of a response that an excerpt is made from: masking makes the text shorter.
 pub(super) const BEGINNING_BYTES: usize = 2 * EXCERPT_BYTES;
 
-/// At most 4 KiB of text from the beginning of a response, whatever it holds. Control characters are replaced: as JSON
-/// each would take six bytes, and the header `carteiro-record` has 16 KiB for everything.
+/// The beginning of a response as text, masked, at most 4 KiB. Control characters are replaced: as JSON each would take
+/// six bytes, and the header `carteiro-record` has 16 KiB for everything.
 pub(super) fn excerpt(beginning: &[u8], masked: &MaskedTexts) -> String {
-    // A secret that the end of the beginning cuts in two could not be recognised, so as much as a secret is left out.
+    // A secret that is cut in two could not be recognised, so the length of the longest secret is left out.
     let is_cut = beginning.len() >= BEGINNING_BYTES;
     let whole = if is_cut { beginning.len().saturating_sub(masked.longest()) } else { beginning.len() };
     let response = masked.mask(String::from_utf8_lossy(&beginning[..whole]));
@@ -108,18 +105,16 @@ pub(super) fn excerpt(beginning: &[u8], masked: &MaskedTexts) -> String {
     text
 }
 
-/// Shorter texts are not masked: they occur in responses by chance.
+/// Shorter texts occur in responses by chance.
 const SHORTEST_MASKED: usize = 6;
 
-/// The texts of an endpoint's request that are masked in excerpts, the longest first, because one may be part of another.
-///
-/// A receiver that echoes its request would otherwise show a write-only key to everyone who may read records. Texts that a
-/// receiver encodes in its own way are not recognised.
+/// The texts of an endpoint's request that are masked in excerpts, the longest first, because one may be part of
+/// another. A receiver that echoes its request would otherwise show a write-only key to everyone who may read records.
+/// Texts that a receiver encodes are not recognised.
 #[derive(Debug, Default)]
 pub(super) struct MaskedTexts(Vec<String>);
 
 impl MaskedTexts {
-    /// The endpoint's secrets, the values of its own headers, and the path and query of its URL.
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
         let headers = endpoint.headers.values().map(HeaderText::reveal);

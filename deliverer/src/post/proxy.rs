@@ -8,7 +8,7 @@ use crate::config::Proxy;
 /// Largest head of the proxy's response to `CONNECT`, in bytes. A 2xx response has no body.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Asks the proxy at the other end of `socket` to connect to a host; what is sent afterwards goes to that host.
+/// Asks the proxy at the other end of `socket` for a tunnel to a host.
 pub(super) async fn tunnel(proxy: &Proxy, mut socket: Socket, host: &str, port: u16) -> Result<Socket, ConnectError> {
     let broken = |error: std::io::Error| ConnectError::Proxy(format!("broke off: {error}"));
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n").into_bytes();
@@ -20,7 +20,7 @@ pub(super) async fn tunnel(proxy: &Proxy, mut socket: Socket, host: &str, port: 
     request.extend_from_slice(b"\r\n");
     socket.write_all(&request).await.map_err(broken)?;
     let mut head = Vec::new();
-    // The head is read byte by byte, because what follows it belongs to the tunnel.
+    // Byte by byte, because what follows the head belongs to the tunnel.
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD {
             return Err(ConnectError::Proxy("sent too long an answer".to_owned()));
@@ -34,7 +34,6 @@ pub(super) async fn tunnel(proxy: &Proxy, mut socket: Socket, host: &str, port: 
     }
 }
 
-/// The status of an HTTP/1 response, whatever follows its number.
 fn status(head: &[u8]) -> Option<u16> {
     let digits = head.strip_prefix(b"HTTP/1.")?.get(2..5)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

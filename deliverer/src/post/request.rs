@@ -1,7 +1,5 @@
-//! The request to an endpoint: its URL, its headers and its signature.
-//!
-//! What all requests to an endpoint have in common is prepared once per version of the endpoint, so that no attempt parses
-//! a URL, a key or a header again.
+//! The request to an endpoint: its URL, its headers and its signature. What all requests share is prepared once per
+//! version of the endpoint, so that no attempt parses a URL, a key or a header again.
 
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ use super::outcome::MaskedTexts;
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
     pub(crate) endpoint: Arc<Endpoint>,
-    /// None when the stored text is not a URL.
+    /// `None` when the stored text is not a URL.
     pub(super) url: Option<Uri>,
     headers: HeaderMap,
     signer: Result<Signer, Unsignable>,
@@ -39,17 +37,14 @@ impl PreparedEndpoint {
         }
     }
 
-    /// The headers of one attempt. `now` is unix ms.
-    ///
-    /// # Errors
-    /// When the endpoint has signing secrets, and none of them can sign.
+    /// The headers of one attempt at `now`, unix ms.
     pub(super) fn headers_for(&self, delivery: &Delivery, body: &[u8], now: u64) -> Result<HeaderMap, Unsignable> {
         let (id, timestamp) = (delivery.webhook_id(), (now / 1_000).to_string());
         let signer = self.signer.as_ref().map_err(|unsignable| *unsignable)?;
         let signature = signer.sign(&Signed { id: &id, timestamp: &timestamp, body }, now)?;
         let mut headers = self.headers.clone();
         let mut set = |name: &'static str, text: &str| {
-            // Always: ids, types, numbers and base64 consist of visible ASCII.
+            // Never fails: ids, types, numbers and base64 consist of visible ASCII.
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(HeaderName::from_static(name), value);
             }
@@ -67,11 +62,11 @@ impl PreparedEndpoint {
     }
 }
 
-/// Parses the URL of an endpoint with the parser that checked it when it was written. That parser turns decimal, octal and
-/// full-width hosts into the addresses they stand for.
+/// The parser is the one that checked the URL when it was written. It turns decimal, octal and full-width hosts into
+/// the addresses they stand for.
 fn request_url(text: &str) -> Option<Uri> {
     let mut url = Url::parse(text).ok()?;
-    // Stored URLs have no credentials; if one had, they must not become part of the host that is connected to.
+    // A stored URL has no credentials. If it had, they must not become part of the host.
     url.set_username("").and_then(|()| url.set_password(None)).ok()?;
     url.set_fragment(None);
     url.as_str().parse().ok()
@@ -85,7 +80,7 @@ fn shared_headers(endpoint: &Endpoint) -> HeaderMap {
     let own = endpoint.headers.iter().map(|(name, text)| (name.as_str(), text.reveal()));
     let n8n = endpoint.n8n_api_key.iter().map(|key| ("x-n8n-api-key", key.reveal()));
     for (name, text) in own.chain(n8n) {
-        // Both were checked when the endpoint was written. One that is invalid all the same must not stop the delivery.
+        // Both were checked when the endpoint was written. An invalid one must not stop the delivery.
         if let (Ok(name), Ok(mut value)) = (HeaderName::try_from(name), HeaderValue::try_from(text)) {
             value.set_sensitive(true);
             headers.insert(name, value);
@@ -103,15 +98,15 @@ pub(super) enum Unsignable {
     AllEnded,
 }
 
-/// The signing keys of an endpoint, newest first. They sign as Standard Webhooks 1.0 says: the bytes of the body as they
-/// are sent, and the time of the attempt.
+/// The signing keys of an endpoint, newest first. As in Standard Webhooks 1.0 they sign the bytes of the body as sent,
+/// and the time of the attempt.
 #[derive(Debug)]
 struct Signer(Vec<EndpointKey>);
 
 #[derive(Debug)]
 struct EndpointKey {
     key: SigningKey,
-    /// When the key ends; None when it is valid until it is removed.
+    /// `None` for a key that is valid until it is removed.
     until: Option<Moment>,
 }
 
@@ -124,8 +119,8 @@ impl Signer {
         endpoint.secrets.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The value of the header `webhook-signature` at `now` (unix ms): a signature by every valid key, separated by spaces.
-    /// None for an endpoint without secrets.
+    /// The header `webhook-signature` at `now`, unix ms: the signatures of all valid keys. `None` for an endpoint
+    /// without secrets.
     fn sign(&self, signed: &Signed<'_>, now: u64) -> Result<Option<String>, Unsignable> {
         if self.0.is_empty() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! TLS to endpoints and to the proxy: the trusted certificates, and the protocols that are offered.
+//! TLS to endpoints and to the proxy.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,13 +19,12 @@ pub(super) struct TlsClient {
 }
 
 impl TlsClient {
-    /// A client that trusts these authorities.
     pub(super) fn new(roots: RootCertStore) -> Self {
         let roots = Arc::new(roots);
         Self { to_endpoint: offering(roots.clone(), &[b"h2", b"http/1.1"]), to_proxy: offering(roots, &[b"http/1.1"]) }
     }
 
-    /// Starts TLS with an endpoint; returns also whether HTTP/2 was agreed on.
+    /// Also returns whether HTTP/2 was agreed on.
     pub(super) async fn to_endpoint(&self, host: &str, socket: Socket) -> Result<(Socket, bool), ConnectError> {
         let stream = self.to_endpoint.connect(name(host)?, socket).await.map_err(ConnectError::Tls)?;
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -51,8 +50,8 @@ fn name(host: &str) -> Result<ServerName<'static>, ConnectError> {
     ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::InvalidUrl)
 }
 
-/// Trusted authorities: those of the platform, or Mozilla's where the platform has none (a container image without
-/// certificates), and those of the operator's own file.
+/// Trusted authorities: those of the platform, or Mozilla's in a container image without any, and those of the
+/// operator's file.
 pub(super) fn roots(own: Option<&Path>) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

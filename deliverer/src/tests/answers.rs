@@ -13,7 +13,10 @@ use super::{
     poster, prepared,
     scripted::{Act, Scripted, answer},
 };
-use crate::{DelivererConfig, Outcome, RetryAfter, post::Network};
+use crate::{
+    DelivererConfig,
+    post::{Network, Outcome, RetryAfter},
+};
 
 /// The outcome of one POST to this URL. The first byte may take 400 ms, and the whole longer than any test waits.
 pub(super) async fn post(url: &str, config: &DelivererConfig) -> Outcome {

@@ -23,8 +23,8 @@ use tokio::{
 
 use super::{defaults, fixture::delivery, poster, prepared};
 use crate::{
-    DelivererConfig, Outcome,
-    post::{Dial, LookUp, Network, Poster},
+    DelivererConfig,
+    post::{Dial, LookUp, Network, Outcome, Poster},
 };
 
 /// What a receiver does with a connection.

@@ -145,16 +145,16 @@ async fn replay_by_running_process(
 }
 
 #[derive(serde::Deserialize)]
-struct ReplayAnswer {
+struct ReplayStatus {
     id: String,
     state: String,
     replayed: u64,
     skipped: u64,
 }
 
-async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<ReplayAnswer> {
+async fn replay_over_api(client: &Client, tenant: &str, request: String) -> anyhow::Result<ReplayStatus> {
     let path = format!("/v1/tenants/{tenant}/replays");
-    let mut answer: ReplayAnswer = client.call(Method::POST, &path, Some(request)).await?;
+    let mut answer: ReplayStatus = client.call(Method::POST, &path, Some(request)).await?;
     while answer.state == "running" {
         tokio::time::sleep(POLL).await;
         answer = client.call(Method::GET, &format!("{path}/{}", answer.id), None).await?;

@@ -1,5 +1,5 @@
-//! The commands of `carteiro topology`: apply, verify, drain, remove. Each opens a connection of its own, and does not wait
-//! for a broker that is away.
+//! The commands of `carteiro topology`: apply, verify, drain, remove. Each connects by itself, and does not wait for a
+//! broker that is away.
 
 use std::time::Duration;
 
@@ -29,24 +29,18 @@ use crate::{
     },
 };
 
-/// How long the probe of [`verify`] may take. The smallest delay level is a second; the rest is for a busy broker.
+/// Longest time for the probe of [`verify`]. The smallest delay level is a second; the rest is for a busy broker.
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Declares what is missing and compares what is there, whatever `broker.declare` says.
-///
-/// # Errors
-/// The first thing that could not be declared, or that is there with another argument.
 pub async fn apply(config: &BrokerConfig) -> Result<(), TopologyError> {
     declare::declare(&open(config).await?, &Topology::plan(config)).await
 }
 
-/// Compares everything that AMQP shows, and then sends a probe through a delay level and the alternate exchange into a
-/// stream: neither bindings nor a silent fall back to at-most-once dead-lettering can be read
-/// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader shows
-/// it. Nothing else is changed. `chance` tells this probe from others.
-///
-/// # Errors
-/// Whatever prevents the comparison. Differences are the answer, not an error.
+/// Compares everything that AMQP shows. If nothing differs, a probe goes through a delay level and the alternate
+/// exchange into a stream, since AMQP shows neither bindings nor a silent fall back to at-most-once dead-lettering
+/// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader
+/// shows it. `chance` numbers the probe. Differences are the answer, not an error.
 pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
     let connection = open(config).await?;
     let mut found = declare::differences(&connection, &Topology::plan(config)).await?;
@@ -56,20 +50,15 @@ pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<
     Ok(found)
 }
 
-/// What one queue holds now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
     pub queue: String,
-    /// Messages that could be handed out. What consumers hold unsettled is not counted: only where there are no consumers
-    /// is this everything.
+    /// Messages that could be handed out, without those that consumers hold unsettled.
     pub ready: u32,
     pub consumers: u32,
 }
 
-/// How much work is in every queue that is there.
-///
-/// # Errors
-/// Whatever prevents the look.
+/// The contents of every queue that exists.
 pub async fn contents(config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
     contents_on(&open(config).await?, config).await
 }
@@ -95,18 +84,14 @@ async fn contents_on(connection: &Connection, config: &BrokerConfig) -> Result<V
     Ok(found)
 }
 
-/// True for a queue that carries events or deliveries. Streams always report that they are empty, and liveness probes are
-/// no work.
+/// Streams always report that they are empty, and liveness probes are no work.
 fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
     let others = [names.log(Log::Dead), names.log(Log::Parked), names.of("canary")];
     !others.contains(&queue.name)
 }
 
-/// Unbinds the intake from the public exchange. What is published from then on is parked as unroutable, until the binding
-/// is back: by [`apply`], or by a role that connects and may declare.
-///
-/// # Errors
-/// Whatever prevents it.
+/// Unbinds the intake from the public exchange. Later events are parked as unroutable until [`apply`], or a role that
+/// may declare, binds it again.
 pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
     let names = Names::new(config);
     let intake = DeclaredBinding { to: names.queue(Queue::Ingest), from: names.events, key: "#".to_owned() };
@@ -115,9 +100,6 @@ pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
 
 /// Sends a notice to every process on the broker, as [`Broker::announce`](crate::Broker::announce) does; to nobody where
 /// nothing is declared.
-///
-/// # Errors
-/// Whatever prevents it.
 pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), TopologyError> {
     let away = |error: lapin::Error| TopologyError::Away(describe(&error));
     let channel = open(config).await?.create_channel().await.map_err(away)?;
@@ -132,11 +114,8 @@ pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), Topolo
     }
 }
 
-/// Removes the messages that carry this header from the head of every queue that carries work, up to the first message in
-/// each that does not. For probes, in queues that nobody consumes.
-///
-/// # Errors
-/// Whatever prevents it.
+/// Removes the messages with this header from the head of every queue that carries work, up to the first one without
+/// it. For probes, in queues without consumers.
 pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
     let connection = open(config).await?;
     let there = contents_on(&connection, config).await?;
@@ -160,16 +139,13 @@ async fn discard_from(channel: &Channel, queue: &str, header: &str) -> lapin::Re
     Ok(())
 }
 
-/// Deletes every exchange and queue of the plan, with all that is in them. The public exchange stays while something of
-/// somebody else is bound to it; without it, publishers learn that nobody takes their events.
-///
-/// # Errors
-/// The first that could not be deleted.
+/// Deletes every exchange and queue of the plan, with their messages. The public exchange stays while something else is
+/// bound to it. Without it, publishers get an error.
 pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
     declare::remove(&open(config).await?, &Topology::plan(config), &config.exchange).await
 }
 
-/// Connects; each host is tried once.
+/// Each host is tried once.
 async fn open(config: &BrokerConfig) -> Result<Connection, TopologyError> {
     let hosts = BrokerHosts::load(&config.url).map_err(|error| TopologyError::Away(error.to_string()))?;
     let mut last = TopologyError::Away("no host".to_owned());
@@ -210,7 +186,7 @@ async fn probe(connection: &Connection, names: &Names, marker: i64) -> Result<Op
 
 async fn tail(channel: &Channel, stream: &str) -> lapin::Result<lapin::Consumer> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    // A stream consumer needs a prefetch. Other markers may come in between; a thousand within the second are not expected.
+    // A stream consumer needs a prefetch. Other markers may arrive too, but no thousand within a second.
     channel.basic_qos(1000, BasicQosOptions::default()).await?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-stream-offset".into(), AMQPValue::LongString("next".into()));

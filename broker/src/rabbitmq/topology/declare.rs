@@ -1,5 +1,5 @@
-//! Making a broker's topology what the plan says, or reporting where it differs. Nothing is ever deleted to make room for a
-//! declaration; only [`remove`] deletes, and it deletes everything.
+//! Makes a broker's topology what the plan says, or reports where it differs. Only [`remove`] deletes, and it deletes
+//! everything.
 
 use lapin::{
     Channel, Connection, ExchangeKind,
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::rabbitmq::error::{TopologyError, describe};
 
-/// How an entity is declared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DeclareMode {
     /// Asks whether the entity is there. Changes nothing, and compares no arguments.
@@ -24,10 +23,10 @@ enum DeclareMode {
     Active,
 }
 
-/// Declares what is missing and compares what is there. Stops at the first difference.
+/// Declares what is missing and compares what is there, up to the first difference.
 ///
-/// A declaration cannot find anything missing, but a node that is still booting answers 404 for a durable queue whose
-/// members it has not started (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
+/// A node that is still booting answers 404 for a durable queue whose members it has not started
+/// (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
 pub(in crate::rabbitmq) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
     declare_all(connection, topology).await.map_err(|error| match error {
         TopologyError::Missing { entity } => TopologyError::Away(format!("{entity} cannot be reached yet")),
@@ -49,7 +48,7 @@ async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(),
     Ok(())
 }
 
-/// Checks that everything is there, which takes no right to declare. Stops at the first thing that is missing.
+/// Checks, without the right to declare, that everything is there, up to the first thing that is missing.
 pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for exchange in &topology.exchanges {
@@ -61,14 +60,14 @@ pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topol
     Ok(())
 }
 
-/// All differences that AMQP shows: what is missing, and what has other arguments. AMQP cannot show bindings.
+/// All missing entities and other arguments. AMQP cannot show bindings.
 pub(super) async fn differences(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<Vec<TopologyError>, TopologyError> {
     let mut found = Vec::new();
     let mut channel = open(connection).await?;
-    // Passively first: an active declaration would create what is missing.
+    // An active declaration would create what is missing, so the passive one comes first.
     for exchange in &topology.exchanges {
         let answer = match declare_exchange(&channel, exchange, DeclareMode::Passive).await {
             Ok(()) => declare_exchange(&channel, exchange, DeclareMode::Active).await,
@@ -86,7 +85,7 @@ pub(super) async fn differences(
     Ok(found)
 }
 
-/// Keeps a finding, and opens a new channel: the broker closes the channel on which it reports one.
+/// Keeps a finding, and opens a new channel, because the broker has closed the old one.
 async fn note(
     connection: &Connection,
     channel: &mut Channel,
@@ -104,7 +103,7 @@ async fn note(
     }
 }
 
-/// Removes a binding. One that is not there counts as removed.
+/// A binding that does not exist counts as removed.
 pub(super) async fn unbind(connection: &Connection, binding: &DeclaredBinding) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());

@@ -20,12 +20,11 @@ use crate::{
     rabbitmq::connect::{BrokerHosts, InvalidUrl},
 };
 
-/// A definitions file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Definitions {
     vhosts: Vec<Vhost>,
     users: Vec<User>,
-    permissions: Vec<Permission>,
+    permissions: Vec<VhostPermission>,
     parameters: Vec<Parameter>,
 }
 
@@ -43,7 +42,7 @@ struct User {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Permission {
+struct VhostPermission {
     vhost: String,
     #[serde(flatten)]
     rights: Rights,
@@ -67,7 +66,6 @@ struct Policy {
     definition: BTreeMap<&'static str, u64>,
 }
 
-/// The hash of a password, in the form that RabbitMQ keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -87,9 +85,6 @@ impl PasswordHash {
 impl Definitions {
     /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed:
     /// beyond it publishers are refused, and try again. `password` returns the hash for a role.
-    ///
-    /// # Errors
-    /// A `broker.url` that cannot be used.
     pub fn new(
         config: &BrokerConfig,
         intake_bytes: u64,
@@ -105,7 +100,7 @@ impl Definitions {
         });
         Ok(Self {
             users: users.collect(),
-            permissions: rights.map(|(_, rights)| Permission { vhost: vhost.clone(), rights }).into(),
+            permissions: rights.map(|(_, rights)| VhostPermission { vhost: vhost.clone(), rights }).into(),
             parameters: vec![intake(config, vhost.clone(), intake_bytes)],
             vhosts: vec![Vhost { name: vhost }],
         })

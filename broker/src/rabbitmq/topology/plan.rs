@@ -1,5 +1,4 @@
-//! The topology as data: every exchange, queue and binding of version 1, and the one place where their names are spelt. It
-//! declares nothing itself.
+//! The topology as data: every exchange, queue and binding of version 1. Only here their names are spelt.
 
 use std::fmt;
 
@@ -8,16 +7,14 @@ use serde::Serialize;
 use super::entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing};
 use crate::{BrokerConfig, Lane, Log, Queue, rabbitmq::delays::LEVELS};
 
-/// The key under which a delivery over its delivery limit is parked: `<reason>.<tenant>`, where the tenant is in the
-/// headers. On RabbitMQ before 3.13 nothing else in a stream tells it from a delivery that woke without a route
+/// The key of a parked delivery that is over its delivery limit: `<reason>.<tenant>`, with the tenant in the headers.
+/// Before RabbitMQ 3.13 only this key tells it from a delivery that woke without a route
 /// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death).
 pub(in crate::rabbitmq) const DELIVERY_LIMIT_KEY: &str = "delivery_limit.-";
-/// Size of the log of parked messages, in bytes: 5 GB.
 const PARK_BYTES: i64 = 5_000_000_000;
-/// Size of the log of dead letters, in bytes: 10 GB.
 const DEAD_BYTES: i64 = 10_000_000_000;
-/// Size of a stream's segment, in bytes: 50 MB. A stream is trimmed by whole segments, so with the default of 500 MB a
-/// quiet one would exceed its age for months (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
+/// A stream is trimmed by whole segments, so with the default of 500 MB a quiet one would exceed its age for months
+/// (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
 const SEGMENT_BYTES: i64 = 50_000_000;
 
 #[derive(Clone, Debug)]
@@ -32,7 +29,6 @@ impl Names {
         Self { prefix: format!("{}.v1", config.prefix), events: config.exchange.clone() }
     }
 
-    /// The full name of an exchange or queue, from its own part of the name.
     pub(in crate::rabbitmq) fn of(&self, part: &str) -> String {
         format!("{}.{part}", self.prefix)
     }
@@ -50,7 +46,6 @@ impl Names {
     }
 }
 
-/// Everything that carteiro needs on a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topology {
     /// Each exchange comes after its alternate exchange, so they can be declared in this order.

@@ -15,7 +15,6 @@ const ALL_READ: [&str; 1] = ["control"];
 /// Stands for the public exchange, whose name is configured and has no prefix.
 const EVENTS: &str = "events";
 
-/// A user of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     Producer,

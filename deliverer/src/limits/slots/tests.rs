@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::{
-    BreakerConfig,
+    config::BreakerConfig,
     limits::{endpoint::ProcessState, fairness::TenantInFlight},
 };
 

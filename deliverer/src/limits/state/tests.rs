@@ -9,7 +9,7 @@ const NOW: u64 = 1_790_000_000_000;
 const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false };
 const BACK: WaitContext = WaitContext { has_waited: true, has_room: false };
 const ALLOWANCE: Allowance = Allowance { in_flight: 64.0, gap_ms: 0.0 };
-const SHARE: Share = Share { current: ALLOWANCE, settled: ALLOWANCE, backlog: 100_000, attempt_ms: 16_000 };
+const SHARE: Share = Share { current: ALLOWANCE, settled: ALLOWANCE, max_backlog: 100_000, attempt_ms: 16_000 };
 
 type Decision = Result<Admission, TurnedAway>;
 
@@ -129,14 +129,14 @@ fn a_delivery_that_returned_too_early_does_not_go_to_the_end_again() {
 
 #[test]
 fn an_endpoint_with_a_full_backlog_overflows_until_some_of_it_has_returned() {
-    let share = Share { backlog: 10, ..SHARE };
+    let share = Share { max_backlog: 10, ..SHARE };
     let mut state = AdmissionState::default();
     let decisions: Vec<_> = (0..15).map(|_| state.admit(FIRST, &share, NOW)).collect();
     assert!(matches!(decisions[13], Err(TurnedAway::Deferred { .. })));
     assert_eq!(decisions[14], Err(TurnedAway::Overflow));
     assert!(matches!(state.admit(FIRST, &share, NOW + 1_001), Err(TurnedAway::Deferred { .. })));
     let mut state = AdmissionState::default();
-    (0..10).for_each(|_| state.expect_back(NOW + 30_000));
+    (0..10).for_each(|_| state.count_backlog(NOW + 30_000));
     (0..4).for_each(|_| assert_eq!(state.admit(FIRST, &share, NOW), start(NOW)));
     assert_eq!(state.admit(FIRST, &share, NOW), Err(TurnedAway::Overflow), "retries wait too");
 }
@@ -178,7 +178,7 @@ fn reservations_of_a_newcomer_are_as_close_as_those_of_a_settled_deliverer() {
 #[test]
 fn an_endpoint_that_was_changed_is_tried_at_once() {
     let mut state = down();
-    state.forgive();
+    state.forget_failures();
     assert_eq!(state.admit_at(FIRST, NOW + 1), start(NOW + 1));
     assert!(!state.is_degraded(NOW + 1));
 }
@@ -240,7 +240,7 @@ proptest! {
         in_flight in 0.2..8.0_f64,
     ) {
         let allowance = Allowance { in_flight, gap_ms: gap_ms(per_second) };
-        let share = Share { current: allowance, settled: allowance, backlog: 1_000, attempt_ms: 16_000 };
+        let share = Share { current: allowance, settled: allowance, max_backlog: 1_000, attempt_ms: 16_000 };
         let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now += ms / 10;

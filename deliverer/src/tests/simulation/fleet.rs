@@ -16,8 +16,9 @@ use tokio::{
 
 use super::receivers::Receivers;
 use crate::{
-    BreakerConfig, Outcome,
+    config::BreakerConfig,
     limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway},
+    post::Outcome,
 };
 
 /// Seconds until a failed delivery is tried again, by attempt.
@@ -161,7 +162,7 @@ impl Fleet {
                 self.totals().cut_short += deliverer.slots.shorten((self.clock)()) as u64;
                 for change in deliverer.limiter.take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.for_each(|(_, other)| other.limiter.hear(&change));
+                    others.for_each(|(_, other)| other.limiter.apply_announced(&change));
                 }
             }
         }

@@ -1,0 +1,139 @@
+//! The routes that endpoints, subscriptions, sources and keys share, and the schemas of their bodies and answers.
+
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
+
+use aide::{
+    axum::{ApiRouter, routing::get_with},
+    transform::TransformOperation,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemas::Scope;
+use serde_json::{Value, json};
+
+use super::{
+    describe::{self, PageSchema},
+    read::{list, show},
+    tenant_item::TenantItem,
+    write,
+};
+use crate::{Control, settings::list_name};
+
+/// The routes of one kind of item: list, create, show, replace, patch, delete.
+pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
+    let (kind, list_name) = (T::KIND.name(), list_name(T::KIND));
+    let collection = format!("/v1/tenants/{{tenant}}/{list_name}");
+    let name = describe::capital(kind);
+    ApiRouter::new()
+        .api_route(
+            &collection,
+            get_with(list::<T>, |op| {
+                let op = operation::<T>(op, &format!("list{name}s"), &format!("List {list_name}"), Scope::Read);
+                describe::answers::<200, PageSchema<T>>(describe::paged(op))
+            })
+            .post_with(write::create::<T>, |op| {
+                let op = operation::<T>(op, &format!("create{name}"), &format!("Create {kind}"), Scope::Manage);
+                describe::answers::<201, WithShownOnce<T>>(describe::takes::<ItemBody<T>>(op, T::EXAMPLE))
+            }),
+        )
+        .api_route(
+            &format!("{collection}/{{id}}"),
+            get_with(show::<T>, |op| {
+                let op = operation::<T>(op, &format!("get{name}"), &format!("Show {kind}"), Scope::Read);
+                describe::answers::<200, T>(op)
+            })
+            .put_with(write::replace::<T>, |op| {
+                let op = operation::<T>(op, &format!("put{name}"), &format!("Create or replace {kind}"), Scope::Manage);
+                let op = describe::conditional(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
+                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, T>(op))
+            })
+            .patch_with(write::patch::<T>, |op| {
+                let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {kind}"), Scope::Manage);
+                let op = describe::conditional(describe::takes_patch::<ItemPatch<T>>(op, r#"{"name":"New name"}"#));
+                describe::answers::<200, T>(op)
+            })
+            .delete_with(write::delete::<T>, |op| {
+                let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {kind}"), Scope::Manage);
+                describe::answers::<200, describe::Deleted>(describe::conditional(op))
+            }),
+        )
+}
+
+fn operation<'t, T: TenantItem>(
+    op: TransformOperation<'t>,
+    id: &str,
+    summary: &str,
+    scope: Scope,
+) -> TransformOperation<'t> {
+    describe::operation(op, list_name(T::KIND), id, summary, Some(scope))
+}
+
+/// Declares the schema of a body or an answer that is the schema of an item with some differences.
+macro_rules! described {
+    ($(#[$doc:meta])* $name:ident, $suffix:literal, |$generator:ident| $schema:expr) => {
+        $(#[$doc])*
+        pub(crate) struct $name<T>(PhantomData<T>);
+
+        impl<T: TenantItem> JsonSchema for $name<T> {
+            fn schema_name() -> Cow<'static, str> {
+                format!("{}{}", T::schema_name(), $suffix).into()
+            }
+
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+described!(
+    /// Body that creates or replaces an item: the id, and secrets that are generated, may be left out.
+    ItemBody, "Body", |generator| {
+        let mut schema = T::json_schema(generator);
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|name| name != "id" && !T::GENERATED.iter().any(|(generated, _)| name == generated));
+        }
+        schema
+    }
+);
+
+described!(
+    /// Body that changes an item: every field may be left out, or null, which removes it.
+    ItemPatch, "Patch", |generator| {
+        let mut schema = T::json_schema(generator);
+        schema.remove("required");
+        schema
+    }
+);
+
+described!(
+    /// Answer to a request that created an item, with what is shown once.
+    WithShownOnce, "Made", |generator| {
+        let mut schema = T::json_schema(generator);
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            for (name, description) in T::SHOWN_ONCE {
+                properties.insert((*name).to_owned(), json!({"type": "string", "readOnly": true, "description": description}));
+            }
+        }
+        schema
+    }
+);
+
+described!(
+    /// Answer to a request that enabled an endpoint, with what could be replayed now.
+    EnabledEndpoint, "Enabled", |generator| {
+        let mut schema = T::json_schema(generator);
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            properties.insert("replayable".to_owned(), json!({
+                "type": "object", "readOnly": true, "required": ["dead_letters", "filter"],
+                "description": "What ended while it was disabled, and could be replayed.",
+                "properties": {
+                    "dead_letters": {"type": ["integer", "null"],
+                        "description": "How many live dead letters `endpoint_disabled` it has; null if they cannot be read now."},
+                    "filter": {"type": "object", "description": "Which they are, for a replay."},
+                    "detail": {"type": "string", "description": "The command that replays them, if there are any."}
+                }
+            }));
+        }
+        schema
+    }
+);
