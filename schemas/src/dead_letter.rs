@@ -206,7 +206,7 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Key in the dead log of parked messages: `<reason>.<tenant>`, with `-` instead of an invalid tenant's name. A
+    /// Key in the parked log: `<reason>.<tenant>`, with `-` instead of an invalid tenant's name. A
     /// foreign producer chose the name, and brokers refuse keys of more than 255 bytes.
     pub fn key(&self) -> String {
         let tenant = self.tenant.as_deref().filter(|tenant| tenant.len() <= MAX_TENANT_BYTES);

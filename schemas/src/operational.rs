@@ -19,7 +19,7 @@ pub struct OperationalEvent {
 }
 
 impl OperationalEvent {
-    /// `data` is `"endpoint":{"id","reason"}`. `version` is the revision that disabled the endpoint.
+    /// The body has `"endpoint":{"id","reason"}`. `version` is the endpoint's version once it is disabled.
     pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>, now: u64) -> Self {
         let id = EventId::of_happening(&[tenant, "endpoint.disabled", endpoint_id, &version.to_string()]);
         Self::of(
@@ -32,7 +32,7 @@ impl OperationalEvent {
         )
     }
 
-    /// `data` is `"quota":{"name","limit"}`. All reports of an hour have the same id.
+    /// The body has `"quota":{"name","limit"}`. All reports of an hour have the same id.
     pub fn quota_reached(tenant: &str, quota: QuotaName, limit: f64, now: u64) -> Self {
         let hour = (now / HOUR).to_string();
         let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);

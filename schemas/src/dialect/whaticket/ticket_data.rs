@@ -185,7 +185,7 @@ struct TagLink<'a> {
     updated_at: Option<&'a str>,
 }
 
-/// The receiver's own URL with its private parts masked. It is edited as text, because parsing would change the
+/// The receiver's own URL in the form that `how` selects. It is edited as text, because parsing would change the
 /// spelling.
 fn echo(url: &str, how: WebhookEcho) -> Option<Cow<'_, str>> {
     match how {
