@@ -67,7 +67,7 @@ impl<'de> Deserializer<'de> for JsonDeserializer<'de> {
         }
     }
 
-    /// serde alone would also take a list for a struct, and read its fields by their positions.
+    /// Refuses a list: serde alone would take one for a struct, and read its fields by their positions.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
