@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_control_says_holds_until_it_says_otherwise_or_is_silent_for_a_minute() {
+    fn an_announcement_is_in_force_until_the_next_one_or_for_a_minute() {
         let levels = RetentionTable::default();
         assert_eq!(levels.of("acme", 5), DeadLetterRetention::Bodies);
         levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterRetention::Records)]), 10);

@@ -200,7 +200,7 @@ tenants:
     }
 
     #[test]
-    fn files_are_merged_and_a_complaint_finds_its_way_back() {
+    fn files_are_merged_and_an_error_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("a.yaml", "tenants:\n- id: acme\n  endpoints:\n  - {id: one, url: x}\n");
@@ -221,7 +221,7 @@ tenants:
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_place() {
+    fn unreadable_values_are_reported_with_their_place() {
         let refused = |text| read(text).unwrap_err().to_string();
         assert!(refused("tenants: [").starts_with("-:"), "{}", refused("tenants: ["));
         let unknown = "tenants:\n- id: a\n  endpoints:\n  - {id: x, urll: y}\n  sources:\n  - {id: s}\n";
