@@ -1,4 +1,4 @@
-//! The whole configuration: the sections belong to the crates they configure.
+//! The whole configuration. Its sections belong to the crates that they configure.
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,6 @@ pub struct Config {
     pub control: ControlConfig,
 }
 
-/// The command line's part of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// A file that must exist, instead of `carteiro.toml`.
@@ -59,15 +58,13 @@ pub struct Overrides {
     pub values: Vec<(String, String)>,
 }
 
-/// Reads the configuration from the defaults, the file, the given environment and the command line. The later ones win.
-///
-/// # Errors
-/// The first invalid key, with its reason and its origin.
+/// Reads the configuration from the defaults, the file, the given environment and the command line; later ones win.
+/// Fails with the first invalid key, its reason and its origin.
 pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<LoadedConfig<Config>, ConfigError> {
-    // Keys of the version before are warned about in this version, and refused in the next.
+    // Keys of the previous version cause warnings in this version, and errors in the next.
     let loader = Loader::<Config>::new(DEFAULT_TOML)?.renamed("router.credit", "router.prefetch");
     let loader = loader.removed("broker.features");
     let loader = match &overrides.file {
@@ -80,7 +77,6 @@ pub fn load(
     Ok(loaded)
 }
 
-/// Checks what the types of the settings cannot express.
 fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     let config = &loaded.config;
     let refuse = |key: &str, reason: &str| Err(loaded.error(key, reason));
@@ -136,7 +132,7 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// True for `host:port`. Whether the address can be bound is seen only when that is tried.
+/// True for `host:port`. Whether it can be bound is not checked.
 fn is_host_and_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }

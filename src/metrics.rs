@@ -1,4 +1,4 @@
-//! Every metric of every role, as tables, from which `docs/metrics.md` is made.
+//! The tables of every role's metrics, from which `docs/metrics.md` is made.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -7,7 +7,7 @@ use service::metrics::{Label, Registry, Spec};
 
 use crate::process::{HeartbeatMetrics, NoticeMetrics, PublishMetrics, ReadinessMetrics};
 
-/// The metrics of each role, and of every process. `standalone` has all of them.
+/// The metrics of each role, and those of every process. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     let everywhere = [
         Registry::SPECS,
@@ -25,7 +25,6 @@ pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
     ]
 }
 
-/// The tables as a page in Markdown.
 pub fn page() -> String {
     let mut page = "# Metrics\n\n\
         At `/metrics` of the ops listener, in the Prometheus text format. Made from the declarations in the code: a test\n\
@@ -49,7 +48,7 @@ pub fn page() -> String {
     page
 }
 
-/// The metrics of all tables in one process, each once: roles share metrics of one name.
+/// The metrics of all tables in one process, without repeats: roles share metrics of the same name.
 pub fn merged(tables: &[(&'static str, Vec<Spec>)]) -> Vec<Spec> {
     let mut specs: Vec<Spec> = Vec::new();
     for spec in tables.iter().flat_map(|(_, specs)| specs) {
@@ -60,18 +59,16 @@ pub fn merged(tables: &[(&'static str, Vec<Spec>)]) -> Vec<Spec> {
     specs
 }
 
-/// The number of series of these metrics.
 pub fn series(specs: &[Spec]) -> usize {
     specs.iter().map(Spec::series).sum()
 }
 
-/// A label with its values, in Markdown.
 fn label(label: &Label) -> String {
     let values: Vec<_> = label.values.iter().map(|value| format!("`{value}`")).collect();
     if values.is_empty() { format!("`{}`", label.name) } else { format!("`{}`: {}", label.name, values.join(" ")) }
 }
 
-/// The type's name in Prometheus; for a histogram with its least and greatest bucket.
+/// The metric's type in Prometheus; for a histogram with its least and greatest bucket.
 fn kind(spec: &Spec) -> String {
     match spec.kind {
         kind if kind.starts_with("IntCounter") => "counter".to_owned(),
@@ -83,7 +80,6 @@ fn kind(spec: &Spec) -> String {
     }
 }
 
-/// A bucket's bound in the metric's unit.
 fn bound(spec: &Spec, bound: f64) -> String {
     match spec.name.ends_with("_seconds") {
         true => Span(Duration::from_secs_f64(bound)).to_string(),

@@ -1,5 +1,5 @@
-//! The OpenAPI document of the whole API, made from the routes of all roles, and its page. The page works without the
-//! internet: its script is in the binary.
+//! The OpenAPI document of the whole API, made from the routes of all roles, and its page. The page works offline,
+//! because its script is in the binary.
 
 #[cfg(test)]
 mod isolation;
@@ -24,11 +24,8 @@ use axum::{
 
 use crate::VERSION;
 
-/// Path of the document.
 const DOCUMENT: &str = "/v1/openapi.json";
-/// Path of the page.
 const PAGE: &str = "/docs";
-/// Name of the security scheme: a key as a bearer token.
 const SCHEME: &str = "key";
 
 const DESCRIPTION: &str = "Takes ticket and message events in, and brings each of them to every endpoint that asked for \
@@ -38,7 +35,6 @@ const DESCRIPTION: &str = "Takes ticket and message events in, and brings each o
     version, its `ETag`; `If-Match` protects it from being overwritten unseen. Secrets are shown once, when they are made, \
     and masked from then on: left out they are kept, null removes them, and a mask written back is refused.";
 
-/// The tags, in the order of the page.
 const TAGS: [(&str, &str); 14] = [
     ("events", "Take events in, and ask what one would do."),
     ("channels", "A channel's webhook: a URL and boxes to tick."),
@@ -56,7 +52,7 @@ const TAGS: [(&str, &str); 14] = [
     ("description", "This."),
 ];
 
-/// The descriptions of path parameters; the last one is for any other.
+/// Descriptions of path parameters; the last one is for any other.
 const PARTS: [(&str, &str); 6] = [
     ("tenant", "The tenant's id."),
     ("id", "Its id."),
@@ -66,7 +62,6 @@ const PARTS: [(&str, &str); 6] = [
     ("", "A part of the path."),
 ];
 
-/// The document of the whole API.
 pub fn document() -> OpenApi {
     let mut document = OpenApi {
         info: Info {
@@ -95,7 +90,6 @@ fn tag(name: &str, about: &str) -> Tag {
     Tag { name: name.to_owned(), description: Some(about.to_owned()), ..Tag::default() }
 }
 
-/// The routes of the document and its page.
 pub fn routes() -> Router {
     Router::new().route(DOCUMENT, get(serve_document)).route(PAGE, get(serve_page))
 }
@@ -126,7 +120,7 @@ fn describe_self(document: &mut OpenApi) {
     document.paths.get_or_insert_default().paths.insert(DOCUMENT.to_owned(), ReferenceOr::Item(item));
 }
 
-/// Describes the parameters of a path, which are all required texts.
+/// Describes the parameters of a path, which are required texts.
 fn name_parts(path: &str, item: &mut PathItem) {
     for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         let known = PARTS.iter().find(|(name, _)| *name == part).or(PARTS.last());

@@ -1,5 +1,4 @@
-//! A receiver of webhooks, shared by `carteiro listen`, the demo and the tests, so that what a person tries is what is
-//! tested.
+//! A receiver of webhooks, shared by `carteiro listen`, the demo and the tests, so that the tests cover it.
 
 use std::{
     net::SocketAddr,
@@ -15,17 +14,15 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 
-/// Most bytes of a request's body: as many as carteiro publishes.
+/// Largest body of a request, in bytes: as large as carteiro publishes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// A request that has arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Path and query.
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Status of the answer; none when it was never answered.
+    /// Status of the answer; none if it was never answered.
     pub status: Option<u16>,
     /// Time at which the body had arrived.
     pub at: Instant,
@@ -37,34 +34,30 @@ impl Received {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// True when it was answered with a 2xx.
     pub fn is_accepted(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 }
 
-/// How a request is answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// A status, after some time.
+    /// A status, after a delay.
     Status(u16, Duration),
     /// A status with this `Retry-After`, at once.
     RetryAfter(u16, String),
-    /// No answer ever.
+    /// No answer at all.
     Hang,
 }
 
 impl Answer {
-    /// A status, at once.
     pub fn status(status: u16) -> Self {
         Self::Status(status, Duration::ZERO)
     }
 }
 
-/// Chooses the answer to a request.
 pub type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 
-/// A running receiver. It ends when it is dropped.
+/// A running receiver. Its drop ends it.
 pub struct Receiver {
     pub address: SocketAddr,
     /// Requests in the order of their arrival.
@@ -73,22 +66,18 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Answers every request to `listener` as `script` chooses.
-    ///
-    /// # Errors
-    /// When the listener has no address.
+    /// Answers every request to `listener` as `script` chooses. Fails when the listener has no address.
     pub fn start(listener: TcpListener, script: Script) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, received) = mpsc::unbounded_channel();
         let app = axum::Router::new().fallback(receive).with_state((script, sender));
         let task = tokio::spawn(async move {
-            // Fails only when the listener does, and then nothing arrives any more.
+            // A failure means that the listener is broken, and no more requests can arrive.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, received, task })
     }
 
-    /// The URL of a path on it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -122,7 +111,7 @@ async fn receive(
         tokio::time::sleep(after).await;
     }
     received.status = Some(status);
-    // Fails when nobody reads the requests any more, which are answered all the same.
+    // The send fails if the channel's receiver was dropped. The request is answered anyway.
     let _ = sender.send(received);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (

@@ -87,7 +87,7 @@ fn written(spec: &Spec) -> Vec<String> {
 /// The page has every declared series, and besides them only those of the Prometheus library.
 fn has_just_what_is_declared(role: &str, page: &MetricsPage) {
     let (later, declared): (Vec<_>, Vec<_>) =
-        declared(role).into_iter().partition(|spec| spec.is_of_times() && !spec.labels.is_empty());
+        declared(role).into_iter().partition(|spec| spec.is_timestamp() && !spec.labels.is_empty());
     for series in declared.iter().flat_map(written) {
         assert!(page.series.contains_key(&series), "{role} lacks {series}");
     }

@@ -138,18 +138,12 @@ impl ConsumerStatus {
         Arc::new(Self { watchdog: Watchdog::new(now), connection, grants: Mutex::default() })
     }
 
-    /// A broker that is away, blocked or refusing is no error.
-    ///
-    /// # Errors
-    /// What is stuck in the loop.
+    /// Whether the loop is stuck, and in what. A broker that is away, blocked or refusing is no error.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
         self.watchdog.alive(now)
     }
 
-    /// Tells whether the broker hands the loop messages.
-    ///
-    /// # Errors
-    /// That the broker, although it is connected, has not granted the subscription.
+    /// Whether the broker hands the loop messages, unless it is away.
     pub fn ready(&self) -> Result<(), String> {
         let is_granted = self.grants.lock().unwrap_or_else(PoisonError::into_inner).are_complete();
         // The process itself reports a broker that is away.

@@ -119,10 +119,7 @@ fn parked_by_the_broker(record: &Record) -> Parked {
     }
 }
 
-/// The event in a parked message, and the target that routes it again as the same event.
-///
-/// # Errors
-/// Why the message cannot be routed again.
+/// The event in a parked message, and the target that routes it again as the same event; or why that is impossible.
 pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let Parked { routing_key, detail, .. } = read_parked(record);
     if detail.is_some_and(|detail| detail.ends_with("are kept")) {

@@ -61,7 +61,7 @@ impl Control {
         quotas: &BTreeMap<String, u64>,
     ) {
         self.metrics.dead_letter_quotas_reached.set(i64::try_from(reached.len()).unwrap_or(i64::MAX));
-        self.deps.broker.announce(Notice::DeadLetterLevels { levels: reached.clone() }.write().into());
+        self.deps.broker.announce(Notice::DeadLetterRetention { by_tenant: reached.clone() }.write().into());
         let now = (self.deps.clock)();
         for tenant in reached.keys() {
             let quota = quotas.get(tenant).copied().unwrap_or_default();

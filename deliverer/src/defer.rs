@@ -43,13 +43,13 @@ impl DeferralReason {
 }
 
 /// Number of short waits of a delivery without an endpoint: a minute. By then a store without revisions has shown its
-/// latest snapshot, and a store with revisions is away.
+/// latest snapshot; one with revisions is away.
 const SHORT_WAITS: u32 = 12;
 const SHORT_WAIT_MS: u64 = 5_000;
 /// Wait, in ms, while the store is away and many deliveries may be waiting.
 const LONG_WAIT_MS: u64 = 60_000;
-/// Number of deferrals after which a delivery that was never attempted has grown old here.
-const OWN_DEFERRALS: u32 = 3;
+/// Number of deferrals from which an old delivery counts as aged here, and not as one that came late.
+const AGED_DEFERRALS: u32 = 3;
 
 /// Decides about a delivery without an endpoint. `now` is unix ms.
 pub(crate) fn unresolved(
@@ -96,7 +96,7 @@ pub(crate) fn turned_away(
 /// Latest time, in unix ms, until which limits may defer a delivery. One that came late and was never attempted still gets
 /// its full time; one that has grown old by deferrals does not.
 fn latest(delivery: &Delivery, policy: &RetryPolicy, now: u64) -> u64 {
-    let came_late = delivery.attempt == 1 && delivery.deferrals < OWN_DEFERRALS;
+    let came_late = delivery.attempt == 1 && delivery.deferrals < AGED_DEFERRALS;
     let since = if came_late { now.max(delivery.accepted_at) } else { delivery.accepted_at };
     since.saturating_add(policy.max_age.millis())
 }

@@ -8,7 +8,7 @@ use service::SeenConfig;
 pub(crate) const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Largest number of events in a batch.
 pub(crate) const MAX_BATCH_EVENTS: usize = 1_000;
-/// Largest value of `max_event_bytes`. With what is added to it, an event must fit a message of the broker.
+/// Largest value of `max_event_bytes`. An event must fit into a message of the broker, with the fields added to it.
 const LARGEST_EVENT: usize = 12 << 20;
 /// Largest message, in bytes. RabbitMQ's default `max_message_size` is 16 MiB; the rest is for headers.
 const LARGEST_PUBLISHED: usize = 15 << 20;
@@ -28,10 +28,7 @@ pub struct ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// Checks what types cannot say.
-    ///
-    /// # Errors
-    /// The first key whose value cannot be used, and why.
+    /// Returns the first key whose value cannot be used, and the reason.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         if !(1..=LARGEST_EVENT).contains(&self.max_event_bytes) {
             return Err(("producer.max_event_bytes", format!("must be from 1 to {LARGEST_EVENT}")));
@@ -47,12 +44,11 @@ impl ProducerConfig {
         Ok(())
     }
 
-    /// Largest body that is read, in bytes.
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.max_event_bytes.max(MAX_BATCH_BYTES)
     }
 
-    /// Largest message, in bytes. An envelope made of a vendor's body holds that body twice, once escaped.
+    /// Largest message, in bytes. The envelope of a vendor's body holds that body twice, once escaped.
     pub fn max_published_bytes(&self) -> usize {
         (3 * self.max_event_bytes + (64 << 10)).min(LARGEST_PUBLISHED)
     }

@@ -1,7 +1,7 @@
-//! Takes events in and publishes them, confirmed: canonical events as they are, vendors' bodies as the events they report.
+//! Accepts events and publishes them with confirms: canonical events unchanged, vendors' bodies as the events in them.
 //!
-//! [`Producer`] is the library, for programs and the command line; [`routes`] is the role. A 202 means durable. Nothing is
-//! kept here: an event that was not confirmed is its sender's to send again.
+//! [`Producer`] is the library for programs and the command line, and [`routes`] is the role. A 202 means that the
+//! event is durable. The producer stores nothing: the sender must repeat an event that was not confirmed.
 
 mod config;
 mod http;

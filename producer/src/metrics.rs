@@ -1,4 +1,4 @@
-//! The producer's metrics. No tenant, endpoint or URL is a label.
+//! The producer's metrics. Tenants, endpoints and URLs are never labels.
 
 use schemas::Dialect;
 use service::problem::Code;

@@ -1,4 +1,4 @@
-//! From what came in to what is published. Whatever can be refused is refused here, before anything is sent.
+//! Prepares received events for publishing. All refusals happen here, before the first publish.
 
 use broker::Target;
 use bytes::Bytes;
@@ -8,17 +8,16 @@ use schemas::{
 };
 use store::SourceRef;
 
-/// What is decided about an event when it comes in, independently of its text.
+/// The decisions about an event at its arrival, independently of its text.
 pub(crate) struct IntakeContext<'a> {
     pub(crate) tenant: &'a str,
     /// Time of acceptance, in unix milliseconds.
     pub(crate) now: u64,
-    /// Random bytes for the id of an event that brings none.
+    /// Random bytes for the id of an event without one.
     pub(crate) chance: [u8; 10],
     pub(crate) trace: &'a TraceContext,
 }
 
-/// An event that only needs to be published.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) id: EventId,
@@ -27,7 +26,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares a canonical event, which is published as it is, byte for byte.
+    /// Prepares a canonical event, which is published byte for byte.
     pub(crate) fn canonical(text: Bytes, context: &IntakeContext<'_>) -> Result<Self, Refusal> {
         let id = peek_id(&text)?.unwrap_or_else(|| EventId::fresh(context.now, context.chance));
         let acceptance = context.accept(id);
@@ -38,7 +37,7 @@ impl Prepared {
         Ok(Self::new(acceptance, kind, key, text))
     }
 
-    /// Prepares the event that a vendor's body reports.
+    /// Prepares the event in a vendor's body.
     pub(crate) fn vendor(from: &SourceRef, body: &[u8], context: &IntakeContext<'_>) -> Result<Self, Refusal> {
         let source = SourceContext {
             tenant: context.tenant,
@@ -68,7 +67,7 @@ impl IntakeContext<'_> {
     }
 }
 
-/// Why an event has no routing key.
+/// Explains why an event has no routing key.
 fn unroutable(facts: &EventFacts<'_>) -> Refusal {
     let (pointer, message) = match facts {
         EventFacts { channel_id: Some(""), .. } => ("/channel/id", "must not be empty"),

@@ -1,4 +1,4 @@
-//! Publishing: all events of a request side by side, answered only when all of them are confirmed.
+//! Publishes the events of a request concurrently, and returns when all of them are confirmed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,13 +15,12 @@ use crate::{
     prepare::{IntakeContext, Prepared},
 };
 
-/// Longest wait for a confirm: half of what a proxy in front usually waits. After it the sender is told to send again.
+/// Longest wait for a confirm: half of a common proxy timeout. After it, the sender must retry.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes that are prepared before other tasks may run: about a millisecond's work.
+/// Bytes that are prepared before other tasks may run: about a millisecond of work.
 const YIELD_AFTER_BYTES: usize = 256 << 10;
-/// Number of ids in a log line. A batch of a thousand is fifty lines of a readable length, and every id can be found.
+/// Number of ids in a log line, which keeps the lines readable: a batch of a thousand events has fifty lines.
 const IDS_PER_LINE: usize = 20;
-/// Value of the label `source` for canonical events.
 const CANONICAL: &str = "canonical";
 
 pub struct Producer {
@@ -34,15 +33,13 @@ pub struct Producer {
     duplicates: Seen,
 }
 
-/// Why some or all events were not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// Some texts are no events; nothing was published.
+    /// Some events are invalid; nothing was published.
     #[error("{} of {of} events are not valid", refusals.len())]
     Invalid {
-        /// What is wrong and where; in a batch below `/events/3`.
+        /// Invalid values and their places; in a batch below `/events/3`.
         refusals: Vec<Refusal>,
-        /// Number of events in the request.
         of: usize,
     },
     /// An event is too large; nothing was published.
@@ -53,19 +50,17 @@ pub enum NotAccepted {
         bytes: usize,
         most: usize,
     },
-    /// Not all events were confirmed. Those that were are accepted; the others may be.
+    /// Some events were not confirmed. The confirmed ones are accepted; the others may be.
     #[error("{confirmed} of {of} events were confirmed: {error}")]
     Unconfirmed {
         confirmed: usize,
-        /// Number of events in the request.
         of: usize,
-        /// What happened to the first event that was not confirmed.
+        /// Error of the first event that was not confirmed.
         error: PublishError,
     },
 }
 
 impl Producer {
-    /// A producer that publishes to `broker`.
     pub fn new(
         config: &ProducerConfig,
         broker: Arc<dyn Broker>,
@@ -77,20 +72,14 @@ impl Producer {
         Arc::new(Self { broker, metrics, clock, chance, max_event, max_published, duplicates })
     }
 
-    /// Publishes a canonical event of a tenant, byte for byte as given. Returns its id once it is confirmed.
-    ///
-    /// # Errors
-    /// Why the event was not accepted, or may not be.
+    /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
     pub async fn publish(&self, tenant: &str, event: Bytes, trace: &TraceContext) -> Result<EventId, NotAccepted> {
         let prepared = self.prepare(tenant, [(String::new(), event)], trace).await?;
         single(self.confirm(CANONICAL, tenant, prepared).await?)
     }
 
-    /// Publishes several canonical events, each with the JSON pointer that its refusals begin with. Returns their ids in
-    /// order once all are confirmed. Publishes none unless all are valid.
-    ///
-    /// # Errors
-    /// Why some or all were not accepted.
+    /// Publishes canonical events, each with the JSON pointer of its refusals. If one is invalid, none is published.
+    /// Returns their ids in order once all are confirmed.
     pub async fn publish_all(
         &self,
         tenant: &str,
@@ -101,10 +90,7 @@ impl Producer {
         self.confirm(CANONICAL, tenant, prepared).await
     }
 
-    /// Publishes the event that a vendor's body reports. Returns its id once it is confirmed.
-    ///
-    /// # Errors
-    /// Why the event was not accepted, or may not be.
+    /// Publishes the event in a vendor's body. Returns its id once it is confirmed.
     pub async fn publish_vendor(
         &self,
         from: &SourceRef,
@@ -163,8 +149,8 @@ impl Producer {
         Ok(events.into_iter().map(|event| event.id).collect())
     }
 
-    /// Publishes an event unless one with its id is durable already. The id is noted after the confirm, because an event that
-    /// was not confirmed is sent again and then has to be published.
+    /// Publishes an event unless an event with its id is durable already. The id is noted after the confirm, because
+    /// the sender repeats an unconfirmed event, which must then be published.
     async fn publish_once(&self, tenant: &str, event: &Prepared) -> Result<Published, PublishError> {
         let id = seen::id_of(tenant, event.id.as_str());
         if self.duplicates.contains(id, self.now()) {
@@ -185,7 +171,7 @@ impl Producer {
         IntakeContext { tenant, now: self.now(), chance: chance::bytes(&self.chance), trace }
     }
 
-    /// The time in unix milliseconds.
+    /// Time in unix milliseconds.
     pub(crate) fn now(&self) -> u64 {
         (self.clock)()
     }
@@ -197,11 +183,10 @@ impl Producer {
 
 enum Published {
     Now,
-    /// Earlier, with the same id.
+    /// An earlier event had the same id.
     Before,
 }
 
-/// The id of the one event that was published.
 fn single(ids: Vec<EventId>) -> Result<EventId, NotAccepted> {
     let none = || NotAccepted::Unconfirmed { confirmed: 0, of: 1, error: PublishError::Nacked };
     ids.into_iter().next().ok_or_else(none)

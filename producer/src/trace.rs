@@ -1,19 +1,15 @@
-//! Reads the trace context of a request. It is passed on when it is well-formed, dropped otherwise, and never made here.
+//! Reads the trace context of a request. A well-formed one is passed on, any other is dropped, and none is made here.
 
-use schemas::TraceContext;
+use schemas::{TraceContext, wire::MAX_TRACESTATE_BYTES};
 
-/// Longest `tracestate` that is passed on, in bytes. W3C Trace Context 1, 3.3.1.5: vendors "SHOULD propagate at least 512
-/// characters"; more does not fit beside the other headers.
-const MAX_STATE_BYTES: usize = 512;
-
-/// The context that the headers `traceparent` and `tracestate` give. A state without a valid parent is dropped.
+/// The context of the headers `traceparent` and `tracestate`. A state without a valid parent is dropped.
 pub fn trace_context(parent: Option<&str>, state: Option<&str>) -> TraceContext {
     let Some(parent) = parent.filter(|parent| is_parent(parent)) else { return TraceContext::default() };
     let state = state.filter(|state| is_state(state)).map(str::to_owned);
     TraceContext { parent: Some(parent.to_owned()), state }
 }
 
-/// `<version>-<trace id>-<parent id>-<flags>`, in lower-case hex. Only version 00 is known, so only that is passed on.
+/// True for `<version>-<trace id>-<parent id>-<flags>` in lower-case hex. Only version 00 is known and passed on.
 fn is_parent(text: &str) -> bool {
     let is_hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
@@ -29,7 +25,7 @@ fn is_parent(text: &str) -> bool {
 
 fn is_state(text: &str) -> bool {
     !text.is_empty()
-        && text.len() <= MAX_STATE_BYTES
+        && text.len() <= MAX_TRACESTATE_BYTES
         && text.bytes().all(|b| (b' '..=b'~').contains(&b))
         && text.contains('=')
 }
@@ -60,7 +56,7 @@ mod tests {
         ] {
             assert_eq!(trace_context(Some(parent), Some("a=b")), TraceContext::default(), "{parent}");
         }
-        let long = format!("a={}", "x".repeat(MAX_STATE_BYTES));
+        let long = format!("a={}", "x".repeat(MAX_TRACESTATE_BYTES));
         for state in ["", "a", "a=\u{e9}", &long] {
             assert_eq!(trace_context(Some(PARENT), Some(state)).state, None, "{state}");
         }

@@ -1,4 +1,4 @@
-//! From one event to the deliveries that follow from it: pure, but for the index it asks.
+//! The fan-out of one event to its deliveries: pure, except for the index.
 
 use broker::{Lane, Target};
 use bytes::Bytes;
@@ -9,14 +9,13 @@ use schemas::{
 
 use crate::{index::Interest, park::Unroutable, tenants::TenantView};
 
-/// A delivery to be published, and its body.
 pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
     pub(crate) body: Bytes,
 }
 
 impl Outgoing {
-    /// The lane where first attempts wait.
+    /// Queue of first attempts.
     pub(crate) const TARGET: Target = Target::Lane(Lane::Fast, None);
 
     pub(crate) fn message(&self) -> Message {
@@ -24,23 +23,21 @@ impl Outgoing {
     }
 }
 
-/// What follows from one event.
 #[derive(Default)]
 pub(crate) struct FanOut {
-    /// One delivery for each endpoint that wants the event and each part that its format renders.
+    /// One delivery for each endpoint with a matching subscription, and for each part that its format renders.
     pub(crate) deliveries: Vec<Outgoing>,
-    /// Number of endpoints that want the event in a format which has no such event.
+    /// Number of matching endpoints whose format has no such event.
     pub(crate) unrendered: usize,
 }
 
 impl FanOut {
-    /// The deliveries of an event to the endpoints of its tenant.
     pub(crate) fn of(envelope: &Envelope<'_>, acceptance: &Acceptance, view: &TenantView) -> Self {
         let facts = EventFacts::of(&envelope.event);
         let mut renderings = Renderings::default();
         let mut fan_out = Self::default();
         for (endpoint_id, interest) in view.index.interests(&view.tenant, &facts) {
-            // A subscription names an endpoint of its own tenant: the store has checked that.
+            // The store has checked that a subscription names an endpoint of its own tenant.
             let Some(endpoint) = view.tenant.endpoints.get(endpoint_id) else { continue };
             let bodies = renderings.bodies(envelope, (endpoint.format, endpoint.format_options, interest.wanted));
             fan_out.unrendered += usize::from(bodies.is_empty());
@@ -52,7 +49,6 @@ impl FanOut {
         fan_out
     }
 
-    /// Refuses more than `max` deliveries.
     pub(crate) fn within(self, max: usize) -> Result<Self, Unroutable> {
         let made = self.deliveries.len();
         if made > max {
@@ -81,10 +77,11 @@ fn delivery(
     }
 }
 
-/// Everything that decides what a body looks like.
+/// Everything that determines the bytes of an event's bodies.
 type BodyShape = (Format, FormatOptions, Match);
 
-/// The bodies of one event, each shape rendered once. It is a short list: few events are wanted in more than three shapes.
+/// The bodies of one event; each shape is rendered once. A list suffices, because an event rarely needs more than three
+/// shapes.
 #[derive(Default)]
 struct Renderings(Vec<(BodyShape, Vec<(Part, Bytes)>)>);
 

@@ -1,18 +1,15 @@
-//! A tenant's subscriptions, indexed so that finding those that match an event costs by the number found, not by the number
-//! that exist.
+//! An index of a tenant's subscriptions: the cost of matching an event depends on the number of matches, not of
+//! subscriptions.
 //!
-//! Each subscription is listed under its most selective dimension: its channels, otherwise its queues, otherwise neither; and
-//! there under its types. What is found that way is a candidate; [`Subscription::accepts`] decides.
+//! Each subscription is listed once, under its most selective dimension: its channels, otherwise its queues, otherwise
+//! neither; and there under its types. The subscriptions found are candidates, and [`Subscription::accepts`] decides.
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::{EventFacts, EventType, Match, Subscription, TypePattern};
+use schemas::{EventFacts, EventType, Match, NO_QUEUE, Subscription, TypePattern};
 use store::TenantSnapshot;
 
-/// The value of `queue_ids` that means "in no queue".
-const NO_QUEUE: &str = "-";
-
-/// A tenant's subscriptions by their conditions, as positions in the tenant's list.
+/// Subscriptions by their conditions, as positions in the tenant's list.
 #[derive(Debug, Default)]
 pub struct Index {
     by_channel: HashMap<String, ByType>,
@@ -27,16 +24,14 @@ struct ByType {
     any: Vec<usize>,
 }
 
-/// Why an endpoint receives an event.
+/// The reason why an endpoint receives an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interest<'a> {
     pub wanted: Match,
-    /// Ids of the subscriptions that match.
     pub subscriptions: Vec<&'a str>,
 }
 
 impl Index {
-    /// Indexes the enabled subscriptions of a tenant.
     pub fn new(subscriptions: &[Subscription]) -> Self {
         let mut index = Self::default();
         for (at, subscription) in subscriptions.iter().enumerate().filter(|(_, subscription)| subscription.enabled) {
@@ -55,7 +50,7 @@ impl Index {
         index
     }
 
-    /// The endpoints of the tenant that receive an event, in the order of their ids.
+    /// The endpoints that receive an event, in the order of their ids.
     pub fn interests<'a>(&self, tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, Interest<'a>> {
         let mut interests = BTreeMap::<&str, Interest<'_>>::new();
         let places = [

@@ -1,7 +1,7 @@
-//! One event in; for each interested endpoint one delivery out, rendered in that endpoint's format.
+//! Routes each event to deliveries: one for every interested endpoint, rendered in that endpoint's format.
 //!
-//! [`Router::run`] consumes the ingest queue; `Router::route` is what becomes of one event. An event is settled only once
-//! all its deliveries are confirmed: a crash before that repeats them under the same ids, and loses nothing.
+//! [`Router::run`] consumes the ingest queue; `Router::route` handles one event. An event is settled only after all its
+//! deliveries are confirmed: after a crash before that, they are repeated under the same ids, and no delivery is lost.
 
 mod config;
 mod fan_out;
@@ -35,18 +35,14 @@ use tenants::Tenants;
 /// The commented defaults of the section `router`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// What a router needs from its process.
 pub struct RouterDependencies {
-    /// Holds the events, and takes the deliveries.
     pub broker: Arc<dyn Broker>,
-    /// Knows the tenants' endpoints and subscriptions.
     pub store: Arc<dyn Store>,
-    /// Takes the counts of events and deliveries.
+    /// Receives counts of events and deliveries.
     pub outbox: Arc<Outbox>,
-    /// Knows what is kept of each tenant's dead letters.
+    /// How much of each tenant's dead letters is kept.
     pub retention: Arc<RetentionTable>,
     pub clock: Clock,
-    /// Ends the router once it is cancelled.
     pub stop: CancellationToken,
 }
 
@@ -65,7 +61,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router that publishes nothing larger than `max_published_bytes`.
+    /// A router whose messages have at most `max_published_bytes`.
     pub fn new(
         config: RouterConfig,
         max_published_bytes: usize,
@@ -97,17 +93,17 @@ impl Router {
         })
     }
 
-    /// Knows whether the router makes progress.
+    /// Progress of the router's consumer.
     pub fn consumer_status(&self) -> &Arc<ConsumerStatus> {
         &self.consumer_status
     }
 
-    /// Consumes until it is stopped; then finishes what is under way.
+    /// Consumes until the router is stopped, and then finishes its current events.
     pub async fn run(self: Arc<Self>) {
         let stop = self.stop.clone();
         let mut revision = self.store.revision();
         tokio::select! {
-            // Without a snapshot no subscription would match, and the events would be settled: that is loss.
+            // Without a snapshot, no subscription would match, and the events would be settled and lost.
             Ok(_) = revision.wait_for(|revision| *revision > 0) => {}
             () = stop.cancelled() => return,
             else => return,
@@ -128,10 +124,11 @@ impl Router {
         let tenant = self.tenants.find(&acceptance.tenant).await?;
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant).within(self.config.max_fan_out)?;
         if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
-            // Stopping: the event comes again, and so do its deliveries, under the same ids.
+            // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
             return Ok(Settlement::Again);
         }
-        // An event without deliveries is not noted: it can make no duplicate, and may find a subscription next time.
+        // An event without deliveries is not noted: it cannot make duplicates, and a later repeat may match a new
+        // subscription.
         if !fan_out.deliveries.is_empty() {
             self.duplicates.note(id, self.now());
         }
@@ -139,8 +136,8 @@ impl Router {
         Ok(Settlement::Done)
     }
 
-    /// Whose event a message carries, and which. The size is checked first, because a message that is parked for any other
-    /// reason is parked whole.
+    /// Reads the event's id and tenant. The size is checked first, because messages are parked whole for all other
+    /// reasons.
     fn accept(&self, incoming: &Incoming) -> Result<Acceptance, Unroutable> {
         let message = &incoming.message;
         if message.body.len() > self.publisher.max_bytes {
@@ -175,7 +172,8 @@ impl Handler for Router {
         tokio::select! {
             biased;
             settlement = routed => settlement,
-            // The broker hands the event out again. To go on would add a copy of each delivery with every lost session.
+            // The broker hands out the event again. Continuing would add a copy of each delivery with every lost
+            // session.
             () = incoming.lost() => Settlement::Again,
         }
     }

@@ -1,4 +1,4 @@
-//! The router's metrics. No tenant, endpoint or URL is a label.
+//! The router's metrics. Tenants, endpoints and URLs are never labels.
 
 use schemas::{DeadReason, ParkReason};
 

@@ -1,18 +1,17 @@
-//! What cannot be routed, as the parked log keeps it: the body as it came, and why. Of a foreign producer's message it
-//! carries only the headers that our own messages have, and nothing whose length a stranger decides.
+//! Builds parked messages: the unchanged body of a message that cannot be routed, and the reason. Of a foreign
+//! producer's message, only the headers that events have are kept, and no text of unbounded length.
 
 use broker::Incoming;
 use schemas::{Message, ParkReason, Parked, Refusal, hex, tenant_of, time::rfc3339, wire::event_headers};
 use sha2::{Digest as _, Sha256};
 
-/// Longest detail, in bytes. The header `carteiro-record` may have 16 KiB, and escaping makes at worst six bytes of one.
+/// Longest detail, in bytes. The header `carteiro-record` may have 16 KiB, and escaping makes at most six bytes of one.
 const MAX_DETAIL_BYTES: usize = 1024;
-/// Largest body that is kept whole although it is too large, in bytes: a foreign producer's must not fill the log.
+/// Largest oversized body that is kept whole, in bytes, so that a foreign producer cannot fill the log.
 const MAX_WHOLE_BYTES: usize = 1 << 20;
-/// How much of a larger body is kept, in bytes: enough to recognise its producer.
+/// Length of the excerpt of a larger body, in bytes: enough to recognise its producer.
 const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// Why a message cannot be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unroutable {
     pub(crate) reason: ParkReason,
@@ -22,14 +21,14 @@ pub(crate) struct Unroutable {
 impl Unroutable {
     pub(crate) fn new(reason: ParkReason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
-        // A detail may name a key of the body, which may be of any length.
+        // A detail may name a key of the body, which has any length.
         let end =
             detail.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MAX_DETAIL_BYTES).last();
         detail.truncate(end.unwrap_or(0));
         Self { reason, detail }
     }
 
-    /// For a body larger than anything that is published.
+    /// The refusal of a body that is larger than any published one.
     pub(crate) fn too_large(body: &[u8]) -> Self {
         let detail = if body.len() > MAX_WHOLE_BYTES {
             let digest = hex(&Sha256::digest(body));
@@ -47,7 +46,7 @@ impl From<Refusal> for Unroutable {
     }
 }
 
-/// The record of a message that cannot be routed, and what is kept of the message. `now` is in unix milliseconds.
+/// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;
     let is_cut = why.reason == ParkReason::TooLarge && body.len() > MAX_WHOLE_BYTES;
@@ -61,7 +60,7 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         parked_at: Some(rfc3339(now)),
         body: None,
     };
-    // An excerpt is copied: a slice would hold the memory of the whole body.
+    // The excerpt is copied, because a slice would keep the whole body in memory.
     let body = if is_cut { body[..EXCERPT_BYTES].to_vec().into() } else { body.clone() };
     (record, Message { id: id.clone(), kind: kind.clone(), headers: event_headers(headers), body })
 }

@@ -1,4 +1,4 @@
-//! What the router publishes, confirmed: deliveries, dead letters of deliveries that are too large, parked messages.
+//! Publishes with confirms: deliveries, dead letters of oversized deliveries, and parked messages.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     park::{Unroutable, parked},
 };
 
-/// Publishes until the broker confirms. The only error is that the process stops.
+/// Publishes until the broker confirms. The only error is the end of the process.
 pub(crate) struct ConfirmedPublisher {
     pub(crate) broker: Arc<dyn Broker>,
     /// Largest body that is published, in bytes.
@@ -28,7 +28,7 @@ pub(crate) struct ConfirmedPublisher {
 }
 
 impl ConfirmedPublisher {
-    /// Publishes all deliveries of an event, side by side.
+    /// Publishes all deliveries of an event concurrently.
     pub(crate) async fn deliveries(&self, deliveries: &[Outgoing]) -> Result<(), PublishError> {
         try_join_all(deliveries.iter().map(|outgoing| self.delivery(outgoing))).await.map(drop)
     }
@@ -40,8 +40,8 @@ impl ConfirmedPublisher {
         self.confirmed(&Outgoing::TARGET, &outgoing.message()).await
     }
 
-    /// Ends a delivery whose body grew beyond what the broker takes, at once and visibly. Its record goes without the
-    /// body, and is left out if the tenant has too many dead letters already.
+    /// Ends a delivery whose body is too large for the broker as a dead letter without a body. The record is dropped if
+    /// the tenant's retention is counts only.
     async fn too_large(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
         let (delivery, reason, now) = (&outgoing.delivery, DeadReason::TooLarge, (self.clock)());
         let tenant = &delivery.tenant;

@@ -1,4 +1,4 @@
-//! One event: its log line, its metrics, its usage.
+//! Reports one event: its log line, its metrics, its usage.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Reporter {
         );
     }
 
-    /// Reports an event that made no deliveries because this process has routed it before.
+    /// Reports an event without deliveries, which this process has routed before.
     pub(crate) fn repeated(&self, acceptance: &Acceptance) {
         self.metrics.deduplicated.with_label_values(&["router"]).inc();
         tracing::info!(event_id = %acceptance.id, tenant = acceptance.tenant, "event.repeated");

@@ -1,4 +1,4 @@
-//! Whose event it is: the tenant in the snapshot in force, and the index of its subscriptions.
+//! Finds an event's tenant in the current snapshot, with the index of its subscriptions.
 
 use std::{
     collections::HashMap,
@@ -11,17 +11,15 @@ use store::{Snapshot, Store, TenantSnapshot};
 
 use crate::{index::Index, park::Unroutable};
 
-/// How long an event of an unknown tenant is held: the snapshot that has the tenant may be on its way.
+/// Longest wait for an unknown tenant, whose snapshot may be late.
 const UNKNOWN_TENANT_WAIT: Duration = Duration::from_secs(10);
 
-/// A tenant as the router decides by it.
 pub(crate) struct TenantView {
     pub(crate) revision: u64,
     pub(crate) tenant: Arc<TenantSnapshot>,
     pub(crate) index: Arc<Index>,
 }
 
-/// Finds tenants, and keeps their indexes.
 pub(crate) struct Tenants {
     store: Arc<dyn Store>,
     indexes: IndexCache,
@@ -32,12 +30,12 @@ impl Tenants {
         Self { store, indexes: IndexCache::default() }
     }
 
-    /// The tenant with this id; one that is unknown is looked for once in the store before it is refused.
+    /// The tenant with this id. For an unknown one, the store is pulled once.
     pub(crate) async fn find(&self, id: &str) -> Result<TenantView, Unroutable> {
         if let Some(view) = self.view(id) {
             return Ok(view);
         }
-        // An error leaves the last good snapshot in force, and that one lacks the tenant.
+        // After an error, the last good snapshot stays current, and that one lacks the tenant.
         let _ = tokio::time::timeout(UNKNOWN_TENANT_WAIT, self.store.pull()).await;
         self.view(id).ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
     }
@@ -50,7 +48,8 @@ impl Tenants {
     }
 }
 
-/// The indexes of the tenants in use. Each is built when its tenant is first routed for, and again after a change of it.
+/// The indexes of the tenants in use. An index is built for its tenant's first event, and again after a change of the
+/// tenant.
 #[derive(Debug, Default)]
 pub struct IndexCache(Mutex<Cached>);
 
@@ -61,7 +60,6 @@ struct Cached {
 }
 
 impl IndexCache {
-    /// The index of one of the snapshot's tenants.
     pub fn get(&self, snapshot: &Snapshot, tenant: &Arc<TenantSnapshot>) -> Arc<Index> {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.revision != snapshot.revision() {

@@ -1,4 +1,4 @@
-//! Which addresses may be connected to: a tenant's URL must never lead into the operator's network.
+//! Decides which addresses may be connected to: a tenant's URL must never lead into the operator's network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,7 @@ const FORBIDDEN_V4: [Ipv4Net; 16] = [
     v4([224, 0, 0, 0], 3),     // multicast, reserved, broadcast
 ];
 
-/// Everything but global unicast (2000::/3), and the special networks inside that.
+/// Everything outside global unicast (2000::/3), and the special networks inside it.
 const FORBIDDEN_V6: [Ipv6Net; 9] = [
     v6([0; 8], 3),                                 // unspecified, loopback, mapped, NAT64, discard
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),         // protocol assignments, Teredo

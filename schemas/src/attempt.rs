@@ -47,7 +47,6 @@ pub enum OutcomeClass {
 }
 
 impl OutcomeClass {
-    /// All classes.
     pub const ALL: [Self; 12] = [
         Self::Success,
         Self::Redirect,
@@ -63,7 +62,6 @@ impl OutcomeClass {
         Self::BlockedIp,
     ];
 
-    /// The name of the class.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "2xx",
@@ -110,7 +108,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The attempt as a header, without the excerpt, which would not fit.
+    /// Writes the attempt for a header, without the excerpt, which would be too long.
     pub(crate) fn to_header(&self) -> String {
         let short = Self { response_excerpt: None, ..self.clone() };
         serde_json::to_string(&short).unwrap_or_default()

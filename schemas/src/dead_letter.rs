@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{Attempt, Delivery, time::rfc3339};
 
-/// An enum whose variants have names, spelt once for headers, metrics and JSON.
+/// Declares an enum whose variants have one name for headers, metrics and JSON.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -15,15 +15,12 @@ macro_rules! names {
         pub enum $name { $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)* }
 
         impl $name {
-            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The variant of this name.
             pub fn parse(text: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
             }
@@ -144,7 +141,6 @@ impl DeadLetter {
         }
     }
 
-    /// The same dead letter without its body.
     #[must_use]
     pub fn without_body(self) -> Self {
         Self { body_withheld: true, ..self }
@@ -156,11 +152,10 @@ impl DeadLetter {
     }
 }
 
-/// What is kept of a tenant's dead letters.
+/// How much of a tenant's dead letters is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterRetention {
-    /// Records with their bodies.
     #[default]
     Bodies,
     /// Records without bodies, once the tenant has as many dead letters as its quota allows.
@@ -170,7 +165,8 @@ pub enum DeadLetterRetention {
 }
 
 impl DeadLetterRetention {
-    /// What is kept for a tenant with this many dead letters with bodies and in all. Without a quota everything is kept.
+    /// The retention for a tenant with this many dead letters, `with_bodies` and `in_all`. Without a quota, everything
+    /// is kept.
     pub fn of(with_bodies: u64, in_all: u64, quota: Option<u64>) -> Self {
         match quota {
             Some(quota) if in_all >= quota.saturating_mul(10) => Self::Counts,
@@ -210,8 +206,8 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Key in the parked log: `<reason>.<tenant>`, with `-` for a name that no tenant can have. A stranger chose the name,
-    /// and brokers refuse keys of more than 255 bytes.
+    /// Key in the dead log of parked messages: `<reason>.<tenant>`, with `-` instead of an invalid tenant's name. A
+    /// foreign producer chose the name, and brokers refuse keys of more than 255 bytes.
     pub fn key(&self) -> String {
         let tenant = self.tenant.as_deref().filter(|tenant| tenant.len() <= MAX_TENANT_BYTES);
         format!("{}.{}", self.reason, tenant.unwrap_or("-"))
@@ -222,7 +218,7 @@ impl Parked {
 pub fn body_as_json(body: &[u8]) -> Option<Box<RawValue>> {
     let verbatim = std::str::from_utf8(body).ok().filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
     let text = match verbatim {
-        // Raw line breaks occur only between tokens, never in strings. Output of one object a line relies on this.
+        // Raw line breaks occur only between tokens, never in strings. Output of one object per line relies on this.
         Some(text) => text.trim().replace(['\r', '\n'], " "),
         None => serde_json::to_string(&String::from_utf8_lossy(body)).ok()?,
     };

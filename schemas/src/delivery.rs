@@ -1,4 +1,4 @@
-//! An event, or a part of it, owed to one endpoint.
+//! A delivery: an event, or a part of it, for one endpoint.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,22 +6,21 @@ use uuid::Uuid;
 
 use crate::{Attempt, EventId, EventType, id::uuid_of};
 
-/// Which of an event's bodies a delivery carries. The event itself renders to one or two; a transfer to a queue may add the
-/// shot.
+/// The body of an event that a delivery carries. An event renders to one or two bodies, and a transfer to a queue may
+/// add the shot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
-    /// The only body, or the first.
     First,
     /// Whaticket's `fila-data`, which follows `start`.
     Second,
     /// The last received message, sent at once on a transfer to a queue.
     Shot,
-    /// The second Whaticket body of the shot.
+    /// Second Whaticket body of the shot.
     SecondShot,
 }
 
 impl Part {
-    /// Text in headers and ids; empty for the first.
+    /// Text in headers and ids; empty for the first body.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::First => "",
@@ -31,7 +30,6 @@ impl Part {
         }
     }
 
-    /// Reads the text of a header.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::First, Self::Second, Self::Shot, Self::SecondShot].into_iter().find(|part| part.as_str() == text)
     }
@@ -43,8 +41,8 @@ impl fmt::Display for Part {
     }
 }
 
-/// Everything about a delivery but its body, which is the body of its message: the very bytes to be posted. It never holds a
-/// URL or a secret: these are looked up for each attempt.
+/// A delivery without its body, which is the body of its message: the exact bytes to be posted. It never holds a URL or
+/// a secret; each attempt looks these up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
     /// UUIDv5 of tenant, event id, endpoint id and part, so that a repeat has the same id.
@@ -53,7 +51,6 @@ pub struct Delivery {
     pub event_id: EventId,
     pub event_type: EventType,
     pub endpoint_id: String,
-    /// Which body of the event.
     pub part: Part,
     /// The event's `occurred_at`, in unix milliseconds.
     pub event_time: u64,
@@ -61,7 +58,6 @@ pub struct Delivery {
     pub accepted_at: u64,
     /// Ids of the subscriptions that matched, at most [`MAX_SUBSCRIPTIONS`]; for explanation only.
     pub subscriptions: Vec<String>,
-    /// Revision of the snapshot that decided.
     pub revision: u64,
     /// Number of the next attempt, counted from 1.
     pub attempt: u32,
@@ -72,9 +68,9 @@ pub struct Delivery {
     pub last: Option<Attempt>,
     /// How often limits deferred the delivery.
     pub deferrals: u32,
-    /// Id of the replay that it belongs to.
     pub replay: Option<String>,
-    /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and nothing is kept of it.
+    /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and leaves no
+    /// record.
     pub is_test: bool,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
@@ -83,14 +79,13 @@ pub struct Delivery {
 /// Largest number of subscription ids in a delivery: headers must stay below 4 KiB.
 pub const MAX_SUBSCRIPTIONS: usize = 20;
 
-/// The id of the delivery of a part of an event to an endpoint.
 pub fn delivery_id(tenant: &str, event_id: &EventId, endpoint_id: &str, part: Part) -> Uuid {
     uuid_of(&[tenant.as_bytes(), event_id.as_str().as_bytes(), endpoint_id.as_bytes(), part.as_str().as_bytes()])
 }
 
 impl Delivery {
-    /// A delivery before its first attempt, of an event that was accepted at a time in unix milliseconds. The event time is
-    /// the same; revision, subscriptions and trace context are empty until they are set.
+    /// A delivery before its first attempt, of an event that was accepted at a time in unix milliseconds. The event
+    /// time is the same. Revision, subscriptions and trace context are empty until they are set.
     pub fn owed(
         tenant: &str,
         event_id: &EventId,
@@ -122,8 +117,8 @@ impl Delivery {
         }
     }
 
-    /// The receiver's key for deduplication, the same on every attempt and replay (Standard Webhooks 1.0): the event's
-    /// id, then `_` and the part for every body but the first.
+    /// The receiver's key for deduplication, equal on every attempt and replay (Standard Webhooks 1.0): the event's id,
+    /// followed by `_` and the part for every body but the first.
     pub fn webhook_id(&self) -> Cow<'_, str> {
         match self.part {
             Part::First => Cow::Borrowed(self.event_id.as_str()),

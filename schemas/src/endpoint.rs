@@ -69,7 +69,7 @@ pub struct Endpoint {
     pub cancelled_before: Option<Moment>,
 }
 
-/// Adds the property `public_key`, which answers of the API have although it is derived and no field.
+/// Adds the property `public_key`, which answers of the API derive from the secrets.
 fn show_public_key(schema: &mut Schema) {
     let description =
         "Public key that verifies the newest `v1a` signatures, `whpk_…`. It may be given to anyone. Read only.";
@@ -102,10 +102,8 @@ impl Endpoint {
         self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
     }
 
-    /// Default of `max_in_flight`.
-    pub const MAX_IN_FLIGHT: u32 = 64;
-    /// Default of `max_backlog`.
-    pub const MAX_BACKLOG: u64 = 100_000;
+    const MAX_IN_FLIGHT: u32 = 64;
+    const MAX_BACKLOG: u64 = 100_000;
 }
 
 /// Whether deliveries are posted to an endpoint.
@@ -133,7 +131,7 @@ pub enum HeaderText {
 }
 
 impl HeaderText {
-    /// The text itself; only for the request that sends it.
+    /// The text itself. Only the request that sends it may use it.
     pub fn reveal(&self) -> &str {
         match self {
             Self::Plain(text) => text,
@@ -141,7 +139,6 @@ impl HeaderText {
         }
     }
 
-    /// The value when it is secret.
     pub fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Plain(_) => None,

@@ -1,7 +1,7 @@
-//! An event as accepted: decoded, with what it lacked filled in, and the text it came in.
+//! An accepted event: decoded, with missing keys added, and its text.
 //!
-//! Two formats are made from that text and not from [`Event`]: `canonical` keeps unknown keys, their order and the
-//! spelling of numbers; `original` is what the platform itself sent.
+//! Two formats use that text instead of [`Event`]: `canonical` keeps unknown keys, their order and the spelling of
+//! numbers; `original` is the platform's own body.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,14 @@ use crate::{
     time::{is_canonical, rfc3339, unix_ms},
 };
 
-/// Deepest nesting of an envelope: as deep as common JSON parsers go, because receivers must read it too.
+/// Deepest nesting of an envelope: the limit of common JSON parsers, because receivers parse it, too.
 pub const MAX_DEPTH: usize = 128;
 
-/// An event as accepted.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// The decoded event. `id`, `occurred_at` (in UTC with three decimals) and the tenant's id are filled in; the secrets of
-    /// `api_config` are removed.
+    /// The decoded event. `id`, `occurred_at` (in UTC with three decimals) and the tenant's id are always set; the
+    /// secrets of `api_config` are removed.
     pub event: Event,
-    /// Id of the event.
     pub id: EventId,
     /// The event's `occurred_at`, in unix milliseconds.
     pub occurred_at_ms: u64,
@@ -29,7 +27,6 @@ pub struct Envelope<'a> {
     original: Original<'a>,
 }
 
-/// What the envelope's key `original` holds.
 #[derive(Debug)]
 enum Original<'a> {
     /// The key is missing: the event came in canonical form, and the envelope is the original.
@@ -41,10 +38,8 @@ enum Original<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads what was published or posted.
-    ///
-    /// # Errors
-    /// The body is not a JSON object, a value has the wrong type or form, or the id contradicts `acceptance`.
+    /// Decodes a body that was published or posted. Fails when it is not a JSON object, a value has the wrong type or
+    /// form, or the id contradicts `acceptance`.
     pub fn decode(body: &'a [u8], acceptance: &Acceptance) -> Result<Self, Refusal> {
         let text = object_text(body)?;
         let mut event: Event = serde_json::from_str(text).map_err(|error| Refusal::locate::<Event>(text, &error))?;
@@ -63,8 +58,8 @@ impl<'a> Envelope<'a> {
         Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })
     }
 
-    /// The envelope as accepted, compact: the same keys, order and spelling, with `id` and `occurred_at` added in front if
-    /// they were missing, and without `original` and the secrets of `api_config`.
+    /// The accepted envelope as compact JSON: the same keys, order and spelling, with missing `id` and `occurred_at`
+    /// added in front, and without `original` and the secrets of `api_config`.
     pub fn canonical(&self) -> String {
         let id = format!("\"{}\"", self.id);
         let occurred_at = format!("\"{}\"", self.event.occurred_at.as_deref().unwrap_or_default());
@@ -84,7 +79,7 @@ impl<'a> Envelope<'a> {
         text
     }
 
-    /// What the platform itself sent; none when the source does not keep it.
+    /// The platform's own body; none when the source does not keep it.
     pub fn original(&self) -> Option<Cow<'a, [u8]>> {
         match self.original {
             Original::Envelope => Some(Cow::Borrowed(self.text.as_bytes())),
@@ -94,14 +89,14 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The text of a body that is UTF-8 and begins as a JSON object does.
+/// The body as text, if it is UTF-8 and begins like a JSON object.
 pub(crate) fn object_text(body: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
     if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(Refusal::malformed("not a JSON object")) }
 }
 
 impl<'a> Original<'a> {
-    /// Finds the original in an envelope that is valid JSON. Checks the depth on the way.
+    /// Finds the original in an envelope that is valid JSON, and checks the depth.
     fn find(text: &'a str) -> Result<Self, Refusal> {
         let mut scanner = Scanner::new(text);
         let mut original = None;
@@ -118,7 +113,8 @@ impl<'a> Original<'a> {
     }
 
     fn of(value: &'a str) -> Result<Self, Refusal> {
-        // Only an escaped surrogate can make a valid JSON string unreadable; looking for it is cheaper than unescaping.
+        // Only an escaped surrogate can make a valid JSON string unreadable. Searching for it is cheaper than
+        // unescaping.
         let is_readable = || !value.contains("\\u") || serde_json::from_str::<String>(value).is_ok();
         match value {
             "null" => Ok(Self::Withheld),
@@ -136,7 +132,6 @@ fn redact_api_config(event: &mut Event) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The text of `ticket`, compact and without secrets.
 fn ticket(json: &str) -> Cow<'_, str> {
     let compacted = compact(json);
     if !members(&compacted)

@@ -10,38 +10,27 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct EventType(Cow<'static, str>);
 
-/// The error for a text that is no event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event type is `<entity>.<action>`, each a lower-case letter followed by lower-case letters, digits or `_`")]
 pub struct InvalidEventType;
 
 impl EventType {
-    /// A ticket was created.
     pub const TICKET_CREATED: Self = Self(Cow::Borrowed("ticket.created"));
-    /// Somebody began to work on a ticket.
+    /// An attendant began to work on a ticket.
     pub const TICKET_OPENED: Self = Self(Cow::Borrowed("ticket.opened"));
-    /// A ticket was transferred to another queue or attendant.
     pub const TICKET_TRANSFERRED: Self = Self(Cow::Borrowed("ticket.transferred"));
-    /// A ticket was closed.
     pub const TICKET_CLOSED: Self = Self(Cow::Borrowed("ticket.closed"));
-    /// A ticket's tags were changed.
     pub const TICKET_TAGS_CHANGED: Self = Self(Cow::Borrowed("ticket.tags_changed"));
-    /// A message of the contact arrived.
     pub const MESSAGE_RECEIVED: Self = Self(Cow::Borrowed("message.received"));
-    /// A message was sent to the contact.
     pub const MESSAGE_SENT: Self = Self(Cow::Borrowed("message.sent"));
     /// A message to the contact was sent, delivered or read.
     pub const MESSAGE_STATUS_CHANGED: Self = Self(Cow::Borrowed("message.status_changed"));
-    /// The test button was pressed.
     pub const WEBHOOK_TEST: Self = Self(Cow::Borrowed("webhook.test"));
-    /// An endpoint was disabled: nothing is posted to it.
     pub const ENDPOINT_DISABLED: Self = Self(Cow::Borrowed("endpoint.disabled"));
-    /// A tenant reached one of its quotas.
     pub const QUOTA_REACHED: Self = Self(Cow::Borrowed("quota.reached"));
-    /// A vendor's body of an unknown kind arrived. It goes to endpoints of format `original` only.
+    /// A vendor's body of an unknown kind. It is delivered only to endpoints of format `original`.
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 
-    /// The text `<entity>.<action>`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +39,6 @@ impl EventType {
         self.0.split_once('.').map_or(&*self.0, |(entity, _)| entity)
     }
 
-    /// True for `message.*`.
     pub fn is_message(&self) -> bool {
         self.entity() == "message"
     }
@@ -111,7 +99,6 @@ pub enum TypePattern {
 }
 
 impl TypePattern {
-    /// True when the pattern covers a type.
     pub fn matches(&self, event_type: &EventType) -> bool {
         match self {
             Self::Any => true,

@@ -1,4 +1,4 @@
-//! Identifiers: those of the platforms, kept as they are, and those of events and deliveries.
+//! Identifiers of platforms, kept unchanged, and of events and deliveries.
 
 use std::{
     borrow::Cow,
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// An id of a platform: an integer or a string, kept as it is whatever its size, and compared by its text, so that `7` and
-/// `"7"` are the same channel.
+/// An id of a platform: an integer of any size or a string, kept unchanged. Ids are compared by their texts, so that
+/// `7` and `"7"` are the same channel.
 #[derive(Clone, Debug)]
 pub struct Id {
     text: Box<str>,
@@ -19,12 +19,11 @@ pub struct Id {
 }
 
 impl Id {
-    /// An id that is a JSON string.
     pub fn from_text(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), is_integer: false }
     }
 
-    /// From the JSON text of an integer or of a string that is not empty.
+    /// Reads the JSON text of an integer or of a non-empty string.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         if json.starts_with('"') {
             let text = serde_json::from_str::<Box<str>>(json).ok()?;
@@ -40,8 +39,9 @@ impl Id {
         &self.text
     }
 
-    /// True when it is spelt as a JSON integer.
-    pub fn is_integer(&self) -> bool {
+    /// True when the id is a JSON integer.
+    #[cfg(test)]
+    pub(crate) fn is_integer(&self) -> bool {
         self.is_integer
     }
 }
@@ -99,12 +99,11 @@ impl JsonSchema for Id {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct EventId(String);
 
-/// The error for a text that is no event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event id is 1 to 64 letters, digits or hyphens")]
 pub struct InvalidEventId;
 
-/// Namespace of our UUIDv5s, so that they differ from those of others.
+/// Namespace of carteiro's UUIDv5s.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_6f4c_3f0a_5c0e_9a53_0c61_7274_6569);
 
 impl EventId {
@@ -113,14 +112,14 @@ impl EventId {
         Self(uuid::Builder::from_unix_timestamp_millis(now, &chance).into_uuid().to_string())
     }
 
-    /// The id of a vendor's body that identifies itself: a retry of the vendor sends the same bytes and is the same event.
-    /// The tenant is part of the id, because two tenants may name a source alike.
+    /// The id of a vendor's body that identifies itself: a retry of the vendor has the same bytes and so the same id.
+    /// The tenant is part of the id, because two tenants may use the same name for a source.
     pub fn of_body(tenant: &str, source: &str, body: &[u8]) -> Self {
         Self(uuid_of(&[tenant.as_bytes(), source.as_bytes(), body]).to_string())
     }
 
-    /// The id of something that happens once, made of what distinguishes it: reported again, it is the same event.
-    pub fn of_happening(parts: &[&str]) -> Self {
+    /// The id of a unique occurrence, made of its distinguishing parts: a repeated report has the same id.
+    pub(crate) fn of_happening(parts: &[&str]) -> Self {
         Self(uuid_of(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()).to_string())
     }
 
@@ -150,7 +149,6 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -158,7 +156,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// UUIDv5 of several parts; each is preceded by its length, so that no two lists of parts are hashed alike.
+/// UUIDv5 of several parts. Each is preceded by its length, so that different lists never have the same input.
 pub(crate) fn uuid_of(parts: &[&[u8]]) -> Uuid {
     let mut name = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {

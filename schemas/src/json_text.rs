@@ -1,11 +1,11 @@
-//! JSON as text: finds, copies and removes parts of it without parsing their values, so that keys, their order, escapes and
-//! the spelling of numbers stay as they are. Expects valid JSON, and validates nothing.
+//! JSON as text: finds, copies and removes parts without parsing their values, so that keys, their order, escapes and
+//! the spelling of numbers are kept. The input must be valid JSON, which is not checked.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// Yields the parts of one object or array in order. It never recurses, so that depth costs no stack.
+/// Yields the parts of one object or array in order. It does not recurse, so that deep nesting needs no stack.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
@@ -21,7 +21,7 @@ impl<'a> Scanner<'a> {
         Self { text, at, deepest: usize::from(at == 1) }
     }
 
-    /// Deepest nesting of the parts passed so far, counting the container itself.
+    /// Deepest nesting of the scanned parts, including the container itself.
     pub(crate) fn deepest(&self) -> usize {
         self.deepest
     }
@@ -32,7 +32,6 @@ impl<'a> Scanner<'a> {
         Some((key, self.element()?))
     }
 
-    /// The next element of an array.
     pub(crate) fn element(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')) {
@@ -73,19 +72,17 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The members of an object's text.
 pub(crate) fn members(object: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut scanner = Scanner::new(object);
     std::iter::from_fn(move || scanner.member())
 }
 
-/// The elements of an array's text.
 pub(crate) fn elements(array: &str) -> impl Iterator<Item = &str> {
     let mut scanner = Scanner::new(array);
     std::iter::from_fn(move || scanner.element())
 }
 
-/// True when a key, as spelt and in quotes, is `name`, however it is escaped.
+/// True when an object's key, in quotes and possibly with escapes, is `name`.
 pub(crate) fn is_key(spelt: &str, name: &str) -> bool {
     if spelt.contains('\\') {
         return serde_json::from_str::<String>(spelt).is_ok_and(|key| key == name);
@@ -93,7 +90,7 @@ pub(crate) fn is_key(spelt: &str, name: &str) -> bool {
     spelt.get(1..spelt.len().saturating_sub(1)) == Some(name)
 }
 
-/// The position behind the string whose opening quote is at `start`.
+/// Position after the string whose opening quote is at `start`.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -137,11 +134,10 @@ fn next_padding(json: &str, mut at: usize) -> Option<usize> {
     }
 }
 
-/// Deepest nesting that is searched for secrets, deeper than any accepted envelope. What lies below is dropped.
+/// Deepest nesting that is searched for secrets, deeper than any accepted envelope. Deeper parts are dropped.
 const MAX_SECRET_DEPTH: usize = 256;
 
-/// Compact JSON without the members named `token` or `authToken`, in any case and at any depth; borrowed when there are
-/// none.
+/// Compact JSON without the members `token` or `authToken`, in any case and at any depth; borrowed when it has none.
 pub(crate) fn without_secrets(json: &str) -> Cow<'_, str> {
     if !may_have_secrets(json) {
         return Cow::Borrowed(json);
@@ -151,7 +147,7 @@ pub(crate) fn without_secrets(json: &str) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-/// False only when no key can be a secret's. An escape may hide a key.
+/// True when a key may be a secret's. Escapes may hide such a key.
 fn may_have_secrets(json: &str) -> bool {
     let bytes = json.as_bytes();
     !bytes.is_ascii() || bytes.contains(&b'\\') || bytes.windows(5).any(|word| word.eq_ignore_ascii_case(b"token"))

@@ -1,7 +1,7 @@
-//! The contract: what travels and what is configured, as plain values.
+//! The plain values of events, deliveries and configuration.
 //!
-//! Events and the vendors' dialects, subscriptions and what they match, deliveries and their ids, dead letters and their
-//! reasons, and how they become messages. Nothing here does I/O, reads a clock or asks for randomness.
+//! Events and the vendors' dialects, subscriptions and their matches, deliveries and their ids, dead letters and their
+//! reasons, and the codecs of messages. This crate does no I/O, and reads neither clock nor randomness.
 
 pub mod address;
 mod attempt;
@@ -57,7 +57,7 @@ pub use secret::{EmptySecret, MASK, Secret, quotable};
 pub use secret_fields::{SecretField, SecretFields, SecretForm};
 pub use signature::Signature;
 pub use submission::{Submission, peek_id};
-pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, Subscription, TicketStatus};
+pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;
 pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

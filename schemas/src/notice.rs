@@ -1,5 +1,5 @@
-//! What processes tell each other over the broker's control fanout: small JSON messages, sent with best effort. Unknown
-//! kinds are ignored, so that versions may mix. None ever holds a URL, a secret or a body.
+//! Notices between processes, over the broker's control fanout: small JSON messages, sent with best effort. Unknown
+//! kinds are ignored, so that versions may mix. A notice never holds a URL, a secret or a body.
 
 use std::collections::BTreeMap;
 
@@ -9,69 +9,51 @@ use uuid::Uuid;
 
 use crate::{Attempt, DeadLetterRetention, QuotaName};
 
-/// A message from one process to all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Notice {
-    /// The store has reached a revision; processes with an older snapshot pull.
-    Revision {
-        /// The revision, which all processes of a store share.
-        revision: u64,
-    },
-    /// Findings of a process. They are sent again until they are noted.
+    /// The store has reached a revision; processes with an older snapshot pull it.
+    Revision { revision: u64 },
+    /// Findings of a process, which it repeats until a `Noted` answers them.
     #[serde(rename = "facts")]
     Findings {
         /// Id of the process, made at its start.
         process: String,
-        /// Number of the notice; rises with every notice of the process.
+        /// Number of the notice, rising with every notice of the process.
         sequence: u64,
-        /// The findings, in no order.
         #[serde(rename = "facts")]
         findings: Vec<Finding>,
     },
-    /// Findings have been stored and need not be sent again.
-    Noted {
-        /// Id of the process whose findings they are.
-        process: String,
-        /// Number of the notice that had them.
-        sequence: u64,
-    },
-    /// What is kept from now on of the dead letters of tenants that have too many. All others keep everything.
-    DeadLetterLevels {
-        /// What is kept, by tenant.
-        levels: BTreeMap<String, DeadLetterRetention>,
+    /// The findings of a notice have been stored.
+    Noted { process: String, sequence: u64 },
+    /// The retention of all tenants that have too many dead letters. Other tenants' dead letters are kept with their bodies.
+    #[serde(rename = "dead_letter_levels")]
+    DeadLetterRetention {
+        #[serde(rename = "levels")]
+        by_tenant: BTreeMap<String, DeadLetterRetention>,
     },
     /// The delivery of the test button was attempted. Sent once: the caller waits for it, and may press the button again.
     Tested {
-        /// Id of the delivery.
         delivery_id: Uuid,
         /// The attempt. It may hold the receiver's answer, as in a dead letter, but nothing that was sent.
         attempt: Attempt,
     },
-    /// A process has begun to listen; the others send again what it should know.
+    /// A process has begun to listen; the others repeat their current state.
     Hello,
     /// A deliverer is running; sent every second.
     Deliverer {
-        /// Id of the process, made at its start.
         process: String,
         /// True when the deliverer is about to stop.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leaves: bool,
     },
-    /// The intake is opened, or closed until nothing is on its way.
-    Intake {
-        /// True when events are accepted.
-        open: bool,
-    },
-    /// Changes of endpoints' breakers in a deliverer. Sent once: a process that misses it learns from its own failures.
-    Breakers {
-        /// Id of the process, made at its start.
-        process: String,
-        changes: Vec<BreakerChange>,
-    },
+    /// The intake is opened, or closed until no event is pending.
+    Intake { open: bool },
+    /// Changes of endpoints' breakers in a deliverer. Sent once: a process that misses one learns from its own
+    /// failures.
+    Breakers { process: String, changes: Vec<BreakerChange> },
 }
 
-/// The breaker of an endpoint opened or closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakerChange {
     pub tenant: String,
@@ -85,17 +67,16 @@ pub struct BreakerChange {
     pub consecutive_opens: u32,
 }
 
-/// One finding of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Finding {
-    /// What the process did on a day since it started, so that a later finding includes an earlier one.
+    /// Counts of a day since the process started; a later finding includes an earlier one.
     Usage {
         tenant: String,
         /// Id of the endpoint; none for counts of the whole tenant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint_id: Option<String>,
-        /// The day in UTC: `2026-11-21`.
+        /// Day in UTC: `2026-11-21`.
         day: String,
         counts: Counts,
     },
@@ -106,7 +87,7 @@ pub enum Finding {
         /// Revision of the last change of the endpoint, so that a later change is not undone; none with a `file:` store.
         version: Option<u64>,
     },
-    /// An endpoint has only failed for some time, as far as the process knows. Repeated every hour while this lasts.
+    /// All recent attempts of this process at an endpoint failed. Repeated every hour while this lasts.
     Failing {
         tenant: String,
         endpoint_id: String,
@@ -115,37 +96,32 @@ pub enum Finding {
         /// Time of the first of these failures since the process started, in unix milliseconds.
         since: u64,
     },
-    /// A tenant reached a quota.
     QuotaReached {
         tenant: String,
         quota: QuotaName,
-        /// Value of the quota.
         limit: f64,
         /// Time in unix milliseconds.
         at: u64,
     },
-    /// A finding of a later version.
     #[serde(other)]
     Unknown,
 }
 
 impl Notice {
-    /// Reads a notice; none when its kind is unknown, as that of a later version.
+    /// Reads a notice; none for an unknown kind, as of a later version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// The kinds, as they are written.
     pub const KINDS: [&str; 9] =
         ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "intake", "breakers"];
 
-    /// The kind, for metrics: one of [`Notice::KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Revision { .. } => "revision",
             Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
-            Self::DeadLetterLevels { .. } => "dead_letter_levels",
+            Self::DeadLetterRetention { .. } => "dead_letter_levels",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
@@ -154,7 +130,6 @@ impl Notice {
         }
     }
 
-    /// The notice as JSON.
     pub fn write(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -215,7 +190,7 @@ mod tests {
             Notice::Revision { revision: 7 },
             Notice::Findings { process: "p".into(), sequence: 1, findings: vec![usage, gone, failing, reached] },
             Notice::Noted { process: "p".into(), sequence: 1 },
-            Notice::DeadLetterLevels { levels: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
+            Notice::DeadLetterRetention { by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
@@ -227,6 +202,8 @@ mod tests {
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }
         assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);
+        let retention = Notice::DeadLetterRetention { by_tenant: BTreeMap::new() };
+        assert_eq!(retention.write(), br#"{"kind":"dead_letter_levels","levels":{}}"#);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Reads a struct from a JSON object only. The code that serde derives also accepts an array, field by field in order, and
-//! so would take `"ticket": []` for a ticket.
+//! Deserializes a struct from a JSON object only. The code that serde derives also accepts an array of the fields, and
+//! so would read `"ticket": []` as a ticket.
 
 use serde::{
     Deserialize, Deserializer,
@@ -22,7 +22,6 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer:
     Ok(Vec::<ObjectOnly<T>>::deserialize(deserializer)?.into_iter().map(|object| object.0).collect())
 }
 
-/// A struct that was read from an object.
 pub(crate) struct ObjectOnly<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
@@ -31,7 +30,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
     }
 }
 
-/// Reads everything as a map.
 struct MapDeserializer<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for MapDeserializer<D> {
@@ -47,7 +45,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for MapDeserializer<D> {
     }
 }
 
-/// Hides that a visitor accepts a sequence.
+/// Prevents a visitor from accepting a sequence.
 struct MapOnly<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for MapOnly<V> {

@@ -1,4 +1,4 @@
-//! JSON that passes through unparsed: key order and the spelling of numbers are kept.
+//! JSON that is passed on unparsed: key order and the spelling of numbers are kept.
 
 use std::borrow::Cow;
 
@@ -6,15 +6,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Any JSON, as its compact text. `null` is not kept: a missing field and a null one read alike.
+/// Any JSON, as its compact text. A missing field and `null` are both none.
 #[derive(Clone, Debug)]
 pub struct Opaque(Box<RawValue>);
 
 impl Opaque {
-    /// Compacts a JSON text.
-    ///
-    /// # Errors
-    /// When it is not JSON.
+    /// Compacts a JSON text. Fails when it is not JSON.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         let compact = crate::json_text::compact(text).into_owned();
         RawValue::from_string(compact).map(Self)

@@ -1,30 +1,25 @@
-//! Events about carteiro itself, in the tenant's own stream, so that any endpoint can subscribe to them. Their ids are made of
-//! what happened, so that a repeated report is the same event.
+//! Events about carteiro itself, in the tenant's own stream, so that any endpoint can subscribe to them. Their ids
+//! derive from their content, so that a repeated report is the same event.
 
 use serde_json::{Number, Value, json};
 
 use crate::{Event, EventFacts, EventId, EventType, QuotaName, SPEC, routing_key, time::rfc3339};
 
-/// Platform of these events.
 const PLATFORM: &str = "carteiro";
 /// Interval in which a tenant's quota makes at most one event, in milliseconds.
 const HOUR: u64 = 3_600_000;
 
-/// An event about carteiro itself, to be published like any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationalEvent {
-    /// Id of the event.
     pub id: EventId,
-    /// Type of the event.
     pub event_type: EventType,
     /// Routing key: `<tenant>.-.-.<type>`.
     pub key: String,
-    /// Envelope of the event.
     pub body: String,
 }
 
 impl OperationalEvent {
-    /// An endpoint was disabled with this `version` of it: `"endpoint":{"id","reason"}`.
+    /// `data` is `"endpoint":{"id","reason"}`. `version` is the revision that disabled the endpoint.
     pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>, now: u64) -> Self {
         let id = EventId::of_happening(&[tenant, "endpoint.disabled", endpoint_id, &version.to_string()]);
         Self::of(
@@ -37,7 +32,7 @@ impl OperationalEvent {
         )
     }
 
-    /// A quota was reached: `"quota":{"name","limit"}`. All reports of an hour are the same event.
+    /// `data` is `"quota":{"name","limit"}`. All reports of an hour have the same id.
     pub fn quota_reached(tenant: &str, quota: QuotaName, limit: f64, now: u64) -> Self {
         let hour = (now / HOUR).to_string();
         let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);
@@ -45,7 +40,7 @@ impl OperationalEvent {
         Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
     }
 
-    /// The test button was pressed: the event that endpoints of format `canonical` receive.
+    /// The event that the test button sends to endpoints of format `canonical`.
     pub fn webhook_test(tenant: &str, id: EventId, now: u64) -> Self {
         Self::of(tenant, id, EventType::WEBHOOK_TEST, now, "test", &json!({"origin": "webhook-config"}))
     }
@@ -55,7 +50,7 @@ impl OperationalEvent {
             "spec": SPEC, "id": id, "type": event_type, "occurred_at": rfc3339(now), "source": {"platform": PLATFORM},
             name: payload,
         });
-        // A tenant's id has 63 bytes at most, and so the key fits.
+        // A tenant's id has at most 63 bytes, so the key is never too long.
         let key = routing_key(tenant, &EventFacts::of(&Event::new(event_type.clone()))).unwrap_or_default();
         Self { id, key, body: body.to_string(), event_type }
     }

@@ -1,11 +1,10 @@
 //! JSON pointers (RFC 6901), such as `/endpoints/2/url`; the empty pointer is the whole document.
 
-/// The pointer to a member of the whole: `/` and its escaped name.
 pub fn to_member(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The names and indexes that a pointer passes, unescaped, from the outside in.
+/// Unescaped names and indexes of a pointer, from the outermost to the innermost.
 pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
     pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
 }

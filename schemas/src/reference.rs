@@ -1,4 +1,5 @@
-//! What is published for users of the API: the JSON Schemas of the types (the files in `schemas/json/`), and sample events.
+//! Published references for users of the API: the JSON Schemas of the types (the files in `schemas/json/`), and sample
+//! events.
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 

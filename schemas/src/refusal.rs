@@ -2,20 +2,18 @@
 
 use crate::{ParkReason, pointer::to_member};
 
-/// What is wrong with an event, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}{}{message}", if pointer.is_empty() { "" } else { ": " })]
 pub struct Refusal {
     pub kind: RefusalKind,
-    /// JSON pointer (RFC 6901) to the mistake, such as `/ticket/id`; empty for the whole.
+    /// JSON pointer (RFC 6901) to the invalid value, such as `/ticket/id`; empty for the whole body.
     pub pointer: String,
     pub message: String,
 }
 
-/// Kind of a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// Not UTF-8, not JSON, or not an object.
+    /// The body is not UTF-8, not JSON, or not an object.
     Malformed,
     /// A value has the wrong type or form.
     Invalid,
@@ -24,7 +22,6 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// Reason for which such an event is parked.
     pub fn park_reason(self) -> ParkReason {
         match self {
             Self::Malformed => ParkReason::Decode,
@@ -43,7 +40,7 @@ impl Refusal {
         Self { kind: RefusalKind::Invalid, pointer: pointer.into(), message: message.into() }
     }
 
-    /// The refusal of a value, or of a missing key: the pointer then says where the key would be.
+    /// `pointer` is the place of an invalid value, or of a missing key.
     fn at(pointer: String, message: String) -> Self {
         match missing(&message) {
             Some(key) => Self::invalid(pointer + &to_member(key), "is required"),
@@ -58,7 +55,7 @@ impl Refusal {
         self
     }
 
-    /// The refusal of a text that could not be deserialized as `T`. Reads it a second time to find the place.
+    /// Explains why a text could not be deserialized as `T`. Parses the text again to find the place.
     pub(crate) fn locate<'a, T: serde::Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Self {
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Self::malformed(format!("not JSON: {error}"));
@@ -71,13 +68,12 @@ impl Refusal {
     }
 }
 
-/// The key that serde reports as missing.
 fn missing(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
-/// The message of serde_json, without ` at line 1 column 20`, because the pointer says it better, and without the value that
-/// was found, because no part of a body may enter an error text.
+/// The message of serde_json without its ` at line 1 column 20`, which the pointer replaces, and without the found
+/// value, because no part of a body may enter an error text.
 fn wording(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);

@@ -1,7 +1,7 @@
 //! Rotation without a gap: a replaced secret stays valid beside its successor until a time.
 //!
-//! A source's token, a tenant's key and an endpoint's signing secrets rotate in the same way. Time is an argument, and nothing
-//! has to be written when it passes: a secret that has ended is ignored, and removed with the next change.
+//! A source's token, a tenant's key and an endpoint's signing secrets rotate in the same way. Time is an argument.
+//! Nothing is written when a secret ends: it is ignored from then on, and removed with the next change.
 
 use std::{fmt, mem};
 
@@ -45,21 +45,21 @@ pub enum SigningSecret {
 }
 
 impl RetiringSecret {
-    /// JSON with the secret itself; only for storing it.
+    /// JSON with the secret itself. Only the store may use it.
     pub fn reveal(&self) -> Value {
         json!({"secret": self.secret.reveal(), "until": self.until})
     }
 }
 
 impl SigningSecret {
-    /// The secret itself, valid or not.
+    /// The secret itself, whether or not it is still valid.
     pub fn secret(&self) -> &Secret {
         match self {
             Self::Lasting(secret) | Self::Retiring(RetiringSecret { secret, .. }) => secret,
         }
     }
 
-    /// End of its validity; none for a lasting secret.
+    /// End of the validity; none for a lasting secret.
     pub fn until(&self) -> Option<Moment> {
         match self {
             Self::Lasting(_) => None,
@@ -67,7 +67,7 @@ impl SigningSecret {
         }
     }
 
-    /// JSON with the secret itself; only for storing it.
+    /// JSON with the secret itself. Only the store may use it.
     pub fn reveal(&self) -> Value {
         match self {
             Self::Lasting(secret) => secret.reveal().into(),
@@ -79,7 +79,7 @@ impl SigningSecret {
         self.until().is_some_and(|until| until.has_come(now))
     }
 
-    /// Retires the secret at a time. One that retires already keeps its own time: somebody relies on it.
+    /// Retires the secret at a time. An already retiring secret keeps its own time, which receivers rely on.
     fn retired(self, until: Moment) -> Self {
         match self {
             Self::Lasting(secret) => Self::Retiring(RetiringSecret { secret, until }),
@@ -94,7 +94,7 @@ impl From<String> for SigningSecret {
     }
 }
 
-/// Written by hand, because errors of serde's `untagged` do not say where the mistake is.
+/// A manual implementation, because errors of serde's `untagged` do not name the place of the mistake.
 impl<'de> Deserialize<'de> for SigningSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct SigningSecretVisitor;
@@ -119,75 +119,73 @@ impl<'de> Deserialize<'de> for SigningSecret {
     }
 }
 
-/// When a secret is replaced, and how long the old one stays valid beside the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// Time of the replacement, in unix milliseconds.
     pub now: u64,
-    /// How long both are valid. Zero: the old one ends at once, and so do those that retire already.
+    /// Time for which both secrets are valid. With zero, all old secrets end at once.
     pub overlap: Span,
 }
 
 impl Rotation {
-    /// Default overlap: a day, so that everybody involved has working hours.
+    /// Default overlap: a day, so that it includes the working hours of everyone involved.
     pub const OVERLAP: Span = Span::hours(24);
-    /// Longest overlap. A secret that stays valid for longer was not rotated, but doubled.
+    /// Longest overlap. A longer one would amount to two permanent secrets.
     pub const LONGEST_OVERLAP: Span = Span::hours(30 * 24);
 
-    /// When the old secret ends; none when it ends at once.
+    /// End of the old secret; none when it ends at once.
     fn until(self) -> Option<Moment> {
         (!self.overlap.0.is_zero()).then(|| Moment(self.now.saturating_add(self.overlap.millis())))
     }
 }
 
 impl SourceConfig {
-    /// The token, and the previous one with its end, whether that has passed or not.
+    /// The token, and the previous one with its end, which may have passed.
     pub fn tokens(&self) -> impl Iterator<Item = (&Secret, Option<Moment>)> {
         let old = self.old_token.iter().map(|old| (&old.secret, Some(old.until)));
         std::iter::once((&self.token, None)).chain(old)
     }
 
-    /// Replaces the token. One that was retiring already is removed.
+    /// Replaces the token. A token that is retiring already is removed.
     pub fn rotate(&mut self, token: Secret, rotation: Rotation) {
         let secret = mem::replace(&mut self.token, token);
         self.old_token = rotation.until().map(|until| RetiringSecret { secret, until });
     }
 
-    /// Removes the old token if it has ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.old_token.take_if(|old| old.until.has_come(now));
     }
 }
 
 impl Key {
-    /// The hash, and the previous one with its end, whether that has passed or not.
+    /// The hash, and the previous one with its end, which may have passed.
     pub fn hashes(&self) -> impl Iterator<Item = (KeyHash, Option<Moment>)> {
         std::iter::once((self.hash, None)).chain(self.old_hash.map(|old| (old.hash, Some(old.until))))
     }
 
-    /// Replaces the hash. One that was retiring already is removed.
+    /// Replaces the hash. A hash that is retiring already is removed.
     pub fn rotate(&mut self, hash: KeyHash, rotation: Rotation) {
         let hash = mem::replace(&mut self.hash, hash);
         self.old_hash = rotation.until().map(|until| RetiringHash { hash, until });
     }
 
-    /// Removes the old hash if it has ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.old_hash.take_if(|old| old.until.has_come(now));
     }
 }
 
 impl Endpoint {
-    /// Largest number of secrets. With more, the header with the signatures would be longer than receivers read; the oldest
-    /// are removed.
+    /// Largest number of secrets; older ones are removed. More would make the header of signatures longer than
+    /// receivers read.
     pub const MAX_SECRETS: usize = 10;
 
-    /// The secrets that sign requests at `now` (unix milliseconds), newest first. Without any, requests are not signed.
+    /// The secrets that sign requests at `now` (unix milliseconds), newest first. Requests are unsigned if there is
+    /// none.
     pub fn signing_secrets(&self, now: u64) -> impl Iterator<Item = &Secret> {
         self.secrets.iter().filter(move |secret| !secret.has_ended(now)).map(SigningSecret::secret)
     }
 
-    /// Puts a new secret first. The others retire together; those that retire already keep their own time.
+    /// Adds a new secret in front. The others retire together; already retiring ones keep their own time.
     pub fn rotate(&mut self, secret: Secret, rotation: Rotation) {
         let before = mem::replace(&mut self.secrets, vec![SigningSecret::Lasting(secret)]);
         if let Some(until) = rotation.until() {
@@ -197,7 +195,6 @@ impl Endpoint {
         self.secrets.truncate(Self::MAX_SECRETS);
     }
 
-    /// Removes the secrets that have ended.
     pub fn forget_ended(&mut self, now: u64) {
         self.secrets.retain(|secret| !secret.has_ended(now));
     }

@@ -1,52 +1,45 @@
-//! Texts that must not be shown, and what error messages may quote.
+//! Secret texts, and the limit of what error messages may quote.
 
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Shown instead of a secret.
 pub const MASK: &str = "***";
 
-/// Longest text that may be quoted, in bytes: the longest word of any closed list, and some typing errors.
+/// Longest text that may be quoted, in bytes: the longest word of any closed list, with room for typing errors.
 const LONGEST_WORD: usize = 20;
 
-/// The text, if an error message about an unexpected value may quote it: a word, nothing longer. A longer text may be a
-/// secret in a wrong place, and many people see error messages.
+/// The text, if an error message may quote it as an unexpected word. A longer text may be a misplaced secret, and error
+/// messages are widely visible.
 pub fn quotable(text: &str) -> Option<&str> {
     (text.len() <= LONGEST_WORD).then_some(text)
 }
 
-/// A secret text. `Debug`, `Display` and `Serialize` give [`MASK`], so that it enters no log, error or answer by accident;
-/// only [`Secret::reveal`] gives the text. Its memory is not wiped: an attacker who can read it can also read the configuration.
+/// A secret text. `Debug`, `Display` and `Serialize` give [`MASK`], so that it never enters a log, an error or an
+/// answer by accident; only [`Secret::reveal`] gives the text. Its memory is not wiped: an attacker who can read it can
+/// also read the configuration.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(String);
 
-/// The error for a secret without any text, such as a variable that was set to nothing: it must not pass for a key.
+/// The error for an empty secret, such as an empty variable, which must not be accepted as a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret must not be empty")]
 pub struct EmptySecret;
 
 impl Secret {
-    /// Keeps `text`, unless it is empty.
-    ///
-    /// # Errors
-    /// When it is empty.
     pub fn not_empty(text: impl Into<String>) -> Result<Self, EmptySecret> {
         let text = text.into();
         if text.is_empty() { Err(EmptySecret) } else { Ok(Self(text)) }
     }
 
-    /// Deserializes a secret that must not be empty, for `#[serde(deserialize_with)]` on a configuration key.
-    ///
-    /// # Errors
-    /// When it is not a text, or empty.
+    /// Deserializes a non-empty secret, for `#[serde(deserialize_with)]` on a configuration key.
     pub fn deserialize_not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(Self::not_empty).transpose().map_err(de::Error::custom)
     }
 
-    /// The text itself; for the place that needs it, and no other.
+    /// The text itself. Only the code that sends or compares it may use it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

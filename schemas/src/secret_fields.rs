@@ -1,8 +1,8 @@
 //! The secret fields of each resource type, declared once.
 //!
-//! Everything that treats a secret differently from other fields reads these lists: masking in answers, sealing at rest,
-//! validation, hiding in what receivers answer, revealing in an export, and keeping what a `PUT` does not mention. The
-//! tests compare each list with the JSON schema of its type, so that a secret field nobody declared fails them.
+//! All special treatment of secrets reads these lists: masking in answers, sealing at rest, validation, hiding in
+//! receivers' answers, revealing in an export, and keeping omitted secrets in a `PUT`. The tests compare each list with
+//! the JSON schema of its type, so that an undeclared secret field fails them.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,21 @@ use serde_json::{Map, Value, json};
 
 use crate::{Endpoint, HeaderText, Key, RetiringSecret, Secret, SigningSecret, SourceConfig, Subscription};
 
-/// A resource type that says which of its fields are secret.
 pub trait SecretFields: Sized + 'static {
     /// Every field that holds a secret, or the hash of one.
     const SECRET_FIELDS: &'static [SecretField<Self>];
 
-    /// Every secret that the resource holds now.
+    /// Every secret that the resource holds.
     fn secrets(&self) -> impl Iterator<Item = &Secret> {
         Self::SECRET_FIELDS.iter().flat_map(|field| field.secrets(self))
     }
 
-    /// JSON with the secrets themselves, for what stores or exports it. Serialization alone gives their masks.
+    /// JSON with the secrets themselves, for storage and export. Serialization alone gives their masks.
     fn reveal(&self) -> Map<String, Value>
     where
         Self: Serialize,
     {
-        // Resources are plain structs with text keys: their serialization cannot fail.
+        // Resources are plain structs with text keys, so their serialization cannot fail.
         let Ok(Value::Object(mut object)) = serde_json::to_value(self) else { return Map::new() };
         for field in Self::SECRET_FIELDS {
             if let Some(value) = field.reveal(self) {
@@ -37,32 +36,27 @@ pub trait SecretFields: Sized + 'static {
     }
 }
 
-/// One field of the resource type `T` that holds secrets.
 pub struct SecretField<T> {
-    /// Name of the field, in Rust and in JSON.
     pub name: &'static str,
-    /// What the field holds, and how to read it.
     pub form: SecretForm<T>,
 }
 
-/// What a secret field holds. The form decides how the field is validated and how it is stored.
+/// Form of a secret field, which decides its validation and storage.
 pub enum SecretForm<T> {
-    /// A secret that is sent or expected as the value of an HTTP header.
+    /// A secret in the value of an HTTP header.
     HeaderValue(fn(&T) -> Option<&Secret>),
-    /// A secret that is one segment of a URL's path.
+    /// A secret in one segment of a URL's path.
     UrlSegment(fn(&T) -> Option<&Secret>),
     /// A segment of a URL's path that stays valid until a time.
     RetiringUrlSegment(fn(&T) -> Option<&RetiringSecret>),
-    /// Secrets that sign requests, newest first.
     Signing(fn(&T) -> &[SigningSecret]),
-    /// HTTP headers by name, of which some values are secret and some are not.
+    /// HTTP headers by name, of which some values are secret.
     Headers(fn(&T) -> &BTreeMap<String, HeaderText>),
-    /// The hash of a secret. A hash may be shown and stored as it is, but a `PUT` that leaves it out keeps it.
+    /// The hash of a secret. It may be shown and stored unmasked. A `PUT` that omits it keeps it.
     Hash,
 }
 
 impl<T> SecretField<T> {
-    /// The secrets in this field of a resource.
     pub fn secrets<'a>(&self, resource: &'a T) -> Vec<&'a Secret> {
         match &self.form {
             SecretForm::HeaderValue(read) | SecretForm::UrlSegment(read) => read(resource).into_iter().collect(),
@@ -73,7 +67,7 @@ impl<T> SecretField<T> {
         }
     }
 
-    /// The field as JSON with its secrets. None when the resource has no value for it, or when its own JSON hides nothing.
+    /// The field as JSON with its secrets. None when it has no value, or when its own JSON shows everything.
     pub fn reveal(&self, resource: &T) -> Option<Value> {
         match &self.form {
             SecretForm::HeaderValue(read) | SecretForm::UrlSegment(read) => {

@@ -1,24 +1,18 @@
-//! The body of a request to the intake: one event, or `{"events":[…]}`. It is only split here; each event is then decoded as
-//! an [`Envelope`](crate::Envelope).
+//! The body of a request to the intake: one event, or `{"events":[…]}`. This type only splits it; each event is then
+//! decoded as an [`Envelope`](crate::Envelope).
 
 use serde::Deserialize;
 
 use crate::{EventId, Refusal, envelope::object_text, json_text};
 
-/// One event or several, as they were sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Submission<'a> {
-    /// The body is an event.
     One(&'a str),
-    /// The body is an object with the key `events`.
     Batch(Vec<&'a str>),
 }
 
 impl<'a> Submission<'a> {
-    /// Splits a body into events.
-    ///
-    /// # Errors
-    /// The body is not a JSON object, or `events` is not a list.
+    /// Splits a body into events. Fails when it is not a JSON object, or `events` is not a list.
     pub fn of(body: &'a [u8]) -> Result<Self, Refusal> {
         let text = object_text(body)?;
         serde_json::from_str::<serde::de::IgnoredAny>(text)
@@ -31,7 +25,7 @@ impl<'a> Submission<'a> {
         }
     }
 
-    /// The events, each with the JSON pointer that its refusals are put below ([`Refusal::within`]): empty, or `/events/3`.
+    /// The events, each with its JSON pointer for [`Refusal::within`]: empty, or `/events/3`.
     pub fn events(&self) -> impl Iterator<Item = (String, &'a str)> {
         let (list, is_batch) = match self {
             Self::One(event) => (std::slice::from_ref(event), false),
@@ -42,10 +36,8 @@ impl<'a> Submission<'a> {
     }
 }
 
-/// The id of a canonical event, found before anything else is decoded.
-///
-/// # Errors
-/// The body is not a JSON object, or `id` is not an event id.
+/// Reads the id of a canonical event and nothing else. Fails when the body is not a JSON object, or `id` is not an
+/// event id.
 pub fn peek_id(body: &[u8]) -> Result<Option<EventId>, Refusal> {
     #[derive(Deserialize)]
     struct Peek {

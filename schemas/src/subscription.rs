@@ -51,7 +51,7 @@ fn yes() -> bool {
 }
 
 /// The value of `queue_ids` that means "in no queue".
-const NO_QUEUE: &str = "-";
+pub const NO_QUEUE: &str = "-";
 
 /// Ids, compared by their text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,29 +109,24 @@ impl TicketStatus {
     }
 }
 
-/// What subscriptions ask about an event.
+/// The properties of an event that subscriptions compare.
 #[derive(Clone, Copy, Debug)]
 pub struct EventFacts<'a> {
-    /// The event's type.
     pub event_type: &'a EventType,
-    /// Id of the channel.
     pub channel_id: Option<&'a str>,
-    /// Id of the queue that the ticket is in after the event.
+    /// Id of the ticket's queue after the event.
     pub queue_id: Option<&'a str>,
     /// Direction of a `message.received` or `message.sent`; none for other types.
     pub direction: Option<MessageDirection>,
     /// The ticket's status, as spelt.
     pub ticket_status: Option<&'a str>,
-    /// True for a conversation of a group.
     pub is_group: bool,
-    /// True for a transfer to another queue.
     pub to_other_queue: bool,
-    /// True when the event has a received message. In a transfer the shot is made of it.
+    /// True when the event has a received message, which becomes the shot of a transfer.
     pub has_received_message: bool,
 }
 
 impl<'a> EventFacts<'a> {
-    /// The facts of an event.
     pub fn of(event: &'a Event) -> Self {
         let ticket = event.ticket.as_ref();
         let queue_id = ticket.and_then(|ticket| ticket.queue.as_ref()).and_then(|queue| queue.id.as_ref());
@@ -157,39 +152,29 @@ impl<'a> EventFacts<'a> {
     }
 }
 
-/// How an event matches. Both may be true: the endpoint then gets the body of the transfer and the shot.
+/// Result of matching an event. If both are true, the endpoint gets the body of the transfer and the shot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// The event itself matches.
     pub event: bool,
-    /// The last received message is posted, because the ticket came to a queue.
+    /// The last received message is posted, because the ticket was transferred to a matching queue.
     pub shot: bool,
 }
 
-/// The first dimension that did not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// `event_types`.
     EventTypes,
-    /// `channel_ids`.
     ChannelIds,
-    /// `queue_ids`.
     QueueIds,
-    /// `directions`.
     Directions,
-    /// `ticket_statuses`.
     TicketStatuses,
-    /// `groups`.
     Groups,
     /// The shot would be posted, but the transfer has no message.
     NoLastMessage,
 }
 
 impl Subscription {
-    /// Whether and how an event matches. Does not check whether the subscription is enabled.
-    ///
-    /// # Errors
-    /// The first dimension that did not match.
+    /// Matches an event, or returns the first dimension that differs. Whether the subscription is enabled is not
+    /// checked.
     pub fn accepts(&self, facts: &EventFacts<'_>) -> Result<Match, Mismatch> {
         let event = self.event_types.iter().any(|pattern| pattern.matches(facts.event_type));
         let transfer = self.start_on_transfer && self.queue_ids.is_some() && facts.to_other_queue;

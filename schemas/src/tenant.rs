@@ -1,4 +1,4 @@
-//! A customer of the operator, and what gives access to it: sources and keys.
+//! Tenants, the customers of the operator, with their sources and keys.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,6 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant without anything.
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -79,7 +78,6 @@ pub struct Quota {
     pub dead_letters: Option<u64>,
 }
 
-/// The name of a quota, as it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaName {
@@ -92,7 +90,6 @@ pub enum QuotaName {
 }
 
 impl QuotaName {
-    /// The name, as it is configured.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events_per_second",
@@ -183,13 +180,12 @@ pub enum Scope {
     Manage,
 }
 
-/// The SHA-256 of a key: enough for a key of full entropy, and it can be looked up without comparing.
+/// The SHA-256 of a key: safe for a key of full entropy, and suitable for lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// Of a key as presented.
     pub fn of(key: &str) -> Self {
         use sha2::Digest as _;
         Self(sha2::Sha256::digest(key.as_bytes()).into())

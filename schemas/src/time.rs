@@ -1,5 +1,5 @@
-//! Points in time and durations. Times are unix milliseconds inside, and RFC 3339 in UTC with three decimals outside;
-//! durations are written as people write them.
+//! Times and durations. Times are unix milliseconds in memory, and RFC 3339 in UTC with three decimals in texts.
+//! Durations are texts such as `5s`.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A point in time, in unix milliseconds; in JSON and YAML as RFC 3339.
+/// A time in unix milliseconds; in JSON and YAML as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// True when it is `now` (unix milliseconds), or was before.
+    /// True when the time has passed at `now` (unix milliseconds), or is equal to it.
     pub fn has_come(self, now: u64) -> bool {
         self.0 <= now
     }
@@ -54,7 +54,7 @@ pub fn day(unix_ms: u64) -> String {
     day
 }
 
-/// A time in unix milliseconds as `2025-07-18T17:30:22.114Z`; one beyond the year 9999 as the end of that year.
+/// A time in unix milliseconds as `2025-07-18T17:30:22.114Z`. A time beyond the year 9999 becomes the end of that year.
 pub fn rfc3339(unix_ms: u64) -> String {
     let time = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))
@@ -62,7 +62,7 @@ pub fn rfc3339(unix_ms: u64) -> String {
 
 /// Unix milliseconds of an RFC 3339 time, truncated. None for any other text, and for times before 1970.
 pub fn unix_ms(text: &str) -> Option<u64> {
-    // jiff also reads what RFC 3339 does not allow, such as a space for the `T` or a zone in brackets.
+    // jiff also accepts forms outside RFC 3339, such as a space for the `T` or a zone in brackets.
     let bytes = text.as_bytes();
     if !matches!(bytes.get(10), Some(b'T' | b't')) || bytes.get(16) != Some(&b':') || text.contains('[') {
         return None;
@@ -70,7 +70,7 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<Timestamp>().ok()?.as_millisecond()).ok()
 }
 
-/// True when a valid time is already written as [`rfc3339`] writes it.
+/// True when a valid time is already in the form of [`rfc3339`].
 pub(crate) fn is_canonical(text: &str) -> bool {
     matches!(text.as_bytes(), [_, _, _, _, b'-', .., b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, b'Z'] if text.len() == 24)
 }
@@ -81,12 +81,10 @@ pub(crate) fn is_canonical(text: &str) -> bool {
 pub struct Span(pub Duration);
 
 impl Span {
-    /// A duration of whole hours.
     pub const fn hours(hours: u64) -> Self {
         Self(Duration::from_secs(hours * 3_600))
     }
 
-    /// The duration in milliseconds.
     pub fn millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }

@@ -8,15 +8,12 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-/// The folder that holds a file, whether or not the file is there.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes a file of mode 0600 in the place of the one that is there, if one is. A missing folder is made.
-///
-/// # Errors
-/// What the file system or `content` says; the file is then as it was.
+/// Writes a file of mode 0600, replacing an existing one, and makes its folder if it is missing. After an error of the
+/// file system or of `content`, the old file is unchanged.
 pub fn write(path: &Path, content: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
     fs::create_dir_all(folder_of(path))?;
     let draft = NamedTempFile::new_in(folder_of(path))?;
@@ -27,27 +24,22 @@ pub fn write(path: &Path, content: impl FnOnce(&mut BufWriter<&File>) -> io::Res
     persist(draft, path)
 }
 
-/// Puts a draft, made in the same folder, in the place of the file that is there, if one is.
-///
-/// # Errors
-/// What the file system says; the file is then as it was.
+/// Replaces the file at `path` by a draft in the same folder. After an error of the file system, the old file is
+/// unchanged.
 pub fn persist(draft: NamedTempFile, path: &Path) -> io::Result<()> {
     draft.as_file().sync_all()?;
     draft.persist(path)?;
     sync_folder(path)
 }
 
-/// Puts a draft, made in the same folder, where no file is.
-///
-/// # Errors
-/// `AlreadyExists` when there is one; otherwise what the file system says.
+/// Moves a draft to `path` in the same folder. Fails with `AlreadyExists` if a file is there.
 pub fn persist_new(draft: NamedTempFile, path: &Path) -> io::Result<()> {
     draft.as_file().sync_all()?;
     draft.persist_noclobber(path)?;
     sync_folder(path)
 }
 
-/// A file's name is written to the disk with the folder, not with the file.
+/// Syncs the folder, because the folder holds the name of a file, not the file itself.
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }

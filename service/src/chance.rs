@@ -6,21 +6,17 @@ use std::sync::Arc;
 /// Yields a number in [0, 1) at each call, evenly distributed.
 pub type Chance = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// A generator for each thread, seeded by the system. Not for secrets.
+/// Each thread has its own generator, seeded by the system. Unfit for secrets.
 pub fn system() -> Chance {
     #[expect(clippy::disallowed_methods, reason = "the one place where chance enters")]
     Arc::new(fastrand::f64)
 }
 
-/// A new generator, seeded by the system. Not for secrets.
 pub fn rng() -> fastrand::Rng {
     fastrand::Rng::new()
 }
 
-/// A new secret: 256 bits from the generator of the system, as 64 hex digits.
-///
-/// # Errors
-/// When the system has no randomness.
+/// A new secret: 256 bits from the system's generator, as 64 hex digits. Fails when the system has no randomness.
 pub fn token() -> std::io::Result<String> {
     Ok(schemas::hex(&random::<32>()?))
 }
@@ -28,26 +24,21 @@ pub fn token() -> std::io::Result<String> {
 /// Yields 256 bits for a secret at each call.
 pub type Secrets = Arc<dyn Fn() -> std::io::Result<[u8; 32]> + Send + Sync>;
 
-/// The generator of the system.
 pub fn secrets() -> Secrets {
     Arc::new(random::<32>)
 }
 
-/// Bytes from the system's own generator, which nobody can guess.
-///
-/// # Errors
-/// When the system has no randomness to give.
+/// Unpredictable bytes from the system's generator. Fails when the system has no randomness.
 pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
     Ok(bytes)
 }
 
-/// `N` random bytes for ids. Each draw yields five bytes: 40 of its 53 random bits.
+/// `N` random bytes for ids. Each call of `chance` yields five bytes: 40 of its 53 random bits.
 pub fn bytes<const N: usize>(chance: &Chance) -> [u8; N] {
     let mut bytes = [0; N];
     for five in bytes.chunks_mut(5) {
-        // In [0, 2^40), so nothing is cut off.
         let drawn = (chance() * (1_u64 << 40) as f64) as u64;
         five.copy_from_slice(&drawn.to_be_bytes()[3..3 + five.len()]);
     }

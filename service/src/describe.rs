@@ -15,12 +15,11 @@ use serde_json::Value;
 
 use crate::Problem;
 
-/// Describes a call: its place in the document, its name, and who may use it.
+/// Sets a call's tag, operation id, summary, and the keys that may use it.
 pub fn call<'t>(op: TransformOperation<'t>, tag: &str, id: &str, summary: &str, who: &str) -> TransformOperation<'t> {
     op.tag(tag).id(id).summary(summary).description(who).default_response::<Problem>()
 }
 
-/// Puts a text before the description of a call.
 pub fn more<'t>(mut op: TransformOperation<'t>, text: &str) -> TransformOperation<'t> {
     let operation = op.inner_mut();
     let before = operation.description.take().unwrap_or_default();
@@ -28,12 +27,11 @@ pub fn more<'t>(mut op: TransformOperation<'t>, text: &str) -> TransformOperatio
     op
 }
 
-/// Describes a JSON body.
 pub fn takes<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     body::<T>(op, &["application/json"], example)
 }
 
-/// Describes a JSON body that may be left out.
+/// Describes an optional JSON body.
 pub fn may_take<'t, T: JsonSchema>(op: TransformOperation<'t>, example: &str) -> TransformOperation<'t> {
     let mut op = takes::<T>(op, example);
     if let Some(ReferenceOr::Item(body)) = &mut op.inner_mut().request_body {
@@ -54,7 +52,7 @@ fn body<'t, T: JsonSchema>(mut op: TransformOperation<'t>, kinds: &[&str], examp
     op
 }
 
-/// Describes the JSON answer with a status.
+/// Describes the JSON answer that has this status.
 pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
     let content = [("application/json".to_owned(), media::<T>(None))].into_iter().collect();
     let description = match STATUS {
@@ -90,14 +88,12 @@ pub fn parameter<'t>(
     op
 }
 
-/// Describes the parameters of a list in pages.
 pub fn paged(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let limit = json_schema!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
     let op = parameter(op, "limit", "Largest number of entries in the answer.", limit);
     parameter(op, "cursor", "The `next` of the previous page.", json_schema!({"type": "string"}))
 }
 
-/// Describes the headers `If-Match` and `If-None-Match`.
 pub fn conditional(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
     for (name, description) in [
         ("If-Match", "Only if its version is one of these `ETag`s; `*`: only if it exists. Otherwise 412."),

@@ -10,7 +10,7 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
-/// Reads a text with a unit. A number without a unit is refused, because its unit would have to be remembered.
+/// Reads a text with a unit. A number without a unit is refused as ambiguous.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?)
 }
@@ -20,7 +20,6 @@ fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
         .map_err(|why| E::custom(format_args!("`{text}` is not a duration such as \"5s\" or \"2m\": {why}")))
 }
 
-/// A list of durations.
 pub mod list {
     use super::{Deserialize, Deserializer, Duration, Serializer, parse};
 

@@ -1,4 +1,4 @@
-//! The exit codes of the process, and which errors they stand for.
+//! The exit codes of the process, and the errors that cause them.
 
 use std::process::{ExitCode, Termination};
 
@@ -29,14 +29,13 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The exit code for `error`: the outermost `Exit` that was attached with `.context(Exit::…)`, otherwise that of the first
-    /// of our own errors in the chain, otherwise [`Exit::Failed`].
+    /// The exit code for `error`: the outermost `Exit` that was attached with `.context(Exit::…)`, otherwise that of
+    /// the first of our own errors in the chain, otherwise [`Exit::Failed`].
     pub fn of(error: &anyhow::Error) -> Self {
         let attached = error.downcast_ref::<Exit>().copied();
         attached.or_else(|| error.chain().find_map(known)).unwrap_or(Exit::Failed)
     }
 
-    /// The number that the parent process receives.
     pub fn code(self) -> u8 {
         self as u8
     }

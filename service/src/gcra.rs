@@ -1,8 +1,8 @@
 //! A rate limit with bursts: the generic cell rate algorithm (GCRA), for one caller or for each of many.
 //!
-//! GCRA keeps one time for each caller: when its allowance will be whole again (ITU-T I.371, "theoretical arrival time"). A
-//! token bucket would keep a level and the time of its last change. Time is an argument, and nothing here waits: a refusal
-//! says when to try again.
+//! GCRA stores one time per caller: when its allowance will be whole again (ITU-T I.371, "theoretical arrival time"). A
+//! token bucket would store a level and the time of its last change. The current time is an argument, and nothing here
+//! waits.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,30 +15,24 @@ use tokio::time::Instant;
 /// Longest gap. A rate with a longer one counts as one a day.
 const LONGEST_GAP: Duration = Duration::from_secs(86_400);
 
-/// An average rate, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     gap: Duration,
     burst: u32,
 }
 
-/// The error for two numbers that are no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a rate above 0, and at least 1 at once")]
 pub struct InvalidLimit;
 
-/// The refusal: how long to wait until the same request is allowed, if nothing else is allowed in between.
+/// The wait until the same request is allowed, if nothing else is allowed in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many; the next is allowed in {} ms", .0.as_millis())]
 pub struct TooSoon(pub Duration);
 
 impl Limit {
-    /// A limit of `per_second` on average, and `burst` at once.
-    ///
-    /// # Errors
-    /// When `per_second` or `burst` is not above 0.
+    /// `per_second` limits the average, `burst` the number at once. Both must be above 0.
     pub fn new(per_second: f64, burst: u32) -> Result<Self, InvalidLimit> {
-        // NaN is not above 0.
         if per_second > 0.0 && burst > 0 {
             let gap = Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(LONGEST_GAP).min(LONGEST_GAP);
             Ok(Self { gap, burst })
@@ -47,7 +41,6 @@ impl Limit {
         }
     }
 
-    /// The time that `n` requests take up.
     fn worth(&self, n: u32) -> Duration {
         self.gap.saturating_mul(n)
     }
@@ -56,16 +49,13 @@ impl Limit {
 /// What one caller has used of a limit. The limit is an argument of each call, so that it may change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gcra {
-    /// When the whole allowance will be there again; none or in the past when it is there.
+    /// Time at which the whole allowance is available again. None before the first request.
     whole_at: Option<Instant>,
 }
 
 impl Gcra {
-    /// Takes `n` at once, or none of them. More than a whole burst is allowed when the allowance is whole, followed by a longer
-    /// wait: otherwise a batch could be too large for ever.
-    ///
-    /// # Errors
-    /// When it is too early, with how long to wait.
+    /// Takes `n` at once, or none of them. With a whole allowance, more than a burst is allowed and followed by a
+    /// longer wait: otherwise a batch could be refused for ever. The error has the time to wait.
     pub fn take(&mut self, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
         let whole_at = self.whole_at.map_or(now, |at| at.max(now));
         let owed = (whole_at - now) + limit.worth(n.min(limit.burst));
@@ -79,18 +69,18 @@ impl Gcra {
     }
 }
 
-/// What each of many callers has used, in bounded memory.
+/// Usage of a limit by each of many callers, in bounded memory.
 ///
-/// A caller is forgotten once `capacity` others have called since, and then has its whole allowance again. Somebody who can
-/// appear as that many callers is not held back by a limit for each anyway.
+/// A caller is forgotten once `capacity` others have called since, and then has its whole allowance again. A client
+/// with that many identities could evade a limit per identity anyway.
 #[derive(Debug)]
 pub struct Keyed<K> {
     capacity: usize,
     ages: Mutex<Ages<K>>,
 }
 
-/// Two generations. Callers enter the young one; when it is full it becomes the old one, and the old one is dropped. This
-/// bounds the memory without a list of last calls, and without ever iterating over all callers.
+/// Two generations of callers. New callers enter the young one. When it is full, it replaces the old one. This bounds
+/// the memory without a list of last calls and without iterating over all callers.
 #[derive(Debug)]
 struct Ages<K> {
     young: HashMap<K, Gcra>,
@@ -98,15 +88,11 @@ struct Ages<K> {
 }
 
 impl<K: Eq + Hash> Keyed<K> {
-    /// Remembers at least the last `capacity` callers, and at most twice as many.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ages: Mutex::new(Ages { young: HashMap::new(), old: HashMap::new() }) }
     }
 
-    /// Takes `n` at once from what `key` is allowed, or none of them; see [`Gcra::take`].
-    ///
-    /// # Errors
-    /// When it is too early, with how long to wait.
+    /// Takes `n` at once for `key`, or none of them; see [`Gcra::take`].
     pub fn take(&self, key: K, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
         let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
         let Ages { young, old } = &mut *ages;

@@ -1,7 +1,7 @@
-//! What every process needs, whatever its role: configuration, telemetry, metrics, HTTP, shutdown.
+//! The common base of every process, whatever its role: configuration, telemetry, metrics, HTTP, shutdown.
 //!
-//! It knows nothing of events, brokers and stores. Nothing here reads the environment, and only [`clock`] and [`chance`] ask
-//! the system for the time and for randomness; everything else takes them as arguments.
+//! This crate does not depend on events, brokers and stores. Only [`clock`] and [`chance`] read the system's time and
+//! randomness, and nothing reads the environment; all other code takes them as arguments.
 
 pub mod atomic_file;
 pub mod chance;

@@ -1,31 +1,19 @@
-//! Binding a TCP listener from a `host:port` setting, with errors that name the setting.
+//! Binds a TCP listener from a `host:port` setting, with errors that name the setting.
 
 use std::io;
 
 use tokio::net::{TcpListener, lookup_host};
 
-/// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Another process listens on the address.
     #[error("{key}: {address} is taken by another process")]
-    PortTaken {
-        /// Key of the setting, dotted.
-        key: String,
-        address: String,
-    },
-    /// The value is not `host:port`, the name does not resolve, or this machine does not have the address.
+    PortTaken { key: String, address: String },
     #[error("{key}: cannot listen on {address}: {source}")]
-    Unusable {
-        /// Key of the setting, dotted.
-        key: String,
-        address: String,
-        source: io::Error,
-    },
+    Unusable { key: String, address: String, source: io::Error },
 }
 
-/// Binds the `host:port` that the setting `key` holds. Of a name with several addresses, the first that can be bound is
-/// used. Port 0 takes a free port, which the listener knows.
+/// Binds the `host:port` of the setting `key`. If a name has several addresses, the first that can be bound is used.
+/// Port 0 selects a free port.
 pub async fn bind(key: &str, address: &str) -> Result<TcpListener, ListenError> {
     try_bind(address).await.map_err(|source| {
         let (key, address) = (key.to_owned(), address.to_owned());

@@ -27,7 +27,6 @@ use crate::{
     problem::{Code, Problem},
 };
 
-/// The content type of the Prometheus text format.
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
 /// The `ops` section of the configuration.
@@ -38,7 +37,7 @@ pub struct OpsConfig {
     pub listen: String,
 }
 
-/// The ops endpoints. Clones share their probes.
+/// Serves the ops endpoints. Clones share their probes.
 #[derive(Clone)]
 pub struct Ops {
     registry: Arc<Registry>,
@@ -48,28 +47,27 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Endpoints without probes: alive, and ready until `shutdown` is cancelled.
+    /// Without probes, the process is alive, and ready until `shutdown` is cancelled.
     pub fn new(registry: Arc<Registry>, shutdown: CancellationToken) -> Self {
         Self { registry, shutdown, ready: Probes::default(), alive: Probes::default() }
     }
 
-    /// The metrics that `/metrics` shows.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Adds a probe without which the process is not ready. Its error says what is missing. Roles may use the same name.
+    /// Adds a readiness probe, whose error names the missing part. Roles may use the same name.
     pub fn ready(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.ready.add(name, probe);
     }
 
-    /// Adds a probe without which the process is not alive. Its error says what is stuck. A scheduler restarts a process that is
-    /// not alive, so a broker or store that is away is never a reason.
+    /// Adds a liveness probe, whose error names the stuck part. A scheduler restarts a process that fails it, so an
+    /// unreachable broker or store must not fail it.
     pub fn alive(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.alive.add(name, probe);
     }
 
-    /// Serves until its task is dropped, also while the process drains, which `/readyz` reports. Fails if the listener does.
+    /// Serves until the future is dropped, also while the process drains. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         http::serve(listener, self.router(), http::ServeOptions::default(), CancellationToken::new()).await
     }
@@ -119,7 +117,6 @@ impl Probes {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, Box::new(probe)));
     }
 
-    /// The probes that fail, with their errors.
     fn failing(&self) -> BTreeMap<&'static str, String> {
         let probes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         probes.iter().filter_map(|(name, probe)| Some((*name, probe().err()?))).collect()
@@ -138,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_says_what_is_missing_and_comes_back() {
+    async fn readiness_names_the_missing_part_and_recovers() {
         let shutdown = CancellationToken::new();
         let _trigger = shutdown.clone();
         let ops = Ops::new(Arc::default(), shutdown);

@@ -1,9 +1,8 @@
-//! The ids that were seen recently, in bounded memory, to suppress repeats of events and deliveries that are already safe.
+//! A bounded memory of recent ids, to suppress repeats of events and deliveries that are already safe.
 //!
-//! It is exact within its bounds: an id counts as seen only if it was noted, never by the false positive of a filter, since
-//! that would be loss. A forgotten id becomes a repeat, which receivers recognise. It belongs to one process and is empty after
-//! a restart. An id must be noted only once its consequences are durable: otherwise a failed first try would suppress its own
-//! repetition.
+//! It has no false positives, unlike a filter, because one would lose an event. A forgotten id is repeated, and
+//! receivers recognise the repeat. The memory belongs to one process and is empty after a restart. Note
+//! an id only once its consequences are durable: otherwise a failed first try would suppress its own repetition.
 
 use std::{
     collections::HashSet,
@@ -28,7 +27,6 @@ pub struct SeenConfig {
     pub window: Duration,
 }
 
-/// The ids that were seen recently.
 #[derive(Debug)]
 pub struct Seen {
     half: usize,
@@ -36,12 +34,12 @@ pub struct Seen {
     generations: Mutex<Generations>,
 }
 
-/// Two sets instead of one with a time for each id: they take half the memory, and forgetting costs nothing.
+/// Two sets instead of one with a time for each id: they take half the memory, and dropping one is cheap.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashSet<u128>,
     old: HashSet<u128>,
-    /// When the old generation became old, in unix milliseconds.
+    /// Time at which the old generation became old, in unix milliseconds.
     since: u64,
 }
 
@@ -82,11 +80,11 @@ impl Seen {
 }
 
 impl Generations {
-    /// Forgets ids older than twice the window. A clock that was set back only makes ids stay longer.
+    /// Drops ids older than twice the window. A clock that is set back only makes ids stay longer.
     fn age(&mut self, now: u64, window: u64) {
         let age = now.saturating_sub(self.since);
         if age >= window {
-            // The youngest ids may be a moment old: in the old generation they still have their window.
+            // The youngest ids may be new, so they stay in the old generation for another window.
             self.turn(now);
         }
         if age >= window.saturating_mul(2) {
@@ -100,11 +98,10 @@ impl Generations {
     }
 }
 
-/// The id of a text of a tenant. Texts of different tenants never have the same id, and cannot be chosen to (128 bits of
-/// SHA-256).
+/// Hashes a text of a tenant to 128 bits of SHA-256, so that texts of different tenants cannot be chosen to collide.
 pub fn id_of(tenant: &str, text: &str) -> u128 {
     let mut digest = Sha256::new();
-    // No tenant's id has a zero byte.
+    // A tenant's id has no zero byte, so the separator is unambiguous.
     for part in [tenant.as_bytes(), &[0], text.as_bytes()] {
         digest.update(part);
     }
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_seen_for_its_window_and_forgotten_after_two() {
+    fn a_noted_id_is_seen_for_its_window_and_forgotten_after_two() {
         let seen = seen(100);
         seen.note(1, 0);
         assert!(!seen.contains(2, 0));

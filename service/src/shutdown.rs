@@ -1,7 +1,7 @@
 //! Orderly shutdown: the first SIGTERM or SIGINT cancels a token, the second ends the process at once.
 //!
-//! The token is the only way to stop anything. A role whose token is cancelled takes no more work, finishes what it holds, and
-//! returns.
+//! The token is the only way to stop anything. A role whose token is cancelled accepts no more work, finishes its
+//! current work, and returns.
 
 use std::{
     future::{Future, pending},
@@ -14,15 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 
-/// Longest time in which a role may finish what it holds: twice the longest attempt (15 s). The broker hands out the rest again.
+/// Longest time for a role to finish its work: twice the longest attempt (15 s). The broker hands out the rest again.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
-/// A token that SIGTERM or SIGINT cancels. The second signal ends the process at once with [`Exit::Failed`].
-///
-/// Needs a Tokio runtime.
-///
-/// # Errors
-/// When the system refuses the handlers.
+/// Returns a token that the first SIGTERM or SIGINT cancels. The second ends the process at once with [`Exit::Failed`].
+/// Needs a Tokio runtime, and fails when the system refuses the handlers.
 pub fn on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let signals = Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
@@ -30,8 +26,8 @@ pub fn on_signals() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Waits for `work` to end, at most `limit`; then drops it, logs what `left` returns, and returns none. Nothing is lost: the
-/// broker hands out again what was not settled.
+/// Waits at most `limit` for `work`, then drops it, logs the result of `left`, and returns none. The broker hands out
+/// again everything that was not settled.
 pub async fn drain<F: Future>(limit: Duration, work: F, left: impl FnOnce() -> String) -> Option<F::Output> {
     let done = tokio::time::timeout(limit, work).await.ok();
     if done.is_none() {
@@ -41,15 +37,13 @@ pub async fn drain<F: Future>(limit: Duration, work: F, left: impl FnOnce() -> S
     done
 }
 
-/// The two signals that request the shutdown.
 struct Signals {
     term: Signal,
     int: Signal,
 }
 
-/// Yields requests to shut down.
 trait Requests {
-    /// Name of the next request; none when there will be no more.
+    /// Name of the next request. None when no more can follow.
     fn next(&mut self) -> impl Future<Output = Option<&'static str>> + Send;
 }
 
@@ -63,7 +57,6 @@ impl Requests for Signals {
     }
 }
 
-/// Cancels `stop` at the first request, and calls `end` at the second.
 async fn obey(mut requests: impl Requests, stop: CancellationToken, end: impl FnOnce()) {
     let Some(first) = requests.next().await else { return pending().await };
     tracing::info!(signal = first, "shutdown.requested");

@@ -1,6 +1,6 @@
-//! Opening, locking and copying a file of SQLite, for the embedded broker and the embedded store. Blocks.
+//! Opens, locks and copies SQLite files, for the embedded broker and the embedded store. Blocks.
 //!
-//! What the tables are, and which settings they need, is their owners' business.
+//! The owners of the files define the tables and the settings.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -18,40 +18,29 @@ use tempfile::NamedTempFile;
 
 use crate::atomic_file::{folder_of, persist_new};
 
-/// Longest wait of a transaction for that of another program, such as an administrator's database tool.
+/// Longest wait for a transaction of another program, such as an administrator's database tool.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Prepared statements that a connection keeps: more than either owner has.
+/// Size of a connection's cache of prepared statements, which holds all statements of either owner.
 const STATEMENTS: usize = 64;
 
-/// All pages in one step. Between two steps, a commit of the process that writes would make the copy begin again, and
-/// there is always another commit. Within one step, SQLite reads what was committed when it began, while the writer
-/// goes on in its write-ahead log.
+/// Number of pages per step of a copy: all of them. A commit between two steps would restart the copy, and commits
+/// never stop. Within one step, SQLite reads the state at its begin, while the writer appends to its write-ahead log.
 const ALL_PAGES: i32 = -1;
 
-/// Keeps every other process from opening a database file while it lives. The lock is on a file beside the database,
-/// since SQLite has locks of its own on the database.
+/// Keeps all other processes from opening a database file while it lives. The lock is on a file beside the database,
+/// because SQLite has locks of its own on the database.
 #[derive(Debug)]
 pub struct FileLock(#[expect(dead_code, reason = "its drop releases the lock")] File);
 
-/// Why a lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process has it.
     Held,
-    /// The lock file, or its folder, could not be made.
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 impl FileLock {
-    /// Locks the file at `path`, which is made with mode 0600 where it is missing, and its folder too.
-    ///
-    /// # Errors
+    /// Locks the file at `path`, which is made with mode 0600 if it is missing, and its folder too. Fails with
     /// [`LockError::Held`] when another process has the lock.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |path: &Path, source| LockError::File { path: path.into(), source };
@@ -67,11 +56,8 @@ impl FileLock {
     }
 }
 
-/// Opens a database for reading and writing, and makes an empty one of mode 0600 where it is missing. SQLite gives the
-/// files that it keeps beside it the same mode.
-///
-/// # Errors
-/// What the file system or SQLite says.
+/// Opens a database for reading and writing, and makes an empty one of mode 0600 if it is missing. SQLite gives its
+/// files beside the database the same mode.
 pub fn open(path: &Path) -> io::Result<Connection> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -79,10 +65,7 @@ pub fn open(path: &Path) -> io::Result<Connection> {
     }
 }
 
-/// Opens a database to read it. Works while another process has it open, and on what a crash left behind.
-///
-/// # Errors
-/// What SQLite says.
+/// Opens a database to read it, also while another process has it open, and after a crash.
 pub fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
@@ -94,18 +77,12 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The format of a database's tables, which their owner counts in `user_version`; 0 when there are none.
-///
-/// # Errors
-/// When the file is no database.
+/// The format of a database's tables, from its `user_version`; 0 when it has no tables.
 pub fn format(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Copies what is committed in a database into a new file at `to`, as [`write_new`] writes it.
-///
-/// # Errors
-/// As [`write_new`].
+/// Copies the committed state of a database into a new file; see [`write_new`].
 pub fn copy(source: &Connection, to: &Path) -> io::Result<()> {
     write_new(to, |target| match Backup::new(source, target)?.step(ALL_PAGES)? {
         StepResult::Done => Ok(()),
@@ -114,10 +91,7 @@ pub fn copy(source: &Connection, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes a database of mode 0600 at `to`, which is there as a whole or not at all.
-///
-/// # Errors
-/// `AlreadyExists` when `to` is there; otherwise what the file system, SQLite or `fill` says.
+/// Makes a database of mode 0600 at `to`, completely or not at all. Fails with `AlreadyExists` when a file is there.
 pub fn write_new(to: &Path, fill: impl FnOnce(&mut Connection) -> rusqlite::Result<()>) -> io::Result<()> {
     if to.exists() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists already"));

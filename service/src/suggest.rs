@@ -1,16 +1,16 @@
-//! "Did you mean …?", for keys and words that are not known.
+//! "Did you mean …?" for unknown keys and words.
 
-/// The known word that `given` is probably a misspelling of; none where every known word is too far away.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The known word that `given` probably misspells. None when every known word is too far away.
+pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
     let distances = known.into_iter().map(|word| (strsim::damerau_levenshtein(&given, word), word));
     let (edits, word) = distances.min()?;
-    // Two edits in a short word, three in a long one: beyond that, a guess confuses more than it helps.
+    // Two edits are allowed in a short word, three in a long one. Guesses beyond that would confuse.
     let allowed = (word.chars().count() / 3).clamp(2, 3).min(word.len().saturating_sub(1));
     (edits <= allowed).then_some(word)
 }
 
-/// The end of a message about a word that is not known: the nearest known word, else all of them.
+/// The end of a message about an unknown word: the nearest known word, else all of them.
 pub fn suggestion(given: &str, known: &[&str]) -> String {
     match nearest(given, known.iter().copied()) {
         Some(word) => format!("did you mean {word}?"),

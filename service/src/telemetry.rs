@@ -1,6 +1,6 @@
 //! Log lines on stderr: text on a terminal, JSON for a collector.
 //!
-//! stdout is for results, and nothing is logged there. No traces are exported; `traceparent` travels with the events.
+//! stdout is for results and has no log lines. No traces are exported; `traceparent` travels with the events.
 
 use std::io;
 use std::panic::PanicHookInfo;
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::ConfigError;
 
-/// Libraries whose `info` lines interest only their authors. They log warnings at most, unless `telemetry.level` names them.
+/// Libraries whose `info` lines do not help operators. They log only warnings, unless `telemetry.level` names them.
 const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
 
 /// The `telemetry` section of the configuration.
@@ -39,19 +39,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// The properties of stderr, found by `main`.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
-    /// True when it is a terminal.
     pub terminal: bool,
     /// True when colours are wanted: `NO_COLOR` is unset or empty.
     pub color: bool,
 }
 
-/// Starts logging for the process, including panics. Call it once, before anything logs.
-///
-/// # Errors
-/// When `telemetry.level` is not a filter, or something else has started logging.
+/// Starts logging for the process, including panics. Call it once, before anything logs. Fails when `telemetry.level`
+/// is not a filter, or a logger is set already.
 pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigError> {
     let subscriber = subscriber(config, console, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|why| ConfigError::new("telemetry", why))?;
@@ -59,10 +55,6 @@ pub fn start(config: &TelemetryConfig, console: Console) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// Checks a configuration.
-///
-/// # Errors
-/// When `telemetry.level` is not a filter.
 pub fn check(config: &TelemetryConfig) -> Result<(), ConfigError> {
     filter(&config.level).map(drop)
 }
@@ -85,7 +77,7 @@ where
     })
 }
 
-/// The filter: our directives, then those of the operator, which win.
+/// Joins the built-in directives and those of the operator, which win.
 fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
     let quiet = general_level(level)?.min(LevelFilter::WARN);
     let ours = NOISY.map(|target| format!("{target}={quiet}")).join(",");
@@ -95,8 +87,8 @@ fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
     })
 }
 
-/// The level of targets that are not named; off if there is none. A word alone must be a level: the syntax of filters takes
-/// `infoo` for a target, and would log nothing else.
+/// The level of targets that are not named; off if there is none. A single word must be a level, because the filter
+/// syntax would take the typing error `infoo` for a target and log nothing else.
 fn general_level(level: &str) -> Result<LevelFilter, ConfigError> {
     let words = level.split(',').map(str::trim).filter(|part| !part.contains('='));
     let levels = words.map(|word| {
@@ -108,7 +100,7 @@ fn general_level(level: &str) -> Result<LevelFilter, ConfigError> {
     levels.collect::<Result<Vec<_>, _>>().map(|levels| levels.last().copied().unwrap_or(LevelFilter::OFF))
 }
 
-/// Logs where a panic happened, without its message: that of a failed slice quotes the sliced text, which may be a body.
+/// Logs the location of a panic without its message, which may quote a part of a body.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string);
     tracing::error!(at, thread = std::thread::current().name(), "process.panicked");

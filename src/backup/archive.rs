@@ -11,12 +11,10 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The first entry of a backup: the files that follow it.
+/// The first entry of a backup, which lists the files after it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// Number of the backup's format.
     pub(crate) format: u32,
-    /// The carteiro version that made the backup.
     pub(crate) version: String,
     /// Time of the backup, in RFC 3339.
     pub(crate) at: String,
@@ -33,7 +31,6 @@ pub(crate) struct FileEntry {
 }
 
 impl Manifest {
-    /// Name of the entry in the archive.
     const NAME: &str = "manifest.json";
     /// The format that this program writes.
     pub(super) const FORMAT: u32 = 1;
@@ -54,7 +51,6 @@ pub(super) fn write(to: impl Write, manifest: &Manifest, staged: &Path) -> anyho
     Ok(())
 }
 
-/// The header of a file that only its owner may read.
 fn header(bytes: u64, made_at: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes);
@@ -63,10 +59,8 @@ fn header(bytes: u64, made_at: u64) -> tar::Header {
     header
 }
 
-/// Reads a backup: its manifest, and then each file, which is given to `take`.
-///
-/// # Errors
-/// When the file is no backup, is incomplete, or has a newer format than this program; or an error of `take`.
+/// Reads a backup: its manifest, and then each file, which is passed to `take`. Fails when the file is not a backup, is
+/// incomplete, or has a newer format.
 pub(super) fn read(
     from: impl Read,
     mut take: impl FnMut(&FileEntry, &mut dyn Read) -> anyhow::Result<()>,

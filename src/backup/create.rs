@@ -1,4 +1,4 @@
-//! Making a backup. A process may run meanwhile.
+//! Makes a backup, also while a process runs.
 
 use std::{
     fs::{self, File},
@@ -16,13 +16,11 @@ use super::{
 };
 use crate::{VERSION, config::Config};
 
-/// Most attempts at a copy during which the store's key does not change. Keys change once in months.
+/// Largest number of copies until the store's key is unchanged during one. Keys change once in months.
 const ATTEMPTS: usize = 3;
 
-/// Copies everything there is into `file`, mode 0600. The file appears only once it is complete. Blocking.
-///
-/// # Errors
-/// When `file` exists and may not be replaced, there is nothing to copy, or something cannot be read or written.
+/// Copies all data into `file`, mode 0600, which appears only once it is complete. Blocking. Fails when `file` exists
+/// and may not be replaced, or there is nothing to copy.
 pub(crate) fn create(config: &Config, file: &Path, replace: bool, at: String) -> anyhow::Result<Manifest> {
     anyhow::ensure!(replace || !file.exists(), "{} is there already: give another name, or --force", file.display());
     let folder = folder_of(file);
@@ -46,7 +44,7 @@ fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
         for part in BackupPart::ALL {
             copy(part, config, staged)?;
         }
-        // A store that was sealed with another key than the copied one could not be read again.
+        // The copied key must be the one that sealed the copied store.
         if key() == before {
             let copied = BackupPart::ALL.into_iter().filter(|part| staged.join(part.name()).exists());
             return copied.map(|part| describe(part.name(), staged)).collect();
@@ -58,7 +56,7 @@ fn stage(config: &Config, staged: &Path) -> anyhow::Result<Vec<FileEntry>> {
 fn copy(part: BackupPart, config: &Config, staged: &Path) -> anyhow::Result<()> {
     let Some(from) = part.path(config).filter(|path| path.exists()) else { return Ok(()) };
     let to = staged.join(part.name());
-    // A file of the attempt before.
+    // A previous attempt may have left the file.
     if to.exists() {
         fs::remove_file(&to)?;
     }

@@ -1,7 +1,8 @@
-//! A backup of everything that one machine holds, as one file: the embedded broker, the embedded store, and the keys that
-//! were made for both.
+//! A backup of all data of one machine, as one file: the embedded broker, the embedded store, and the keys made for
+//! both.
 //!
-//! The data of RabbitMQ and PostgreSQL is not in it: these have tools of their own. Neither is configuration in files.
+//! Data of RabbitMQ and PostgreSQL is not included, because these have tools of their own. Configuration files are not
+//! either.
 
 mod archive;
 mod create;

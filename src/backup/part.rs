@@ -11,22 +11,20 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BackupPart {
-    /// The embedded broker's file.
     Broker,
     /// The embedded store's file: the configured tenants, usage and the audit log.
     Store,
-    /// The key that encrypts secrets in the store, where none is configured.
+    /// The key that encrypts secrets in the store, unless one is configured.
     StoreKey,
-    /// The operator's key, where it is not configured.
+    /// The operator's key, unless it is configured.
     OperatorKey,
 }
 
 impl BackupPart {
-    /// All parts, in the order in which they are copied. The broker is copied before the store, so that the store has every
-    /// endpoint for which a delivery waits. The other way round, an endpoint made in between would be missing.
+    /// All parts, in the order of copying. The broker is copied before the store, so that the copied store has every
+    /// endpoint with a waiting delivery. In the other order, an endpoint made in between would be missing.
     pub(crate) const ALL: [Self; 4] = [Self::Broker, Self::StoreKey, Self::Store, Self::OperatorKey];
 
-    /// The file's name in the backup.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Broker => "broker.db",
@@ -36,12 +34,11 @@ impl BackupPart {
         }
     }
 
-    /// The part whose file has this name in the backup.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.name() == name)
     }
 
-    /// The file's path on this machine. None where something else is configured in its place.
+    /// The file's path on this machine. None when a setting replaces the file.
     pub(crate) fn path(self, config: &Config) -> Option<PathBuf> {
         match self {
             Self::Broker => config.broker.is_embedded().then(|| broker_file(&config.data_dir)),

@@ -1,4 +1,4 @@
-//! Restoring a backup. Everything is read and checked, beside the existing files, before the first of them is replaced.
+//! Restores a backup. All files are read and checked beside the existing ones before the first of them is replaced.
 
 use std::{
     fs::{self, File},
@@ -20,18 +20,15 @@ use super::{
 };
 use crate::{config::Config, process};
 
-/// A file that was read and checked, beside the path that it is for.
+/// A checked file beside its final path.
 struct StagedFile {
     part: BackupPart,
     file: NamedTempFile,
     to: PathBuf,
 }
 
-/// Writes the files of a backup to their paths. Blocking.
-///
-/// # Errors
-/// When a process holds the data, files exist that may not be replaced, or the backup is incomplete. Nothing is then
-/// changed.
+/// Writes the files of a backup to their paths. Blocking. Fails, without changing a file, when a process holds the
+/// data, existing files may not be replaced, or the backup is incomplete.
 pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Result<Manifest> {
     process::make_data_dir(&config.data_dir)?;
     let _locks = lock(config)?;
@@ -52,7 +49,6 @@ pub(crate) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Re
     Ok(manifest)
 }
 
-/// Locks the data against other processes.
 fn lock(config: &Config) -> anyhow::Result<[Option<FileLock>; 2]> {
     let broker = BackupPart::Broker.path(config).map(|path| broker::sqlite::lock(&path)).transpose();
     let store = BackupPart::Store.path(config).map(|path| store::lock(&path)).transpose();
@@ -72,7 +68,7 @@ fn stage(config: &Config, entry: &FileEntry, content: &mut dyn io::Read, replace
     Ok(StagedFile { part, file, to })
 }
 
-/// Replaces a file. The files that SQLite kept beside the old one are deleted: they would be read into the new one.
+/// Replaces a file, and deletes SQLite's files beside the old one, which SQLite would apply to the new one.
 fn replace_file(staged: StagedFile) -> anyhow::Result<()> {
     let StagedFile { part, file, to } = staged;
     for beside in ["-wal", "-shm"].into_iter().filter(|_| part.is_database()) {

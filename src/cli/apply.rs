@@ -41,7 +41,7 @@ struct AppliedChanges {
     shown_once: Vec<IssuedSecret>,
 }
 
-/// A secret that was issued with a change, and is shown only now.
+/// A secret that a change issued. The API shows it only in that answer.
 #[derive(Deserialize, Serialize)]
 struct IssuedSecret {
     tenant: String,
@@ -113,7 +113,6 @@ fn locate_errors(error: anyhow::Error, description: &Description) -> anyhow::Res
     }
 }
 
-/// Prints the errors, and ends with [`Exit::Config`].
 fn nothing_changed<'a>(lines: impl Iterator<Item = &'a str>) -> anyhow::Result<Exit> {
     for line in lines {
         anstream::eprintln!("{line}");

@@ -1,4 +1,4 @@
-//! `carteiro audit`: who changed what, the newest first.
+//! `carteiro audit`: the changes and their authors, newest first.
 
 use serde_json::Value;
 use service::Exit;
@@ -9,7 +9,7 @@ use super::{
     setup::Setup,
 };
 
-/// Most entries that the API gives in one page.
+/// Largest page of the API.
 const PAGE: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     rows.end()
 }
 
-/// An entry's row. The resource before and after the change is only in `--output json`.
+/// An entry's row. Only `--output json` shows the resource before and after the change.
 fn row(entry: &Value) -> Vec<String> {
     let done = match (&entry["before"], &entry["after"]) {
         (Value::Null, _) => "created",
@@ -67,7 +67,8 @@ fn row(entry: &Value) -> Vec<String> {
     vec![cell(&entry["at"]), cell(&entry["author"]), cell(&entry["tenant"]), what, done.to_owned(), fields]
 }
 
-/// The names of the fields that differ. Both values of a secret are masked alike: where nothing differs, one did.
+/// The names of the changed fields. Both values of a secret are masked alike: where no field differs, a secret was
+/// changed.
 fn changed_fields(before: &Value, after: &Value) -> String {
     let (Value::Object(before), Value::Object(after)) = (before, after) else { return String::new() };
     let gone = before.keys().filter(|name| !after.contains_key(*name));

@@ -1,4 +1,4 @@
-//! The client of a running process' API. The commands' HTTP library is named only here.
+//! The client of a running process' API. Only this file uses the HTTP library.
 
 use std::{
     fmt,
@@ -19,13 +19,12 @@ pub(super) use reqwest::Method;
 
 use crate::{config::Config, process::operator_key_file};
 
-/// Longest wait for an answer: a person is waiting for the command.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The heading of these flags in a command's help.
+/// Heading of these flags in the help.
 const API: &str = "API";
 
-/// Characters to escape in a path's segment: all but the unreserved ones (RFC 3986, section 2.3).
+/// Characters to escape in a segment of a path: all but the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The flags for the API's address and the key to show.
@@ -47,7 +46,6 @@ fn base_url(text: &str) -> Result<String, &'static str> {
     if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
 }
 
-/// A client of the API.
 pub(super) struct Client {
     http: reqwest::Client,
     base: String,
@@ -55,7 +53,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client for the given address and key, or for those of the configuration and the data folder.
+    /// Connects to the given address with the given key. Missing flags are taken from the configuration and the data
+    /// folder.
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
         let base = args.url.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
@@ -73,9 +72,8 @@ impl Client {
         Self::at(&base, key, args.ca_file.as_deref())
     }
 
-    /// A client for this address, with this key.
     pub(super) fn at(base: &str, key: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
-        // Fails where the process has a provider already, which then serves.
+        // The installation fails when the process already has a provider, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
         if let Some(file) = ca_file {
@@ -84,10 +82,8 @@ impl Client {
         Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key })
     }
 
-    /// Sends JSON text and reads the JSON answer.
-    ///
-    /// # Errors
-    /// [`Exit::Unavailable`] when nobody answers, [`ApiRefusal`] when the API refuses.
+    /// Sends JSON text and reads the JSON answer. Fails with [`Exit::Unavailable`] without an answer, and with
+    /// [`ApiRefusal`] when the API refuses the request.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -98,7 +94,8 @@ impl Client {
         serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))
     }
 
-    /// Writes a resource: true when that created it. With `only_if_new`, an existing one is refused with status 412.
+    /// Writes a resource and returns true if it was created. With `only_if_new`, an existing one is refused with status
+    /// 412.
     pub(super) async fn write(
         &self,
         method: Method,
@@ -155,14 +152,14 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(certificates)
 }
 
-/// The reason for which the server's certificate was refused, if that is the error.
+/// The reason why the server's certificate was refused, if that is the error.
 fn certificate_error(error: &reqwest::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        // The source of an I/O error is the source of the error that it wraps, and not that error itself.
+        // The source of an I/O error is that of the error that it wraps, not the wrapped error itself.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
     }
@@ -177,7 +174,6 @@ pub(super) struct ApiRefusal {
     pub(super) problem: ProblemBody,
 }
 
-/// The fields of a problem that a command shows.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ProblemBody {
     title: Option<String>,
@@ -186,7 +182,7 @@ pub(super) struct ProblemBody {
     pub(super) errors: Vec<RefusedField>,
 }
 
-/// A place of the request's body, as a JSON pointer, and what is wrong there.
+/// A place in the request's body, as a JSON pointer, and its error.
 #[derive(Debug, Deserialize)]
 pub(super) struct RefusedField {
     pub(super) pointer: String,
@@ -198,7 +194,7 @@ impl ApiRefusal {
         Self { status: status.as_u16(), problem: serde_json::from_slice(body).unwrap_or_default() }
     }
 
-    /// The invalid fields, where the problem lists some: its detail only counts them.
+    /// The invalid fields, if the problem lists them: its detail only counts them.
     fn reason(&self) -> String {
         let ProblemBody { title, detail, errors } = &self.problem;
         match errors.as_slice() {
@@ -217,7 +213,6 @@ impl fmt::Display for RefusedField {
     }
 }
 
-/// An id as one segment of a path.
 pub(super) fn path_segment(id: &str) -> String {
     utf8_percent_encode(id, &RESERVED).to_string()
 }

@@ -37,7 +37,7 @@ async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
     let config = &loaded.config;
     let location = config.store.location(&config.data_dir).map_err(|error| loaded.error("store.url", error))?;
-    // A database holds only what was checked before it was written.
+    // The contents of a database were checked when they were written.
     if let Location::Folder(folder) = location {
         FileStore::open(&folder).await.context(Exit::Config)?;
     }

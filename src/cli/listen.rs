@@ -1,5 +1,5 @@
-//! `carteiro listen`: a receiver that prints each webhook and whether its signature is valid. It answers every request
-//! with the given status, also those it does not trust: it shows webhooks, and processes none.
+//! `carteiro listen`: a receiver that prints each webhook and the validity of its signature. It answers all requests
+//! with the given status, including untrusted ones: it only displays webhooks.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,7 +31,7 @@ pub(super) struct Args {
     output: Output,
 }
 
-/// The result of a signature's verification. None where no key was given.
+/// Result of verifying a signature. None without a key.
 type Verification = Option<Result<(), Unverified>>;
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
@@ -76,13 +76,12 @@ fn print_text(received: &Received, verified: Verification) -> anyhow::Result<()>
     output::line(format_args!("  {}", String::from_utf8_lossy(&received.body)))
 }
 
-/// A request as a line of JSON.
 #[derive(serde::Serialize)]
 struct ReceivedLine<'a> {
     path: &'a str,
     headers: BTreeMap<&'a str, String>,
     status: Option<u16>,
-    /// Null where no key was given.
+    /// Null without a key.
     verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unverified: Option<String>,

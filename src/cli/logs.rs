@@ -1,5 +1,5 @@
-//! The logs of dead letters and of parked messages as the commands read them: straight from RabbitMQ's streams, or from
-//! the embedded broker's file, which is only ever read. Records are exported as lines of JSON.
+//! The sources of dead letters and parked messages for the commands: RabbitMQ's streams, or the embedded broker's file,
+//! which is opened read-only. Records are exported as lines of JSON.
 
 use std::{
     io::{BufWriter, Write as _},
@@ -18,10 +18,10 @@ use tempfile::NamedTempFile;
 use super::output;
 use crate::{config::Config, process::broker_file};
 
-/// Longest wait of a command for its broker. Roles wait for ever.
+/// Longest wait of a command for its broker. Roles have no such limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the configured broker keeps its logs.
+/// Location of the configured broker's logs.
 pub(super) enum LogSource {
     RabbitMq(Arc<RabbitMq>),
     File(LogFile),
@@ -43,10 +43,8 @@ impl LogSource {
     }
 }
 
-/// Connects to RabbitMQ, and declares nothing: a mistyped prefix must not become queues.
-///
-/// # Errors
-/// [`Exit::Unavailable`] when that takes longer than [`CONNECT_TIMEOUT`], [`Exit::Config`] when the topology differs.
+/// Connects to RabbitMQ without declaring anything, because a mistyped prefix must not make queues. Fails with
+/// [`Exit::Unavailable`] after [`CONNECT_TIMEOUT`], and with [`Exit::Config`] when the topology differs.
 pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
     let broker = BrokerConfig { declare: false, ..config.broker.clone() };
     let broker = RabbitMq::connect(&broker, service::clock::system(), service::chance::rng())
@@ -61,7 +59,7 @@ pub(super) async fn connect(config: &Config) -> anyhow::Result<Arc<RabbitMq>> {
     Ok(Arc::new(broker))
 }
 
-/// The reason why a broker could not be used in time.
+/// Explains why a broker could not be used in time.
 pub(super) fn unavailable(connection: &ConnectionState) -> String {
     match connection {
         ConnectionState::Away(why) => why.clone(),
@@ -79,10 +77,8 @@ pub(super) struct ExportArgs {
 }
 
 impl ExportArgs {
-    /// Writes all records as lines of JSON. A file appears, or is replaced, only once it is complete.
-    ///
-    /// # Errors
-    /// When the records cannot be read to the end ([`Exit::Unavailable`]), or not be written.
+    /// Writes all records as lines of JSON. A file appears, or is replaced, only once it is complete. Fails with
+    /// [`Exit::Unavailable`] when the records cannot be read to the end.
     pub(super) async fn write<T: Serialize>(
         &self,
         mut records: BoxStream<'_, Result<T, ReadError>>,
@@ -108,7 +104,7 @@ impl ExportArgs {
     }
 }
 
-/// A temporary file in the same folder, which can then be renamed to `file`.
+/// A temporary file in the folder of `file`, so that it can be renamed to it.
 fn draft_of(file: &Path) -> anyhow::Result<NamedTempFile> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     NamedTempFile::new_in(folder).with_context(|| format!("writing in {}", folder.display()))

@@ -1,4 +1,4 @@
-//! The command line: the commands, and the exit code with which each ends. Each command has a file of its own.
+//! The command line: the commands and their exit codes. Each command has its own file.
 
 mod apply;
 mod audit;
@@ -33,7 +33,7 @@ use crate::{
 };
 use setup::Setup;
 
-/// The heading, in a command's help, of the flags that every command has.
+/// Heading of the global flags in the help.
 const GLOBAL: &str = "Configuration";
 
 /// Delivers ticket and message events to every webhook that subscribed to them.
@@ -118,7 +118,7 @@ enum Command {
     },
 }
 
-/// Runs the command of the arguments, in an environment that is passed in.
+/// Runs the command of the arguments in the given environment.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -126,7 +126,7 @@ pub fn main(
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are errors to clap, and go to stdout with code 0.
+            // clap returns help and version as errors, which go to stdout with code 0.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             let _ = error.print();
             return ExitCode::from(exit.code());
@@ -142,13 +142,13 @@ pub fn main(
     }
 }
 
-/// An error as one line, without the exit code that is attached to it.
+/// An error as one line, without its attached exit code.
 fn describe(error: &anyhow::Error) -> String {
-    // The chain gives only texts of contexts, so that the code is recognized by its text.
+    // The chain has only the contexts' texts, so the exit code is recognised by its text.
     let exit = error.downcast_ref::<Exit>().map(ToString::to_string);
     let mut parts = Vec::<String>::new();
     for cause in error.chain().map(ToString::to_string).filter(|cause| exit.as_ref() != Some(cause)) {
-        // The text of some errors ends with that of their source.
+        // The text of some errors ends with the text of their source.
         if !parts.last().is_some_and(|last| last.ends_with(&cause)) {
             parts.push(cause);
         }
@@ -156,7 +156,7 @@ fn describe(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
-/// Runs a command to its end, without waiting for threads that still wait for a silent name server.
+/// Runs a command without waiting for threads that block on an unresponsive name server.
 fn run(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(run_command(cli, environment));

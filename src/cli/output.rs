@@ -1,6 +1,5 @@
-//! What commands print: results on stdout, as a table or as lines of JSON, and progress on stderr. Colours appear only
-//! where a terminal shows them. A reader that leaves early (`| head`) is an error to return and, unlike with
-//! `println!`, no panic.
+//! The commands' output: results on stdout, as a table or as lines of JSON, and progress on stderr. Colours appear only
+//! on terminals. A reader that closes the pipe (`  head`) causes an error to return, not a panic as with `println!`.
 
 use std::{
     fmt::Display,
@@ -14,21 +13,19 @@ use serde::Serialize;
 use serde_json::Value;
 use service::Exit;
 
-/// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    // Without doc comments: clap would print them in the help of every command.
+    // clap would print doc comments here in the help of every command.
     #[default]
     Table,
     Json,
 }
 
-/// The reader of stdout has closed it. The process then ends as if it were done.
+/// The reader of stdout has closed it. The process then ends with success.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads the results any more")]
 pub(super) struct StdoutClosed;
 
-/// Prints a line.
 pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
     match writeln!(anstream::stdout(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
@@ -36,17 +33,15 @@ pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a value as one line of JSON.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string(value)?)
 }
 
-/// Prints a value as indented JSON.
 pub(super) fn pretty(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)
 }
 
-/// A list of items, printed as one table at its end, or each item at once as a line of JSON.
+/// A list of items, printed as one table at the end, or as one line of JSON per item at once.
 pub(super) struct List {
     output: Output,
     rows: Table,
@@ -57,7 +52,7 @@ impl List {
         Self { output, rows: table(headings) }
     }
 
-    /// Adds an item. The row is made only where a table is printed.
+    /// Adds an item. The row is built only for a table.
     pub(super) fn push(&mut self, item: &impl Serialize, row: impl FnOnce() -> Vec<String>) -> anyhow::Result<()> {
         match self.output {
             Output::Json => json(item),
@@ -68,7 +63,7 @@ impl List {
         }
     }
 
-    /// Prints the table, where there is one.
+    /// Prints the table, if there is one.
     pub(super) fn end(self) -> anyhow::Result<Exit> {
         if self.output == Output::Table {
             line(self.rows)?;
@@ -84,7 +79,6 @@ pub(super) fn table<'a>(headings: impl IntoIterator<Item = &'a str>) -> Table {
     table
 }
 
-/// A JSON value as the text of a table's cell.
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -96,7 +90,7 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
-/// Prints the fields of an object, one a line; a field of an object within it has its path as its name.
+/// Prints the fields of an object, one per line. The name of a nested field is its path.
 pub(super) fn fields(value: &Value) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     flatten("", value, &mut lines);
@@ -119,7 +113,6 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-/// Prints names and values in two columns.
 pub(super) fn aligned(lines: &[(String, String)]) -> anyhow::Result<()> {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     for (name, value) in lines {
@@ -128,7 +121,7 @@ pub(super) fn aligned(lines: &[(String, String)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A progress bar of `total` steps on stderr. indicatif hides it where stderr is no terminal.
+/// A progress bar of `total` steps on stderr, which indicatif hides unless stderr is a terminal.
 pub(super) fn progress_bar(total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta}");
     ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())

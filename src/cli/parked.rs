@@ -57,7 +57,6 @@ enum ParkedCommand {
     },
 }
 
-/// The result of one `requeue`, as a line of JSON.
 #[derive(serde::Serialize)]
 struct RequeueResult {
     id: String,
@@ -105,7 +104,7 @@ async fn show(source: &LogSource, id: &str, output: Output) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-/// Requeues one message after the other. A refusal is printed, and the next message is tried.
+/// Requeues messages one by one. A refusal is printed, and the next message is tried.
 async fn requeue(client: &Client, ids: Vec<String>, output: Output) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for id in ids {

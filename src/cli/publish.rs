@@ -1,5 +1,5 @@
-//! `carteiro publish`: events from a file or standard input, to a running process or straight to RabbitMQ. It prints how
-//! many were confirmed and which were not, and cannot resume.
+//! `carteiro publish`: publishes events from a file or standard input, over a running process' API or directly to
+//! RabbitMQ. It reports confirmed and failed events, and cannot resume.
 
 use std::{
     io::{BufReader, Read},
@@ -22,9 +22,9 @@ use super::{
     setup::Setup,
 };
 
-/// Most events that wait for their confirms at once.
+/// Largest number of events that wait for their confirms.
 const MAX_UNCONFIRMED: usize = 256;
-/// The source that vendors' bodies get. It is part of an event's id: a body published twice is one event.
+/// Source of vendors' bodies. It is part of an event's id: a body published twice is one event.
 const SOURCE: &str = "cli";
 
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     Ok(summary.exit())
 }
 
-/// Reads all values of the input, and the error at which it could not be read on.
+/// Reads all values of the input, and the error that ended the reading.
 fn read(file: &std::path::Path) -> anyhow::Result<(Vec<Box<RawValue>>, Option<anyhow::Error>)> {
     let input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
@@ -94,7 +94,6 @@ fn read(file: &std::path::Path) -> anyhow::Result<(Vec<Box<RawValue>>, Option<an
     Ok((values, None))
 }
 
-/// The two ways to publish an event.
 enum EventPublisher {
     Broker(Arc<Producer>),
     Api(Client),
@@ -115,7 +114,7 @@ impl EventPublisher {
     }
 }
 
-/// An error that names every invalid field of an event.
+/// An error with every invalid field of an event.
 fn with_details(refused: producer::NotAccepted) -> anyhow::Error {
     match refused {
         producer::NotAccepted::Invalid { refusals, .. } => {
@@ -126,19 +125,18 @@ fn with_details(refused: producer::NotAccepted) -> anyhow::Error {
     }
 }
 
-/// How many events were read, confirmed and refused.
+/// Numbers of events that were read, confirmed and refused.
 #[derive(Debug, Default, serde::Serialize)]
 #[serde(tag = "kind", rename = "summary")]
 struct PublishSummary {
     read: u64,
     confirmed: u64,
     failed: u64,
-    /// Failed events that nobody answered.
+    /// Failed events without any answer.
     #[serde(skip)]
     unanswered: u64,
 }
 
-/// An event that was not confirmed.
 #[derive(Debug, serde::Serialize)]
 #[serde(tag = "kind", rename = "failed")]
 struct PublishFailure {
@@ -170,7 +168,7 @@ impl PublishSummary {
         }
     }
 
-    /// [`Exit::Unavailable`] where nobody answered any event.
+    /// Returns [`Exit::Unavailable`] if no event got an answer.
     fn exit(&self) -> Exit {
         match self.failed {
             0 => Exit::Done,
@@ -214,7 +212,6 @@ async fn publish_all(
     Ok(summary)
 }
 
-/// Reads a vendor's body as an event.
 fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<String> {
     let channel_id = args.channel.clone().map(ChannelId::Text);
     let chance = service::chance::bytes(&service::chance::system());

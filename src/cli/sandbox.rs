@@ -1,5 +1,5 @@
-//! A whole carteiro inside a command (`demo`, `bench`): all roles in this process, on free ports, with tenants of its
-//! own, in a temporary folder. On a given RabbitMQ it has names of its own there, which [`Sandbox::remove`] deletes.
+//! A complete carteiro inside a command (`demo`, `bench`): all roles in this process, on free ports, with tenants of
+//! its own, in a temporary folder. On a given RabbitMQ it uses names of its own, which [`Sandbox::remove`] deletes.
 
 use std::time::Duration;
 
@@ -15,29 +15,26 @@ use crate::{
     process::{self, Process, Roles},
 };
 
-/// Longest wait for the broker, which is expected to run already.
+/// Longest wait for the broker, which should be running already.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How a sandbox differs from what is configured here.
+/// Differences of a sandbox from the configuration.
 pub(super) struct SandboxOptions<'a> {
-    /// The command's name, which is part of the names on a RabbitMQ.
+    /// Name of the command, which is part of the names on a RabbitMQ.
     pub(super) command: &'a str,
-    /// URL of a RabbitMQ; the embedded broker where there is none.
+    /// URL of a RabbitMQ. Without it, the embedded broker is used.
     pub(super) broker: Option<&'a str>,
-    /// The tenants, as YAML.
     pub(super) tenants: &'a str,
-    /// Further settings: keys and values.
     pub(super) settings: &'a [(&'a str, &'a str)],
 }
 
-/// The folder and the configuration of a sandbox.
 pub(super) struct Sandbox {
     pub(super) config: Config,
     _folder: TempDir,
 }
 
 impl Sandbox {
-    /// Writes the tenants into a temporary folder, and makes a configuration for it. Starts nothing.
+    /// Writes the tenants and a configuration into a temporary folder. Starts nothing.
     pub(super) fn prepare(setup: &Setup, options: &SandboxOptions<'_>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
         let conf_d = folder.path().join("conf.d");
@@ -60,15 +57,12 @@ impl Sandbox {
         }
         values.extend(options.settings);
         let mut config = setup.load(&values)?.config;
-        // A carteiro.toml here may be a server's, whose certificate is not for a free port of this machine.
+        // A carteiro.toml here may be a server's, whose certificate does not fit this machine's free port.
         config.http.tls = None;
         Ok(Self { config, _folder: folder })
     }
 
-    /// Starts all roles, and waits until the broker can be used.
-    ///
-    /// # Errors
-    /// [`Exit::Unavailable`] when the broker cannot be used in time.
+    /// Starts all roles, and waits until the broker is ready. Fails with [`Exit::Unavailable`] if that takes too long.
     pub(super) async fn start(&self, stop: CancellationToken) -> anyhow::Result<Process> {
         let process = process::start(&self.config, Roles::STANDALONE, stop).await?;
         let mut connection = process.broker.connection_state();
@@ -90,7 +84,6 @@ impl Sandbox {
     }
 }
 
-/// A client of a sandbox's API, with the operator's key.
 pub(super) fn client_of(process: &Process) -> anyhow::Result<Client> {
     let http = process.http.context("the process has no API")?;
     let key = process.operator_key.clone().context("the process has no operator's key")?;

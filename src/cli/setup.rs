@@ -1,4 +1,4 @@
-//! What every command begins with: the configuration in force, and how logs are written.
+//! The common begin of the commands: loading the configuration and starting the logs.
 
 use std::io::IsTerminal as _;
 
@@ -9,14 +9,14 @@ use service::{
 
 use crate::config::{Config, Overrides, load};
 
-/// The command line's and the environment's part of the configuration.
+/// Settings from the command line and the environment.
 pub(super) struct Setup {
     pub(super) overrides: Overrides,
     pub(super) environment: Vec<(String, String)>,
 }
 
 impl Setup {
-    /// Loads the configuration. The command's own `settings` win over everything else.
+    /// Loads the configuration. The command's own `settings` have the highest priority.
     pub(super) fn load(&self, settings: &[(&str, &str)]) -> anyhow::Result<LoadedConfig<Config>> {
         let mut overrides = self.overrides.clone();
         overrides.values.extend(settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
@@ -31,7 +31,7 @@ impl Setup {
         }
     }
 
-    /// Begins to log to stderr, with warnings about keys that no longer exist. At most once in a process.
+    /// Starts logging to stderr, with warnings about removed keys. At most once per process.
     pub(super) fn start_logging(&self, config: &Config, deprecations: &[Deprecation]) -> anyhow::Result<()> {
         let no_color = self.environment.iter().any(|(name, text)| name == "NO_COLOR" && !text.is_empty());
         let console = telemetry::Console { terminal: std::io::stderr().is_terminal(), color: !no_color };

@@ -66,10 +66,10 @@ enum TopologyCommand {
     },
 }
 
-/// Bytes of 4 GB: a third of a quarter of 48 GB of free disk. A queue's log keeps consumed messages until it is truncated,
-/// and so takes up to three times as much.
+/// Bytes of 4 GB: a third of a quarter of 48 GB of free disk. A queue's log keeps consumed messages until it is
+/// truncated, and so takes up to three times as much.
 const INTAKE_BYTES: u64 = 4_000_000_000;
-/// Time between two questions to the broker about what is left.
+/// Interval of polling the broker about remaining messages.
 const POLL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
@@ -111,11 +111,11 @@ async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
     rabbitmq::stop_intake(broker).await.map_err(with_exit)?;
     let mut before = None;
     loop {
-        // Each time anew: a deliverer that has just started would go on sending canaries.
+        // The notice is repeated, because a deliverer that has just started would send canaries.
         announce(broker, Notice::Intake { open: false }).await?;
         let left = rabbitmq::contents(broker).await.map_err(with_exit)?;
         let left: Vec<_> = left.into_iter().filter(|queue| queue.ready > 0).collect();
-        // Twice in a row: between two queues a message is held by a role.
+        // Two empty polls in a row are required, because a role holds a message between two queues.
         if left.is_empty() && before.as_ref().is_some_and(Vec::is_empty) {
             output::line("nothing is on its way any more")?;
             return Ok(Exit::Done);
@@ -133,11 +133,11 @@ async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
 async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result<Exit> {
     let mut there = rabbitmq::contents(broker).await.map_err(with_exit)?;
     if there.iter().all(|queue| queue.consumers == 0) && there.iter().any(|queue| queue.ready > 0) {
-        // Canaries are nothing that could be lost.
+        // Canaries are deleted: they are worthless.
         rabbitmq::discard(broker, wire::CANARY).await.map_err(with_exit)?;
         there = rabbitmq::contents(broker).await.map_err(with_exit)?;
     }
-    // Without consumers no message is held by a role: those that are ready are all there are.
+    // Without consumers, no role holds a message, so the ready messages are all.
     let used: Vec<_> = there.iter().filter(|queue| queue.consumers > 0 || queue.ready > 0).collect();
     for queue in &used {
         output::line(summary(queue))?;
@@ -155,12 +155,11 @@ async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result
     Ok(Exit::Failed)
 }
 
-/// Sends a notice to every process on the broker.
 async fn announce(broker: &BrokerConfig, notice: Notice) -> anyhow::Result<()> {
     rabbitmq::announce(broker, &notice.write()).await.map_err(with_exit)
 }
 
-/// Requires all passwords or none: with one forgotten, that role could not log in.
+/// Requires all passwords or none: a role without one could not log in.
 fn definitions(setup: &Setup, broker: &BrokerConfig, intake_bytes: u64) -> anyhow::Result<Exit> {
     let variable = |role: Role| format!("CARTEIRO_PASSWORD_{}", role.name().to_uppercase());
     let password = |role: Role| {

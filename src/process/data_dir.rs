@@ -1,4 +1,4 @@
-//! The data folder and the files in it. They hold message bodies and keys, so that only the process' user may read them.
+//! The data folder and its files. Only the process' user may read them, because they hold message bodies and keys.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -9,44 +9,37 @@ use std::{
 
 use service::ConfigError;
 
-/// The embedded broker's file.
 pub fn broker_file(data_dir: &Path) -> PathBuf {
     data_dir.join("broker.db")
 }
 
-/// The key of the embedded store, where none is configured.
+/// The key of the embedded store, unless one is configured.
 pub fn store_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
-/// The key that `standalone` made for the operator, where none is configured.
+/// The operator's key that `standalone` made, unless one is configured.
 pub fn operator_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("operator.key")
 }
 
-/// The last snapshot of a database, for starting while the database is away.
+/// The last snapshot of a database, for a start while the database is unreachable.
 pub(super) fn snapshot(data_dir: &Path) -> PathBuf {
     data_dir.join("snapshot")
 }
 
-/// A file that exists while a restore replaces the others, which may then be of different times.
+/// A file that exists while a restore replaces the others, whose times may then differ.
 pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
     data_dir.join("restore.unfinished")
 }
 
-/// Makes the folder, mode 0700, where it is missing. An existing one keeps its mode.
-///
-/// # Errors
-/// What the file system says.
+/// Makes the folder with mode 0700 if it is missing. An existing one keeps its mode.
 pub fn make(data_dir: &Path) -> Result<(), ConfigError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", data_dir.display())))
 }
 
-/// Refuses a folder whose files may be of different times.
-///
-/// # Errors
-/// When a restore into it was not finished.
+/// Refuses a folder with an unfinished restore, whose files may have different times.
 pub(super) fn refuse_unfinished_restore(data_dir: &Path) -> Result<(), ConfigError> {
     if unfinished_restore(data_dir).exists() {
         let why = "a restore into it has not come to its end: run `carteiro restore --force` again";
@@ -55,7 +48,7 @@ pub(super) fn refuse_unfinished_restore(data_dir: &Path) -> Result<(), ConfigErr
     Ok(())
 }
 
-/// Makes an empty file, mode 0600, where it is missing. SQLite gives the files beside it the same mode.
+/// Makes an empty file with mode 0600 if it is missing. SQLite gives its files beside it the same mode.
 pub(super) fn make_file(file: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -1,4 +1,4 @@
-//! How quickly the broker answers the liveness probes of its connections, as a metric.
+//! A metric of the broker's response times to the liveness probes of its connections.
 
 use broker::rabbitmq::ConnectionHeartbeat;
 use service::metrics::Registry;
@@ -15,7 +15,6 @@ service::metrics! {
     }
 }
 
-/// Observes every heartbeat for as long as the broker is open.
 pub(super) fn watch(mut heartbeats: Receiver<ConnectionHeartbeat>, registry: &Registry) -> anyhow::Result<()> {
     let metrics = HeartbeatMetrics::register(registry)?;
     tokio::spawn(async move {
@@ -24,7 +23,7 @@ pub(super) fn watch(mut heartbeats: Receiver<ConnectionHeartbeat>, registry: &Re
                 Ok(ConnectionHeartbeat { connection, took }) => {
                     metrics.answered.with_label_values(&[connection]).observe(took.as_secs_f64());
                 }
-                // Missed heartbeats are not worth a log message.
+                // Missed heartbeats need no log line.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }

@@ -1,5 +1,5 @@
-//! A broker whose publishes are timed by target, for all roles and around any backend. It changes nothing of what the broker
-//! does. Notices are not counted, because they are dropped when they cannot be sent.
+//! A broker layer that times publishes by target, for all roles and every backend, without changing their effect.
+//! Notices are not counted, because they are dropped when they cannot be sent.
 
 use std::sync::Arc;
 
@@ -29,7 +29,6 @@ service::metrics! {
     }
 }
 
-/// A broker around another one, whose publishes it times.
 pub(super) struct MeasuredBroker {
     broker: Arc<dyn Broker>,
     ingest: TargetMetrics,
@@ -97,7 +96,7 @@ impl TargetMetrics {
     }
 }
 
-/// A publish under way. Its drop takes it out of the gauge, however the publish ends.
+/// A pending publish. Its drop takes it out of the gauge, however the publish ends.
 struct Unconfirmed<'a> {
     of: &'a TargetMetrics,
     since: Instant,

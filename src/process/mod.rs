@@ -1,6 +1,6 @@
-//! One process: the roles that it was started for, the configured broker and store, and the listeners.
+//! One process: its roles, its broker and store, and its listeners.
 //!
-//! `standalone` starts the same roles that otherwise run in processes of their own.
+//! `standalone` starts in one process the roles that otherwise have a process each.
 
 mod data_dir;
 mod heartbeats;
@@ -32,16 +32,15 @@ pub use open_broker::{OpenBroker, open_broker};
 pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
 
-/// Open files besides those of requests: databases, logs, listeners, connections to the broker and the store.
+/// Number of open files besides those of requests: databases, logs, listeners, connections to the broker and the store.
 const OTHER_FILES: u64 = 512;
 
-/// A running process.
 pub struct Process {
-    /// Address of the API. None without a role that has one.
+    /// Address of the API. None if no role has one.
     pub http: Option<SocketAddr>,
     /// Address of the metrics and health probes.
     pub ops: SocketAddr,
-    /// The operator's key, where this process knows it.
+    /// The operator's key, if this process knows it.
     pub operator_key: Option<schemas::Secret>,
     pub broker: Arc<dyn Broker>,
     shutdown: CancellationToken,
@@ -50,10 +49,8 @@ pub struct Process {
     notices: NoticeTasks,
 }
 
-/// Starts the roles. Returns once the listeners are bound; the broker may still be away.
-///
-/// # Errors
-/// When the configuration cannot be used, a port is taken, or another process holds an embedded file.
+/// Starts the roles. Returns once the listeners are bound; the broker may still be unreachable. Fails when the
+/// configuration cannot be used, a port is taken, or another process holds an embedded file.
 pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -> anyhow::Result<Process> {
     if config.broker.is_embedded() && !roles.is_standalone() {
         let why = "the embedded broker lives inside `carteiro standalone`; separate roles need amqp://… or amqps://…";
@@ -61,7 +58,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     }
     data_dir::refuse_unfinished_restore(&config.data_dir)?;
     raise_open_files_limit(config, roles);
-    // Ports first, so that a second process fails before it opens anything.
+    // Ports are bound first, so that a second process fails before it opens any file.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
         true => Some((listen::bind("http.listen", &config.http.listen).await?, ServeOptions::new(&config.http).await?)),
@@ -112,10 +109,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
 }
 
 impl Process {
-    /// Waits for the shutdown, then lets the roles finish and closes the broker.
-    ///
-    /// # Errors
-    /// When the broker's topology is not as required, which only a person can repair.
+    /// Waits for the shutdown, then lets the roles finish and closes the broker. Fails when the broker's topology is
+    /// wrong, which only an operator can repair.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         let defect = tokio::select! {
             () = self.shutdown.cancelled() => None,
@@ -147,8 +142,8 @@ fn spawn(running: &mut JoinSet<()>, ops: &Ops, name: &'static str, role: impl Fu
     ops.alive(name, move || if task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) });
 }
 
-/// Raises the limit of open files to the highest allowed one, and logs when that is too low: every request to an endpoint
-/// needs one. Most systems give 1,024 for the sake of `select(2)`, which nothing here uses.
+/// Raises the limit of open files to the highest allowed one, and warns if that is too low: every request to an
+/// endpoint needs a file. Most systems set 1,024 for the sake of `select(2)`, which is not used here.
 fn raise_open_files_limit(config: &Config, roles: Roles) {
     let slots = u64::from(config.deliverer.slots) + u64::from(config.deliverer.slow_slots);
     let needed = OTHER_FILES + if roles.deliverer { slots } else { 0 };

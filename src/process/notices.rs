@@ -1,5 +1,5 @@
-//! The exchange of notices between processes. A notice about a newer revision makes the store pull, and what the roles
-//! have counted or found out is sent as notices: broker, store and roles do not know one another.
+//! The exchange of notices between processes. A newer revision makes the store pull, and the roles' counts and findings
+//! are sent to control: broker, store and roles do not depend on one another.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,11 +16,12 @@ use tokio::{
 
 use super::roles::SharedDependencies;
 
-/// Time between two reports of what was counted and found out.
+/// Interval between two reports of counts and findings.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait, at the end of a process, for control to note its last report.
+/// Longest wait, at the end of a process, until control has noted its last report.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// First and longest pause after a pull that brought nothing newer. A database may be away for hours, which its store logs.
+/// First and longest pause after a pull without a newer revision. A database may be unreachable for hours, which its
+/// store logs.
 const PULL_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 service::metrics! {
@@ -41,7 +42,6 @@ pub(super) struct NoticeTasks {
     tasks: JoinSet<()>,
 }
 
-/// What the tasks share.
 struct NoticeExchange {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
@@ -56,7 +56,7 @@ struct NoticeExchange {
 }
 
 impl NoticeTasks {
-    /// Starts to receive, and then to send.
+    /// Starts the tasks: the receiver first, then the senders.
     pub(super) fn start(shared: &SharedDependencies) -> anyhow::Result<Self> {
         let exchange = Arc::new(NoticeExchange {
             broker: shared.broker.clone(),
@@ -76,8 +76,8 @@ impl NoticeTasks {
         Ok(Self { exchange, tasks })
     }
 
-    /// Runs control's background tasks, where this process has that role. They outlive the roles, so that the roles' last
-    /// reports are still recorded.
+    /// Runs control's background tasks, if this process has that role. They outlive the roles, so that the roles' last
+    /// reports are recorded.
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
             let [recorder, counter, watcher, trimmer] = [(); 4].map(|()| control.clone());
@@ -116,8 +116,8 @@ impl NoticeExchange {
                     self.outbox.noted(&process, sequence);
                     self.noted.notify_one();
                 }
-                Notice::DeadLetterLevels { levels } => self.retention.hear(levels, (self.clock)()),
-                // Control and deliverers receive these themselves.
+                Notice::DeadLetterRetention { by_tenant } => self.retention.hear(by_tenant, (self.clock)()),
+                // Control and deliverers receive these notices themselves.
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
                 | Notice::Hello
@@ -128,8 +128,8 @@ impl NoticeExchange {
         }
     }
 
-    /// Pulls whenever a revision is announced that this process does not have. A lost notice costs time only: the store
-    /// polls as well.
+    /// Pulls whenever a newer revision than this process' own is announced. A lost notice only delays the pull, because
+    /// the store also polls.
     async fn pull_announced(self: Arc<Self>) {
         let mut announced = self.announced.subscribe();
         while announced.changed().await.is_ok() {
@@ -138,7 +138,7 @@ impl NoticeExchange {
                 if let Err(error) = self.store.pull().await {
                     tracing::debug!(%error, "store.behind");
                 }
-                // A pull may succeed and bring nothing newer: the database may be a replica that is behind.
+                // A pull may succeed without a newer revision: the database may be a replica with a delay.
                 if self.is_behind(*announced.borrow()) {
                     sleep(pause).await;
                     pause = longest.min(2 * pause);
@@ -152,8 +152,8 @@ impl NoticeExchange {
         snapshot.is_some_and(|snapshot| snapshot.has_shared_revisions() && snapshot.revision() < revision)
     }
 
-    /// Announces each revision that this process has made, or has found first. Whenever the broker is reached, it also
-    /// sends a greeting, which others answer with what this process has missed.
+    /// Announces each revision that this process has made or found first. On every connection to the broker, it also
+    /// sends a greeting, and other processes answer with everything this process has missed.
     async fn announce_revisions(self: Arc<Self>) {
         let (mut revision, mut connection) = (self.store.revision(), self.broker.connection_state());
         let mut own = *revision.borrow();
@@ -168,7 +168,7 @@ impl NoticeExchange {
                     Ok(()) = revision.changed() => {
                         let before = std::mem::replace(&mut own, *revision.borrow_and_update());
                         if own < before {
-                            // The database was restored to an older state: the announced revision will never come.
+                            // The database was restored to an older state, so it will not reach the announced revision.
                             self.announced.send_replace(own);
                         }
                         if self.is_newly_announced(own) {
@@ -187,7 +187,7 @@ impl NoticeExchange {
         }
     }
 
-    /// True when no process has announced this revision or a newer one before.
+    /// True if no process has announced this revision or a newer one before.
     fn is_newly_announced(&self, revision: u64) -> bool {
         self.announced.send_if_modified(|newest| {
             let is_newer = revision > *newest;
@@ -205,7 +205,7 @@ impl NoticeExchange {
         }
     }
 
-    /// Sends what was counted and found out, and what control has not noted yet.
+    /// Sends the counts and findings, including those that control has not noted yet.
     fn report(&self) {
         for notice in self.outbox.report((self.clock)()) {
             self.send(&notice);

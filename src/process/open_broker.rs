@@ -14,19 +14,16 @@ use tokio::sync::{broadcast, watch};
 use super::data_dir;
 use crate::config::Config;
 
-/// An open broker, and what is known of it besides.
 pub struct OpenBroker {
     pub broker: Arc<dyn Broker>,
-    /// A defect that only a person can mend (a topology that is not as required), found before the first session.
+    /// A defect that requires an operator (a wrong topology), found before the first session.
     pub defect: watch::Receiver<Option<String>>,
-    /// The answered liveness probes of its connections; the embedded broker sends none.
+    /// Response times of the connections' liveness probes; the embedded broker has none.
     pub heartbeats: broadcast::Receiver<ConnectionHeartbeat>,
 }
 
-/// Opens the embedded file, or begins to connect.
-///
-/// # Errors
-/// A file that cannot be used or that another process holds; a URL that cannot be used.
+/// Opens the embedded file, or begins to connect. Fails when the file cannot be used or another process holds it, or
+/// the URL cannot be used.
 pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> {
     let (sender, defect) = watch::channel(None);
     if config.broker.is_embedded() {
@@ -41,7 +38,7 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
     let rabbitmq = Arc::new(rabbitmq);
     let heartbeats = rabbitmq.heartbeats();
     let broker = rabbitmq.clone();
-    // A defect found later is waited out: a node that comes back may not have all its queues at once.
+    // Later defects are tolerated: a restarting node may not have all its queues at once.
     tokio::spawn(async move {
         if let Err(found) = rabbitmq.first_session().await {
             sender.send_replace(Some(found.to_string()));

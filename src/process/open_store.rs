@@ -10,19 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::{Roles, data_dir};
 use crate::config::Config;
 
-/// Time between two looks at the folder of a `file:` store: the longest delay of a change.
+/// Polling interval for the folder of a `file:` store: the longest delay of a change.
 const FOLDER_POLL: Duration = Duration::from_millis(500);
 
-/// Time between two questions to a database for changes, for the case that a notification was missed.
+/// Polling interval for a database, because a notification may be missed.
 const DATABASE_POLL: Duration = Duration::from_secs(10);
 
-/// Pause after a failed attempt to encrypt secrets with the newest key. Nothing waits for it.
+/// Pause after a failed attempt to encrypt secrets with the newest key. It is not urgent.
 const RESEAL_PAUSE: Duration = Duration::from_secs(60);
 
-/// Opens the store and keeps it up to date until the process ends.
-///
-/// # Errors
-/// When the store cannot be opened, or is the embedded one and the roles are not all in this process.
+/// Opens the store and keeps it up to date until the process ends. The embedded store requires all roles in this
+/// process.
 pub(super) async fn open_store(
     config: &Config,
     roles: Roles,
@@ -72,15 +70,15 @@ async fn reseal(store: Arc<dyn Store>) {
         match store.reseal().await {
             Ok(0) => return,
             Ok(rows) => return tracing::info!(count = rows, "store.resealed"),
-            // The store itself logs that it is away.
+            // The store itself logs its outages.
             Err(error) => tracing::debug!(%error, "store.not_resealed"),
         }
         tokio::time::sleep(RESEAL_PAUSE).await;
     }
 }
 
-/// The configured keys and those of the key file, which is made where there is no key at all. That is never the case with
-/// PostgreSQL: the configuration is refused without a key there.
+/// The configured keys and those of the key file. The file is made if there is no key at all, which the configuration
+/// rules out for PostgreSQL.
 fn keyring(config: &Config) -> anyhow::Result<Keyring> {
     let path = data_dir::store_key_file(&config.data_dir);
     let mut file = KeyFile::read(&path).with_context(|| path.display().to_string()).context(Exit::Config)?;

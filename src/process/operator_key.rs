@@ -1,4 +1,4 @@
-//! The operator's key: from the configuration, or made at `standalone`'s first start and kept in the data folder.
+//! The operator's key: configured, or made at `standalone`'s first start and kept in the data folder.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use schemas::Secret;
 use super::data_dir;
 use crate::config::Config;
 
-/// Finds the operator's key, if there is one, or makes one where `may_make` allows it.
+/// Finds the operator's key. If there is none, makes one if `may_make` is true.
 pub(super) fn find(config: &Config, may_make: bool) -> anyhow::Result<Option<Secret>> {
     if let Some(key) = &config.http.operator_key {
         return Ok(Some(key.clone()));

@@ -1,4 +1,4 @@
-//! Whether the process can work at all: the state of its broker and of its snapshot, as probes and as metrics.
+//! Probes and metrics of the process' readiness: the state of its broker and of its snapshot.
 
 use std::time::Duration;
 
@@ -27,10 +27,9 @@ service::metrics! {
     }
 }
 
-/// How often the store is asked how new its snapshot is.
+/// Polling interval for the age of the store's snapshot.
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Registers the probes, and keeps the metrics up to date for as long as the process runs.
 pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()> {
     let (connection, store) = (shared.broker.connection_state(), shared.store.clone());
     ops.ready("broker", move || match &*connection.borrow() {
@@ -46,7 +45,7 @@ pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()
     Ok(())
 }
 
-/// Keeps the metrics up to date until the process is asked to end. A broker that goes away after that was closed by it.
+/// Updates the metrics until the shutdown begins, after which the process itself closes the broker.
 fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl Future<Output = ()> + use<> {
     let (mut connection, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
@@ -72,11 +71,11 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
     }
 }
 
-/// How many different reasons of one absence are logged, at most.
+/// Largest number of different reasons that are logged for one outage.
 const MAX_REASONS: usize = 16;
 
-/// The states that were logged since the broker was last ready. Each try to reach a broker that is away ends with the same
-/// reason, or, where several hosts take turns, with that of one of them; each reason is logged once.
+/// The states that were logged since the broker was last ready. Each failed attempt has the same reason, or, with
+/// several hosts, one of their reasons; each reason is logged once.
 #[derive(Default)]
 struct LoggedStates(Vec<ConnectionState>);
 
@@ -111,7 +110,7 @@ impl ReadinessMetrics {
         }
     }
 
-    /// Takes over how new the snapshot is. `now` is in unix milliseconds.
+    /// Updates the metrics of the snapshot's age. `now` is in unix milliseconds.
     fn note_freshness(&self, freshness: SyncStatus, now: u64) {
         if let Some(synced_at) = freshness.synced_at {
             self.confirmed.set(now as f64 / 1_000.0 - synced_at.elapsed().as_secs_f64());

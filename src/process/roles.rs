@@ -1,4 +1,4 @@
-//! The roles of a process, and how each is made of what they share.
+//! The roles of a process, and how they are built from shared dependencies.
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// The roles that a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
     pub producer: bool,
@@ -43,7 +42,7 @@ impl Roles {
     }
 }
 
-/// The name of the command that starts them.
+/// Name of the command that starts the roles.
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { producer, router, deliverer, control } = *self;
@@ -53,16 +52,14 @@ impl fmt::Display for Roles {
     }
 }
 
-/// The path of vendors' webhooks, before a source's token.
+/// Path of vendors' webhooks, without the token.
 const WEBHOOK_PATH: &str = "/v1/in/";
 
-/// The dependencies that the roles of a process share.
 pub(super) struct SharedDependencies {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) store: Arc<dyn Store>,
     /// Usage and findings of the roles, until control has recorded them.
     pub(super) outbox: Arc<Outbox>,
-    /// How much of a tenant's dead letters is kept.
     pub(super) retention: Arc<RetentionTable>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
@@ -70,7 +67,7 @@ pub(super) struct SharedDependencies {
     pub(super) shutdown: CancellationToken,
 }
 
-/// The API of the roles that have one, on one listener.
+/// The API of the process' roles, on one listener.
 pub(super) struct Api {
     routes: axum::Router,
     control: Option<Arc<Control>>,
@@ -78,12 +75,11 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The role control, if this process has it.
     pub(super) fn control(&self) -> Option<&Arc<Control>> {
         self.control.as_ref()
     }
 
-    /// Serves until the shutdown, and then finishes requests and replays under way.
+    /// Serves until the shutdown, and then finishes pending requests and replays.
     pub(super) async fn serve(self, listener: TcpListener, options: ServeOptions) {
         if let Err(error) = service::http::serve(listener, self.routes, options, self.shutdown).await {
             tracing::error!(%error, "http.failed");
@@ -152,7 +148,7 @@ impl SharedDependencies {
         Ok(api)
     }
 
-    /// True when a request to the intake shows a known token in its path, or else a known key.
+    /// True when a request to the intake has a known token in its path, or a known key.
     fn is_known(
         &self,
         limits: &Arc<RequestLimiter<KeyHash>>,
@@ -163,12 +159,12 @@ impl SharedDependencies {
                 let token = schemas::unescape(token).unwrap_or_default();
                 store.snapshot().is_some_and(|snapshot| snapshot.source(&token, clock()).is_some())
             }
-            None => limits.owner_of(request) != KeyOwner::Nobody,
+            None => limits.owner_of(request) != KeyOwner::Unknown,
         }
     }
 
-    /// The request limits: for all requests to control, and for unknown tokens and keys at the intake. Other requests to the
-    /// intake are limited by the tenants' quotas.
+    /// The request limits: for all requests to control, and for unknown tokens and keys at the intake. The tenants'
+    /// quotas limit all other requests to the intake.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<KeyHash>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         RequestLimiter::new(&config.http, move |presented| {
@@ -179,7 +175,7 @@ impl SharedDependencies {
             // Both values of a rotated key share one limit.
             let snapshot = store.snapshot();
             let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
-            known.map_or(KeyOwner::Nobody, KeyOwner::Known)
+            known.map_or(KeyOwner::Unknown, KeyOwner::Known)
         })
     }
 

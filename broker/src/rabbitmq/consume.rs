@@ -30,20 +30,17 @@ pub(super) const MAX_PREFETCH: u16 = 500;
 /// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
 
-/// One AMQP consumer, which is opened anew on each session.
 pub(super) struct QueueConsumer {
     pub(super) client: Arc<RabbitMqClient>,
     pub(super) queue: Queue,
     pub(super) prefetch: u16,
     pub(super) out: mpsc::Sender<Incoming>,
-    /// Counts this consumer as granted while a session serves it.
     pub(super) grants: Grants,
 }
 
 /// Held while a session serves the consumer. Its drop requests the next grant.
 struct Granted<'a>(&'a Grants);
 
-/// An AMQP consumer on one session.
 struct OpenConsumer {
     channel: Channel,
     consumer: lapin::Consumer,

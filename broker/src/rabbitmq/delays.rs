@@ -40,7 +40,6 @@ const EARLY: u64 = 20;
 /// publishing, and a delay of exactly one level should not take all the levels below it.
 const LATE: u64 = 250;
 
-/// The wait of one message for its due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delay {
     /// Unix milliseconds.

@@ -2,34 +2,18 @@
 
 use lapin::{ErrorKind, protocol::AMQPError};
 
-/// The topology is not as it must be, or could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// An entity is missing, and `broker.declare` is false.
     #[error("{entity} is missing: run `carteiro topology apply`")]
-    Missing {
-        /// `queue x` or `exchange x`.
-        entity: String,
-    },
+    Missing { entity: String },
     /// An entity exists with another argument. Nothing is ever deleted to change that.
     #[error("{entity} exists with another {argument}: {detail}")]
-    Mismatch {
-        /// `queue x` or `exchange x`.
-        entity: String,
-        argument: String,
-        /// Holds both values.
-        detail: String,
-    },
-    /// Everything exists, but does not do what it should.
+    Mismatch { entity: String, argument: String, detail: String },
     #[error("{entity} does not work: {detail}")]
     Broken { entity: String, detail: String },
-    /// The user may not check or declare an entity.
     #[error("no right to declare {entity}: {detail}")]
-    Refused {
-        /// `queue x` or `exchange x`.
-        entity: String,
-        detail: String,
-    },
+    Refused { entity: String, detail: String },
     #[error("the broker is away: {0}")]
     Away(String),
 }
@@ -52,7 +36,6 @@ impl TopologyError {
     }
 }
 
-/// The broker's own objection, if the error is one.
 pub(super) fn refusal(error: &lapin::Error) -> Option<&AMQPError> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error),

@@ -19,7 +19,6 @@ use super::{
     health::SessionHealth,
 };
 
-/// Pause between two probes of a connection.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Longest time until the answer to a probe: longer than a change of leaders, which takes 6 s for a hanging node
@@ -98,17 +97,16 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    /// Opens a channel on each connection. `name` is the name of both the probes' exchange and their queue.
     pub(super) async fn open(
         [consuming, publishing, control]: [&Connection; 3],
-        name: &str,
+        probe: &str,
         health: SessionHealth,
         heartbeats: broadcast::Sender<ConnectionHeartbeat>,
     ) -> lapin::Result<Self> {
         Ok(Self {
-            consuming: LivenessProbe::question(consuming, name).await?,
-            publishing: LivenessProbe::publish(publishing, name, health.clone()).await?,
-            control: LivenessProbe::publish(control, name, health.clone()).await?,
+            consuming: LivenessProbe::question(consuming, probe).await?,
+            publishing: LivenessProbe::publish(publishing, probe, health.clone()).await?,
+            control: LivenessProbe::publish(control, probe, health.clone()).await?,
             health,
             heartbeats,
         })
@@ -123,7 +121,7 @@ impl Liveness {
         self.consuming.send().await
     }
 
-    /// Probes all connections until one does not answer, which ends the session.
+    /// Ends the session once a connection does not answer.
     pub(super) async fn watch(&self) {
         let reason = tokio::select! {
             reason = self.repeat("consuming", &self.consuming) => reason,

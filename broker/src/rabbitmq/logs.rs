@@ -23,7 +23,6 @@ use crate::{Log, PublishError, ReadError, Record};
 
 /// Records that the broker sends ahead. A stream consumer must have a prefetch.
 const PREFETCH: u16 = 200;
-/// Records are acknowledged in steps of this many.
 const ACK_STEP: usize = PREFETCH as usize / 2;
 
 /// The reason when a stream is deleted or its node stops.

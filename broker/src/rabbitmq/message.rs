@@ -18,7 +18,6 @@ const WAIT: &str = "carteiro-wait";
 /// not show it.
 const MARKER: &str = "carteiro-marker";
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
-/// AMQP's delivery mode of persistent messages.
 const PERSISTENT: u8 = 2;
 /// Header of a log's record with the reason for which the broker dead-lettered it, as RabbitMQ 3.13 and later write it.
 pub(crate) const LAST_DEATH: &str = "x-last-death-reason";

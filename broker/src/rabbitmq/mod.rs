@@ -70,9 +70,6 @@ pub struct RabbitMq {
 
 impl RabbitMq {
     /// Begins to connect, in the background and for ever. `chance` spreads reconnects and numbers markers.
-    ///
-    /// # Errors
-    /// A `broker.url` that cannot be used.
     pub fn connect(config: &BrokerConfig, clock: Clock, chance: fastrand::Rng) -> Result<Self, InvalidUrl> {
         let names = Names::new(config);
         let client = Arc::new(RabbitMqClient {
@@ -97,10 +94,8 @@ impl RabbitMq {
         Ok(Self { client })
     }
 
-    /// Waits for the first session, for ever: an absent broker may come, and a wrong password be corrected.
-    ///
-    /// # Errors
-    /// A topology that only a person can repair: the process should end (exit code 78).
+    /// Waits for the first session, for ever: an absent broker may come, and a wrong password be corrected. After an
+    /// error, which only a person can repair, the process should end (exit code 78).
     pub async fn first_session(&self) -> Result<(), TopologyError> {
         let (mut session, mut defect) = (self.client.session.subscribe(), self.client.defect.subscribe());
         tokio::select! {
@@ -164,7 +159,6 @@ impl Broker for RabbitMq {
         self.client.setup.notices.subscribe()
     }
 
-    /// AMQP cannot look into a queue.
     fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

@@ -32,9 +32,7 @@ const LOG_CHANNELS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelKind {
-    /// For the public exchange.
     Ingest,
-    /// For a lane or a delay level.
     Lane,
     /// For a log, with one unconfirmed publish at a time. A log's exchange has no alternate exchange, so a message can be
     /// returned, and lapin gives a returned message to whichever confirm resolves next
@@ -91,7 +89,7 @@ impl SessionPublisher {
         })
     }
 
-    /// Ends the session once a confirm is overdue, or refusals last too long. Runs until then.
+    /// Ends the session once a confirm is overdue, or refusals last too long.
     pub(super) async fn watch(&self) {
         tokio::select! {
             () = self.unconfirmed.watch(&self.health) => {}
@@ -167,7 +165,6 @@ impl SessionPublisher {
     }
 }
 
-/// A channel with confirms, and a bound on its unconfirmed publishes.
 struct ConfirmChannel {
     channel: Channel,
     /// Held while a publish is first polled, never across an await. lapin numbers a publish and queues its frames in two
@@ -225,7 +222,7 @@ impl UnconfirmedAges {
         UnconfirmedPublish(self, self.0.enter())
     }
 
-    /// Fails the session once a confirm is overdue. The clock stands still while the broker blocks.
+    /// The clock stands still while the broker blocks.
     async fn watch(&self, health: &SessionHealth) {
         loop {
             health.unblocked_for(ROUND).await;

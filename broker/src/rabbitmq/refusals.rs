@@ -20,7 +20,6 @@ const ROUNDS: usize = 3;
 
 pub(super) const INTAKE: &str = "ingest";
 
-/// Which queues take nothing, and for how long.
 #[derive(Default)]
 pub(super) struct Refusals {
     round: AtomicUsize,
@@ -30,7 +29,6 @@ pub(super) struct Refusals {
     intake_took: AtomicBool,
 }
 
-/// The rounds of a queue's first refusal and of its latest.
 struct FirstAndLatest {
     first: usize,
     latest: usize,

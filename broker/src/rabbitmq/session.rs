@@ -24,12 +24,11 @@ use super::{
 };
 use crate::notices::NoticeSender;
 
-/// How long closing one connection in order may take: a hanging broker must not hold up the next session.
+/// Longest time for closing a connection: a hanging broker must not hold up the next session.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// How long writing the last acknowledgements may take.
+/// Longest time for writing the last acknowledgements.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
-/// What every session of one client is opened with.
 pub(super) struct SessionSetup {
     /// False for a session that only checks the topology.
     pub(super) declare: bool,

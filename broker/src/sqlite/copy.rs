@@ -7,10 +7,7 @@ use service::sqlite_file;
 use crate::ReadError;
 
 /// Copies what is committed in the broker's file at `from` into a new file at `to`, with mode 0600. A process may have
-/// `from` open, and goes on. Blocks.
-///
-/// # Errors
-/// A file at `to`, or a file that cannot be read or written.
+/// `from` open. Blocks.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), ReadError> {
     let failed = |error: &dyn std::fmt::Display| ReadError(format!("copying {}: {error}", from.display()));
     let source = sqlite_file::open_read_only(from).map_err(|error| failed(&error))?;

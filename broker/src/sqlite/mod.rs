@@ -54,11 +54,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens or makes the file at `path`, and locks the file `lock` beside it until the end.
-    ///
-    /// # Errors
-    /// [`BrokerFileError::Held`] when another process has the file open for writing; [`BrokerFileError::Newer`] when a later version of
-    /// this program wrote it; otherwise what the file system or SQLite says.
+    /// Opens or makes the file at `path`, and locks the file `lock` beside it until the end. Fails when another process
+    /// has the file, or a later version of this program wrote it.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, BrokerFileError> {
         Self::start(path, open::open(path)?, clock)
     }

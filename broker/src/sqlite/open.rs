@@ -72,9 +72,6 @@ pub(super) fn open(path: &Path) -> Result<BrokerFile, BrokerFileError> {
 }
 
 /// Locks the broker's file at `path` against every other process. The file need not exist; its folder is made.
-///
-/// # Errors
-/// [`BrokerFileError::Held`] when a process has the file.
 pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
     FileLock::take(&folder_of(path).join("lock")).map_err(|error| match error {
         LockError::Held => BrokerFileError::Held(path.into()),

@@ -27,8 +27,8 @@ fn count(fixture: &Fixture) {
 /// The next announcement.
 async fn levels(notices: &mut Notices) -> BTreeMap<String, DeadLetterRetention> {
     loop {
-        if let Some(Notice::DeadLetterLevels { levels }) = Notice::read(&notices.next().await.unwrap()) {
-            return levels;
+        if let Some(Notice::DeadLetterRetention { by_tenant }) = Notice::read(&notices.next().await.unwrap()) {
+            return by_tenant;
         }
     }
 }

@@ -92,7 +92,7 @@ impl Limiter {
         Ok(permit)
     }
 
-    /// Whether an endpoint with this many queued deliveries may queue one more. An endpoint with most of all queued
+    /// Whether an endpoint with this many queued deliveries may queue one more. An endpoint with half of all queued
     /// deliveries always may: it holds up few others, and deferring a delivery costs more than posting it.
     fn has_room(&self, queued_for_endpoint: u32) -> bool {
         let all = self.queued.load(Relaxed);

@@ -16,7 +16,7 @@ pub(super) struct Share {
     /// What may be used once all deliverers know of each other. Reservations are spaced by it, because a newcomer's
     /// first share would space them too widely.
     pub(super) settled: Allowance,
-    /// Largest number of deferred deliveries and retries that wait in the broker.
+    /// Largest number of this process' deferred deliveries and retries that wait in the broker.
     pub(super) max_backlog: u64,
     /// Ms after which an attempt has surely ended.
     pub(super) attempt_ms: u64,

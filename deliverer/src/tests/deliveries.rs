@@ -1,9 +1,9 @@
-//! What follows from an attempt: done, or a retry.
+//! What follows from an attempt: done, or a retry. A delivery that succeeded is not posted again.
 
 use std::time::Duration;
 
 use broker::{Due, Lane, Target};
-use schemas::{OutcomeClass, time::rfc3339};
+use schemas::{Delivery, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -158,4 +158,48 @@ async fn bodies_beyond_the_budget_wait_for_their_turn() {
     go.send_replace(true);
     fixture.empty(FAST).await;
     assert!(receiver.connections() >= 3);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_after_its_2xx_is_settled_without_a_post() {
+    let mut receiver = Scripted::answering(200).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    receiver.request().await;
+    fixture.empty(FAST).await;
+    let before = fixture.metrics.deduplicated.get();
+    // A retry that was forked before counts too, and so does one whose endpoint has been disabled since.
+    fixture.set_endpoints(&json!([{"id": "crm", "url": receiver.url(), "state": "disabled"}]));
+    for attempt in [1, 2] {
+        fixture.publish(&message(&Delivery { attempt, ..delivery("e1") })).await;
+        fixture.empty(FAST).await;
+    }
+    assert!(fixture.metrics.deduplicated.get() >= before + 2);
+    assert_eq!(receiver.connections(), 1);
+    assert!(fixture.nothing_published(), "no dead letter for what was delivered");
+}
+
+#[tokio::test]
+async fn a_delivery_whose_attempt_failed_is_posted_when_it_comes_again() {
+    let mut receiver =
+        Scripted::new(vec![answer(503, "connection: close\r\n", ""), answer(200, "connection: close\r\n", "")]).await;
+    let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    receiver.request().await;
+    let (_, retry) = fixture.retry().await;
+    fixture.publish(&retry).await;
+    receiver.request().await;
+    fixture.empty(FAST).await;
+}
+
+#[tokio::test]
+async fn a_replay_of_a_delivery_that_succeeded_is_posted() {
+    let mut receiver = Scripted::answering(200).await;
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    for replay in [None, Some("r1"), Some("r2")] {
+        fixture.publish(&message(&Delivery { replay: replay.map(Into::into), ..delivery("e1") })).await;
+        receiver.request().await;
+        fixture.empty(FAST).await;
+    }
+    assert_eq!(receiver.connections(), 3);
 }

@@ -13,7 +13,6 @@ mod measures;
 mod memory_network;
 mod network;
 mod progress;
-mod repeats;
 mod requests;
 mod scripted;
 mod simulation;

@@ -1,4 +1,4 @@
-//! How much is taken in: requests and bytes of their bodies at once, and each tenant's events a second.
+//! Limits of the intake: concurrent requests, bytes of their bodies, and each tenant's events per second.
 
 use std::{
     collections::HashMap,
@@ -24,26 +24,25 @@ use tokio::time::{Instant, timeout};
 use super::problems::RETRY_WHEN_FULL;
 use crate::ProducerConfig;
 
-/// Longest time that a body may take to arrive: a slow sender occupies a place.
+/// Longest time for a body to arrive, because a slow sender occupies a slot.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest part of a body's announced length that is reserved at once, in bytes; the rest is reserved as it arrives.
 const MAX_RESERVED_BYTES: usize = 256 << 10;
-/// Number of tenants with a quota that are remembered. Beyond it, the one that was idle longest has its whole second again.
+/// Number of remembered tenants with a quota. Beyond it, the tenant that was idle longest gets its full allowance
+/// again.
 const REMEMBERED_TENANTS: usize = 100_000;
-/// How often a tenant's used-up quota is reported, in milliseconds.
+/// Interval between reports of a tenant's used-up quota, in milliseconds.
 const REPORT_INTERVAL: u64 = 3_600_000;
 
-/// Bounds the requests and the bytes of bodies that are held at once.
 pub(crate) struct RequestSlots {
     requests: Semaphore,
     bytes: Semaphore,
     max_body: usize,
 }
 
-/// A body, and the bytes that are reserved for it.
 pub(crate) struct ReceivedBody<'a> {
     pub(crate) body: Bytes,
-    /// Held as long as the body; its drop gives the bytes back.
+    /// Reservation of the body's bytes, released with the body.
     pub(crate) _reserved: Option<SemaphorePermit<'a>>,
 }
 
@@ -56,12 +55,12 @@ impl RequestSlots {
         }
     }
 
-    /// A place for one request, until the permit is dropped.
+    /// Reserves a slot for one request, until the permit is dropped.
     pub(crate) fn acquire(&self) -> Result<SemaphorePermit<'_>, Problem> {
         self.requests.try_acquire().map_err(|_| full("too many requests at once"))
     }
 
-    /// Reads a body that its headers declare as JSON, as long as it is not too large and its bytes find room.
+    /// Reads a body that its headers declare as JSON. Fails when it is too large, or too many bytes are held already.
     pub(crate) async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody<'_>, Problem> {
         if !is_json(headers) {
             return Err(Problem::new(Code::UnsupportedMediaType));
@@ -107,12 +106,12 @@ fn full(detail: &str) -> Problem {
     Problem::new(Code::TooManyRequests).detail(detail).retry_after(RETRY_WHEN_FULL)
 }
 
-/// Each tenant's `quota.events_per_second`, measured in this process. A request is accepted or refused as a whole, before
-/// anything of it is published.
+/// Each tenant's `quota.events_per_second`, measured in this process. A request is accepted or refused as a whole,
+/// before any of its events is published.
 pub(super) struct EventQuotas {
     used: Keyed<String>,
     outbox: Arc<Outbox>,
-    /// The interval since 1970 in which each tenant was last reported. Never held across an await.
+    /// Interval since 1970 of each tenant's last report. The lock is never held across an await.
     reported: Mutex<HashMap<String, u64>>,
 }
 
@@ -121,12 +120,12 @@ impl EventQuotas {
         Self { used: Keyed::new(REMEMBERED_TENANTS), outbox, reported: Mutex::default() }
     }
 
-    /// Accepts a request with this many events at `now` (unix milliseconds), or says when to try again. One second's worth
-    /// may come at once. A larger batch is accepted after a second without events, and is followed by a longer pause:
-    /// no batch is too large for ever.
+    /// Accepts a request with this many events at `now` (unix milliseconds), or returns the time to wait. The burst is
+    /// one second's worth. A larger batch is accepted after a second without events and followed by a longer pause, so
+    /// that no batch is refused for ever.
     pub(super) fn take(&self, tenant: &TenantSnapshot, events: usize, now: u64) -> Result<(), Problem> {
         let Some(per_second) = tenant.quota.events_per_second else { return Ok(()) };
-        // A quota that is no rate was refused where it was configured.
+        // The configuration is refused when a quota is not a valid rate.
         let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let taken = self.used.take(tenant.id.clone(), &limit, events, Instant::now());

@@ -1,4 +1,4 @@
-//! The intake over HTTP: canonical events of a tenant, and vendors' webhooks by the token in their address.
+//! The intake over HTTP: canonical events of a tenant, and vendors' webhooks with a token in their path.
 
 mod limits;
 mod openapi;
@@ -35,18 +35,16 @@ use crate::{
     trace_context,
 };
 
-/// The header in which vendors send the key that a source expects.
+/// Header of the key that a source may require from its vendor.
 const API_KEY: &str = "x-n8n-api-key";
 
-/// What the intake needs from its process, besides the producer.
+/// Dependencies of the intake besides the producer.
 pub struct IntakeDependencies {
-    /// Knows whether anything can be published now.
     pub broker: Arc<dyn Broker>,
-    /// Knows who may publish.
     pub store: Arc<dyn Store>,
-    /// Hash of the operator's key; none: no request is the operator's.
+    /// Hash of the operator's key. Without it, no request has the operator's rights.
     pub operator: Option<KeyHash>,
-    /// Takes the findings about used-up quotas.
+    /// Receives findings about used-up quotas.
     pub outbox: Arc<Outbox>,
 }
 
@@ -58,7 +56,7 @@ struct Intake {
     metrics: ProducerMetrics,
 }
 
-/// The routes of the intake, to be merged with the other routes of the process.
+/// The routes of the intake, to be merged with the process' other routes.
 pub fn routes(
     config: &ProducerConfig,
     producer: Arc<Producer>,
@@ -72,7 +70,7 @@ pub fn routes(
 
 /// Adds these routes to an OpenAPI document.
 pub fn describe(document: &mut OpenApi) {
-    // Only the description is used: without a state the router serves nothing.
+    // Only the description is used: a router without state serves no requests.
     let _ = api().finish_api(document);
 }
 
@@ -107,7 +105,7 @@ async fn webhook(
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id}))).into_response())
 }
 
-/// A part of the path; empty, and so unknown, when it cannot be read. It must not be quoted.
+/// A segment of the path, or an empty text, which matches nothing, when it cannot be read. It must not be quoted.
 fn readable(part: Result<Path<String>, PathRejection>) -> String {
     part.map(|Path(part)| part).unwrap_or_default()
 }
@@ -135,8 +133,8 @@ impl Intake {
         Ok(self.producer.publish_vendor(&source, &body, &trace(headers)).await?)
     }
 
-    /// The source of a token that is valid at `now` (unix milliseconds). The store is asked once before the request is
-    /// refused, since the source or its key may be new.
+    /// The source of a token that is valid at `now` (unix milliseconds). An unknown source or key may be new, so the
+    /// store is pulled once before the request is refused.
     async fn source(&self, token: &str, headers: &HeaderMap, now: u64) -> Result<SourceRef, Problem> {
         let store = &*self.deps.store;
         let find = || match store.snapshot() {
@@ -152,11 +150,11 @@ impl Intake {
         }
     }
 
-    /// Counts and logs a refusal: what was wrong and where, never what was sent.
+    /// Counts and logs a refusal with its reason and place, without the request's content.
     fn refuse(&self, problem: Problem, tenant: Option<&str>) -> Problem {
         let code = problem.code.as_str();
         self.metrics.refused.with_label_values(&[code]).inc();
-        // Without a valid key, a stranger chose the text of `tenant`.
+        // Without a valid key, the text of `tenant` is untrusted.
         let tenant = tenant.filter(|_| !matches!(problem.code, Code::Unauthorized | Code::NotFound));
         let pointer = problem.errors.first().map(|error| error.pointer.as_str());
         tracing::info!(code, tenant, detail = problem.detail, pointer, "events.refused");
@@ -164,12 +162,12 @@ impl Intake {
     }
 }
 
-/// A source, if the request shows the key that the source expects.
+/// A source, if the request has the key that the source requires.
 fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<SourceRef, Problem> {
     let found = source.ok_or_else(|| Problem::new(Code::NotFound))?;
     if let Some(expected) = &found.source.n8n_api_key {
         let presented = headers.get(API_KEY).and_then(|key| key.to_str().ok());
-        // The hashes are compared, so that the time it takes reveals nothing.
+        // Comparing hashes instead of keys keeps the timing from revealing the key.
         if presented.map(KeyHash::of) != Some(KeyHash::of(expected.reveal())) {
             return Err(Problem::new(Code::Unauthorized));
         }
@@ -177,7 +175,7 @@ fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<Sour
     Ok(found.clone())
 }
 
-/// The events of a body, each with its JSON pointer. They share the body's memory.
+/// Splits a body into events, each with its JSON pointer. They share the body's memory.
 fn split_events(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
     let one = |refusal: Refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 };
     let submission = Submission::of(body).map_err(one)?;
@@ -198,7 +196,7 @@ fn trace(headers: &HeaderMap) -> TraceContext {
     trace_context(text(wire::TRACEPARENT), text(wire::TRACESTATE))
 }
 
-/// Counts a request for as long as it is handled, also if its sender leaves before the answer.
+/// Counts a request while it is handled, also if its sender disconnects before the answer.
 struct InFlight<'a>(&'a ProducerMetrics);
 
 impl<'a> InFlight<'a> {

@@ -1,4 +1,4 @@
-//! Refusals as problems. None of them holds a body, a token or an address of the broker.
+//! Converts refusals to problems, which never hold a body, a token or an address of the broker.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use store::Denied;
 
 use crate::NotAccepted;
 
-/// When to try again after too many requests at once.
 pub(super) const RETRY_WHEN_FULL: Duration = Duration::from_secs(1);
-/// When to try again while the broker or the store is away: a restart takes that long.
+/// Time to a retry while the broker or the store is unreachable: the duration of a restart.
 const RETRY_WHEN_AWAY: Duration = Duration::from_secs(5);
-/// Largest number of refusals that an answer lists.
+/// Largest number of refusals in an answer.
 const MAX_LISTED: usize = 100;
 
-/// Why a request is denied. It does not reveal whether the tenant exists.
+/// Explains why a request is denied, without revealing whether the tenant exists.
 pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
@@ -26,7 +25,6 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     }
 }
 
-/// Refuses while the broker takes nothing.
 pub(super) fn check_broker(connection: &ConnectionState) -> Result<(), Problem> {
     match connection {
         ConnectionState::Ready => Ok(()),

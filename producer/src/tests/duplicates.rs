@@ -34,7 +34,7 @@ async fn a_batch_with_repeats_is_answered_in_its_order_and_publishes_the_rest() 
 }
 
 #[tokio::test]
-async fn what_was_not_confirmed_is_published_when_it_is_sent_again() {
+async fn an_unconfirmed_event_is_published_when_it_is_sent_again() {
     let intake = TestIntake::new();
     intake.broker.nack_confirm(1);
     intake.broker.lose_confirm(2);

@@ -95,7 +95,7 @@ async fn at_most_a_hundred_mistakes_are_listed() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_located_and_not_quoted() {
+async fn a_body_that_is_not_json_is_located_and_not_quoted() {
     let intake = TestIntake::new();
     let answer = intake.post(EVENTS, "{\"type\":\"a.b\",\n\"hunter2\" 5}").await;
     assert_eq!(answer.code(), (422, "malformed_json"));

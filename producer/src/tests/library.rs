@@ -23,7 +23,7 @@ async fn an_id_is_returned_once_the_event_is_confirmed() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_refused_with_the_place() {
+async fn an_invalid_event_is_refused_with_its_place() {
     let intake = TestIntake::new();
     let error = intake
         .producer

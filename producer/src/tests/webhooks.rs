@@ -68,7 +68,7 @@ async fn a_source_that_expects_a_key_takes_nothing_without_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_refused_without_quoting_it() {
+async fn a_webhook_that_is_not_json_is_refused_without_quoting_it() {
     let intake = TestIntake::new();
     let answer = intake.send(request("/v1/in/t-main"), "hunter2").await;
     assert_eq!((answer.code(), answer.pointers()), ((422, "malformed_json"), vec![""]));

@@ -91,7 +91,7 @@ async fn an_event_that_the_wanted_format_does_not_have_is_counted_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_nobody_wants_is_settled_and_counted() {
+async fn an_event_without_subscribers_is_settled_and_counted() {
     let fixture = Fixture::of(&acme(
         &json!([{"id": "crm"}]),
         &json!([{"id": "s", "endpoint_id": "crm", "event_types": ["*"], "enabled": false}]),

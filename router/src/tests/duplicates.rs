@@ -33,7 +33,7 @@ async fn an_event_whose_deliveries_were_not_confirmed_makes_them_when_it_comes_a
     fixture.publish(&received("e1")).await;
     fixture.memory.block("alarm");
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    // Its first copy is under way, insisting. The session is lost, and the event handed out again.
+    // The first copy is still being published when the session is lost and the event is handed out again.
     fixture.memory.go_away("cut");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(fixture.memory.depth(FAST), 0);
@@ -53,7 +53,7 @@ async fn an_event_that_was_parked_is_routed_when_it_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_nobody_wanted_may_be_wanted_when_it_comes_again() {
+async fn an_event_without_subscribers_may_have_one_when_it_is_repeated() {
     let fixture = Fixture::of(&acme(&json!([{"id": "crm"}]), &json!([])));
     fixture.route(&received("e1")).await;
     fixture.set_tenants(&one());

@@ -51,7 +51,7 @@ async fn events_are_counted_for_the_tenant_and_deliveries_for_each_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_parked_is_counted_for_nobody() {
+async fn a_parked_message_is_counted_for_no_tenant() {
     let fixture = Fixture::of(&acme(&json!([]), &json!([])));
     fixture.route(&event("e1", &json!({"type": 7}))).await;
     assert_eq!(usage(&fixture), BTreeMap::new());

@@ -1,4 +1,4 @@
-//! A vendor's object, read leniently: a member that is missing or of another type reads as none.
+//! Reads a vendor's object leniently: a member that is missing or of another type reads as none.
 
 use std::borrow::Cow;
 
@@ -25,12 +25,10 @@ impl<'a> Fields<'a> {
         member.map(|(_, value)| *value).filter(|value| *value != "null")
     }
 
-    /// A member that is an object.
     pub(super) fn object(&self, name: &str) -> Option<Fields<'a>> {
         self.json(name).and_then(Fields::of)
     }
 
-    /// The objects of a member that is a list.
     pub(super) fn objects(&self, name: &str) -> Vec<Fields<'a>> {
         self.json(name)
             .filter(|list| list.starts_with('['))
@@ -56,7 +54,7 @@ impl<'a> Fields<'a> {
         self.json(name).and_then(Id::from_json)
     }
 
-    /// A member that is true or false, also as a string or as 1 and 0.
+    /// A boolean member, also as a string or as 1 and 0.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         match self.json(name)?.trim_matches('"') {
             "true" | "1" => Some(true),
@@ -72,12 +70,11 @@ impl<'a> Fields<'a> {
         digits.parse().ok().or_else(|| digits.parse().ok().and_then(whole))
     }
 
-    /// A member of any type, unparsed.
     pub(super) fn opaque(&self, name: &str) -> Option<Opaque> {
         self.json(name).and_then(|json| Opaque::from_json(json).ok())
     }
 
-    /// A member that is a time, as canonical events write it.
+    /// A member that is a time, in the notation of canonical events.
     pub(super) fn time(&self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         crate::time::unix_ms(&text).map(rfc3339)

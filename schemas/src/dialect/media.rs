@@ -1,4 +1,4 @@
-//! Where a message's file is: one URL, or the three parts that Whaticket sends.
+//! The location of a message's file: one URL, or the three parts that Whaticket sends.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,6 @@ pub(super) fn url<'a>(event: &'a Event, message: &'a ChatMessage) -> Option<Cow<
     Some(Cow::Owned(format!("{base}{slash}{folder}/{name}")))
 }
 
-/// The location of a file in three parts, as Whaticket sends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileLocation<'a> {
     pub(super) folder: Option<&'a str>,

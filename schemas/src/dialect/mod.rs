@@ -31,10 +31,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All dialects.
     pub const ALL: [Self; 3] = [Self::Whazing, Self::Whaticket, Self::Boticario];
 
-    /// The name of the dialect, and of its platform in `source.platform`.
+    /// Name of the dialect, and of its platform in `source.platform`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Whazing => "whazing",

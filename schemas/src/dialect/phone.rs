@@ -1,4 +1,4 @@
-//! Phone numbers. Canonical events keep them as given; each dialect writes its own form.
+//! Phone numbers. Canonical events keep the given notation; each dialect writes its own form.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ pub(super) fn digits(number: &str) -> &str {
     number.strip_prefix('+').unwrap_or(number)
 }
 
-/// The number with `+`, as Boticário writes it. A text that is no phone number (letters, more than the 15 digits of E.164)
-/// stays as it is.
+/// The number with `+`, as Boticário writes it. A text that is no phone number (letters, more than the 15 digits of
+/// E.164) is returned unchanged.
 pub(super) fn e164(number: &str) -> Cow<'_, str> {
     let is_bare = (1..=15).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     if is_bare { Cow::Owned(format!("+{number}")) } else { Cow::Borrowed(number) }

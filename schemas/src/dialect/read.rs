@@ -1,5 +1,5 @@
-//! From a vendor's body to a canonical event. Only a body that is not JSON is refused. A body of an unknown kind becomes
-//! `vendor.unknown`, which carries its original and goes to endpoints of format `original` only.
+//! Reads a vendor's body as a canonical event. Only a body that is not JSON is refused. A body of an unknown kind
+//! becomes `vendor.unknown`, which carries its original and is delivered only to endpoints of format `original`.
 
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
@@ -7,19 +7,16 @@ use crate::{
     time::rfc3339,
 };
 
-/// What is decided about a vendor's body when it arrives, independently of its text.
+/// Data about a vendor's body that is known when it arrives, independently of its text.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceContext<'a> {
-    /// Tenant that owns the source.
     pub tenant: &'a str,
-    /// Id of the source.
     pub source: &'a str,
-    /// Channel of a body that names none.
+    /// Channel for a body without one.
     pub channel_id: Option<&'a ChannelId>,
-    /// Whether the body is kept in the event.
     pub keep_original: bool,
-    /// Secret part of the URL that it was posted to. Whaticket's bodies echo that URL, and no rendered format may pass the
-    /// secret on.
+    /// Secret part of the URL that received the body. Whaticket's bodies echo that URL, and no rendered format may pass
+    /// the secret on.
     pub token: Option<&'a str>,
     /// Time of arrival, in unix milliseconds.
     pub now: u64,
@@ -30,29 +27,24 @@ pub struct SourceContext<'a> {
 /// The canonical event that a vendor's body reports, ready to be published.
 #[derive(Debug)]
 pub struct VendorEvent {
-    /// Id of the event: made of a body that identifies itself, so that the vendor's retry is the same event; otherwise fresh.
+    /// Id of the event. A body that identifies itself determines the id, so that the vendor's retry is the same event.
     pub id: EventId,
-    /// The event.
     pub event: Event,
-    /// The event and its `original` as JSON, which is what is published.
+    /// The event and its `original` as JSON, ready to be published.
     pub envelope: String,
 }
 
 impl VendorEvent {
-    /// Routing key as an event of a tenant ([`routing_key`]).
     pub fn routing_key(&self, tenant: &str) -> Option<String> {
         routing_key(tenant, &EventFacts::of(&self.event))
     }
 }
 
-/// Deepest nesting of a body. Its opaque parts are one level deeper in the event than in the body; a few levels more are a
+/// Deepest nesting of a body. The event holds opaque parts of the body one level deeper; a few levels more are a
 /// reserve.
 const MAX_BODY_DEPTH: usize = MAX_DEPTH - 8;
 
-/// Reads a vendor's body.
-///
-/// # Errors
-/// When the body is not JSON.
+/// Reads a vendor's body. Fails when it is not JSON.
 pub fn read(dialect: Dialect, body: &[u8], at: &SourceContext<'_>) -> Result<VendorEvent, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| Refusal::malformed(format!("not UTF-8: {error}")))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
@@ -81,7 +73,7 @@ fn depth(text: &str) -> usize {
     scanner.deepest()
 }
 
-/// True when the same body again is the same event. The list is closed: the times of a tag do not count.
+/// True when an equal body is the same event. The list is closed, because the times of tags do not identify a body.
 fn identifies_itself(body: &Fields<'_>) -> bool {
     let has = |fields: Option<Fields<'_>>, name: &str| {
         fields.and_then(|fields| fields.text(name)).is_some_and(|text| !text.is_empty())
@@ -93,7 +85,7 @@ fn identifies_itself(body: &Fields<'_>) -> bool {
         || (is_test && body.text("timestamp").is_some())
 }
 
-/// Fills in what all dialects have in common.
+/// Sets the fields that all dialects have in common.
 fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContext<'_>) {
     event.id = Some(id.to_string());
     event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
@@ -109,7 +101,7 @@ fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContex
     }
 }
 
-/// The vendor's name of an unknown kind of body.
+/// The vendor's own name of an unknown kind of body.
 fn kind(body: &Fields<'_>) -> Option<String> {
     let in_event = || body.object("event").and_then(|event| event.text("type"));
     ["Type", "acao", "action", "event", "type"].into_iter().find_map(|name| body.text(name)).or_else(in_event)

@@ -1,23 +1,20 @@
-//! From an event to the bodies that an endpoint receives, and which parts these are.
+//! Renders an event to the bodies that an endpoint receives.
 
 use serde::Serialize;
 
 use super::{boticario, whaticket, whazing};
 use crate::{Envelope, EventType, Format, FormatOptions, Match, Part};
 
-/// The very bytes to be posted, and which of the event's bodies they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedBody {
-    /// Which of the event's bodies it is.
     pub part: Part,
-    /// Compact JSON in UTF-8; in the format `original` whatever the platform sent.
+    /// Exact bytes to be posted: compact JSON in UTF-8, or in the format `original` the platform's own body.
     pub bytes: Vec<u8>,
 }
 
-/// The `wanted` bodies of an event in a format; none when the format has no such event.
-///
-/// A transfer's shot is a body of its own in the vendors' formats. `canonical` and `original` show the transfer itself, once,
-/// whether the event, the shot or both are wanted.
+/// Renders the `wanted` bodies of an event; none when the format has no such event. The vendors' formats have a
+/// separate body for a transfer's shot. `canonical` and `original` show the transfer itself once, whether the event,
+/// the shot or both are wanted.
 pub fn render(envelope: &Envelope<'_>, format: Format, options: &FormatOptions, wanted: Match) -> Vec<RenderedBody> {
     let as_is = wanted.event || wanted.shot;
     let is_unknown = envelope.event.event_type == EventType::VENDOR_UNKNOWN;
@@ -39,7 +36,7 @@ pub fn render_test(envelope: &Envelope<'_>, format: Format) -> Vec<u8> {
     }
 }
 
-/// Writes an event in a dialect: its bodies in the order in which the vendor sends them.
+/// Renders an event in a dialect: its bodies in the vendor's order.
 type Renderer = fn(&Envelope<'_>, &FormatOptions) -> Vec<Vec<u8>>;
 
 fn parts(
@@ -70,7 +67,6 @@ fn first(bytes: Vec<u8>) -> RenderedBody {
 /// Usual size of a body, in bytes, so that its buffer rarely grows.
 const USUAL_BYTES: usize = 1_536;
 
-/// Writes compact JSON.
 pub(super) fn json(body: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     serde_json::to_writer(&mut bytes, body).expect("writing to memory, and every key is a string");

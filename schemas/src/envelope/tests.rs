@@ -32,7 +32,7 @@ fn only_the_type_is_required_and_the_rest_is_filled_in() {
 }
 
 #[test]
-fn what_the_producer_gave_stays() {
+fn values_of_the_producer_are_kept() {
     let text = r#"{"type":"a.b","id":"made-1","occurred_at":"2025-07-18T14:30:22.1149-03:00","tenant":{"id":7},"source":{"platform":"izing"}}"#;
     let event = decode(text).unwrap().event;
     assert_eq!(event.occurred_at.as_deref(), Some("2025-07-18T17:30:22.114Z"), "in UTC, for the dialects");
@@ -42,7 +42,7 @@ fn what_the_producer_gave_stays() {
 }
 
 #[test]
-fn what_is_no_object_in_json_is_malformed() {
+fn a_body_that_is_no_json_object_is_malformed() {
     let bodies: [&[u8]; 9] = [
         b"",
         b"null",
@@ -105,7 +105,7 @@ fn an_id_that_contradicts_the_one_it_came_under_is_refused() {
 }
 
 #[test]
-fn nesting_is_bounded_also_in_keys_nobody_knows() {
+fn nesting_is_bounded_also_in_unknown_keys() {
     let nested =
         |depth: usize| format!("{{\"type\":\"a.b\",\"x/y\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
     assert!(decode(&nested(MAX_DEPTH)).is_ok());

@@ -81,15 +81,15 @@ pub struct ChangedTag {
 }
 
 impl Change {
-    /// True for a transfer to another department. A change of the attendant within a department is none.
-    pub fn is_to_other_queue(&self) -> bool {
+    /// True for a transfer to another department. A change of the attendant within a department does not count.
+    pub(crate) fn is_to_other_queue(&self) -> bool {
         let id = |queue: &Option<Department>| queue.as_ref().and_then(|queue| queue.id.clone());
         matches!(self, Self::Queue { from, to, .. } if id(from) != id(to))
     }
 }
 
-/// A change as JSON, where `kind` says what `from` and `to` are. An internally tagged enum would buffer its content and so
-/// lose the spelling of ids.
+/// A change as JSON, whose `kind` decides the types of `from` and `to`. An internally tagged enum would buffer its
+/// content and so lose the spelling of ids.
 #[derive(Deserialize)]
 struct ChangeJson {
     kind: String,

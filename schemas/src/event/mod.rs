@@ -1,7 +1,7 @@
 //! The canonical event: what producers publish and every dialect is rendered from (`ticketing.event/1`).
 //!
-//! Keys are in wire order. A missing key reads as null, an empty list or false. Unknown keys are not refused: they survive
-//! in the text that the event was read from (see [`Envelope`](crate::Envelope)), not here.
+//! Keys are in wire order. A missing key reads as null, an empty list or false. Unknown keys are accepted: they are
+//! kept in the event's text (see [`Envelope`](crate::Envelope)), not here.
 
 mod change;
 mod contact;
@@ -18,7 +18,6 @@ pub use contact::Contact;
 pub use message::{ChatMessage, Direction, Media};
 pub use ticket::{Department, Tag, TagLink, Ticket};
 
-/// The only version of the envelope.
 pub const SPEC: &str = "ticketing.event/1";
 
 /// Something that happened, as the state after it.
@@ -93,7 +92,7 @@ fn occurred_at<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 impl Event {
-    /// An event of which only the type is known.
+    /// An event with nothing but its type.
     pub fn new(event_type: EventType) -> Self {
         Self {
             spec: Some(SPEC.to_owned()),
@@ -112,8 +111,8 @@ impl Event {
         }
     }
 
-    /// Direction of the event's message: as the message says, otherwise as the type implies.
-    pub fn message_direction(&self, message: &ChatMessage) -> Direction {
+    /// Direction of the event's message: the message's own, otherwise the one that the type implies.
+    pub(crate) fn message_direction(&self, message: &ChatMessage) -> Direction {
         let is_ours = matches!(self.event_type.as_str(), "message.sent" | "message.status_changed");
         message.direction.unwrap_or(if is_ours { Direction::Outbound } else { Direction::Inbound })
     }

@@ -17,7 +17,7 @@ fn ids_keep_their_spelling_and_are_compared_by_their_text() {
 }
 
 #[test]
-fn what_is_no_integer_or_text_is_no_id() {
+fn a_value_that_is_no_integer_or_text_is_no_id() {
     for json in ["1.0", "1e3", "true", "null", "[]", "{}", "\"\""] {
         assert!(serde_json::from_str::<Id>(json).is_err(), "{json}");
     }

@@ -38,7 +38,7 @@ fn an_event_needs_nothing_but_its_type_and_may_have_unknown_keys() {
 }
 
 #[test]
-fn what_may_be_null_says_so() {
+fn properties_that_may_be_null_say_so() {
     let event = schema_of("event");
     let text = event.to_string();
     assert!(event["properties"]["ticket"]["anyOf"][1]["type"] == "null", "{}", event["properties"]["ticket"]);

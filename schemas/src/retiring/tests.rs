@@ -92,7 +92,7 @@ fn signing_secrets_do_not_pile_up() {
 }
 
 #[test]
-fn what_is_retiring_is_written_with_its_time_and_without_its_secret() {
+fn a_retiring_secret_is_written_with_its_time_and_without_its_text() {
     let secrets = json!(["S3CRET-2", {"secret": "S3CRET-1", "until": "2026-11-22T08:00:00Z"}]);
     let endpoint = endpoint(&secrets);
     let shown = json!(["***", {"secret": "***", "until": "2026-11-22T08:00:00.000Z"}]);
@@ -103,7 +103,7 @@ fn what_is_retiring_is_written_with_its_time_and_without_its_secret() {
 }
 
 #[test]
-fn what_is_no_signing_secret_is_refused() {
+fn a_text_that_is_no_signing_secret_is_refused() {
     for wrong in [
         json!(7),
         json!({"secret": "s"}),

@@ -28,7 +28,7 @@ fn separators_wildcards_and_white_space_are_escaped() {
 }
 
 #[test]
-fn what_is_absent_is_a_hyphen() {
+fn an_absent_part_is_a_hyphen() {
     let event: Event = serde_json::from_str(r#"{"type":"a.b"}"#).unwrap();
     assert_eq!(routing_key("t", &EventFacts::of(&event)).as_deref(), Some("t.-.-.a.b"));
 }

@@ -1,7 +1,7 @@
-//! Signatures of Standard Webhooks 1.0: what is signed, and the keys that sign it and verify it.
+//! Signatures of Standard Webhooks 1.0: the signed content, and the keys that sign and verify it.
 //!
-//! `v1` is HMAC-SHA256 by a secret `whsec_…` that both sides have; `v1a` is ed25519 by `whsk_…`, verified by `whpk_…`.
-//! Which secrets an endpoint has, and when they end, is not known here.
+//! `v1` is HMAC-SHA256 with a secret `whsec_…` that both sides have. `v1a` is ed25519 with a private key `whsk_…` and a
+//! public key `whpk_…`. Callers select the secrets of an endpoint that are valid.
 
 mod sign;
 mod verify;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 pub use sign::{InvalidSigningKey, SigningKey};
 pub use verify::{InvalidVerifyingKey, TOLERANCE, Unverified, VerifyingKey, check};
 
-/// Header with the id: the same on every attempt, for deduplication by the receiver.
+/// Header of the id, which is equal on every attempt, for deduplication by the receiver.
 pub const ID_HEADER: &str = "webhook-id";
-/// Header with the time of the attempt, in unix seconds.
+/// Header of the attempt's time, in unix seconds.
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
-/// Header with the signatures, separated by spaces.
+/// Header of the signatures, separated by spaces.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 const SECRET_PREFIX: &str = "whsec_";
@@ -41,7 +41,7 @@ pub enum Signature {
 }
 
 impl Signature {
-    /// Identifier in front of every signature.
+    /// Prefix of every signature.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -63,18 +63,17 @@ impl fmt::Display for Signature {
     }
 }
 
-/// What is signed: `<id>.<timestamp>.<body>`, the body byte for byte as it is sent.
+/// The signed content: `<id>.<timestamp>.<body>`, the body byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed<'a> {
-    /// Value of the header `webhook-id`.
     pub id: &'a str,
-    /// Value of the header `webhook-timestamp`: time of the attempt, in unix seconds.
+    /// Value of the header `webhook-timestamp`, in unix seconds.
     pub timestamp: &'a str,
     pub body: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
-    /// What is signed, in pieces, so that the body need not be copied.
+    /// The signed content in pieces, which avoids a copy of the body.
     fn pieces(&self) -> [&'a [u8]; 5] {
         [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", self.body]
     }

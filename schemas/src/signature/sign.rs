@@ -12,22 +12,17 @@ use super::{PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_BYTES, SECRET_PREFIX, SEED_BYT
 
 /// A key that signs requests. `Debug` does not show it.
 pub enum SigningKey {
-    /// `whsec_…`
     Symmetric(hmac::Key),
-    /// `whsk_…`
     Private(Ed25519KeyPair),
 }
 
-/// Why a text is no signing key. It does not quote the text.
+/// Reason why a text is not a signing key, without quoting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSigningKey {
-    /// The text begins with neither prefix.
     #[error("expected whsec_… (for v1) or whsk_… (for v1a)")]
     Prefix,
-    /// What follows `whsec_` is not a symmetric secret.
     #[error("expected whsec_ and the base64 of 24 to 64 bytes")]
     Symmetric,
-    /// What follows `whsk_` is not a private key.
     #[error("expected whsk_ and the base64 of an ed25519 key: its 32 bytes, or these and the 32 of its public key")]
     Private,
     /// The two halves of a key of 64 bytes do not match.
@@ -36,10 +31,7 @@ pub enum InvalidSigningKey {
 }
 
 impl SigningKey {
-    /// Reads a secret as it is configured.
-    ///
-    /// # Errors
-    /// What is wrong with the text.
+    /// Reads a configured secret.
     pub fn parse(text: &str) -> Result<Self, InvalidSigningKey> {
         if let Some(text) = text.strip_prefix(SECRET_PREFIX) {
             let bytes = decode(text).filter(|bytes| SECRET_BYTES.contains(&bytes.len()));
@@ -59,7 +51,7 @@ impl SigningKey {
         Ok(Self::Private(pair))
     }
 
-    /// A secret of this kind, as it is configured, made of 256 random bits.
+    /// A configurable secret of this kind, made of 256 random bits.
     pub fn write(kind: Signature, seed: [u8; SEED_BYTES]) -> String {
         let mut bytes = seed.to_vec();
         if kind == Signature::V1a
@@ -78,7 +70,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key, `whpk_…`, which may be given to anyone; none for a symmetric secret.
+    /// The public key `whpk_…`, which is not secret; none for a symmetric secret.
     pub fn public(&self) -> Option<String> {
         match self {
             Self::Symmetric(_) => None,
@@ -86,7 +78,6 @@ impl SigningKey {
         }
     }
 
-    /// The signature: `v1,<base64>` or `v1a,<base64>`.
     pub fn sign(&self, signed: &Signed<'_>) -> String {
         let signature = match self {
             Self::Symmetric(key) => {
@@ -106,7 +97,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Decodes standard base64, which all official libraries write.
+/// Decodes standard base64, the encoding of all official libraries.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(text).ok()
 }

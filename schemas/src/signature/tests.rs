@@ -49,7 +49,7 @@ fn a_private_key_is_its_32_bytes_with_or_without_the_public_ones() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_with_what_was_expected() {
+fn a_text_that_is_no_key_is_refused_with_the_expected_form() {
     let symmetric = |bytes: usize| format!("whsec_{}", "QUJD".repeat(bytes / 3));
     let private = |bytes: usize| format!("whsk_{}", "QUJD".repeat(bytes / 3));
     for (text, error) in [
@@ -114,7 +114,7 @@ fn a_request_is_trusted_within_five_minutes_and_with_all_three_headers() {
 
 proptest! {
     #[test]
-    fn what_a_key_signs_its_counterpart_verifies_and_nothing_else(
+    fn a_signature_is_verified_by_the_counterpart_of_its_key_and_nothing_else(
         seeds: [[u8; 32]; 2],
         id in "[A-Za-z0-9_-]{1,70}",
         timestamp: u32,

@@ -1,4 +1,4 @@
-//! What a receiver does: verify the signature, the time and the three headers of a request.
+//! A receiver's checks of a request: its signature, its time and its three headers.
 
 use std::fmt;
 
@@ -12,22 +12,16 @@ use super::{
 /// A key that verifies requests: a secret `whsec_…`, or a public key `whpk_…`.
 #[derive(Clone)]
 pub enum VerifyingKey {
-    /// `whsec_…`
     Symmetric(hmac::Key),
-    /// `whpk_…`
     Public([u8; SEED_BYTES]),
 }
 
-/// The error for a text that is no verifying key. It does not quote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a secret whsec_… or a public key whpk_…, as the endpoint has it")]
 pub struct InvalidVerifyingKey;
 
 impl VerifyingKey {
-    /// Reads a key as it was given to a receiver.
-    ///
-    /// # Errors
-    /// When the text is no such key, or a private key, which receivers should not have.
+    /// Reads a receiver's key. Fails for a private key, which receivers should not have.
     pub fn parse(text: &str) -> Result<Self, InvalidVerifyingKey> {
         if let Some(text) = text.strip_prefix(PUBLIC_PREFIX) {
             let bytes = decode(text).and_then(|bytes| bytes.try_into().ok());
@@ -39,7 +33,7 @@ impl VerifyingKey {
         }
     }
 
-    /// True when one of the signatures of the header is by this key. Compares in constant time.
+    /// True when this key made one of the signatures. Compares in constant time.
     pub fn verify(&self, signed: &Signed<'_>, signatures: &str) -> bool {
         let message = signed.pieces().concat();
         let mut of_its_kind = signatures
@@ -68,34 +62,26 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// How early or late a request may be, in seconds, as in the official libraries. An older one may be an attacker's replay.
+/// Largest difference of the request's time to now, in seconds, as in the official libraries. An older request may be
+/// an attacker's replay.
 pub const TOLERANCE: u64 = 5 * 60;
 
-/// Why a request is not to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unverified {
-    /// A header is missing.
     #[error("missing header {0}")]
     Missing(&'static str),
-    /// The timestamp is not a number of seconds.
     #[error("the timestamp cannot be read")]
     Timestamp,
-    /// The timestamp is more than the tolerance before now.
     #[error("too old: sent {0} s ago")]
     TooOld(u64),
-    /// The timestamp is more than the tolerance after now.
     #[error("from the future: {0} s ahead of this clock")]
     TooEarly(u64),
-    /// No signature of the request is by any of the keys.
     #[error("bad signature")]
     Signature,
 }
 
-/// Checks a request as it arrived. `header` looks up a header, `now` is in unix seconds. One key that verifies is enough,
-/// because two are valid while a secret is rotated.
-///
-/// # Errors
-/// Why the request cannot be trusted.
+/// Checks a request. `header` looks up a header, `now` is in unix seconds. One matching key is enough, because two are
+/// valid while a secret is rotated.
 pub fn check<'a>(
     keys: &[VerifyingKey],
     header: impl Fn(&str) -> Option<&'a str>,

@@ -1,5 +1,5 @@
-//! The codec between a [`Delivery`] and the [`Message`] that carries it. The message's body is the delivery's body, the
-//! very bytes to be POSTed; all else travels in properties and headers.
+//! The codec between a [`Delivery`] and its [`Message`]. The message's body is the delivery's body, the exact bytes to
+//! be posted; all other fields are properties and headers.
 
 use std::borrow::Cow;
 
@@ -18,14 +18,12 @@ const MAX_SUBSCRIPTIONS_BYTES: usize = 1_400;
 /// Longest value of the headers that have a fixed form, in bytes: a `traceparent` has 55, a replay's id 36.
 const MAX_SHORT_BYTES: usize = 128;
 
-/// The error for a header or property that a delivery must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the header {0} is missing or unreadable")]
 pub struct BadHeader(pub &'static str);
 
 impl Delivery {
-    /// The message that carries this delivery and its body. `carteiro-due` is not among its headers: the broker sets that
-    /// one from the due time.
+    /// The message of this delivery with its body. The broker adds the header `carteiro-due` from the due time.
     pub fn to_message(&self, body: Bytes) -> Message {
         let subscriptions = subscriptions_header(&self.subscriptions);
         let ints = [
@@ -57,10 +55,7 @@ impl Delivery {
         }
     }
 
-    /// Reads the delivery that a message carries; its body is the message's.
-    ///
-    /// # Errors
-    /// The first header that is missing or unreadable.
+    /// Reads a delivery, whose body is the message's. Fails for the first header that is missing or unreadable.
     pub fn from_message(message: &Message) -> Result<Self, BadHeader> {
         let headers = &message.headers;
         if headers.int(SCHEMA) != Some(SCHEMA_VERSION) {

@@ -1,5 +1,5 @@
-//! The codec between an accepted event and the [`Message`] that carries it to the routers. The message's body is the
-//! event's text as it was accepted; what was decided at acceptance travels in properties and headers.
+//! The codec between an accepted event and its [`Message`] to the routers. The message's body is the event's text as
+//! accepted; the decisions of the acceptance are properties and headers.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{EventId, Refusal, RefusalKind, routing_key::tenant_of};
 
-/// What is decided about an event when it is accepted, independently of its text.
+/// The decisions about an event at its acceptance, independently of its text.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
-    /// The event's id (AMQP property `message_id`).
+    /// Id of the event (AMQP property `message_id`).
     pub id: EventId,
     /// Time of acceptance, in unix milliseconds.
     pub accepted_at: u64,
@@ -21,7 +21,7 @@ pub struct Acceptance {
     pub trace: TraceContext,
 }
 
-/// A W3C trace context: passed on with an event, never made here.
+/// A W3C trace context, passed on with an event and never made here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
     pub parent: Option<String>,
@@ -29,12 +29,12 @@ pub struct TraceContext {
 }
 
 impl Acceptance {
-    /// The acceptance of an event of a tenant at a time (unix milliseconds), outside of any trace.
+    /// An acceptance at a time in unix milliseconds, without a trace context.
     pub fn new(id: EventId, accepted_at: u64, tenant: impl Into<String>) -> Self {
         Self { id, accepted_at, tenant: tenant.into(), trace: TraceContext::default() }
     }
 
-    /// The message that carries an accepted event of type `kind`, whose text is `body`.
+    /// The message of an accepted event of type `kind`, whose text is `body`.
     pub fn into_message(self, kind: String, body: Bytes) -> Message {
         let ints = [(SCHEMA, SCHEMA_VERSION), (ACCEPTED_AT, ms(self.accepted_at))];
         let texts = [
@@ -46,11 +46,9 @@ impl Acceptance {
         Message { id: self.id.to_string(), kind, headers: Headers::new(ints, texts), body }
     }
 
-    /// Reads what a message with this routing key says about its acceptance. `now` is the time in unix milliseconds: it
-    /// stands in for a time of acceptance that is missing or lies ahead, as messages of foreign producers may have it.
-    ///
-    /// # Errors
-    /// Whose event it is, or which, is missing or contradictory, or the version of the headers is unknown.
+    /// Reads the acceptance of a message with this routing key. `now`, in unix milliseconds, replaces a time of
+    /// acceptance that is missing or in the future, as foreign producers may send. Fails when the event's id or tenant
+    /// is missing or contradictory, or the version of the headers is unknown.
     pub fn from_message(routing_key: &str, message: &Message, now: u64) -> Result<Self, Refusal> {
         let refuse = |kind, message: String| Refusal { kind, pointer: String::new(), message };
         let identity = |message: &str| refuse(RefusalKind::Identity, message.to_owned());
@@ -74,8 +72,8 @@ impl Acceptance {
     }
 }
 
-/// Those of a message's headers that an event may have: with them a parked event can be published again. Texts of more
-/// than 512 bytes are left out, because a stranger decides their length.
+/// The headers that an event may have, with which a parked event can be published again. Texts of more than 512 bytes
+/// are dropped, because foreign producers choose their length.
 pub fn event_headers(headers: &Headers) -> Headers {
     let ints = [SCHEMA, ACCEPTED_AT].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
     let texts = [TENANT, TRACEPARENT, TRACESTATE].into_iter();

@@ -13,7 +13,6 @@ pub struct Message {
     pub kind: String,
     /// The `carteiro-*` headers and the W3C trace context.
     pub headers: Headers,
-    /// The bytes, unchanged.
     pub body: Bytes,
 }
 
@@ -30,7 +29,6 @@ pub enum HeaderValue {
 pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
 
 impl Headers {
-    /// Headers made of whole numbers and of texts.
     pub fn new<'a>(
         ints: impl IntoIterator<Item = (&'static str, i64)>,
         texts: impl IntoIterator<Item = (&'static str, Cow<'a, str>)>,
@@ -43,7 +41,7 @@ impl Headers {
         headers
     }
 
-    /// Sets a header, replacing an earlier value.
+    /// Sets a header, and replaces an earlier value.
     pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: HeaderValue) {
         let name = name.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
@@ -70,12 +68,11 @@ impl Headers {
         }
     }
 
-    /// True when all of these texts are among the headers.
+    /// True when the headers include all of these texts.
     pub fn have(&self, texts: &[(&str, &str)]) -> bool {
         texts.iter().all(|(name, value)| self.text(name) == Some(*value))
     }
 
-    /// All headers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }

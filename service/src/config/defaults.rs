@@ -1,4 +1,4 @@
-//! What tests ask of a `default.toml`: which keys it has, which it lacks, and whether each is explained.
+//! Checks of a `default.toml` for tests: its keys, the keys without a default, and the keys without an explanation.
 
 use figment::value::{Dict, Value};
 use schemars::JsonSchema;
@@ -14,7 +14,6 @@ pub fn keys_of(toml: &str) -> Result<Vec<String>, ConfigError> {
     Ok(keys)
 }
 
-/// The dotted keys of `C` that have no default in a TOML text, sorted.
 pub fn optional_keys<C: JsonSchema>(toml: &str) -> Result<Vec<String>, ConfigError> {
     let defaults = keys_of(toml)?;
     let keys = Keys::of::<C>();
@@ -31,7 +30,7 @@ fn collect(prefix: &str, values: &Dict, keys: &mut Vec<String>) {
     }
 }
 
-/// The keys of a TOML text that have no comment on the line above. It reads lines: one key a line, as we write them.
+/// The keys of a TOML text that have no comment on the line above. Each key must be on a line of its own.
 pub fn uncommented(toml: &str) -> Vec<String> {
     let (mut section, mut explained, mut keys) = (String::new(), false, Vec::new());
     for line in toml.lines().map(str::trim) {
@@ -45,7 +44,6 @@ pub fn uncommented(toml: &str) -> Vec<String> {
     keys
 }
 
-/// The key that a line sets.
 fn key_in(line: &str) -> Option<&str> {
     let name = line.split_once('=')?.0.trim();
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);

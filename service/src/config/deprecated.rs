@@ -1,5 +1,5 @@
-//! Keys that no longer exist. For one version they are taken with a warning: the value of a renamed key is used under its
-//! new name, that of a removed key is ignored.
+//! Keys that no longer exist. For one version they are taken with a warning: the value of a renamed key is used under
+//! its new name, that of a removed key is ignored.
 
 use std::fmt;
 
@@ -15,14 +15,12 @@ pub(super) struct OldKey {
     pub(super) successor: Option<&'static str>,
 }
 
-/// The use of a key that no longer exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deprecation {
-    /// The old key, dotted.
     pub key: &'static str,
-    /// The key that takes the value; none when the value is ignored.
+    /// The key that takes the value. None when the value is ignored.
     pub successor: Option<&'static str>,
-    /// Where the key was set: a file's path, a variable's name, the command line.
+    /// Source of the value: a file's path, a variable's name, or the command line.
     pub origin: String,
 }
 
@@ -31,7 +29,8 @@ impl OldKey {
         Deprecation { key: self.key, successor: self.successor, origin: origin.to_owned() }
     }
 
-    /// Takes this key out of `values`; true when it was there. Its value goes to the successor, unless that has one.
+    /// Removes this key from `values` and gives its value to the successor, unless that has one. True when the key was
+    /// there.
     pub(super) fn take_from(self, values: &mut Dict) -> bool {
         let Some(value) = remove(values, self.key) else { return false };
         if let Some(successor) = self.successor {

@@ -13,13 +13,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// `key`, dotted, cannot be used because of `reason`, which must not repeat a secret.
+    /// `key` is dotted. `reason` must not quote a secret.
     pub fn new(key: impl Into<String>, reason: impl fmt::Display) -> Self {
         let reason = reason.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         Self { key: key.into(), reason, origin: None }
     }
 
-    /// Adds where the value came from: a file's path, a variable's name.
     #[must_use]
     pub fn in_source(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
@@ -30,7 +29,7 @@ impl ConfigError {
         &self.key
     }
 
-    /// The error that figment found. Values of secret keys are left out.
+    /// Converts an error of figment, without the values of secret keys.
     pub(super) fn from_figment(error: figment::Error, is_secret: impl Fn(&str) -> bool) -> Self {
         let mut path = error.path.clone();
         if let Kind::MissingField(name) = &error.kind {
@@ -63,7 +62,7 @@ fn describe(kind: &Kind, secret: bool) -> String {
     }
 }
 
-/// A name that serde gives to a type, in the words of a configuration's author.
+/// Translates the name that serde gives to a type.
 fn expected_in_words(expected: &str) -> String {
     match expected {
         "a string" | "string" | "a borrowed string" => "text".to_owned(),
@@ -79,7 +78,7 @@ fn expected_in_words(expected: &str) -> String {
     }
 }
 
-/// What was found. Numbers are shown; texts are not, because they may be URLs that hold passwords.
+/// Describes the value that was found. Numbers are shown. Texts are not, because they may be URLs that hold passwords.
 fn found_in_words(found: &Actual, secret: bool) -> String {
     match found {
         Actual::Str(_) | Actual::Char(_) => "text".to_owned(),

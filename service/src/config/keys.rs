@@ -15,14 +15,12 @@ use serde_json::Value as Json;
 use super::error::ConfigError;
 use crate::suggest;
 
-/// All keys, dotted, with what each holds.
 pub(super) struct Keys {
     kinds: BTreeMap<String, ValueKind>,
     secrets: BTreeSet<String>,
 }
 
 impl Keys {
-    /// The keys of the struct `C`.
     pub(super) fn of<C: JsonSchema>() -> Self {
         let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
         let schema = settings.into_generator().into_root_schema_for::<C>();
@@ -56,18 +54,17 @@ impl Keys {
         self.kinds.contains_key(key)
     }
 
-    /// True for a key whose value must never be shown.
     pub(super) fn is_secret(&self, key: &str) -> bool {
         self.secrets.contains(key)
     }
 
-    /// What `key` holds. A name below a map holds text.
+    /// The kind of value that `key` holds. A name below a map holds text.
     pub(super) fn kind(&self, key: &str) -> Option<ValueKind> {
         let is_in_map = || parents(key).any(|parent| self.kinds.get(parent) == Some(&ValueKind::Map));
         self.kinds.get(key).copied().or_else(|| is_in_map().then_some(ValueKind::Text))
     }
 
-    /// Fails for the first key of `values` that does not exist.
+    /// Fails for the first key in `values` that does not exist.
     pub(super) fn check(&self, values: &Dict) -> Result<(), ConfigError> {
         self.check_below("", values)
     }
@@ -85,7 +82,6 @@ impl Keys {
         Ok(())
     }
 
-    /// The refusal of an unknown key, with the nearest known one.
     pub(super) fn unknown(&self, key: &str) -> ConfigError {
         match self.nearest(key) {
             Some(near) => ConfigError::new(key, format_args!("unknown key, did you mean {near}?")),
@@ -93,7 +89,7 @@ impl Keys {
         }
     }
 
-    /// The key or section with the fewest edits between, or the key of the same name in another section.
+    /// The known key or section at the smallest edit distance, or the key of the same name in another section.
     fn nearest(&self, key: &str) -> Option<&str> {
         let sections: BTreeSet<&str> = self.all().flat_map(parents).collect();
         let candidates = self.all().chain(sections);
@@ -115,7 +111,7 @@ fn alternatives(schema: &Json) -> impl Iterator<Item = &Json> {
     ["anyOf", "oneOf"].into_iter().filter_map(|name| schema.get(name)?.as_array()).flatten()
 }
 
-/// True when a schema, or that of its items or alternatives, is `writeOnly`, as that of [`schemas::Secret`] is.
+/// True when a schema, or that of its items or alternatives, is `writeOnly`.
 fn is_secret(schema: &Json) -> bool {
     let is_write_only = schema.get("writeOnly").and_then(Json::as_bool) == Some(true);
     is_write_only || schema.get("items").is_some_and(is_secret) || alternatives(schema).any(is_secret)
@@ -134,22 +130,19 @@ fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-/// What a key holds, so that text from the environment and the command line becomes that.
+/// Kind of a key's value, for parsing text from the environment and the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueKind {
-    /// Text, whatever it looks like: `12345` stays text.
+    /// Text that is never converted: `12345` stays text.
     Text,
-    /// A whole number.
     Integer,
-    /// A number that may have a fraction.
     Number,
-    /// `true` or `false`.
     Bool,
     /// A list of texts: `["a","b"]` or `a,b`.
     Texts,
-    /// A list of numbers, written in the same two ways.
+    /// A list of numbers: `[1,2]` or `1,2`.
     Numbers,
-    /// Free names below this key, each with a text.
+    /// Free names below this key, each with a text as its value.
     Map,
 }
 
@@ -173,7 +166,7 @@ impl ValueKind {
         }
     }
 
-    /// Makes `text` into a value of this kind. The error says what was expected.
+    /// Parses `text` as a value of this kind. The error names the expected form.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Text => Ok(text.into()),
@@ -199,7 +192,7 @@ fn integer_or_number(text: &str) -> Result<Value, String> {
     scalar::<i64>(text, "").map(Into::into).or_else(|_| scalar::<f64>(text, "a number").map(Into::into))
 }
 
-/// The texts of `["a","b"]` or `a,b`. Numbers in brackets become texts again.
+/// Parses `["a","b"]` or `a,b`. Numbers in brackets become texts again.
 fn list(text: &str) -> Result<Vec<String>, String> {
     let text = text.trim();
     if !text.starts_with('[') {

@@ -1,4 +1,4 @@
-//! The configuration in force, and showing it: TOML, secrets masked, each value with where it came from.
+//! The loaded configuration, and its display as TOML: secrets masked, each value with its origin.
 
 use std::fmt;
 
@@ -9,10 +9,8 @@ use serde_json::{Map, Value};
 
 use super::{deprecated::Deprecation, error::ConfigError, keys::Keys};
 
-/// A configuration that was loaded. It remembers where each value came from.
 pub struct LoadedConfig<C> {
     pub config: C,
-    /// Uses of keys that no longer exist, to be warned about.
     pub deprecations: Vec<Deprecation>,
     figment: Figment,
     keys: Keys,
@@ -23,12 +21,12 @@ impl<C> LoadedConfig<C> {
         Self { config, deprecations, figment, keys }
     }
 
-    /// Where the value of the dotted `key` came from: `default`, a file's path, a variable's name, the command line.
+    /// Source of a dotted key's value: `default`, a file's path, a variable's name, or the command line.
     pub fn origin(&self, key: &str) -> Option<&str> {
         self.figment.find_metadata(key).map(|metadata| metadata.name.as_ref())
     }
 
-    /// The error for a value of `key` that its type cannot refuse, with where it came from.
+    /// An error about a value that has the right type but cannot be used. It names the value's origin.
     pub fn error(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
         let error = ConfigError::new(key, reason);
         match self.origin(key) {
@@ -39,10 +37,7 @@ impl<C> LoadedConfig<C> {
 }
 
 impl<C: Serialize> LoadedConfig<C> {
-    /// The configuration in force, as TOML. Keys that are not set are left out.
-    ///
-    /// # Errors
-    /// When the struct cannot be written, which is a mistake in the struct.
+    /// Writes all set keys as TOML with their origins and with secrets masked.
     pub fn show(&self) -> Result<String, ConfigError> {
         let config = serde_json::to_value(&self.config).map_err(|why| ConfigError::new("config", why))?;
         let mut text = String::new();
@@ -52,7 +47,7 @@ impl<C: Serialize> LoadedConfig<C> {
         Ok(text)
     }
 
-    /// Writes the values before the sections below: in TOML whatever follows a header belongs to it.
+    /// Writes the values before the sections: in TOML, everything after a header belongs to that section.
     fn section(&self, path: &str, values: &Map<String, Value>, text: &mut String) {
         let key = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let (below, here): (Vec<_>, Vec<_>) =
@@ -76,7 +71,6 @@ impl<C: Serialize> LoadedConfig<C> {
     }
 }
 
-/// A value on one line.
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(&mask_url(text)),
@@ -89,15 +83,15 @@ fn inline(value: &Value) -> String {
     }
 }
 
-/// A TOML basic string: a JSON string, but for DEL, which TOML wants escaped.
+/// Writes a TOML basic string: a JSON string in which DEL is escaped, too.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007F")
 }
 
-/// `text` with the passwords of its URLs masked: `amqp://user:***@host`. Other texts come back as they are.
+/// `text` with the passwords of its URLs masked: `amqp://user:***@host`. Other texts are returned unchanged.
 ///
-/// It masks too much rather than too little: whatever stands before the last `@` of a URL counts as its user and password,
-/// because a password with an unescaped `/` or `@` must not be shown either.
+/// Everything before the last `@` of a URL is masked as user and password, because a password may contain an unescaped
+/// `/` or `@`.
 pub fn mask_url(text: &str) -> String {
     let mut parts = text.split("://");
     let mut masked = parts.next().unwrap_or_default().to_owned();
@@ -116,7 +110,7 @@ fn mask_password(rest: &str) -> String {
     }
 }
 
-/// Masks the parameters of a query that hold a password, as those of PostgreSQL may.
+/// Masks passwords in a URL's query, as URLs of PostgreSQL may have them.
 fn mask_parameters(rest: &str) -> String {
     let Some((before, query)) = rest.split_once('?') else { return rest.to_owned() };
     let parameters: Vec<String> = query

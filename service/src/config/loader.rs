@@ -1,4 +1,4 @@
-//! Merging the sources of values, in the order in which they are given.
+//! Merges the sources of values, in the order in which they are given.
 
 use std::{collections::BTreeSet, marker::PhantomData, path::Path};
 
@@ -18,18 +18,15 @@ use super::{
     loaded::LoadedConfig,
 };
 
-/// Origin of values that are not set.
 const DEFAULT: &str = "default";
-/// Origin of values of flags.
 const COMMAND_LINE: &str = "the command line";
-/// Beginning of the names of our environment variables.
+/// Prefix of all environment variables of the configuration.
 const PREFIX: &str = "CARTEIRO_";
 
-/// Collects the values of a configuration `C`; later calls win. Call in the order file, environment, flags.
+/// Collects the values of a configuration `C`; later calls win. Call it in the order file, environment, flags.
 pub struct Loader<C> {
     figment: Figment,
     keys: Keys,
-    /// Keys without a default.
     optional: BTreeSet<String>,
     old_keys: Vec<OldKey>,
     deprecations: Vec<Deprecation>,
@@ -37,7 +34,6 @@ pub struct Loader<C> {
 }
 
 impl<C: JsonSchema> Loader<C> {
-    /// A loader that begins with the embedded defaults.
     pub fn new(default_toml: &str) -> Result<Self, ConfigError> {
         let defaults = Layer::toml(DEFAULT, default_toml)?;
         let keys = Keys::of::<C>();
@@ -55,21 +51,21 @@ impl<C: JsonSchema> Loader<C> {
 }
 
 impl<C> Loader<C> {
-    /// Takes the value of the key `old`, which no longer exists, for `new`, with a warning.
+    /// Accepts the removed key `old` with a warning, and uses its value for `new`.
     #[must_use]
     pub fn renamed(mut self, old: &'static str, new: &'static str) -> Self {
         self.old_keys.push(OldKey { key: old, successor: Some(new) });
         self
     }
 
-    /// Ignores the key `old`, which no longer exists, with a warning.
+    /// Accepts the removed key `old` with a warning, and ignores its value.
     #[must_use]
     pub fn removed(mut self, old: &'static str) -> Self {
         self.old_keys.push(OldKey { key: old, successor: None });
         self
     }
 
-    /// Adds a file that must exist: the one the operator named.
+    /// Adds a file, which must exist.
     pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
         let mut source = Layer::file(path)?;
         for old in &self.old_keys {
@@ -81,14 +77,14 @@ impl<C> Loader<C> {
         Ok(self.merge(source))
     }
 
-    /// Adds a file that need not exist: `carteiro.toml`.
+    /// Adds a file if it exists.
     pub fn file_if_present(self, path: &Path) -> Result<Self, ConfigError> {
         if path.exists() { self.file(path) } else { Ok(self) }
     }
 
     /// Adds the variables `CARTEIRO_<SECTION>__<KEY>`; others are ignored.
     ///
-    /// A key without a default that is set to nothing counts as not set, because compose files make that of `${KEY:-}`.
+    /// An empty variable of a key without a default counts as not set: compose files write `${KEY:-}`.
     pub fn environment(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let variables: Vec<_> =
             variables.into_iter().filter_map(|(name, text)| Some((self.key_of(&name)?, name, text))).collect();
@@ -110,7 +106,7 @@ impl<C> Loader<C> {
         })
     }
 
-    /// Adds flags of the command line, as dotted keys and their texts.
+    /// Adds flags of the command line: dotted keys with their texts.
     pub fn flags<'a>(self, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
         flags.into_iter().try_fold(self, |loader, (key, text)| {
             let source = Layer::text(COMMAND_LINE, key, text, &loader.keys)?;
@@ -118,9 +114,8 @@ impl<C> Loader<C> {
         })
     }
 
-    /// The dotted key that a variable's name means; none for a variable that is not ours.
-    ///
-    /// Without `__` only top-level keys are: Kubernetes sets `CARTEIRO_PORT` and the like for a service of our name.
+    /// The dotted key that a variable sets, or none. Without `__`, only top-level keys are accepted, because Kubernetes
+    /// sets variables such as `CARTEIRO_PORT` for a service of that name.
     fn key_of(&self, variable: &str) -> Option<String> {
         let rest = variable.strip_prefix(PREFIX)?;
         let key = rest.to_lowercase().replace("__", ".");
@@ -133,10 +128,7 @@ impl<C> Loader<C> {
 }
 
 impl<C: DeserializeOwned> Loader<C> {
-    /// The configuration in force.
-    ///
-    /// # Errors
-    /// The first value that does not fit its key's type.
+    /// The merged configuration, or an error for the first value that does not fit its key's type.
     pub fn load(self) -> Result<LoadedConfig<C>, ConfigError> {
         let Self { figment, keys, deprecations, .. } = self;
         let config = figment.extract().map_err(|error| ConfigError::from_figment(error, |key| keys.is_secret(key)))?;
@@ -144,7 +136,7 @@ impl<C: DeserializeOwned> Loader<C> {
     }
 }
 
-/// One layer of values: the defaults, the file, a variable, a flag. figment keeps the origin with each value.
+/// One layer of values: the defaults, the file, a variable or a flag. figment keeps the origin with each value.
 struct Layer {
     origin: String,
     values: Dict,
@@ -163,7 +155,6 @@ impl Layer {
         Self::toml(origin, &text)
     }
 
-    /// One dotted key, whose text becomes what the key holds.
     fn text(origin: &str, key: &str, text: &str, keys: &Keys) -> Result<Self, ConfigError> {
         let parsed = match keys.kind(key) {
             Some(kind) => kind.parse(text).map_err(|why| ConfigError::new(key, why)),
@@ -188,7 +179,7 @@ impl Provider for Layer {
     }
 }
 
-/// The values of a TOML text, or the line that cannot be read and why.
+/// Parses TOML. The error has the number of the unreadable line, and the reason.
 pub(super) fn values_of(text: &str) -> Result<Dict, (usize, String)> {
     Toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());

@@ -1,8 +1,8 @@
 //! Configuration: commented defaults < file < environment < flags, merged by figment.
 //!
-//! The `Config` struct itself is the root's, and its sections belong to the crates that they configure. Its JSON Schema is
-//! the list of the keys: what each holds, which have no default, which are secret. Unknown keys are refused with the
-//! nearest known one; every error is one line that names the key and where its value came from.
+//! The `Config` struct is the root's, and its sections belong to the crates that they configure. Its JSON Schema is the
+//! list of keys: their types, which have no default, which are secret. Unknown keys are refused with the nearest known
+//! one. Every error is one line with the key and the origin of its value.
 
 mod defaults;
 mod deprecated;

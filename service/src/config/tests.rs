@@ -181,7 +181,7 @@ fn variables_that_kubernetes_sets_and_empty_optional_ones_are_ignored() {
 }
 
 #[test]
-fn what_is_in_force_is_shown_with_its_origins_and_without_secrets() {
+fn the_configuration_is_shown_with_its_origins_and_without_secrets() {
     let variables = [
         ("CARTEIRO_BROKER__URL", "amqp://user:hunter2@host"),
         ("CARTEIRO_STORE__ENCRYPTION_KEY", "hunter3"),

@@ -15,22 +15,20 @@ use rustls::sign::CertifiedKey;
 use super::config::TlsFiles;
 use crate::config::ConfigError;
 
-/// How often the files are read again. It costs two small reads, and a renewal takes effect days before the old certificate
-/// ends.
+/// Interval between two reads of the files. It costs two small reads, and a renewal takes effect days before the old
+/// certificate expires.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Protocols that a client may choose (ALPN, RFC 7301), best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// A certificate and its key, as they were last read and found valid.
 pub(super) struct Certificate {
     files: TlsFiles,
     in_force: RwLock<Arc<CertifiedKey>>,
-    /// Contents of the files when they were last read, valid or not, so that each bad renewal is logged once.
+    /// Contents at the last read, valid or not, so that each bad renewal is logged once.
     last_read: RwLock<FileContents>,
 }
 
-/// The texts of both files, or why they could not be read.
 type FileContents = Result<Pem, ConfigError>;
 
 #[derive(Clone, PartialEq, Eq)]
@@ -40,17 +38,14 @@ struct Pem {
 }
 
 impl Certificate {
-    /// Reads both files.
-    ///
-    /// # Errors
-    /// Which of the two settings cannot be used, and why.
+    /// Reads both files. The error names the setting that cannot be used.
     pub(super) async fn load(files: &TlsFiles) -> Result<Arc<Self>, ConfigError> {
         let pem = read(files).await?;
         let in_force = RwLock::new(Arc::new(certified(files, &pem)?));
         Ok(Arc::new(Self { files: files.clone(), in_force, last_read: RwLock::new(Ok(pem)) }))
     }
 
-    /// The configuration of a TLS acceptor, which offers the certificate in force at each handshake.
+    /// Configures a TLS acceptor that offers the current certificate at each handshake.
     pub(super) fn server(self: &Arc<Self>) -> Result<ServerConfig, ConfigError> {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -60,7 +55,6 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Checks the files again and again, for as long as it is polled.
     pub(super) async fn watch(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -68,8 +62,8 @@ impl Certificate {
         }
     }
 
-    /// Uses the contents of the files if they are new and valid; otherwise the old certificate stays. The files need not be
-    /// replaced at the same moment: a certificate without its key is invalid, and the next check finds both.
+    /// Uses the files if they are new and valid; otherwise the old certificate stays. The two files may be replaced one
+    /// after the other: a certificate without its key is invalid, and a later check finds both.
     async fn check_files(&self) {
         let found = read(&self.files).await;
         if found == *self.last_read.read().unwrap_or_else(PoisonError::into_inner) {
@@ -106,7 +100,7 @@ async fn read(files: &TlsFiles) -> FileContents {
     })
 }
 
-/// The certificate and its key, if they belong together.
+/// Pairs the certificate with its key, which must belong to it.
 fn certified(files: &TlsFiles, pem: &Pem) -> Result<CertifiedKey, ConfigError> {
     let bad_cert = |why: &str| ConfigError::new("http.tls.cert", format_args!("{}: {why}", files.cert));
     let bad_key = |why: &str| ConfigError::new("http.tls.key", format_args!("{}: {why}", files.key));
@@ -157,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_used_names_its_setting() {
+    async fn an_unusable_file_names_its_setting() {
         let issuer = Issuer::new();
         let (one, other) = (issuer.issue("localhost"), issuer.issue("localhost"));
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Reads the headers in which proxies describe a request, hop by hop: `X-Forwarded-For`, and `Forwarded` (RFC 7239). Which of
-//! them to trust is not decided here.
+//! Parses the headers in which proxies describe a request, hop by hop: `X-Forwarded-For`, and `Forwarded` (RFC 7239).
+//! The caller decides which hops to trust.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,18 +9,16 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What one proxy says about the request that it received.
+/// One proxy's description of the request that it received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ForwardedHop {
-    /// Address of the sender; none when the proxy hides it (`unknown`, `_hidden`) or it cannot be read.
+    /// Address of the sender. None when the proxy hides it (`unknown`, `_hidden`) or it cannot be read.
     pub(super) client: Option<IpAddr>,
-    /// Scheme, as written.
     pub(super) proto: Option<String>,
-    /// Host that was asked for, as written.
     pub(super) host: Option<String>,
 }
 
-/// The addresses of all `X-Forwarded-For` headers, that of the nearest proxy last; none without such a header.
+/// The addresses of all `X-Forwarded-For` headers, the nearest proxy's last. None without such a header.
 pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
     headers.contains_key(X_FORWARDED_FOR).then(|| {
         let values = headers.get_all(X_FORWARDED_FOR).iter();
@@ -28,13 +26,13 @@ pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>
     })
 }
 
-/// The last value of a header that each proxy writes or appends to, which is that of the nearest proxy.
+/// The nearest proxy's value of a header that each proxy sets or appends to: the last one.
 pub(super) fn nearest(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let last = headers.get_all(name).iter().next_back()?.to_str().ok()?;
     Some(last.rsplit(',').next()?.trim()).filter(|text| !text.is_empty())
 }
 
-/// The hops of all `Forwarded` headers, that of the nearest proxy last; none without such a header.
+/// The hops of all `Forwarded` headers, the nearest proxy's last. None without such a header.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<ForwardedHop>> {
     headers.contains_key(header::FORWARDED).then(|| {
         let values = headers.get_all(header::FORWARDED).iter();
@@ -42,7 +40,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<ForwardedHop>> {
     })
 }
 
-/// Reads `for=192.0.2.60;proto=http;host="a.example"`. Of a name given twice the last counts; unknown names are ignored.
+/// Parses `for=192.0.2.60;proto=http;host="a.example"`. The last of equal names counts; unknown names are ignored.
 fn hop(element: &str) -> ForwardedHop {
     let mut hop = ForwardedHop::default();
     for (name, value) in split(element, ';').into_iter().filter_map(|pair| pair.split_once('=')) {
@@ -89,8 +87,8 @@ fn unquoted(text: &str) -> String {
         .collect()
 }
 
-/// Reads `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`. A mapped address becomes
-/// the IPv4 one.
+/// Parses `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`. A mapped address
+/// becomes the IPv4 one.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

@@ -23,19 +23,18 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = kind.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
     let mut charsets = parts.filter_map(|part| part.trim().split_once('=')).filter(|(name, _)| {
-        // Other parameters say nothing about the bytes.
+        // Parameters other than `charset` do not change the bytes.
         name.eq_ignore_ascii_case("charset")
     });
     plain && is_json && charsets.all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
-/// Header with the id of a request, in the request and in the answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken over, in bytes.
+/// Longest request id that is accepted, in bytes.
 const MAX_ID_BYTES: usize = 64;
 
-/// Handles a request in a span with its id, so that the answer and all log lines have it: the id that came with the request,
-/// if it is usable, otherwise a new one.
+/// Handles a request in a span with its id, which the answer repeats. A usable id of the request is kept, otherwise a
+/// new one is made.
 pub(super) async fn identify(State(chance): State<Chance>, request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| made(&chance));
     let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
@@ -44,7 +43,7 @@ pub(super) async fn identify(State(chance): State<Chance>, request: Request, nex
     answer
 }
 
-/// The id that a proxy or client gave, unless a log line could confuse it with something else.
+/// The id that a proxy or client sent, if it is safe in a log line.
 fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     headers

@@ -1,6 +1,6 @@
-//! Limits the rate of requests of each key, and of each address that shows no valid key.
+//! Limits the rate of requests by key, and by address for requests without a valid key.
 //!
-//! The intake has the quotas of its tenants instead; of its requests, only those without a valid key are limited here.
+//! The intake limits only requests without a valid key here. All others are limited by their tenants' quotas.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,46 +21,41 @@ use crate::problem::{Code, Problem};
 /// Smallest number of callers that are remembered. With up to 64 bytes each, both generations take about 8 MiB.
 const REMEMBERED_CALLERS: usize = 50_000;
 
-/// Finds the owner of a key, from memory.
 type Identify<K> = Box<dyn Fn(&str) -> KeyOwner<K> + Send + Sync>;
 
-/// The owner of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOwner<K> {
     /// The operator, who has no limit.
     Operator,
-    /// A known owner with a limit of its own, identified by the value.
+    /// A known owner with a limit of its own, identified by this value.
     Known(K),
-    /// No known owner.
-    Nobody,
+    Unknown,
 }
 
-/// The rate limit, and what each caller has used of it.
 pub struct RequestLimiter<K> {
     limit: Option<Limit>,
     used: Keyed<RateKey<K>>,
     identify: Identify<K>,
 }
 
-/// What the rate of a request is counted by.
+/// Requests with the same key share one rate.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum RateKey<K> {
     Key(K),
-    /// The address of a request without a valid key, so that guessing keys is slow.
+    /// Address of a request without a valid key, so that guessing keys is slow.
     Address(IpAddr),
     /// All requests without an address, as in a test without a socket.
-    Nobody,
+    NoAddress,
 }
 
 impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
-    /// A limiter as configured. `identify` finds the owner of a key, and must take as long for a nearly right key as for any
-    /// other.
+    /// `identify` finds the owner of a key. It must take equally long for all wrong keys, nearly right ones included.
     pub fn new(config: &HttpConfig, identify: impl Fn(&str) -> KeyOwner<K> + Send + Sync + 'static) -> Arc<Self> {
         let limit = Limit::new(config.requests_per_second.into(), config.requests_burst).ok();
         Arc::new(Self { limit, used: Keyed::new(REMEMBERED_CALLERS), identify: Box::new(identify) })
     }
 
-    /// Limits all requests of `router`: too many are answered 429. Several routers may share a limiter.
+    /// Limits all requests of `router` and answers excess ones with 429. Several routers may share a limiter.
     pub fn on(self: &Arc<Self>, router: Router) -> Router {
         match self.limit {
             Some(limit) => router.layer(middleware::from_fn_with_state((self.clone(), limit), Self::check)),
@@ -68,8 +63,8 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
         }
     }
 
-    /// Limits those requests of `router` that are not `is_known`, because each of them makes the store look for new keys. Known
-    /// requests have no limit here. `is_known` answers from memory.
+    /// Limits the requests of `router` that are not `is_known`, because each of them makes the store look for new keys.
+    /// Known requests are not limited. `is_known` answers from memory.
     pub fn on_guesses(
         self: &Arc<Self>,
         router: Router,
@@ -83,16 +78,15 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
         }))
     }
 
-    /// The owner of a request's key.
     pub fn owner_of(&self, request: &Request) -> KeyOwner<K> {
-        bearer(request.headers()).map_or(KeyOwner::Nobody, |key| (self.identify)(key))
+        bearer(request.headers()).map_or(KeyOwner::Unknown, |key| (self.identify)(key))
     }
 
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
         let taken = match limits.owner_of(&request) {
             KeyOwner::Operator => Ok(()),
             KeyOwner::Known(key) => limits.take(RateKey::Key(key), &limit),
-            KeyOwner::Nobody => limits.take(RateKey::without_key(&request), &limit),
+            KeyOwner::Unknown => limits.take(RateKey::without_key(&request), &limit),
         };
         answer(taken, request, next).await
     }
@@ -105,7 +99,7 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
 impl<K> RateKey<K> {
     fn without_key(request: &Request) -> Self {
         let origin = request.extensions().get::<RequestOrigin>();
-        origin.map_or(Self::Nobody, |origin| Self::Address(network(origin.client)))
+        origin.map_or(Self::NoAddress, |origin| Self::Address(network(origin.client)))
     }
 }
 
@@ -119,7 +113,7 @@ async fn answer(taken: Result<(), TooSoon>, request: Request, next: Next) -> Res
     }
 }
 
-/// The network that an address is counted by: an IPv6 client owns at least a /64 (RFC 6177).
+/// The network whose requests are counted together: an IPv6 client owns at least a /64 (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -148,7 +142,7 @@ mod tests {
         let whose = |key: &str| match key.strip_prefix("good-") {
             _ if key == "operator" => KeyOwner::Operator,
             Some(name) => KeyOwner::Known(name.to_owned()),
-            None => KeyOwner::Nobody,
+            None => KeyOwner::Unknown,
         };
         let limits = RequestLimiter::new(&config(requests_per_second), whose);
         limits.on(Router::new().route("/", get(async || "here")))
@@ -191,8 +185,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_has_no_limit_where_only_guesses_have_one() {
-        let limits = RequestLimiter::new(&config(1), |_: &str| KeyOwner::<String>::Nobody);
+    async fn a_known_request_has_no_limit_where_only_guesses_have_one() {
+        let limits = RequestLimiter::new(&config(1), |_: &str| KeyOwner::<String>::Unknown);
         let app = limits.on_guesses(Router::new().route("/", get(async || "here")), |request| {
             bearer(request.headers()) == Some("somebodys")
         });

@@ -1,5 +1,5 @@
-//! Serving HTTP: what all listeners have in common, such as TLS, trusted proxies and rate limits. Which keys exist is not
-//! known here.
+//! HTTP serving that all listeners share, such as TLS, trusted proxies and rate limits. Callers supply the check of
+//! keys.
 
 mod certificate;
 mod config;

@@ -1,6 +1,6 @@
-//! Where a request comes from: the address of its client, and the scheme and host that the client asked for.
+//! The origin of a request: the client's address, and the scheme and host that the client requested.
 //!
-//! Forwarding headers count only if the peer is a proxy that the configuration trusts.
+//! Forwarding headers count only if the peer is a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,13 +11,12 @@ use ipnet::IpNet;
 
 use super::forwarded::{self, ForwardedHop, X_FORWARDED_HOST, X_FORWARDED_PROTO, forwarded, x_forwarded_for};
 
-/// Where a request comes from: an extension of every request that [`super::serve`] handles.
+/// The origin of a request: an extension of every request that [`super::serve`] handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestOrigin {
-    /// Address of the client: that of the peer, or the one that a trusted proxy names.
     pub client: IpAddr,
     pub scheme: Scheme,
-    /// Host that the client asked for, `host` or `host:port`. The client chose the text.
+    /// Host that the client requested, `host` or `host:port`. The client chose the text.
     pub host: Option<String>,
 }
 
@@ -40,7 +39,6 @@ impl Scheme {
     }
 }
 
-/// Which proxies are trusted, and the scheme of the listener itself.
 #[derive(Clone, Debug)]
 pub(super) struct TrustedProxies {
     pub(super) proxies: Vec<IpNet>,
@@ -48,7 +46,7 @@ pub(super) struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Where a request comes from; none when the peer is unknown, as in a test without a socket.
+    /// The origin of a request. None when the peer is unknown, as in a test without a socket.
     pub(super) fn origin(&self, request: &Request) -> Option<RequestOrigin> {
         let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
         let host = request.uri().authority().map(Authority::as_str);
@@ -58,7 +56,7 @@ impl TrustedProxies {
         Some(self.believe(direct, request.headers()))
     }
 
-    /// `direct`, replaced by what trusted proxies say.
+    /// Replaces `direct` by the values that trusted proxies report.
     fn believe(&self, direct: RequestOrigin, headers: &HeaderMap) -> RequestOrigin {
         if !self.trusts(direct.client) {
             return direct;
@@ -75,8 +73,8 @@ impl TrustedProxies {
         }
     }
 
-    /// The client that the proxies name. A proxy writes one of the two headers and may pass on the other as its client wrote
-    /// it. Which one it writes is not known here, so neither is trusted if they disagree.
+    /// The client that the proxies name. A proxy writes one of the two headers and may pass on the other as its client
+    /// wrote it. Neither header is trusted if they disagree, because the proxy's own one cannot be told apart.
     fn client(&self, peer: IpAddr, x: Option<Vec<Option<IpAddr>>>, hops: Option<Vec<ForwardedHop>>) -> IpAddr {
         let hops = hops.map(|hops| hops.into_iter().map(|hop| hop.client).collect::<Vec<_>>());
         let found: Vec<_> = [x, hops].into_iter().flatten().map(|hops| self.nearest_client(peer, &hops)).collect();
@@ -87,8 +85,8 @@ impl TrustedProxies {
         }
     }
 
-    /// The right-most address that is not a proxy's: everything left of it may be forged. If a proxy hides the next address,
-    /// the last known one; if all are proxies, the first of them.
+    /// The right-most address that is no proxy's: everything left of it may be forged. If a proxy hides the next
+    /// address, the last known one. If all are proxies, the first of them.
     fn nearest_client(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut known = peer;
         for hop in hops.iter().rev() {

@@ -33,7 +33,7 @@ use crate::{
     watchdog::Watchdog,
 };
 
-/// How a listener is served: with or without TLS, and which proxies it trusts.
+/// TLS and trusted proxies of a listener.
 #[derive(Clone)]
 pub struct ServeOptions {
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
@@ -48,10 +48,7 @@ impl Default for ServeOptions {
 }
 
 impl ServeOptions {
-    /// The options of a configuration. Reads the certificate.
-    ///
-    /// # Errors
-    /// When the files of the certificate cannot be used.
+    /// Reads the certificate, and fails when its files cannot be used.
     pub async fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         let tls = match &config.tls {
             Some(files) => {
@@ -64,7 +61,6 @@ impl ServeOptions {
         Ok(Self { tls, proxies: config.trusted_proxies.clone(), ..Self::default() })
     }
 
-    /// The watchdog of the loop that accepts connections.
     pub fn watchdog(&self) -> Arc<Watchdog> {
         self.watchdog.clone()
     }
@@ -75,9 +71,9 @@ impl ServeOptions {
     }
 }
 
-/// Adds to `router` what every listener has: problems for unknown routes and panics, and the log line of each request.
+/// Adds what every listener needs: problems for unknown routes and panics, and the log line of each request.
 ///
-/// Call it once, after all routes are added or merged: two routers with fallbacks cannot be merged.
+/// Call it once, after all routes are merged: two routers with fallbacks cannot be merged.
 pub fn app(router: Router) -> Router {
     router
         .fallback(async || Problem::new(Code::NotFound))
@@ -86,10 +82,10 @@ pub fn app(router: Router) -> Router {
         .layer(middleware::from_fn(log))
 }
 
-/// Serves [`app`]`(router)` until `shutdown` is cancelled and every answer under way is sent. Fails if the listener does.
+/// Serves [`app`]`(router)` until `shutdown` is cancelled and every pending answer is sent. Fails if the listener does.
 ///
-/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not read its
-/// answer delays the end: bound it with [`crate::shutdown::drain`].
+/// Every request has its [`RequestOrigin`] as an extension, and every answer its `x-request-id`. A client that does not
+/// read its answer delays the end: bound the wait with [`crate::shutdown::drain`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -120,8 +116,7 @@ pub async fn serve(
     }
 }
 
-/// Sends small writes at once. An answer is one small write, and waiting to fill a packet would add 40 ms. A failure is
-/// harmless.
+/// Disables Nagle's algorithm, which would delay small answers by 40 ms. A failure is harmless.
 fn disable_nagle(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
 }
@@ -145,7 +140,7 @@ async fn find_origin(State(proxies): State<Arc<TrustedProxies>>, mut request: Re
     next.run(request).await
 }
 
-/// Logs each request. The route is the pattern that matched, because the path may hold the token of a source.
+/// Logs each request with its route pattern, because the path itself may hold the token of a source.
 async fn log(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
@@ -158,7 +153,7 @@ async fn log(request: Request, next: Next) -> Response {
     answer
 }
 
-/// The answer of a handler that panicked. Its connection goes on, and the panic hook has logged where it happened.
+/// Answers for a handler that panicked. The connection stays open, and the panic hook has logged the location.
 fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     Problem::new(Code::Internal).into_response()
 }

@@ -22,7 +22,7 @@ async fn start(router: Router) -> (Server, CancellationToken) {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_and_what_is_not_allowed_are_problems() {
+async fn unknown_paths_and_wrong_methods_are_problems() {
     let (server, _trigger) = start(Router::new().route("/here", get(async || "here"))).await;
     let answer = server.get("/there").await;
     assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")));

@@ -1,7 +1,7 @@
 //! A listener that yields connections whose TLS handshake is complete.
 //!
-//! Handshakes run concurrently, each in a task of its own, so that a client that stays silent delays no other. They
-//! are bounded in number and in time.
+//! Handshakes run in tasks of their own, so that a silent client does not delay others. They are bounded in number and
+//! time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,26 +14,24 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Bounds of the handshakes under way.
 #[derive(Clone, Copy)]
 pub(super) struct HandshakeLimits {
-    /// Largest number of handshakes; further connections wait in the queue of the system.
+    /// Largest number of concurrent handshakes; further connections wait in the system's queue.
     pub(super) pending: usize,
-    /// Longest duration of a handshake.
     pub(super) timeout: Duration,
 }
 
 impl HandshakeLimits {
-    /// A handshake takes two round trips; ten seconds allow for lost packets. 1,024 unfinished handshakes take about 16 MiB.
+    /// A handshake takes two round trips; ten seconds allow for lost packets. 1,024 unfinished handshakes take about 16
+    /// MiB.
     pub(super) const DEFAULT: Self = Self { pending: 1_024, timeout: Duration::from_secs(10) };
 }
 
-/// Accepts TLS connections.
 pub(super) struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
     limits: HandshakeLimits,
-    /// Handshakes under way; a failed one yields none.
+    /// Handshakes in progress. A failed one yields none.
     pending: JoinSet<Option<(TlsStream<TcpStream>, SocketAddr)>>,
 }
 
@@ -49,7 +47,8 @@ impl TlsListener {
             match accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => Some((stream, client)),
                 Err(error) => {
-                    // Scanners, health checks and clients that trust another authority: nothing an operator must see.
+                    // Scanners, health checks and clients with other authorities cause these errors, so operators need
+                    // not see them.
                     tracing::debug!(%client, %error, "tls.refused");
                     None
                 }
@@ -68,7 +67,7 @@ impl Listener for TlsListener {
             tokio::select! {
                 (stream, client) = Listener::accept(&mut self.tcp), if has_room => self.begin(stream, client),
                 Some(ended) = self.pending.join_next() => {
-                    // Otherwise the handshake failed or panicked, which concerns that connection only.
+                    // Other results are failed or panicked handshakes, which affect only their own connection.
                     if let Ok(Some(connection)) = ended {
                         return connection;
                     }

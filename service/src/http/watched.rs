@@ -1,5 +1,5 @@
-//! A listener that reports to a watchdog: as long as it is asked for connections, also while none come, the loop that
-//! accepts them turns.
+//! A listener that reports to a watchdog: the loop that accepts connections turns as long as it polls the listener,
+//! even when no connection arrives.
 
 use std::{io, pin::pin, sync::Arc};
 
@@ -8,7 +8,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::watchdog::{TURN, Watchdog};
 
-/// Accepts what the listener inside accepts.
 pub(super) struct WatchedListener<L> {
     inner: L,
     watchdog: Arc<Watchdog>,

@@ -1,8 +1,9 @@
-//! Declaring metrics: the macro, the declarations that it makes, and how each kind of metric is made of one.
+//! Declarations of metrics. [`metrics!`](crate::metrics!) turns a struct into a table of [`Spec`]s and registers a metric
+//! for each; [`Metric::make`] makes a metric from its `Spec`.
 //!
-//! A label is declared with all its values, so that every series exists with a 0 before anything happens: `rate()` and alerts
-//! then see the first increment, dashboards have no gaps, and the number of series is known in advance. Only times
-//! (`*_timestamp_seconds`) appear with their first value, because 0 would be a time.
+//! A label is declared with all its values, so that every series exists with the value 0 from the start: `rate()` and
+//! alerts then see the first increment, dashboards have no gaps, and the number of series is known in advance. Only
+//! timestamps (`*_timestamp_seconds`) have no series before their first value, because 0 would be a valid time.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, Opts, Result};
@@ -32,19 +33,27 @@ use super::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec,
 /// ```
 #[macro_export]
 macro_rules! metrics {
-    ($(#[$about:meta])* $vis:vis struct $Name:ident {$(
-        $(#[doc = $help:literal])+
-        $fvis:vis $field:ident: $Kind:ident($name:literal $(, [$($label:ident $(in $values:expr)?),+ $(,)?])? $(, buckets = $buckets:expr)? $(,)?)
-    ),+ $(,)?}) => {
-        $(#[$about])*
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $Name:ident {$(
+            $(#[doc = $help:literal])+
+            $field_vis:vis $field:ident: $Kind:ident(
+                $name:literal
+                $(, [$($label:ident $(in $values:expr)?),+ $(,)?])?
+                $(, buckets = $buckets:expr)?
+                $(,)?
+            )
+        ),+ $(,)?}
+    ) => {
+        $(#[$attribute])*
         #[derive(Clone, Debug)]
         $vis struct $Name {$(
             $(#[doc = $help])+
-            $fvis $field: $crate::metrics::$Kind,
+            $field_vis $field: $crate::metrics::$Kind,
         )+}
 
         impl $Name {
-            /// Every metric of this struct, for documentation and its tests.
+            /// The declarations of all metrics of this struct, in the order of its fields.
             $vis const SPECS: &'static [$crate::metrics::Spec] = &[$(
                 $crate::metrics::Spec {
                     name: concat!("carteiro_", $name),
@@ -52,13 +61,13 @@ macro_rules! metrics {
                     help: concat!($($help),+),
                     labels: &[$($($crate::metrics::Label {
                         name: stringify!($label),
-                        values: $crate::__or_none!($($values)?),
+                        values: $crate::__list_or_empty!($($values)?),
                     }),+)?],
-                    buckets: $crate::__or_none!($($buckets)?),
+                    buckets: $crate::__list_or_empty!($($buckets)?),
                 },
             )+];
 
-            /// Makes the metrics, or shares those of the same name and shape that another role in this process made.
+            /// Makes the metrics, or shares the ones with the same name and shape that another role has registered.
             $vis fn register(
                 registry: &$crate::metrics::Registry,
             ) -> ::std::result::Result<Self, $crate::metrics::InvalidMetric> {
@@ -69,10 +78,10 @@ macro_rules! metrics {
     };
 }
 
-/// The given list, or an empty one.
+/// Expands to a reference to the list, or to an empty list without an argument.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __or_none {
+macro_rules! __list_or_empty {
     () => {
         &[]
     };
@@ -81,15 +90,17 @@ macro_rules! __or_none {
     };
 }
 
-/// The names of everything in a closed list, as the values of a label: `label_values!(Lane::ALL, Lane::name)`.
+/// Makes a label's values at compile time from a list and the function that names its items:
+/// `label_values!(Lane::ALL, Lane::name)`.
 #[macro_export]
 macro_rules! label_values {
     ($all:expr, $name:path) => {{
         const NAMES: [&str; $all.len()] = {
-            let (mut names, mut at) = ([""; $all.len()], 0);
-            while at < names.len() {
-                names[at] = $name($all[at]);
-                at += 1;
+            let mut names = [""; $all.len()];
+            let mut i = 0;
+            while i < names.len() {
+                names[i] = $name($all[i]);
+                i += 1;
             }
             names
         };
@@ -97,44 +108,49 @@ macro_rules! label_values {
     }};
 }
 
-/// A label and its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
     pub name: &'static str,
-    /// All values of the label. Empty: it has one value, which only the running process knows, as the version of a build.
+    /// All values of the label. Empty for a label with a single value that is known only at run time, such as a version.
     pub values: &'static [&'static str],
 }
 
-/// The declaration of a metric.
+/// The declaration of one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
+    /// Name with the prefix `carteiro_`.
     pub name: &'static str,
+    /// Name of the metric's Rust type, such as `IntCounterVec`.
     pub kind: &'static str,
-    /// Doc comment as written; see [`Spec::help`].
+    /// Doc comment of the field with its leading space; [`Spec::help`] is trimmed.
     pub help: &'static str,
     pub labels: &'static [Label],
-    /// Upper bounds of a histogram's buckets; empty: those of the library.
+    /// Upper bounds of a histogram's buckets. Empty for the library's default buckets.
     pub buckets: &'static [f64],
 }
 
 impl Spec {
-    /// The help text on one line.
     pub fn help(&self) -> &'static str {
         self.help.trim()
     }
 
-    /// Largest number of series. A histogram has one for each bucket, one for the rest, the sum and the count.
+    /// Largest number of series of this metric.
     pub fn series(&self) -> usize {
-        let each = match (self.kind.starts_with("Histogram"), self.buckets.len()) {
+        let combinations: usize = self.labels.iter().map(|label| label.values.len().max(1)).product();
+        combinations * self.series_per_combination()
+    }
+
+    /// A histogram has one series for each bucket, and three more: the bucket `+Inf`, the sum and the count.
+    fn series_per_combination(&self) -> usize {
+        match (self.kind.starts_with("Histogram"), self.buckets.len()) {
             (false, _) => 1,
             (true, 0) => prometheus::DEFAULT_BUCKETS.len() + 3,
             (true, buckets) => buckets + 3,
-        };
-        self.labels.iter().map(|label| label.values.len().max(1)).product::<usize>() * each
+        }
     }
 
-    /// True when the values are times: such a series appears with its first value.
-    pub fn is_of_times(&self) -> bool {
+    /// True when the values are times in unix seconds. The series of such a metric do not exist before their first value.
+    pub fn is_timestamp(&self) -> bool {
         self.name.ends_with("_timestamp_seconds")
     }
 
@@ -142,15 +158,18 @@ impl Spec {
         self.labels.iter().map(|label| label.name).collect()
     }
 
-    /// The combinations of label values that exist from the start; none if the values of a label are not known in advance.
-    fn combinations(&self) -> Vec<Vec<&'static str>> {
-        if self.is_of_times() {
+    /// The combinations of label values whose series exist from the start. There are none for a timestamp, or if the
+    /// values of a label are known only at run time.
+    fn initial_combinations(&self) -> Vec<Vec<&'static str>> {
+        if self.is_timestamp() {
             return Vec::new();
         }
-        self.labels.iter().fold(vec![Vec::new()], |before, label| {
-            let with = |value| before.iter().map(move |values| [values.as_slice(), &[value]].concat());
-            label.values.iter().copied().flat_map(with).collect()
-        })
+        let mut combinations = vec![Vec::new()];
+        for label in self.labels {
+            let extended_by = |value| combinations.iter().map(move |values| [values.as_slice(), &[value]].concat());
+            combinations = label.values.iter().copied().flat_map(extended_by).collect();
+        }
+        combinations
     }
 
     fn opts(&self) -> Opts {
@@ -163,18 +182,14 @@ impl Spec {
     }
 }
 
-/// A kind of metric that [`metrics!`](crate::metrics!) can declare.
+/// A type of metric that [`metrics!`](crate::metrics!) can declare.
 pub trait Metric: Collector + Clone + 'static {
-    /// Makes a metric with a series for every combination of label values, unless its values are times.
-    ///
-    /// # Errors
-    /// When the name, a label or a bucket is not allowed.
+    /// Makes a metric with its initial series. Fails when the name, a label or a bucket is not allowed.
     fn make(spec: &Spec) -> Result<Self>;
 }
 
-/// Implements [`Metric`] for kinds without labels.
-macro_rules! single {
-    ($($Kind:ident: $opts:ident),+) => {$(
+macro_rules! impl_metric_without_labels {
+    ($($Kind:ident from $opts:ident),+) => {$(
         impl Metric for $Kind {
             fn make(spec: &Spec) -> Result<Self> {
                 if !spec.labels.is_empty() {
@@ -186,19 +201,19 @@ macro_rules! single {
     )+};
 }
 
-macro_rules! labelled {
-    ($($Kind:ident: $opts:ident),+) => {$(
+macro_rules! impl_metric_with_labels {
+    ($($Kind:ident from $opts:ident),+) => {$(
         impl Metric for $Kind {
             fn make(spec: &Spec) -> Result<Self> {
-                let made = $Kind::new(spec.$opts(), &spec.label_names())?;
-                for values in spec.combinations() {
-                    made.get_metric_with_label_values(&values)?;
+                let metric = $Kind::new(spec.$opts(), &spec.label_names())?;
+                for values in spec.initial_combinations() {
+                    metric.get_metric_with_label_values(&values)?;
                 }
-                Ok(made)
+                Ok(metric)
             }
         }
     )+};
 }
 
-single!(IntCounter: opts, IntGauge: opts, Gauge: opts, Histogram: histogram_opts);
-labelled!(IntCounterVec: opts, IntGaugeVec: opts, GaugeVec: opts, HistogramVec: histogram_opts);
+impl_metric_without_labels!(IntCounter from opts, IntGauge from opts, Gauge from opts, Histogram from histogram_opts);
+impl_metric_with_labels!(IntCounterVec from opts, IntGaugeVec from opts, GaugeVec from opts, HistogramVec from histogram_opts);

@@ -1,4 +1,4 @@
-//! All metrics of the process, and their text format.
+//! The metrics of a process, and their text format.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -16,24 +16,22 @@ crate::metrics! {
     }
 }
 
-/// A mistake in a declaration. A test of the role that declares it finds it.
+/// An invalid declaration. A test of the declaring role finds it.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMetric {
-    /// Two declarations of one name differ in kind, labels or buckets.
     #[error("{0} is declared twice, differently")]
     Differs(&'static str),
-    /// The library refuses the name, a label or the buckets, or cannot write the metrics.
+    /// The library refused a name, a label or buckets, or failed to encode the metrics.
     #[error(transparent)]
     Refused(#[from] prometheus::Error),
 }
 
-/// The declaration of a metric, and the metric itself, of any kind.
 type Registered = (Spec, Box<dyn Any + Send>);
 
-/// The metrics of one process.
+/// All metrics of one process.
 ///
-/// Roles in one process share metrics of the same name and shape, as they share the name in a query over several processes.
-/// The registry of the library cannot return what it holds, so this one keeps the metrics as well.
+/// Roles in one process share metrics of the same name and shape. The library's registry cannot return its metrics, so
+/// this one keeps them as well.
 #[derive(Default)]
 pub struct Registry {
     inner: prometheus::Registry,
@@ -41,10 +39,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Metrics of every process, besides those of the library.
     pub const SPECS: &'static [Spec] = BuildInfo::SPECS;
 
-    /// A registry with the metrics of every process: `carteiro_build_info`, and on Linux memory, CPU time and files.
+    /// Includes the metrics of every process: `carteiro_build_info`, and on Linux memory, CPU time and files.
     pub fn for_process(version: &str, revision: &str) -> Result<Self, InvalidMetric> {
         let registry = Self::default();
         let info = BuildInfo::register(&registry)?;
@@ -54,7 +51,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// The metric that `spec` declares, made at the first call.
+    /// The metric that `spec` declares, which the first call makes.
     pub fn get_or_make<M: Metric>(&self, spec: &Spec) -> Result<M, InvalidMetric> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((existing, metric)) = made.get(spec.name) {
@@ -68,7 +65,6 @@ impl Registry {
         Ok(metric)
     }
 
-    /// All metrics in the Prometheus text format.
     pub fn encode(&self) -> Result<String, InvalidMetric> {
         Ok(TextEncoder::new().encode_to_string(&self.inner.gather())?)
     }

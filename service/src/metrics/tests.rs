@@ -107,7 +107,7 @@ fn every_series_is_there_with_its_zero_before_anything_happened_and_their_number
         assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
     }
     let written = text.lines().filter(|line| !line.starts_with('#')).count();
-    let all = First::SPECS.iter().chain(&Second::SPECS[1..]).filter(|spec| !spec.is_of_times());
+    let all = First::SPECS.iter().chain(&Second::SPECS[1..]).filter(|spec| !spec.is_timestamp());
     assert_eq!(written, all.map(Spec::series).sum::<usize>());
 }
 

@@ -1,46 +1,37 @@
-//! The closed list of codes, with status and title of each.
+//! The closed list of problem codes, with the status and title of each.
 
 use axum::http::StatusCode;
 
-/// What went wrong, for programs. The list is closed: clients may match on it.
+/// Code of a problem. The list is closed, so clients may match on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// The body is not JSON.
     MalformedJson,
-    /// A query parameter or a part of the path cannot be read.
     InvalidParameter,
-    /// No key, or a wrong one.
     Unauthorized,
-    /// The key lacks the scope.
     Forbidden,
-    /// There is no such thing, or it belongs to another tenant.
+    /// The resource does not exist, or belongs to another tenant.
     NotFound,
-    /// The resource exists, but not with this method.
     MethodNotAllowed,
-    /// It cannot be changed now: something else owns it, or it exists already.
+    /// The resource cannot be changed now: something else owns it, or it exists already.
     Conflict,
-    /// It was changed since the `ETag` in `If-Match`.
+    /// The resource was changed since the `ETag` in `If-Match`.
     PreconditionFailed,
-    /// The body is too large.
     PayloadTooLarge,
-    /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is JSON, but not a valid event; `errors` says where.
     InvalidEvent,
     /// The body is JSON, but not what the call expects; `errors` says where.
     InvalidBody,
-    /// More than the tenant may have, or than one event may fan out to; `errors` says where.
+    /// A quota of the tenant or the fan-out limit of an event is exceeded; `errors` says where.
     QuotaReached,
     /// The tenant's quota is used up for now; `Retry-After` says until when.
     TooManyRequests,
-    /// A mistake in carteiro.
     Internal,
-    /// A needed service is away. Nothing was done; try again.
+    /// A required service is unreachable. Nothing was changed, and the client may retry.
     Unavailable,
 }
 
 impl Code {
-    /// All codes, for the description of the API.
     pub const ALL: [Code; 16] = [
         Code::MalformedJson,
         Code::InvalidParameter,
@@ -60,7 +51,6 @@ impl Code {
         Code::Unavailable,
     ];
 
-    /// Text, status and title.
     const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
@@ -86,17 +76,16 @@ impl Code {
         }
     }
 
-    /// Text of the code, in `code` and at the end of `type`.
+    /// The code's text in `code` and at the end of `type`.
     pub const fn as_str(self) -> &'static str {
         self.parts().0
     }
 
-    /// HTTP status of the answer.
     pub fn status(self) -> StatusCode {
         self.parts().1
     }
 
-    /// Short text, the same for each problem of this code.
+    /// Short text, the same for all problems with this code.
     pub fn title(self) -> &'static str {
         self.parts().2
     }

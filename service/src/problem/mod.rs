@@ -13,23 +13,19 @@ use serde::{Serialize, Serializer};
 
 pub use code::Code;
 
-/// A mistake in the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) to the mistake.
     pub pointer: String,
-    /// What is wrong; never the value, which may be a secret.
+    /// Description without the value, which may be a secret.
     pub message: String,
 }
 
-/// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub code: Code,
-    /// What happened this time.
     pub detail: Option<String>,
     pub errors: Vec<FieldError>,
-    /// How long to wait before trying again; sent in whole seconds, rounded up.
+    /// Wait before a retry, sent in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
 }
 
@@ -38,7 +34,7 @@ impl Problem {
         Self { code, detail: None, errors: Vec::new(), retry_after: None }
     }
 
-    /// Says what happened this time. It must not hold secrets or URLs of endpoints.
+    /// Describes this occurrence, without secrets and endpoints' URLs.
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
@@ -50,7 +46,6 @@ impl Problem {
         self
     }
 
-    /// Says how long to wait before trying again.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
@@ -97,7 +92,7 @@ impl IntoResponse for Problem {
     }
 }
 
-// Refusals of axum's extractors: a handler takes `Result<Json<T>, JsonRejection>` and uses `?`.
+// Rejections of axum's extractors: a handler takes `Result<Json<T>, JsonRejection>` and uses `?`.
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
@@ -123,7 +118,7 @@ impl From<QueryRejection> for Problem {
     }
 }
 
-/// The code for a body that could not be read: it is too large, or broke off.
+/// The code for a body that could not be read: it is too large, or was cut off.
 fn code_of_status(status: StatusCode) -> Code {
     if status == StatusCode::PAYLOAD_TOO_LARGE { Code::PayloadTooLarge } else { Code::MalformedJson }
 }

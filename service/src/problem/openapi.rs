@@ -1,4 +1,4 @@
-//! Problems in the description of the API.
+//! OpenAPI schemas of problems.
 
 use std::borrow::Cow;
 

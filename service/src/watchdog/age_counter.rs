@@ -1,38 +1,35 @@
-//! Counts what is under way by the round in which it began, to notice what has been under way for too long. That takes
-//! two atomic additions each, no lock, and no timer.
+//! Counts pending entries by the round in which they began, to detect those that are pending for too long. An entry
+//! costs two atomic additions, no lock and no timer.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What began in the current round and in the `N - 1` rounds before it. The owner turns the rounds, and so decides which
+/// Counters of the current round and of the `N - 1` rounds before it. The owner turns the rounds, and so decides which
 /// time counts.
 pub struct AgeCounter<const N: usize> {
     round: AtomicUsize,
-    under_way: [AtomicUsize; N],
+    pending: [AtomicUsize; N],
 }
 
-/// The round in which something began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryRound(usize);
 
 impl<const N: usize> AgeCounter<N> {
-    /// Counts one in.
     pub fn enter(&self) -> EntryRound {
         let round = self.round.load(Relaxed) % N;
-        self.under_way[round].fetch_add(1, Relaxed);
+        self.pending[round].fetch_add(1, Relaxed);
         EntryRound(round)
     }
 
-    /// Counts one out that began in this round.
     pub fn leave(&self, began: EntryRound) {
-        self.under_way[began.0].fetch_sub(1, Relaxed);
+        self.pending[began.0].fetch_sub(1, Relaxed);
     }
 
-    /// How many have been under way for at least `N - 1` whole rounds.
+    /// Number of entries that are pending for at least `N - 1` whole rounds.
     pub fn overdue(&self) -> usize {
-        self.under_way[(self.round.load(Relaxed) + 1) % N].load(Relaxed)
+        self.pending[(self.round.load(Relaxed) + 1) % N].load(Relaxed)
     }
 
-    /// Begins a new round, unless that would make what is overdue look young.
+    /// Begins a new round, unless that would make overdue entries look young.
     pub fn turn(&self) {
         if self.overdue() == 0 {
             self.round.fetch_add(1, Relaxed);
@@ -42,7 +39,7 @@ impl<const N: usize> AgeCounter<N> {
 
 impl<const N: usize> Default for AgeCounter<N> {
     fn default() -> Self {
-        Self { round: AtomicUsize::new(0), under_way: std::array::from_fn(|_| AtomicUsize::new(0)) }
+        Self { round: AtomicUsize::new(0), pending: std::array::from_fn(|_| AtomicUsize::new(0)) }
     }
 }
 
@@ -51,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_began_is_overdue_after_all_rounds_and_stays_so_until_it_leaves() {
+    fn an_entry_is_overdue_after_all_rounds_and_stays_so_until_it_leaves() {
         let ages = AgeCounter::<4>::default();
         let (old, young) = (ages.enter(), {
             ages.turn();

@@ -1,6 +1,6 @@
-//! The watchdog of a loop that should go round for ever. The loop reports its turns and what it has in hand; whoever
-//! answers probes asks whether it still gets anywhere. An idle loop is not stuck, and neither is one that waits for
-//! somebody else: whether messages can flow at all is an argument.
+//! The watchdog of a loop that should run for ever. The loop reports its turns and its pending messages, and liveness
+//! probes ask whether it makes progress. An idle loop is alive, and so is one that waits for the broker: the loop says
+//! at each turn whether messages can flow.
 
 mod age_counter;
 
@@ -18,15 +18,15 @@ use tokio::time::Instant;
 
 pub use age_counter::{AgeCounter, EntryRound};
 
-/// How often a watched loop turns, also when nothing happens.
+/// Interval between two turns of a watched loop, also when nothing happens.
 pub const TURN: Duration = Duration::from_secs(10);
 
-/// A loop that only accepts work and hands it on never takes this long for one turn.
+/// Longest time of one turn: the loop only accepts work and hands it on.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
-/// Nothing legitimate is in hand for this long while messages flow: an attempt takes a minute at most, waiting for a
-/// slot a few minutes, and a publish is repeated or given up after a minute. RabbitMQ itself ends a consumer that has
-/// held a message for twice as long.
+/// Longest time that a message is pending while messages flow: an attempt takes a minute at most, waiting for a slot a
+/// few minutes, and a publish is repeated or given up after a minute. RabbitMQ closes a consumer that has held a
+/// message for twice as long.
 const LONGEST_HANDLING: Duration = Duration::from_secs(15 * 60);
 
 const ROUNDS: usize = (LONGEST_HANDLING.as_secs() / TURN.as_secs()) as usize + 1;
@@ -36,7 +36,7 @@ tokio::task_local! {
     static IN_HAND: InHand;
 }
 
-/// How one loop is doing. Times are arguments.
+/// Progress of one loop. Times are arguments.
 pub struct Watchdog {
     start: Instant,
     /// Milliseconds from the start to the last turn, plus one; 0 before the first turn.
@@ -44,19 +44,18 @@ pub struct Watchdog {
     in_hand: AgeCounter<ROUNDS>,
 }
 
-/// One message in hand; its drop takes it out of the count.
+/// One pending message; its drop ends the count.
 struct InHand {
     watchdog: Arc<Watchdog>,
     since: Cell<EntryRound>,
 }
 
 impl Watchdog {
-    /// Makes the watchdog of a loop that has not begun.
     pub fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self { start: now, turned: AtomicU64::new(0), in_hand: AgeCounter::default() })
     }
 
-    /// Notes that the loop turns, which it does every [`TURN`]. What is in hand grows older only while messages `flow`.
+    /// Notes a turn of the loop, which is due every [`TURN`]. Pending messages age only while messages `flow`.
     pub fn turn(&self, now: Instant, flow: bool) {
         self.turned.store(self.ms(now), Relaxed);
         if flow {
@@ -64,16 +63,13 @@ impl Watchdog {
         }
     }
 
-    /// Counts `handling` as one message in hand until it ends.
+    /// Counts one message as pending until `handling` ends.
     pub fn hold<F: Future>(self: Arc<Self>, handling: F) -> impl Future<Output = F::Output> {
         let since = Cell::new(self.in_hand.enter());
         IN_HAND.scope(InHand { watchdog: self, since }, handling)
     }
 
-    /// Tells whether the loop gets anywhere. One that has not begun waits for something else, and is fine.
-    ///
-    /// # Errors
-    /// What is stuck, and for how long.
+    /// Fails when the loop is stuck, with the reason. A loop that has not begun waits for something else, and is alive.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
         let turned = self.turned.load(Relaxed);
         let since = self.ms(now).saturating_sub(turned);
@@ -97,8 +93,8 @@ impl Drop for InHand {
     }
 }
 
-/// Makes the message in this task's hand count as just taken. For a handler that repeats a request: every answer, also a
-/// refusal, shows that it is not stuck. Outside of [`Watchdog::hold`] it does nothing.
+/// Resets the age of the message that this task handles, for a handler that repeats a request: every answer, also a
+/// refusal, shows progress. Outside of [`Watchdog::hold`] it does nothing.
 pub fn renew() {
     let _ = IN_HAND.try_with(|InHand { watchdog, since }| {
         watchdog.in_hand.leave(since.get());

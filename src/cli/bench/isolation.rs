@@ -26,15 +26,13 @@ use crate::{
     receiver::{Answer, Received, Receiver},
 };
 
-/// Time that a healthy endpoint takes to answer.
+/// Response time of a healthy endpoint.
 const ANSWER_TIME: Duration = Duration::from_millis(20);
-/// Longest wait for the last deliveries.
 const GRACE: Duration = Duration::from_secs(5);
-/// Percentage of a phase, at its begin, that is not measured: connections are made, and breakers open.
+/// Percentage of a phase, at its beginning, that is not measured: connections are opened, and breakers open.
 const WARM_UP: u32 = 25;
-/// Highest ratio of the p99 with black-holed endpoints to the p99 without that passes.
+/// Highest passing ratio of the p99 with black-holed endpoints to the p99 without.
 const ALLOWED: f64 = 1.2;
-/// The only logs that a benchmark prints.
 const LOG_LEVEL: (&str, &str) = ("telemetry.level", "error");
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +60,6 @@ pub(super) struct Args {
     output: Output,
 }
 
-/// The latencies of both phases.
 #[derive(Debug, Serialize)]
 struct IsolationRound {
     without: Latencies,
@@ -102,7 +99,7 @@ fn show(round: &IsolationRound) -> anyhow::Result<()> {
     output::line(format_args!("   ratio: {:.2}", round.ratio))
 }
 
-/// Measures both phases, in a sandbox of their own.
+/// Measures both phases, in a sandbox.
 async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<IsolationRound> {
     let script = |received: &Received| match received.path.starts_with("/black-holed") {
         true => Answer::Hang,
@@ -118,7 +115,7 @@ async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<IsolationRound> {
     let client = Arc::new(client_of(&process)?);
     let without = phase(args, false, &client, &mut receiver).await?;
     let with = phase(args, true, &client, &mut receiver).await?;
-    // Requests that hang would delay the end: their receiver goes first.
+    // Hanging requests would delay the end, so their receiver is dropped first.
     drop(receiver);
     stop.cancel();
     process.finish().await?;
@@ -126,7 +123,7 @@ async fn measure(setup: &Setup, args: &Args) -> anyhow::Result<IsolationRound> {
     Ok(IsolationRound { ratio: with.p99_ms / without.p99_ms, without, with })
 }
 
-/// The tenants as YAML, one for each endpoint: endpoints share nothing but the process.
+/// The tenants as YAML, one for each endpoint, so that endpoints share only the process.
 fn tenants(args: &Args, receiver: &Receiver) -> String {
     let mut yaml = "tenants:\n".to_owned();
     for nth in 0..args.endpoints {
@@ -142,12 +139,12 @@ fn tenants(args: &Args, receiver: &Receiver) -> String {
     yaml
 }
 
-/// True for the last endpoints.
+/// True for the last `black_holed` endpoints.
 fn is_black_holed(args: &Args, nth: u32) -> bool {
     nth >= args.endpoints.saturating_sub(args.black_holed)
 }
 
-/// Publishes to all endpoints, or to the healthy ones only, and measures the latencies of the healthy ones.
+/// Publishes to all endpoints, or only to the healthy ones, and measures the latencies of the healthy ones.
 async fn phase(
     args: &Args,
     with_black_holed: bool,
@@ -186,7 +183,7 @@ async fn publish(client: Arc<Client>, nth: u32, id: String) -> anyhow::Result<()
     Ok(())
 }
 
-/// Waits until everything that was sent has arrived. Returns the latencies.
+/// Waits until all sent events have arrived, and returns their latencies.
 async fn collect(sent: &mut HashMap<String, Instant>, receiver: &mut Receiver) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::with_capacity(sent.len());
     let late = sleep(GRACE);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Percentiles of some latencies, in milliseconds.
+/// Percentiles of latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Latencies {
     pub(super) count: usize,
@@ -14,7 +14,7 @@ pub(super) struct Latencies {
 }
 
 impl Latencies {
-    /// The percentiles of `all`; all zero where there are none.
+    /// The percentiles of `all`, or zeros if it is empty.
     pub(super) fn of(mut all: Vec<Duration>) -> Self {
         all.sort_unstable();
         let at = |share: f64| {
@@ -25,7 +25,7 @@ impl Latencies {
     }
 }
 
-/// The middle value; 0 where there are none.
+/// The middle value, or 0 if there is none.
 pub(super) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()

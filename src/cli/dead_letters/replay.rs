@@ -1,4 +1,5 @@
-//! `carteiro dead-letters replay`: on RabbitMQ this process replays, on the embedded broker the one that holds the file.
+//! `carteiro dead-letters replay`. With RabbitMQ this process replays, with the embedded broker the process that holds
+//! the file.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::{
     config::Config,
 };
 
-/// Time between two questions to the API about a running replay.
+/// Interval of polling the API about a running replay.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub(super) struct ReplayArgs {
     output: Output,
 }
 
-/// How many dead letters a replay found, and sent again.
+/// Numbers of dead letters that a replay found and sent.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 struct ReplayResult {
     matched: u64,
@@ -115,7 +116,7 @@ async fn replay_in_this_process(
     Ok(ReplayResult { matched, replayed, skipped })
 }
 
-/// Starts one replay for each tenant that has matching dead letters, and waits for it.
+/// Starts one replay for each tenant with matching dead letters, and waits for its end.
 async fn replay_by_running_process(
     archive: &dyn broker::Logs,
     config: &Config,
@@ -143,7 +144,6 @@ async fn replay_by_running_process(
     Ok(result)
 }
 
-/// The fields of the API's answer about a replay that are used here.
 #[derive(serde::Deserialize)]
 struct ReplayStatus {
     id: String,

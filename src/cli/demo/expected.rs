@@ -1,4 +1,5 @@
-//! The deliveries that must arrive, computed apart from the pipeline: every subscription is asked, without an index.
+//! Computes the deliveries that must arrive, independently of the pipeline: it asks every subscription, without an
+//! index.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,6 @@ use store::Snapshot;
 /// The tenant, the endpoint and the webhook-id of an expected delivery.
 pub(super) type DeliveryKey = (String, String, String);
 
-/// How an expected delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DeliveryState {
     Awaited,
@@ -16,19 +16,16 @@ enum DeliveryState {
     Dead,
 }
 
-/// The expected deliveries, and how many have ended.
 #[derive(Debug, Default)]
 pub(super) struct ExpectedDeliveries {
     states: BTreeMap<DeliveryKey, DeliveryState>,
-    /// Events that were accepted.
     pub(super) published: u64,
-    /// Bodies that an endpoint accepted, repeats included.
+    /// Accepted requests of endpoints, repeats included.
     pub(super) delivered: u64,
     pub(super) dead_letters: u64,
 }
 
 impl ExpectedDeliveries {
-    /// Expects the deliveries of an accepted event.
     pub(super) fn add_event(
         &mut self,
         snapshot: &Snapshot,
@@ -80,7 +77,7 @@ impl ExpectedDeliveries {
     }
 }
 
-/// The format of an endpoint, if it exists.
+/// Format of an endpoint, if the endpoint exists.
 pub(super) fn format_of(snapshot: &Snapshot, tenant: &str, endpoint: &str) -> Option<Format> {
     snapshot.endpoint(tenant, endpoint).map(|endpoint| endpoint.format)
 }

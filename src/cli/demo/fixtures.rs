@@ -1,4 +1,4 @@
-//! The test fixtures as the demo's input: vendors' webhook bodies, and events in canonical form.
+//! The test fixtures, as the demo's input: vendors' webhook bodies, and events in canonical form.
 
 /// A fixture's name, without folder and extension, and its text.
 pub(super) type Fixture = (&'static str, &'static str);
@@ -9,7 +9,6 @@ macro_rules! fixtures {
     };
 }
 
-/// Events in canonical form.
 #[rustfmt::skip]
 pub(super) const CANONICAL: &[Fixture] = fixtures!("canonical":
     "boticario-response",
@@ -40,7 +39,6 @@ pub(super) const CANONICAL: &[Fixture] = fixtures!("canonical":
     "whazing-test",
 );
 
-/// Vendors' webhook bodies.
 #[rustfmt::skip]
 pub(super) const VENDOR: &[Fixture] = fixtures!("vendor":
     "boticario-response",

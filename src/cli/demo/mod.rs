@@ -1,5 +1,5 @@
-//! `carteiro demo`: the whole pipeline at work in this process, with every vendor's events, on free ports and in a
-//! temporary folder; on `--broker` with names of its own, which it removes.
+//! `carteiro demo`: runs the whole pipeline in this process with every vendor's events, on free ports and in a
+//! temporary folder. With `--broker`, it uses names of its own, which it removes.
 
 mod expected;
 mod fixtures;
@@ -30,9 +30,9 @@ use crate::{
     receiver::{Received, Receiver},
 };
 
-/// Longest wait for all deliveries. They need some 3 s, for two retries.
+/// Longest wait for all deliveries. They need about 3 s, because of two retries.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Time between two looks at the dead letters.
+/// Interval of polling the dead letters.
 const POLL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         broker: args.broker.as_deref(),
         tenants: &tenants::yaml(&format!("http://{}", receiver.address)),
         settings: &[
-            // So short that nobody waits through the pauses of an outage.
+            // A short pause keeps the demo from waiting through outages.
             ("deliverer.breaker.first", "1s"),
             ("deliverer.breaker.longest", "1s"),
             ("telemetry.level", "warn"),
@@ -77,7 +77,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     ended
 }
 
-/// Publishes everything, and reports until all of it has ended. Then ends, or stays up until the shutdown.
+/// Publishes all fixtures and reports until every delivery has ended. Then it ends, or stays up until the shutdown.
 async fn show(
     sandbox: &Sandbox,
     receiver: Receiver,
@@ -112,14 +112,13 @@ async fn snapshot(config: &Config) -> anyhow::Result<Arc<Snapshot>> {
     store.snapshot().context("the demo's own configuration was not read")
 }
 
-/// The running process, and the tenants it serves.
 struct Demo<'a> {
     process: &'a Process,
     snapshot: Arc<Snapshot>,
 }
 
 impl Demo<'_> {
-    /// Publishes everything, and watches until no delivery is awaited any more, or time is up.
+    /// Publishes all fixtures, and watches until no delivery is missing or the timeout has passed.
     async fn watch(
         &self,
         mut receiver: Receiver,
@@ -136,7 +135,7 @@ impl Demo<'_> {
                 _ = poll.tick() => self.look_at_dead_letters(&mut seen, expected, report).await?,
             }
         }
-        // Requests that arrived together with the last one that was awaited.
+        // Further requests may have arrived together with the last expected one.
         while let Ok(received) = receiver.received.try_recv() {
             self.received(&received, expected, report)?;
         }
@@ -177,7 +176,7 @@ impl Demo<'_> {
             chance: [0; 10],
         };
         let event = schemas::read(found.source.dialect, body.as_bytes(), &intake)?;
-        // An id that does not come from the body is random: the intake has made another one.
+        // An id that does not come from the body is random, so the intake's id replaces this one.
         Ok(event.envelope.replacen(event.id.as_str(), id, 1))
     }
 

@@ -15,10 +15,9 @@ use crate::{
     receiver::{Received, Receiver},
 };
 
-/// Prints what happens, as it happens.
+/// Prints the progress.
 pub(super) struct Report {
     output: Output,
-    /// Rows of the table at the end, by tenant and endpoint.
     rows: BTreeMap<(String, String), EndpointRow>,
 }
 
@@ -159,7 +158,7 @@ impl Report {
         Ok(())
     }
 
-    /// Says how to publish more events while the demo stays up.
+    /// Explains how to publish more events while the demo stays up.
     pub(super) fn stay(&self, process: &Process) -> anyhow::Result<()> {
         if let (true, Some(http), Some(key)) = (self.is_text(), process.http, &process.operator_key) {
             output::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;

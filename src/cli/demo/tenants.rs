@@ -1,4 +1,4 @@
-//! The demo's tenants with their endpoints, and how its receiver answers for each of these.
+//! The demo's tenants and endpoints, and the receiver's answers for each of them.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,6 @@ use crate::receiver::{Answer, Received, Script};
 
 const TENANTS: &str = include_str!("tenants.yaml");
 
-/// The tenants as YAML, with their endpoints at `receiver`.
 pub(super) fn yaml(receiver: &str) -> String {
     TENANTS.replace("{receiver}", receiver)
 }
@@ -29,7 +28,7 @@ pub(super) fn script() -> Script {
     })
 }
 
-/// The tenant that publishes a fixture: the one named after the vendor whose shape the body has.
+/// The tenant that publishes a fixture: the one named after the vendor of the body.
 pub(super) fn tenant_of(fixture: &str) -> &'static str {
     let shape = fixture.rsplit_once(".as-").map_or(fixture, |(_, shape)| shape);
     let shape = shape.strip_prefix("variant-").unwrap_or(shape);

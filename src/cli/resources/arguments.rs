@@ -1,4 +1,4 @@
-//! The flags that the resources' commands share: which resource, the body of a change, and how values are written.
+//! The shared flags of the resources' commands: the resource, the body of a change, and the notation of values.
 
 use std::{convert::Infallible, fmt::Debug, io::Read as _};
 
@@ -14,7 +14,7 @@ use crate::cli::{
 
 /// The owner of a collection: a tenant, or the whole installation.
 pub(crate) trait Owner: clap::Args + Debug {
-    /// The API's path of one of its collections.
+    /// Path of one of its collections in the API.
     fn path(&self, collection: &str) -> String;
 }
 
@@ -40,7 +40,7 @@ impl Owner for TenantArg {
     }
 }
 
-/// The flags of every command: a collection's owner, the API, and the form of the output.
+/// The flags of every command: the collection's owner, the API, and the output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CollectionArgs<O: Owner> {
     #[command(flatten)]
@@ -80,10 +80,7 @@ pub(crate) struct UnsetArgs {
 }
 
 impl<F: clap::Args + Serialize> BodyArgs<F> {
-    /// Reads the body as one object.
-    ///
-    /// # Errors
-    /// [`Exit::Usage`] when `--json` is no object.
+    /// Reads the body as one object. Fails with [`Exit::Usage`] when `--json` is not an object.
     pub(super) fn read(&self) -> anyhow::Result<Map<String, Value>> {
         let mut body = self.json.as_deref().map(read_object).transpose().context(Exit::Usage)?.unwrap_or_default();
         if let Value::Object(fields) = serde_json::to_value(&self.fields)? {
@@ -106,7 +103,7 @@ fn read_object(text: &str) -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(&text).context("--json: expected an object")
 }
 
-/// Overwrites fields with the flags that were given. A flag that was not given is null, or an object of nulls.
+/// Overwrites fields with the given flags. A missing flag is null, or an object of nulls.
 fn overwrite(body: &mut Map<String, Value>, flags: Map<String, Value>) {
     for (name, value) in flags {
         match (body.get_mut(&name), value) {
@@ -147,7 +144,7 @@ impl UnsetArgs {
     }
 }
 
-/// Texts that are written with commas between them. An empty argument is an empty list.
+/// Texts separated by commas. An empty argument is an empty list.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Texts(Vec<String>);
 
@@ -156,7 +153,8 @@ pub(super) fn texts(text: &str) -> Result<Texts, Infallible> {
     Ok(Texts(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()))
 }
 
-/// Reads a secret from the argument, or with `@` from a file: other users of the machine can see a command line.
+/// Reads a secret from the argument, or with `@` from a file, because other users of the machine can see a command
+/// line.
 pub(crate) fn secret(text: &str) -> Result<String, String> {
     let Some(file) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     let read = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;

@@ -1,4 +1,4 @@
-//! One of the API's collections, and what is printed of its answers.
+//! A collection of the API, and the output of its answers.
 
 use schemas::MASK;
 use serde_json::{Map, Value, json};
@@ -11,30 +11,28 @@ use crate::cli::{
     setup::Setup,
 };
 
-/// Most items that the API gives in one page.
+/// Largest page of the API.
 const PAGE: usize = 1_000;
 
-/// Fields of an answer whose values are shown only when they are made.
+/// Fields whose values the API shows only in the answer that makes them.
 const SHOWN_ONCE: [&str; 4] = ["secret", "token", "path", "key"];
 
-/// A collection of resources, or of one view below each of them.
+/// A collection of resources, or of one view of each of them.
 pub(super) struct Collection {
     client: Client,
     path: String,
-    /// The part of a path that follows the resource's id; empty for the resource itself.
+    /// Part of the path after the resource's id; empty for the resource itself.
     view: &'static str,
-    /// The resource's name in messages.
     name: &'static str,
     output: Output,
 }
 
-/// One call about one resource.
 pub(crate) struct Action {
     pub(super) method: Method,
-    /// The part of the path that follows the resource's own.
+    /// Part of the path after the resource's own.
     pub(super) path: &'static str,
     pub(super) body: Option<Value>,
-    /// Message about the resource, such as `enabled`. Without one the answer is printed.
+    /// Message about the resource, such as `enabled`. Without it, the answer is printed.
     pub(super) done: Option<&'static str>,
 }
 
@@ -55,7 +53,7 @@ impl Collection {
         Ok(Self { client, path: args.owner.path(collection), view: "", name, output: args.output })
     }
 
-    /// The views at this path below each resource, instead of the resources.
+    /// The views at this path below each resource, instead of the resources themselves.
     pub(super) fn views(self, view: &'static str) -> Self {
         Self { view, ..self }
     }
@@ -85,7 +83,7 @@ impl Collection {
         self.print(&self.client.call(Method::GET, &self.path_of(id), None).await?)
     }
 
-    /// Creates a resource with this id, or with one that the API makes. Refused where the id is taken.
+    /// Creates a resource with this id, or with one from the API. An existing id is refused.
     pub(super) async fn create(&self, id: Option<&str>, body: Map<String, Value>) -> anyhow::Result<Exit> {
         let body = Value::from(body).to_string();
         let (is_new, created) = match id {
@@ -98,7 +96,7 @@ impl Collection {
         self.print_written(is_new, created["id"].as_str().or(id).unwrap_or_default(), &created)
     }
 
-    /// Says of a failed precondition what it means here: the id is taken.
+    /// Explains a failed precondition: the id is taken.
     fn explain_conflict(&self, id: &str, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref::<ApiRefusal>() {
             Some(ApiRefusal { status: 412, .. }) => {
@@ -129,14 +127,14 @@ impl Collection {
         Ok(Exit::Done)
     }
 
-    /// Deletes a resource. Prints what was deleted with it.
+    /// Deletes a resource, and prints everything that was deleted with it.
     pub(super) async fn delete(&self, id: &str) -> anyhow::Result<Exit> {
         let answer: Value = self.client.call(Method::DELETE, &self.path_of(id), None).await?;
         if self.output == Output::Json {
             output::json(&answer)?;
             return Ok(Exit::Done);
         }
-        // The answer about a view lists nothing: only the view itself was deleted.
+        // The answer about a view has no list: only the view was deleted.
         let itself = vec![json!({"kind": self.name, "id": id})];
         for one in answer["deleted"].as_array().unwrap_or(&itself) {
             output::line(format_args!("{} {} deleted", cell(&one["kind"]), cell(&one["id"])))?;
@@ -147,7 +145,7 @@ impl Collection {
         Ok(Exit::Done)
     }
 
-    /// Makes a call about a resource. An attempt in the answer without a 2xx is [`Exit::Failed`].
+    /// Calls an action of a resource. Returns [`Exit::Failed`] if the answer has an attempt without a 2xx.
     pub(super) async fn act(&self, id: &str, action: Action) -> anyhow::Result<Exit> {
         let path = format!("{}{}", self.path_of(id), action.path);
         let answer: Value = self.client.call(action.method, &path, action.body.map(|body| body.to_string())).await?;
@@ -180,20 +178,20 @@ impl Collection {
     }
 }
 
-/// The secrets that an answer shows for the only time. Masked ones were issued before.
+/// The newly issued secrets in an answer. Masked ones were issued before.
 fn issued(answer: &Value) -> Vec<(String, String)> {
     let shown = SHOWN_ONCE.iter().filter_map(|name| Some((*name, answer.get(name)?.as_str()?)));
     shown.filter(|(_, text)| *text != MASK).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
-/// Prints the issued secrets, and the public key for receivers, which is shown at any time.
+/// Prints the issued secrets, and the public key for receivers, which is always available.
 fn print_issued(answer: &Value) -> anyhow::Result<()> {
     let mut lines = issued(answer);
     lines.extend(answer["public_key"].as_str().map(|key| ("public_key".to_owned(), key.to_owned())));
     output::aligned(&lines)
 }
 
-/// Says on stderr that the printed secrets are not shown again.
+/// Warns on stderr that the printed secrets are not shown again.
 pub(crate) fn warn_shown_once() {
     anstream::eprintln!("Secrets are shown only now: keep them.");
 }

@@ -1,6 +1,7 @@
 //! `carteiro endpoints`.
 //!
-//! A flag is named like its field, except `--post-to` for `url`: `--url` is the API's address in every command.
+//! Flags are named like their fields, except `--post-to` for `url`, because `--url` is the API's address in every
+//! command.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! `carteiro tenants`, `endpoints`, `subscriptions`, `sources`, `keys`, `channels` and `integrations`: the configured
-//! resources, shown and changed over the API. The commands of the first five are the same, and written once: a resource
-//! adds its name, the flags of its fields, and its own actions.
+//! resources, shown and changed over the API. The first five share their commands: a resource adds its name, the flags
+//! of its fields, and its own actions.
 
 mod arguments;
 mod channels;
@@ -33,24 +33,20 @@ pub(super) use sources::SourceArgs;
 pub(super) use subscriptions::SubscriptionArgs;
 pub(super) use tenants::TenantArgs;
 
-/// A resource that the API has a collection of. The implementing type holds the flags of its common fields, and
-/// serializes as these fields; a field without its flag is null.
+/// A resource with a collection in the API. The implementing type holds the flags of its fields and serializes as these
+/// fields; a missing flag is null.
 pub(super) trait ResourceFields: clap::Args + Debug + Serialize {
-    /// Its name in messages.
     const NAME: &'static str;
-    /// The collection's name in the API's paths.
     const COLLECTION: &'static str;
-    /// The columns of a list: heading and field.
+    /// Columns of a list: heading and field.
     const COLUMNS: &'static [(&'static str, &'static str)];
 }
 
-/// The commands of one resource besides those that all resources have.
+/// Additional commands of one resource.
 pub(super) trait Actions: Subcommand + Debug {
-    /// The resource to act on, and the call to make.
     fn action(self) -> (ResourceArgs<TenantArg>, Action);
 }
 
-/// No further commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum NoActions {}
 

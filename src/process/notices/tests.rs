@@ -141,7 +141,7 @@ async fn counts_are_reported_within_a_second_and_the_last_report_waits_until_it_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_last_report_that_nobody_notes_delays_the_end_by_no_more_than_its_timeout() {
+async fn an_unnoted_last_report_delays_the_end_by_no_more_than_its_timeout() {
     let (process, shared) = process(&broker(), replica(1, &Arc::new(Mutex::new(Some(1)))));
     shared.outbox.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
     let begun = tokio::time::Instant::now();

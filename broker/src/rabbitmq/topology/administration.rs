@@ -33,9 +33,6 @@ use crate::{
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Declares what is missing and compares what is there, whatever `broker.declare` says.
-///
-/// # Errors
-/// The first thing that could not be declared, or that is there with another argument.
 pub async fn apply(config: &BrokerConfig) -> Result<(), TopologyError> {
     declare::declare(&open(config).await?, &Topology::plan(config)).await
 }
@@ -43,10 +40,7 @@ pub async fn apply(config: &BrokerConfig) -> Result<(), TopologyError> {
 /// Compares everything that AMQP shows. If nothing differs, a probe goes through a delay level and the alternate
 /// exchange into a stream, since AMQP shows neither bindings nor a silent fall back to at-most-once dead-lettering
 /// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader
-/// shows it. `chance` numbers the probe.
-///
-/// # Errors
-/// Whatever prevents the comparison. Differences are the answer, not an error.
+/// shows it. `chance` numbers the probe. Differences are the answer, not an error.
 pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
     let connection = open(config).await?;
     let mut found = declare::differences(&connection, &Topology::plan(config)).await?;
@@ -65,9 +59,6 @@ pub struct QueueContents {
 }
 
 /// The contents of every queue that exists.
-///
-/// # Errors
-/// Whatever prevents the look.
 pub async fn contents(config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
     contents_on(&open(config).await?, config).await
 }
@@ -101,9 +92,6 @@ fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
 
 /// Unbinds the intake from the public exchange. Later events are parked as unroutable until [`apply`], or a role that
 /// may declare, binds it again.
-///
-/// # Errors
-/// Whatever prevents it.
 pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
     let names = Names::new(config);
     let intake = DeclaredBinding { to: names.queue(Queue::Ingest), from: names.events, key: "#".to_owned() };
@@ -112,9 +100,6 @@ pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
 
 /// Sends a notice to every process on the broker, as [`Broker::announce`](crate::Broker::announce) does; to nobody where
 /// nothing is declared.
-///
-/// # Errors
-/// Whatever prevents it.
 pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), TopologyError> {
     let away = |error: lapin::Error| TopologyError::Away(describe(&error));
     let channel = open(config).await?.create_channel().await.map_err(away)?;
@@ -131,9 +116,6 @@ pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), Topolo
 
 /// Removes the messages with this header from the head of every queue that carries work, up to the first one without
 /// it. For probes, in queues without consumers.
-///
-/// # Errors
-/// Whatever prevents it.
 pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
     let connection = open(config).await?;
     let there = contents_on(&connection, config).await?;
@@ -159,9 +141,6 @@ async fn discard_from(channel: &Channel, queue: &str, header: &str) -> lapin::Re
 
 /// Deletes every exchange and queue of the plan, with their messages. The public exchange stays while something else is
 /// bound to it. Without it, publishers get an error.
-///
-/// # Errors
-/// The first that could not be deleted.
 pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
     declare::remove(&open(config).await?, &Topology::plan(config), &config.exchange).await
 }

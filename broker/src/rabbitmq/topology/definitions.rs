@@ -85,9 +85,6 @@ impl PasswordHash {
 impl Definitions {
     /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed:
     /// beyond it publishers are refused, and try again. `password` returns the hash for a role.
-    ///
-    /// # Errors
-    /// A `broker.url` that cannot be used.
     pub fn new(
         config: &BrokerConfig,
         intake_bytes: u64,

@@ -2,7 +2,7 @@
 
 use crate::{Actor, Change, ChatMessage, Contact, Direction, Event, EventType, Media, dialect::fields::Fields};
 
-/// The event that a body reports; none when its kind is unknown.
+/// The event in a body; none when its kind is unknown.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
     let (what, message) = (body.object("event")?, body.object("message")?);
     let kind = what.text("type")?;

@@ -10,10 +10,9 @@ use crate::{
     time::rfc3339,
 };
 
-/// The statuses that Boticário reports.
 const STATUSES: [&str; 3] = ["sent", "delivered", "read"];
 
-/// The bodies of an event: one, or none when Boticário has no such event.
+/// Renders one body, or none when Boticário has no such event.
 pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     match envelope.event.event_type.as_str() {
         "message.received" => message(envelope, options),
@@ -72,7 +71,7 @@ struct MediaData<'a> {
     filename: Option<&'a str>,
 }
 
-/// The client's message as a response, also for a transfer: one body, or none.
+/// Renders the client's message as a response, also for a transfer: one body, or none.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, _: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let (Some(contact), Some(message)) = (&event.contact, &event.message) else { return Vec::new() };
@@ -130,7 +129,7 @@ impl<'a> MessageData<'a> {
     }
 }
 
-/// Recipient and sender: as the message says, otherwise the two ends in the order of its direction.
+/// Recipient and sender: the message's own, otherwise the two ends in the order of its direction.
 fn numbers<'a>(event: &'a Event, message: &'a ChatMessage) -> (Option<&'a str>, Option<&'a str>) {
     let ours = event.channel.address.as_deref();
     let theirs = event.contact.as_ref().and_then(|contact| contact.number.as_deref());

@@ -101,7 +101,7 @@ fn options() -> impl Strategy<Value = FormatOptions> {
 
 proptest! {
     #[test]
-    fn what_was_rendered_is_read_and_rendered_the_same(event in event(), options in options()) {
+    fn a_rendered_body_is_read_and_rendered_the_same(event in event(), options in options()) {
         let text = event.to_string();
         let envelope = decode(&text);
         let dialects = [

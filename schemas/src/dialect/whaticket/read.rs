@@ -1,5 +1,5 @@
-//! Reads Whaticket's bodies: messages, files, opened and closed tickets, tags. Of other builds it reads what can be
-//! distinguished safely: an older one writes `chamado` for `ticketData` and sends the whole contact as `sender`.
+//! Reads Whaticket's bodies: messages, files, opened and closed tickets, tags. Other builds are read where their fields
+//! are unambiguous: an older one writes `chamado` for `ticketData` and sends the whole contact as `sender`.
 
 use super::render::{FILE, nameless};
 use crate::{
@@ -8,8 +8,7 @@ use crate::{
     dialect::{fields::Fields, phone},
 };
 
-/// The event that a body reports; none when its kind is unknown. `id` also becomes that of the message, which has none of
-/// its own.
+/// The event in a body; none when its kind is unknown. `id` is also the message's id, because the body has none.
 pub(in crate::dialect) fn event(body: &Fields<'_>, id: &EventId) -> Option<Event> {
     if body.text("action").as_deref() == Some("tag-sync") {
         return tags(body);
@@ -66,7 +65,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>, acao: &str, id: &EventId) -> 
     Some(event)
 }
 
-/// The kind of a message, by the name of its file: Whaticket does not send it.
+/// Derives the kind of a message from the name of its file: Whaticket does not send it.
 fn media_type(media: Option<&Media>) -> &'static str {
     let Some(media) = media else { return "chat" };
     let name = media.name.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -78,7 +77,7 @@ fn media_type(media: Option<&Media>) -> &'static str {
     }
 }
 
-/// An opened or closed ticket. The ticket in the body is as before the change; `acao` names the new status.
+/// Reads an opened or closed ticket. The body shows the ticket before the change; `acao` names the new status.
 fn status(event_type: EventType, to: &str, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = with_ticket(event_type, body, ticket);
     event.change = Some(Change::Status { from: ticket.text("status"), to: Some(to.to_owned()) });
@@ -101,7 +100,7 @@ fn tags(body: &Fields<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// An event with what all bodies but that of tags have: tenant, connection, ticket and contact.
+/// Reads the fields that all bodies but that of tags share: tenant, connection, ticket and contact.
 fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = Event::new(event_type);
     event.tenant.id = body.id("companyId").or_else(|| ticket.id("companyId"));
@@ -148,7 +147,7 @@ fn assignee(ticket: &Fields<'_>) -> Option<User> {
     (user.is_some() || id.is_some()).then_some(User { id, name, email: None })
 }
 
-/// The contact: as the ticket shows it, otherwise as `sender` does.
+/// The contact in the ticket, otherwise in `sender`.
 fn contact_of(body: &Fields<'_>, ticket: &Fields<'_>) -> Option<Contact> {
     let shown = ticket.object("contact").or_else(|| body.object("sender")).as_ref().map(contact);
     shown.or_else(|| {

@@ -11,7 +11,7 @@ use crate::{
 /// The vendor's name of the body that carries a file.
 pub(super) const FILE: &str = "fila-data";
 
-/// The bodies of an event in the order in which the vendor sends them; none when Whaticket has no such event.
+/// Renders the bodies of an event in the vendor's order; none when Whaticket has no such event.
 pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let bodies = match envelope.event.event_type.as_str() {
         "ticket.opened" => status(envelope, options, "open").map(|body| vec![body]),
@@ -23,8 +23,8 @@ pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions
     bodies.unwrap_or_default()
 }
 
-/// The event's message, also for a transfer: `start`, and for a file `fila-data`. A `fila-data` that arrived alone is sent
-/// alone.
+/// Renders the event's message, also for a transfer: `start`, and for a file also `fila-data`. A `fila-data` that was
+/// received without `start` is sent without it.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let Some(message) = &event.message else { return Vec::new() };

@@ -34,7 +34,7 @@ pub(super) struct TicketData<'a> {
 }
 
 impl<'a> TicketData<'a> {
-    /// `status` is the one to show: that of the ticket, or the one before a change.
+    /// `status` is the status to show: the ticket's own, or the one before a change.
     pub(super) fn of(
         event: &'a Event,
         ticket: &'a Ticket,
@@ -185,7 +185,8 @@ struct TagLink<'a> {
     updated_at: Option<&'a str>,
 }
 
-/// The receiver's own URL, as far as it may be shown. It works on the text, because parsing would change the spelling.
+/// The receiver's own URL with its private parts masked. It is edited as text, because parsing would change the
+/// spelling.
 fn echo(url: &str, how: WebhookEcho) -> Option<Cow<'_, str>> {
     match how {
         WebhookEcho::Null => None,

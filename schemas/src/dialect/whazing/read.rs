@@ -7,7 +7,7 @@ use crate::{
     time::rfc3339,
 };
 
-/// The event that a body reports; none when its kind is unknown.
+/// The event in a body; none when its kind is unknown.
 pub(in crate::dialect) fn event(body: &Fields<'_>) -> Option<Event> {
     if body.text("event").as_deref() == Some("test") {
         return Some(test(body));
@@ -63,7 +63,7 @@ fn opening(text: Option<String>) -> Option<ChatMessage> {
     (text.as_deref() != Some("")).then_some(ChatMessage { text, ..message })
 }
 
-/// The change of a transfer. WHAZING does not send the department before it.
+/// The change of a transfer. WHAZING does not send the previous department.
 fn transfer(event: &Event) -> Change {
     let ticket = event.ticket.as_ref();
     Change::Queue {
@@ -104,7 +104,7 @@ fn message(body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     event
 }
 
-/// Who sent a message, as far as WHAZING says.
+/// The sender of a message, if WHAZING names one.
 fn sender(is_ours: bool, author: Option<&User>, send_type: Option<&str>) -> Option<Actor> {
     match (is_ours, author, send_type) {
         (false, _, _) => Some(actor("contact", None)),
@@ -120,7 +120,7 @@ fn actor(kind: &str, user: Option<User>) -> Actor {
     Actor { kind: Some(kind.to_owned()), user }
 }
 
-/// An event with what all bodies but that of the test button have: ticket, contact and connection.
+/// Reads the fields that all bodies but that of the test button share: ticket, contact and connection.
 fn with_ticket(event_type: EventType, body: &Fields<'_>, ticket: &Fields<'_>) -> Event {
     let mut event = Event::new(event_type);
     event.contact = body.object("contact").as_ref().map(contact);

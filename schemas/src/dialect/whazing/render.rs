@@ -9,7 +9,7 @@ use crate::{
     dialect::{media, phone, render::json},
 };
 
-/// The bodies of an event: one, or none when WHAZING has no such event.
+/// Renders one body, or none when WHAZING has no such event.
 pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let by_user = || event.actor.as_ref().is_some_and(|actor| actor.kind.as_deref() == Some("user"));
@@ -28,7 +28,6 @@ pub(in crate::dialect) fn event(envelope: &Envelope<'_>, options: &FormatOptions
     }
 }
 
-/// The body of the test button.
 pub(in crate::dialect) fn test(envelope: &Envelope<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Test<'a> {
@@ -120,7 +119,7 @@ struct MessageTicket<'a> {
     is_group: Option<bool>,
 }
 
-/// The event's message, also for a transfer: one body, or none.
+/// Renders the event's message, also for a transfer: one body, or none.
 pub(in crate::dialect) fn message(envelope: &Envelope<'_>, options: &FormatOptions) -> Vec<Vec<u8>> {
     let event = &envelope.event;
     let (Some(ticket), Some(message), Some(_)) = (&event.ticket, &event.message, &event.channel.id) else {

@@ -52,7 +52,7 @@ async fn an_answer_over_tls_knows_its_scheme_and_http2_is_agreed_on() {
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_or_nonsense_hold_up_nobody() {
+async fn silent_and_nonsensical_clients_delay_no_others() {
     let (issuer, folder) = (Issuer::new(), tempfile::tempdir().unwrap());
     let options = options(&issuer, &folder).await;
     let server = Server::start(|listener| serve(listener, router(), options, CancellationToken::new())).await;
