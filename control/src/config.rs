@@ -26,7 +26,7 @@ pub struct ControlConfig {
 }
 
 impl ControlConfig {
-    /// The quota of a tenant, as far as its own does not say.
+    /// The quota of a tenant, in whatever its own quota leaves open.
     pub fn quota(&self) -> Quota {
         Quota {
             endpoints: Some(self.max_endpoints),

@@ -1,4 +1,4 @@
-//! The role: what it needs from its process, and what all of its requests and tasks share.
+//! The role control: what it needs from its process, and the state that its requests and tasks share.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -20,38 +20,35 @@ use crate::{
     tenant_semaphore::TenantSemaphore,
 };
 
-/// How often old entries of the audit log are deleted. Entries are kept for months, so an hour more makes no difference.
+/// Interval at which old entries of the audit log are deleted. Entries are kept for months, so an hour more makes no
+/// difference.
 const AUDIT_TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// What control needs from the process that runs it.
 pub struct ControlDependencies {
-    /// The broker has the logs of dead letters and of what is parked, and takes what is published again.
+    /// Has the logs of dead letters and parked messages, and takes messages that are published again.
     pub broker: Arc<dyn Broker>,
-    /// The store has the configuration, and keys that give access to it.
+    /// Has the configuration and the keys that give access to it.
     pub store: Arc<dyn Store>,
     /// Counts the deliveries that replays make.
     pub outbox: Arc<Outbox>,
-    /// Hash of the operator's key. Without it no request is the operator's.
+    /// Hash of the operator's key. Without it, no request is authorized as the operator's.
     pub operator: Option<KeyHash>,
-    /// The time, in unix milliseconds.
     pub clock: Clock,
     /// Random numbers for ids.
     pub chance: Chance,
     /// Random bytes for secrets.
     pub secrets: Secrets,
-    /// What the operator lets tenants configure.
     pub rules: Rules,
-    /// How long changes stay in the audit log.
+    /// Time that changes stay in the audit log.
     pub audit_age: Duration,
-    /// Cancelled when the process stops. Replays then end.
+    /// Cancelled when the process stops, which ends all replays.
     pub stop: CancellationToken,
 }
 
-/// The role control.
 pub struct Control {
     pub(crate) deps: ControlDependencies,
     pub(crate) metrics: ControlMetrics,
-    /// Replays, and publishes of operational events, that run in the background.
+    /// Background tasks: replays, and publishes of operational events.
     pub(crate) tasks: TaskTracker,
     pub(crate) replays: ReplayJobs,
     /// Rate of replays whose request gives none.
@@ -68,7 +65,6 @@ pub struct Control {
 }
 
 impl Control {
-    /// A control without replays.
     pub fn new(config: &ControlConfig, deps: ControlDependencies, metrics: ControlMetrics) -> Arc<Self> {
         Arc::new(Self {
             deps,
@@ -84,12 +80,11 @@ impl Control {
         })
     }
 
-    /// Generates the ids and secrets that requests leave out.
     pub(crate) fn generator(&self) -> Generator {
         Generator { chance: self.deps.chance.clone(), secrets: self.deps.secrets.clone() }
     }
 
-    /// Returns once all replays have ended, which they do after `stop`. The broker must not be closed before.
+    /// Waits until all replays have ended after `stop`. The broker must stay open until then.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,8 +1,8 @@
-//! Quotas of dead letters: what of each tenant's dead letters is kept. Up to the quota bodies are kept; up to ten times
-//! the quota, records without bodies; beyond that dead letters are only counted.
+//! Quotas of dead letters decide how much of each tenant's dead letters is kept: bodies up to the quota, records
+//! without bodies up to ten times the quota, and only counts beyond that.
 //!
-//! The count reads the log as it grows, and holds an id and an offset for each live dead letter of a tenant with a quota.
-//! That is some ten times the quota at most, since nothing is appended beyond. Tenants without a quota are not counted.
+//! The counter follows the log as it grows. It holds an id and an offset for each live dead letter of a tenant with a
+//! quota, which is some ten times the quota at most. Tenants without a quota are not counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,15 +16,16 @@ use uuid::Uuid;
 
 use crate::Control;
 
-/// How often dead letters are counted and the result is announced. Deliverers forget an announcement after six times
-/// that. A flood may exceed a quota in between.
+/// Interval at which dead letters are counted and the result is announced. Deliverers forget an announcement after six
+/// intervals. A flood may exceed a quota in between.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts between two looks for the log's beginning: an hour. The log itself forgets over weeks.
+/// Number of counts after which records that the log has deleted are forgotten: once an hour. The log keeps records for
+/// weeks, so that is often enough.
 const COUNTS_PER_TRIM: u32 = 360;
 
 impl Control {
-    /// Counts dead letters and announces what of them is kept, until the future is dropped. A process that begins to
+    /// Counts dead letters and announces what is kept of them, until the future is dropped. A process that starts to
     /// listen gets the last announcement at once.
     pub async fn watch_dead_letters(&self) {
         let (mut counter, mut reached, mut is_readable) = (DeadLetterCounter::default(), BTreeMap::new(), true);
@@ -32,7 +33,7 @@ impl Control {
             let quotas = self.dead_letter_quotas();
             match counter.count(&*self.deps.broker, &quotas.keys().cloned().collect()).await {
                 Ok(()) => (reached, is_readable) = (reached_quotas(&counter, &quotas), true),
-                // The last announcement is still the best that is known.
+                // The last result stays in force: nothing better is known.
                 Err(error) if std::mem::take(&mut is_readable) => tracing::warn!(%error, "dead_letters.not_counted"),
                 Err(_) => {}
             }
@@ -48,7 +49,6 @@ impl Control {
         }
     }
 
-    /// The quotas of tenants that have one.
     fn dead_letter_quotas(&self) -> BTreeMap<String, u64> {
         let Some(snapshot) = self.deps.store.snapshot() else { return BTreeMap::new() };
         let quotas = snapshot.tenants().filter_map(|tenant| Some((tenant.id.clone(), tenant.quota.dead_letters?)));
@@ -73,7 +73,7 @@ impl Control {
     }
 }
 
-/// The tenants of whose dead letters not everything is kept, and what is.
+/// Tenants that have reached a quota, each with how much of its dead letters is still kept.
 fn reached_quotas(
     counter: &DeadLetterCounter,
     quotas: &BTreeMap<String, u64>,
@@ -85,13 +85,13 @@ fn reached_quotas(
 /// The live dead letters of tenants with a quota, as far as the log was read.
 #[derive(Debug, Default)]
 struct DeadLetterCounter {
-    /// First offset that was not read.
+    /// Offset at which the next count begins.
     next: u64,
     tenants: BTreeMap<String, HashMap<Uuid, LiveRecord>>,
     counts: u32,
 }
 
-/// Where the latest record of a live dead letter is.
+/// The latest record of a live dead letter.
 #[derive(Debug)]
 struct LiveRecord {
     offset: u64,
@@ -99,7 +99,7 @@ struct LiveRecord {
 }
 
 impl DeadLetterCounter {
-    /// Reads on to the present end of the log, for these tenants.
+    /// Counts from the last offset to the present end of the log.
     async fn count(&mut self, logs: &dyn Logs, tenants: &BTreeSet<String>) -> Result<(), ReadError> {
         self.set_tenants(tenants);
         if tenants.is_empty() {
@@ -119,7 +119,7 @@ impl DeadLetterCounter {
         Ok(())
     }
 
-    /// A tenant that was not counted before makes the count start again from the beginning of the log.
+    /// Sets the tenants to count. A new one makes the count start again at the beginning of the log.
     fn set_tenants(&mut self, tenants: &BTreeSet<String>) {
         if tenants.iter().any(|tenant| !self.tenants.contains_key(tenant)) {
             self.next = 0;
@@ -149,7 +149,6 @@ impl DeadLetterCounter {
         }
     }
 
-    /// What is kept of a tenant's dead letters from now on.
     fn retention(&self, tenant: &str, quota: u64) -> DeadLetterRetention {
         let Some(alive) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
         let with_bodies = alive.values().filter(|alive| alive.has_body).count();

@@ -1,8 +1,8 @@
-//! Dead letters: found in the log, from which nothing is ever deleted.
+//! Finds dead letters in the log, from which nothing is ever deleted.
 //!
-//! A delivery has at most one live dead letter: several records of one delivery are merged to the latest, and a replay's
-//! marker ends those before it. The first pass over the log keeps an id and an offset of each, never a body; the second
-//! pass hands them out.
+//! A delivery has at most one live dead letter: the latest record of a delivery replaces earlier ones, and a replay's
+//! marker ends those before it. The first pass over the log keeps an id and an offset of each, never a body. The second
+//! pass reads the records themselves.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -55,22 +55,16 @@ pub struct DeadLetterFilter {
     pub until: Option<u64>,
 }
 
-/// The error for a text that is not taken into a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFilter {
-    /// The filter has no such field.
     #[error("unknown; there are ids, endpoint_id, reason, event_type, since and until")]
     Unknown,
-    /// The text does not fit the field.
     #[error("expected {0}")]
     Expected(String),
 }
 
 impl DeadLetterFilter {
-    /// Sets a field by its name. For `ids`, adds one.
-    ///
-    /// # Errors
-    /// When there is no such field, or the text does not fit it.
+    /// Sets a field by its name. For `ids`, adds one id.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), InvalidFilter> {
         let expected = |what: &str| InvalidFilter::Expected(what.to_owned());
         let time = || unix_ms(text).ok_or_else(|| expected("an RFC 3339 time, such as 2026-01-31T08:00:00Z"));
@@ -119,14 +113,11 @@ fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::O
     list.end()
 }
 
-/// Offsets in the log of some dead letters that are alive.
+/// Offsets of live dead letters in the log.
 #[derive(Clone, Debug, Default)]
 pub struct LiveDeadLetters(Arc<BTreeSet<u64>>);
 
 /// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
-///
-/// # Errors
-/// When the log cannot be read to its end.
 pub async fn find(
     logs: &dyn Logs,
     tenant: Option<&str>,
@@ -152,10 +143,10 @@ pub async fn find(
     Ok(LiveDeadLetters(Arc::new(live.into_values().collect())))
 }
 
-/// The dead letters that a filter selects, in the order in which they ended, with their bodies.
+/// Streams the dead letters that a filter selects with their bodies, in the order in which they ended.
 ///
 /// # Errors
-/// When the log cannot be read to its end. The stream may yield the error, too.
+/// The log cannot be read to its end. The stream may yield that error as well.
 pub async fn list(
     logs: &dyn Logs,
     tenant: Option<&str>,
@@ -165,10 +156,7 @@ pub async fn list(
     Ok(records.try_filter_map(|record| future::ok(read_dead_letter_with_body(&record))).boxed())
 }
 
-/// The dead letter of this id with its body, alive or not: of one tenant, or of any. None when there is none.
-///
-/// # Errors
-/// When the log cannot be read.
+/// Returns the dead letter of this id with its body, whether or not it is alive: of one tenant, or of any.
 pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Dead, offset).try_next().await?;
@@ -178,17 +166,15 @@ pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Opt
 }
 
 impl LiveDeadLetters {
-    /// The number of dead letters.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The records, in order, from `offset` on. Reads the log from the first of them to the last.
+    /// Streams the records in order, from `offset` on. Reads the log from the first record to the last.
     pub(crate) fn records(&self, logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
         let (Some(first), Some(last)) = (self.0.range(offset..).next().copied(), self.0.last().copied()) else {
             return stream::empty().boxed();

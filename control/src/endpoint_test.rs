@@ -12,37 +12,32 @@ use uuid::Uuid;
 
 use crate::Control;
 
-/// How long a caller waits for the attempt. An attempt that takes longer is still made.
+/// Longest wait of a caller for the attempt. An attempt that takes longer is still made.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Tests that may wait at once in this process, for each tenant and for all. Tests have no limits of their own further
-/// on, and one tenant's receivers that hang must not keep the others' from being tested.
+/// Most tests that wait at once in this process, for each tenant and for all. No later stage limits tests, and one
+/// tenant's hanging receivers must not block the tests of others.
 pub(crate) const TESTS: (usize, usize) = (4, 64);
 
-/// What came of a test.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TestResult {
-    /// The attempt was made.
     Attempted(Attempt),
-    /// The attempt was not made in time. The delivery of this id still waits.
+    /// The attempt was not made in time. The delivery of this id still waits in its lane.
     Waiting(Uuid),
 }
 
-/// The error for an endpoint that cannot be tested now. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
-    /// As many tests wait as may.
     #[error("too many tests are under way")]
     TooMany,
-    /// The broker did not take the delivery.
     #[error(transparent)]
     NotPublished(#[from] PublishError),
 }
 
 impl Control {
-    /// Tests an endpoint of a snapshot of this revision, and waits for the attempt.
+    /// Publishes a test for an endpoint of the snapshot with this revision, and waits for the attempt.
     ///
     /// # Errors
-    /// When it cannot be tested now. Nothing was sent then.
+    /// Nothing was sent.
     pub async fn test_endpoint(
         &self,
         tenant: &str,
@@ -50,7 +45,8 @@ impl Control {
         revision: u64,
     ) -> Result<TestResult, TestError> {
         let Some(_permit) = self.endpoint_tests.try_acquire(tenant) else { return Err(TestError::TooMany) };
-        // Listening starts before the publish, since the attempt may be reported before the confirm is here.
+        // Notices are subscribed to before the publish, because the attempt may be reported before the publish is
+        // confirmed.
         let notices = self.deps.broker.notices();
         let (delivery, body) = self.test_delivery(tenant, endpoint, revision);
         let message = delivery.to_message(body);
@@ -62,7 +58,7 @@ impl Control {
         }
     }
 
-    /// The delivery of a test and its body. Every test is an event of its own.
+    /// Makes the delivery of a test and its body. Every test is an event of its own.
     fn test_delivery(&self, tenant: &str, endpoint: &Endpoint, revision: u64) -> (Delivery, Bytes) {
         let now = (self.deps.clock)();
         let event_id = EventId::fresh(now, chance::bytes(&self.deps.chance));

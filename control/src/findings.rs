@@ -1,6 +1,6 @@
-//! Findings of other processes, kept: usage is added up in the store, endpoints that answered 410 or only fail are
-//! disabled, and tenants get an event when a quota is reached. A process repeats its findings until control has noted
-//! that they are kept.
+//! Keeps the findings of other processes: adds usage up in the store, disables endpoints that answered 410 or only
+//! fail, and publishes an event when a quota is reached. A process repeats its findings until control confirms that
+//! they are kept.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ use crate::Control;
 pub const GONE: &str = "the receiver answered 410 Gone";
 /// Reason of an endpoint that was disabled because it only failed.
 pub const FAILING: &str = "it has only failed for five days";
-/// Author of such changes in the audit log.
+/// Author of these changes in the audit log.
 const AUTHOR: &str = "deliverer";
 
 const DAY_MS: u64 = 86_400_000;
@@ -27,7 +27,7 @@ const SEARCHED_DAYS: u64 = 30;
 /// Latest changes of a tenant that are searched for one of the endpoint.
 const SEARCHED_CHANGES: u32 = 500;
 
-/// The error for findings that could not be kept. Their process repeats them.
+/// An error that leaves findings unkept. The process that found them repeats them.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
@@ -37,7 +37,8 @@ enum KeepError {
 }
 
 impl Control {
-    /// Keeps the findings of all processes, until the future is dropped. At shutdown there are findings to keep, too.
+    /// Keeps the findings of all processes, until the future is dropped. It runs on during shutdown, when deliverers
+    /// report the rest.
     pub async fn keep_findings(&self) {
         let mut notices = self.deps.broker.notices();
         while let Some(notice) = notices.next().await {
@@ -61,7 +62,7 @@ impl Control {
             }
             Err(error) => {
                 self.metrics.findings_not_kept.inc_by(count);
-                // Every process repeats its findings every few seconds. One warning is enough.
+                // Every process repeats its findings every few seconds, so one warning is enough.
                 if self.are_findings_kept.swap(false, Ordering::Relaxed) {
                     tracing::warn!(%error, process, "findings.not_kept");
                 }
@@ -93,13 +94,13 @@ impl Control {
         }
         match self.deps.store.usage_and_audit() {
             Some(store) if !reports.is_empty() => Ok(store.record_usage(reports).await?),
-            // A store that keeps no usage has nothing to wait for.
+            // A store without usage has nothing to write, so the findings count as kept.
             _ => Ok(()),
         }
     }
 
-    /// True when an endpoint has only failed for five days. A process knows it by itself when it has failed there since
-    /// `since`, in unix milliseconds; else the usage of the days before tells.
+    /// True when an endpoint has only failed for five days. The process knows that when it has itself failed there
+    /// since `since`, in unix milliseconds. Otherwise the usage of the days before decides.
     async fn has_failed_long_enough(&self, tenant: &str, endpoint_id: &str, since: u64) -> Result<bool, KeepError> {
         let now = (self.deps.clock)();
         if is_long_ago(since, now) {
@@ -115,8 +116,8 @@ impl Control {
         Ok(!was_changed_lately(&changes, endpoint_id, now))
     }
 
-    /// Disables an endpoint, unless it was changed since the version that the finding is about. Then publishes an event to
-    /// the tenant. When the store is read only, each deliverer stops posting by itself.
+    /// Disables an endpoint and publishes an event to its tenant, unless the endpoint was changed since the version
+    /// that the finding is about. When the store is read only, each deliverer stops posting by itself.
     async fn disable(
         &self,
         tenant: String,
@@ -174,19 +175,19 @@ fn disable_in(
     Ok(())
 }
 
-/// True when a process that has failed since then, in unix milliseconds, has failed for long enough.
+/// True when failures since this time, in unix milliseconds, have lasted long enough to disable an endpoint.
 fn is_long_ago(since: u64, now: u64) -> bool {
     since.saturating_add(FAILING_DAYS * DAY_MS) <= now
 }
 
-/// True when all of a day is long enough ago.
+/// True when the end of a day is long enough ago.
 fn is_day_long_ago(of_day: &str, now: u64) -> bool {
     of_day < day(now.saturating_sub(FAILING_DAYS * DAY_MS)).as_str()
 }
 
-/// The first day with attempts after the last day with a success. Usage is counted by day (UTC) and outlives every
-/// process, so an endpoint is found out between five and six days after its last success. A tenant's usage is in the order
-/// of days.
+/// Returns the first day with attempts after the last day with a success. `usage` must be in the order of days. Usage
+/// is counted by day (UTC) and outlives every process, so an endpoint is disabled between five and six days after its
+/// last success.
 fn failing_since<'a>(usage: &'a [Usage], endpoint_id: &str) -> Option<&'a str> {
     let mut since = None;
     for line in usage.iter().filter(|line| line.endpoint_id.as_deref() == Some(endpoint_id)) {
@@ -199,8 +200,7 @@ fn failing_since<'a>(usage: &'a [Usage], endpoint_id: &str) -> Option<&'a str> {
     since
 }
 
-/// True when one of the tenant's latest changes is of the endpoint, within the days of failures. The endpoint then has
-/// five more days.
+/// True when the endpoint was changed within the days of failures. A changed endpoint has five more days.
 fn was_changed_lately(changes: &[AuditEntry], endpoint_id: &str, now: u64) -> bool {
     let is_of_endpoint = |entry: &&AuditEntry| entry.kind == "endpoint" && entry.item == endpoint_id;
     let latest = changes.iter().find(is_of_endpoint).and_then(|entry| unix_ms(&entry.at));

@@ -1,5 +1,5 @@
-//! What operators and tenants look at and change: the configuration, dead letters and their replays, what is parked.
-//! Control also keeps what the other processes find out.
+//! What operators and tenants see and change: the configuration, dead letters and their replays, and parked messages.
+//! Control also stores what the other processes find.
 //!
 //! [`Control`] is the role, and [`routes`] serves it over HTTP. The command line uses [`dead_letters`], [`parked`] and
 //! [`Replay`] directly: they read and write the broker's logs without a server.

@@ -1,5 +1,5 @@
-//! Operational events: what carteiro itself did, published to the tenant's own stream, where any endpoint can subscribe
-//! to it.
+//! Operational events report what carteiro itself did. They are published to the tenant's own stream, where any
+//! endpoint can subscribe to them.
 
 use std::{
     collections::HashSet,
@@ -11,10 +11,9 @@ use schemas::{EventId, HeaderValue, Headers, Message, OperationalEvent, QuotaNam
 
 use crate::Control;
 
-/// Most ids that are remembered. An event that is published again after so many others keeps its id all the same.
+/// Most ids of published events that are remembered. An event that is published again later still has the same id.
 const REMEMBERED: usize = 10_000;
 
-/// Ids of the operational events that this process has published.
 #[derive(Debug, Default)]
 pub(crate) struct PublishedEvents(Mutex<HashSet<EventId>>);
 
@@ -37,13 +36,13 @@ impl PublishedEvents {
 }
 
 impl Control {
-    /// Publishes, in the background, that one of the tenant's endpoints was disabled at a revision of the store.
+    /// Publishes in the background that an endpoint was disabled at a revision of the store.
     pub fn endpoint_disabled(self: &Arc<Self>, tenant: &str, endpoint_id: &str, revision: u64, reason: Option<&str>) {
         let now = (self.deps.clock)();
         self.publish_soon(tenant, OperationalEvent::endpoint_disabled(tenant, endpoint_id, revision, reason, now));
     }
 
-    /// Publishes, in the background and at most once an hour, that one of the tenant's quotas is reached.
+    /// Publishes in the background, at most once an hour, that a quota is reached.
     pub fn quota_reached(self: &Arc<Self>, tenant: &str, quota: QuotaName, limit: f64) {
         self.publish_soon(tenant, OperationalEvent::quota_reached(tenant, quota, limit, (self.deps.clock)()));
     }
@@ -67,7 +66,7 @@ impl Control {
     /// Publishes an event to a tenant, unless this process has published it before.
     ///
     /// # Errors
-    /// When the broker did not confirm it. The caller has to try again.
+    /// The broker did not confirm the event. The caller has to try again.
     pub(crate) async fn publish_event(&self, tenant: &str, event: &OperationalEvent) -> Result<(), PublishError> {
         if !self.published_events.contains(&event.id) {
             let message = message(tenant, event, (self.deps.clock)());
@@ -84,7 +83,7 @@ impl Control {
     }
 }
 
-/// The message that a producer would publish for the event.
+/// Makes the message that a producer would publish for the event.
 fn message(tenant: &str, event: &OperationalEvent, now: u64) -> Message {
     let mut headers = Headers::default();
     headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));

@@ -1,4 +1,4 @@
-//! The log of what is parked: messages that could not be processed.
+//! Reads and counts the log of parked messages: those that could not be processed.
 
 use std::time::Duration;
 
@@ -11,30 +11,26 @@ use schemas::{Parked, wire};
 
 use crate::Control;
 
-/// How often new records are counted. An alert on them may be this much late.
+/// Interval at which new records are counted. An alert on them may be this much late.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// All that is parked, in order, with the bodies.
+/// Streams all parked messages in order, with their bodies.
 pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
     records(logs, 0).map_ok(|record| read_parked_with_body(&record)).boxed()
 }
 
-/// The records of all that is parked, from an offset on. Canaries are left out: the broker parks them itself where a path
-/// is broken, they belong to no tenant, and they would hide what does.
+/// Streams the records of parked messages from an offset on. Canaries are left out: the broker itself parks them where
+/// a path is broken, they belong to no tenant, and they would hide the messages of tenants.
 pub(crate) fn records(logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
     let is_no_canary = |record: &Record| ready(record.message.headers.text(wire::CANARY).is_none());
     logs.read(Log::Parked, offset).try_filter(is_no_canary).boxed()
 }
 
-/// What is parked under this id, with its body. None when there is nothing.
-///
-/// # Errors
-/// When the log cannot be read.
+/// Returns the parked message of this id with its body.
 pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError> {
     Ok(record(logs, id).await?.as_ref().map(read_parked_with_body))
 }
 
-/// The record of this id.
 pub(crate) async fn record(logs: &dyn Logs, id: &str) -> Result<Option<Record>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Parked, offset).try_next().await?;
@@ -42,12 +38,12 @@ pub(crate) async fn record(logs: &dyn Logs, id: &str) -> Result<Option<Record>, 
 }
 
 impl Control {
-    /// Counts what is parked from now on, until the future is dropped. The broker parks messages itself, and no other
-    /// process can count those. When the log cannot be read, counting goes on later from the same offset.
+    /// Counts the messages that are parked from now on, until the future is dropped. The broker also parks messages by
+    /// itself, which no other process can count. After a failed read, counting continues from the same offset.
     pub async fn watch_parked(&self) {
         let (mut next, mut connection) = (None, self.deps.broker.connection_state());
         loop {
-            // The first read fixes the offset to count from. It must not fail because the connection is still being made.
+            // The first read fixes the offset to count from, so it waits until the broker is connected.
             if connection.wait_for(|state| !matches!(state, ConnectionState::Away(_))).await.is_err() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! The rate of a replay, and the throttle that keeps it.
+//! The rate of a replay, and the throttle that enforces it.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use tokio::time::Instant;
 #[serde(try_from = "f64", into = "f64")]
 pub struct Rate(f64);
 
-/// The error for a number that is no rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a number above 0 and up to 1000000")]
 pub struct InvalidRate;
@@ -19,7 +18,7 @@ impl TryFrom<f64> for Rate {
     type Error = InvalidRate;
 
     fn try_from(per_second: f64) -> Result<Self, InvalidRate> {
-        // NaN is in no range.
+        // NaN fails both comparisons.
         if per_second > 0.0 && per_second <= 1e6 { Ok(Self(per_second)) } else { Err(InvalidRate) }
     }
 }
@@ -30,20 +29,20 @@ impl From<Rate> for f64 {
     }
 }
 
-/// Longest time for which missed starts are made up. Timers tick in whole milliseconds, so some must be made up; but a
-/// broker that was blocked must not be followed by a flood.
+/// Longest time for which missed starts are made up. Timers tick in whole milliseconds, so some starts are always late,
+/// but a flood must not follow when the broker was blocked for a while.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// Sthrottles starts evenly, at a rate.
+/// Spreads starts evenly over time.
 pub(crate) struct Throttle {
     gap: Option<Duration>,
     next: Instant,
 }
 
 impl Throttle {
-    /// A throttle that never waits when there is no rate.
+    /// Makes a throttle for a rate. Without a rate it never waits.
     pub(crate) fn new(rate: Option<Rate>) -> Self {
-        // A rate whose gap is too long for a Duration means once a day.
+        // A rate that is too low for a `Duration` becomes one start a day.
         let longest = Duration::from_secs(86_400);
         let gap = |Rate(rate)| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(longest).min(longest);
         Self { gap: rate.map(gap), next: Instant::now() }

@@ -1,6 +1,7 @@
-//! Replays: dead letters are published again. The delivery goes to the lane of retries as it was, and starts again with
-//! its first attempt. Once that is confirmed, a marker ends its dead letter. A crash between the two repeats a delivery
-//! under the same webhook-id and never loses one. It repeats at most as many as are under way at once.
+//! A replay publishes dead letters again. Each delivery goes to the lane of retries unchanged, except that it starts
+//! again with its first attempt. Once that publish is confirmed, a marker ends the dead letter. A crash between the two
+//! repeats a delivery under the same webhook-id and never loses one. At most as many deliveries are repeated as are
+//! under way at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,25 +28,21 @@ const WINDOW_BYTES: u32 = 64 << 20;
 /// Pause between a failed read of the log and the next.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// One replay, with all that it needs.
 pub struct Replay<'a> {
-    /// The broker that has the log and the lane.
     pub broker: &'a dyn Broker,
     /// Id of the replay, which every replayed delivery carries.
     pub replay_id: &'a str,
     /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
     pub rate: Option<Rate>,
-    /// The time, in unix milliseconds.
     pub clock: &'a Clock,
-    /// Counts the tenants' usage, if anything does.
+    /// Counts the tenants' usage. None on the command line, which has no process to report it.
     pub outbox: Option<&'a Outbox>,
-    /// Counts what becomes of the dead letters, if anything does.
+    /// Counts replayed and skipped dead letters. None on the command line.
     pub metrics: Option<&'a ControlMetrics>,
-    /// Once it is cancelled no more deliveries start, and those under way end as soon as they can.
+    /// When it is cancelled, no more deliveries start, and those under way end as soon as they can.
     pub stop: CancellationToken,
 }
 
-/// How far a replay is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Dead letters that were published again.
@@ -55,16 +52,14 @@ pub struct ReplayProgress {
     pub skipped: u64,
 }
 
-/// How a replay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayEnd {
-    /// The replay has reached the last of what was found.
+    /// Every dead letter that was found at the start has been handled.
     Done,
-    /// The replay was stopped before.
     Stopped,
 }
 
-/// The error for a dead letter that was not replayed. It stays alive.
+/// Why a dead letter was not replayed. It stays alive.
 #[derive(Debug, thiserror::Error)]
 enum NotReplayed {
     #[error("its body was not kept")]
@@ -76,8 +71,8 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays what was found, and calls `progress` after each. Dead letters without a body are skipped. While the broker
-    /// takes no publishes, or its log cannot be read, the replay waits.
+    /// Replays dead letters and calls `progress` after each. Skips those without a body. Waits while the broker takes
+    /// no publishes or its log cannot be read.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
         let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
@@ -95,10 +90,11 @@ impl Replay<'_> {
         if self.stop.is_cancelled() { ReplayEnd::Stopped } else { ReplayEnd::Done }
     }
 
-    /// Replays one dead letter. Returns the reason for which it had ended.
+    /// Replays one dead letter. Returns the reason with which it ended before.
     async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
         let published = self.publish(&record).await.inspect_err(|error| {
-            // The replay counts dead letters without a body. There may be ten times a tenant's quota of them.
+            // Dead letters without a body are counted instead of logged: there may be ten times a tenant's quota of
+            // them.
             if !matches!(error, NotReplayed::WithoutBody) {
                 let (dead_letter_id, event_id) = (record.offset, &record.message.id);
                 tracing::warn!(%error, replay_id = self.replay_id, dead_letter_id, event_id, "dead_letter.not_replayed");
@@ -118,7 +114,7 @@ impl Replay<'_> {
     async fn publish(&self, record: &Record) -> Result<(), NotReplayed> {
         let now = (self.clock)();
         let body = &record.message.body;
-        // The body of a delivery is never empty.
+        // A delivery always has a body, so an empty one was not kept.
         if body.is_empty() {
             return Err(NotReplayed::WithoutBody);
         }
@@ -137,7 +133,7 @@ impl Replay<'_> {
         if let Some(outbox) = self.outbox {
             outbox.add(now, &again.tenant, Some(&again.endpoint_id), Counts { deliveries: 1, ..Counts::default() });
         }
-        // A crash here repeats this delivery.
+        // A crash before the marker is confirmed repeats this delivery.
         let (to, marker) = ReplayMarker::of(&again, record.offset, self.replay_id, now);
         Ok(self.publish_until_confirmed(&to, &marker).await?)
     }
@@ -147,13 +143,13 @@ impl Replay<'_> {
     }
 }
 
-/// Reads the records of what was found. After a failure it reads on from the same offset.
+/// Reads the records of dead letters. After a failure it continues from the same offset.
 struct RetryingReader<'a> {
     broker: &'a dyn Broker,
     live: LiveDeadLetters,
     records: BoxStream<'static, Result<Record, ReadError>>,
     next: u64,
-    /// True when the last read failed, which was logged then.
+    /// True when the last read failed and was logged, so that an outage is logged once.
     has_failed: bool,
 }
 
@@ -182,10 +178,10 @@ impl<'a> RetryingReader<'a> {
     }
 }
 
-/// A record that may be replayed now.
+/// A record whose replay may begin.
 struct Started {
     record: Record,
-    /// The body's share of the bytes that may be under way. Its drop frees them.
+    /// Reserves the bytes of the body. Its drop frees them.
     _weight: Option<OwnedSemaphorePermit>,
 }
 
@@ -195,7 +191,7 @@ fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item
     stream::unfold((reader, throttle, room), async |(mut reader, mut throttle, room)| {
         let record = reader.next().await?;
         let weight = u32::try_from(record.message.body.len()).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
-        // The semaphore is never closed, so it can always be acquired.
+        // The semaphore is never closed, so acquiring from it cannot fail.
         let _weight = room.clone().acquire_many_owned(weight).await.ok();
         throttle.wait().await;
         Some((Started { record, _weight }, (reader, throttle, room)))

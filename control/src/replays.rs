@@ -1,5 +1,5 @@
-//! The replays of this process. They are only in its memory: after a restart no process knows them, and what they had not
-//! replayed is still a dead letter.
+//! The replays of this process. They are kept in memory only: after a restart they are forgotten, and dead letters that
+//! they had not replayed are still alive.
 
 use std::{
     collections::VecDeque,
@@ -22,27 +22,23 @@ use crate::{
     tenant_semaphore::TenantPermit,
 };
 
-/// Requests that may read the whole log of dead letters at once in this process, for each tenant and for all. All tenants
-/// share one log, so each such request reads it from its beginning.
+/// Most requests that read the whole log of dead letters at once in this process, for each tenant and for all. All
+/// tenants share one log, so each such request reads it from its beginning.
 pub(crate) const LOG_SCANS: (usize, usize) = (1, 4);
 
-/// Most replays that have ended and are still remembered. Each is small, but a program may start one a minute.
+/// Most ended replays that are remembered. Each is small, but a program may start one a minute.
 const REMEMBERED: usize = 1_000;
 
-/// State of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayState {
-    /// The replay goes on.
     Running,
-    /// All that was found was replayed, except for what the log names.
+    /// Every dead letter was replayed, except for those that were skipped or that the process logged.
     Done,
-    /// The replay was stopped before its end.
     Stopped,
 }
 
 impl ReplayState {
-    /// Name of the state in answers and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -55,11 +51,9 @@ impl ReplayState {
 /// A replay of this process, as answers show it.
 #[derive(Debug)]
 pub struct ReplayJob {
-    /// Id of the replay, a UUIDv7.
+    /// A UUIDv7.
     pub id: String,
-    /// The tenant whose dead letters are replayed.
     pub tenant: String,
-    /// Which of the tenant's dead letters.
     pub filter: DeadLetterFilter,
     /// Dead letters that were found at the start.
     pub matched: u64,
@@ -71,19 +65,17 @@ pub struct ReplayJob {
 }
 
 impl ReplayJob {
-    /// A replay that begins.
     pub fn new(id: String, tenant: String, filter: DeadLetterFilter, matched: u64) -> Self {
         let (replayed, skipped, state) =
             (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(ReplayState::Running));
         Self { id, tenant, filter, matched, replayed, skipped, state }
     }
 
-    /// The present state.
     pub fn state(&self) -> ReplayState {
         *self.state.borrow()
     }
 
-    /// Ends the replay. A replay that has ended already keeps its state.
+    /// Ends the replay. One that has ended already keeps its state.
     pub fn end(&self, as_what: ReplayState) {
         self.state.send_if_modified(|state| {
             let runs = *state == ReplayState::Running;
@@ -94,9 +86,9 @@ impl ReplayJob {
         });
     }
 
-    /// Returns once the replay has ended.
+    /// Waits until the replay has ended.
     pub async fn ended(&self) {
-        // The sender is in `self`, so the wait can end by the state only.
+        // `self` owns the sender, so only the state can end the wait.
         let _ = self.state.subscribe().wait_for(|state| *state != ReplayState::Running).await;
     }
 }
@@ -122,17 +114,16 @@ pub(crate) struct ReplayJobs {
     known: Mutex<VecDeque<Arc<ReplayJob>>>,
 }
 
-/// The error for a replay beyond those that may run at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
 impl ReplayJobs {
-    /// No replays yet; at most `most` may run at once.
+    /// Remembers no replay yet. At most `most` may run at once.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, known: Mutex::default() }
     }
 
-    /// Adds a replay, and forgets the oldest that has ended when there are too many.
+    /// Adds a replay. Forgets the oldest ended one when too many are remembered.
     pub(crate) fn add(&self, job: ReplayJob) -> Result<Arc<ReplayJob>, TooMany> {
         let mut known = self.lock();
         let running = known.iter().filter(|job| job.state() == ReplayState::Running).count();
@@ -149,7 +140,7 @@ impl ReplayJobs {
         Ok(job)
     }
 
-    /// The replay of this id, if it is the tenant's.
+    /// Returns the replay of this id if it belongs to the tenant.
     pub(crate) fn get(&self, tenant: &str, id: &str) -> Option<Arc<ReplayJob>> {
         self.lock().iter().find(|job| job.id == id && job.tenant == tenant).cloned()
     }
@@ -159,31 +150,26 @@ impl ReplayJobs {
     }
 }
 
-/// The error for a replay, or a count of dead letters, that cannot start now.
+/// Why a replay, or a count of dead letters, cannot start now.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStarted {
-    /// The dead letters could not be read.
     #[error(transparent)]
     Unread(#[from] ReadError),
-    /// As many replays run as may.
     #[error("too many replays run")]
     TooMany,
-    /// Another request reads the tenant's dead letters, or enough requests of other tenants do.
+    /// Another request reads the log for the same tenant, or enough requests of other tenants do.
     #[error("the dead letters are being read for another request")]
     Busy,
 }
 
 impl Control {
-    /// Counts a tenant's dead letters that a replay would publish again.
-    ///
-    /// # Errors
-    /// When they cannot be read, or too many requests read the log already.
+    /// Counts the dead letters of a tenant that a replay would publish again.
     pub async fn count(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<u64, NotStarted> {
         let (live, _) = self.scan(tenant, filter).await?;
         Ok(live.len() as u64)
     }
 
-    /// Finds a tenant's dead letters. The permit bounds how many requests do so at once.
+    /// Finds a tenant's dead letters. The permit bounds how many requests do that at once.
     pub(crate) async fn scan(
         &self,
         tenant: &str,
@@ -193,11 +179,8 @@ impl Control {
         Ok((dead_letters::find(&*self.deps.broker, Some(tenant), filter).await?, permit))
     }
 
-    /// Finds a tenant's dead letters, then replays them in a task of its own. Dead letters that are added later are not
+    /// Finds a tenant's dead letters, then replays them in a background task. Dead letters that are added later are not
     /// replayed.
-    ///
-    /// # Errors
-    /// When they cannot be read, too many requests read the log already, or too many replays run.
     pub async fn start_replay(
         self: &Arc<Self>,
         tenant: &str,

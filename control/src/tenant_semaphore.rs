@@ -1,19 +1,18 @@
-//! A semaphore that bounds how much of something slow runs at once, for each tenant and for all, so that one tenant
-//! leaves permits to the others. Nothing queues: a request without a permit is refused.
+//! Bounds how many slow operations run at once, for each tenant and for all, so that one tenant leaves permits to the
+//! others. Nothing queues: a request without a permit is refused.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Permits for each tenant, and for all tenants together.
 #[derive(Debug)]
 pub(crate) struct TenantSemaphore {
     most: (usize, usize),
     in_use: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// A permit of a tenant. Its drop gives it back.
+/// A permit of a tenant. Its drop returns it.
 #[derive(Debug)]
 pub(crate) struct TenantPermit {
     in_use: Arc<Mutex<HashMap<String, usize>>>,
@@ -21,12 +20,12 @@ pub(crate) struct TenantPermit {
 }
 
 impl TenantSemaphore {
-    /// A semaphore with this many permits for each tenant, and this many for all together.
+    /// Makes a semaphore with permits for each tenant, and for all tenants together.
     pub(crate) fn new(most: (usize, usize)) -> Self {
         Self { most, in_use: Arc::default() }
     }
 
-    /// Takes a permit. None when too many are in use.
+    /// Takes a permit, unless too many are in use.
     pub(crate) fn try_acquire(&self, tenant: &str) -> Option<TenantPermit> {
         let (of_each, of_all) = self.most;
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! Who may act for a tenant: checks a presented key against the configured ones.
+//! Checks a presented key against the configured ones, to decide whether its sender may act for a tenant.
 //!
-//! [`access`] decides, without I/O; [`admit`] reads the store once more before it refuses. The callers turn a refusal
-//! into an HTTP answer.
+//! [`access`] decides without I/O. [`admit`] reads the store once more before it refuses. Callers turn a refusal into
+//! an HTTP answer.
 
 use std::sync::Arc;
 
@@ -9,40 +9,34 @@ use schemas::{KeyHash, Scope};
 
 use crate::{Snapshot, Store, StoreError, TenantSnapshot};
 
-/// Permission to act for a tenant.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub tenant: Arc<TenantSnapshot>,
     pub principal: Principal,
 }
 
-/// Who presents a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// The operator, who may do everything for every tenant.
     Operator,
-    /// One of the tenant's keys, by its id.
+    /// The tenant's key of this id.
     Key(String),
 }
 
-/// Why a request is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Denied {
-    /// No key was presented, or an unknown one.
     #[error("no key, or a wrong one")]
     Unauthenticated,
-    /// The tenant's key does not have the needed scope.
     #[error("the key lacks the scope `{}`", name(*.0))]
     Scope(Scope),
-    /// The tenant is unknown, or another one than the key's: the caller is not told which.
+    /// The tenant is unknown, or the key belongs to another tenant. Callers do not learn which.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// The store could not be read, so the answer is not known.
+    /// The store could not be read, so the key may be valid.
     #[error("what is configured cannot be read: {0}")]
     Away(StoreError),
 }
 
-/// The name of a scope in configurations.
 fn name(scope: Scope) -> &'static str {
     match scope {
         Scope::Publish => "publish",
@@ -51,11 +45,8 @@ fn name(scope: Scope) -> &'static str {
     }
 }
 
-/// Whether `presented` gives `scope` for `tenant` at `now`, in unix milliseconds. Keys are compared by their hashes, so
-/// that the time this takes reveals nothing of a key.
-///
-/// # Errors
-/// Why not, according to this snapshot.
+/// Decides whether `presented` gives `scope` for `tenant` at `now`, in unix milliseconds. Keys are compared by their
+/// hashes, so that the duration of a comparison reveals nothing about a key.
 pub fn access(
     snapshot: &Snapshot,
     operator: Option<KeyHash>,
@@ -79,10 +70,7 @@ pub fn access(
     Ok(Access { tenant: owner.clone(), principal: Principal::Key(key.id.clone()) })
 }
 
-/// Decides by the store's snapshot. Pulls once before it refuses, since the key, scope or tenant may be new.
-///
-/// # Errors
-/// Why the request is refused.
+/// Decides by the store's snapshot. Pulls once before it refuses, because the key, scope or tenant may be new.
 pub async fn admit(
     store: &dyn Store,
     operator: Option<KeyHash>,

@@ -72,16 +72,15 @@ impl StoreConfig {
         }
     }
 
-    /// Time that changes stay in the audit log.
     pub fn audit_age(&self) -> Duration {
         Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 60 * 60)
     }
 
-    /// The keys of this section and those of a [`KeyFile`](crate::KeyFile), the newest first; none where neither has
-    /// any.
+    /// Returns the keys of this section and those of a [`KeyFile`](crate::KeyFile), the newest first. Returns none when
+    /// neither has any.
     ///
     /// # Errors
-    /// The configuration key that holds a text which is too short.
+    /// A key is too short. The error names its configuration key.
     pub fn keyring(&self, of_file: &[Secret]) -> Result<Option<Keyring>, (&'static str, WeakKey)> {
         let check = |name, key| Keyring::new(key, []).map(drop).map_err(|weak| (name, weak));
         self.encryption_key.iter().try_for_each(|key| check("store.encryption_key", key))?;

@@ -1,7 +1,6 @@
-//! Moves everything between a file and a database: for a tenant base that outgrows one machine, and for a backup of a
-//! database.
+//! Copies everything between a file and a database: to move to a larger installation, or to back up a database.
 //!
-//! Secrets stay encrypted on the way: both ends need the same keys.
+//! Secrets stay encrypted on the way, so both ends need the same keys.
 
 use std::path::Path;
 
@@ -9,21 +8,21 @@ use tokio::task::spawn_blocking;
 
 use crate::{StoreError, postgres, sqlite};
 
-/// Copies everything in the database of a URL into a new file of the `sqlite:` store, mode 0600: what was committed at
-/// one moment, while processes use the database.
+/// Copies the database of a URL into a new file of the `sqlite:` store with mode 0600. The copy has what was committed
+/// at one moment, even while processes use the database.
 ///
 /// # Errors
-/// Where the file exists or cannot be written, or the database cannot be read.
+/// The file exists or cannot be written, or the database cannot be read.
 pub async fn copy_out(url: &str, to: &Path) -> Result<(), StoreError> {
     let (dump, to) = (postgres::read(url).await?, to.to_owned());
     blocking(move || sqlite::write(&to, &dump)).await
 }
 
-/// Fills the database of a URL, in which nothing may be configured, with everything in a file of the `sqlite:` store or
-/// in a copy of one. All or nothing.
+/// Copies a file of the `sqlite:` store into the database of a URL, all or nothing. Nothing may be configured in the
+/// database.
 ///
 /// # Errors
-/// Where the database is not empty, or either cannot be used.
+/// The database is not empty, or one of the two cannot be used.
 pub async fn copy_in(from: &Path, url: &str) -> Result<(), StoreError> {
     let from = from.to_owned();
     let dump = blocking(move || sqlite::read(&from)).await?;

@@ -1,4 +1,5 @@
-//! Why a value could not be decoded as its type. A message repeats keys and words, never values: one may be a secret.
+//! Errors of values that could not be decoded as their type. A message repeats keys and words, never values, because
+//! one may be a secret.
 
 use std::fmt;
 
@@ -14,14 +15,13 @@ pub(crate) struct Position {
     pub(crate) column: u32,
 }
 
-/// What is wrong with a value, and where.
 #[derive(Debug)]
 pub(crate) struct DecodeError {
-    /// Set by the innermost deserializer that knows it.
+    /// Set by the innermost deserializer that knows the position.
     pub(crate) position: Option<Position>,
-    /// From the inside out: each deserializer adds its own on the way up.
+    /// Segments from the inside out: each deserializer adds its own on the way up.
     segments: Vec<PathSegment>,
-    /// The key that is missing, where that is what is wrong.
+    /// The missing key, if the error is about one.
     pub(crate) missing: Option<&'static str>,
     pub(crate) message: String,
 }
@@ -31,13 +31,13 @@ impl DecodeError {
         Self { position: None, segments: Vec::new(), missing: None, message: message.into() }
     }
 
-    /// At this position, unless a deserializer further inside has set one.
+    /// Sets the position, unless a deserializer further inside has set one.
     pub(crate) fn at(mut self, position: Position) -> Self {
         self.position.get_or_insert(position);
         self
     }
 
-    /// The same error, seen from one level further out.
+    /// Adds the segment of the next outer level to the path.
     pub(crate) fn under(mut self, segment: PathSegment) -> Self {
         self.segments.push(segment);
         self
@@ -87,7 +87,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// What serde expected, in the words of YAML instead of Rust.
+/// Says what serde expected in the words of YAML instead of Rust.
 fn yaml_type(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "a string" => "a text".to_owned(),

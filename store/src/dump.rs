@@ -1,14 +1,12 @@
-//! Everything that a database store holds, as values. Secrets stay encrypted.
-
 use crate::{AuditEntry, UsageReport, row::ItemRow};
 
-/// A database store at one moment.
+/// Everything that a database store holds at one moment. Secrets stay encrypted.
 #[derive(Debug, Default)]
 pub(crate) struct StoreDump {
     pub(crate) meta: StoreMeta,
     pub(crate) rows: Vec<ItemRow>,
     pub(crate) usage: Vec<UsageReport>,
-    /// Entries of the audit log, the oldest first.
+    /// The oldest entry first.
     pub(crate) audit: Vec<AuditEntry>,
 }
 
@@ -16,8 +14,8 @@ pub(crate) struct StoreDump {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoreMeta {
     pub(crate) revision: u64,
-    /// The last revision of which rows of removed items were deleted.
+    /// Last revision whose rows of removed items were deleted.
     pub(crate) forgotten: u64,
-    /// A known text, encrypted: a wrong key is found out even where there is no secret yet.
+    /// A known text, encrypted. It reveals a wrong key even while there is no secret.
     pub(crate) proof: Option<Vec<u8>>,
 }

@@ -1,27 +1,23 @@
 //! An invalid field of a configuration: its path, and a sentence that says what is wrong.
 //!
-//! This module knows neither files nor HTTP: the reader of a configuration turns a path into a line, or into a JSON
-//! pointer.
+//! Nothing here knows files or HTTP: the reader of a configuration turns a path into a line, or into a JSON pointer.
 
 use std::{borrow::Cow, fmt};
 
 use schemas::pointer;
 
-/// One segment of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathSegment {
-    /// A key of a mapping.
     Key(Cow<'static, str>),
-    /// An index into a list, from 0.
     Index(usize),
 }
 
-/// The path of a value in a configuration, such as `endpoints[2].url`. The empty path is the whole.
+/// Path of a value in a configuration, such as `endpoints[2].url`. The empty path is the whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPath(pub Vec<PathSegment>);
 
 impl FieldPath {
-    /// The path as a JSON pointer (RFC 6901): `/endpoints/2/url`.
+    /// Returns the path as a JSON pointer (RFC 6901), such as `/endpoints/2/url`.
     pub fn pointer(&self) -> String {
         self.0.iter().fold(String::new(), |pointer, step| match step {
             PathSegment::Key(key) => pointer + &pointer::to_member(key),
@@ -29,7 +25,7 @@ impl FieldPath {
         })
     }
 
-    /// The path of a JSON pointer (RFC 6901). A number is taken for an index of a list.
+    /// Reads a JSON pointer (RFC 6901). A number is taken for an index of a list.
     pub fn of_pointer(pointer: &str) -> Self {
         let segment = |token: String| match token.parse() {
             Ok(index) => PathSegment::Index(index),
@@ -52,7 +48,7 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// What is wrong with one field. The message repeats no value that could be a secret or a URL.
+/// An error in one field. The message repeats no value that could be a secret or a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidField {
     pub path: FieldPath,
@@ -77,12 +73,10 @@ pub(crate) struct ValidationReport {
 }
 
 impl ValidationReport {
-    /// Runs a check on the value of a key.
     pub(crate) fn key(&mut self, key: impl Into<Cow<'static, str>>, check: impl FnOnce(&mut Self)) {
         self.step(PathSegment::Key(key.into()), check);
     }
 
-    /// Runs a check on every item of the list at a key.
     pub(crate) fn list<T>(&mut self, key: &'static str, items: &[T], check: impl Fn(&T, &mut Self)) {
         self.key(key, |report| {
             for (index, item) in items.iter().enumerate() {
@@ -97,17 +91,16 @@ impl ValidationReport {
         self.path.0.pop();
     }
 
-    /// Adds an invalid field: the one that is being checked.
+    /// Adds the field that is being checked.
     pub(crate) fn add(&mut self, message: impl Into<String>) {
         self.problems.push(InvalidField { path: self.path.clone(), message: message.into(), other: None });
     }
 
-    /// Adds the invalid field at `path`, counted from the root; the message is also about `other`.
+    /// Adds the field at `path`, counted from the root. The message is also about `other`.
     pub(crate) fn add_at(&mut self, path: FieldPath, message: impl Into<String>, other: FieldPath) {
         self.problems.push(InvalidField { path, message: message.into(), other: Some(other) });
     }
 
-    /// Path of the value that is being checked.
     pub(crate) fn path(&self) -> &FieldPath {
         &self.path
     }

@@ -67,7 +67,7 @@ impl<'de> Deserializer<'de> for JsonDeserializer<'de> {
         }
     }
 
-    /// serde alone would also take a list for a struct, and read its fields by their positions.
+    /// Refuses a list: serde alone would take one for a struct, and read its fields by their positions.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_its_place_and_never_its_value() {
+    fn a_value_that_does_not_fit_is_reported_with_its_place_and_never_repeated() {
         let with = |key: &str, value: Value| {
             let mut whole = json!({"id": "crm", "url": "https://crm.example/"});
             whole[key] = value;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_read_as_serde_json_reads_it() {
+    fn a_value_that_fits_is_read_as_serde_json_reads_it() {
         let value = json!({"id": "crm", "url": "https://crm.example/", "headers": {"x": {"secret": "s"}},
             "retry": {"schedule": ["5s"]}, "rate_limit": {"per_second": 5}, "name": null});
         let read: Endpoint = read_json(&value).unwrap();

@@ -1,4 +1,5 @@
-//! The file with the store's own encryption key, where none is configured: one key a line, the newest first, mode 0600.
+//! The file with the store's own encryption keys, which is used when none is configured. It has one key per line, the
+//! newest first, and mode 0600.
 
 use std::{
     fs, io,
@@ -9,7 +10,7 @@ use std::{
 use schemas::Secret;
 use service::{atomic_file, chance};
 
-/// The file `store.key` in the data folder.
+/// `store.key` in the data folder.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -18,9 +19,6 @@ pub struct KeyFile {
 
 impl KeyFile {
     /// Reads the file. A missing file has no keys.
-    ///
-    /// # Errors
-    /// What the file system says.
     pub fn read(path: &Path) -> io::Result<Self> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
@@ -37,7 +35,7 @@ impl KeyFile {
     /// Adds a new random key as the newest. It is on the disk before anything is sealed with it.
     ///
     /// # Errors
-    /// No randomness, or what the file system says. The file then stays as it was.
+    /// The system gives no randomness, or the file cannot be written. The file stays as it was.
     pub fn add(&mut self) -> io::Result<()> {
         self.keys.insert(0, chance::token()?.into());
         self.write()
@@ -46,13 +44,13 @@ impl KeyFile {
     /// Removes all keys but the newest. Nothing may be sealed with the others.
     ///
     /// # Errors
-    /// What the file system says. The file then stays as it was.
+    /// The file cannot be written. It stays as it was.
     pub fn keep_newest(&mut self) -> io::Result<()> {
         self.keys.truncate(1);
         self.write()
     }
 
-    /// Writes the file as a whole or not at all: without its keys, everything sealed with them is lost.
+    /// Writes the file atomically: without its keys, everything sealed with them is lost.
     fn write(&self) -> io::Result<()> {
         let text: String = self.keys.iter().map(|key| format!("{}\n", key.reveal())).collect();
         atomic_file::write(&self.path, |file| file.write_all(text.as_bytes()))

@@ -1,8 +1,8 @@
-//! Tenants and what they configured, as an immutable snapshot that readers hold.
+//! Stores tenants and their configuration, as an immutable snapshot that readers hold.
 //!
-//! [`Store`] is the trait. `file:` reads a folder of YAML; `sqlite:` and `postgres:` are databases that can also be
-//! changed through it. Readers never wait for a store: they use the last good [`Snapshot`] and keep delivering while the
-//! store is away.
+//! [`Store`] is the trait. `file:` reads a folder of YAML. `sqlite:` and `postgres:` are databases that can also be
+//! changed through it. Readers never wait for a store: they use the last good [`Snapshot`], and keep delivering while
+//! the store is away.
 
 mod access;
 mod config;
@@ -55,43 +55,42 @@ pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus};
 pub use sqlite::{SqliteStore, back_up, lock};
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
 
-/// Where tenants, endpoints, subscriptions, sources and keys are stored.
 pub trait Store: Send + Sync {
-    /// The last good snapshot; none when there never was one. A role without a snapshot does not consume: its events
-    /// would match nothing and be settled, which is loss.
+    /// Returns the last good snapshot, or none if there never was one. A role without a snapshot does not consume: its
+    /// events would match nothing and be settled, which would lose them.
     fn snapshot(&self) -> Option<Arc<Snapshot>>;
 
-    /// The revision of the last good snapshot; sees every change to the latest value. 0 stands for "none yet".
+    /// Watches the revision of the last good snapshot. 0 stands for "none yet".
     fn revision(&self) -> watch::Receiver<u64>;
 
-    /// Reads changes now and returns once they are in the snapshot. Called before an unknown key, source, tenant or
-    /// endpoint is refused, since it may be new.
+    /// Reads changes now and returns once they are in the snapshot. Callers use it before they refuse an unknown key,
+    /// source, tenant or endpoint, which may be new.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// How new the snapshot is. The default is that of a store that nothing else writes to: it always is the newest.
+    /// Tells how new the snapshot is. By default it always is the newest, as in a store that nothing else writes to.
     fn sync_status(&self) -> SyncStatus {
         SyncStatus::always()
     }
 
-    /// Changes what is configured, all or nothing. Returns once the change is durable and in this store's own snapshot.
+    /// Changes the configuration, all or nothing. Returns once the change is durable and in this store's own snapshot.
     ///
     /// # Errors
-    /// Why nothing was changed: refused, a store that is changed by other means (the default), or one that is away.
+    /// The change is refused, the store is changed by other means (the default), or the store is away.
     fn edit(&self, _: Edit) -> BoxFuture<'_, Result<Edited, EditError>> {
         std::future::ready(Err(EditError::ReadOnly)).boxed()
     }
 
-    /// Encrypts everything anew that another key than the newest has encrypted, and returns how many items that were.
-    /// Afterwards the older keys can be removed, once no process writes with them. Revisions and versions stay: nothing
-    /// has changed.
+    /// Encrypts again everything that another key than the newest has encrypted, and returns the number of items. The
+    /// older keys can be removed afterwards, once no process writes with them. Revisions and versions stay, because
+    /// nothing has changed.
     ///
     /// # Errors
-    /// What cannot be read or written; what was written until then stays.
+    /// Something cannot be read or written. Everything that was written before the error stays.
     fn reseal(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         std::future::ready(Ok(0)).boxed()
     }
 
-    /// Usage and the audit log, where the store keeps them.
+    /// Returns usage and the audit log, if the store keeps them.
     fn usage_and_audit(&self) -> Option<&dyn UsageAndAudit> {
         None
     }

@@ -1,4 +1,4 @@
-//! A store in memory, for tests: what is changed is lost with it, and a test decides what a pull finds.
+//! A store in memory for tests, which can also simulate failures.
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +15,20 @@ use crate::{
     UsageReport, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
-/// Everything in memory. Clones of its `Arc` are the same store.
 pub struct MemoryStore {
     state: Mutex<MemoryState>,
     revision: watch::Sender<u64>,
     sync: SyncTracker,
-    /// True: as in a `file:` store, nothing can be changed, and neither usage nor an audit log is kept.
+    /// True when every change is refused, and neither usage nor an audit log is kept.
     is_read_only: bool,
 }
 
 struct MemoryState {
-    /// None: never read yet.
+    /// None when it has never been read.
     snapshot: Option<Arc<Snapshot>>,
     usage: Vec<UsageReport>,
     audit: Vec<AuditEntry>,
-    /// Id of the entry that was inserted last, which may be deleted by now.
+    /// Id of the last inserted entry, which may be deleted by now.
     last_entry: u64,
     away: bool,
     on_pull: Arc<dyn Fn() -> Pulled + Send + Sync>,
@@ -37,16 +36,13 @@ struct MemoryState {
     panics: usize,
 }
 
-/// What a pull of a [`MemoryStore`] finds.
 #[derive(Clone, Debug)]
 pub enum Pulled {
-    /// What the snapshot has already.
+    /// Nothing new.
     Nothing,
-    /// A newer snapshot.
     Snapshot(Arc<Snapshot>),
-    /// The store is away.
     Failure(StoreError),
-    /// The store does not answer: the pull never ends.
+    /// No answer: the pull never ends.
     Silence,
 }
 
@@ -63,7 +59,7 @@ impl std::fmt::Debug for MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store with these tenants, at revision 1.
+    /// Makes a store with these tenants, at revision 1.
     pub fn new(tenants: impl IntoIterator<Item = Tenant>) -> Self {
         let store = Self::without_snapshot();
         store.set_tenants(tenants);
@@ -71,12 +67,12 @@ impl MemoryStore {
         store
     }
 
-    /// A store with these tenants that refuses every change and keeps neither usage nor an audit log, as `file:` stores do.
+    /// Makes a store that refuses every change and keeps neither usage nor an audit log, as `file:` stores do.
     pub fn read_only(tenants: impl IntoIterator<Item = Tenant>) -> Self {
         Self { is_read_only: true, ..Self::new(tenants) }
     }
 
-    /// A store that has not been read yet.
+    /// Makes a store that has not been read yet.
     pub fn without_snapshot() -> Self {
         let state = MemoryState {
             snapshot: None,
@@ -111,17 +107,16 @@ impl MemoryStore {
         self.revision.send_replace(revision);
     }
 
-    /// From now on the store is away, or no longer is. The snapshot stays.
+    /// Makes the store fail from now on, or work again. The snapshot stays.
     pub fn set_away(&self, away: bool) {
         self.state().away = away;
     }
 
-    /// Sets what every pull finds from now on.
+    /// Sets the result of every pull from now on.
     pub fn when_pulled(&self, on_pull: impl Fn() -> Pulled + Send + Sync + 'static) {
         self.state().on_pull = Arc::new(on_pull);
     }
 
-    /// Number of pulls until now.
     pub fn pulls(&self) -> usize {
         self.state().pulls
     }
@@ -135,7 +130,7 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, unless the store is away.
+    /// Returns the state, unless the store is away.
     fn reached(&self) -> Result<MutexGuard<'_, MemoryState>, StoreError> {
         let state = self.state();
         if state.away {

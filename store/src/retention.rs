@@ -1,15 +1,15 @@
-//! How much of each tenant's dead letters is stored, as control announces it: everything, unless a tenant has too many.
+//! How much of each tenant's dead letters is stored, as control announces it. By default everything is.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use schemas::DeadLetterRetention;
 
-/// Time that an announcement is in force, in milliseconds: six times the interval of announcements. Without a newer one
-/// everything is stored, since too much is better than a loss.
+/// Time that an announcement is in force, in milliseconds: six intervals of announcements. Without a newer one
+/// everything is stored again, because too much is better than a loss.
 const IN_FORCE: u64 = 60_000;
 
-/// The last announcement of control. The roles of a process share it.
+/// The last announcement of control, which the roles of a process share.
 #[derive(Debug, Default)]
 pub struct RetentionTable(ArcSwap<Announcement>);
 
@@ -21,13 +21,13 @@ struct Announcement {
 }
 
 impl RetentionTable {
-    /// Takes over an announcement of control that arrives at `now`, in unix milliseconds. Of tenants that it does not
-    /// name, everything is stored.
+    /// Stores an announcement of control that arrives at `now`, in unix milliseconds. Everything is stored of tenants
+    /// that it does not name.
     pub fn hear(&self, levels: BTreeMap<String, DeadLetterRetention>, now: u64) {
         self.0.store(Arc::new(Announcement { levels, at: now }));
     }
 
-    /// How much of a tenant's dead letters is stored at `now`, in unix milliseconds.
+    /// Returns how much of a tenant's dead letters is stored at `now`, in unix milliseconds.
     pub fn of(&self, tenant: &str, now: u64) -> DeadLetterRetention {
         let heard = self.0.load();
         let in_force = now.saturating_sub(heard.at) <= IN_FORCE;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_control_says_holds_until_it_says_otherwise_or_is_silent_for_a_minute() {
+    fn an_announcement_is_in_force_until_the_next_one_or_for_a_minute() {
         let levels = RetentionTable::default();
         assert_eq!(levels.of("acme", 5), DeadLetterRetention::Bodies);
         levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterRetention::Records)]), 10);

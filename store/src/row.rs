@@ -1,6 +1,6 @@
-//! An item as a database keeps it: JSON that anybody may read, and apart from it, sealed, what nobody may.
+//! An item as a database keeps it: readable JSON and, separately, its sealed secrets.
 //!
-//! Knows no SQL: the databases have the same columns, and so does the snapshot on disk.
+//! Nothing here depends on SQL: all databases have the same columns, and so has the snapshot on disk.
 
 use schemas::{SecretFields, SecretForm};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,30 +18,28 @@ pub(crate) struct ItemRow {
     pub(crate) tenant: String,
     pub(crate) kind: String,
     pub(crate) id: String,
-    /// The revision that made it what it is.
+    /// Revision of the last change.
     pub(crate) version: u64,
-    /// Without secrets. None: the item is gone; the row stays, so that who was away hears of it.
+    /// JSON without secrets. None when the item is removed: the row stays until other processes have read the removal.
     pub(crate) body: Option<String>,
-    /// The secrets, if it has any.
     pub(crate) sealed: Option<Vec<u8>>,
 }
 
-/// Why a row could not be read. The places named hold no secret.
+/// Why a row could not be read. The texts contain no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RowError {
-    /// Its secrets could not be opened.
     #[error("the secrets of {place} cannot be read: {source}")]
     Sealed { place: String, source: UnsealError },
-    /// A stranger or a newer version wrote it.
+    /// Another program or a newer version wrote the row.
     #[error("{place} cannot be read: {reason}")]
     Strange { place: String, reason: String },
 }
 
 impl ItemRow {
-    /// What is to be written of a change.
+    /// Makes the row that a change writes.
     ///
     /// # Errors
-    /// When nothing can be sealed.
+    /// The system gives no randomness to seal secrets with.
     pub(crate) fn of(change: &ItemChange, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
         let (tenant, kind, id) = (change.tenant.clone(), change.kind.name().to_owned(), change.id.clone());
         let mut row = Self { tenant, kind, id, version, body: None, sealed: None };
@@ -56,15 +54,15 @@ impl ItemRow {
         Ok(row)
     }
 
-    /// Where its secrets are at home.
+    /// Returns the place for which the row's secrets are sealed.
     pub(crate) fn place(&self) -> String {
         format!("{}/{}/{}", self.tenant, self.kind, self.id)
     }
 
-    /// The row as the first key seals it; none if that has sealed it already.
+    /// Seals the row with the first key. Returns none if that key has sealed it already.
     ///
     /// # Errors
-    /// What no key opens.
+    /// No key opens the row's secrets.
     pub(crate) fn resealed(mut self, keyring: &Keyring) -> Result<Option<Self>, StoreError> {
         let Some(sealed) = self.sealed.as_ref().filter(|sealed| !keyring.is_current(sealed)) else { return Ok(None) };
         let place = self.place();
@@ -75,10 +73,10 @@ impl ItemRow {
         Ok(Some(self))
     }
 
-    /// What the row says.
+    /// Reads the row as an item.
     ///
     /// # Errors
-    /// Secrets that no key opens; a body that is none.
+    /// No key opens the row's secrets, or its body is not such an item.
     pub(crate) fn read(self, keyring: &Keyring) -> Result<StoredItem, RowError> {
         let strange = |reason: String| RowError::Strange { place: self.place(), reason };
         let kind = ItemKind::named(&self.kind).ok_or_else(|| strange("there is no such kind".to_owned()))?;
@@ -86,7 +84,7 @@ impl ItemRow {
             Some(sealed) => {
                 let opened = keyring.open(&self.place(), sealed);
                 let plain = opened.map_err(|source| RowError::Sealed { place: self.place(), source })?;
-                // What serde says could quote a secret.
+                // serde's own message could quote a secret.
                 serde_json::from_slice(&plain).map_err(|_| strange("its secrets have another form".to_owned()))?
             }
             None => ItemSecrets::default(),
@@ -97,7 +95,7 @@ impl ItemRow {
     }
 }
 
-/// The secrets of one item, by the names of their fields: what is sealed.
+/// The secrets of one item, by the names of their fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ItemSecrets(Map<String, Value>);
@@ -126,7 +124,7 @@ fn split_resource<T: SecretFields + Serialize>(resource: &T) -> (Value, ItemSecr
         match field.form {
             // A hash is stored as it is shown.
             SecretForm::Hash => {}
-            // Headers that are not secret stay in the body. Of the others, the name and the bare text are sealed.
+            // Headers that are not secret stay in the body. The names and texts of the others are sealed.
             SecretForm::Headers(read) => {
                 let secret = read(resource).iter().filter_map(|(name, text)| Some((name, text.secret()?)));
                 let sealed: Map<_, _> = secret.map(|(name, secret)| (name.clone(), secret.reveal().into())).collect();
@@ -154,7 +152,6 @@ fn remove(object: &mut Value, key: &str) {
     }
 }
 
-/// Puts an item's JSON and its secrets together again.
 pub(crate) fn join_secrets(kind: ItemKind, body: &str, secrets: ItemSecrets) -> serde_json::Result<Item> {
     Ok(match kind {
         ItemKind::Tenant => Item::Tenant(serde_json::from_str(body)?),

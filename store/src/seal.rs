@@ -1,8 +1,8 @@
-//! Encryption at rest: XChaCha20-Poly1305 under the first of several keys. A sealed text is opened with whichever of
-//! them sealed it.
+//! Encrypts secrets at rest with XChaCha20-Poly1305 under the first of several keys. Each sealed text names the key
+//! that opens it.
 //!
-//! Several keys allow a rotation without downtime: every process can open with the new key before any seals with it.
-//! What is sealed, and where it is stored, is decided elsewhere.
+//! Several keys allow a rotation without downtime: every process can open with the new key before any process seals
+//! with it. Callers decide what is sealed, and for which place.
 
 use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::StoreError;
 
-/// Shortest key, in characters: shorter ones can be guessed by an attacker who has the file.
+/// Shortest key, in characters. An attacker who has the file could guess a shorter one.
 const SHORTEST: usize = 16;
 
 /// First byte of a sealed text. After it come the key's id, the nonce, and the ciphertext with its tag.
@@ -25,15 +25,13 @@ const NONCE: usize = 24;
 const PROOF_PLACE: &str = "proof";
 const PROOF_TEXT: &[u8] = b"carteiro";
 
-/// A configured key is too short to protect anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected at least {SHORTEST} characters: best a random text, such as `openssl rand -hex 32` makes")]
 pub struct WeakKey;
 
-/// Why a sealed text was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnsealError {
-    /// A key that is not in the ring sealed it.
+    /// The key that sealed it is not in the ring.
     #[error("it was encrypted with a key that neither store.encryption_key nor store.old_encryption_keys has")]
     OtherKey,
     /// The key is right, but the text was changed, or sealed for another place.
@@ -41,31 +39,30 @@ pub(crate) enum UnsealError {
     Damaged,
 }
 
-/// The keys in use: the first one seals, all of them open.
+/// The keys in use. The first one seals, and all of them open.
 #[derive(Clone)]
 pub struct Keyring(Vec<SealingKey>);
 
 #[derive(Clone)]
 struct SealingKey {
-    /// Identifies the key without revealing anything about it.
     id: [u8; KEY_ID],
     cipher: XChaCha20Poly1305,
 }
 
 impl Keyring {
-    /// A ring of keys made from texts, the newest first.
+    /// Makes a ring of keys, the newest first.
     ///
     /// # Errors
-    /// A text that is too short.
+    /// A key is too short.
     pub fn new<'a>(newest: &'a Secret, older: impl IntoIterator<Item = &'a Secret>) -> Result<Self, WeakKey> {
         std::iter::once(newest).chain(older).map(SealingKey::new).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Encrypts a text for a place, which is a name. It is opened only for the same place, so that one tenant's secret
-    /// cannot be moved to another.
+    /// Encrypts a text for a named place. It opens only for the same place, so that one tenant's secret cannot be moved
+    /// to another.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// The system gives no randomness.
     pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = &self.0[0];
         // A repeated nonce would break the cipher, so it is never an argument.
@@ -78,9 +75,6 @@ impl Keyring {
     }
 
     /// Decrypts a text that was sealed for this place.
-    ///
-    /// # Errors
-    /// Why that is not possible.
     pub(crate) fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, UnsealError> {
         let (id, rest) = parts(sealed).ok_or(UnsealError::Damaged)?;
         let (nonce, encrypted) = rest.split_first_chunk::<NONCE>().ok_or(UnsealError::Damaged)?;
@@ -95,18 +89,18 @@ impl Keyring {
         Err(failure)
     }
 
-    /// Seals a known text, which a database keeps from its first moment, so that a wrong key is found out before anything
-    /// is written with it.
+    /// Seals a known text. A database keeps it from its creation on, so that a wrong key is detected before anything is
+    /// written with it.
     pub(crate) fn seal_proof(&self) -> Result<Vec<u8>, StoreError> {
         self.seal(PROOF_PLACE, PROOF_TEXT)
     }
 
-    /// Succeeds when one of the keys made this proof.
+    /// Checks that one of the keys made this proof.
     pub(crate) fn check_proof(&self, sealed: &[u8]) -> Result<(), UnsealError> {
         self.open(PROOF_PLACE, sealed).map(drop)
     }
 
-    /// True when the first key sealed it. The other keys are then not needed for it.
+    /// True when the first key sealed the text, so that the other keys are not needed for it.
     pub(crate) fn is_current(&self, sealed: &[u8]) -> bool {
         parts(sealed).is_some_and(|(id, _)| *id == self.0[0].id)
     }

@@ -1,4 +1,4 @@
-//! The file that keeps the last snapshot, encrypted, for a process that starts while the database is away.
+//! Keeps the last snapshot in an encrypted file, for a process that starts while the database is away.
 
 use std::{
     io::Write as _,
@@ -18,19 +18,17 @@ use crate::{
     snapshot::{StoredItem, current::CurrentSnapshot},
 };
 
-/// Shortest time between two writes: an import that makes a thousand changes does not write a thousand snapshots.
+/// Shortest time between two writes, so that an import with a thousand changes does not write a thousand snapshots.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// The file, and whose snapshot it keeps.
 #[derive(Clone)]
 pub(crate) struct SnapshotCache {
     path: PathBuf,
-    /// The file is sealed for this database: the snapshot of another one is as bad as a forged one.
+    /// The file is sealed for this database, because the snapshot of another one is as wrong as a forged one.
     database: String,
     keyring: Arc<Keyring>,
 }
 
-/// The content of the file, before it is sealed.
 #[derive(Serialize, Deserialize)]
 struct CachedSnapshot {
     revision: u64,
@@ -38,7 +36,7 @@ struct CachedSnapshot {
     items: Vec<CachedItem>,
 }
 
-/// One item. Its secrets are readable here, since all of the file is sealed.
+/// One item with readable secrets: the whole file is sealed.
 #[derive(Serialize, Deserialize)]
 struct CachedItem {
     tenant: String,
@@ -54,7 +52,7 @@ impl SnapshotCache {
         Self { path, database: format!("snapshot of {database}"), keyring }
     }
 
-    /// Takes up the snapshot in the file, unless the database has answered in the meantime.
+    /// Sets the snapshot from the file, unless the database has answered in the meantime.
     pub(crate) async fn recall(&self, current: &CurrentSnapshot) {
         let cache = self.clone();
         if let Ok(Some(snapshot)) = spawn_blocking(move || cache.read()).await
@@ -64,7 +62,7 @@ impl SnapshotCache {
         }
     }
 
-    /// Writes every new snapshot to the file, until it is dropped.
+    /// Writes every new snapshot to the file, until the future is dropped.
     pub(crate) async fn keep(self, current: Arc<CurrentSnapshot>) {
         let mut revision = current.revision();
         let mut failed = false;
@@ -89,7 +87,7 @@ impl SnapshotCache {
         }
     }
 
-    /// Writes a snapshot in the place of the last one. Blocks.
+    /// Replaces the file. Blocks.
     fn write(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let items = snapshot.tenants().flat_map(cached_items).collect();
         let plain = serde_json::to_vec(&CachedSnapshot { revision: snapshot.revision(), items });
@@ -102,8 +100,8 @@ impl SnapshotCache {
         StoreError(format!("{}: {error}", self.path.display()))
     }
 
-    /// Reads the last snapshot; none where there is none. A file that is damaged, or was sealed with another key, is
-    /// ignored with a warning: a wrong key is an error once the database itself is reached. Blocks.
+    /// Reads the last snapshot, if there is one. A file that is damaged, or was sealed with another key, is ignored
+    /// with a warning: a wrong key becomes an error once the database itself is reached. Blocks.
     fn read(&self) -> Option<Snapshot> {
         let sealed = std::fs::read(&self.path).ok()?;
         let plain = self.keyring.open(&self.database, &sealed);

@@ -1,4 +1,4 @@
-//! What a store keeps besides the configuration: how much each tenant used, and who changed what.
+//! What a store keeps besides the configuration: how much each tenant used, and an audit log of changes.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Author, Item, ItemChange, StoreError};
 
-/// Audit entries that are deleted in one piece, so that other work waits only for that.
+/// Largest number of audit entries that are deleted at once, so that other work does not wait long.
 pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
 
 /// Largest size of an item in the audit log, before or after a change, in bytes of JSON. An endpoint with many headers,
@@ -17,15 +17,14 @@ pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
 /// every change.
 const LARGEST_ITEM: usize = 16 << 10;
 
-/// The field that stands in for what was left out: the size of the whole item, in bytes.
+/// Field that replaces what was left out. Its value is the size of the whole item, in bytes.
 const OMITTED: &str = "omitted_bytes";
 
-/// Usage and the audit log.
 pub trait UsageAndAudit: Send + Sync {
-    /// Keeps what processes report. Reports are cumulative: the same or an older one again changes nothing.
+    /// Stores reports of processes. Reports are cumulative, so the same or an older one again changes nothing.
     fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// A tenant's usage by day and endpoint, in that order, from a day to a day (`2026-11-21`), both included.
+    /// Returns a tenant's usage by day and endpoint, in that order, between two days (`2026-11-21`), both included.
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
@@ -33,7 +32,8 @@ pub trait UsageAndAudit: Send + Sync {
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>>;
 
-    /// Changes, the newest first, at most `limit`, older than the entry `before`. Without a tenant, those of all.
+    /// Returns changes of a tenant, or of all tenants, that are older than the entry `before`: the newest first, at
+    /// most `limit`.
     fn audit<'a>(
         &'a self,
         tenant: Option<&'a str>,
@@ -41,13 +41,13 @@ pub trait UsageAndAudit: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>>;
 
-    /// Deletes entries from before a time, in unix milliseconds, and returns how many. It works in pieces, so that other
-    /// work does not wait long. The oldest go first, until one is young enough: where processes' clocks differ, some
-    /// stay a little longer.
+    /// Deletes entries that are older than a time, in unix milliseconds, and returns how many. It deletes in pieces, so
+    /// that other work does not wait long. It stops at the first entry that is young enough, so that some older ones
+    /// may stay a little longer when the clocks of processes differ.
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
-/// What one process did on one day for one endpoint or, without an endpoint, for the tenant as such (events).
+/// Usage that one process counted on one day for one endpoint or, without an endpoint, for the tenant itself (events).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageReport {
     /// The process's id, made at its start.
@@ -55,7 +55,6 @@ pub struct UsageReport {
     /// Rises with every report of the process.
     pub sequence: u64,
     pub tenant: String,
-    /// None for what belongs to no single endpoint.
     pub endpoint_id: Option<String>,
     /// In UTC: `2026-11-21`.
     pub day: String,
@@ -63,8 +62,8 @@ pub struct UsageReport {
     pub counts: Counts,
 }
 
-/// The newest report of each process, tenant, endpoint and day. All processes write them in the same order, so that two
-/// transactions never wait for each other.
+/// Returns the newest report of each process, tenant, endpoint and day. All processes write them in the same order, so
+/// that two transactions never wait for each other.
 pub(crate) fn newest(reports: Vec<UsageReport>) -> Vec<UsageReport> {
     let mut newest: BTreeMap<_, UsageReport> = BTreeMap::new();
     for report in reports {
@@ -119,7 +118,7 @@ pub struct AuditEntry {
     pub after: Option<Value>,
 }
 
-/// Who made a change, and when, in unix milliseconds.
+/// The author and the time of a change, in unix milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditStamp {
     pub(crate) author: Author,
@@ -127,7 +126,7 @@ pub(crate) struct AuditStamp {
 }
 
 impl AuditStamp {
-    /// The audit entry of one change that made this revision.
+    /// Makes the audit entry of one change.
     pub(crate) fn entry(&self, id: u64, revision: u64, change: &ItemChange) -> AuditEntry {
         let [before, after] = [&change.before, &change.after].map(|item| item.as_ref().map(Item::shown));
         AuditEntry {
@@ -145,8 +144,8 @@ impl AuditStamp {
     }
 }
 
-/// One side of a change: whole if it is short, else the fields in which it differs from the other side, if even these
-/// are short enough.
+/// Shortens one side of a change: a short item stays whole, and a long one keeps only the fields in which it differs
+/// from the other side, if these are short enough.
 fn shortened(shown: &Value, other: Option<&Value>) -> Value {
     let bytes = length(shown);
     if bytes <= LARGEST_ITEM {

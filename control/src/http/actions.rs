@@ -1,4 +1,4 @@
-//! What can be done with an endpoint besides writing it: enable, disable, cancel, and count what waits for it.
+//! Actions on an endpoint besides writing it: enable, disable, cancel, and count the deliveries that wait for it.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-/// Describes an action on one item: it needs the scope `manage` and heeds conditions.
+/// Describes an action on one item, which needs the scope `manage` and respects conditions.
 pub(super) fn operation<'t>(op: TransformOperation<'t>, tag: &str, id: &str, summary: &str) -> TransformOperation<'t> {
     describe::conditional(describe::operation(op, tag, id, summary, Some(Scope::Manage)))
 }
@@ -122,7 +122,6 @@ impl From<Option<BacklogCount>> for Backlog {
     }
 }
 
-/// What an action did to one item.
 pub(super) struct Acted {
     id: String,
     written: Written,
@@ -130,7 +129,7 @@ pub(super) struct Acted {
 }
 
 impl Acted {
-    /// The answer: the item as it is now, and what is shown of it this once.
+    /// Answers with the item as it is now, and with fields that are shown only this once.
     pub(super) fn respond<T: TenantItem>(self) -> Response {
         respond::<T>(&self.id, self.written, &self.edited)
     }
@@ -140,7 +139,7 @@ impl Acted {
     }
 }
 
-/// Changes the item of the path. What `act` returns is shown with it, this once.
+/// Changes the item of the path. The fields that `act` returns are shown with it, only this once.
 pub(super) async fn act<T: TenantItem>(
     request: &RequestContext,
     authorized: &Authorization,
@@ -174,7 +173,8 @@ async fn enable(request: RequestContext) -> Result<Response, Problem> {
     Ok(acted.respond::<Endpoint>())
 }
 
-/// Counts what ended while an endpoint was disabled. A count that fails must not make the change look as if it had.
+/// Counts the dead letters that an endpoint got while it was disabled. A failed count must not make the request look
+/// failed: the endpoint is enabled already.
 async fn replayable(request: &RequestContext, authorized: &Authorization) -> Value {
     let (tenant, id, reason) = (authorized.tenant_id(), request.path_parameter("id"), DeadReason::EndpointDisabled);
     let filter =
@@ -207,7 +207,7 @@ async fn cancel(request: RequestContext) -> Result<Response, Problem> {
         Ok(Object::new())
     });
     let version = acted.await?.version();
-    // A count that fails must not make the cancel look as if it had.
+    // A failed count must not make the request look failed: the deliveries are cancelled already.
     let count = request.control.backlog(authorized.tenant_id(), request.path_parameter("id")).await.ok().flatten();
     let Backlog { waiting, counted } = count.into();
     let cancelled = Cancelled { cancelled_before: now, waiting, counted };

@@ -51,11 +51,11 @@ async fn audit(request: RequestContext) -> Result<Response, Problem> {
     entries(&request, None).await
 }
 
-/// One page of the log, from the newest entry on. A page begins before the last entry of the page before.
+/// Reads one page of the log, the newest entry first. The cursor is the id of the last entry of the page before.
 async fn entries(request: &RequestContext, tenant: Option<&str>) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
     let before = after.map(|id| id.parse().map_err(|_| page::wrong_cursor())).transpose()?;
-    // One more than is shown tells whether there is a next page.
+    // One more entry than is shown tells whether there is a next page.
     let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let found = usage_and_audit(&request.control)?.audit(tenant, before, wanted).await;
     let mut found = found.map_err(|error| problems::store_unavailable(&error))?;

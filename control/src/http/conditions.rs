@@ -1,9 +1,8 @@
-//! Versions in HTTP: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8 and 13.1).
+//! Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, sections 8.8 and 13.1).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use service::problem::{Code, Problem};
 
-/// What a request demands of the current version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
     if_match: Option<EntityTags>,
@@ -12,22 +11,20 @@ pub(crate) struct Conditions {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EntityTags {
-    /// `*`, which any version matches, as long as there is one.
+    /// `*` matches any version, as long as the resource exists.
     Any,
     These(Vec<String>),
 }
 
-/// The current version of a resource. The outer none means that there is no resource; the inner one, that its version is
-/// unknown, as in a `file:` store.
+/// The current version of a resource. The outer none means that there is no such resource. The inner none means that
+/// its version is unknown, as in a `file:` store.
 pub(crate) type CurrentVersion = Option<Option<u64>>;
 
-/// Writes a version as an entity tag.
 pub(crate) fn entity_tag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
 impl Conditions {
-    /// Reads the conditions of a request.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self { if_match: tags(headers, &header::IF_MATCH), if_none_match: tags(headers, &header::IF_NONE_MATCH) }
     }
@@ -35,7 +32,7 @@ impl Conditions {
     /// Checks the conditions against the current version.
     ///
     /// # Errors
-    /// 412, when one does not hold.
+    /// 412 when one of them does not hold.
     pub(crate) fn check(&self, current: CurrentVersion) -> Result<(), Problem> {
         let held = self.if_match.as_ref().is_none_or(|tags| tags.have(current))
             && self.if_none_match.as_ref().is_none_or(|tags| !tags.have(current));
@@ -56,7 +53,7 @@ impl EntityTags {
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<EntityTags> {
     let mut lines = headers.get_all(name).iter().peekable();
     lines.peek()?;
-    // A weak tag, and a text that is no tag, match no version.
+    // Weak tags and malformed tags stay in the list and match no version.
     let texts: Vec<_> =
         lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim).collect();
     if texts == ["*"] {

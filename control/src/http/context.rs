@@ -1,4 +1,4 @@
-//! A request as handlers take it: what it asks for, who sent it, and its body, which is read only when a handler asks.
+//! A request as handlers take it: its target, its sender, and its body, which is read only when a handler asks for it.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -27,26 +27,24 @@ pub(crate) struct RequestContext {
     parts: Parts,
 }
 
-/// The body of a request, not yet read.
 pub(crate) struct RequestBody(Request);
 
-/// Who sent a request, once it is known that it may be made.
+/// The authorized sender of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Authorization {
-    /// The tenant that the request is about. None when it is about all tenants, or about one that need not exist.
+    /// The tenant that the request is about. None for a request about all tenants, or about one that need not exist.
     pub(crate) tenant: Option<Arc<TenantSnapshot>>,
-    /// Scopes of the key that was shown. None means everything.
+    /// Scopes of the presented key. None stands for everything, which only the operator may do.
     pub(crate) scopes: Option<Vec<Scope>>,
-    /// The principal's name in the audit log.
     pub(crate) author: Author,
 }
 
-/// What a principal must be to make a request.
+/// The key that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// The request needs the operator's key.
+    /// The operator's key.
     Operator,
-    /// The request needs a key of the path's tenant with this scope, or the operator's key.
+    /// A key of the path's tenant with this scope, or the operator's key.
     Scope(Scope),
 }
 
@@ -54,7 +52,7 @@ impl FromRequestParts<Arc<Control>> for RequestContext {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, Problem> {
-        // A path that is not UTF-8 names nothing.
+        // A path that is not UTF-8 belongs to no resource.
         let path = parts.extract::<RawPathParams>().await.map_err(|_| Code::NotFound)?;
         let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(Self { control: control.clone(), path, parts: parts.clone() })
@@ -74,12 +72,10 @@ impl OperationInput for RequestContext {}
 impl OperationInput for RequestBody {}
 
 impl RequestContext {
-    /// A parameter of the path, unescaped.
     pub(crate) fn path_parameter(&self, name: &str) -> &str {
         self.path.get(name).map_or("", String::as_str)
     }
 
-    /// The path as it was sent.
     pub(crate) fn path(&self) -> &str {
         self.parts.uri.path()
     }
@@ -88,7 +84,7 @@ impl RequestContext {
         &self.parts.headers
     }
 
-    /// The parameters of the query. One that is not in `known` is refused.
+    /// Parses the parameters of the query. Refuses those that are not in `known`.
     pub(crate) fn query(&self, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
         let query = self.parts.uri.query().unwrap_or_default();
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -101,7 +97,6 @@ impl RequestContext {
         }
     }
 
-    /// Authorizes the request, or says why it may not be made.
     pub(crate) async fn authorize(&self, needed: Permission) -> Result<Authorization, Problem> {
         match needed {
             Permission::Operator => self.operator().await,
@@ -125,7 +120,7 @@ impl RequestContext {
         Ok(Authorization { tenant: Some(tenant), scopes, author: self.author(name) })
     }
 
-    /// Authorizes a request that only the operator may make: about all tenants, or about one that need not exist.
+    /// Authorizes a request that only the operator may make, about all tenants or about one that need not exist.
     pub(crate) async fn operator(&self) -> Result<Authorization, Problem> {
         let deps = &self.control.deps;
         let presented = bearer(self.headers()).ok_or(Code::Unauthorized)?;
@@ -148,7 +143,7 @@ impl RequestContext {
         }
     }
 
-    /// Looks for something in the snapshot. What is not there is looked for once more after a pull.
+    /// Searches the snapshot, and searches once more after a pull when nothing is found.
     pub(crate) async fn find<T>(&self, look: impl Fn(&store::Snapshot) -> Option<T>) -> Result<T, Problem> {
         let store = &self.control.deps.store;
         let unread = || problems::store_unavailable(&StoreError("nothing was read yet".to_owned()));
@@ -168,7 +163,7 @@ impl RequestContext {
 }
 
 impl RequestBody {
-    /// The body as a JSON object. An empty body is an empty object.
+    /// Reads the body as a JSON object. An empty body is an empty object.
     pub(crate) async fn object_or_nothing(self) -> Result<Object, Problem> {
         match self.bytes().await? {
             (_, bytes) if bytes.is_empty() => Ok(Object::new()),
@@ -176,13 +171,12 @@ impl RequestBody {
         }
     }
 
-    /// The body as a JSON object.
     pub(crate) async fn object(self) -> Result<Object, Problem> {
         let (headers, bytes) = self.bytes().await?;
         object(&headers, &bytes)
     }
 
-    /// The body as it was sent, with the headers that describe it.
+    /// Reads the body as it was sent, with the request's headers.
     pub(crate) async fn bytes(self) -> Result<(HeaderMap, Bytes), Problem> {
         let headers = self.0.headers().clone();
         Ok((headers, Bytes::from_request(self.0, &()).await?))
@@ -196,7 +190,7 @@ fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Code::InvalidBody).error("", "expected an object")),
-        // The parser's messages name a line and a column, and no value.
+        // The parser's messages give a line and a column, and repeat no value.
         Err(error) => Err(Problem::new(Code::MalformedJson).detail(error.to_string())),
     }
 }

@@ -24,13 +24,11 @@ pub(crate) fn operation<'t>(
     service::describe::call(op, tag, id, summary, authorized)
 }
 
-/// Capitalizes a word: `endpoint` becomes `Endpoint`.
 pub(crate) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-/// Answer with one page of a list.
 pub(crate) struct PageSchema<T>(PhantomData<T>);
 
 impl<T: JsonSchema> JsonSchema for PageSchema<T> {

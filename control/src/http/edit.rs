@@ -1,5 +1,5 @@
-//! Every edit of the configuration: a decision that the store carries out, a log line for what changed, and events that
-//! tell tenants what concerns them.
+//! Edits the configuration: the store carries a decision out, the process logs the change, and tenants get events about
+//! changes that concern them.
 
 use std::sync::Arc;
 
@@ -18,19 +18,18 @@ const LOGGED_ITEMS: usize = 20;
 pub(crate) struct EditRequest {
     pub(crate) selection: TenantSelection,
     pub(crate) author: Author,
-    /// True to say only what would change.
+    /// True when the edit only reports what it would change.
     pub(crate) dry_run: bool,
 }
 
 impl EditRequest {
-    /// An edit of one tenant.
     pub(crate) fn of_tenant(tenant: &str, author: Author) -> Self {
         Self { selection: TenantSelection::Tenants(vec![tenant.to_owned()]), author, dry_run: false }
     }
 }
 
 impl Control {
-    /// Decides on a draft, all or nothing. Returns what the decision returned, and what was changed.
+    /// Runs a decision on a draft, all or nothing. Returns the decision's result and the changes.
     pub(crate) async fn edit<T: Send + 'static>(
         self: &Arc<Self>,
         request: EditRequest,
@@ -39,7 +38,7 @@ impl Control {
         let (sender, mut receiver) = oneshot::channel();
         let decision = Box::new(move |draft: &mut Draft| {
             let decided = decide(draft);
-            // The store learns only that nothing is to be done. The problem itself goes through the channel.
+            // The store only needs to know that the edit is refused. The problem itself goes through the channel.
             let verdict = decided.as_ref().map(|_| ()).map_err(|_| EditRefusal::Conflict(String::new()));
             let _ = sender.send(decided);
             verdict
@@ -67,7 +66,7 @@ impl Control {
         }
     }
 
-    /// Publishes an event to the tenant for each endpoint that was disabled, by whichever call.
+    /// Publishes an event for each endpoint that this edit disabled.
     fn announce_disabled(self: &Arc<Self>, edited: &Edited) {
         for change in &edited.changes {
             if let (Some(Item::Endpoint(before)), Some(Item::Endpoint(after))) = (&change.before, &change.after)
@@ -78,7 +77,7 @@ impl Control {
         }
     }
 
-    /// Publishes an event to the tenants when the problem is that a quota is reached.
+    /// Publishes an event when the problem is that a quota is reached.
     fn announce_quota(self: &Arc<Self>, tenants: &TenantSelection, problem: &Problem) {
         let (Some(name), TenantSelection::Tenants(ids), Some(snapshot)) =
             (settings::reached(problem), tenants, self.deps.store.snapshot())
@@ -93,7 +92,7 @@ impl Control {
     }
 }
 
-/// Logs one line for each edit that changed something. The audit log has what exactly was changed.
+/// Logs one line for each edit that changed something. The audit log has the details.
 fn log(author: &Author, edited: &Edited) {
     let Some(first) = edited.changes.first() else { return };
     let tenant = Some(&first.tenant).filter(|tenant| edited.changes.iter().all(|change| change.tenant == **tenant));
@@ -109,7 +108,7 @@ fn log(author: &Author, edited: &Edited) {
     );
 }
 
-/// A change in words, such as `create endpoint/crm`.
+/// Summarizes a change, such as `create endpoint/crm`.
 fn summary(change: &ItemChange) -> String {
     let (verb, item) = match (&change.before, &change.after) {
         (None, Some(item)) => ("create", item),

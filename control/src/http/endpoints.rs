@@ -1,4 +1,4 @@
-//! Endpoints: where deliveries are posted.
+//! Endpoints: the URLs to which deliveries are posted.
 
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ impl TenantItem for Endpoint {
         if let Item::Endpoint(endpoint) = item { Some(endpoint) } else { None }
     }
 
-    /// An empty list of secrets is a choice as well: requests are then not signed.
+    /// Generates a signing secret, unless the body has secrets. An empty list is a choice as well: requests are then
+    /// not signed.
     fn generate_fields(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
         if fields.contains_key("secrets") {
             return Ok(Object::new());
@@ -53,7 +54,8 @@ impl TenantItem for Endpoint {
         Ok(shown_once(signature, &secret))
     }
 
-    /// A description that asks for `v1a` wants signatures. One that leaves the secrets out, with `v1`, wants none.
+    /// Generates a signing secret only for a description that asks for `v1a`. A description with `v1` and without
+    /// secrets stays unsigned.
     fn generate_applied(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
         match wanted_signature(fields) {
             Signature::V1 => Ok(Object::new()),
@@ -69,7 +71,7 @@ impl TenantItem for Endpoint {
         if self.state == EndpointState::Active {
             self.disabled_reason = None;
         }
-        // A URL that was allowed when it was written stays allowed until another one is written.
+        // A stored URL stays allowed until another one is written.
         if old.is_none_or(|old| old.url != self.url) {
             self.url = normal_url(&self.url, &rules.networks)
                 .map_err(|why| Problem::new(Code::InvalidBody).error("/url", why))?;
@@ -87,12 +89,13 @@ impl TenantItem for Endpoint {
     }
 }
 
-/// The kind of signature that a body asks for. A text that is none is refused when the whole body is read.
+/// Returns the kind of signature that a body asks for. An invalid one is refused when the whole body is read.
 fn wanted_signature(fields: &Object) -> Signature {
     fields.get("signature").and_then(|kind| serde_json::from_value(kind.clone()).ok()).unwrap_or_default()
 }
 
-/// The fields that show a new signing secret, this once. A private key is shown to nobody: receivers need the public one.
+/// Returns the fields that show a new signing secret. A private key is never shown, because receivers need only the
+/// public one.
 pub(crate) fn shown_once(kind: Signature, secret: &str) -> Object {
     match kind {
         Signature::V1 => [("secret".to_owned(), Value::from(secret))].into_iter().collect(),

@@ -76,7 +76,7 @@ async fn explain(request: RequestContext, body: RequestBody) -> Result<Response,
     Ok(Json(ExplainAnswer { results }).into_response())
 }
 
-/// The problem that the intake would answer.
+/// Makes the problem that the intake would answer.
 fn refused(refusal: &Refusal) -> Problem {
     match refusal.kind {
         RefusalKind::Malformed => Problem::new(Code::MalformedJson).detail(&refusal.message),

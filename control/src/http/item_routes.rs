@@ -1,4 +1,4 @@
-//! The routes that endpoints, subscriptions, sources and keys share, and the schemas of their bodies and answers.
+//! The routes that endpoints, subscriptions, sources and keys share, with the schemas of their bodies and answers.
 
 use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
@@ -67,7 +67,7 @@ fn operation<'t, T: TenantItem>(
     describe::operation(op, list_name(T::KIND), id, summary, Some(scope))
 }
 
-/// Declares the schema of a body or an answer that is the schema of an item with some differences.
+/// Declares the schema of a body or an answer: the schema of the item with some differences.
 macro_rules! described {
     ($(#[$doc:meta])* $name:ident, $suffix:literal, |$generator:ident| $schema:expr) => {
         $(#[$doc])*
@@ -106,7 +106,7 @@ described!(
 );
 
 described!(
-    /// Answer to a request that created an item, with what is shown once.
+    /// Answer to a request that created an item, with the fields that are shown only once.
     WithShownOnce, "Made", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -119,7 +119,7 @@ described!(
 );
 
 described!(
-    /// Answer to a request that enabled an endpoint, with what could be replayed now.
+    /// Answer to a request that enabled an endpoint, with the dead letters that could be replayed now.
     EnabledEndpoint, "Enabled", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {

@@ -1,4 +1,4 @@
-//! Keys: what a tenant's programs show to act for it.
+//! Keys, with which a tenant's programs authenticate.
 
 use schemas::{Key, KeyHash, Scope, Tenant};
 use service::problem::{Code, Problem};
@@ -54,7 +54,8 @@ impl TenantItem for Key {
     }
 }
 
-/// A key grants at most its own scopes. Else one that may only manage could make itself one that publishes.
+/// Refuses scopes that the caller's own key does not have. Otherwise a key that may only manage could create one that
+/// publishes.
 pub(crate) fn check_granted(wanted: &[Scope], own: Option<&[Scope]>) -> Result<(), Problem> {
     match own {
         Some(own) if !wanted.iter().all(|scope| own.contains(scope)) => {
@@ -64,7 +65,6 @@ pub(crate) fn check_granted(wanted: &[Scope], own: Option<&[Scope]>) -> Result<(
     }
 }
 
-/// The fields that show a new key, this once.
 pub(crate) fn shown_once(key: String) -> Object {
     [("key".to_owned(), key.into())].into_iter().collect()
 }

@@ -1,8 +1,8 @@
 //! The HTTP API of control.
 //!
-//! `context` is the request and who sent it. `resource` says what can be configured, `read` and `write` are the one way of
-//! reading and changing it, and `edit` carries changes to the store. Each other file serves one thing that can be asked
-//! for. What a change means is decided in `settings`.
+//! `context` is the request and its sender. `resource` says what can be configured, `read` and `write` read and change
+//! it, and `edit` carries changes to the store. Each other file serves one resource or action. `settings` decides what
+//! a change means.
 
 mod actions;
 mod apply;
@@ -43,17 +43,16 @@ use schemas::{Endpoint, Key, SourceConfig, Subscription};
 
 use crate::Control;
 
-/// Most bytes of a body. A filter with the ids of a whole large log would be longer; its other fields say that better.
+/// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
+/// fields can express that.
 const MAX_BODY: usize = 1 << 20;
 
-/// The routes of control, to be merged with the others of the process.
 pub fn routes(control: Arc<Control>) -> Router {
     Router::from(api()).with_state(control)
 }
 
-/// Adds the routes of control to an OpenAPI document.
 pub fn describe(document: &mut OpenApi) {
-    // Only the description is used: without a control these routes serve nothing.
+    // The router is dropped: only the description is needed.
     let _ = api().finish_api(document);
 }
 

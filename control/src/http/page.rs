@@ -1,4 +1,4 @@
-//! Pages of lists: `?limit=&cursor=`, answered `{"items":[…],"next":"cursor"|null}`, in a stable order.
+//! Pages of lists. `?limit=&cursor=` is answered with `{"items":[…],"next":"cursor"|null}`, in a stable order.
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
 use service::problem::{Code, Problem};
 
-/// PageAnswer of a page when `limit` is left out.
+/// Items of a page when `limit` is left out.
 const DEFAULT_LIMIT: usize = 100;
 /// Most items of a page.
 const MAX_LIMIT: usize = 1_000;
@@ -16,20 +16,15 @@ const MAX_LIMIT: usize = 1_000;
 /// Query parameters of a page.
 pub(crate) const PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
-/// Which part of a list a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// Most items of the page.
     pub(crate) limit: usize,
-    /// The key after which the page begins.
+    /// The page begins after this key.
     pub(crate) after: Option<String>,
 }
 
 impl Page {
-    /// Reads the parameters of a query, and ignores others.
-    ///
-    /// # Errors
-    /// When one of them cannot be read.
+    /// Reads `limit` and `cursor`, and ignores other parameters.
     pub(crate) fn of(query: &[(String, String)]) -> Result<Self, Problem> {
         let wrong = |detail: &str| Problem::new(Code::InvalidParameter).detail(detail);
         let mut page = Self { limit: DEFAULT_LIMIT, after: None };
@@ -49,7 +44,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Cuts the page out of a list that is in the order of its keys. Returns the cursor of the next page, if there is one.
+    /// Cuts the page out of a list that is sorted by its keys. Returns the cursor of the next page, if there is one.
     pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
         let after = |key: &str| self.after.as_deref().is_none_or(|after| key > after);
         let mut items = items.filter(|(key, _)| after(key)).peekable();
@@ -63,12 +58,11 @@ impl Page {
     }
 }
 
-/// The problem of a cursor that this list did not give.
+/// Refuses a cursor that this list did not give.
 pub(crate) fn wrong_cursor() -> Problem {
     Problem::new(Code::InvalidParameter).detail("cursor: expected the `next` of a page before")
 }
 
-/// The cursor of the page after an item.
 pub(crate) fn cursor(last: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(last)
 }
@@ -79,7 +73,6 @@ struct PageAnswer<T> {
     next: Option<String>,
 }
 
-/// Answers with a page.
 pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<String>) -> Response {
     Json(PageAnswer { items, next }).into_response()
 }

@@ -1,4 +1,4 @@
-//! What is parked, for the operator: list it, show one, and publish one again.
+//! Parked messages, for the operator: list them, show one, and publish one again.
 
 use std::sync::Arc;
 

@@ -7,10 +7,10 @@ use store::{Denied, EditError, EditRefusal, StoreError};
 
 use crate::NotStarted;
 
-/// When a caller should try again while something is unavailable.
+/// Pause after which a caller should try again while something is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why a caller has no access. Whether the tenant exists is not told to callers of other tenants.
+/// Explains why access is denied. Callers of other tenants do not learn whether the tenant exists.
 pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
@@ -20,24 +20,21 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     }
 }
 
-/// The store does not answer. An edit may have been carried out all the same.
+/// Reports that the store does not answer. An edit may have been carried out nevertheless.
 pub(super) fn store_unavailable(_: &StoreError) -> Problem {
     Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
 }
 
-/// A log of the broker cannot be read now.
 pub(super) fn log_unavailable() -> Problem {
     Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
 }
 
-/// The broker did not confirm a publish.
 pub(super) fn publish_failed() -> Problem {
     Problem::new(Code::Unavailable)
         .detail("the broker confirmed nothing; it can be done again")
         .retry_after(RETRY_AFTER)
 }
 
-/// Why an edit was not carried out.
 pub(super) fn edit_failed(error: EditError) -> Problem {
     match error {
         EditError::Refused(refused) => edit_refused(&refused),
@@ -52,7 +49,8 @@ fn edit_refused(refused: &EditRefusal) -> Problem {
         EditRefusal::Stale => Problem::new(Code::PreconditionFailed),
         EditRefusal::Conflict(why) => Problem::new(Code::Conflict).detail(why),
         EditRefusal::Quota(why) => Problem::new(Code::QuotaReached).detail(why),
-        // Decisions validate by themselves, with pointers into the request. Only the store could see what is left here.
+        // Decisions validate by themselves, with pointers into the request, so that only clashes which the store alone
+        // can see remain.
         EditRefusal::Invalid(found) => {
             found.iter().fold(Problem::new(Code::InvalidBody), |problem, found| problem.error("", found.to_string()))
         }

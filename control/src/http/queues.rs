@@ -101,7 +101,8 @@ impl Resource for QueueBinding {
         let subscription = tenant.subscriptions.iter().find(|subscription| subscription.id == stored_id)?;
         Some(Self {
             queue_id: id.to_owned(),
-            // A file may bind a queue to an endpoint that no integration owns. Its own id is shown then.
+            // A file may bind a queue to an endpoint that is no integration. The answer then shows that endpoint's own
+            // id.
             integration_id: view::platform_id(INTEGRATION, &subscription.endpoint_id)
                 .unwrap_or_else(|| subscription.endpoint_id.clone()),
             start_on_transfer: subscription.start_on_transfer,

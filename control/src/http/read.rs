@@ -1,4 +1,4 @@
-//! The one way in which requests read resources: list those of a tenant, and show one.
+//! Reads resources: lists those of a tenant, and shows one.
 
 use axum::{
     Json,

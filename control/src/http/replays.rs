@@ -137,7 +137,7 @@ fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<ReplayJob>, Pro
     control.replays.get(tenant, id).ok_or_else(|| Problem::new(Code::NotFound))
 }
 
-/// What a request asks for. It is read by hand, so that every mistake is named with its place.
+/// A parsed request. It is read by hand, so that every mistake is reported with its place.
 #[derive(Debug, Default, PartialEq)]
 struct ReplayRequest {
     filter: DeadLetterFilter,
@@ -146,7 +146,7 @@ struct ReplayRequest {
 }
 
 impl ReplayRequest {
-    /// Reads a body. Every field may be left out or null: `{}` replays all dead letters.
+    /// Reads a body. Every field may be left out or null, and `{}` replays all dead letters.
     fn read(body: &Value) -> Result<Self, Problem> {
         let mut request = Self::default();
         let mut wrong = Problem::new(Code::InvalidBody);
@@ -186,7 +186,7 @@ fn read_filter(filter: &mut DeadLetterFilter, fields: &Map<String, Value>, mut w
     wrong
 }
 
-/// Sets one field of the filter, or adds what is wrong with it. An unknown name is wrong, whatever its value.
+/// Sets one field of the filter, or adds a problem. An unknown name is a problem whatever its value is.
 fn set_field(filter: &mut DeadLetterFilter, name: &str, value: &Value, pointer: String, wrong: Problem) -> Problem {
     let unknown = InvalidFilter::Unknown;
     match (value, DeadLetterFilter::default().set(name, "")) {

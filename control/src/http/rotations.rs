@@ -1,4 +1,4 @@
-//! Rotations: a new token, key or signing secret takes the place of the one before, which stays valid for a while.
+//! Rotations: a new token, key or signing secret replaces the current one, which stays valid for a while.
 
 use std::sync::Arc;
 
@@ -51,7 +51,6 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-/// Describes what becomes of the token or key before: of each there are two at most.
 const TWO_AT_MOST: &str = "The one before stays valid for the overlap; one that was retiring already ends now.";
 const EXAMPLE: &str = r#"{"overlap":"24h"}"#;
 
@@ -85,7 +84,6 @@ impl Default for RotateSecret {
     }
 }
 
-/// A rotation that begins now.
 fn rotation(request: &RequestContext, overlap: Span) -> Result<Rotation, Problem> {
     if overlap > Rotation::LONGEST_OVERLAP {
         return Err(Problem::new(Code::InvalidBody).error("/overlap", "must be at most 30d"));

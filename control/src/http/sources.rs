@@ -1,4 +1,4 @@
-//! Sources: where a vendor's webhooks come in.
+//! Sources, through which a vendor's webhooks come in.
 
 use std::sync::Arc;
 
@@ -54,7 +54,6 @@ impl TenantItem for SourceConfig {
     }
 }
 
-/// The fields that show a new token, this once.
 pub(crate) fn shown_once(token: &str) -> Object {
     let path = format!("/v1/in/{token}");
     [("token".to_owned(), Value::from(token)), ("path".to_owned(), path.into())].into_iter().collect()

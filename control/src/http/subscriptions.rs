@@ -1,4 +1,4 @@
-//! Subscriptions: which events an endpoint is posted.
+//! Subscriptions, which select the events that are posted to an endpoint.
 
 use schemas::{Subscription, Tenant};
 use service::problem::Problem;

@@ -1,4 +1,4 @@
-//! Items: the resources that a tenant has lists of. Endpoints, subscriptions, sources and keys are items.
+//! Items are the resources that a tenant has lists of: endpoints, subscriptions, sources and keys.
 
 use schemars::JsonSchema;
 use schemas::{Scope, SecretFields, Tenant};
@@ -12,69 +12,66 @@ use super::{
 };
 use crate::settings::{Generator, Object, ProblemScope, Rules};
 
-/// A resource that is one item of one of a tenant's lists.
 pub(crate) trait TenantItem:
     SecretFields + Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync
 {
     const KIND: ItemKind;
-    /// Secret fields that are generated when they are left out. The item cannot be without them; the second text says
-    /// what to do instead of removing one.
+    /// Secret fields that are generated when they are left out, and cannot be removed. The second text says what to do
+    /// instead of removing one.
     const GENERATED: &'static [(&'static str, &'static str)] = &[];
-    /// Fields of the answer to the request that generated them, each with its description.
+    /// Fields that show generated secrets in the answer, each with its description.
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];
-    /// Fields of answers that are derived from others. A body may repeat them, and they are then ignored.
+    /// Fields of answers that are derived from others. A body may repeat them, and they are ignored.
     const DERIVED: &'static [&'static str] = &[];
     /// Fields that carteiro changes by itself.
     const OWN_STATE: &'static [&'static str] = &[];
-    /// Example of a body, for the description of the API.
+    /// Example of a body, for the OpenAPI document.
     const EXAMPLE: &'static str;
 
     fn id(&self) -> &str;
 
-    /// The tenant's list of such items.
     fn list(tenant: &Tenant) -> &Vec<Self>;
 
-    /// The tenant's list of such items, to be changed.
     fn list_mut(tenant: &mut Tenant) -> &mut Vec<Self>;
 
-    /// The items of a snapshot, in the order of their ids.
+    /// Returns the items of a snapshot, sorted by id.
     fn of_snapshot(tenant: &TenantSnapshot) -> Vec<&Self>;
 
-    /// The item of a store's change, when it is one of this type.
+    /// Returns the item of a change, if it is of this type.
     fn of_change(item: &Item) -> Option<&Self>;
 
-    /// The values of the derived fields.
     fn derived(&self) -> Object {
         Object::new()
     }
 
-    /// Adds what is generated for a new item. Returns what is shown once.
+    /// Adds the generated fields of a new item. Returns those that are shown only once.
     fn generate_fields(_fields: &mut Object, _generator: &Generator) -> std::io::Result<Object> {
         Ok(Object::new())
     }
 
-    /// Adds what is generated for a new item of a description. As in a file, an endpoint without secrets stays unsigned.
+    /// Adds the generated fields of a new item in a description. As in a file, an endpoint without secrets stays
+    /// unsigned.
     fn generate_applied(fields: &mut Object, generator: &Generator) -> std::io::Result<Object> {
         Self::generate_fields(fields, generator)
     }
 
-    /// Normalizes the item, and refuses what the store cannot know: what the operator or the caller's key forbids.
+    /// Normalizes the item, and refuses what the operator or the caller's key forbids, which the store cannot know.
     fn normalize(&mut self, _old: Option<&Self>, _rules: &Rules, _scopes: Option<&[Scope]>) -> Result<(), Problem> {
         Ok(())
     }
 
-    /// Refuses an id that belongs to a view, with 409 and the call that may change it.
+    /// Refuses an id that belongs to a view, with 409 and the request that may change it.
     fn refuse_id(_id: &str) -> Result<(), Problem> {
         Ok(())
     }
 
-    /// Takes what cannot be without the item out of the tenant. The item itself is gone already.
+    /// Removes from the tenant what cannot exist without the item. The item itself is removed already.
     fn remove_dependents(_id: &str, _tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         Vec::new()
     }
 
-    /// Every item, as tenant and id, that has a secret which this item would have, and by which it is looked up without
-    /// knowing the tenant.
+    /// Returns the tenant and id of every item that has one of this item's secrets, if such secrets are looked up
+    /// without knowing the tenant.
     fn owners(&self, _snapshot: &Snapshot) -> Vec<(String, String)> {
         Vec::new()
     }
@@ -132,7 +129,7 @@ impl<T: TenantItem> Resource for T {
         shown
     }
 
-    /// The store forgets retiring secrets that have ended.
+    /// Reads the item from the store's changes, because the store removes retiring secrets that have expired.
     fn shown_after(changes: &[ItemChange], id: &str) -> Option<Object> {
         let change = changes.iter().find(|change| change.kind == T::KIND && change.id == id)?;
         T::of_change(change.after.as_ref()?).map(Resource::shown)
@@ -146,7 +143,6 @@ impl<T: TenantItem> Listed for T {
     }
 }
 
-/// Beginning of ids that are generated for items of a kind.
 const fn id_prefix(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Tenant => "t",
@@ -157,7 +153,7 @@ const fn id_prefix(kind: ItemKind) -> &'static str {
     }
 }
 
-/// Replaces the item of the same id, or adds it. Returns its place in the list.
+/// Replaces the item of the same id, or adds it. Returns its index in the list.
 pub(crate) fn put_item<T: TenantItem>(list: &mut Vec<T>, item: T) -> usize {
     match list.iter().position(|known| known.id() == item.id()) {
         Some(index) => {

@@ -74,14 +74,14 @@ fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Opt
     describe::operation(op, TAG, id, summary, scope)
 }
 
-/// A tenant by itself, without what belongs to it.
+/// A tenant without its lists.
 #[derive(Serialize, Deserialize)]
 #[serde(from = "Tenant")]
 struct TenantSettings {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// None where the quota bounds nothing.
+    /// None when the quota bounds nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
 }

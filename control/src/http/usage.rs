@@ -41,7 +41,7 @@ struct UsageList {
     items: Vec<Usage>,
 }
 
-/// The usage and the audit log of the store, or 409.
+/// Returns the store's usage and audit log, or 409 when it keeps none.
 pub(super) fn usage_and_audit(control: &Control) -> Result<&dyn UsageAndAudit, Problem> {
     let none = "this store keeps no usage and no audit log: sqlite: and postgres: do";
     control.deps.store.usage_and_audit().ok_or_else(|| Problem::new(Code::Conflict).detail(none))

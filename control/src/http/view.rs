@@ -1,5 +1,5 @@
-//! Views: what vendors' screens show of endpoints and subscriptions called `channel-<id>`, `integration-<id>` and
-//! `queue-<id>`. The generic calls show these items and refuse to change them.
+//! Views show endpoints and subscriptions called `channel-<id>`, `integration-<id>` and `queue-<id>` as vendors'
+//! screens do. The generic routes show these items, and refuse to change them.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +12,25 @@ use super::{
     tenant_item::{TenantItem as _, put_item},
 };
 
-/// The beginning of ids that belong to a view, and the call that changes it.
+/// Prefixes of ids that belong to a view, each with the request that changes such an item.
 const VIEWS: [(&str, &str); 3] = [
     (CHANNEL, "PUT /v1/tenants/{tenant}/channels/{channel_id}/webhook"),
     (INTEGRATION, "PUT /v1/tenants/{tenant}/integrations/{id}"),
     (QUEUE, "PUT /v1/tenants/{tenant}/queues/{queue_id}/integration"),
 ];
 
-/// Beginning of the ids of channels' endpoints and subscriptions.
 pub(crate) const CHANNEL: &str = "channel-";
-/// Beginning of the ids of integrations' endpoints.
 pub(crate) const INTEGRATION: &str = "integration-";
-/// Beginning of the ids of queues' subscriptions.
 pub(crate) const QUEUE: &str = "queue-";
 
-/// Fields that tell whether a view's endpoint is posted to. Only carteiro and the generic calls change them.
+/// Fields that say whether a view's endpoint is posted to. Only carteiro and the generic routes change them.
 pub(crate) const STATE: [&str; 2] = ["state", "disabled_reason"];
 
-/// The format of a view's endpoint when none is chosen: the views are that vendor's screens.
+/// Default format of a view's endpoint: the views follow the screens of this vendor.
 pub(crate) fn whazing() -> Format {
     Format::Whazing
 }
 
-/// Refuses an id that belongs to a view.
 pub(crate) fn refuse_id(id: &str) -> Result<(), Problem> {
     match VIEWS.iter().find(|(prefix, _)| id.starts_with(prefix)) {
         Some((prefix, call)) => {
@@ -45,17 +41,17 @@ pub(crate) fn refuse_id(id: &str) -> Result<(), Problem> {
     }
 }
 
-/// The id of the items in which a view keeps what belongs to a platform's id.
+/// Returns the id of the items in which a view stores the settings of a platform's id.
 pub(crate) fn stored_id(prefix: &str, platform_id: &str) -> String {
     format!("{prefix}{}", schemas::escape(platform_id))
 }
 
-/// The platform's id in the id of a view's item.
+/// Returns the platform's id in the id of a view's item.
 pub(crate) fn platform_id(prefix: &str, stored_id: &str) -> Option<String> {
     schemas::unescape(stored_id.strip_prefix(prefix)?)
 }
 
-/// A subscription that no event matches.
+/// Makes a subscription that no event matches.
 pub(crate) fn empty_subscription(id: String, endpoint_id: String) -> Subscription {
     Subscription {
         id,
@@ -72,8 +68,8 @@ pub(crate) fn empty_subscription(id: String, endpoint_id: String) -> Subscriptio
     }
 }
 
-/// Changes a view's endpoint, or creates it, unsigned as the vendors' are. Fields that the view does not show stay as they
-/// are. Returns the endpoint's place in the tenant's list.
+/// Changes a view's endpoint, or creates it unsigned, as the vendors' are. Fields that the view does not show stay
+/// unchanged. Returns the endpoint's index in the tenant's list.
 pub(crate) fn put_endpoint(
     tenant: &mut Tenant,
     stored_id: &str,
@@ -95,7 +91,7 @@ pub(crate) fn put_endpoint(
     Ok(put_item(&mut tenant.endpoints, endpoint))
 }
 
-/// Takes an endpoint and all its subscriptions out of the tenant. Returns what went.
+/// Removes an endpoint and all its subscriptions from the tenant. Returns the removed items.
 pub(crate) fn remove_endpoint(tenant: &mut Tenant, id: &str) -> Vec<(ItemKind, String)> {
     tenant.endpoints.retain(|endpoint| endpoint.id != id);
     let mut removed = vec![(ItemKind::Endpoint, id.to_owned())];

@@ -1,5 +1,5 @@
-//! The one way in which requests change a resource: read the body, merge it with what is stored, decide on a draft,
-//! validate, write through [`store::Store::edit`], answer.
+//! Changes a resource: read the body, merge it with the stored resource, decide on a draft, validate, write through
+//! [`store::Store::edit`], answer.
 
 use axum::{
     Json,
@@ -19,12 +19,11 @@ use super::{
 };
 use crate::settings::{self, Generator, NotRemovable, Object};
 
-/// What a request does with its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriteMode {
-    /// Creates a resource, under a given or a generated id (`POST`).
+    /// Creates a resource under a given or generated id (`POST`).
     Create,
-    /// Creates a resource under a given id, or replaces all of it (`PUT`).
+    /// Creates or replaces a resource under a given id (`PUT`).
     Replace,
     /// Changes the fields that the body names (`PATCH`).
     Patch,
@@ -39,18 +38,16 @@ struct ChangeRequest {
     generator: Generator,
 }
 
-/// What a decision did to one resource.
 pub(crate) struct Written {
-    /// The resource as answers show it.
     pub(crate) shown: Object,
     /// Fields that are added to this answer and never shown again.
     pub(crate) shown_once: Object,
     pub(crate) is_new: bool,
-    /// The version before the change, which still holds when nothing was changed.
+    /// The version before the change. It still holds when nothing was changed.
     pub(crate) version: Option<u64>,
 }
 
-/// What is escaped in a segment of a path: all but the unreserved characters (RFC 3986, 2.3).
+/// Characters that are escaped in a segment of a path: all but the unreserved ones (RFC 3986, section 2.3).
 const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
@@ -114,7 +111,7 @@ impl ChangeRequest {
         let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
         let generator = control.generator();
         let of_path = (mode != WriteMode::Create).then(|| request.path_parameter(R::PATH_ID).to_owned());
-        // The tenant of the path; of a request about a tenant itself, that tenant.
+        // A request about a tenant itself has its tenant in the id.
         let tenant_of = |id: &str| authorized.tenant.as_ref().map_or(id, |tenant| &tenant.id).to_owned();
         let of_body = take_id::<R>(&mut body, of_path.as_deref())?;
         let id = match of_path.or(of_body) {
@@ -134,7 +131,7 @@ impl ChangeRequest {
         Ok(Self { context, mode, body, conditions: Conditions::of(request.headers()), generator })
     }
 
-    /// Carries the change out on a draft, or says what is wrong with it.
+    /// Carries the change out on a draft, or explains why it is refused.
     fn decide<R: Resource>(mut self, draft: &mut Draft) -> Result<Written, Problem> {
         R::check_id(&self.context.id)?;
         let stored = draft.tenants().get(&self.context.tenant);
@@ -155,7 +152,7 @@ impl ChangeRequest {
         Ok(Written { shown, shown_once, is_new: old.is_none(), version })
     }
 
-    /// The resource as the body makes it of the stored one, and what of it is shown only once.
+    /// Merges the body with the stored resource. Returns the new resource and the fields that are shown only once.
     fn merge<R: Resource>(&mut self, old: Option<&R>) -> Result<(R, Object), Problem> {
         let mut body = std::mem::take(&mut self.body);
         body.retain(|name, _| !R::READ_ONLY.contains(&name.as_str()));
@@ -176,7 +173,7 @@ impl ChangeRequest {
     }
 }
 
-/// Takes the id out of a body. An id that differs from the one in the path is refused.
+/// Takes the id out of a body. Refuses one that differs from the id in the path.
 fn take_id<R: Resource>(body: &mut Object, of_path: Option<&str>) -> Result<Option<String>, Problem> {
     let wrong = |message| Err(Problem::new(Code::InvalidBody).error(format!("/{}", R::BODY_ID), message));
     let id = match body.shift_remove(R::BODY_ID) {
@@ -192,7 +189,7 @@ fn take_id<R: Resource>(body: &mut Object, of_path: Option<&str>) -> Result<Opti
     }
 }
 
-/// Answers with the resource as it is now: 201 when it is new, with its version.
+/// Answers with the resource as it is now and its version, and with 201 when it is new.
 pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) -> Response {
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let version = if edited.changes.is_empty() { written.version } else { Some(edited.revision) };
@@ -201,7 +198,6 @@ pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) 
     with_version((status, Json(shown)).into_response(), version)
 }
 
-/// Adds the version of the resource that an answer is about.
 pub(crate) fn with_version(mut response: Response, version: Option<u64>) -> Response {
     if let Some(version) = version {
         response.headers_mut().insert(header::ETAG, entity_tag(version));
@@ -209,7 +205,7 @@ pub(crate) fn with_version(mut response: Response, version: Option<u64>) -> Resp
     response
 }
 
-/// The answer of a deletion: every item that went, and what becomes of deliveries that are queued for it.
+/// Lists every removed item, and says what happens to deliveries that are still queued for it.
 fn deleted(removed: &[(ItemKind, String)]) -> Value {
     let list: Vec<_> = removed.iter().map(|(kind, id)| json!({"kind": kind.name(), "id": id})).collect();
     let mut answer = json!({"deleted": list});
@@ -222,7 +218,7 @@ fn deleted(removed: &[(ItemKind, String)]) -> Value {
     answer
 }
 
-/// Reads an object as a type. A mistake is named with its place in the object.
+/// Reads an object as a type. A mistake is reported with its place in the object.
 pub(crate) fn typed<T: serde::de::DeserializeOwned>(object: Object) -> Result<T, Problem> {
     store::read_json(&Value::Object(object))
         .map_err(|found| Problem::new(Code::InvalidBody).error(found.path.pointer(), found.message))
@@ -232,7 +228,6 @@ pub(crate) fn not_removable(NotRemovable { field, message }: NotRemovable) -> Pr
     Problem::new(Code::InvalidBody).error(format!("/{field}"), message)
 }
 
-/// The system gives no random bytes, which no caller can change.
 pub(crate) fn no_randomness(_: std::io::Error) -> Problem {
     Problem::new(Code::Internal).detail("the system has no randomness to give")
 }

@@ -1,5 +1,5 @@
-//! Which URLs an endpoint may have, as far as the URL itself tells. The deliverer checks again, before each connection,
-//! to which addresses the name resolves.
+//! Checks an endpoint's URL without resolving its name. The deliverer checks the resolved addresses again before each
+//! connection.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,9 +10,9 @@ use url::{Host, Url};
 /// Normalizes a URL: the host in lower case and as IDNA writes it, addresses in their usual notation.
 ///
 /// # Errors
-/// When no delivery could ever go there. The sentence repeats nothing of the URL.
+/// The URL leads to an address that is not allowed. The sentence repeats nothing of the URL.
 pub(crate) fn normal_url(text: &str, allowed: &[IpNet]) -> Result<String, &'static str> {
-    // A text that is no URL is refused by the store's own checks, with a better sentence.
+    // A text that is no URL is left to the store's own checks, which explain what is wrong with it.
     let Ok(url) = Url::parse(text) else { return Ok(text.to_owned()) };
     let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),

@@ -11,7 +11,7 @@ use schemas::{
     Endpoint, EventFacts, EventType, Format, Match, MediaBodies, MessageDirection, Subscription, Tenant, TypePattern,
 };
 
-/// Most subscriptions that are looked at, which takes some tens of milliseconds.
+/// Most subscriptions that are visited in one search, which takes some tens of milliseconds.
 const MOST_VISITS: usize = 2_000_000;
 
 /// True when some event would make more than `limit` deliveries.
@@ -23,7 +23,7 @@ pub(crate) fn exceeds(tenant: &Tenant, limit: usize) -> bool {
         && types(&subscriptions).iter().any(|event_type| search.of_type(event_type, &subscriptions))
 }
 
-/// One event type of each sort that the subscriptions can tell apart.
+/// Returns one event type for each group that the subscriptions can tell apart.
 fn types(subscriptions: &[&Subscription]) -> BTreeSet<EventType> {
     let patterns = subscriptions.iter().flat_map(|subscription| &subscription.event_types);
     let representative = |entity: &str| EventType::try_from(format!("{entity}.any")).ok();
@@ -116,7 +116,7 @@ impl<'a> Search<'a> {
         subscriptions.iter().copied().filter(|subscription| may(subscription)).collect()
     }
 
-    /// True when these subscriptions could make too many deliveries if all of them matched.
+    /// True when these subscriptions would make too many deliveries if all of them matched.
     fn may_exceed(&self, subscriptions: &[&Subscription]) -> bool {
         let both = Match { event: true, shot: true };
         let endpoints: BTreeSet<_> =
@@ -125,7 +125,6 @@ impl<'a> Search<'a> {
         endpoints.iter().map(most).sum::<usize>() > self.limit
     }
 
-    /// The number of deliveries that an event makes.
     fn deliveries(&mut self, facts: &EventFacts<'_>, subscriptions: &[&Subscription]) -> usize {
         self.visits += subscriptions.len();
         let mut interests = BTreeMap::<&str, Match>::new();
@@ -143,7 +142,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The values that some of the subscriptions name; only none when no subscription names any.
+/// Returns the values that subscriptions name, or only none when no subscription names any.
 fn named<'a>(
     subscriptions: &[&'a Subscription],
     values: impl Fn(&'a Subscription) -> Option<&'a BTreeSet<String>>,
@@ -160,7 +159,7 @@ fn named<'a>(
     named
 }
 
-/// Most bodies that an event has for an endpoint.
+/// Returns the largest number of bodies that one event has for an endpoint.
 fn parts(endpoint: &Endpoint, is_message: bool, wanted: Match) -> usize {
     let of_message = match (endpoint.format, endpoint.format_options.media) {
         (Format::Whaticket, MediaBodies::Both) => 2,

@@ -6,18 +6,18 @@ use service::{
     chance::{self, Secrets},
 };
 
-/// Generates ids and secrets.
 #[derive(Clone)]
 pub(crate) struct Generator {
     pub(crate) chance: Chance,
     pub(crate) secrets: Secrets,
 }
 
-/// Characters of generated ids: none that looks like another.
+/// Characters of generated ids. None looks like another one.
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
 
 impl Generator {
-    /// An id that is not taken, such as `ep_k3x9q2m7`. Eight characters of 32 are 40 bits: enough within one tenant.
+    /// Generates an unused id, such as `ep_k3x9q2m7`. Eight characters of 32 are 40 bits, which is enough within one
+    /// tenant.
     pub(crate) fn id(&self, prefix: &str, is_taken: impl Fn(&str) -> bool) -> String {
         loop {
             let bits =
@@ -30,17 +30,15 @@ impl Generator {
         }
     }
 
-    /// A signing secret, in the form that Standard Webhooks gives it.
+    /// Generates a signing secret in the form of Standard Webhooks.
     pub(crate) fn signing_secret(&self, kind: Signature) -> std::io::Result<String> {
         Ok(SigningKey::write(kind, (self.secrets)()?))
     }
 
-    /// A token for the URL of a source.
     pub(crate) fn token(&self) -> std::io::Result<String> {
         Ok(format!("in_{}", schemas::hex(&(self.secrets)()?)))
     }
 
-    /// A key for a tenant's program.
     pub(crate) fn key(&self) -> std::io::Result<String> {
         Ok(format!("key_{}", schemas::hex(&(self.secrets)()?)))
     }

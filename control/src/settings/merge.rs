@@ -1,9 +1,8 @@
-//! Merges a body with what is stored: replaced (`PUT`) or patched (RFC 7396). Fields that callers are not shown, and fields
-//! that carteiro changes by itself, are kept when the body leaves them out.
+//! Merges the body of a `PUT` or `PATCH` (RFC 7396) with the stored resource. Fields that callers are not shown, and
+//! fields that carteiro changes by itself, are kept when the body leaves them out.
 
 use serde_json::{Map, Value};
 
-/// A JSON object.
 pub(crate) type Object = Map<String, Value>;
 
 /// A field that a replacement keeps when it leaves it out.
@@ -11,22 +10,21 @@ pub(crate) type Object = Map<String, Value>;
 pub(crate) enum KeptField {
     /// A value that null removes.
     Optional(&'static str),
-    /// A value that there must be, and what to do instead of removing it. Null is refused.
+    /// A value that cannot be removed, and what to do instead. Null is refused.
     Required(&'static str, &'static str),
-    /// An object of which each value `{"secret": …}` is kept under its name. Upper and lower case make no difference.
+    /// An object in which each value `{"secret": …}` is kept under its name. Names are compared without regard to case.
     SecretValues(&'static str),
 }
 
-/// The error for a body that removes a field which there must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotRemovable {
     pub(crate) field: &'static str,
-    /// What to do instead of removing the field.
+    /// Says what to do instead of removing the field.
     pub(crate) message: &'static str,
 }
 
-/// Replaces what is stored, secrets included, as a `PUT` does. Null means that a field is left out; null in a field of
-/// `kept` removes it.
+/// Replaces the stored resource, secrets included, as a `PUT` does. A field that is null counts as left out, except
+/// that null removes a field of `kept`.
 pub(crate) fn replaced(kept: &[KeptField], stored: Option<&Object>, body: Object) -> Result<Object, NotRemovable> {
     let mut new = body;
     for field in kept {
@@ -43,7 +41,7 @@ pub(crate) fn replaced(kept: &[KeptField], stored: Option<&Object>, body: Object
     Ok(new)
 }
 
-/// Patches what is stored, secrets included, as RFC 7396 says.
+/// Patches the stored resource, secrets included, as RFC 7396 says.
 pub(crate) fn patched(kept: &[KeptField], stored: &Object, body: Object) -> Result<Object, NotRemovable> {
     let mut new = stored.clone();
     for field in kept {
@@ -84,7 +82,7 @@ fn keep_secret_values(name: &str, stored: Option<&Object>, new: &mut Object) {
     given.retain(|_, value| !value.is_null());
 }
 
-/// Removes names that the body spells in another case: `X-Key` in a patch means the stored `x-key`.
+/// Removes stored names that the patch spells in another case: `X-Key` in a patch means the stored `x-key`.
 fn forget_other_spellings(name: &str, new: &mut Object, body: &Object) {
     let (Some(Value::Object(stored)), Some(Value::Object(given))) = (new.get_mut(name), body.get(name)) else { return };
     stored.retain(|key, _| given.contains_key(key) || !given.keys().any(|given| given.eq_ignore_ascii_case(key)));

@@ -1,4 +1,4 @@
-//! What a change of the configuration means: pure decisions on values, without HTTP and without a store.
+//! Decides what a change of the configuration means: pure functions on values, without HTTP and without a store.
 
 mod address;
 mod fan_out;

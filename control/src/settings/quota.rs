@@ -1,5 +1,5 @@
-//! How many endpoints, subscriptions, sources and keys a tenant may have: as its quota says, else as the operator set for
-//! all. A tenant that has more already keeps them.
+//! Bounds how many endpoints, subscriptions, sources and keys a tenant may have. The tenant's own quota takes
+//! precedence over the operator's. A tenant that already has more keeps them.
 
 use schemas::{Quota, QuotaName, Tenant};
 use service::problem::{Code, Problem};
@@ -7,7 +7,7 @@ use service::problem::{Code, Problem};
 /// Quotas that bound the length of a list.
 const LISTS: [QuotaName; 4] = [QuotaName::Endpoints, QuotaName::Subscriptions, QuotaName::Sources, QuotaName::Keys];
 
-/// How many items a tenant may have. None means any number; quotas that bound no list have none.
+/// Returns how many items a tenant may have. None means any number, also for quotas that bound no list.
 pub(crate) fn allowed(own: Quota, for_all: Quota, name: QuotaName) -> Option<u64> {
     let of = |quota: Quota| match name {
         QuotaName::Endpoints => quota.endpoints,
@@ -22,7 +22,7 @@ pub(crate) fn allowed(own: Quota, for_all: Quota, name: QuotaName) -> Option<u64
 /// Checks the lengths of a tenant's lists.
 ///
 /// # Errors
-/// When a list is too long, and longer than it was. The first such list is named.
+/// A list is too long, and longer than it was before. The error names the first such list.
 pub(super) fn check(before: &Tenant, after: &Tenant, for_all: Quota) -> Result<(), Problem> {
     for name in LISTS {
         let allowed = allowed(after.quota.unwrap_or_default(), for_all, name).unwrap_or(u64::MAX);
@@ -35,12 +35,12 @@ pub(super) fn check(before: &Tenant, after: &Tenant, for_all: Quota) -> Result<(
     Ok(())
 }
 
-/// The quota that a problem says is reached.
+/// Returns the quota that a problem reports as reached.
 pub(crate) fn reached(problem: &Problem) -> Option<QuotaName> {
     LISTS.into_iter().find(|name| problem.code == Code::QuotaReached && problem.detail == Some(detail(*name)))
 }
 
-/// Name of the quota in a problem: the key under which it is configured.
+/// Names the quota in a problem by the key under which it is configured.
 fn detail(name: QuotaName) -> String {
     format!("quota.{}", name.as_str())
 }

@@ -7,29 +7,28 @@ use store::{FieldPath, ItemKind, PathSegment, validate};
 
 use super::{fan_out, quota};
 
-/// What the operator allows tenants to configure.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Private networks in which endpoints may be all the same.
+    /// Private networks in which endpoints are allowed nevertheless.
     pub networks: Vec<IpNet>,
     /// Most deliveries that one event may make.
     pub max_fan_out: usize,
-    /// Quota of a tenant, as far as its own does not say.
+    /// Quota of a tenant in whatever its own quota leaves open.
     pub quota: Quota,
 }
 
-/// The item that a request is about. Problems with it have pointers into the request's body.
+/// The item that a request is about. Problems with this item point into the request's body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProblemScope {
     pub(crate) kind: ItemKind,
-    /// Its place in the tenant's list; 0 for the tenant itself.
+    /// Index in the tenant's list; 0 for the tenant itself.
     pub(crate) index: usize,
 }
 
 /// Checks a changed tenant.
 ///
 /// # Errors
-/// Every problem that the store's checks find; when there is none, the first that the operator's rules find.
+/// Every problem that the store's checks find or, when there is none, the first one that the operator's rules find.
 pub(crate) fn check(before: &Tenant, after: &Tenant, scope: ProblemScope, rules: &Rules) -> Result<(), Problem> {
     let found = validate::tenant(after);
     if !found.is_empty() {
@@ -53,10 +52,10 @@ pub(crate) fn check(before: &Tenant, after: &Tenant, scope: ProblemScope, rules:
 /// Name of the setting that bounds how many deliveries one event makes.
 const FAN_OUT: &str = "router.max_fan_out";
 
-/// Checks how much a changed tenant has. What was too much before is not refused.
+/// Checks how much a changed tenant has. An excess that existed before is not refused.
 ///
 /// # Errors
-/// When it has more of something than its quota allows, or one event could make too many deliveries.
+/// The tenant has more than its quota allows, or one event could make too many deliveries.
 pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Result<(), Problem> {
     quota::check(before, after, rules.quota)?;
     if fan_out::exceeds(after, rules.max_fan_out) && !fan_out::exceeds(before, rules.max_fan_out) {
@@ -66,7 +65,7 @@ pub(crate) fn check_limits(before: &Tenant, after: &Tenant, rules: &Rules) -> Re
     Ok(())
 }
 
-/// The message of a problem, ended by the name of the other place.
+/// Returns the message of a problem, followed by the other field that it is about.
 fn message(found: &store::InvalidField) -> String {
     match &found.other {
         Some(other) => format!("{} {other}", found.message),
@@ -77,7 +76,6 @@ fn message(found: &store::InvalidField) -> String {
 /// The kinds of items that a tenant has lists of.
 pub(crate) const LISTS: [ItemKind; 4] = [ItemKind::Endpoint, ItemKind::Subscription, ItemKind::Source, ItemKind::Key];
 
-/// Name of the list that holds items of a kind.
 pub(crate) fn list_name(kind: ItemKind) -> &'static str {
     match kind {
         ItemKind::Tenant => "tenants",

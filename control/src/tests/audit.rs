@@ -12,7 +12,7 @@ use super::fixture::{Fixture, NOW};
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A change that was made so many days ago.
+/// Makes a change, so many days ago.
 async fn change(store: &MemoryStore, days_ago: u64) {
     let edit = Edit {
         selection: TenantSelection::All,

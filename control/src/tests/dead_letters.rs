@@ -1,4 +1,4 @@
-//! Which dead letters are alive, and which are meant.
+//! Which dead letters are alive, and which a filter selects.
 
 use broker::{Broker as _, Log, Target, records::ReplayMarker};
 use futures_util::TryStreamExt as _;

@@ -10,7 +10,7 @@ use store::{ItemKind, MemoryStore, Store};
 use super::fixture::{Fixture, NOW};
 use crate::{FAILING, GONE};
 
-/// A control that listens, and what it says.
+/// A control that keeps findings, and the notices that it announces.
 struct FindingsFixture {
     fixture: Fixture,
     store: Arc<MemoryStore>,
@@ -32,7 +32,7 @@ impl FindingsFixture {
         Self { fixture, store, notices, sequence: 0 }
     }
 
-    /// Says it, as a process would, and waits until control has dealt with it.
+    /// Announces findings as a process would, and waits until control has handled them.
     async fn say(&mut self, findings: Vec<Finding>) {
         // Until control listens.
         tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ impl FindingsFixture {
         (endpoint.state, endpoint.disabled_reason.clone())
     }
 
-    /// The events that the tenant was told.
+    /// Operational events that were published to the tenant.
     async fn await_event(&self) -> Vec<(String, Value)> {
         let mut consumer = self.fixture.broker.consume(Queue::Ingest, 100);
         let mut told = Vec::new();

@@ -1,4 +1,4 @@
-//! Looks reading_broker the whole log of dead letters: one at a time for a tenant, and a few for all.
+//! Requests that read the whole log of dead letters: one at a time for a tenant, and a few for all.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ async fn a_tenant_reads_the_log_once_at_a_time_until_the_answer_or_a_hang_up() {
             let (status, refused) = scan(&fixture, 0, second).now_or_never().expect("it does not wait");
             assert_eq!((status, &refused["code"]), (429, &"too_many_requests".into()), "{second:?} beside {first:?}");
         }
-        // Its drop is a caller who hung up.
+        // Dropping the request simulates a caller that has hung up.
     }
     let mut scanning = Box::pin(scan(&fixture, 0, SCANS[0]));
     assert!((&mut scanning).now_or_never().is_none());

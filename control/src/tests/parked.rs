@@ -110,7 +110,7 @@ async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death
 }
 
 #[tokio::test]
-async fn canaries_that_the_broker_parked_where_a_way_is_broken_are_not_among_what_is_somebodys() {
+async fn canaries_that_the_broker_parked_are_not_listed() {
     let fixture = Fixture::new();
     park(&fixture, "30s.slow", &[(wire::CANARY, "30s")], "").await;
     park(&fixture, "acme.7.-.ticket.created", &[], "{}").await;

@@ -84,7 +84,7 @@ async fn what_was_replayed_is_not_replayed_again_until_it_dies_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_replayed_stays_alive_and_stops_nobody() {
+async fn a_dead_letter_that_cannot_be_replayed_stays_alive_and_stops_no_other() {
     let fixture = Fixture::new();
     fixture.append(1).await;
     let mut broken = fixture.broker.records(Log::Dead).remove(0).message;

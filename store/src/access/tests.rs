@@ -1,4 +1,4 @@
-//! Who is let in, and when the store is asked again.
+//! Which keys are accepted, and when the store is read again.
 
 use super::*;
 use crate::{MemoryStore, Pulled};
@@ -97,7 +97,7 @@ async fn a_key_that_is_new_is_pulled_once_before_it_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_is_called_wrong_by_a_store_that_could_not_be_asked() {
+async fn a_key_is_not_refused_while_the_store_is_away() {
     let store = store(Pulled::Failure(StoreError("gone".into())));
     assert!(matches!(admit(&store, None, Some("a"), "acme", Scope::Read, 0).await, Err(Denied::Away(_))));
     assert!(matches!(admit(&store, None, None, "acme", Scope::Read, 0).await, Err(Denied::Unauthenticated)));

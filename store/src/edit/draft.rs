@@ -1,4 +1,4 @@
-//! What a decision works on: the selected tenants, and the versions of their items.
+//! The draft that a decision works on: the selected tenants, and the versions of their items.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,9 +11,9 @@ use super::{error::EditRefusal, item::ItemKind};
 pub struct Versions(HashMap<(ItemKind, String), u64>);
 
 impl Versions {
-    /// The version of an item; a tenant's own id is its item's id too.
+    /// Returns the version of an item. A tenant's item has the tenant's own id.
     pub fn of(&self, kind: ItemKind, id: &str) -> Option<u64> {
-        // A tuple cannot be looked up by borrowed parts. Ids are short, so this copy is cheap.
+        // The tuple key cannot be looked up by borrowed parts. Ids are short, so this copy is cheap.
         self.0.get(&(kind, id.to_owned())).copied()
     }
 
@@ -26,7 +26,6 @@ impl Versions {
     }
 }
 
-/// The selected tenants, to be changed.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     tenants: BTreeMap<String, Tenant>,
@@ -34,7 +33,6 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A draft of the tenants that a store has loaded.
     pub fn new(loaded: impl IntoIterator<Item = (Tenant, Versions)>) -> Self {
         let mut draft = Self::default();
         for (tenant, versions) in loaded {
@@ -44,7 +42,6 @@ impl Draft {
         draft
     }
 
-    /// All tenants, by id.
     pub fn tenants(&self) -> &BTreeMap<String, Tenant> {
         &self.tenants
     }
@@ -53,26 +50,19 @@ impl Draft {
         self.tenants.values_mut()
     }
 
-    /// A tenant, to be changed.
-    ///
-    /// # Errors
-    /// [`EditRefusal::NoSuch`].
     pub fn tenant(&mut self, id: &str) -> Result<&mut Tenant, EditRefusal> {
         self.tenants.get_mut(id).ok_or(EditRefusal::NoSuch(ItemKind::Tenant))
     }
 
-    /// Adds or replaces a tenant.
     pub fn put(&mut self, tenant: Tenant) {
         self.tenants.insert(tenant.id.clone(), tenant);
     }
 
-    /// Removes a tenant with all that belongs to it.
     pub fn remove(&mut self, id: &str) -> Option<Tenant> {
         self.tenants.remove(id)
     }
 
-    /// The revision at which an item was last changed; none when there is no such item. A tenant's own id is its item's
-    /// id too.
+    /// Returns the revision of an item's last change. A tenant's item has the tenant's own id.
     pub fn version(&self, tenant: &str, kind: ItemKind, id: &str) -> Option<u64> {
         self.versions.get(tenant)?.of(kind, id)
     }

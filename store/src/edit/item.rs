@@ -1,11 +1,10 @@
-//! The items of a configuration, and what differs between two states of them.
+//! The items of a configuration, and the differences between two states of them.
 
 use std::collections::BTreeMap;
 
 use schemas::{Endpoint, Key, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 
-/// The kinds of items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ItemKind {
     /// A tenant's name and quota.
@@ -17,14 +16,14 @@ pub enum ItemKind {
 }
 
 impl ItemKind {
-    /// All kinds, in the order in which items can be made.
+    /// All kinds, in an order in which items can be created.
     pub const ALL: [Self; 5] = [Self::Tenant, Self::Endpoint, Self::Subscription, Self::Source, Self::Key];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Name in tables, the audit log and messages.
+    /// Returns the name in tables, the audit log and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
@@ -36,10 +35,9 @@ impl ItemKind {
     }
 }
 
-/// One configured item.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A tenant with empty lists: what belongs to it are items of their own.
+    /// A tenant without its lists, whose entries are items of their own.
     Tenant(Box<Tenant>),
     Endpoint(Box<Endpoint>),
     Subscription(Box<Subscription>),
@@ -68,7 +66,7 @@ impl Item {
         }
     }
 
-    /// JSON with secrets masked.
+    /// Returns the item as JSON with secrets masked.
     pub fn shown(&self) -> Value {
         let shown = match self {
             Self::Tenant(tenant) => {
@@ -84,20 +82,19 @@ impl Item {
     }
 }
 
-/// An item that was made, changed or removed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemChange {
     pub tenant: String,
     pub kind: ItemKind,
-    /// Id of the item; for a tenant, its own.
+    /// Id of the item. A tenant's item has the tenant's own id.
     pub id: String,
-    /// None: the item is new.
+    /// None when the item is new.
     pub before: Option<Item>,
-    /// None: the item was removed.
+    /// None when the item was removed.
     pub after: Option<Item>,
 }
 
-/// All changes, in the order of tenants, kinds and ids.
+/// Returns all changes, sorted by tenant, kind and id.
 pub(super) fn between(before: &BTreeMap<String, Tenant>, after: &BTreeMap<String, Tenant>) -> Vec<ItemChange> {
     let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     ids.into_iter().flat_map(|id| within(id, before.get(id), after.get(id))).collect()
@@ -123,7 +120,7 @@ fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<
         .collect()
 }
 
-/// All items of a tenant, itself first.
+/// Returns all items of a tenant, the tenant itself first.
 pub(crate) fn items(tenant: &Tenant) -> Vec<Item> {
     let head = Tenant { name: tenant.name.clone(), quota: tenant.quota, ..Tenant::new(&tenant.id) };
     let endpoints = tenant.endpoints.iter().cloned().map(|endpoint| Item::Endpoint(Box::new(endpoint)));

@@ -1,7 +1,7 @@
-//! The one way in which anything is changed: a decision over a draft of the selected tenants, all or nothing.
+//! Changes the configuration: a decision runs on a draft of the selected tenants, all or nothing.
 //!
-//! [`decide`] is pure: a store loads tenants into it and writes out the changes that it returns. A store adds the lock,
-//! the rows and the revision, and makes no decisions of its own.
+//! [`decide`] is pure: a store loads tenants into it and writes the changes that it returns. A store adds the lock, the
+//! rows and the revision, and makes no decisions of its own.
 
 mod draft;
 mod error;
@@ -25,23 +25,20 @@ pub use self::{
 };
 use crate::{FieldPath, InvalidField, PathSegment, Snapshot, TenantSnapshot, validate};
 
-/// What is to be changed.
 pub struct Edit {
     /// The tenants that the decision looks at and may change.
     pub selection: TenantSelection,
-    /// Who wants the change, for the audit log.
     pub author: Author,
     /// The time of the change, in unix milliseconds.
     pub at: u64,
-    /// Only return what would change.
+    /// True when the edit only reports what it would change.
     pub dry_run: bool,
     pub decision: Decision,
 }
 
-/// What is done to the draft. It runs once, while the store holds a lock, so it must not wait for anything.
+/// Changes the draft. It runs once, while the store holds a lock, so it must not wait for anything.
 pub type Decision = Box<dyn FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send>;
 
-/// Which tenants are loaded into the draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TenantSelection {
     /// The tenants of these ids, as far as they exist.
@@ -58,33 +55,32 @@ impl TenantSelection {
     }
 }
 
-/// Who changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Author {
     /// `operator`, `key:<tenant>/<id>`, or the part of carteiro that acts by itself.
     pub name: String,
-    /// Where the request came from, if it was one.
+    /// Address of the request's sender. None when the change was not requested over HTTP.
     pub address: Option<IpAddr>,
 }
 
-/// What was changed, or, in a dry run, would be.
+/// The result of an edit or, in a dry run, what it would be.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edited {
-    /// The store's revision afterwards; the same as before when nothing was changed.
+    /// The store's revision after the edit. It is unchanged when nothing was changed.
     pub revision: u64,
-    /// The changes, in the order of tenants, kinds and ids.
+    /// Sorted by tenant, kind and id.
     pub changes: Vec<ItemChange>,
 }
 
-/// Carries a decision out on a draft, at a time in unix milliseconds, and returns the changes. Pure.
+/// Carries a decision out on a draft, at a time in unix milliseconds, and returns the changes.
 ///
 /// # Errors
-/// What the decision refuses, or what would make the result invalid.
+/// The decision refuses, or the result would be invalid.
 pub fn decide(draft: Draft, at: u64, decision: Decision) -> Result<Vec<ItemChange>, EditRefusal> {
     work_out(draft, at, decision).map(|(changes, _)| changes)
 }
 
-/// The same as [`decide`], and also the changed tenants as they are afterwards.
+/// Does the same as [`decide`], and also returns the changed tenants as they are afterwards.
 fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemChange>, Vec<Tenant>), EditRefusal> {
     let before = draft.tenants().clone();
     decision(&mut draft)?;
@@ -97,8 +93,8 @@ fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemCh
     if problems.is_empty() { Ok((changes, after)) } else { Err(EditRefusal::Invalid(problems)) }
 }
 
-/// Removes retired secrets whose time has passed from every changed item, so that nothing has to be written when the
-/// time passes. Unchanged items stay as they are: their version says so.
+/// Removes expired secrets from every changed item, so that nothing has to be written at the moment they expire.
+/// Unchanged items keep them, because their version must stay.
 fn remove_expired(before: &BTreeMap<String, Tenant>, draft: &mut Draft, now: u64) {
     for tenant in draft.tenants_mut() {
         let old = before.get(&tenant.id);
@@ -118,10 +114,11 @@ fn remove_in<T: Clone + PartialEq>(before: Option<&[T]>, after: &mut [T], remove
     }
 }
 
-/// What a decision changes in a snapshot, at a time in unix milliseconds. The caller holds its store's lock. Pure.
+/// Returns what a decision changes in a snapshot, at a time in unix milliseconds. The caller holds its store's lock.
 ///
 /// # Errors
-/// What [`decide`] refuses, and a token or key that another tenant has: those are looked up without knowing the tenant.
+/// The refusals of [`decide`], and a token or key that another tenant has: those are looked up without knowing the
+/// tenant.
 pub(crate) fn decide_on(
     snapshot: &Snapshot,
     selection: &TenantSelection,
@@ -140,7 +137,7 @@ pub(crate) fn decide_on(
     if problems.is_empty() { Ok(changes) } else { Err(EditRefusal::Invalid(problems)) }
 }
 
-/// Tokens and keys that a tenant which is not touched has already.
+/// Returns the tokens and keys that an untouched tenant has already.
 fn taken(snapshot: &Snapshot, touched: &BTreeSet<&str>, after: &[Tenant]) -> Vec<InvalidField> {
     let elsewhere = |owner: &TenantSnapshot| !touched.contains(owner.id.as_str());
     let mut problems = Vec::new();

@@ -24,7 +24,7 @@ fn changes(
 }
 
 #[test]
-fn what_differs_is_told_item_by_item_and_nothing_else() {
+fn differences_are_listed_item_by_item() {
     let made = changes(|draft| {
         draft.tenant("acme")?.endpoints.push(endpoint("bi", "https://bi.example/"));
         draft.put(Tenant::new("beta"));
@@ -37,7 +37,7 @@ fn what_differs_is_told_item_by_item_and_nothing_else() {
 }
 
 #[test]
-fn a_tenant_that_goes_takes_everything_along() {
+fn a_deleted_tenant_takes_everything_along() {
     let gone = changes(|draft| {
         draft.remove("acme");
         Ok(())

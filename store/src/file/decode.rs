@@ -8,15 +8,13 @@ use serde::forward_to_deserialize_any;
 use super::document::{MapEntry, YamlNode, YamlValue};
 use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 
-/// Deserializes one node.
 #[derive(Clone, Copy)]
 pub(super) struct YamlDeserializer<'a> {
     pub(super) node: &'a YamlNode,
-    /// Text of the node's file.
     pub(super) source: &'a str,
-    /// Keys of this mapping that are skipped, since they are read separately.
+    /// Keys of this mapping that are skipped, because they are read separately.
     pub(super) hidden: &'static [&'static str],
-    /// Keys of this mapping with the text that they have when they are not written.
+    /// Keys of this mapping with the text that is assumed when they are left out.
     pub(super) assumed: &'static [(&'static str, &'static str)],
 }
 
@@ -56,7 +54,7 @@ impl<'a> YamlDeserializer<'a> {
     }
 }
 
-/// Methods for numbers: a number is read however it is written.
+/// Declares methods for numbers, which are read in any notation.
 macro_rules! typed {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -68,8 +66,8 @@ macro_rules! typed {
 impl<'de> Deserializer<'de> for YamlDeserializer<'de> {
     type Error = DecodeError;
 
-    /// For types that take a number or a text: `7` is a number, but `007`, `+7` and what no integer holds are texts,
-    /// since a number would change them.
+    /// Serves types that take a number or a text. `7` is a number, but `007`, `+7` and integers that are too large are
+    /// texts, because a number would change them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         if self.node.is_plain(self.source) { self.typed(visitor) } else { self.deserialize_str(visitor) }
     }
@@ -82,7 +80,7 @@ impl<'de> Deserializer<'de> for YamlDeserializer<'de> {
         self.deserialize_str(visitor)
     }
 
-    /// Refuses a key without a value: `channel_ids:` above a list that was commented out would mean "any".
+    /// Refuses a key without a value: `channel_ids:` above a commented-out list would otherwise mean "any".
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.node.value {
             YamlValue::Null => {
@@ -141,7 +139,7 @@ struct YamlEntries<'a> {
     entries: std::slice::Iter<'a, MapEntry>,
     /// The entry whose key was read, and whose value is next.
     current: Option<&'a MapEntry>,
-    /// Assumed entries that are still to be read; the last one is next.
+    /// Assumed entries that are still to be read, the next one last.
     assumed: Vec<&'static (&'static str, &'static str)>,
     reading: YamlDeserializer<'a>,
 }
@@ -171,7 +169,6 @@ impl<'de> MapAccess<'de> for YamlEntries<'de> {
     }
 }
 
-/// Deserializes an assumed text.
 struct Assumed(&'static str);
 
 impl<'de> Deserializer<'de> for Assumed {

@@ -1,8 +1,8 @@
-//! Configuration files to be sent to a running process: their YAML as JSON with secrets, and the position in a file
-//! that an error about that JSON belongs to.
+//! Configuration files that are sent to a running process: their YAML as JSON with secrets, and the positions in files
+//! that errors about that JSON belong to.
 //!
-//! Only what is written is sent, since what is left out may mean "keep". Only types are checked here: the process
-//! validates.
+//! Only fields that the files write are sent, because a field that is left out may mean "keep". Only types are checked
+//! here. The process validates.
 
 use std::{
     fs, io,
@@ -58,13 +58,13 @@ impl Description {
         Ok(Self { documents, merged, tenants })
     }
 
-    /// The tenants as `POST /v1/apply` takes them, with secrets: to be sent, never to be shown.
+    /// Returns the tenants as `POST /v1/apply` takes them. They contain secrets and must not be shown.
     pub fn tenants(&self) -> &[Json] {
         &self.tenants
     }
 
-    /// One line about an error in the sent `{"tenants": […]}`, with the file, line and column that the value comes
-    /// from.
+    /// Returns one line about an error in the sent `{"tenants": […]}`, with the file, line and column that the value
+    /// comes from.
     pub fn line(&self, pointer: &str, message: &str) -> String {
         let path = FieldPath::of_pointer(pointer);
         match path.0.as_slice() {
@@ -80,7 +80,6 @@ impl Description {
     }
 }
 
-/// Reads a file, or the files of a folder.
 fn read(path: &Path) -> io::Result<Vec<SourceFile>> {
     if !fs::metadata(path)?.is_dir() {
         return Ok(vec![SourceFile::of(path.display().to_string(), fs::read(path))]);
@@ -92,9 +91,9 @@ fn read(path: &Path) -> io::Result<Vec<SourceFile>> {
     Ok(Listing::of(path)?.names().map(file).collect())
 }
 
-/// A tenant as JSON, with exactly what its parts in the files write.
+/// Returns a tenant as JSON, with exactly the fields that its parts in the files write.
 fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documents: &[YamlDocument]) -> Json {
-    // Plain structs with text keys: their serialization cannot fail.
+    // Plain structs with text keys can always be serialized.
     let typed = serde_json::to_value(tenant).unwrap_or_default();
     let mut whole = Map::new();
     for (document, index) in parts {
@@ -118,15 +117,15 @@ fn written(tenant: &Tenant, parts: impl Iterator<Item = (usize, usize)>, documen
     Json::Object(whole)
 }
 
-/// A node as the types read it: `id: 7` is a text, since the type asks for one. `typed` is the serialized value, in
-/// which secrets are masked and defaults are left out.
+/// Returns a node as the types read it: `id: 7` is a text when the type asks for one. `typed` is the serialized value,
+/// in which secrets are masked and defaults are left out.
 fn as_typed(node: &YamlNode, typed: &Json, source: &str) -> Json {
     match &node.value {
         YamlValue::Map(entries) => {
             let entry = |(key, node): (&String, &YamlNode)| (key.clone(), as_typed(node, &typed[key.as_str()], source));
             Json::Object(entries.iter().map(|one| entry((&one.key, &one.node))).collect())
         }
-        // Sets are sorted when serialized, but all values of a list have one type.
+        // Sets are sorted when they are serialized, but all values of a list have one type.
         YamlValue::List(nodes) => nodes
             .iter()
             .enumerate()
@@ -140,7 +139,7 @@ fn as_typed(node: &YamlNode, typed: &Json, source: &str) -> Json {
     }
 }
 
-/// A scalar that the serialized value leaves out because it is the default, such as `start_on_transfer: false`.
+/// Returns a scalar that the serialized value leaves out because it is the default, such as `start_on_transfer: false`.
 fn as_written(node: &YamlNode, source: &str) -> Json {
     match &node.value {
         YamlValue::Bool(truth) => (*truth).into(),
@@ -201,7 +200,7 @@ tenants:
     }
 
     #[test]
-    fn files_are_merged_and_a_complaint_finds_its_way_back() {
+    fn files_are_merged_and_an_error_names_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("a.yaml", "tenants:\n- id: acme\n  endpoints:\n  - {id: one, url: x}\n");
@@ -222,7 +221,7 @@ tenants:
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_place() {
+    fn unreadable_values_are_reported_with_their_place() {
         let refused = |text| read(text).unwrap_err().to_string();
         assert!(refused("tenants: [").starts_with("-:"), "{}", refused("tenants: ["));
         let unknown = "tenants:\n- id: a\n  endpoints:\n  - {id: x, urll: y}\n  sources:\n  - {id: s}\n";

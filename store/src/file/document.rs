@@ -1,4 +1,4 @@
-//! One YAML file as a tree of values with their positions. It does not know what they mean.
+//! One YAML file as a tree of values with their positions. It knows nothing about their meaning.
 
 use std::cell::OnceCell;
 
@@ -8,7 +8,6 @@ use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter as _, NonFin
 use crate::decode_error::Position;
 use crate::invalid_field::{FieldPath, PathSegment};
 
-/// A value and its position.
 #[derive(Debug)]
 pub(super) struct YamlNode {
     pub(super) place: Position,
@@ -17,7 +16,7 @@ pub(super) struct YamlNode {
     pub(super) value: YamlValue,
 }
 
-/// A value as YAML reads it where no type is known.
+/// A value as YAML reads it when no type is known.
 #[derive(Debug)]
 pub(super) enum YamlValue {
     Null,
@@ -37,18 +36,17 @@ pub(super) struct MapEntry {
     pub(super) node: YamlNode,
 }
 
-/// A file. Its tree takes thirty times the memory of its text, and is made only when it is needed.
+/// A file. Its tree takes thirty times the memory of its text, and is only made when it is needed.
 #[derive(Debug)]
 pub(super) struct YamlDocument {
     pub(super) name: String,
     pub(super) source: String,
-    /// The tree, once a position was needed.
     root: OnceCell<Option<YamlNode>>,
 }
 
 impl YamlDocument {
     pub(super) fn new(name: String, mut source: String) -> Self {
-        // Some editors begin files with a byte order mark. It is no content and takes no column.
+        // Some editors begin files with a byte order mark, which is no content and takes no column.
         if source.starts_with('\u{feff}') {
             source.remove(0);
         }
@@ -58,9 +56,9 @@ impl YamlDocument {
     /// Parses the text.
     ///
     /// # Errors
-    /// One line with the position where the text is no YAML.
+    /// The text is not YAML. The error is one line with the position.
     pub(super) fn parse(&self) -> Result<YamlNode, String> {
-        // The file is the operator's own, so any size is right. The depth stays bounded, since the stack is.
+        // The operator's own file may have any size. Its depth is bounded, because the stack is.
         let budget = serde_saphyr::budget! {
             max_events: usize::MAX,
             max_nodes: usize::MAX,
@@ -96,7 +94,7 @@ impl YamlDocument {
         path.iter().try_fold(self.root()?, |node, step| node.child(step))
     }
 
-    /// Position of the node at a path, or of its last ancestor that the file has.
+    /// Returns the position of the node at a path, or of its nearest ancestor in the file.
     pub(super) fn position_of(&self, path: &FieldPath) -> Position {
         let longest = (0..=path.0.len()).rev().find_map(|length| self.node(&path.0[..length]));
         longest.map_or(Position::default(), |node| node.place)
@@ -118,7 +116,7 @@ impl YamlNode {
         }
     }
 
-    /// False for a number in an unusual notation, which its value would lose.
+    /// False for a number in a notation that its value would lose.
     pub(super) fn is_plain(&self, source: &str) -> bool {
         let usual = match &self.value {
             YamlValue::Signed(number) => number.to_string(),
@@ -129,7 +127,7 @@ impl YamlNode {
         self.text(source).is_none_or(|text| text == usual)
     }
 
-    /// A scalar as text: a number or word as it is written.
+    /// Returns a scalar as text: a number or word as it is written.
     pub(super) fn text<'a>(&'a self, source: &'a str) -> Option<&'a str> {
         match &self.value {
             YamlValue::Text(text) => Some(text),
@@ -138,7 +136,7 @@ impl YamlNode {
         }
     }
 
-    /// True when exactly this word is written. It tells a written `null` from a key without a value.
+    /// True when exactly this word is written, which tells a written `null` from a key without a value.
     pub(super) fn says(&self, word: &str, source: &str) -> bool {
         self.written(source) == Some(word)
     }

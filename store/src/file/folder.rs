@@ -1,4 +1,4 @@
-//! The folder: which files it has, whether they changed, and their texts. Blocks; it does not know YAML.
+//! Lists the folder's files, detects changes, and reads texts. It blocks, and does not know YAML.
 
 use std::{
     fs,
@@ -8,19 +8,18 @@ use std::{
     time::SystemTime,
 };
 
-/// Readings of a folder that changes while it is read, before it is taken as it is.
+/// Most attempts to read a folder that changes while it is read.
 const READS: usize = 3;
 
-/// A file as it was read.
 #[derive(Debug, Hash)]
 pub(super) struct SourceFile {
-    /// Name within the folder, or path.
+    /// Name within the folder, or the path.
     pub(super) name: String,
     /// Text, or one line that says why it cannot be read.
     pub(super) text: Result<String, String>,
 }
 
-/// Name, length and time of change of a file. Files with equal stamps have equal contents, except for changes within
+/// Name, length and modification time of a file. Files with equal stamps have equal contents, except for changes within
 /// one tick of the clock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct FileStamp {
@@ -29,23 +28,19 @@ struct FileStamp {
     modified: Option<SystemTime>,
 }
 
-/// The files of the folder; none where there is no folder.
+/// Stamps of the folder's files, or none when there is no folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing(Option<Vec<FileStamp>>);
 
-/// The folder's files as they were read.
 #[derive(Debug)]
 pub(super) struct FolderContent {
-    /// Listed before the files were read, so that a later change shows.
+    /// Listed before the files were read, so that a later change is detected.
     pub(super) stamps: Listing,
     /// Sorted by name.
     pub(super) files: Vec<SourceFile>,
 }
 
 impl Listing {
-    ///
-    /// # Errors
-    /// A folder that exists and cannot be listed.
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -55,14 +50,15 @@ impl Listing {
         let mut stamps = Vec::new();
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            // Hidden files are editors' swap files, and the folders that Kubernetes links a ConfigMap's files from.
+            // Hidden files are swap files of editors, or the folders to which Kubernetes links the files of a
+            // ConfigMap.
             if name.starts_with('.') || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
                 continue;
             }
             match fs::metadata(folder.join(&name)) {
                 Ok(meta) if meta.is_dir() => {}
                 Ok(meta) => stamps.push(FileStamp { name, length: meta.len(), modified: meta.modified().ok() }),
-                // Reading the file will say why.
+                // Reading the file reports the error.
                 Err(_) => stamps.push(FileStamp { name, length: 0, modified: None }),
             }
         }
@@ -81,7 +77,7 @@ impl FolderContent {
     /// the other half.
     ///
     /// # Errors
-    /// A folder that exists and cannot be listed.
+    /// The folder exists and cannot be listed.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
         let mut stamps = Listing::of(folder)?;
         for _ in 1..READS {
@@ -95,7 +91,6 @@ impl FolderContent {
         Ok(Self { files: stamps.read(folder), stamps })
     }
 
-    /// A digest of names and texts.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.files.hash(&mut hasher);
@@ -109,7 +104,6 @@ impl Listing {
         self.names().map(|name| SourceFile::of(name.to_owned(), fs::read(folder.join(name)))).collect()
     }
 
-    /// Names of the files, sorted.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flatten().map(|stamp| stamp.name.as_str())
     }

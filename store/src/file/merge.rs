@@ -1,4 +1,4 @@
-//! Reads several documents as one configuration, and finds the document that a merged item came from. No I/O.
+//! Merges several documents to one configuration, and finds the document that a merged item came from. No I/O.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,8 @@ use crate::{
     validate,
 };
 
-/// Reads, merges and validates. Validation needs everything: what could not be read would seem to be missing.
+/// Reads, merges and validates. Files that cannot be read stop it before validation, to which their items would seem to
+/// be missing.
 ///
 /// # Errors
 /// One line for everything that cannot be read, or else for everything that is invalid.
@@ -29,9 +30,6 @@ pub(super) fn load(files: Vec<SourceFile>) -> Result<Vec<Tenant>, Vec<String>> {
     Ok(merged.tenants)
 }
 
-///
-/// # Errors
-/// One line for everything that cannot be read.
 pub(super) fn merge(
     files: Vec<SourceFile>,
     demand: SourceTokens,
@@ -48,7 +46,7 @@ fn read(file: SourceFile, demand: SourceTokens) -> Result<(YamlDocument, Vec<Ten
     Ok((document, tenants))
 }
 
-/// All values, or the lines of all results that failed.
+/// Returns all values, or the lines of all results that failed.
 fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T>, Vec<String>> {
     let mut values = Vec::new();
     let mut lines = Vec::new();
@@ -61,7 +59,7 @@ fn all<T>(results: impl Iterator<Item = Result<T, Vec<String>>>) -> Result<Vec<T
     if lines.is_empty() { Ok(values) } else { Err(lines) }
 }
 
-/// One line about an invalid field, with its position and that of the other field that it concerns.
+/// Returns one line about an invalid field, with its position and that of the other field that it concerns.
 pub(super) fn line(problem: &InvalidField, merged: &Merged, documents: &[YamlDocument]) -> String {
     let (document, path, place) = merged.locate(&problem.path, documents);
     let mut line = format!("{}:{}:{}: {path}: {}", document.name, place.line, place.column, problem.message);
@@ -72,7 +70,7 @@ pub(super) fn line(problem: &InvalidField, merged: &Merged, documents: &[YamlDoc
     line
 }
 
-/// The tenants of all documents. A tenant that several files describe is one tenant here.
+/// The tenants of all documents. A tenant that several files describe appears once.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub(super) tenants: Vec<Tenant>,
@@ -91,7 +89,7 @@ struct TenantPart {
 #[derive(Debug, Default)]
 struct TenantOrigin {
     parts: Vec<TenantPart>,
-    /// Numbers of items from each part, in the order of the parts, for each of `LISTS`.
+    /// Number of items from each part, in the order of the parts, for each of `LISTS`.
     counts: [Vec<usize>; 4],
 }
 
@@ -106,7 +104,8 @@ impl Merged {
                 match known.get(&tenant.id).copied().filter(|&at| !merged.is_of(at, document)) {
                     Some(at) => merged.add_to(at, tenant, part, &mut problems),
                     None => {
-                        // A second description in the same file is not merged: validation refuses it, and names both.
+                        // A second description in the same file is not merged, so that validation refuses it and names
+                        // both.
                         known.insert(tenant.id.clone(), merged.tenants.len());
                         merged.push(tenant, part);
                     }
@@ -153,12 +152,12 @@ impl Merged {
         whole.keys.extend(tenant.keys);
     }
 
-    /// The parts of a merged tenant: the document of each, and the index in its `tenants`.
+    /// Returns the parts of a merged tenant: the document of each, and the index in its `tenants`.
     pub(super) fn parts(&self, tenant: usize) -> impl Iterator<Item = (usize, usize)> {
         self.origins[tenant].parts.iter().map(|part| (part.document, part.index))
     }
 
-    /// The document that a path among the merged tenants comes from, with the path and position there.
+    /// Returns the document that a path in the merged tenants comes from, with the path and position there.
     pub(super) fn locate<'a>(
         &self,
         path: &FieldPath,
@@ -193,7 +192,7 @@ impl TenantOrigin {
         }
     }
 
-    /// The part that an item of a list comes from, and the item's index there.
+    /// Returns the part that an item of a list comes from, and the item's index there.
     fn item(&self, list: &str, mut index: usize) -> (TenantPart, usize) {
         let counts =
             LISTS.iter().zip(&self.counts).find(|(name, _)| **name == list).map_or(&[][..], |(_, counts)| counts);
@@ -206,7 +205,7 @@ impl TenantOrigin {
         (self.parts[0], index)
     }
 
-    /// The last part that has a key. Where parts disagree, the later one is at fault.
+    /// Returns the last part that has a key. When parts disagree, the later one is reported.
     fn having(&self, rest: &[PathSegment], documents: &[YamlDocument]) -> TenantPart {
         let has = |part: &&TenantPart| {
             let tenant = [PathSegment::Key("tenants".into()), PathSegment::Index(part.index)];

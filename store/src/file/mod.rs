@@ -1,7 +1,7 @@
 //! The `file:` store: a folder of YAML, read at start and again whenever it changes.
 //!
-//! It looks for changes by listing the folder every second or so: no notification mechanism works on every file system
-//! that folders are mounted from. It never writes. Files that cannot be used leave the last good snapshot in force.
+//! It detects changes by listing the folder every second or so, because no notification mechanism works on every
+//! mounted file system. It never writes. Files that cannot be used leave the last good snapshot in force.
 
 mod decode;
 mod description;
@@ -28,7 +28,7 @@ use crate::{Snapshot, Store, StoreError, SyncStatus};
 #[derive(Debug)]
 pub struct FileStore {
     reader: Arc<FolderReader>,
-    /// One permit: only one reading is under way at a time.
+    /// One permit, so that only one reading is under way at a time.
     turn: Arc<Semaphore>,
 }
 
@@ -36,14 +36,15 @@ impl FileStore {
     /// Reads the folder for the first time. A missing or empty one is a valid, empty configuration.
     ///
     /// # Errors
-    /// Everything that is wrong with the files, each in one line: there is no good snapshot to keep.
+    /// Everything that is wrong with the files, each in one line. There is no good snapshot to keep.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = folder.to_owned();
         let reader = off_the_runtime(move || FolderReader::open(folder)).await??;
         Ok(Self { reader: Arc::new(reader), turn: Arc::new(Semaphore::new(1)) })
     }
 
-    /// Looks for changes at every interval until `stop` is cancelled. Errors do not end it: each is logged once.
+    /// Looks for changes at every interval until `stop` is cancelled. Each error is logged once and does not end the
+    /// watch.
     pub async fn watch(&self, interval: Duration, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             // The reader keeps and logs the error.
@@ -51,16 +52,15 @@ impl FileStore {
         }
     }
 
-    /// Looks for changes once: reads the files only if their names, lengths or times of change differ from the last
-    /// time.
+    /// Looks for changes once. Reads the files only if their names, lengths or modification times have changed.
     ///
     /// # Errors
-    /// What is wrong with the files. The last good snapshot stays in force.
+    /// Everything that is wrong with the files. The last good snapshot stays in force.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         self.look(ReadMode::IfListingChanged).await
     }
 
-    /// What is wrong with the folder now, for `/readyz`; none while the snapshot has what the files say.
+    /// Returns what is wrong with the folder now, for `/readyz`. None while the snapshot has what the files say.
     pub fn last_error(&self) -> Option<Arc<StoreError>> {
         self.reader.last_error()
     }
@@ -69,12 +69,13 @@ impl FileStore {
         let asked = self.reader.begun();
         let turn = self.turn.clone().acquire_owned().await.map_err(|_| StoreError("the store is closed".to_owned()))?;
         if self.reader.begun() > asked {
-            // A reading has begun since this call, and is over. A thousand calls at once cause two readings.
+            // A reading has begun after this call and is over, so it has seen the newest files. A thousand calls at
+            // once cause two readings.
             return self.last_error().map_or(Ok(()), |error| Err(StoreError::clone(&error)));
         }
         let reader = self.reader.clone();
-        // The permit moves to the thread: a caller that stops waiting does not let a second reading begin beside the
-        // first.
+        // The permit moves to the thread, so that a caller that stops waiting does not let a second reading begin
+        // beside the first.
         off_the_runtime(move || {
             let _turn = turn;
             reader.look(look)
@@ -92,12 +93,13 @@ impl Store for FileStore {
         self.reader.revision()
     }
 
-    /// One state of broken files counts as one failure, however often it is read.
+    /// Counts one state of broken files as one failure, however often it is read.
     fn sync_status(&self) -> SyncStatus {
         self.reader.sync_status()
     }
 
-    /// Reads all files even if the listing is unchanged: two changes within one tick of the clock look like one.
+    /// Reads all files even if the listing is unchanged, because two changes within one tick of the clock look like
+    /// one.
     fn pull(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.look(ReadMode::Always).boxed()
     }

@@ -1,4 +1,4 @@
-//! Reads the folder when it changed, and keeps the last good snapshot and the last error. Blocks.
+//! Reads the folder when it has changed, and keeps the last good snapshot and the last error. Blocks.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,16 +17,14 @@ use super::{
 };
 use crate::{Snapshot, StoreError, SyncStatus, snapshot::current::SyncTracker};
 
-/// Which listings lead to a reading of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadMode {
-    /// Only a listing that differs from the last one, or that follows a failed reading.
+    /// Reads the files when the listing differs from the last one, or when the last reading failed.
     IfListingChanged,
-    /// Every listing.
+    /// Reads the files in any case.
     Always,
 }
 
-/// The folder, and the result of reading it.
 #[derive(Debug)]
 pub(super) struct FolderReader {
     folder: PathBuf,
@@ -36,23 +34,20 @@ pub(super) struct FolderReader {
     sync: SyncTracker,
     /// Number of readings of all files that have begun.
     begun: AtomicU64,
-    /// Locked for the length of one reading.
+    /// Locked during one reading.
     seen: Mutex<LastRead>,
 }
 
-/// The state of the folder at the last reading, whether or not it could be used.
+/// State of the folder at the last reading, usable or not.
 #[derive(Debug)]
 struct LastRead {
     stamps: Listing,
     digest: u64,
-    /// What is wrong with that state.
+    /// What is wrong with this state.
     fault: Option<StoreError>,
 }
 
 impl FolderReader {
-    ///
-    /// # Errors
-    /// Everything that is wrong, each in one line.
     pub(super) fn open(folder: PathBuf) -> Result<Self, StoreError> {
         let content = FolderContent::read(&folder).map_err(|error| unlistable(&folder, &error))?;
         let seen = Mutex::new(LastRead { stamps: content.stamps.clone(), digest: content.digest(), fault: None });
@@ -75,7 +70,7 @@ impl FolderReader {
     /// Brings the snapshot up to date.
     ///
     /// # Errors
-    /// What is wrong with the files, found now or at the last reading of the same content.
+    /// Everything that is wrong with the files, found now or at the last reading of the same content.
     pub(super) fn look(&self, look: ReadMode) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.look_past(&mut seen, look);
@@ -115,7 +110,7 @@ impl FolderReader {
 
     fn take_over(&self, content: FolderContent) -> Result<(), StoreError> {
         if content.stamps.is_missing() && self.snapshot().tenants().next().is_some() {
-            // An unmounted disk looks like this. To remove everything, the operator empties the folder.
+            // A missing folder is most likely an unmounted disk. To remove everything, the operator empties the folder.
             return Err(StoreError(format!("{}: the folder is gone", self.folder.display())));
         }
         let tenants = load(content.files).map_err(|lines| StoreError(lines.join("\n")))?;

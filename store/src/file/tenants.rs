@@ -12,12 +12,10 @@ use crate::{decode_error::DecodeError, invalid_field::PathSegment};
 /// Keys of a tenant's lists.
 pub(super) const LISTS: [&str; 4] = ["endpoints", "subscriptions", "sources", "keys"];
 
-/// Whether each source must have a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceTokens {
-    /// A source without a token is an error.
     Required,
-    /// A source without a token has an empty one: the process that receives it keeps the old token, or makes one.
+    /// A source without a token gets an empty one. The process that receives it keeps the old token or generates one.
     Optional,
 }
 
@@ -27,10 +25,10 @@ impl SourceTokens {
     }
 }
 
-/// Decodes the tenants of a document, in its order.
+/// Decodes the tenants of a document in its order.
 ///
 /// # Errors
-/// One line where the text is no YAML, or else for every item that could not be decoded.
+/// One line when the text is not YAML, or else for every item that could not be decoded.
 pub(super) fn read(document: &YamlDocument, demand: SourceTokens) -> Result<Vec<Tenant>, Vec<String>> {
     let root = document.parse().map_err(|line| vec![line])?;
     let mut reader = DocumentReader { source: &document.source, demand, faults: Vec::new() };
@@ -76,7 +74,7 @@ impl<'a> DocumentReader<'a> {
         tenants
     }
 
-    /// Decodes each item of a list. A key without a value is an empty list: its items are commented out.
+    /// Decodes each item of a list. A key without a value is an empty list, because its items may be commented out.
     fn items<T>(
         &mut self,
         node: &'a YamlNode,

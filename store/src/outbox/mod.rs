@@ -1,9 +1,9 @@
-//! What a process has counted and found out, until control confirms that it has stored it: counts by tenant, endpoint
+//! Holds what a process has counted and found until control confirms that it has stored it: counts by tenant, endpoint
 //! and day, and findings.
 //!
-//! Roles add to the outbox. The process announces what [`Outbox::report`] returns, and passes confirmations on to
-//! [`Outbox::noted`]. Nothing is kept on the disk: a process that dies loses what it had not reported. There is no
-//! clock: time is an argument, in unix milliseconds.
+//! Roles add to the outbox. The process announces the notices that [`Outbox::report`] returns, and passes confirmations
+//! on to [`Outbox::noted`]. Nothing is written to the disk: a process that dies loses what it had not reported. All
+//! times are arguments, in unix milliseconds.
 
 mod usage_counts;
 
@@ -19,30 +19,28 @@ use usage_counts::UsageCounts;
 const AGAIN: u64 = 5_000;
 /// Largest number of findings in one notice: about 100 kB of JSON.
 const TOGETHER: usize = 500;
-/// Largest number of waiting findings, usage aside. An endpoint or a quota makes one at a time; more would be a loop
-/// somewhere.
+/// Largest number of waiting findings, usage aside. An endpoint or a quota has one at a time, so more would be an error
+/// in a loop.
 const MOST_FINDINGS: usize = 10_000;
 
-/// The outbox of one process, shared by its roles.
 #[derive(Debug)]
 pub struct Outbox {
     process: String,
-    /// Never locked across an await. A count locks it for two look-ups.
+    /// The lock is never held across an await. A count holds it for two look-ups.
     state: Mutex<OutboxState>,
 }
 
 #[derive(Debug, Default)]
 struct OutboxState {
     usage: UsageCounts,
-    /// Findings that are to be sent, for the first time or again.
+    /// Findings to be sent, for the first time or again.
     findings: Vec<Finding>,
-    /// Sent notices that are not confirmed yet, by their sequence.
+    /// Unconfirmed notices, by their sequence.
     said: std::collections::BTreeMap<u64, UnconfirmedNotice>,
     sequence: u64,
     missed: u64,
 }
 
-/// Content of a sent notice.
 #[derive(Debug)]
 struct UnconfirmedNotice {
     at: u64,
@@ -51,8 +49,8 @@ struct UnconfirmedNotice {
 }
 
 impl Outbox {
-    /// The outbox of a process, by an id made at its start: its counts begin at zero, and are told apart from those of
-    /// the process before.
+    /// Makes the outbox of a process. `process` is an id made at its start, which separates its counts, beginning at
+    /// zero, from those of the process before.
     pub fn new(process: impl Into<String>) -> Self {
         Self { process: process.into(), state: Mutex::default() }
     }
@@ -61,7 +59,7 @@ impl Outbox {
         &self.process
     }
 
-    /// Counts something for a tenant, or for one of its endpoints. Allocates only for the first count of a day.
+    /// Adds counts for a tenant, or for one of its endpoints. Only the first count of a day allocates.
     pub fn add(&self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) {
         let mut state = self.state();
         if !state.usage.add(now, tenant, endpoint_id, more) {
@@ -80,7 +78,7 @@ impl Outbox {
         }
     }
 
-    /// The notices to be sent now: what is new, and what was sent a while ago and not confirmed.
+    /// Returns the notices to be sent now: new content, and content that was sent a while ago and not confirmed.
     pub fn report(&self, now: u64) -> Vec<Notice> {
         let state = &mut *self.state();
         state.take_back(now);
@@ -101,7 +99,7 @@ impl Outbox {
         }
     }
 
-    /// Confirms that control has stored the notice with this sequence, if it was sent by this process.
+    /// Notes that control has stored the notice with this sequence, if this process sent it.
     pub fn noted(&self, process: &str, sequence: u64) {
         let mut state = self.state();
         if process == self.process
@@ -117,7 +115,7 @@ impl Outbox {
         state.said.is_empty() && state.findings.is_empty() && !state.usage.has_changed()
     }
 
-    /// How often something was not counted, since the outbox was full. For metrics.
+    /// Number of counts and findings that were dropped because the outbox was full.
     pub fn missed(&self) -> u64 {
         self.state().missed
     }
@@ -128,7 +126,7 @@ impl Outbox {
 }
 
 impl OutboxState {
-    /// Makes the content of notices that were sent long enough ago due again, with the counts as they are by now.
+    /// Makes the content of unconfirmed notices due again after a while, with the present counts.
     fn take_back(&mut self, now: u64) {
         while let Some(first) = self.said.first_entry()
             && first.get().at + AGAIN <= now

@@ -1,4 +1,5 @@
-//! Nothing is lost between counting and noting, whatever gets lost on the way; and nothing stays for ever.
+//! No count or finding is lost before it is noted, whatever notices or confirmations are lost; and nothing is kept for
+//! ever.
 
 use std::collections::HashMap;
 
@@ -35,7 +36,7 @@ fn line(attempts: u64) -> Line {
 }
 
 #[test]
-fn what_is_counted_is_said_once_and_again_when_more_was_counted() {
+fn a_count_is_sent_once_and_again_when_it_has_changed() {
     let outbox = Outbox::new("p");
     assert!(outbox.report(NOW).is_empty() && outbox.is_settled());
     outbox.add(NOW, "acme", Some("crm"), attempts(1));
@@ -47,7 +48,7 @@ fn what_is_counted_is_said_once_and_again_when_more_was_counted() {
 }
 
 #[test]
-fn what_is_not_noted_is_said_again_under_a_new_number_until_it_is() {
+fn an_unconfirmed_notice_is_sent_again_under_a_new_number() {
     let outbox = Outbox::new("p");
     outbox.add(NOW, "acme", Some("crm"), attempts(3));
     outbox.report(NOW);
@@ -93,7 +94,7 @@ fn a_clock_that_is_put_back_over_midnight_begins_no_line_again() {
 }
 
 #[test]
-fn a_fact_is_said_until_it_is_noted_however_often_it_was_stated() {
+fn a_finding_is_sent_until_it_is_noted_however_often_it_was_added() {
     let outbox = Outbox::new("p");
     let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
     let reached = Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::Endpoints, limit: 3.0, at: NOW };
@@ -110,7 +111,7 @@ fn a_fact_is_said_until_it_is_noted_however_often_it_was_stated() {
 }
 
 #[test]
-fn much_is_said_in_several_notices() {
+fn many_findings_are_sent_in_several_notices() {
     let outbox = Outbox::new("p");
     for nth in 0..2 * TOGETHER + 1 {
         outbox.add(NOW, "acme", Some(&nth.to_string()), attempts(1));
@@ -129,7 +130,7 @@ enum Step {
     Pass {
         ms: u64,
     },
-    /// The control hears everything, and is heard if `answered`.
+    /// Control receives the notices if `heard`, and its confirmations arrive if `answered`.
     Report {
         heard: bool,
         answered: bool,

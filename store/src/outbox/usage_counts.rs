@@ -1,5 +1,5 @@
-//! The counts in an outbox: one line for each tenant and each endpoint on each day, kept until the day is over and its
-//! last count is confirmed.
+//! The counts in an outbox: one line for each tenant and endpoint on each day. A line is kept until its day is over and
+//! its last count is confirmed.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,9 @@ const DAY: u64 = 86_400_000;
 /// Largest number of lines, of some 200 bytes each. Beyond it, new endpoints are not counted.
 const MOST: usize = 200_000;
 
-/// All lines, with an index of them.
 #[derive(Debug, Default)]
 pub(super) struct UsageCounts {
-    /// None for a free index, which is also in `free`.
+    /// None at a free index, which is also in `free`.
     lines: Vec<Option<DayCounts>>,
     free: Vec<usize>,
     by_tenant: HashMap<String, TenantCounters>,
@@ -35,7 +34,7 @@ struct DayCounts {
     day: u64,
     counts: Counts,
     is_changed: bool,
-    /// Number of sent and unconfirmed notices that have this line.
+    /// Number of unconfirmed notices that have this line.
     unnoted: u32,
 }
 
@@ -55,11 +54,12 @@ impl TenantCounters {
 }
 
 impl UsageCounts {
-    /// Adds counts. False when there is no room for one more line.
+    /// Adds counts. Returns false when there is no room for one more line.
     pub(super) fn add(&mut self, now: u64, tenant: &str, endpoint_id: Option<&str>, more: Counts) -> bool {
         let day = now / DAY;
         let known = self.by_tenant.get(tenant).and_then(|places| places.find(endpoint_id));
-        // A clock that is set back over midnight goes on with the later day, since a day's line must not begin again.
+        // After the clock is set back over midnight, counting continues with the later day, because a finished day's
+        // line must not begin again.
         let known = known.filter(|at| self.lines[*at].as_ref().is_some_and(|line| line.day >= day));
         let Some(at) = known.or_else(|| self.open(tenant, endpoint_id, day)) else { return false };
         let Some(line) = &mut self.lines[at] else { return false };
@@ -70,7 +70,7 @@ impl UsageCounts {
         true
     }
 
-    /// Makes a new line. One of an earlier day stays until it is confirmed, but is no longer in the index.
+    /// Makes a new line. A line of an earlier day leaves the index and stays until it is confirmed.
     fn open(&mut self, tenant: &str, endpoint_id: Option<&str>, day: u64) -> Option<usize> {
         let places = self.by_tenant.entry(tenant.to_owned()).or_default();
         let old = places.find(endpoint_id);
@@ -104,7 +104,7 @@ impl UsageCounts {
         Some(at)
     }
 
-    /// Begins a report: if a day has ended since the last one, its confirmed lines are removed.
+    /// Begins a report. When a day has ended since the last one, removes its confirmed lines.
     pub(super) fn begin(&mut self, now: u64) {
         let today = now / DAY;
         if today > self.today {
@@ -115,7 +115,6 @@ impl UsageCounts {
         }
     }
 
-    /// Takes some of the changed lines, to be sent now.
     pub(super) fn take_changed(&mut self, most: usize) -> Vec<usize> {
         let taken = self.changed.split_off(self.changed.len().saturating_sub(most));
         for at in &taken {
@@ -132,7 +131,6 @@ impl UsageCounts {
         !self.changed.is_empty()
     }
 
-    /// A line as a finding.
     pub(super) fn finding(&self, at: usize) -> Finding {
         let Some(line) = &self.lines[at] else { return Finding::Unknown };
         Finding::Usage {
@@ -153,7 +151,7 @@ impl UsageCounts {
         }
     }
 
-    /// Makes the lines of a notice due again that was not confirmed.
+    /// Makes the lines of an unconfirmed notice due again.
     pub(super) fn not_noted(&mut self, lines: &[usize]) {
         for at in lines {
             let Some(line) = &mut self.lines[*at] else { continue };

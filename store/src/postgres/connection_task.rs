@@ -1,6 +1,7 @@
-//! The one task that uses the connection to the database: it connects, for ever, and does one thing after the other.
+//! The one task that uses the connection to the database. It connects, again and again if needed, and runs one job
+//! after the other.
 //!
-//! While the database is away, every request fails at once; none waits in a queue for it to come back.
+//! While the database is away, every request fails at once instead of waiting in a queue.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,28 +18,27 @@ use super::{
 };
 use crate::{StoreError, StoreOpenError};
 
-/// The first pause between two attempts to connect; it doubles with each, up to the longest. It has no jitter: the
-/// processes of one database are few.
+/// First pause between two attempts to connect. It doubles with each attempt, up to the longest. It has no jitter,
+/// because few processes share a database.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Shortest time between two requested pulls; requests within it share the next one. Strangers cause a pull with every
-/// unknown key that they present, and must not be able to keep the database busy.
+/// Shortest time between two requested pulls. Requests within it share the next one. Every unknown key that anyone
+/// presents causes a pull, which must not keep the database busy.
 const BETWEEN_PULLS: Duration = Duration::from_millis(20);
 
-/// Work for the connection: it gets a session, or the reason why there is none.
+/// A job for the connection. It gets a session, or the reason why there is none.
 pub(super) type DatabaseJob = Box<
     dyn for<'a> FnOnce(Result<(&'a PostgresDatabase, &'a PostgresSession), StoreError>) -> BoxFuture<'a, ()> + Send,
 >;
 
-/// The answer to a request that the snapshot be brought up to date.
+/// Sends the result of a requested pull.
 pub(super) type PullReply = oneshot::Sender<Result<(), StoreError>>;
 
-/// The task's state.
 pub(super) struct ConnectionTask {
     pub(super) url: DatabaseUrl,
     pub(super) database: PostgresDatabase,
-    /// How often the database is asked for changes although it did not notify of any.
+    /// Interval at which the database is asked for changes although it has not notified of any.
     pub(super) poll: Duration,
     pub(super) jobs: mpsc::Receiver<DatabaseJob>,
     pub(super) pulls: mpsc::UnboundedReceiver<PullReply>,
@@ -60,7 +60,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Connects, however long that takes. Requests fail with `reason` meanwhile.
+    /// Connects, however long that takes. Meanwhile requests fail with `reason`.
     async fn connected(&mut self, reason: &mut StoreError, notified: &Arc<Notify>) -> PostgresSession {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -92,7 +92,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Awaits something, and answers every request meanwhile that the database is away.
+    /// Awaits a future, and answers every request meanwhile that the database is away.
     async fn refuse_until<T>(&mut self, reason: &StoreError, awaited: impl Future<Output = T>) -> T {
         tokio::pin!(awaited);
         loop {
@@ -153,14 +153,14 @@ impl ConnectionTask {
     }
 }
 
-/// The next request for a pull, but not before `at`.
+/// Returns the next request for a pull, but not before `at`.
 async fn requested(pulls: &mut mpsc::UnboundedReceiver<PullReply>, at: Instant) -> Option<PullReply> {
     sleep_until(at).await;
     pulls.recv().await
 }
 
-/// The error with which opening the store ends after its first attempt to connect: a database that is only away is
-/// connected later.
+/// Decides from the first attempt to connect whether the store fails to open. A database that is only away is connected
+/// later.
 pub(super) fn open_error(first_attempt: Result<(), PostgresFailure>) -> Result<(), StoreOpenError> {
     match first_attempt {
         Err(PostgresFailure::Defect(defect)) => Err(defect),

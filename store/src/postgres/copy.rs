@@ -7,10 +7,9 @@ use tokio::sync::Notify;
 use super::{migrations, rows, session::PostgresSession, url::DatabaseUrl, usage};
 use crate::{StoreError, dump::StoreDump};
 
-/// Reads everything in the database of a URL.
 pub(crate) async fn read(url: &str) -> Result<StoreDump, StoreError> {
     let (session, _) = connected(url).await?;
-    // All statements of the transaction see the same state.
+    // All statements of this transaction see the same state.
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let dump = async {
         let (_, meta) = rows::meta(&session, false).await?;
@@ -41,7 +40,7 @@ async fn write_within(session: &PostgresSession, place: &str, dump: &StoreDump) 
     rows::set_meta(session, &dump.meta).await
 }
 
-/// A session on tables of this version, and the name of the database.
+/// Opens a session on tables of this version. Returns the name of the database as well.
 async fn connected(url: &str) -> Result<(PostgresSession, String), StoreError> {
     let url = DatabaseUrl::parse(url).map_err(|error| StoreError(error.to_string()))?;
     let session = PostgresSession::open(&url, Arc::new(Notify::new())).await?;

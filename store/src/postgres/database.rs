@@ -1,5 +1,4 @@
-//! What is done on a session: bringing the snapshot up to date, editing, encrypting anew. Nothing here waits for anything
-//! but the database.
+//! Work on a session: updating the snapshot, editing, encrypting again. It waits for nothing but the database.
 
 use std::sync::Arc;
 
@@ -14,13 +13,12 @@ use crate::{
     edit::decide_on, row::ItemRow, snapshot::current::CurrentSnapshot, usage_and_audit::AuditStamp,
 };
 
-/// Rows encrypted anew in one piece, so that other work waits only for that.
+/// Largest number of rows that are encrypted again at once, so that other work does not wait long.
 const RESEALED_AT_ONCE: i64 = 500;
 
-/// Rows of removed items that are kept. Beyond this, a full load costs less than keeping them.
+/// Most rows of removed items that are kept. Beyond it, a full load costs less than keeping them.
 const REMOVED_ROWS_KEPT: u64 = 20_000;
 
-/// A row's tenant, kind and id.
 pub(super) type ItemKey = (String, String, String);
 
 /// The snapshot of a database, its keys, and its name in messages.
@@ -38,12 +36,12 @@ impl PostgresDatabase {
         let mut meta = self.meta(session, false).await?;
         if meta.proof.is_none() {
             rows::set_proof(session, None, &self.keyring.seal_proof()?).await?;
-            // Another process may have begun at the same time, with another key: its proof counts then.
+            // Another process may have set its proof at the same time, with another key. The stored proof counts.
             meta = self.meta(session, false).await?;
         }
         let checked = self.keyring.check_proof(meta.proof.as_deref().unwrap_or_default());
         checked.map_err(|reason| StoreOpenError::Key { place: self.place.to_string(), reason: reason.to_string() })?;
-        // A full load, whatever is known: the database may have been restored to an earlier state.
+        // Everything is loaded, because the database may have been restored to an earlier state.
         self.load(session, &meta, true).await.map(drop)
     }
 
@@ -53,8 +51,8 @@ impl PostgresDatabase {
         self.catch_up(session, &meta).await
     }
 
-    /// Reads `meta`, for update where `locked`. A newer version of this program may change the tables while this process
-    /// runs.
+    /// Reads `meta`, and locks it if `locked`. Checks the format, because a newer version of this program may change
+    /// the tables while this process runs.
     async fn meta(&self, session: &PostgresSession, locked: bool) -> Result<StoreMeta, PostgresFailure> {
         let (found, meta) = rows::meta(session, locked).await?;
         if found <= migrations::FORMAT {
@@ -68,7 +66,8 @@ impl PostgresDatabase {
         if known.revision() == meta.revision {
             return Ok(known);
         }
-        // The database may have been restored, or rows of items that were removed since may be deleted.
+        // Everything is loaded when the database was restored to an earlier state, or when rows of items that were
+        // removed since then may be deleted.
         let anew = meta.revision < known.revision() || known.revision() < meta.forgotten;
         self.load(session, meta, anew).await
     }
@@ -81,7 +80,7 @@ impl PostgresDatabase {
     ) -> Result<Arc<Snapshot>, PostgresFailure> {
         let known = self.current.snapshot().unwrap_or_default();
         let read = if anew { rows::all(session).await? } else { rows::since(session, known.revision()).await? };
-        // One statement sees all of a commit, so a commit made after `meta` was read is here as a whole.
+        // One statement sees all of a commit, so a commit that was made after `meta` was read is complete here.
         let revision = read.iter().map(|row| row.version).fold(meta.revision, u64::max);
         let database = self.clone();
         let snapshot = blocking(move || {
@@ -99,7 +98,7 @@ impl PostgresDatabase {
         Ok(snapshot)
     }
 
-    /// Carries an edit out in one transaction; the lock on `meta` keeps other writers out.
+    /// Carries an edit out in one transaction. The lock on `meta` keeps other writers out.
     pub(super) async fn edit(&self, session: &PostgresSession, edit: Edit) -> Result<Edited, PostgresFailure> {
         session.begin().await?;
         let done = self.edit_within(session, edit).await;
@@ -136,7 +135,6 @@ impl PostgresDatabase {
         Ok((Some(snapshot), Edited { revision, changes }))
     }
 
-    /// The rows and audit entries of changes that make a revision.
     fn rows_of(
         &self,
         revision: u64,
@@ -148,8 +146,9 @@ impl PostgresDatabase {
         Ok((rows, changes.iter().map(|change| stamp.entry(0, revision, change)).collect()))
     }
 
-    /// Encrypts anew what another key than the first has sealed: one page of rows after a key. Returns how many rows were
-    /// written, and the last row's key. A row is written only if it is still as it was read, so that nothing is locked.
+    /// Encrypts again one page of rows after a key that another key than the first has sealed. Returns how many rows
+    /// were written, and the last row's key. A row is written only if it has not changed since it was read, so that
+    /// nothing is locked.
     pub(super) async fn reseal(
         &self,
         session: &PostgresSession,
@@ -167,7 +166,7 @@ impl PostgresDatabase {
         Ok((written, last))
     }
 
-    /// Encrypts the proof anew, last of all: as long as only the old key opens it, that key is known to be needed.
+    /// Encrypts the proof again, last of all: while only the old key opens the proof, that key is known to be needed.
     pub(super) async fn reseal_proof(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
         let (_, StoreMeta { proof: old, .. }) = rows::meta(session, false).await?;
         if old.as_deref().is_some_and(|sealed| !self.keyring.is_current(sealed)) {
@@ -176,7 +175,7 @@ impl PostgresDatabase {
         Ok(())
     }
 
-    /// Deletes the rows of removed items, once they are many.
+    /// Deletes the rows of removed items once there are many.
     pub(super) async fn delete_removed(&self, session: &PostgresSession) -> Result<(), PostgresFailure> {
         if rows::count_removed(session).await? <= REMOVED_ROWS_KEPT {
             return Ok(());
@@ -191,7 +190,7 @@ impl PostgresDatabase {
     }
 }
 
-/// Runs what takes long for ten thousand tenants on a thread that may block.
+/// Runs work that takes long for ten thousand tenants on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     spawn_blocking(work).await.map_err(|error| StoreError(error.to_string()))
 }

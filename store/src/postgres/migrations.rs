@@ -1,6 +1,6 @@
-//! The tables, as steps from one format to the next. A released step is never changed.
+//! Creates and updates the tables in steps from one format to the next. A released step is never changed.
 //!
-//! They are the same tables as in the file of the `sqlite:` store, in a schema of their own.
+//! The tables are the same as in the file of the `sqlite:` store, in a schema of their own.
 
 use super::{
     session::PostgresFailure,
@@ -11,13 +11,13 @@ use crate::StoreOpenError;
 /// Takes the lock under which tables are changed. Its number is arbitrary, and the same in every version.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7165134021843)";
 
-/// Whether the schema exists. Read from the catalog tables: functions such as `to_regclass` may answer from before a
-/// commit of another process, even after waiting for its lock.
+/// Asks whether the schema exists. It reads the catalog tables, because functions such as `to_regclass` may answer from
+/// before a commit of another process, even after waiting for its lock.
 const SCHEMA: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'carteiro')";
 const TABLE: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'carteiro' AND tablename = 'meta')";
 
-/// Steps in their order. The format of a database, in `meta.format`, is the number of steps that were done.
+/// Steps in their order. The format of a database, in `meta.format`, is the number of finished steps.
 const STEPS: &[&str] = &["
     CREATE TABLE carteiro.meta  (one INT PRIMARY KEY CHECK (one = 1), format BIGINT NOT NULL, revision BIGINT NOT NULL,
                                  forgotten BIGINT NOT NULL, proof BYTEA);
@@ -37,9 +37,6 @@ const STEPS: &[&str] = &["
 
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
-///
-/// # Errors
-/// [`StoreOpenError::Newer`], or that the database is away.
 pub(super) async fn apply(session: &PostgresSession, place: &str) -> Result<(), PostgresFailure> {
     if found(session).await? == Some(FORMAT) {
         return Ok(());
@@ -66,7 +63,7 @@ async fn apply_within(session: &PostgresSession, place: &str) -> Result<(), Post
     Ok(())
 }
 
-/// Number of steps that were done; none where there are no tables yet.
+/// Returns the number of finished steps, or none when there are no tables yet.
 async fn found(session: &PostgresSession) -> Result<Option<i64>, PostgresFailure> {
     if !is_there(session, TABLE).await? {
         return Ok(None);

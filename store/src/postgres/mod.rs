@@ -35,10 +35,10 @@ use crate::{
 
 pub(crate) use self::copy::{read, write};
 
-/// Jobs that wait for the connection; further callers wait to hand theirs in.
+/// Most jobs that wait for the connection. Further callers wait until there is room.
 const JOBS: usize = 64;
 
-/// A database of PostgreSQL as a store. Its drop closes the connection.
+/// A PostgreSQL database as a store. Its drop closes the connection.
 pub struct PostgresStore {
     current: Arc<CurrentSnapshot>,
     jobs: mpsc::Sender<DatabaseJob>,
@@ -76,7 +76,7 @@ impl PostgresStore {
         Ok(Self { current, jobs, pulls, _connection: connection, _snapshot_cache: snapshot_cache })
     }
 
-    /// Has a job done by the task that owns the connection. Once begun it is done, even if the caller stops waiting.
+    /// Runs a job in the task that owns the connection. Once started it is finished, even if the caller stops waiting.
     async fn run<T: Send + 'static>(
         &self,
         work: impl for<'a> FnOnce(&'a PostgresDatabase, &'a PostgresSession) -> BoxFuture<'a, Result<T, PostgresFailure>>

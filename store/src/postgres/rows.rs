@@ -8,8 +8,8 @@ use crate::{AuditEntry, StoreError, dump::StoreMeta, row::ItemRow};
 /// Largest number of rows in one statement.
 const AT_ONCE: usize = 1000;
 
-/// Reads `meta`, and before it the format of the tables. Where `locked`, no other process writes until the end of the
-/// transaction, so that revisions are committed in their order.
+/// Reads the format of the tables and `meta`. If `locked`, no other process writes until the end of the transaction, so
+/// that revisions are committed in their order.
 pub(super) async fn meta(session: &PostgresSession, locked: bool) -> Result<(i64, StoreMeta), StoreError> {
     let sql = "SELECT format, revision, forgotten, proof FROM meta";
     let sql = if locked { format!("{sql} FOR UPDATE") } else { sql.to_owned() };
@@ -34,20 +34,19 @@ pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new
 
 const COLUMNS: &str = "SELECT tenant, kind, id, version, body, sealed FROM items";
 
-/// Rows that were changed after a revision.
 pub(super) async fn since(session: &PostgresSession, revision: u64) -> Result<Vec<ItemRow>, StoreError> {
     let sql = format!("{COLUMNS} WHERE version > $1");
     let rows = session.query(LONG, &sql, &[(&signed(revision), Type::INT8)]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
-/// Rows of all items that exist.
+/// Reads the rows of all items that exist.
 pub(super) async fn all(session: &PostgresSession) -> Result<Vec<ItemRow>, StoreError> {
     let rows = session.query(LONG, &format!("{COLUMNS} WHERE body IS NOT NULL"), &[]).await?;
     Ok(rows.iter().map(row).collect())
 }
 
-/// Rows with secrets after a key, in the order of keys, at most `limit`.
+/// Reads at most `limit` rows with secrets after a key, sorted by key.
 pub(super) async fn sealed(
     session: &PostgresSession,
     (tenant, kind, id): (&str, &str, &str),
@@ -117,13 +116,12 @@ pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(
     Ok(())
 }
 
-/// Number of rows of removed items.
 pub(super) async fn count_removed(session: &PostgresSession) -> Result<u64, StoreError> {
     let rows = session.query(LONG, "SELECT count(*) FROM items WHERE body IS NULL", &[]).await?;
     Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
 }
 
-/// Deletes the rows of removed items. A process that has not read them by now will read everything anew.
+/// Deletes the rows of removed items. A process that has not read them yet will load everything.
 pub(super) async fn delete_removed(session: &PostgresSession) -> Result<(), StoreError> {
     session.execute(LONG, "DELETE FROM items WHERE body IS NULL", &[]).await?;
     session.execute(QUICK, "UPDATE meta SET forgotten = revision", &[]).await.map(drop)
@@ -172,20 +170,19 @@ pub(super) async fn insert_audit(session: &PostgresSession, entries: &[AuditEntr
     Ok(())
 }
 
-/// All entries of the audit log, in the order of their ids.
 pub(super) async fn all_audit(session: &PostgresSession) -> Result<Vec<AuditEntry>, StoreError> {
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit ORDER BY id";
     Ok(session.query(LONG, sql, &[]).await?.iter().map(entry).collect())
 }
 
-/// Entries of the audit log older than one, the newest first, of one tenant or of all.
+/// Reads entries of the audit log that are older than one, the newest first, of one tenant or of all.
 pub(super) async fn audit(
     session: &PostgresSession,
     tenant: Option<&str>,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<AuditEntry>, StoreError> {
-    // These are two statements in one: the planner knows the parameter, and plans for the one that applies.
+    // The planner knows the parameter, and plans only for the part of the condition that applies.
     let sql = "SELECT id, at, revision, tenant, author, address, kind, item, before, after FROM audit
                WHERE id < $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY id DESC LIMIT $2";
     let before = before.map_or(i64::MAX, signed);
@@ -193,9 +190,9 @@ pub(super) async fn audit(
     Ok(session.query(QUICK, sql, given).await?.iter().map(entry).collect())
 }
 
-/// Deletes those of the `limit` oldest entries that are from before a time (RFC 3339), and returns how many.
+/// Deletes entries from before a time (RFC 3339) among the `limit` oldest ones, and returns how many.
 pub(super) async fn trim_audit(session: &PostgresSession, before: &str, limit: u32) -> Result<u64, StoreError> {
-    // Compared byte by byte, texts of this form are in the order of their times.
+    // Texts of this form sort by time when they are compared byte by byte.
     let sql = "DELETE FROM audit WHERE id IN
                    (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at COLLATE \"C\" < $1)";
     session.execute(LONG, sql, &[(&before, Type::TEXT), (&i64::from(limit), Type::INT8)]).await
@@ -217,7 +214,7 @@ fn entry(row: &tokio_postgres::Row) -> AuditEntry {
     }
 }
 
-/// PostgreSQL has signed integers only. Our numbers stay far below their largest.
+/// Converts to PostgreSQL's integers, which are all signed. The numbers stay far below the largest one.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

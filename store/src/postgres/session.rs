@@ -1,7 +1,7 @@
 //! One connection to the database, and statements on it, each with a time limit.
 //!
-//! A statement that fails by anything but the database's own answer breaks the session: what the connection would carry
-//! next is not known.
+//! A statement that fails otherwise than by an error of the database breaks the session, because the state of the
+//! connection is then unknown.
 
 use std::{
     future::{Future, poll_fn},
@@ -31,8 +31,8 @@ pub(super) const QUICK: Duration = Duration::from_millis(2500);
 /// Time limit of a statement that moves a whole configuration.
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-/// The first statements of every session. The server's limits are a little longer than ours, and it never holds a lock
-/// for a process that vanished. A statement that waits for a lock fails within our own limit.
+/// First statements of every session. The server's limits are a little longer than this program's, and make it release
+/// the locks of a process that vanished. A statement that waits for a lock fails within this program's limit.
 const BEGINNING: &str = "
     SET search_path TO carteiro;
     SET client_min_messages TO warning;
@@ -42,16 +42,16 @@ const BEGINNING: &str = "
     LISTEN carteiro_store;
 ";
 
-/// A statement's values with their types, so that it takes one round trip and no preparation.
+/// Values of a statement with their types, so that it takes one round trip and no preparation.
 pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
-/// A connection that works, until one statement on it did not.
+/// A connection that works until one statement on it has failed.
 pub(super) struct PostgresSession {
     client: Client,
     broken: AtomicBool,
-    /// Cancelled once the connection is gone.
+    /// Cancelled when the connection is gone.
     ended: CancellationToken,
-    /// Moves the bytes; its drop closes the connection.
+    /// Moves the connection's bytes. Its drop closes the connection.
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -104,7 +104,7 @@ impl PostgresSession {
         if done.is_ok() {
             self.batch("COMMIT").await?;
         } else {
-            // Whether that works or not: without a commit nothing was done.
+            // The result does not matter: without a commit nothing was done.
             let _ = self.batch("ROLLBACK").await;
         }
         done
@@ -115,7 +115,7 @@ impl PostgresSession {
         self.broken.load(Ordering::Acquire) || self.client.is_closed()
     }
 
-    /// Returns once the connection is gone.
+    /// Waits until the connection is gone.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -155,22 +155,19 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Why something was not done on a session.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PostgresFailure {
     /// The database is away, or busy.
     #[error(transparent)]
     Away(#[from] StoreError),
-    /// What is in the database is not for this process; only the operator can change that.
+    /// The content of the database cannot be used by this process, and only the operator can change that.
     #[error(transparent)]
     Defect(#[from] StoreOpenError),
-    /// The edit is not allowed.
     #[error(transparent)]
     Refused(#[from] EditRefusal),
 }
 
 impl PostgresFailure {
-    /// A row that could not be read, in the database of this name.
     pub(super) fn of_row(error: &RowError, place: &str) -> Self {
         let (place, reason) = (place.to_owned(), error.to_string());
         Self::Defect(match error {

@@ -1,4 +1,4 @@
-//! What a `postgres:` URL says, taken apart once: the database, and whether to reach it over TLS.
+//! Parses a `postgres:` URL: the database, and whether to reach it over TLS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,23 +17,23 @@ const CONNECT: Duration = Duration::from_millis(2500);
 /// Idle time after which TCP keepalives are sent: firewalls forget idle connections silently.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// A database and how to connect to it. Its messages show neither user nor password.
+/// A database and how to connect to it. Messages show neither user nor password.
 #[derive(Clone)]
 pub(super) struct DatabaseUrl {
     pub(super) config: Config,
-    /// None: without TLS.
+    /// None when the connection is not encrypted.
     pub(super) tls: Option<MakeRustlsConnect>,
     /// `host:port/database`, for messages.
     pub(super) place: String,
 }
 
 impl DatabaseUrl {
-    /// Takes a URL apart. Without `sslmode` in it, or with `disable`, `allow` or `prefer`, there is no TLS. With
-    /// `require`, `verify-ca` or `verify-full` there is, and the server's certificate is always verified, by the
-    /// system's authorities or by those in the file `sslrootcert`.
+    /// Parses a URL. Without `sslmode`, or with `disable`, `allow` or `prefer`, there is no TLS. With `require`,
+    /// `verify-ca` or `verify-full` there is, and the server's certificate is always verified, by the system's
+    /// authorities or by those in the file `sslrootcert`.
     ///
     /// # Errors
-    /// What cannot be used, without repeating the URL.
+    /// The URL cannot be used. The error does not repeat it.
     pub(super) fn parse(url: &str) -> Result<Self, StoreOpenError> {
         let unusable = |reason: String| StoreOpenError::Unusable { place: "postgres:".to_owned(), reason };
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -50,7 +50,7 @@ impl DatabaseUrl {
         };
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         if config.get_channel_binding() == ChannelBinding::Prefer {
-            // It adds nothing to a verified certificate, and fails behind a proxy that ends TLS.
+            // Channel binding adds nothing to a verified certificate, and fails behind a proxy that ends TLS.
             config.channel_binding(ChannelBinding::Disable);
         }
         config.connect_timeout(CONNECT).keepalives_idle(KEEPALIVE);
@@ -62,7 +62,7 @@ impl DatabaseUrl {
     }
 }
 
-/// The parameters of a URL about TLS, which the client library does not know.
+/// Parameters of a URL about TLS, which the client library does not know.
 #[derive(Default)]
 struct TlsParameters {
     mode: Option<String>,
@@ -70,7 +70,7 @@ struct TlsParameters {
 }
 
 impl TlsParameters {
-    /// Takes a `name=value` pair; false when it is not about TLS.
+    /// Takes a `name=value` pair. Returns false when it is not about TLS.
     fn take(&mut self, pair: &str) -> bool {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let parameter = match name {
@@ -78,14 +78,14 @@ impl TlsParameters {
             "sslrootcert" => &mut self.authorities,
             _ => return false,
         };
-        // The value is percent-encoded: the file's name may hold anything.
+        // The value is percent-encoded, because the file's name may contain any character.
         let decoded = url::form_urlencoded::parse(value.as_bytes()).next();
         *parameter = decoded.map(|(text, _)| text.into_owned());
         true
     }
 }
 
-/// TLS that trusts the authorities in a PEM file, or those of the system.
+/// Configures TLS that trusts the authorities in a PEM file, or those of the system.
 fn verified(file: Option<&str>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     match file {
@@ -119,7 +119,7 @@ fn place(config: &Config) -> String {
     format!("{}/{}", hosts.join(","), config.get_dbname().or(config.get_user()).unwrap_or_default())
 }
 
-/// An error's text, causes included. The database's details are left out: they quote values.
+/// Returns an error's text with its causes. The database's details are left out, because they quote values.
 pub(super) fn error_text(error: &tokio_postgres::Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("the database says: {}", answer.message());

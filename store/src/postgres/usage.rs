@@ -25,7 +25,7 @@ pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -
     for reports in reports.chunks(AT_ONCE) {
         let tenants: Vec<_> = reports.iter().map(|report| &report.tenant).collect();
         let days: Vec<_> = reports.iter().map(|report| &report.day).collect();
-        // The empty text stands for no endpoint: no endpoint has an empty id.
+        // The empty text stands for no endpoint. No endpoint has an empty id.
         let endpoints: Vec<_> =
             reports.iter().map(|report| report.endpoint_id.as_deref().unwrap_or_default()).collect();
         let processes: Vec<_> = reports.iter().map(|report| &report.process).collect();
@@ -48,14 +48,14 @@ pub(super) async fn record(session: &PostgresSession, reports: &[UsageReport]) -
     Ok(())
 }
 
-/// Sums over all processes, by day and endpoint.
+/// Adds the usage of all processes up, by day and endpoint.
 pub(super) async fn sums(
     session: &PostgresSession,
     tenant: &str,
     from: &str,
     to: &str,
 ) -> Result<Vec<Usage>, StoreError> {
-    // Compared byte by byte, as in every store: the database's own order depends on its locale.
+    // Days and endpoints are compared byte by byte, as in every store. The database's own order depends on its locale.
     let sql = "SELECT day, endpoint, sum(events)::int8, sum(deliveries)::int8, sum(attempts)::int8,
                    sum(delivered)::int8, sum(dead)::int8, sum(bytes)::int8
                FROM usage WHERE tenant = $1 AND day COLLATE \"C\" BETWEEN $2 AND $3
@@ -64,7 +64,6 @@ pub(super) async fn sums(
     Ok(session.query(QUICK, sql, given).await?.iter().map(usage).collect())
 }
 
-/// The last reports of all processes.
 pub(super) async fn all(session: &PostgresSession) -> Result<Vec<UsageReport>, StoreError> {
     let sql = "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage";
     let report = |row: &tokio_postgres::Row| {
@@ -86,7 +85,6 @@ fn usage(row: &tokio_postgres::Row) -> Usage {
     Usage { day: row.get(0), endpoint_id: Some(endpoint).filter(|id| !id.is_empty()), counts: counts(row, 2) }
 }
 
-/// Counts from a column on.
 fn counts(row: &tokio_postgres::Row, first: usize) -> Counts {
     let count = |at: usize| unsigned(row.get(first + at));
     Counts {

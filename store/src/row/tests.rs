@@ -1,4 +1,4 @@
-//! What is written, and that it is read again as it was.
+//! Items are written, and read again as they were.
 
 use schemas::{
     Tenant,
@@ -30,13 +30,13 @@ fn added(item: Item) -> ItemChange {
 }
 
 #[test]
-fn every_kind_comes_back_as_it_was_and_its_body_shows_no_secret() {
+fn every_kind_is_read_as_it_was_written_and_its_body_shows_no_secret() {
     let keyring = keyring("a key of many characters");
     let mut kinds = std::collections::BTreeSet::new();
     for item in items(&acme()) {
         let row = ItemRow::of(&added(item.clone()), 7, &keyring).unwrap();
         let body = row.body.clone().unwrap();
-        // A mask in the body is a secret that nobody took out, and that is lost.
+        // A mask in the body would be a secret that was not taken out, and is lost.
         assert!(!body.contains("S3CRET") && !body.contains(schemas::MASK), "{body}");
         let read = row.read(&keyring).unwrap();
         assert_eq!((read.tenant.as_str(), read.version, read.item), ("acme", 7, Some(item.clone())));
@@ -77,7 +77,7 @@ fn a_row_of_an_unknown_kind_or_form_is_named_and_not_quoted() {
 }
 
 #[test]
-fn every_secret_field_is_sealed_and_comes_back() {
+fn every_secret_field_is_sealed_and_read_again() {
     fn check<T: SecretFields + DeserializeOwned>(fields: &Value, item: impl Fn(T) -> Item) {
         let keyring = keyring("a key of many characters");
         let item = item(with_canaries::<T>(fields));

@@ -1,5 +1,3 @@
-//! The snapshot in force, and whether it is known to be the newest.
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -7,8 +5,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Snapshot;
 
-/// The snapshot in force. It has one writer at a time, by whatever lock its owner has, and any number of readers, which
-/// never wait.
+/// The snapshot in force. Its owner's lock admits one writer at a time. Readers never wait.
 #[derive(Debug)]
 pub(crate) struct CurrentSnapshot {
     snapshot: ArcSwapOption<Snapshot>,
@@ -23,28 +20,27 @@ impl Default for CurrentSnapshot {
 }
 
 impl CurrentSnapshot {
-    /// None when there never was one.
     pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()
     }
 
-    /// Sees every change to the latest value; 0 stands for none yet.
     pub(crate) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 
-    /// Sets the first snapshot, unless there is one already. True when it was taken.
+    /// Sets the first snapshot, unless there is one already. Returns whether it was set.
     pub(crate) fn begin(&self, snapshot: Arc<Snapshot>) -> bool {
         let revision = snapshot.revision();
         let known = self.snapshot.compare_and_swap(&None::<Arc<Snapshot>>, Some(snapshot));
         if known.is_none() {
-            // A writer that replaced it since then has published a revision, which is not to be overwritten.
+            // A writer that has replaced it since then has published a newer revision, which must stay.
             self.revision.send_if_modified(|known| *known == 0 && std::mem::replace(known, revision) != revision);
         }
         known.is_none()
     }
 
-    /// Sets the snapshot before its revision: a reader that sees the revision finds this snapshot or a later one.
+    /// Sets the snapshot before its revision, so that a reader that sees the revision finds this snapshot or a later
+    /// one.
     pub(crate) fn replace(&self, snapshot: Arc<Snapshot>) {
         let revision = snapshot.revision();
         self.snapshot.store(Some(snapshot));
@@ -52,24 +48,23 @@ impl CurrentSnapshot {
     }
 }
 
-/// When a store's snapshot was last known to be the newest, and how often that could not be found out.
+/// How up to date a store's snapshot is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncStatus {
-    /// When the snapshot was last known to be the newest there is. None while it never was: it was read from the disk,
-    /// or there is none.
+    /// Time at which the snapshot was last known to be the newest. None if it never was, because it was read from the
+    /// disk or there is none.
     pub synced_at: Option<Instant>,
-    /// Failed reads since the store was opened: it could not be reached, or its content cannot be used.
+    /// Failed reads since the store was opened: it could not be reached, or its content was invalid.
     pub failures: u64,
 }
 
 impl SyncStatus {
-    /// Of a snapshot that is the newest at any time.
+    /// Status of a snapshot that is always the newest.
     pub(crate) fn always() -> Self {
         Self { synced_at: Some(Instant::now()), failures: 0 }
     }
 }
 
-/// Counts the reads of a store that others write to.
 #[derive(Debug)]
 pub(crate) struct SyncTracker(Mutex<SyncStatus>);
 
@@ -84,7 +79,7 @@ impl SyncTracker {
         *self.lock()
     }
 
-    /// Notes that the snapshot has what the store holds now.
+    /// Notes that the snapshot has the store's present content.
     pub(crate) fn succeeded(&self) {
         self.lock().synced_at = Some(Instant::now());
     }

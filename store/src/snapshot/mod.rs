@@ -1,5 +1,3 @@
-//! Everything that is configured, at one revision, as readers hold it: it never changes.
-
 pub(crate) mod current;
 mod tenant;
 
@@ -14,7 +12,7 @@ pub(crate) use self::tenant::StoredItem;
 pub use self::tenant::TenantSnapshot;
 use crate::ItemChange;
 
-/// Everything that is configured, at one revision. Readers hold it in an `Arc`.
+/// The whole configuration at one revision. It never changes, and readers hold it in an `Arc`.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     revision: u64,
@@ -25,11 +23,10 @@ pub struct Snapshot {
     keys: HashMap<KeyHash, Expiring<(Arc<TenantSnapshot>, Key)>>,
 }
 
-/// What a token or key belongs to, and until when.
+/// The owner of a token or key, and the time at which that expires.
 #[derive(Clone, Debug)]
 struct Expiring<T> {
     what: T,
-    /// None: it does not expire by itself.
     until: Option<Moment>,
 }
 
@@ -39,7 +36,6 @@ impl<T> Expiring<T> {
     }
 }
 
-/// A source and its tenant.
 #[derive(Clone, Debug)]
 pub struct SourceRef {
     pub tenant: Arc<TenantSnapshot>,
@@ -58,7 +54,7 @@ fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec
 }
 
 impl Snapshot {
-    /// A snapshot at a revision that all processes share.
+    /// Makes a snapshot at a revision that all processes share.
     pub fn new(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         let mut snapshot = Self { revision, ..Self::default() };
         for tenant in tenants {
@@ -67,12 +63,13 @@ impl Snapshot {
         snapshot
     }
 
-    /// A snapshot at a revision that this process counts for itself.
+    /// Makes a snapshot at a revision that this process counts for itself.
     pub fn local(revision: u64, tenants: impl IntoIterator<Item = Arc<TenantSnapshot>>) -> Self {
         Self { is_local: true, ..Self::new(revision, tenants) }
     }
 
-    /// The next snapshot, of a store whose revisions each process counts for itself; none if nothing differs.
+    /// Makes the next snapshot of a store whose revisions each process counts for itself. Returns none if nothing
+    /// differs.
     pub fn next(&self, tenants: Vec<Tenant>) -> Option<Self> {
         let tenants = tenants.into_iter().map(TenantSnapshot::from);
         let next = Self { is_local: true, ..self.keeping(self.revision + 1, tenants) };
@@ -81,7 +78,7 @@ impl Snapshot {
         (!same).then_some(next)
     }
 
-    /// A snapshot of these tenants, in which every unchanged tenant stays the same `Arc`.
+    /// Makes a snapshot of these tenants, in which every unchanged tenant stays the same `Arc`.
     fn keeping(&self, revision: u64, tenants: impl IntoIterator<Item = TenantSnapshot>) -> Self {
         let tenants = tenants.into_iter().map(|mut new| match self.tenants.get(&new.id) {
             Some(old) if **old == new => old.clone(),
@@ -95,7 +92,7 @@ impl Snapshot {
         Self::new(revision, tenants)
     }
 
-    /// The next snapshot, with these changes. What they do not touch stays the same `Arc`.
+    /// Makes the next snapshot, with these changes. Untouched tenants stay the same `Arc`.
     pub fn with(&self, revision: u64, changes: &[ItemChange]) -> Self {
         let kept = |change: &ItemChange| StoredItem {
             tenant: change.tenant.clone(),
@@ -107,7 +104,7 @@ impl Snapshot {
         self.caught_up(revision, changes.iter().map(kept))
     }
 
-    /// The snapshot at a later revision, from all items that were changed in between. What they do not touch stays the
+    /// Makes the snapshot at a later revision, from all items that were changed in between. Untouched tenants stay the
     /// same `Arc`.
     pub(crate) fn caught_up(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let mut next = Self {
@@ -118,7 +115,7 @@ impl Snapshot {
             keys: self.keys.clone(),
         };
         let touched = by_tenant(read).into_iter().map(|(id, read)| (next.take(&id), id, read)).collect::<Vec<_>>();
-        // All tenants are taken out before one is put in: a token may have moved from one to another.
+        // All tenants are removed before one is added, because a token may have moved from one to another.
         for (old, id, read) in touched {
             if let Some(new) = TenantSnapshot::after(old.as_deref(), &id, read) {
                 next.add(Arc::new(new));
@@ -127,7 +124,7 @@ impl Snapshot {
         next
     }
 
-    /// A snapshot of exactly the items that were read. Every unchanged tenant stays the same `Arc`.
+    /// Makes a snapshot of exactly the items that were read. Every unchanged tenant stays the same `Arc`.
     pub(crate) fn replaced(&self, revision: u64, read: impl IntoIterator<Item = StoredItem>) -> Self {
         let tenants = by_tenant(read).into_iter().filter_map(|(id, read)| TenantSnapshot::after(None, &id, read));
         self.keeping(revision, tenants)
@@ -167,12 +164,12 @@ impl Snapshot {
         self.revision
     }
 
-    /// False with `file:`, where each process counts revisions for itself.
+    /// False in a `file:` store, where each process counts revisions for itself.
     pub fn has_shared_revisions(&self) -> bool {
         !self.is_local
     }
 
-    /// All tenants, in no particular order.
+    /// Returns all tenants, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<TenantSnapshot>> {
         self.tenants.values()
     }
@@ -185,24 +182,24 @@ impl Snapshot {
         self.tenants.get(tenant)?.endpoints.get(id)
     }
 
-    /// The source that a token, valid at `now` (unix milliseconds), belongs to. It is looked up by the token's hash, so
-    /// that the time this takes reveals nothing of a token.
+    /// Returns the source of a token that is valid at `now`, in unix milliseconds. The look-up is by hash, so that its
+    /// duration reveals nothing about a token.
     pub fn source(&self, token: &str, now: u64) -> Option<&SourceRef> {
         self.sources.get(&KeyHash::of(token))?.valid_at(now)
     }
 
-    /// A presented key, valid at `now` (unix milliseconds), with its tenant. It is looked up by its hash, so that the
-    /// time this takes reveals nothing of a key.
+    /// Returns a key that is valid at `now`, in unix milliseconds, and its tenant. The look-up is by hash, so that its
+    /// duration reveals nothing about a key.
     pub fn key(&self, presented: &str, now: u64) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(&KeyHash::of(presented))?.valid_at(now).map(|(tenant, key)| (tenant, key))
     }
 
-    /// The source that has a token, expired or not: no other source may have it.
+    /// Returns the source that has a token, expired or not. No other source may have it.
     pub fn owner_of_token(&self, token: &str) -> Option<&SourceRef> {
         self.sources.get(&KeyHash::of(token)).map(|entry| &entry.what)
     }
 
-    /// The key that has a hash, expired or not: no other key may have it.
+    /// Returns the key that has a hash, expired or not. No other key may have it.
     pub fn owner_of_hash(&self, hash: &KeyHash) -> Option<(&Arc<TenantSnapshot>, &Key)> {
         self.keys.get(hash).map(|Expiring { what: (tenant, key), .. }| (tenant, key))
     }

@@ -1,4 +1,4 @@
-//! One tenant as readers hold it, and how it is built from the items that a store has read.
+//! One tenant of a snapshot, and how it is built from the items that a store has read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,34 +6,33 @@ use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
 use crate::{Item, ItemKind, Versions};
 
-/// An item as a store holds it, or the fact that it was removed.
+/// An item as a store holds it, or the record of its removal.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredItem {
     pub(crate) tenant: String,
     pub(crate) kind: ItemKind,
-    /// Id of the item; for a tenant, its own.
+    /// Id of the item. A tenant's item has the tenant's own id.
     pub(crate) id: String,
     /// Revision of its last change.
     pub(crate) version: u64,
-    /// None: it was removed.
+    /// None when it was removed.
     pub(crate) item: Option<Item>,
 }
 
-/// One tenant. An unchanged tenant is the same `Arc` in the next snapshot, and so is each unchanged endpoint of a
-/// changed tenant, so that what readers derived from them stays valid.
+/// One tenant. Unchanged tenants, and unchanged endpoints of changed tenants, are the same `Arc` in the next snapshot,
+/// so that values which readers derived from them stay valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantSnapshot {
     pub id: String,
-    /// Name for display.
     pub name: Option<String>,
     pub quota: Quota,
     /// By id.
     pub endpoints: HashMap<String, Arc<Endpoint>>,
-    /// In the order of their ids.
+    /// Sorted by id.
     pub subscriptions: Vec<Subscription>,
-    /// In the order of their ids.
+    /// Sorted by id.
     pub sources: Vec<Arc<SourceConfig>>,
-    /// In the order of their ids.
+    /// Sorted by id.
     pub keys: Vec<Key>,
     /// Revisions of the items' last changes; empty in a `file:` store.
     pub versions: Versions,
@@ -53,7 +52,7 @@ impl From<Tenant> for TenantSnapshot {
 }
 
 impl TenantSnapshot {
-    /// The tenant as it was configured, its lists in the order of their ids.
+    /// Returns the tenant as it was configured, its lists sorted by id.
     pub fn to_tenant(&self) -> Tenant {
         let mut endpoints: Vec<_> = self.endpoints.values().map(|endpoint| Endpoint::clone(endpoint)).collect();
         endpoints.sort_by(|a, b| a.id.cmp(&b.id));
@@ -68,7 +67,7 @@ impl TenantSnapshot {
         }
     }
 
-    /// Applies items that were read to an old state (none: the tenant is new). None when the tenant itself was removed.
+    /// Applies items to an old state, or to none if the tenant is new. Returns none when the tenant itself was removed.
     pub(crate) fn after(old: Option<&Self>, id: &str, read: Vec<StoredItem>) -> Option<Self> {
         let mut new = match old {
             Some(old) => old.clone(),

@@ -1,5 +1,4 @@
-//! Copies the file, reads everything in it, and makes a file from everything in another database. Everything here
-//! blocks.
+//! Copies the file, reads it as a dump, and writes a dump to a new file. Everything here blocks.
 
 use std::path::Path;
 
@@ -12,18 +11,16 @@ use super::{
 };
 use crate::{StoreError, StoreOpenError, dump::StoreDump};
 
-/// Copies the store's file at `from` into a new file at `to`, mode 0600, which appears as a whole or not at all. A
-/// process may have `from` open: the copy has what was committed at one moment. Secrets stay sealed: the copy is of use
-/// only with the same keys. Blocks.
+/// Copies the store's file at `from` into a new file at `to` with mode 0600, all or nothing. Another process may have
+/// `from` open: the copy has what was committed at one moment. Secrets stay sealed, so the copy needs the same keys.
 ///
 /// # Errors
-/// A file at `to`, a file that cannot be read or written, or one of a later version of this program.
+/// `to` exists, a file cannot be read or written, or a later version of this program wrote `from`.
 pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
     let source = open_known(from)?;
     sqlite_file::copy(&source, to).map_err(|error| of_file(to, &error))
 }
 
-/// Reads everything in a file.
 pub(crate) fn read(from: &Path) -> Result<StoreDump, StoreError> {
     let mut connection = open_known(from)?;
     let mut read = || {
@@ -36,7 +33,6 @@ pub(crate) fn read(from: &Path) -> Result<StoreDump, StoreError> {
     read().map_err(|error: rusqlite::Error| of_file(from, &error))
 }
 
-/// Makes a file at `to` that holds everything in a dump.
 pub(crate) fn write(to: &Path, dump: &StoreDump) -> Result<(), StoreError> {
     let written = sqlite_file::write_new(to, |connection| {
         migrations::apply(connection).map_err(|error| match error {
@@ -53,7 +49,8 @@ pub(crate) fn write(to: &Path, dump: &StoreDump) -> Result<(), StoreError> {
     written.map_err(|error| of_file(to, &error))
 }
 
-/// Opens a file to read it, if its format is known. Only a process that opens it for writing updates an older one.
+/// Opens a file to read it, if its format is known. An older format is updated only by a process that opens the file
+/// for writing.
 fn open_known(path: &Path) -> Result<Connection, StoreError> {
     let unusable = |error: StoreOpenError| StoreError(error.to_string());
     let failed = |error: rusqlite::Error| unusable(open::unusable(path, &error));

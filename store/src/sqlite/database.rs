@@ -1,4 +1,4 @@
-//! The file and the snapshot of it: what is done with it, one thing at a time. Everything here blocks.
+//! The open file and its snapshot. Operations run one at a time and block.
 
 use std::{
     path::Path,
@@ -22,13 +22,12 @@ use crate::{
     usage_and_audit::{AuditStamp, TRIMMED_AT_ONCE},
 };
 
-/// Rows encrypted anew in one transaction, so that an edit waits only for that.
+/// Largest number of rows that are encrypted again in one transaction, so that an edit does not wait long.
 const RESEALED_AT_ONCE: u32 = 500;
 
-/// The open file, the snapshot of its content, and the keys.
 #[derive(Debug)]
 pub(super) struct SqliteDatabase {
-    /// Locked for the length of a transaction. The snapshot is only replaced under this lock.
+    /// Locked during a transaction. The snapshot is replaced only under this lock.
     file: Mutex<OpenDatabase>,
     current: CurrentSnapshot,
     keyring: ArcSwap<Keyring>,
@@ -73,8 +72,8 @@ impl SqliteDatabase {
         Ok(Edited { revision, changes })
     }
 
-    /// The snapshot of what is in the file. The two differ only where a commit was reported as failed, and was made
-    /// nevertheless.
+    /// Returns the snapshot of the file's content. The two differ only after a commit that was reported as failed and
+    /// was made nevertheless.
     fn catch_up(&self, transaction: &Transaction<'_>) -> Result<Arc<Snapshot>, StoreError> {
         let revision = rows::meta(transaction).map_err(away)?.revision;
         let known = self.current.snapshot().unwrap_or_default();
@@ -118,7 +117,7 @@ impl SqliteDatabase {
                 }
             }
             if after.is_none() {
-                // Last of all: as long as only the old key opens the proof, that key is known to be needed.
+                // The proof comes last: while only the old key opens the proof, that key is known to be needed.
                 rows::set_proof(&transaction, &keyring.seal_proof()?).map_err(away)?;
             }
             transaction.commit().map_err(away)?;
@@ -156,13 +155,13 @@ impl SqliteDatabase {
         }
     }
 
-    /// A decision that panicked has left nothing half-done: its transaction was rolled back.
+    /// Ignores poisoning: the transaction of a decision that panicked was rolled back.
     fn file(&self) -> MutexGuard<'_, OpenDatabase> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads everything, once the keys are known to be the right ones.
+/// Checks the keys, then reads everything.
 fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -> Result<Snapshot, StoreOpenError> {
     let wrong_key = |reason: &dyn std::fmt::Display| StoreOpenError::Key {
         place: path.display().to_string(),
@@ -188,7 +187,6 @@ fn first_snapshot(connection: &mut Connection, path: &Path, keyring: &Keyring) -
     Ok(Snapshot::default().replaced(meta.revision, read))
 }
 
-/// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
 enum RowsError {
     #[error(transparent)]

@@ -1,14 +1,14 @@
-//! The tables, as steps from one format to the next. A released step is never changed.
+//! Creates and updates the tables in steps from one format to the next. A released step is never changed.
 
 use rusqlite::{Connection, TransactionBehavior};
 use service::sqlite_file;
 
 use crate::StoreOpenError;
 
-/// Steps in their order. The format of a file, its `user_version`, is the number of steps that were done.
+/// Steps in their order. The format of a file, its `user_version`, is the number of finished steps.
 ///
-/// A row in `items` stays without a body when its item is removed, until every reader has seen that. `usage` holds the
-/// last report of each process, which is cumulative. `meta` is described by the fields of `StoreMeta`.
+/// When an item is removed, its row in `items` stays without a body until every reader has seen that. `usage` holds the
+/// last report of each process, which is cumulative. The fields of `StoreMeta` describe `meta`.
 const STEPS: &[&str] = &["
     CREATE TABLE meta  (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
                         proof BLOB);
@@ -26,12 +26,11 @@ const STEPS: &[&str] = &["
     CREATE INDEX audit_tenant ON audit (tenant, id);
 "];
 
-/// The format that this program writes.
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 
 /// Brings the file to this program's format, all steps or none.
 pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
-    // IMMEDIATE locks the file: another process that opens it waits, and finds the steps done.
+    // IMMEDIATE locks the file, so that another process that opens it waits and finds the steps done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = sqlite_file::format(&transaction)?;
     let done = usize::try_from(found).map_err(|_| MigrationError::Newer(found))?;
@@ -42,10 +41,9 @@ pub(super) fn apply(connection: &mut Connection) -> Result<(), MigrationError> {
     Ok(transaction.commit()?)
 }
 
-/// Why the tables of a file were not updated.
 #[derive(Debug)]
 pub(super) enum MigrationError {
-    /// The file has this format, of a later version of this program.
+    /// A later version of this program wrote the file, which has this format.
     Newer(i64),
     Database(rusqlite::Error),
 }

@@ -1,6 +1,6 @@
-//! The `sqlite:` store: one file, one machine, one process. The default of `standalone`.
+//! The `sqlite:` store: one file, one machine, one process. It is the default of `standalone`.
 //!
-//! Blocking work runs on threads that may block. Readers never come here: they hold the snapshot.
+//! Blocking work runs on threads that may block. Readers hold the snapshot and never access the file.
 
 mod copy;
 mod database;
@@ -24,18 +24,18 @@ pub use copy::back_up;
 pub(crate) use copy::{read, write};
 pub use open::lock;
 
-/// A file of SQLite as a store. Clones are the same store; the drop of the last one lets the next process open the
-/// file.
+/// A SQLite file as a store. Clones are the same store. The drop of the last clone lets the next process open the file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore(Arc<SqliteDatabase>);
 
 impl SqliteStore {
-    /// Opens the file at `path`, or makes it with mode 0600. A lock is held on the file of the same name with `.lock`
-    /// at its end. Secrets that older keys of the ring have sealed are read; [`Store::reseal`] encrypts them anew.
+    /// Opens the file at `path`, or creates it with mode 0600. Holds a lock on the file of the same name with `.lock`
+    /// at its end. Reads secrets that older keys of the ring have sealed; [`Store::reseal`] encrypts them again.
     ///
     /// # Errors
-    /// [`StoreOpenError::Held`] when another process has it; [`StoreOpenError::Newer`] when a later version of this program wrote
-    /// it; [`StoreOpenError::Key`] when it was sealed with other keys; otherwise what the file system or SQLite says.
+    /// [`StoreOpenError::Held`] when another process has it, [`StoreOpenError::Newer`] when a later version of this
+    /// program wrote it, [`StoreOpenError::Key`] when other keys sealed it, otherwise the error of the file system or
+    /// of SQLite.
     pub async fn open(path: &Path, keyring: Keyring) -> Result<Self, StoreOpenError> {
         let owned = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || SqliteDatabase::open(&owned, keyring)).await;
@@ -43,11 +43,11 @@ impl SqliteStore {
         Ok(Self(Arc::new(database)))
     }
 
-    /// Adds a new key to a key file, encrypts everything anew with it, and removes the others from the file. Edits go
-    /// on meanwhile. At every moment, the file has every key that something is sealed with.
+    /// Adds a new key to a key file, encrypts everything again with it, and removes the other keys from the file. Edits
+    /// continue meanwhile. At every moment, the file has every key that something is sealed with.
     ///
     /// # Errors
-    /// What cannot be read or written; the call can be repeated.
+    /// Something cannot be read or written. The call can be repeated.
     pub async fn rotate(&self, key_file: &Path) -> Result<u64, StoreError> {
         let path = key_file.to_owned();
         self.blocking(move |database| {
@@ -63,7 +63,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Runs blocking work on a thread that may block. Once begun it is finished, even if the caller stops waiting.
+    /// Runs work on a thread that may block. Once started it is finished, even if the caller stops waiting.
     async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         work: impl FnOnce(&SqliteDatabase) -> Result<T, E> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Opening the file: the lock that keeps a second process out, the settings, the tables.
+//! Opens the file: takes the lock that keeps a second process out, applies the settings, updates the tables.
 
 use std::path::Path;
 
@@ -15,18 +15,16 @@ const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// The file, opened for writing, and the lock that keeps other processes from doing the same.
 #[derive(Debug)]
 pub(super) struct OpenDatabase {
     pub(super) connection: Connection,
     pub(super) _lock: FileLock,
 }
 
-/// Opens or makes the file at `path` and its folder, and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<OpenDatabase, StoreOpenError> {
     let _lock = lock(path)?;
     let mut connection = sqlite_file::open(path).map_err(|error| unusable(path, &error))?;
-    // Before the settings: they write, and a file of a newer format is left as it is.
+    // The format is checked before the settings, which write: a file of a newer format must stay unchanged.
     let found = sqlite_file::format(&connection).map_err(|error| unusable(path, &error))?;
     if found > migrations::FORMAT {
         return Err(MigrationError::Newer(found).of(path));
@@ -36,10 +34,10 @@ pub(super) fn open(path: &Path) -> Result<OpenDatabase, StoreOpenError> {
     Ok(OpenDatabase { connection, _lock })
 }
 
-/// Keeps every other process from opening the store's file at `path`, which need not be there; its folder is made.
+/// Keeps every other process from opening the store's file at `path`, which need not exist. Creates its folder.
 ///
 /// # Errors
-/// [`StoreOpenError::Held`] when a process has it.
+/// [`StoreOpenError::Held`] when another process has it.
 pub fn lock(path: &Path) -> Result<FileLock, StoreOpenError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");

@@ -26,14 +26,14 @@ pub(super) fn set_meta(connection: &Connection, meta: &StoreMeta) -> rusqlite::R
     update.execute(params![signed(*revision), signed(*forgotten), proof]).map(drop)
 }
 
-/// Rows that were changed after a revision; after 0, all rows.
+/// Reads the rows that were changed after a revision. After 0, these are all rows.
 pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<ItemRow>> {
     let mut query =
         connection.prepare_cached("SELECT tenant, kind, id, version, body, sealed FROM items WHERE version > ?1")?;
     query.query_map([signed(revision)], row)?.collect()
 }
 
-/// Rows with secrets after a key, in the order of keys, at most `limit`.
+/// Reads at most `limit` rows with secrets after a key, sorted by key.
 pub(super) fn sealed(
     connection: &Connection,
     (tenant, kind, id): (&str, &str, &str),
@@ -57,7 +57,6 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ItemRow> {
     })
 }
 
-/// Inserts or replaces a row.
 pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO items (tenant, kind, id, version, body, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -65,7 +64,7 @@ pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()
     insert.execute(params![row.tenant, row.kind, row.id, signed(row.version), row.body, row.sealed]).map(drop)
 }
 
-/// Deletes the rows of removed items: this process is the only reader, and has read all.
+/// Deletes the rows of removed items. This process is the only reader, and has read them all.
 pub(super) fn delete_removed(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM items WHERE body IS NULL", []).map(drop)
 }
@@ -82,7 +81,7 @@ pub(super) fn insert_audit(connection: &Connection, entry: &AuditEntry) -> rusql
     insert.execute(params![id, at, signed(*revision), tenant, author, address, kind, item, before, after]).map(drop)
 }
 
-/// Entries of the audit log older than one, the newest first, of one tenant or of all.
+/// Reads entries of the audit log that are older than one, the newest first, of one tenant or of all.
 pub(super) fn audit(
     connection: &Connection,
     tenant: Option<&str>,
@@ -104,7 +103,7 @@ pub(super) fn audit(
     }
 }
 
-/// Deletes those of the `limit` oldest entries that are from before a time (RFC 3339), and returns how many.
+/// Deletes entries from before a time (RFC 3339) among the `limit` oldest ones, and returns how many.
 pub(super) fn trim_audit(connection: &Connection, before: &str, limit: u32) -> rusqlite::Result<u64> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM audit WHERE id IN
@@ -129,7 +128,7 @@ fn entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
     })
 }
 
-/// SQLite has signed integers only. Our numbers stay far below their largest.
+/// Converts to SQLite's integers, which are all signed. The numbers stay far below the largest one.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What only the file shows; what every store promises is in `tests/contract`.
+//! Properties of the file; those of every store are in `tests/contract`.
 
 use rusqlite::Connection;
 

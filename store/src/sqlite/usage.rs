@@ -20,7 +20,7 @@ pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqli
         let Counts { events, deliveries, attempts, delivered, dead, bytes } = *counts;
         let [sequence, events, deliveries, attempts, delivered, dead, bytes] =
             [*sequence, events, deliveries, attempts, delivered, dead, bytes].map(signed);
-        // The empty text stands for no endpoint: no endpoint has an empty id.
+        // The empty text stands for no endpoint. No endpoint has an empty id.
         let endpoint = endpoint_id.as_deref().unwrap_or_default();
         upsert.execute(params![
             tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes
@@ -29,7 +29,6 @@ pub(super) fn record(connection: &Connection, reports: &[UsageReport]) -> rusqli
     Ok(())
 }
 
-/// The last reports of all processes.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UsageReport>> {
     let mut query = connection.prepare_cached(
         "SELECT tenant, day, endpoint, process, sequence, events, deliveries, attempts, delivered, dead, bytes FROM usage",
@@ -48,7 +47,6 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UsageReport>>
     query.query_map([], report)?.collect()
 }
 
-/// Counts from a column on.
 fn counts(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     let count = |at| row.get(first + at).map(unsigned);
     Ok(Counts {
@@ -61,7 +59,7 @@ fn counts(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Counts> {
     })
 }
 
-/// Sums over all processes, by day and endpoint.
+/// Adds the usage of all processes up, by day and endpoint.
 pub(super) fn sums(connection: &Connection, tenant: &str, from: &str, to: &str) -> rusqlite::Result<Vec<Usage>> {
     let mut query = connection.prepare_cached(
         "SELECT day, endpoint, SUM(events), SUM(deliveries), SUM(attempts), SUM(delivered), SUM(dead), SUM(bytes)

@@ -1,11 +1,10 @@
-//! What gives access to a tenant: sources and keys.
+//! Checks sources and keys, which give access to a tenant.
 
 use schemas::{ChannelId, Key, SourceConfig};
 
 use super::{id, secret};
 use crate::invalid_field::ValidationReport;
 
-/// Checks a source.
 pub(super) fn check_source(source: &SourceConfig, report: &mut ValidationReport) {
     report.key("id", |report| id::check(&source.id, report));
     secret::check_fields(source, report);
@@ -14,7 +13,7 @@ pub(super) fn check_source(source: &SourceConfig, report: &mut ValidationReport)
     }
 }
 
-/// Checks a key. The type of its hash lets nothing but hashes in.
+/// Checks a key. The type of its hash accepts nothing but hashes.
 pub(super) fn check_key(key: &Key, report: &mut ValidationReport) {
     report.key("id", |report| id::check(&key.id, report));
     secret::check_fields(key, report);

@@ -1,4 +1,4 @@
-//! An endpoint: a URL that can be posted to, and limits that mean something.
+//! Checks an endpoint's URL, secrets, retries and limits.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use url::Url;
 use super::{id, is_rate, secret};
 use crate::invalid_field::ValidationReport;
 
-/// A receiver that needs longer holds a place that others wait for.
+/// Longest timeout of a request. A slower receiver would hold a slot that others wait for.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Below this, a handshake across an ocean is already a failure.
+/// Shortest timeout of a request. Below it, a handshake across an ocean already fails.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The first hop of any wait is rounded up to this, so that a shorter step would not be what it says.
+/// Shortest step of a schedule. The first waiting time is rounded up to this, so a shorter step would not be kept.
 const SHORTEST_STEP: Duration = Duration::from_secs(1);
 
-/// More is a schedule by mistake: the default has ten steps.
+/// Most steps of a schedule. The default has ten, so more than this is a mistake.
 const MOST_STEPS: usize = 50;
 
-/// Longer than anyone waits for a receiver, and short enough for every clock.
+/// Longest step, and longest age of a delivery. No one waits longer for a receiver, and every clock can represent it.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
-/// All that can be told from the endpoint alone.
+/// Checks everything that does not depend on the rest of the configuration.
 pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
     report.key("id", |report| id::check_ownable(&endpoint.id, report));
     report.key("url", |report| check_url(&endpoint.url, report));
@@ -44,7 +44,7 @@ pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
 fn check_url(text: &str, report: &mut ValidationReport) {
     let url = match Url::parse(text) {
         Ok(url) => url,
-        // The parser's errors are fixed sentences: they repeat nothing of the URL.
+        // The parser's errors are fixed sentences, which repeat nothing of the URL.
         Err(error) => return report.add(format!("is no URL: {error}")),
     };
     if !matches!(url.scheme(), "http" | "https") {

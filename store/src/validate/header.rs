@@ -1,4 +1,4 @@
-//! An endpoint's own headers: names and values that HTTP allows, and none that is ours or the connection's.
+//! Checks an endpoint's own headers: HTTP must allow them, and neither carteiro nor the connection may set them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,7 +6,8 @@ use schemas::HeaderText;
 
 use crate::invalid_field::ValidationReport;
 
-/// RFC 9110, 7.6.1 and the obsolete ones that proxies still act upon: they belong to one connection, not to a request.
+/// Headers that belong to one connection, not to a request (RFC 9110, section 7.6.1), with obsolete ones that proxies
+/// still obey.
 const HOP_BY_HOP: [&str; 10] = [
     "connection",
     "http2-settings",
@@ -20,7 +21,7 @@ const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
 ];
 
-/// What the request itself determines: where it goes, what its body is, who sends it, which answers can be read.
+/// Headers that the request itself determines: its target, body and sender, and the answers that it accepts.
 const OURS: [&str; 8] = [
     "accept-encoding",
     "content-encoding",
@@ -32,18 +33,19 @@ const OURS: [&str; 8] = [
     "user-agent",
 ];
 
-/// What is another at each request: one value for all of them would be a lie (RFC 9110, 6.6.1; RFC 9530; RFC 9421).
+/// Headers that differ in each request, so that one value for all would be wrong (RFC 9110, section 6.6.1; RFC 9530;
+/// RFC 9421).
 const OF_ONE_REQUEST: [&str; 7] =
     ["content-digest", "content-md5", "date", "digest", "repr-digest", "signature", "signature-input"];
 
-/// What receivers take together is a matter of their limits, which begin at 8 KiB for all headers: nginx, node.
+/// Most headers, and most bytes of them. Receivers' limits begin at 8 KiB for all headers of a request (nginx,
+/// Node.js).
 const MOST: usize = 50;
 const MOST_BYTES: usize = 6 * 1024;
 
-/// What receivers trust to be from us: signatures, deduplication.
+/// Prefixes of carteiro's own headers, which receivers trust for signatures and deduplication.
 const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
 
-/// All of an endpoint's headers.
 pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut ValidationReport) {
     if headers.len() > MOST {
         report.add(format!("has more than {MOST}"));
@@ -78,12 +80,12 @@ fn check_name(lower: &str, report: &mut ValidationReport) {
     }
 }
 
-/// What can be sent as a header's value: RFC 9110, 5.5, without its obsolete bytes above ASCII.
+/// Checks a header's value (RFC 9110, section 5.5), without the obsolete bytes above ASCII.
 pub(super) fn check_value(text: &str, report: &mut ValidationReport) {
     if !text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
         report.add("expected visible ASCII characters, spaces and tabs");
     } else if text.trim_ascii() != text {
-        // RFC 9110, 5.5: "field-content" has none; receivers take it away, and would compare something else.
+        // Receivers strip outer whitespace (RFC 9110, section 5.5), and would compare another value.
         report.add("must not begin or end with a space or tab");
     }
 }

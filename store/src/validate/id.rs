@@ -1,11 +1,11 @@
-//! Ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that belong to the views of channels, integrations and queues.
+//! Checks ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that belong to the views of channels, integrations and queues.
 
 use crate::invalid_field::ValidationReport;
 
-/// Prefixes of the views' ids. An id of the platform follows, escaped as in a routing key.
+/// Prefixes of the views' ids. The platform's id follows, escaped as in a routing key.
 const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
 
-/// Longest id of the platform, escaped. Ids are numbers, UUIDs or phone addresses, all far shorter.
+/// Longest platform's id, escaped, in bytes. Ids are numbers, UUIDs or phone addresses, which are all far shorter.
 const LONGEST_OWNED: usize = 255;
 
 /// Checks an id that no view owns.
@@ -30,7 +30,7 @@ fn is_plain(id: &str) -> bool {
         && bytes.iter().all(|&byte| lower(byte) || matches!(byte, b'_' | b'-'))
 }
 
-/// True when a text is as `schemas::escape` leaves it: nothing left to escape, and `%` only before two hex digits.
+/// True when a text is as `schemas::escape` leaves it: nothing to escape, and `%` only before two hex digits.
 fn is_escaped(text: &str) -> bool {
     let whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     !text.is_empty()

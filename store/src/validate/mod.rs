@@ -1,6 +1,6 @@
-//! Rules for a configuration beyond its types: pure checks that report every invalid field, not only the first.
+//! Rules for a configuration beyond its types: pure checks that report every invalid field, not only the first one.
 //!
-//! The `file:` store, the API and `apply` share them. Paths are relative to what is checked.
+//! The `file:` store, the API and `apply` share them. Paths are relative to the checked value.
 
 mod access;
 mod endpoint;
@@ -19,7 +19,7 @@ use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
 use crate::invalid_field::{InvalidField, ValidationReport};
 
-/// Checks all tenants: each one, and what must be unique among all.
+/// Checks each tenant, and what must be unique among all of them.
 pub fn tenants(tenants: &[Tenant]) -> Vec<InvalidField> {
     let mut report = ValidationReport::default();
     report.list("tenants", tenants, check_tenant);

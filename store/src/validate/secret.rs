@@ -1,4 +1,5 @@
-//! Secrets: never empty, never the mask that answers show, and of the form that their use needs. No message repeats one.
+//! Checks secrets: they are not empty, not the mask that answers show, and have the form that their use needs. No
+//! message repeats one.
 
 use schemas::{
     Endpoint, MASK, Secret, SecretFields, SecretForm, SigningSecret,
@@ -8,11 +9,11 @@ use schemas::{
 use super::header;
 use crate::invalid_field::ValidationReport;
 
-/// Fewest characters of a token. It is the only thing that protects a source whose sender shows no key, and a shorter one
+/// Fewest characters of a token. A token is all that protects a source whose sender presents no key, and a shorter one
 /// could be guessed.
 const SHORTEST_TOKEN: usize = 8;
 
-/// Most characters of a token: so many fit one line of a log and the form field of any vendor.
+/// Most characters of a token, which fit one line of a log and any vendor's form field.
 const LONGEST_TOKEN: usize = 256;
 
 /// Checks every secret field that the resource type declares.
@@ -46,13 +47,13 @@ pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut Validatio
                 let secret = read(resource).iter().filter_map(|(name, text)| Some((name, text.secret()?)));
                 secret.for_each(|(name, secret)| report.key(name.clone(), |report| check(secret, report)));
             }),
-            // The type of a hash lets nothing but hashes in.
+            // The type of a hash accepts nothing but hashes.
             SecretForm::Hash => {}
         }
     }
 }
 
-/// A secret is neither empty nor the mask: a caller that writes back what it was shown would overwrite the secret with
+/// Refuses an empty secret and the mask: a caller that writes back what it was shown would overwrite the secret with
 /// asterisks.
 fn check(secret: &Secret, report: &mut ValidationReport) {
     match secret.reveal() {
@@ -67,7 +68,7 @@ fn check_header_value(secret: &Secret, report: &mut ValidationReport) {
     header::check_value(secret.reveal(), report);
 }
 
-/// A segment of a URL's path must arrive as it was written.
+/// Checks that a segment of a URL's path arrives as it was written.
 fn check_url_segment(secret: &Secret, report: &mut ValidationReport) {
     check(secret, report);
     let token = secret.reveal();
@@ -89,14 +90,14 @@ fn check_signing_key(secret: &Secret, report: &mut ValidationReport) {
     }
 }
 
-/// Checks an endpoint's signing secrets together: how many there are, which comes first, and that the first one signs as
-/// the endpoint asks for.
+/// Checks an endpoint's signing secrets together: their number, their order, and that the first one signs as the
+/// endpoint asks for.
 pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) {
     let secrets = &endpoint.secrets;
     if secrets.len() > Endpoint::MAX_SECRETS {
         report.key("secrets", |report| report.add(format!("has more than {}", Endpoint::MAX_SECRETS)));
     }
-    // Requests would be signed until a time, and unsigned from then on, which nobody means.
+    // If the newest secret expired, requests would be unsigned from then on, which no one intends.
     if secrets.first().is_some_and(|newest| newest.until().is_some()) {
         let message = "begins with one that is retiring: the newest, which stays, comes first";
         report.key("secrets", |report| report.add(message));
@@ -107,7 +108,8 @@ pub(super) fn check_signing(endpoint: &Endpoint, report: &mut ValidationReport) 
 fn check_signature(wanted: Signature, newest: Option<&SigningSecret>, report: &mut ValidationReport) {
     let newest = newest.map(|secret| SigningKey::parse(secret.secret().reveal()));
     match (wanted, newest) {
-        // No secrets mean no signature, which is fine for `v1`, the default. An endpoint that says `v1a` wants one.
+        // Without secrets nothing is signed, which is allowed for `v1`, the default. An endpoint with `v1a` asks for
+        // signatures.
         (Signature::V1a, None) => report.add("v1a needs a secret whsk_…"),
         (wanted, Some(Ok(key))) if key.kind() != wanted => {
             let (own, other) = (wanted.prefix(), key.kind().prefix());

@@ -7,7 +7,7 @@ use schemas::{IdSet, Subscription};
 use super::id;
 use crate::invalid_field::ValidationReport;
 
-/// Checks everything that can be seen from the subscription alone.
+/// Checks everything that does not depend on the rest of the configuration.
 pub(super) fn check(subscription: &Subscription, report: &mut ValidationReport) {
     report.key("id", |report| id::check_ownable(&subscription.id, report));
     check_ids("channel_ids", subscription.channel_ids.as_ref(), report);

@@ -1,4 +1,4 @@
-//! Tables of what is refused, and of what must not be.
+//! Tables of refused values, and of values that must be accepted.
 
 mod retiring;
 
@@ -26,7 +26,7 @@ fn a_tenant(id: &str) -> Tenant {
     serde_json::from_value(serde_json::json!({"id": id})).unwrap()
 }
 
-/// Where problems are, in order.
+/// Pointers of the problems, in order.
 fn paths(problems: &[InvalidField]) -> Vec<String> {
     problems.iter().map(|problem| problem.path.to_string()).collect()
 }

@@ -24,7 +24,7 @@ fn unique<'a>(list: &'static str, ids: impl Iterator<Item = &'a str>, report: &m
     }
 }
 
-/// Checks tenants' ids, tokens and keys. A token or key is looked up without knowing the tenant, so it must have one
+/// Checks tenants' ids, tokens and keys. A token or key is looked up without knowing its tenant, so it must have one
 /// owner.
 pub(super) fn among_tenants(tenants: &[Tenant], report: &mut ValidationReport) {
     let mut ids = FirstUses::default();
@@ -55,7 +55,6 @@ pub(super) fn among_tenants(tenants: &[Tenant], report: &mut ValidationReport) {
     }
 }
 
-/// The first use of each value.
 struct FirstUses<T>(HashMap<T, FieldPath>);
 
 impl<T> Default for FirstUses<T> {

@@ -1,4 +1,4 @@
-//! The store that keeps nothing.
+//! The store in memory.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The words in which the scenarios are told: tenants, edits, and what a store shows.
+//! Helpers of the scenarios: tenants, edits, and what a store shows.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use schemas::{Endpoint, Key, SourceConfig, Subscription, Tenant};
 use serde_json::json;
 use store::{Author, Draft, Edit, EditError, EditRefusal, Edited, Store, TenantSelection, TenantSnapshot};
 
-/// When all edits are made: 2026-11-21.
+/// Time of all edits: 2026-11-21.
 pub(crate) const AT: u64 = 1_795_219_200_000;
 
-/// When what is retiring in these tenants ends.
+/// Time at which retiring secrets of these tenants expire.
 const TOMORROW: &str = "2026-11-22T00:00:00.000Z";
 
 /// An edit by the operator.
@@ -36,7 +36,6 @@ pub(crate) async fn put(store: &dyn Store, tenant: Tenant) -> Result<Edited, Edi
     store.edit(edit(&[&id], decision)).await
 }
 
-/// Takes a tenant away.
 pub(crate) async fn remove(store: &dyn Store, id: &'static str) -> Result<Edited, EditError> {
     let decision =
         move |draft: &mut Draft| draft.remove(id).map(drop).ok_or(EditRefusal::NoSuch(store::ItemKind::Tenant));
@@ -70,14 +69,12 @@ pub(crate) fn subscription(id: &str, endpoint_id: &str) -> Subscription {
     serde_json::from_value(one).expect("a subscription")
 }
 
-/// A source.
 pub(crate) fn source(id: &str, token: &str) -> SourceConfig {
     let source = json!({"id": id, "dialect": "whazing", "token": token, "n8n_api_key": "S3CRET-expected",
         "old_token": {"secret": format!("S3CRET-old-{token}"), "until": TOMORROW}});
     serde_json::from_value(source).expect("a source")
 }
 
-/// A key.
 pub(crate) fn key(id: &str, text: &str) -> Key {
     let [hash, old] = [text, &format!("old {text}")].map(|text| String::from(schemas::KeyHash::of(text)));
     let key = json!({"id": id, "scopes": ["read"], "hash": hash, "old_hash": {"hash": old, "until": TOMORROW}});

@@ -1,4 +1,4 @@
-//! Applies a description to a draft, item by item. Every mistake is named with its place in the description.
+//! Applies a description to a draft, item by item. Every mistake is reported with its place in the description.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +20,6 @@ use crate::{
     settings::{self, Generator, LISTS, Object, Rules, list_name},
 };
 
-/// A description that is to be applied.
 pub(super) struct Apply {
     pub(super) tenants: Vec<Value>,
     pub(super) prune: bool,
@@ -41,7 +40,7 @@ pub(super) struct ShownOnce {
     value: Value,
 }
 
-/// One tenant of the description, while it is put together.
+/// One tenant of the description, as it would be after the apply.
 struct DescribedTenant {
     before: Tenant,
     after: Tenant,
@@ -49,10 +48,10 @@ struct DescribedTenant {
 }
 
 impl Apply {
-    /// Decides on a draft of all tenants. Returns what is shown once.
+    /// Decides on a draft of all tenants. Returns the secrets that are shown only once.
     pub(super) fn decide(mut self, draft: &mut Draft) -> Result<Vec<ShownOnce>, Problem> {
         if self.prune && self.tenants.is_empty() {
-            // A folder that was not mounted looks like this, and so does a file that was cut short.
+            // An empty description most likely comes from a folder that was not mounted or a file that was cut short.
             let message = "there are none: with prune that would delete everything";
             return Err(Problem::new(Code::InvalidBody).error("/tenants", message));
         }
@@ -78,7 +77,7 @@ impl Apply {
         Ok(shown_once)
     }
 
-    /// Reads one tenant. None when a mistake in it hides the rest.
+    /// Reads one tenant. Returns none when a mistake in it hides the rest.
     fn tenant(
         &self,
         described: Value,
@@ -189,7 +188,7 @@ impl Apply {
         Ok(item)
     }
 
-    /// Checks what only the whole can tell: the store's checks, quotas, fan-outs, and what other tenants have.
+    /// Checks the whole result: the store's checks, quotas, fan-outs, and clashes with other tenants.
     fn check(&self, described: &[DescribedTenant]) -> Result<(), Problem> {
         let mut problems = ProblemCollector::default();
         let after: Vec<_> = described.iter().map(|tenant| tenant.after.clone()).collect();
@@ -209,7 +208,7 @@ impl Apply {
         problems.finish()
     }
 
-    /// Compares a tenant with those that are not described. The store's checks have compared the described ones.
+    /// Compares a tenant with those that are not described. The store's checks compare the described ones.
     fn check_clashes<T: TenantItem>(
         &self,
         tenant: &DescribedTenant,
@@ -225,8 +224,8 @@ impl Apply {
     }
 }
 
-/// Where in the description a problem with the whole is, and its message. When two items clash, the described one gets the
-/// problem; the other has no place in the description and is called by its name.
+/// Returns the place in the description of a problem with the whole, and its message. When two items clash, the
+/// described one gets the problem. The other one has no place in the description, so the message names it.
 fn locate(found: store::InvalidField, described: &[DescribedTenant]) -> (String, String) {
     let pointer = |path: &FieldPath| pointer_of(path, |at| described.get(at).map(|tenant| &tenant.positions));
     let store::InvalidField { path, message, other } = found;
@@ -244,7 +243,7 @@ fn locate(found: store::InvalidField, described: &[DescribedTenant]) -> (String,
     }
 }
 
-/// The name of an item that a tenant has and its description has not.
+/// Names an item that a tenant has and its description has not.
 fn undescribed(FieldPath(steps): &FieldPath, described: &[DescribedTenant]) -> String {
     let named = || {
         let [_, PathSegment::Index(tenant), PathSegment::Key(list), PathSegment::Index(at), ..] = steps.as_slice()

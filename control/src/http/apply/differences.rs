@@ -1,4 +1,4 @@
-//! What was changed, field by field. Values are left out: some are secret.
+//! Lists the changed fields of each item. Values are left out, because some are secret.
 
 use schemas::SecretFields as _;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub(super) struct Difference {
     fields: Vec<String>,
 }
 
-/// One difference for each change, in the same order.
+/// Returns one difference for each change, in the same order.
 pub(super) fn differences(changes: &[ItemChange]) -> Vec<Difference> {
     changes.iter().map(difference).collect()
 }
@@ -33,7 +33,7 @@ fn difference(change: &ItemChange) -> Difference {
     Difference { tenant: change.tenant.clone(), kind: change.kind.name(), id: change.id.clone(), change: kind, fields }
 }
 
-/// An item with its secrets: a secret that changed is a difference too.
+/// Returns an item with its secrets: a changed secret is a difference too.
 fn revealed(item: &Item) -> Object {
     match item {
         Item::Endpoint(endpoint) => endpoint.reveal(),

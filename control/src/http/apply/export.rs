@@ -1,4 +1,4 @@
-//! Describes a tenant: without values that are the default anyway, and without secrets unless they are asked for.
+//! Describes a tenant without default values, and without secrets unless they are asked for.
 
 use schemas::{Endpoint, Key, MASK, SecretFields, SourceConfig, Subscription, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::settings::Object;
 
-/// A tenant with all that belongs to it.
 pub(super) fn describe(tenant: &Tenant, with_secrets: bool) -> Object {
     let mut described = Object::new();
     described.insert("id".to_owned(), tenant.id.as_str().into());
@@ -18,7 +17,7 @@ pub(super) fn describe(tenant: &Tenant, with_secrets: bool) -> Object {
     }
     let mut endpoint = defaults::<Endpoint>(&json!({"id": "", "url": ""}));
     if with_secrets {
-        // When `secrets` is left out, an apply keeps those that are stored. An empty list says that there are none.
+        // An apply keeps stored secrets when `secrets` is left out. An empty list would say that there are none.
         endpoint.shift_remove("secrets");
     }
     let subscription = defaults::<Subscription>(&json!({"id": "", "endpoint_id": ""}));
@@ -36,7 +35,7 @@ fn put(described: &mut Object, name: &str, items: Vec<Value>) {
     }
 }
 
-/// The fields that an item has when only the required ones are given.
+/// Returns the fields of an item for which only the required fields are given.
 fn defaults<T: DeserializeOwned + Serialize + SecretFields>(required: &Value) -> Object {
     let mut defaults = store::read_json::<T>(required).map(|item| item.reveal()).unwrap_or_default();
     defaults.retain(|name, _| required.get(name).is_none());
@@ -62,7 +61,7 @@ fn object(value: Value) -> Option<Object> {
     }
 }
 
-/// A value without what is masked in it. None when all of it is masked.
+/// Removes masked secrets from a value. Returns none when nothing else is left.
 fn without_masks(value: Value) -> Option<Value> {
     match value {
         Value::String(text) if text == MASK => None,

@@ -1,4 +1,5 @@
-//! Everything at once: `apply` makes the configuration what a description says, and `export` writes such a description.
+//! Configures everything at once: `apply` makes the configuration what a description says, and `export` writes such a
+//! description.
 
 mod decide;
 mod differences;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::Control;
 
-/// Most bytes of a description: a hundred thousand subscriptions fit.
+/// Largest size of a description, in bytes: a hundred thousand subscriptions fit.
 const MAX_BODY: usize = 32 << 20;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
@@ -63,7 +64,8 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-/// A description, and how it is meant. Each tenant is read piece by piece, since what it leaves out is kept or generated.
+/// A description with its options. Each tenant stays JSON until it is read field by field, because fields that it
+/// leaves out are kept or generated.
 #[derive(Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ApplyRequest {

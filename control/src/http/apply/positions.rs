@@ -1,4 +1,4 @@
-//! Problems with a description, and where in it they are.
+//! Collects problems with a description, and finds their places in it.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,6 @@ use store::{FieldPath, ItemKind, PathSegment};
 
 use crate::settings::list_name;
 
-/// Collects what is wrong with a description, with pointers into it.
 #[derive(Default)]
 pub(super) struct ProblemCollector {
     within: String,
@@ -15,17 +14,16 @@ pub(super) struct ProblemCollector {
 }
 
 impl ProblemCollector {
-    /// Starts a part of the description. Pointers that are added from now on are relative to it.
+    /// Enters a part of the description. Pointers that are added from now on are relative to it.
     pub(super) fn enter(&mut self, pointer: String) {
         self.within = pointer;
     }
 
-    /// Adds a mistake in the part.
     pub(super) fn add(&mut self, pointer: &str, message: &str) {
         self.add_as(Code::InvalidBody, pointer, message);
     }
 
-    /// Adds all mistakes that a problem names, below a place in the part.
+    /// Adds all mistakes of a problem, below a place in the current part.
     pub(super) fn add_problem(&mut self, problem: &Problem, place: &str) {
         if problem.errors.is_empty() {
             let detail = problem.detail.clone().unwrap_or_else(|| problem.code.title().to_owned());
@@ -36,20 +34,18 @@ impl ProblemCollector {
         }
     }
 
-    /// The first mistake decides the code of the whole problem.
+    /// Adds a mistake. The first one decides the code of the whole problem.
     fn add_as(&mut self, code: Code, pointer: &str, message: &str) {
         let problem = self.problem.take().unwrap_or_else(|| Problem::new(code));
         self.problem = Some(problem.error(format!("{}{pointer}", self.within), message));
     }
 
-    /// # Errors
-    /// When a mistake was added: all of them.
     pub(super) fn finish(self) -> Result<(), Problem> {
         self.problem.map_or(Ok(()), Err)
     }
 }
 
-/// Where in the description the items of a tenant are, by their places in the tenant's lists. None for an item that the
+/// Positions of a tenant's items in the description, by their indexes in the tenant's lists. None for an item that the
 /// description does not have.
 #[derive(Default)]
 pub(super) struct Positions(HashMap<&'static str, Vec<Option<usize>>>);
@@ -59,7 +55,7 @@ impl Positions {
         self.0.insert(list_name(kind), positions);
     }
 
-    /// Pointer from the tenant to an item; to the tenant itself when the item is not described.
+    /// Returns the pointer from the tenant to an item, or to the tenant itself when the item is not described.
     pub(super) fn pointer(&self, kind: ItemKind, at: usize) -> String {
         let list = list_name(kind);
         self.at(list, at).map_or(String::new(), |index| format!("/{list}/{index}"))
@@ -70,8 +66,8 @@ impl Positions {
     }
 }
 
-/// Translates a path through the tenants, as they would be, to a pointer into the description. None for an item that was
-/// there before and is not described.
+/// Translates a path through the resulting tenants to a pointer into the description. Returns none for an item that
+/// existed before and is not described.
 pub(super) fn pointer_of<'a>(
     FieldPath(steps): &FieldPath,
     positions: impl Fn(usize) -> Option<&'a Positions>,

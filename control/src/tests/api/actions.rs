@@ -16,7 +16,7 @@ async fn with_crm() -> Api {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
+async fn an_endpoint_is_disabled_with_an_event_and_enabled_again() {
     let api = with_crm().await;
     let off = api.post(&format!("{CRM}/disable"), json!({"reason": "moving"})).await.expect(200);
     assert_eq!((&off.body["state"], &off.body["disabled_reason"]), (&json!("disabled"), &json!("moving")));
@@ -30,7 +30,7 @@ async fn an_endpoint_is_disabled_its_tenant_told_and_enabled_again() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_told_whichever_call_disabled_its_endpoint() {
+async fn a_disabled_endpoint_makes_an_event_whichever_call_disabled_it() {
     let api = with_crm().await;
     let crm = json!({"id": "crm", "url": "https://a.example/", "state": "disabled"});
     let apply = json!({"tenants": [{"id": "acme", "endpoints": [&crm]}]});

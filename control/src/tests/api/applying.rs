@@ -1,4 +1,4 @@
-//! Everything at once, and back.
+//! Apply and export.
 
 use serde_json::{Value, json};
 
@@ -212,7 +212,7 @@ async fn what_clashes_with_something_that_is_not_described_is_named_with_its_pla
     let message = |nth: usize| refused.body["errors"][nth]["message"].as_str().unwrap();
     assert_eq!(message(0), "the token is already used at the source main of beta, which is not described");
     assert_eq!(message(1), "the key is already used at the key backend of beta, which is not described");
-    // Here the tenant that has it comes second: it is told of the one that wants it all the same.
+    // Here the tenant that owns the token is described second. The problem is reported for the first one nevertheless.
     let third = json!([{"id": "alpha", "sources": [source("new")]}, {"id": "beta", "sources": [plain("other")]}]);
     let refused = apply(&api, json!({"tenants": third})).await;
     assert_eq!(refused.pointers(), ["/tenants/0/sources/0/token"]);

@@ -1,4 +1,4 @@
-//! What goes, and what goes with it.
+//! Deletions, and what is deleted along.
 
 use serde_json::json;
 

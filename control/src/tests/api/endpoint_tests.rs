@@ -1,4 +1,4 @@
-//! The test button: what it sends down the lane, and what it answers.
+//! Tests of endpoints: what is sent, and what is answered.
 
 use broker::{Broker as _, Lane, Queue, Settlement};
 use schemas::{Attempt, Delivery, Notice};
@@ -8,7 +8,7 @@ use super::Api;
 
 const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
-/// Whoever attempts: takes one delivery from the lane, and says that it went so.
+/// Acts as the deliverer: takes one delivery from the lane, and reports an attempt with this outcome.
 async fn deliverer(api: &Api, outcome: &str) -> (Delivery, Value) {
     let mut consumer = api.broker.consume(Queue::Lane(Lane::Fast), 1);
     let incoming = consumer.next().await.expect("a delivery");
@@ -18,7 +18,7 @@ async fn deliverer(api: &Api, outcome: &str) -> (Delivery, Value) {
     let attempt =
         json!({"number": 1, "at": "2026-11-21T08:00:00.000Z", "outcome": outcome, "status": null, "duration_ms": 5});
     let attempt: Attempt = serde_json::from_value(attempt).unwrap();
-    // Somebody else's, first.
+    // The report of another delivery comes first.
     for delivery_id in [uuid::Uuid::nil(), delivery.id] {
         api.broker.announce(Notice::Tested { delivery_id, attempt: attempt.clone() }.write().into());
     }
@@ -58,7 +58,7 @@ async fn a_canonical_endpoint_gets_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_attempted_in_time_is_told_by_its_id_and_more_than_a_few_at_once_are_refused() {
+async fn a_test_without_an_attempt_in_time_answers_its_id_and_more_than_a_few_at_once_are_refused() {
     let api = with("canonical", "active").await;
     let ask = || api.call("POST", format!("{CRM}/test")).send();
     let (first, second, third, fourth, fifth) = tokio::join!(ask(), ask(), ask(), ask(), ask());
@@ -70,7 +70,7 @@ async fn what_is_not_attempted_in_time_is_told_by_its_id_and_more_than_a_few_at_
 }
 
 #[tokio::test]
-async fn only_an_endpoint_of_ones_own_is_tested_by_whoever_may_change_it() {
+async fn an_endpoint_is_tested_only_by_keys_that_may_change_it() {
     let api = with("canonical", "active").await;
     api.call("POST", "/v1/tenants/acme/endpoints/nobody/test").send().await.expect(404);
     api.call("POST", format!("{CRM}/test")).key("reader").send().await.expect(403);

@@ -40,7 +40,7 @@ async fn every_subscription_says_whether_it_matches_and_why_not() {
 }
 
 #[tokio::test]
-async fn a_transfer_without_a_message_and_a_format_without_the_event_are_told() {
+async fn a_transfer_without_a_message_and_a_format_without_the_event_have_their_own_reasons() {
     let api = Api::with(json!([{"id": "acme", "keys": [super::key("manager", &["read"])],
     "endpoints": [{"id": "b", "url": "https://a.example/", "format": "boticario"}],
     "subscriptions": [

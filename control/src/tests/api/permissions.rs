@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions of keys.
 
 use serde_json::json;
 

@@ -111,7 +111,7 @@ async fn one_event_may_not_make_more_deliveries_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_token_or_key_of_another_is_refused_without_saying_whose() {
+async fn a_token_or_key_of_another_tenant_is_refused_without_naming_it() {
     let api = Api::new();
     let source = json!({"dialect": "whazing", "token": "the-token-of-acme"});
     api.put("/v1/tenants/acme/sources/main", source.clone()).await.expect(201);

@@ -1,4 +1,4 @@
-//! Secrets that are made, and shown this once.
+//! Generated secrets, which are shown only once.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Files change: what is swapped, what stays, and what is told.
+//! Changed files: what the snapshot replaces, what it keeps, and which errors are reported.
 
 use super::*;
 
@@ -31,7 +31,7 @@ async fn a_pull_sees_what_the_listing_does_not_show() {
 }
 
 #[tokio::test]
-async fn the_task_that_watches_swaps_and_ends_when_told() {
+async fn the_watching_task_swaps_the_snapshot_and_ends_with_its_token() {
     let folder = Folder::with(&[]);
     let store = Arc::new(folder.open().await);
     let mut revision = store.revision();
@@ -47,7 +47,7 @@ async fn the_task_that_watches_swaps_and_ends_when_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_leaves_the_last_good_snapshot_and_is_told_until_it_is_mended() {
+async fn unreadable_files_leave_the_last_good_snapshot_and_are_reported_until_they_are_mended() {
     let good = tenant("acme", "https://a.example");
     let folder = Folder::with(&[("a.yaml", &good)]);
     let store = folder.open().await;
@@ -65,7 +65,7 @@ async fn what_cannot_be_read_leaves_the_last_good_snapshot_and_is_told_until_it_
 }
 
 #[tokio::test]
-async fn a_folder_that_disappears_removes_nobody_and_one_that_is_emptied_does() {
+async fn a_missing_folder_removes_no_tenant_and_an_emptied_one_does() {
     let folder = Folder::with(&[]);
     let conf = folder.0.path().join("conf.d");
     fs::create_dir(&conf).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_example_of_the_design_is_what_it_says() {
+async fn the_example_tenant_is_read_in_full() {
     let snapshot = Folder::with(&[("acme.yaml", EXAMPLE)]).snapshot().await;
     assert_eq!(snapshot.revision(), 1);
     let crm = snapshot.endpoint("acme", "crm").unwrap();

@@ -1,4 +1,4 @@
-//! What is refused is told with its place, all at once.
+//! Invalid files are refused with all errors at once, each with its place.
 
 use super::*;
 
@@ -27,7 +27,7 @@ async fn a_tenant_twice_in_one_file_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+async fn an_unknown_key_is_reported_with_its_place_and_the_nearest_known_one() {
     let text = "
 tenants:
   - id: acme
@@ -60,7 +60,7 @@ tenant: []
 }
 
 #[tokio::test]
-async fn a_value_of_the_wrong_type_is_told_with_its_place_and_without_its_value() {
+async fn a_value_of_the_wrong_type_is_reported_with_its_place_and_without_its_value() {
     let text = "
 tenants:
   - id: acme
@@ -83,7 +83,7 @@ tenants:
 ";
     let lines = refusal(text).await;
     let expected = [
-        "acme.yaml:5:52: tenants[0].endpoints[0].timeout: \"15\" is no duration: write a number and a unit, such as \"5s\" or \"2m\"",
+        "acme.yaml:5:52: tenants[0].endpoints[0].timeout: \"15\" is not a duration: write a number and a unit, such as \"5s\" or \"2m\"",
         "acme.yaml:6:58: tenants[0].endpoints[1].max_in_flight: expected a whole number, 0 or more, found a text",
         "acme.yaml:7:51: tenants[0].endpoints[2].format: unknown word `whazzing`, did you mean whazing?",
         "acme.yaml:8:9: tenants[0].endpoints[3]: url is missing",
@@ -105,7 +105,7 @@ tenants:
 }
 
 #[tokio::test]
-async fn what_is_no_yaml_is_told_with_its_place_for_every_file() {
+async fn invalid_yaml_is_reported_with_its_place_for_every_file() {
     let broken = "tenants:\n  - id: acme\n    name: [\n";
     let folder =
         Folder::with(&[("a.yaml", broken), ("b.yaml", "tenants:\n  - id: x\n    id: y\n"), ("c.yaml", "just a text")]);
@@ -125,7 +125,7 @@ async fn nesting_without_end_is_refused() {
 }
 
 #[tokio::test]
-async fn all_that_is_invalid_is_told_at_once_each_with_its_place() {
+async fn all_invalid_fields_are_reported_at_once_each_with_its_place() {
     let text = "
 tenants:
   - id: Acme

@@ -1,4 +1,4 @@
-//! What is retiring is held to what its successor is.
+//! Retiring secrets must satisfy the same rules as their successors.
 
 use schemas::{RetiringHash, RetiringSecret, time::Moment};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The database away: for a while, from the start, or without a word.
+//! The database is away: for a while, from the start, or without closing the connection.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn open(database: &Database, url: &str) -> PostgresStore {
     PostgresStore::open(url, keyring(&[KEY]), database.on_disk(), NEVER).await.expect("it opens")
 }
 
-/// Until it takes an edit again.
+/// Waits until the store is connected again.
 async fn until_it_is_back(store: &PostgresStore) {
     let back = async {
         let mut next = tokio::time::interval(Duration::from_millis(20));
@@ -28,11 +28,11 @@ async fn until_it_is_back(store: &PostgresStore) {
             next.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), back).await.expect("it comes back");
+    tokio::time::timeout(Duration::from_secs(60), back).await.expect("it is connected again");
 }
 
 #[tokio::test]
-async fn a_line_that_is_cut_is_said_at_once_and_what_was_missed_is_there_when_it_is_back() {
+async fn a_broken_connection_fails_at_once_and_missed_changes_are_there_afterwards() {
     let database = Database::start().await;
     let line = Line::to(&database.url).await;
     let (near, far) = (open(&database, &line.through(&database.url)).await, database.open().await);
@@ -60,7 +60,7 @@ async fn a_line_that_is_cut_is_said_at_once_and_what_was_missed_is_there_when_it
 }
 
 #[tokio::test]
-async fn a_database_that_says_nothing_any_more_keeps_nobody_waiting() {
+async fn a_silent_database_keeps_no_caller_waiting() {
     let database = Database::start().await;
     let line = Line::to(&database.url).await;
     let store = open(&database, &line.through(&database.url)).await;

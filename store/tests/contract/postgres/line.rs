@@ -1,4 +1,4 @@
-//! A line to the database that can be cut, and mended again; or that swallows what is said.
+//! A TCP proxy to the database whose connections can be cut, restored, or made silent.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,6 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It carries.
@@ -76,7 +75,7 @@ async fn carry(near: TcpStream, target: String, mut state: watch::Receiver<State
         () = pump(from_far, to_near, state.clone()) => {}
         _ = cut.wait_for(|state| *state == State::Cut) => {}
     }
-    // A mute line is not closed because one end gave up: the other hears nothing of it.
+    // A silent connection is not closed when one end gives up: the other end learns nothing.
     let _ = state.wait_for(|state| *state != State::Mute).await;
 }
 

@@ -14,7 +14,7 @@ use tokio_postgres::NoTls;
 
 use crate::fixture::{Fixture, KEY, keyring};
 
-/// Longer than any test: what is seen before was not seen by polling.
+/// Poll interval that is longer than any test, so that no change is seen by polling.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// An empty database of a test's own on the shared node; and a folder for the snapshot.
@@ -42,7 +42,7 @@ impl Database {
         PostgresStore::open(&self.url, keyring, self.on_disk(), NEVER).await
     }
 
-    /// What a person with a database tool does.
+    /// Runs a statement, as an operator with a database tool would.
     async fn run(&self, sql: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
         run(&self.url, sql).await
     }
@@ -91,7 +91,7 @@ impl Fixture for InDatabase {
         let store = self.store.take().and_then(Arc::into_inner);
         assert!(store.is_some(), "nobody else holds it");
         drop(store);
-        // What comes back comes from the database.
+        // Without the cached snapshot, everything is read from the database.
         let _ = std::fs::remove_file(self.database.on_disk());
         self.store = Some(Arc::new(self.database.open().await));
     }

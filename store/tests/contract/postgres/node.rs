@@ -1,5 +1,5 @@
-//! A private PostgreSQL for tests, by `tests/postgres-node`. One that cannot be started fails the test: it is never
-//! skipped. `CARTEIRO_TEST_POSTGRES` is the URL of one that somebody else holds.
+//! A private PostgreSQL for tests, started by `tests/postgres-node`. When it cannot be started the test fails; it is
+//! never skipped. `CARTEIRO_TEST_POSTGRES` is the URL of a server that is started elsewhere.
 
 use std::{
     io::{BufRead, BufReader},
@@ -27,7 +27,7 @@ pub(super) async fn database() -> String {
     format!("{node}/{name}")
 }
 
-/// Takes a database away, whoever is connected to it.
+/// Drops a database, even while sessions are connected to it.
 pub(super) async fn remove(url: &str) {
     let (_, name) = url.rsplit_once('/').expect("it ends with a database");
     super::run(shared(), &format!("DROP DATABASE {name} WITH (FORCE)")).await;

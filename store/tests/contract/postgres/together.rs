@@ -49,7 +49,7 @@ async fn a_missed_notification_is_made_up_for_by_a_look_or_by_polling() {
 }
 
 #[tokio::test]
-async fn all_who_ask_at_once_are_answered_and_see_what_was_there() {
+async fn all_pulls_at_once_are_answered_and_see_the_newest_revision() {
     let database = Database::start().await;
     let store = Arc::new(database.open().await);
     put(&*store, tenant("acme")).await.expect("done");
@@ -69,7 +69,7 @@ async fn all_who_ask_at_once_are_answered_and_see_what_was_there() {
 }
 
 #[tokio::test]
-async fn who_asks_again_and_again_does_not_keep_the_database_busy() {
+async fn repeated_pulls_do_not_keep_the_database_busy() {
     let database = Database::start().await;
     let store = database.open().await;
     let begun = std::time::Instant::now();

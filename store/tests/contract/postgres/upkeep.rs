@@ -67,7 +67,7 @@ async fn no_secret_is_in_the_clear_in_any_table() {
 }
 
 #[tokio::test]
-async fn who_missed_what_was_forgotten_reads_everything_anew() {
+async fn a_process_that_missed_deleted_rows_reads_everything() {
     let database = Database::start().await;
     let (near, far) = (database.open().await, database.open().await);
     for id in ["acme", "beta"] {
