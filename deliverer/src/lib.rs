@@ -11,6 +11,7 @@ mod defer;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod outcome;
 mod post;
 mod recent;
 mod report;

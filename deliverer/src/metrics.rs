@@ -4,7 +4,7 @@ use broker::Lane;
 use schemas::{DeadReason, OutcomeClass, ParkReason};
 use service::metrics::{Histogram, IntCounter};
 
-use crate::{defer::DeferralReason, post::Outcome};
+use crate::{defer::DeferralReason, outcome::Outcome};
 
 const LANES: &[&str] = service::label_values!(Lane::ALL, Lane::name);
 const OUTCOMES: &[&str] = service::label_values!(OutcomeClass::ALL, OutcomeClass::as_str);

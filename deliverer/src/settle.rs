@@ -10,10 +10,7 @@ use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consume::ConsumedDelivery,
-    defer::NotAttempted,
-    metrics::DelivererMetrics,
-    post::{Outcome, Posted},
+    consume::ConsumedDelivery, defer::NotAttempted, metrics::DelivererMetrics, outcome::Outcome, post::Posted,
     verdict::Verdict,
 };
 

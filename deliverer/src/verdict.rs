@@ -3,7 +3,7 @@
 use broker::Due;
 use schemas::{DeadReason, OutcomeClass, RetryPolicy};
 
-use crate::post::Outcome;
+use crate::outcome::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -66,7 +66,7 @@ impl Memory {
     /// Loses the connection: unsettled messages are handed out again, and settling them only frees the prefetch.
     pub fn go_away(&self, reason: &str) {
         self.shared.connection.send_replace(ConnectionState::Away(reason.into()));
-        self.shared.change(super::state::MemoryBrokerState::lose_session);
+        self.shared.lose_session();
     }
 
     pub fn come_back(&self) {

@@ -175,6 +175,11 @@ impl SharedState {
         }
     }
 
+    /// Ends all consumers' sessions: what they hold is handed out again.
+    fn lose_session(self: &Arc<Self>) {
+        self.change(MemoryBrokerState::lose_session);
+    }
+
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut MemoryBrokerState) -> T) -> T {
         let is_away = matches!(*self.connection.borrow(), ConnectionState::Away(_));
         let (result, picks) = {

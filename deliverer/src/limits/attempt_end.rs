@@ -3,7 +3,7 @@
 
 use schemas::OutcomeClass;
 
-use crate::post::Outcome;
+use crate::outcome::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BreakerEffect {

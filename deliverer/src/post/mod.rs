@@ -8,7 +8,6 @@ mod dial;
 mod dns;
 mod failure;
 mod metered;
-mod outcome;
 mod proxy;
 mod request;
 mod tls;
@@ -26,19 +25,16 @@ use crate::{
     config::DelivererConfig,
     consume::ConsumedDelivery,
     limits::{Permit, Slots},
+    outcome::{BEGINNING_BYTES, MaskedTexts, Outcome, RetryAfter, excerpt},
 };
 
 use client::{HttpClient, ResponseBody};
-use outcome::{BEGINNING_BYTES, MaskedTexts, excerpt};
 
 pub(crate) use client::Network;
 #[cfg(test)]
 pub(crate) use dial::Dial;
 #[cfg(test)]
 pub(crate) use dns::LookUp;
-#[cfg(test)]
-pub(crate) use outcome::class_of;
-pub(crate) use outcome::{Outcome, RetryAfter};
 pub(crate) use request::PreparedEndpoint;
 
 pub(crate) struct Poster {

@@ -14,7 +14,7 @@ use schemas::{
 };
 use url::Url;
 
-use super::outcome::MaskedTexts;
+use crate::outcome::MaskedTexts;
 
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     DelivererConfig,
-    post::{Network, Outcome, RetryAfter},
+    outcome::{Outcome, RetryAfter},
+    post::Network,
 };
 
 /// The outcome of one POST to this URL. The first byte may take 400 ms, and the whole longer than any test waits.

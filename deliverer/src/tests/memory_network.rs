@@ -24,7 +24,8 @@ use tokio::{
 use super::{defaults, fixture::delivery, poster, prepared};
 use crate::{
     DelivererConfig,
-    post::{Dial, LookUp, Network, Outcome, Poster},
+    outcome::Outcome,
+    post::{Dial, LookUp, Network, Poster},
 };
 
 /// What a receiver does with a connection.

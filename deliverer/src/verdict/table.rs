@@ -2,7 +2,7 @@
 //! several ages.
 
 use super::*;
-use crate::post::{RetryAfter, class_of};
+use crate::outcome::{RetryAfter, class_of};
 
 const NOW: u64 = 1_794_787_200_000; // Mon, 16 Nov 2026 00:00:00 GMT
 const SECOND: u64 = 1_000;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use schemas::Span;
 
 use super::*;
-use crate::post::RetryAfter;
+use crate::outcome::RetryAfter;
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;

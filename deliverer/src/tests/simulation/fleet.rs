@@ -18,7 +18,7 @@ use super::receivers::Receivers;
 use crate::{
     config::BreakerConfig,
     limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway},
-    post::Outcome,
+    outcome::Outcome,
 };
 
 /// Seconds until a failed delivery is tried again, by attempt.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use schemas::{Endpoint, OutcomeClass};
 use tokio::time::{Instant, sleep};
 
-use crate::post::Outcome;
+use crate::outcome::Outcome;
 
 /// Time limit of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -19,11 +19,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn with_status(status: u16, retry_after: Option<RetryAfter>, excerpt: String) -> Self {
+    pub(crate) fn with_status(status: u16, retry_after: Option<RetryAfter>, excerpt: String) -> Self {
         Self { class: class_of(status), status: Some(status), retry_after, excerpt, duration_ms: 0 }
     }
 
-    pub(super) fn without_response(class: OutcomeClass, reason: String) -> Self {
+    pub(crate) fn without_response(class: OutcomeClass, reason: String) -> Self {
         Self { class, status: None, retry_after: None, excerpt: reason, duration_ms: 0 }
     }
 
@@ -84,11 +84,11 @@ fn http_date(text: &str) -> Option<u64> {
 
 const EXCERPT_BYTES: usize = 4 * 1024;
 /// Bytes of a response that an excerpt is made from: masking makes the text shorter.
-pub(super) const BEGINNING_BYTES: usize = 2 * EXCERPT_BYTES;
+pub(crate) const BEGINNING_BYTES: usize = 2 * EXCERPT_BYTES;
 
 /// The beginning of a response as text, masked, at most 4 KiB. Control characters are replaced: as JSON each would take
 /// six bytes, and the header `carteiro-record` has 16 KiB for everything.
-pub(super) fn excerpt(beginning: &[u8], masked: &MaskedTexts) -> String {
+pub(crate) fn excerpt(beginning: &[u8], masked: &MaskedTexts) -> String {
     // A secret that is cut in two could not be recognised, so the length of the longest secret is left out.
     let is_cut = beginning.len() >= BEGINNING_BYTES;
     let whole = if is_cut { beginning.len().saturating_sub(masked.longest()) } else { beginning.len() };
@@ -112,10 +112,10 @@ const SHORTEST_MASKED: usize = 6;
 /// another. A receiver that echoes its request would otherwise show a write-only key to everyone who may read records.
 /// Texts that a receiver encodes are not recognised.
 #[derive(Debug, Default)]
-pub(super) struct MaskedTexts(Vec<String>);
+pub(crate) struct MaskedTexts(Vec<String>);
 
 impl MaskedTexts {
-    pub(super) fn of(endpoint: &Endpoint) -> Self {
+    pub(crate) fn of(endpoint: &Endpoint) -> Self {
         let mut texts = Vec::new();
         let headers = endpoint.headers.values().map(HeaderText::reveal);
         for text in endpoint.secrets().map(Secret::reveal).chain(headers) {
