@@ -43,6 +43,18 @@ pub(crate) fn shared() -> &'static str {
     })
 }
 
+/// Removes what one test declared on a node. It blocks, so that a fixture's drop can call it.
+pub(crate) fn remove_topology(config: &broker::BrokerConfig) {
+    let config = config.clone();
+    let removed = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(broker::rabbitmq::remove(&config))
+    });
+    if let Err(error) = removed.join().expect("no panic") {
+        eprintln!("its queues are left behind: {error}");
+    }
+}
+
 impl Node {
     /// Starts one, for a test that does to a broker what others must not see.
     pub(crate) fn start() -> Self {

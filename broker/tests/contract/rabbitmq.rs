@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use broker::{
-    Broker, BrokerConfig,
-    rabbitmq::{self, RabbitMq},
-};
+use broker::{Broker, BrokerConfig, rabbitmq::RabbitMq};
 use service::Clock;
 use tokio::time::timeout;
 
@@ -64,14 +61,7 @@ async fn connect(config: &BrokerConfig, clock: &Clock) -> Arc<RabbitMq> {
 
 impl Drop for RabbitMqFixture {
     fn drop(&mut self) {
-        let config = self.config.clone();
-        let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(rabbitmq::remove(&config))
-        });
-        if let Err(error) = removed.join().expect("no panic") {
-            eprintln!("its queues are left behind: {error}");
-        }
+        node::remove_topology(&self.config);
     }
 }
 

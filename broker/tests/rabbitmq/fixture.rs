@@ -8,8 +8,7 @@ use std::{
 };
 
 use broker::{
-    Broker, BrokerConfig, ConnectionState, Consumer, Incoming, Log, Logs, Record, Settlement,
-    rabbitmq::{self, RabbitMq},
+    Broker, BrokerConfig, ConnectionState, Consumer, Incoming, Log, Logs, Record, Settlement, rabbitmq::RabbitMq,
 };
 use futures_util::StreamExt;
 use lapin::{
@@ -102,14 +101,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        let config = self.config.clone();
-        let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(rabbitmq::remove(&config))
-        });
-        if let Err(error) = removed.join().expect("no panic") {
-            eprintln!("its queues are left behind: {error}");
-        }
+        crate::node::remove_topology(&self.config);
     }
 }
 

@@ -4,27 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use broker::memory::Memory;
 use schemas::Tenant;
-use store::{Author, Edit, MemoryStore, Store as _, TenantSelection, UsageAndAudit as _};
+use store::{MemoryStore, UsageAndAudit as _};
 use tokio::time::timeout;
 
-use super::fixture::{Fixture, NOW};
+use super::fixture::{Fixture, NOW, edit};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Makes a change, so many days ago.
 async fn change(store: &MemoryStore, days_ago: u64) {
-    let edit = Edit {
-        selection: TenantSelection::All,
-        author: Author { name: "operator".into(), address: None },
-        at: NOW - days_ago * DAY,
-        dry_run: false,
-        decision: Box::new(move |draft| {
-            draft.put(Tenant::new(format!("t{days_ago}")));
-            Ok(())
-        }),
-    };
-    store.edit(edit).await.unwrap();
+    edit(store, "operator", NOW - days_ago * DAY, move |draft| {
+        draft.put(Tenant::new(format!("t{days_ago}")));
+        Ok(())
+    })
+    .await;
 }
 
 async fn log(store: &MemoryStore) -> Vec<String> {

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use broker::{Broker, Notices, Queue, memory::Memory};
 use schemas::{DeadLetterRetention, Notice, Tenant};
 use serde_json::json;
-use store::{MemoryStore, Store};
+use store::MemoryStore;
 
-use super::fixture::{DeadDelivery, Fixture, NOW, append, append_without_body};
+use super::fixture::{DeadDelivery, Fixture, NOW, append, append_without_body, edit};
 
 /// A control that counts, for a tenant `acme` with this quota and a tenant `free` without.
 fn fixture(quota: u64) -> (Fixture, Arc<MemoryStore>, Notices) {
@@ -83,16 +83,10 @@ async fn a_quota_that_is_new_counts_what_died_before_it() {
     append(&fixture.broker, &DeadDelivery::default().to("free", "crm")).await;
     count(&fixture);
     assert_eq!(levels(&mut notices).await, BTreeMap::new());
-    let edit = store::Edit {
-        selection: store::TenantSelection::All,
-        author: store::Author { name: "operator".into(), address: None },
-        at: NOW,
-        dry_run: false,
-        decision: Box::new(|draft| {
-            draft.tenant("free")?.quota.get_or_insert_default().dead_letters = Some(1);
-            Ok(())
-        }),
-    };
-    store.edit(edit).await.unwrap();
+    edit(&*store, "operator", NOW, |draft| {
+        draft.tenant("free")?.quota.get_or_insert_default().dead_letters = Some(1);
+        Ok(())
+    })
+    .await;
     assert_eq!(levels(&mut notices).await, BTreeMap::from([("free".to_owned(), DeadLetterRetention::Records)]));
 }

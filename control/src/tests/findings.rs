@@ -7,7 +7,7 @@ use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant};
 use serde_json::{Value, json};
 use store::{ItemKind, MemoryStore, Store};
 
-use super::fixture::{Fixture, NOW};
+use super::fixture::{Fixture, NOW, edit};
 use crate::{FAILING, GONE};
 
 /// A control that keeps findings, and the notices that it announces.
@@ -160,17 +160,11 @@ async fn a_process_that_has_itself_seen_five_days_of_failures_is_believed() {
 async fn an_endpoint_that_was_changed_since_it_answered_410_is_left_alone() {
     let mut findings = FindingsFixture::new();
     let old = findings.version();
-    let edit = store::Edit {
-        selection: store::TenantSelection::All,
-        author: store::Author { name: "operator".into(), address: None },
-        at: NOW,
-        dry_run: false,
-        decision: Box::new(|draft| {
-            draft.tenant("acme")?.endpoints[0].url = "https://new.example/".into();
-            Ok(())
-        }),
-    };
-    findings.store.edit(edit).await.unwrap();
+    edit(&*findings.store, "operator", NOW, |draft| {
+        draft.tenant("acme")?.endpoints[0].url = "https://new.example/".into();
+        Ok(())
+    })
+    .await;
     assert_ne!(findings.version(), old);
     findings.say(vec![gone(old)]).await;
     findings.noted().await;

@@ -15,7 +15,7 @@ use schemas::{
     Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, Tenant, delivery_id,
 };
 use serde_json::Value;
-use store::{MemoryStore, Outbox, Store};
+use store::{Author, Draft, Edit, EditRefusal, MemoryStore, Outbox, Store, TenantSelection};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -197,4 +197,21 @@ fn tenants() -> [Tenant; 2] {
     let acme = vec![manager, key("reader's", Scope::Read), key("publisher's", Scope::Publish)];
     let zeta = vec![key("zeta's", Scope::Manage)];
     [("acme", acme), ("zeta", zeta)].map(|(id, keys)| Tenant { keys, ..Tenant::new(id) })
+}
+
+/// Changes what a store has, beside control's API. `at` is unix ms.
+pub(super) async fn edit(
+    store: &dyn Store,
+    author: &str,
+    at: u64,
+    decide: impl FnOnce(&mut Draft) -> Result<(), EditRefusal> + Send + 'static,
+) {
+    let edit = Edit {
+        selection: TenantSelection::All,
+        author: Author { name: author.into(), address: None },
+        at,
+        dry_run: false,
+        decision: Box::new(decide),
+    };
+    store.edit(edit).await.unwrap();
 }

@@ -191,21 +191,14 @@ async fn a_screen_shows_that_nothing_is_posted_any_more_and_why_and_does_not_cha
 
 /// The receiver has answered 410.
 async fn gone(api: &Api, endpoint: &'static str) {
-    let disable = move |draft: &mut store::Draft| {
+    crate::tests::fixture::edit(&*api.store, "deliverer", super::NOW, move |draft| {
         let endpoints = &mut draft.tenant("acme")?.endpoints;
         let endpoint = endpoints.iter_mut().find(|one| one.id == endpoint).unwrap();
         endpoint.state = schemas::EndpointState::Disabled;
         endpoint.disabled_reason = Some(crate::GONE.to_owned());
         Ok(())
-    };
-    let edit = store::Edit {
-        selection: store::TenantSelection::All,
-        author: store::Author { name: "deliverer".into(), address: None },
-        at: super::NOW,
-        dry_run: false,
-        decision: Box::new(disable),
-    };
-    store::Store::edit(&*api.store, edit).await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
