@@ -139,6 +139,7 @@ async fn an_event_that_would_make_too_many_deliveries_is_parked_whole() {
     fixture.route(&received("e1")).await;
     let (record, carrier) = fixture.parked().remove(0);
     assert_eq!(record.reason, ParkReason::FanoutLimit);
+    assert_eq!(record.detail.as_deref(), Some("more than 50 deliveries"));
     assert_eq!(carrier.message.body, received("e1").message.body);
     assert!(fixture.deliveries().await.is_empty(), "not even some of them");
 
