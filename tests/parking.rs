@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{AmqpClient, AmqpMessage, Process, Receiver, Site, acme, eventually};
+use crate::harness::{AmqpClient, AmqpMessage, Process, Receiver, Site, acme, eventually, ids};
 
 const KEY: &str = "acme.-.-.ticket.created";
 const GOOD: &[u8] = br#"{"type":"ticket.created"}"#;
@@ -101,6 +101,38 @@ async fn a_message_parked_for_a_missing_tenant_is_exported_and_requeued_once_the
     assert!(said[1]["error"].as_str().is_some_and(|error| error.starts_with("404")), "{said:?}");
     receiver.until("it is delivered", |recorder| recorder.delivered("/crm") == 1).await;
     assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_handed_out_too_often_comes_back_by_itself_as_the_attempt_that_it_was() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::on_rabbitmq(&acme(&receiver.url("/crm"))).await;
+    let (producer, router) = (site.start("producer").await, site.start("router").await);
+    producer.ready().await;
+    router.ready().await;
+    let amqp = AmqpClient::connect(&site).await;
+    producer.api().publish("acme", ids("event", 3)).await;
+    // As deliverers do that die of something else, over and over.
+    let lane = format!("{}.v1.deliver.fast", site.broker().prefix);
+    eventually("all three are parked", || async {
+        amqp.give_back_until_parked(&lane).await;
+        (listed(&site).await.len() == 3).then_some(())
+    })
+    .await;
+
+    let (deliverer, control) = (site.start("deliverer").await, site.start("control").await);
+    receiver.until("they are delivered", |recorder| recorder.delivered("/crm") == 3).await;
+    let attempts = receiver.look(|recorder| {
+        recorder
+            .requests("/crm")
+            .iter()
+            .map(|request| request.header("carteiro-attempt").to_owned())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(attempts, ["1"; 3]);
+    for process in [producer, router, deliverer, control] {
+        assert_eq!(process.end().await, 0);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Queues, lanes and logs, and the targets of publishes, in the pipeline's own words. Their names on a broker are the
 //! backend's business.
 
-use schemas::{Headers, wire::TENANT};
+use schemas::{HeaderValue, Headers, ParkReason, wire::TENANT};
+
+use crate::rabbitmq::LAST_DEATH;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
@@ -30,15 +32,15 @@ impl Queue {
         }
     }
 
-    /// The key in the parked log of a message that is over the delivery limit: `delivery_limit.<tenant>`. The embedded
-    /// brokers write it; on RabbitMQ the queue's dead-letter exchange does. Such a message carries no record: readers
-    /// derive the reason.
-    pub(crate) fn parked_key(self, key: &str, headers: &Headers) -> String {
-        let by_key = match self {
-            Self::Ingest => key.split('.').next().filter(|tenant| !tenant.is_empty()),
-            Self::Lane(_) => None,
-        };
-        format!("delivery_limit.{}", headers.text(TENANT).or(by_key).unwrap_or("-"))
+    /// Marks a message that is over the delivery limit, and returns its key in the parked log, as RabbitMQ does: an event
+    /// keeps its routing key, with which it can be routed again, and a delivery gets `delivery_limit.<tenant>`. Such a
+    /// message carries no record: readers derive the reason.
+    pub(crate) fn park_over_limit(self, key: String, headers: &mut Headers) -> String {
+        headers.set(LAST_DEATH, HeaderValue::Text(ParkReason::DeliveryLimit.as_str().into()));
+        match self {
+            Self::Ingest => key,
+            Self::Lane(_) => format!("{}.{}", ParkReason::DeliveryLimit, headers.text(TENANT).unwrap_or("-")),
+        }
     }
 }
 

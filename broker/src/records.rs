@@ -12,7 +12,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Log, Target, rabbitmq};
+use crate::{Lane, Log, Target, rabbitmq};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -119,17 +119,67 @@ fn parked_by_the_broker(record: &Record) -> Parked {
     }
 }
 
-/// The event in a parked message, and the target that routes it again as the same event; or why that is impossible.
+/// The message in a parked record, and the target from which it goes on: an event to the routers, as the same event; a
+/// delivery to the lane of retries, as the same attempt. Or why that is impossible.
 pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let Parked { routing_key, detail, .. } = read_parked(record);
     if detail.is_some_and(|detail| detail.ends_with("are kept")) {
         return Err("only its beginning was kept");
     }
-    let key = routing_key.filter(|key| key.split('.').count() == 5);
-    let key = key.ok_or("it came without the routing key of an event, so it is unknown where to publish it")?;
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
+    message.headers.remove(rabbitmq::LAST_DEATH);
+    if Delivery::from_message(&message).is_ok() {
+        let times = i64::from(times_requeued(&message)) + 1;
+        message.headers.set(wire::REQUEUED, HeaderValue::Int(times));
+        return Ok((Target::Lane(Lane::Slow, None), message));
+    }
+    let key = routing_key.filter(|key| key.split('.').count() == 5);
+    let key =
+        key.ok_or("it is no delivery, and came without the routing key of an event: where to publish it is unknown")?;
     Ok((Target::Ingest { key }, message))
+}
+
+/// How often a parked delivery was published again before.
+pub fn times_requeued(message: &Message) -> u32 {
+    message.headers.int(wire::REQUEUED).and_then(|times| u32::try_from(times).ok()).unwrap_or(0)
+}
+
+/// Beginning of a requeue marker's key, before the tenant. No reason has this name, and an event's key has more parts.
+const REQUEUED_KEY: &str = "requeued.";
+
+/// A marker in the log of parked messages: the delivery was published again. It settles the delivery's records up to
+/// `offset` and no later one, because the delivery may have been parked again meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequeueMarker {
+    #[serde(rename = "requeued")]
+    pub delivery_id: Uuid,
+    /// Offset of the record that was published again.
+    pub offset: u64,
+}
+
+impl RequeueMarker {
+    pub fn is_marker(record: &Record) -> bool {
+        record.key.strip_prefix(REQUEUED_KEY).is_some_and(|tenant| !tenant.contains('.'))
+    }
+
+    /// `None` for a marker that cannot be read, which settles nothing.
+    pub fn read(record: &Record) -> Option<Self> {
+        serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()
+    }
+
+    /// The marker for a record that was published again; none for one that holds no delivery.
+    pub fn of(record: &Record) -> Option<(Target, Message)> {
+        let delivery = Delivery::from_message(&record.message).ok()?;
+        let marker = Self { delivery_id: delivery.id, offset: record.offset };
+        let mut headers = Headers::default();
+        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+        headers.set(wire::TENANT, HeaderValue::Text(delivery.tenant.as_str().into()));
+        headers.set(wire::RECORD, HeaderValue::Text(json(&marker).into()));
+        let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
+        let to = Target::Log(Log::Parked, format!("{REQUEUED_KEY}{}", delivery.tenant));
+        Some((to, Message { id, kind, headers, body: Bytes::new() }))
+    }
 }
 
 fn json(record: &impl Serialize) -> String {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker::Broker;
-use schemas::KeyHash;
+use schemas::{KeyHash, RetryPolicy};
 use service::{Chance, Clock, chance::Secrets};
 use store::{Outbox, Store};
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub struct ControlDependencies {
     /// Random bytes for secrets.
     pub secrets: Secrets,
     pub rules: Rules,
+    /// The retry policy of endpoints without their own.
+    pub retry: RetryPolicy,
     /// Time that changes stay in the audit log.
     pub audit_age: Duration,
     /// Cancelled when the process stops, which ends all replays.

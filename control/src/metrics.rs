@@ -4,6 +4,7 @@ use schemas::{DeadReason, ParkReason};
 
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
+const RETURNING_REASONS: [&str; 2] = [ParkReason::DeliveryLimit.as_str(), ParkReason::Unroutable.as_str()];
 const EVENT_TYPES: [&str; 2] = ["endpoint.disabled", "quota.reached"];
 
 service::metrics! {
@@ -26,6 +27,8 @@ service::metrics! {
         /// Records that came into the log of what is parked since this process began to watch it, by reason; what the
         /// broker itself has parked is among them. Every control counts all of them: take the largest, not the sum.
         pub park_log: IntCounterVec("park_log_total", [reason in PARK_REASONS]),
+        /// Parked deliveries that were published again by themselves, by the reason for which the broker had parked them.
+        pub parked_requeued: IntCounterVec("parked_requeued_total", [reason in RETURNING_REASONS]),
         /// Replays that run.
         pub replays_running: IntGauge("replays_running"),
     }

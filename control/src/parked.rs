@@ -1,29 +1,42 @@
-//! Reads and counts the log of parked messages: those that could not be processed.
+//! The log of parked messages: those that could not be processed. It is read and counted here, and deliveries that the
+//! broker itself has parked come back from it by themselves.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use broker::{
-    ConnectionState, Log, Logs, ReadError, Record,
-    records::{read_parked, read_parked_with_body},
+    ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, publish_until_confirmed,
+    records::{RequeueMarker, read_parked, read_parked_with_body, requeued, times_requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
-use schemas::{Parked, wire};
+use schemas::{Delivery, ParkReason, Parked, wire};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::Control;
 
-/// Interval at which new records are counted. An alert on them may be this much late.
-const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+/// Interval at which new records are looked at. An alert on them may be this much late.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Deliveries that are remembered at once until they come back, some 100 bytes each. Further ones follow once these are
+/// back.
+const MAX_RETURNING: usize = 10_000;
 
 /// Streams all parked messages in order, with their bodies.
 pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
     records(logs, 0).map_ok(|record| read_parked_with_body(&record)).boxed()
 }
 
-/// Streams the records of parked messages from an offset on. Canaries are left out: the broker itself parks them where
-/// a path is broken, they belong to no tenant, and they would hide the messages of tenants.
+/// Streams the records of parked messages from an offset on. Markers are left out, and so are canaries: the broker itself
+/// parks them where a path is broken, they belong to no tenant, and they would hide the messages of tenants.
 pub(crate) fn records(logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-    let is_no_canary = |record: &Record| ready(record.message.headers.text(wire::CANARY).is_none());
-    logs.read(Log::Parked, offset).try_filter(is_no_canary).boxed()
+    logs.read(Log::Parked, offset).try_filter(|record| ready(is_message(record))).boxed()
+}
+
+fn is_message(record: &Record) -> bool {
+    record.message.headers.text(wire::CANARY).is_none() && !RequeueMarker::is_marker(record)
 }
 
 /// Returns the parked message of this id with its body.
@@ -34,39 +47,161 @@ pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError
 pub(crate) async fn record(logs: &dyn Logs, id: &str) -> Result<Option<Record>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Parked, offset).try_next().await?;
-    Ok(record.filter(|record| record.offset == offset))
+    Ok(record.filter(|record| record.offset == offset && is_message(record)))
+}
+
+/// Wait of a delivery that was published again `times` before until it comes back: half a minute at first, and twice as
+/// long each time, up to six hours. One that kills its deliverer leaves the others more and more time between.
+fn pause(times: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(30);
+    const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+    FIRST.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST)
+}
+
+/// The log as far as it was read.
+#[derive(Default)]
+struct ParkedLog {
+    /// Offset at which the next look begins.
+    next: u64,
+    /// Offset of the first record that is counted; none before the first look.
+    count_from: Option<u64>,
+    /// Deliveries that come back by themselves.
+    returning: HashMap<Uuid, Returning>,
+    /// True when more deliveries come back than are remembered: they are found by another look from the beginning.
+    is_incomplete: bool,
+}
+
+/// The latest record of a delivery that the broker has parked.
+struct Returning {
+    offset: u64,
+    due: Instant,
+}
+
+impl ParkedLog {
+    fn note(&mut self, record: &Record, now: Instant) {
+        if let Some(marker) = RequeueMarker::read(record).filter(|_| RequeueMarker::is_marker(record)) {
+            if self.returning.get(&marker.delivery_id).is_some_and(|latest| latest.offset <= marker.offset) {
+                self.returning.remove(&marker.delivery_id);
+            }
+            return;
+        }
+        let Some(delivery) = returns(record) else { return };
+        if self.returning.len() >= MAX_RETURNING && !self.returning.contains_key(&delivery.id) {
+            self.is_incomplete = true;
+            return;
+        }
+        let due = now + pause(times_requeued(&record.message));
+        self.returning.insert(delivery.id, Returning { offset: record.offset, due });
+    }
+
+    /// Offsets of the deliveries that come back now.
+    fn due(&self, now: Instant) -> BTreeSet<u64> {
+        self.returning.values().filter(|waiting| waiting.due <= now).map(|waiting| waiting.offset).collect()
+    }
+}
+
+/// The delivery in a record, if it comes back by itself: the broker has parked it, as no queue was bound for it or as it
+/// was handed out too often, mostly since deliverers died of something else.
+fn returns(record: &Record) -> Option<Delivery> {
+    let is_the_brokers = matches!(read_parked(record).reason, ParkReason::DeliveryLimit | ParkReason::Unroutable);
+    let delivery = Delivery::from_message(&record.message).ok().filter(|delivery| !delivery.is_test)?;
+    (is_the_brokers && is_message(record)).then_some(delivery)
 }
 
 impl Control {
-    /// Counts the messages that are parked from now on, until the future is dropped. The broker also parks messages by
-    /// itself, which no other process can count. After a failed read, counting continues from the same offset.
+    /// Counts the messages that are parked from now on, and publishes deliveries again that the broker has parked, until
+    /// the future is dropped. The broker parks messages by itself, which no other process can count. After a failed read,
+    /// the next continues from the same offset.
+    ///
+    /// Several processes may do so at once: each publishes a delivery once before it sees the marker of another, so there
+    /// are as many copies at most, under one id.
     pub async fn watch_parked(&self) {
-        let (mut next, mut connection) = (None, self.deps.broker.connection_state());
+        let (mut log, mut connection) = (ParkedLog::default(), self.deps.broker.connection_state());
         loop {
             // The first read fixes the offset to count from, so it waits until the broker is connected.
             if connection.wait_for(|state| !matches!(state, ConnectionState::Away(_))).await.is_err() {
                 return;
             }
-            if let Err(error) = self.count_parked(&mut next).await {
+            if let Err(error) = self.follow_parked(&mut log).await {
                 tracing::debug!(%error, "parked.not_counted");
+            } else if let Err(error) = self.requeue_due(&mut log).await {
+                tracing::debug!(%error, "parked.not_requeued");
             }
-            tokio::time::sleep(COUNT_INTERVAL).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    /// Counts from `next` to the present end of the log. The first call only finds the end.
-    async fn count_parked(&self, next: &mut Option<u64>) -> Result<(), ReadError> {
+    /// Reads to the present end of the log.
+    async fn follow_parked(&self, log: &mut ParkedLog) -> Result<(), ReadError> {
         let logs = &self.deps.broker;
-        let Some(next) = next else {
-            *next = Some(logs.end(Log::Parked).await?);
-            return Ok(());
-        };
-        let mut records = logs.read(Log::Parked, *next);
+        if log.count_from.is_none() {
+            log.count_from = Some(logs.end(Log::Parked).await?);
+        }
+        if log.is_incomplete && log.returning.is_empty() {
+            (log.count_from, log.next, log.is_incomplete) = (log.count_from.max(Some(log.next)), 0, false);
+        }
+        let mut records = logs.read(Log::Parked, log.next);
         while let Some(record) = records.try_next().await? {
-            *next = record.offset + 1;
-            let reason = read_parked(&record).reason;
-            self.metrics.park_log.with_label_values(&[reason.as_str()]).inc();
+            log.next = record.offset + 1;
+            log.note(&record, Instant::now());
+            if Some(record.offset) >= log.count_from && !RequeueMarker::is_marker(&record) {
+                let reason = read_parked(&record).reason;
+                self.metrics.park_log.with_label_values(&[reason.as_str()]).inc();
+            }
         }
         Ok(())
+    }
+
+    /// Publishes the deliveries again whose pause is over, one after the other. A delivery that is older than its
+    /// attempts may be stays parked, from where it can be published again by hand.
+    async fn requeue_due(&self, log: &mut ParkedLog) -> Result<(), ReadError> {
+        let due = log.due(Instant::now());
+        let (Some(first), Some(last)) = (due.first().copied(), due.last().copied()) else { return Ok(()) };
+        let mut records = self.deps.broker.read(Log::Parked, first);
+        while let Some(record) = records.try_next().await?.filter(|record| record.offset <= last) {
+            let Some(delivery) = returns(&record).filter(|_| due.contains(&record.offset)) else { continue };
+            if !self.is_too_old(&delivery) && self.requeue(&record).await.is_err() {
+                // The process stops, or the broker takes no message of this size: it stays parked.
+                continue;
+            }
+            log.returning.remove(&delivery.id);
+        }
+        // Records that the log has deleted meanwhile.
+        log.returning.retain(|_, waiting| waiting.offset > last || !due.contains(&waiting.offset));
+        Ok(())
+    }
+
+    fn is_too_old(&self, delivery: &Delivery) -> bool {
+        let snapshot = self.deps.store.snapshot();
+        let tenant = snapshot.as_ref().and_then(|snapshot| snapshot.tenant(&delivery.tenant));
+        let endpoint = tenant.and_then(|tenant| tenant.endpoints.get(&delivery.endpoint_id));
+        let policy = endpoint.and_then(|endpoint| endpoint.retry.as_ref()).unwrap_or(&self.deps.retry);
+        (self.deps.clock)() > delivery.accepted_at.saturating_add(policy.max_age.millis())
+    }
+
+    /// Publishes a parked delivery again, and then its marker. A crash between the two repeats it under the same id.
+    async fn requeue(&self, record: &Record) -> Result<(), PublishError> {
+        let Ok((to, message)) = requeued(record) else { return Ok(()) };
+        let deadline = || Deadline { stop: self.deps.stop.clone(), limit: None };
+        publish_until_confirmed(&*self.deps.broker, &to, &message, deadline()).await?;
+        if let Some((to, marker)) = RequeueMarker::of(record) {
+            publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline()).await?;
+        }
+        let reason = read_parked(record).reason;
+        self.metrics.parked_requeued.with_label_values(&[reason.as_str()]).inc();
+        let (parked_id, event_id, author) = (record.offset, &message.id, "carteiro");
+        tracing::info!(parked_id, event_id, author, "parked.requeued");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_that_is_parked_again_and_again_comes_back_ever_later() {
+        let seconds = |times| pause(times).as_secs();
+        assert_eq!([0, 1, 2, 9, 10, 40, u32::MAX].map(seconds), [30, 60, 120, 15_360, 21_600, 21_600, 21_600]);
     }
 }

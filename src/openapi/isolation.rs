@@ -81,6 +81,7 @@ impl ApiFixture {
             chance: Arc::new(|| 0.5),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Default::default() },
+            retry: schemas::RetryPolicy::default(),
             audit_age: std::time::Duration::MAX,
             stop: shutdown.clone(),
         };

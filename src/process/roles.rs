@@ -203,6 +203,7 @@ impl SharedDependencies {
                 max_fan_out: config.router.max_fan_out,
                 quota: config.control.quota(),
             },
+            retry: config.deliverer.retry.clone(),
             audit_age: config.store.audit_age(),
             stop: self.shutdown.clone(),
         };

@@ -5,8 +5,8 @@ use futures_util::StreamExt as _;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
-        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
-        QueueDeleteOptions,
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -66,6 +66,14 @@ impl AmqpClient {
     /// Deletes a queue, and the messages in it.
     pub(crate) async fn delete(&self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
+    }
+
+    /// Takes what waits in a queue and gives it back, until it was handed out too often and the broker has parked it all.
+    pub(crate) async fn give_back_until_parked(&self, queue: &str) {
+        while let Some(got) = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await.expect("got") {
+            // From RabbitMQ 4.3 on only a reject counts.
+            got.delivery.acker.reject(BasicRejectOptions { requeue: true }).await.expect("given back");
+        }
     }
 
     /// Captures a copy of each message that is published to these exchanges from now on. Messages that no other queue gets

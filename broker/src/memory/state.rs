@@ -128,8 +128,9 @@ impl MemoryBrokerState {
     }
 
     fn park(&mut self, from: Queue, messages: impl IntoIterator<Item = QueuedMessage>) {
-        for QueuedMessage { key, message, .. } in messages {
-            self.append(Log::Parked, from.parked_key(&key, &message.headers), message);
+        for QueuedMessage { key, mut message, .. } in messages {
+            let key = from.park_over_limit(key, &mut message.headers);
+            self.append(Log::Parked, key, message);
         }
     }
 

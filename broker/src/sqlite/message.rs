@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use schemas::{HeaderValue, Headers, Message, wire::DUE};
 
-use crate::Target;
+use crate::{Queue, Target};
 
 /// Bytes of a message besides headers and body: id, type, key, offset, and the database's own.
 pub(super) const OVERHEAD: usize = 128;
@@ -49,9 +49,15 @@ impl MessageRow {
         self.headers.len() + self.body.len() + OVERHEAD
     }
 
-    /// The headers; none if they are damaged.
-    pub(super) fn headers(&self) -> Headers {
-        decode(&self.headers).unwrap_or_default()
+    /// Makes this the record of a message that is over the delivery limit of `queue`. Damaged headers stay as they are.
+    pub(super) fn park_over_limit(&mut self, queue: Queue) {
+        let decoded = decode(&self.headers);
+        let is_readable = decoded.is_ok();
+        let mut headers = decoded.unwrap_or_default();
+        self.key = queue.park_over_limit(std::mem::take(&mut self.key), &mut headers);
+        if is_readable {
+            self.headers = encode(&headers, None);
+        }
     }
 
     pub(super) fn into_message(self) -> Result<(Message, String), Damaged> {

@@ -134,7 +134,7 @@ impl Tables {
     fn delete_settled(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
         for state in [&self.ingest, &self.fast, &self.slow] {
             for mut row in state.delete_settled(connection)? {
-                row.key = state.queue.parked_key(&row.key, &row.headers());
+                row.park_over_limit(state.queue);
                 self.parked.append(connection, now, &row)?;
             }
         }

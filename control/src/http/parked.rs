@@ -13,7 +13,7 @@ use axum::{
 };
 use broker::{
     Deadline, publish_until_confirmed,
-    records::{read_parked_with_body, requeued},
+    records::{RequeueMarker, read_parked_with_body, requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemas::Parked;
@@ -52,7 +52,8 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = describe::operation(op, "parked", "requeueParked", "Publish it again, as it was", None);
                 let op = describe::more(
                     op,
-                    "It stays in the log, and is the same event: doing it twice makes no second one.",
+                    "An event is routed as the same event; a delivery goes on with its attempt, whose number it keeps. It \
+                     stays in the log. Doing it twice makes no second event, and posts a delivery twice under one id.",
                 );
                 describe::answers::<202, RequeueAnswer>(op)
             }),
@@ -100,9 +101,13 @@ async fn requeue(request: RequestContext) -> Result<Response, Problem> {
         parked::record(&*deps.broker, request.path_parameter("id")).await.map_err(|_| problems::log_unavailable())?;
     let record = record.ok_or(Code::NotFound)?;
     let (to, message) = requeued(&record).map_err(|why| Problem::new(Code::Conflict).detail(why))?;
-    let deadline = Deadline { stop: deps.stop.clone(), limit: Some(CONFIRM_TIMEOUT) };
-    let published = publish_until_confirmed(&*deps.broker, &to, &message, deadline).await;
+    let deadline = || Deadline { stop: deps.stop.clone(), limit: Some(CONFIRM_TIMEOUT) };
+    let published = publish_until_confirmed(&*deps.broker, &to, &message, deadline()).await;
     published.map_err(|_| problems::publish_failed())?;
+    if let Some((to, marker)) = RequeueMarker::of(&record) {
+        // Without its marker a delivery may come back once more by itself, under the same id.
+        let _ = publish_until_confirmed(&*deps.broker, &to, &marker, deadline()).await;
+    }
     let event_id = Some(message.id).filter(|id| !id.is_empty());
     tracing::info!(
         parked_id = request.path_parameter("id"),

@@ -12,7 +12,8 @@ use axum::{Router, body::Body, http::Request};
 use broker::{Broker, memory::Memory};
 use bytes::Bytes;
 use schemas::{
-    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, Tenant, delivery_id,
+    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, RetryPolicy, Scope, Tenant,
+    delivery_id,
 };
 use serde_json::Value;
 use store::{Author, Draft, Edit, EditRefusal, MemoryStore, Outbox, Store, TenantSelection};
@@ -62,6 +63,7 @@ impl Fixture {
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(|| Ok([7; 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
+            retry: RetryPolicy::default(),
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };

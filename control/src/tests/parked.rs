@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker as _, Log, ReadError, Target, memory::Memory};
+use broker::{Broker as _, Lane, Log, Queue, ReadError, Settlement, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use schemas::{HeaderValue, Message, ParkReason, Parked, wire};
+use schemas::{Delivery, HeaderValue, Message, ParkReason, Parked, wire};
 use store::MemoryStore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    fixture::{Fixture, NOW},
+    fixture::{DeadDelivery, Fixture, NOW, OPERATOR},
     reading_broker::ReadingBroker,
 };
 use crate::parked;
@@ -88,6 +88,87 @@ async fn a_log_that_cannot_be_read_is_read_later_from_where_it_was() {
     breaks.store(false, Ordering::Relaxed);
     sleep(Duration::from_secs(30)).await;
     assert_eq!(counted(), 4);
+}
+
+/// Parks a delivery as the broker does, and returns its message.
+async fn park_delivery(fixture: &Fixture, key: &str, delivery: &Delivery) -> Message {
+    let message = delivery.to_message(Bytes::from_static(b"{}"));
+    fixture.broker.publish(&Target::Log(Log::Parked, key.into()), &message).await.unwrap();
+    message
+}
+
+/// The slow lane's next message within a second.
+async fn returned(fixture: &Fixture) -> Option<Message> {
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let incoming = timeout(Duration::from_secs(1), consumer.next()).await.ok()??;
+    let message = incoming.message.clone();
+    incoming.settle(Settlement::Done);
+    Some(message)
+}
+
+fn third_attempt() -> Delivery {
+    Delivery { attempt: 3, accepted_at: NOW - 1_000, due: None, last: None, ..DeadDelivery::default().delivery }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_the_broker_parked_comes_back_by_itself_with_its_attempt() {
+    let fixture = Fixture::new();
+    // Before this process started, and later.
+    park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
+    let control = fixture.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(29)).await;
+    assert_eq!(returned(&fixture).await, None, "what killed its deliverer waits half a minute");
+    sleep(Duration::from_secs(20)).await;
+    let message = returned(&fixture).await.expect("it is back");
+    assert_eq!(Delivery::from_message(&message).unwrap(), third_attempt());
+    assert_eq!(message.body, "{}");
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(returned(&fixture).await, None, "once is enough");
+
+    fixture.broker.publish(&Target::Log(Log::Parked, "5m.slow".into()), &message).await.unwrap();
+    sleep(Duration::from_secs(55)).await;
+    assert_eq!(returned(&fixture).await, None, "the second time it waits twice as long");
+    sleep(Duration::from_secs(30)).await;
+    assert!(returned(&fixture).await.is_some());
+    let requeued = |reason: &str| fixture.control.metrics.parked_requeued.with_label_values(&[reason]).get();
+    assert_eq!((requeued("delivery_limit"), requeued("unroutable")), (1, 1));
+    assert_eq!(parked::list(&fixture.broker).count().await, 2, "no marker is shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_another_process_brought_back_does_not_come_again_after_a_restart() {
+    let fixture = Fixture::new();
+    park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
+    for expected in [1, 0] {
+        let control = fixture.control.clone();
+        let watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+        sleep(Duration::from_secs(120)).await;
+        drop(watching);
+        assert_eq!(usize::from(returned(&fixture).await.is_some()), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_is_requeued_by_hand() {
+    let fixture = Fixture::new();
+    let old = Delivery { accepted_at: NOW - 73 * 3_600_000, ..third_attempt() };
+    park_delivery(&fixture, "delivery_limit.acme", &old).await;
+    let mut panicked = third_attempt().to_message(Bytes::from_static(b"{}"));
+    let record = r#"{"reason":"panic","tenant":"acme","event_id":"e0","routing_key":"fast","parked_at":"t"}"#;
+    panicked.headers.set(wire::RECORD, HeaderValue::Text(record.into()));
+    fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &panicked).await.unwrap();
+    let control = fixture.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(returned(&fixture).await, None);
+    for (id, attempt) in [("0", old), ("1", third_attempt())] {
+        let (status, answer) = fixture.ask_as(Some(OPERATOR), "POST", &format!("/v1/parked/{id}/requeue"), "").await;
+        assert_eq!((status, &answer["event_id"]), (202, &"e0".into()), "{answer}");
+        let message = returned(&fixture).await.expect("it is in the lane");
+        assert_eq!(Delivery::from_message(&message).unwrap(), attempt);
+        assert_eq!(message.headers.text(wire::RECORD), None);
+    }
 }
 
 #[tokio::test]

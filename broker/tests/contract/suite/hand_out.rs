@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Log, PublishError, Queue, Settlement, run_handler};
+use broker::{
+    Broker, ConsumerStatus, Handler, Incoming, Lane, Log, PublishError, Queue, Settlement,
+    records::{read_parked, requeued},
+    run_handler,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use schemas::{HeaderValue, Headers, Message, wire::TENANT};
+use schemas::{HeaderValue, Headers, Message, ParkReason, wire::TENANT};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -150,9 +154,11 @@ pub(crate) async fn an_event_given_back_too_often_is_parked<F: Fixture>() {
     let broker = fixture.broker();
     publish(&*broker, &ingest(), &poison).await;
     give_back_for_ever(&*broker, Queue::Ingest).await;
-    let parked = &read(&*broker, Log::Parked, 0).await[0].message;
-    assert_eq!((&parked.id, &parked.body), (&poison.id, &poison.body));
-    assert_eq!(parked.headers.text("carteiro-record"), None, "readers derive the reason");
+    let record = &read(&*broker, Log::Parked, 0).await[0];
+    assert_eq!(record.message.headers.text("carteiro-record"), None, "readers derive the reason");
+    assert_eq!(read_parked(record).reason, ParkReason::DeliveryLimit);
+    let (to, again) = requeued(record).expect("its key is known");
+    assert_eq!((to, sorted(&again)), (ingest(), sorted(&poison)), "it can be routed again as it was");
 }
 
 pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {

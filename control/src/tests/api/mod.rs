@@ -103,6 +103,7 @@ impl Api {
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 3, quota },
+            retry: schemas::RetryPolicy::default(),
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
