@@ -127,7 +127,8 @@ impl Settler {
         self.publish(&Target::Lane(lane, due), &delivery.to_message(body.clone())).await
     }
 
-    /// Publishes as much of a dead letter as the tenant's quota lets be kept.
+    /// Publishes as much of a dead letter as the tenant's quota lets be kept. A replayed delivery keeps its body: its
+    /// earlier dead letter had it, and that one has ended.
     async fn publish_dead_letter(
         &self,
         mut record: DeadLetter,
@@ -136,6 +137,7 @@ impl Settler {
         now: u64,
     ) -> Settlement {
         match self.retention.of(&delivery.tenant, now) {
+            _ if delivery.replay.is_some() => {}
             DeadLetterRetention::Bodies => {}
             DeadLetterRetention::Records => {
                 self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();

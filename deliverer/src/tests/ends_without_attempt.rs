@@ -190,6 +190,23 @@ async fn a_cancel_ends_a_waiting_retry_once_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_that_fails_again_keeps_its_body_whatever_the_quota_says() {
+    let mut disabled = forbidden();
+    disabled[0]["state"] = json!("disabled");
+    let mut fixture = Fixture::guarded(&disabled);
+    for level in [DeadLetterRetention::Records, DeadLetterRetention::Counts] {
+        fixture.retention.hear(std::collections::BTreeMap::from([("acme".to_owned(), level)]), (fixture.clock)());
+        fixture.publish(&message(&Delivery { replay: Some("job".into()), ..delivery("e1") })).await;
+        let (record, carrier) = fixture.dead_letter().await;
+        assert_eq!((record.body_withheld, carrier.body.as_ref()), (false, BODY.as_ref()), "{level:?}");
+        fixture.empty(FAST).await;
+    }
+    for kept in ["record", "nothing"] {
+        assert_eq!(fixture.metrics.dead_letters_reduced.with_label_values(&[kept]).get(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_letter_beyond_a_quota_loses_its_body_and_beyond_ten_times_that_it_is_only_counted() {
     let mut disabled = forbidden();
     disabled[0]["state"] = json!("disabled");
