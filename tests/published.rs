@@ -254,6 +254,33 @@ fn a_reference_is_found_in_prose_and_in_links() {
     assert_eq!(anchor("`PUT` keeps: what *carteiro* itself changes"), "put-keeps-what-carteiro-itself-changes");
 }
 
+/// The tests that a row of docs/guarantees.md names, as (test, file).
+fn named_tests(row: &str) -> Vec<(&str, &str)> {
+    let shown_by = row.rsplit_once(" | ").map_or("", |(_, shown_by)| shown_by);
+    let (mut pairs, mut tests) = (Vec::new(), Vec::new());
+    for name in shown_by.split('`').skip(1).step_by(2) {
+        match name.contains('/') {
+            true => pairs.extend(tests.drain(..).map(|test| (test, name))),
+            false => tests.push(name),
+        }
+    }
+    assert!(tests.is_empty(), "no file follows {tests:?}");
+    pairs
+}
+
+#[test]
+fn every_guarantee_names_tests_that_exist() {
+    let page = read("docs/guarantees.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && *line != "| promise | shown by |");
+    for row in rows {
+        let tests = named_tests(row);
+        assert!(!tests.is_empty(), "nothing shows: {row}");
+        for (test, file) in tests {
+            assert!(read(file).contains(&format!("fn {test}(")), "there is no test {test} in {file}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_shows_only_commands_that_exist() {
     let (readme, mut shown) = (read("README.md"), BTreeSet::new());

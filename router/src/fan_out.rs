@@ -32,7 +32,13 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    pub(crate) fn of(envelope: &Envelope<'_>, acceptance: &Acceptance, view: &TenantView) -> Self {
+    /// At most `max` deliveries: as soon as there would be more, the event is refused and no further one is made.
+    pub(crate) fn of(
+        envelope: &Envelope<'_>,
+        acceptance: &Acceptance,
+        view: &TenantView,
+        max: usize,
+    ) -> Result<Self, Unroutable> {
         let facts = EventFacts::of(&envelope.event);
         let mut renderings = Renderings::default();
         let mut fan_out = Self::default();
@@ -41,20 +47,15 @@ impl FanOut {
             let Some(endpoint) = view.tenant.endpoints.get(endpoint_id) else { continue };
             let bodies = renderings.bodies(envelope, (endpoint.format, endpoint.format_options, interest.wanted));
             fan_out.unrendered += usize::from(bodies.is_empty());
+            if fan_out.deliveries.len() + bodies.len() > max {
+                return Err(Unroutable::new(ParkReason::FanoutLimit, format!("more than {max} deliveries")));
+            }
             for (part, body) in bodies {
                 let delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
                 fan_out.deliveries.push(Outgoing { delivery, body: body.clone() });
             }
         }
-        fan_out
-    }
-
-    pub(crate) fn within(self, max: usize) -> Result<Self, Unroutable> {
-        let made = self.deliveries.len();
-        if made > max {
-            return Err(Unroutable::new(ParkReason::FanoutLimit, format!("{made} deliveries")));
-        }
-        Ok(self)
+        Ok(fan_out)
     }
 }
 
