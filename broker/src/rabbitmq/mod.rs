@@ -60,8 +60,8 @@ use crate::{
 
 /// Heartbeats that are kept for a late listener; each connection has one in ten seconds.
 const KEPT_HEARTBEATS: usize = 16;
-/// Records of a log that are read ahead of the caller.
-const READ_AHEAD: usize = 64;
+/// Records of a log that are read ahead of the caller, in addition to those that the broker sends ahead.
+const READ_AHEAD: usize = 4;
 
 /// The client of a RabbitMQ node or cluster. Dropping it closes it in the background.
 pub struct RabbitMq {
