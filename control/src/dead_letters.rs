@@ -5,7 +5,7 @@
 //! pass reads the records themselves.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -113,9 +113,9 @@ fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::O
     list.end()
 }
 
-/// Offsets of live dead letters in the log.
+/// Live dead letters: the offset of each in the log, and the endpoint that it was for.
 #[derive(Clone, Debug, Default)]
-pub struct LiveDeadLetters(Arc<BTreeSet<u64>>);
+pub struct LiveDeadLetters(Arc<BTreeMap<u64, Arc<str>>>);
 
 /// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
 pub async fn find(
@@ -123,18 +123,26 @@ pub async fn find(
     tenant: Option<&str>,
     filter: &DeadLetterFilter,
 ) -> Result<LiveDeadLetters, ReadError> {
-    let mut live = HashMap::<Uuid, u64>::new();
+    let mut live = HashMap::<Uuid, (u64, Arc<str>)>::new();
+    let mut endpoints = BTreeSet::<Arc<str>>::new();
     let mut records = logs.read(Log::Dead, 0);
     while let Some(record) = records.try_next().await? {
         if ReplayMarker::is_marker(&record) {
-            let ended = |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|at| *at <= marker.offset);
+            let ended =
+                |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|(at, _)| *at <= marker.offset);
             if let Some(marker) = ReplayMarker::read(&record).filter(ended) {
                 live.remove(&marker.delivery_id);
             }
         } else if let Some(letter) = read_dead_letter(&record) {
             // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
             if tenant.is_none_or(|tenant| tenant == letter.tenant) && filter.accepts(record.offset, &letter) {
-                live.insert(letter.delivery_id, record.offset);
+                // All dead letters of an endpoint share one copy of its id.
+                let endpoint = endpoints.get(letter.endpoint_id.as_str()).cloned().unwrap_or_else(|| {
+                    let endpoint = Arc::<str>::from(letter.endpoint_id);
+                    endpoints.insert(endpoint.clone());
+                    endpoint
+                });
+                live.insert(letter.delivery_id, (record.offset, endpoint));
             } else {
                 live.remove(&letter.delivery_id);
             }
@@ -174,13 +182,24 @@ impl LiveDeadLetters {
         self.0.is_empty()
     }
 
+    /// The endpoints that they were for.
+    pub(crate) fn endpoints(&self) -> BTreeSet<&str> {
+        self.0.values().map(|endpoint| &**endpoint).collect()
+    }
+
+    /// Only those that were for an endpoint which `is_wanted` accepts.
+    pub(crate) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let wanted = self.0.iter().filter(|(_, endpoint)| is_wanted(endpoint));
+        Self(Arc::new(wanted.map(|(offset, endpoint)| (*offset, endpoint.clone())).collect()))
+    }
+
     /// Streams the records in order, from `offset` on. Reads the log from the first record to the last.
     pub(crate) fn records(&self, logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let (Some(first), Some(last)) = (self.0.range(offset..).next().copied(), self.0.last().copied()) else {
+        let (Some((&first, _)), Some((&last, _))) = (self.0.range(offset..).next(), self.0.last_key_value()) else {
             return stream::empty().boxed();
         };
         let live = self.0.clone();
         let upto_last = logs.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
-        upto_last.try_filter(move |record| future::ready(live.contains(&record.offset))).boxed()
+        upto_last.try_filter(move |record| future::ready(live.contains_key(&record.offset))).boxed()
     }
 }

@@ -2,7 +2,7 @@
 //! they had not replayed are still alive.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,9 +11,10 @@ use std::{
 };
 
 use broker::ReadError;
-use schemas::EventId;
+use schemas::{EndpointState, EventId};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use service::chance;
+use store::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +60,7 @@ pub struct ReplayJob {
     pub matched: u64,
     /// Dead letters that were published again so far.
     pub replayed: AtomicU64,
-    /// Dead letters that cannot be published again, because their bodies were not kept.
+    /// Dead letters that stay alive: their bodies were not kept, or their endpoints are disabled or do not exist.
     pub skipped: AtomicU64,
     state: watch::Sender<ReplayState>,
 }
@@ -160,6 +161,12 @@ pub enum NotStarted {
     /// Another request reads the log for the same tenant, or enough requests of other tenants do.
     #[error("the dead letters are being read for another request")]
     Busy,
+    /// The first of these endpoints, and how many there are. Replayed deliveries would end at once as dead letters.
+    #[error(
+        "all of these dead letters are for endpoints that are disabled or do not exist, such as {0:?} ({1} in all): \
+         enable or restore them first"
+    )]
+    NoReceiver(String, usize),
 }
 
 impl Control {
@@ -180,19 +187,44 @@ impl Control {
     }
 
     /// Finds a tenant's dead letters, then replays them in a background task. Dead letters that are added later are not
-    /// replayed.
+    /// replayed, and those for endpoints that are disabled or do not exist are skipped.
     pub async fn start_replay(
         self: &Arc<Self>,
         tenant: &str,
         filter: DeadLetterFilter,
         rate: Option<Rate>,
     ) -> Result<Arc<ReplayJob>, NotStarted> {
-        let (live, _) = self.scan(tenant, &filter).await?;
+        let (matched, _) = self.scan(tenant, &filter).await?;
+        let live = self.with_receivers(tenant, &matched).await?;
         let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
-        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, live.len() as u64));
+        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
         self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.replay_rate)));
         Ok(job)
+    }
+
+    /// Leaves out dead letters for endpoints that are disabled or do not exist, because their deliveries would end at
+    /// once as dead letters again.
+    async fn with_receivers(&self, tenant: &str, matched: &LiveDeadLetters) -> Result<LiveDeadLetters, NotStarted> {
+        let store = &self.deps.store;
+        let without = |snapshot: Option<Arc<Snapshot>>| -> BTreeSet<String> {
+            let is_active = |id: &str| {
+                let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(tenant, id));
+                endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active)
+            };
+            matched.endpoints().into_iter().filter(|id| !is_active(id)).map(str::to_owned).collect()
+        };
+        let mut unreachable = without(store.snapshot());
+        if !unreachable.is_empty() {
+            // Another process may just have enabled them. After an error the last good snapshot stays.
+            let _ = store.pull().await;
+            unreachable = without(store.snapshot());
+        }
+        let live = matched.only(|endpoint| !unreachable.contains(endpoint));
+        match unreachable.first() {
+            Some(first) if live.is_empty() => Err(NotStarted::NoReceiver(first.clone(), unreachable.len())),
+            _ => Ok(live),
+        }
     }
 
     async fn replay(self: Arc<Self>, job: Arc<ReplayJob>, live: LiveDeadLetters, rate: Rate) {
@@ -202,9 +234,11 @@ impl Control {
         let (broker, clock) = (&*self.deps.broker, &self.deps.clock);
         let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
         let replay = Replay { broker, replay_id: &job.id, rate: Some(rate), clock, outbox, metrics, stop: stopped };
+        let left_out = job.matched.saturating_sub(live.len() as u64);
+        job.skipped.store(left_out, Ordering::Relaxed);
         let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {
             job.replayed.store(replayed, Ordering::Relaxed);
-            job.skipped.store(skipped, Ordering::Relaxed);
+            job.skipped.store(left_out + skipped, Ordering::Relaxed);
         };
         let cancel_at_the_end = async {
             tokio::select! {

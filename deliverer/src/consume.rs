@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, ConsumerStatus, Handler, Lane, Queue, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Queue, run_handler};
 use bytes::Bytes;
 use schemas::Delivery;
 use tokio::{
@@ -25,10 +25,15 @@ const REVIEW: Duration = Duration::from_secs(5);
 
 pub(crate) struct ConsumedDelivery<'a> {
     pub(crate) delivery: Delivery,
-    /// The event, which is posted unparsed.
-    pub(crate) body: &'a Bytes,
+    pub(crate) incoming: &'a Incoming,
     pub(crate) lane: Lane,
-    pub(crate) is_redelivered: bool,
+}
+
+impl ConsumedDelivery<'_> {
+    /// The event, which is posted unparsed.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.incoming.message.body
+    }
 }
 
 pub(crate) struct Lanes {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::Notices;
+use broker::{ConnectionState, Notices};
 use schemas::{BreakerChange, EndpointState, Notice};
 use store::Snapshot;
 use tokio::time::{MissedTickBehavior, interval};
@@ -69,11 +69,14 @@ impl DelivererHeartbeat {
     }
 
     fn tick(&mut self, tick: u64) {
-        let Deliverer { limiter, poster, reporter, .. } = &*self.deliverer;
+        let Deliverer { deps, limiter, poster, reporter, .. } = &*self.deliverer;
         let metrics = &reporter.metrics;
         let now = self.deliverer.now();
         if tick.is_multiple_of(ANNOUNCEMENT_TICKS) {
-            announce_presence(&self.deliverer.deps, false);
+            announce_presence(deps, false);
+        }
+        if *deps.broker.connection_state().borrow() != ConnectionState::Ready {
+            self.peers.keep_all(now);
         }
         let deliverers = self.peers.count(now);
         limiter.set_deliverers(deliverers);

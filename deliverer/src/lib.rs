@@ -156,7 +156,7 @@ impl Deliverer {
             }
             Err(_) => return Err(Settlement::Done),
         };
-        let posted = self.poster.post_now(&endpoint, delivery, consumed.body).await;
+        let posted = self.poster.post_now(&endpoint, delivery, consumed.body()).await;
         self.reporter.attempt_ended(consumed, &posted);
         let verdict = match posted.outcome.class {
             OutcomeClass::Success => Verdict::Delivered,
@@ -171,11 +171,10 @@ impl Deliverer {
 
     /// Reads a delivery. A message that is none is parked; a delivery that has already succeeded here is done.
     async fn decode<'a>(&self, incoming: &'a Incoming, lane: Lane) -> Result<ConsumedDelivery<'a>, Settlement> {
-        let (body, is_redelivered) = (&incoming.message.body, incoming.redelivered);
-        if is_redelivered {
+        if incoming.redelivered {
             self.reporter.metrics.redeliveries.inc();
         }
-        self.lanes.note_size(body.len());
+        self.lanes.note_size(incoming.message.body.len());
         let delivery = match Delivery::from_message(&incoming.message) {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
@@ -184,7 +183,7 @@ impl Deliverer {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
-        Ok(ConsumedDelivery { delivery, body, lane, is_redelivered })
+        Ok(ConsumedDelivery { delivery, incoming, lane })
     }
 
     async fn resolve(&self, consumed: &ConsumedDelivery<'_>) -> Result<Arc<PreparedEndpoint>, Settlement> {
@@ -214,7 +213,7 @@ impl Deliverer {
     }
 
     async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
-        if self.recent.is_forked_retry(&consumed.delivery, consumed.is_redelivered, self.now()) {
+        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, self.now()) {
             self.reporter.forked(&consumed.delivery);
         }
         let begins = |now| self.reporter.attempt_begins(consumed, now);

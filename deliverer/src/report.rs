@@ -51,7 +51,7 @@ impl Reporter {
 
     /// Reports a settled attempt. A delivery that was given back has not ended, and is reported again.
     pub(crate) fn settled(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded, settlement: Settlement) {
-        let ConsumedDelivery { delivery, body, .. } = consumed;
+        let (delivery, body) = (&consumed.delivery, consumed.body());
         let Concluded { attempt, verdict, at } = concluded;
         let (label, delivered, dead) = match (settlement, verdict) {
             (Settlement::Again, _) => ("given_back", 0, 0),
@@ -74,7 +74,7 @@ impl Reporter {
     }
 
     pub(crate) fn tested(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) {
-        let ConsumedDelivery { delivery, body, .. } = consumed;
+        let (delivery, body) = (&consumed.delivery, consumed.body());
         let Concluded { attempt, at, .. } = concluded;
         self.usage(delivery, *at, Counts { attempts: 1, bytes: body.len() as u64, ..Counts::default() });
         tracing::info!(

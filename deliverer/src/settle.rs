@@ -1,11 +1,15 @@
 //! Settling: what follows from a delivery is published and confirmed, and only then may its message be settled. A crash
 //! between the two repeats, never loses.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use broker::{Broker, Deadline, Due, Incoming, Lane, Settlement, Target, publish_until_confirmed, records};
+use broker::{
+    Broker, Deadline, Due, Incoming, Lane, PublishError, Settlement, Target, publish_until_confirmed, records,
+};
 use bytes::Bytes;
-use schemas::{Attempt, DeadLetter, DeadLetterRetention, Delivery, Message, ParkReason, Parked, time::rfc3339, wire};
+use schemas::{
+    Attempt, DeadLetter, DeadLetterRetention, DeadReason, Delivery, Message, ParkReason, Parked, time::rfc3339, wire,
+};
 use store::RetentionTable;
 use tokio_util::sync::CancellationToken;
 
@@ -13,11 +17,6 @@ use crate::{
     consume::ConsumedDelivery, defer::NotAttempted, metrics::DelivererMetrics, outcome::Outcome, post::Posted,
     verdict::Verdict,
 };
-
-/// Longest time that a delivery is held while the broker takes no publishes. Then it is handed out again, which may
-/// repeat its attempt. Longer would keep the broker's log from shrinking, and RabbitMQ cancels consumers that settle
-/// nothing for 30 minutes.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An attempt that has ended, and its verdict.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ impl Settler {
     }
 
     pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) -> Settlement {
-        let ConsumedDelivery { delivery, body, .. } = consumed;
+        let ConsumedDelivery { delivery, incoming, .. } = consumed;
         let Concluded { attempt, verdict, at } = concluded;
         match verdict {
             Verdict::Delivered => Settlement::Done,
@@ -78,11 +77,11 @@ impl Settler {
                     last: Some(attempt.clone()),
                     ..delivery.clone()
                 };
-                self.publish_to_lane(&next, body, Lane::Slow, Some(*due)).await
+                self.publish_to_lane(incoming, &next, Lane::Slow, Some(*due), *at).await
             }
             Verdict::Dead(reason) => {
                 let record = DeadLetter::of(delivery, *reason, delivery.attempt, Some(attempt.clone()), *at);
-                self.publish_dead_letter(record, delivery, body, *at).await
+                self.publish_dead_letter(incoming, record, delivery, *at).await
             }
         }
     }
@@ -93,16 +92,16 @@ impl Settler {
         decision: NotAttempted,
         now: u64,
     ) -> Settlement {
-        let ConsumedDelivery { delivery, body, .. } = consumed;
+        let ConsumedDelivery { delivery, incoming, .. } = consumed;
         match decision {
             NotAttempted::Deferred { lane, due, .. } => {
                 let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
-                self.publish_to_lane(&deferred, body, lane, Some(due)).await
+                self.publish_to_lane(incoming, &deferred, lane, Some(due), now).await
             }
-            NotAttempted::MovedToSlowLane => self.publish_to_lane(delivery, body, Lane::Slow, None).await,
+            NotAttempted::MovedToSlowLane => self.publish_to_lane(incoming, delivery, Lane::Slow, None, now).await,
             NotAttempted::Dead(reason) => {
                 let record = DeadLetter::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now);
-                self.publish_dead_letter(record, delivery, body, now).await
+                self.publish_dead_letter(incoming, record, delivery, now).await
             }
         }
     }
@@ -120,22 +119,43 @@ impl Settler {
             body: None,
         };
         let (to, message) = records::parked(&record, message.clone());
-        self.publish(&to, &message).await
+        self.publish(incoming, &to, &message).await.unwrap_or(Settlement::Again)
     }
 
-    async fn publish_to_lane(&self, delivery: &Delivery, body: &Bytes, lane: Lane, due: Option<Due>) -> Settlement {
-        self.publish(&Target::Lane(lane, due), &delivery.to_message(body.clone())).await
-    }
-
-    /// Publishes as much of a dead letter as the tenant's quota lets be kept.
-    async fn publish_dead_letter(
+    /// Publishes what follows from a delivery. One that the broker does not take for its size ends as a dead letter.
+    async fn publish_to_lane(
         &self,
-        mut record: DeadLetter,
+        incoming: &Incoming,
         delivery: &Delivery,
-        body: &Bytes,
+        lane: Lane,
+        due: Option<Due>,
         now: u64,
     ) -> Settlement {
-        match self.retention.of(&delivery.tenant, now) {
+        let message = delivery.to_message(incoming.message.body.clone());
+        match self.publish(incoming, &Target::Lane(lane, due), &message).await {
+            Ok(settlement) => settlement,
+            Err(TooLarge) => {
+                let attempts = delivery.attempt - 1;
+                let record = DeadLetter::of(delivery, DeadReason::TooLarge, attempts, delivery.last.clone(), now);
+                self.publish_dead_letter(incoming, record, delivery, now).await
+            }
+        }
+    }
+
+    /// Publishes as much of a dead letter as the tenant's quota lets be kept. A replay keeps what its dead letter had:
+    /// the replay has ended that one, so this is the only copy of the body.
+    async fn publish_dead_letter(
+        &self,
+        incoming: &Incoming,
+        mut record: DeadLetter,
+        delivery: &Delivery,
+        now: u64,
+    ) -> Settlement {
+        let retention = match &delivery.replay {
+            Some(_) => DeadLetterRetention::Bodies,
+            None => self.retention.of(&delivery.tenant, now),
+        };
+        match retention {
             DeadLetterRetention::Bodies => {}
             DeadLetterRetention::Records => {
                 self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
@@ -147,21 +167,38 @@ impl Settler {
                 return Settlement::Done;
             }
         }
-        let (to, message) = records::dead_letter(&record, delivery, body.clone());
-        self.publish(&to, &message).await
+        let (to, message) = records::dead_letter(&record, delivery, incoming.message.body.clone());
+        if let Ok(settlement) = self.publish(incoming, &to, &message).await {
+            return settlement;
+        }
+        // The broker does not take so large a body even into the log.
+        let (to, message) = records::dead_letter(&record.without_body(), delivery, Bytes::new());
+        self.publish(incoming, &to, &message).await.unwrap_or(Settlement::Again)
     }
 
-    /// Publishes a message, awaits the confirm, and only then says that the original may be settled.
-    async fn publish(&self, to: &Target, message: &Message) -> Settlement {
-        let deadline = Deadline { stop: self.stop.clone(), limit: Some(PUBLISH_TIMEOUT) };
-        match publish_until_confirmed(&*self.broker, to, message, deadline).await {
-            Ok(()) => Settlement::Done,
+    /// Publishes a message, awaits the confirm, and only then says that the original may be settled. While the broker
+    /// takes no publishes the original is held, for however long: giving it back would count towards its delivery
+    /// limit and repeat its attempt.
+    async fn publish(&self, incoming: &Incoming, to: &Target, message: &Message) -> Result<Settlement, TooLarge> {
+        let deadline = Deadline { stop: self.stop.clone(), limit: None };
+        let published = tokio::select! {
+            biased;
+            published = publish_until_confirmed(&*self.broker, to, message, deadline) => published,
+            // The broker hands out the original again. Continuing would make a second chain of attempts.
+            () = incoming.lost() => Err(PublishError::Lost("the session is over".to_owned())),
+        };
+        match published {
+            Ok(()) => Ok(Settlement::Done),
+            Err(PublishError::TooLarge) => Err(TooLarge),
             Err(error) => {
                 // Debug, because lost connections and the shutdown are logged where they are noticed.
                 let delivery_id = message.headers.text(wire::DELIVERY_ID);
                 tracing::debug!(%error, event_id = message.id, delivery_id, "delivery.given_back");
-                Settlement::Again
+                Ok(Settlement::Again)
             }
         }
     }
 }
+
+/// The broker takes no message of this size.
+struct TooLarge;

@@ -10,8 +10,9 @@ pub(crate) const MAX_BATCH_BYTES: usize = 8 << 20;
 pub(crate) const MAX_BATCH_EVENTS: usize = 1_000;
 /// Largest value of `max_event_bytes`. An event must fit into a message of the broker, with the fields added to it.
 const LARGEST_EVENT: usize = 12 << 20;
-/// Largest message, in bytes. RabbitMQ's default `max_message_size` is 16 MiB; the rest is for headers.
-const LARGEST_PUBLISHED: usize = 15 << 20;
+/// Largest message that any producer publishes, in bytes, whatever its configuration. RabbitMQ's default
+/// `max_message_size` is 16 MiB; the rest is for headers.
+pub const LARGEST_PUBLISHED: usize = 15 << 20;
 
 /// How much is taken in, and how much at once.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ mod prepare;
 mod publish;
 mod trace;
 
-pub use config::ProducerConfig;
+pub use config::{LARGEST_PUBLISHED, ProducerConfig};
 pub use http::{IntakeDependencies, describe, routes};
 pub use metrics::ProducerMetrics;
 pub use publish::{NotAccepted, Producer};

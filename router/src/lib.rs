@@ -121,7 +121,12 @@ impl Router {
             return Ok(Settlement::Done);
         }
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
-        let tenant = self.tenants.find(&acceptance.tenant).await?;
+        let tenant = tokio::select! {
+            biased;
+            tenant = self.tenants.find(&acceptance.tenant) => tenant?,
+            // The wait for a store that is away may be hours.
+            () = self.stop.cancelled() => return Ok(Settlement::Again),
+        };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, self.config.max_fan_out)?;
         if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
             // The process stops. The broker hands out the event again, and its deliveries will have the same ids.

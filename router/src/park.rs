@@ -46,6 +46,16 @@ impl From<Refusal> for Unroutable {
     }
 }
 
+/// The same record with an excerpt of the body, for a broker that does not take the whole.
+pub(crate) fn cut(mut record: Parked, message: Message) -> (Parked, Message) {
+    let digest = hex(&Sha256::digest(&message.body));
+    let (detail, bytes) = (record.detail.unwrap_or_default(), message.body.len());
+    record.detail = Some(format!("{detail}; {bytes} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept"));
+    // The excerpt is copied, because a slice would keep the whole body in memory.
+    let body = message.body[..bytes.min(EXCERPT_BYTES)].to_vec().into();
+    (record, Message { body, ..message })
+}
+
 /// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;

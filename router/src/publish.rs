@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     RouterMetrics,
     fan_out::Outgoing,
-    park::{Unroutable, parked},
+    park::{Unroutable, cut, parked},
 };
 
 /// Publishes until the broker confirms. The only error is the end of the process.
@@ -37,7 +37,11 @@ impl ConfirmedPublisher {
         if outgoing.body.len() > self.max_bytes {
             return self.too_large(outgoing).await;
         }
-        self.confirmed(&Outgoing::TARGET, &outgoing.message()).await
+        match self.confirmed(&Outgoing::TARGET, &outgoing.message()).await {
+            // This broker takes less than carteiro would publish.
+            Err(PublishError::TooLarge) => self.too_large(outgoing).await,
+            published => published,
+        }
     }
 
     /// Ends a delivery whose body is too large for the broker as a dead letter without a body. The record is dropped if
@@ -66,9 +70,17 @@ impl ConfirmedPublisher {
     /// Publishes a message that cannot be routed to the parked log.
     pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable) -> Result<(), PublishError> {
         let reason = why.reason.as_str();
-        let (record, kept) = parked(incoming, why, (self.clock)());
+        let (mut record, kept) = parked(incoming, why, (self.clock)());
         let (to, message) = records::parked(&record, kept);
-        self.confirmed(&to, &message).await?;
+        if let Err(error) = self.confirmed(&to, &message).await {
+            if error != PublishError::TooLarge {
+                return Err(error);
+            }
+            let kept;
+            (record, kept) = cut(record, message);
+            let (to, message) = records::parked(&record, kept);
+            self.confirmed(&to, &message).await?;
+        }
         self.metrics.parked.with_label_values(&[reason]).inc();
         tracing::warn!(
             event_id = record.event_id,

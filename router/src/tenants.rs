@@ -11,8 +11,10 @@ use store::{Snapshot, Store, TenantSnapshot};
 
 use crate::{index::Index, park::Unroutable};
 
-/// Longest wait for an unknown tenant, whose snapshot may be late.
-const UNKNOWN_TENANT_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for one look into the store.
+const PULL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two looks while the store is away.
+const PULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct TenantView {
     pub(crate) revision: u64,
@@ -30,14 +32,19 @@ impl Tenants {
         Self { store, indexes: IndexCache::default() }
     }
 
-    /// The tenant with this id. For an unknown one, the store is pulled once.
+    /// The tenant with this id. An unknown one may be new, so it is unknown only once the store itself has said so:
+    /// while the store is away, its event waits.
     pub(crate) async fn find(&self, id: &str) -> Result<TenantView, Unroutable> {
-        if let Some(view) = self.view(id) {
-            return Ok(view);
+        loop {
+            if let Some(view) = self.view(id) {
+                return Ok(view);
+            }
+            if let Ok(Ok(())) = tokio::time::timeout(PULL_TIMEOUT, self.store.pull()).await {
+                return self.view(id).ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"));
+            }
+            service::watchdog::renew();
+            tokio::time::sleep(PULL_RETRY).await;
         }
-        // After an error, the last good snapshot stays current, and that one lacks the tenant.
-        let _ = tokio::time::timeout(UNKNOWN_TENANT_WAIT, self.store.pull()).await;
-        self.view(id).ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))
     }
 
     fn view(&self, id: &str) -> Option<TenantView> {

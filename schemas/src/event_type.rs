@@ -10,8 +10,14 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct EventType(Cow<'static, str>);
 
+/// Longest event type, in bytes: it is the property `type` of a message, a short string of AMQP 0-9-1.
+const MAX_BYTES: usize = 255;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an event type is `<entity>.<action>`, each a lower-case letter followed by lower-case letters, digits or `_`")]
+#[error(
+    "an event type is `<entity>.<action>`, each a lower-case letter followed by lower-case letters, digits or `_`, of at \
+     most {MAX_BYTES} bytes in all"
+)]
 pub struct InvalidEventType;
 
 impl EventType {
@@ -54,6 +60,7 @@ impl TryFrom<String> for EventType {
 
     fn try_from(text: String) -> Result<Self, InvalidEventType> {
         match text.split_once('.') {
+            _ if text.len() > MAX_BYTES => Err(InvalidEventType),
             Some((entity, action)) if is_word(entity) && is_word(action) => Ok(Self(Cow::Owned(text))),
             _ => Err(InvalidEventType),
         }
@@ -82,7 +89,7 @@ impl JsonSchema for EventType {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$"})
+        json_schema!({"type": "string", "maxLength": MAX_BYTES, "pattern": "^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$"})
     }
 }
 

@@ -114,7 +114,8 @@ impl SharedDependencies {
             stop: self.shutdown.clone(),
         };
         let metrics = RouterMetrics::register(&self.registry)?;
-        Ok(Router::new(config.router.clone(), config.producer.max_published_bytes(), deps, metrics))
+        // The producers are other processes with configurations of their own, so the router takes what any may publish.
+        Ok(Router::new(config.router.clone(), producer::LARGEST_PUBLISHED, deps, metrics))
     }
 
     pub(super) fn deliverer(&self, config: &Config) -> anyhow::Result<Arc<Deliverer>> {

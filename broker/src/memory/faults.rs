@@ -17,6 +17,8 @@ pub(super) struct Faults {
     published: u64,
     planned: BTreeMap<u64, PublishFault>,
     latency: Duration,
+    /// Bytes of the largest body that is taken.
+    pub(super) largest: Option<usize>,
     /// True when the lanes cannot be looked into, as on RabbitMQ.
     pub(super) hidden: bool,
 }
@@ -42,6 +44,11 @@ impl Memory {
     /// The `nth` publish from now (1: the next) is refused.
     pub fn nack_confirm(&self, nth: u64) {
         self.shared.lock().faults.plan(nth, PublishFault::Nack);
+    }
+
+    /// From now on no larger body is taken, as by a RabbitMQ with a smaller `max_message_size`.
+    pub fn take_at_most(&self, bytes: usize) {
+        self.shared.lock().faults.largest = Some(bytes);
     }
 
     /// Every confirm comes this much later than its message is taken.

@@ -81,7 +81,7 @@ impl Memory {
     }
 
     async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
-        if message.body.len() > BODY_LIMIT {
+        if message.body.len() > self.shared.lock().faults.largest.unwrap_or(BODY_LIMIT) {
             return Err(PublishError::TooLarge);
         }
         let (fault, latency) = self.shared.admit()?;

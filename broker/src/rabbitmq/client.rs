@@ -1,6 +1,9 @@
 //! What all parts of a [`RabbitMq`](super::RabbitMq) share: the session, the state of the connection, and publishing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use lapin::BasicProperties;
 use schemas::Message;
@@ -17,7 +20,7 @@ use super::{
     session::{Session, SessionSetup},
     topology::Names,
 };
-use crate::{BODY_LIMIT, ConnectionState, Lane, Log, PublishError, Target};
+use crate::{ConnectionState, Lane, Log, PublishError, Target};
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
@@ -27,6 +30,8 @@ pub(super) struct RabbitMqClient {
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
     pub(super) connection_state: watch::Sender<ConnectionState>,
+    /// Bytes of the largest body that the broker takes, as far as it has said so.
+    pub(super) max_body: AtomicUsize,
     /// What the last try found to be wrong with the topology.
     pub(super) defect: watch::Sender<Option<TopologyError>>,
     pub(super) stop: CancellationToken,
@@ -115,7 +120,7 @@ impl RabbitMqClient {
         message: &Message,
     ) -> Result<(), PublishError> {
         check_key(key)?;
-        if message.body.len() > BODY_LIMIT {
+        if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
         let properties = message::properties(message, delay, (self.clock)())?;
@@ -128,7 +133,15 @@ impl RabbitMqClient {
             None => Err(PublishError::Away(self.why_away())),
             Some(session) => match session.health.blocked() {
                 Some(reason) => Err(PublishError::Blocked(reason)),
-                None => session.publisher.publish(request).await,
+                None => {
+                    let size = request.body.len();
+                    let published = session.publisher.publish(request).await;
+                    if published == Err(PublishError::TooLarge) {
+                        // Each refusal costs the session, so only the first body of such a size is sent.
+                        self.max_body.fetch_min(size.saturating_sub(1), Relaxed);
+                    }
+                    published
+                }
             },
         }
     }

@@ -2,9 +2,9 @@
 //! the connection (docs/rabbitmq.md#streams-over-amqp-0-9-1). A stream does not show where it ends, so the reader
 //! appends a marker and reads up to it (docs/rabbitmq.md#a-stream-has-no-end-marker).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use lapin::{
     Channel, Connection,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
@@ -21,9 +21,12 @@ use super::{
 };
 use crate::{Log, PublishError, ReadError, Record};
 
-/// Records that the broker sends ahead. A stream consumer must have a prefetch.
-const PREFETCH: u16 = 200;
+/// Records that the broker sends ahead, which a stream consumer must say. A record may have a body of several MiB, and
+/// nothing but this number bounds the bytes that a reader holds.
+const PREFETCH: u16 = 10;
 const ACK_STEP: usize = PREFETCH as usize / 2;
+/// Longest wait for a record that is known to be there. Then the stream has stalled, and the reader ends with an error.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The reason when a stream is deleted or its node stops.
 const CANCELLED: &str = "the broker cancelled the reader";
@@ -68,7 +71,7 @@ impl LogReading {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
         let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
         let mut taken = 0;
-        while let Some(delivery) = records.next().await {
+        while let Some(delivery) = next_of(&mut records).await? {
             let delivery = delivery.map_err(|error| describe(&error))?;
             taken += 1;
             if taken % ACK_STEP == 0 {
@@ -110,7 +113,7 @@ impl LogStream {
         let (_channel, mut new_records) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
         self.client.publish_marker(self.log, marker_properties(marker)).await.map_err(failed)?;
-        while let Some(delivery) = new_records.next().await {
+        while let Some(delivery) = next_of(&mut new_records).await? {
             let received = message::receive(delivery.map_err(|error| describe(&error))?);
             if received.marker == Some(marker) {
                 return Ok(received.offset.unwrap_or(0));
@@ -134,10 +137,31 @@ impl LogStream {
     }
 }
 
+/// The next record of a stream, or an error when none comes for too long.
+async fn next_of<S: Stream + Unpin>(records: &mut S) -> Result<Option<S::Item>, String> {
+    let next = tokio::time::timeout(STALLED, records.next()).await;
+    next.map_err(|_| format!("the broker sent no record for {} s", STALLED.as_secs()))
+}
+
 fn record(offset: u64, received: ReceivedMessage) -> Record {
     let mut message = received.message;
     if let Some(reason) = received.last_death {
         message.headers.set(LAST_DEATH, reason);
     }
     Record { offset, key: received.key, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stalls_ends_with_an_error() {
+        let mut records = stream::iter([1]).chain(stream::pending());
+        assert_eq!(next_of(&mut records).await, Ok(Some(1)));
+        assert_eq!(next_of(&mut records).await.unwrap_err(), "the broker sent no record for 30 s");
+        assert_eq!(next_of(&mut stream::empty::<u8>()).await, Ok(None));
+    }
 }

@@ -21,7 +21,7 @@ mod settle;
 mod supervise;
 mod topology;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 
 use bytes::Bytes;
 use futures_util::{
@@ -54,14 +54,14 @@ pub use self::{
     },
 };
 use crate::{
-    Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record,
-    Target, consumer::Grants, notices::NoticeSender,
+    BODY_LIMIT, Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError,
+    Record, Target, consumer::Grants, notices::NoticeSender,
 };
 
 /// Heartbeats that are kept for a late listener; each connection has one in ten seconds.
 const KEPT_HEARTBEATS: usize = 16;
-/// Records of a log that are read ahead of the caller.
-const READ_AHEAD: usize = 64;
+/// Records of a log that are read ahead of the caller, in addition to those that the broker sends ahead.
+const READ_AHEAD: usize = 4;
 
 /// The client of a RabbitMQ node or cluster. Dropping it closes it in the background.
 pub struct RabbitMq {
@@ -84,6 +84,7 @@ impl RabbitMq {
             },
             clock,
             chance: Mutex::new(chance),
+            max_body: AtomicUsize::new(BODY_LIMIT),
             session: watch::Sender::default(),
             connection_state: watch::Sender::new(ConnectionState::Away(ConnectionState::CONNECTING.to_owned())),
             defect: watch::Sender::default(),

@@ -58,6 +58,7 @@ async fn alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
 
     alarm(node, &fixture, &mut consumer).await;
     cut(node, &fixture, &mut consumer).await;
+    too_large(node, &fixture, &mut consumer).await;
     crash(node, &fixture, &mut consumer).await;
 }
 
@@ -98,6 +99,31 @@ async fn cut(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Cons
     fixture.broker.announce("we are back".into());
     let heard = timeout(TIMEOUT, notices.next()).await.expect("in time");
     assert_eq!(heard.expect("the broker is open"), "we are back");
+}
+
+/// A body that this broker does not take costs one session at most, and is refused from then on without being sent.
+async fn too_large(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
+    // A channel reads the limit when it is opened, on 4.x from the persistent term.
+    const LIMIT: &str =
+        "application:set_env(rabbit, max_message_size, 100000), persistent_term:put(max_message_size, 100000).";
+    on(node, |node| node.ctl(&["eval", LIMIT])).await;
+    let cutting = on(node, |node| node.ctl(&["close_all_connections", "a test"]));
+    tokio::join!(cutting, fixture.until(|state| matches!(state, ConnectionState::Away(_))));
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    let large = schemas::Message { body: vec![b'x'; 200_000].into(), ..message("large") };
+    let (_running, deadline) = for_ever();
+    let refused = publish_until_confirmed(&fixture.broker, &FAST, &large, deadline).await;
+    assert_eq!(refused, Err(PublishError::TooLarge));
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    // Whatever is published beside it is confirmed, and the session lasts.
+    let mut state = fixture.broker.connection_state();
+    state.mark_unchanged();
+    for _ in 0..10 {
+        assert_eq!(fixture.broker.publish(&FAST, &large).await, Err(PublishError::TooLarge));
+    }
+    publish_all(fixture, &ids("small", 10)).await;
+    take_all(consumer, ids("small", 10)).await;
+    assert!(!state.has_changed().expect("a broker"), "it went away");
 }
 
 /// The node dies and comes back with what is on its disk, and the session comes back by itself.

@@ -78,12 +78,13 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     }
     let logs = &*request.control.deps.broker;
     let (live, _permit) = request.control.scan(authorized.tenant_id(), &filter).await?;
-    let records = live.records(logs, begin).take(limit + 1).try_collect::<Vec<_>>();
-    let mut records = records.await.map_err(|_| problems::log_unavailable())?;
-    let is_more = records.len() > limit;
-    records.truncate(limit);
-    let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
-    let letters: Vec<_> = records.iter().filter_map(read_dead_letter).collect();
+    // Each record is dropped with its body as soon as its letter is read.
+    let letters = live.records(logs, begin).take(limit + 1).map_ok(|record| (record.offset, read_dead_letter(&record)));
+    let mut letters: Vec<_> = letters.try_collect().await.map_err(|_| problems::log_unavailable())?;
+    let is_more = letters.len() > limit;
+    letters.truncate(limit);
+    let next = letters.last().filter(|_| is_more).map(|(last, _)| page::cursor(&last.to_string()));
+    let letters: Vec<_> = letters.into_iter().filter_map(|(_, letter)| letter).collect();
     Ok(page::answer(letters, next))
 }
 

@@ -13,7 +13,7 @@ use axum::{
 };
 use broker::{
     Deadline, publish_until_confirmed,
-    records::{read_parked_with_body, requeued},
+    records::{read_parked, requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemas::Parked;
@@ -74,12 +74,13 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
-    let records = parked::records(&*request.control.deps.broker, begin).take(limit + 1).try_collect::<Vec<_>>();
-    let mut records = records.await.map_err(|_| problems::log_unavailable())?;
-    let is_more = records.len() > limit;
-    records.truncate(limit);
-    let next = records.last().filter(|_| is_more).map(|last| page::cursor(&last.offset.to_string()));
-    let items: Vec<_> = records.iter().map(|record| Parked { body: None, ..read_parked_with_body(record) }).collect();
+    // Each record is dropped with its body as soon as it is read.
+    let items = parked::records(&*request.control.deps.broker, begin).take(limit + 1);
+    let items = items.map_ok(|record| Parked { id: record.offset.to_string(), ..read_parked(&record) });
+    let mut items: Vec<_> = items.try_collect().await.map_err(|_| problems::log_unavailable())?;
+    let is_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| is_more).map(|last| page::cursor(&last.id));
     Ok(page::answer(items, next))
 }
 

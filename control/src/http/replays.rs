@@ -26,6 +26,10 @@ use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplaySta
 
 const TAG: &str = "dead letters";
 
+/// Describes what happens to dead letters whose replay would end at once.
+const NO_RECEIVER: &str =
+    "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others.";
+
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
         .api_route(
@@ -39,6 +43,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     Some(Scope::Manage),
                 );
                 let op = describe::more(op, ONE_SCAN);
+                let op = describe::more(op, NO_RECEIVER);
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
             }),
@@ -98,6 +103,8 @@ struct ReplayAnswer {
     matched: u64,
     /// How many were published again so far.
     replayed: u64,
+    /// How many stay: their bodies were not kept, or their endpoints are disabled or do not exist.
+    skipped: u64,
     /// Which.
     filter: DeadLetterFilter,
 }

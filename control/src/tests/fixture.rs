@@ -12,7 +12,8 @@ use axum::{Router, body::Body, http::Request};
 use broker::{Broker, memory::Memory};
 use bytes::Bytes;
 use schemas::{
-    Attempt, DeadLetter, DeadReason, Delivery, Key, KeyHash, OutcomeClass, Part, Quota, Scope, Tenant, delivery_id,
+    Attempt, DeadLetter, DeadReason, Delivery, Endpoint, Key, KeyHash, OutcomeClass, Part, Quota, Scope, Tenant,
+    delivery_id,
 };
 use serde_json::Value;
 use store::{Author, Draft, Edit, EditRefusal, MemoryStore, Outbox, Store, TenantSelection};
@@ -197,7 +198,13 @@ fn tenants() -> [Tenant; 2] {
     let manager = Key { scopes: vec![Scope::Read, Scope::Manage], ..key("manager's", Scope::Read) };
     let acme = vec![manager, key("reader's", Scope::Read), key("publisher's", Scope::Publish)];
     let zeta = vec![key("zeta's", Scope::Manage)];
-    [("acme", acme), ("zeta", zeta)].map(|(id, keys)| Tenant { keys, ..Tenant::new(id) })
+    let endpoints: Vec<Endpoint> = serde_json::from_value(serde_json::json!([
+        {"id": "crm", "url": "https://crm.example/hook"},
+        {"id": "bi", "url": "https://bi.example/hook"},
+        {"id": "off", "url": "https://off.example/hook", "state": "disabled"},
+    ]))
+    .unwrap();
+    [("acme", acme), ("zeta", zeta)].map(|(id, keys)| Tenant { keys, endpoints: endpoints.clone(), ..Tenant::new(id) })
 }
 
 /// Changes what a store has, beside control's API. `at` is unix ms.

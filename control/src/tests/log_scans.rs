@@ -1,9 +1,13 @@
 //! Requests that read the whole log of dead letters: one at a time for a tenant, and a few for all.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use broker::memory::Memory;
-use futures_util::{FutureExt as _, StreamExt as _};
+use broker::{Broker as _, Log, Record, Target, memory::Memory};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use schemas::Tenant;
 use serde_json::Value;
 use service::problem::{Code, Problem};
@@ -75,4 +79,47 @@ async fn a_few_tenants_read_the_log_at_once_and_the_next_is_refused() {
     assert_eq!(scan(&fixture, 4, SCANS[0]).await.0, 200);
     let told = Problem::from(NotStarted::Busy);
     assert!(told.code == Code::TooManyRequests && told.retry_after.is_some());
+}
+
+/// A body that counts how many there are at once.
+struct CountedBody(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for CountedBody {
+    fn as_ref(&self) -> &[u8] {
+        b"{}"
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_list_holds_one_body_at_a_time() {
+    let memory = Memory::calm(Arc::new(|| NOW));
+    let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let most_held = most.clone();
+    let reading_broker = ReadingBroker::new(&memory, move |records| {
+        let (held, most) = (held.clone(), most_held.clone());
+        let counted = records.map_ok(move |mut record: Record| {
+            most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            record.message.body = Bytes::from_owner(CountedBody(held.clone()));
+            record
+        });
+        counted.boxed()
+    });
+    let store = MemoryStore::new([Tenant::new("acme")]);
+    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
+    fixture.append(50).await;
+    for record in fixture.broker.records(Log::Dead) {
+        fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &record.message).await.unwrap();
+    }
+    for path in ["/v1/tenants/acme/dead-letters?limit=40", "/v1/parked?limit=40"] {
+        let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", path, "").await;
+        assert_eq!((status, page["items"].as_array().map(Vec::len)), (200, Some(40)), "{path}");
+        assert!(page["next"].is_string() && page["items"][0].get("body").is_none(), "{path}");
+        assert!((1..=2).contains(&most.load(Ordering::SeqCst)), "{path}: {most:?}");
+    }
 }

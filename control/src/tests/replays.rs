@@ -203,3 +203,22 @@ async fn what_has_no_body_is_skipped_and_stays_and_the_rest_is_replayed_and_coun
     let made = String::from_utf8(fixture.outbox.report(NOW)[0].write()).unwrap();
     assert!(made.contains(r#""deliveries":2,"#), "{made}");
 }
+
+#[tokio::test]
+async fn a_replay_to_endpoints_that_are_disabled_or_gone_is_refused_and_ends_no_dead_letter() {
+    let fixture = Fixture::new();
+    for endpoint in ["off", "gone"] {
+        append(&fixture.broker, &DeadDelivery::default().to("acme", endpoint)).await;
+    }
+    for filter in [json!({}), json!({"endpoint_id": "off"}), json!({"ids": ["1"]})] {
+        let body = json!({"filter": filter}).to_string();
+        let (status, problem) = fixture.ask("POST", "/v1/tenants/acme/replays", &body).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{filter}");
+        let named = if filter["endpoint_id"] == "off" { "\"off\" (1 in all)" } else { "\"gone\" (" };
+        assert!(problem["detail"].as_str().unwrap().contains(named), "{problem}");
+    }
+    append(&fixture.broker, &DeadDelivery::default()).await;
+    let replay = fixture.replay("{}").await;
+    assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(1), &json!(2)));
+    assert_eq!((fixture.broker.depth(SLOW), alive(&fixture.broker).await), (1, 2));
+}

@@ -98,6 +98,12 @@ impl Peers {
         }
     }
 
+    /// Keeps everybody counted at a time when announcements cannot arrive, because the broker is away or takes none. All
+    /// deliverers go on then, so each still has its own share only.
+    pub(crate) fn keep_all(&mut self, now: u64) {
+        self.last_heard.values_mut().for_each(|at| *at = now);
+    }
+
     pub(crate) fn count(&mut self, now: u64) -> DelivererCount {
         self.last_heard.retain(|_, at| *at + SILENT_MS > now);
         let others = self.last_heard.keys().filter(|process| **process != self.own).count();
@@ -144,6 +150,17 @@ mod tests {
         peers.note("older", false, NOW + 60_900);
         assert_eq!(peers.count(NOW + 61_000), DelivererCount { known: 3, assumed: 16 });
         assert_eq!(peers.count(NOW + 61_250), DelivererCount { known: 3, assumed: 3 });
+    }
+
+    #[test]
+    fn deliverers_stay_counted_while_no_announcement_can_arrive_and_for_a_while_afterwards() {
+        let mut peers = Peers::new("own");
+        ["own", "a", "b"].into_iter().for_each(|process| peers.note(process, false, NOW));
+        let hour = 3_600_000;
+        (0..=hour).step_by(250).for_each(|ms| peers.keep_all(NOW + ms));
+        assert_eq!(peers.count(NOW + hour + 3_000).assumed, 3);
+        peers.note("a", false, NOW + hour + 3_400);
+        assert_eq!(peers.count(NOW + hour + 3_500).assumed, 2, "b has gone meanwhile");
     }
 
     #[test]

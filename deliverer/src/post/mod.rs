@@ -75,7 +75,7 @@ impl Poster {
         permit: &Permit,
         started: impl Fn(u64),
     ) -> Posted {
-        let ConsumedDelivery { delivery, body, lane, .. } = consumed;
+        let (ConsumedDelivery { delivery, lane, .. }, body) = (consumed, consumed.body());
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         let _weight = self.bytes.acquire_many(weight).await;
         let began = AtomicU64::new(self.now());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Log, Target};
+use broker::{Log, Target, records::read_dead_letter};
 use schemas::{DeadLetterRetention, DeadReason, Delivery, HeaderValue, OutcomeClass, ParkReason, Parked, wire};
 use serde_json::json;
 
@@ -54,17 +54,52 @@ async fn a_deferred_delivery_is_attempted_once_its_endpoint_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_delivery_is_held_for_a_minute_while_publishing_is_blocked_then_given_back() {
+async fn a_failed_delivery_is_held_while_publishing_is_blocked_for_however_long_and_attempted_once() {
     let fixture = Fixture::guarded(&forbidden());
     fixture.publish(&message(&delivery("e1"))).await;
     fixture.memory.block("alarm");
-    tokio::time::sleep(Duration::from_secs(59)).await;
+    tokio::time::sleep(Duration::from_secs(12 * 3_600)).await;
     assert_eq!((fixture.metrics.redeliveries.get(), fixture.memory.depth(FAST)), (0, 1), "held");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!((fixture.metrics.redeliveries.get(), fixture.memory.depth(FAST)), (1, 1), "handed out again");
     fixture.memory.unblock();
     fixture.empty(FAST).await;
-    assert_eq!(fixture.memory.depth(SLOW), 1);
+    assert_eq!((fixture.metrics.redeliveries.get(), fixture.memory.depth(SLOW)), (0, 1));
+    assert_eq!(fixture.metrics.attempts.with_label_values(&["blocked_ip", "fast"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_the_broker_takes_no_more_for_its_size_ends_as_a_dead_letter_without_its_body() {
+    let fixture = Fixture::guarded(&forbidden());
+    fixture.publish(&message(&delivery("e1"))).await;
+    fixture.memory.take_at_most(BODY.len() - 1);
+    fixture.empty(FAST).await;
+    let record = read_dead_letter(&fixture.memory.records(Log::Dead)[0]).expect("a dead letter");
+    assert_eq!((record.reason, record.attempts, record.body_withheld), (DeadReason::TooLarge, 1, true));
+    assert!(record.last.is_some());
+    assert_eq!(fixture.metrics.redeliveries.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_fails_again_keeps_its_body_whatever_the_quota_says() {
+    for level in [DeadLetterRetention::Records, DeadLetterRetention::Counts] {
+        let mut fixture = Fixture::of(&json!([{"id": "crm", "url": "http://127.0.0.1:1/", "state": "disabled"}]));
+        fixture.retention.hear(std::collections::BTreeMap::from([("acme".to_owned(), level)]), (fixture.clock)());
+        fixture.publish(&message(&Delivery { replay: Some("r1".into()), ..delivery("e1") })).await;
+        let (record, carrier) = fixture.dead_letter().await;
+        assert_eq!((record.reason, record.body_withheld), (DeadReason::EndpointDisabled, false));
+        assert_eq!(carrier.body, BODY, "its old dead letter is gone, so this is the only copy");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_delivery_whose_session_is_lost_is_attempted_again_and_makes_one_retry() {
+    let fixture = Fixture::guarded(&forbidden());
+    fixture.publish(&message(&delivery("e1"))).await;
+    fixture.memory.block("alarm");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    fixture.memory.go_away("cut");
+    fixture.memory.come_back();
+    fixture.empty(FAST).await;
+    assert_eq!((fixture.metrics.redeliveries.get(), fixture.memory.depth(SLOW)), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use broker::{Broker as _, Due, Lane, Target};
-use bytes::Bytes;
-use schemas::{Attempt, Delivery, OutcomeClass, time::rfc3339};
+use broker::{Broker as _, Due, Incoming, Lane, Target};
+use schemas::{Attempt, Delivery, Message, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use store::Outbox;
 
@@ -45,8 +44,8 @@ fn lateness_counts_from_the_time_that_was_waited_for() {
     ] {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
-        let body = Bytes::new();
-        let consumed = ConsumedDelivery { delivery, body: &body, lane: Lane::Slow, is_redelivered: false };
+        let incoming = Incoming::new(Message::default(), String::new(), false, 0, drop);
+        let consumed = ConsumedDelivery { delivery, incoming: &incoming, lane: Lane::Slow };
         reporter.attempt_begins(&consumed, DUE + 500);
         let delivery = consumed.delivery;
         for each in ["first", "retry", "deferred"] {

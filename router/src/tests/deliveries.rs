@@ -1,10 +1,13 @@
 //! What becomes of an event: whom it goes to, in what shape, and under which ids.
 
-use broker::Log;
+use broker::{Log, Settlement};
 use schemas::{DeadLetter, DeadReason, EventId, HeaderValue, Part, delivery_id, wire};
 use serde_json::json;
 
-use super::fixture::{Fixture, MAX_PUBLISHED, START, acme, canonical, event, one, received};
+use super::{
+    fixture::{Fixture, MAX_PUBLISHED, START, acme, canonical, event, one, received},
+    recording::Step,
+};
 
 pub(super) const WHATICKET_FILE: &str = include_str!("../../../tests/fixtures/canonical/whaticket-file.json");
 const TRANSFER: &str = include_str!("../../../tests/fixtures/canonical/whazing-channel-TransferTicket.json");
@@ -156,6 +159,19 @@ async fn an_acceptance_that_is_missing_or_in_the_future_is_the_routers_clock() {
     for (delivery, _) in deliveries.values() {
         assert!((START + 5_000..START + 6_000).contains(&delivery.accepted_at), "{}", delivery.accepted_at);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_larger_than_the_broker_takes_becomes_a_dead_letter_and_its_event_is_settled_once() {
+    let fixture = Fixture::of(&one());
+    fixture.publish(&received("e1")).await;
+    fixture.memory.take_at_most(10);
+    fixture.idle().await;
+    let dead = fixture.memory.records(Log::Dead);
+    let record: DeadLetter = serde_json::from_str(dead[0].message.headers.text(wire::RECORD).unwrap()).unwrap();
+    assert_eq!((dead.len(), record.reason, record.body_withheld), (1, DeadReason::TooLarge, true));
+    assert_eq!(fixture.steps().pop(), Some(Step::Settled(Settlement::Done)));
+    assert_eq!(fixture.metrics.redeliveries.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

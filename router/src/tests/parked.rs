@@ -5,8 +5,7 @@ use std::time::Duration;
 use broker::Queue;
 use schemas::{HeaderValue, ParkReason, wire};
 use serde_json::json;
-use store::Pulled;
-use tokio::time::Instant;
+use store::{Pulled, StoreError};
 
 use super::fixture::{Fixture, MAX_PUBLISHED, Sent, acme, event, one, raw, received, second_snapshot};
 
@@ -29,6 +28,12 @@ async fn is_parked(sent: &Sent, reason: ParkReason) {
     let delivered = fixture.deliveries().await;
     assert!(delivered.values().all(|(delivery, _)| delivery.event_id.as_str() == "after"));
     assert_eq!(delivered.len(), 1);
+}
+
+/// The event as a foreign publisher sends it, whose routing key alone names the tenant.
+fn without_tenant(mut sent: Sent) -> Sent {
+    sent.message.headers.remove(wire::TENANT);
+    sent
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,6 +80,23 @@ async fn an_event_without_the_tenants_header_belongs_to_whom_its_routing_key_say
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_type_that_fits_no_property_is_parked_as_schema() {
+    let kind = format!("a.{}", "b".repeat(300));
+    is_parked(&Sent { key: "acme.7.-.a.b".into(), ..event("e1", &json!({"type": kind})) }, ParkReason::Schema).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_larger_than_the_parked_log_takes_is_parked_as_an_excerpt() {
+    let fixture = Fixture::of(&one());
+    fixture.publish(&raw("e1", "a.b", "x".repeat(20_000))).await;
+    fixture.memory.take_at_most(10_000);
+    fixture.idle().await;
+    let (record, carrier) = fixture.parked().remove(0);
+    assert_eq!((record.reason, carrier.message.body.len()), (ParkReason::Decode, 4_096));
+    assert!(record.detail.unwrap().ends_with("; the first 4096 are kept"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_tenant_is_looked_for_before_its_event_is_parked() {
     let fixture = Fixture::of(&json!([]));
     fixture.route(&received("e1")).await;
@@ -88,22 +110,37 @@ async fn an_unknown_tenant_is_looked_for_before_its_event_is_parked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_of_an_unknown_tenant_is_held_for_ten_seconds_at_most() {
+async fn an_event_of_an_unknown_tenant_waits_while_the_store_is_away_and_others_do_not() {
+    let fixture = Fixture::of(&one());
+    let away = || Pulled::Failure(StoreError("away".to_owned()));
+    fixture.store.when_pulled(away);
+    fixture.publish(&Sent { key: "zeta.7.-.a.b".into(), ..without_tenant(received("e1")) }).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert!(fixture.parked().is_empty(), "nobody knows yet whether there is such a tenant");
+    fixture.publish(&received("e2")).await;
+    assert_eq!(fixture.deliveries().await.len(), 1, "the pipeline is alive");
+    fixture.store.when_pulled(|| Pulled::Silence);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(fixture.parked().is_empty());
+    fixture.store.when_pulled(|| Pulled::Nothing);
+    fixture.idle().await;
+    assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant, "the store itself has said so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_waits_for_the_store_is_given_back_at_shutdown() {
     let fixture = Fixture::of(&json!([]));
     fixture.store.when_pulled(|| Pulled::Silence);
-    let began = Instant::now();
-    fixture.route(&received("e1")).await;
-    assert_eq!(fixture.parked()[0].0.reason, ParkReason::Tenant);
-    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_millis(10_100), "{:?}", began.elapsed());
+    fixture.publish(&received("e1")).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(fixture.stop().await.depth(Queue::Ingest), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_no_tenant_can_have_is_not_in_the_key_of_the_record() {
     let fixture = Fixture::of(&one());
     let name = "x".repeat(240);
-    let mut sent = Sent { key: format!("{name}.7.-.a.b"), ..received("e1") };
-    sent.message.headers.remove(wire::TENANT);
+    let sent = Sent { key: format!("{name}.7.-.a.b"), ..without_tenant(received("e1")) };
     fixture.route(&sent).await;
     let (record, carrier) = fixture.parked().remove(0);
     assert_eq!((carrier.key.as_str(), record.tenant), ("tenant.-", Some(name)));

@@ -53,7 +53,7 @@ pub(super) struct ReplayArgs {
 struct ReplayResult {
     matched: u64,
     replayed: u64,
-    /// Dead letters whose bodies were not kept.
+    /// Dead letters whose bodies were not kept, or whose endpoints are disabled or do not exist.
     skipped: u64,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for ReplayResult {
         write!(f, "{} of {} replayed", self.replayed, self.matched)?;
         match self.skipped {
             0 => Ok(()),
-            skipped => write!(f, "; {skipped} cannot be: their bodies were not kept"),
+            skipped => write!(f, "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled"),
         }
     }
 }
