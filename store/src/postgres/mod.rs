@@ -73,6 +73,9 @@ impl PostgresStore {
     /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
     pub async fn open(url: &str, keyring: Keyring, cache: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
         let url = DatabaseUrl::parse(url)?;
+        if url.is_exposed {
+            tracing::warn!(database = url.place, "store.unencrypted");
+        }
         let (current, keyring) = (Arc::new(CurrentSnapshot::default()), Arc::new(keyring));
         let cache = SnapshotCache::new(cache, &url.place, keyring.clone());
         let database = PostgresDatabase { current: current.clone(), keyring, place: url.place.as_str().into() };
