@@ -29,7 +29,7 @@ pub(super) fn log_unavailable() -> Problem {
     Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
 }
 
-pub(super) fn not_counted(error: CountError) -> Problem {
+pub(super) fn not_counted(error: &CountError) -> Problem {
     match error {
         CountError::Busy => Problem::new(Code::TooManyRequests).detail(error.to_string()).retry_after(RETRY_AFTER),
         CountError::Lanes(_) | CountError::Usage(_) => log_unavailable(),
