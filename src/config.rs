@@ -32,6 +32,9 @@ pub const DEFAULT_TOML: &str = concat!(
     include_str!("../control/default.toml"),
 );
 
+/// Smallest `broker.max_bytes`: what waits must leave room for events of the largest size.
+const SMALLEST_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
 /// All settings of a process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +111,9 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     }
     if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
         return refuse("broker.prefix", "expected 1 to 64 bytes");
+    }
+    if (1..SMALLEST_MAX_BYTES).contains(&config.broker.max_bytes) {
+        return refuse("broker.max_bytes", &format!("expected 0, or at least {SMALLEST_MAX_BYTES}"));
     }
     for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
         if slots == 0 {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use schemas::Span;
 use service::metrics::{Label, Registry, Spec};
 
-use crate::process::{HeartbeatMetrics, NoticeMetrics, PublishMetrics, ReadinessMetrics};
+use crate::process::{HeartbeatMetrics, NoticeMetrics, PublishMetrics, ReadinessMetrics, StorageMetrics};
 
 /// The metrics of each role, and those of every process. `standalone` has all of them.
 pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
@@ -15,6 +15,7 @@ pub fn tables() -> Vec<(&'static str, Vec<Spec>)> {
         PublishMetrics::SPECS,
         NoticeMetrics::SPECS,
         HeartbeatMetrics::SPECS,
+        StorageMetrics::SPECS,
     ];
     vec![
         ("every process", everywhere.concat()),

@@ -15,6 +15,7 @@ mod demo;
 mod drain;
 mod endpoint_state;
 mod endpoint_test;
+mod full_disk;
 mod isolation;
 mod log_entries;
 mod log_lines;

@@ -15,6 +15,8 @@ pub struct BrokerConfig {
     pub exchange: String,
     /// True: roles declare what is missing. False: they only check, and `topology apply` declares.
     pub declare: bool,
+    /// Size of the embedded broker's file in bytes above which no events are taken in; 0 for no limit but the disk's.
+    pub max_bytes: u64,
 }
 
 impl BrokerConfig {

@@ -99,6 +99,9 @@ pub enum PublishError {
     /// The broker accepts no publishes for now (an alarm). Nothing was sent.
     #[error("the broker is blocked: {0}")]
     Blocked(String),
+    /// The broker has no room for the message until others are delivered (SQLite). Nothing was stored.
+    #[error("the broker is full: {0}")]
+    Full(String),
     /// The broker refused the message (a full queue, a lost majority, a write error).
     #[error("the broker refused the message")]
     Nacked,

@@ -2,6 +2,7 @@
 
 use schemas::{Counts, wire};
 use serde::Serialize;
+use store::UsageScope;
 
 use crate::Control;
 
@@ -47,10 +48,8 @@ impl Control {
         let Some(store) = self.deps.store.usage_and_audit() else { return Ok(None) };
         let mut sum = Counts::default();
         // All days are added up, because a delivery may end on a later day than it was made.
-        for usage in store.usage(tenant, "0000-01-01", "9999-12-31").await? {
-            if usage.endpoint_id.as_deref() == Some(endpoint_id) {
-                sum += usage.counts;
-            }
+        for usage in store.usage(tenant, UsageScope::Endpoint(endpoint_id), "0000-01-01", "9999-12-31").await? {
+            sum += usage.counts;
         }
         let waiting = sum.deliveries.saturating_sub(sum.delivered + sum.dead);
         Ok(Some(BacklogCount { waiting, counted: CountMethod::Estimated }))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use broker::Broker;
-use schemas::KeyHash;
+use schemas::{KeyHash, time::day};
 use service::{Chance, Clock, chance::Secrets};
 use store::{Outbox, Store};
 use tokio::sync::Notify;
@@ -21,9 +21,13 @@ use crate::{
     tenant_semaphore::TenantSemaphore,
 };
 
-/// Interval at which old entries of the audit log are deleted. Entries are kept for months, so an hour more makes no
-/// difference.
-const AUDIT_TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Interval at which old entries of the audit log and old usage are deleted. Both are kept for months, so an hour more
+/// makes no difference.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Age of usage that is rolled up, in milliseconds: processes repeat their reports until they are kept, and a day's last
+/// ones come soon after midnight.
+const ROLL_UP_AGE: u64 = 2 * 24 * 60 * 60 * 1000;
 
 pub struct ControlDependencies {
     /// Has the logs of dead letters and parked messages, and takes messages that are published again.
@@ -42,6 +46,8 @@ pub struct ControlDependencies {
     pub rules: Rules,
     /// Time that changes stay in the audit log.
     pub audit_age: Duration,
+    /// Time that usage stays.
+    pub usage_age: Duration,
     /// Cancelled when the process stops, which ends all replays.
     pub stop: CancellationToken,
 }
@@ -108,7 +114,28 @@ impl Control {
                 // The store itself logs a warning when it is away.
                 Err(error) => tracing::debug!(%error, "audit.not_trimmed"),
             }
-            tokio::time::sleep(AUDIT_TRIM_INTERVAL).await;
+            tokio::time::sleep(TRIM_INTERVAL).await;
+        }
+    }
+
+    /// Deletes old usage, and rolls up days that are over for two days, until the future is dropped. Several processes
+    /// may do so at once.
+    pub async fn trim_usage(&self) {
+        let Some(store) = self.deps.store.usage_and_audit() else { return };
+        let age = u64::try_from(self.deps.usage_age.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let now = (self.deps.clock)();
+            let [oldest, whole] = [age, ROLL_UP_AGE].map(|age| day(now.saturating_sub(age)));
+            let done = async {
+                Ok::<_, store::StoreError>((store.trim_usage(&oldest).await?, store.roll_up_usage(&whole).await?))
+            };
+            match done.await {
+                Ok((0, 0)) => {}
+                Ok((deleted, rolled_up)) => tracing::info!(deleted, rolled_up, "usage.trimmed"),
+                // The store itself logs a warning when it is away.
+                Err(error) => tracing::debug!(%error, "usage.not_trimmed"),
+            }
+            tokio::time::sleep(TRIM_INTERVAL).await;
         }
     }
 }

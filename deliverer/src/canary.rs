@@ -232,6 +232,7 @@ mod tests {
             prefix: "p".to_owned(),
             exchange: "e".to_owned(),
             declare: false,
+            max_bytes: 0,
         });
         let ttl = |arguments: &[(&str, Argument)]| match arguments.iter().find(|(name, _)| *name == "x-message-ttl")? {
             (_, Argument::Int(ttl)) => u64::try_from(*ttl).ok(),

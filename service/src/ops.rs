@@ -43,13 +43,14 @@ pub struct Ops {
     registry: Arc<Registry>,
     shutdown: CancellationToken,
     ready: Probes,
+    degraded: Probes,
     alive: Probes,
 }
 
 impl Ops {
     /// Without probes, the process is alive, and ready until `shutdown` is cancelled.
     pub fn new(registry: Arc<Registry>, shutdown: CancellationToken) -> Self {
-        Self { registry, shutdown, ready: Probes::default(), alive: Probes::default() }
+        Self { registry, shutdown, ready: Probes::default(), degraded: Probes::default(), alive: Probes::default() }
     }
 
     pub fn registry(&self) -> &Registry {
@@ -59,6 +60,12 @@ impl Ops {
     /// Adds a readiness probe, whose error names the missing part. Roles may use the same name.
     pub fn ready(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.ready.add(name, probe);
+    }
+
+    /// Adds a probe whose error says what a process that is ready cannot do for now. `/readyz` tells it, with its status
+    /// unchanged.
+    pub fn degraded(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.degraded.add(name, probe);
     }
 
     /// Adds a liveness probe, whose error names the stuck part. A scheduler restarts a process that fails it, so an
@@ -101,10 +108,15 @@ async fn readyz(State(ops): State<Ops>) -> Response {
     if ops.shutdown.is_cancelled() {
         missing.insert("process", "draining".to_owned());
     }
-    match missing.is_empty() {
-        true => Json(json!({"ready": true})).into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "missing": missing}))).into_response(),
+    let (ready, degraded) = (missing.is_empty(), ops.degraded.failing());
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut answer = json!({"ready": ready});
+    for (name, parts) in [("missing", missing), ("degraded", degraded)] {
+        if !parts.is_empty() {
+            answer[name] = json!(parts);
+        }
     }
+    (status, Json(answer)).into_response()
 }
 
 type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -153,6 +165,16 @@ mod tests {
         connected.store(true, Ordering::Relaxed);
         let answer = server.get("/readyz").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"ready":true}"#));
+    }
+
+    #[tokio::test]
+    async fn a_degraded_process_is_ready_and_says_what_it_cannot_do() {
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
+        let ops = Ops::new(Arc::default(), shutdown);
+        ops.degraded("broker", || Err("full".into()));
+        let answer = start(ops).await.get("/readyz").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"ready":true,"degraded":{"broker":"full"}}"#));
     }
 
     #[tokio::test]

@@ -82,6 +82,7 @@ impl ApiFixture {
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Default::default() },
             audit_age: std::time::Duration::MAX,
+            usage_age: std::time::Duration::MAX,
             stop: shutdown.clone(),
         };
         let config = crate::config::load(&Default::default(), []).expect("the defaults").config;

@@ -107,8 +107,8 @@ impl Unconfirmed<'_> {
         match end {
             Ok(()) => self.of.confirm.observe(self.since.elapsed().as_secs_f64()),
             Err(PublishError::Nacked | PublishError::Lost(_) | PublishError::Unroutable) => self.of.nacks.inc(),
-            // Nothing was sent.
-            Err(PublishError::Away(_) | PublishError::Blocked(_) | PublishError::TooLarge) => {}
+            // Nothing was sent, or the storage's own metrics tell.
+            Err(PublishError::Away(_) | PublishError::Blocked(_) | PublishError::Full(_) | PublishError::TooLarge) => {}
         }
     }
 }

@@ -11,6 +11,7 @@ mod open_store;
 mod operator_key;
 mod readiness;
 mod roles;
+mod storage;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
@@ -31,6 +32,7 @@ pub(crate) use notices::NoticeMetrics;
 pub use open_broker::{OpenBroker, open_broker};
 pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
+pub(crate) use storage::StorageMetrics;
 
 /// Number of open files besides those of requests: databases, logs, listeners, connections to the broker and the store.
 const OTHER_FILES: u64 = 512;
@@ -65,7 +67,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         false => None,
     };
     let clock = service::clock::system();
-    let OpenBroker { broker, defect, heartbeats } = open_broker(config, clock.clone())?;
+    let OpenBroker { broker, defect, heartbeats, storage } = open_broker(config, clock.clone())?;
     let store = open_store::open_store(config, roles, &shutdown).await?;
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
@@ -75,6 +77,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     readiness::watch(&ops, &shared)?;
     heartbeats::watch(heartbeats, &shared.registry)?;
+    storage::watch(&ops, storage, &shared.registry)?;
     let mut notices = NoticeTasks::start(&shared)?;
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();

@@ -80,11 +80,12 @@ impl NoticeTasks {
     /// reports are recorded.
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let [recorder, counter, watcher, trimmer] = [(); 4].map(|()| control.clone());
+            let [recorder, counter, watcher, trimmer, summer] = [(); 5].map(|()| control.clone());
             self.tasks.spawn(async move { recorder.keep_findings().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
+            self.tasks.spawn(async move { summer.trim_usage().await });
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use broker::{
     Broker,
     rabbitmq::{ConnectionHeartbeat, RabbitMq},
-    sqlite::Sqlite,
+    sqlite::{Sqlite, StorageState},
 };
 use service::{Clock, ConfigError, Exit};
 use tokio::sync::{broadcast, watch};
@@ -20,6 +20,8 @@ pub struct OpenBroker {
     pub defect: watch::Receiver<Option<String>>,
     /// Response times of the connections' liveness probes; the embedded broker has none.
     pub heartbeats: broadcast::Receiver<ConnectionHeartbeat>,
+    /// How full the embedded broker is; always empty for RabbitMQ.
+    pub storage: watch::Receiver<StorageState>,
 }
 
 /// Opens the embedded file, or begins to connect. Fails when the file cannot be used or another process holds it, or
@@ -30,8 +32,9 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
         data_dir::make(&config.data_dir)?;
         let file = data_dir::broker_file(&config.data_dir);
         data_dir::make_file(&file).with_context(|| file.display().to_string()).context(Exit::Config)?;
-        let broker = Sqlite::open(&file, clock).context(Exit::Config)?;
-        return Ok(OpenBroker { broker: Arc::new(broker), defect, heartbeats: broadcast::channel(1).1 });
+        let broker = Sqlite::open_within(&file, config.broker.max_bytes, clock).context(Exit::Config)?;
+        let (storage, heartbeats) = (broker.storage(), broadcast::channel(1).1);
+        return Ok(OpenBroker { broker: Arc::new(broker), defect, heartbeats, storage });
     }
     let rabbitmq = RabbitMq::connect(&config.broker, clock, service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
@@ -44,5 +47,5 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
             sender.send_replace(Some(found.to_string()));
         }
     });
-    Ok(OpenBroker { broker, defect, heartbeats })
+    Ok(OpenBroker { broker, defect, heartbeats, storage: watch::channel(StorageState::default()).1 })
 }

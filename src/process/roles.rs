@@ -204,6 +204,7 @@ impl SharedDependencies {
                 quota: config.control.quota(),
             },
             audit_age: config.store.audit_age(),
+            usage_age: config.store.usage_age(),
             stop: self.shutdown.clone(),
         };
         Ok(Control::new(&config.control, deps, ControlMetrics::register(&self.registry)?))

@@ -68,6 +68,7 @@ impl Site {
             prefix: unique.clone(),
             exchange: format!("{unique}.events"),
             declare: true,
+            max_bytes: 0,
         };
         let conf_d = format!("file:{}", site.path("conf.d").display());
         let site = site.set("store.url", &conf_d).set("broker.url", url);

@@ -8,6 +8,8 @@ use crate::Lane;
 /// Largest number of deliveries that move in one transaction. Many may come due together after an outage, and must not
 /// hold up publishing.
 const BATCH: u32 = 256;
+/// Largest sum of their sizes in bytes, which the last one may exceed. What moves is written twice.
+const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 
 pub(super) struct DelayedTable {
     /// The earliest due time in unix milliseconds, or an earlier time: looking too early is harmless, too late is not.
@@ -68,8 +70,17 @@ impl DelayedTable {
 }
 
 fn due(connection: &Connection, now: i64) -> rusqlite::Result<Vec<(i64, String)>> {
-    let mut due = connection.prepare_cached("SELECT seq, lane FROM later WHERE due <= ?1 ORDER BY due LIMIT ?2")?;
-    due.query_map(params![now, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let mut due = connection.prepare_cached(
+        "SELECT seq, lane, length(headers) + length(body) FROM later WHERE due <= ?1 ORDER BY due LIMIT ?2",
+    )?;
+    let (mut rows, mut found, mut bytes) = (due.query(params![now, BATCH])?, Vec::new(), 0);
+    while bytes < BATCH_BYTES
+        && let Some(row) = rows.next()?
+    {
+        found.push((row.get(0)?, row.get(1)?));
+        bytes += row.get::<_, i64>(2)?;
+    }
+    Ok(found)
 }
 
 fn earliest(connection: &Connection) -> rusqlite::Result<Option<i64>> {

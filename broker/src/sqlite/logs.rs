@@ -18,13 +18,14 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// 30 days; 10 GB of dead letters, 5 GB of parked messages.
-    pub(super) fn of(log: Log) -> Self {
-        let gigabytes = match log {
-            Log::Dead => 10,
-            Log::Parked => 5,
+    /// 30 days; 10 GB of dead letters, 5 GB of parked messages, but at most a third and a sixth of `capacity` bytes.
+    pub(super) fn within(capacity: u64, log: Log) -> Self {
+        let (gigabytes, part) = match log {
+            Log::Dead => (10, 3),
+            Log::Parked => (5, 6),
         };
-        Self { age_ms: 30 * 24 * 3_600_000, bytes: gigabytes * 1_000_000_000 }
+        let bytes = (capacity / part).min(gigabytes * 1_000_000_000);
+        Self { age_ms: 30 * 24 * 3_600_000, bytes: i64::try_from(bytes).unwrap_or(i64::MAX) }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct MessageRow {
     pub(super) key: String,
     pub(super) headers: Vec<u8>,
     pub(super) body: Bytes,
+    /// True when a text was no UTF-8: the file was damaged. What could be read of it is there.
+    pub(super) damaged: bool,
 }
 
 impl MessageRow {
@@ -31,15 +33,27 @@ impl MessageRow {
             key: key.to_owned(),
             headers: encode(&message.headers, due),
             body: message.body.clone(),
+            damaged: false,
         }
     }
 
     /// Reads the columns `id, kind, key, headers, body`, in this order, from the column `first` on.
+    /// Damaged texts are no errors, for one such row would fail every transaction that reads it.
     pub(super) fn read(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        let mut damaged = false;
+        let mut text = |column| -> rusqlite::Result<String> {
+            let bytes = row.get_ref(column)?.as_bytes()?;
+            let text = std::str::from_utf8(bytes).map(str::to_owned);
+            Ok(text.unwrap_or_else(|_| {
+                damaged = true;
+                String::from_utf8_lossy(bytes).into_owned()
+            }))
+        };
         Ok(Self {
-            id: row.get(first)?,
-            kind: row.get(first + 1)?,
-            key: row.get(first + 2)?,
+            id: text(first)?,
+            kind: text(first + 1)?,
+            key: text(first + 2)?,
+            damaged,
             headers: row.get(first + 3)?,
             body: row.get::<_, Vec<u8>>(first + 4)?.into(),
         })
@@ -54,7 +68,17 @@ impl MessageRow {
         decode(&self.headers).unwrap_or_default()
     }
 
+    /// Drops damaged headers, so that readers of a log can read the row.
+    pub(super) fn repair(&mut self) {
+        if decode(&self.headers).is_err() {
+            self.headers.clear();
+        }
+    }
+
     pub(super) fn into_message(self) -> Result<(Message, String), Damaged> {
+        if self.damaged {
+            return Err(Damaged);
+        }
         let headers = decode(&self.headers)?;
         Ok((Message { id: self.id, kind: self.kind, headers, body: self.body }, self.key))
     }
@@ -63,9 +87,9 @@ impl MessageRow {
 const INT: u8 = 0;
 const TEXT: u8 = 1;
 
-/// The bytes are no headers: the file was damaged.
+/// The bytes are no headers, or a text is no UTF-8: the file was damaged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored headers are damaged")]
+#[error("the stored message is damaged")]
 pub(super) struct Damaged;
 
 /// Encodes headers. The due header becomes that of `due`, or goes.

@@ -13,6 +13,7 @@ mod open;
 mod queue;
 mod queue_table;
 mod read;
+mod space;
 mod tables;
 mod writer;
 
@@ -29,6 +30,7 @@ use logs::LogEnds;
 use message::MessageRow;
 use schemas::Message;
 use service::Clock;
+use space::Space;
 use tokio::sync::{oneshot, watch};
 use writer::Writer;
 
@@ -41,6 +43,7 @@ pub use copy::back_up;
 pub use error::BrokerFileError;
 pub use open::lock;
 pub use read::LogFile;
+pub use space::StorageState;
 
 /// Dropping the broker loses nothing that was confirmed; without [`close`](Broker::close) the drop waits for the open
 /// transaction.
@@ -48,6 +51,7 @@ pub struct Sqlite {
     path: PathBuf,
     commands: mpsc::Sender<WriterCommand>,
     connection_state: watch::Receiver<ConnectionState>,
+    storage: watch::Receiver<StorageState>,
     ends: Arc<LogEnds>,
     notices: NoticeSender,
     writer: Option<JoinHandle<()>>,
@@ -57,19 +61,31 @@ impl Sqlite {
     /// Opens or makes the file at `path`, and locks the file `lock` beside it until the end. Fails when another process
     /// has the file, or a later version of this program wrote it.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, BrokerFileError> {
-        Self::start(path, open::open(path)?, clock)
+        Self::open_within(path, 0, clock)
     }
 
-    fn start(path: &Path, file: open::BrokerFile, clock: Clock) -> Result<Self, BrokerFileError> {
+    /// Like [`open`](Self::open); events are refused while more than `max_bytes` of the file are in use. 0 is no limit.
+    pub fn open_within(path: &Path, max_bytes: u64, clock: Clock) -> Result<Self, BrokerFileError> {
+        Self::start(path, open::open(path)?, max_bytes, clock)
+    }
+
+    fn start(path: &Path, file: open::BrokerFile, max_bytes: u64, clock: Clock) -> Result<Self, BrokerFileError> {
+        let space = Space::of(path, max_bytes).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
+        let storage = space.state();
         let (commands, inbox) = mpsc::channel();
         let (state_sender, connection_state) = watch::channel(ConnectionState::Ready);
-        let writer = Writer::new(file, inbox, commands.clone(), state_sender, clock)
+        let writer = Writer::new(file, space, inbox, commands.clone(), state_sender, clock)
             .map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| BrokerFileError::File { path: path.into(), source })?;
         let notices = NoticeSender::default();
-        Ok(Self { path: path.into(), commands, connection_state, ends, notices, writer: Some(thread) })
+        Ok(Self { path: path.into(), commands, connection_state, storage, ends, notices, writer: Some(thread) })
+    }
+
+    /// How full the broker is; changes once a second.
+    pub fn storage(&self) -> watch::Receiver<StorageState> {
+        self.storage.clone()
     }
 
     async fn publish(&self, to: &Target, message: &Message) -> Result<(), PublishError> {

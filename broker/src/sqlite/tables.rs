@@ -40,14 +40,15 @@ pub(super) struct Tables {
 pub(super) type Picks = [(Queue, Vec<Pick>); 3];
 
 impl Tables {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    /// The logs may take half of `capacity` bytes, so that they alone never fill the disk.
+    pub(super) fn load(connection: &Connection, capacity: u64) -> rusqlite::Result<Self> {
         let mut tables = Self {
             ingest: SqliteQueue::load(connection, Queue::Ingest)?,
             fast: SqliteQueue::load(connection, Queue::Lane(Lane::Fast))?,
             slow: SqliteQueue::load(connection, Queue::Lane(Lane::Slow))?,
             delayed: DelayedTable::load(connection)?,
-            dead: LogTable::load(connection, Log::Dead, Retention::of(Log::Dead))?,
-            parked: LogTable::load(connection, Log::Parked, Retention::of(Log::Parked))?,
+            dead: LogTable::load(connection, Log::Dead, Retention::within(capacity, Log::Dead))?,
+            parked: LogTable::load(connection, Log::Parked, Retention::within(capacity, Log::Parked))?,
             ends: Arc::default(),
             next_trim: 0,
         };
@@ -93,6 +94,17 @@ impl Tables {
         self.delete_settled(connection, now)?;
         self.delayed.release_due(connection, now, &mut self.fast, &mut self.slow)?;
         self.trim(connection, now)?;
+        self.pick(connection)
+    }
+
+    /// Like [`write`](Self::write), without what makes the file larger: new messages, and moving those that are due.
+    pub(super) fn write_deletions(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<Picks> {
+        self.delete_settled(connection, now)?;
+        self.trim(connection, now)?;
+        self.pick(connection)
+    }
+
+    fn pick(&mut self, connection: &Connection) -> rusqlite::Result<Picks> {
         Ok([
             (Queue::Ingest, self.ingest.pick(connection, HAND_OUT_BYTES)?),
             (Queue::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT_BYTES)?),
@@ -135,6 +147,7 @@ impl Tables {
         for state in [&self.ingest, &self.fast, &self.slow] {
             for mut row in state.delete_settled(connection)? {
                 row.key = state.queue.parked_key(&row.key, &row.headers());
+                row.repair();
                 self.parked.append(connection, now, &row)?;
             }
         }

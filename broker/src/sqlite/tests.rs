@@ -1,47 +1,157 @@
-//! A full disk. A limit within SQLite stands for it, since only that fills no real disk.
+//! A broker that is full. Limits stand for a full disk, since only they fill no real one.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, StreamExt as _, future::join};
+use rusqlite::Connection;
 use schemas::Message;
+use tempfile::TempDir;
+use tokio::time::timeout;
 
-use super::{Sqlite, open};
-use crate::{Broker, ConnectionState, PublishError, Queue, Settlement, Target};
+use super::{Sqlite, StorageState, open};
+use crate::{
+    Broker, ConnectionState, Consumer, Due, Incoming, Lane, Log, Logs as _, PublishError, Queue, Settlement, Target,
+};
 
-/// A broker whose file cannot grow beyond a few hundred messages.
+const NOW: u64 = 1_790_000_000_000;
+const EVENT: usize = 1500;
+
+fn ingest() -> Target {
+    Target::Ingest { key: "acme.7.12.ticket.created".into() }
+}
+
+fn message(id: &str, size: usize) -> Message {
+    Message { id: id.to_owned(), body: vec![b' '; size].into(), ..Message::default() }
+}
+
+/// A broker whose file cannot grow beyond a few hundred messages: SQLite answers that the disk is full.
 fn limited(path: &Path) -> Sqlite {
     let opened = open::open(path).expect("it opens");
     opened.connection.query_row("PRAGMA max_page_count = 64", [], |_| Ok(())).expect("a limit");
-    Sqlite::start(path, opened, Arc::new(|| 1_790_000_000_000)).expect("it starts")
+    Sqlite::start(path, opened, 0, Arc::new(|| NOW)).expect("it starts")
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_publishes_loses_nothing_and_takes_them_again_once_there_is_room() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let broker = limited(&folder.path().join("broker.db"));
-    let to = Target::Ingest { key: "acme.7.12.ticket.created".into() };
-    let event = |id: u32| Message { id: id.to_string(), body: vec![b' '; 1500].into(), ..Message::default() };
-    let mut confirmed = 0;
-    let refused = loop {
-        match broker.publish(&to, &event(confirmed)).await {
-            Ok(()) => confirmed += 1,
-            Err(refused) => break refused,
-        }
-    };
-    assert_eq!(refused, PublishError::Nacked);
-    assert!(confirmed > 100, "{confirmed} went in");
-    assert!(
-        matches!(&*broker.connection_state().borrow(), ConnectionState::Blocked(reason) if reason.contains("full"))
-    );
+async fn in_time<T>(what: &str, signal: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), signal).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
 
+async fn take(consumer: &mut Consumer) -> Incoming {
+    in_time("a message is handed out", consumer.next()).await.expect("the broker is open")
+}
+
+/// Publishes events until one is refused. Returns how many were confirmed, and why no more were.
+async fn fill(broker: &Sqlite) -> (u32, PublishError) {
+    let mut confirmed = 0;
+    loop {
+        match broker.publish(&ingest(), &message(&confirmed.to_string(), EVENT)).await {
+            Ok(()) => confirmed += 1,
+            Err(refused) => return (confirmed, refused),
+        }
+    }
+}
+
+/// Takes and settles what was confirmed, in its order.
+async fn drain(broker: &Sqlite, ids: impl Iterator<Item = u32>) {
     let mut consumer = broker.consume(Queue::Ingest, 10);
-    for id in 0..confirmed {
-        let incoming =
-            tokio::time::timeout(Duration::from_secs(60), consumer.next()).await.expect("it still hands out");
-        let incoming = incoming.expect("it is open");
+    for id in ids {
+        let incoming = take(&mut consumer).await;
         assert_eq!((incoming.message.id.clone(), incoming.count), (id.to_string(), 0));
         incoming.settle(Settlement::Done);
     }
-    let mut connection = broker.connection_state();
-    connection.wait_for(|state| *state == ConnectionState::Ready).await.expect("it is open");
-    assert_eq!(broker.publish(&to, &event(confirmed)).await, Ok(()));
+}
+
+async fn storage_until(broker: &Sqlite, is_it: impl FnMut(&StorageState) -> bool) -> StorageState {
+    in_time("its storage", broker.storage().wait_for(is_it)).await.expect("the broker is open").clone()
+}
+
+#[tokio::test]
+async fn a_broker_above_its_bytes_refuses_events_alone_and_takes_them_again_once_there_is_room() {
+    let folder = TempDir::new().expect("a folder");
+    let broker = Sqlite::open_within(&folder.path().join("broker.db"), 1_000_000, Arc::new(|| NOW)).expect("it opens");
+    let (confirmed, refused) = fill(&broker).await;
+    assert!(matches!(&refused, PublishError::Full(why) if why.contains("broker.max_bytes is 1000000")), "{refused:?}");
+    assert!((400..700).contains(&confirmed), "{confirmed} went in");
+    let state = storage_until(&broker, |state| state.full.is_some()).await;
+    assert!(state.used_bytes > 1_000_000 && state.free_bytes > 0, "{state:?}");
+
+    let later = Target::Lane(Lane::Slow, Some(Due { at: NOW + 1, exact: true }));
+    for to in [Target::Lane(Lane::Fast, None), later, Target::Log(Log::Dead, "exhausted.acme".into())] {
+        assert_eq!(broker.publish(&to, &message("x", EVENT)).await, Ok(()), "{to:?}");
+    }
+    assert_eq!(*broker.connection_state().borrow(), ConnectionState::Ready);
+
+    drain(&broker, 0..confirmed).await;
+    storage_until(&broker, |state| state.full.is_none()).await;
+    assert_eq!(broker.publish(&ingest(), &message("again", EVENT)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_events_loses_nothing_and_takes_them_again_once_there_is_room() {
+    let folder = TempDir::new().expect("a folder");
+    let broker = limited(&folder.path().join("broker.db"));
+    let (confirmed, refused) = fill(&broker).await;
+    assert!(matches!(refused, PublishError::Full(_)), "{refused:?}");
+    assert!(confirmed > 100, "{confirmed} went in");
+    storage_until(&broker, |state| state.full.is_some()).await;
+
+    drain(&broker, 0..confirmed).await;
+    storage_until(&broker, |state| state.full.is_none()).await;
+    assert_eq!(broker.publish(&ingest(), &message("again", EVENT)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_message_that_a_full_disk_cannot_take_keeps_neither_settlements_nor_smaller_ones_from_it() {
+    let folder = TempDir::new().expect("a folder");
+    let broker = limited(&folder.path().join("broker.db"));
+    let (confirmed, _) = fill(&broker).await;
+    let mut consumer = broker.consume(Queue::Ingest, 10);
+    for _ in 0..10 {
+        take(&mut consumer).await.settle(Settlement::Done);
+    }
+    let lane = Target::Lane(Lane::Fast, None);
+    let (large, small) = (message("large", 400_000), message("small", 100));
+    let (large, small) =
+        in_time("both are answered", join(broker.publish(&lane, &large), broker.publish(&lane, &small))).await;
+    assert!(matches!(large, Err(PublishError::Full(_))), "{large:?}");
+    assert_eq!(small, Ok(()));
+    for id in 10..confirmed {
+        let incoming = take(&mut consumer).await;
+        assert_eq!(incoming.message.id, id.to_string());
+        incoming.settle(Settlement::Done);
+    }
+    let mut lane = broker.consume(Queue::Lane(Lane::Fast), 1);
+    assert_eq!(take(&mut lane).await.message.id, "small");
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_text_is_parked_and_holds_up_nobody() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("broker.db");
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    for id in ["first", "damaged", "last"] {
+        broker.publish(&ingest(), &message(id, 10)).await.expect("confirmed");
+    }
+    drop(broker);
+    let damage = Connection::open(&path).expect("it opens");
+    let changed =
+        damage.execute("UPDATE ingest SET id = CAST(x'ff41' AS TEXT), headers = x'09' WHERE id = 'damaged'", []);
+    assert_eq!(changed, Ok(1));
+    drop(damage);
+
+    let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
+    let mut consumer = broker.consume(Queue::Ingest, 2);
+    for id in ["first", "last"] {
+        let incoming = take(&mut consumer).await;
+        assert_eq!(incoming.message.id, id);
+        incoming.settle(Settlement::Done);
+    }
+    in_time("it is parked", async {
+        while broker.end(Log::Parked).now_or_never().expect("at once").expect("readable") == 1 {
+            // Each publish is a transaction.
+            broker.publish(&Target::Log(Log::Dead, "x".into()), &message("tick", 1)).await.expect("confirmed");
+        }
+    })
+    .await;
+    let parked = broker.read(Log::Parked, 0).next().await.expect("a record").expect("it can be read");
+    assert_eq!((parked.message.id.as_str(), parked.message.body.len()), ("\u{fffd}A", 10));
 }

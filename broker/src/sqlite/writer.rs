@@ -1,15 +1,18 @@
 //! The thread that owns the file. It executes the waiting commands in one transaction, and only then answers.
 //!
-//! After a failed transaction (the disk is full, another process has the file) its publishes are refused, the
-//! connection state is `Blocked`, and further transactions are tried until one succeeds. Nothing is lost: settlements
-//! are kept for the next transaction, and messages to hand out are still in their table.
+//! After a failed transaction (another process has the file) its publishes are refused, the connection state is
+//! `Blocked`, and further transactions are tried until one succeeds. Nothing is lost: settlements are kept for the next
+//! transaction, and messages to hand out are still in their table.
+//!
+//! Long before the disk is full, [`Space`] refuses events, so that the rest can go on and makes room. When SQLite finds
+//! the disk full nevertheless, what was to be one transaction is tried in parts, deletions first.
 
 use std::{
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use rusqlite::TransactionBehavior;
+use rusqlite::{ErrorCode, TransactionBehavior};
 use service::Clock;
 use tokio::sync::{oneshot, watch};
 
@@ -17,6 +20,7 @@ use super::{
     command::WriterCommand,
     logs::LogEnds,
     open::BrokerFile,
+    space::Space,
     tables::{Picks, Publish, Tables},
 };
 use crate::{ConnectionState, Incoming, PublishError, Queue, Settlement};
@@ -35,6 +39,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     file: BrokerFile,
     tables: Tables,
+    space: Space,
     inbox: mpsc::Receiver<WriterCommand>,
     /// Goes into every message that is handed out, to settle it.
     commands: mpsc::Sender<WriterCommand>,
@@ -50,13 +55,15 @@ type EndReply = Option<oneshot::Sender<()>>;
 impl Writer {
     pub(super) fn new(
         file: BrokerFile,
+        space: Space,
         inbox: mpsc::Receiver<WriterCommand>,
         commands: mpsc::Sender<WriterCommand>,
         connection_state: watch::Sender<ConnectionState>,
         clock: Clock,
     ) -> rusqlite::Result<Self> {
-        let tables = Tables::load(&file.connection)?;
-        Ok(Self { file, tables, inbox, commands, connection_state, clock, retry_at: None })
+        space.limit_wal(&file.connection)?;
+        let tables = Tables::load(&file.connection, space.capacity())?;
+        Ok(Self { file, tables, space, inbox, commands, connection_state, clock, retry_at: None })
     }
 
     pub(super) fn ends(&self) -> Arc<LogEnds> {
@@ -114,15 +121,20 @@ impl Writer {
         if self.retry_at.is_some_and(|retry_at| retry_at > Instant::now()) {
             return answer(publishes, &Err(PublishError::Nacked));
         }
+        let publishes = self.admit(publishes);
         if self.retry_at.is_none() && publishes.is_empty() && !self.tables.has_work(now) {
             return;
         }
-        match self.transact(&publishes, now) {
+        match self.transact(Some(&publishes), now) {
             Ok(picks) => {
                 self.tables.commit(&picks);
                 self.recover();
                 answer(publishes, &Ok(()));
                 self.hand_out(picks);
+            }
+            Err(error) if is_disk_full(&error) => {
+                self.tables.rollback();
+                self.carry_out_in_parts(publishes, now);
             }
             Err(error) => {
                 self.tables.rollback();
@@ -132,7 +144,58 @@ impl Writer {
         }
     }
 
-    fn transact(&mut self, publishes: &[Publish], now: i64) -> rusqlite::Result<Picks> {
+    /// Answers publishes for which there is no room, and returns the others.
+    fn admit(&mut self, mut publishes: Vec<Publish>) -> Vec<Publish> {
+        let bytes: usize = publishes.iter().map(|publish| publish.row.size()).sum();
+        self.space.prepare(&self.file.connection, bytes as u64);
+        if !self.space.is_open() {
+            for publish in publishes.extract_if(.., |publish| self.space.admit(publish.to).is_err()) {
+                let refused = self.space.admit(publish.to).map_err(PublishError::Full);
+                let _ = publish.reply.send(refused);
+            }
+        }
+        publishes
+    }
+
+    /// Does on a full disk what a transaction could not do as a whole. Deletions and hand-outs hardly need room, and are
+    /// done first. Then each message is stored by itself, so that a small one does not fail with a large one.
+    fn carry_out_in_parts(&mut self, publishes: Vec<Publish>, now: i64) {
+        self.space.exhausted();
+        match self.transact(None, now) {
+            Ok(picks) => {
+                self.tables.commit(&picks);
+                self.recover();
+                self.hand_out(picks);
+            }
+            Err(error) => {
+                self.tables.rollback();
+                self.block(&error);
+                return answer(publishes, &Err(PublishError::Nacked));
+            }
+        }
+        let mut publishes = self.admit(publishes).into_iter().map(|publish| vec![publish]).collect::<Vec<_>>();
+        if publishes.is_empty() {
+            // Deliveries that are due still have to move.
+            publishes.push(Vec::new());
+        }
+        for publish in publishes {
+            match self.transact(Some(&publish), now) {
+                Ok(picks) => {
+                    self.tables.commit(&picks);
+                    answer(publish, &Ok(()));
+                    self.hand_out(picks);
+                }
+                Err(error) => {
+                    self.tables.rollback();
+                    self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+                    answer(publish, &Err(PublishError::Full(error.to_string())));
+                }
+            }
+        }
+    }
+
+    /// Without `publishes`, the transaction stores and moves nothing.
+    fn transact(&mut self, publishes: Option<&[Publish]>, now: i64) -> rusqlite::Result<Picks> {
         let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.retry_at.is_some() {
             // Only a transaction that writes shows that the file can be written.
@@ -141,7 +204,10 @@ impl Writer {
                 [],
             )?;
         }
-        let picks = self.tables.write(&transaction, publishes, now)?;
+        let picks = match publishes {
+            Some(publishes) => self.tables.write(&transaction, publishes, now)?,
+            None => self.tables.write_deletions(&transaction, now)?,
+        };
         transaction.commit()?;
         Ok(picks)
     }
@@ -199,6 +265,11 @@ impl Writer {
     fn now(&self) -> i64 {
         i64::try_from((self.clock)()).unwrap_or(i64::MAX)
     }
+}
+
+/// True when there was no room for a page of the file, its write-ahead log, or the log's index.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
 }
 
 fn answer(publishes: Vec<Publish>, with: &Result<(), PublishError>) {

@@ -28,6 +28,7 @@ impl Fixture for RabbitMqFixture {
             prefix: unique.clone(),
             exchange: format!("{unique}.events"),
             declare: true,
+            max_bytes: 0,
         };
         let clock = clock();
         let broker = connect(&config, &clock).await;

@@ -108,7 +108,13 @@ impl Drop for Fixture {
 /// A prefix and an exchange that nobody else uses.
 pub(crate) fn unique(url: &str) -> BrokerConfig {
     let unique = format!("test-{:016x}", fastrand::u64(..));
-    BrokerConfig { url: url.to_owned(), exchange: format!("{unique}.events"), prefix: unique, declare: true }
+    BrokerConfig {
+        url: url.to_owned(),
+        exchange: format!("{unique}.events"),
+        prefix: unique,
+        declare: true,
+        max_bytes: 0,
+    }
 }
 
 pub(crate) fn connect(config: &BrokerConfig) -> RabbitMq {

@@ -25,6 +25,12 @@ pub(super) fn store_unavailable(_: &StoreError) -> Problem {
     Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
 }
 
+/// Reports that the store does not say how much was used: it is away, or the question took too long.
+pub(super) fn usage_unavailable(_: &StoreError) -> Problem {
+    let why = "the store is away, or did not answer in time: ask for fewer days";
+    Problem::new(Code::Unavailable).detail(why).retry_after(RETRY_AFTER)
+}
+
 pub(super) fn log_unavailable() -> Problem {
     Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
 }

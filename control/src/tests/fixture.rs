@@ -64,6 +64,7 @@ impl Fixture {
             secrets: Arc::new(|| Ok([7; 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
+            usage_age: Duration::from_secs(60 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());

@@ -46,6 +46,10 @@ impl From<NotAccepted> for Problem {
             NotAccepted::Unconfirmed { error: PublishError::TooLarge, .. } => {
                 Self::new(Code::PayloadTooLarge).detail("larger than the broker takes")
             }
+            NotAccepted::Unconfirmed { error: PublishError::Full(_), confirmed, of } => {
+                let detail = format!("too much waits to be delivered; {}", unconfirmed(confirmed, of));
+                Self::new(Code::StorageFull).detail(detail).retry_after(RETRY_WHEN_AWAY)
+            }
             NotAccepted::Unconfirmed { confirmed, of, .. } => unavailable(unconfirmed(confirmed, of)),
         }
     }

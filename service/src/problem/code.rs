@@ -29,10 +29,12 @@ pub enum Code {
     Internal,
     /// A required service is unreachable. Nothing was changed, and the client may retry.
     Unavailable,
+    /// The broker's storage is full until what waits is delivered. Nothing was changed, and the client may retry.
+    StorageFull,
 }
 
 impl Code {
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -49,6 +51,7 @@ impl Code {
         Code::TooManyRequests,
         Code::Internal,
         Code::Unavailable,
+        Code::StorageFull,
     ];
 
     const fn parts(self) -> (&'static str, StatusCode, &'static str) {
@@ -73,6 +76,7 @@ impl Code {
             Code::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many for now"),
             Code::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "A mistake of ours"),
             Code::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Something needed is away"),
+            Code::StorageFull => ("storage_full", StatusCode::SERVICE_UNAVAILABLE, "There is no room for now"),
         }
     }
 

@@ -187,6 +187,7 @@ mod tests {
             prefix: "carteiro".to_owned(),
             exchange: "ticketing.events".to_owned(),
             declare: true,
+            max_bytes: 0,
         })
     }
 

@@ -113,6 +113,7 @@ mod tests {
             prefix: "carteiro".to_owned(),
             exchange: "ticketing.events".to_owned(),
             declare: false,
+            max_bytes: 0,
         }
     }
 

@@ -23,7 +23,8 @@ impl Fixture {
 
     fn append(&mut self, at: i64, records: usize) {
         let (id, kind, key) = (String::new(), String::new(), "exhausted.acme".to_owned());
-        let row = MessageRow { id, kind, key, headers: Vec::new(), body: vec![b' '; 1000 - OVERHEAD].into() };
+        let row =
+            MessageRow { id, kind, key, headers: Vec::new(), body: vec![b' '; 1000 - OVERHEAD].into(), damaged: false };
         for _ in 0..records {
             self.log.append(&self.connection, at, &row).expect("it is stored");
         }

@@ -113,7 +113,7 @@ impl Model {
 }
 
 fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
-    let mut tables = Tables::load(connection).expect("it loads");
+    let mut tables = Tables::load(connection, u64::MAX).expect("it loads");
     let (feed, receiver) = ConsumerFeed::new(prefetch);
     tables.at(LANE).add_consumer(feed);
     (tables, receiver)

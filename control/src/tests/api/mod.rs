@@ -104,6 +104,7 @@ impl Api {
             secrets: Arc::new(move || Ok([secrets.fetch_add(1, Ordering::Relaxed); 32])),
             rules: Rules { networks: vec![], max_fan_out: 3, quota },
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
+            usage_age: Duration::from_secs(60 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
