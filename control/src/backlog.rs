@@ -6,6 +6,9 @@ use store::UsageScope;
 
 use crate::Control;
 
+/// Most counts at once, for each tenant and for all: the embedded broker looks at every delivery that waits.
+pub(crate) const COUNTS: (usize, usize) = (1, 4);
+
 /// The deliveries that wait for an endpoint, including delayed ones and those that are being posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct BacklogCount {
@@ -27,6 +30,8 @@ pub enum CountMethod {
 pub enum CountError {
     #[error(transparent)]
     Lanes(#[from] broker::ReadError),
+    #[error("what waits is being counted for another request")]
+    Busy,
     #[error(transparent)]
     Usage(#[from] store::StoreError),
 }
@@ -35,6 +40,7 @@ impl Control {
     /// Counts the deliveries that wait for an endpoint. Returns none when the broker cannot show its lanes and the
     /// store keeps no usage.
     pub async fn backlog(&self, tenant: &str, endpoint_id: &str) -> Result<Option<BacklogCount>, CountError> {
+        let _permit = self.backlog_counts.try_acquire(tenant).ok_or(CountError::Busy)?;
         let of_endpoint = [(wire::TENANT, tenant), (wire::ENDPOINT, endpoint_id)];
         if let Some(waiting) = self.deps.broker.waiting(&of_endpoint).await? {
             return Ok(Some(BacklogCount { waiting, counted: CountMethod::Exactly }));

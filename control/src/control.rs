@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, endpoint_test,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, endpoint_test,
     operational_events::PublishedEvents,
+    recent_lists::RecentLists,
     replays::{self, ReplayJobs},
     settings::Generator,
     tenant_semaphore::TenantSemaphore,
@@ -61,6 +62,10 @@ pub struct Control {
     pub(crate) replay_rate: Rate,
     /// Bounds how many requests read the whole log of dead letters at once.
     pub(crate) log_scans: TenantSemaphore,
+    /// What the first pages of lists of dead letters found.
+    pub(crate) recent_lists: RecentLists,
+    /// Bounds how many requests count what waits for an endpoint at once.
+    pub(crate) backlog_counts: TenantSemaphore,
     /// Bounds how many tests of endpoints wait at once.
     pub(crate) endpoint_tests: TenantSemaphore,
     pub(crate) published_events: PublishedEvents,
@@ -79,6 +84,8 @@ impl Control {
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
             log_scans: TenantSemaphore::new(replays::LOG_SCANS),
+            recent_lists: RecentLists::default(),
+            backlog_counts: TenantSemaphore::new(backlog::COUNTS),
             endpoint_tests: TenantSemaphore::new(endpoint_test::TESTS),
             published_events: PublishedEvents::default(),
             new_listener: Notify::new(),
