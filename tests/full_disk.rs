@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     path::Path,
     sync::{
         Arc,
@@ -66,8 +66,12 @@ async fn inside() {
     is_full(&process, 1.0).await;
     assert_eq!(receiver.look(|recorder| recorder.delivered("/crm")), 0);
 
+    // Another program takes the reserve as well, to the last byte.
+    let other = env::temp_dir().join("other");
+    fs::write(&other, vec![1; 64 * 1024 * 1024]).expect_err("there is less than that");
     answers.store(true, Relaxed);
     receiver.until("all arrive", |recorder| recorder.has_all("/crm", &accepted)).await;
+    fs::remove_file(&other).expect("its own file");
     is_full(&process, 0.0).await;
     assert_eq!(readyz(&process).await, (200, Value::Null));
 

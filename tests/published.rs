@@ -90,18 +90,23 @@ fn every_key_of_the_defaults_is_explained_above_it() {
 }
 
 #[test]
-fn the_audit_log_is_kept_a_year_and_cannot_be_kept_for_no_time_at_all() {
+fn usage_and_the_audit_log_are_kept_a_year_or_more_and_cannot_be_kept_for_no_time_at_all() {
     let nowhere = tempfile::NamedTempFile::new().expect("an empty file");
     let with = |days: Option<&str>| {
-        let values = days.map(|days| ("store.audit_days".to_owned(), days.to_owned())).into_iter().collect();
+        let keys = ["store.audit_days", "store.usage_days"].iter();
+        let values =
+            days.map(|days| keys.map(|key| ((*key).to_owned(), days.to_owned())).collect()).unwrap_or_default();
         load(&Overrides { file: Some(nowhere.path().to_owned()), values }, [])
     };
     let days = |config: &Config| config.store.audit_age().as_secs() / (24 * 60 * 60);
     assert_eq!(days(&with(None).expect("the defaults").config), 365);
+    let usage_days = |config: &Config| config.store.usage_age().as_secs() / (24 * 60 * 60);
+    assert_eq!(usage_days(&with(None).expect("the defaults").config), 400);
+    assert_eq!(usage_days(&with(Some("30")).expect("a month").config), 30);
     assert_eq!(days(&with(Some("30")).expect("a month").config), 30);
     for wrong in ["0", "-1", "1.5", "a year"] {
         let refused = with(Some(wrong)).err().expect("it is refused").to_string();
-        assert!(refused.contains("store.audit_days"), "{refused}");
+        assert!(refused.contains("store.audit_days") || refused.contains("store.usage_days"), "{refused}");
     }
 }
 

@@ -97,6 +97,7 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("store.url", "sqlite:"),
         ("telemetry.level", "loud"),
         ("deliverer.slots", "0"),
+        ("broker.max_bytes", "1000"),
         ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
     ];

@@ -6,23 +6,28 @@ use std::{
 };
 
 use broker::Broker;
-use schemas::{KeyHash, RetryPolicy};
+use schemas::{KeyHash, RetryPolicy, time::day};
 use service::{Chance, Clock, chance::Secrets};
 use store::{Outbox, Store};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, endpoint_test,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, endpoint_test,
     operational_events::PublishedEvents,
+    recent_lists::RecentLists,
     replays::{self, ReplayJobs},
     settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
 
-/// Interval at which old entries of the audit log are deleted. Entries are kept for months, so an hour more makes no
-/// difference.
-const AUDIT_TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Interval at which old entries of the audit log and old usage are deleted. Both are kept for months, so an hour more
+/// makes no difference.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Age of usage that is rolled up, in milliseconds: processes repeat their reports until they are kept, and a day's last
+/// ones come soon after midnight.
+const ROLL_UP_AGE: u64 = 2 * 24 * 60 * 60 * 1000;
 
 pub struct ControlDependencies {
     /// Has the logs of dead letters and parked messages, and takes messages that are published again.
@@ -43,6 +48,8 @@ pub struct ControlDependencies {
     pub retry: RetryPolicy,
     /// Time that changes stay in the audit log.
     pub audit_age: Duration,
+    /// Time that usage stays.
+    pub usage_age: Duration,
     /// Cancelled when the process stops, which ends all replays.
     pub stop: CancellationToken,
 }
@@ -57,6 +64,10 @@ pub struct Control {
     pub(crate) replay_rate: Rate,
     /// Bounds how many requests read the whole log of dead letters at once.
     pub(crate) log_scans: TenantSemaphore,
+    /// What the first pages of lists of dead letters found.
+    pub(crate) recent_lists: RecentLists,
+    /// Bounds how many requests count what waits for an endpoint at once.
+    pub(crate) backlog_counts: TenantSemaphore,
     /// Bounds how many tests of endpoints wait at once.
     pub(crate) endpoint_tests: TenantSemaphore,
     pub(crate) published_events: PublishedEvents,
@@ -75,6 +86,8 @@ impl Control {
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
             log_scans: TenantSemaphore::new(replays::LOG_SCANS),
+            recent_lists: RecentLists::default(),
+            backlog_counts: TenantSemaphore::new(backlog::COUNTS),
             endpoint_tests: TenantSemaphore::new(endpoint_test::TESTS),
             published_events: PublishedEvents::default(),
             new_listener: Notify::new(),
@@ -103,7 +116,28 @@ impl Control {
                 // The store itself logs a warning when it is away.
                 Err(error) => tracing::debug!(%error, "audit.not_trimmed"),
             }
-            tokio::time::sleep(AUDIT_TRIM_INTERVAL).await;
+            tokio::time::sleep(TRIM_INTERVAL).await;
+        }
+    }
+
+    /// Deletes old usage, and rolls up days that are over for two days, until the future is dropped. Several processes
+    /// may do so at once.
+    pub async fn trim_usage(&self) {
+        let Some(store) = self.deps.store.usage_and_audit() else { return };
+        let age = u64::try_from(self.deps.usage_age.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let now = (self.deps.clock)();
+            let [oldest, whole] = [age, ROLL_UP_AGE].map(|age| day(now.saturating_sub(age)));
+            let done = async {
+                Ok::<_, store::StoreError>((store.trim_usage(&oldest).await?, store.roll_up_usage(&whole).await?))
+            };
+            match done.await {
+                Ok((0, 0)) => {}
+                Ok((deleted, rolled_up)) => tracing::info!(deleted, rolled_up, "usage.trimmed"),
+                // The store itself logs a warning when it is away.
+                Err(error) => tracing::debug!(%error, "usage.not_trimmed"),
+            }
+            tokio::time::sleep(TRIM_INTERVAL).await;
         }
     }
 }

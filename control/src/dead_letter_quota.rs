@@ -31,7 +31,9 @@ impl Control {
         let (mut counter, mut reached, mut is_readable) = (DeadLetterCounter::default(), BTreeMap::new(), true);
         loop {
             let quotas = self.dead_letter_quotas();
-            match counter.count(&*self.deps.broker, &quotas.keys().cloned().collect()).await {
+            let known = self.deps.store.snapshot();
+            let known = known.iter().flat_map(|known| known.tenants()).map(|tenant| tenant.id.clone()).collect();
+            match counter.count(&*self.deps.broker, &quotas.keys().cloned().collect(), known).await {
                 Ok(()) => (reached, is_readable) = (reached_quotas(&counter, &quotas), true),
                 // The last result stays in force: nothing better is known.
                 Err(error) if std::mem::take(&mut is_readable) => tracing::warn!(%error, "dead_letters.not_counted"),
@@ -87,11 +89,16 @@ fn reached_quotas(
 struct DeadLetterCounter {
     /// Offset at which the next count begins.
     next: u64,
-    tenants: BTreeMap<String, HashMap<Uuid, LiveRecord>>,
+    tenants: BTreeMap<String, LiveRecords>,
+    /// All tenants that there were at the last count, with a quota or without.
+    known: BTreeSet<String>,
     counts: u32,
 }
 
-/// The latest record of a live dead letter.
+/// The latest record of each delivery that is a live dead letter.
+type LiveRecords = HashMap<Uuid, LiveRecord>;
+
+/// The record that a live dead letter has in the log.
 #[derive(Debug)]
 struct LiveRecord {
     offset: u64,
@@ -99,16 +106,31 @@ struct LiveRecord {
 }
 
 impl DeadLetterCounter {
-    /// Counts from the last offset to the present end of the log.
-    async fn count(&mut self, logs: &dyn Logs, tenants: &BTreeSet<String>) -> Result<(), ReadError> {
-        self.set_tenants(tenants);
-        if tenants.is_empty() {
+    /// Counts from the last offset to the present end of the log. `known` are all tenants that there are.
+    async fn count(
+        &mut self,
+        logs: &dyn Logs,
+        with_quota: &BTreeSet<String>,
+        known: BTreeSet<String>,
+    ) -> Result<(), ReadError> {
+        let joined = self.set_tenants(with_quota, known);
+        if with_quota.is_empty() {
             return Ok(());
         }
         let mut records = logs.read(Log::Dead, self.next);
         while let Some(record) = records.try_next().await? {
             self.next = record.offset + 1;
-            self.add(&record);
+            add(&mut self.tenants, &record);
+        }
+        if !joined.is_empty() {
+            let mut joined: BTreeMap<_, _> = joined.into_iter().map(|tenant| (tenant, LiveRecords::new())).collect();
+            let mut records = logs.read(Log::Dead, 0);
+            while let Some(record) = records.try_next().await?
+                && record.offset < self.next
+            {
+                add(&mut joined, &record);
+            }
+            self.tenants.append(&mut joined);
         }
         self.counts += 1;
         if self.counts.is_multiple_of(COUNTS_PER_TRIM)
@@ -119,28 +141,15 @@ impl DeadLetterCounter {
         Ok(())
     }
 
-    /// Sets the tenants to count. A new one makes the count start again at the beginning of the log.
-    fn set_tenants(&mut self, tenants: &BTreeSet<String>) {
-        if tenants.iter().any(|tenant| !self.tenants.contains_key(tenant)) {
-            self.next = 0;
-            self.tenants = tenants.iter().map(|tenant| (tenant.clone(), HashMap::new())).collect();
-        }
-        self.tenants.retain(|tenant, _| tenants.contains(tenant));
-    }
-
-    fn add(&mut self, record: &Record) {
-        let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
-        let Some(alive) = self.tenants.get_mut(tenant) else { return };
-        if ReplayMarker::is_marker(record) {
-            let marker = ReplayMarker::read(record);
-            let ended =
-                |marker: &ReplayMarker| alive.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
-            if let Some(marker) = marker.filter(ended) {
-                alive.remove(&marker.delivery_id);
-            }
-        } else if let Some(id) = record.message.headers.text(wire::DELIVERY_ID).and_then(|id| id.parse().ok()) {
-            alive.insert(id, LiveRecord { offset: record.offset, has_body: !record.message.body.is_empty() });
-        }
+    /// Sets the tenants to count. Returns those that got their quota after the last count, whose dead letters up to there
+    /// are to be counted as well. A tenant that is new itself has none: its count begins where the others are.
+    fn set_tenants(&mut self, with_quota: &BTreeSet<String>, known: BTreeSet<String>) -> Vec<String> {
+        self.tenants.retain(|tenant, _| with_quota.contains(tenant));
+        let added = with_quota.iter().filter(|tenant| !self.tenants.contains_key(*tenant)).cloned();
+        let (joined, new): (Vec<_>, Vec<_>) = added.partition(|tenant| self.next > 0 && self.known.contains(tenant));
+        self.tenants.extend(new.into_iter().map(|tenant| (tenant, LiveRecords::new())));
+        self.known = known;
+        joined
     }
 
     fn forget_before(&mut self, first: u64) {
@@ -153,5 +162,74 @@ impl DeadLetterCounter {
         let Some(alive) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
         let with_bodies = alive.values().filter(|alive| alive.has_body).count();
         DeadLetterRetention::of(with_bodies as u64, alive.len() as u64, Some(quota))
+    }
+}
+
+/// Adds a record of the log to those of its tenant, if that one is counted.
+fn add(tenants: &mut BTreeMap<String, LiveRecords>, record: &Record) {
+    let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
+    let Some(alive) = tenants.get_mut(tenant) else { return };
+    if ReplayMarker::is_marker(record) {
+        let marker = ReplayMarker::read(record);
+        let ended = |marker: &ReplayMarker| alive.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
+        if let Some(marker) = marker.filter(ended) {
+            alive.remove(&marker.delivery_id);
+        }
+    } else if let Some(id) = record.message.headers.text(wire::DELIVERY_ID).and_then(|id| id.parse().ok()) {
+        alive.insert(id, LiveRecord { offset: record.offset, has_body: !record.message.body.is_empty() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use broker::memory::Memory;
+    use futures_util::{future::BoxFuture, stream::BoxStream};
+
+    use super::*;
+    use crate::tests::fixture::{DeadDelivery, append};
+
+    /// The logs of the memory broker, and the offsets from which they were read.
+    struct ReadLogs(Memory, Mutex<Vec<u64>>);
+
+    impl Logs for ReadLogs {
+        fn read(&self, log: Log, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
+            self.1.lock().unwrap().push(offset);
+            self.0.read(log, offset)
+        }
+
+        fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
+            self.0.end(log)
+        }
+    }
+
+    fn set(tenants: &[&str]) -> BTreeSet<String> {
+        tenants.iter().map(|tenant| (*tenant).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_new_tenant_is_counted_from_the_end_of_the_log_and_one_that_gets_a_quota_from_its_beginning() {
+        let logs = ReadLogs(Memory::calm(Arc::new(|| 0)), Mutex::default());
+        let die = async |tenant: &str, event: &str| {
+            append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
+        };
+        let alive = |counter: &DeadLetterCounter, tenant: &str| counter.tenants.get(tenant).map(HashMap::len);
+        let mut counter = DeadLetterCounter::default();
+        for tenant in ["acme", "free"] {
+            die(tenant, "e1").await;
+        }
+        counter.count(&logs, &set(&["acme"]), set(&["acme", "free"])).await.unwrap();
+        assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), None));
+
+        die("new", "e1").await;
+        counter.count(&logs, &set(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (Some(1), Some(1)));
+        assert_eq!(*logs.1.lock().unwrap(), [0, 2]);
+
+        die("free", "e2").await;
+        counter.count(&logs, &set(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), Some(2)));
+        assert_eq!(*logs.1.lock().unwrap(), [0, 2, 3, 0]);
     }
 }

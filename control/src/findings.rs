@@ -8,7 +8,9 @@ use schemas::{
     EndpointState, Finding, Notice, OperationalEvent,
     time::{day, unix_ms},
 };
-use store::{AuditEntry, Author, Draft, Edit, EditError, EditRefusal, ItemKind, TenantSelection, Usage, UsageReport};
+use store::{
+    AuditEntry, Author, Draft, Edit, EditError, EditRefusal, ItemKind, TenantSelection, Usage, UsageReport, UsageScope,
+};
 
 use crate::Control;
 
@@ -93,7 +95,13 @@ impl Control {
             }
         }
         match self.deps.store.usage_and_audit() {
-            Some(store) if !reports.is_empty() => Ok(store.record_usage(reports).await?),
+            Some(store) if !reports.is_empty() => {
+                let late = store.record_usage(reports).await?;
+                if late > 0 {
+                    tracing::warn!(count = late, process, "usage.too_late");
+                }
+                Ok(())
+            }
             // A store without usage has nothing to write, so the findings count as kept.
             _ => Ok(()),
         }
@@ -108,7 +116,7 @@ impl Control {
         }
         let Some(store) = self.deps.store.usage_and_audit() else { return Ok(false) };
         let first_day = day(now.saturating_sub(SEARCHED_DAYS * DAY_MS));
-        let usage = store.usage(tenant, &first_day, &day(now)).await?;
+        let usage = store.usage(tenant, UsageScope::Endpoint(endpoint_id), &first_day, &day(now)).await?;
         if !failing_since(&usage, endpoint_id).is_some_and(|day| is_day_long_ago(day, now)) {
             return Ok(false);
         }

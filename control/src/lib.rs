@@ -16,6 +16,7 @@ mod metrics;
 mod operational_events;
 pub mod parked;
 mod rate;
+mod recent_lists;
 mod replay;
 mod replays;
 mod settings;

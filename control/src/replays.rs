@@ -186,6 +186,24 @@ impl Control {
         Ok((dead_letters::find(&*self.deps.broker, Some(tenant), filter).await?, permit))
     }
 
+    /// Finds a tenant's dead letters for a page of a list. Pages after the first take what the first one found, as long
+    /// as it is kept.
+    pub(crate) async fn scan_for_page(
+        &self,
+        tenant: &str,
+        filter: &DeadLetterFilter,
+        is_first: bool,
+    ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
+        let now = || (self.deps.clock)();
+        if !is_first && let Some(live) = self.recent_lists.get(tenant, filter, now()) {
+            let permit = self.log_scans.try_acquire(tenant).ok_or(NotStarted::Busy)?;
+            return Ok((live, permit));
+        }
+        let (live, permit) = self.scan(tenant, filter).await?;
+        self.recent_lists.put(tenant, filter, &live, now());
+        Ok((live, permit))
+    }
+
     /// Finds a tenant's dead letters, then replays them in a background task. Dead letters that are added later are not
     /// replayed, and those for endpoints that are disabled or do not exist are skipped.
     pub async fn start_replay(

@@ -168,6 +168,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_degraded_process_is_ready_and_says_what_it_cannot_do() {
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
+        let ops = Ops::new(Arc::default(), shutdown);
+        ops.degraded("broker", || Err("full".into()));
+        let answer = start(ops).await.get("/readyz").await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"ready":true,"degraded":{"broker":"full"}}"#));
+    }
+
+    #[tokio::test]
     async fn a_draining_process_is_alive_but_not_ready() {
         let shutdown = CancellationToken::new();
         let trigger = shutdown.clone();

@@ -83,6 +83,7 @@ impl ApiFixture {
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Default::default() },
             retry: schemas::RetryPolicy::default(),
             audit_age: std::time::Duration::MAX,
+            usage_age: std::time::Duration::MAX,
             stop: shutdown.clone(),
         };
         let config = crate::config::load(&Default::default(), []).expect("the defaults").config;

@@ -16,8 +16,10 @@ use tokio::{
 
 use super::roles::SharedDependencies;
 
-/// Interval between two reports of counts and findings.
+/// Interval between two reports of findings, for which someone waits: an endpoint that answered 410, a quota.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between two reports of counts, which are as many as endpoints in use.
+const USAGE_INTERVAL: Duration = Duration::from_secs(15);
 /// Longest wait, at the end of a process, until control has noted its last report.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause after a pull without a newer revision. A database may be unreachable for hours, which its
@@ -50,6 +52,8 @@ struct NoticeExchange {
     clock: Clock,
     /// The newest revision of the store that any process has announced.
     announced: watch::Sender<u64>,
+    /// Notified when a process has begun to listen, which may be control.
+    new_listener: Notify,
     /// Notified whenever control has noted a report of this process.
     noted: Notify,
     metrics: NoticeMetrics,
@@ -65,6 +69,7 @@ impl NoticeTasks {
             retention: shared.retention.clone(),
             clock: shared.clock.clone(),
             announced: watch::Sender::new(0),
+            new_listener: Notify::new(),
             noted: Notify::new(),
             metrics: NoticeMetrics::register(&shared.registry)?,
         });
@@ -80,11 +85,12 @@ impl NoticeTasks {
     /// reports are recorded.
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let [recorder, counter, watcher, trimmer] = [(); 4].map(|()| control.clone());
+            let [recorder, counter, watcher, trimmer, summer] = [(); 5].map(|()| control.clone());
             self.tasks.spawn(async move { recorder.keep_findings().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
+            self.tasks.spawn(async move { summer.trim_usage().await });
         }
     }
 
@@ -117,10 +123,10 @@ impl NoticeExchange {
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterRetention { by_tenant } => self.retention.hear(by_tenant, (self.clock)()),
+                Notice::Hello => self.new_listener.notify_one(),
                 // Control and deliverers receive these notices themselves.
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
-                | Notice::Hello
                 | Notice::Deliverer { .. }
                 | Notice::Intake { .. }
                 | Notice::Breakers { .. } => {}
@@ -197,20 +203,29 @@ impl NoticeExchange {
     }
 
     async fn report_regularly(self: Arc<Self>) {
-        let mut ticks = interval(REPORT_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [mut findings, mut usage] = [REPORT_INTERVAL, USAGE_INTERVAL].map(interval);
+        findings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            self.report();
+            tokio::select! {
+                biased;
+                _ = usage.tick() => self.report(),
+                () = self.new_listener.notified() => self.report(),
+                _ = findings.tick() => self.send_all(&self.outbox.report_findings((self.clock)())),
+            }
         }
     }
 
     /// Sends the counts and findings, including those that control has not noted yet.
     fn report(&self) {
-        for notice in self.outbox.report((self.clock)()) {
-            self.send(&notice);
-        }
+        self.send_all(&self.outbox.report((self.clock)()));
         self.metrics.uncounted.set(i64::try_from(self.outbox.missed()).unwrap_or(i64::MAX));
+    }
+
+    fn send_all(&self, notices: &[Notice]) {
+        for notice in notices {
+            self.send(notice);
+        }
     }
 
     fn send(&self, notice: &Notice) {

@@ -205,6 +205,7 @@ impl SharedDependencies {
             },
             retry: config.deliverer.retry.clone(),
             audit_age: config.store.audit_age(),
+            usage_age: config.store.usage_age(),
             stop: self.shutdown.clone(),
         };
         Ok(Control::new(&config.control, deps, ControlMetrics::register(&self.registry)?))

@@ -24,18 +24,23 @@ pub struct StoreConfig {
     pub old_encryption_keys: Vec<Secret>,
     /// Days that changes stay in the audit log.
     pub audit_days: NonZeroU32,
+    /// Days that usage stays.
+    pub usage_days: NonZeroU32,
 }
 
 /// The values of `default.toml`.
 impl Default for StoreConfig {
     fn default() -> Self {
-        let audit_days = AUDIT_DAYS;
-        Self { url: None, encryption_key: None, old_encryption_keys: Vec::new(), audit_days }
+        let (audit_days, usage_days) = (AUDIT_DAYS, USAGE_DAYS);
+        Self { url: None, encryption_key: None, old_encryption_keys: Vec::new(), audit_days, usage_days }
     }
 }
 
 /// One year: questions about older changes are rare.
 const AUDIT_DAYS: NonZeroU32 = NonZeroU32::new(365).unwrap();
+
+/// A year, and a month to compare it with.
+const USAGE_DAYS: NonZeroU32 = NonZeroU32::new(400).unwrap();
 
 /// Where tenants are stored. Without `store.url`, it is the folder `conf.d` in the data folder if that exists and
 /// `store.db` does not, else the file `store.db` in the data folder.
@@ -74,6 +79,10 @@ impl StoreConfig {
 
     pub fn audit_age(&self) -> Duration {
         Duration::from_secs(u64::from(self.audit_days.get()) * 24 * 60 * 60)
+    }
+
+    pub fn usage_age(&self) -> Duration {
+        Duration::from_secs(u64::from(self.usage_days.get()) * 24 * 60 * 60)
     }
 
     /// Returns the keys of this section and those of a [`KeyFile`](crate::KeyFile), the newest first. Returns none when

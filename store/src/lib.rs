@@ -53,7 +53,7 @@ pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
 pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus};
 pub use sqlite::{SqliteStore, back_up, lock};
-pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport};
+pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport, UsageScope};
 
 pub trait Store: Send + Sync {
     /// Returns the last good snapshot, or none if there never was one. A role without a snapshot does not consume: its

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     AuditEntry, Edit, EditError, Edited, Snapshot, Store, StoreError, SyncStatus, TenantSnapshot, Usage, UsageAndAudit,
-    UsageReport, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
+    UsageReport, UsageScope, edit::decide_on, snapshot::current::SyncTracker, usage_and_audit::AuditStamp,
 };
 
 pub struct MemoryStore {
@@ -212,21 +212,28 @@ impl Store for MemoryStore {
 }
 
 impl UsageAndAudit for MemoryStore {
-    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<u64, StoreError>> {
         let record = || {
             let mut state = self.reached()?;
+            let mut late = 0;
             for report in reports {
                 let same = |known: &UsageReport| {
                     (&known.process, &known.tenant, &known.endpoint_id, &known.day)
                         == (&report.process, &report.tenant, &report.endpoint_id, &report.day)
                 };
+                let is_sum = |known: &UsageReport| {
+                    known.process.is_empty()
+                        && (&known.tenant, &known.endpoint_id, &known.day)
+                            == (&report.tenant, &report.endpoint_id, &report.day)
+                };
                 match state.usage.iter().position(same) {
+                    _ if state.usage.iter().any(is_sum) => late += 1,
                     Some(at) if state.usage[at].sequence >= report.sequence => {}
                     Some(at) => state.usage[at] = report,
                     None => state.usage.push(report),
                 }
             }
-            Ok(())
+            Ok(late)
         };
         ready(record()).boxed()
     }
@@ -234,15 +241,24 @@ impl UsageAndAudit for MemoryStore {
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
+        scope: UsageScope<'a>,
         from: &'a str,
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let sum = || {
             let state = self.reached()?;
             let mut days = BTreeMap::new();
-            let wanted = |report: &&UsageReport| report.tenant == tenant && (from..=to).contains(&report.day.as_str());
+            let wanted = |report: &&UsageReport| {
+                report.tenant == tenant
+                    && (from..=to).contains(&report.day.as_str())
+                    && match scope {
+                        UsageScope::Endpoint(id) => report.endpoint_id.as_deref() == Some(id),
+                        UsageScope::Tenant | UsageScope::Endpoints => true,
+                    }
+            };
             for report in state.usage.iter().filter(wanted) {
-                let key = (report.day.clone(), report.endpoint_id.clone());
+                let endpoint_id = report.endpoint_id.clone().filter(|_| scope != UsageScope::Tenant);
+                let key = (report.day.clone(), endpoint_id);
                 *days.entry(key).or_default() += report.counts;
             }
             Ok(days.into_iter().map(|((day, endpoint_id), counts)| Usage { day, endpoint_id, counts }).collect())
@@ -269,6 +285,37 @@ impl UsageAndAudit for MemoryStore {
         let trim = self.reached().map(|mut state| {
             let first = state.audit.iter().position(|entry| entry.at >= before).unwrap_or(state.audit.len());
             state.audit.drain(..first).len() as u64
+        });
+        ready(trim).boxed()
+    }
+
+    fn roll_up_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let roll_up = self.reached().map(|mut state| {
+            let is_old = |report: &UsageReport| report.day.as_str() < before && !report.process.is_empty();
+            let (old, mut rest): (Vec<_>, Vec<_>) = state.usage.drain(..).partition(is_old);
+            let rows = old.len() as u64;
+            for report in old {
+                let sum = UsageReport { process: String::new(), sequence: 0, ..report };
+                let same = |known: &&mut UsageReport| {
+                    (&known.process, &known.tenant, &known.endpoint_id, &known.day)
+                        == (&sum.process, &sum.tenant, &sum.endpoint_id, &sum.day)
+                };
+                match rest.iter_mut().find(same) {
+                    Some(known) => known.counts += sum.counts,
+                    None => rest.push(sum),
+                }
+            }
+            state.usage = rest;
+            rows
+        });
+        ready(roll_up).boxed()
+    }
+
+    fn trim_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let trim = self.reached().map(|mut state| {
+            let rows = state.usage.len();
+            state.usage.retain(|report| report.day.as_str() >= before);
+            (rows - state.usage.len()) as u64
         });
         ready(trim).boxed()
     }

@@ -12,6 +12,9 @@ use crate::{Author, Item, ItemChange, StoreError};
 /// Largest number of audit entries that are deleted at once, so that other work does not wait long.
 pub(crate) const TRIMMED_AT_ONCE: u32 = 500;
 
+/// Largest number of tenants' days that are rolled up in one transaction.
+pub(crate) const ROLLED_UP_AT_ONCE: usize = 100;
+
 /// Largest size of an item in the audit log, before or after a change, in bytes of JSON. An endpoint with many headers,
 /// or a subscription with some hundred ids, is kept whole; the largest request would take a hundred times this with
 /// every change.
@@ -21,13 +24,16 @@ const LARGEST_ITEM: usize = 16 << 10;
 const OMITTED: &str = "omitted_bytes";
 
 pub trait UsageAndAudit: Send + Sync {
-    /// Stores reports of processes. Reports are cumulative, so the same or an older one again changes nothing.
-    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Stores reports of processes. Reports are cumulative, so the same or an older one again changes nothing. Returns
+    /// how many came too late: their endpoint's day was rolled up, which may have counted a part of them, so they are
+    /// left out.
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Returns a tenant's usage by day and endpoint, in that order, between two days (`2026-11-21`), both included.
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
+        scope: UsageScope<'a>,
         from: &'a str,
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>>;
@@ -45,6 +51,24 @@ pub trait UsageAndAudit: Send + Sync {
     /// that other work does not wait long. It stops at the first entry that is young enough, so that some older ones
     /// may stay a little longer when the clocks of processes differ.
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Adds usage from before a day up to one row for each tenant, endpoint and day, in pieces, and returns how many
+    /// rows went into the sums. A report of such a day that comes later is left out.
+    fn roll_up_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Deletes usage from before a day, in pieces, and returns how many rows it had.
+    fn trim_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
+}
+
+/// Which usage of a tenant is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageScope<'a> {
+    /// The sum of everything, by day.
+    Tenant,
+    /// Each endpoint by itself.
+    Endpoints,
+    /// One endpoint.
+    Endpoint(&'a str),
 }
 
 /// Usage that one process counted on one day for one endpoint or, without an endpoint, for the tenant itself (events).

@@ -20,8 +20,8 @@ fn ingest() -> Target {
     Target::Ingest { key: "acme.7.12.ticket.created".into() }
 }
 
-fn message(id: impl ToString, size: usize) -> Message {
-    Message { id: id.to_string(), body: vec![b' '; size].into(), ..Message::default() }
+fn message(id: &str, size: usize) -> Message {
+    Message { id: id.to_owned(), body: vec![b' '; size].into(), ..Message::default() }
 }
 
 /// A broker whose file cannot grow beyond a few hundred messages: SQLite answers that the disk is full.
@@ -43,7 +43,7 @@ async fn take(consumer: &mut Consumer) -> Incoming {
 async fn fill(broker: &Sqlite) -> (u32, PublishError) {
     let mut confirmed = 0;
     loop {
-        match broker.publish(&ingest(), &message(confirmed, EVENT)).await {
+        match broker.publish(&ingest(), &message(&confirmed.to_string(), EVENT)).await {
             Ok(()) => confirmed += 1,
             Err(refused) => return (confirmed, refused),
         }

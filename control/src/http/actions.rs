@@ -219,6 +219,6 @@ async fn waiting(request: RequestContext) -> Result<Response, Problem> {
     request.query(&[])?;
     let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
     request.find(|snapshot| snapshot.endpoint(tenant, id).map(|_| ())).await?;
-    let count = request.control.backlog(tenant, id).await.map_err(|_| problems::log_unavailable())?;
+    let count = request.control.backlog(tenant, id).await.map_err(|error| problems::not_counted(&error))?;
     Ok(Json(Backlog::from(count)).into_response())
 }

@@ -39,7 +39,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op =
                     describe::operation(op, "dead letters", "listDeadLetters", "List dead letters", Some(Scope::Read));
                 let op = describe::more(op, ONE_SCAN);
-                let op = describe::more(op, "In the order in which they ended, without their bodies.");
+                let op = describe::more(op, "In the order in which they ended, without their bodies. Later pages show those that the first page found.");
                 describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(describe::paged(op)))
             }),
         )
@@ -69,6 +69,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&FILTER[..], &page::PARAMETERS[..]].concat())?;
     let Page { limit, after } = Page::of(&query)?;
+    let is_first = after.is_none();
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
     let mut filter = DeadLetterFilter::default();
@@ -77,7 +78,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
         filter.set(name, text).map_err(wrong)?;
     }
     let logs = &*request.control.deps.broker;
-    let (live, _permit) = request.control.scan(authorized.tenant_id(), &filter).await?;
+    let (live, _permit) = request.control.scan_for_page(authorized.tenant_id(), &filter, is_first).await?;
     // Each record is dropped with its body as soon as its letter is read.
     let letters = live.records(logs, begin).take(limit + 1).map_ok(|record| (record.offset, read_dead_letter(&record)));
     let mut letters: Vec<_> = letters.try_collect().await.map_err(|_| problems::log_unavailable())?;

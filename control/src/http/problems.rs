@@ -5,7 +5,7 @@ use std::time::Duration;
 use service::problem::{Code, Problem};
 use store::{Denied, EditError, EditRefusal, StoreError};
 
-use crate::NotStarted;
+use crate::{CountError, NotStarted};
 
 /// Pause after which a caller should try again while something is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -25,8 +25,21 @@ pub(super) fn store_unavailable(_: &StoreError) -> Problem {
     Problem::new(Code::Unavailable).detail("the store is away").retry_after(RETRY_AFTER)
 }
 
+/// Reports that the store does not say how much was used: it is away, or the question took too long.
+pub(super) fn usage_unavailable(_: &StoreError) -> Problem {
+    let why = "the store is away, or did not answer in time: ask for fewer days";
+    Problem::new(Code::Unavailable).detail(why).retry_after(RETRY_AFTER)
+}
+
 pub(super) fn log_unavailable() -> Problem {
     Problem::new(Code::Unavailable).detail("it cannot be read now").retry_after(RETRY_AFTER)
+}
+
+pub(super) fn not_counted(error: &CountError) -> Problem {
+    match error {
+        CountError::Busy => Problem::new(Code::TooManyRequests).detail(error.to_string()).retry_after(RETRY_AFTER),
+        CountError::Lanes(_) | CountError::Usage(_) => log_unavailable(),
+    }
 }
 
 pub(super) fn publish_failed() -> Problem {

@@ -1,6 +1,6 @@
 //! Usage: what a tenant used, by day.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use aide::axum::{ApiRouter, routing::get_with};
 use axum::{
@@ -8,15 +8,21 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use schemars::json_schema;
-use schemas::{Counts, Scope, time::rfc3339};
+use schemas::{
+    Scope,
+    time::{rfc3339, unix_ms},
+};
 use service::problem::{Code, Problem};
-use store::{Usage, UsageAndAudit};
+use store::{Usage, UsageAndAudit, UsageScope};
 
 use super::{context::RequestContext, describe, problems};
 use crate::Control;
 
 /// Days that are shown when `from` is left out.
 const DEFAULT_DAYS: u64 = 30;
+/// Most days of one answer: a year and a month; or a month of each endpoint, of which there may be thousands.
+const MOST_DAYS: u64 = 400;
+const MOST_DAYS_BY_ENDPOINT: u64 = 31;
 const DAY_MS: u64 = 86_400_000;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
@@ -25,10 +31,16 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         get_with(usage, |op| {
             let op = describe::operation(op, "usage", "getUsage", "What a tenant used, by day", Some(Scope::Read));
             let day = || json_schema!({"type": "string", "format": "date"});
-            let op = describe::parameter(op, "from", "The first day (UTC). Left out: 30 days ago.", day());
+            let op = describe::parameter(
+                op,
+                "from",
+                "The first day (UTC). Left out: 30 days ago. At most 400 days in one answer.",
+                day(),
+            );
             let op = describe::parameter(op, "to", "The last day (UTC). Left out: today.", day());
             let by = json_schema!({"type": "string", "enum": ["day", "endpoint"]});
-            let op = describe::parameter(op, "by", "`endpoint`: each endpoint's day by itself.", by);
+            let op =
+                describe::parameter(op, "by", "`endpoint`: each endpoint's day by itself, of at most 31 days.", by);
             describe::answers::<200, UsageList>(op)
         }),
     )
@@ -61,9 +73,14 @@ async fn usage(request: RequestContext) -> Result<Response, Problem> {
             _ => to = read_day(&name, text)?,
         }
     }
-    let found = usage_and_audit(&request.control)?.usage(authorized.tenant_id(), &from, &to).await;
-    let found = found.map_err(|error| problems::store_unavailable(&error))?;
-    let items = if by_endpoint { found } else { by_day(found) };
+    let (scope, most) =
+        if by_endpoint { (UsageScope::Endpoints, MOST_DAYS_BY_ENDPOINT) } else { (UsageScope::Tenant, MOST_DAYS) };
+    if days_between(&from, &to) > most {
+        let why = format!("from, to: one answer has at most {most} days: ask for fewer at a time");
+        return Err(Problem::new(Code::InvalidParameter).detail(why));
+    }
+    let found = usage_and_audit(&request.control)?.usage(authorized.tenant_id(), scope, &from, &to).await;
+    let items = found.map_err(|error| problems::usage_unavailable(&error))?;
     Ok(Json(UsageList { items }).into_response())
 }
 
@@ -77,10 +94,8 @@ fn read_day(name: &str, text: String) -> Result<String, Problem> {
     if is_day { Ok(text) } else { Err(wrong()) }
 }
 
-fn by_day(found: Vec<Usage>) -> Vec<Usage> {
-    let mut days = BTreeMap::<String, Counts>::new();
-    for Usage { day, counts, .. } in found {
-        *days.entry(day).or_default() += counts;
-    }
-    days.into_iter().map(|(day, counts)| Usage { day, endpoint_id: None, counts }).collect()
+/// Returns the number of days between two days, both included. 0 if the second is before the first.
+fn days_between(from: &str, to: &str) -> u64 {
+    let [from, to] = [from, to].map(|day| unix_ms(&format!("{day}T00:00:00Z")).unwrap_or(0));
+    if from > to { 0 } else { (to - from) / DAY_MS + 1 }
 }

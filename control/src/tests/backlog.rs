@@ -52,3 +52,15 @@ async fn a_backlog_is_estimated_elsewhere_from_what_was_made_and_has_ended() {
     fixture.broker.hide_lanes();
     assert_eq!(fixture.control.backlog("acme", "crm").await.unwrap(), None, "nobody can know");
 }
+
+#[tokio::test]
+async fn a_tenant_counts_what_waits_once_at_a_time() {
+    let fixture = Fixture::new();
+    let path = "/v1/tenants/acme/endpoints/crm/waiting";
+    let counting = fixture.control.backlog_counts.try_acquire("acme");
+    let (status, refused) = fixture.ask("GET", path, "").await;
+    assert_eq!((status, &refused["code"]), (429, &"too_many_requests".into()));
+    assert_eq!(fixture.control.backlog("zeta", "crm").await.unwrap().unwrap().waiting, 0, "another tenant counts");
+    drop(counting);
+    assert_eq!(fixture.ask("GET", path, "").await.0, 200);
+}

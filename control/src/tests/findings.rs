@@ -86,7 +86,13 @@ async fn usage_is_noted_once_it_is_stored_and_a_repetition_changes_nothing() {
     for attempts in [3, 3, 5] {
         findings.say(vec![usage(attempts), Finding::Unknown]).await;
         findings.noted().await;
-        let kept = findings.store.usage_and_audit().unwrap().usage("acme", "2026-11-21", "2026-11-21").await.unwrap();
+        let kept = findings
+            .store
+            .usage_and_audit()
+            .unwrap()
+            .usage("acme", store::UsageScope::Endpoints, "2026-11-21", "2026-11-21")
+            .await
+            .unwrap();
         assert_eq!(kept.iter().map(|usage| usage.counts.attempts).collect::<Vec<_>>(), [attempts]);
     }
 }

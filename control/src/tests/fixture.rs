@@ -65,6 +65,7 @@ impl Fixture {
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
             retry: RetryPolicy::default(),
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
+            usage_age: Duration::from_secs(60 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
@@ -107,7 +108,7 @@ impl Fixture {
 
 /// A delivery that ended as a dead letter.
 #[derive(Clone)]
-pub(super) struct DeadDelivery {
+pub(crate) struct DeadDelivery {
     pub(super) delivery: Delivery,
     pub(super) reason: DeadReason,
     pub(super) dead_at: u64,
@@ -132,12 +133,12 @@ impl Default for DeadDelivery {
 }
 
 impl DeadDelivery {
-    pub(super) fn event(mut self, id: &str) -> Self {
+    pub(crate) fn event(mut self, id: &str) -> Self {
         self.delivery.event_id = id.to_owned().try_into().unwrap();
         self.named()
     }
 
-    pub(super) fn to(mut self, tenant: &str, endpoint: &str) -> Self {
+    pub(crate) fn to(mut self, tenant: &str, endpoint: &str) -> Self {
         (self.delivery.tenant, self.delivery.endpoint_id) = (tenant.into(), endpoint.into());
         self.named()
     }
@@ -170,7 +171,7 @@ fn attempt() -> Attempt {
 }
 
 /// Appends a dead letter to the log as deliverers do.
-pub(super) async fn append(broker: &dyn Broker, dead: &DeadDelivery) {
+pub(crate) async fn append(broker: &dyn Broker, dead: &DeadDelivery) {
     let body = Bytes::from(format!("{{\"of\" : \"{}\"}}", dead.delivery.event_id));
     append_body(broker, dead, body).await;
 }

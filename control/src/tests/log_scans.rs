@@ -123,3 +123,31 @@ async fn a_list_holds_one_body_at_a_time() {
         assert!((1..=2).contains(&most.load(Ordering::SeqCst)), "{path}: {most:?}");
     }
 }
+
+#[tokio::test]
+async fn a_page_after_the_first_reads_its_own_records() {
+    let memory = Memory::calm(Arc::new(|| NOW));
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = read.clone();
+    let reading_broker = ReadingBroker::new(&memory, move |records| {
+        let read = counted.clone();
+        records.inspect_ok(move |_| _ = read.fetch_add(1, Ordering::SeqCst)).boxed()
+    });
+    let store = MemoryStore::new([Tenant::new("acme")]);
+    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
+    fixture.append(100).await;
+    let list = "/v1/tenants/acme/dead-letters?limit=10";
+    let (mut ids, mut path, mut costs) = (vec![], list.to_owned(), vec![]);
+    loop {
+        let before = read.load(Ordering::SeqCst);
+        let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", &path, "").await;
+        assert_eq!(status, 200, "{page}");
+        costs.push(read.load(Ordering::SeqCst) - before);
+        let items = page["items"].as_array().unwrap();
+        ids.extend(items.iter().map(|letter| letter["id"].as_str().unwrap().parse::<u64>().unwrap()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("{list}&cursor={next}");
+    }
+    assert_eq!(ids, (0..100).collect::<Vec<_>>());
+    assert!(costs[0] >= 100 && costs[1..].iter().all(|cost| *cost <= 11), "{costs:?}");
+}

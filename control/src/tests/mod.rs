@@ -6,7 +6,7 @@ mod backlog;
 mod dead_letter_quota;
 mod dead_letters;
 mod findings;
-mod fixture;
+pub(crate) mod fixture;
 mod log_scans;
 mod parked;
 mod reading_broker;

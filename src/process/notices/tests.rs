@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use broker::{Notices, memory::Memory};
-use schemas::Counts;
+use schemas::{Counts, Finding};
 use service::metrics::Registry;
 use store::{MemoryStore, Pulled, Snapshot, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -121,14 +121,22 @@ async fn a_process_that_reaches_the_broker_again_greets_and_announces_its_revisi
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_are_reported_within_a_second_and_the_last_report_waits_until_it_is_noted() {
+async fn counts_are_reported_every_fifteen_seconds_and_the_last_report_waits_until_it_is_noted() {
     let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
     let (process, shared) = process(&broker, replica(1, &database));
     sleep(REPORT_INTERVAL).await;
     let mut notices = broker.notices();
     let one = Counts { attempts: 1, ..Counts::default() };
     shared.outbox.add(NOW, "acme", Some("crm"), one);
-    let Notice::Findings { process: id, sequence, .. } = next(&mut notices).await else { panic!("no findings") };
+    let begun = tokio::time::Instant::now();
+    let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: None };
+    shared.outbox.record_finding(gone.clone());
+    let Notice::Findings { process: id, sequence, findings } = next(&mut notices).await else { panic!("no findings") };
+    assert!(findings == [gone] && begun.elapsed() <= REPORT_INTERVAL, "who waits for it, waits a second: {findings:?}");
+    broker.announce(Notice::Noted { process: id.clone(), sequence }.write().into());
+    next(&mut notices).await;
+    let Notice::Findings { sequence, findings, .. } = next(&mut notices).await else { panic!("no findings") };
+    assert!(matches!(findings[..], [Finding::Usage { .. }]) && begun.elapsed() > 10 * REPORT_INTERVAL, "{findings:?}");
     broker.announce(Notice::Noted { process: id.clone(), sequence }.write().into());
     next(&mut notices).await;
     shared.outbox.add(NOW, "acme", Some("crm"), one);
@@ -138,6 +146,19 @@ async fn counts_are_reported_within_a_second_and_the_last_report_waits_until_it_
     broker.announce(Notice::Noted { process: id, sequence }.write().into());
     ending.await.unwrap();
     assert!(begun.elapsed() < LAST_REPORT_TIMEOUT && shared.outbox.is_settled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_are_reported_at_once_to_a_process_that_begins_to_listen() {
+    let broker = broker();
+    let (_process, shared) = process(&broker, replica(1, &Arc::new(Mutex::new(Some(1)))));
+    sleep(REPORT_INTERVAL).await;
+    let mut notices = broker.notices();
+    shared.outbox.add(NOW, "acme", None, Counts { events: 1, ..Counts::default() });
+    let begun = tokio::time::Instant::now();
+    broker.announce(Notice::Hello.write().into());
+    assert!(matches!(next(&mut notices).await, Notice::Findings { .. }));
+    assert!(begun.elapsed() < REPORT_INTERVAL);
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,12 +80,21 @@ impl Outbox {
 
     /// Returns the notices to be sent now: new content, and content that was sent a while ago and not confirmed.
     pub fn report(&self, now: u64) -> Vec<Notice> {
+        self.notices(now, TOGETHER)
+    }
+
+    /// Like [`report`](Self::report), without counts: these change all the time, and nobody waits for them.
+    pub fn report_findings(&self, now: u64) -> Vec<Notice> {
+        self.notices(now, 0)
+    }
+
+    fn notices(&self, now: u64, most_lines: usize) -> Vec<Notice> {
         let state = &mut *self.state();
         state.take_back(now);
         state.usage.begin(now);
         let mut notices = Vec::new();
         loop {
-            let lines = state.usage.take_changed(TOGETHER);
+            let lines = state.usage.take_changed(most_lines);
             let room = (TOGETHER - lines.len()).min(state.findings.len());
             let findings: Vec<_> = state.findings.drain(..room).collect();
             if lines.is_empty() && findings.is_empty() {

@@ -111,6 +111,18 @@ fn a_finding_is_sent_until_it_is_noted_however_often_it_was_added() {
 }
 
 #[test]
+fn findings_are_sent_without_counts_which_stay_for_the_next_report() {
+    let outbox = Outbox::new("p");
+    outbox.add(NOW, "acme", Some("crm"), attempts(3));
+    assert_eq!(outbox.report_findings(NOW), []);
+    let gone = Finding::Gone { tenant: "acme".into(), endpoint_id: "crm".into(), version: Some(7) };
+    outbox.record_finding(gone.clone());
+    let notice = Notice::Findings { process: "p".into(), sequence: 1, findings: vec![gone] };
+    assert_eq!(outbox.report_findings(NOW), [notice]);
+    assert_eq!(said(&outbox.report(NOW)[0]), (2, vec![line(3)]));
+}
+
+#[test]
 fn many_findings_are_sent_in_several_notices() {
     let outbox = Outbox::new("p");
     for nth in 0..2 * TOGETHER + 1 {

@@ -3,7 +3,13 @@
 //!
 //! While the database is away, every request fails at once instead of waiting in a queue.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -42,6 +48,8 @@ pub(super) struct ConnectionTask {
     pub(super) poll: Duration,
     pub(super) jobs: mpsc::Receiver<DatabaseJob>,
     pub(super) pulls: mpsc::UnboundedReceiver<PullReply>,
+    /// True while there is a session.
+    pub(super) is_connected: Arc<AtomicBool>,
     /// Receives the result of the first attempt to connect.
     pub(super) first_attempt: Option<oneshot::Sender<Result<(), PostgresFailure>>>,
 }
@@ -55,6 +63,7 @@ impl ConnectionTask {
             let session = self.connected(&mut reason, &notified).await;
             tracing::info!("store.connected");
             self.serve(&session, &notified).await;
+            self.is_connected.store(false, Ordering::Release);
             reason = StoreError("the connection to the database is lost".to_owned());
             tracing::warn!(error = %reason, "store.away");
         }
@@ -72,6 +81,7 @@ impl ConnectionTask {
             let failure = match self.refuse_until(reason, attempt).await {
                 Ok(session) => {
                     self.database.current.sync.succeeded();
+                    self.is_connected.store(true, Ordering::Release);
                     self.report_first_attempt(Ok(()));
                     return session;
                 }

@@ -1,7 +1,8 @@
 //! The `postgres:` store: one database, any number of processes on any number of machines.
 //!
-//! One task uses the database, on one connection, over which it is also notified of changes. Readers never come here:
-//! they hold the snapshot, which stays when the database goes away, and is in a file for a process that starts meanwhile.
+//! One task edits the database, on one connection, over which it is also notified of changes. Usage and the audit log have
+//! connections of their own. Readers never come here: they hold the snapshot, which stays when the database goes away, and
+//! is in a file for a process that starts meanwhile.
 
 mod connection_task;
 mod copy;
@@ -9,10 +10,15 @@ mod database;
 mod migrations;
 mod rows;
 mod session;
+mod side_session;
 mod url;
 mod usage;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::time::rfc3339;
@@ -22,15 +28,16 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     connection_task::{ConnectionTask, DatabaseJob, PullReply},
     database::{ItemKey, PostgresDatabase},
-    session::{PostgresFailure, PostgresSession},
+    session::{LONG, PostgresFailure, PostgresSession, QUICK},
+    side_session::SideSession,
     url::DatabaseUrl,
 };
 use crate::{
     AuditEntry, Edit, EditError, Edited, Keyring, Snapshot, Store, StoreError, StoreOpenError, SyncStatus, Usage,
-    UsageAndAudit, UsageReport,
+    UsageAndAudit, UsageReport, UsageScope,
     snapshot::current::CurrentSnapshot,
     snapshot_cache::SnapshotCache,
-    usage_and_audit::{TRIMMED_AT_ONCE, newest},
+    usage_and_audit::{ROLLED_UP_AT_ONCE, TRIMMED_AT_ONCE, newest},
 };
 
 pub(crate) use self::copy::{read, write};
@@ -38,11 +45,18 @@ pub(crate) use self::copy::{read, write};
 /// Most jobs that wait for the connection. Further callers wait until there is room.
 const JOBS: usize = 64;
 
+/// Time limits of a question about usage or the audit log: of its statement, and of all of it.
+const QUESTION: [Duration; 2] = [Duration::from_secs(2), QUICK];
+/// Time limits of a statement that records or deletes usage or entries of the audit log, and of its job.
+const UPKEEP: [Duration; 2] = [Duration::from_secs(15), LONG];
+
 /// A PostgreSQL database as a store. Its drop closes the connection.
 pub struct PostgresStore {
     current: Arc<CurrentSnapshot>,
     jobs: mpsc::Sender<DatabaseJob>,
     pulls: mpsc::UnboundedSender<PullReply>,
+    questions: SideSession,
+    upkeep: SideSession,
     _connection: AbortOnDropHandle<()>,
     _snapshot_cache: AbortOnDropHandle<()>,
 }
@@ -59,13 +73,25 @@ impl PostgresStore {
     /// A URL that cannot be used; tables of a later version of this program; secrets sealed with other keys.
     pub async fn open(url: &str, keyring: Keyring, cache: PathBuf, poll: Duration) -> Result<Self, StoreOpenError> {
         let url = DatabaseUrl::parse(url)?;
+        if url.is_exposed {
+            tracing::warn!(database = url.place, "store.unencrypted");
+        }
         let (current, keyring) = (Arc::new(CurrentSnapshot::default()), Arc::new(keyring));
         let cache = SnapshotCache::new(cache, &url.place, keyring.clone());
         let database = PostgresDatabase { current: current.clone(), keyring, place: url.place.as_str().into() };
         let ((jobs, job_queue), (pulls, pull_queue)) = (mpsc::channel(JOBS), mpsc::unbounded_channel());
         let (sender, first_attempt) = oneshot::channel();
-        let task =
-            ConnectionTask { url, database, poll, jobs: job_queue, pulls: pull_queue, first_attempt: Some(sender) };
+        let is_connected = Arc::new(AtomicBool::new(false));
+        let [questions, upkeep] = [QUESTION, UPKEEP].map(|limits| SideSession::new(&url, limits, &is_connected));
+        let task = ConnectionTask {
+            url,
+            database,
+            poll,
+            jobs: job_queue,
+            pulls: pull_queue,
+            is_connected,
+            first_attempt: Some(sender),
+        };
         let connection = AbortOnDropHandle::new(tokio::spawn(task.run()));
         // The time limits of connecting bound this wait.
         connection_task::open_error(first_attempt.await.unwrap_or(Ok(())))?;
@@ -73,7 +99,7 @@ impl PostgresStore {
             cache.recall(&current).await;
         }
         let snapshot_cache = AbortOnDropHandle::new(tokio::spawn(cache.keep(current.clone())));
-        Ok(Self { current, jobs, pulls, _connection: connection, _snapshot_cache: snapshot_cache })
+        Ok(Self { current, jobs, pulls, questions, upkeep, _connection: connection, _snapshot_cache: snapshot_cache })
     }
 
     /// Runs a job in the task that owns the connection. Once started it is finished, even if the caller stops waiting.
@@ -149,21 +175,32 @@ impl Store for PostgresStore {
 }
 
 impl UsageAndAudit for PostgresStore {
-    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<u64, StoreError>> {
         let reports = newest(reports);
-        let record = self.run(|_, session| async move { Ok(usage::record(session, &reports).await?) }.boxed());
-        async { Ok(record.await?) }.boxed()
+        async { self.upkeep.run(|session| async move { usage::record(session, &reports).await }.boxed()).await }.boxed()
     }
 
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
+        scope: UsageScope<'a>,
         from: &'a str,
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
-        let sums = self.run(|_, session| async move { Ok(usage::sums(session, &tenant, &from, &to).await?) }.boxed());
-        async { Ok(sums.await?) }.boxed()
+        let (by_endpoint, endpoint) = match scope {
+            UsageScope::Tenant => (false, None),
+            UsageScope::Endpoints => (true, None),
+            UsageScope::Endpoint(id) => (true, Some(id.to_owned())),
+        };
+        async move {
+            let sums = self.questions.run(move |session| {
+                async move { usage::sums(session, &tenant, by_endpoint, endpoint.as_deref(), [&from, &to]).await }
+                    .boxed()
+            });
+            sums.await
+        }
+        .boxed()
     }
 
     fn audit<'a>(
@@ -173,10 +210,13 @@ impl UsageAndAudit for PostgresStore {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tenant = tenant.map(str::to_owned);
-        let entries = self.run(move |_, session| {
-            async move { Ok(rows::audit(session, tenant.as_deref(), before, limit).await?) }.boxed()
-        });
-        async { Ok(entries.await?) }.boxed()
+        async move {
+            let entries = self.questions.run(move |session| {
+                async move { rows::audit(session, tenant.as_deref(), before, limit).await }.boxed()
+            });
+            entries.await
+        }
+        .boxed()
     }
 
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -184,9 +224,39 @@ impl UsageAndAudit for PostgresStore {
             let mut trimmed = 0;
             loop {
                 let before = rfc3339(before);
-                let piece = self.run(|_, session| {
-                    async move { Ok(rows::trim_audit(session, &before, TRIMMED_AT_ONCE).await?) }.boxed()
-                });
+                let piece = self
+                    .upkeep
+                    .run(|session| async move { rows::trim_audit(session, &before, TRIMMED_AT_ONCE).await }.boxed());
+                match piece.await? {
+                    0 => return Ok(trimmed),
+                    piece => trimmed += piece,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn roll_up_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        async move {
+            let day = before.to_owned();
+            let days = self.upkeep.run(|session| async move { usage::not_rolled_up(session, &day).await }.boxed());
+            let (days, mut rows) = (days.await?, 0);
+            for days in days.chunks(ROLLED_UP_AT_ONCE) {
+                let days = days.to_vec();
+                let piece = self.upkeep.run(|session| async move { usage::roll_up(session, &days).await }.boxed());
+                rows += piece.await?;
+            }
+            Ok(rows)
+        }
+        .boxed()
+    }
+
+    fn trim_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        async move {
+            let mut trimmed = 0;
+            loop {
+                let day = before.to_owned();
+                let piece = self.upkeep.run(|session| async move { usage::trim(session, &day).await }.boxed());
                 match piece.await? {
                     0 => return Ok(trimmed),
                     piece => trimmed += piece,

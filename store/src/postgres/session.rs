@@ -94,6 +94,11 @@ impl PostgresSession {
         self.limited(limit, self.client.execute_typed(sql, given)).await
     }
 
+    /// Returns what cancels the statement that is under way.
+    pub(super) fn cancel_token(&self) -> tokio_postgres::CancelToken {
+        self.client.cancel_token()
+    }
+
     /// Begins a transaction, which [`PostgresSession::end`] ends.
     pub(super) async fn begin(&self) -> Result<(), StoreError> {
         self.batch("BEGIN").await

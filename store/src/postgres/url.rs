@@ -23,6 +23,9 @@ pub(super) struct DatabaseUrl {
     pub(super) config: Config,
     /// None when the connection is not encrypted.
     pub(super) tls: Option<MakeRustlsConnect>,
+    /// True when secrets would cross a network in the clear: a host is neither this machine nor a socket, and there is no
+    /// TLS.
+    pub(super) is_exposed: bool,
     /// `host:port/database`, for messages.
     pub(super) place: String,
 }
@@ -58,7 +61,8 @@ impl DatabaseUrl {
             config.application_name("carteiro");
         }
         let place = place(&config);
-        Ok(Self { config, tls, place })
+        let is_exposed = tls.is_none() && !config.get_hosts().iter().all(is_local);
+        Ok(Self { config, tls, is_exposed, place })
     }
 }
 
@@ -106,6 +110,16 @@ fn verified(file: Option<&str>) -> Result<MakeRustlsConnect, String> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+    }
 }
 
 fn place(config: &Config) -> String {
@@ -159,6 +173,18 @@ mod tests {
             assert!(url.tls.is_none(), "{mode}");
             assert_eq!(url.config.get_ssl_mode(), SslMode::Disable);
         }
+    }
+
+    #[test]
+    fn a_host_elsewhere_is_exposed_without_tls() {
+        let is_exposed = |url: &str| DatabaseUrl::parse(url).unwrap().is_exposed;
+        for here in ["postgres://localhost/c", "postgres://127.0.0.1/c", "postgres://%2Frun%2Fpostgresql/c"] {
+            assert!(!is_exposed(here), "{here}");
+        }
+        for there in ["postgres://db/c", "postgres://db/c?sslmode=prefer", "postgres://127.0.0.1,10.0.0.7/c"] {
+            assert!(is_exposed(there), "{there}");
+        }
+        assert!(!is_exposed("postgres://db/c?sslmode=require"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     edit::decide_on,
     row::{ItemRow, RowError},
     snapshot::{StoredItem, current::CurrentSnapshot},
-    usage_and_audit::{AuditStamp, TRIMMED_AT_ONCE},
+    usage_and_audit::{AuditStamp, ROLLED_UP_AT_ONCE, TRIMMED_AT_ONCE},
 };
 
 /// Largest number of rows that are encrypted again in one transaction, so that an edit does not wait long.
@@ -125,14 +125,45 @@ impl SqliteDatabase {
         Ok(resealed)
     }
 
-    pub(super) fn record_usage(&self, reports: &[UsageReport]) -> Result<(), StoreError> {
+    pub(super) fn record_usage(&self, reports: &[UsageReport]) -> Result<u64, StoreError> {
         let mut file = self.file();
         let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
-        usage::record(&transaction, reports).and_then(|()| transaction.commit()).map_err(away)
+        let late = usage::record(&transaction, reports).map_err(away)?;
+        transaction.commit().map_err(away)?;
+        Ok(late)
     }
 
-    pub(super) fn usage(&self, tenant: &str, from: &str, to: &str) -> Result<Vec<Usage>, StoreError> {
-        usage::sums(&self.file().connection, tenant, from, to).map_err(away)
+    pub(super) fn usage(
+        &self,
+        tenant: &str,
+        by_endpoint: bool,
+        endpoint: Option<&str>,
+        days: [&str; 2],
+    ) -> Result<Vec<Usage>, StoreError> {
+        usage::sums(&self.file().connection, tenant, by_endpoint, endpoint, days).map_err(away)
+    }
+
+    pub(super) fn roll_up_usage(&self, before: &str) -> Result<u64, StoreError> {
+        let days = usage::not_rolled_up(&self.file().connection, before).map_err(away)?;
+        let mut rows = 0;
+        for days in days.chunks(ROLLED_UP_AT_ONCE) {
+            let mut file = self.file();
+            let transaction = file.connection.transaction_with_behavior(Immediate).map_err(away)?;
+            rows += usage::roll_up(&transaction, days).map_err(away)?;
+            transaction.commit().map_err(away)?;
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn trim_usage(&self, before: &str) -> Result<u64, StoreError> {
+        let mut trimmed = 0;
+        loop {
+            let piece = usage::trim(&self.file().connection, before).map_err(away)?;
+            if piece == 0 {
+                return Ok(trimmed);
+            }
+            trimmed += piece;
+        }
     }
 
     pub(super) fn audit(

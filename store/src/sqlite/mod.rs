@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use self::database::SqliteDatabase;
 use crate::{
     AuditEntry, Edit, EditError, Edited, KeyFile, Keyring, Snapshot, Store, StoreError, StoreOpenError, Usage,
-    UsageAndAudit, UsageReport,
+    UsageAndAudit, UsageReport, UsageScope,
 };
 
 pub use copy::back_up;
@@ -102,18 +102,24 @@ impl Store for SqliteStore {
 }
 
 impl UsageAndAudit for SqliteStore {
-    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn record_usage(&self, reports: Vec<UsageReport>) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.blocking(move |database| database.record_usage(&reports)).boxed()
     }
 
     fn usage<'a>(
         &'a self,
         tenant: &'a str,
+        scope: UsageScope<'a>,
         from: &'a str,
         to: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Usage>, StoreError>> {
         let [tenant, from, to] = [tenant, from, to].map(str::to_owned);
-        self.blocking(move |database| database.usage(&tenant, &from, &to)).boxed()
+        let (by_endpoint, endpoint) = match scope {
+            UsageScope::Tenant => (false, None),
+            UsageScope::Endpoints => (true, None),
+            UsageScope::Endpoint(id) => (true, Some(id.to_owned())),
+        };
+        self.blocking(move |database| database.usage(&tenant, by_endpoint, endpoint.as_deref(), [&from, &to])).boxed()
     }
 
     fn audit<'a>(
@@ -128,6 +134,16 @@ impl UsageAndAudit for SqliteStore {
 
     fn trim_audit(&self, before: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.blocking(move |database| database.trim_audit(before)).boxed()
+    }
+
+    fn roll_up_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let before = before.to_owned();
+        self.blocking(move |database| database.roll_up_usage(&before)).boxed()
+    }
+
+    fn trim_usage<'a>(&'a self, before: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let before = before.to_owned();
+        self.blocking(move |database| database.trim_usage(&before)).boxed()
     }
 }
 

@@ -105,6 +105,7 @@ impl Api {
             rules: Rules { networks: vec![], max_fan_out: 3, quota },
             retry: schemas::RetryPolicy::default(),
             audit_age: Duration::from_secs(30 * 24 * 60 * 60),
+            usage_age: Duration::from_secs(60 * 24 * 60 * 60),
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());

@@ -10,6 +10,7 @@ use super::{Api, NOW};
 async fn usage_is_by_day_or_by_endpoint_and_day() {
     let api = Api::new();
     let today = &schemas::time::rfc3339(NOW)[..10];
+    let from = schemas::time::day(NOW - 30 * 86_400_000);
     let report = |tenant: &str, endpoint: Option<&str>, day: &str, attempts| UsageReport {
         process: "p".into(),
         sequence: 1,
@@ -21,13 +22,13 @@ async fn usage_is_by_day_or_by_endpoint_and_day() {
     let reports = vec![
         report("acme", Some("crm"), today, 2),
         report("acme", Some("bi"), today, 3),
-        report("acme", Some("bi"), "2020-01-01", 7),
+        report("acme", Some("bi"), &from, 7),
         report("zeta", None, today, 100),
     ];
     api.store.record_usage(reports).await.unwrap();
     let days = api.get("/v1/tenants/acme/usage").await.expect(200).body;
     assert_eq!((days["items"].as_array().unwrap().len(), &days["items"][0]["attempts"]), (1, &json!(5)));
-    let all = api.get("/v1/tenants/acme/usage?from=2020-01-01&to=2099-01-01&by=endpoint").await.expect(200).body;
+    let all = api.get(&format!("/v1/tenants/acme/usage?from={from}&by=endpoint")).await.expect(200).body;
     let rows: Vec<_> = all["items"]
         .as_array()
         .unwrap()
@@ -35,7 +36,13 @@ async fn usage_is_by_day_or_by_endpoint_and_day() {
         .map(|row| (row["endpoint_id"].as_str(), row["attempts"].as_u64()))
         .collect();
     assert_eq!(rows, [(Some("bi"), Some(7)), (Some("bi"), Some(3)), (Some("crm"), Some(2))]);
-    for query in ["from=yesterday", "to=2026-13-01", "by=month"] {
+    for query in [
+        "from=yesterday",
+        "to=2026-13-01",
+        "by=month",
+        "from=2020-01-01&to=2021-02-04",
+        "from=2020-01-01&to=2020-02-01&by=endpoint",
+    ] {
         assert_eq!(
             api.get(&format!("/v1/tenants/acme/usage?{query}")).await.code(),
             (400, "invalid_parameter"),

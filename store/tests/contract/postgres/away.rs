@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use store::{EditError, PostgresStore, Store};
+use schemas::Counts;
+use store::{EditError, PostgresStore, Store, UsageReport, UsageScope};
 
 use super::{
     Database, NEVER,
@@ -57,6 +58,48 @@ async fn a_broken_connection_fails_at_once_and_missed_changes_are_there_afterwar
     put(&near, tenant("beta")).await.expect("it is back");
     far.pull().await.expect("it answers");
     assert_eq!(shown(&far), shown(&near));
+}
+
+/// Makes every question about usage take longer than any test.
+const SLOW: &str = "ALTER TABLE carteiro.usage RENAME TO usage_table;
+    CREATE VIEW carteiro.usage AS SELECT * FROM carteiro.usage_table WHERE pg_sleep(600) IS NOT NULL";
+const QUICK: &str = "DROP VIEW carteiro.usage; ALTER TABLE carteiro.usage_table RENAME TO usage";
+const STATEMENTS_UNDER_WAY: &str =
+    "SELECT 'under way' FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%sum(events)%'
+     AND state = 'active' AND pid <> pg_backend_pid()";
+
+#[tokio::test]
+async fn a_slow_question_about_usage_fails_by_itself_and_edits_go_on() {
+    let database = Database::start().await;
+    let store = database.open().await;
+    let day = "2026-11-21".to_owned();
+    let report = UsageReport {
+        process: "a".into(),
+        sequence: 1,
+        tenant: "acme".into(),
+        endpoint_id: None,
+        day,
+        counts: Counts { attempts: 1, ..Counts::default() },
+    };
+    let kept = store.usage_and_audit().expect("usage and audit");
+    assert_eq!(kept.record_usage(vec![report]).await, Ok(0));
+    database.run(SLOW).await;
+    let opened = store.sync_status();
+    let question = || kept.usage("acme", UsageScope::Endpoints, "2026-01-01", "2026-12-31");
+    let begun = Instant::now();
+    let (asked, edited) = tokio::join!(question(), put(&store, tenant("acme")));
+    let refused = asked.expect_err("it takes too long").to_string();
+    assert!(refused.contains("statement timeout") && begun.elapsed() < SOON, "{refused}");
+    edited.expect("done");
+    assert_eq!(store.sync_status().failures, opened.failures);
+    put(&store, tenant("beta")).await.expect("it is still connected");
+    // A caller that stops waiting.
+    let waiting = tokio::time::timeout(Duration::from_millis(200), question()).await;
+    assert!(waiting.is_err());
+    let ended = async { while format!("{:?}", database.run(STATEMENTS_UNDER_WAY).await).contains("under way") {} };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the server gives it up");
+    database.run(QUICK).await;
+    assert_eq!(question().await.expect("it answers").len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Tables and keys: of other versions, wrong, and new.
 
-use store::{AuditEntry, SqliteStore, Store, StoreOpenError, Usage, UsageReport, copy_in, copy_out};
+use store::{AuditEntry, SqliteStore, Store, StoreOpenError, Usage, UsageReport, UsageScope, copy_in, copy_out};
 
 use super::Database;
 use crate::{
@@ -114,6 +114,6 @@ async fn a_copy_is_a_file_of_sqlite_and_fills_an_empty_database() {
 
 async fn usage_and_audit(store: &dyn Store) -> (Vec<AuditEntry>, Vec<Usage>) {
     let kept = store.usage_and_audit().expect("usage and audit");
-    let usage = kept.usage("acme", "2026-01-01", "2026-12-31").await.expect("usage");
+    let usage = kept.usage("acme", UsageScope::Endpoints, "2026-01-01", "2026-12-31").await.expect("usage");
     (kept.audit(None, None, 100).await.expect("a log"), usage)
 }

@@ -2,7 +2,7 @@
 
 use schemas::Counts;
 use serde_json::json;
-use store::{AuditEntry, Edit, Store, Usage, UsageReport};
+use store::{AuditEntry, Edit, Store, Usage, UsageReport, UsageScope};
 
 use crate::{
     fixture::Fixture,
@@ -25,7 +25,7 @@ async fn record(store: &dyn Store, reports: Vec<UsageReport>) {
 }
 
 async fn usage(store: &dyn Store, from: &str, to: &str) -> Vec<Usage> {
-    store.usage_and_audit().expect("books").usage("acme", from, to).await.expect("usage")
+    store.usage_and_audit().expect("books").usage("acme", UsageScope::Endpoints, from, to).await.expect("usage")
 }
 
 pub(crate) async fn usage_is_summed_over_processes_and_an_old_report_changes_nothing<F: Fixture>() {
@@ -54,8 +54,44 @@ pub(crate) async fn usage_is_listed_by_day_and_endpoint<F: Fixture>() {
     let each = |day| [(day, None), (day, Some("bi")), (day, Some("crm"))];
     assert_eq!(places, [each(days[1]), each(days[2])].concat());
     let store = fixture.store();
-    let others = store.usage_and_audit().expect("books").usage("beta", days[0], days[2]).await;
+    let others = store.usage_and_audit().expect("books").usage("beta", UsageScope::Endpoints, days[0], days[2]).await;
     assert_eq!(others.expect("usage"), []);
+}
+
+pub(crate) async fn usage_is_rolled_up_once_and_a_late_report_of_such_a_day_counts_nothing<F: Fixture>() {
+    let mut fixture = F::start().await;
+    let days = ["2026-11-19", "2026-11-20", "2026-11-21"];
+    let reports = days.iter().flat_map(|day| ["a", "b"].map(|one| report(one, 2, Some("crm"), day, 5)));
+    record(&*fixture.store(), reports.collect()).await;
+    let before = usage(&*fixture.store(), days[0], days[2]).await;
+    for rows in [4, 0] {
+        let store = fixture.store();
+        let kept = store.usage_and_audit().expect("books");
+        assert_eq!(kept.roll_up_usage(days[2]).await, Ok(rows));
+    }
+    assert_eq!(usage(&*fixture.store(), days[0], days[2]).await, before, "nothing is lost or counted twice");
+    let store = fixture.store();
+    let kept = store.usage_and_audit().expect("books");
+    let late = days.map(|day| report("a", 3, Some("crm"), day, 9)).to_vec();
+    assert_eq!(kept.record_usage(late).await, Ok(2));
+    assert_eq!(
+        kept.record_usage(vec![report("a", 3, Some("new"), days[0], 9)]).await,
+        Ok(0),
+        "nothing of it was counted"
+    );
+    let sums = usage(&*store, days[0], days[2]).await;
+    let attempts: Vec<_> = sums.iter().map(|usage| usage.counts.attempts).collect();
+    assert_eq!(attempts, [10, 9, 10, 14]);
+    let whole = kept.usage("acme", UsageScope::Tenant, days[0], days[2]).await.expect("usage");
+    let whole: Vec<_> = whole.iter().map(|usage| (usage.endpoint_id.is_none(), usage.counts.attempts)).collect();
+    assert_eq!(whole, [(true, 19), (true, 10), (true, 14)]);
+    let one = kept.usage("acme", UsageScope::Endpoint("new"), days[0], days[2]).await.expect("usage");
+    assert_eq!((one.len(), one[0].counts.attempts), (1, 9));
+    assert_eq!(kept.trim_usage(days[1]).await, Ok(2));
+    drop(store);
+    fixture.reopen().await;
+    let left = usage(&*fixture.store(), days[0], days[2]).await;
+    assert_eq!(left, sums[2..]);
 }
 
 async fn audit(store: &dyn Store, tenant: Option<&str>, before: Option<u64>, limit: u32) -> Vec<AuditEntry> {
