@@ -13,6 +13,8 @@ pub(crate) struct IntakeContext<'a> {
     pub(crate) tenant: &'a str,
     /// Time of acceptance, in unix milliseconds.
     pub(crate) now: u64,
+    /// Revision of the snapshot, if other processes can compare it.
+    pub(crate) revision: Option<u64>,
     /// Random bytes for the id of an event without one.
     pub(crate) chance: [u8; 10],
     pub(crate) trace: &'a TraceContext,
@@ -63,7 +65,7 @@ impl Prepared {
 impl IntakeContext<'_> {
     fn accept(&self, id: EventId) -> Acceptance {
         let (tenant, trace) = (self.tenant.to_owned(), self.trace.clone());
-        Acceptance { id, accepted_at: self.now, tenant, trace }
+        Acceptance { id, accepted_at: self.now, tenant, revision: self.revision, trace }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use schemas::{EventId, Refusal, TraceContext};
 use service::{Chance, Clock, Seen, chance, seen};
-use store::SourceRef;
+use store::{SourceRef, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -25,6 +25,8 @@ const CANONICAL: &str = "canonical";
 
 pub struct Producer {
     broker: Arc<dyn Broker>,
+    /// Where events get their revision from. A publisher without a store sets none.
+    store: Option<Arc<dyn Store>>,
     metrics: ProducerMetrics,
     clock: Clock,
     chance: Chance,
@@ -64,12 +66,13 @@ impl Producer {
     pub fn new(
         config: &ProducerConfig,
         broker: Arc<dyn Broker>,
+        store: Option<Arc<dyn Store>>,
         metrics: ProducerMetrics,
         (clock, chance): (Clock, Chance),
     ) -> Arc<Self> {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
         let duplicates = Seen::new(config.duplicates);
-        Arc::new(Self { broker, metrics, clock, chance, max_event, max_published, duplicates })
+        Arc::new(Self { broker, store, metrics, clock, chance, max_event, max_published, duplicates })
     }
 
     /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
@@ -168,7 +171,13 @@ impl Producer {
     }
 
     fn context<'a>(&self, tenant: &'a str, trace: &'a TraceContext) -> IntakeContext<'a> {
-        IntakeContext { tenant, now: self.now(), chance: chance::bytes(&self.chance), trace }
+        IntakeContext { tenant, now: self.now(), revision: self.revision(), chance: chance::bytes(&self.chance), trace }
+    }
+
+    /// Revision of the current snapshot, by which a router knows that its own is older.
+    fn revision(&self) -> Option<u64> {
+        let snapshot = self.store.as_ref()?.snapshot()?;
+        snapshot.has_shared_revisions().then(|| snapshot.revision())
     }
 
     /// Time in unix milliseconds.

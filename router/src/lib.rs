@@ -123,7 +123,7 @@ impl Router {
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
         let tenant = tokio::select! {
             biased;
-            tenant = self.tenants.find(&acceptance.tenant) => tenant?,
+            tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
             // The wait for a store that is away may be hours.
             () = self.stop.cancelled() => return Ok(Settlement::Again),
         };

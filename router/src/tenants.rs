@@ -18,8 +18,16 @@ const PULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct TenantView {
     pub(crate) revision: u64,
+    /// True when `revision` can be compared with that of other processes.
+    is_shared: bool,
     pub(crate) tenant: Arc<TenantSnapshot>,
     pub(crate) index: Arc<Index>,
+}
+
+impl TenantView {
+    fn is_behind(&self, revision: Option<u64>) -> bool {
+        self.is_shared && revision.is_some_and(|revision| self.revision < revision)
+    }
 }
 
 pub(crate) struct Tenants {
@@ -32,11 +40,13 @@ impl Tenants {
         Self { store, indexes: IndexCache::default() }
     }
 
-    /// The tenant with this id. An unknown one may be new, so it is unknown only once the store itself has said so:
-    /// while the store is away, its event waits.
-    pub(crate) async fn find(&self, id: &str) -> Result<TenantView, Unroutable> {
+    /// The tenant with this id, in a snapshot at least as new as `revision`, with which its event was accepted.
+    ///
+    /// An unknown tenant may be new, and an older snapshot may lack subscriptions, so the store itself is asked: while
+    /// it is away, the event waits. Its answer decides, also when it has gone back to an earlier revision.
+    pub(crate) async fn find(&self, id: &str, revision: Option<u64>) -> Result<TenantView, Unroutable> {
         loop {
-            if let Some(view) = self.view(id) {
+            if let Some(view) = self.view(id).filter(|view| !view.is_behind(revision)) {
                 return Ok(view);
             }
             if let Ok(Ok(())) = tokio::time::timeout(PULL_TIMEOUT, self.store.pull()).await {
@@ -51,7 +61,8 @@ impl Tenants {
         let snapshot = self.store.snapshot()?;
         let tenant = snapshot.tenant(id)?.clone();
         let index = self.indexes.get(&snapshot, &tenant);
-        Some(TenantView { revision: snapshot.revision(), tenant, index })
+        let (revision, is_shared) = (snapshot.revision(), snapshot.has_shared_revisions());
+        Some(TenantView { revision, is_shared, tenant, index })
     }
 }
 

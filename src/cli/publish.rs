@@ -61,7 +61,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         let broker = logs::connect(&config).await?;
         let metrics = ProducerMetrics::register(&Registry::default())?;
         let clock_and_chance = (service::clock::system(), service::chance::system());
-        EventPublisher::Broker(Producer::new(&config.producer, broker, metrics, clock_and_chance))
+        EventPublisher::Broker(Producer::new(&config.producer, broker, None, metrics, clock_and_chance))
     } else {
         EventPublisher::Api(Client::new(&args.api, &config)?)
     };

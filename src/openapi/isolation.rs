@@ -136,7 +136,7 @@ fn producer_routes(
 ) -> Router {
     let metrics = ProducerMetrics::register(&Default::default()).expect("metrics");
     let deps: (service::Clock, service::Chance) = (Arc::new(|| NOW), Arc::new(|| 0.5));
-    let producer = Producer::new(config, Arc::new(broker.clone()), metrics.clone(), deps);
+    let producer = Producer::new(config, Arc::new(broker.clone()), None, metrics.clone(), deps);
     let deps = IntakeDependencies { broker: Arc::new(broker.clone()), store: store.clone(), operator, outbox };
     producer::routes(config, producer, deps, metrics)
 }

@@ -183,7 +183,8 @@ impl SharedDependencies {
     fn producer(&self, config: &Config, operator: Option<KeyHash>) -> anyhow::Result<axum::Router> {
         let metrics = ProducerMetrics::register(&self.registry)?;
         let deps = (self.clock.clone(), self.chance.clone());
-        let producer = Producer::new(&config.producer, self.broker.clone(), metrics.clone(), deps);
+        let store = Some(self.store.clone());
+        let producer = Producer::new(&config.producer, self.broker.clone(), store, metrics.clone(), deps);
         let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
         let deps = IntakeDependencies { broker, store, operator, outbox };
         Ok(producer::routes(&config.producer, producer, deps, metrics))

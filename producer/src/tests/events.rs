@@ -27,6 +27,7 @@ async fn an_event_is_published_byte_for_byte_under_its_id_type_and_key() {
     headers.sort_by_key(|(name, _)| *name);
     let expected = [
         (wire::ACCEPTED_AT, &HeaderValue::Int(NOW as i64)),
+        (wire::REVISION, &HeaderValue::Int(1)),
         (wire::SCHEMA, &HeaderValue::Int(1)),
         (wire::TENANT, &HeaderValue::Text("acme".into())),
     ];

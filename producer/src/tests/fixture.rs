@@ -59,8 +59,9 @@ impl TestIntake {
         let draws = AtomicU64::new(0);
         let chance = Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_048_576.0);
         let shared = Arc::new(broker.clone());
-        let producer = Producer::new(&config, shared.clone(), metrics.clone(), (Arc::new(|| NOW), chance));
         let store = Arc::new(store_that_a_pull_completes());
+        let deps = (Arc::new(|| NOW) as service::Clock, chance as service::Chance);
+        let producer = Producer::new(&config, shared.clone(), Some(store.clone()), metrics.clone(), deps);
         let outbox = Arc::new(Outbox::new("p"));
         let deps = IntakeDependencies {
             broker: shared,

@@ -3,9 +3,18 @@
 use std::time::Duration;
 
 use broker::{Broker, Lane, Queue, Target};
+use schemas::{HeaderValue, wire};
 use serde_json::json;
+use store::{Pulled, StoreError};
 
-use super::fixture::{Fixture, acme, one, received};
+use super::fixture::{Fixture, Sent, acme, one, received, second_snapshot};
+
+/// An event that was accepted with this revision.
+fn accepted_at_revision(id: &str, revision: i64) -> Sent {
+    let mut sent = received(id);
+    sent.message.headers.set(wire::REVISION, HeaderValue::Int(revision));
+    sent
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_router_without_a_snapshot_does_not_consume() {
@@ -40,6 +49,30 @@ async fn a_change_takes_effect_with_the_next_event() {
         .collect();
     decided.sort_unstable();
     assert_eq!(decided, [("e1", "crm", 1), ("e2", "flow", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_later_revision_waits_for_it_while_the_store_is_away() {
+    let fixture = Fixture::of(&acme(&json!([{"id": "crm"}]), &json!([])));
+    fixture.store.when_pulled(|| Pulled::Failure(StoreError("away".to_owned())));
+    fixture.route(&accepted_at_revision("e0", 1)).await;
+    fixture.publish(&accepted_at_revision("e1", 2)).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(fixture.memory.depth(Queue::Ingest), 1, "no subscription that it knows matches, but there may be one");
+    let second = second_snapshot(&one());
+    fixture.store.when_pulled(move || Pulled::Snapshot(second.clone()));
+    fixture.idle().await;
+    let deliveries = fixture.deliveries().await;
+    let decided = deliveries.values().map(|(delivery, _)| (delivery.event_id.as_str(), delivery.revision));
+    assert_eq!(decided.collect::<Vec<_>>(), [("e1", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_revision_that_the_store_no_longer_has_is_routed_by_what_it_has() {
+    let fixture = Fixture::of(&one());
+    fixture.route(&accepted_at_revision("e1", 9)).await;
+    assert!(fixture.store.pulls() >= 1, "the store was asked");
+    assert_eq!(fixture.deliveries().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, Headers, MAX_TRACESTATE_BYTES, Message, SCHEMA, SCHEMA_VERSION, TENANT, TRACEPARENT, TRACESTATE, ms,
+    ACCEPTED_AT, Headers, MAX_TRACESTATE_BYTES, Message, REVISION, SCHEMA, SCHEMA_VERSION, TENANT, TRACEPARENT,
+    TRACESTATE, ms,
 };
 use crate::{EventId, Refusal, RefusalKind, routing_key::tenant_of};
 
@@ -18,6 +19,8 @@ pub struct Acceptance {
     /// Time of acceptance, in unix milliseconds.
     pub accepted_at: u64,
     pub tenant: String,
+    /// Revision of the snapshot that the event was accepted with, if its producer knew one that others can compare.
+    pub revision: Option<u64>,
     pub trace: TraceContext,
 }
 
@@ -31,19 +34,23 @@ pub struct TraceContext {
 impl Acceptance {
     /// An acceptance at a time in unix milliseconds, without a trace context.
     pub fn new(id: EventId, accepted_at: u64, tenant: impl Into<String>) -> Self {
-        Self { id, accepted_at, tenant: tenant.into(), trace: TraceContext::default() }
+        Self { id, accepted_at, tenant: tenant.into(), revision: None, trace: TraceContext::default() }
     }
 
     /// The message of an accepted event of type `kind`, whose text is `body`.
     pub fn into_message(self, kind: String, body: Bytes) -> Message {
-        let ints = [(SCHEMA, SCHEMA_VERSION), (ACCEPTED_AT, ms(self.accepted_at))];
+        let ints = [
+            Some((SCHEMA, SCHEMA_VERSION)),
+            Some((ACCEPTED_AT, ms(self.accepted_at))),
+            self.revision.map(|revision| (REVISION, ms(revision))),
+        ];
         let texts = [
             Some((TENANT, self.tenant)),
             self.trace.parent.map(|parent| (TRACEPARENT, parent)),
             self.trace.state.map(|state| (TRACESTATE, state)),
         ];
         let texts = texts.into_iter().flatten().map(|(name, text)| (name, Cow::Owned(text)));
-        Message { id: self.id.to_string(), kind, headers: Headers::new(ints, texts), body }
+        Message { id: self.id.to_string(), kind, headers: Headers::new(ints.into_iter().flatten(), texts), body }
     }
 
     /// Reads the acceptance of a message with this routing key. `now`, in unix milliseconds, replaces a time of
@@ -66,16 +73,17 @@ impl Acceptance {
             return Err(refuse(RefusalKind::Invalid, "the header carteiro-schema names an unknown version".to_owned()));
         }
         let accepted_at = headers.int(ACCEPTED_AT).and_then(|at| u64::try_from(at).ok()).filter(|at| *at <= now);
+        let revision = headers.int(REVISION).and_then(|revision| u64::try_from(revision).ok());
         let text = |name| headers.text(name).map(str::to_owned);
         let trace = TraceContext { parent: text(TRACEPARENT), state: text(TRACESTATE) };
-        Ok(Self { id, accepted_at: accepted_at.unwrap_or(now), tenant, trace })
+        Ok(Self { id, accepted_at: accepted_at.unwrap_or(now), tenant, revision, trace })
     }
 }
 
 /// The headers that an event may have, with which a parked event can be published again. Texts of more than 512 bytes
 /// are dropped, because foreign producers choose their length.
 pub fn event_headers(headers: &Headers) -> Headers {
-    let ints = [SCHEMA, ACCEPTED_AT].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
+    let ints = [SCHEMA, ACCEPTED_AT, REVISION].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
     let texts = [TENANT, TRACEPARENT, TRACESTATE].into_iter();
     let texts = texts.filter_map(|name| Some((name, headers.text(name)?)));
     let texts = texts.filter(|(_, text)| text.len() <= MAX_TRACESTATE_BYTES);
@@ -91,7 +99,11 @@ mod tests {
 
     fn acceptance() -> Acceptance {
         let trace = TraceContext { parent: Some("00-1-2-01".into()), state: Some("a=b".into()) };
-        Acceptance { trace, ..Acceptance::new(EventId::try_from("E-1".to_owned()).unwrap(), NOW - 5, "acme") }
+        Acceptance {
+            trace,
+            revision: Some(7),
+            ..Acceptance::new(EventId::try_from("E-1".to_owned()).unwrap(), NOW - 5, "acme")
+        }
     }
 
     fn message() -> Message {
@@ -102,7 +114,7 @@ mod tests {
     fn an_acceptance_survives_its_message() {
         let read = Acceptance::from_message("acme.7.-.a.b", &message(), NOW).unwrap();
         assert_eq!((read.id.as_str(), read.accepted_at, read.tenant.as_str()), ("E-1", NOW - 5, "acme"));
-        assert_eq!(read.trace, acceptance().trace);
+        assert_eq!((read.trace, read.revision), (acceptance().trace, Some(7)));
         assert_eq!(event_headers(&message().headers), message().headers, "all of its headers are an event's");
     }
 
@@ -134,6 +146,6 @@ mod tests {
         headers.set(TRACESTATE, HeaderValue::Text("x".repeat(513).into()));
         let kept = event_headers(&headers);
         let kept: Vec<_> = kept.iter().map(|(name, _)| name).collect();
-        assert_eq!(kept, [SCHEMA, ACCEPTED_AT, TENANT, TRACEPARENT]);
+        assert_eq!(kept, [SCHEMA, ACCEPTED_AT, REVISION, TENANT, TRACEPARENT]);
     }
 }

@@ -26,7 +26,7 @@ pub const PART: &str = "carteiro-part";
 pub const EVENT_TIME: &str = "carteiro-event-time";
 /// Ids of the matching subscriptions, separated by commas, at most 20.
 pub const SUBSCRIPTIONS: &str = "carteiro-subscriptions";
-/// Revision of the snapshot that the router used.
+/// Revision of the snapshot that decided: the producer's on an event, the router's on a delivery.
 pub const REVISION: &str = "carteiro-revision";
 /// Number of the attempt that this message is for, counted from 1.
 pub const ATTEMPT: &str = "carteiro-attempt";
