@@ -148,8 +148,9 @@ async fn every_outcome_is_seen(deliverer: &Process) {
     until(deliverer, "carteiro_endpoints{state=\"disabled\"}", 1.0).await;
 }
 
-/// Replays dead letters.
-async fn replay(control: &Process) {
+/// Enables the disabled endpoint, and replays its dead letters.
+async fn replay(site: &Site, receiver: &Receiver, control: &Process) {
+    site.configure(&large(receiver).replace("state: disabled", "state: active"));
     let replays = "/v1/tenants/t0/replays";
     let request = json!({"filter": {"reason": "endpoint_disabled"}});
     control.api().done(crate::harness::KEY, Method::POST, replays, Some(request)).await;
@@ -177,7 +178,7 @@ async fn each_role_shows_the_declared_series_from_the_start_and_no_others_later(
     until(router, "carteiro_parked_total{reason=\"decode\"}", 1.0).await;
     until(control, "carteiro_park_log_total{reason=\"decode\"}", 1.0).await;
     every_outcome_is_seen(deliverer).await;
-    replay(control).await;
+    replay(&site, &receiver, control).await;
     until(producer, "carteiro_publish_confirm_seconds_count{target=\"ingest\"}", BUSY as f64).await;
     until(router, "carteiro_publish_confirm_seconds_count{target=\"deliver\"}", BUSY as f64).await;
     until(deliverer, "carteiro_publish_confirm_seconds_count{target=\"delay\"}", 1.0).await;
@@ -197,7 +198,7 @@ async fn standalone_shows_the_declared_series_from_the_start_and_no_others_later
     has_counted_nothing("standalone", &page);
     publish(&standalone).await;
     every_outcome_is_seen(&standalone).await;
-    replay(&standalone).await;
+    replay(&site, &receiver, &standalone).await;
     has_just_what_is_declared("standalone", &MetricsPage::of(&standalone).await);
 }
 
