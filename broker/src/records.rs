@@ -129,7 +129,7 @@ pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
     message.headers.remove(rabbitmq::LAST_DEATH);
-    if Delivery::from_message(&message).is_ok() {
+    if parked_delivery(record).is_some() {
         let times = i64::from(times_requeued(&message)) + 1;
         message.headers.set(wire::REQUEUED, HeaderValue::Int(times));
         return Ok((Target::Lane(Lane::Slow, None), message));
@@ -138,6 +138,15 @@ pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let key =
         key.ok_or("it is no delivery, and came without the routing key of an event: where to publish it is unknown")?;
     Ok((Target::Ingest { key }, message))
+}
+
+/// The delivery in a parked record. The key of an event has more parts than that of a lane or a reason: whoever may
+/// publish events could otherwise pass one off as a delivery, to any tenant's endpoint.
+pub fn parked_delivery(record: &Record) -> Option<Delivery> {
+    if record.key.split('.').count() > 2 {
+        return None;
+    }
+    Delivery::from_message(&record.message).ok()
 }
 
 /// How often a parked delivery was published again before.
@@ -170,7 +179,7 @@ impl RequeueMarker {
 
     /// The marker for a record that was published again; none for one that holds no delivery.
     pub fn of(record: &Record) -> Option<(Target, Message)> {
-        let delivery = Delivery::from_message(&record.message).ok()?;
+        let delivery = parked_delivery(record)?;
         let marker = Self { delivery_id: delivery.id, offset: record.offset };
         let mut headers = Headers::default();
         headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));

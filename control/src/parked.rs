@@ -8,7 +8,7 @@ use std::{
 
 use broker::{
     ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, publish_until_confirmed,
-    records::{RequeueMarker, read_parked, read_parked_with_body, requeued, times_requeued},
+    records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued, times_requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
 use schemas::{Delivery, ParkReason, Parked, wire};
@@ -104,7 +104,7 @@ impl ParkedLog {
 /// was handed out too often, mostly since deliverers died of something else.
 fn returns(record: &Record) -> Option<Delivery> {
     let is_the_brokers = matches!(read_parked(record).reason, ParkReason::DeliveryLimit | ParkReason::Unroutable);
-    let delivery = Delivery::from_message(&record.message).ok().filter(|delivery| !delivery.is_test)?;
+    let delivery = parked_delivery(record).filter(|delivery| !delivery.is_test)?;
     (is_the_brokers && is_message(record)).then_some(delivery)
 }
 

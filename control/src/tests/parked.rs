@@ -150,6 +150,19 @@ async fn a_delivery_that_another_process_brought_back_does_not_come_again_after_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_with_the_headers_of_a_delivery_is_never_taken_for_one() {
+    let fixture = Fixture::new();
+    park_delivery(&fixture, "zeta.-.-.ticket.created", &third_attempt()).await;
+    park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
+    let control = fixture.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(120)).await;
+    assert!(returned(&fixture).await.is_some() && returned(&fixture).await.is_none(), "the second alone is one");
+    let (status, _) = fixture.ask_as(Some(OPERATOR), "POST", "/v1/parked/0/requeue", "").await;
+    assert_eq!((status, returned(&fixture).await), (202, None), "it goes to the routers");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_is_requeued_by_hand() {
     let fixture = Fixture::new();
     let old = Delivery { accepted_at: NOW - 73 * 3_600_000, ..third_attempt() };
