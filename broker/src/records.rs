@@ -70,13 +70,7 @@ impl ReplayMarker {
     /// The marker of a delivery that was replayed from its dead letter at `offset`. `now` is unix milliseconds.
     pub fn of(delivery: &Delivery, offset: u64, job: &str, now: u64) -> (Target, Message) {
         let marker = Self { delivery_id: delivery.id, offset, job: job.to_owned(), at: rfc3339(now) };
-        let mut headers = Headers::default();
-        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
-        headers.set(wire::TENANT, HeaderValue::Text(delivery.tenant.as_str().into()));
-        headers.set(wire::RECORD, HeaderValue::Text(json(&marker).into()));
-        let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
-        let to = Target::Log(Log::Dead, format!("{REPLAYED_KEY}{}", delivery.tenant));
-        (to, Message { id, kind, headers, body: Bytes::new() })
+        (Target::Log(Log::Dead, format!("{REPLAYED_KEY}{}", delivery.tenant)), marker_message(delivery, &marker))
     }
 }
 
@@ -181,14 +175,19 @@ impl RequeueMarker {
     pub fn of(record: &Record) -> Option<(Target, Message)> {
         let delivery = parked_delivery(record)?;
         let marker = Self { delivery_id: delivery.id, offset: record.offset };
-        let mut headers = Headers::default();
-        headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
-        headers.set(wire::TENANT, HeaderValue::Text(delivery.tenant.as_str().into()));
-        headers.set(wire::RECORD, HeaderValue::Text(json(&marker).into()));
-        let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
         let to = Target::Log(Log::Parked, format!("{REQUEUED_KEY}{}", delivery.tenant));
-        Some((to, Message { id, kind, headers, body: Bytes::new() }))
+        Some((to, marker_message(&delivery, &marker)))
     }
+}
+
+/// The message of a marker: it names the delivery's event and tenant, and has no body.
+fn marker_message(delivery: &Delivery, marker: &impl Serialize) -> Message {
+    let mut headers = Headers::default();
+    headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
+    headers.set(wire::TENANT, HeaderValue::Text(delivery.tenant.as_str().into()));
+    headers.set(wire::RECORD, HeaderValue::Text(json(marker).into()));
+    let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
+    Message { id, kind, headers, body: Bytes::new() }
 }
 
 fn json(record: &impl Serialize) -> String {

@@ -7,11 +7,11 @@ use std::{
 };
 
 use broker::{
-    ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, publish_until_confirmed,
+    ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, Target, publish_until_confirmed,
     records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued, times_requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
-use schemas::{Delivery, ParkReason, Parked, wire};
+use schemas::{Delivery, Message, ParkReason, Parked, wire};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -160,9 +160,17 @@ impl Control {
         let mut records = self.deps.broker.read(Log::Parked, first);
         while let Some(record) = records.try_next().await?.filter(|record| record.offset <= last) {
             let Some(delivery) = returns(&record).filter(|_| due.contains(&record.offset)) else { continue };
-            if !self.is_too_old(&delivery) && self.requeue(&record).await.is_err() {
-                // The process stops, or the broker takes no message of this size: it stays parked.
-                continue;
+            if !self.is_too_old(&delivery)
+                && let Ok((to, message)) = requeued(&record)
+            {
+                if self.requeue(&record, &to, &message, None).await.is_err() {
+                    // The process stops, or the broker takes no message of this size: it stays parked.
+                    continue;
+                }
+                let reason = read_parked(&record).reason;
+                self.metrics.parked_requeued.with_label_values(&[reason.as_str()]).inc();
+                let (parked_id, event_id, author) = (record.offset, &message.id, "carteiro");
+                tracing::info!(parked_id, event_id, author, "parked.requeued");
             }
             log.returning.remove(&delivery.id);
         }
@@ -179,18 +187,21 @@ impl Control {
         (self.deps.clock)() > delivery.accepted_at.saturating_add(policy.max_age.millis())
     }
 
-    /// Publishes a parked delivery again, and then its marker. A crash between the two repeats it under the same id.
-    async fn requeue(&self, record: &Record) -> Result<(), PublishError> {
-        let Ok((to, message)) = requeued(record) else { return Ok(()) };
-        let deadline = || Deadline { stop: self.deps.stop.clone(), limit: None };
-        publish_until_confirmed(&*self.deps.broker, &to, &message, deadline()).await?;
+    /// Publishes the message of a parked record again, and then the marker of a delivery. Without its marker, as after a
+    /// crash between the two, a delivery may come back once more by itself, under the same id. `limit` is for each of the
+    /// two.
+    pub(crate) async fn requeue(
+        &self,
+        record: &Record,
+        to: &Target,
+        message: &Message,
+        limit: Option<Duration>,
+    ) -> Result<(), PublishError> {
+        let deadline = || Deadline { stop: self.deps.stop.clone(), limit };
+        publish_until_confirmed(&*self.deps.broker, to, message, deadline()).await?;
         if let Some((to, marker)) = RequeueMarker::of(record) {
-            publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline()).await?;
+            let _ = publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline()).await;
         }
-        let reason = read_parked(record).reason;
-        self.metrics.parked_requeued.with_label_values(&[reason.as_str()]).inc();
-        let (parked_id, event_id, author) = (record.offset, &message.id, "carteiro");
-        tracing::info!(parked_id, event_id, author, "parked.requeued");
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! producer's message, only the headers that events have are kept, and no text of unbounded length.
 
 use broker::Incoming;
+use bytes::Bytes;
 use schemas::{Message, ParkReason, Parked, Refusal, hex, tenant_of, time::rfc3339, wire::event_headers};
 use sha2::{Digest as _, Sha256};
 
@@ -30,12 +31,8 @@ impl Unroutable {
 
     /// The refusal of a body that is larger than any published one.
     pub(crate) fn too_large(body: &[u8]) -> Self {
-        let detail = if body.len() > MAX_WHOLE_BYTES {
-            let digest = hex(&Sha256::digest(body));
-            format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
-        } else {
-            format!("{} bytes", body.len())
-        };
+        let detail =
+            if body.len() > MAX_WHOLE_BYTES { described_excerpt(body) } else { format!("{} bytes", body.len()) };
         Self::new(ParkReason::TooLarge, detail)
     }
 }
@@ -48,12 +45,21 @@ impl From<Refusal> for Unroutable {
 
 /// The same record with an excerpt of the body, for a broker that does not take the whole.
 pub(crate) fn cut(mut record: Parked, message: Message) -> (Parked, Message) {
-    let digest = hex(&Sha256::digest(&message.body));
-    let (detail, bytes) = (record.detail.unwrap_or_default(), message.body.len());
-    record.detail = Some(format!("{detail}; {bytes} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept"));
-    // The excerpt is copied, because a slice would keep the whole body in memory.
-    let body = message.body[..bytes.min(EXCERPT_BYTES)].to_vec().into();
+    let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&message.body));
+    record.detail = Some(format!("{detail}; {cut}"));
+    let body = excerpt(&message.body);
     (record, Message { body, ..message })
+}
+
+/// What is left of a body, for people. Readers know a record that was cut by its end.
+fn described_excerpt(body: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(body));
+    format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
+}
+
+/// The beginning of a body. It is copied, because a slice would keep the whole body in memory.
+fn excerpt(body: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(EXCERPT_BYTES)])
 }
 
 /// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.
@@ -70,7 +76,6 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         parked_at: Some(rfc3339(now)),
         body: None,
     };
-    // The excerpt is copied, because a slice would keep the whole body in memory.
-    let body = if is_cut { body[..EXCERPT_BYTES].to_vec().into() } else { body.clone() };
+    let body = if is_cut { excerpt(body) } else { body.clone() };
     (record, Message { id: id.clone(), kind: kind.clone(), headers: event_headers(headers), body })
 }

@@ -11,10 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use broker::{
-    Deadline, publish_until_confirmed,
-    records::{RequeueMarker, read_parked, requeued},
-};
+use broker::records::{read_parked, requeued};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use schemas::Parked;
 use service::problem::{Code, Problem};
@@ -102,13 +99,8 @@ async fn requeue(request: RequestContext) -> Result<Response, Problem> {
         parked::record(&*deps.broker, request.path_parameter("id")).await.map_err(|_| problems::log_unavailable())?;
     let record = record.ok_or(Code::NotFound)?;
     let (to, message) = requeued(&record).map_err(|why| Problem::new(Code::Conflict).detail(why))?;
-    let deadline = || Deadline { stop: deps.stop.clone(), limit: Some(CONFIRM_TIMEOUT) };
-    let published = publish_until_confirmed(&*deps.broker, &to, &message, deadline()).await;
+    let published = request.control.requeue(&record, &to, &message, Some(CONFIRM_TIMEOUT)).await;
     published.map_err(|_| problems::publish_failed())?;
-    if let Some((to, marker)) = RequeueMarker::of(&record) {
-        // Without its marker a delivery may come back once more by itself, under the same id.
-        let _ = publish_until_confirmed(&*deps.broker, &to, &marker, deadline()).await;
-    }
     let event_id = Some(message.id).filter(|id| !id.is_empty());
     tracing::info!(
         parked_id = request.path_parameter("id"),
