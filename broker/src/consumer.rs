@@ -37,7 +37,7 @@ pub struct Incoming {
 pub enum Settlement {
     /// The message is removed: all that follows from it is confirmed.
     Done,
-    /// The message is handed out again, soon, with a higher count: at shutdown, and while publishing is blocked. A
+    /// The message is handed out again, soon, with a higher count: at shutdown, and once after a panic. A
     /// message that should wait is published with a due time instead.
     Again,
 }

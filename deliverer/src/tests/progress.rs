@@ -51,7 +51,7 @@ async fn a_deliverer_is_alive_while_the_broker_takes_nothing_or_is_away_for_hour
         } else {
             fixture.memory.block("on purpose");
         }
-        // The delivery is given back once a minute. At the hundredth time the broker would park it.
+        // The delivery is held meanwhile.
         fixture.stays_alive_for(90).await;
         fixture.memory.come_back();
         fixture.stays_alive_for(120).await;

@@ -25,7 +25,7 @@ pub const TURN: Duration = Duration::from_secs(10);
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// Longest time that a message is pending while messages flow: an attempt takes a minute at most, waiting for a slot a
-/// few minutes, and a publish is repeated or given up after a minute. RabbitMQ closes a consumer that has held a
+/// few minutes, and a publish that is refused counts anew with each try. RabbitMQ closes a consumer that has held a
 /// message for twice as long.
 const LONGEST_HANDLING: Duration = Duration::from_secs(15 * 60);
 
