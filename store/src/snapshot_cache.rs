@@ -12,7 +12,7 @@ use service::atomic_file;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    Item, ItemKind, Keyring, Snapshot, StoreError, TenantSnapshot,
+    Item, ItemKind, ItemVersion, Keyring, Snapshot, StoreError, TenantSnapshot,
     edit::items,
     row::{ItemSecrets, join_secrets, split_secrets},
     snapshot::{StoredItem, current::CurrentSnapshot},
@@ -42,6 +42,8 @@ struct CachedItem {
     tenant: String,
     kind: String,
     version: u64,
+    #[serde(default)]
+    created: u64,
     body: String,
     #[serde(default, skip_serializing_if = "ItemSecrets::is_empty")]
     hidden: ItemSecrets,
@@ -128,6 +130,7 @@ fn cached_items(tenant: &Arc<TenantSnapshot>) -> Vec<CachedItem> {
             tenant: tenant.id.clone(),
             kind: item.kind().name().to_owned(),
             version: tenant.versions.of(item.kind(), item.id()).unwrap_or(0),
+            created: tenant.versions.created(item.kind(), item.id()),
             body: body.to_string(),
             hidden,
         }
@@ -138,6 +141,7 @@ fn cached_items(tenant: &Arc<TenantSnapshot>) -> Vec<CachedItem> {
 fn stored_item(cached: CachedItem) -> Option<StoredItem> {
     let kind = ItemKind::named(&cached.kind)?;
     let item = join_secrets(kind, &cached.body, cached.hidden).ok()?;
-    let CachedItem { tenant, version, .. } = cached;
+    let CachedItem { tenant, version: changed, created, .. } = cached;
+    let version = ItemVersion { changed, created };
     Some(StoredItem { tenant, kind, id: item.id().to_owned(), version, item: Some(item) })
 }
