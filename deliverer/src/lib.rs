@@ -25,6 +25,7 @@ use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Settlement};
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
 use store::{Outbox, RetentionTable, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use canary::CanaryMetrics;
@@ -179,7 +180,7 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
         };
-        if !delivery.is_test && self.recent.was_delivered(&delivery, self.now()) {
+        if !delivery.is_test && self.recent.was_delivered(&delivery, Instant::now()) {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
@@ -213,7 +214,7 @@ impl Deliverer {
     }
 
     async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
-        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, self.now()) {
+        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, Instant::now()) {
             self.reporter.forked(&consumed.delivery);
         }
         let begins = |now| self.reporter.attempt_begins(consumed, now);
@@ -235,7 +236,7 @@ impl Deliverer {
             Verdict::Dead(_) => (None, false),
         };
         if is_delivered {
-            self.recent.delivered(delivery, now);
+            self.recent.delivered(delivery, Instant::now());
         }
         let failure = limiter.record_result(retry_at, is_delivered, now);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
