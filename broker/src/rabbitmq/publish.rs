@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -94,6 +95,21 @@ impl SessionPublisher {
         tokio::select! {
             () = self.unconfirmed.watch(&self.health) => {}
             () = self.refusals.watch(&self.health) => {}
+            () = self.forget_given_up() => {}
+        }
+    }
+
+    /// Frees what lapin keeps of publishes that were given up before their confirm. The channels of the logs do so before
+    /// each publish.
+    async fn forget_given_up(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            for kind in [ChannelKind::Ingest, ChannelKind::Lane] {
+                if self.channel(kind).forget_given_up() {
+                    self.returned(kind);
+                    return;
+                }
+            }
         }
     }
 
@@ -198,6 +214,19 @@ impl ConfirmChannel {
             publish.as_mut().poll(context)
         });
         confirm.await?.await
+    }
+
+    /// Frees what lapin keeps of given up publishes that are confirmed by now
+    /// (docs/rabbitmq.md#publishes-that-are-given-up-in-lapin). True when one of them was returned.
+    fn forget_given_up(&self) -> bool {
+        // No publish begins meanwhile, so the second poll has no confirm to wait for.
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            if let Some(Ok(returned)) = self.channel.wait_for_confirms().now_or_never() {
+                return !returned.is_empty();
+            }
+        }
+        false
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::{
     Broker, ConnectionState, Deadline, Lane, PublishError, Queue, Settlement, Target, publish_until_confirmed, rabbitmq,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -133,6 +133,38 @@ async fn crash(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Co
     tokio::join!(on(node, Node::crash), fixture.until(|state| matches!(state, ConnectionState::Away(_))));
     fixture.until(|state| *state == ConnectionState::Ready).await;
     take_all(consumer, ids("durable", 20)).await;
+}
+
+/// Publishes, and gives up before the confirm. The first poll sends the message.
+fn give_up(fixture: &Fixture, id: &str) {
+    let message = message(id);
+    let _ = tokio::task::unconstrained(fixture.broker.publish(&FAST, &message)).now_or_never();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
+    let fixture = Fixture::start().await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100);
+    for round in 0..20 {
+        let publishes = (0..50).map(|n| {
+            give_up(&fixture, &format!("given-up-{round}-{n}"));
+            let (broker, id) = (&fixture.broker, format!("awaited-{round}-{n}"));
+            async move { broker.publish(&FAST, &message(&id)).await }
+        });
+        assert_eq!(join_all(publishes).await, vec![Ok(()); 50]);
+        let named = |kind: &str| (0..50).map(|n| format!("{kind}-{round}-{n}")).collect::<Vec<_>>();
+        take_all(&mut consumer, [named("given-up"), named("awaited")].concat()).await;
+    }
+
+    // lapin has the return of a publish that was given up, and nobody else will ever ask for it.
+    fixture.unbind("deliver.fast", "deliver", "fast").await;
+    fixture.unbind("park", "park", "#").await;
+    give_up(&fixture, "returned");
+    fixture.until(|state| matches!(state, ConnectionState::Away(reason) if reason.contains("was returned"))).await;
+    // The next session completes the topology.
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    publish_all(&fixture, &ids("after", 10)).await;
+    take_all(&mut consumer, ids("after", 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
