@@ -152,7 +152,7 @@ fn row(letter: &DeadLetter) -> Vec<String> {
 
 async fn show(config: &Config, tenant: Option<&str>, id: &str, output: Output) -> anyhow::Result<Exit> {
     let source = LogSource::open(config).await?;
-    let letter = dead_letters::show(source.logs(), tenant, id).await.context(Exit::Unavailable)?;
+    let letter = dead_letters::show(source.logs(), tenant, 0, id).await.context(Exit::Unavailable)?;
     let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
     match output {
         Output::Json => output::json(&letter)?,

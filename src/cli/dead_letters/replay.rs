@@ -53,7 +53,7 @@ pub(super) struct ReplayArgs {
 struct ReplayResult {
     matched: u64,
     replayed: u64,
-    /// Dead letters whose bodies were not kept, or whose endpoints are disabled or do not exist.
+    /// Dead letters whose bodies were not kept, or whose endpoints are disabled, do not exist or were made anew.
     skipped: u64,
 }
 
@@ -62,7 +62,10 @@ impl fmt::Display for ReplayResult {
         write!(f, "{} of {} replayed", self.replayed, self.matched)?;
         match self.skipped {
             0 => Ok(()),
-            skipped => write!(f, "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled"),
+            skipped => write!(
+                f,
+                "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled or made anew"
+            ),
         }
     }
 }
@@ -103,7 +106,8 @@ async fn replay_in_this_process(
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
-    let replay = Replay { broker, replay_id: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
+    let (receivers, replay_id, clock) = (None, &job[..20], &clock);
+    let replay = Replay { broker, receivers, replay_id, rate, clock, outbox: None, metrics: None, stop };
     let bar = output::progress_bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
@@ -136,10 +140,12 @@ async fn replay_by_running_process(
     let client = Client::new(&args.api, config)?;
     let mut result = ReplayResult { matched, ..ReplayResult::default() };
     for (tenant, ids) in ids {
-        let request = serde_json::json!({"filter": {"ids": ids}, "rate_per_second": args.rate_per_second});
+        let filter = serde_json::json!({"ids": ids, "endpoint_id": args.filter.endpoint_id});
+        let request = serde_json::json!({"filter": filter, "rate_per_second": args.rate_per_second});
         let job = replay_over_api(&client, &tenant, request.to_string()).await?;
         result.replayed += job.replayed;
-        result.skipped += job.skipped;
+        // The API does not find dead letters of a former tenant.
+        result.skipped += job.skipped + (ids.len() as u64).saturating_sub(job.matched);
     }
     Ok(result)
 }
@@ -148,6 +154,7 @@ async fn replay_by_running_process(
 struct ReplayStatus {
     id: String,
     state: String,
+    matched: u64,
     replayed: u64,
     skipped: u64,
 }
