@@ -20,6 +20,7 @@ mod isolation;
 mod log_entries;
 mod log_lines;
 mod log_secrets;
+mod made_anew;
 mod metrics;
 mod monitoring;
 mod parking;
