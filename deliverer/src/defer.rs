@@ -82,9 +82,9 @@ pub(crate) fn turned_away(
     now: u64,
 ) -> NotAttempted {
     match turned_away {
-        TurnedAway::Deferred { until, reason } if until <= latest(delivery, policy, now) => {
+        TurnedAway::Deferred { wait_ms, reason } if now.saturating_add(wait_ms) <= latest(delivery, policy, now) => {
             // The time is reserved for this delivery.
-            let due = Due { at: until, exact: true };
+            let due = Due { at: now.saturating_add(wait_ms), exact: true };
             NotAttempted::Deferred { lane: Lane::Slow, due, reason: DeferralReason::Limit(reason) }
         }
         TurnedAway::SlowLane => NotAttempted::MovedToSlowLane,
@@ -138,19 +138,18 @@ mod tests {
     #[test]
     fn a_delivery_turned_away_waits_for_the_time_reserved_for_it_unless_that_is_too_late() {
         let policy = RetryPolicy::default();
-        let later = |until| TurnedAway::Deferred { until, reason: DeferReason::Rate };
+        let later = |wait_ms| TurnedAway::Deferred { wait_ms, reason: DeferReason::Rate };
         let waits = |until| NotAttempted::Deferred {
             lane: Lane::Slow,
             due: Due { at: until, exact: true },
             reason: DeferralReason::Limit(DeferReason::Rate),
         };
-        let last = START + 72 * HOUR;
         for (attempt, deferrals, why, now, expected) in [
-            (1, 0, later(START + 9), START, waits(START + 9)),
-            (2, 0, later(last), OLD, waits(last)),
-            (2, 0, later(last + 1), START, NotAttempted::Dead(DeadReason::Expired)),
-            (1, 2, later(OLD + 9), OLD, waits(OLD + 9)),
-            (1, 3, later(OLD + 9), OLD, NotAttempted::Dead(DeadReason::Overflow)),
+            (1, 0, later(9), START, waits(START + 9)),
+            (2, 0, later(72 * HOUR), START, waits(START + 72 * HOUR)),
+            (2, 0, later(72 * HOUR + 1), START, NotAttempted::Dead(DeadReason::Expired)),
+            (1, 2, later(9), OLD, waits(OLD + 9)),
+            (1, 3, later(9), OLD, NotAttempted::Dead(DeadReason::Overflow)),
             (1, 0, TurnedAway::SlowLane, START, NotAttempted::MovedToSlowLane),
             (2, 0, TurnedAway::Overflow, START, NotAttempted::Dead(DeadReason::Overflow)),
         ] {

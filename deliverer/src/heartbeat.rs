@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     Deliverer, DelivererDependencies,
-    limits::{BreakerState, HEARTBEAT_MS, Peers},
+    limits::{BreakerState, HEARTBEAT_MS, Peers, Uptime},
 };
 
 /// Time between two ticks, and longest delay of a breaker change's announcement.
@@ -56,7 +56,7 @@ impl DelivererHeartbeat {
         let Deliverer { deps, limiter, canaries, .. } = &*self.deliverer;
         match Notice::read(notice) {
             Some(Notice::Deliverer { process, leaves }) => {
-                let now = self.deliverer.now();
+                let now = limiter.now();
                 self.peers.note(&process, leaves, now);
                 limiter.set_deliverers(self.peers.count(now));
             }
@@ -71,7 +71,7 @@ impl DelivererHeartbeat {
     fn tick(&mut self, tick: u64) {
         let Deliverer { deps, limiter, poster, reporter, .. } = &*self.deliverer;
         let metrics = &reporter.metrics;
-        let now = self.deliverer.now();
+        let now = limiter.now();
         if tick.is_multiple_of(ANNOUNCEMENT_TICKS) {
             announce_presence(deps, false);
         }
@@ -111,7 +111,7 @@ impl DelivererHeartbeat {
         metrics.in_flight_bytes.set(poster.bytes_in_flight());
     }
 
-    fn count_endpoints(&mut self, now: u64) {
+    fn count_endpoints(&mut self, now: Uptime) {
         let Deliverer { deps, limiter, reporter, .. } = &*self.deliverer;
         let (mut closed, mut open, mut half_open, mut degraded) = (0, 0, 0, 0);
         for endpoint in limiter.endpoints() {

@@ -25,6 +25,7 @@ use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Settlement};
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
 use store::{Outbox, RetentionTable, Store};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use canary::CanaryMetrics;
@@ -35,7 +36,7 @@ use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes};
 use defer::NotAttempted;
 use heartbeat::DelivererHeartbeat;
-use limits::{AttemptEnd, AttemptRequest, Limiter, Permit, QueueLimits, SlotCounts, Slots};
+use limits::{AttemptEnd, AttemptRequest, Limiter, Permit, QueueLimits, SlotCounts, Slots, UptimeClock};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
 use report::Reporter;
@@ -84,8 +85,9 @@ impl Deliverer {
         canaries: CanaryMetrics,
     ) -> anyhow::Result<Arc<Self>> {
         let DelivererDependencies { broker, store, outbox, retention, clock, stop, .. } = &deps;
+        let uptime = UptimeClock::start();
         let slot_counts = SlotCounts { fast: config.slots, slow: config.slow_slots };
-        let slots = Slots::new(slot_counts, clock.clone());
+        let slots = Slots::new(slot_counts, uptime);
         let prefetch = u32::from(slot_counts.prefetch(Lane::Fast));
         // Half of the messages in the process may wait for their endpoint, and half of these for the same one.
         let queues = QueueLimits { per_endpoint: (prefetch / 4).max(1), total: (prefetch / 2).max(1) };
@@ -93,7 +95,7 @@ impl Deliverer {
             lanes: Lanes::new(broker.clone(), slot_counts, config.max_in_flight_bytes, stop.clone()),
             recent: Recent::new(config.duplicates),
             resolver: Resolver::new(store.clone()),
-            limiter: Limiter::new(clock.clone(), queues, config.breaker),
+            limiter: Limiter::new(clock.clone(), uptime, queues, config.breaker),
             poster: Poster::new(config, Network::of_the_system(), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
@@ -179,7 +181,7 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
         };
-        if !delivery.is_test && self.recent.was_delivered(&delivery, self.now()) {
+        if !delivery.is_test && self.recent.was_delivered(&delivery, Instant::now()) {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
@@ -213,7 +215,7 @@ impl Deliverer {
     }
 
     async fn post(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint, permit: &Permit) -> Posted {
-        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, self.now()) {
+        if self.recent.is_forked_retry(&consumed.delivery, consumed.incoming.redelivered, Instant::now()) {
             self.reporter.forked(&consumed.delivery);
         }
         let begins = |now| self.reporter.attempt_begins(consumed, now);
@@ -226,20 +228,20 @@ impl Deliverer {
     fn decide(&self, delivery: &Delivery, endpoint: &PreparedEndpoint, permit: Permit, posted: Posted) -> Concluded {
         let now = posted.ended;
         let limiter = permit.endpoint().clone();
-        permit.ended(AttemptEnd::of(&posted.outcome, now), now, (self.deps.chance)());
+        permit.ended(AttemptEnd::of(&posted.outcome, now), (self.deps.chance)());
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
         let verdict = decide(&posted.outcome, spent, self.policy(endpoint), now, (self.deps.chance)());
-        let (retry_at, is_delivered) = match verdict {
+        let (retry_ms, is_delivered) = match verdict {
             Verdict::Delivered => (None, true),
-            Verdict::Retry(due) => (Some(due.at), false),
+            Verdict::Retry(due) => (Some(due.at.saturating_sub(now)), false),
             Verdict::Dead(_) => (None, false),
         };
         if is_delivered {
-            self.recent.delivered(delivery, now);
+            self.recent.delivered(delivery, Instant::now());
         }
-        let failure = limiter.record_result(retry_at, is_delivered, now);
+        let failure = limiter.record_result(retry_ms, is_delivered);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
-        if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, failure) {
+        if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, failure, now) {
             self.reporter.found(finding);
         }
         Concluded::new(delivery, posted, verdict)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemas::Delivery;
 use service::{Seen, SeenConfig, seen};
+use tokio::time::Instant;
 
 /// Attempted retries that are remembered, in 3 MB at most. The two chains of a forked delivery begin minutes apart.
 const ATTEMPTED_RETRIES: SeenConfig = SeenConfig { ids: 65_536, window: Duration::from_secs(600) };
@@ -21,20 +22,20 @@ impl Recent {
         Self { delivered: Seen::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
     }
 
-    pub(crate) fn was_delivered(&self, delivery: &Delivery, now: u64) -> bool {
+    pub(crate) fn was_delivered(&self, delivery: &Delivery, now: Instant) -> bool {
         self.delivered.contains(id(delivery), now)
     }
 
-    pub(crate) fn delivered(&self, delivery: &Delivery, now: u64) {
+    pub(crate) fn delivered(&self, delivery: &Delivery, now: Instant) {
         self.delivered.note(id(delivery), now);
     }
 
-    /// Remembers an attempt at `now`, unix ms. Returns true when it looks like the retry of a forked delivery.
+    /// Remembers an attempt. Returns true when it looks like the retry of a forked delivery.
     ///
     /// A retry whose confirm was lost is published again, and then two chains of one delivery run until one succeeds.
     /// It shows when this process attempts the same number twice although the broker hands the message out for the
     /// first time. First attempts do not count: an event that was routed twice is not a fork.
-    pub(crate) fn is_forked_retry(&self, delivery: &Delivery, is_redelivered: bool, now: u64) -> bool {
+    pub(crate) fn is_forked_retry(&self, delivery: &Delivery, is_redelivered: bool, now: Instant) -> bool {
         if delivery.attempt < 2 {
             return false;
         }
@@ -57,7 +58,7 @@ fn id(delivery: &Delivery) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::fixture::{START, delivery};
+    use crate::tests::fixture::delivery;
 
     fn recent() -> Recent {
         Recent::new(SeenConfig { ids: 10, window: Duration::from_secs(60) })
@@ -71,29 +72,29 @@ mod tests {
     fn a_replay_counts_as_another_delivery_and_each_replay_as_its_own() {
         let recent = recent();
         let replay = |job: &str| Delivery { replay: Some(job.into()), ..delivery("e1") };
-        recent.delivered(&delivery("e1"), START);
-        assert!(recent.was_delivered(&retry(2), START), "a forked retry");
+        recent.delivered(&delivery("e1"), Instant::now());
+        assert!(recent.was_delivered(&retry(2), Instant::now()), "a forked retry");
         for other in [replay("r1"), delivery("e2")] {
-            assert!(!recent.was_delivered(&other, START));
+            assert!(!recent.was_delivered(&other, Instant::now()));
         }
-        recent.delivered(&replay("r1"), START);
-        assert!(recent.was_delivered(&replay("r1"), START));
-        assert!(!recent.was_delivered(&replay("r2"), START));
+        recent.delivered(&replay("r1"), Instant::now());
+        assert!(recent.was_delivered(&replay("r1"), Instant::now()));
+        assert!(!recent.was_delivered(&replay("r2"), Instant::now()));
     }
 
     #[test]
     fn a_retry_attempted_twice_under_one_number_looks_forked() {
         let recent = recent();
-        let forked = [2, 3, 2, 3, 4].map(|attempt| recent.is_forked_retry(&retry(attempt), false, START));
+        let forked = [2, 3, 2, 3, 4].map(|attempt| recent.is_forked_retry(&retry(attempt), false, Instant::now()));
         assert_eq!(forked, [false, false, true, true, false]);
     }
 
     #[test]
     fn a_retry_that_is_redelivered_is_not_forked_nor_is_that_of_another_delivery_or_replay() {
         let recent = recent();
-        let is_forked = |delivery: &Delivery| recent.is_forked_retry(delivery, false, START);
+        let is_forked = |delivery: &Delivery| recent.is_forked_retry(delivery, false, Instant::now());
         assert!(!is_forked(&retry(2)));
-        assert!(!recent.is_forked_retry(&retry(2), true, START), "its settlement was lost");
+        assert!(!recent.is_forked_retry(&retry(2), true, Instant::now()), "its settlement was lost");
         assert!(!is_forked(&Delivery { attempt: 2, ..delivery("e2") }));
         assert!(!is_forked(&Delivery { replay: Some("r1".into()), ..retry(2) }));
         assert!(!is_forked(&retry(1)) && !is_forked(&retry(1)), "an event that was routed twice");

@@ -14,6 +14,7 @@ use crate::{limits::LastingFailure, post::PreparedEndpoint};
 
 /// Longest time for bringing the snapshot up to a delivery's revision. Then the delivery is deferred.
 const PULL_TIMEOUT: Duration = Duration::from_secs(2);
+const MINUTE_MS: u64 = 60_000;
 /// Number of prepared endpoints beyond which all are forgotten at once, which is cheaper than tracking their age.
 const MAX_PREPARED: usize = 100_000;
 
@@ -68,13 +69,14 @@ impl Resolver {
     /// Learns from an attempt that the endpoint answered 410, or has only failed for a while, and returns what control
     /// should know. Control hears nothing of an endpoint that was changed meanwhile: the change may have repaired it.
     ///
-    /// A version of an endpoint that is gone or given up gets no more requests from this process.
+    /// A version of an endpoint that is gone or given up gets no more requests from this process. `now` is unix ms.
     pub(crate) fn learn(
         &self,
         delivery: &Delivery,
         endpoint: &Arc<Endpoint>,
         is_gone: bool,
         failure: Option<LastingFailure>,
+        now: u64,
     ) -> Option<Finding> {
         if !is_gone && failure.is_none() {
             return None;
@@ -85,7 +87,11 @@ impl Resolver {
         }
         let (version, tenant, endpoint_id) = (version?, delivery.tenant.clone(), endpoint.id.clone());
         Some(match failure {
-            Some(LastingFailure { since, .. }) if !is_gone => Finding::Failing { tenant, endpoint_id, version, since },
+            Some(LastingFailure { failing_ms, .. }) if !is_gone => {
+                // A whole minute, because an unconfirmed report is kept once only if its repeats are equal to it.
+                let since = now.saturating_sub(failing_ms) / MINUTE_MS * MINUTE_MS;
+                Finding::Failing { tenant, endpoint_id, version, since }
+            }
             _ => Finding::Gone { tenant, endpoint_id, version },
         })
     }

@@ -116,7 +116,7 @@ impl Router {
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
         let acceptance = self.accept(incoming)?;
         let id = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
-        if self.duplicates.contains(id, self.now()) {
+        if self.duplicates.contains(id, Instant::now()) {
             self.reporter.repeated(&acceptance);
             return Ok(Settlement::Done);
         }
@@ -135,7 +135,7 @@ impl Router {
         // An event without deliveries is not noted: it cannot make duplicates, and a later repeat may match a new
         // subscription.
         if !fan_out.deliveries.is_empty() {
-            self.duplicates.note(id, self.now());
+            self.duplicates.note(id, Instant::now());
         }
         self.reporter.routed(&envelope, &acceptance, &fan_out);
         Ok(Settlement::Done)

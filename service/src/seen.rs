@@ -14,6 +14,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 /// How many ids are remembered, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +31,7 @@ pub struct SeenConfig {
 #[derive(Debug)]
 pub struct Seen {
     half: usize,
-    window: u64,
+    window: Duration,
     generations: Mutex<Generations>,
 }
 
@@ -39,25 +40,24 @@ pub struct Seen {
 struct Generations {
     young: HashSet<u128>,
     old: HashSet<u128>,
-    /// Time at which the old generation became old, in unix milliseconds.
-    since: u64,
+    /// Time at which the old generation became old, or of the first look. None before that.
+    since: Option<Instant>,
 }
 
 impl Seen {
     pub fn new(config: SeenConfig) -> Self {
-        let window = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
-        Self { half: config.ids.div_ceil(2), window, generations: Mutex::default() }
+        Self { half: config.ids.div_ceil(2), window: config.window, generations: Mutex::default() }
     }
 
-    /// True when the id was noted recently. `now` is in unix milliseconds.
-    pub fn contains(&self, id: u128, now: u64) -> bool {
+    /// True when the id was noted recently.
+    pub fn contains(&self, id: u128, now: Instant) -> bool {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.age(now, self.window);
         generations.young.contains(&id) || generations.old.contains(&id)
     }
 
-    /// Notes an id whose consequences are durable. `now` is in unix milliseconds.
-    pub fn note(&self, id: u128, now: u64) {
+    /// Notes an id whose consequences are durable.
+    pub fn note(&self, id: u128, now: Instant) {
         if self.half == 0 {
             return;
         }
@@ -80,9 +80,9 @@ impl Seen {
 }
 
 impl Generations {
-    /// Drops ids older than twice the window. A clock that is set back only makes ids stay longer.
-    fn age(&mut self, now: u64, window: u64) {
-        let age = now.saturating_sub(self.since);
+    /// Drops ids older than twice the window.
+    fn age(&mut self, now: Instant, window: Duration) {
+        let age = now.saturating_duration_since(*self.since.get_or_insert(now));
         if age >= window {
             // The youngest ids may be new, so they stay in the old generation for another window.
             self.turn(now);
@@ -92,9 +92,9 @@ impl Generations {
         }
     }
 
-    fn turn(&mut self, now: u64) {
+    fn turn(&mut self, now: Instant) {
         self.old = mem::take(&mut self.young);
-        self.since = now;
+        self.since = Some(now);
     }
 }
 
@@ -116,36 +116,37 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: u64 = 60_000;
+    const MINUTE: Duration = Duration::from_secs(60);
+    const MS: Duration = Duration::from_millis(1);
 
     fn seen(ids: usize) -> Seen {
-        Seen::new(SeenConfig { ids, window: Duration::from_secs(60) })
+        Seen::new(SeenConfig { ids, window: MINUTE })
     }
 
     #[test]
     fn a_noted_id_is_seen_for_its_window_and_forgotten_after_two() {
-        let seen = seen(100);
-        seen.note(1, 0);
-        assert!(!seen.contains(2, 0));
-        for now in [0, MINUTE - 1, MINUTE, 2 * MINUTE - 1] {
-            assert!(seen.contains(1, now), "{now}");
+        let (seen, start) = (seen(100), Instant::now());
+        seen.note(1, start);
+        assert!(!seen.contains(2, start));
+        for after in [Duration::ZERO, MINUTE - MS, MINUTE, 2 * MINUTE - MS] {
+            assert!(seen.contains(1, start + after), "{after:?}");
         }
-        assert!(!seen.contains(1, 3 * MINUTE));
+        assert!(!seen.contains(1, start + 3 * MINUTE));
         assert!(seen.is_empty());
     }
 
     #[test]
     fn after_a_long_silence_nothing_is_seen() {
-        let seen = seen(100);
-        seen.note(1, 0);
-        assert!(!seen.contains(1, 100 * MINUTE));
+        let (seen, start) = (seen(100), Instant::now());
+        seen.note(1, start);
+        assert!(!seen.contains(1, start + 100 * MINUTE));
     }
 
     #[test]
     fn none_are_remembered_if_none_shall_be() {
-        let seen = seen(0);
-        seen.note(1, 0);
-        assert!(!seen.contains(1, 0));
+        let (seen, start) = (seen(0), Instant::now());
+        seen.note(1, start);
+        assert!(!seen.contains(1, start));
     }
 
     #[test]
@@ -158,19 +159,19 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_bounded_exact_and_keeps_the_latest_half(
-            ids in 1_usize..20, steps in prop::collection::vec((0_u128..50, 0_u64..MINUTE / 4), 1..200),
+            ids in 1_usize..20, steps in prop::collection::vec((0_u128..50, 0_u32..15_000), 1..200),
         ) {
-            let (seen, mut now, mut noted) = (seen(ids), 0, Vec::<(u128, u64)>::new());
+            let (seen, mut now, mut noted) = (seen(ids), Instant::now(), Vec::<(u128, Instant)>::new());
             for (id, wait) in steps {
-                now += wait;
+                now += wait * MS;
                 if seen.contains(id, now) {
-                    prop_assert!(noted.iter().any(|(known, at)| *known == id && now - at < 2 * MINUTE + MINUTE / 4));
+                    prop_assert!(noted.iter().any(|(known, at)| *known == id && now - *at < 2 * MINUTE + MINUTE / 4));
                 }
                 seen.note(id, now);
                 noted.push((id, now));
                 prop_assert!(seen.len() <= ids + 1);
                 for (id, at) in noted.iter().rev().take(ids / 2) {
-                    prop_assert!(now - at >= MINUTE || seen.contains(*id, now), "{id} of {at} at {now}");
+                    prop_assert!(now - *at >= MINUTE || seen.contains(*id, now), "{id} of {at:?} at {now:?}");
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use schemas::DeadLetterRetention;
 
-/// Time that an announcement is in force, in milliseconds: six intervals of announcements. Without a newer one
-/// everything is stored again, because too much is better than a loss.
+/// Time that an announcement is in force, in milliseconds: six intervals of announcements. Without a newer one, or
+/// after a larger step of the clock, everything is stored again, because too much is better than a loss.
 const IN_FORCE: u64 = 60_000;
 
 /// The last announcement of control, which the roles of a process share.
@@ -30,7 +30,7 @@ impl RetentionTable {
     /// Returns how much of a tenant's dead letters is stored at `now`, in unix milliseconds.
     pub fn of(&self, tenant: &str, now: u64) -> DeadLetterRetention {
         let heard = self.0.load();
-        let in_force = now.saturating_sub(heard.at) <= IN_FORCE;
+        let in_force = now.abs_diff(heard.at) <= IN_FORCE;
         heard.levels.get(tenant).copied().filter(|_| in_force).unwrap_or_default()
     }
 }
@@ -49,5 +49,13 @@ mod tests {
         assert_eq!(levels.of("acme", 11 + IN_FORCE), DeadLetterRetention::Bodies, "nobody says so any more");
         levels.hear(BTreeMap::new(), 20);
         assert_eq!(levels.of("acme", 20), DeadLetterRetention::Bodies);
+    }
+
+    #[test]
+    fn an_announcement_of_before_the_clock_was_set_back_is_not_in_force_for_as_long() {
+        let (levels, hour) = (RetentionTable::default(), 3_600_000);
+        levels.hear(BTreeMap::from([("acme".to_owned(), DeadLetterRetention::Counts)]), hour);
+        assert_eq!(levels.of("acme", hour - 1), DeadLetterRetention::Counts, "the time was read before it came");
+        assert_eq!(levels.of("acme", 0), DeadLetterRetention::Bodies);
     }
 }

@@ -120,6 +120,7 @@ impl RabbitMqClient {
         message: &Message,
     ) -> Result<(), PublishError> {
         check_key(key)?;
+        // Sending it would cost the session.
         if message.body.len() > self.max_body.load(Relaxed) {
             return Err(PublishError::TooLarge);
         }
@@ -133,15 +134,7 @@ impl RabbitMqClient {
             None => Err(PublishError::Away(self.why_away())),
             Some(session) => match session.health.blocked() {
                 Some(reason) => Err(PublishError::Blocked(reason)),
-                None => {
-                    let size = request.body.len();
-                    let published = session.publisher.publish(request).await;
-                    if published == Err(PublishError::TooLarge) {
-                        // Each refusal costs the session, so only the first body of such a size is sent.
-                        self.max_body.fetch_min(size.saturating_sub(1), Relaxed);
-                    }
-                    published
-                }
+                None => session.publisher.publish(request, &self.max_body).await,
             },
         }
     }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -18,7 +19,7 @@ use service::watchdog::{AgeCounter, EntryRound};
 use tokio::sync::Semaphore;
 
 use super::{
-    error::{describe, describe_without, refusal},
+    error::{describe_without, refusal},
     health::SessionHealth,
     message,
     refusals::{INTAKE, Refusals},
@@ -94,18 +95,38 @@ impl SessionPublisher {
         tokio::select! {
             () = self.unconfirmed.watch(&self.health) => {}
             () = self.refusals.watch(&self.health) => {}
+            () = self.forget_given_up() => {}
         }
     }
 
-    pub(super) async fn publish(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
+    /// Frees what lapin keeps of publishes that were given up before their confirm. The channels of the logs do so before
+    /// each publish.
+    async fn forget_given_up(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            for kind in [ChannelKind::Ingest, ChannelKind::Lane] {
+                if self.channel(kind).forget_given_up() {
+                    self.returned(kind);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lowers `max_body`, the bytes of the largest body that the broker takes, once the broker has refused a larger one.
+    pub(super) async fn publish(
+        &self,
+        request: PublishRequest<'_>,
+        max_body: &AtomicUsize,
+    ) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            answer = self.send(request) => answer,
+            answer = self.send(request, max_body) => answer,
             reason = self.health.failed() => Err(PublishError::Lost(reason)),
         }
     }
 
-    async fn send(&self, request: PublishRequest<'_>) -> Result<(), PublishError> {
+    async fn send(&self, request: PublishRequest<'_>, max_body: &AtomicUsize) -> Result<(), PublishError> {
         let channel = self.channel(request.kind);
         let _slot = channel.slots.acquire().await.map_err(|_| PublishError::Away(self.health.reason()))?;
         if let Some(reason) = self.health.blocked() {
@@ -132,11 +153,14 @@ impl SessionPublisher {
             }
             Ok(Confirmation::Ack(Some(_))) => Err(self.returned(kind)),
             Ok(Confirmation::NotRequested) => Err(self.lost("confirms are not enabled".to_owned())),
-            Err(error) if is_too_large(&error, size) => {
-                self.lost(describe(&error));
-                Err(PublishError::TooLarge)
+            Err(error) => {
+                if let Some(limit) = largest_taken(&error) {
+                    max_body.fetch_min(limit, Ordering::Relaxed);
+                }
+                let lost = self.lost(describe_without("write", &error));
+                // Any other publish on the channel gets the error of the one that is too large.
+                Err(if size > max_body.load(Ordering::Relaxed) { PublishError::TooLarge } else { lost })
             }
-            Err(error) => Err(self.lost(describe_without("write", &error))),
         }
     }
 
@@ -191,15 +215,38 @@ impl ConfirmChannel {
         });
         confirm.await?.await
     }
+
+    /// Frees what lapin keeps of given up publishes that are confirmed by now
+    /// (docs/rabbitmq.md#publishes-that-are-given-up-in-lapin). True when one of them was returned.
+    fn forget_given_up(&self) -> bool {
+        // No publish begins meanwhile, so the second poll has no confirm to wait for.
+        let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            if let Some(Ok(returned)) = self.channel.wait_for_confirms().now_or_never() {
+                return !returned.is_empty();
+            }
+        }
+        false
+    }
 }
 
-/// True when the broker closed the channel because of a body of exactly this size; every other publish on the channel
-/// gets the same error.
-fn is_too_large(error: &lapin::Error, size: usize) -> bool {
-    refusal(error).is_some_and(|refusal| {
-        let text = refusal.get_message().as_str();
-        matches!(refusal.get_id(), 406 | 501) && text.contains(&format!("message size {size} is larger"))
-    })
+/// Bytes of the largest body that the broker takes, if this is the error with which it refuses a larger one.
+fn largest_taken(error: &lapin::Error) -> Option<usize> {
+    let refusal = refusal(error).filter(|refusal| matches!(refusal.get_id(), 406 | 501))?;
+    limit_in(refusal.get_message().as_str())
+}
+
+/// Reads the limit from the broker's words (docs/rabbitmq.md#the-largest-message), or from the refused size where they
+/// name no limit.
+fn limit_in(text: &str) -> Option<usize> {
+    let number_after = |text: &str, words: &str| {
+        let (_, number) = text.split_once(words)?;
+        number.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+    };
+    let (_, refusal) = text.split_once("message size ")?;
+    let (size, limit) = refusal.split_once(" is larger than ")?;
+    let below = size.parse::<usize>().ok()?.saturating_sub(1);
+    Some(number_after(limit, "max size ").map_or(below, |limit| limit.min(below)))
 }
 
 pub(super) fn check_key(key: &str) -> Result<(), PublishError> {
@@ -257,6 +304,28 @@ mod tests {
         assert_eq!(queue(ChannelKind::Ingest, "acme.7.-.ticket.closed"), Some(INTAKE));
         assert_eq!(queue(ChannelKind::Lane, "5s.slow"), Some("5s.slow"));
         assert_eq!(queue(ChannelKind::Log, "exhausted.acme"), None);
+    }
+
+    #[test]
+    fn the_limit_of_a_broker_is_read_from_its_refusal() {
+        let configured = "PRECONDITION_FAILED - message size 200000 is larger than configured max size 100000";
+        assert_eq!(limit_in(configured), Some(100_000));
+        let built_in = "PRECONDITION_FAILED - message size 536870913 is larger than max size 536870912";
+        assert_eq!(limit_in(built_in), Some(536_870_912));
+    }
+
+    #[test]
+    fn a_refusal_that_names_no_limit_bounds_the_size_that_it_names() {
+        for text in [
+            "message size 200000 is larger than allowed",
+            "message size 200000 is larger than max size of this queue",
+            "message size 200000 is larger than max size 200000",
+        ] {
+            assert_eq!(limit_in(text), Some(199_999), "{text}");
+        }
+        for text in ["", "PRECONDITION_FAILED - unknown delivery tag 1", "message size x is larger than max size 10"] {
+            assert_eq!(limit_in(text), None, "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker::{
     Broker, ConnectionState, Deadline, Lane, PublishError, Queue, Settlement, Target, publish_until_confirmed, rabbitmq,
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,8 @@ async fn cut(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Cons
     assert_eq!(heard.expect("the broker is open"), "we are back");
 }
 
-/// A body that this broker does not take costs one session at most, and is refused from then on without being sent.
+/// The first body that this broker does not take costs one session. Any body above the broker's limit is refused from
+/// then on without being sent.
 async fn too_large(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
     // A channel reads the limit when it is opened, on 4.x from the persistent term.
     const LIMIT: &str =
@@ -110,16 +111,19 @@ async fn too_large(node: &'static Node, fixture: &Fixture, consumer: &mut broker
     let cutting = on(node, |node| node.ctl(&["close_all_connections", "a test"]));
     tokio::join!(cutting, fixture.until(|state| matches!(state, ConnectionState::Away(_))));
     fixture.until(|state| *state == ConnectionState::Ready).await;
-    let large = schemas::Message { body: vec![b'x'; 200_000].into(), ..message("large") };
+    let of = |size: usize| schemas::Message { body: vec![b'x'; size].into(), ..message(&format!("large-{size}")) };
     let (_running, deadline) = for_ever();
-    let refused = publish_until_confirmed(&fixture.broker, &FAST, &large, deadline).await;
+    let (first, fast) = (of(200_000), FAST);
+    let refusing = publish_until_confirmed(&fixture.broker, &fast, &first, deadline);
+    let (refused, _) = tokio::join!(refusing, fixture.until(|state| matches!(state, ConnectionState::Away(_))));
     assert_eq!(refused, Err(PublishError::TooLarge));
-    // If these were sent, each would end a session, and the next one would find none.
-    for _ in 0..10 {
-        assert_eq!(fixture.broker.publish(&FAST, &large).await, Err(PublishError::TooLarge));
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    // If one of these were sent, it would end the session, and the last one would not be confirmed.
+    for size in [200_000, 150_000, 100_001] {
+        assert_eq!(fixture.broker.publish(&FAST, &of(size)).await, Err(PublishError::TooLarge), "{size}");
     }
-    publish_all(fixture, &ids("small", 10)).await;
-    take_all(consumer, ids("small", 10)).await;
+    assert_eq!(fixture.broker.publish(&FAST, &of(100_000)).await, Ok(()));
+    take_all(consumer, ["large-100000".to_owned()]).await;
 }
 
 /// The node dies and comes back with what is on its disk, and the session comes back by itself.
@@ -129,6 +133,38 @@ async fn crash(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Co
     tokio::join!(on(node, Node::crash), fixture.until(|state| matches!(state, ConnectionState::Away(_))));
     fixture.until(|state| *state == ConnectionState::Ready).await;
     take_all(consumer, ids("durable", 20)).await;
+}
+
+/// Publishes, and gives up before the confirm. The first poll sends the message.
+fn give_up(fixture: &Fixture, id: &str) {
+    let message = message(id);
+    let _ = tokio::task::unconstrained(fixture.broker.publish(&FAST, &message)).now_or_never();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
+    let fixture = Fixture::start().await;
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100);
+    for round in 0..20 {
+        let publishes = (0..50).map(|n| {
+            give_up(&fixture, &format!("given-up-{round}-{n}"));
+            let (broker, id) = (&fixture.broker, format!("awaited-{round}-{n}"));
+            async move { broker.publish(&FAST, &message(&id)).await }
+        });
+        assert_eq!(join_all(publishes).await, vec![Ok(()); 50]);
+        let named = |kind: &str| (0..50).map(|n| format!("{kind}-{round}-{n}")).collect::<Vec<_>>();
+        take_all(&mut consumer, [named("given-up"), named("awaited")].concat()).await;
+    }
+
+    // lapin has the return of a publish that was given up, and nobody else will ever ask for it.
+    fixture.unbind("deliver.fast", "deliver", "fast").await;
+    fixture.unbind("park", "park", "#").await;
+    give_up(&fixture, "returned");
+    fixture.until(|state| matches!(state, ConnectionState::Away(reason) if reason.contains("was returned"))).await;
+    // The next session completes the topology.
+    fixture.until(|state| *state == ConnectionState::Ready).await;
+    publish_all(&fixture, &ids("after", 10)).await;
+    take_all(&mut consumer, ids("after", 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 use schemas::OutcomeClass;
 
+use super::uptime::Uptime;
 use crate::outcome::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +79,30 @@ const GIVE_UP_MS: u64 = 5 * 86_400_000;
 /// `control` keeps the reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FailureStreak {
-    since: Option<u64>,
-    reported_at: Option<u64>,
+    since: Option<Uptime>,
+    reported_at: Option<Uptime>,
 }
 
 /// The report that an endpoint has only failed for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastingFailure {
-    /// Unix ms of the first failure since the last success.
-    pub(crate) since: u64,
+    /// Ms since the first failure after the last success.
+    pub(crate) failing_ms: u64,
     /// The endpoint gets no more requests from this process.
     pub(crate) is_given_up: bool,
 }
 
 impl FailureStreak {
-    pub(super) fn note(&mut self, is_success: bool, now: u64) -> Option<LastingFailure> {
+    pub(super) fn note(&mut self, is_success: bool, now: Uptime) -> Option<LastingFailure> {
         if is_success {
             *self = Self::default();
             return None;
         }
-        let since = *self.since.get_or_insert(now);
-        let is_due = now >= since + REPORT_MS && self.reported_at.is_none_or(|at| now >= at + REPORT_MS);
+        let failing_ms = now.ms_since(*self.since.get_or_insert(now));
+        let is_due = failing_ms >= REPORT_MS && self.reported_at.is_none_or(|at| now >= at + REPORT_MS);
         is_due.then(|| {
             self.reported_at = Some(now);
-            LastingFailure { since, is_given_up: now >= since + GIVE_UP_MS }
+            LastingFailure { failing_ms, is_given_up: failing_ms >= GIVE_UP_MS }
         })
     }
 }
@@ -133,12 +134,12 @@ mod tests {
     fn an_endpoint_that_only_fails_is_reported_every_hour_and_given_up_after_five_days() {
         const HOUR: u64 = 3_600_000;
         let mut streak = FailureStreak::default();
-        let reports: Vec<_> = (0..=5 * 48).filter_map(|half| streak.note(false, half * HOUR / 2)).collect();
-        assert_eq!(reports.len(), 5 * 24);
-        assert!(reports.iter().all(|report| report.since == 0));
+        let mut note = |is_success, at| streak.note(is_success, Uptime::of_ms(at));
+        let reports: Vec<_> = (0..=5 * 48).filter_map(|half| note(false, half * HOUR / 2)).collect();
+        assert!(reports.iter().map(|report| report.failing_ms).eq((1..=5 * 24).map(|hours| hours * HOUR)));
         assert_eq!(reports.iter().filter(|report| report.is_given_up).count(), 1);
-        assert_eq!(streak.note(true, 150 * HOUR), None);
-        assert_eq!(streak.note(false, 200 * HOUR), None);
-        assert_eq!(streak.note(false, 201 * HOUR), Some(LastingFailure { since: 200 * HOUR, is_given_up: false }));
+        assert_eq!(note(true, 150 * HOUR), None);
+        assert_eq!(note(false, 200 * HOUR), None);
+        assert_eq!(note(false, 201 * HOUR), Some(LastingFailure { failing_ms: HOUR, is_given_up: false }));
     }
 }

@@ -1,5 +1,6 @@
 //! The breaker of an endpoint: while the endpoint is down, an occasional probe takes the place of all attempts. Pure.
 
+use super::uptime::Uptime;
 use crate::config::BreakerConfig;
 
 /// Largest part by which an open period is prolonged, so that breakers which opened together do not probe together.
@@ -17,10 +18,10 @@ pub(super) struct Breaker {
 pub(crate) enum BreakerState {
     #[default]
     Closed,
-    /// The first attempt after `until`, unix ms, is the probe.
-    Open { until: u64 },
-    /// A probe is in flight. If it has not ended by `until`, unix ms, the next attempt is another probe.
-    HalfOpen { until: u64 },
+    /// The first attempt after `until` is the probe.
+    Open { until: Uptime },
+    /// A probe is in flight. If it has not ended by `until`, the next attempt is another probe.
+    HalfOpen { until: Uptime },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +33,7 @@ pub(super) enum AttemptKind {
 /// A change of the breaker, which is announced to other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// `until` is unix ms.
-    Opened {
-        until: u64,
-        consecutive_opens: u32,
-    },
+    Opened { until: Uptime, consecutive_opens: u32 },
     Closed,
 }
 
@@ -45,14 +42,14 @@ impl Breaker {
         Self { config, ..Self::default() }
     }
 
-    /// The kind of an attempt at `now`, or the unix ms before which none may start. A probe that has not ended after
+    /// The kind of an attempt at `now`, or the time before which none may start. A probe that has not ended after
     /// `probe_ms` is replaced by another.
-    pub(super) fn check(&mut self, now: u64, probe_ms: u64) -> Result<AttemptKind, u64> {
+    pub(super) fn check(&mut self, now: Uptime, probe_ms: u64) -> Result<AttemptKind, Uptime> {
         match self.state {
             BreakerState::Closed => Ok(AttemptKind::Regular),
             BreakerState::Open { until } | BreakerState::HalfOpen { until } if now < until => Err(until),
             BreakerState::Open { .. } | BreakerState::HalfOpen { .. } => {
-                self.state = BreakerState::HalfOpen { until: now.saturating_add(probe_ms) };
+                self.state = BreakerState::HalfOpen { until: now + probe_ms };
                 Ok(AttemptKind::Probe)
             }
         }
@@ -82,7 +79,7 @@ impl Breaker {
     }
 
     /// Failures of attempts that were in flight when the breaker opened do not prolong it.
-    pub(super) fn failed(&mut self, kind: AttemptKind, now: u64, chance: f64) -> Option<Transition> {
+    pub(super) fn failed(&mut self, kind: AttemptKind, now: Uptime, chance: f64) -> Option<Transition> {
         self.failures = self.failures.saturating_add(1);
         let opens = match self.state {
             BreakerState::Closed => self.failures >= self.config.failures.get(),
@@ -94,32 +91,32 @@ impl Breaker {
         }
         let doubled = self.config.first.millis().saturating_mul(1 << self.consecutive_opens.min(32));
         let period = doubled.min(self.config.longest.millis());
-        let until = now.saturating_add((period as f64 * (1.0 + JITTER * chance)) as u64);
+        let until = now + (period as f64 * (1.0 + JITTER * chance)) as u64;
         self.consecutive_opens += 1;
         self.state = BreakerState::Open { until };
         Some(Transition::Opened { until, consecutive_opens: self.consecutive_opens })
     }
 
     /// Notes that an attempt ended without an outcome. If it was the probe, the next attempt is another one.
-    pub(super) fn abandoned(&mut self, kind: AttemptKind, now: u64) {
+    pub(super) fn abandoned(&mut self, kind: AttemptKind, now: Uptime) {
         if kind == AttemptKind::Probe && matches!(self.state, BreakerState::HalfOpen { .. }) {
             self.state = BreakerState::Open { until: now };
         }
     }
 
     /// Applies the transition of another process's breaker. True if that changes something here.
-    pub(super) fn apply_announced(&mut self, transition: Transition, now: u64) -> bool {
+    pub(super) fn apply_announced(&mut self, transition: Transition, now: Uptime) -> bool {
         match transition {
             Transition::Closed => self.succeeded().is_some(),
             Transition::Opened { until, consecutive_opens } => {
                 // The clocks of hosts differ, so an announcement holds no longer than an own period could.
                 let longest = self.config.longest.millis();
-                let until = until.min(now.saturating_add(longest.saturating_add(longest / 5)));
+                let until = until.min(now + longest.saturating_add(longest / 5));
                 let known = match self.state {
-                    BreakerState::Closed => 0,
-                    BreakerState::Open { until } | BreakerState::HalfOpen { until } => until,
+                    BreakerState::Closed => now,
+                    BreakerState::Open { until } | BreakerState::HalfOpen { until } => until.max(now),
                 };
-                if until <= now.max(known) {
+                if until <= known {
                     return false;
                 }
                 let failures = self.failures.max(self.config.failures.get());
@@ -139,9 +136,9 @@ mod tests {
         *,
     };
 
-    const NOW: u64 = 1_790_000_000_000;
+    const NOW: Uptime = Uptime::of_ms(1_000);
 
-    fn open(breaker: &mut Breaker, now: u64) -> u64 {
+    fn open(breaker: &mut Breaker, now: Uptime) -> Uptime {
         for _ in 1..breaker.config.failures.get() {
             assert_eq!(breaker.failed(Regular, now, 0.0), None);
         }
@@ -169,7 +166,7 @@ mod tests {
             assert_eq!(breaker.check(now, 15_000), Ok(Probe));
             assert_eq!(breaker.check(now, 15_000), Err(now + 15_000), "one at a time");
             let Some(Transition::Opened { until, .. }) = breaker.failed(Probe, now, 0.0) else { panic!("it opens") };
-            assert_eq!(until - now, expected);
+            assert_eq!(until, now + expected);
             now = until;
         }
         assert_eq!(breaker.check(now, 15_000), Ok(Probe));
@@ -200,7 +197,7 @@ mod tests {
     #[test]
     fn a_breaker_believes_other_processes_for_no_longer_than_its_own_longest_period() {
         let mut breaker = Breaker::default();
-        assert!(breaker.apply_announced(Transition::Opened { until: u64::MAX, consecutive_opens: 5 }, NOW));
+        assert!(breaker.apply_announced(Transition::Opened { until: NOW + u64::MAX, consecutive_opens: 5 }, NOW));
         assert_eq!(breaker.check(NOW, 1), Err(NOW + 144_000));
         assert!(
             !breaker.apply_announced(Transition::Opened { until: NOW + 1_000, consecutive_opens: 1 }, NOW),
@@ -243,8 +240,8 @@ mod tests {
         ) {
             const PROBE_MS: u64 = 15_000;
             let (mut breaker, mut now) = (Breaker::default(), NOW);
-            let mut probe: Option<u64> = None;
-            let kind = |probe: Option<u64>| if probe.is_some() { Probe } else { Regular };
+            let mut probe: Option<Uptime> = None;
+            let kind = |probe: Option<Uptime>| if probe.is_some() { Probe } else { Regular };
             for event in events {
                 match event {
                     Event::Check => match breaker.check(now, PROBE_MS) {
@@ -253,7 +250,7 @@ mod tests {
                             probe = Some(now);
                         }
                         Err(until) => {
-                            prop_assert!(until > now && until - now <= 144_000);
+                            prop_assert!(until > now && until.ms_since(now) <= 144_000);
                             prop_assert_ne!({ breaker }.check(until, PROBE_MS), Err(until));
                         }
                         Ok(Regular) => probe = None,
@@ -261,7 +258,7 @@ mod tests {
                     Event::Succeeded => { breaker.succeeded(); probe = None; }
                     Event::Failed => { breaker.failed(kind(probe.take()), now, chance); }
                     Event::Answered => { breaker.answered(kind(probe.take())); }
-                    Event::Wait(ms) => now += ms,
+                    Event::Wait(ms) => now = now + ms,
                     Event::Hear(ms) => {
                         if breaker.apply_announced(Transition::Opened { until: now + ms, consecutive_opens: 1 }, now) {
                             probe = None;

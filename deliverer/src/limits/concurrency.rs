@@ -1,6 +1,8 @@
 //! How many requests to an endpoint may be in flight: additive increase, multiplicative decrease, as in TCP. Pure. The
 //! part of `max_in_flight` that belongs to this process varies with the number of deliverers, so it is an argument.
 
+use super::uptime::Uptime;
+
 const INITIAL_SIZE: f64 = 4.0;
 /// Least size up to which the limit doubles after an outage. A backlog waits then, and the limit before the outage may
 /// have been small only because the endpoint had little to do.
@@ -15,12 +17,12 @@ pub(super) struct ConcurrencyLimit {
     size: f64,
     /// Size up to which the limit doubles with every round trip. Infinite until the first reduction.
     threshold: f64,
-    reduced_at: u64,
+    reduced_at: Option<Uptime>,
 }
 
 impl Default for ConcurrencyLimit {
     fn default() -> Self {
-        Self { size: INITIAL_SIZE, threshold: f64::INFINITY, reduced_at: 0 }
+        Self { size: INITIAL_SIZE, threshold: f64::INFINITY, reduced_at: None }
     }
 }
 
@@ -46,28 +48,29 @@ impl ConcurrencyLimit {
     }
 
     /// The endpoint was overloaded.
-    pub(super) fn halve(&mut self, now: u64, round_trip_ms: u64) {
+    pub(super) fn halve(&mut self, now: Uptime, round_trip_ms: u64) {
         self.reduce((self.size / 2.0).max(1.0), now, round_trip_ms);
     }
 
     /// Lowers the limit because answers are slower than usual. A busy machine makes all endpoints look slow, so the
     /// limit stays above `RAMP`: with a limit of one, deliveries would be deferred for minutes.
-    pub(super) fn ease(&mut self, now: u64, round_trip_ms: u64) {
+    pub(super) fn ease(&mut self, now: Uptime, round_trip_ms: u64) {
         self.reduce((self.size * SLOWDOWN).max(self.size.min(RAMP)), now, round_trip_ms);
     }
 
-    fn reduce(&mut self, size: f64, now: u64, round_trip_ms: u64) {
-        if now < self.reduced_at.saturating_add(round_trip_ms.max(MIN_REDUCTION_GAP_MS)) {
+    fn reduce(&mut self, size: f64, now: Uptime, round_trip_ms: u64) {
+        let gap_ms = round_trip_ms.max(MIN_REDUCTION_GAP_MS);
+        if self.reduced_at.is_some_and(|at| now < at + gap_ms) {
             return;
         }
-        (self.size, self.threshold, self.reduced_at) = (size, size, now);
+        (self.size, self.threshold, self.reduced_at) = (size, size, Some(now));
     }
 
     /// The endpoint is down. Afterwards the limit doubles up to half of what it was.
-    pub(super) fn collapse(&mut self, now: u64) {
+    pub(super) fn collapse(&mut self, now: Uptime) {
         self.threshold = (self.size / 2.0).max(RAMP);
         self.size = 1.0;
-        self.reduced_at = now;
+        self.reduced_at = Some(now);
     }
 }
 
@@ -77,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: u64 = 1_790_000_000_000;
+    const NOW: Uptime = Uptime::of_ms(0);
 
     #[test]
     fn the_limit_doubles_until_it_is_halved_and_then_grows_by_one_a_round_trip() {
@@ -142,7 +145,7 @@ mod tests {
         ) {
             let (mut limit, mut now) = (ConcurrencyLimit::default(), NOW);
             for (step, in_flight, ms) in steps {
-                now += ms;
+                now = now + ms;
                 match step {
                     0 => limit.grow(in_flight, most),
                     1 => limit.halve(now, ms),

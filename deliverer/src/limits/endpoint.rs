@@ -16,6 +16,7 @@ use super::{
     fairness::{TenantFairness, TenantInFlight, takes_too_many},
     share::{DelivererCount, Share},
     state::{Admission, AdmissionState, TurnedAway, WaitContext},
+    uptime::{Uptime, UptimeClock},
 };
 use crate::config::BreakerConfig;
 
@@ -40,19 +41,26 @@ pub(super) enum Turn {
 }
 
 pub(super) struct ProcessState {
+    /// For breaker changes, which other processes read by the clock of their machine.
     clock: Clock,
+    uptime: UptimeClock,
     deliverers: Mutex<DelivererCount>,
     fairness: TenantFairness,
     breaker_changes: Mutex<Vec<BreakerChange>>,
 }
 
 impl ProcessState {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, uptime: UptimeClock) -> Self {
         let deliverers = Mutex::new(DelivererCount { known: 1, assumed: 1 });
-        Self { clock, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
+        Self { clock, uptime, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
     }
 
-    pub(super) fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> Uptime {
+        self.uptime.now()
+    }
+
+    /// Unix ms.
+    fn wall_clock(&self) -> u64 {
         (self.clock)()
     }
 
@@ -133,7 +141,16 @@ impl EndpointLimiter {
         }
     }
 
-    pub(super) fn apply_announced(&self, transition: Transition, now: u64) {
+    /// Takes over what another process announced of this endpoint's breaker.
+    pub(super) fn apply_announced(&self, change: &BreakerChange) {
+        let now = self.process.now();
+        let transition = match change.open_until {
+            Some(until) => Transition::Opened {
+                until: now + until.saturating_sub(self.process.wall_clock()),
+                consecutive_opens: change.consecutive_opens,
+            },
+            None => Transition::Closed,
+        };
         let locked = &mut *self.lock();
         if locked.state.apply_announced(transition, now) {
             locked.follow_breaker(transition);
@@ -144,11 +161,12 @@ impl EndpointLimiter {
         self.lock().state.queued
     }
 
-    /// Records the result of a delivery's attempt. A retry counts as backlog until `retry_at`, unix ms.
-    pub(crate) fn record_result(&self, retry_at: Option<u64>, is_success: bool, now: u64) -> Option<LastingFailure> {
+    /// Records the result of a delivery's attempt. A retry counts as backlog until it returns, in `retry_ms`.
+    pub(crate) fn record_result(&self, retry_ms: Option<u64>, is_success: bool) -> Option<LastingFailure> {
+        let now = self.process.now();
         let locked = &mut *self.lock();
-        if let Some(at) = retry_at {
-            locked.state.count_backlog(at);
+        if let Some(ms) = retry_ms {
+            locked.state.count_backlog(now + ms);
         }
         locked.state.note_result(is_success, now)
     }
@@ -162,7 +180,8 @@ impl EndpointLimiter {
         change(&mut self.lock().state);
     }
 
-    fn ended(self: &Arc<Self>, end: &AttemptEnd, kind: AttemptKind, now: u64, chance: f64) {
+    fn ended(self: &Arc<Self>, end: &AttemptEnd, kind: AttemptKind, chance: f64) {
+        let now = self.process.now();
         let transition = {
             let deliverers = self.process.deliverers();
             let locked = &mut *self.lock();
@@ -175,7 +194,7 @@ impl EndpointLimiter {
             transition
         };
         if let Some(transition) = transition {
-            self.report(transition);
+            self.report(transition, now);
         }
     }
 
@@ -188,7 +207,7 @@ impl EndpointLimiter {
         }
     }
 
-    fn grant(self: &Arc<Self>, locked: &mut Locked, share: &Share, now: u64) {
+    fn grant(self: &Arc<Self>, locked: &mut Locked, share: &Share, now: Uptime) {
         while let Some(at) = locked.state.grant(share, now) {
             let Some(next) = locked.queue.pop_front() else { break };
             if let Err(permit) = next.send(Permit::new(self, at, AttemptKind::Regular)) {
@@ -198,9 +217,11 @@ impl EndpointLimiter {
         }
     }
 
-    fn report(&self, transition: Transition) {
+    fn report(&self, transition: Transition, now: Uptime) {
         let (open_until, consecutive_opens) = match transition {
-            Transition::Opened { until, consecutive_opens } => (Some(until), consecutive_opens),
+            Transition::Opened { until, consecutive_opens } => {
+                (Some(self.process.wall_clock().saturating_add(until.ms_since(now))), consecutive_opens)
+            }
             Transition::Closed => (None, 0),
         };
         let (tenant, endpoint_id) = (self.tenant_id.clone(), self.endpoint_id.clone());
@@ -244,13 +265,13 @@ impl Locked {
 /// attempt that panicked or was abandoned.
 pub(crate) struct Permit {
     endpoint: Arc<EndpointLimiter>,
-    start_at: u64,
+    start_at: Uptime,
     kind: AttemptKind,
     is_returned: bool,
 }
 
 impl Permit {
-    fn new(endpoint: &Arc<EndpointLimiter>, start_at: u64, kind: AttemptKind) -> Self {
+    fn new(endpoint: &Arc<EndpointLimiter>, start_at: Uptime, kind: AttemptKind) -> Self {
         endpoint.process.fairness.enter(&endpoint.tenant);
         Self { endpoint: endpoint.clone(), start_at, kind, is_returned: false }
     }
@@ -259,15 +280,15 @@ impl Permit {
         &self.endpoint
     }
 
-    /// Unix ms before which the attempt must not start.
-    pub(super) fn start_at(&self) -> u64 {
+    /// Time before which the attempt must not start.
+    pub(super) fn start_at(&self) -> Uptime {
         self.start_at
     }
 
     /// `chance` is in 0..1.
-    pub(crate) fn ended(mut self, end: AttemptEnd, now: u64, chance: f64) {
+    pub(crate) fn ended(mut self, end: AttemptEnd, chance: f64) {
         self.leave();
-        self.endpoint.ended(&end, self.kind, now, chance);
+        self.endpoint.ended(&end, self.kind, chance);
     }
 
     /// Drops a permit while the endpoint's lock is held, which [`Permit::drop`] would take again.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     endpoint::{EndpointLimiter, ProcessState},
     fairness::TenantInFlight,
+    uptime::Uptime,
 };
 use crate::config::BreakerConfig;
 
@@ -23,7 +24,7 @@ pub(super) struct EndpointLimiters {
     by_tenant: HashMap<String, TenantEndpoints>,
     count: usize,
     sweep_at: usize,
-    swept_at: u64,
+    swept_at: Option<Uptime>,
 }
 
 #[derive(Default)]
@@ -34,14 +35,14 @@ struct TenantEndpoints {
 
 impl EndpointLimiters {
     pub(super) fn new(breaker: BreakerConfig, process: Arc<ProcessState>) -> Self {
-        Self { breaker, process, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: 0 }
+        Self { breaker, process, by_tenant: HashMap::new(), count: 0, sweep_at: MIN_SWEPT, swept_at: None }
     }
 
-    pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: u64) -> Arc<EndpointLimiter> {
+    pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: Uptime) -> Arc<EndpointLimiter> {
         if let Some(known) = self.by_tenant.get(tenant).and_then(|endpoints| endpoints.by_id.get(endpoint)) {
             return known.clone();
         }
-        if self.count >= self.sweep_at && now >= self.swept_at + SWEEP_MS {
+        if self.count >= self.sweep_at && self.swept_at.is_none_or(|at| now >= at + SWEEP_MS) {
             self.sweep(now);
         }
         let new =
@@ -60,8 +61,8 @@ impl EndpointLimiters {
         self.by_tenant.values().flat_map(|endpoints| endpoints.by_id.values().cloned()).collect()
     }
 
-    fn sweep(&mut self, now: u64) {
-        self.swept_at = now;
+    fn sweep(&mut self, now: Uptime) {
+        self.swept_at = Some(now);
         self.by_tenant.retain(|_, endpoints| {
             endpoints.by_id.retain(|_, limiter| {
                 Arc::strong_count(limiter) > 1 || !limiter.with(|state| state.is_idle_for(IDLE_MS, now))
@@ -76,21 +77,27 @@ impl EndpointLimiters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::uptime::UptimeClock;
+
+    const START: Uptime = Uptime::of_ms(0);
 
     fn limiters() -> EndpointLimiters {
-        EndpointLimiters::new(BreakerConfig::default(), Arc::new(ProcessState::new(Arc::new(|| 0))))
+        EndpointLimiters::new(
+            BreakerConfig::default(),
+            Arc::new(ProcessState::new(Arc::new(|| 0), UptimeClock::start())),
+        )
     }
 
     #[test]
     fn an_endpoint_that_was_not_posted_to_for_a_while_is_forgotten_unless_its_limiter_is_in_use() {
         let mut limiters = limiters();
-        let held = limiters.of("acme", "held", 0);
-        assert!(Arc::ptr_eq(&held, &limiters.of("acme", "held", 0)));
+        let held = limiters.of("acme", "held", START);
+        assert!(Arc::ptr_eq(&held, &limiters.of("acme", "held", START)));
         for number in 1..MIN_SWEPT {
-            limiters.of(&format!("t{}", number % 100), &number.to_string(), 0);
+            limiters.of(&format!("t{}", number % 100), &number.to_string(), START);
         }
         assert_eq!(limiters.all().len(), MIN_SWEPT);
-        limiters.of("acme", "one more", IDLE_MS);
+        limiters.of("acme", "one more", START + IDLE_MS);
         assert_eq!(limiters.all().len(), 2);
         assert_eq!((limiters.by_tenant.len(), limiters.count), (1, 2));
     }
@@ -98,8 +105,8 @@ mod tests {
     #[test]
     fn the_number_of_known_endpoints_is_bounded_and_further_ones_are_not_remembered() {
         let mut limiters = limiters();
-        let held: Vec<_> = (0..MAX_KEPT).map(|number| limiters.of("acme", &number.to_string(), 0)).collect();
-        assert!(!Arc::ptr_eq(&limiters.of("acme", "x", 0), &limiters.of("acme", "x", 0)));
+        let held: Vec<_> = (0..MAX_KEPT).map(|number| limiters.of("acme", &number.to_string(), START)).collect();
+        assert!(!Arc::ptr_eq(&limiters.of("acme", "x", START), &limiters.of("acme", "x", START)));
         assert_eq!((limiters.count, held.len()), (MAX_KEPT, MAX_KEPT));
     }
 }

@@ -16,6 +16,7 @@ mod rate;
 mod share;
 mod slots;
 mod state;
+mod uptime;
 
 use std::{
     sync::{
@@ -25,7 +26,6 @@ use std::{
     time::Duration,
 };
 
-use breaker::Transition;
 use endpoint::{ProcessState, Turn};
 use endpoints::EndpointLimiters;
 use schemas::BreakerChange;
@@ -40,6 +40,7 @@ pub(crate) use endpoint::{AttemptRequest, EndpointLimiter, Permit};
 pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
 pub(crate) use slots::{SlotCounts, Slots};
 pub(crate) use state::{DeferReason, TurnedAway};
+pub(crate) use uptime::{Uptime, UptimeClock};
 
 /// Longest time in an endpoint's queue: twice what the endpoint was expected to need.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,8 +61,9 @@ pub(crate) struct QueueLimits {
 }
 
 impl Limiter {
-    pub(crate) fn new(clock: Clock, queues: QueueLimits, breaker: BreakerConfig) -> Self {
-        let process = Arc::new(ProcessState::new(clock));
+    /// Limits count by `uptime`; `clock` dates what is announced to other processes.
+    pub(crate) fn new(clock: Clock, uptime: UptimeClock, queues: QueueLimits, breaker: BreakerConfig) -> Self {
+        let process = Arc::new(ProcessState::new(clock, uptime));
         let endpoints = Mutex::new(EndpointLimiters::new(breaker, process.clone()));
         Self { endpoints, process, queues, queued: AtomicU32::new(0) }
     }
@@ -85,7 +87,7 @@ impl Limiter {
                 }
             }
         };
-        let wait_ms = permit.start_at().saturating_sub(self.process.now());
+        let wait_ms = permit.start_at().ms_since(self.process.now());
         if wait_ms > 0 {
             sleep(Duration::from_millis(wait_ms)).await;
         }
@@ -107,17 +109,17 @@ impl Limiter {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
+    pub(crate) fn now(&self) -> Uptime {
+        self.process.now()
+    }
+
     pub(crate) fn set_deliverers(&self, count: DelivererCount) {
         self.process.set_deliverers(count);
     }
 
     /// Takes over what another process announced of an endpoint's breaker.
     pub(crate) fn apply_announced(&self, change: &BreakerChange) {
-        let transition = match change.open_until {
-            Some(until) => Transition::Opened { until, consecutive_opens: change.consecutive_opens },
-            None => Transition::Closed,
-        };
-        self.endpoint(&change.tenant, &change.endpoint_id).apply_announced(transition, self.process.now());
+        self.endpoint(&change.tenant, &change.endpoint_id).apply_announced(change);
     }
 
     /// Returns each change of a breaker once, so that it can be announced to the other processes.

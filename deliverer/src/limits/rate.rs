@@ -1,7 +1,9 @@
 //! When attempts at an endpoint may start: the next one (`RateLimiter`), and deferred ones (`Reservations`). Both are
-//! clocks of the generic cell rate algorithm (GCRA) without a burst. Pure. Times are unix ms with fractions.
+//! clocks of the generic cell rate algorithm (GCRA) without a burst. Pure. Times are ms of uptime with fractions.
 
 use std::collections::VecDeque;
+
+use super::uptime::Uptime;
 
 /// Factor by which gaps exceed what the rate asks for, because a start that is late by up to 20 ms must not come too close
 /// to the next one.
@@ -21,20 +23,19 @@ pub(super) struct RateLimiter {
 
 impl RateLimiter {
     /// Takes the next free time from `now` on. The one after it is `gap_ms` later.
-    pub(super) fn take(&mut self, now: u64, gap_ms: f64) -> u64 {
-        let start = self.next.max(now as f64);
+    pub(super) fn take(&mut self, now: Uptime, gap_ms: f64) -> Uptime {
+        let start = self.next.max(now.as_f64());
         self.next = start + gap_ms;
-        // Rounded up, since an attempt must not be early.
-        start.ceil() as u64
+        Uptime::not_before(start)
     }
 
-    pub(super) fn delay_ms(&self, now: u64) -> f64 {
-        (self.next - now as f64).max(0.0)
+    pub(super) fn delay_ms(&self, now: Uptime) -> f64 {
+        (self.next - now.as_f64()).max(0.0)
     }
 
-    /// Holds all starts until `until`, unix ms.
-    pub(super) fn hold(&mut self, until: u64) {
-        self.next = self.next.max(until as f64);
+    /// Holds all starts until `until`.
+    pub(super) fn hold(&mut self, until: Uptime) {
+        self.next = self.next.max(until.as_f64());
     }
 }
 
@@ -51,38 +52,38 @@ pub(super) struct Reservations {
     next: f64,
     /// Next time between reserved ones that was left free.
     next_spare: f64,
-    /// Unix ms, and the number of deliveries that return between the entry before and that time.
-    counts: VecDeque<(u64, u64)>,
+    /// A time, and the number of deliveries that return between the entry before and that time.
+    counts: VecDeque<(Uptime, u64)>,
 }
 
 impl Reservations {
     /// Reserves the next free time from `earliest` on. The one after it is `step_ms` later.
-    pub(super) fn reserve(&mut self, earliest: u64, step_ms: f64) -> u64 {
-        let at = self.next.max(earliest as f64);
+    pub(super) fn reserve(&mut self, earliest: Uptime, step_ms: f64) -> Uptime {
+        let at = self.next.max(earliest.as_f64());
         self.next = at + step_ms;
-        at.ceil() as u64
+        Uptime::not_before(at)
     }
 
     /// Reserves for a delivery that has waited already: a spare time, or the next free time if that is sooner.
-    pub(super) fn reserve_again(&mut self, earliest: u64, step_ms: f64) -> u64 {
-        let at = self.next_spare.max(earliest as f64);
+    pub(super) fn reserve_again(&mut self, earliest: Uptime, step_ms: f64) -> Uptime {
+        let at = self.next_spare.max(earliest.as_f64());
         if at >= self.next {
             return self.reserve(earliest, step_ms);
         }
         self.next_spare = at + step_ms * STEPS_PER_SPARE;
-        at.ceil() as u64
+        Uptime::not_before(at)
     }
 
-    pub(super) fn reach_beyond(&self, at: u64) -> bool {
-        self.next > at as f64
+    pub(super) fn reach_beyond(&self, at: Uptime) -> bool {
+        self.next > at.as_f64()
     }
 
     /// Begins again at `at`. Earlier reservations are void.
-    pub(super) fn restart(&mut self, at: u64) {
-        (self.next, self.next_spare) = (at as f64, at as f64);
+    pub(super) fn restart(&mut self, at: Uptime) {
+        (self.next, self.next_spare) = (at.as_f64(), at.as_f64());
     }
 
-    pub(super) fn count(&mut self, at: u64) {
+    pub(super) fn count(&mut self, at: Uptime) {
         let place = self.counts.partition_point(|(until, _)| *until < at);
         let is_full = self.counts.len() >= MAX_COUNTS;
         match self.counts.get_mut(place) {
@@ -92,7 +93,7 @@ impl Reservations {
         }
     }
 
-    fn append(&mut self, at: u64) {
+    fn append(&mut self, at: Uptime) {
         if self.counts.len() >= MAX_COUNTS {
             self.join_neighbours();
         }
@@ -109,7 +110,7 @@ impl Reservations {
         }
     }
 
-    pub(super) fn backlog(&mut self, now: u64) -> u64 {
+    pub(super) fn backlog(&mut self, now: Uptime) -> u64 {
         while self.counts.front().is_some_and(|(until, _)| *until <= now) {
             self.counts.pop_front();
         }
@@ -123,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: u64 = 1_790_000_000_000;
+    const NOW: Uptime = Uptime::of_ms(1_000);
 
     proptest! {
         #[test]
@@ -133,14 +134,14 @@ mod tests {
         ) {
             let (mut rate, mut now) = (RateLimiter::default(), NOW);
             let starts: Vec<_> = arrivals.into_iter().map(|ms| {
-                now += ms / 50;
+                now = now + ms / 50;
                 rate.take(now, gap_ms(per_second))
             }).collect();
             for (at, start) in starts.iter().enumerate() {
                 for (further, end) in starts[at..].iter().enumerate() {
                     // The window is open at one end, and a ms goes to the rounding.
-                    let allowed = (end - start + 1) as f64 / 1_000.0 * per_second + 1.0;
-                    prop_assert!(further as f64 <= allowed, "{further} in {} ms", end - start);
+                    let allowed = (end.ms_since(*start) + 1) as f64 / 1_000.0 * per_second + 1.0;
+                    prop_assert!(further as f64 <= allowed, "{further} in {} ms", end.ms_since(*start));
                 }
             }
         }
@@ -151,11 +152,11 @@ mod tests {
         let mut rate = RateLimiter::default();
         let starts: Vec<_> = (0..100).map(|_| rate.take(NOW, gap_ms(10.0))).collect();
         for (at, start) in starts.iter().enumerate() {
-            let late = start + 15;
+            let late = *start + 15;
             let in_second = starts[at + 1..].iter().filter(|other| **other < late + 1_000).count();
             assert!(in_second < 10, "{in_second} and the first");
         }
-        assert_eq!(starts[99] - NOW, 99 * 102);
+        assert_eq!(starts[99], NOW + 99 * 102);
     }
 
     #[test]
@@ -170,7 +171,7 @@ mod tests {
     #[test]
     fn a_reservation_is_the_next_free_time() {
         let mut reservations = Reservations::default();
-        let times: Vec<_> = (0..4).map(|_| reservations.reserve(NOW + 1_000, 250.0) - NOW).collect();
+        let times: Vec<_> = (0..4).map(|_| reservations.reserve(NOW + 1_000, 250.0).ms_since(NOW)).collect();
         assert_eq!(times, [1_000, 1_250, 1_500, 1_750]);
         assert!(reservations.reach_beyond(NOW + 1_999) && !reservations.reach_beyond(NOW + 2_000));
         assert_eq!(reservations.reserve(NOW + 5_000, 250.0), NOW + 5_000, "none before the earliest");
@@ -182,7 +183,7 @@ mod tests {
     fn a_delivery_that_returned_too_early_gets_a_spare_time_or_the_next_free_one_if_that_is_sooner() {
         let mut reservations = Reservations::default();
         (0..40).for_each(|_| _ = reservations.reserve(NOW, 100.0));
-        let times: Vec<_> = (0..5).map(|_| reservations.reserve_again(NOW + 500, 100.0) - NOW).collect();
+        let times: Vec<_> = (0..5).map(|_| reservations.reserve_again(NOW + 500, 100.0).ms_since(NOW)).collect();
         assert_eq!(times, [500, 1_500, 2_500, 3_500, 4_000]);
     }
 
@@ -194,7 +195,7 @@ mod tests {
         ) {
             let mut reservations = Reservations::default();
             for due in &dues {
-                reservations.count(NOW + due);
+                reservations.count(NOW + *due);
             }
             prop_assert!(reservations.counts.len() <= MAX_COUNTS);
             prop_assert_eq!(reservations.backlog(NOW), dues.len() as u64);

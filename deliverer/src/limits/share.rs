@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use schemas::Endpoint;
 
-use super::rate::gap_ms;
+use super::{rate::gap_ms, uptime::Uptime};
 
 /// Ms from the end of an attempt until its outcome is known here.
 const REPORTING_MS: u64 = 1_000;
@@ -74,10 +74,10 @@ const MAX_PEERS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     own: String,
-    /// Unix ms of each deliverer's last announcement.
-    last_heard: HashMap<String, u64>,
-    /// Unix ms at which this process first heard its own announcement; the others have heard it, too.
-    own_heard_at: Option<u64>,
+    /// Time of each deliverer's last announcement.
+    last_heard: HashMap<String, Uptime>,
+    /// Time at which this process first heard its own announcement; the others have heard it, too.
+    own_heard_at: Option<Uptime>,
 }
 
 impl Peers {
@@ -85,7 +85,7 @@ impl Peers {
         Self { own: own.into(), ..Self::default() }
     }
 
-    pub(crate) fn note(&mut self, process: &str, leaves: bool, now: u64) {
+    pub(crate) fn note(&mut self, process: &str, leaves: bool, now: Uptime) {
         if process == self.own {
             self.own_heard_at.get_or_insert(now);
         }
@@ -100,11 +100,11 @@ impl Peers {
 
     /// Keeps everybody counted at a time when announcements cannot arrive, because the broker is away or takes none. All
     /// deliverers go on then, so each still has its own share only.
-    pub(crate) fn keep_all(&mut self, now: u64) {
+    pub(crate) fn keep_all(&mut self, now: Uptime) {
         self.last_heard.values_mut().for_each(|at| *at = now);
     }
 
-    pub(crate) fn count(&mut self, now: u64) -> DelivererCount {
+    pub(crate) fn count(&mut self, now: Uptime) -> DelivererCount {
         self.last_heard.retain(|_, at| *at + SILENT_MS > now);
         let others = self.last_heard.keys().filter(|process| **process != self.own).count();
         let known = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
@@ -118,7 +118,7 @@ impl Peers {
 mod tests {
     use super::*;
 
-    const NOW: u64 = 1_790_000_000_000;
+    const NOW: Uptime = Uptime::of_ms(1_000);
 
     #[test]
     fn shares_add_up_to_what_is_allowed_and_may_be_below_one() {

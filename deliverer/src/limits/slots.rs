@@ -11,10 +11,12 @@ use std::{
 };
 
 use broker::Lane;
-use service::Clock;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use super::endpoint::EndpointLimiter;
+use super::{
+    endpoint::EndpointLimiter,
+    uptime::{Uptime, UptimeClock},
+};
 
 const FAST: Duration = Duration::from_secs(1);
 /// Percentage of slow slots in use above which requests are cut short.
@@ -54,14 +56,14 @@ pub(crate) struct Slots {
     /// Half of the slow slots, for requests of the slow lane. The others stay free for requests that come from the fast
     /// lane.
     slow_lane: Semaphore,
-    clock: Clock,
+    clock: UptimeClock,
     slow_requests: Mutex<SlowRequests>,
 }
 
-/// Requests that hold a slow slot, by the unix ms at which they began, and a number.
+/// Requests that hold a slow slot, by the time at which they began, and a number.
 #[derive(Default)]
 struct SlowRequests {
-    by_age: BTreeMap<(u64, u64), SlowRequest>,
+    by_age: BTreeMap<(Uptime, u64), SlowRequest>,
     next_number: u64,
 }
 
@@ -72,7 +74,7 @@ struct SlowRequest {
 }
 
 impl Slots {
-    pub(crate) fn new(counts: SlotCounts, clock: Clock) -> Self {
+    pub(crate) fn new(counts: SlotCounts, clock: UptimeClock) -> Self {
         let (fast, slow) = (Semaphore::new(counts.fast.into()), Semaphore::new(counts.slow.into()));
         let slow_lane = Semaphore::new(usize::from(counts.slow.div_ceil(2)));
         Self { counts, fast, slow, slow_lane, clock, slow_requests: Mutex::default() }
@@ -91,11 +93,11 @@ impl Slots {
             Lane::Slow => {
                 _slow_lane = self.slow_lane.acquire().await;
                 let slow = self.slow.acquire().await;
-                ((self.clock)(), slow)
+                (self.clock.now(), slow)
             }
             Lane::Fast => {
                 let fast = self.fast.acquire().await;
-                let began = (self.clock)();
+                let began = self.clock.now();
                 if let Ok(outcome) = tokio::time::timeout(FAST, &mut request).await {
                     return Some(outcome);
                 }
@@ -113,7 +115,7 @@ impl Slots {
 
     async fn run_slowly<T>(
         &self,
-        began: u64,
+        began: Uptime,
         endpoint: &Arc<EndpointLimiter>,
         request: impl Future<Output = T>,
         _slot: Option<SemaphorePermit<'_>>,
@@ -128,7 +130,7 @@ impl Slots {
     }
 
     /// Cuts requests short if too many slow slots are in use, and returns their number.
-    pub(crate) fn shorten(&self, now: u64) -> usize {
+    pub(crate) fn shorten(&self, now: Uptime) -> usize {
         let requests = &mut *self.slow_requests();
         let too_many = requests.by_age.len().saturating_sub(self.counts.slow_under_pressure());
         if too_many == 0 {
@@ -156,7 +158,7 @@ impl Slots {
         [used(&self.fast, self.counts.fast), used(&self.slow, self.counts.slow)]
     }
 
-    fn enter(&self, began: u64, request: SlowRequest) -> SlowRequestGuard<'_> {
+    fn enter(&self, began: Uptime, request: SlowRequest) -> SlowRequestGuard<'_> {
         let requests = &mut *self.slow_requests();
         let key = (began, requests.next_number);
         requests.next_number += 1;
@@ -171,10 +173,10 @@ impl Slots {
 
 impl SlowRequests {
     /// At most `most` requests to cut short: the oldest to degraded endpoints, then the oldest to others.
-    fn oldest(&self, most: usize, now: u64) -> Vec<(u64, u64)> {
+    fn oldest(&self, most: usize, now: Uptime) -> Vec<(Uptime, u64)> {
         let (mut degraded, mut others) = (Vec::new(), Vec::new());
         for (key, request) in &self.by_age {
-            let age = now.saturating_sub(key.0);
+            let age = now.ms_since(key.0);
             if age < MIN_AGE_MS || degraded.len() >= most {
                 break;
             }
@@ -191,7 +193,7 @@ impl SlowRequests {
 
 struct SlowRequestGuard<'a> {
     slots: &'a Slots,
-    key: (u64, u64),
+    key: (Uptime, u64),
 }
 
 impl Drop for SlowRequestGuard<'_> {

@@ -8,6 +8,7 @@ use super::{
     latency::LatencyEwma,
     rate::{RateLimiter, Reservations},
     share::Share,
+    uptime::Uptime,
 };
 use crate::config::BreakerConfig;
 
@@ -36,11 +37,11 @@ pub(crate) struct AdmissionState {
     reservations: Reservations,
     latency: LatencyEwma,
     failures: FailureStreak,
-    /// Unix ms until which first attempts go to the slow lane, and requests are cut short first.
-    degraded_until: u64,
+    /// Time until which first attempts go to the slow lane, and requests are cut short first.
+    degraded_until: Uptime,
     pub(super) in_flight: u32,
     pub(super) queued: u32,
-    used_at: u64,
+    used_at: Uptime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,17 +53,17 @@ pub(super) struct WaitContext {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// The attempt starts at `at`, unix ms.
-    Start { at: u64, kind: AttemptKind },
+    /// The attempt starts at `at`.
+    Start { at: Uptime, kind: AttemptKind },
     /// The delivery waits in the queue for [`AdmissionState::grant`].
     Queue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// The delivery returns at `until`, unix ms.
+    /// The delivery returns in `wait_ms`.
     Deferred {
-        until: u64,
+        wait_ms: u64,
         reason: DeferReason,
     },
     SlowLane,
@@ -95,8 +96,8 @@ impl AdmissionState {
         Self { breaker: Breaker::new(breaker), ..Self::default() }
     }
 
-    /// Decides about one delivery at `now`, unix ms.
-    pub(super) fn admit(&mut self, wait: WaitContext, share: &Share, now: u64) -> Result<Admission, TurnedAway> {
+    /// Decides about one delivery at `now`.
+    pub(super) fn admit(&mut self, wait: WaitContext, share: &Share, now: Uptime) -> Result<Admission, TurnedAway> {
         self.used_at = now;
         // This comes before the breaker, because probes keep to the rate, too.
         if self.rate.delay_ms(now) > MAX_QUEUE_WAIT_MS {
@@ -125,8 +126,8 @@ impl AdmissionState {
         Err(self.defer(wait, self.bottleneck(share), share, now))
     }
 
-    /// Gives the next free place, if any, to the first delivery in the queue. Returns its start, unix ms.
-    pub(super) fn grant(&mut self, share: &Share, now: u64) -> Option<u64> {
+    /// Gives the next free place, if any, to the first delivery in the queue. Returns its start.
+    pub(super) fn grant(&mut self, share: &Share, now: Uptime) -> Option<Uptime> {
         if self.queued == 0 || !self.breaker.is_closed() || !self.has_place(share) {
             return None;
         }
@@ -140,7 +141,7 @@ impl AdmissionState {
         end: &AttemptEnd,
         kind: AttemptKind,
         share: &Share,
-        now: u64,
+        now: Uptime,
         chance: f64,
     ) -> Option<Transition> {
         self.used_at = now;
@@ -153,7 +154,7 @@ impl AdmissionState {
         }
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(hold_ms) = end.hold_ms {
-            self.rate.hold(now.saturating_add(hold_ms.min(MAX_HOLD_MS)));
+            self.rate.hold(now + hold_ms.min(MAX_HOLD_MS));
         }
         let transition = match end.breaker {
             BreakerEffect::Close => self.breaker.succeeded(),
@@ -166,13 +167,13 @@ impl AdmissionState {
         transition
     }
 
-    pub(super) fn abandoned(&mut self, kind: AttemptKind, now: u64) {
+    pub(super) fn abandoned(&mut self, kind: AttemptKind, now: Uptime) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.breaker.abandoned(kind, now);
     }
 
     /// Applies a transition that another process announced. True if it changes something here.
-    pub(super) fn apply_announced(&mut self, transition: Transition, now: u64) -> bool {
+    pub(super) fn apply_announced(&mut self, transition: Transition, now: Uptime) -> bool {
         let is_change = self.breaker.apply_announced(transition, now);
         if is_change {
             self.used_at = now;
@@ -183,25 +184,25 @@ impl AdmissionState {
 
     pub(super) fn forget_failures(&mut self) {
         self.breaker.reset();
-        self.degraded_until = 0;
+        self.degraded_until = Uptime::default();
         self.failures = FailureStreak::default();
     }
 
-    /// Counts a delivery that waits in the broker until `at`, unix ms.
-    pub(super) fn count_backlog(&mut self, at: u64) {
+    /// Counts a delivery that waits in the broker until `at`.
+    pub(super) fn count_backlog(&mut self, at: Uptime) {
         self.reservations.count(at);
     }
 
-    pub(super) fn note_result(&mut self, is_success: bool, now: u64) -> Option<LastingFailure> {
+    pub(super) fn note_result(&mut self, is_success: bool, now: Uptime) -> Option<LastingFailure> {
         self.failures.note(is_success, now)
     }
 
-    /// Marks the endpoint as degraded for a while after `since`, unix ms.
-    pub(super) fn mark_degraded(&mut self, since: u64) {
-        self.degraded_until = self.degraded_until.max(since.saturating_add(DEGRADED_MS));
+    /// Marks the endpoint as degraded for a while after `since`.
+    pub(super) fn mark_degraded(&mut self, since: Uptime) {
+        self.degraded_until = self.degraded_until.max(since + DEGRADED_MS);
     }
 
-    pub(crate) fn is_degraded(&self, now: u64) -> bool {
+    pub(crate) fn is_degraded(&self, now: Uptime) -> bool {
         now < self.degraded_until
     }
 
@@ -213,7 +214,7 @@ impl AdmissionState {
         self.latency.success_ms()
     }
 
-    pub(super) fn is_idle_for(&self, ms: u64, now: u64) -> bool {
+    pub(super) fn is_idle_for(&self, ms: u64, now: Uptime) -> bool {
         self.in_flight == 0 && self.queued == 0 && !self.reservations.reach_beyond(now) && self.used_at + ms <= now
     }
 
@@ -222,7 +223,7 @@ impl AdmissionState {
         self.latency = LatencyEwma::measured_as(ms);
     }
 
-    fn start(&mut self, kind: AttemptKind, share: &Share, now: u64) -> Admission {
+    fn start(&mut self, kind: AttemptKind, share: &Share, now: Uptime) -> Admission {
         Admission::Start { at: self.take_place(share, now), kind }
     }
 
@@ -230,14 +231,14 @@ impl AdmissionState {
         self.in_flight < self.concurrency.places(share.current.in_flight)
     }
 
-    /// Takes a place for a request. Returns its start, unix ms.
-    fn take_place(&mut self, share: &Share, now: u64) -> u64 {
+    /// Takes a place for a request. Returns its start.
+    fn take_place(&mut self, share: &Share, now: Uptime) -> Uptime {
         self.in_flight += 1;
         self.rate.take(now, share.current.start_gap_ms(self.latency.round_trip_ms()))
     }
 
     /// Ms that one more delivery in the queue would wait.
-    fn expected_wait_ms(&self, share: &Share, now: u64) -> f64 {
+    fn expected_wait_ms(&self, share: &Share, now: Uptime) -> f64 {
         let (before, round_trip_ms) = (f64::from(self.queued), self.latency.round_trip_ms());
         let for_place = (before + 1.0) * round_trip_ms / f64::from(self.concurrency.places(share.current.in_flight));
         let for_rate = self.rate.delay_ms(now) + before * share.current.start_gap_ms(round_trip_ms);
@@ -256,29 +257,36 @@ impl AdmissionState {
         if rate_gap_ms > self.expected_gap_ms(share) / 2.0 { DeferReason::Rate } else { DeferReason::Cap }
     }
 
-    fn defer(&mut self, wait: WaitContext, reason: DeferReason, share: &Share, now: u64) -> TurnedAway {
+    fn defer(&mut self, wait: WaitContext, reason: DeferReason, share: &Share, now: Uptime) -> TurnedAway {
         let wait_ms = (self.rate.delay_ms(now) as u64).max(MIN_DEFERRAL_MS);
-        self.reserve(now.saturating_add(wait_ms), wait.has_waited, reason, share, now)
+        self.reserve(now + wait_ms, wait.has_waited, reason, share, now)
     }
 
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the
     /// probe should have been answered.
-    fn defer_past_breaker(&mut self, until: u64, share: &Share, now: u64) -> TurnedAway {
+    fn defer_past_breaker(&mut self, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
         let answer_ms = self.latency.recent_ms().min(share.attempt_ms);
         let earliest = match self.breaker.state() {
             BreakerState::HalfOpen { .. } => {
-                let probe_began = until.saturating_sub(share.attempt_ms);
-                probe_began.saturating_add(answer_ms)
+                let probe_began = until - share.attempt_ms;
+                probe_began + answer_ms
             }
-            _ if self.reservations.reach_beyond(until) => until.saturating_add(answer_ms),
+            _ if self.reservations.reach_beyond(until) => until + answer_ms,
             _ => until,
         };
-        let earliest = earliest.max(now.saturating_add(MIN_DEFERRAL_MS));
+        let earliest = earliest.max(now + MIN_DEFERRAL_MS);
         self.reserve(earliest, false, DeferReason::Breaker, share, now)
     }
 
     /// Reserves a time for a deferred delivery, from `earliest` on. One that `has_waited` may get a spare time.
-    fn reserve(&mut self, earliest: u64, has_waited: bool, reason: DeferReason, share: &Share, now: u64) -> TurnedAway {
+    fn reserve(
+        &mut self,
+        earliest: Uptime,
+        has_waited: bool,
+        reason: DeferReason,
+        share: &Share,
+        now: Uptime,
+    ) -> TurnedAway {
         if self.reservations.backlog(now) >= share.max_backlog {
             return TurnedAway::Overflow;
         }
@@ -289,11 +297,11 @@ impl AdmissionState {
             false => self.reservations.reserve(earliest, gap_ms),
         };
         self.reservations.count(until);
-        TurnedAway::Deferred { until, reason }
+        TurnedAway::Deferred { wait_ms: until.ms_since(now), reason }
     }
 
     /// Notes the latency of an attempt. True if the endpoint has become much slower than it used to be.
-    fn measure(&mut self, end: &AttemptEnd, now: u64) -> bool {
+    fn measure(&mut self, end: &AttemptEnd, now: Uptime) -> bool {
         let Some(took_ms) = end.took_ms else { return false };
         self.latency.note(took_ms, end.breaker == BreakerEffect::Close);
         if self.latency.is_slow() {
@@ -302,7 +310,7 @@ impl AdmissionState {
         self.latency.is_slower()
     }
 
-    fn follow(&mut self, transition: Transition, now: u64) {
+    fn follow(&mut self, transition: Transition, now: Uptime) {
         if let Transition::Opened { until, .. } = transition {
             self.concurrency.collapse(now);
             self.reservations.restart(until);

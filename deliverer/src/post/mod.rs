@@ -12,8 +12,6 @@ mod proxy;
 mod request;
 mod tls;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use bytes::Bytes;
 use http::{Response, header::RETRY_AFTER};
 use http_body_util::BodyExt as _;
@@ -78,28 +76,32 @@ impl Poster {
         let (ConsumedDelivery { delivery, lane, .. }, body) = (consumed, consumed.body());
         let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
         let _weight = self.bytes.acquire_many(weight).await;
-        let began = AtomicU64::new(self.now());
+        let mut began = (self.now(), Instant::now());
         let request = async {
-            let now = self.now();
-            began.store(now, Relaxed);
-            started(now);
-            self.request(endpoint, delivery, body, now).await
+            began = (self.now(), Instant::now());
+            started(began.0);
+            self.request(endpoint, delivery, body, began).await
         };
         let outcome = self.slots.run(*lane, permit.endpoint(), request).await;
-        let (began, ended) = (began.into_inner(), self.now());
-        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(ended.saturating_sub(began)));
-        Posted { began, ended, outcome }
+        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(elapsed_ms(began.1)));
+        Posted { began: began.0, ended: self.now(), outcome }
     }
 
     /// Posts without waiting for a slot.
     pub(crate) async fn post_now(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes) -> Posted {
-        let began = self.now();
+        let began = (self.now(), Instant::now());
         let outcome = self.request(endpoint, delivery, body, began).await;
-        Posted { began, ended: self.now(), outcome }
+        Posted { began: began.0, ended: self.now(), outcome }
     }
 
-    /// `now` is unix ms, for the header `webhook-timestamp`.
-    async fn request(&self, endpoint: &PreparedEndpoint, delivery: &Delivery, body: &Bytes, now: u64) -> Outcome {
+    /// The request begins at `now`, in unix ms for the header `webhook-timestamp`, which is `began`.
+    async fn request(
+        &self,
+        endpoint: &PreparedEndpoint,
+        delivery: &Delivery,
+        body: &Bytes,
+        (now, began): (u64, Instant),
+    ) -> Outcome {
         let Some(url) = &endpoint.url else {
             return Outcome::without_response(OutcomeClass::Malformed, "the url is invalid".to_owned());
         };
@@ -107,13 +109,12 @@ impl Poster {
             Ok(headers) => headers,
             Err(unsignable) => return Outcome::without_response(OutcomeClass::Malformed, unsignable.to_string()),
         };
-        let began = Instant::now();
         let deadline = began + endpoint.endpoint.timeout.0;
         let mut outcome = match self.client.post(url, headers, body, deadline).await {
             Ok(response) => self.read(response, &endpoint.masked, deadline).await,
             Err(error) => Outcome::without_response(error.class(), error.reason()),
         };
-        outcome.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome.duration_ms = elapsed_ms(began);
         outcome
     }
 
@@ -144,4 +145,8 @@ impl Poster {
     fn now(&self) -> u64 {
         (self.clock)()
     }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

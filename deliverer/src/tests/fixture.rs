@@ -1,6 +1,12 @@
 //! A running deliverer for the tests, with a broker whose publishes a test can await, and a store that it can change.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use broker::{Broker, BrokerLayer, Lane, Log, PublishError, Queue, Target, memory::Memory};
 use bytes::Bytes;
@@ -80,6 +86,8 @@ pub(super) struct Fixture {
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
     pub(super) clock: Clock,
+    /// Ms by which the clock was set forward, or back.
+    step_ms: Arc<AtomicI64>,
     published: mpsc::UnboundedReceiver<(Target, Message)>,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -105,7 +113,11 @@ impl Fixture {
     /// A deliverer whose store has not been read yet.
     pub(super) fn without_snapshot(config: &DelivererConfig) -> Self {
         let started = Instant::now();
-        let clock: Clock = Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap());
+        let step_ms = Arc::new(AtomicI64::new(0));
+        let step = step_ms.clone();
+        let clock: Clock = Arc::new(move || {
+            (START + u64::try_from(started.elapsed().as_millis()).unwrap()).saturating_add_signed(step.load(Relaxed))
+        });
         let memory = Memory::hostile(clock.clone(), 5);
         let (sender, published) = mpsc::unbounded_channel();
         let store = Arc::new(MemoryStore::without_snapshot());
@@ -125,7 +137,20 @@ impl Fixture {
         };
         let deliverer = Deliverer::new(config, deps, metrics.clone(), canaries.clone()).expect("a deliverer");
         let running = tokio::spawn(deliverer.clone().run());
-        Self { deliverer, memory, store, metrics, canaries, outbox, retention, clock, published, stop, running }
+        Self {
+            deliverer,
+            memory,
+            store,
+            metrics,
+            canaries,
+            outbox,
+            retention,
+            clock,
+            step_ms,
+            published,
+            stop,
+            running,
+        }
     }
 
     /// Replaces acme's endpoints, at a revision that all processes share.
@@ -143,6 +168,11 @@ impl Fixture {
         if let Some(next) = before.next(vec![acme(endpoints)]) {
             self.store.set_snapshot(next);
         }
+    }
+
+    /// Sets the clock of the machine forward, or back.
+    pub(super) fn step_clock(&self, ms: i64) {
+        self.step_ms.fetch_add(ms, Relaxed);
     }
 
     /// Publishes a message to the fast lane.

@@ -4,6 +4,7 @@
 mod addresses;
 mod answers;
 mod canaries;
+mod clock;
 mod deliveries;
 mod endings;
 mod ends_without_attempt;
@@ -27,7 +28,7 @@ use service::Loader;
 
 use crate::{
     DEFAULT_TOML, DelivererConfig,
-    limits::{SlotCounts, Slots},
+    limits::{SlotCounts, Slots, UptimeClock},
     post::{Network, Poster, PreparedEndpoint},
 };
 
@@ -57,7 +58,7 @@ fn config() -> DelivererConfig {
 /// A poster on this network, whose clock stands still at `START`.
 fn poster(network: Network, config: &DelivererConfig) -> anyhow::Result<Poster> {
     let clock: service::Clock = Arc::new(|| fixture::START);
-    let slots = Slots::new(SlotCounts { fast: config.slots, slow: config.slow_slots }, clock.clone());
+    let slots = Slots::new(SlotCounts { fast: config.slots, slow: config.slow_slots }, UptimeClock::start());
     Poster::new(config, network, slots, clock)
 }
 

@@ -135,10 +135,11 @@ impl Outbox {
 }
 
 impl OutboxState {
-    /// Makes the content of unconfirmed notices due again after a while, with the present counts.
+    /// Makes the content of unconfirmed notices due again after a while, with the present counts. A clock that was set
+    /// back makes them due at once, unless it was set back by less than that while.
     fn take_back(&mut self, now: u64) {
         while let Some(first) = self.said.first_entry()
-            && first.get().at + AGAIN <= now
+            && first.get().at.abs_diff(now) >= AGAIN
         {
             let said = first.remove();
             self.usage.not_noted(&said.lines);

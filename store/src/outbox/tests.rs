@@ -62,6 +62,20 @@ fn an_unconfirmed_notice_is_sent_again_under_a_new_number() {
 }
 
 #[test]
+fn an_unconfirmed_notice_is_sent_again_within_seconds_after_the_clock_was_set_back() {
+    let outbox = Outbox::new("p");
+    outbox.add(NOW, "acme", Some("crm"), attempts(3));
+    outbox.report(NOW);
+    outbox.add(NOW, "acme", Some("shop"), attempts(1));
+    outbox.report(NOW);
+    let set_back = NOW - DAY / 24;
+    let again: Vec<_> = outbox.report(set_back).iter().flat_map(|notice| said(notice).1).collect();
+    assert_eq!(again.len(), 2, "{again:?}");
+    assert!(outbox.report(set_back + AGAIN - 1).is_empty(), "not each time");
+    assert_eq!(outbox.report(set_back + AGAIN).len(), 1);
+}
+
+#[test]
 fn a_new_day_begins_at_zero_and_the_old_one_stays_until_it_is_noted() {
     let outbox = Outbox::new("p");
     outbox.add(NOW, "acme", Some("crm"), attempts(3));

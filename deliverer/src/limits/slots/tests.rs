@@ -9,16 +9,14 @@ use crate::{
     limits::{endpoint::ProcessState, fairness::TenantInFlight},
 };
 
-const START: u64 = 1_790_000_000_000;
+const START: Uptime = Uptime::of_ms(0);
 
 fn slots(fast: u16, slow: u16) -> Slots {
-    let started = Instant::now();
-    let clock: Clock = Arc::new(move || START + u64::try_from(started.elapsed().as_millis()).unwrap());
-    Slots::new(SlotCounts { fast, slow }, clock)
+    Slots::new(SlotCounts { fast, slow }, UptimeClock::start())
 }
 
 fn endpoint(id: &str) -> Arc<EndpointLimiter> {
-    let process = Arc::new(ProcessState::new(Arc::new(|| START)));
+    let process = Arc::new(ProcessState::new(Arc::new(|| 0), UptimeClock::start()));
     Arc::new(EndpointLimiter::new("acme", id, TenantInFlight::default(), process, BreakerConfig::default()))
 }
 
@@ -83,7 +81,7 @@ async fn the_oldest_requests_are_cut_short_when_too_many_slow_slots_are_in_use_b
         sleep(Duration::from_secs(1)).await;
         for _ in 0..8 {
             sleep(Duration::from_secs(1)).await;
-            cut.push(slots.shorten((slots.clock)()));
+            cut.push(slots.shorten(slots.clock.now()));
         }
         cut
     };
@@ -99,14 +97,15 @@ async fn a_request_to_a_degraded_endpoint_is_cut_short_first_and_one_that_is_usu
     let (degraded, usual, dead) = (endpoint("degraded"), endpoint("usual"), endpoint("dead"));
     degraded.change(|state| state.mark_degraded(START));
     usual.change(|state| state.measured_as(5_000.0));
-    let enter = |endpoint: &Arc<EndpointLimiter>, at: u64| {
+    let enter = |endpoint: &Arc<EndpointLimiter>, at: Uptime| {
         slots.enter(at, SlowRequest { endpoint: endpoint.clone(), cut: Some(oneshot::channel().0) })
     };
     let _guards: Vec<_> = [(&usual, 0), (&dead, 1_000), (&dead, 2_000), (&degraded, 3_000), (&degraded, 7_000)]
         .map(|(endpoint, at)| enter(endpoint, START + at))
         .into();
-    let oldest =
-        |most, at| slots.slow_requests().oldest(most, START + at).iter().map(|(at, _)| at - START).collect::<Vec<_>>();
+    let oldest = |most, at| {
+        slots.slow_requests().oldest(most, START + at).iter().map(|(at, _)| at.ms_since(START)).collect::<Vec<_>>()
+    };
     assert_eq!(oldest(3, 8_000), [3_000, 1_000, 2_000]);
     assert_eq!(oldest(1, 8_000), [3_000]);
     assert_eq!(oldest(9, 9_999), [3_000, 1_000, 2_000], "twice what is usual is not over, and the youngest is young");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{rate::gap_ms, share::Allowance};
 
-const NOW: u64 = 1_790_000_000_000;
+const NOW: Uptime = Uptime::of_ms(1_000);
 const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false };
 const BACK: WaitContext = WaitContext { has_waited: true, has_room: false };
 const ALLOWANCE: Allowance = Allowance { in_flight: 64.0, gap_ms: 0.0 };
@@ -25,16 +25,16 @@ fn timeout() -> AttemptEnd {
     end(BreakerEffect::Fail, ConcurrencyEffect::Halve, 15_000)
 }
 
-fn start(at: u64) -> Decision {
+fn start(at: Uptime) -> Decision {
     Ok(Admission::Start { at, kind: AttemptKind::Regular })
 }
 
 impl AdmissionState {
-    fn admit_at(&mut self, wait: WaitContext, now: u64) -> Decision {
+    fn admit_at(&mut self, wait: WaitContext, now: Uptime) -> Decision {
         self.admit(wait, &SHARE, now)
     }
 
-    fn end_at(&mut self, end: &AttemptEnd, now: u64) -> Option<Transition> {
+    fn end_at(&mut self, end: &AttemptEnd, now: Uptime) -> Option<Transition> {
         self.ended(end, AttemptKind::Regular, &SHARE, now, 0.0)
     }
 }
@@ -57,7 +57,7 @@ fn a_delivery_over_the_concurrency_limit_returns_about_when_there_is_a_place() {
     }
     let deferrals: Vec<_> = (0..640).map(|_| state.admit_at(FIRST, NOW)).collect();
     let delay = |decision: &Decision| match decision {
-        Err(TurnedAway::Deferred { until, reason: DeferReason::Cap }) => until - NOW,
+        Err(TurnedAway::Deferred { wait_ms, reason: DeferReason::Cap }) => *wait_ms,
         other => panic!("{other:?}"),
     };
     assert_eq!(delay(&deferrals[0]), 1_000, "no delay of the ladder is shorter");
@@ -124,7 +124,7 @@ fn a_delivery_that_returned_too_early_does_not_go_to_the_end_again() {
     let mut state = AdmissionState::default();
     (0..100_003).for_each(|_| _ = state.admit_at(FIRST, NOW));
     let decision = state.admit_at(BACK, NOW);
-    assert_eq!(decision, Err(TurnedAway::Deferred { until: NOW + 1_000, reason: DeferReason::Cap }));
+    assert_eq!(decision, Err(TurnedAway::Deferred { wait_ms: 1_000, reason: DeferReason::Cap }));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn an_endpoint_with_a_full_backlog_overflows_until_some_of_it_has_returned() {
 fn an_endpoint_that_is_down_gets_one_delivery_as_the_probe_and_the_others_after_its_answer() {
     let mut state = down();
     let delay = |state: &mut AdmissionState| match state.admit_at(FIRST, NOW + 1) {
-        Err(TurnedAway::Deferred { until, reason: DeferReason::Breaker }) => until - NOW,
+        Err(TurnedAway::Deferred { wait_ms, reason: DeferReason::Breaker }) => wait_ms + 1,
         other => panic!("{other:?}"),
     };
     assert_eq!(delay(&mut state), 10_000);
@@ -169,10 +169,10 @@ fn reservations_of_a_newcomer_are_as_close_as_those_of_a_settled_deliverer() {
     let mut state = AdmissionState::default();
     let decisions: Vec<_> = (0..102).map(|_| state.admit(FIRST, &share, NOW)).collect();
     assert_eq!(decisions[0], start(NOW));
-    let Err(TurnedAway::Deferred { until, reason: DeferReason::Rate }) = decisions[101] else {
+    let Err(TurnedAway::Deferred { wait_ms, reason: DeferReason::Rate }) = decisions[101] else {
         panic!("{:?}", decisions[101])
     };
-    assert!(until < NOW + 1_600 + 11_100, "{} ms", until - NOW);
+    assert!(wait_ms < 1_600 + 11_100, "{wait_ms} ms");
 }
 
 #[test]
@@ -186,10 +186,10 @@ fn an_endpoint_that_was_changed_is_tried_at_once() {
 #[test]
 fn an_endpoint_is_degraded_for_a_minute_after_the_last_reason() {
     let mut state = AdmissionState::default();
-    assert!(!state.is_degraded(0));
-    state.mark_degraded(5_000);
-    state.mark_degraded(1_000);
-    assert!(state.is_degraded(64_999) && !state.is_degraded(65_000));
+    assert!(!state.is_degraded(NOW));
+    state.mark_degraded(NOW + 4_000);
+    state.mark_degraded(NOW);
+    assert!(state.is_degraded(NOW + 63_999) && !state.is_degraded(NOW + 64_000));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_busy_endpoint_is_left_alone_for_as_long_as_it_asks_within_bounds() {
     assert_eq!(state.admit_at(FIRST, NOW), start(NOW));
     let busy = end(BreakerEffect::Answered, ConcurrencyEffect::Halve, 10);
     state.end_at(&AttemptEnd { hold_ms: Some(30_000), ..busy }, NOW);
-    let held = Err(TurnedAway::Deferred { until: NOW + 30_000, reason: DeferReason::Rate });
+    let held = Err(TurnedAway::Deferred { wait_ms: 30_000, reason: DeferReason::Rate });
     assert_eq!(state.admit_at(FIRST, NOW), held);
     state.end_at(&AttemptEnd { hold_ms: Some(86_400_000), ..busy }, NOW);
     assert_eq!(state.clone().admit_at(FIRST, NOW + 300_000), start(NOW + 300_000));
@@ -243,13 +243,13 @@ proptest! {
         let share = Share { current: allowance, settled: allowance, max_backlog: 1_000, attempt_ms: 16_000 };
         let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
-            now += ms / 10;
+            now = now + ms / 10;
             let wait = WaitContext { has_waited: flag, has_room: ms % 2 == 0 };
             let kind = if flag { AttemptKind::Probe } else { AttemptKind::Regular };
             match step {
                 0..=2 => match state.admit(wait, &share, now) {
                     Ok(Admission::Start { at, .. }) => starts.push(at),
-                    Err(TurnedAway::Deferred { until, .. }) => prop_assert!(until >= now + 1_000),
+                    Err(TurnedAway::Deferred { wait_ms, .. }) => prop_assert!(wait_ms >= 1_000),
                     Ok(Admission::Queue) | Err(TurnedAway::Overflow) => {}
                     Err(TurnedAway::SlowLane) => prop_assert!(false, "the state knows no lanes"),
                 },
@@ -270,7 +270,8 @@ proptest! {
             prop_assert!(f64::from(state.in_flight) <= 2.0 * in_flight.max(1.0) + 1.0);
         }
         for pair in starts.windows(2) {
-            prop_assert!(pair[1] as f64 + 1.0 >= pair[0] as f64 + 1_000.0 / per_second, "{} ms", pair[1] - pair[0]);
+            let gap_ms = pair[1].ms_since(pair[0]) as f64;
+            prop_assert!(gap_ms + 1.0 >= 1_000.0 / per_second, "{gap_ms} ms");
         }
     }
 }

@@ -17,7 +17,9 @@ use tokio::{
 use super::receivers::Receivers;
 use crate::{
     config::BreakerConfig,
-    limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway},
+    limits::{
+        AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway, UptimeClock,
+    },
     outcome::Outcome,
 };
 
@@ -116,9 +118,10 @@ impl Fleet {
         let queues = QueueLimits { per_endpoint: prefetch / 4, total: prefetch / 2 };
         let all: Vec<_> = (0..deliverers)
             .map(|_| {
-                let limiter = Limiter::new(clock.clone(), queues, BreakerConfig::default());
+                let uptime = UptimeClock::start();
+                let limiter = Limiter::new(clock.clone(), uptime, queues, BreakerConfig::default());
                 limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
-                Arc::new(SimulatedDeliverer { limiter, slots: Slots::new(slots, clock.clone()) })
+                Arc::new(SimulatedDeliverer { limiter, slots: Slots::new(slots, uptime) })
             })
             .collect();
         for deliverer in &all {
@@ -159,7 +162,7 @@ impl Fleet {
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
-                self.totals().cut_short += deliverer.slots.shorten((self.clock)()) as u64;
+                self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter.now()) as u64;
                 for change in deliverer.limiter.take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
                     others.for_each(|(_, other)| other.limiter.apply_announced(&change));
@@ -191,10 +194,9 @@ impl Fleet {
         };
         let permit = match deliverer.limiter.admit(request).await {
             Ok(permit) => permit,
-            Err(TurnedAway::Deferred { until, .. }) => {
+            Err(TurnedAway::Deferred { wait_ms, .. }) => {
                 self.totals().deferrals += 1;
-                let wait = Duration::from_millis(until.saturating_sub((self.clock)()));
-                return self.wait(delivery, wait);
+                return self.wait(delivery, Duration::from_millis(wait_ms));
             }
             Err(TurnedAway::SlowLane) => return self.lanes[1].push(delivery),
             Err(TurnedAway::Overflow) => return self.totals().overflows += 1,
@@ -212,8 +214,7 @@ impl Fleet {
         let cut_short = || Outcome::cut_short(u64::try_from(began.elapsed().as_millis()).unwrap());
         let outcome = outcome.unwrap_or_else(cut_short);
         let is_success = outcome.status.is_some();
-        let now = (self.clock)();
-        permit.ended(AttemptEnd::of(&outcome, now), now, self.chances().0);
+        permit.ended(AttemptEnd::of(&outcome, (self.clock)()), self.chances().0);
         self.attempt_ended(began, is_healthy, is_success);
         if !is_success && let Some(seconds) = SCHEDULE.get(delivery.attempt) {
             let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chances().0));
