@@ -9,15 +9,12 @@ use broker::Broker;
 use schemas::{KeyHash, RetryPolicy, time::day};
 use service::{Chance, Clock, chance::Secrets};
 use store::{Outbox, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, backlog, endpoint_test,
-    operational_events::PublishedEvents,
-    recent_lists::RecentLists,
-    replays::{self, ReplayJobs},
-    settings::Generator,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex, endpoint_test, log_turns,
+    operational_events::PublishedEvents, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
 
@@ -62,10 +59,13 @@ pub struct Control {
     pub(crate) replays: ReplayJobs,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
-    /// Bounds how many requests read the whole log of dead letters at once.
-    pub(crate) log_scans: TenantSemaphore,
-    /// What the first pages of lists of dead letters found.
-    pub(crate) recent_lists: RecentLists,
+    /// Where each tenant's dead letters are in the log.
+    pub(crate) dead_letter_index: DeadLetterIndex,
+    /// Bounds how many requests search for dead letters at once.
+    pub(crate) log_searches: TenantSemaphore,
+    /// The turns in which these requests read the log.
+    pub(crate) log_turns: Arc<Semaphore>,
+    pub(crate) recent_searches: RecentSearches,
     /// Bounds how many requests count what waits for an endpoint at once.
     pub(crate) backlog_counts: TenantSemaphore,
     /// Bounds how many tests of endpoints wait at once.
@@ -85,8 +85,10 @@ impl Control {
             tasks: TaskTracker::new(),
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
-            log_scans: TenantSemaphore::new(replays::LOG_SCANS),
-            recent_lists: RecentLists::default(),
+            dead_letter_index: DeadLetterIndex::default(),
+            log_searches: TenantSemaphore::new(log_turns::SEARCHES),
+            log_turns: Arc::new(Semaphore::new(log_turns::TURNS)),
+            recent_searches: RecentSearches::default(),
             backlog_counts: TenantSemaphore::new(backlog::COUNTS),
             endpoint_tests: TenantSemaphore::new(endpoint_test::TESTS),
             published_events: PublishedEvents::default(),

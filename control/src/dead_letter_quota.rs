@@ -2,7 +2,8 @@
 //! without bodies up to ten times the quota, and only counts beyond that.
 //!
 //! The counter follows the log as it grows. It holds an id and an offset for each live dead letter of a tenant with a
-//! quota, which is some ten times the quota at most. Tenants without a quota are not counted.
+//! quota, which is some ten times the quota at most. Tenants without a quota are not counted. What it reads is noted in
+//! the index, for all tenants.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,7 +15,7 @@ use futures_util::TryStreamExt as _;
 use schemas::{DeadLetterRetention, Notice, OperationalEvent, QuotaName, wire};
 use uuid::Uuid;
 
-use crate::Control;
+use crate::{Control, dead_letter_index::DeadLetterIndex, dead_letters::read_ranges};
 
 /// Interval at which dead letters are counted and the result is announced. Deliverers forget an announcement after six
 /// intervals. A flood may exceed a quota in between.
@@ -33,10 +34,13 @@ impl Control {
             let quotas = self.dead_letter_quotas();
             let known = self.deps.store.snapshot();
             let known = known.iter().flat_map(|known| known.tenants()).map(|tenant| tenant.id.clone()).collect();
-            match counter.count(&*self.deps.broker, &quotas.keys().cloned().collect(), known).await {
+            let (logs, index) = (&*self.deps.broker, &self.dead_letter_index);
+            match counter.count(logs, index, &quotas.keys().cloned().collect(), known).await {
                 Ok(()) => (reached, is_readable) = (reached_quotas(&counter, &quotas), true),
                 // The last result stays in force: nothing better is known.
-                Err(error) if std::mem::take(&mut is_readable) => tracing::warn!(%error, "dead_letters.not_counted"),
+                Err(error) if !quotas.is_empty() && std::mem::take(&mut is_readable) => {
+                    tracing::warn!(%error, "dead_letters.not_counted");
+                }
                 Err(_) => {}
             }
             self.announce_retention(&reached, &quotas).await;
@@ -110,21 +114,21 @@ impl DeadLetterCounter {
     async fn count(
         &mut self,
         logs: &dyn Logs,
+        index: &DeadLetterIndex,
         with_quota: &BTreeSet<String>,
         known: BTreeSet<String>,
     ) -> Result<(), ReadError> {
         let joined = self.set_tenants(with_quota, known);
-        if with_quota.is_empty() {
-            return Ok(());
-        }
         let mut records = logs.read(Log::Dead, self.next);
         while let Some(record) = records.try_next().await? {
             self.next = record.offset + 1;
             add(&mut self.tenants, &record);
+            index.add(record.message.headers.text(wire::TENANT).unwrap_or_default(), record.offset);
         }
-        if !joined.is_empty() {
-            let mut joined: BTreeMap<_, _> = joined.into_iter().map(|tenant| (tenant, LiveRecords::new())).collect();
-            let mut records = logs.read(Log::Dead, 0);
+        for tenant in joined {
+            let mut joined = BTreeMap::from([(tenant.clone(), LiveRecords::new())]);
+            let counted = index.ranges(&tenant, 0).into_iter().filter(|range| *range.start() < self.next);
+            let mut records = read_ranges(logs, counted);
             while let Some(record) = records.try_next().await?
                 && record.offset < self.next
             {
@@ -137,6 +141,7 @@ impl DeadLetterCounter {
             && let Some(first) = logs.read(Log::Dead, 0).try_next().await?
         {
             self.forget_before(first.offset);
+            index.forget_before(first.offset);
         }
         Ok(())
     }
@@ -215,21 +220,21 @@ mod tests {
             append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
         };
         let alive = |counter: &DeadLetterCounter, tenant: &str| counter.tenants.get(tenant).map(HashMap::len);
-        let mut counter = DeadLetterCounter::default();
+        let (mut counter, index) = (DeadLetterCounter::default(), DeadLetterIndex::default());
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
-        counter.count(&logs, &set(&["acme"]), set(&["acme", "free"])).await.unwrap();
+        counter.count(&logs, &index, &set(&["acme"]), set(&["acme", "free"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), None));
 
         die("new", "e1").await;
-        counter.count(&logs, &set(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        counter.count(&logs, &index, &set(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (Some(1), Some(1)));
         assert_eq!(*logs.1.lock().unwrap(), [0, 2]);
 
         die("free", "e2").await;
-        counter.count(&logs, &set(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        counter.count(&logs, &index, &set(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), Some(2)));
-        assert_eq!(*logs.1.lock().unwrap(), [0, 2, 3, 0]);
+        assert_eq!(*logs.1.lock().unwrap(), [0, 2, 3, 1]);
     }
 }

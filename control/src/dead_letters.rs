@@ -5,7 +5,9 @@
 //! pass reads the records themselves.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    iter,
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -24,6 +26,8 @@ use schemas::{
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use uuid::Uuid;
+
+use crate::dead_letter_index::GAP;
 
 /// Which dead letters are meant: all that every given field allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -113,33 +117,67 @@ fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::O
     list.end()
 }
 
-/// Live dead letters: the offset of each in the log, and the endpoint that it was for.
-#[derive(Clone, Debug, Default)]
-pub struct LiveDeadLetters(Arc<BTreeMap<u64, Arc<str>>>);
+/// Live dead letters in the order of the log: the offset of each, and the endpoint that it was for.
+#[derive(Clone, Debug)]
+pub struct LiveDeadLetters(Arc<[(u64, Arc<str>)]>);
 
-/// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
-pub async fn find(
-    logs: &dyn Logs,
-    tenant: Option<&str>,
-    filter: &DeadLetterFilter,
-) -> Result<LiveDeadLetters, ReadError> {
-    let mut live = HashMap::<Uuid, (u64, Arc<str>)>::new();
-    let mut endpoints = BTreeSet::<Arc<str>>::new();
-    let mut records = logs.read(Log::Dead, 0);
-    while let Some(record) = records.try_next().await? {
-        if ReplayMarker::is_marker(&record) {
+/// A search for the live dead letters that a filter selects, of one tenant or of all. It can go on later from the offset
+/// that it has reached.
+#[derive(Debug)]
+pub(crate) struct Search {
+    tenant: Option<String>,
+    filter: DeadLetterFilter,
+    live: HashMap<Uuid, (u64, Arc<str>)>,
+    /// All dead letters of an endpoint share one copy of its id.
+    endpoints: BTreeSet<Arc<str>>,
+    next: u64,
+}
+
+impl Search {
+    pub(crate) fn new(tenant: Option<&str>, filter: &DeadLetterFilter) -> Self {
+        // Whether a dead letter is alive is decided by what comes after it.
+        let next = filter.ids.as_ref().map_or(0, |ids| ids.first().copied().unwrap_or(u64::MAX));
+        let (live, endpoints) = (HashMap::new(), BTreeSet::new());
+        Self { tenant: tenant.map(str::to_owned), filter: filter.clone(), live, endpoints, next }
+    }
+
+    /// Offset of the first record that was not read yet.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Number of dead letters that were found so far.
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Reads the records from [`next`](Self::next) on. One that is dropped or fails on the way has kept what it has read.
+    pub(crate) async fn read(
+        &mut self,
+        mut records: BoxStream<'_, Result<Record, ReadError>>,
+    ) -> Result<(), ReadError> {
+        while let Some(record) = records.try_next().await? {
+            self.note(&record);
+            self.next = record.offset + 1;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, record: &Record) {
+        let live = &mut self.live;
+        if ReplayMarker::is_marker(record) {
             let ended =
                 |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|(at, _)| *at <= marker.offset);
-            if let Some(marker) = ReplayMarker::read(&record).filter(ended) {
+            if let Some(marker) = ReplayMarker::read(record).filter(ended) {
                 live.remove(&marker.delivery_id);
             }
-        } else if let Some(letter) = read_dead_letter(&record) {
+        } else if let Some(letter) = read_dead_letter(record) {
             // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
-            if tenant.is_none_or(|tenant| tenant == letter.tenant) && filter.accepts(record.offset, &letter) {
-                // All dead letters of an endpoint share one copy of its id.
-                let endpoint = endpoints.get(letter.endpoint_id.as_str()).cloned().unwrap_or_else(|| {
+            let is_of_tenant = self.tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
+            if is_of_tenant && self.filter.accepts(record.offset, &letter) {
+                let endpoint = self.endpoints.get(letter.endpoint_id.as_str()).cloned().unwrap_or_else(|| {
                     let endpoint = Arc::<str>::from(letter.endpoint_id);
-                    endpoints.insert(endpoint.clone());
+                    self.endpoints.insert(endpoint.clone());
                     endpoint
                 });
                 live.insert(letter.delivery_id, (record.offset, endpoint));
@@ -148,18 +186,45 @@ pub async fn find(
             }
         }
     }
-    Ok(LiveDeadLetters(Arc::new(live.into_values().collect())))
+
+    pub(crate) fn found(&self) -> LiveDeadLetters {
+        let mut live: Vec<_> = self.live.values().cloned().collect();
+        live.sort_unstable_by_key(|(offset, _)| *offset);
+        LiveDeadLetters(live.into())
+    }
+}
+
+/// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
+pub async fn find(
+    logs: &dyn Logs,
+    tenant: Option<&str>,
+    filter: &DeadLetterFilter,
+) -> Result<LiveDeadLetters, ReadError> {
+    let mut search = Search::new(tenant, filter);
+    search.read(logs.read(Log::Dead, search.next())).await?;
+    Ok(search.found())
+}
+
+/// Streams the records within ranges of offsets, which are read one after the other.
+pub(crate) fn read_ranges<'a>(
+    logs: &'a dyn Logs,
+    ranges: impl Iterator<Item = RangeInclusive<u64>> + Send + 'a,
+) -> BoxStream<'a, Result<Record, ReadError>> {
+    let read = move |range: RangeInclusive<u64>| {
+        logs.read(Log::Dead, *range.start()).try_take_while(move |record| future::ok(record.offset <= *range.end()))
+    };
+    stream::iter(ranges).map(read).flatten().boxed()
 }
 
 /// Streams the dead letters that a filter selects with their bodies, in the order in which they ended.
 ///
 /// # Errors
 /// The log cannot be read to its end. The stream may yield that error as well.
-pub async fn list(
-    logs: &dyn Logs,
+pub async fn list<'a>(
+    logs: &'a dyn Logs,
     tenant: Option<&str>,
     filter: &DeadLetterFilter,
-) -> Result<BoxStream<'static, Result<DeadLetter, ReadError>>, ReadError> {
+) -> Result<BoxStream<'a, Result<DeadLetter, ReadError>>, ReadError> {
     let records = find(logs, tenant, filter).await?.records(logs, 0);
     Ok(records.try_filter_map(|record| future::ok(read_dead_letter_with_body(&record))).boxed())
 }
@@ -184,22 +249,26 @@ impl LiveDeadLetters {
 
     /// The endpoints that they were for.
     pub(crate) fn endpoints(&self) -> BTreeSet<&str> {
-        self.0.values().map(|endpoint| &**endpoint).collect()
+        self.0.iter().map(|(_, endpoint)| &**endpoint).collect()
     }
 
     /// Only those that were for an endpoint which `is_wanted` accepts.
     pub(crate) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
-        let wanted = self.0.iter().filter(|(_, endpoint)| is_wanted(endpoint));
-        Self(Arc::new(wanted.map(|(offset, endpoint)| (*offset, endpoint.clone())).collect()))
+        Self(self.0.iter().filter(|(_, endpoint)| is_wanted(endpoint)).cloned().collect())
     }
 
-    /// Streams the records in order, from `offset` on. Reads the log from the first record to the last.
-    pub(crate) fn records(&self, logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-        let (Some((&first, _)), Some((&last, _))) = (self.0.range(offset..).next(), self.0.last_key_value()) else {
-            return stream::empty().boxed();
-        };
-        let live = self.0.clone();
-        let upto_last = logs.read(Log::Dead, first).try_take_while(move |record| future::ok(record.offset <= last));
-        upto_last.try_filter(move |record| future::ready(live.contains_key(&record.offset))).boxed()
+    /// Streams the records in order, from `offset` on. Of the log, it reads the parts that have some of them.
+    pub(crate) fn records<'a>(&self, logs: &'a dyn Logs, offset: u64) -> BoxStream<'a, Result<Record, ReadError>> {
+        let (live, wanted) = (self.0.clone(), self.0.clone());
+        let mut at = live.partition_point(|(live, _)| *live < offset);
+        let ranges = iter::from_fn(move || {
+            let rest = &live[at..];
+            let near = rest.windows(2).take_while(|two| two[1].0 - two[0].0 <= GAP).count();
+            let range = rest.first()?.0..=rest[near].0;
+            at += near + 1;
+            Some(range)
+        });
+        let is_wanted = move |record: &Record| wanted.binary_search_by_key(&record.offset, |live| live.0).is_ok();
+        read_ranges(logs, ranges).try_filter(move |record| future::ready(is_wanted(record))).boxed()
     }
 }

@@ -147,7 +147,7 @@ impl Replay<'_> {
 struct RetryingReader<'a> {
     broker: &'a dyn Broker,
     live: LiveDeadLetters,
-    records: BoxStream<'static, Result<Record, ReadError>>,
+    records: BoxStream<'a, Result<Record, ReadError>>,
     next: u64,
     /// True when the last read failed and was logged, so that an outage is logged once.
     has_failed: bool,

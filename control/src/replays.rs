@@ -15,17 +15,15 @@ use schemas::{EndpointState, EventId};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use service::chance;
 use store::Snapshot;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Control, DeadLetterFilter, LiveDeadLetters, Rate, Replay, ReplayEnd, ReplayProgress, dead_letters,
+    Control, DeadLetterFilter, LiveDeadLetters, Rate, Replay, ReplayEnd, ReplayProgress,
+    dead_letters::read_ranges,
+    log_turns::{LogsInTurns, REQUEST_TIME},
     tenant_semaphore::TenantPermit,
 };
-
-/// Most requests that read the whole log of dead letters at once in this process, for each tenant and for all. All
-/// tenants share one log, so each such request reads it from its beginning.
-pub(crate) const LOG_SCANS: (usize, usize) = (1, 4);
 
 /// Most ended replays that are remembered. Each is small, but a program may start one a minute.
 const REMEMBERED: usize = 1_000;
@@ -158,9 +156,11 @@ pub enum NotStarted {
     Unread(#[from] ReadError),
     #[error("too many replays run")]
     TooMany,
-    /// Another request reads the log for the same tenant, or enough requests of other tenants do.
+    /// Another request reads the log for the same tenant, or very many requests of other tenants do.
     #[error("the dead letters are being read for another request")]
     Busy,
+    #[error("reading the log takes long: ask again, and it goes on from where it is")]
+    TooSlow,
     /// The first of these endpoints, and how many there are. Replayed deliveries would end at once as dead letters.
     #[error(
         "all of these dead letters are for endpoints that are disabled or do not exist, such as {0:?} ({1} in all): \
@@ -172,36 +172,30 @@ pub enum NotStarted {
 impl Control {
     /// Counts the dead letters of a tenant that a replay would publish again.
     pub async fn count(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<u64, NotStarted> {
-        let (live, _) = self.scan(tenant, filter).await?;
+        let (live, _) = self.search(tenant, filter).await?;
         Ok(live.len() as u64)
     }
 
-    /// Finds a tenant's dead letters. The permit bounds how many requests do that at once.
-    pub(crate) async fn scan(
+    /// Finds a tenant's dead letters, from where the last search of this filter was. The permit bounds how many requests
+    /// do that at once.
+    pub(crate) async fn search(
         &self,
         tenant: &str,
         filter: &DeadLetterFilter,
     ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
-        let permit = self.log_scans.try_acquire(tenant).ok_or(NotStarted::Busy)?;
-        Ok((dead_letters::find(&*self.deps.broker, Some(tenant), filter).await?, permit))
+        let permit = self.log_searches.try_acquire(tenant).ok_or(NotStarted::Busy)?;
+        let search = self.recent_searches.get(tenant, filter, (self.deps.clock)());
+        let mut search = search.lock().await;
+        let ranges = self.dead_letter_index.ranges(tenant, search.next());
+        let logs = self.logs_in_turns();
+        let read = search.read(read_ranges(&logs, ranges.into_iter()));
+        timeout(REQUEST_TIME, read).await.map_err(|_| NotStarted::TooSlow)??;
+        Ok((search.found(), permit))
     }
 
-    /// Finds a tenant's dead letters for a page of a list. Pages after the first take what the first one found, as long
-    /// as it is kept.
-    pub(crate) async fn scan_for_page(
-        &self,
-        tenant: &str,
-        filter: &DeadLetterFilter,
-        is_first: bool,
-    ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
-        let now = || (self.deps.clock)();
-        if !is_first && let Some(live) = self.recent_lists.get(tenant, filter, now()) {
-            let permit = self.log_scans.try_acquire(tenant).ok_or(NotStarted::Busy)?;
-            return Ok((live, permit));
-        }
-        let (live, permit) = self.scan(tenant, filter).await?;
-        self.recent_lists.put(tenant, filter, &live, now());
-        Ok((live, permit))
+    /// The broker's logs, for requests: all together read a few records at once.
+    pub(crate) fn logs_in_turns(&self) -> LogsInTurns<'_> {
+        LogsInTurns { logs: &*self.deps.broker, turns: self.log_turns.clone() }
     }
 
     /// Finds a tenant's dead letters, then replays them in a background task. Dead letters that are added later are not
@@ -212,7 +206,7 @@ impl Control {
         filter: DeadLetterFilter,
         rate: Option<Rate>,
     ) -> Result<Arc<ReplayJob>, NotStarted> {
-        let (matched, _) = self.scan(tenant, &filter).await?;
+        let (matched, _) = self.search(tenant, &filter).await?;
         let live = self.with_receivers(tenant, &matched).await?;
         let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
         let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64));

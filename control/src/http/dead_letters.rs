@@ -11,10 +11,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use broker::records::read_dead_letter;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use schemars::json_schema;
 use schemas::{DeadLetter, DeadReason, Scope};
 use service::problem::{Code, Problem};
+use tokio::time::Instant;
 
 use super::{
     context::RequestContext,
@@ -22,11 +23,11 @@ use super::{
     page::{self, Page},
     problems,
 };
-use crate::{Control, DeadLetterFilter, dead_letters};
+use crate::{Control, DeadLetterFilter, dead_letters, log_turns::REQUEST_TIME};
 
-/// Describes the calls that read the whole log.
-pub(super) const ONE_SCAN: &str =
-    "All of them are looked through, once at a time: 429 while another such call for the tenant is under way.";
+/// Describes the calls that search for dead letters.
+pub(super) const ONE_SEARCH: &str = "All of them are looked through, once at a time: 429 while another such call for the tenant is under way. \
+     One that takes over 20 s is answered 503; asked again, it goes on from where it was.";
 
 /// Query parameters of the filter.
 const FILTER: [&str; 6] = ["ids", "endpoint_id", "reason", "event_type", "since", "until"];
@@ -38,8 +39,8 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             get_with(list, |op| {
                 let op =
                     describe::operation(op, "dead letters", "listDeadLetters", "List dead letters", Some(Scope::Read));
-                let op = describe::more(op, ONE_SCAN);
-                let op = describe::more(op, "In the order in which they ended, without their bodies. Later pages show those that the first page found.");
+                let op = describe::more(op, ONE_SEARCH);
+                let op = describe::more(op, "In the order in which they ended, without their bodies. A page may have fewer than `limit` and still a `next`.");
                 describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(describe::paged(op)))
             }),
         )
@@ -69,7 +70,6 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&FILTER[..], &page::PARAMETERS[..]].concat())?;
     let Page { limit, after } = Page::of(&query)?;
-    let is_first = after.is_none();
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
     let mut filter = DeadLetterFilter::default();
@@ -77,16 +77,13 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
         let wrong = |why| Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}"));
         filter.set(name, text).map_err(wrong)?;
     }
-    let logs = &*request.control.deps.broker;
-    let (live, _permit) = request.control.scan_for_page(authorized.tenant_id(), &filter, is_first).await?;
+    let until = Instant::now() + REQUEST_TIME;
+    let (live, _permit) = request.control.search(authorized.tenant_id(), &filter).await?;
+    let logs = request.control.logs_in_turns();
     // Each record is dropped with its body as soon as its letter is read.
-    let letters = live.records(logs, begin).take(limit + 1).map_ok(|record| (record.offset, read_dead_letter(&record)));
-    let mut letters: Vec<_> = letters.try_collect().await.map_err(|_| problems::log_unavailable())?;
-    let is_more = letters.len() > limit;
-    letters.truncate(limit);
-    let next = letters.last().filter(|_| is_more).map(|(last, _)| page::cursor(&last.to_string()));
-    let letters: Vec<_> = letters.into_iter().filter_map(|(_, letter)| letter).collect();
-    Ok(page::answer(letters, next))
+    let letters = live.records(&logs, begin).map_ok(|record| (record.offset, read_dead_letter(&record)));
+    let (letters, next) = page::of_log(letters, limit, until).await?;
+    Ok(page::answer(letters.into_iter().flatten().collect(), next))
 }
 
 async fn show(request: RequestContext) -> Result<Response, Problem> {

@@ -5,8 +5,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use broker::ReadError;
+use futures_util::{Stream, TryStreamExt as _};
 use serde::Serialize;
 use service::problem::{Code, Problem};
+use tokio::time::{Instant, timeout_at};
+
+use super::problems;
+use crate::NotStarted;
 
 /// Items of a page when `limit` is left out.
 const DEFAULT_LIMIT: usize = 100;
@@ -56,6 +62,30 @@ impl Page {
         }
         (page, items.peek().and(last).map(cursor))
     }
+}
+
+/// Takes a page of what is read from a log, each with its offset. What was read until the time is over makes a page too,
+/// after which the next one goes on.
+pub(crate) async fn of_log<T>(
+    mut items: impl Stream<Item = Result<(u64, T), ReadError>> + Unpin,
+    limit: usize,
+    until: Instant,
+) -> Result<(Vec<T>, Option<String>), Problem> {
+    let (mut page, mut last) = (Vec::new(), None);
+    let is_more = loop {
+        match timeout_at(until, items.try_next()).await {
+            Ok(Ok(Some(_))) if page.len() == limit => break true,
+            Ok(Ok(Some((offset, item)))) => {
+                page.push(item);
+                last = Some(offset);
+            }
+            Ok(Ok(None)) => break false,
+            Ok(Err(_)) => return Err(problems::log_unavailable()),
+            Err(_) if page.is_empty() => return Err(NotStarted::TooSlow.into()),
+            Err(_) => break true,
+        }
+    };
+    Ok((page, last.filter(|_| is_more).map(|last| cursor(&last.to_string()))))
 }
 
 /// Refuses a cursor that this list did not give.

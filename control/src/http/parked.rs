@@ -12,9 +12,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use broker::records::{read_parked, requeued};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use schemas::Parked;
 use service::problem::{Code, Problem};
+use tokio::time::Instant;
 
 use super::{
     context::RequestContext,
@@ -22,7 +23,7 @@ use super::{
     page::{self, Page},
     problems,
 };
-use crate::{Control, parked};
+use crate::{Control, log_turns::REQUEST_TIME, parked};
 
 /// Longest wait for the broker's confirm.
 const CONFIRM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
@@ -73,12 +74,9 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let begin =
         after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
     // Each record is dropped with its body as soon as it is read.
-    let items = parked::records(&*request.control.deps.broker, begin).take(limit + 1);
-    let items = items.map_ok(|record| Parked { id: record.offset.to_string(), ..read_parked(&record) });
-    let mut items: Vec<_> = items.try_collect().await.map_err(|_| problems::log_unavailable())?;
-    let is_more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| is_more).map(|last| page::cursor(&last.id));
+    let items = parked::records(&*request.control.deps.broker, begin)
+        .map_ok(|record| (record.offset, Parked { id: record.offset.to_string(), ..read_parked(&record) }));
+    let (items, next) = page::of_log(items, limit, Instant::now() + REQUEST_TIME).await?;
     Ok(page::answer(items, next))
 }
 

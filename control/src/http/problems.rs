@@ -74,6 +74,9 @@ impl From<NotStarted> for Problem {
     fn from(not_started: NotStarted) -> Self {
         match not_started {
             NotStarted::Unread(_) => log_unavailable(),
+            NotStarted::TooSlow => {
+                Self::new(Code::Unavailable).detail(not_started.to_string()).retry_after(RETRY_AFTER)
+            }
             NotStarted::NoReceiver(..) => Self::new(Code::Conflict).detail(not_started.to_string()),
             NotStarted::TooMany | NotStarted::Busy => {
                 Self::new(Code::TooManyRequests).detail(not_started.to_string()).retry_after(RETRY_AFTER)

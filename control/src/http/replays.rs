@@ -19,7 +19,7 @@ use service::problem::{Code, Problem};
 
 use super::{
     context::{RequestBody, RequestContext},
-    dead_letters::ONE_SCAN,
+    dead_letters::ONE_SEARCH,
     describe,
 };
 use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState};
@@ -42,7 +42,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Replay dead letters, or count what would be",
                     Some(Scope::Manage),
                 );
-                let op = describe::more(op, ONE_SCAN);
+                let op = describe::more(op, ONE_SEARCH);
                 let op = describe::more(op, NO_RECEIVER);
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))

@@ -1,26 +1,30 @@
-//! Requests that read the whole log of dead letters: one at a time for a tenant, and a few for all.
+//! Requests that search for dead letters: one at a time for a tenant, in turns, and each in its own part of the log.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use broker::{Broker as _, Log, Record, Target, memory::Memory};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use schemas::Tenant;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::join_all};
+use schemas::{Notice, Tenant};
 use serde_json::Value;
 use service::problem::{Code, Problem};
 use store::MemoryStore;
 use tokio::sync::watch;
 
 use super::{
-    fixture::{Fixture, NOW, OPERATOR},
+    fixture::{DeadDelivery, Fixture, NOW, OPERATOR, append},
     reading_broker::ReadingBroker,
 };
 use crate::NotStarted;
 
-/// Every call that reads the whole log.
+/// Every call that searches for dead letters.
 const SCANS: [(&str, &str, &str); 3] =
     [("GET", "dead-letters", ""), ("POST", "replays", r#"{"dry_run":true}"#), ("POST", "replays", "{}")];
 
@@ -66,19 +70,137 @@ async fn a_tenant_reads_the_log_once_at_a_time_until_the_answer_or_a_hang_up() {
     }
 }
 
-#[tokio::test]
-async fn a_few_tenants_read_the_log_at_once_and_the_next_is_refused() {
+#[tokio::test(start_paused = true)]
+async fn a_search_that_takes_too_long_says_so_and_goes_on_when_it_is_asked_again() {
     let (fixture, gate) = fixture();
-    let mut scanning: Vec<_> = (0..4).map(|tenant| Box::pin(scan(&fixture, tenant, SCANS[0]))).collect();
-    assert!(scanning.iter_mut().all(|scan| scan.now_or_never().is_none()));
-    assert_eq!(scan(&fixture, 4, SCANS[0]).await.0, 429);
-    gate.send_replace(true);
-    for scan in scanning {
-        assert_eq!(scan.await.0, 200);
+    for search in SCANS {
+        let (status, problem) = scan(&fixture, 0, search).await;
+        assert_eq!((status, &problem["code"]), (503, &"unavailable".into()), "{search:?}");
+        assert!(problem["detail"].as_str().unwrap().contains("ask again"), "{problem}");
     }
-    assert_eq!(scan(&fixture, 4, SCANS[0]).await.0, 200);
-    let told = Problem::from(NotStarted::Busy);
-    assert!(told.code == Code::TooManyRequests && told.retry_after.is_some());
+    gate.send_replace(true);
+    for (again, status) in SCANS.into_iter().zip([200, 200, 202]) {
+        assert_eq!(scan(&fixture, 0, again).await.0, status);
+    }
+    let told = Problem::from(NotStarted::TooSlow);
+    assert!(told.code == Code::Unavailable && told.retry_after.is_some());
+}
+
+/// A control of these tenants, and a number that counts the records which were read.
+fn counting_fixture(tenants: impl IntoIterator<Item = &'static str>) -> (Fixture, Arc<AtomicUsize>) {
+    let memory = Memory::calm(Arc::new(|| NOW));
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = read.clone();
+    let reading_broker = ReadingBroker::new(&memory, move |records| {
+        let read = counted.clone();
+        let yielding = records.and_then(move |record| {
+            read.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().map(|()| Ok(record))
+        });
+        yielding.boxed()
+    });
+    let store = MemoryStore::new(tenants.into_iter().map(Tenant::new));
+    (Fixture::over(Arc::new(reading_broker), memory, Arc::new(store)), read)
+}
+
+async fn die(fixture: &Fixture, tenant: &str, events: Range<u64>) {
+    for event in events {
+        append(&fixture.broker, &DeadDelivery::default().event(&format!("e{event}")).to(tenant, "crm")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_with_few_records_is_answered_while_others_search_through_many() {
+    let others = ["t0", "t1", "t2", "t3", "t4", "t5"];
+    let (fixture, read) = counting_fixture(others.into_iter().chain(["few"]));
+    for tenant in others {
+        die(&fixture, tenant, 0..3_000).await;
+    }
+    die(&fixture, "few", 0..3).await;
+    index(&fixture).await;
+    let list = async |tenant: &str| {
+        let (status, page) =
+            fixture.ask_as(Some(OPERATOR), "GET", &format!("/v1/tenants/{tenant}/dead-letters?limit=9"), "").await;
+        (status, page["items"].as_array().map(Vec::len))
+    };
+    let mut searching: Vec<_> = others.iter().map(|tenant| Box::pin(list(tenant))).collect();
+    let before = read.load(Ordering::SeqCst);
+    let few = async {
+        while read.load(Ordering::SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+        list("few").await
+    };
+    let mut many = Box::pin(join_all(&mut searching));
+    tokio::select! {
+        biased;
+        _ = &mut many => panic!("the others were faster"),
+        few = few => assert_eq!(few, (200, Some(3))),
+    }
+    assert_eq!(many.await, [(200, Some(9)); 6]);
+}
+
+#[tokio::test]
+async fn a_first_page_of_few_records_behind_many_of_others_reads_few() {
+    let (fixture, read) = counting_fixture(["acme", "many"]);
+    die(&fixture, "acme", 0..2).await;
+    die(&fixture, "many", 0..5_000).await;
+    die(&fixture, "acme", 2..5).await;
+    die(&fixture, "many", 5_000..10_000).await;
+    index(&fixture).await;
+    let ask = async |method, path, body: &str| {
+        let before = read.load(Ordering::SeqCst);
+        let answer = fixture.ask_as(Some(OPERATOR), method, &format!("/v1/tenants/acme/{path}"), body).await;
+        (answer, read.load(Ordering::SeqCst) - before)
+    };
+    let ((status, page), cost) = ask("GET", "dead-letters", "").await;
+    let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(|letter| letter["id"].as_str().unwrap()).collect();
+    assert_eq!((status, &ids[..]), (200, &["0", "1", "5002", "5003", "5004"][..]), "{page}");
+    assert!(cost <= 20, "{cost} records were read");
+
+    // What died since is found too, from where the last search was.
+    die(&fixture, "acme", 5..6).await;
+    let ((status, counted), cost) = ask("POST", "replays", r#"{"dry_run":true}"#).await;
+    assert_eq!((status, &counted["matched"]), (200, &6.into()));
+    assert!(cost <= 1, "{cost} records were read");
+    let ((status, page), cost) = ask("GET", "dead-letters?ids=5003", "").await;
+    assert_eq!((status, &page["items"][0]["id"]), (200, &"5003".into()));
+    assert!(cost <= 10, "{cost} records were read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_read_slowly_ends_early_and_the_next_goes_on() {
+    let memory = Memory::calm(Arc::new(|| NOW));
+    let slow = watch::Sender::new(false);
+    let is_slow = slow.subscribe();
+    let reading_broker = ReadingBroker::new(&memory, move |records| {
+        let pause = if *is_slow.borrow() { Duration::from_secs(3) } else { Duration::ZERO };
+        records.and_then(move |record| tokio::time::sleep(pause).map(|()| Ok(record))).boxed()
+    });
+    let store = MemoryStore::new([Tenant::new("acme")]);
+    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
+    fixture.append(10).await;
+    for record in fixture.broker.records(Log::Dead) {
+        fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &record.message).await.unwrap();
+    }
+    for path in ["/v1/tenants/acme/dead-letters", "/v1/parked"] {
+        slow.send_replace(false);
+        assert_eq!(fixture.ask_as(Some(OPERATOR), "GET", path, "").await.0, 200, "the search is over");
+        slow.send_replace(true);
+        let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", path, "").await;
+        assert_eq!((status, page["items"].as_array().map(Vec::len)), (200, Some(6)), "{path}");
+        let next = format!("{path}?cursor={}", page["next"].as_str().unwrap());
+        let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", &next, "").await;
+        assert_eq!((status, &page["items"][0]["id"], &page["next"]), (200, &"6".into(), &Value::Null), "{path}");
+    }
+}
+
+/// Has the log read to its end once.
+async fn index(fixture: &Fixture) {
+    let (mut notices, control) = (fixture.broker.notices(), fixture.control.clone());
+    let following = tokio::spawn(async move { control.watch_dead_letters().await });
+    while !matches!(Notice::read(&notices.next().await.unwrap()), Some(Notice::DeadLetterRetention { .. })) {}
+    following.abort();
 }
 
 /// A body that counts how many there are at once.
@@ -126,15 +248,7 @@ async fn a_list_holds_one_body_at_a_time() {
 
 #[tokio::test]
 async fn a_page_after_the_first_reads_its_own_records() {
-    let memory = Memory::calm(Arc::new(|| NOW));
-    let read = Arc::new(AtomicUsize::new(0));
-    let counted = read.clone();
-    let reading_broker = ReadingBroker::new(&memory, move |records| {
-        let read = counted.clone();
-        records.inspect_ok(move |_| _ = read.fetch_add(1, Ordering::SeqCst)).boxed()
-    });
-    let store = MemoryStore::new([Tenant::new("acme")]);
-    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
+    let (fixture, read) = counting_fixture(["acme"]);
     fixture.append(100).await;
     let list = "/v1/tenants/acme/dead-letters?limit=10";
     let (mut ids, mut path, mut costs) = (vec![], list.to_owned(), vec![]);
