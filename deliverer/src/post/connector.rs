@@ -21,7 +21,7 @@ use super::{
     dial::{Dial, Socket, first},
     dns::AddressCheck,
     failure::ConnectError,
-    idle::{Connection as ConnectionState, ConnectionUse, IdleConnections},
+    idle::{ConnectionUse, IdleConnections, PooledConnection},
     metered::{MAX_UNASKED_H2, Metered},
     proxy::tunnel,
     tls::TlsClient,
@@ -113,7 +113,7 @@ pub(super) struct EndpointConnection {
     io: TokioIo<Metered>,
     is_h2: bool,
     through_proxy: bool,
-    state: Arc<ConnectionState>,
+    state: Arc<PooledConnection>,
 }
 
 impl EndpointConnection {
@@ -121,7 +121,7 @@ impl EndpointConnection {
         (socket, is_h2): (Socket, bool),
         through_proxy: bool,
         max_unasked: u64,
-        state: Arc<ConnectionState>,
+        state: Arc<PooledConnection>,
     ) -> Self {
         let max_unasked = if is_h2 { MAX_UNASKED_H2 } else { max_unasked };
         let io = TokioIo::new(Metered::new(socket, max_unasked));
@@ -186,5 +186,35 @@ impl hyper::rt::Write for EndpointConnection {
     ) -> Poll<io::Result<usize>> {
         self.check_open()?;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper::rt::{Read as _, ReadBuf, Write as _};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_as_one_too_many_is_at_its_end_and_sends_nothing() {
+        let table = IdleConnections::new(0);
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut connection = EndpointConnection::new((Box::new(ours), true), false, 64, table.connected());
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let used = ConnectionUse::of(&connection.state);
+        let mut reading = Box::pin(poll_fn(|cx| Pin::new(&mut connection).poll_read(cx, buffer.unfilled())));
+        assert!(futures_util::poll!(&mut reading).is_pending(), "it is open");
+        drop(used.clone());
+        reading.await.unwrap();
+        assert!(buffer.filled().is_empty());
+        let written = poll_fn(|cx| Pin::new(&mut connection).poll_write(cx, b"POST")).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert!(used.is_surplus());
+        drop(connection);
+        assert_eq!(theirs.read(&mut [0; 8]).await.unwrap(), 0, "nothing was sent");
     }
 }

@@ -18,26 +18,26 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 /// Time for which a new connection that waits for its first request is not closed.
-const FIRST_USE: Duration = Duration::from_secs(1);
+const FIRST_USE: Duration = Duration::from_secs(3);
 
 pub(super) struct IdleConnections {
     most: usize,
     began: Instant,
-    next_id: AtomicU64,
-    by_last_use: Mutex<BTreeMap<LastUse, Arc<Connection>>>,
+    uses: AtomicU64,
+    by_last_use: Mutex<BTreeMap<LastUse, Arc<PooledConnection>>>,
 }
 
-/// Milliseconds from the begin of the table to the last use of a connection, and its id.
+/// Milliseconds from the begin of the table to the end of a use, and the number of that use.
 type LastUse = (u64, u64);
 
 /// The state of a connection, which its socket, the pool and its requests share.
-pub(super) struct Connection {
+pub(super) struct PooledConnection {
     table: Arc<IdleConnections>,
-    id: u64,
     connected_at: Instant,
     uses: AtomicUsize,
-    /// Its milliseconds in the table. Changed under the table's lock.
+    /// Its last use, by which the table has it. Changed under the table's lock.
     last_use_ms: AtomicU64,
+    last_use_number: AtomicU64,
     /// True once it was closed as one too many.
     is_surplus: AtomicBool,
     /// True once its socket is gone.
@@ -47,17 +47,17 @@ pub(super) struct Connection {
 
 impl IdleConnections {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, began: Instant::now(), next_id: AtomicU64::new(0), by_last_use: Mutex::default() })
+        Arc::new(Self { most, began: Instant::now(), uses: AtomicU64::new(0), by_last_use: Mutex::default() })
     }
 
     /// The state of a new connection, which is idle until it has a request.
-    pub(super) fn connected(self: &Arc<Self>) -> Arc<Connection> {
-        let connection = Arc::new(Connection {
+    pub(super) fn connected(self: &Arc<Self>) -> Arc<PooledConnection> {
+        let connection = Arc::new(PooledConnection {
             table: self.clone(),
-            id: self.next_id.fetch_add(1, SeqCst),
             connected_at: Instant::now(),
             uses: AtomicUsize::new(0),
             last_use_ms: AtomicU64::new(0),
+            last_use_number: AtomicU64::new(0),
             is_surplus: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -68,7 +68,7 @@ impl IdleConnections {
 
     /// Notes whether a connection is idle now. A connection that is not closed for the time of `grace` counts as used at
     /// its end.
-    fn update(&self, connection: &Arc<Connection>, grace: Duration) {
+    fn update(&self, connection: &Arc<PooledConnection>, grace: Duration) {
         let mut idle = self.by_last_use.lock().unwrap_or_else(PoisonError::into_inner);
         idle.remove(&connection.last_use());
         if !connection.is_idle() {
@@ -76,6 +76,7 @@ impl IdleConnections {
         }
         let now = Instant::now().saturating_duration_since(self.began);
         connection.last_use_ms.store(millis(now + grace), SeqCst);
+        connection.last_use_number.store(self.uses.fetch_add(1, SeqCst) + 1, SeqCst);
         idle.insert(connection.last_use(), connection.clone());
         let surplus = self.close_surplus(&mut idle, millis(now));
         drop(idle);
@@ -83,7 +84,7 @@ impl IdleConnections {
     }
 
     /// Closes the connections beyond the limit. Returns the wakers of their tasks.
-    fn close_surplus(&self, idle: &mut BTreeMap<LastUse, Arc<Connection>>, now_ms: u64) -> Vec<Waker> {
+    fn close_surplus(&self, idle: &mut BTreeMap<LastUse, Arc<PooledConnection>>, now_ms: u64) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while idle.len() > self.most
             && let Some(least_recent) = idle.first_entry()
@@ -104,14 +105,14 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Connection {
+impl PooledConnection {
     fn is_idle(&self) -> bool {
         // The first use is the pool's.
         self.uses.load(SeqCst) <= 1 && !self.is_surplus() && !self.has_ended.load(SeqCst)
     }
 
     fn last_use(&self) -> LastUse {
-        (self.last_use_ms.load(SeqCst), self.id)
+        (self.last_use_ms.load(SeqCst), self.last_use_number.load(SeqCst))
     }
 
     /// True once the connection was closed as one too many: it sends nothing any more.
@@ -133,10 +134,10 @@ impl Connection {
 }
 
 /// One use of a connection, which ends with its drop.
-pub(super) struct ConnectionUse(Arc<Connection>);
+pub(super) struct ConnectionUse(Arc<PooledConnection>);
 
 impl ConnectionUse {
-    pub(super) fn of(connection: &Arc<Connection>) -> Self {
+    pub(super) fn of(connection: &Arc<PooledConnection>) -> Self {
         // The second use is the first request.
         if connection.uses.fetch_add(1, SeqCst) == 1 {
             connection.table.update(connection, Duration::ZERO);
@@ -172,14 +173,15 @@ mod tests {
     use super::*;
 
     /// A connection of a pool.
-    fn pooled(table: &Arc<IdleConnections>) -> (Arc<Connection>, ConnectionUse) {
+    fn pooled(table: &Arc<IdleConnections>) -> (Arc<PooledConnection>, ConnectionUse) {
         let connection = table.connected();
         let pooled = ConnectionUse::of(&connection);
         (connection, pooled)
     }
 
-    async fn pass(seconds: u64) {
-        tokio::time::advance(Duration::from_secs(seconds)).await;
+    /// Lets so much time pass that no connection is new any more.
+    async fn pass() {
+        tokio::time::advance(FIRST_USE).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -188,9 +190,9 @@ mod tests {
         let mut connections = Vec::new();
         for _ in 0..2 {
             connections.push(pooled(&table));
-            pass(2).await;
+            pass().await;
         }
-        let closed = |connections: &[(Arc<Connection>, _)]| {
+        let closed = |connections: &[(Arc<PooledConnection>, _)]| {
             connections.iter().map(|(connection, _)| connection.is_surplus()).collect::<Vec<_>>()
         };
         let (request, response) = (connections[0].1.clone(), connections[0].1.clone());
@@ -199,7 +201,7 @@ mod tests {
         }
         assert_eq!(closed(&connections), [false, true, false, false], "the only idle one that is not new");
         drop(request);
-        pass(2).await;
+        pass().await;
         connections.push(pooled(&table));
         assert_eq!(closed(&connections), [false, true, true, false, false], "one more is idle");
         drop(response);
@@ -212,7 +214,7 @@ mod tests {
         let connections: Vec<_> = (0..5).map(|_| pooled(&table)).collect();
         let open = || connections.iter().filter(|(connection, _)| !connection.is_surplus()).count();
         assert_eq!(open(), 5);
-        pass(1).await;
+        pass().await;
         let last = pooled(&table);
         assert_eq!((open(), last.0.is_surplus()), (0, false));
     }
