@@ -17,6 +17,7 @@ mod endpoint_state;
 mod endpoint_test;
 mod full_disk;
 mod isolation;
+mod large_events;
 mod log_entries;
 mod log_lines;
 mod log_secrets;
