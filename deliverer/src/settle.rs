@@ -75,6 +75,7 @@ impl Settler {
                     attempt: delivery.attempt + 1,
                     first_at: delivery.first_at.or(Some(began)),
                     last: Some(attempt.clone()),
+                    requeued: 0,
                     ..delivery.clone()
                 };
                 self.publish_to_lane(incoming, &next, Lane::Slow, Some(*due), *at).await
@@ -116,6 +117,7 @@ impl Settler {
             event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
             routing_key: Some(incoming.key.clone()),
             parked_at: Some(rfc3339(now)),
+            requeued: 0,
             body: None,
         };
         let (to, message) = records::parked(&record, message.clone());
