@@ -1,6 +1,9 @@
 //! The whole configuration. Its sections belong to the crates that they configure.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use broker::BrokerConfig;
 use control::ControlConfig;
@@ -8,6 +11,7 @@ use deliverer::DelivererConfig;
 use producer::ProducerConfig;
 use router::RouterConfig;
 use schemars::JsonSchema;
+use schemas::Span;
 use serde::{Deserialize, Serialize};
 use service::{
     ConfigError, Loader, config::LoadedConfig, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
@@ -34,6 +38,9 @@ pub const DEFAULT_TOML: &str = concat!(
 
 /// Smallest `broker.max_bytes`: what waits must leave room for events of the largest size.
 const SMALLEST_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Smallest `ops.max_stuck`. A role may be late for a moment.
+const SHORTEST_MAX_STUCK: Span = Span(Duration::from_secs(1));
 
 /// All settings of a process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +94,9 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
         if !is_host_and_port(address) {
             return refuse(key, "expected host:port");
         }
+    }
+    if !config.ops.max_stuck.0.is_zero() && config.ops.max_stuck < SHORTEST_MAX_STUCK {
+        return refuse("ops.max_stuck", &format!("expected 0s or at least {SHORTEST_MAX_STUCK}"));
     }
     if let Err(error) = service::telemetry::check(&config.telemetry) {
         let origin = loaded.origin(error.key()).map(str::to_owned);

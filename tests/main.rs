@@ -36,6 +36,7 @@ mod server_tls;
 mod signing;
 mod ssrf;
 mod startup;
+mod supervision;
 mod tenants;
 mod topology;
 mod usage;

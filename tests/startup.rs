@@ -100,6 +100,7 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("broker.max_bytes", "1000"),
         ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
+        ("ops.max_stuck", "10ms"),
     ];
     let site = Site::embedded("tenants: []");
     for (key, value) in table {

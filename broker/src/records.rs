@@ -6,13 +6,14 @@
 
 use bytes::Bytes;
 use schemas::{
-    DeadLetter, Delivery, HeaderValue, Headers, Message, ParkReason, Parked, body_as_json, tenant_of, time::rfc3339,
-    wire,
+    DeadLetter, DeadReason, Delivery, HeaderValue, Headers, Message, ParkReason, Parked, body_as_json, hex, tenant_of,
+    time::rfc3339, wire,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{Lane, Log, Target, rabbitmq};
+use crate::{Broker, Deadline, Lane, Log, PublishError, Target, publish_until_confirmed, rabbitmq};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -28,6 +29,16 @@ pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -
     let mut message = delivery.to_message(if dead_letter.body_withheld { Bytes::new() } else { body });
     message.headers.set(wire::RECORD, HeaderValue::Text(json(dead_letter).into()));
     (Target::Log(Log::Dead, dead_letter.key()), message)
+}
+
+/// The record of a delivery that the broker takes no more for its size, while it waits for its next attempt. `None` for a
+/// message that holds no delivery.
+pub(crate) fn too_large(message: &Message, now: u64) -> Option<(DeadLetter, Target, Message)> {
+    let delivery = Delivery::from_message(message).ok()?;
+    let (attempts, last) = (delivery.attempt - 1, delivery.last.clone());
+    let letter = DeadLetter::of(&delivery, DeadReason::TooLarge, attempts, last, now).without_body();
+    let (to, message) = dead_letter(&letter, &delivery, Bytes::new());
+    Some((letter, to, message))
 }
 
 /// Reads a dead letter without its body. Its id is the record's offset. `None` for a record that holds none.
@@ -78,6 +89,45 @@ impl ReplayMarker {
 pub fn parked(parked: &Parked, mut message: Message) -> (Target, Message) {
     message.headers.set(wire::RECORD, HeaderValue::Text(json(parked).into()));
     (Target::Log(Log::Parked, parked.key()), message)
+}
+
+/// Length of the excerpt that is kept of a body too large to be parked whole, in bytes: enough to recognise its producer.
+const EXCERPT_BYTES: usize = 4 * 1024;
+
+/// Appends the record of a parked message, until it is confirmed, and returns it. If the broker does not take the whole
+/// body, an excerpt is kept.
+///
+/// # Errors
+/// As [`publish_until_confirmed`].
+pub async fn park(
+    broker: &dyn Broker,
+    mut record: Parked,
+    message: Message,
+    deadline: Deadline,
+) -> Result<Parked, PublishError> {
+    let (to, whole) = parked(&record, message);
+    match publish_until_confirmed(broker, &to, &whole, deadline.clone()).await {
+        Err(PublishError::TooLarge) => {
+            let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&whole.body));
+            record.detail = Some(format!("{detail}; {cut}"));
+            let body = excerpt(&whole.body);
+            let (to, message) = parked(&record, Message { body, ..whole });
+            publish_until_confirmed(broker, &to, &message, deadline).await?;
+        }
+        published => published?,
+    }
+    Ok(record)
+}
+
+/// The detail of a record that keeps an excerpt, by whose end [`requeued`] knows it.
+pub fn described_excerpt(body: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(body));
+    format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
+}
+
+/// The beginning of a body. It is copied, because a slice would keep the whole body in memory.
+pub fn excerpt(body: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(EXCERPT_BYTES)])
 }
 
 pub fn read_parked(record: &Record) -> Parked {

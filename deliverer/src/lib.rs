@@ -138,8 +138,8 @@ impl Deliverer {
         let endpoint = self.resolve(&consumed).await?;
         let permit = self.admit(&consumed, &endpoint).await?;
         let posted = self.post(&consumed, &endpoint, &permit).await;
-        let concluded = self.decide(&consumed.delivery, &endpoint, permit, posted);
-        let settlement = self.settler.settle(&consumed, &concluded).await;
+        let mut concluded = self.decide(&consumed.delivery, &endpoint, permit, posted);
+        let settlement = self.settler.settle(&consumed, &mut concluded).await;
         self.reporter.settled(&consumed, &concluded, settlement);
         Ok(settlement)
     }
@@ -253,9 +253,9 @@ impl Deliverer {
         self.without_attempt(consumed, decision).await
     }
 
-    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, decision: NotAttempted) -> Settlement {
+    async fn without_attempt(&self, consumed: &ConsumedDelivery<'_>, mut decision: NotAttempted) -> Settlement {
         let now = self.now();
-        let settlement = self.settler.without_attempt(consumed, decision, now).await;
+        let settlement = self.settler.without_attempt(consumed, &mut decision, now).await;
         self.reporter.not_attempted(&consumed.delivery, decision, settlement, now);
         settlement
     }

@@ -20,6 +20,9 @@ pub enum Exit {
     /// A needed service did not answer a one-shot command (`EX_UNAVAILABLE`). Roles wait instead.
     #[error("a needed service did not answer")]
     Unavailable = 69,
+    /// A part of the process is stuck (`EX_SOFTWARE`); a restart helps.
+    #[error("a part of the process is stuck")]
+    Stuck = 70,
     /// Another process listens on the port (`EX_TEMPFAIL`).
     #[error("the port is taken")]
     PortTaken = 75,

@@ -1,7 +1,7 @@
 //! The common base of every process, whatever its role: configuration, telemetry, metrics, HTTP, shutdown.
 //!
 //! This crate does not depend on events, brokers and stores. Only [`clock`] and [`chance`] read the system's time and
-//! randomness, and nothing reads the environment; all other code takes them as arguments.
+//! randomness, and only [`supervisor`] the environment, by `sd-notify`; all other code takes them as arguments.
 
 pub mod atomic_file;
 pub mod chance;
@@ -20,6 +20,7 @@ pub mod seen;
 pub mod shutdown;
 pub mod sqlite_file;
 pub mod suggest;
+pub mod supervisor;
 pub mod telemetry;
 pub mod watchdog;
 

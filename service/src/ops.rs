@@ -16,6 +16,7 @@ use axum::{
     routing::get,
 };
 use schemars::JsonSchema;
+use schemas::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -35,6 +36,8 @@ const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/p
 pub struct OpsConfig {
     /// Address of the listener, as `host:port`.
     pub listen: String,
+    /// Longest time for which `/healthz` fails before the process ends itself; zero: it goes on.
+    pub max_stuck: Span,
 }
 
 /// Serves the ops endpoints. Clones share their probes.
@@ -57,6 +60,10 @@ impl Ops {
         &self.registry
     }
 
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
     /// Adds a readiness probe, whose error names the missing part. Roles may use the same name.
     pub fn ready(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.ready.add(name, probe);
@@ -68,10 +75,16 @@ impl Ops {
         self.degraded.add(name, probe);
     }
 
-    /// Adds a liveness probe, whose error names the stuck part. A scheduler restarts a process that fails it, so an
+    /// Adds a liveness probe, whose error names the stuck part. A process that fails it for long is restarted, so an
     /// unreachable broker or store must not fail it.
     pub fn alive(&self, name: &'static str, probe: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.alive.add(name, probe);
+    }
+
+    /// The parts that are stuck, with the reason: none while the process is alive. `/healthz` and the
+    /// [supervisor](crate::supervisor) judge by it.
+    pub fn stuck(&self) -> BTreeMap<&'static str, String> {
+        self.alive.failing()
     }
 
     /// Serves until the future is dropped, also while the process drains. Fails if the listener does.
@@ -96,7 +109,7 @@ async fn metrics(State(ops): State<Ops>) -> Response {
 }
 
 async fn healthz(State(ops): State<Ops>) -> Response {
-    let stuck = ops.alive.failing();
+    let stuck = ops.stuck();
     match stuck.is_empty() {
         true => Json(json!({"alive": true})).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"alive": false, "stuck": stuck}))).into_response(),

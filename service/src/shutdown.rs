@@ -12,7 +12,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Exit;
+use crate::{exit::Exit, supervisor};
 
 /// Longest time for a role to finish its work: twice the longest attempt (15 s). The broker hands out the rest again.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -60,6 +60,7 @@ impl Requests for Signals {
 async fn obey(mut requests: impl Requests, stop: CancellationToken, end: impl FnOnce()) {
     let Some(first) = requests.next().await else { return pending().await };
     tracing::info!(signal = first, "shutdown.requested");
+    supervisor::stopping();
     stop.cancel();
     let Some(second) = requests.next().await else { return pending().await };
     tracing::warn!(signal = second, "shutdown.forced");

@@ -208,7 +208,9 @@ async fn run_roles(setup: &Setup, roles: Roles) -> anyhow::Result<Exit> {
     let loaded = setup.load(&[])?;
     setup.start_logging(&loaded.config, &loaded.deprecations)?;
     let shutdown = service::shutdown::on_signals()?;
-    process::start(&loaded.config, roles, shutdown).await?.finish().await?;
+    let process = process::start(&loaded.config, roles, shutdown).await?;
+    process.supervise(&loaded.config.ops)?;
+    process.finish().await?;
     Ok(Exit::Done)
 }
 

@@ -13,13 +13,20 @@ mod readiness;
 mod roles;
 mod storage;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane};
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
 use roles::SharedDependencies;
-use service::{ConfigError, http::ServeOptions, listen, metrics::Registry, ops::Ops, shutdown};
+use service::{
+    ConfigError,
+    http::ServeOptions,
+    listen,
+    metrics::Registry,
+    ops::{Ops, OpsConfig},
+    shutdown, supervisor,
+};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +52,7 @@ pub struct Process {
     /// The operator's key, if this process knows it.
     pub operator_key: Option<schemas::Secret>,
     pub broker: Arc<dyn Broker>,
+    probes: Ops,
     shutdown: CancellationToken,
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
@@ -104,14 +112,19 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         }
         None => None,
     };
-    tokio::spawn(ops.serve(ops_listener));
+    tokio::spawn(ops.clone().serve(ops_listener));
     let (role, http_address) = (roles.to_string(), http.map(tracing::field::display));
     tracing::info!(version = VERSION, role, http = http_address, ops = %ops_address, "process.started");
     let broker = shared.broker;
-    Ok(Process { http, ops: ops_address, operator_key, broker, shutdown, defect, roles: running, notices })
+    Ok(Process { http, ops: ops_address, operator_key, broker, probes: ops, shutdown, defect, roles: running, notices })
 }
 
 impl Process {
+    /// Tells the service manager how the process is, and ends the process when it is stuck.
+    pub fn supervise(&self, config: &OpsConfig) -> io::Result<()> {
+        supervisor::start(self.probes.clone(), config)
+    }
+
     /// Waits for the shutdown, then lets the roles finish and closes the broker. Fails when the broker's topology is
     /// wrong, which only an operator can repair.
     pub async fn finish(mut self) -> anyhow::Result<()> {
@@ -141,8 +154,11 @@ fn add_probes(ops: &Ops, name: &'static str, status: &Arc<ConsumerStatus>) {
 
 /// Runs a role. `/healthz` fails when it has ended before the shutdown.
 fn spawn(running: &mut JoinSet<()>, ops: &Ops, name: &'static str, role: impl Future<Output = ()> + Send + 'static) {
-    let task = running.spawn(role);
-    ops.alive(name, move || if task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) });
+    let (task, shutdown) = (running.spawn(role), ops.shutdown().clone());
+    ops.alive(name, move || match task.is_finished() && !shutdown.is_cancelled() {
+        true => Err("it has ended".to_owned()),
+        false => Ok(()),
+    });
 }
 
 /// Raises the limit of open files to the highest allowed one, and warns if that is too low: every request to an

@@ -17,7 +17,8 @@ use super::{KEY, Process, node};
 /// An installation in a temporary folder. Its exchanges and queues are deleted from the broker with it.
 pub(crate) struct Site {
     folder: TempDir,
-    settings: BTreeMap<String, String>,
+    /// Variables of its processes' environment.
+    variables: BTreeMap<String, String>,
     broker: Option<BrokerConfig>,
     processes: AtomicUsize,
 }
@@ -41,7 +42,7 @@ impl Site {
     pub(crate) fn embedded(conf: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("carteiro-e2e-").tempdir().expect("a folder");
         fs::create_dir(folder.path().join("conf.d")).expect("an empty folder");
-        let site = Self { folder, settings: BTreeMap::new(), broker: None, processes: AtomicUsize::new(0) };
+        let site = Self { folder, variables: BTreeMap::new(), broker: None, processes: AtomicUsize::new(0) };
         site.configure(conf);
         site.set("http.listen", "127.0.0.1:0")
             .set("http.operator_key", KEY)
@@ -84,14 +85,21 @@ impl Site {
     }
 
     /// Changes a setting, `section.key`, of all its processes.
-    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
-        self.settings.insert(key.to_owned(), value.to_owned());
+    pub(crate) fn set(self, key: &str, value: &str) -> Self {
+        self.variable(&variable_of(key), value)
+    }
+
+    /// Sets a variable of the environment of all its processes.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// Removes settings: its processes use the defaults, or those of a file.
     pub(crate) fn unset(mut self, keys: &[&str]) -> Self {
-        self.settings.retain(|key, _| !keys.contains(&key.as_str()));
+        for key in keys {
+            self.variables.remove(&variable_of(key));
+        }
         self
     }
 
@@ -122,11 +130,11 @@ impl Site {
             None => self.folder.path().to_owned(),
             Some(_) => self.path(&format!("{role}-{}", self.processes.fetch_add(1, Ordering::Relaxed))),
         };
-        let (mut site, name) = (self.settings.clone(), role.to_owned());
-        site.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let (mut variables, name) = (self.variables.clone(), role.to_owned());
+        variables.extend(own.iter().map(|(key, value)| (variable_of(key), (*value).to_owned())));
         let current = self.folder.path().to_owned();
         let command = move || {
-            let mut command = command(&current, &folder, &site);
+            let mut command = command(&current, &folder, &variables);
             command.arg(&name);
             command
         };
@@ -136,9 +144,9 @@ impl Site {
     /// Like [`start`](Self::start), with a soft and a hard limit of open files.
     pub(crate) async fn start_with_files(&self, role: &str, given: u64, allowed: u64) -> Process {
         let script = format!("ulimit -Sn {given} && ulimit -Hn {allowed} && exec \"$0\" {role}");
-        let (current, settings) = (self.folder.path().to_owned(), self.settings.clone());
+        let (current, variables) = (self.folder.path().to_owned(), self.variables.clone());
         let limited = move || {
-            let whole = command(&current, &current, &settings);
+            let whole = command(&current, &current, &variables);
             let whole = whole.as_std();
             let mut shell = Command::new("sh");
             shell.args(["-c", &script]).arg(whole.get_program()).env_clear().current_dir(&current).kill_on_drop(true);
@@ -155,18 +163,21 @@ impl Site {
 
     /// The binary with this site's settings, not yet started.
     pub(crate) fn command(&self) -> Command {
-        command(self.folder.path(), self.folder.path(), &self.settings)
+        command(self.folder.path(), self.folder.path(), &self.variables)
     }
 }
 
 /// The binary, in the site's folder and not in cargo's, whose carteiro.toml is not the test's.
-fn command(current: &Path, data_dir: &Path, settings: &BTreeMap<String, String>) -> Command {
+fn command(current: &Path, data_dir: &Path, variables: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_carteiro"));
     command.env_clear().current_dir(current).env("CARTEIRO_DATA_DIR", data_dir).kill_on_drop(true);
-    for (key, value) in settings {
-        command.env(format!("CARTEIRO_{}", key.to_uppercase().replace('.', "__")), value);
-    }
+    command.envs(variables);
     command
+}
+
+/// The variable of a setting.
+fn variable_of(key: &str) -> String {
+    format!("CARTEIRO_{}", key.to_uppercase().replace('.', "__"))
 }
 
 impl Drop for Site {

@@ -170,7 +170,12 @@ impl DelayHop {
     async fn run(self, client: Arc<RabbitMqClient>, settled: mpsc::UnboundedSender<SettledTag>) {
         let mut connection = client.connection_state.subscribe();
         loop {
-            match client.publish_delayed(self.lane, Some(self.level), self.delay, &self.message).await {
+            let published = match client.publish_delayed(self.lane, Some(self.level), self.delay, &self.message).await {
+                // The broker takes less than when the wait began.
+                Err(PublishError::TooLarge) => client.publish_too_large(&self.message).await,
+                published => published,
+            };
+            match published {
                 Ok(()) => {
                     let _ = settled.send((self.tag, Settlement::Done));
                     return;

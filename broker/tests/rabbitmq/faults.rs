@@ -4,9 +4,16 @@
 use std::time::Duration;
 
 use broker::{
-    Broker, ConnectionState, Deadline, Lane, PublishError, Queue, Settlement, Target, publish_until_confirmed, rabbitmq,
+    Broker, ConnectionState, Deadline, Lane, Log, PublishError, Queue, Settlement, Target, publish_until_confirmed,
+    rabbitmq, records::read_dead_letter,
 };
 use futures_util::{FutureExt as _, future::join_all};
+use lapin::{
+    BasicProperties,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable},
+};
+use schemas::{DeadReason, Delivery, HeaderValue, Part};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -55,10 +62,12 @@ async fn alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
     let node = node().await;
     let fixture = Fixture::start_on(&node.url).await;
     let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
+    publish_waiting(&fixture).await;
 
     alarm(node, &fixture, &mut consumer).await;
     cut(node, &fixture, &mut consumer).await;
     too_large(node, &fixture, &mut consumer).await;
+    too_large_while_it_waits(&fixture).await;
     crash(node, &fixture, &mut consumer).await;
 }
 
@@ -124,6 +133,50 @@ async fn too_large(node: &'static Node, fixture: &Fixture, consumer: &mut broker
     }
     assert_eq!(fixture.broker.publish(&FAST, &of(100_000)).await, Ok(()));
     take_all(consumer, ["large-100000".to_owned()]).await;
+}
+
+/// Publishes a delivery of 200,000 bytes to the slow lane, between two hops of a wait of years. Nobody consumes it yet.
+async fn publish_waiting(fixture: &Fixture) {
+    let (event, kind) = ("e1".to_owned().try_into().expect("an id"), "ticket.created".to_owned().try_into());
+    let delivery =
+        Delivery { attempt: 3, ..Delivery::owed("acme", &event, kind.expect("a type"), "crm", Part::First, 0) };
+    let waiting = delivery.to_message(vec![b'x'; 200_000].into());
+    let mut headers = FieldTable::default();
+    for (name, value) in waiting.headers.iter() {
+        let value = match value {
+            HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+            HeaderValue::Text(text) => AMQPValue::LongString(text.as_bytes().into()),
+        };
+        headers.insert(name.into(), value);
+    }
+    headers.insert("carteiro-due".into(), AMQPValue::LongLongInt(i64::MAX));
+    headers.insert("carteiro-wait".into(), AMQPValue::LongLongInt(0));
+    let properties = BasicProperties::default()
+        .with_message_id("e1".into())
+        .with_type("ticket.created".into())
+        .with_headers(headers);
+    let (exchange, options) = (fixture.name("deliver").into(), BasicPublishOptions::default());
+    let sent = fixture.channel.basic_publish(exchange, "slow".into(), options, &waiting.body, properties);
+    assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+}
+
+/// A delivery that the broker takes no more for its next hop ends once, as a dead letter without its body.
+async fn too_large_while_it_waits(fixture: &Fixture) {
+    let mut slow = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let ending = async {
+        loop {
+            if let Some(record) = fixture.read(Log::Dead, 0).await.into_iter().next() {
+                return record;
+            }
+        }
+    };
+    let record = timeout(TIMEOUT, ending).await.expect("it ends");
+    let letter = read_dead_letter(&record).expect("a dead letter");
+    assert_eq!((letter.reason, letter.attempts, letter.body_withheld), (DeadReason::TooLarge, 2, true));
+    let after = Target::Lane(Lane::Slow, None);
+    fixture.broker.publish(&after, &message("after")).await.expect("the session lasts");
+    assert_eq!(next(&mut slow).await.message.id, "after", "with a prefetch of one, the delivery is settled");
+    assert_eq!(fixture.read(Log::Dead, 0).await.len(), 1);
 }
 
 /// The node dies and comes back with what is on its disk, and the session comes back by itself.
