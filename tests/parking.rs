@@ -1,6 +1,9 @@
 //! Messages of other programs that are no events: they are parked with a reason, can be listed, and delay nothing behind
 //! them.
 
+use broker::{Broker, Log, Target, rabbitmq::RabbitMq, records, sqlite::Sqlite};
+use carteiro::process::broker_file;
+use schemas::{Delivery, EventType, ParkReason, Parked, Part};
 use serde_json::Value;
 
 use crate::harness::{AmqpClient, AmqpMessage, Process, Receiver, Site, acme, eventually, ids};
@@ -133,6 +136,75 @@ async fn a_delivery_that_was_handed_out_too_often_comes_back_by_itself_as_the_at
     for process in [producer, router, deliverer, control] {
         assert_eq!(process.end().await, 0);
     }
+}
+
+/// Parks the third attempt at a delivery as a deliverer does that panicked, and another as the broker does.
+async fn park_deliveries(broker: &dyn Broker) {
+    let now = service::clock::system()();
+    for (id, is_the_brokers) in [("panicked", false), ("returned", true)] {
+        let event_id = id.to_owned().try_into().expect("an id");
+        let owed = Delivery::owed("acme", &event_id, EventType::TICKET_CREATED, "crm", Part::First, now);
+        let message = Delivery { attempt: 3, ..owed }.to_message(GOOD.into());
+        let record = Parked {
+            id: String::new(),
+            reason: ParkReason::Panic,
+            detail: None,
+            tenant: Some("acme".to_owned()),
+            event_id: Some(id.to_owned()),
+            routing_key: Some("fast".to_owned()),
+            parked_at: None,
+            requeued: 0,
+            body: None,
+        };
+        let (to, message) = if is_the_brokers {
+            (Target::Log(Log::Parked, "delivery_limit.acme".to_owned()), message)
+        } else {
+            records::parked(&record, message)
+        };
+        broker.publish(&to, &message).await.expect("parked");
+    }
+    broker.close().await;
+}
+
+/// Requeues the first parked message by hand, and waits until both are delivered.
+async fn until_both_are_delivered(site: &Site, receiver: &Receiver) {
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    let parked = listed(site).await;
+    assert_eq!(reasons(&parked), ["delivery_limit", "panic"]);
+    let (id, url) = (parked[0]["id"].as_str().expect("an id"), standalone.api().url());
+    let again = site.run(&["parked", "requeue", id, "--url", &url]).await;
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+    receiver.until("the first is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    receiver.until("the second came back by itself", |recorder| recorder.delivered("/crm") == 2).await;
+    let delivered = receiver.look(|recorder| {
+        let requests = recorder.requests("/crm");
+        let header = |name: &'static str| requests.iter().map(move |request| request.header(name).to_owned());
+        header("webhook-id").zip(header("carteiro-attempt")).collect::<Vec<_>>()
+    });
+    let expected = [("panicked", "3"), ("returned", "3")];
+    assert_eq!(delivered, expected.map(|(id, attempt)| (id.to_owned(), attempt.to_owned())));
+    assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
+async fn parked_deliveries_on_the_embedded_broker_come_back_by_hand_or_by_themselves() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::embedded(&acme(&receiver.url("/crm")));
+    let file = Sqlite::open(&broker_file(&site.path("")), service::clock::system()).expect("the file");
+    park_deliveries(&file).await;
+    drop(file);
+    until_both_are_delivered(&site, &receiver).await;
+}
+
+#[tokio::test]
+async fn parked_deliveries_on_rabbitmq_come_back_by_hand_or_by_themselves() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::on_rabbitmq(&acme(&receiver.url("/crm"))).await;
+    let client = RabbitMq::connect(site.broker(), service::clock::system(), service::chance::rng()).expect("a URL");
+    client.first_session().await.expect("a topology");
+    park_deliveries(&client).await;
+    until_both_are_delivered(&site, &receiver).await;
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         event_id: Some(id.clone()).filter(|id| !id.is_empty()),
         routing_key: Some(incoming.key.clone()),
         parked_at: Some(rfc3339(now)),
+        requeued: 0,
         body: None,
     };
     let body = if is_cut { excerpt(body) } else { body.clone() };
