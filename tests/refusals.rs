@@ -1,10 +1,12 @@
 //! Requests that the intake refuses: each has its problem code, nothing of it is published, and the next valid event is
 //! delivered.
 
-use reqwest::{Method, RequestBuilder};
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use crate::harness::{Process, Receiver, Site, ids};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::harness::{Process, Receiver, Recorder, Site, ids};
 
 /// The keys are `foo`, which may publish, `baz`, which may read, and `bar` of the other tenant.
 const CONF: &str = "tenants:
@@ -49,6 +51,13 @@ impl Fixture {
     fn post_as(&self, key: &str, body: &str) -> RequestBuilder {
         let request = self.standalone.api().anonymous(Method::POST, EVENTS).bearer_auth(key);
         request.header("content-type", "application/json").body(body.to_owned())
+    }
+
+    /// Sends a request that must be accepted. Returns the answer.
+    async fn accepted(&self, request: RequestBuilder) -> Value {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
     }
 
     /// Sends a request that must be refused. Returns the pointers of the errors.
@@ -162,4 +171,50 @@ async fn a_vendors_sender_needs_the_sources_token_and_its_key() {
     let wrong = fixture.post("/v1/in/a-source-token", "{}").header("x-n8n-api-key", "wrong");
     fixture.refused(wrong, 401, "unauthorized").await;
     fixture.goes_on("source").await;
+}
+
+#[tokio::test]
+async fn another_event_under_an_accepted_id_is_refused_and_the_same_one_is_answered_as_repeated() {
+    let fixture = Fixture::start().await;
+    let event = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}"}}"#);
+    let batch = |events: &[String]| fixture.post(EVENTS, format!(r#"{{"events":[{}]}}"#, events.join(",")));
+    let first = event("e-1", "ticket.created");
+    let answer = fixture.accepted(fixture.post(EVENTS, first.clone())).await;
+    assert_eq!(answer, json!({"accepted": [{"id": "e-1"}]}));
+
+    let another = event("e-1", "ticket.closed");
+    let pointers = fixture.refused(fixture.post(EVENTS, another.clone()), 409, "event_id_taken").await;
+    assert_eq!(pointers, ["/id"]);
+    let refused = [event("e-2", "ticket.created"), another, event("e-3", "ticket.created")];
+    assert_eq!(fixture.refused(batch(&refused), 409, "event_id_taken").await, ["/events/1/id"]);
+    let twins = [event("e-2", "ticket.created"), event("e-2", "ticket.closed")];
+    assert_eq!(fixture.refused(batch(&twins), 409, "event_id_taken").await, ["/events/1/id"]);
+
+    let answer = fixture.accepted(batch(&[event("e-2", "ticket.closed"), first])).await;
+    assert_eq!(answer, json!({"accepted": [{"id": "e-2"}, {"id": "e-1", "repeated": true}]}));
+    let delivered = |recorder: &Recorder| recorder.delivered("/crm") == 2;
+    fixture.receiver.until("both are delivered", delivered).await;
+    let types: BTreeSet<String> = fixture.receiver.look(|recorder| {
+        let bodies =
+            recorder.requests("/crm").into_iter().map(|request| serde_json::from_slice::<Value>(&request.body));
+        bodies.map(|body| body.expect("JSON")["type"].as_str().expect("a type").to_owned()).collect()
+    });
+    assert_eq!(types, BTreeSet::from(["ticket.created", "ticket.closed"].map(str::to_owned)));
+}
+
+#[tokio::test]
+async fn a_vendors_body_that_tells_no_time_is_answered_as_repeated_when_it_comes_again() {
+    let fixture = Fixture::start().await;
+    let send = || {
+        let request = fixture.post("/v1/in/a-source-token", r#"{"messageId":"A","ticket":{"id":1}}"#);
+        request.header("x-n8n-api-key", "an-n8n-key")
+    };
+    let first = fixture.accepted(send()).await;
+    assert_eq!(first["repeated"], Value::Null);
+    fixture.receiver.until("it is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    let again = fixture.accepted(send()).await;
+    assert_eq!(again, json!({"id": first["id"], "repeated": true}));
+    let id = first["id"].as_str().expect("an id");
+    let another = fixture.post(EVENTS, format!(r#"{{"id":"{id}","type":"ticket.created"}}"#));
+    assert_eq!(fixture.refused(another, 409, "event_id_taken").await, ["/id"]);
 }
