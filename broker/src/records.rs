@@ -6,13 +6,14 @@
 
 use bytes::Bytes;
 use schemas::{
-    DeadLetter, Delivery, HeaderValue, Headers, Message, ParkReason, Parked, body_as_json, tenant_of, time::rfc3339,
-    wire,
+    DeadLetter, DeadReason, Delivery, HeaderValue, Headers, Message, ParkReason, Parked, body_as_json, hex, tenant_of,
+    time::rfc3339, wire,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{Lane, Log, Target, rabbitmq};
+use crate::{Broker, Deadline, Lane, Log, PublishError, Target, publish_until_confirmed, rabbitmq};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -28,6 +29,16 @@ pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -
     let mut message = delivery.to_message(if dead_letter.body_withheld { Bytes::new() } else { body });
     message.headers.set(wire::RECORD, HeaderValue::Text(json(dead_letter).into()));
     (Target::Log(Log::Dead, dead_letter.key()), message)
+}
+
+/// The record of a delivery that the broker takes no more for its size, while it waits for its next attempt. `None` for a
+/// message that holds no delivery.
+pub(crate) fn too_large(message: &Message, now: u64) -> Option<(DeadLetter, Target, Message)> {
+    let delivery = Delivery::from_message(message).ok()?;
+    let (attempts, last) = (delivery.attempt - 1, delivery.last.clone());
+    let letter = DeadLetter::of(&delivery, DeadReason::TooLarge, attempts, last, now).without_body();
+    let (to, message) = dead_letter(&letter, &delivery, Bytes::new());
+    Some((letter, to, message))
 }
 
 /// Reads a dead letter without its body. Its id is the record's offset. `None` for a record that holds none.
@@ -80,9 +91,49 @@ pub fn parked(parked: &Parked, mut message: Message) -> (Target, Message) {
     (Target::Log(Log::Parked, parked.key()), message)
 }
 
+/// Length of the excerpt that is kept of a body too large to be parked whole, in bytes: enough to recognise its producer.
+const EXCERPT_BYTES: usize = 4 * 1024;
+
+/// Appends the record of a parked message, until it is confirmed, and returns it. If the broker does not take the whole
+/// body, an excerpt is kept.
+///
+/// # Errors
+/// As [`publish_until_confirmed`].
+pub async fn park(
+    broker: &dyn Broker,
+    mut record: Parked,
+    message: Message,
+    deadline: Deadline,
+) -> Result<Parked, PublishError> {
+    let (to, whole) = parked(&record, message);
+    match publish_until_confirmed(broker, &to, &whole, deadline.clone()).await {
+        Err(PublishError::TooLarge) => {
+            let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&whole.body));
+            record.detail = Some(format!("{detail}; {cut}"));
+            let body = excerpt(&whole.body);
+            let (to, message) = parked(&record, Message { body, ..whole });
+            publish_until_confirmed(broker, &to, &message, deadline).await?;
+        }
+        published => published?,
+    }
+    Ok(record)
+}
+
+/// The detail of a record that keeps an excerpt, by whose end [`requeued`] knows it.
+pub fn described_excerpt(body: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(body));
+    format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
+}
+
+/// The beginning of a body. It is copied, because a slice would keep the whole body in memory.
+pub fn excerpt(body: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(EXCERPT_BYTES)])
+}
+
 pub fn read_parked(record: &Record) -> Parked {
     let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
-    ours.unwrap_or_else(|| parked_by_the_broker(record))
+    let parked: Parked = ours.unwrap_or_else(|| parked_by_the_broker(record));
+    Parked { requeued: parked_delivery(record).map_or(0, |delivery| delivery.requeued), ..parked }
 }
 
 /// The id is the record's offset.
@@ -109,6 +160,7 @@ fn parked_by_the_broker(record: &Record) -> Parked {
         event_id: Some(record.message.id.clone()).filter(|id| !id.is_empty()),
         routing_key,
         parked_at: None,
+        requeued: 0,
         body: None,
     }
 }
@@ -123,9 +175,8 @@ pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
     message.headers.remove(rabbitmq::LAST_DEATH);
-    if parked_delivery(record).is_some() {
-        let times = i64::from(times_requeued(&message)) + 1;
-        message.headers.set(wire::REQUEUED, HeaderValue::Int(times));
+    if let Some(delivery) = parked_delivery(record) {
+        message.headers.set(wire::REQUEUED, HeaderValue::Int(i64::from(delivery.requeued) + 1));
         return Ok((Target::Lane(Lane::Slow, None), message));
     }
     let key = routing_key.filter(|key| key.split('.').count() == 5);
@@ -141,11 +192,6 @@ pub fn parked_delivery(record: &Record) -> Option<Delivery> {
         return None;
     }
     Delivery::from_message(&record.message).ok()
-}
-
-/// How often a parked delivery was published again before.
-pub fn times_requeued(message: &Message) -> u32 {
-    message.headers.int(wire::REQUEUED).and_then(|times| u32::try_from(times).ok()).unwrap_or(0)
 }
 
 /// Beginning of a requeue marker's key, before the tenant. No reason has this name, and an event's key has more parts.

@@ -45,6 +45,11 @@ impl Concluded {
         };
         Self { attempt, verdict, at: ended }
     }
+
+    /// Makes the attempt the last one.
+    fn end(&mut self, reason: DeadReason) {
+        (self.verdict, self.attempt.next_due) = (Verdict::Dead(reason), None);
+    }
 }
 
 pub(crate) struct Settler {
@@ -64,46 +69,60 @@ impl Settler {
         Self { broker, retention, metrics, stop }
     }
 
-    pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &Concluded) -> Settlement {
+    /// Settles an attempt. A retry that the broker does not take for its size ends, and `concluded` says so then.
+    pub(crate) async fn settle(&self, consumed: &ConsumedDelivery<'_>, concluded: &mut Concluded) -> Settlement {
         let ConsumedDelivery { delivery, incoming, .. } = consumed;
-        let Concluded { attempt, verdict, at } = concluded;
-        match verdict {
-            Verdict::Delivered => Settlement::Done,
-            Verdict::Retry(due) => {
-                let began = at.saturating_sub(attempt.duration_ms);
-                let next = Delivery {
-                    attempt: delivery.attempt + 1,
-                    first_at: delivery.first_at.or(Some(began)),
-                    last: Some(attempt.clone()),
-                    ..delivery.clone()
-                };
-                self.publish_to_lane(incoming, &next, Lane::Slow, Some(*due), *at).await
+        if let Verdict::Retry(due) = concluded.verdict {
+            let Concluded { attempt, at, .. } = &*concluded;
+            let began = at.saturating_sub(attempt.duration_ms);
+            let next = Delivery {
+                attempt: delivery.attempt + 1,
+                first_at: delivery.first_at.or(Some(began)),
+                last: Some(attempt.clone()),
+                requeued: 0,
+                ..delivery.clone()
+            };
+            match self.publish_to_lane(incoming, &next, Lane::Slow, Some(due)).await {
+                Ok(settlement) => return settlement,
+                Err(TooLarge) => concluded.end(DeadReason::TooLarge),
             }
-            Verdict::Dead(reason) => {
-                let record = DeadLetter::of(delivery, *reason, delivery.attempt, Some(attempt.clone()), *at);
-                self.publish_dead_letter(incoming, record, delivery, *at).await
+        }
+        let Verdict::Dead(reason) = concluded.verdict else { return Settlement::Done };
+        let Concluded { attempt, at, .. } = &*concluded;
+        let record = DeadLetter::of(delivery, reason, delivery.attempt, Some(attempt.clone()), *at);
+        self.publish_dead_letter(incoming, record, delivery, *at).await
+    }
+
+    /// Settles what was not attempted. A deferral that the broker does not take for its size ends, and `decision` says so
+    /// then.
+    pub(crate) async fn without_attempt(
+        &self,
+        consumed: &ConsumedDelivery<'_>,
+        decision: &mut NotAttempted,
+        now: u64,
+    ) -> Settlement {
+        let ConsumedDelivery { delivery, incoming, .. } = consumed;
+        let published = match *decision {
+            NotAttempted::Deferred { lane, due, .. } => {
+                let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
+                self.publish_to_lane(incoming, &deferred, lane, Some(due)).await
+            }
+            NotAttempted::MovedToSlowLane => self.publish_to_lane(incoming, delivery, Lane::Slow, None).await,
+            NotAttempted::Dead(reason) => return self.end_without_attempt(consumed, reason, now).await,
+        };
+        match published {
+            Ok(settlement) => settlement,
+            Err(TooLarge) => {
+                *decision = NotAttempted::Dead(DeadReason::TooLarge);
+                self.end_without_attempt(consumed, DeadReason::TooLarge, now).await
             }
         }
     }
 
-    pub(crate) async fn without_attempt(
-        &self,
-        consumed: &ConsumedDelivery<'_>,
-        decision: NotAttempted,
-        now: u64,
-    ) -> Settlement {
+    async fn end_without_attempt(&self, consumed: &ConsumedDelivery<'_>, reason: DeadReason, now: u64) -> Settlement {
         let ConsumedDelivery { delivery, incoming, .. } = consumed;
-        match decision {
-            NotAttempted::Deferred { lane, due, .. } => {
-                let deferred = Delivery { deferrals: delivery.deferrals.saturating_add(1), ..delivery.clone() };
-                self.publish_to_lane(incoming, &deferred, lane, Some(due), now).await
-            }
-            NotAttempted::MovedToSlowLane => self.publish_to_lane(incoming, delivery, Lane::Slow, None, now).await,
-            NotAttempted::Dead(reason) => {
-                let record = DeadLetter::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now);
-                self.publish_dead_letter(incoming, record, delivery, now).await
-            }
-        }
+        let record = DeadLetter::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now);
+        self.publish_dead_letter(incoming, record, delivery, now).await
     }
 
     pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str, now: u64) -> Settlement {
@@ -116,30 +135,23 @@ impl Settler {
             event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
             routing_key: Some(incoming.key.clone()),
             parked_at: Some(rfc3339(now)),
+            requeued: 0,
             body: None,
         };
-        let (to, message) = records::parked(&record, message.clone());
-        self.publish(incoming, &to, &message).await.unwrap_or(Settlement::Again)
+        let parking = records::park(&*self.broker, record, message.clone(), self.deadline());
+        let parked = self.confirmed(incoming, message, async { parking.await.map(drop) }).await;
+        parked.unwrap_or(Settlement::Again)
     }
 
-    /// Publishes what follows from a delivery. One that the broker does not take for its size ends as a dead letter.
     async fn publish_to_lane(
         &self,
         incoming: &Incoming,
         delivery: &Delivery,
         lane: Lane,
         due: Option<Due>,
-        now: u64,
-    ) -> Settlement {
+    ) -> Result<Settlement, TooLarge> {
         let message = delivery.to_message(incoming.message.body.clone());
-        match self.publish(incoming, &Target::Lane(lane, due), &message).await {
-            Ok(settlement) => settlement,
-            Err(TooLarge) => {
-                let attempts = delivery.attempt - 1;
-                let record = DeadLetter::of(delivery, DeadReason::TooLarge, attempts, delivery.last.clone(), now);
-                self.publish_dead_letter(incoming, record, delivery, now).await
-            }
-        }
+        self.publish(incoming, &Target::Lane(lane, due), &message).await
     }
 
     /// Publishes as much of a dead letter as the tenant's quota lets be kept. A replay keeps what its dead letter had:
@@ -176,14 +188,23 @@ impl Settler {
         self.publish(incoming, &to, &message).await.unwrap_or(Settlement::Again)
     }
 
-    /// Publishes a message, awaits the confirm, and only then says that the original may be settled. While the broker
-    /// takes no publishes the original is held, for however long: giving it back would count towards its delivery
-    /// limit and repeat its attempt.
     async fn publish(&self, incoming: &Incoming, to: &Target, message: &Message) -> Result<Settlement, TooLarge> {
-        let deadline = Deadline { stop: self.stop.clone(), limit: None };
+        let publishing = publish_until_confirmed(&*self.broker, to, message, self.deadline());
+        self.confirmed(incoming, message, publishing).await
+    }
+
+    /// Awaits the confirm of what is published of `message`, and only then says that the original may be settled. While
+    /// the broker takes no publishes the original is held, for however long: giving it back would count towards its
+    /// delivery limit and repeat its attempt.
+    async fn confirmed(
+        &self,
+        incoming: &Incoming,
+        message: &Message,
+        publishing: impl Future<Output = Result<(), PublishError>>,
+    ) -> Result<Settlement, TooLarge> {
         let published = tokio::select! {
             biased;
-            published = publish_until_confirmed(&*self.broker, to, message, deadline) => published,
+            published = publishing => published,
             // The broker hands out the original again. Continuing would make a second chain of attempts.
             () = incoming.lost() => Err(PublishError::Lost("the session is over".to_owned())),
         };
@@ -197,6 +218,10 @@ impl Settler {
                 Ok(Settlement::Again)
             }
         }
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline { stop: self.stop.clone(), limit: None }
     }
 }
 

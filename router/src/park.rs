@@ -1,17 +1,16 @@
 //! Builds parked messages: the unchanged body of a message that cannot be routed, and the reason. Of a foreign
 //! producer's message, only the headers that events have are kept, and no text of unbounded length.
 
-use broker::Incoming;
-use bytes::Bytes;
-use schemas::{Message, ParkReason, Parked, Refusal, hex, tenant_of, time::rfc3339, wire::event_headers};
-use sha2::{Digest as _, Sha256};
+use broker::{
+    Incoming,
+    records::{described_excerpt, excerpt},
+};
+use schemas::{Message, ParkReason, Parked, Refusal, tenant_of, time::rfc3339, wire::event_headers};
 
 /// Longest detail, in bytes. The header `carteiro-record` may have 16 KiB, and escaping makes at most six bytes of one.
 const MAX_DETAIL_BYTES: usize = 1024;
 /// Largest oversized body that is kept whole, in bytes, so that a foreign producer cannot fill the log.
 const MAX_WHOLE_BYTES: usize = 1 << 20;
-/// Length of the excerpt of a larger body, in bytes: enough to recognise its producer.
-const EXCERPT_BYTES: usize = 4 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unroutable {
@@ -29,6 +28,11 @@ impl Unroutable {
         Self { reason, detail }
     }
 
+    /// The refusal of an event under the id of another one.
+    pub(crate) fn id_taken() -> Self {
+        Self::new(ParkReason::Identity, "message_id: another event came under this id lately, with other bytes")
+    }
+
     /// The refusal of a body that is larger than any published one.
     pub(crate) fn too_large(body: &[u8]) -> Self {
         let detail =
@@ -43,25 +47,6 @@ impl From<Refusal> for Unroutable {
     }
 }
 
-/// The same record with an excerpt of the body, for a broker that does not take the whole.
-pub(crate) fn cut(mut record: Parked, message: Message) -> (Parked, Message) {
-    let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&message.body));
-    record.detail = Some(format!("{detail}; {cut}"));
-    let body = excerpt(&message.body);
-    (record, Message { body, ..message })
-}
-
-/// What is left of a body, for people. Readers know a record that was cut by its end.
-fn described_excerpt(body: &[u8]) -> String {
-    let digest = hex(&Sha256::digest(body));
-    format!("{} bytes, sha256:{digest}; the first {EXCERPT_BYTES} are kept", body.len())
-}
-
-/// The beginning of a body. It is copied, because a slice would keep the whole body in memory.
-fn excerpt(body: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(&body[..body.len().min(EXCERPT_BYTES)])
-}
-
 /// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;
@@ -74,6 +59,7 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         event_id: Some(id.clone()).filter(|id| !id.is_empty()),
         routing_key: Some(incoming.key.clone()),
         parked_at: Some(rfc3339(now)),
+        requeued: 0,
         body: None,
     };
     let body = if is_cut { excerpt(body) } else { body.clone() };

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     RouterMetrics,
     fan_out::Outgoing,
-    park::{Unroutable, cut, parked},
+    park::{Unroutable, parked},
 };
 
 /// Publishes until the broker confirms. The only error is the end of the process.
@@ -70,17 +70,8 @@ impl ConfirmedPublisher {
     /// Publishes a message that cannot be routed to the parked log.
     pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable) -> Result<(), PublishError> {
         let reason = why.reason.as_str();
-        let (mut record, kept) = parked(incoming, why, (self.clock)());
-        let (to, message) = records::parked(&record, kept);
-        if let Err(error) = self.confirmed(&to, &message).await {
-            if error != PublishError::TooLarge {
-                return Err(error);
-            }
-            let kept;
-            (record, kept) = cut(record, message);
-            let (to, message) = records::parked(&record, kept);
-            self.confirmed(&to, &message).await?;
-        }
+        let (record, kept) = parked(incoming, why, (self.clock)());
+        let record = records::park(&*self.broker, record, kept, self.deadline()).await?;
         self.metrics.parked.with_label_values(&[reason]).inc();
         tracing::warn!(
             event_id = record.event_id,
@@ -93,7 +84,10 @@ impl ConfirmedPublisher {
     }
 
     async fn confirmed(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
-        let deadline = Deadline { stop: self.stop.clone(), limit: None };
-        publish_until_confirmed(&*self.broker, to, message, deadline).await
+        publish_until_confirmed(&*self.broker, to, message, self.deadline()).await
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline { stop: self.stop.clone(), limit: None }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use lapin::BasicProperties;
-use schemas::Message;
+use schemas::{DeadLetter, Message};
 use service::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use super::{
     session::{Session, SessionSetup},
     topology::Names,
 };
-use crate::{ConnectionState, Lane, Log, PublishError, Target};
+use crate::{ConnectionState, Lane, Log, PublishError, Target, records};
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
@@ -104,6 +104,15 @@ impl RabbitMqClient {
             }
             None => self.put(ChannelKind::Lane, &self.exchanges.deliver, lane.name(), Some(delay), message).await,
         }
+    }
+
+    /// Ends a delivery as a dead letter without its body, since the broker takes no more messages of its size.
+    pub(super) async fn publish_too_large(&self, message: &Message) -> Result<(), PublishError> {
+        let (letter, to, record) = records::too_large(message, (self.clock)()).ok_or(PublishError::TooLarge)?;
+        self.publish(&to, &record).await?;
+        let DeadLetter { delivery_id, event_id, tenant, endpoint_id, attempts, reason, .. } = letter;
+        tracing::info!(%delivery_id, event_id, tenant, endpoint_id, attempts, %reason, "delivery.dead");
+        Ok(())
     }
 
     pub(super) async fn publish_marker(&self, log: Log, properties: BasicProperties) -> Result<(), PublishError> {

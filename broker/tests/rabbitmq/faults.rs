@@ -4,9 +4,16 @@
 use std::time::Duration;
 
 use broker::{
-    Broker, ConnectionState, Deadline, Lane, PublishError, Queue, Settlement, Target, publish_until_confirmed, rabbitmq,
+    Broker, ConnectionState, Deadline, Lane, Log, PublishError, Queue, Settlement, Target, publish_until_confirmed,
+    rabbitmq, records::read_dead_letter,
 };
 use futures_util::{FutureExt as _, future::join_all};
+use lapin::{
+    BasicProperties,
+    options::BasicPublishOptions,
+    types::{AMQPValue, FieldTable},
+};
+use schemas::{DeadReason, Delivery, HeaderValue, Part};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -54,11 +61,13 @@ fn ids(name: &str, count: usize) -> Vec<String> {
 async fn alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
     let node = node().await;
     let fixture = Fixture::start_on(&node.url).await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10.into());
+    publish_waiting(&fixture).await;
 
     alarm(node, &fixture, &mut consumer).await;
     cut(node, &fixture, &mut consumer).await;
     too_large(node, &fixture, &mut consumer).await;
+    too_large_while_it_waits(&fixture).await;
     crash(node, &fixture, &mut consumer).await;
 }
 
@@ -126,6 +135,50 @@ async fn too_large(node: &'static Node, fixture: &Fixture, consumer: &mut broker
     take_all(consumer, ["large-100000".to_owned()]).await;
 }
 
+/// Publishes a delivery of 200,000 bytes to the slow lane, between two hops of a wait of years. Nobody consumes it yet.
+async fn publish_waiting(fixture: &Fixture) {
+    let (event, kind) = ("e1".to_owned().try_into().expect("an id"), "ticket.created".to_owned().try_into());
+    let delivery =
+        Delivery { attempt: 3, ..Delivery::owed("acme", &event, kind.expect("a type"), "crm", Part::First, 0) };
+    let waiting = delivery.to_message(vec![b'x'; 200_000].into());
+    let mut headers = FieldTable::default();
+    for (name, value) in waiting.headers.iter() {
+        let value = match value {
+            HeaderValue::Int(value) => AMQPValue::LongLongInt(*value),
+            HeaderValue::Text(text) => AMQPValue::LongString(text.as_bytes().into()),
+        };
+        headers.insert(name.into(), value);
+    }
+    headers.insert("carteiro-due".into(), AMQPValue::LongLongInt(i64::MAX));
+    headers.insert("carteiro-wait".into(), AMQPValue::LongLongInt(0));
+    let properties = BasicProperties::default()
+        .with_message_id("e1".into())
+        .with_type("ticket.created".into())
+        .with_headers(headers);
+    let (exchange, options) = (fixture.name("deliver").into(), BasicPublishOptions::default());
+    let sent = fixture.channel.basic_publish(exchange, "slow".into(), options, &waiting.body, properties);
+    assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+}
+
+/// A delivery that the broker takes no more for its next hop ends once, as a dead letter without its body.
+async fn too_large_while_it_waits(fixture: &Fixture) {
+    let mut slow = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
+    let ending = async {
+        loop {
+            if let Some(record) = fixture.read(Log::Dead, 0).await.into_iter().next() {
+                return record;
+            }
+        }
+    };
+    let record = timeout(TIMEOUT, ending).await.expect("it ends");
+    let letter = read_dead_letter(&record).expect("a dead letter");
+    assert_eq!((letter.reason, letter.attempts, letter.body_withheld), (DeadReason::TooLarge, 2, true));
+    let after = Target::Lane(Lane::Slow, None);
+    fixture.broker.publish(&after, &message("after")).await.expect("the session lasts");
+    assert_eq!(next(&mut slow).await.message.id, "after", "with a prefetch of one, the delivery is settled");
+    assert_eq!(fixture.read(Log::Dead, 0).await.len(), 1);
+}
+
 /// The node dies and comes back with what is on its disk, and the session comes back by itself.
 async fn crash(node: &'static Node, fixture: &Fixture, consumer: &mut broker::Consumer) {
     fixture.until(|state| *state == ConnectionState::Ready).await;
@@ -144,7 +197,7 @@ fn give_up(fixture: &Fixture, id: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
     let fixture = Fixture::start().await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100.into());
     for round in 0..20 {
         let publishes = (0..50).map(|n| {
             give_up(&fixture, &format!("given-up-{round}-{n}"));
@@ -200,13 +253,13 @@ async fn of_several_hosts_the_one_that_answers_is_used() {
 async fn closing_writes_what_is_settled_and_ends_the_consumers() {
     let fixture = Fixture::start().await;
     publish_all(&fixture, &ids("settled", 50)).await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 50);
-    let _other = fixture.broker.consume(Queue::Lane(Lane::Slow), 50);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 50.into());
+    let _other = fixture.broker.consume(Queue::Lane(Lane::Slow), 50.into());
     take_all(&mut consumer, ids("settled", 50)).await;
     fixture.broker.close().await;
     assert!(timeout(TIMEOUT, consumer.next()).await.expect("in time").is_none());
     let successor = connect(&fixture.config);
-    let mut consumer = successor.consume(Queue::Lane(Lane::Fast), 50);
+    let mut consumer = successor.consume(Queue::Lane(Lane::Fast), 50.into());
     timeout(TIMEOUT, successor.first_session()).await.expect("in time").expect("connects");
     successor.publish(&FAST, &message("new")).await.expect("confirmed");
     assert_eq!(next(&mut consumer).await.message.id, "new", "nothing settled came again");

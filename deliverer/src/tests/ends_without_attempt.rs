@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use broker::{Log, Target, records::read_dead_letter};
-use schemas::{DeadLetterRetention, DeadReason, Delivery, HeaderValue, OutcomeClass, ParkReason, Parked, wire};
+use schemas::{
+    DeadLetterRetention, DeadReason, Delivery, HeaderValue, Message, OutcomeClass, ParkReason, Parked, wire,
+};
 use serde_json::json;
 
 use super::{
@@ -45,12 +47,14 @@ async fn a_delivery_to_an_unknown_endpoint_is_deferred_twelve_times_then_its_end
 #[tokio::test(start_paused = true)]
 async fn a_deferred_delivery_is_attempted_once_its_endpoint_is_known() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.publish(&message(&delivery("e1"))).await;
-    fixture.published().await;
+    fixture.publish(&message(&Delivery { requeued: 3, ..delivery("e1") })).await;
+    let (_, deferred) = fixture.published().await;
+    assert_eq!(read(&deferred).requeued, 3, "it was not attempted since it was parked");
     fixture.set_endpoints(&forbidden());
     let (_, retry) = fixture.retry().await;
     let next = read(&retry);
     assert_eq!((next.attempt, next.deferrals, next.last.unwrap().outcome), (2, 1, OutcomeClass::BlockedIp));
+    assert_eq!(next.requeued, 0, "an attempt was made");
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +78,34 @@ async fn a_retry_that_the_broker_takes_no_more_for_its_size_ends_as_a_dead_lette
     fixture.empty(FAST).await;
     let record = read_dead_letter(&fixture.memory.records(Log::Dead)[0]).expect("a dead letter");
     assert_eq!((record.reason, record.attempts, record.body_withheld), (DeadReason::TooLarge, 1, true));
-    assert!(record.last.is_some());
+    assert_eq!(record.last.expect("an attempt").next_due, None);
+    assert_eq!(fixture.metrics.redeliveries.get(), 0);
+    assert_eq!(fixture.metrics.dead_letters.with_label_values(&["too_large"]).get(), 1, "it is reported");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferral_that_the_broker_takes_no_more_for_its_size_ends_and_is_counted_as_dead() {
+    let fixture = Fixture::guarded(&json!([]));
+    fixture.publish(&message(&delivery("e1"))).await;
+    fixture.memory.take_at_most(BODY.len() - 1);
+    fixture.empty(FAST).await;
+    let record = read_dead_letter(&fixture.memory.records(Log::Dead)[0]).expect("a dead letter");
+    assert_eq!((record.reason, record.attempts, record.body_withheld), (DeadReason::TooLarge, 0, true));
+    assert_eq!(fixture.metrics.dead_letters.with_label_values(&["too_large"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_no_delivery_and_too_large_for_the_parked_log_is_parked_as_an_excerpt() {
+    let fixture = Fixture::guarded(&forbidden());
+    let mut bad = Message { body: "x".repeat(20_000).into(), ..message(&delivery("e1")) };
+    bad.headers.set(wire::SCHEMA, HeaderValue::Int(9));
+    fixture.publish(&bad).await;
+    fixture.memory.take_at_most(10_000);
+    fixture.empty(FAST).await;
+    let parked = fixture.memory.records(Log::Parked).remove(0);
+    assert_eq!(parked.message.body.len(), 4_096);
+    let detail = broker::records::read_parked(&parked).detail.expect("a detail");
+    assert!(detail.ends_with("; the first 4096 are kept"), "{detail}");
     assert_eq!(fixture.metrics.redeliveries.get(), 0);
 }
 
