@@ -16,6 +16,7 @@ pub mod listen;
 pub mod metrics;
 pub mod ops;
 pub mod problem;
+pub mod retention_clock;
 pub mod seen;
 pub mod shutdown;
 pub mod sqlite_file;
@@ -29,6 +30,7 @@ pub use clock::Clock;
 pub use config::{ConfigError, Loader};
 pub use exit::Exit;
 pub use problem::Problem;
+pub use retention_clock::RetentionClock;
 pub use seen::{Seen, SeenConfig};
 pub use watchdog::Watchdog;
 
