@@ -114,7 +114,7 @@ impl Model {
 
 fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
     let mut tables = Tables::load(connection, u64::MAX).expect("it loads");
-    let (feed, receiver) = ConsumerFeed::new(prefetch);
+    let (feed, receiver) = ConsumerFeed::new(prefetch.into());
     tables.at(LANE).add_consumer(feed);
     (tables, receiver)
 }
