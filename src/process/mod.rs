@@ -2,6 +2,7 @@
 //!
 //! `standalone` starts in one process the roles that otherwise have a process each.
 
+mod clock_watch;
 mod data_dir;
 mod heartbeats;
 mod measured_broker;
