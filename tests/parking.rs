@@ -1,6 +1,9 @@
 //! Messages of other programs that are no events: they are parked with a reason, can be listed, and delay nothing behind
 //! them.
 
+use broker::{Broker, Log, Target, rabbitmq::RabbitMq, records, sqlite::Sqlite};
+use carteiro::process::broker_file;
+use schemas::{Delivery, EventType, ParkReason, Parked, Part};
 use serde_json::Value;
 
 use crate::harness::{AmqpClient, AmqpMessage, Process, Receiver, Site, acme, eventually, ids};
@@ -135,6 +138,75 @@ async fn a_delivery_that_was_handed_out_too_often_comes_back_by_itself_as_the_at
     }
 }
 
+/// Parks the third attempt at a delivery as a deliverer does that panicked, and another as the broker does.
+async fn park_deliveries(broker: &dyn Broker) {
+    let now = service::clock::system()();
+    for (id, is_the_brokers) in [("panicked", false), ("returned", true)] {
+        let event_id = id.to_owned().try_into().expect("an id");
+        let owed = Delivery::owed("acme", &event_id, EventType::TICKET_CREATED, "crm", Part::First, now);
+        let message = Delivery { attempt: 3, ..owed }.to_message(GOOD.into());
+        let record = Parked {
+            id: String::new(),
+            reason: ParkReason::Panic,
+            detail: None,
+            tenant: Some("acme".to_owned()),
+            event_id: Some(id.to_owned()),
+            routing_key: Some("fast".to_owned()),
+            parked_at: None,
+            requeued: 0,
+            body: None,
+        };
+        let (to, message) = if is_the_brokers {
+            (Target::Log(Log::Parked, "delivery_limit.acme".to_owned()), message)
+        } else {
+            records::parked(&record, message)
+        };
+        broker.publish(&to, &message).await.expect("parked");
+    }
+    broker.close().await;
+}
+
+/// Requeues the first parked message by hand, and waits until both are delivered.
+async fn until_both_are_delivered(site: &Site, receiver: &Receiver) {
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    let parked = listed(site).await;
+    assert_eq!(reasons(&parked), ["delivery_limit", "panic"]);
+    let (id, url) = (parked[0]["id"].as_str().expect("an id"), standalone.api().url());
+    let again = site.run(&["parked", "requeue", id, "--url", &url]).await;
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+    receiver.until("the first is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    receiver.until("the second came back by itself", |recorder| recorder.delivered("/crm") == 2).await;
+    let delivered = receiver.look(|recorder| {
+        let requests = recorder.requests("/crm");
+        let header = |name: &'static str| requests.iter().map(move |request| request.header(name).to_owned());
+        header("webhook-id").zip(header("carteiro-attempt")).collect::<Vec<_>>()
+    });
+    let expected = [("panicked", "3"), ("returned", "3")];
+    assert_eq!(delivered, expected.map(|(id, attempt)| (id.to_owned(), attempt.to_owned())));
+    assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
+async fn parked_deliveries_on_the_embedded_broker_come_back_by_hand_or_by_themselves() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::embedded(&acme(&receiver.url("/crm")));
+    let file = Sqlite::open(&broker_file(&site.path("")), service::clock::system()).expect("the file");
+    park_deliveries(&file).await;
+    drop(file);
+    until_both_are_delivered(&site, &receiver).await;
+}
+
+#[tokio::test]
+async fn parked_deliveries_on_rabbitmq_come_back_by_hand_or_by_themselves() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::on_rabbitmq(&acme(&receiver.url("/crm"))).await;
+    let client = RabbitMq::connect(site.broker(), service::clock::system(), service::chance::rng()).expect("a URL");
+    client.first_session().await.expect("a topology");
+    park_deliveries(&client).await;
+    until_both_are_delivered(&site, &receiver).await;
+}
+
 #[tokio::test]
 async fn a_message_without_a_clear_id_and_tenant_is_parked_for_its_identity() {
     let fixture = Fixture::start().await;
@@ -147,6 +219,48 @@ async fn a_message_without_a_clear_id_and_tenant_is_parked_for_its_identity() {
     ];
     let (parked, _site) = fixture.parked_after(&messages).await;
     assert_eq!(reasons(&parked), ["identity"; 4]);
+}
+
+#[tokio::test]
+async fn another_event_under_a_routed_id_is_parked_and_can_be_requeued_once_the_id_is_forgotten() {
+    let Fixture { receiver, site, mut standalone, amqp } = Fixture::start().await;
+    let first = AmqpMessage { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
+    let another = AmqpMessage { body: br#"{"type":"ticket.created","ticket":{"id":7}}"#, ..first };
+    amqp.publish(&first).await;
+    receiver.until("the first is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    amqp.publish(&another).await;
+    let parked = eventually("the other is parked", || async { listed(&site).await.pop() }).await;
+    assert_eq!((&parked["reason"], &parked["event_id"]), (&Value::from("identity"), &Value::from("an-id")));
+    assert_eq!(parked["detail"], "message_id: another event came under this id lately, with other bytes");
+    // A repeat of the first is neither parked nor delivered; the event behind it is.
+    amqp.publish(&first).await;
+    amqp.publish(&AmqpMessage { id: Some("behind"), ..first }).await;
+    receiver.until("the next is delivered", |recorder| recorder.delivered("/crm") == 2).await;
+
+    let id = parked["id"].as_str().expect("an id");
+    let requeue = async |standalone: &Process| {
+        let url = standalone.api().url();
+        let requeued = site.run(&["parked", "requeue", id, "--url", &url]).await;
+        assert_eq!(requeued.status.code(), Some(0), "{}", String::from_utf8_lossy(&requeued.stderr));
+    };
+    requeue(&standalone).await;
+    let parked = eventually("it is parked again", || async {
+        let parked = listed(&site).await;
+        (parked.len() == 2).then_some(parked)
+    });
+    assert_eq!(reasons(&parked.await), ["identity", "identity"]);
+
+    standalone.terminate().await;
+    assert_eq!(standalone.ended().await, Some(0));
+    // A process that has just started remembers no ids.
+    standalone.restart().await;
+    standalone.ready().await;
+    requeue(&standalone).await;
+    receiver.until("it is delivered", |recorder| recorder.requests("/crm").len() == 3).await;
+    let body: Value =
+        receiver.look(|recorder| serde_json::from_slice(&recorder.requests("/crm")[2].body).expect("JSON"));
+    assert_eq!((&body["id"], &body["ticket"]["id"]), (&Value::from("an-id"), &Value::from(7)));
+    assert_eq!(standalone.end().await, 0);
 }
 
 #[tokio::test]

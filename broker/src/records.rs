@@ -137,7 +137,8 @@ pub fn excerpt(body: &[u8]) -> Bytes {
 
 pub fn read_parked(record: &Record) -> Parked {
     let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
-    ours.unwrap_or_else(|| parked_by_the_broker(record))
+    let parked: Parked = ours.unwrap_or_else(|| parked_by_the_broker(record));
+    Parked { requeued: parked_delivery(record).map_or(0, |delivery| delivery.requeued), ..parked }
 }
 
 /// The id is the record's offset.
@@ -164,6 +165,7 @@ fn parked_by_the_broker(record: &Record) -> Parked {
         event_id: Some(record.message.id.clone()).filter(|id| !id.is_empty()),
         routing_key,
         parked_at: None,
+        requeued: 0,
         body: None,
     }
 }
@@ -178,9 +180,8 @@ pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
     message.headers.remove(rabbitmq::LAST_DEATH);
-    if parked_delivery(record).is_some() {
-        let times = i64::from(times_requeued(&message)) + 1;
-        message.headers.set(wire::REQUEUED, HeaderValue::Int(times));
+    if let Some(delivery) = parked_delivery(record) {
+        message.headers.set(wire::REQUEUED, HeaderValue::Int(i64::from(delivery.requeued) + 1));
         return Ok((Target::Lane(Lane::Slow, None), message));
     }
     let key = routing_key.filter(|key| key.split('.').count() == 5);
@@ -196,11 +197,6 @@ pub fn parked_delivery(record: &Record) -> Option<Delivery> {
         return None;
     }
     Delivery::from_message(&record.message).ok()
-}
-
-/// How often a parked delivery was published again before.
-pub fn times_requeued(message: &Message) -> u32 {
-    message.headers.int(wire::REQUEUED).and_then(|times| u32::try_from(times).ok()).unwrap_or(0)
 }
 
 /// Beginning of a requeue marker's key, before the tenant. No reason has this name, and an event's key has more parts.

@@ -8,7 +8,7 @@ use std::{
 
 use broker::{
     ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, Target, publish_until_confirmed,
-    records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued, times_requeued},
+    records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
 use schemas::{Delivery, Message, ParkReason, Parked, wire};
@@ -20,9 +20,13 @@ use crate::Control;
 /// Interval at which new records are looked at. An alert on them may be this much late.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Deliveries that are remembered at once until they come back, some 100 bytes each. Further ones follow once these are
-/// back.
+/// Deliveries that are remembered at once until they come back, some 100 bytes each. Further ones follow once half of
+/// these are back.
 const MAX_RETURNING: usize = 10_000;
+/// Most deliveries that come back after one look, so that those which kill their deliverer bring down few others.
+const MAX_PER_LOOK: usize = 250;
+/// Longest wait for the confirm of one of them. Then the rest waits until the next look.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Streams all parked messages in order, with their bodies.
 pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
@@ -86,17 +90,27 @@ impl ParkedLog {
             return;
         }
         let Some(delivery) = returns(record) else { return };
+        if self.returning.get(&delivery.id).is_some_and(|latest| latest.offset >= record.offset) {
+            // Its pause has begun at an earlier look from the beginning.
+            return;
+        }
         if self.returning.len() >= MAX_RETURNING && !self.returning.contains_key(&delivery.id) {
             self.is_incomplete = true;
             return;
         }
-        let due = now + pause(times_requeued(&record.message));
+        let due = now + pause(delivery.requeued);
         self.returning.insert(delivery.id, Returning { offset: record.offset, due });
     }
 
-    /// Offsets of the deliveries that come back now.
+    /// Offsets of the deliveries that come back now: those that were parked the longest ago.
     fn due(&self, now: Instant) -> BTreeSet<u64> {
-        self.returning.values().filter(|waiting| waiting.due <= now).map(|waiting| waiting.offset).collect()
+        let due = self.returning.values().filter(|waiting| waiting.due <= now).map(|waiting| waiting.offset);
+        due.collect::<BTreeSet<_>>().into_iter().take(MAX_PER_LOOK).collect()
+    }
+
+    /// True when it is time to read the log from its beginning for deliveries that were not remembered.
+    fn has_room_again(&self) -> bool {
+        self.is_incomplete && self.returning.len() <= MAX_RETURNING / 2
     }
 }
 
@@ -137,7 +151,7 @@ impl Control {
         if log.count_from.is_none() {
             log.count_from = Some(logs.end(Log::Parked).await?);
         }
-        if log.is_incomplete && log.returning.is_empty() {
+        if log.has_room_again() {
             (log.count_from, log.next, log.is_incomplete) = (log.count_from.max(Some(log.next)), 0, false);
         }
         let mut records = logs.read(Log::Parked, log.next);
@@ -152,8 +166,8 @@ impl Control {
         Ok(())
     }
 
-    /// Publishes the deliveries again whose pause is over, one after the other. A delivery that is older than its
-    /// attempts may be stays parked, from where it can be published again by hand.
+    /// Publishes deliveries again whose pause is over, one after the other. A delivery that is older than its attempts
+    /// may be stays parked, from where it can be published again by hand.
     async fn requeue_due(&self, log: &mut ParkedLog) -> Result<(), ReadError> {
         let due = log.due(Instant::now());
         let (Some(first), Some(last)) = (due.first().copied(), due.last().copied()) else { return Ok(()) };
@@ -163,14 +177,18 @@ impl Control {
             if !self.is_too_old(&delivery)
                 && let Ok((to, message)) = requeued(&record)
             {
-                if self.requeue(&record, &to, &message, None).await.is_err() {
-                    // The process stops, or the broker takes no message of this size: it stays parked.
-                    continue;
+                match self.requeue(&record, &to, &message, Some(CONFIRM_TIMEOUT)).await {
+                    Ok(()) => {
+                        let reason = read_parked(&record).reason;
+                        self.metrics.parked_requeued.with_label_values(&[reason.as_str()]).inc();
+                        let (parked_id, event_id, author) = (record.offset, &message.id, "carteiro");
+                        tracing::info!(parked_id, event_id, author, "parked.requeued");
+                    }
+                    // It stays parked.
+                    Err(PublishError::TooLarge) => {}
+                    // The process stops, or the broker takes nothing now. The rest is due at the next look too.
+                    Err(_) => return Ok(()),
                 }
-                let reason = read_parked(&record).reason;
-                self.metrics.parked_requeued.with_label_values(&[reason.as_str()]).inc();
-                let (parked_id, event_id, author) = (record.offset, &message.id, "carteiro");
-                tracing::info!(parked_id, event_id, author, "parked.requeued");
             }
             log.returning.remove(&delivery.id);
         }

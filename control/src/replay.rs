@@ -140,6 +140,7 @@ impl Replay<'_> {
             first_at: None,
             last: None,
             deferrals: 0,
+            requeued: 0,
             replay: Some(self.replay_id.to_owned()),
             ..dead
         };

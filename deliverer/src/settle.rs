@@ -79,6 +79,7 @@ impl Settler {
                 attempt: delivery.attempt + 1,
                 first_at: delivery.first_at.or(Some(began)),
                 last: Some(attempt.clone()),
+                requeued: 0,
                 ..delivery.clone()
             };
             match self.publish_to_lane(incoming, &next, Lane::Slow, Some(due)).await {
@@ -134,6 +135,7 @@ impl Settler {
             event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
             routing_key: Some(incoming.key.clone()),
             parked_at: Some(rfc3339(now)),
+            requeued: 0,
             body: None,
         };
         let parking = records::park(&*self.broker, record, message.clone(), self.deadline());

@@ -28,6 +28,11 @@ impl Unroutable {
         Self { reason, detail }
     }
 
+    /// The refusal of an event under the id of another one.
+    pub(crate) fn id_taken() -> Self {
+        Self::new(ParkReason::Identity, "message_id: another event came under this id lately, with other bytes")
+    }
+
     /// The refusal of a body that is larger than any published one.
     pub(crate) fn too_large(body: &[u8]) -> Self {
         let detail =
@@ -54,6 +59,7 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
         event_id: Some(id.clone()).filter(|id| !id.is_empty()),
         routing_key: Some(incoming.key.clone()),
         parked_at: Some(rfc3339(now)),
+        requeued: 0,
         body: None,
     };
     let body = if is_cut { excerpt(body) } else { body.clone() };

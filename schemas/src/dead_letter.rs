@@ -199,10 +199,17 @@ pub struct Parked {
     pub routing_key: Option<String>,
     /// Time of parking, RFC 3339.
     pub parked_at: Option<String>,
+    /// How often the delivery was published again before, after it had been parked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub requeued: u32,
     /// The body, when it was asked for: as JSON if it is JSON, otherwise as a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub body: Option<Box<RawValue>>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Parked {

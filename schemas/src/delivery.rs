@@ -69,6 +69,8 @@ pub struct Delivery {
     pub last: Option<Attempt>,
     /// How often limits deferred the delivery.
     pub deferrals: u32,
+    /// How often the delivery was published again after it was parked, since its last attempt.
+    pub requeued: u32,
     pub replay: Option<String>,
     /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and leaves no
     /// record.
@@ -111,6 +113,7 @@ impl Delivery {
             first_at: None,
             last: None,
             deferrals: 0,
+            requeued: 0,
             replay: None,
             is_test: false,
             traceparent: None,

@@ -12,6 +12,7 @@ use broker::{Broker as _, Lane, Log, Queue, ReadError, Settlement, Target, memor
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use schemas::{Delivery, HeaderValue, Message, ParkReason, Parked, wire};
+use serde_json::Value;
 use store::MemoryStore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -99,7 +100,7 @@ async fn park_delivery(fixture: &Fixture, key: &str, delivery: &Delivery) -> Mes
 
 /// The slow lane's next message within a second.
 async fn returned(fixture: &Fixture) -> Option<Message> {
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
     let incoming = timeout(Duration::from_secs(1), consumer.next()).await.ok()??;
     let message = incoming.message.clone();
     incoming.settle(Settlement::Done);
@@ -121,7 +122,7 @@ async fn a_delivery_that_the_broker_parked_comes_back_by_itself_with_its_attempt
     assert_eq!(returned(&fixture).await, None, "what killed its deliverer waits half a minute");
     sleep(Duration::from_secs(20)).await;
     let message = returned(&fixture).await.expect("it is back");
-    assert_eq!(Delivery::from_message(&message).unwrap(), third_attempt());
+    assert_eq!(Delivery::from_message(&message).unwrap(), Delivery { requeued: 1, ..third_attempt() });
     assert_eq!(message.body, "{}");
     sleep(Duration::from_secs(600)).await;
     assert_eq!(returned(&fixture).await, None, "once is enough");
@@ -133,6 +134,8 @@ async fn a_delivery_that_the_broker_parked_comes_back_by_itself_with_its_attempt
     assert!(returned(&fixture).await.is_some());
     let requeued = |reason: &str| fixture.control.metrics.parked_requeued.with_label_values(&[reason]).get();
     assert_eq!((requeued("delivery_limit"), requeued("unroutable")), (1, 1));
+    let (_, page) = fixture.ask_as(Some(OPERATOR), "GET", "/v1/parked", "").await;
+    assert_eq!((&page["items"][0]["requeued"], &page["items"][1]["requeued"]), (&Value::Null, &Value::from(1)));
     assert_eq!(parked::list(&fixture.broker).count().await, 2, "no marker is shown");
 }
 
@@ -179,9 +182,46 @@ async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_i
         let (status, answer) = fixture.ask_as(Some(OPERATOR), "POST", &format!("/v1/parked/{id}/requeue"), "").await;
         assert_eq!((status, &answer["event_id"]), (202, &"e0".into()), "{answer}");
         let message = returned(&fixture).await.expect("it is in the lane");
-        assert_eq!(Delivery::from_message(&message).unwrap(), attempt);
+        assert_eq!(Delivery::from_message(&message).unwrap(), Delivery { requeued: 1, ..attempt });
         assert_eq!(message.headers.text(wire::RECORD), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_parked_deliveries_come_back_a_few_at_a_time() {
+    let fixture = Fixture::new();
+    for nth in 0..600 {
+        let event_id: schemas::EventId = format!("e{nth}").try_into().unwrap();
+        let part = schemas::Part::First;
+        let delivery = Delivery::owed("acme", &event_id, schemas::EventType::TICKET_CREATED, "crm", part, NOW);
+        park_delivery(&fixture, "delivery_limit.acme", &delivery).await;
+    }
+    let control = fixture.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(31)).await;
+    let mut back = vec![fixture.broker.depth(Queue::Lane(Lane::Slow))];
+    for _ in 0..3 {
+        sleep(Duration::from_secs(15)).await;
+        back.push(fixture.broker.depth(Queue::Lane(Lane::Slow)));
+    }
+    assert_eq!(back, [250, 500, 600, 600]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_is_counted_while_the_broker_takes_no_publishes() {
+    let fixture = Fixture::new();
+    park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
+    let control = fixture.control.clone();
+    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    sleep(Duration::from_secs(1)).await;
+    park(&fixture, "decode.-", &[], "not json").await;
+    fixture.broker.block("alarm");
+    sleep(Duration::from_secs(120)).await;
+    let counted = || fixture.control.metrics.park_log.with_label_values(&["unroutable"]).get();
+    assert_eq!((counted(), fixture.broker.depth(Queue::Lane(Lane::Slow))), (1, 0));
+    fixture.broker.unblock();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(fixture.broker.depth(Queue::Lane(Lane::Slow)), 1, "it comes back later");
 }
 
 #[tokio::test]

@@ -47,12 +47,14 @@ async fn a_delivery_to_an_unknown_endpoint_is_deferred_twelve_times_then_its_end
 #[tokio::test(start_paused = true)]
 async fn a_deferred_delivery_is_attempted_once_its_endpoint_is_known() {
     let mut fixture = Fixture::guarded(&json!([]));
-    fixture.publish(&message(&delivery("e1"))).await;
-    fixture.published().await;
+    fixture.publish(&message(&Delivery { requeued: 3, ..delivery("e1") })).await;
+    let (_, deferred) = fixture.published().await;
+    assert_eq!(read(&deferred).requeued, 3, "it was not attempted since it was parked");
     fixture.set_endpoints(&forbidden());
     let (_, retry) = fixture.retry().await;
     let next = read(&retry);
     assert_eq!((next.attempt, next.deferrals, next.last.unwrap().outcome), (2, 1, OutcomeClass::BlockedIp));
+    assert_eq!(next.requeued, 0, "an attempt was made");
 }
 
 #[tokio::test(start_paused = true)]

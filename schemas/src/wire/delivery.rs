@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{
     ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, Headers, LAST,
-    MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT, TEST,
-    TRACEPARENT, TRACESTATE, ms,
+    MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT,
+    TEST, TRACEPARENT, TRACESTATE, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
 
@@ -34,6 +34,7 @@ impl Delivery {
             Some((ATTEMPT, i64::from(self.attempt))),
             self.first_at.map(|at| (FIRST_AT, ms(at))),
             (self.deferrals > 0).then_some((DEFERRALS, i64::from(self.deferrals))),
+            (self.requeued > 0).then_some((REQUEUED, i64::from(self.requeued))),
             self.is_test.then_some((TEST, 1)),
         ];
         let texts = [
@@ -80,6 +81,7 @@ impl Delivery {
             first_at: number(FIRST_AT),
             last: headers.text(LAST).and_then(Attempt::from_header),
             deferrals: small(DEFERRALS).unwrap_or_default(),
+            requeued: small(REQUEUED).unwrap_or_default(),
             replay: owned(REPLAY),
             is_test: headers.int(TEST) == Some(1),
             traceparent: owned(TRACEPARENT),

@@ -38,8 +38,8 @@ pub const FIRST_AT: &str = "carteiro-first-at";
 pub const LAST: &str = "carteiro-last";
 /// Number of deferrals by limits.
 pub const DEFERRALS: &str = "carteiro-parks";
-/// How often a parked delivery was published again, as an integer; only on such a message, until it is published
-/// again for another reason.
+/// How often a parked delivery was published again, as an integer; only on such a message, until its next attempt. A
+/// deferral keeps it.
 pub const REQUEUED: &str = "carteiro-requeued";
 pub const REPLAY: &str = "carteiro-replay";
 /// 1 on a delivery of the test button: it is attempted once, the control role receives the outcome, and no other

@@ -135,7 +135,7 @@ async fn dead_letters_of_a_deleted_endpoint_go_to_the_one_made_anew_only_if_it_i
     assert_eq!(result(replay(&api, json!({"endpoint_id": "crm"})).await), (json!(1), json!(1), json!(0)));
     assert_eq!(events(&api).await, [""; 0]);
 
-    let mut slow = api.broker.consume(SLOW, 2);
+    let mut slow = api.broker.consume(SLOW, 2.into());
     let created = api.tenant("acme").endpoint_created("crm");
     for event in ["e1", "e0"] {
         let delivery = Delivery::from_message(&slow.next().await.unwrap().message).unwrap();

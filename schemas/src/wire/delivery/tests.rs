@@ -71,14 +71,14 @@ proptest! {
     fn a_delivery_survives_its_headers(
         ids in ("[a-z0-9_-]{1,20}", "[a-z0-9_-]{1,20}", vec("[a-z0-9_-]{1,8}", 0..20)),
         times in (any::<u32>(), any::<u32>(), option::of(any::<u32>()), option::of(any::<u32>())),
-        counts in (1..u32::MAX, any::<u32>(), any::<u32>()),
+        counts in (1..u32::MAX, any::<u32>(), any::<u32>(), any::<u32>()),
         texts in (option::of("[a-z-]{1,30}"), option::of("[0-9a-f-]{55}")),
         part in prop::sample::select(vec![Part::First, Part::Second, Part::Shot, Part::SecondShot]),
     ) {
         let given = Delivery {
             tenant: ids.0, endpoint_id: ids.1, subscriptions: ids.2,
             event_time: times.0.into(), accepted_at: times.1.into(), due: times.2.map(Into::into), first_at: times.3.map(Into::into),
-            attempt: counts.0, deferrals: counts.1, revision: counts.2.into(),
+            attempt: counts.0, deferrals: counts.1, revision: counts.2.into(), requeued: counts.3,
             replay: texts.0, traceparent: texts.1,
             ..delivery(part)
         };
