@@ -256,6 +256,38 @@ async fn publish_reads_a_vendors_bodies_and_goes_straight_to_rabbitmq() {
 }
 
 #[tokio::test]
+async fn publish_fails_for_another_event_under_one_id_and_takes_a_repeat() {
+    let receiver = Receiver::accepting().await;
+    let site = Site::on_rabbitmq(&conf(&receiver.url("/crm"))).await;
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    let (url, broker) = (standalone.api().url(), site.broker().url.clone());
+    let event = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}"}}"#);
+    let publish = ["publish", "--tenant", "acme", "--url", &url];
+    let first = event("api", "ticket.created");
+    let (code, stdout, stderr) = fed(&site, &publish, &format!("[{first}, {first}]")).await;
+    assert_eq!((code, stdout.as_str()), (0, "2 of 2 confirmed, 0 failed\n"), "{stderr}");
+    let (code, stdout, stderr) = fed(&site, &publish, &format!("[{}, {first}]", event("api", "ticket.closed"))).await;
+    let reason = "event 1: 409: /id: another event has this id; a repeat must have the same bytes\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "1 of 2 confirmed, 1 failed\n", reason));
+
+    let publish = ["publish", "--tenant", "acme", "--broker", &broker];
+    let both = event("broker", "ticket.created") + &event("broker", "ticket.closed");
+    let (code, stdout, stderr) = fed(&site, &publish, &both).await;
+    let reason = "event 2: 1 of 1 events have the id of another event, which was accepted or is about to be\n";
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "1 of 2 confirmed, 1 failed\n", reason));
+
+    // The command writes no time of its own into a body, which is then the same event whenever it is published.
+    let vendors = ["publish", "--tenant", "acme", "--dialect", "whazing", "--url", &url];
+    for _ in 0..2 {
+        let (code, _, stderr) = fed(&site, &vendors, r#"{"messageId":"A","ticket":{"id":1}}"#).await;
+        assert_eq!(code, 0, "{stderr}");
+    }
+    receiver.until("all arrive", |recorder| recorder.delivered("/crm") == 3).await;
+    assert_eq!(standalone.end().await, 0);
+}
+
+#[tokio::test]
 async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     let site = Site::embedded("tenants: []")
         .set("broker.url", "amqp://me:hunter2@broker/%2f")

@@ -46,7 +46,8 @@ impl Fixture {
     }
 }
 
-async fn listed(site: &Site) -> Vec<Value> {
+/// What `carteiro parked list` prints.
+pub(crate) async fn listed(site: &Site) -> Vec<Value> {
     let output = site.run(&["parked", "list", "--output", "json"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
@@ -219,6 +220,48 @@ async fn a_message_without_a_clear_id_and_tenant_is_parked_for_its_identity() {
     ];
     let (parked, _site) = fixture.parked_after(&messages).await;
     assert_eq!(reasons(&parked), ["identity"; 4]);
+}
+
+#[tokio::test]
+async fn another_event_under_a_routed_id_is_parked_and_can_be_requeued_once_the_id_is_forgotten() {
+    let Fixture { receiver, site, mut standalone, amqp } = Fixture::start().await;
+    let first = AmqpMessage { key: KEY, id: Some("an-id"), tenant: None, body: GOOD };
+    let another = AmqpMessage { body: br#"{"type":"ticket.created","ticket":{"id":7}}"#, ..first };
+    amqp.publish(&first).await;
+    receiver.until("the first is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    amqp.publish(&another).await;
+    let parked = eventually("the other is parked", || async { listed(&site).await.pop() }).await;
+    assert_eq!((&parked["reason"], &parked["event_id"]), (&Value::from("identity"), &Value::from("an-id")));
+    assert_eq!(parked["detail"], "message_id: another event came under this id lately, with other bytes");
+    // A repeat of the first is neither parked nor delivered; the event behind it is.
+    amqp.publish(&first).await;
+    amqp.publish(&AmqpMessage { id: Some("behind"), ..first }).await;
+    receiver.until("the next is delivered", |recorder| recorder.delivered("/crm") == 2).await;
+
+    let id = parked["id"].as_str().expect("an id");
+    let requeue = async |standalone: &Process| {
+        let url = standalone.api().url();
+        let requeued = site.run(&["parked", "requeue", id, "--url", &url]).await;
+        assert_eq!(requeued.status.code(), Some(0), "{}", String::from_utf8_lossy(&requeued.stderr));
+    };
+    requeue(&standalone).await;
+    let parked = eventually("it is parked again", || async {
+        let parked = listed(&site).await;
+        (parked.len() == 2).then_some(parked)
+    });
+    assert_eq!(reasons(&parked.await), ["identity", "identity"]);
+
+    standalone.terminate().await;
+    assert_eq!(standalone.ended().await, Some(0));
+    // A process that has just started remembers no ids.
+    standalone.restart().await;
+    standalone.ready().await;
+    requeue(&standalone).await;
+    receiver.until("it is delivered", |recorder| recorder.requests("/crm").len() == 3).await;
+    let body: Value =
+        receiver.look(|recorder| serde_json::from_slice(&recorder.requests("/crm")[2].body).expect("JSON"));
+    assert_eq!((&body["id"], &body["ticket"]["id"]), (&Value::from("an-id"), &Value::from(7)));
+    assert_eq!(standalone.end().await, 0);
 }
 
 #[tokio::test]

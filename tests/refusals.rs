@@ -1,10 +1,12 @@
 //! Requests that the intake refuses: each has its problem code, nothing of it is published, and the next valid event is
 //! delivered.
 
-use reqwest::{Method, RequestBuilder};
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use crate::harness::{Process, Receiver, Site, ids};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::harness::{Process, Receiver, Recorder, Site, ids};
 
 /// The keys are `foo`, which may publish, `baz`, which may read, and `bar` of the other tenant.
 const CONF: &str = "tenants:
@@ -51,6 +53,13 @@ impl Fixture {
         request.header("content-type", "application/json").body(body.to_owned())
     }
 
+    /// Sends a request that must be accepted. Returns the answer.
+    async fn accepted(&self, request: RequestBuilder) -> Value {
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
+    }
+
     /// Sends a request that must be refused. Returns the pointers of the errors.
     async fn refused(&self, request: RequestBuilder, status: u16, code: &str) -> Vec<String> {
         let answer = request.send().await.expect("an answer");
@@ -91,6 +100,9 @@ async fn an_event_type_of_another_form_is_refused_with_a_pointer_to_it() {
         assert_eq!(fixture.refused(fixture.post(EVENTS, body), 422, "invalid_event").await, ["/type"], "{body}");
     }
     assert_eq!(fixture.refused(fixture.post(EVENTS, "{}"), 422, "invalid_event").await, ["/type"]);
+    // A message's type is a short string, of 255 bytes at most.
+    let long = format!(r#"{{"type":"a.{}"}}"#, "b".repeat(254));
+    assert_eq!(fixture.refused(fixture.post(EVENTS, long), 422, "invalid_event").await, ["/type"]);
     fixture.goes_on("type").await;
 }
 
@@ -132,10 +144,12 @@ async fn an_unknown_tenant_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_too_large() {
+async fn an_event_and_a_body_over_their_limits_are_too_large() {
     let fixture = Fixture::start().await;
-    let body = format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(1 << 20));
-    fixture.refused(fixture.post(EVENTS, body), 413, "payload_too_large").await;
+    let of = |bytes| format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(bytes));
+    assert_eq!(fixture.refused(fixture.post(EVENTS, of(1 << 20)), 413, "payload_too_large").await, [""]);
+    // A body may hold a batch of events.
+    assert_eq!(fixture.refused(fixture.post(EVENTS, of(8 << 20)), 413, "payload_too_large").await, [""; 0]);
     fixture.goes_on("large").await;
 }
 
@@ -157,4 +171,50 @@ async fn a_vendors_sender_needs_the_sources_token_and_its_key() {
     let wrong = fixture.post("/v1/in/a-source-token", "{}").header("x-n8n-api-key", "wrong");
     fixture.refused(wrong, 401, "unauthorized").await;
     fixture.goes_on("source").await;
+}
+
+#[tokio::test]
+async fn another_event_under_an_accepted_id_is_refused_and_the_same_one_is_answered_as_repeated() {
+    let fixture = Fixture::start().await;
+    let event = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}"}}"#);
+    let batch = |events: &[String]| fixture.post(EVENTS, format!(r#"{{"events":[{}]}}"#, events.join(",")));
+    let first = event("e-1", "ticket.created");
+    let answer = fixture.accepted(fixture.post(EVENTS, first.clone())).await;
+    assert_eq!(answer, json!({"accepted": [{"id": "e-1"}]}));
+
+    let another = event("e-1", "ticket.closed");
+    let pointers = fixture.refused(fixture.post(EVENTS, another.clone()), 409, "event_id_taken").await;
+    assert_eq!(pointers, ["/id"]);
+    let refused = [event("e-2", "ticket.created"), another, event("e-3", "ticket.created")];
+    assert_eq!(fixture.refused(batch(&refused), 409, "event_id_taken").await, ["/events/1/id"]);
+    let twins = [event("e-2", "ticket.created"), event("e-2", "ticket.closed")];
+    assert_eq!(fixture.refused(batch(&twins), 409, "event_id_taken").await, ["/events/1/id"]);
+
+    let answer = fixture.accepted(batch(&[event("e-2", "ticket.closed"), first])).await;
+    assert_eq!(answer, json!({"accepted": [{"id": "e-2"}, {"id": "e-1", "repeated": true}]}));
+    let delivered = |recorder: &Recorder| recorder.delivered("/crm") == 2;
+    fixture.receiver.until("both are delivered", delivered).await;
+    let types: BTreeSet<String> = fixture.receiver.look(|recorder| {
+        let bodies =
+            recorder.requests("/crm").into_iter().map(|request| serde_json::from_slice::<Value>(&request.body));
+        bodies.map(|body| body.expect("JSON")["type"].as_str().expect("a type").to_owned()).collect()
+    });
+    assert_eq!(types, BTreeSet::from(["ticket.created", "ticket.closed"].map(str::to_owned)));
+}
+
+#[tokio::test]
+async fn a_vendors_body_that_tells_no_time_is_answered_as_repeated_when_it_comes_again() {
+    let fixture = Fixture::start().await;
+    let send = || {
+        let request = fixture.post("/v1/in/a-source-token", r#"{"messageId":"A","ticket":{"id":1}}"#);
+        request.header("x-n8n-api-key", "an-n8n-key")
+    };
+    let first = fixture.accepted(send()).await;
+    assert_eq!(first["repeated"], Value::Null);
+    fixture.receiver.until("it is delivered", |recorder| recorder.delivered("/crm") == 1).await;
+    let again = fixture.accepted(send()).await;
+    assert_eq!(again, json!({"id": first["id"], "repeated": true}));
+    let id = first["id"].as_str().expect("an id");
+    let another = fixture.post(EVENTS, format!(r#"{{"id":"{id}","type":"ticket.created"}}"#));
+    assert_eq!(fixture.refused(another, 409, "event_id_taken").await, ["/id"]);
 }

@@ -138,7 +138,7 @@ impl Deliverer {
         let endpoint = self.resolve(&consumed).await?;
         let permit = self.admit(&consumed, &endpoint).await?;
         let posted = self.post(&consumed, &endpoint, &permit).await;
-        let mut concluded = self.decide(&consumed.delivery, &endpoint, permit, posted);
+        let mut concluded = self.decide(&consumed, &endpoint, permit, posted);
         let settlement = self.settler.settle(&consumed, &mut concluded).await;
         self.reporter.settled(&consumed, &concluded, settlement);
         Ok(settlement)
@@ -176,12 +176,11 @@ impl Deliverer {
         if incoming.redelivered {
             self.reporter.metrics.redeliveries.inc();
         }
-        self.lanes.note_size(incoming.message.body.len());
         let delivery = match Delivery::from_message(&incoming.message) {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
         };
-        if !delivery.is_test && self.recent.was_delivered(&delivery, Instant::now()) {
+        if !delivery.is_test && self.recent.was_delivered(&delivery, &incoming.message.body, Instant::now()) {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
@@ -225,8 +224,14 @@ impl Deliverer {
     }
 
     /// Decides what follows from an attempt, for this delivery and for the others to its endpoint.
-    fn decide(&self, delivery: &Delivery, endpoint: &PreparedEndpoint, permit: Permit, posted: Posted) -> Concluded {
-        let now = posted.ended;
+    fn decide(
+        &self,
+        consumed: &ConsumedDelivery<'_>,
+        endpoint: &PreparedEndpoint,
+        permit: Permit,
+        posted: Posted,
+    ) -> Concluded {
+        let (delivery, now) = (&consumed.delivery, posted.ended);
         let limiter = permit.endpoint().clone();
         permit.ended(AttemptEnd::of(&posted.outcome, now), (self.deps.chance)());
         let spent = Spent { attempts: delivery.attempt, accepted_at: delivery.accepted_at };
@@ -237,7 +242,7 @@ impl Deliverer {
             Verdict::Dead(_) => (None, false),
         };
         if is_delivered {
-            self.recent.delivered(delivery, Instant::now());
+            self.recent.delivered(delivery, consumed.body(), Instant::now());
         }
         let failure = limiter.record_result(retry_ms, is_delivered);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use schemas::Delivery;
-use service::{Seen, SeenConfig, seen};
+use service::{IdempotencyKeys, Seen, SeenConfig, seen};
 use tokio::time::Instant;
 
 /// Attempted retries that are remembered, in 3 MB at most. The two chains of a forked delivery begin minutes apart.
@@ -13,21 +13,23 @@ const ATTEMPTED_RETRIES: SeenConfig = SeenConfig { ids: 65_536, window: Duration
 
 #[derive(Debug)]
 pub(crate) struct Recent {
-    delivered: Seen,
+    delivered: IdempotencyKeys,
     attempted_retries: Seen,
 }
 
 impl Recent {
     pub(crate) fn new(delivered: SeenConfig) -> Self {
-        Self { delivered: Seen::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
+        Self { delivered: IdempotencyKeys::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
     }
 
-    pub(crate) fn was_delivered(&self, delivery: &Delivery, now: Instant) -> bool {
-        self.delivered.contains(id(delivery), now)
+    /// True when this body was delivered. Another one under the same id is of an event whose sender has used the id of an
+    /// earlier event, and is not lost.
+    pub(crate) fn was_delivered(&self, delivery: &Delivery, body: &[u8], now: Instant) -> bool {
+        self.delivered.is_repeat(id(delivery), body, now)
     }
 
-    pub(crate) fn delivered(&self, delivery: &Delivery, now: Instant) {
-        self.delivered.note(id(delivery), now);
+    pub(crate) fn delivered(&self, delivery: &Delivery, body: &[u8], now: Instant) {
+        self.delivered.note(id(delivery), body, now);
     }
 
     /// Remembers an attempt. Returns true when it looks like the retry of a forked delivery.
@@ -60,6 +62,8 @@ mod tests {
     use super::*;
     use crate::tests::fixture::delivery;
 
+    const BODY: &[u8] = br#"{"type":"a.b"}"#;
+
     fn recent() -> Recent {
         Recent::new(SeenConfig { ids: 10, window: Duration::from_secs(60) })
     }
@@ -72,14 +76,15 @@ mod tests {
     fn a_replay_counts_as_another_delivery_and_each_replay_as_its_own() {
         let recent = recent();
         let replay = |job: &str| Delivery { replay: Some(job.into()), ..delivery("e1") };
-        recent.delivered(&delivery("e1"), Instant::now());
-        assert!(recent.was_delivered(&retry(2), Instant::now()), "a forked retry");
+        recent.delivered(&delivery("e1"), BODY, Instant::now());
+        assert!(recent.was_delivered(&retry(2), BODY, Instant::now()), "a forked retry");
+        assert!(!recent.was_delivered(&retry(2), b"{}", Instant::now()), "another event with the same id");
         for other in [replay("r1"), delivery("e2")] {
-            assert!(!recent.was_delivered(&other, Instant::now()));
+            assert!(!recent.was_delivered(&other, BODY, Instant::now()));
         }
-        recent.delivered(&replay("r1"), Instant::now());
-        assert!(recent.was_delivered(&replay("r1"), Instant::now()));
-        assert!(!recent.was_delivered(&replay("r2"), Instant::now()));
+        recent.delivered(&replay("r1"), BODY, Instant::now());
+        assert!(recent.was_delivered(&replay("r1"), BODY, Instant::now()));
+        assert!(!recent.was_delivered(&replay("r2"), BODY, Instant::now()));
     }
 
     #[test]

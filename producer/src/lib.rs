@@ -13,7 +13,7 @@ mod trace;
 pub use config::{LARGEST_PUBLISHED, ProducerConfig};
 pub use http::{IntakeDependencies, describe, routes};
 pub use metrics::ProducerMetrics;
-pub use publish::{NotAccepted, Producer};
+pub use publish::{AcceptedEvent, NotAccepted, Producer};
 pub use trace::trace_context;
 
 /// The commented defaults of the section `producer`.

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use broker::{Broker, PublishError};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use schemas::{EventId, Refusal, TraceContext};
-use service::{Chance, Clock, Seen, chance, seen};
+use serde::Serialize;
+use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
 use store::{SourceRef, Store};
 use tokio::time::{Instant, timeout};
 
@@ -32,7 +34,19 @@ pub struct Producer {
     chance: Chance,
     max_event: usize,
     max_published: usize,
-    duplicates: Seen,
+    ids: IdempotencyKeys,
+}
+
+/// An event that was taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Taken")]
+pub struct AcceptedEvent {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: EventId,
+    /// True when the same event was taken in before, so that it was not published again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +56,13 @@ pub enum NotAccepted {
     Invalid {
         /// Invalid values and their places; in a batch below `/events/3`.
         refusals: Vec<Refusal>,
+        of: usize,
+    },
+    /// Other events have the ids of some events; nothing was published.
+    #[error("{} of {of} events have the id of another event, which was accepted or is about to be", pointers.len())]
+    IdTaken {
+        /// JSON pointers to the ids; in a batch below `/events/3`, and empty for a vendor's body.
+        pointers: Vec<String>,
         of: usize,
     },
     /// An event is too large; nothing was published.
@@ -71,24 +92,29 @@ impl Producer {
         (clock, chance): (Clock, Chance),
     ) -> Arc<Self> {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
-        let duplicates = Seen::new(config.duplicates);
-        Arc::new(Self { broker, store, metrics, clock, chance, max_event, max_published, duplicates })
+        let ids = IdempotencyKeys::new(config.duplicates);
+        Arc::new(Self { broker, store, metrics, clock, chance, max_event, max_published, ids })
     }
 
     /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
-    pub async fn publish(&self, tenant: &str, event: Bytes, trace: &TraceContext) -> Result<EventId, NotAccepted> {
+    pub async fn publish(
+        &self,
+        tenant: &str,
+        event: Bytes,
+        trace: &TraceContext,
+    ) -> Result<AcceptedEvent, NotAccepted> {
         let prepared = self.prepare(tenant, [(String::new(), event)], trace).await?;
         single(self.confirm(CANONICAL, tenant, prepared).await?)
     }
 
-    /// Publishes canonical events, each with the JSON pointer of its refusals. If one is invalid, none is published.
-    /// Returns their ids in order once all are confirmed.
+    /// Publishes canonical events, each with the JSON pointer of its refusals. If one is invalid or has the id of
+    /// another event, none is published. Returns their ids in order once all are confirmed.
     pub async fn publish_all(
         &self,
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
         trace: &TraceContext,
-    ) -> Result<Vec<EventId>, NotAccepted> {
+    ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let prepared = self.prepare(tenant, events, trace).await?;
         self.confirm(CANONICAL, tenant, prepared).await
     }
@@ -99,13 +125,16 @@ impl Producer {
         from: &SourceRef,
         body: &[u8],
         trace: &TraceContext,
-    ) -> Result<EventId, NotAccepted> {
+    ) -> Result<AcceptedEvent, NotAccepted> {
         self.check_size(String::new(), body.len(), self.max_event)?;
         let tenant = &from.tenant.id;
         let prepared = Prepared::vendor(from, body, &self.context(tenant, trace));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
-        single(self.confirm(from.source.dialect.as_str(), tenant, vec![prepared]).await?)
+        let Some(claimed) = self.claim(tenant, prepared) else {
+            return Err(NotAccepted::IdTaken { pointers: vec![String::new()], of: 1 });
+        };
+        single(self.confirm(from.source.dialect.as_str(), tenant, vec![claimed]).await?)
     }
 
     async fn prepare(
@@ -113,8 +142,8 @@ impl Producer {
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
         trace: &TraceContext,
-    ) -> Result<Vec<Prepared>, NotAccepted> {
-        let (mut prepared, mut refusals, mut of, mut since_yield) = (Vec::new(), Vec::new(), 0, 0);
+    ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
+        let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
         for (pointer, text) in events {
             of += 1;
             since_yield += text.len();
@@ -124,44 +153,63 @@ impl Producer {
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
             match Prepared::canonical(text, &self.context(tenant, trace)) {
-                Ok(event) => prepared.push(event),
+                Ok(event) => match self.claim(tenant, event) {
+                    Some(claimed) => prepared.push(claimed),
+                    None => pointers.push(pointer + "/id"),
+                },
                 Err(refusal) => refusals.push(refusal.within(&pointer)),
             }
         }
-        if refusals.is_empty() { Ok(prepared) } else { Err(NotAccepted::Invalid { refusals, of }) }
+        match (refusals.is_empty(), pointers.is_empty()) {
+            (true, true) => Ok(prepared),
+            (true, false) => Err(NotAccepted::IdTaken { pointers, of }),
+            (false, _) => Err(NotAccepted::Invalid { refusals, of }),
+        }
+    }
+
+    /// Claims an event's id. None when another event has it.
+    fn claim(&self, tenant: &str, event: Prepared) -> Option<Claimed<'_>> {
+        let key = seen::id_of(tenant, event.id.as_str());
+        match self.ids.claim(key, &event.message.body, Instant::now()) {
+            Claim::New(id) => Some(Claimed { event, id: Some(id) }),
+            Claim::Repeat => Some(Claimed { event, id: None }),
+            Claim::Conflict => None,
+        }
     }
 
     /// Sends all events before it waits for the first confirm.
-    async fn confirm(&self, source: &str, tenant: &str, events: Vec<Prepared>) -> Result<Vec<EventId>, NotAccepted> {
+    async fn confirm(
+        &self,
+        source: &str,
+        tenant: &str,
+        events: Vec<Claimed<'_>>,
+    ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let begun = Instant::now();
-        let results = join_all(events.iter().map(|event| self.publish_once(tenant, event))).await;
         let of = events.len();
+        let results = join_all(events.into_iter().map(|event| self.publish_once(event))).await;
         let confirmed = results.iter().filter(|result| result.is_ok()).count();
-        let repeats = results.iter().filter(|result| matches!(result, Ok(Published::Before))).count();
+        let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
         self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
         self.metrics.deduplicated.with_label_values(&["intake"]).inc_by(repeats as u64);
-        let published = results.into_iter().collect::<Result<Vec<_>, _>>();
-        let published = published.map_err(|error| NotAccepted::Unconfirmed { confirmed, of, error })?;
+        let accepted = results.into_iter().collect::<Result<Vec<_>, _>>();
+        let accepted = accepted.map_err(|error| NotAccepted::Unconfirmed { confirmed, of, error })?;
         let duration_ms = begun.elapsed().as_millis() as u64;
-        for (events, published) in events.chunks(IDS_PER_LINE).zip(published.chunks(IDS_PER_LINE)) {
-            let ids: Vec<_> = events.iter().map(|event| event.id.as_str()).collect();
+        for line in accepted.chunks(IDS_PER_LINE) {
+            let ids: Vec<_> = line.iter().map(|accepted| accepted.id.as_str()).collect();
             let (event_ids, count) = (ids.join(","), ids.len());
-            let repeats = published.iter().filter(|published| matches!(published, Published::Before)).count();
+            let repeats = line.iter().filter(|accepted| accepted.repeated).count();
             tracing::info!(tenant, source, count, repeats, event_ids, duration_ms, "events.accepted");
         }
-        Ok(events.into_iter().map(|event| event.id).collect())
+        Ok(accepted)
     }
 
-    /// Publishes an event unless an event with its id is durable already. The id is noted after the confirm, because
-    /// the sender repeats an unconfirmed event, which must then be published.
-    async fn publish_once(&self, tenant: &str, event: &Prepared) -> Result<Published, PublishError> {
-        let id = seen::id_of(tenant, event.id.as_str());
-        if self.duplicates.contains(id, Instant::now()) {
-            return Ok(Published::Before);
-        }
-        self.publish_one(event).await?;
-        self.duplicates.note(id, Instant::now());
-        Ok(Published::Now)
+    /// Publishes an event unless it is durable already. Its id is noted after the confirm, because the sender repeats an
+    /// unconfirmed event, which must then be published.
+    async fn publish_once(&self, Claimed { event, id }: Claimed<'_>) -> Result<AcceptedEvent, PublishError> {
+        let Some(id) = id else { return Ok(AcceptedEvent { id: event.id, repeated: true }) };
+        self.publish_one(&event).await?;
+        id.note(Instant::now());
+        Ok(AcceptedEvent { id: event.id, repeated: false })
     }
 
     async fn publish_one(&self, event: &Prepared) -> Result<(), PublishError> {
@@ -190,13 +238,13 @@ impl Producer {
     }
 }
 
-enum Published {
-    Now,
-    /// An earlier event had the same id.
-    Before,
+struct Claimed<'a> {
+    event: Prepared,
+    /// The event's id, claimed until it is noted. None when the same event was accepted before.
+    id: Option<ClaimedKey<'a>>,
 }
 
-fn single(ids: Vec<EventId>) -> Result<EventId, NotAccepted> {
+fn single(accepted: Vec<AcceptedEvent>) -> Result<AcceptedEvent, NotAccepted> {
     let none = || NotAccepted::Unconfirmed { confirmed: 0, of: 1, error: PublishError::Nacked };
-    ids.into_iter().next().ok_or_else(none)
+    accepted.into_iter().next().ok_or_else(none)
 }

@@ -14,9 +14,9 @@ mod tenants;
 
 use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Queue, Settlement, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
 use schemas::{Acceptance, Envelope, ParkReason};
-use service::{Clock, Seen, seen};
+use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ pub struct Router {
     store: Arc<dyn Store>,
     clock: Clock,
     stop: CancellationToken,
-    duplicates: Seen,
+    ids: IdempotencyKeys,
     tenants: Tenants,
     publisher: ConfirmedPublisher,
     reporter: Reporter,
@@ -79,7 +79,7 @@ impl Router {
             stop: stop.clone(),
         };
         Arc::new(Self {
-            duplicates: Seen::new(config.duplicates),
+            ids: IdempotencyKeys::new(config.duplicates),
             tenants: Tenants::new(store.clone()),
             publisher,
             reporter: Reporter { outbox, metrics: metrics.clone(), clock: clock.clone() },
@@ -108,19 +108,25 @@ impl Router {
             () = stop.cancelled() => return,
             else => return,
         }
-        let consumer = self.broker.consume(Queue::Ingest, self.config.prefetch);
+        let RouterConfig { prefetch, max_in_flight_bytes, .. } = self.config;
+        let prefetch = Prefetch { messages: prefetch, bytes: max_in_flight_bytes as usize };
+        let consumer = self.broker.consume(Queue::Ingest, prefetch);
         let consumer_status = self.consumer_status.clone();
         run_handler(consumer, self, stop, consumer_status).await;
     }
 
     async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
         let acceptance = self.accept(incoming)?;
-        let id = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
-        if self.duplicates.contains(id, Instant::now()) {
-            self.reporter.repeated(&acceptance);
-            return Ok(Settlement::Done);
-        }
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
+        let key = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
+        let id = match self.ids.claim(key, &incoming.message.body, Instant::now()) {
+            Claim::New(id) => id,
+            Claim::Repeat => {
+                self.reporter.repeated(&acceptance);
+                return Ok(Settlement::Done);
+            }
+            Claim::Conflict => return Err(Unroutable::id_taken()),
+        };
         let tenant = tokio::select! {
             biased;
             tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
@@ -135,7 +141,7 @@ impl Router {
         // An event without deliveries is not noted: it cannot make duplicates, and a later repeat may match a new
         // subscription.
         if !fan_out.deliveries.is_empty() {
-            self.duplicates.note(id, Instant::now());
+            id.note(Instant::now());
         }
         self.reporter.routed(&envelope, &acceptance, &fan_out);
         Ok(Settlement::Done)

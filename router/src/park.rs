@@ -28,6 +28,11 @@ impl Unroutable {
         Self { reason, detail }
     }
 
+    /// The refusal of an event under the id of another one.
+    pub(crate) fn id_taken() -> Self {
+        Self::new(ParkReason::Identity, "message_id: another event came under this id lately, with other bytes")
+    }
+
     /// The refusal of a body that is larger than any published one.
     pub(crate) fn too_large(body: &[u8]) -> Self {
         let detail =

@@ -5,9 +5,9 @@
 //! an id only once its consequences are durable: otherwise a failed first try would suppress its own repetition.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     mem,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -29,65 +29,84 @@ pub struct SeenConfig {
 }
 
 #[derive(Debug)]
-pub struct Seen {
-    half: usize,
-    window: Duration,
-    generations: Mutex<Generations>,
-}
-
-/// Two sets instead of one with a time for each id: they take half the memory, and dropping one is cheap.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashSet<u128>,
-    old: HashSet<u128>,
-    /// Time at which the old generation became old, or of the first look. None before that.
-    since: Option<Instant>,
-}
+pub struct Seen(Mutex<Generations<()>>);
 
 impl Seen {
     pub fn new(config: SeenConfig) -> Self {
-        Self { half: config.ids.div_ceil(2), window: config.window, generations: Mutex::default() }
+        Self(Mutex::new(Generations::new(config)))
     }
 
     /// True when the id was noted recently.
     pub fn contains(&self, id: u128, now: Instant) -> bool {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.age(now, self.window);
-        generations.young.contains(&id) || generations.old.contains(&id)
+        self.lock().get(id, now).is_some()
     }
 
     /// Notes an id whose consequences are durable.
     pub fn note(&self, id: u128, now: Instant) {
-        if self.half == 0 {
-            return;
-        }
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.age(now, self.window);
-        generations.young.insert(id);
-        if generations.young.len() >= self.half {
-            generations.turn(now);
-        }
+        self.lock().note(id, (), now);
     }
 
     pub fn len(&self) -> usize {
-        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.young.len() + generations.old.len()
+        self.lock().len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    fn lock(&self) -> MutexGuard<'_, Generations<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Generations {
+/// Recent ids with a value each. Two maps instead of one with a time for each id: they take less memory, and dropping
+/// one is cheap.
+#[derive(Debug)]
+pub(crate) struct Generations<V> {
+    half: usize,
+    window: Duration,
+    /// Ids as bytes: integers of 128 bits are aligned, and a value of 64 bits would take as much as one of 128.
+    young: HashMap<[u8; 16], V>,
+    old: HashMap<[u8; 16], V>,
+    /// Time at which the old generation became old, or of the first look. None before that.
+    since: Option<Instant>,
+}
+
+impl<V: Copy> Generations<V> {
+    pub(crate) fn new(config: SeenConfig) -> Self {
+        let (young, old) = Default::default();
+        Self { half: config.ids.div_ceil(2), window: config.window, young, old, since: None }
+    }
+
+    pub(crate) fn get(&mut self, id: u128, now: Instant) -> Option<V> {
+        self.age(now);
+        let id = id.to_ne_bytes();
+        self.young.get(&id).or_else(|| self.old.get(&id)).copied()
+    }
+
+    pub(crate) fn note(&mut self, id: u128, value: V, now: Instant) {
+        if self.half == 0 {
+            return;
+        }
+        self.age(now);
+        self.young.insert(id.to_ne_bytes(), value);
+        if self.young.len() >= self.half {
+            self.turn(now);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     /// Drops ids older than twice the window.
-    fn age(&mut self, now: Instant, window: Duration) {
+    fn age(&mut self, now: Instant) {
         let age = now.saturating_duration_since(*self.since.get_or_insert(now));
-        if age >= window {
+        if age >= self.window {
             // The youngest ids may be new, so they stay in the old generation for another window.
             self.turn(now);
         }
-        if age >= window.saturating_mul(2) {
+        if age >= self.window.saturating_mul(2) {
             self.old.clear();
         }
     }

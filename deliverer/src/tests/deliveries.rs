@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::{Due, Lane, Target};
-use schemas::{Delivery, OutcomeClass, time::rfc3339};
+use schemas::{Delivery, Message, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -177,6 +177,18 @@ async fn a_delivery_that_comes_again_after_its_2xx_is_settled_without_a_post() {
     assert!(fixture.metrics.deduplicated.get() >= before + 2);
     assert_eq!(receiver.connections(), 1);
     assert!(fixture.nothing_published(), "no dead letter for what was delivered");
+}
+
+#[tokio::test]
+async fn another_body_under_the_id_of_a_delivered_one_is_posted() {
+    let mut receiver = Scripted::answering(200).await;
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    for body in [r#"{"type":"a.b"}"#, r#"{"type":"a.c"}"#] {
+        fixture.publish(&Message { body: body.into(), ..message(&delivery("e1")) }).await;
+        assert_eq!(receiver.request().await.body, body.as_bytes());
+        fixture.empty(FAST).await;
+    }
+    assert_eq!(receiver.connections(), 2);
 }
 
 #[tokio::test]

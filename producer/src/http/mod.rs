@@ -19,8 +19,7 @@ use axum::{
 };
 use broker::Broker;
 use bytes::Bytes;
-use schemas::{EventId, KeyHash, Refusal, Scope, Submission, TraceContext, wire};
-use serde_json::json;
+use schemas::{KeyHash, Refusal, Scope, Submission, TraceContext, wire};
 use service::{
     http::bearer,
     problem::{Code, Problem},
@@ -28,9 +27,10 @@ use service::{
 use store::{Denied, Outbox, SourceRef, Store, StoreError, admit};
 
 use limits::{EventQuotas, ReceivedBody, RequestSlots};
+use openapi::AcceptedEvents;
 
 use crate::{
-    NotAccepted, Producer, ProducerConfig, ProducerMetrics,
+    AcceptedEvent, NotAccepted, Producer, ProducerConfig, ProducerMetrics,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
     trace_context,
 };
@@ -89,9 +89,8 @@ async fn events(
     let _in_flight = InFlight::of(&intake.metrics);
     let tenant = readable(tenant);
     let accepted = intake.events(&tenant, &headers, body).await;
-    let ids = accepted.map_err(|problem| intake.refuse(problem, Some(&tenant)))?;
-    let accepted: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
-    Ok((StatusCode::ACCEPTED, Json(json!({"accepted": accepted}))).into_response())
+    let accepted = accepted.map_err(|problem| intake.refuse(problem, Some(&tenant)))?;
+    Ok((StatusCode::ACCEPTED, Json(AcceptedEvents { accepted })).into_response())
 }
 
 async fn webhook(
@@ -101,8 +100,9 @@ async fn webhook(
     body: Body,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let id = intake.webhook(&readable(token), &headers, body).await.map_err(|problem| intake.refuse(problem, None))?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"id": id}))).into_response())
+    let accepted = intake.webhook(&readable(token), &headers, body).await;
+    let accepted = accepted.map_err(|problem| intake.refuse(problem, None))?;
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
 /// A segment of the path, or an empty text, which matches nothing, when it cannot be read. It must not be quoted.
@@ -111,7 +111,7 @@ fn readable(part: Result<Path<String>, PathRejection>) -> String {
 }
 
 impl Intake {
-    async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<EventId>, Problem> {
+    async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<AcceptedEvent>, Problem> {
         let _slot = self.slots.acquire()?;
         let IntakeDependencies { broker, store, operator, .. } = &self.deps;
         let now = self.producer.now();
@@ -124,7 +124,7 @@ impl Intake {
         Ok(self.producer.publish_all(tenant, events, &trace(headers)).await?)
     }
 
-    async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<EventId, Problem> {
+    async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<AcceptedEvent, Problem> {
         let _slot = self.slots.acquire()?;
         let source = self.source(token, headers, self.producer.now()).await?;
         problems::check_broker(&self.deps.broker.connection_state().borrow())?;

@@ -3,10 +3,15 @@
 use aide::transform::TransformOperation;
 use schemars::JsonSchema;
 use schemas::Event;
+use serde::Serialize;
 use service::describe;
+
+use crate::AcceptedEvent;
 
 const EVENT: &str = r#"{"type":"message.received","channel":{"id":7},"ticket":{"id":1,"status":"open"},"message":{"direction":"inbound","text":"Hello"}}"#;
 const WEBHOOK: &str = r#"{"acao":"start","mensagem":"Hello","companyId":1}"#;
+
+const REPEATS: &str = "An event that is sent again byte for byte under its id is answered as `repeated`; another event under the id of a recent one refuses all with 409 `event_id_taken`.";
 
 /// One event, or several.
 #[derive(JsonSchema)]
@@ -23,21 +28,11 @@ enum Events {
 }
 
 /// The events that were taken in.
-#[derive(JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Accepted")]
-#[expect(dead_code, reason = "described only")]
-struct AcceptedEvents {
+pub(super) struct AcceptedEvents {
     /// In the order in which they came.
-    accepted: Vec<AcceptedId>,
-}
-
-/// An event that was taken in.
-#[derive(JsonSchema)]
-#[schemars(rename = "Taken")]
-#[expect(dead_code, reason = "described only")]
-struct AcceptedId {
-    /// Its id.
-    id: String,
+    pub(super) accepted: Vec<AcceptedEvent>,
 }
 
 /// A vendor's body.
@@ -48,6 +43,7 @@ struct Webhook(serde_json::Map<String, serde_json::Value>);
 
 pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");
+    let op = describe::more(op, REPEATS);
     let op = describe::more(op, "Answered only once every event is safe. One that is not valid refuses all.");
     describe::answers::<202, AcceptedEvents>(describe::takes::<Events>(op, EVENT))
 }
@@ -55,5 +51,5 @@ pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
 pub(super) fn webhook(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
-    describe::answers::<202, AcceptedId>(describe::takes::<Webhook>(op, WEBHOOK))
+    describe::answers::<202, AcceptedEvent>(describe::takes::<Webhook>(op, WEBHOOK))
 }

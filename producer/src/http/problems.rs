@@ -42,6 +42,7 @@ impl From<NotAccepted> for Problem {
         let detail = not_accepted.to_string();
         match not_accepted {
             NotAccepted::Invalid { refusals, of } => invalid(&refusals, of),
+            NotAccepted::IdTaken { pointers, .. } => id_taken(&pointers, &detail),
             NotAccepted::TooLarge { pointer, .. } => Self::new(Code::PayloadTooLarge).error(pointer, detail),
             NotAccepted::Unconfirmed { error: PublishError::TooLarge, .. } => {
                 Self::new(Code::PayloadTooLarge).detail("larger than the broker takes")
@@ -58,6 +59,12 @@ impl From<NotAccepted> for Problem {
 fn unconfirmed(confirmed: usize, of: usize) -> String {
     let again = "send the whole again: events that bring their ids keep them, the others become new ones";
     format!("{confirmed} of {of} events were confirmed; {again}")
+}
+
+fn id_taken(pointers: &[String], detail: &str) -> Problem {
+    let problem = Problem::new(Code::EventIdTaken).detail(format!("{detail}; nothing was published"));
+    let message = "another event has this id; a repeat must have the same bytes";
+    pointers.iter().take(MAX_LISTED).fold(problem, |problem, pointer| problem.error(pointer, message))
 }
 
 fn invalid(refusals: &[Refusal], of: usize) -> Problem {

@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 
 use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
 
-/// The time of every test, in unix milliseconds.
+/// The time at which every test begins, in unix milliseconds.
 pub(super) const NOW: u64 = 1_767_225_600_000;
 pub(super) const OPERATOR: &str = "operator's";
 pub(super) const EVENTS: &str = "/v1/tenants/acme/events";
@@ -32,6 +32,8 @@ pub(super) struct TestIntake {
     pub(super) producer: Arc<Producer>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) outbox: Arc<Outbox>,
+    /// Milliseconds since the test began, for the clock.
+    pub(super) elapsed_ms: Arc<AtomicU64>,
     registry: Registry,
     app: Router,
 }
@@ -60,7 +62,10 @@ impl TestIntake {
         let chance = Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_048_576.0);
         let shared = Arc::new(broker.clone());
         let store = Arc::new(store_that_a_pull_completes());
-        let deps = (Arc::new(|| NOW) as service::Clock, chance as service::Chance);
+        let elapsed_ms = Arc::new(AtomicU64::new(0));
+        let elapsed = elapsed_ms.clone();
+        let clock: service::Clock = Arc::new(move || NOW + elapsed.load(Ordering::Relaxed));
+        let deps = (clock, chance as service::Chance);
         let producer = Producer::new(&config, shared.clone(), Some(store.clone()), metrics.clone(), deps);
         let outbox = Arc::new(Outbox::new("p"));
         let deps = IntakeDependencies {
@@ -70,7 +75,7 @@ impl TestIntake {
             outbox: outbox.clone(),
         };
         let app = service::http::app(routes(&config, producer.clone(), deps, metrics));
-        Self { broker, producer, store, outbox, registry, app }
+        Self { broker, producer, store, outbox, elapsed_ms, registry, app }
     }
 
     /// Posts JSON as the tenant's publisher.
@@ -88,7 +93,7 @@ impl TestIntake {
 
     /// All that was published, in order.
     pub(super) async fn published(&self) -> Vec<Incoming> {
-        let mut consumer = self.broker.consume(Queue::Ingest, u16::MAX);
+        let mut consumer = self.broker.consume(Queue::Ingest, u16::MAX.into());
         let mut published = Vec::new();
         for _ in 0..self.broker.depth(Queue::Ingest) {
             published.push(consumer.next().await.unwrap());

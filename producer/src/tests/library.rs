@@ -11,8 +11,10 @@ use crate::NotAccepted;
 async fn an_id_is_returned_once_the_event_is_confirmed() {
     let intake = TestIntake::new();
     let event = Bytes::from_static(br#"{"type":"a.b","id":"E-1"}"#);
-    let id = intake.producer.publish("acme", event, &TraceContext::default()).await.unwrap();
-    assert_eq!(id.as_str(), "E-1");
+    for repeated in [false, true] {
+        let accepted = intake.producer.publish("acme", event.clone(), &TraceContext::default()).await.unwrap();
+        assert_eq!((accepted.id.as_str(), accepted.repeated), ("E-1", repeated));
+    }
     intake.broker.lose_confirm(1);
     let event = Bytes::from_static(br#"{"type":"a.b","id":"E-2"}"#);
     let error = intake.producer.publish("acme", event, &TraceContext::default()).await.unwrap_err();
@@ -20,6 +22,18 @@ async fn an_id_is_returned_once_the_event_is_confirmed() {
         panic!("{error}")
     };
     assert_eq!(intake.published().await.len(), 2, "it may be there all the same");
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_another_is_refused_with_its_place() {
+    let intake = TestIntake::new();
+    let event = |kind: &str| Bytes::from(format!(r#"{{"type":"{kind}","id":"E-1"}}"#));
+    intake.producer.publish("acme", event("a.b"), &TraceContext::default()).await.unwrap();
+    let error = intake.producer.publish("acme", event("a.c"), &TraceContext::default()).await.unwrap_err();
+    let NotAccepted::IdTaken { pointers, of: 1 } = &error else { panic!("{error}") };
+    assert_eq!(pointers[..], ["/id"]);
+    assert_eq!(error.to_string(), "1 of 1 events have the id of another event, which was accepted or is about to be");
+    assert_eq!(intake.published().await.len(), 1);
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use schemas::wire;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::fixture::{TestIntake, request};
+use super::fixture::{EVENTS, TestIntake, request};
 
 const BODY: &str = r#"{"event":"novidade","apiKey":"hunter2"}"#;
 
@@ -34,9 +34,33 @@ async fn a_body_that_identifies_itself_keeps_its_id_when_it_is_sent_again() {
     let body = r#"{"event":"test","timestamp":"2025-07-18T17:30:22.114Z"}"#;
     let [first, again] =
         [intake.send(request("/v1/in/t-main"), body).await, intake.send(request("/v1/in/t-main"), body).await];
-    assert_eq!(first.body, again.body);
+    assert_eq!(first.body["id"], again.body["id"]);
     let other = intake.send(request("/v1/in/t-shop"), body).await;
     assert_ne!(first.body, other.body, "another source");
+}
+
+/// A message of a vendor that does not say when it was sent.
+const MESSAGE: &str = r#"{"messageId":"A","ticket":{"id":1}}"#;
+
+#[tokio::test]
+async fn a_body_that_a_vendor_sends_again_later_is_a_repeat_also_when_it_tells_no_time() {
+    let intake = TestIntake::new();
+    let first = intake.send(request("/v1/in/t-main"), MESSAGE).await;
+    assert_eq!((first.status, &first.body["repeated"]), (202, &Value::Null));
+    intake.elapsed_ms.store(5_000, Ordering::Relaxed);
+    let again = intake.send(request("/v1/in/t-main"), MESSAGE).await;
+    assert_eq!((again.status, again.body), (202, json!({"id": first.body["id"], "repeated": true})));
+    assert_eq!(intake.published().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_whose_id_another_event_has_is_refused() {
+    let id = TestIntake::new().send(request("/v1/in/t-main"), MESSAGE).await.body["id"].take();
+    let intake = TestIntake::new();
+    assert_eq!(intake.post(EVENTS, json!({"type": "a.b", "id": id}).to_string()).await.status, 202);
+    let answer = intake.send(request("/v1/in/t-main"), MESSAGE).await;
+    assert_eq!((answer.code(), answer.pointers()), ((409, "event_id_taken"), vec![""]));
+    assert_eq!(intake.published().await.len(), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
     ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, json_text::Scanner, routing_key,
-    time::rfc3339,
 };
 
 /// Data about a vendor's body that is known when it arrives, independently of its text.
@@ -85,10 +84,10 @@ fn identifies_itself(body: &Fields<'_>) -> bool {
         || (is_test && body.text("timestamp").is_some())
 }
 
-/// Sets the fields that all dialects have in common.
+/// Sets the fields that all dialects have in common. A time that the body does not tell stays out, as in any event: it
+/// is the time of acceptance, and a repeated body makes the same envelope.
 fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContext<'_>) {
     event.id = Some(id.to_string());
-    event.occurred_at.get_or_insert_with(|| rfc3339(at.now));
     event.source.platform = dialect.as_str().to_owned();
     event.tenant.id.get_or_insert_with(|| Id::from_text(at.tenant));
     if event.channel.id.is_none() {

@@ -14,6 +14,8 @@ pub enum Code {
     MethodNotAllowed,
     /// The resource cannot be changed now: something else owns it, or it exists already.
     Conflict,
+    /// Another event was accepted, or is being accepted, under the event's id; `errors` says where.
+    EventIdTaken,
     /// The resource was changed since the `ETag` in `If-Match`.
     PreconditionFailed,
     PayloadTooLarge,
@@ -34,7 +36,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 17] = [
+    pub const ALL: [Code; 18] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -42,6 +44,7 @@ impl Code {
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::Conflict,
+        Code::EventIdTaken,
         Code::PreconditionFailed,
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
@@ -63,6 +66,7 @@ impl Code {
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such thing"),
             Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "It does not do that"),
             Code::Conflict => ("conflict", StatusCode::CONFLICT, "It cannot be changed here and now"),
+            Code::EventIdTaken => ("event_id_taken", StatusCode::CONFLICT, "Another event has this id"),
             Code::PreconditionFailed => {
                 ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime")
             }

@@ -154,6 +154,28 @@ fn the_reader_leaves_the_secrets_of_api_config_out_but_not_out_of_the_original()
 }
 
 #[test]
+fn a_body_that_identifies_itself_is_the_same_envelope_whenever_it_comes_and_has_its_time_of_acceptance() {
+    let at = |now| SourceContext { now, chance: [now as u8; 10], ..source_context() };
+    let mut without_time = 0;
+    for pair in pairs().pairs.iter().filter(|pair| pair.ingest) {
+        let body = fixture(&format!("vendor/{}", pair.vendor));
+        for dialect in Dialect::ALL {
+            let [first, again] = [1, 2].map(|now| read(dialect, body.as_bytes(), &at(now)).unwrap());
+            assert_eq!(first.id == again.id, first.envelope == again.envelope, "{} as {dialect:?}", pair.vendor);
+            without_time += u32::from(first.id == again.id && first.event.occurred_at.is_none());
+        }
+    }
+    assert!(without_time > 0, "some of them tell no time");
+    let read = read_as(Dialect::Whazing, r#"{"messageId":"A","ticket":{"id":1}}"#);
+    let accepted_at = crate::time::rfc3339(1_760_000_000_000);
+    let envelope = decode(&read.envelope);
+    assert_eq!(envelope.event.occurred_at.as_deref(), Some(accepted_at.as_str()));
+    let canonical: serde_json::Value = serde_json::from_str(&envelope.canonical()).unwrap();
+    assert_eq!(canonical["occurred_at"], accepted_at.as_str());
+    assert_eq!(envelope.canonical().matches("\"occurred_at\"").count(), 1);
+}
+
+#[test]
 fn numbers_as_strings_missing_keys_and_other_types_are_survived() {
     let body = r#"{"messageId":12,"timestamp":"1752861300","fromMe":"true","mediaType":["x"],"ticket":{"id":"7","queueId":"12",
         "protocol":20251807},"contact":"nobody","user":false,"whatsapp":[],"edited":1,"new":{"x":1}}"#;
