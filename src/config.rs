@@ -130,8 +130,11 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
             return refuse(&format!("deliverer.{key}"), "expected at least 1");
         }
     }
-    if config.deliverer.max_in_flight_bytes == 0 {
-        return refuse("deliverer.max_in_flight_bytes", "expected at least 1");
+    let bytes = [("deliverer", config.deliverer.max_in_flight_bytes), ("router", config.router.max_in_flight_bytes)];
+    for (role, bytes) in bytes {
+        if bytes == 0 {
+            return refuse(&format!("{role}.max_in_flight_bytes"), "expected at least 1");
+        }
     }
     if let Err((key, reason)) = config.producer.validate() {
         return refuse(key, &reason);

@@ -100,6 +100,9 @@ async fn an_event_type_of_another_form_is_refused_with_a_pointer_to_it() {
         assert_eq!(fixture.refused(fixture.post(EVENTS, body), 422, "invalid_event").await, ["/type"], "{body}");
     }
     assert_eq!(fixture.refused(fixture.post(EVENTS, "{}"), 422, "invalid_event").await, ["/type"]);
+    // A message's type is a short string, of 255 bytes at most.
+    let long = format!(r#"{{"type":"a.{}"}}"#, "b".repeat(254));
+    assert_eq!(fixture.refused(fixture.post(EVENTS, long), 422, "invalid_event").await, ["/type"]);
     fixture.goes_on("type").await;
 }
 
@@ -141,10 +144,12 @@ async fn an_unknown_tenant_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_too_large() {
+async fn an_event_and_a_body_over_their_limits_are_too_large() {
     let fixture = Fixture::start().await;
-    let body = format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(1 << 20));
-    fixture.refused(fixture.post(EVENTS, body), 413, "payload_too_large").await;
+    let of = |bytes| format!(r#"{{"type":"ticket.created","text":"{}"}}"#, "x".repeat(bytes));
+    assert_eq!(fixture.refused(fixture.post(EVENTS, of(1 << 20)), 413, "payload_too_large").await, [""]);
+    // A body may hold a batch of events.
+    assert_eq!(fixture.refused(fixture.post(EVENTS, of(8 << 20)), 413, "payload_too_large").await, [""; 0]);
     fixture.goes_on("large").await;
 }
 

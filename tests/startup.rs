@@ -59,16 +59,16 @@ async fn a_second_standalone_on_the_same_folder_exits_78() {
 #[tokio::test]
 async fn a_process_raises_its_limit_of_open_files_and_logs_when_that_is_too_low() {
     let site = Site::embedded(&acme(NOWHERE));
-    let enough = site.start_with_files("standalone", 300, 4_000).await;
+    let enough = site.start_with_files("standalone", 300, 6_000).await;
     let metrics = enough.ops().anonymous(Method::GET, "/metrics").send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
-    assert!(metrics.contains("\nprocess_max_fds 4000\n"), "{metrics}");
+    assert!(metrics.contains("\nprocess_max_fds 6000\n"), "{metrics}");
     assert!(enough.log().iter().all(|line| line["message"] != "files.few"));
     assert_eq!(enough.end().await, 0);
 
     let few = site.start_with_files("standalone", 300, 1_000).await;
     let said = few.logged("files.few").await;
-    assert_eq!((said["limit"].as_u64(), said["needed"].as_u64()), (Some(1_000), Some(3_072)), "{said}");
+    assert_eq!((said["limit"].as_u64(), said["needed"].as_u64()), (Some(1_000), Some(5_120)), "{said}");
     assert_eq!(few.end().await, 0);
 }
 
@@ -101,6 +101,7 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
         ("ops.max_stuck", "10ms"),
+        ("deliverer.max_idle_connections", "-1"),
     ];
     let site = Site::embedded("tenants: []");
     for (key, value) in table {

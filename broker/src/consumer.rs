@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -78,24 +78,40 @@ impl Drop for Incoming {
     }
 }
 
+/// How much a consumer may hold unsettled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefetch {
+    /// Largest number of messages; 0 would wait for ever, so it counts as 1.
+    pub messages: u16,
+    /// Bytes above which nothing more is handed out until less is unsettled. One message is handed out whatever its size.
+    pub bytes: usize,
+}
+
+/// At most this many messages, of any size.
+impl From<u16> for Prefetch {
+    fn from(messages: u16) -> Self {
+        Self { messages, bytes: usize::MAX }
+    }
+}
+
 /// A running subscription to a [`Queue`](crate::Queue). Dropping it stops the hand-out: messages not yet read are given
 /// back, and messages already read can still be settled.
 pub struct Consumer {
     receiver: mpsc::Receiver<Incoming>,
     /// Its drop ends the subscription.
     _subscription: Box<dyn Send + Sync>,
-    grants: Grants,
+    grant: Grant,
 }
 
 impl Consumer {
     /// `subscription` is dropped together with the consumer.
     pub fn new(receiver: mpsc::Receiver<Incoming>, subscription: impl Send + Sync + 'static) -> Self {
-        Self { receiver, _subscription: Box::new(subscription), grants: Grants::default() }
+        Self { receiver, _subscription: Box::new(subscription), grant: Grant::default() }
     }
 
-    /// The same consumer, which gets messages only once these grants are complete.
-    pub(crate) fn granted_by(self, grants: Grants) -> Self {
-        Self { grants, ..self }
+    /// The same consumer, which gets messages only once the broker has granted it.
+    pub(crate) fn granted_by(self, grant: Grant) -> Self {
+        Self { grant, ..self }
     }
 
     /// The next message; waits for ever while there is none. `None` once the broker was closed. Cancel-safe.
@@ -104,23 +120,24 @@ impl Consumer {
     }
 }
 
-/// Counts the subscriptions of one consumer that the broker has not granted yet, or not granted again. Clones share the
-/// count.
+/// Whether the broker has granted a consumer: without a request for it, always. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Grants(Arc<AtomicUsize>);
+pub(crate) struct Grant {
+    is_missing: Arc<AtomicBool>,
+}
 
-impl Grants {
-    /// Notes that one more subscription has to be granted.
+impl Grant {
+    /// Notes that the broker has to grant the consumer, for the first time or again.
     pub(crate) fn request(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.is_missing.store(true, Relaxed);
     }
 
     pub(crate) fn receive(&self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.is_missing.store(false, Relaxed);
     }
 
-    fn are_complete(&self) -> bool {
-        self.0.load(Relaxed) == 0
+    fn is_given(&self) -> bool {
+        !self.is_missing.load(Relaxed)
     }
 }
 
@@ -129,13 +146,13 @@ impl Grants {
 pub struct ConsumerStatus {
     watchdog: Arc<Watchdog>,
     connection: watch::Receiver<ConnectionState>,
-    grants: Mutex<Grants>,
+    grant: Mutex<Grant>,
 }
 
 impl ConsumerStatus {
     /// The status of a loop that has not begun. While `connection` is not ready, nothing in hand grows older.
     pub fn new(connection: watch::Receiver<ConnectionState>, now: Instant) -> Arc<Self> {
-        Arc::new(Self { watchdog: Watchdog::new(now), connection, grants: Mutex::default() })
+        Arc::new(Self { watchdog: Watchdog::new(now), connection, grant: Mutex::default() })
     }
 
     /// Whether the loop is stuck, and in what. A broker that is away, blocked or refusing is no error.
@@ -145,7 +162,7 @@ impl ConsumerStatus {
 
     /// Whether the broker hands the loop messages, unless it is away.
     pub fn ready(&self) -> Result<(), String> {
-        let is_granted = self.grants.lock().unwrap_or_else(PoisonError::into_inner).are_complete();
+        let is_granted = self.grant.lock().unwrap_or_else(PoisonError::into_inner).is_given();
         // The process itself reports a broker that is away.
         if is_granted || matches!(*self.connection.borrow(), ConnectionState::Away(_)) {
             return Ok(());
@@ -154,7 +171,7 @@ impl ConsumerStatus {
     }
 
     pub(crate) fn begin(&self, consumer: &Consumer, now: Instant) {
-        *self.grants.lock().unwrap_or_else(PoisonError::into_inner) = consumer.grants.clone();
+        *self.grant.lock().unwrap_or_else(PoisonError::into_inner) = consumer.grant.clone();
         self.turn(now);
     }
 
@@ -171,24 +188,49 @@ impl ConsumerStatus {
 /// An embedded broker's side of a consumer: where its messages go, and how many more it may hold.
 pub(crate) struct ConsumerFeed {
     pub(crate) id: u64,
-    prefetch: usize,
-    /// Messages that were handed to the consumer and are not settled, also those of a lost session. The channel is as
-    /// large as the prefetch, so it is never full.
-    pub(crate) held: usize,
+    prefetch: Prefetch,
+    held: HeldMessages,
     pub(crate) sender: mpsc::Sender<Incoming>,
 }
 
+/// Messages that were handed to a consumer and are not settled, also those of a lost session. The consumer's channel has
+/// room for its prefetch, so it is never full.
+#[derive(Clone, Copy, Default)]
+struct HeldMessages {
+    messages: usize,
+    bytes: usize,
+}
+
 impl ConsumerFeed {
-    /// A prefetch of 0 would wait for ever, so it counts as 1.
-    pub(crate) fn new(prefetch: u16) -> (Self, mpsc::Receiver<Incoming>) {
+    pub(crate) fn new(prefetch: Prefetch) -> (Self, mpsc::Receiver<Incoming>) {
         static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
-        let prefetch = usize::from(prefetch.max(1));
-        let (sender, receiver) = mpsc::channel(prefetch);
-        (Self { id: NEXT_ID.fetch_add(1, Relaxed) as u64, prefetch, held: 0, sender }, receiver)
+        let prefetch = Prefetch { messages: prefetch.messages.max(1), ..prefetch };
+        let (sender, receiver) = mpsc::channel(prefetch.messages.into());
+        let (id, held) = (NEXT_ID.fetch_add(1, Relaxed) as u64, HeldMessages::default());
+        (Self { id, prefetch, held, sender }, receiver)
     }
 
-    pub(crate) fn free(&self) -> usize {
-        self.prefetch - self.held
+    pub(crate) fn has_room(&self) -> bool {
+        self.held.messages == 0
+            || self.held.messages < usize::from(self.prefetch.messages) && self.held.bytes < self.prefetch.bytes
+    }
+
+    /// Notes a message of this many bytes that is handed to the consumer.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.held.messages += 1;
+        self.held.bytes += bytes;
+    }
+
+    /// Notes that such a message is settled.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        self.held.messages -= 1;
+        self.held.bytes -= bytes;
+    }
+
+    /// Corrects what is held to messages of these sizes.
+    pub(crate) fn holds_only(&mut self, sizes: impl Iterator<Item = usize>) {
+        self.held = HeldMessages::default();
+        sizes.for_each(|bytes| self.hold(bytes));
     }
 
     /// False once the consumer is being dropped: it would give back at once what it is handed, and each round would
@@ -201,7 +243,7 @@ impl ConsumerFeed {
     pub(crate) fn next_free<'a>(feeds: &'a mut [Self], turn: &mut usize) -> &'a mut Self {
         loop {
             *turn = (*turn + 1) % feeds.len();
-            if feeds[*turn].free() > 0 {
+            if feeds[*turn].has_room() {
                 return &mut feeds[*turn];
             }
         }

@@ -5,7 +5,9 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use schemas::Message;
 use tokio::sync::watch;
 
-use crate::{Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target};
+use crate::{
+    Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError, Record, Target,
+};
 
 /// A [`Broker`] around another one. A layer overrides the methods that it changes.
 pub trait BrokerLayer: Send + Sync {
@@ -15,7 +17,7 @@ pub trait BrokerLayer: Send + Sync {
         self.inner().publish(to, message)
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
         self.inner().consume(from, prefetch)
     }
 
@@ -29,7 +31,7 @@ impl<T: BrokerLayer> Broker for T {
         BrokerLayer::publish(self, to, message)
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
         BrokerLayer::consume(self, from, prefetch)
     }
 

@@ -21,7 +21,7 @@ use schemas::Message;
 use tokio::sync::watch;
 
 pub use config::BrokerConfig;
-pub use consumer::{Consumer, ConsumerStatus, Incoming, Settlement};
+pub use consumer::{Consumer, ConsumerStatus, Incoming, Prefetch, Settlement};
 pub use layer::BrokerLayer;
 pub use notices::Notices;
 pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
@@ -42,10 +42,11 @@ pub trait Broker: Logs {
     /// again, under the same id. Many publishes may be under way at once; they are confirmed in any order.
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>>;
 
-    /// Starts to hand out what waits in `from`, at most `prefetch` unsettled messages at a time, until the [`Consumer`] is
-    /// dropped. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
+    /// Starts to hand out what waits in `from` until the [`Consumer`] is dropped: at most `prefetch.messages` unsettled
+    /// messages at a time, and none while the bodies of the unsettled ones have `prefetch.bytes`. RabbitMQ notices that
+    /// only once it has sent some more. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
     /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer;
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer;
 
     /// Sends a short notice to every process on this broker, this one included. Best effort, and never waits: while the
     /// broker is away or blocked the notice is dropped.

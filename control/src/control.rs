@@ -7,9 +7,12 @@ use std::{
 
 use broker::Broker;
 use schemas::{KeyHash, RetryPolicy, time::day};
-use service::{Chance, Clock, chance::Secrets};
+use service::{Chance, Clock, RetentionClock, chance::Secrets};
 use store::{Outbox, Store};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -111,8 +114,10 @@ impl Control {
     pub async fn trim_audit(&self) {
         let Some(audit) = self.deps.store.usage_and_audit() else { return };
         let age = u64::try_from(self.deps.audit_age.as_millis()).unwrap_or(u64::MAX);
+        let mut clock = RetentionClock::default();
         loop {
-            match audit.trim_audit((self.deps.clock)().saturating_sub(age)).await {
+            let now = clock.now((self.deps.clock)(), Instant::now());
+            match audit.trim_audit(now.saturating_sub(age)).await {
                 Ok(0) => {}
                 Ok(entries) => tracing::info!(count = entries, "audit.trimmed"),
                 // The store itself logs a warning when it is away.
@@ -127,8 +132,9 @@ impl Control {
     pub async fn trim_usage(&self) {
         let Some(store) = self.deps.store.usage_and_audit() else { return };
         let age = u64::try_from(self.deps.usage_age.as_millis()).unwrap_or(u64::MAX);
+        let mut clock = RetentionClock::default();
         loop {
-            let now = (self.deps.clock)();
+            let now = clock.now((self.deps.clock)(), Instant::now());
             let [oldest, whole] = [age, ROLL_UP_AGE].map(|age| day(now.saturating_sub(age)));
             let done = async {
                 Ok::<_, store::StoreError>((store.trim_usage(&oldest).await?, store.roll_up_usage(&whole).await?))

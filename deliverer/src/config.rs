@@ -22,6 +22,8 @@ pub struct DelivererConfig {
     pub canary: Span,
     pub breaker: BreakerConfig,
     pub max_in_flight_bytes: u32,
+    /// Of all hosts together; zero: none is kept.
+    pub max_idle_connections: u32,
     /// Includes the TLS handshake.
     pub connect_timeout: Span,
     /// Includes the time to connect.

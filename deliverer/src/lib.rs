@@ -176,7 +176,6 @@ impl Deliverer {
         if incoming.redelivered {
             self.reporter.metrics.redeliveries.inc();
         }
-        self.lanes.note_size(incoming.message.body.len());
         let delivery = match Delivery::from_message(&incoming.message) {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),

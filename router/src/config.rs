@@ -10,6 +10,8 @@ use service::SeenConfig;
 pub struct RouterConfig {
     /// Largest number of events under way at once.
     pub prefetch: u16,
+    /// Bytes of events under way at once, above which no further one is taken.
+    pub max_in_flight_bytes: u32,
     /// Largest number of deliveries that one event may make; beyond it, the event is parked as `fanout_limit`.
     pub max_fan_out: usize,
     /// Which routed ids are remembered, so that their repeats make no deliveries.

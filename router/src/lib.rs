@@ -14,7 +14,7 @@ mod tenants;
 
 use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Queue, Settlement, run_handler};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
 use schemas::{Acceptance, Envelope, ParkReason};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
@@ -108,7 +108,9 @@ impl Router {
             () = stop.cancelled() => return,
             else => return,
         }
-        let consumer = self.broker.consume(Queue::Ingest, self.config.prefetch);
+        let RouterConfig { prefetch, max_in_flight_bytes, .. } = self.config;
+        let prefetch = Prefetch { messages: prefetch, bytes: max_in_flight_bytes as usize };
+        let consumer = self.broker.consume(Queue::Ingest, prefetch);
         let consumer_status = self.consumer_status.clone();
         run_handler(consumer, self, stop, consumer_status).await;
     }

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod metrics;
 pub mod ops;
 pub mod problem;
+pub mod retention_clock;
 pub mod seen;
 pub mod shutdown;
 pub mod sqlite_file;
@@ -31,6 +32,7 @@ pub use config::{ConfigError, Loader};
 pub use exit::Exit;
 pub use idempotency::{Claim, ClaimedKey, IdempotencyKeys};
 pub use problem::Problem;
+pub use retention_clock::RetentionClock;
 pub use seen::{Seen, SeenConfig};
 pub use watchdog::Watchdog;
 

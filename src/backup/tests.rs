@@ -60,7 +60,7 @@ async fn a_backup_of_data_in_use_is_restored_as_it_was() {
     assert_eq!(fs::read_to_string(new.join("store.key")).expect("there"), "store.key of before");
     assert_eq!(new.join("operator.key").metadata().expect("there").permissions().mode() & 0o777, 0o600);
     let broker = Sqlite::open(&new.join("broker.db"), Arc::new(|| 1)).expect("it opens");
-    let handed_out = broker.consume(Queue::Ingest, 8).next().await.expect("an event");
+    let handed_out = broker.consume(Queue::Ingest, 8.into()).next().await.expect("an event");
     assert_eq!(handed_out.message.id, "before");
 }
 
@@ -82,7 +82,7 @@ async fn a_restore_replaces_files_only_with_force_and_while_no_process_holds_the
     drop(second);
     restore(&config(&here), &file, true).expect("restored");
     let broker = Sqlite::open(&here.join("broker.db"), Arc::new(|| 1)).expect("it opens");
-    let mut consumer = broker.consume(Queue::Ingest, 8);
+    let mut consumer = broker.consume(Queue::Ingest, 8.into());
     assert_eq!(consumer.next().await.expect("an event").message.id, "first");
     assert_eq!(files(&here).iter().filter(|name| name.contains("unfinished") || name.starts_with('.')).count(), 0);
 }

@@ -2,6 +2,7 @@
 //!
 //! `standalone` starts in one process the roles that otherwise have a process each.
 
+mod clock_watch;
 mod data_dir;
 mod heartbeats;
 mod measured_broker;
@@ -16,6 +17,7 @@ mod storage;
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane};
+use deliverer::DelivererConfig;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
 use roles::SharedDependencies;
@@ -162,10 +164,11 @@ fn spawn(running: &mut JoinSet<()>, ops: &Ops, name: &'static str, role: impl Fu
 }
 
 /// Raises the limit of open files to the highest allowed one, and warns if that is too low: every request to an
-/// endpoint needs a file. Most systems set 1,024 for the sake of `select(2)`, which is not used here.
+/// endpoint needs a file, and every idle connection. Most systems set 1,024 for the sake of `select(2)`, which is not used here.
 fn raise_open_files_limit(config: &Config, roles: Roles) {
-    let slots = u64::from(config.deliverer.slots) + u64::from(config.deliverer.slow_slots);
-    let needed = OTHER_FILES + if roles.deliverer { slots } else { 0 };
+    let DelivererConfig { slots, slow_slots, max_idle_connections, .. } = config.deliverer;
+    let connections = u64::from(slots) + u64::from(slow_slots) + u64::from(max_idle_connections);
+    let needed = OTHER_FILES + if roles.deliverer { connections } else { 0 };
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < needed => tracing::warn!(limit, needed, "files.few"),
         Ok(limit) => tracing::debug!(limit, needed, "files.allowed"),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use broker::ConnectionState;
 use service::ops::Ops;
 use store::SyncStatus;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
-use super::roles::SharedDependencies;
+use super::{clock_watch::ClockWatch, roles::SharedDependencies};
 
 service::metrics! {
     /// Metrics of every process about its broker and its snapshot.
@@ -27,7 +27,7 @@ service::metrics! {
     }
 }
 
-/// Polling interval for the age of the store's snapshot.
+/// Polling interval for the age of the store's snapshot, and for steps of the clock.
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()> {
@@ -51,6 +51,7 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
         let (mut ticks, mut was_lost, mut logged) = (interval(STORE_INTERVAL), false, LoggedStates::default());
+        let mut clock_watch = ClockWatch::default();
         while !shutdown.is_cancelled() {
             let now = connection.borrow_and_update().clone();
             if logged.is_new(&now) {
@@ -60,7 +61,11 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
                 let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
                 let known = if is_shared { *revision.borrow_and_update() } else { 0 };
                 metrics.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
-                metrics.note_freshness(store.sync_status(), clock());
+                let wall = clock();
+                metrics.note_freshness(store.sync_status(), wall);
+                if let Some(step) = clock_watch.look(wall, Instant::now()) {
+                    step.log();
+                }
                 tokio::select! {
                     Ok(()) = connection.changed() => break,
                     Ok(()) = revision.changed() => {}

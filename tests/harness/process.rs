@@ -87,6 +87,14 @@ impl Process {
         eventually("it is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
     }
 
+    /// The most memory, in bytes, that it has ever had in use, as the kernel counts it.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("its peak") * 1024
+    }
+
     /// Kills it with SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("it runs");

@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use carteiro::receiver::{self, Answer, Received};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::in_time;
+
+/// Bytes of a body that are recorded.
+const KEPT_BODY: usize = 64 * 1024;
 
 /// A receiver that records what arrives. It ends when it is dropped.
 pub(crate) struct Receiver {
@@ -99,7 +103,10 @@ impl Drop for Receiver {
 }
 
 impl Recorder {
-    fn add(&mut self, received: Received) {
+    fn add(&mut self, mut received: Received) {
+        if received.body.len() > KEPT_BODY {
+            received.body = Bytes::copy_from_slice(&received.body[..KEPT_BODY]);
+        }
         if received.is_accepted() {
             let by_id = self.accepted.entry(received.path.clone()).or_default();
             *by_id.entry(received.header("webhook-id").to_owned()).or_default() += 1;

@@ -26,8 +26,8 @@ use state::MemoryBrokerState;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
-    consumer::ConsumerFeed, notices::NoticeSender,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError,
+    Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 const CLOSED: &str = "the memory broker is closed";
@@ -117,7 +117,7 @@ impl Broker for Memory {
         self.publish(to, message).boxed()
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
         let (feed, receiver) = ConsumerFeed::new(prefetch);
         let subscription = MemorySubscription { shared: self.shared.clone(), from, consumer: feed.id };
         self.shared.change(|state| state.add_consumer(from, feed));
@@ -194,8 +194,8 @@ impl SharedState {
     }
 
     fn hand_out(self: &Arc<Self>, HandOut { from, consumer, to, message }: HandOut) {
-        let (shared, seq) = (self.clone(), message.seq);
-        let settle = move |settlement| shared.change(|state| state.settle(from, consumer, seq, settlement));
+        let (shared, settled) = (self.clone(), (message.seq, message.message.body.len()));
+        let settle = move |settlement| shared.change(|state| state.settle(from, consumer, settled, settlement));
         let mut incoming = message.into_incoming(settle);
         incoming.session = Some(self.lock().session.clone());
         // Fails only when the consumer has just gone. The drop gives the message back.

@@ -74,16 +74,16 @@ impl MemoryQueue {
         self.feeds.clear();
     }
 
-    /// Settles a message; returns it if it was given back too often.
+    /// Settles a message, of this number and many bytes; returns it if it was given back too often.
     pub(super) fn settle(
         &mut self,
         consumer: u64,
-        seq: u64,
+        (seq, bytes): (u64, usize),
         settlement: Settlement,
         chance: Option<&mut fastrand::Rng>,
     ) -> Option<QueuedMessage> {
         if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == consumer) {
-            feed.held -= 1;
+            feed.release(bytes);
         }
         let message = self.unsettled.remove(&seq)?;
         match settlement {
@@ -108,7 +108,7 @@ impl MemoryQueue {
     /// Picks messages to hand out, in turn to all consumers with room.
     pub(super) fn pick(&mut self, seq: &mut u64, mut chance: Option<&mut fastrand::Rng>, picks: &mut Vec<HandOut>) {
         self.feeds.retain(ConsumerFeed::is_open);
-        while self.feeds.iter().any(|feed| feed.free() > 0) {
+        while self.feeds.iter().any(ConsumerFeed::has_room) {
             let Some(message) = self.returned.pop_front().or_else(|| self.ready.pop_front()) else { return };
             if !message.copy && chance.as_deref_mut().is_some_and(|chance| chance.f64() < DUPLICATES) {
                 *seq += 1;
@@ -116,7 +116,7 @@ impl MemoryQueue {
             }
             self.unsettled.insert(message.seq, message.clone());
             let feed = ConsumerFeed::next_free(&mut self.feeds, &mut self.turn);
-            feed.held += 1;
+            feed.hold(message.message.body.len());
             picks.push(HandOut { from: self.queue, consumer: feed.id, to: feed.sender.clone(), message });
         }
     }

@@ -106,8 +106,8 @@ impl MemoryBrokerState {
         self.queues.iter_mut().for_each(MemoryQueue::remove_all_consumers);
     }
 
-    pub(super) fn settle(&mut self, at: Queue, consumer: u64, seq: u64, settlement: Settlement) {
-        let over_limit = self.queues[index(at)].settle(consumer, seq, settlement, self.chance.as_mut());
+    pub(super) fn settle(&mut self, at: Queue, consumer: u64, message: (u64, usize), settlement: Settlement) {
+        let over_limit = self.queues[index(at)].settle(consumer, message, settlement, self.chance.as_mut());
         self.park(at, over_limit);
     }
 

@@ -2,30 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{
+    StreamExt,
+    future::join_all,
+    stream::{self, BoxStream, SelectAll},
+};
 use lapin::{
     Channel,
     message::Delivery,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 use schemas::Message;
 use tokio::{sync::mpsc, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     client::RabbitMqClient,
     delays::{Delay, DelayLevel},
     error::{describe, describe_without},
+    in_hand::{HeldMessage, InHand},
     message::{self, ReceivedMessage},
     session::Session,
     settle::{self, SettledTag},
 };
-use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grants};
-
-/// Largest prefetch of one AMQP consumer. A quorum queue sends one consumer hardly more
-/// (docs/rabbitmq.md#the-prefetch-of-a-quorum-queue), so a larger prefetch takes several consumers.
-pub(super) const MAX_PREFETCH: u16 = 500;
+use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grant};
 
 /// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
@@ -33,19 +33,29 @@ const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
 pub(super) struct QueueConsumer {
     pub(super) client: Arc<RabbitMqClient>,
     pub(super) queue: Queue,
-    pub(super) prefetch: u16,
+    pub(super) in_hand: Arc<InHand>,
     pub(super) out: mpsc::Sender<Incoming>,
-    pub(super) grants: Grants,
+    pub(super) grant: Grant,
 }
 
 /// Held while a session serves the consumer. Its drop requests the next grant.
-struct Granted<'a>(&'a Grants);
+struct Granted<'a>(&'a Grant);
 
-struct OpenConsumer {
-    channel: Channel,
-    consumer: lapin::Consumer,
-    settled: mpsc::UnboundedSender<SettledTag>,
-    session_over: CancellationToken,
+/// The AMQP consumers of one session, whose messages come through one stream.
+#[derive(Default)]
+struct OpenConsumers {
+    messages: SelectAll<BoxStream<'static, FromBroker>>,
+    tags: Vec<(Channel, ShortString)>,
+    /// The sum of their prefetches.
+    prefetch: u16,
+    /// An upper bound of the messages in hand that came from earlier consumers.
+    left_over: usize,
+}
+
+enum FromBroker {
+    Message(lapin::Result<Delivery>, mpsc::UnboundedSender<SettledTag>),
+    /// A consumer has ended: it was cancelled, by this side or by the broker.
+    End,
 }
 
 impl QueueConsumer {
@@ -70,21 +80,25 @@ impl QueueConsumer {
 
     /// Hands out messages on one session. An error means that the session is over.
     async fn serve(&self, session: &Arc<Session>) -> Result<(), String> {
-        let subscribed = timeout(SUBSCRIBE_TIME, self.subscribe(session)).await;
-        let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
-        let mut open = subscribed.map_err(|error| describe_without("read", &error))?;
-        let _granted = Granted::of(&self.grants);
+        let mut open = OpenConsumers::default();
+        self.begin(session, &mut open).await?;
+        let _granted = Granted::of(&self.grant);
         loop {
             tokio::select! {
-                delivery = open.consumer.next() => match delivery {
-                    Some(Ok(delivery)) => self.hand_out(&open, delivery).await,
-                    Some(Err(error)) => return Err(describe(&error)),
+                message = open.messages.next(), if !open.messages.is_empty() => match message {
+                    Some(FromBroker::Message(Ok(delivery), settled)) => {
+                        self.hand_out(session, delivery, settled).await;
+                        self.adjust(session, &mut open).await?;
+                    }
+                    Some(FromBroker::Message(Err(error), _)) => return Err(describe(&error)),
                     // The queue was deleted or moved, or the consumer took too long with a message:
                     // docs/rabbitmq.md#a-consumer-that-takes-too-long
-                    None => return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
+                    Some(FromBroker::End) | None =>
+                        return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
                 },
+                () = self.in_hand.half_free(), if open.messages.is_empty() => self.begin(session, &mut open).await?,
                 () = self.out.closed() => {
-                    open.cancel().await;
+                    open.give_back().await;
                     return Ok(());
                 }
                 () = self.client.stop.cancelled() => return Ok(()),
@@ -93,26 +107,67 @@ impl QueueConsumer {
         }
     }
 
-    async fn subscribe(&self, session: &Arc<Session>) -> lapin::Result<OpenConsumer> {
-        let channel = session.consuming.create_channel().await?;
-        channel.basic_qos(self.prefetch, BasicQosOptions::default()).await?;
-        let queue = self.client.setup.names.queue(self.queue);
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    /// Opens the first consumer of a session, or the first one after a pause.
+    async fn begin(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
+        open.left_over = self.in_hand.messages();
+        self.subscribe(session, open, self.in_hand.first(open.left_over)).await
+    }
+
+    /// Asks the broker for more or less at a time, by what is in hand.
+    async fn adjust(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
+        open.left_over = open.left_over.min(self.in_hand.messages());
+        if self.in_hand.is_full() {
+            return tokio::select! {
+                () = self.pause(session, open) => Ok(()),
+                reason = session.health.failed() => Err(reason),
+            };
+        }
+        match self.in_hand.one_more(open.prefetch, open.left_over) {
+            Some(more) => self.subscribe(session, open, more).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens one more consumer.
+    async fn subscribe(&self, session: &Session, open: &mut OpenConsumers, prefetch: u16) -> Result<(), String> {
+        let subscribing = async {
+            let channel = session.consuming.create_channel().await?;
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let queue = self.client.setup.names.queue(self.queue);
+            let options = BasicConsumeOptions::default();
+            let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+            Ok((channel, consumer))
+        };
+        let subscribed = timeout(SUBSCRIBE_TIME, subscribing).await;
+        let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
+        let (channel, consumer) = subscribed.map_err(|error: lapin::Error| describe_without("read", &error))?;
         let (settled, to_write) = mpsc::unbounded_channel();
         let writing = settle::write(channel.clone(), to_write, session.health.clone(), self.client.stop.clone());
         session.settlers.spawn(writing);
-        Ok(OpenConsumer { channel, consumer, settled, session_over: session.health.token() })
+        open.add(channel, consumer, settled, prefetch);
+        Ok(())
     }
 
-    async fn hand_out(&self, open: &OpenConsumer, delivery: Delivery) {
+    /// Stops the hand-out, apart from what the broker has sent already: given back, it would come again with a higher
+    /// count.
+    async fn pause(&self, session: &Session, open: &mut OpenConsumers) {
+        open.cancel().await;
+        while let Some(message) = open.messages.next().await {
+            if let FromBroker::Message(Ok(delivery), settled) = message {
+                self.hand_out(session, delivery, settled).await;
+            }
+        }
+    }
+
+    async fn hand_out(&self, session: &Session, delivery: Delivery, settled: mpsc::UnboundedSender<SettledTag>) {
         let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
         let ReceivedMessage { message, key, count, delay, .. } = message::receive(delivery);
+        let held = self.in_hand.hold(message.body.len());
         if let (Queue::Lane(lane), Some(delay)) = (self.queue, delay)
             && let Some(level) = delay.next((self.client.clock)())
         {
-            let hop = DelayHop { lane, delay, level, message, tag };
-            tokio::spawn(hop.run(Arc::clone(&self.client), open.settled.clone()));
+            let hop = DelayHop { lane, delay, level, message, tag, _held: held };
+            tokio::spawn(hop.run(Arc::clone(&self.client), settled));
             return;
         }
         // A delivery that has waited has the key of its delay level.
@@ -120,21 +175,21 @@ impl QueueConsumer {
             Queue::Lane(lane) => lane.name().to_owned(),
             Queue::Ingest => key,
         };
-        let settled = open.settled.clone();
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));
+            drop(held);
         };
         // The channel has room for the prefetch. If the consumer is gone, the drop gives the message back.
         let mut incoming = Incoming::new(message, key, redelivered, count, settle);
-        incoming.session = Some(open.session_over.clone());
+        incoming.session = Some(session.health.token());
         let _ = self.out.send(incoming).await;
     }
 }
 
 impl<'a> Granted<'a> {
-    fn of(grants: &'a Grants) -> Self {
-        grants.receive();
-        Self(grants)
+    fn of(grant: &'a Grant) -> Self {
+        grant.receive();
+        Self(grant)
     }
 }
 
@@ -144,14 +199,37 @@ impl Drop for Granted<'_> {
     }
 }
 
-impl OpenConsumer {
+impl OpenConsumers {
+    fn add(
+        &mut self,
+        channel: Channel,
+        consumer: lapin::Consumer,
+        settled: mpsc::UnboundedSender<SettledTag>,
+        prefetch: u16,
+    ) {
+        self.tags.push((channel, consumer.tag()));
+        let messages = consumer.map(move |message| FromBroker::Message(message, settled.clone()));
+        self.messages.push(messages.chain(stream::once(async { FromBroker::End })).boxed());
+        self.prefetch += prefetch;
+    }
+
+    /// Asks the broker to send nothing more. What it has sent can still be read, and settled.
+    async fn cancel(&mut self) {
+        self.prefetch = 0;
+        let cancelled = self
+            .tags
+            .drain(..)
+            .map(async |(channel, tag)| channel.basic_cancel(tag, BasicCancelOptions::default()).await);
+        let _ = join_all(cancelled).await;
+    }
+
     /// Stops the hand-out and gives back what is left of it. Messages already handed out can still be settled.
-    async fn cancel(mut self) {
-        if self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await.is_err() {
-            return;
-        }
-        while let Some(Ok(delivery)) = self.consumer.next().await {
-            let _ = self.settled.send((delivery.delivery_tag, Settlement::Again));
+    async fn give_back(mut self) {
+        self.cancel().await;
+        while let Some(message) = self.messages.next().await {
+            if let FromBroker::Message(Ok(delivery), settled) = message {
+                let _ = settled.send((delivery.delivery_tag, Settlement::Again));
+            }
         }
     }
 }
@@ -164,6 +242,7 @@ struct DelayHop {
     level: &'static DelayLevel,
     message: Message,
     tag: u64,
+    _held: HeldMessage,
 }
 
 impl DelayHop {

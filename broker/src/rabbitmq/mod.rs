@@ -10,6 +10,7 @@ mod consume;
 mod delays;
 mod error;
 mod health;
+mod in_hand;
 mod liveness;
 mod logs;
 mod message;
@@ -37,7 +38,8 @@ use tokio_util::sync::CancellationToken;
 use self::{
     client::{Exchanges, RabbitMqClient},
     connect::BrokerHosts,
-    consume::{MAX_PREFETCH, QueueConsumer},
+    consume::QueueConsumer,
+    in_hand::InHand,
     logs::{LogReading, LogStream},
     session::SessionSetup,
     topology::Names,
@@ -54,8 +56,8 @@ pub use self::{
     },
 };
 use crate::{
-    BODY_LIMIT, Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError,
-    Record, Target, consumer::Grants, notices::NoticeSender,
+    BODY_LIMIT, Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue,
+    ReadError, Record, Target, consumer::Grant, notices::NoticeSender,
 };
 
 /// Heartbeats that are kept for a late listener; each connection has one in ten seconds.
@@ -136,18 +138,13 @@ impl Broker for RabbitMq {
         Box::pin(self.client.publish(to, message))
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
-        let (out, incoming) = mpsc::channel(usize::from(prefetch.max(1)));
-        let grants = Grants::default();
-        let mut rest = prefetch.max(1);
-        while rest > 0 {
-            let prefetch = rest.min(MAX_PREFETCH);
-            grants.request();
-            let (client, out, grants) = (Arc::clone(&self.client), out.clone(), grants.clone());
-            tokio::spawn(QueueConsumer { client, queue: from, prefetch, out, grants }.run());
-            rest -= prefetch;
-        }
-        Consumer::new(incoming, ()).granted_by(grants)
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
+        let (out, incoming) = mpsc::channel(usize::from(prefetch.messages.max(1)));
+        let grant = Grant::default();
+        grant.request();
+        let (client, in_hand) = (Arc::clone(&self.client), InHand::new(prefetch));
+        tokio::spawn(QueueConsumer { client, queue: from, in_hand, out, grant: grant.clone() }.run());
+        Consumer::new(incoming, ()).granted_by(grant)
     }
 
     fn announce(&self, notice: Bytes) {

@@ -16,7 +16,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use service::watchdog::{AgeCounter, EntryRound};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{
     error::{describe_without, refusal},
@@ -27,7 +27,10 @@ use super::{
 use crate::PublishError;
 
 /// Largest number of unconfirmed publishes per channel: enough to fill any line, few enough to repeat after a cut.
-const CHANNEL_WINDOW: usize = 1000;
+const CHANNEL_WINDOW: u32 = 1000;
+/// A publish counts once more in the window for each of these bytes, because lapin copies the body into frames: together
+/// they have at most 64 MB.
+const BYTES_PER_SLOT: usize = 64_000;
 /// Largest number of publishes to the logs at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;
 
@@ -128,7 +131,7 @@ impl SessionPublisher {
 
     async fn send(&self, request: PublishRequest<'_>, max_body: &AtomicUsize) -> Result<(), PublishError> {
         let channel = self.channel(request.kind);
-        let _slot = channel.slots.acquire().await.map_err(|_| PublishError::Away(self.health.reason()))?;
+        let _slots = channel.acquire(request.body.len()).await.map_err(|_| PublishError::Away(self.health.reason()))?;
         if let Some(reason) = self.health.blocked() {
             return Err(PublishError::Blocked(reason));
         }
@@ -196,13 +199,21 @@ struct ConfirmChannel {
     /// (docs/rabbitmq.md#the-order-of-publishes-in-lapin).
     order: Mutex<()>,
     slots: Semaphore,
+    /// The number of slots, free or not.
+    window: u32,
 }
 
 impl ConfirmChannel {
-    async fn open(connection: &Connection, slots: usize) -> lapin::Result<Self> {
+    async fn open(connection: &Connection, window: u32) -> lapin::Result<Self> {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { channel, order: Mutex::new(()), slots: Semaphore::new(slots) })
+        Ok(Self { channel, order: Mutex::new(()), slots: Semaphore::new(window as usize), window })
+    }
+
+    /// Waits for as many slots as a body of this size takes. One that is larger than all of them takes all.
+    async fn acquire(&self, bytes: usize) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let slots = u32::try_from(bytes / BYTES_PER_SLOT).unwrap_or(u32::MAX).saturating_add(1);
+        self.slots.acquire_many(slots.min(self.window)).await
     }
 
     async fn publish(&self, request: PublishRequest<'_>) -> lapin::Result<Confirmation> {

@@ -45,7 +45,7 @@ impl Role {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
-        let consumer = broker.consume(Queue::Lane(Lane::Fast), 8);
+        let consumer = broker.consume(Queue::Lane(Lane::Fast), 8.into());
         let working =
             tokio::spawn(run_handler(consumer, Arc::new(FnHandler(Box::new(handle))), stopped, status.clone()));
         Self { broker, status, stop, working }
@@ -156,7 +156,7 @@ async fn a_loop_that_does_not_turn_is_reported_after_a_minute_and_one_that_has_n
     let status = ConsumerStatus::new(watch::Sender::new(ConnectionState::Ready).subscribe(), Instant::now());
     advance(10 * MINUTE).await;
     assert_eq!(status.alive(Instant::now()), Ok(()), "it waits for a snapshot");
-    status.begin(&memory().consume(Queue::Ingest, 1), Instant::now());
+    status.begin(&memory().consume(Queue::Ingest, 1.into()), Instant::now());
     advance(MINUTE).await;
     assert_eq!(status.alive(Instant::now()), Ok(()));
     advance(Duration::from_secs(5)).await;

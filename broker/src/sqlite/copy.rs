@@ -44,7 +44,7 @@ mod tests {
         assert_eq!(files.len(), 2, "the copy is one file: {files:?}");
 
         let copy = Sqlite::open(&to, Arc::new(|| 1)).unwrap();
-        let mut handed_out = copy.consume(Queue::Ingest, 8);
+        let mut handed_out = copy.consume(Queue::Ingest, 8.into());
         assert_eq!(handed_out.next().await.unwrap().message.id, "before");
     }
 

@@ -35,8 +35,8 @@ use tokio::sync::{oneshot, watch};
 use writer::Writer;
 
 use crate::{
-    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, PublishError, Queue, ReadError, Record, Target,
-    consumer::ConsumerFeed, notices::NoticeSender,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError,
+    Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 pub use copy::back_up;
@@ -121,7 +121,7 @@ impl Broker for Sqlite {
         self.publish(to, message).boxed()
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
         let (feed, receiver) = ConsumerFeed::new(prefetch);
         let subscription = SqliteSubscription::new(from, feed.id, self.commands.clone());
         // After the writer's end the feed is dropped here, and the consumer reads the end.

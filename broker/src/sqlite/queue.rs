@@ -35,6 +35,7 @@ struct Marks {
 struct Unsettled {
     count: u32,
     consumer: u64,
+    bytes: usize,
 }
 
 pub(super) struct SqliteQueue {
@@ -114,7 +115,7 @@ impl SqliteQueue {
     /// True when a transaction would change or hand out anything.
     pub(super) fn has_work(&self) -> bool {
         let has_messages = !self.returned.is_empty() || self.marks.cursor < self.marks.last;
-        let has_room = self.feeds.iter().any(|feed| feed.free() > 0 && feed.is_open());
+        let has_room = self.feeds.iter().any(|feed| feed.has_room() && feed.is_open());
         !self.done.is_empty() || !self.to_park.is_empty() || has_messages && has_room
     }
 
@@ -165,8 +166,7 @@ impl SqliteQueue {
         self.done.clear();
         self.to_park.clear();
         self.to_park.append(&mut self.over_limit);
-        self.unsettled
-            .extend(picks.iter().map(|pick| (pick.seq, Unsettled { count: pick.count, consumer: pick.consumer })));
+        self.unsettled.extend(picks.iter().map(|pick| (pick.seq, pick.unsettled())));
     }
 
     /// Drops the draft of a transaction that failed.
@@ -177,29 +177,30 @@ impl SqliteQueue {
             self.returned.push_front(returned);
         }
         for feed in &mut self.feeds {
-            feed.held = self.unsettled.values().filter(|message| message.consumer == feed.id).count();
+            let id = feed.id;
+            let held = self.unsettled.values().filter(|message| message.consumer == id);
+            feed.holds_only(held.map(|message| message.bytes));
         }
     }
 
     fn pick_returned(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<usize> {
-        let (mut left, mut free) = (budget, self.free());
+        let mut left = budget;
         while left > 0
-            && free > 0
+            && self.has_room()
             && let Some((seq, count)) = self.returned.pop_front()
         {
             self.taken.push((seq, count));
             let Some(row) = self.table.fetch(file, seq)? else { continue };
             left = left.saturating_sub(row.size());
-            free -= 1;
             picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
         }
         Ok(left)
     }
 
     fn pick_waiting(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<()> {
-        let (mut left, mut free) = (budget, self.free());
+        let mut left = budget;
         let Marks { last, cursor: mut reached, .. } = self.draft;
-        if left == 0 || free == 0 || reached == last {
+        if left == 0 || !self.has_room() || reached == last {
             return Ok(());
         }
         let ended = self.table.scan(file, (reached, last), |seq, row| {
@@ -210,22 +211,21 @@ impl SqliteQueue {
                 return Ok(true);
             }
             left = left.saturating_sub(row.size());
-            free -= 1;
             picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
-            Ok(left > 0 && free > 0)
+            Ok(left > 0 && self.feeds.iter().any(ConsumerFeed::has_room))
         })?;
         self.draft.cursor = if ended { last } else { reached };
         Ok(())
     }
 
-    fn free(&self) -> usize {
-        self.feeds.iter().map(ConsumerFeed::free).sum()
+    fn has_room(&self) -> bool {
+        self.feeds.iter().any(ConsumerFeed::has_room)
     }
 
     fn release(&mut self, seq: i64) -> Option<Unsettled> {
         let message = self.unsettled.remove(&seq)?;
         if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == message.consumer) {
-            feed.held -= 1;
+            feed.release(message.bytes);
         }
         Some(message)
     }
@@ -233,7 +233,11 @@ impl SqliteQueue {
 
 impl Pick {
     fn new(feed: &mut ConsumerFeed, seq: i64, count: u32, row: MessageRow) -> Self {
-        feed.held += 1;
+        feed.hold(row.size());
         Self { seq, count, row, to: feed.sender.clone(), consumer: feed.id }
+    }
+
+    fn unsettled(&self) -> Unsettled {
+        Unsettled { count: self.count, consumer: self.consumer, bytes: self.row.size() }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use service::RetentionClock;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     command::RowTarget,
@@ -35,6 +36,7 @@ pub(super) struct Tables {
     pub(super) ends: Arc<LogEnds>,
     /// Unix milliseconds.
     next_trim: i64,
+    retention_clock: RetentionClock,
 }
 
 pub(super) type Picks = [(Queue, Vec<Pick>); 3];
@@ -51,6 +53,7 @@ impl Tables {
             parked: LogTable::load(connection, Log::Parked, Retention::within(capacity, Log::Parked))?,
             ends: Arc::default(),
             next_trim: 0,
+            retention_clock: RetentionClock::default(),
         };
         tables.dead.commit(&tables.ends);
         tables.parked.commit(&tables.ends);
@@ -73,12 +76,18 @@ impl Tables {
 
     /// True when a transaction at `now` has work besides publishing.
     pub(super) fn has_work(&self, now: i64) -> bool {
-        [&self.ingest, &self.fast, &self.slow].into_iter().any(SqliteQueue::has_work) || self.next_work() <= now
+        [&self.ingest, &self.fast, &self.slow].into_iter().any(SqliteQueue::has_work) || self.next_work(now) <= now
     }
 
     /// Unix milliseconds at which there will be work without a command.
-    pub(super) fn next_work(&self) -> i64 {
-        self.delayed.next().map_or(self.next_trim, |due| due.min(self.next_trim))
+    pub(super) fn next_work(&self, now: i64) -> i64 {
+        let next_trim = self.next_trim(now);
+        self.delayed.next().map_or(next_trim, |due| due.min(next_trim))
+    }
+
+    /// Unix milliseconds at which logs are trimmed next: now, if the clock was set back since the last time.
+    fn next_trim(&self, now: i64) -> i64 {
+        if self.next_trim > now + TRIM_INTERVAL { now } else { self.next_trim }
     }
 
     /// `connection` has an open transaction.
@@ -154,8 +163,10 @@ impl Tables {
     }
 
     fn trim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
-        if now >= self.next_trim {
-            let more = self.dead.trim(connection, now)? | self.parked.trim(connection, now)?;
+        if now >= self.next_trim(now) {
+            let wall = u64::try_from(now).unwrap_or_default();
+            let by = i64::try_from(self.retention_clock.now(wall, Instant::now())).unwrap_or(i64::MAX);
+            let more = self.dead.trim(connection, by)? | self.parked.trim(connection, by)?;
             self.next_trim = if more { now } else { now + TRIM_INTERVAL };
         }
         Ok(())

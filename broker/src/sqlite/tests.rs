@@ -52,7 +52,7 @@ async fn fill(broker: &Sqlite) -> (u32, PublishError) {
 
 /// Takes and settles what was confirmed, in its order.
 async fn drain(broker: &Sqlite, ids: impl Iterator<Item = u32>) {
-    let mut consumer = broker.consume(Queue::Ingest, 10);
+    let mut consumer = broker.consume(Queue::Ingest, 10.into());
     for id in ids {
         let incoming = take(&mut consumer).await;
         assert_eq!((incoming.message.id.clone(), incoming.count), (id.to_string(), 0));
@@ -104,7 +104,7 @@ async fn a_message_that_a_full_disk_cannot_take_keeps_neither_settlements_nor_sm
     let folder = TempDir::new().expect("a folder");
     let broker = limited(&folder.path().join("broker.db"));
     let (confirmed, _) = fill(&broker).await;
-    let mut consumer = broker.consume(Queue::Ingest, 10);
+    let mut consumer = broker.consume(Queue::Ingest, 10.into());
     for _ in 0..10 {
         take(&mut consumer).await.settle(Settlement::Done);
     }
@@ -119,7 +119,7 @@ async fn a_message_that_a_full_disk_cannot_take_keeps_neither_settlements_nor_sm
         assert_eq!(incoming.message.id, id.to_string());
         incoming.settle(Settlement::Done);
     }
-    let mut lane = broker.consume(Queue::Lane(Lane::Fast), 1);
+    let mut lane = broker.consume(Queue::Lane(Lane::Fast), 1.into());
     assert_eq!(take(&mut lane).await.message.id, "small");
 }
 
@@ -139,7 +139,7 @@ async fn a_row_that_is_no_text_is_parked_and_holds_up_nobody() {
     drop(damage);
 
     let broker = Sqlite::open(&path, Arc::new(|| NOW)).expect("it opens");
-    let mut consumer = broker.consume(Queue::Ingest, 2);
+    let mut consumer = broker.consume(Queue::Ingest, 2.into());
     for id in ["first", "last"] {
         let incoming = take(&mut consumer).await;
         assert_eq!(incoming.message.id, id);

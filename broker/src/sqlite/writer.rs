@@ -110,7 +110,8 @@ impl Writer {
             Some(retry_at) => retry_at.saturating_duration_since(Instant::now()),
             None if self.tables.has_work(self.now()) => Duration::ZERO,
             None => {
-                LONGEST_SLEEP.min(Duration::from_millis((self.tables.next_work() - self.now()).max(1).unsigned_abs()))
+                let now = self.now();
+                LONGEST_SLEEP.min(Duration::from_millis((self.tables.next_work(now) - now).max(1).unsigned_abs()))
             }
         };
         if pause.is_zero() { self.inbox.try_recv().ok() } else { self.inbox.recv_timeout(pause).ok() }

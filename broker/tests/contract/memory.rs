@@ -87,14 +87,14 @@ async fn consuming_goes_on_while_publishing_is_blocked() {
     let memory = Memory::calm(clock());
     publish_all(&memory, &lane(Lane::Fast), 0..10).await;
     memory.block("alarm");
-    take_all(&mut memory.consume(FAST, 1), 0..10).await;
+    take_all(&mut memory.consume(FAST, 1.into()), 0..10).await;
 }
 
 #[tokio::test]
 async fn a_lost_session_hands_out_again_what_was_out_and_ignores_its_settlement() {
     let memory = Memory::calm(clock());
     publish(&memory, &lane(Lane::Fast), &message(1)).await;
-    let mut consumer = memory.consume(FAST, 1);
+    let mut consumer = memory.consume(FAST, 1.into());
     let stale = take(&mut consumer).await;
     memory.go_away("cut");
     assert!(matches!(memory.publish(&ingest(), &message(2)).await, Err(PublishError::Away(_))));
@@ -111,7 +111,7 @@ async fn a_lost_session_hands_out_again_what_was_out_and_ignores_its_settlement(
 async fn a_delayed_message_comes_on_the_millisecond() {
     let clock = clock();
     let memory = Memory::calm(clock.clone());
-    let mut consumer = memory.consume(SLOW, 1);
+    let mut consumer = memory.consume(SLOW, 1.into());
     for wait in [86_400_000, 1, 1234] {
         let at = clock() + wait;
         publish(&memory, &Target::Lane(Lane::Slow, Some(Due { at, exact: true })), &message(wait)).await;
@@ -134,7 +134,7 @@ async fn a_hostile_broker_hands_out_some_twice_and_the_same_seed_does_the_same()
     for seed in [1, 1, 2] {
         let memory = Memory::hostile(clock(), seed);
         publish_all(&memory, &ingest(), 0..1000).await;
-        let mut consumer = memory.consume(Queue::Ingest, 1000);
+        let mut consumer = memory.consume(Queue::Ingest, 1000.into());
         let mut came = Vec::new();
         while memory.depth(Queue::Ingest) > 0 {
             let incoming = take(&mut consumer).await;
@@ -152,7 +152,7 @@ async fn a_hostile_broker_hands_out_some_twice_and_the_same_seed_does_the_same()
 async fn a_hostile_broker_redelivers_in_any_order() {
     let memory = Memory::hostile(clock(), 1);
     publish_all(&memory, &ingest(), 0..50).await;
-    let mut first = memory.consume(Queue::Ingest, 50);
+    let mut first = memory.consume(Queue::Ingest, 50.into());
     let mut held = Vec::new();
     for _ in 0..50 {
         held.push(take(&mut first).await);
@@ -160,7 +160,7 @@ async fn a_hostile_broker_redelivers_in_any_order() {
     drop(first);
     let published: Vec<_> = held.iter().map(|incoming| incoming.message.id.clone()).collect();
     drop(held);
-    let mut second = memory.consume(Queue::Ingest, 50);
+    let mut second = memory.consume(Queue::Ingest, 50.into());
     let mut again = Vec::new();
     for _ in 0..50 {
         again.push(take(&mut second).await.message.id.clone());

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::fixture::{Features, Fixture, clock};
 
+mod clock;
 mod crash;
 mod file;
 

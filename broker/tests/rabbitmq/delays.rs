@@ -21,7 +21,7 @@ async fn what_waits_on_a_level_leaves_by_itself_when_its_time_has_come() {
     let fixture = Fixture::start().await;
     let due = clock()() + 1000;
     fixture.broker.publish(&slow(Duration::from_secs(1)), &message("e1")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10.into());
     let incoming = next(&mut consumer).await;
     let now = clock()();
     assert!((due - 50..due + TOLERANCE).contains(&now), "{} ms after it was due", now as i64 - due as i64);
@@ -34,7 +34,7 @@ async fn what_is_due_far_off_does_not_hold_up_what_is_due_soon() {
     let fixture = Fixture::start().await;
     fixture.broker.publish(&slow(Duration::from_secs(600)), &message("far")).await.expect("confirmed");
     fixture.broker.publish(&slow(Duration::from_secs(1)), &message("near")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10.into());
     assert_eq!(next(&mut consumer).await.message.id, "near");
 }
 
@@ -48,7 +48,7 @@ async fn a_death_that_a_message_brings_along_is_not_taken_on_to_the_next_level()
     headers.insert("x-death".into(), AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death)])));
     headers.insert("x-first-death-reason".into(), AMQPValue::LongString("expired".into()));
     fixture.publish_foreign("deliver", "slow", "e1", headers).await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10.into());
     for _ in 0..3 {
         let incoming = next(&mut consumer).await;
         let mut again = incoming.message.clone();
@@ -68,7 +68,7 @@ async fn what_wakes_without_a_route_is_parked_and_does_not_stop_its_level() {
     }
     let fast = Target::Lane(Lane::Fast, Some(Due { at: clock()() + 1000, exact: false }));
     fixture.broker.publish(&fast, &message("good")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10.into());
     take_all(&mut consumer, ["good".to_owned()]).await;
     let parked = fixture.read(Log::Parked, 0).await;
     assert_eq!(parked.len(), 40, "the good one came after all of them");
@@ -82,7 +82,7 @@ async fn a_wait_between_two_levels_is_climbed_down_unseen() {
     let begin = clock()();
     let exact = Target::Lane(Lane::Slow, Some(Due { at: begin + 3_500, exact: true }));
     fixture.broker.publish(&exact, &message("e1")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10.into());
     let incoming = next(&mut consumer).await;
     let waited = clock()() - begin;
     assert!((3_500..3_500 + TOLERANCE).contains(&waited), "{waited} ms");

@@ -61,7 +61,7 @@ fn ids(name: &str, count: usize) -> Vec<String> {
 async fn alarms_cuts_and_crashes_are_waited_out_and_lose_nothing() {
     let node = node().await;
     let fixture = Fixture::start_on(&node.url).await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 10.into());
     publish_waiting(&fixture).await;
 
     alarm(node, &fixture, &mut consumer).await;
@@ -162,7 +162,7 @@ async fn publish_waiting(fixture: &Fixture) {
 
 /// A delivery that the broker takes no more for its next hop ends once, as a dead letter without its body.
 async fn too_large_while_it_waits(fixture: &Fixture) {
-    let mut slow = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let mut slow = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
     let ending = async {
         loop {
             if let Some(record) = fixture.read(Log::Dead, 0).await.into_iter().next() {
@@ -197,7 +197,7 @@ fn give_up(fixture: &Fixture, id: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_that_are_given_up_are_looked_after_and_disturb_no_other() {
     let fixture = Fixture::start().await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 100.into());
     for round in 0..20 {
         let publishes = (0..50).map(|n| {
             give_up(&fixture, &format!("given-up-{round}-{n}"));
@@ -253,13 +253,13 @@ async fn of_several_hosts_the_one_that_answers_is_used() {
 async fn closing_writes_what_is_settled_and_ends_the_consumers() {
     let fixture = Fixture::start().await;
     publish_all(&fixture, &ids("settled", 50)).await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 50);
-    let _other = fixture.broker.consume(Queue::Lane(Lane::Slow), 50);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 50.into());
+    let _other = fixture.broker.consume(Queue::Lane(Lane::Slow), 50.into());
     take_all(&mut consumer, ids("settled", 50)).await;
     fixture.broker.close().await;
     assert!(timeout(TIMEOUT, consumer.next()).await.expect("in time").is_none());
     let successor = connect(&fixture.config);
-    let mut consumer = successor.consume(Queue::Lane(Lane::Fast), 50);
+    let mut consumer = successor.consume(Queue::Lane(Lane::Fast), 50.into());
     timeout(TIMEOUT, successor.first_session()).await.expect("in time").expect("connects");
     successor.publish(&FAST, &message("new")).await.expect("confirmed");
     assert_eq!(next(&mut consumer).await.message.id, "new", "nothing settled came again");

@@ -1,12 +1,13 @@
 //! The limits of queues: what is parked (docs/rabbitmq.md#redelivery), what logs keep (docs/rabbitmq.md#streams), and which
 //! publishes are refused (docs/rabbitmq.md#publishing).
 
-use broker::{Broker, Due, Lane, Log, PublishError, Queue, Settlement, Target};
+use broker::{Broker, Due, Lane, Log, Prefetch, PublishError, Queue, Settlement, Target};
 use futures_util::StreamExt;
 use lapin::{
     options::{BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::FieldTable,
 };
+use schemas::Message;
 
 use crate::fixture::{Fixture, clock, connect, message, next};
 
@@ -17,7 +18,7 @@ async fn what_kills_its_consumer_too_often_is_parked_and_says_why() {
     let fixture = Fixture::start().await;
     let limit = Queue::Ingest.delivery_limit();
     fixture.broker.publish(&ingest(), &message("poison")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Ingest, 1);
+    let mut consumer = fixture.broker.consume(Queue::Ingest, 1.into());
     for taken in 0..=limit {
         let incoming = next(&mut consumer).await;
         assert_eq!(incoming.redelivered, taken > 0);
@@ -36,7 +37,7 @@ async fn a_delivery_that_died_on_the_ladder_before_still_says_that_it_came_too_o
     let fixture = Fixture::start().await;
     let soon = Due { at: clock()() + 1000, exact: false };
     fixture.broker.publish(&Target::Lane(Lane::Slow, Some(soon)), &message("poison")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
     for _ in 0..=Queue::Lane(Lane::Slow).delivery_limit() {
         next(&mut consumer).await.settle(Settlement::Again);
     }
@@ -128,10 +129,10 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
     for n in 0..20 {
         fixture.broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await.expect("confirmed");
     }
-    let mut first = fixture.broker.consume(Queue::Lane(Lane::Fast), 20);
+    let mut first = fixture.broker.consume(Queue::Lane(Lane::Fast), 20.into());
     let held = next(&mut first).await;
     drop(first);
-    let mut second = fixture.broker.consume(Queue::Lane(Lane::Fast), 20);
+    let mut second = fixture.broker.consume(Queue::Lane(Lane::Fast), 20.into());
     let others = (0..20).map(|n| format!("m{n}")).filter(|id| *id != held.message.id).collect::<Vec<_>>();
     crate::fixture::take_all(&mut second, others).await;
     held.settle(Settlement::Done);
@@ -140,7 +141,7 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
     let probe = connect(&fixture.config);
     probe.first_session().await.expect("connects");
     probe.publish(&Target::Lane(Lane::Fast, None), &message("last")).await.expect("confirmed");
-    let mut third = probe.consume(Queue::Lane(Lane::Fast), 20);
+    let mut third = probe.consume(Queue::Lane(Lane::Fast), 20.into());
     // A message that was not settled would come first.
     assert_eq!(next(&mut third).await.message.id, "last");
 }
@@ -148,7 +149,7 @@ async fn a_dropped_consumer_gives_back_what_it_had_not_handed_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_larger_prefetch_than_one_consumer_may_have_is_shared_between_several() {
     let fixture = Fixture::start().await;
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 700);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Fast), 700.into());
     let publishes = (0..700).map(|n| {
         let broker = &fixture.broker;
         async move { broker.publish(&Target::Lane(Lane::Fast, None), &message(&format!("m{n}"))).await }
@@ -160,6 +161,46 @@ async fn a_larger_prefetch_than_one_consumer_may_have_is_shared_between_several(
     while held.len() < 700 {
         held.push(next(&mut consumer).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_large_bodies_surprise_pauses_until_they_are_settled() {
+    let fixture = Fixture::start().await;
+    let (broker, fast) = (&fixture.broker, Queue::Lane(Lane::Fast));
+    let publish = async |id: &str, size: usize| {
+        let body = vec![b'x'; size].into();
+        broker.publish(&Target::Lane(Lane::Fast, None), &Message { body, ..message(id) }).await.expect("confirmed");
+    };
+    let mut consumer = broker.consume(fast, Prefetch { messages: 100, bytes: 1 << 20 });
+    let mut held = Vec::new();
+    for n in 0..100 {
+        publish(&format!("small{n}"), 1).await;
+        held.push(next(&mut consumer).await);
+    }
+    held.into_iter().for_each(|incoming| incoming.settle(Settlement::Done));
+    // The broker may now send a hundred, of which five are too many.
+    for n in 0..60 {
+        publish(&format!("large{n}"), 256 * 1024).await;
+    }
+    let mut other = broker.consume(fast, 1.into());
+    let (mut held, mut others) = (Vec::new(), 0);
+    while held.len() + others < 60 {
+        tokio::select! {
+            incoming = next(&mut consumer) => held.push(incoming),
+            incoming = next(&mut other) => {
+                assert!(incoming.count <= 1, "at most what was under way was given back, by the broker");
+                incoming.settle(Settlement::Done);
+                others += 1;
+            }
+        }
+    }
+    drop(other);
+    assert!((5..30).contains(&held.len()), "{} were handed out", held.len());
+    for incoming in held {
+        incoming.settle(Settlement::Done);
+    }
+    publish("last", 1).await;
+    assert_eq!(next(&mut consumer).await.message.id, "last");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,7 @@ async fn what_a_misled_dead_letter_worker_holds_comes_once_the_worker_is_restart
     misleading.record(&queue, "'gone@localhost'").await;
     let slow = Target::Lane(Lane::Slow, Some(Due { at: clock()() + 1000, exact: false }));
     fixture.broker.publish(&slow, &message("held")).await.expect("confirmed");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 10.into());
     if misleading.is_old {
         until_one_is_restarted(&misleading, &fixture).await;
         // The worker was restarted too early, and misled again.

@@ -143,7 +143,7 @@ async fn falls_silent(name: &str) {
     assert!(since.elapsed() < Duration::from_secs(35), "{:?}", since.elapsed());
 
     until(&broker, |state| *state == ConnectionState::Ready).await;
-    let mut consumer = broker.consume(Queue::Lane(Lane::Fast), 1);
+    let mut consumer = broker.consume(Queue::Lane(Lane::Fast), 1.into());
     broker.publish(&Target::Lane(Lane::Fast, None), &message("after")).await.expect("confirmed");
     let after = next(&mut consumer).await;
     assert_eq!(after.message.id, "after");
@@ -177,7 +177,7 @@ async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is
     let stop = _running.clone();
     let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
     assert_eq!(status.ready(), Ok(()), "it has not subscribed yet");
-    let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000);
+    let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000.into());
     tokio::spawn(run_handler(consumer, Arc::new(IdleHandler), stop, status.clone()));
     let why = eventually(|| status.ready().err()).await;
     assert_eq!(why, "the broker has not granted its consumer yet");

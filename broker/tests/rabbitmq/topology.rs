@@ -151,7 +151,7 @@ async fn probes_are_discarded_and_work_stays_as_it_is() {
     let left: Vec<_> = left.filter(|queue| queue.ready > 0).map(|queue| (queue.queue, queue.ready)).collect();
     assert_eq!(left, [(fixture.name("deliver.slow"), 1)]);
     rabbitmq::discard(&fixture.config, "carteiro-probe").await.expect("done");
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
     assert_eq!(next(&mut consumer).await.message.id, "work");
 }
 

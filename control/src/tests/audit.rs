@@ -1,6 +1,9 @@
 //! The audit log does not grow for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use broker::memory::Memory;
 use schemas::Tenant;
@@ -43,4 +46,21 @@ async fn audit_entries_that_are_old_enough_are_deleted_at_the_start_and_every_ho
     assert_eq!(log(&store).await, ["t29", "t32"], "it could not be asked");
     assert!(timeout(HOUR, &mut trim).await.is_err());
     assert_eq!(log(&store).await, ["t29"], "30 days are kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn audit_entries_are_not_deleted_because_the_clock_was_set_forward_unless_it_stays_so_for_a_day() {
+    let store = Arc::new(MemoryStore::default());
+    let fixture = Fixture::with(Memory::calm(Arc::new(|| NOW)), store.clone());
+    change(&store, 31).await;
+    change(&store, 20).await;
+    let trim = fixture.control.trim_audit();
+    tokio::pin!(trim);
+    assert!(timeout(HOUR / 2, &mut trim).await.is_err());
+    assert_eq!(log(&store).await, ["t20"]);
+    fixture.now.store(NOW + 20 * DAY, Relaxed);
+    assert!(timeout(20 * HOUR, &mut trim).await.is_err());
+    assert_eq!(log(&store).await, ["t20"]);
+    assert!(timeout(6 * HOUR, &mut trim).await.is_err());
+    assert_eq!(log(&store).await, Vec::<String>::new());
 }

@@ -71,7 +71,7 @@ async fn a_reached_quota_makes_one_event_and_is_announced_again_to_new_listeners
     assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Records));
     assert!(before.elapsed() < Duration::from_secs(1), "at once");
     levels(&mut notices).await;
-    let mut told = fixture.broker.consume(Queue::Ingest, 9);
+    let mut told = fixture.broker.consume(Queue::Ingest, 9.into());
     let event: serde_json::Value = serde_json::from_slice(&told.next().await.unwrap().message.body).unwrap();
     assert_eq!(event["quota"], json!({"name": "dead_letters", "limit": 1}));
     assert_eq!(fixture.broker.depth(Queue::Ingest), 1);

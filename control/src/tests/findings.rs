@@ -61,7 +61,7 @@ impl FindingsFixture {
 
     /// Operational events that were published to the tenant.
     async fn await_event(&self) -> Vec<(String, Value)> {
-        let mut consumer = self.fixture.broker.consume(Queue::Ingest, 100);
+        let mut consumer = self.fixture.broker.consume(Queue::Ingest, 100.into());
         let mut told = Vec::new();
         for _ in 0..self.fixture.broker.depth(Queue::Ingest) {
             let incoming = consumer.next().await.unwrap();

@@ -31,6 +31,8 @@ pub(super) struct Fixture {
     pub(super) control: Arc<Control>,
     pub(super) process: CancellationToken,
     pub(super) outbox: Arc<Outbox>,
+    /// What the clock shows.
+    pub(super) now: Arc<AtomicU64>,
     app: Router,
 }
 
@@ -53,13 +55,15 @@ impl Fixture {
         let shutdown = CancellationToken::new();
         let process = shutdown.clone();
         let draws = AtomicU64::new(0);
+        let now = Arc::new(AtomicU64::new(NOW));
+        let clock = now.clone();
         let outbox = Arc::new(Outbox::new("control"));
         let deps = ControlDependencies {
             broker: layer,
             store,
             outbox: outbox.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
-            clock: Arc::new(|| NOW),
+            clock: Arc::new(move || clock.load(Ordering::Relaxed)),
             chance: Arc::new(move || draws.fetch_add(1, Ordering::Relaxed) as f64 / 1_024.0),
             secrets: Arc::new(|| Ok([7; 32])),
             rules: Rules { networks: vec![], max_fan_out: 1_000, quota: Quota::default() },
@@ -70,7 +74,7 @@ impl Fixture {
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
         let app = service::http::app(routes(control.clone()));
-        Self { broker, control, process, outbox, app }
+        Self { broker, control, process, outbox, now, app }
     }
 
     /// Sends a request as the tenant's manager. Returns status and body.

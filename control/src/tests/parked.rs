@@ -100,7 +100,7 @@ async fn park_delivery(fixture: &Fixture, key: &str, delivery: &Delivery) -> Mes
 
 /// The slow lane's next message within a second.
 async fn returned(fixture: &Fixture) -> Option<Message> {
-    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1);
+    let mut consumer = fixture.broker.consume(Queue::Lane(Lane::Slow), 1.into());
     let incoming = timeout(Duration::from_secs(1), consumer.next()).await.ok()??;
     let message = incoming.message.clone();
     incoming.settle(Settlement::Done);

@@ -27,7 +27,7 @@ const SLOW: Queue = Queue::Lane(Lane::Slow);
 /// How often each event's delivery waits in the lane.
 async fn waiting(broker: &Memory) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    let mut consumer = broker.consume(SLOW, u16::MAX);
+    let mut consumer = broker.consume(SLOW, u16::MAX.into());
     for _ in 0..broker.depth(SLOW) {
         *counts.entry(consumer.next().await.unwrap().message.id.clone()).or_default() += 1;
     }
@@ -57,7 +57,7 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     let replay = fixture.replay("{}").await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(1), &json!(1)));
 
-    let again = fixture.broker.consume(SLOW, 1).next().await.unwrap();
+    let again = fixture.broker.consume(SLOW, 1.into()).next().await.unwrap();
     let read = Delivery::from_message(&again.message).unwrap();
     let job = replay["id"].as_str().unwrap().to_owned();
     let (accepted_at, replay) = (NOW, Some(job));

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Method, Request, Response, Uri, header::PROXY_AUTHORIZATION, uri::Scheme};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri, header::PROXY_AUTHORIZATION, uri::Scheme};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{
@@ -21,17 +21,19 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{DelivererConfig, Proxy};
 
 use super::{
-    connector::{ConnectedAt, Connector},
+    connector::Connector,
     dial::{Dial, tcp},
     dns::{AddressCheck, LookUp, look_up_in_system},
     failure::RequestError,
+    idle::{ConnectionUse, IdleConnections},
     metered::{MAX_HEAD, WINDOW},
     tls::{TlsClient, roots},
 };
 
 pub(super) use hyper::body::Incoming as ResponseBody;
 
-/// Idle connections kept per host. With fewer than can be in flight, every burst would make new connections.
+/// Idle connections kept per host, within `max_idle_connections` of all hosts. With fewer than can be in flight, every
+/// burst would make new connections.
 const IDLE_PER_HOST: usize = 512;
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// Longest age of a busy connection. A new one looks the name up, and so follows a receiver that has moved.
@@ -65,6 +67,7 @@ impl HttpClient {
             tls: TlsClient::new(roots),
             proxy: proxy.clone(),
             timeout: config.connect_timeout.0,
+            idle: IdleConnections::new(config.max_idle_connections as usize),
             max_unasked: config.max_answer_bytes as u64 + 2 * MAX_HEAD as u64,
         };
         let http = Client::builder(TokioExecutor::new())
@@ -80,7 +83,8 @@ impl HttpClient {
         Ok(Self { http, proxy, first_byte_timeout: config.first_byte_timeout.0 })
     }
 
-    /// Returns with the head of the response, within the timeout for the first byte and before `deadline`.
+    /// Returns with the head of the response, within the timeout for the first byte and before `deadline`. The connection
+    /// may be closed once the head is dropped.
     pub(super) async fn post(
         &self,
         url: &Uri,
@@ -90,7 +94,7 @@ impl HttpClient {
     ) -> Result<Response<ResponseBody>, RequestError> {
         let until = deadline.min(Instant::now() + self.first_byte_timeout);
         match timeout_at(until, self.send(url, &headers, body)).await {
-            // The receiver was closing its connection: the request is sent once more, over another one.
+            // The connection was being closed: the request is sent once more, over another one.
             Ok(Err(error)) if error.is_unprocessed() => {
                 timeout_at(until, self.send(url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
             }
@@ -109,10 +113,13 @@ impl HttpClient {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
         let mut connection = PoisonOnDrop(Some(capture_connection(&mut request)));
-        let response = self.http.request(request).await.map_err(RequestError::Client)?;
+        let response = self.http.request(request).await.map_err(|error| match connection.is_surplus() {
+            true => RequestError::Unsent(error),
+            false => RequestError::Client(error),
+        })?;
         let captured = connection.0.take();
-        let connected_at = response.extensions().get::<ConnectedAt>();
-        if connected_at.is_some_and(|connected| connected.0.elapsed() > MAX_AGE) {
+        let used = response.extensions().get::<ConnectionUse>();
+        if used.is_some_and(|used| used.connected_at().elapsed() > MAX_AGE) {
             let _closes_when_idle = PoisonOnDrop(captured);
         }
         Ok(response)
@@ -122,6 +129,18 @@ impl HttpClient {
 /// The connection of a request. Its drop takes the connection out of the pool: over HTTP/2, later requests would
 /// otherwise go to a receiver that no longer answers.
 struct PoisonOnDrop(Option<CaptureConnection>);
+
+impl PoisonOnDrop {
+    /// True when the connection was closed as one too many before the request got it.
+    fn is_surplus(&self) -> bool {
+        let Some(captured) = &self.0 else { return false };
+        let mut extensions = Extensions::new();
+        if let Some(connected) = &*captured.connection_metadata() {
+            connected.get_extras(&mut extensions);
+        }
+        extensions.get::<ConnectionUse>().is_some_and(ConnectionUse::is_surplus)
+    }
+}
 
 impl Drop for PoisonOnDrop {
     fn drop(&mut self) {

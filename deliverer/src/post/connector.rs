@@ -2,6 +2,7 @@
 //! starts TLS.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,12 +15,13 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     dial::{Dial, Socket, first},
     dns::AddressCheck,
     failure::ConnectError,
+    idle::{ConnectionUse, IdleConnections, PooledConnection},
     metered::{MAX_UNASKED_H2, Metered},
     proxy::tunnel,
     tls::TlsClient,
@@ -34,13 +36,10 @@ pub(super) struct Connector {
     pub(super) proxy: Option<Arc<Proxy>>,
     /// Includes the look-up, the proxy and TLS.
     pub(super) timeout: Duration,
+    pub(super) idle: Arc<IdleConnections>,
     /// Bytes that may arrive over HTTP/1.1 before we send something again.
     pub(super) max_unasked: u64,
 }
-
-/// The time at which a connection was made. hyper hands it on with each response.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ConnectedAt(pub(super) Instant);
 
 impl Connector {
     async fn connect(self, url: Uri) -> Result<EndpointConnection, ConnectError> {
@@ -55,7 +54,7 @@ impl Connector {
             } else {
                 (socket, false)
             };
-            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked))
+            Ok(EndpointConnection::new(secured, through_proxy, self.max_unasked, self.idle.connected()))
         };
         timeout(self.timeout, connecting).await.unwrap_or(Err(ConnectError::TimedOut))
     }
@@ -114,20 +113,36 @@ pub(super) struct EndpointConnection {
     io: TokioIo<Metered>,
     is_h2: bool,
     through_proxy: bool,
-    connected_at: ConnectedAt,
+    state: Arc<PooledConnection>,
 }
 
 impl EndpointConnection {
-    fn new((socket, is_h2): (Socket, bool), through_proxy: bool, max_unasked: u64) -> Self {
+    fn new(
+        (socket, is_h2): (Socket, bool),
+        through_proxy: bool,
+        max_unasked: u64,
+        state: Arc<PooledConnection>,
+    ) -> Self {
         let max_unasked = if is_h2 { MAX_UNASKED_H2 } else { max_unasked };
         let io = TokioIo::new(Metered::new(socket, max_unasked));
-        Self { io, is_h2, through_proxy, connected_at: ConnectedAt(Instant::now()) }
+        Self { io, is_h2, through_proxy, state }
+    }
+
+    /// A connection that was closed as one too many sends nothing: its request goes over another one.
+    fn check_open(&self) -> io::Result<()> {
+        if self.state.is_surplus() { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
+    }
+}
+
+impl Drop for EndpointConnection {
+    fn drop(&mut self) {
+        self.state.end();
     }
 }
 
 impl Connection for EndpointConnection {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().proxy(self.through_proxy).extra(self.connected_at);
+        let connected = Connected::new().proxy(self.through_proxy).extra(ConnectionUse::of(&self.state));
         if self.is_h2 { connected.negotiated_h2() } else { connected }
     }
 }
@@ -137,21 +152,26 @@ impl hyper::rt::Read for EndpointConnection {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
+        if self.state.poll_surplus(cx) {
+            // As if the receiver had closed it.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl hyper::rt::Write for EndpointConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_open()?;
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
@@ -162,8 +182,39 @@ impl hyper::rt::Write for EndpointConnection {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_open()?;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper::rt::{Read as _, ReadBuf, Write as _};
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_as_one_too_many_is_at_its_end_and_sends_nothing() {
+        let table = IdleConnections::new(0);
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut connection = EndpointConnection::new((Box::new(ours), true), false, 64, table.connected());
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let used = ConnectionUse::of(&connection.state);
+        let mut reading = Box::pin(poll_fn(|cx| Pin::new(&mut connection).poll_read(cx, buffer.unfilled())));
+        assert!(futures_util::poll!(&mut reading).is_pending(), "it is open");
+        drop(used.clone());
+        reading.await.unwrap();
+        assert!(buffer.filled().is_empty());
+        let written = poll_fn(|cx| Pin::new(&mut connection).poll_write(cx, b"POST")).await;
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert!(used.is_surplus());
+        drop(connection);
+        assert_eq!(theirs.read(&mut [0; 8]).await.unwrap(), 0, "nothing was sent");
     }
 }

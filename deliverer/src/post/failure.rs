@@ -42,13 +42,17 @@ impl ConnectError {
 pub(super) enum RequestError {
     TimedOut,
     Client(legacy::Error),
+    /// The connection was closed as one too many before anything of the request was sent.
+    Unsent(legacy::Error),
 }
 
 impl RequestError {
     pub(super) fn class(&self) -> OutcomeClass {
         match self {
             Self::TimedOut => OutcomeClass::Timeout,
-            Self::Client(error) => cause::<ConnectError>(error).map_or(OutcomeClass::Malformed, ConnectError::class),
+            Self::Client(error) | Self::Unsent(error) => {
+                cause::<ConnectError>(error).map_or(OutcomeClass::Malformed, ConnectError::class)
+            }
         }
     }
 
@@ -56,17 +60,21 @@ impl RequestError {
     pub(super) fn reason(&self) -> String {
         match self {
             Self::TimedOut => "no answer in time".to_owned(),
-            Self::Client(error) => match cause::<ConnectError>(error) {
+            Self::Client(error) | Self::Unsent(error) => match cause::<ConnectError>(error) {
                 Some(error) => error.to_string(),
                 None => chain(error).last().map(ToString::to_string).unwrap_or_default(),
             },
         }
     }
 
-    /// True when the receiver says that it has not processed the request, so that it is safe to send again (RFC 9113,
-    /// section 8.7).
+    /// True when it is safe to send the request again: nothing of it was sent, or the receiver says that it has not
+    /// processed it (RFC 9113, section 8.7).
     pub(super) fn is_unprocessed(&self) -> bool {
-        let Self::Client(error) = self else { return false };
+        let error = match self {
+            Self::TimedOut => return false,
+            Self::Unsent(_) => return true,
+            Self::Client(error) => error,
+        };
         cause::<h2::Error>(error).is_some_and(|error| {
             let left = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
             let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);

@@ -7,6 +7,7 @@ mod connector;
 mod dial;
 mod dns;
 mod failure;
+mod idle;
 mod metered;
 mod proxy;
 mod request;
@@ -123,12 +124,11 @@ impl Poster {
     }
 
     /// The status line decides the class, whatever happens to the body. A body that is not read to its end closes the
-    /// connection.
+    /// connection. The head is kept meanwhile, because the connection counts as idle without it.
     async fn read(&self, response: Response<ResponseBody>, masked: &MaskedTexts, deadline: Instant) -> Outcome {
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let (head, mut body) = response.into_parts();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(RetryAfter::parse);
-        let mut body = response.into_body();
         let mut beginning = Vec::new();
         let mut read = 0;
         while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await {
@@ -139,7 +139,7 @@ impl Poster {
                 break;
             }
         }
-        Outcome::with_status(status, retry_after, excerpt(&beginning, masked))
+        Outcome::with_status(head.status.as_u16(), retry_after, excerpt(&beginning, masked))
     }
 
     fn now(&self) -> u64 {

@@ -1,11 +1,12 @@
 //! The measurements of deliveries: how late they are, and the states of their endpoints.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker as _, Due, Incoming, Lane, Target};
-use schemas::{Attempt, Delivery, Message, OutcomeClass, time::rfc3339};
+use schemas::{Attempt, Delivery, Message, Notice, OutcomeClass, time::rfc3339};
 use serde_json::json;
 use store::Outbox;
+use tokio::time::sleep;
 
 use super::{
     fixture::{Fixture, START, delivery, eventually, message},
@@ -101,4 +102,24 @@ async fn the_disabled_endpoints_of_the_snapshot_are_counted_as_they_change() {
         &json!([endpoint("a", "active"), endpoint("b", "active"), endpoint("c", "disabled")]),
     );
     eventually(|| disabled() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliverers_are_counted_on_while_the_broker_carries_no_announcements() {
+    let fixture = Fixture::guarded(&json!([]));
+    let counted = || fixture.metrics.deliverers.get();
+    let announced = async || {
+        fixture.memory.announce(Notice::Deliverer { process: "another".to_owned(), leaves: false }.write().into());
+        sleep(Duration::from_secs(1)).await;
+    };
+    sleep(Duration::from_secs(1)).await;
+    announced().await;
+    assert_eq!(counted(), 2);
+    fixture.memory.block("alarm");
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(counted(), 2, "a limit stays divided");
+    fixture.memory.unblock();
+    announced().await;
+    sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(counted(), 1, "the other has gone");
 }

@@ -10,6 +10,7 @@ mod endings;
 mod ends_without_attempt;
 pub(crate) mod fixture;
 mod hostile;
+mod idle_connections;
 mod measures;
 mod memory_network;
 mod network;

@@ -29,12 +29,12 @@ use crate::{
     post::{LookUp, Network},
 };
 
-const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
+pub(super) const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
 const PRIVATE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const NAME: &str = "http://hooks.example/";
 
 /// The nth look-up of a name returns the nth of these, and every later one the last.
-fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
+pub(super) fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
     let asked = AtomicUsize::new(0);
     Arc::new(move |_| {
         let nth = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
@@ -44,7 +44,7 @@ fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
 }
 
 /// Answers 204 to every request of a connection.
-fn keeps_alive() -> Receiver {
+pub(super) fn keeps_alive() -> Receiver {
     Arc::new(|mut stream| {
         async move {
             while read_head(&mut stream).await.starts_with("POST") {
@@ -169,11 +169,11 @@ async fn a_hostile_proxy_costs_what_a_hostile_receiver_does() {
 }
 
 /// How a receiver answers the nth request over HTTP/2.
-type Answers = fn(usize, http::Version, SendResponse<Bytes>);
+pub(super) type Answers = fn(usize, http::Version, SendResponse<Bytes>);
 
 /// A receiver that speaks HTTP/2 over TLS, and the file with the certificate of its authority.
-fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
-    let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned()]).unwrap();
+pub(super) fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed(["hooks.example".to_owned(), "*.hooks.example".to_owned()]).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), made.cert.pem()).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
@@ -197,12 +197,12 @@ fn over_tls(answers: Answers) -> (Receiver, tempfile::NamedTempFile) {
 }
 
 /// Answers 200, with the version of HTTP as the body.
-fn answer(_: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
+pub(super) fn answer(_: usize, version: http::Version, mut respond: SendResponse<Bytes>) {
     let mut body = respond.send_response(http::Response::new(()), false).unwrap();
     body.send_data(format!("{version:?}").into(), true).unwrap();
 }
 
-fn trusting(authority: &tempfile::NamedTempFile) -> DelivererConfig {
+pub(super) fn trusting(authority: &tempfile::NamedTempFile) -> DelivererConfig {
     DelivererConfig { ca_file: Some(authority.path().to_str().unwrap().to_owned()), ..defaults() }
 }
 

@@ -93,7 +93,7 @@ impl TestIntake {
 
     /// All that was published, in order.
     pub(super) async fn published(&self) -> Vec<Incoming> {
-        let mut consumer = self.broker.consume(Queue::Ingest, u16::MAX);
+        let mut consumer = self.broker.consume(Queue::Ingest, u16::MAX.into());
         let mut published = Vec::new();
         for _ in 0..self.broker.depth(Queue::Ingest) {
             published.push(consumer.next().await.unwrap());

@@ -136,7 +136,7 @@ impl Fixture {
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let config = RouterConfig { prefetch: 20, max_fan_out: 50, duplicates: SEEN };
+        let config = RouterConfig { prefetch: 20, max_in_flight_bytes: u32::MAX, max_fan_out: 50, duplicates: SEEN };
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
         let fixture = crate::RouterDependencies {
             broker: Arc::new(recording.clone()),
@@ -171,7 +171,7 @@ impl Fixture {
 
     /// Takes all deliveries out of the fast lane, repeats counted once.
     pub(super) async fn deliveries(&self) -> BTreeMap<Uuid, (Delivery, Message)> {
-        let mut consumer = self.memory.consume(Queue::Lane(Lane::Fast), 100);
+        let mut consumer = self.memory.consume(Queue::Lane(Lane::Fast), 100.into());
         let mut deliveries = BTreeMap::new();
         while let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
             let message = incoming.message.clone();

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use broker::{Broker, BrokerLayer, Consumer, Incoming, PublishError, Queue, Settlement, Target, memory::Memory};
+use broker::{
+    Broker, BrokerLayer, Consumer, Incoming, Prefetch, PublishError, Queue, Settlement, Target, memory::Memory,
+};
 use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{Message, wire};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -54,9 +56,9 @@ impl BrokerLayer for RecordingBroker {
         .boxed()
     }
 
-    fn consume(&self, from: Queue, prefetch: u16) -> Consumer {
+    fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
         let mut consumer = self.memory.consume(from, prefetch);
-        let (sender, receiver) = mpsc::channel(usize::from(prefetch));
+        let (sender, receiver) = mpsc::channel(usize::from(prefetch.messages));
         let recording = self.clone();
         let task = tokio::spawn(async move {
             while let Some(incoming) = consumer.next().await {

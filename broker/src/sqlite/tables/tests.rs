@@ -114,7 +114,7 @@ impl Model {
 
 fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
     let mut tables = Tables::load(connection, u64::MAX).expect("it loads");
-    let (feed, receiver) = ConsumerFeed::new(prefetch);
+    let (feed, receiver) = ConsumerFeed::new(prefetch.into());
     tables.at(LANE).add_consumer(feed);
     (tables, receiver)
 }
@@ -142,4 +142,28 @@ proptest! {
         prop_assert!(model.known.is_empty(), "{} never came", model.known.len());
         prop_assert!(!model.tables.has_work(0), "and then it rests");
     }
+}
+
+#[test]
+fn logs_are_trimmed_on_although_the_clock_was_set_back() {
+    const HOUR: i64 = 3_600_000;
+    let connection = Connection::open_in_memory().expect("memory");
+    open::prepare(&connection, 0).expect("tables");
+    // The log of dead letters may take a third: ten records of 1,000 bytes.
+    let mut tables = Tables::load(&connection, 30_000).expect("it loads");
+    let to = Target::Log(Log::Dead, "exhausted.acme".into());
+    let message = Message { body: vec![b' '; 1_000].into(), ..Message::default() };
+    let write = |tables: &mut Tables, now| {
+        let publish =
+            Publish { to: RowTarget::of(&to), row: MessageRow::of(&to, &message), reply: oneshot::channel().0 };
+        tables.write(&connection, &[publish], now).expect("writes");
+    };
+    write(&mut tables, HOUR);
+    (0..12).for_each(|_| write(&mut tables, HOUR));
+    let count = || connection.query_row("SELECT count(*) FROM dead", [], |row| row.get::<_, i64>(0)).expect("a count");
+    assert_eq!(count(), 13, "it was looked at less than a minute ago");
+    assert!(tables.has_work(0));
+    write(&mut tables, 0);
+    assert!((8..=10).contains(&count()), "{}", count());
+    assert!(!tables.has_work(0), "not each time");
 }

@@ -41,7 +41,7 @@ async fn what_a_killed_process_saw_confirmed_is_there() {
     assert!(!missing.iter().any(|id| id.starts_with("0-")), "all dead letters are there");
 
     let broker = Sqlite::open(&file, clock()).expect("the lock died with its process");
-    let mut consumer = broker.consume(Queue::Ingest, 100);
+    let mut consumer = broker.consume(Queue::Ingest, 100.into());
     while !missing.is_empty() {
         let incoming = take(&mut consumer).await;
         missing.remove(&incoming.message.id);

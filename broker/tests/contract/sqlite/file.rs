@@ -78,7 +78,7 @@ async fn what_was_settled_leaves_nothing_behind() {
     let folder = TempDir::new().expect("a folder");
     let broker = open(folder.path(), &clock());
     publish_all(&*broker, &ingest(), 0..100).await;
-    let mut consumer = broker.consume(Queue::Ingest, 10);
+    let mut consumer = broker.consume(Queue::Ingest, 10.into());
     take(&mut consumer).await.settle(Settlement::Again);
     take_all(&mut consumer, 0..100).await;
     drop(consumer);
@@ -96,8 +96,8 @@ async fn a_message_that_kills_its_process_every_time_is_parked_in_the_end() {
     let folder = TempDir::new().expect("a folder");
     let broker = open(folder.path(), &clock());
     publish(&*broker, &lane(Lane::Fast), &message("poison")).await;
-    take(&mut broker.consume(FAST, 1)).await.settle(Settlement::Again);
-    take(&mut broker.consume(FAST, 1)).await.settle(Settlement::Again);
+    take(&mut broker.consume(FAST, 1.into())).await.settle(Settlement::Again);
+    take(&mut broker.consume(FAST, 1.into())).await.settle(Settlement::Again);
     broker.close().await;
     drop(broker);
     // Sets the count to what the limit allows, where the broker keeps it.
@@ -106,7 +106,7 @@ async fn a_message_that_kills_its_process_every_time_is_parked_in_the_end() {
     drop(file);
 
     let broker = open(folder.path(), &clock());
-    let mut consumer = broker.consume(FAST, 1);
+    let mut consumer = broker.consume(FAST, 1.into());
     publish(&*broker, &lane(Lane::Fast), &message("innocent")).await;
     assert_eq!(take(&mut consumer).await.message.id, "innocent");
     publish(&*broker, &lane(Lane::Fast), &message("next")).await;
@@ -124,7 +124,7 @@ async fn positions_are_not_given_twice_after_a_restart_on_an_empty_table() {
     for round in 0..3 {
         let broker = open(folder.path(), &clock());
         publish(&*broker, &ingest(), &message(round)).await;
-        let incoming = take(&mut broker.consume(Queue::Ingest, 1)).await;
+        let incoming = take(&mut broker.consume(Queue::Ingest, 1.into())).await;
         assert_eq!((incoming.message.id.clone(), incoming.redelivered), (round.to_string(), false));
         incoming.settle(Settlement::Done);
         broker.close().await;

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) async fn nothing_comes_before_its_due_time<F: Fixture>() {
     let fixture = F::start().await;
     let (broker, clock) = (fixture.broker(), fixture.clock());
-    let mut consumer = broker.consume(SLOW, 10);
+    let mut consumer = broker.consume(SLOW, 10.into());
     let published = clock();
     let waits = [(1000, true), (1500, true), (2000, false), (3000, false)];
     for (wait, exact) in waits {
@@ -40,7 +40,7 @@ pub(crate) async fn a_far_due_time_does_not_hold_back_a_near_one<F: Fixture>() {
         let to = Target::Lane(Lane::Fast, Some(Due { at: clock() + wait, exact: false }));
         publish(&*broker, &to, &message(id)).await;
     }
-    let came = take_all(&mut broker.consume(FAST, 10), ["near"]).await;
+    let came = take_all(&mut broker.consume(FAST, 10.into()), ["near"]).await;
     assert!(!came.contains("far"));
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn what_is_already_due_comes_at_once<F: Fixture>() {
     let past = clock() - 60_000;
     let to = Target::Lane(Lane::Fast, Some(Due { at: past, exact: false }));
     publish(&*broker, &to, &message("late")).await;
-    let incoming = take(&mut broker.consume(FAST, 1)).await;
+    let incoming = take(&mut broker.consume(FAST, 1.into())).await;
     assert_eq!(incoming.message.headers.int(DUE), i64::try_from(past).ok());
     assert!(!incoming.redelivered);
 }
@@ -62,6 +62,6 @@ pub(crate) async fn the_due_header_is_the_brokers_own<F: Fixture>() {
     stale.headers.set(DUE, HeaderValue::Int(1));
     for (to, from) in [(ingest(), Queue::Ingest), (lane(Lane::Fast), FAST)] {
         publish(&*broker, &to, &stale).await;
-        assert_eq!(take(&mut broker.consume(from, 1)).await.message, message("stale"));
+        assert_eq!(take(&mut broker.consume(from, 1.into())).await.message, message("stale"));
     }
 }

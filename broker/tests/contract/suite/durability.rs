@@ -22,7 +22,7 @@ pub(crate) async fn many_publishes_at_once_are_all_confirmed_and_all_there<F: Fi
     if fixture.features().durable {
         fixture.restart().await;
     }
-    take_all(&mut fixture.broker().consume(Queue::Ingest, 200), 0..1000).await;
+    take_all(&mut fixture.broker().consume(Queue::Ingest, 200.into()), 0..1000).await;
 }
 
 pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
@@ -40,9 +40,9 @@ pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
     drop(broker);
     fixture.restart().await;
     let broker = fixture.broker();
-    take_all(&mut broker.consume(Queue::Ingest, 5), 0..10).await;
-    take_all(&mut broker.consume(FAST, 5), 10..20).await;
-    take_all(&mut broker.consume(SLOW, 5), 20..30).await;
+    take_all(&mut broker.consume(Queue::Ingest, 5.into()), 0..10).await;
+    take_all(&mut broker.consume(FAST, 5.into()), 10..20).await;
+    take_all(&mut broker.consume(SLOW, 5.into()), 20..30).await;
     assert!(fixture.clock()() >= due, "a due time holds through a crash");
     assert_eq!(read(&*broker, Log::Dead, 0).await, dead);
 }
@@ -54,12 +54,12 @@ pub(crate) async fn what_was_handed_out_comes_again_after_a_crash<F: Fixture>() 
     }
     let broker = fixture.broker();
     publish_all(&*broker, &lane(Lane::Fast), 0..5).await;
-    let mut consumer = broker.consume(FAST, 2);
+    let mut consumer = broker.consume(FAST, 2.into());
     let held = [take(&mut consumer).await, take(&mut consumer).await];
     fixture.restart().await;
     drop((consumer, held, broker));
 
-    let mut consumer = fixture.broker().consume(FAST, 10);
+    let mut consumer = fixture.broker().consume(FAST, 10.into());
     let mut counts = std::collections::BTreeMap::new();
     while counts.len() < 5 {
         let incoming = take(&mut consumer).await;
@@ -105,7 +105,7 @@ pub(crate) async fn refused_publishes_show_and_lose_nothing<F: Fixture>() {
     );
     publish(&*broker, &ingest(), &message("after")).await;
     let expected = (0..confirmed).map(|id| id.to_string()).chain(["after".into()]);
-    take_all(&mut broker.consume(Queue::Ingest, 10), expected).await;
+    take_all(&mut broker.consume(Queue::Ingest, 10.into()), expected).await;
 }
 
 pub(crate) async fn what_is_too_large_is_refused_for_good<F: Fixture>() {
@@ -115,5 +115,5 @@ pub(crate) async fn what_is_too_large_is_refused_for_good<F: Fixture>() {
     let refused = eventually("a publish is answered", broker.publish(&ingest(), &giant)).await;
     assert_eq!(refused, Err(PublishError::TooLarge));
     publish(&*broker, &ingest(), &message("small")).await;
-    take_all(&mut broker.consume(Queue::Ingest, 1), ["small"]).await;
+    take_all(&mut broker.consume(Queue::Ingest, 1.into()), ["small"]).await;
 }

@@ -19,6 +19,7 @@ macro_rules! contract {
             hand_out::a_dropped_consumer_gives_back_what_it_had_not_read
             hand_out::a_message_can_be_settled_after_its_consumer_is_gone
             hand_out::consumers_share_and_none_holds_more_than_its_prefetch
+            hand_out::a_consumer_holds_no_more_bytes_than_its_prefetch
             hand_out::a_full_fast_lane_does_not_hold_up_the_slow_one
             hand_out::an_event_given_back_too_often_is_parked
             hand_out::a_delivery_given_back_too_often_is_parked

@@ -50,7 +50,7 @@ pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture
         publish(&*broker, &to, &message).await;
     }
     // A message that is handed out counts too, until it is settled.
-    let mut consumer = broker.consume(FAST, 1);
+    let mut consumer = broker.consume(FAST, 1.into());
     let _held = take(&mut consumer).await;
     let crm = [("carteiro-tenant", "acme"), ("carteiro-endpoint", "crm")];
     let Some(counted) = broker.waiting(&crm).await.expect("it can be looked into") else {

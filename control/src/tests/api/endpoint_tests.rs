@@ -10,7 +10,7 @@ const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
 /// Acts as the deliverer: takes one delivery from the lane, and reports an attempt with this outcome.
 async fn deliverer(api: &Api, outcome: &str) -> (Delivery, Value) {
-    let mut consumer = api.broker.consume(Queue::Lane(Lane::Fast), 1);
+    let mut consumer = api.broker.consume(Queue::Lane(Lane::Fast), 1.into());
     let incoming = consumer.next().await.expect("a delivery");
     let message = &incoming.message;
     let delivery = Delivery::from_message(message).expect("a delivery");

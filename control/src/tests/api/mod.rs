@@ -151,7 +151,7 @@ impl Api {
 
     /// Returns once an operational event of this type was published.
     pub(super) async fn await_event(&self, kind: &str) {
-        let mut ingest = broker::Broker::consume(&self.broker, broker::Queue::Ingest, 1);
+        let mut ingest = broker::Broker::consume(&self.broker, broker::Queue::Ingest, 1.into());
         let incoming = tokio::time::timeout(Duration::from_secs(10), ingest.next()).await;
         let incoming = incoming.expect("an event").unwrap();
         assert_eq!(incoming.message.kind, kind);
