@@ -11,6 +11,7 @@ mod canaries;
 mod cluster;
 mod commands;
 mod crash;
+mod delivery_limit;
 mod demo;
 mod drain;
 mod endpoint_state;

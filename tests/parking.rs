@@ -46,7 +46,8 @@ impl Fixture {
     }
 }
 
-async fn listed(site: &Site) -> Vec<Value> {
+/// What `carteiro parked list` prints.
+pub(crate) async fn listed(site: &Site) -> Vec<Value> {
     let output = site.run(&["parked", "list", "--output", "json"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");

@@ -54,6 +54,10 @@ enum DeadLettersCommand {
         to: ExportArgs,
     },
     /// Send dead letters again, beginning with a first attempt.
+    ///
+    /// With the embedded broker the running process does it, and leaves out those for endpoints that are disabled or do not
+    /// exist. With RabbitMQ this command does it, which knows no endpoints: their deliveries end as dead letters again, with
+    /// their bodies.
     Replay(replay::ReplayArgs),
 }
 

@@ -16,7 +16,7 @@ use service::Exit;
 use super::FilterArgs;
 use crate::{
     cli::{
-        client::{ApiArgs, Client, Method},
+        client::{ApiArgs, ApiRefusal, Client, Method},
         logs::LogSource,
         output::{self, Output},
     },
@@ -49,12 +49,15 @@ pub(super) struct ReplayArgs {
 }
 
 /// Numbers of dead letters that a replay found and sent.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 struct ReplayResult {
     matched: u64,
     replayed: u64,
     /// Dead letters whose bodies were not kept, or whose endpoints are disabled, do not exist or were made anew.
     skipped: u64,
+    /// Tenants whose replay the API refused, each with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    refused: BTreeMap<String, String>,
 }
 
 impl fmt::Display for ReplayResult {
@@ -87,7 +90,11 @@ pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Ex
     match args.output {
         Output::Json => output::json(&result)?,
         Output::Table if args.dry_run => output::line(format_args!("{} match", result.matched))?,
-        Output::Table => output::line(result)?,
+        Output::Table => output::line(&result)?,
+    }
+    if !result.refused.is_empty() {
+        let refused: Vec<_> = result.refused.iter().map(|(tenant, why)| format!("{tenant}: {why}")).collect();
+        anyhow::bail!("not replayed: {}", refused.join("; "));
     }
     Ok(if args.dry_run || result.replayed == result.matched { Exit::Done } else { Exit::Failed })
 }
@@ -117,10 +124,11 @@ async fn replay_in_this_process(
     bar.finish_and_clear();
     broker.close().await;
     let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(ReplayResult { matched, replayed, skipped })
+    Ok(ReplayResult { matched, replayed, skipped, ..ReplayResult::default() })
 }
 
-/// Starts one replay for each tenant with matching dead letters, and waits for its end.
+/// Starts one replay for each tenant with matching dead letters, and waits for its end. One that is refused stops no
+/// other.
 async fn replay_by_running_process(
     archive: &dyn broker::Logs,
     config: &Config,
@@ -142,10 +150,14 @@ async fn replay_by_running_process(
     for (tenant, ids) in ids {
         let filter = serde_json::json!({"ids": ids, "endpoint_id": args.filter.endpoint_id});
         let request = serde_json::json!({"filter": filter, "rate_per_second": args.rate_per_second});
-        let job = replay_over_api(&client, &tenant, request.to_string()).await?;
-        result.replayed += job.replayed;
-        // The API does not find dead letters of a former tenant.
-        result.skipped += job.skipped + (ids.len() as u64).saturating_sub(job.matched);
+        match replay_over_api(&client, &tenant, request.to_string()).await {
+            Ok(job) => {
+                result.replayed += job.replayed;
+                // The API does not find dead letters of a former tenant.
+                result.skipped += job.skipped + (ids.len() as u64).saturating_sub(job.matched);
+            }
+            Err(error) => _ = result.refused.insert(tenant, error.downcast::<ApiRefusal>()?.to_string()),
+        }
     }
     Ok(result)
 }
