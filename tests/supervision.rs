@@ -45,13 +45,13 @@ async fn a_process_tells_its_service_manager_that_it_listens_that_it_is_alive_an
 
 #[tokio::test]
 async fn a_process_whose_broker_is_away_is_started_and_alive_for_its_service_manager() {
-    let (manager, site) = ServiceManager::of(Site::on("amqp://127.0.0.1:9", &acme(NOWHERE)));
     for role in ["producer", "router", "deliverer", "control"] {
+        // A socket of its own, in which no earlier process has left anything.
+        let (manager, site) = ServiceManager::of(Site::on("amqp://127.0.0.1:9", &acme(NOWHERE)));
         let process = site.start(role).await;
         for expected in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
             assert_eq!(manager.next().await, expected, "{role}");
         }
         assert_eq!(process.readyz().await.0, 503, "{role}");
-        drop(process);
     }
 }
