@@ -39,7 +39,9 @@ async fn a_topology_is_drained_while_roles_run_and_removed_once_it_is_empty() {
     assert_eq!(run(&site, &["topology", "drain"]).await.1, "nothing is on its way any more\n");
     receiver.until("what was inside arrives", |recorder| recorder.has_all("/hook", &accepted)).await;
     let (code, used, told) = run(&site, &["topology", "remove", "--yes"]).await;
-    assert_eq!((code, used.contains(".v1.ingest: 0 inside, 1 consumers\n")), (1, true), "{used}");
+    // A role has as many consumers of a queue as its bytes in hand allow.
+    let is_used = used.lines().any(|line| line.contains(".v1.ingest: 0 inside, ") && !line.ends_with(" 0 consumers"));
+    assert_eq!((code, is_used), (1, true), "{used}");
     assert!(told.contains("nothing was deleted"), "{told}");
 
     let late = producer.api().publish("acme", ids("late", 1)).await.pop_first().expect("one");
