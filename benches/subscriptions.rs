@@ -92,7 +92,14 @@ fn change() -> ItemChange {
     let before = Some(Item::Endpoint(Box::new(endpoint.clone())));
     endpoint.url = "https://new.example/".to_owned();
     let after = Some(Item::Endpoint(Box::new(endpoint)));
-    ItemChange { tenant: "t5".to_owned(), kind: ItemKind::Endpoint, id: "e0".to_owned(), before, after }
+    ItemChange {
+        tenant: "t5".to_owned(),
+        kind: ItemKind::Endpoint,
+        id: "e0".to_owned(),
+        before,
+        after,
+        created: Some(0),
+    }
 }
 
 fn changing(criterion: &mut Criterion) {

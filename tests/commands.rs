@@ -12,7 +12,7 @@ use carteiro::receiver::Answer;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::harness::{KEY, Process, Receiver, Site, client, eventually, in_time};
+use crate::harness::{KEY, Process, Receiver, Site, client, eventually, ids, in_time};
 
 const CREATED: &str = "tests/fixtures/canonical/whazing-channel-NewTicket.json";
 const RECEIVED: &str = "tests/fixtures/canonical/whazing-channel-message.json";
@@ -158,6 +158,42 @@ async fn dead_letters_on_the_embedded_broker_are_replayed_by_the_running_process
 #[tokio::test]
 async fn dead_letters_on_rabbitmq_are_replayed_by_the_command() {
     DeadLetters::start(async |conf| Site::on_rabbitmq(conf).await).await.are_replayed(false).await;
+}
+
+#[tokio::test]
+async fn a_replay_of_all_goes_on_after_a_tenant_that_is_refused_and_names_it() {
+    let receiver = Receiver::accepting().await;
+    let conf = |disabled: &[&str]| {
+        let tenants = ["acme", "beta", "zeta"].map(|tenant| {
+            let state = if disabled.contains(&tenant) { "disabled" } else { "active" };
+            let url = receiver.url(&format!("/{tenant}"));
+            format!(
+                "  - {{id: {tenant}, endpoints: [{{id: crm, url: \"{url}\", state: {state}}}], \
+                 subscriptions: [{{id: all, endpoint_id: crm, event_types: [ticket.created]}}]}}\n"
+            )
+        });
+        format!("tenants:\n{}", tenants.concat())
+    };
+    let site = Site::embedded(&conf(&["acme", "beta", "zeta"]));
+    let standalone = site.start("standalone").await;
+    standalone.ready().await;
+    for tenant in ["acme", "beta", "zeta"] {
+        standalone.api().publish(tenant, ids("event", 1)).await;
+    }
+    eventually("all are dead", || async { (lines(&site, &["dead-letters", "list"]).await.len() == 3).then_some(()) })
+        .await;
+    site.configure(&conf(&["beta"]));
+    let url = standalone.api().url();
+    let replay = ["dead-letters", "replay", "--all", "--url", &url, "--key", KEY];
+    let (code, replayed, stderr) = run(&site, &replay).await;
+    assert_eq!((code, replayed.as_str()), (1, "2 of 3 replayed\n"), "{stderr}");
+    assert!(stderr.contains("not replayed: beta: 409") && !stderr.contains("acme"), "{stderr}");
+    for path in ["/acme", "/zeta"] {
+        receiver.until("it arrives", |recorder| recorder.delivered(path) == 1).await;
+    }
+    let left = lines(&site, &["dead-letters", "list"]).await;
+    assert_eq!((left.len(), &left[0]["tenant"]), (1, &Value::from("beta")));
+    assert_eq!(standalone.end().await, 0);
 }
 
 #[tokio::test]

@@ -52,6 +52,11 @@ pub fn read_dead_letter_with_body(record: &Record) -> Option<DeadLetter> {
     Some(DeadLetter { body: body.and_then(|body| body_as_json(body)), ..read_dead_letter(record)? })
 }
 
+/// The revision in which the delivery of a dead letter was made; 0 where it cannot be compared.
+pub fn revision(record: &Record) -> u64 {
+    record.message.headers.int(wire::REVISION).and_then(|revision| u64::try_from(revision).ok()).unwrap_or_default()
+}
+
 /// Beginning of a replay marker's key. A dead letter's key begins with its reason, and no reason has this name.
 const REPLAYED_KEY: &str = "replayed.";
 

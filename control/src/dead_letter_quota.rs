@@ -10,9 +10,13 @@ use std::{
     time::Duration,
 };
 
-use broker::{Log, Logs, ReadError, Record, records::ReplayMarker};
+use broker::{
+    Log, Logs, ReadError, Record,
+    records::{ReplayMarker, revision},
+};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadLetterRetention, Notice, OperationalEvent, QuotaName, wire};
+use store::is_older;
 use uuid::Uuid;
 
 use crate::{Control, dead_letter_index::DeadLetterIndex, dead_letters::read_ranges};
@@ -35,7 +39,8 @@ impl Control {
             let known = self.deps.store.snapshot();
             let known = known.iter().flat_map(|known| known.tenants()).map(|tenant| tenant.id.clone()).collect();
             let (logs, index) = (&*self.deps.broker, &self.dead_letter_index);
-            match counter.count(logs, index, &quotas.keys().cloned().collect(), known).await {
+            let with_quota = quotas.keys().map(|tenant| (tenant.clone(), self.created(tenant))).collect();
+            match counter.count(logs, index, &with_quota, known).await {
                 Ok(()) => (reached, is_readable) = (reached_quotas(&counter, &quotas), true),
                 // The last result stays in force: nothing better is known.
                 Err(error) if !quotas.is_empty() && std::mem::take(&mut is_readable) => {
@@ -93,14 +98,25 @@ fn reached_quotas(
 struct DeadLetterCounter {
     /// Offset at which the next count begins.
     next: u64,
-    tenants: BTreeMap<String, LiveRecords>,
+    tenants: BTreeMap<String, TenantLetters>,
     /// All tenants that there were at the last count, with a quota or without.
     known: BTreeSet<String>,
     counts: u32,
 }
 
-/// The latest record of each delivery that is a live dead letter.
-type LiveRecords = HashMap<Uuid, LiveRecord>;
+#[derive(Debug)]
+struct TenantLetters {
+    /// Revision that created the tenant. Dead letters of a former tenant of its id do not count.
+    since: u64,
+    /// The latest record of each delivery that is a live dead letter.
+    live: HashMap<Uuid, LiveRecord>,
+}
+
+impl TenantLetters {
+    fn none_since(since: u64) -> Self {
+        Self { since, live: HashMap::new() }
+    }
+}
 
 /// The record that a live dead letter has in the log.
 #[derive(Debug)]
@@ -110,12 +126,13 @@ struct LiveRecord {
 }
 
 impl DeadLetterCounter {
-    /// Counts from the last offset to the present end of the log. `known` are all tenants that there are.
+    /// Counts from the last offset to the present end of the log. `with_quota` has the revisions that created the tenants
+    /// to count, `known` are all tenants that there are.
     async fn count(
         &mut self,
         logs: &dyn Logs,
         index: &DeadLetterIndex,
-        with_quota: &BTreeSet<String>,
+        with_quota: &BTreeMap<String, u64>,
         known: BTreeSet<String>,
     ) -> Result<(), ReadError> {
         let joined = self.set_tenants(with_quota, known);
@@ -125,8 +142,8 @@ impl DeadLetterCounter {
             add(&mut self.tenants, &record);
             index.add(record.message.headers.text(wire::TENANT).unwrap_or_default(), record.offset);
         }
-        for tenant in joined {
-            let mut joined = BTreeMap::from([(tenant.clone(), LiveRecords::new())]);
+        for (tenant, since) in joined {
+            let mut joined = BTreeMap::from([(tenant.clone(), TenantLetters::none_since(since))]);
             let counted = index.ranges(&tenant, 0).into_iter().filter(|range| *range.start() < self.next);
             let mut records = read_ranges(logs, counted);
             while let Some(record) = records.try_next().await?
@@ -148,40 +165,44 @@ impl DeadLetterCounter {
 
     /// Sets the tenants to count. Returns those that got their quota after the last count, whose dead letters up to there
     /// are to be counted as well. A tenant that is new itself has none: its count begins where the others are.
-    fn set_tenants(&mut self, with_quota: &BTreeSet<String>, known: BTreeSet<String>) -> Vec<String> {
-        self.tenants.retain(|tenant, _| with_quota.contains(tenant));
-        let added = with_quota.iter().filter(|tenant| !self.tenants.contains_key(*tenant)).cloned();
-        let (joined, new): (Vec<_>, Vec<_>) = added.partition(|tenant| self.next > 0 && self.known.contains(tenant));
-        self.tenants.extend(new.into_iter().map(|tenant| (tenant, LiveRecords::new())));
+    fn set_tenants(&mut self, with_quota: &BTreeMap<String, u64>, known: BTreeSet<String>) -> Vec<(String, u64)> {
+        self.tenants.retain(|tenant, letters| with_quota.get(tenant) == Some(&letters.since));
+        let added = with_quota.iter().filter(|(tenant, _)| !self.tenants.contains_key(*tenant));
+        let added = added.map(|(tenant, since)| (tenant.clone(), *since));
+        let (joined, new): (Vec<_>, Vec<_>) =
+            added.partition(|(tenant, _)| self.next > 0 && self.known.contains(tenant));
+        self.tenants.extend(new.into_iter().map(|(tenant, since)| (tenant, TenantLetters::none_since(since))));
         self.known = known;
         joined
     }
 
     fn forget_before(&mut self, first: u64) {
-        for alive in self.tenants.values_mut() {
-            alive.retain(|_, alive| alive.offset >= first);
+        for letters in self.tenants.values_mut() {
+            letters.live.retain(|_, alive| alive.offset >= first);
         }
     }
 
     fn retention(&self, tenant: &str, quota: u64) -> DeadLetterRetention {
-        let Some(alive) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
-        let with_bodies = alive.values().filter(|alive| alive.has_body).count();
-        DeadLetterRetention::of(with_bodies as u64, alive.len() as u64, Some(quota))
+        let Some(TenantLetters { live, .. }) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
+        let with_bodies = live.values().filter(|alive| alive.has_body).count();
+        DeadLetterRetention::of(with_bodies as u64, live.len() as u64, Some(quota))
     }
 }
 
 /// Adds a record of the log to those of its tenant, if that one is counted.
-fn add(tenants: &mut BTreeMap<String, LiveRecords>, record: &Record) {
+fn add(tenants: &mut BTreeMap<String, TenantLetters>, record: &Record) {
     let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
-    let Some(alive) = tenants.get_mut(tenant) else { return };
+    let Some(TenantLetters { since, live }) = tenants.get_mut(tenant) else { return };
     if ReplayMarker::is_marker(record) {
         let marker = ReplayMarker::read(record);
-        let ended = |marker: &ReplayMarker| alive.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
+        let ended = |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
         if let Some(marker) = marker.filter(ended) {
-            alive.remove(&marker.delivery_id);
+            live.remove(&marker.delivery_id);
         }
-    } else if let Some(id) = record.message.headers.text(wire::DELIVERY_ID).and_then(|id| id.parse().ok()) {
-        alive.insert(id, LiveRecord { offset: record.offset, has_body: !record.message.body.is_empty() });
+    } else if let Some(id) = record.message.headers.text(wire::DELIVERY_ID).and_then(|id| id.parse().ok())
+        && !is_older(revision(record), *since)
+    {
+        live.insert(id, LiveRecord { offset: record.offset, has_body: !record.message.body.is_empty() });
     }
 }
 
@@ -209,6 +230,10 @@ mod tests {
         }
     }
 
+    fn alive(counter: &DeadLetterCounter, tenant: &str) -> Option<usize> {
+        counter.tenants.get(tenant).map(|letters| letters.live.len())
+    }
+
     fn set(tenants: &[&str]) -> BTreeSet<String> {
         tenants.iter().map(|tenant| (*tenant).to_owned()).collect()
     }
@@ -219,22 +244,40 @@ mod tests {
         let die = async |tenant: &str, event: &str| {
             append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
         };
-        let alive = |counter: &DeadLetterCounter, tenant: &str| counter.tenants.get(tenant).map(HashMap::len);
+        let quota = |tenants: &[&str]| tenants.iter().map(|tenant| ((*tenant).to_owned(), 0)).collect();
         let (mut counter, index) = (DeadLetterCounter::default(), DeadLetterIndex::default());
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
-        counter.count(&logs, &index, &set(&["acme"]), set(&["acme", "free"])).await.unwrap();
+        counter.count(&logs, &index, &quota(&["acme"]), set(&["acme", "free"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), None));
 
         die("new", "e1").await;
-        counter.count(&logs, &index, &set(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        counter.count(&logs, &index, &quota(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (Some(1), Some(1)));
         assert_eq!(*logs.1.lock().unwrap(), [0, 2]);
 
         die("free", "e2").await;
-        counter.count(&logs, &index, &set(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
+        counter.count(&logs, &index, &quota(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), Some(2)));
         assert_eq!(*logs.1.lock().unwrap(), [0, 2, 3, 1]);
+    }
+
+    #[tokio::test]
+    async fn dead_letters_of_a_former_tenant_do_not_count_for_the_one_that_has_its_id_now() {
+        let logs = Memory::calm(Arc::new(|| 0));
+        let die = async |event: &str, revision| {
+            append(&logs, &DeadDelivery::default().event(event).revision(revision)).await;
+        };
+        let (mut counter, index) = (DeadLetterCounter::default(), DeadLetterIndex::default());
+        die("e1", 3).await;
+        for (since, event, revision, expected) in
+            [(2, "e2", 3, 2), (7, "e3", 7, 1), (7, "e1", 6, 1), (7, "e3", 6, 1), (7, "e4", 0, 2)]
+        {
+            die(event, revision).await;
+            let with_quota = BTreeMap::from([("acme".to_owned(), since)]);
+            counter.count(&logs, &index, &with_quota, set(&["acme"])).await.unwrap();
+            assert_eq!(alive(&counter, "acme"), Some(expected), "{event} of {revision}, since {since}");
+        }
     }
 }

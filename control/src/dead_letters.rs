@@ -13,7 +13,7 @@ use std::{
 
 use broker::{
     Log, Logs, ReadError, Record,
-    records::{ReplayMarker, read_dead_letter, read_dead_letter_with_body},
+    records::{ReplayMarker, read_dead_letter, read_dead_letter_with_body, revision},
 };
 use futures_util::{
     StreamExt as _, TryStreamExt as _, future,
@@ -25,6 +25,7 @@ use schemas::{
     time::{rfc3339, unix_ms},
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+use store::is_older;
 use uuid::Uuid;
 
 use crate::dead_letter_index::GAP;
@@ -57,6 +58,10 @@ pub struct DeadLetterFilter {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
     #[schemars(with = "Option<String>")]
     pub until: Option<u64>,
+    // Revision that created the tenant: dead letters of a former tenant of its id are not there for it. With 0, those of
+    // all tenants are.
+    #[serde(skip)]
+    pub tenant_since: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +176,8 @@ impl Search {
             if let Some(marker) = ReplayMarker::read(record).filter(ended) {
                 live.remove(&marker.delivery_id);
             }
+        } else if is_older(revision(record), self.filter.tenant_since) {
+            // A former tenant's event may have the id of an event of this one.
         } else if let Some(letter) = read_dead_letter(record) {
             // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
             let is_of_tenant = self.tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
@@ -229,11 +236,18 @@ pub async fn list<'a>(
     Ok(records.try_filter_map(|record| future::ok(read_dead_letter_with_body(&record))).boxed())
 }
 
-/// Returns the dead letter of this id with its body, whether or not it is alive: of one tenant, or of any.
-pub async fn show(logs: &dyn Logs, tenant: Option<&str>, id: &str) -> Result<Option<DeadLetter>, ReadError> {
+/// Returns the dead letter of this id with its body, whether or not it is alive: of one tenant, or of any. The tenant was
+/// created at the revision `tenant_since`; with 0, dead letters of former tenants of its id are returned as well.
+pub async fn show(
+    logs: &dyn Logs,
+    tenant: Option<&str>,
+    tenant_since: u64,
+    id: &str,
+) -> Result<Option<DeadLetter>, ReadError> {
     let Ok(offset) = id.parse() else { return Ok(None) };
     let record = logs.read(Log::Dead, offset).try_next().await?;
     let record = record.filter(|record| record.offset == offset && !ReplayMarker::is_marker(record));
+    let record = record.filter(|record| !is_older(revision(record), tenant_since));
     let letter = record.as_ref().and_then(read_dead_letter_with_body);
     Ok(letter.filter(|letter| tenant.is_none_or(|tenant| tenant == letter.tenant)))
 }

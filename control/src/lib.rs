@@ -33,7 +33,7 @@ pub use findings::{FAILING, GONE};
 pub use http::{describe, routes};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub use replay::{Replay, ReplayEnd, ReplayProgress, WINDOW};
+pub use replay::{Receivers, Replay, ReplayEnd, ReplayProgress, WINDOW};
 pub use replays::{NotStarted, ReplayJob, ReplayState};
 pub use settings::Rules;
 

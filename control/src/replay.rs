@@ -15,7 +15,7 @@ use futures_util::{
 };
 use schemas::{BadHeader, Counts, DeadReason, Delivery, Message};
 use service::Clock;
-use store::Outbox;
+use store::{Outbox, Store, is_older};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,9 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 pub struct Replay<'a> {
     pub broker: &'a dyn Broker,
+    /// Has the endpoints for which the deliveries are now. None on the command line, which knows none: its deliveries
+    /// keep their revisions, so that none goes to an endpoint that was made anew.
+    pub receivers: Option<Receivers<'a>>,
     /// Id of the replay, which every replayed delivery carries.
     pub replay_id: &'a str,
     /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
@@ -43,12 +46,20 @@ pub struct Replay<'a> {
     pub stop: CancellationToken,
 }
 
+#[derive(Clone, Copy)]
+pub struct Receivers<'a> {
+    pub store: &'a dyn Store,
+    /// Revision at which the replay's filter named the endpoint: one that was made anew before gets the dead letters of the
+    /// former one. 0 when the filter named none.
+    pub named_at: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Dead letters that were published again.
     pub replayed: u64,
-    /// Dead letters that cannot be published again: their bodies were not kept, because they were too large or beyond the
-    /// tenant's quota.
+    /// Dead letters that are not published again: their bodies were not kept, because they were too large or beyond the
+    /// tenant's quota, or their endpoints were made anew.
     pub skipped: u64,
 }
 
@@ -64,6 +75,8 @@ pub enum ReplayEnd {
 enum NotReplayed {
     #[error("its body was not kept")]
     WithoutBody,
+    #[error("its endpoint was made anew")]
+    OtherReceiver,
     #[error(transparent)]
     NoDelivery(#[from] BadHeader),
     #[error(transparent)]
@@ -71,7 +84,7 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays dead letters and calls `progress` after each. Skips those without a body. Waits while the broker takes
+    /// Replays dead letters and calls `progress` after each. Skips those without a body or receiver. Waits while the broker takes
     /// no publishes or its log cannot be read.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
@@ -82,7 +95,7 @@ impl Replay<'_> {
             self.count(&end);
             match end {
                 Ok(_) => so_far.replayed += 1,
-                Err(NotReplayed::WithoutBody) => so_far.skipped += 1,
+                Err(error) if error.is_skipped() => so_far.skipped += 1,
                 Err(_) => {}
             }
             progress(so_far);
@@ -93,9 +106,8 @@ impl Replay<'_> {
     /// Replays one dead letter. Returns the reason with which it ended before.
     async fn replay(&self, Started { record, _weight }: Started) -> Result<Option<DeadReason>, NotReplayed> {
         let published = self.publish(&record).await.inspect_err(|error| {
-            // Dead letters without a body are counted instead of logged: there may be ten times a tenant's quota of
-            // them.
-            if !matches!(error, NotReplayed::WithoutBody) {
+            // Skipped dead letters are counted instead of logged: there may be ten times a tenant's quota of them.
+            if !error.is_skipped() {
                 let (dead_letter_id, event_id) = (record.offset, &record.message.id);
                 tracing::warn!(%error, replay_id = self.replay_id, dead_letter_id, event_id, "dead_letter.not_replayed");
             }
@@ -119,7 +131,9 @@ impl Replay<'_> {
             return Err(NotReplayed::WithoutBody);
         }
         let dead = Delivery::from_message(&record.message)?;
+        let revision = self.receivers.map_or(Ok(dead.revision), |receivers| receivers.revision(&dead))?;
         let again = Delivery {
+            revision,
             accepted_at: now,
             attempt: 1,
             due: None,
@@ -141,6 +155,29 @@ impl Replay<'_> {
 
     async fn publish_until_confirmed(&self, to: &Target, message: &Message) -> Result<(), PublishError> {
         publish_until_confirmed(self.broker, to, message, Deadline { stop: self.stop.clone(), limit: None }).await
+    }
+}
+
+impl NotReplayed {
+    fn is_skipped(&self) -> bool {
+        matches!(self, Self::WithoutBody | Self::OtherReceiver)
+    }
+}
+
+impl Receivers<'_> {
+    /// Returns the present revision, in which the delivery goes to the endpoint that has its id now, unless that is
+    /// another one which the request did not mean. What a former tenant left is nobody's.
+    fn revision(&self, dead: &Delivery) -> Result<u64, NotReplayed> {
+        let snapshot = self.store.snapshot();
+        let Some(snapshot) = snapshot.filter(|snapshot| snapshot.has_shared_revisions()) else { return Ok(0) };
+        // The deliverer knows what becomes of a delivery whose tenant was deleted.
+        let Some(tenant) = snapshot.tenant(&dead.tenant) else { return Ok(dead.revision) };
+        let endpoint_created = tenant.endpoint_created(&dead.endpoint_id);
+        let is_other = is_older(dead.revision, endpoint_created) && self.named_at < endpoint_created;
+        if is_other || is_older(dead.revision, tenant.created()) {
+            return Err(NotReplayed::OtherReceiver);
+        }
+        Ok(snapshot.revision())
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Control, DeadLetterFilter, LiveDeadLetters, Rate, Replay, ReplayEnd, ReplayProgress,
+    Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress,
     dead_letters::read_ranges,
     log_turns::{LogsInTurns, REQUEST_TIME},
     tenant_semaphore::TenantPermit,
@@ -58,7 +58,8 @@ pub struct ReplayJob {
     pub matched: u64,
     /// Dead letters that were published again so far.
     pub replayed: AtomicU64,
-    /// Dead letters that stay alive: their bodies were not kept, or their endpoints are disabled or do not exist.
+    /// Dead letters that stay alive: their bodies were not kept, or their endpoints are disabled, do not exist or were
+    /// made anew.
     pub skipped: AtomicU64,
     state: watch::Sender<ReplayState>,
 }
@@ -184,13 +185,20 @@ impl Control {
         filter: &DeadLetterFilter,
     ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
         let permit = self.log_searches.try_acquire(tenant).ok_or(NotStarted::Busy)?;
-        let search = self.recent_searches.get(tenant, filter, (self.deps.clock)());
+        let filter = DeadLetterFilter { tenant_since: self.created(tenant), ..filter.clone() };
+        let search = self.recent_searches.get(tenant, &filter, (self.deps.clock)());
         let mut search = search.lock().await;
         let ranges = self.dead_letter_index.ranges(tenant, search.next());
         let logs = self.logs_in_turns();
         let read = search.read(read_ranges(&logs, ranges.into_iter()));
         timeout(REQUEST_TIME, read).await.map_err(|_| NotStarted::TooSlow)??;
         Ok((search.found(), permit))
+    }
+
+    /// The revision that created a tenant; 0 where that is not known.
+    pub(crate) fn created(&self, tenant: &str) -> u64 {
+        let snapshot = self.deps.store.snapshot();
+        snapshot.as_ref().and_then(|snapshot| snapshot.tenant(tenant)).map_or(0, |tenant| tenant.created())
     }
 
     /// The broker's logs, for requests: all together read a few records at once.
@@ -208,10 +216,12 @@ impl Control {
     ) -> Result<Arc<ReplayJob>, NotStarted> {
         let (matched, _) = self.search(tenant, &filter).await?;
         let live = self.with_receivers(tenant, &matched).await?;
+        let snapshot = self.deps.store.snapshot().filter(|_| filter.endpoint_id.is_some());
+        let named_at = snapshot.map_or(0, |snapshot| snapshot.revision());
         let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
         let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
-        self.tasks.spawn(self.clone().replay(job.clone(), live, rate.unwrap_or(self.replay_rate)));
+        self.tasks.spawn(self.clone().replay(job.clone(), live, named_at, rate.unwrap_or(self.replay_rate)));
         Ok(job)
     }
 
@@ -239,13 +249,15 @@ impl Control {
         }
     }
 
-    async fn replay(self: Arc<Self>, job: Arc<ReplayJob>, live: LiveDeadLetters, rate: Rate) {
+    async fn replay(self: Arc<Self>, job: Arc<ReplayJob>, live: LiveDeadLetters, named_at: u64, rate: Rate) {
         self.metrics.replays_running.inc();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let (broker, clock) = (&*self.deps.broker, &self.deps.clock);
         let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
-        let replay = Replay { broker, replay_id: &job.id, rate: Some(rate), clock, outbox, metrics, stop: stopped };
+        let receivers = Some(Receivers { store: &*self.deps.store, named_at });
+        let (replay_id, rate) = (&job.id, Some(rate));
+        let replay = Replay { broker, receivers, replay_id, rate, clock, outbox, metrics, stop: stopped };
         let left_out = job.matched.saturating_sub(live.len() as u64);
         job.skipped.store(left_out, Ordering::Relaxed);
         let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {

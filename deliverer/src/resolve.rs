@@ -7,7 +7,7 @@ use std::{
 };
 
 use schemas::{Delivery, Endpoint, EndpointState, Finding};
-use store::{ItemKind, Store};
+use store::{ItemKind, Store, is_older};
 use tokio::time::timeout;
 
 use crate::{limits::LastingFailure, post::PreparedEndpoint};
@@ -24,6 +24,7 @@ pub(crate) enum Unresolved {
     Unknown,
     /// The delivery was made from a later snapshot than this process has.
     Ahead,
+    /// The endpoint was deleted. There may be another one of its id since.
     Gone,
     Cancelled,
     /// The endpoint is disabled, or this process found that it is gone.
@@ -61,9 +62,8 @@ impl Resolver {
             Ok(endpoint) => return Ok(endpoint),
             Err(unresolved) => unresolved,
         };
-        let snapshot = self.store.snapshot().ok_or(unresolved)?;
-        let endpoint = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id).ok_or(unresolved)?;
-        Ok(self.prepared.of(&delivery.tenant, endpoint))
+        let endpoint = self.find(delivery).map_err(|_| unresolved)?;
+        Ok(self.prepared.of(&delivery.tenant, &endpoint))
     }
 
     /// Learns from an attempt that the endpoint answered 410, or has only failed for a while, and returns what control
@@ -97,21 +97,31 @@ impl Resolver {
     }
 
     fn look_up(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Unresolved> {
-        let snapshot = self.store.snapshot().ok_or(Unresolved::Unknown)?;
-        let Some(endpoint) = snapshot.endpoint(&delivery.tenant, &delivery.endpoint_id) else {
-            return Err(match snapshot.has_shared_revisions() {
-                true if snapshot.revision() >= delivery.revision => Unresolved::Gone,
-                true => Unresolved::Ahead,
-                false => Unresolved::Unknown,
-            });
-        };
+        let endpoint = self.find(delivery)?;
         if endpoint.has_cancelled(delivery.accepted_at) {
             return Err(Unresolved::Cancelled);
         }
-        if endpoint.state == EndpointState::Disabled || self.gone.contains(endpoint) {
+        if endpoint.state == EndpointState::Disabled || self.gone.contains(&endpoint) {
             return Err(Unresolved::Disabled);
         }
-        Ok(endpoint.clone())
+        Ok(endpoint)
+    }
+
+    /// Finds the endpoint in any state, if it is the one that the delivery was made for. No endpoint is older than its
+    /// tenant, so a delivery of a former tenant of the same id is recognised by its endpoint as well.
+    fn find(&self, delivery: &Delivery) -> Result<Arc<Endpoint>, Unresolved> {
+        let snapshot = self.store.snapshot().ok_or(Unresolved::Unknown)?;
+        let tenant = snapshot.tenant(&delivery.tenant);
+        let found = tenant.and_then(|tenant| Some((tenant, tenant.endpoints.get(&delivery.endpoint_id)?)));
+        match found {
+            Some((tenant, _)) if is_older(delivery.revision, tenant.endpoint_created(&delivery.endpoint_id)) => {
+                Err(Unresolved::Gone)
+            }
+            Some((_, endpoint)) => Ok(endpoint.clone()),
+            None if !snapshot.has_shared_revisions() => Err(Unresolved::Unknown),
+            None if snapshot.revision() < delivery.revision => Err(Unresolved::Ahead),
+            None => Err(Unresolved::Gone),
+        }
     }
 
     /// The revision of this version of an endpoint, if it is still the current one. The inner `None` is that of a store

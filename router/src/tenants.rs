@@ -7,7 +7,7 @@ use std::{
 };
 
 use schemas::ParkReason;
-use store::{Snapshot, Store, TenantSnapshot};
+use store::{Snapshot, Store, TenantSnapshot, is_older};
 
 use crate::{index::Index, park::Unroutable};
 
@@ -17,16 +17,23 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(10);
 const PULL_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct TenantView {
+    /// 0 when it cannot be compared with that of other processes.
     pub(crate) revision: u64,
-    /// True when `revision` can be compared with that of other processes.
-    is_shared: bool,
     pub(crate) tenant: Arc<TenantSnapshot>,
     pub(crate) index: Arc<Index>,
 }
 
 impl TenantView {
     fn is_behind(&self, revision: Option<u64>) -> bool {
-        self.is_shared && revision.is_some_and(|revision| self.revision < revision)
+        self.revision > 0 && revision.is_some_and(|revision| self.revision < revision)
+    }
+
+    /// Refuses an event that another tenant of the same id has accepted, with this revision, before it was deleted.
+    fn check_owner(self, revision: Option<u64>) -> Result<Self, Unroutable> {
+        if is_older(revision.unwrap_or_default(), self.tenant.created()) {
+            return Err(Unroutable::new(ParkReason::Tenant, "its tenant was deleted, and the id is another one's"));
+        }
+        Ok(self)
     }
 }
 
@@ -47,10 +54,11 @@ impl Tenants {
     pub(crate) async fn find(&self, id: &str, revision: Option<u64>) -> Result<TenantView, Unroutable> {
         loop {
             if let Some(view) = self.view(id).filter(|view| !view.is_behind(revision)) {
-                return Ok(view);
+                return view.check_owner(revision);
             }
             if let Ok(Ok(())) = tokio::time::timeout(PULL_TIMEOUT, self.store.pull()).await {
-                return self.view(id).ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"));
+                let view = self.view(id).ok_or_else(|| Unroutable::new(ParkReason::Tenant, "no such tenant"))?;
+                return view.check_owner(revision);
             }
             service::watchdog::renew();
             tokio::time::sleep(PULL_RETRY).await;
@@ -61,8 +69,7 @@ impl Tenants {
         let snapshot = self.store.snapshot()?;
         let tenant = snapshot.tenant(id)?.clone();
         let index = self.indexes.get(&snapshot, &tenant);
-        let (revision, is_shared) = (snapshot.revision(), snapshot.has_shared_revisions());
-        Some(TenantView { revision, is_shared, tenant, index })
+        Some(TenantView { revision: snapshot.shared_revision(), tenant, index })
     }
 }
 

@@ -58,6 +58,7 @@ pub struct Delivery {
     pub accepted_at: u64,
     /// Ids of the subscriptions that matched, at most [`MAX_SUBSCRIPTIONS`]; for explanation only.
     pub subscriptions: Vec<String>,
+    /// Revision of the configuration in which the endpoint was chosen; 0 where revisions cannot be compared.
     pub revision: u64,
     /// Number of the next attempt, counted from 1.
     pub attempt: u32,

@@ -37,8 +37,8 @@ pub use access::{Access, Denied, Principal, access, admit};
 pub use config::{InvalidStoreUrl, Location, StoreConfig};
 pub use copy::{copy_in, copy_out};
 pub use edit::{
-    Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, TenantSelection,
-    Versions, decide,
+    Author, Decision, Draft, Edit, EditError, EditRefusal, Edited, Item, ItemChange, ItemKind, ItemVersion,
+    TenantSelection, Versions, decide,
 };
 pub use error::{StoreError, StoreOpenError};
 pub use file::{Description, FileStore};
@@ -51,7 +51,7 @@ pub use outbox::Outbox;
 pub use postgres::PostgresStore;
 pub use retention::RetentionTable;
 pub use seal::{Keyring, WeakKey};
-pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus};
+pub use snapshot::{Snapshot, SourceRef, TenantSnapshot, current::SyncStatus, is_older};
 pub use sqlite::{SqliteStore, back_up, lock};
 pub use usage_and_audit::{AuditEntry, Usage, UsageAndAudit, UsageReport, UsageScope};
 

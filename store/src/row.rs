@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Item, ItemChange, ItemKind, StoreError,
+    Item, ItemChange, ItemKind, ItemVersion, StoreError,
     seal::{Keyring, UnsealError},
     snapshot::StoredItem,
 };
@@ -20,6 +20,8 @@ pub(crate) struct ItemRow {
     pub(crate) id: String,
     /// Revision of the last change.
     pub(crate) version: u64,
+    /// Revision that created the item.
+    pub(crate) created: u64,
     /// JSON without secrets. None when the item is removed: the row stays until other processes have read the removal.
     pub(crate) body: Option<String>,
     pub(crate) sealed: Option<Vec<u8>>,
@@ -42,7 +44,8 @@ impl ItemRow {
     /// The system gives no randomness to seal secrets with.
     pub(crate) fn of(change: &ItemChange, version: u64, keyring: &Keyring) -> Result<Self, StoreError> {
         let (tenant, kind, id) = (change.tenant.clone(), change.kind.name().to_owned(), change.id.clone());
-        let mut row = Self { tenant, kind, id, version, body: None, sealed: None };
+        let created = change.created.unwrap_or(version);
+        let mut row = Self { tenant, kind, id, version, created, body: None, sealed: None };
         if let Some(item) = &change.after {
             let (body, secrets) = split_secrets(item);
             row.body = Some(body.to_string());
@@ -91,7 +94,8 @@ impl ItemRow {
         };
         let item = self.body.as_deref().map(|body| join_secrets(kind, body, secrets));
         let item = item.transpose().map_err(|error| strange(error.to_string()))?;
-        Ok(StoredItem { tenant: self.tenant, kind, id: self.id, version: self.version, item })
+        let version = ItemVersion { changed: self.version, created: self.created };
+        Ok(StoredItem { tenant: self.tenant, kind, id: self.id, version, item })
     }
 }
 

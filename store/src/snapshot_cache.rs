@@ -12,14 +12,18 @@ use service::atomic_file;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    Item, ItemKind, Keyring, Snapshot, StoreError, TenantSnapshot,
+    Item, ItemKind, ItemVersion, Keyring, Snapshot, StoreError, TenantSnapshot,
     edit::items,
     row::{ItemSecrets, join_secrets, split_secrets},
     snapshot::{StoredItem, current::CurrentSnapshot},
 };
 
-/// Shortest time between two writes, so that an import with a thousand changes does not write a thousand snapshots.
-const PAUSE: Duration = Duration::from_secs(3);
+/// Time from a write of so many bytes to the next, so that an import with a thousand changes does not write a thousand
+/// snapshots: a second for each megabyte. A process that is restarted while the database is away lacks the changes of
+/// this time.
+fn pause(bytes: usize) -> Duration {
+    Duration::from_secs((bytes as u64 / 1_000_000).clamp(3, 30))
+}
 
 #[derive(Clone)]
 pub(crate) struct SnapshotCache {
@@ -42,6 +46,8 @@ struct CachedItem {
     tenant: String,
     kind: String,
     version: u64,
+    #[serde(default)]
+    created: u64,
     body: String,
     #[serde(default, skip_serializing_if = "ItemSecrets::is_empty")]
     hidden: ItemSecrets,
@@ -71,15 +77,16 @@ impl SnapshotCache {
                 revision.mark_unchanged();
                 let cache = self.clone();
                 let written = spawn_blocking(move || cache.write(&snapshot)).await;
-                let error =
-                    written.map_or_else(|error| Some(error.to_string()), |written| written.err().map(|error| error.0));
+                let written = written.unwrap_or_else(|error| Err(StoreError(error.to_string())));
+                let bytes = *written.as_ref().unwrap_or(&0);
+                let error = written.err().map(|error| error.0);
                 if let Some(error) = &error
                     && !failed
                 {
                     tracing::warn!(error, "store.snapshot_not_written");
                 }
                 failed = error.is_some();
-                sleep(PAUSE).await;
+                sleep(pause(bytes)).await;
             }
             if revision.changed().await.is_err() {
                 return;
@@ -87,13 +94,14 @@ impl SnapshotCache {
         }
     }
 
-    /// Replaces the file. Blocks.
-    fn write(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    /// Replaces the file, and returns how many bytes it has. Blocks.
+    fn write(&self, snapshot: &Snapshot) -> Result<usize, StoreError> {
         let items = snapshot.tenants().flat_map(cached_items).collect();
         let plain = serde_json::to_vec(&CachedSnapshot { revision: snapshot.revision(), items });
         let plain = plain.map_err(|error| self.failed(&error))?;
         let sealed = self.keyring.seal(&self.database, &plain)?;
-        atomic_file::write(&self.path, |file| file.write_all(&sealed)).map_err(|error| self.failed(&error))
+        atomic_file::write(&self.path, |file| file.write_all(&sealed)).map_err(|error| self.failed(&error))?;
+        Ok(sealed.len())
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> StoreError {
@@ -128,6 +136,7 @@ fn cached_items(tenant: &Arc<TenantSnapshot>) -> Vec<CachedItem> {
             tenant: tenant.id.clone(),
             kind: item.kind().name().to_owned(),
             version: tenant.versions.of(item.kind(), item.id()).unwrap_or(0),
+            created: tenant.versions.created(item.kind(), item.id()),
             body: body.to_string(),
             hidden,
         }
@@ -138,6 +147,18 @@ fn cached_items(tenant: &Arc<TenantSnapshot>) -> Vec<CachedItem> {
 fn stored_item(cached: CachedItem) -> Option<StoredItem> {
     let kind = ItemKind::named(&cached.kind)?;
     let item = join_secrets(kind, &cached.body, cached.hidden).ok()?;
-    let CachedItem { tenant, version, .. } = cached;
+    let CachedItem { tenant, version: changed, created, .. } = cached;
+    let version = ItemVersion { changed, created };
     Some(StoredItem { tenant, kind, id: item.id().to_owned(), version, item: Some(item) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_snapshot_is_written_less_often() {
+        let seconds = |bytes| pause(bytes).as_secs();
+        assert_eq!([0, 3_999_999, 12_000_000, 45_000_000].map(seconds), [3, 3, 12, 30]);
+    }
 }

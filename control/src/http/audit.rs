@@ -6,7 +6,7 @@ use aide::axum::{ApiRouter, routing::get_with};
 use axum::response::Response;
 use schemas::Scope;
 use service::problem::Problem;
-use store::AuditEntry;
+use store::{AuditEntry, is_older};
 
 use super::{
     context::RequestContext,
@@ -29,6 +29,8 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Who changed what of a tenant",
                     Some(Scope::Read),
                 );
+                let op =
+                    describe::more(op, "Begins with the tenant's creation, also where it has the id of a deleted one.");
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
             }),
         )
@@ -43,22 +45,25 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
 
 async fn tenant_audit(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    entries(&request, Some(authorized.tenant_id())).await
+    let tenant = authorized.tenant_id();
+    entries(&request, Some(tenant), request.control.created(tenant)).await
 }
 
 async fn audit(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    entries(&request, None).await
+    entries(&request, None, 0).await
 }
 
-/// Reads one page of the log, the newest entry first. The cursor is the id of the last entry of the page before.
-async fn entries(request: &RequestContext, tenant: Option<&str>) -> Result<Response, Problem> {
+/// Reads one page of the log, the newest entry first. The cursor is the id of the last entry of the page before. The
+/// tenant was created at the revision `since`: older entries are those of a former tenant of its id.
+async fn entries(request: &RequestContext, tenant: Option<&str>, since: u64) -> Result<Response, Problem> {
     let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
     let before = after.map(|id| id.parse().map_err(|_| page::wrong_cursor())).transpose()?;
     // One more entry than is shown tells whether there is a next page.
     let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let found = usage_and_audit(&request.control)?.audit(tenant, before, wanted).await;
     let mut found = found.map_err(|error| problems::store_unavailable(&error))?;
+    found.truncate(found.iter().take_while(|entry| !is_older(entry.revision, since)).count());
     let is_more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| is_more).map(|last| page::cursor(&last.id.to_string()));

@@ -90,7 +90,8 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
     let logs = &*request.control.deps.broker;
-    let letter = dead_letters::show(logs, Some(authorized.tenant_id()), request.path_parameter("id")).await;
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
+    let letter = dead_letters::show(logs, Some(tenant), request.control.created(tenant), id).await;
     let letter = letter.map_err(|_| problems::log_unavailable())?.ok_or(Code::NotFound)?;
     Ok(Json(letter).into_response())
 }

@@ -27,8 +27,8 @@ use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplaySta
 const TAG: &str = "dead letters";
 
 /// Describes what happens to dead letters whose replay would end at once.
-const NO_RECEIVER: &str =
-    "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others.";
+const NO_RECEIVER: &str = "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others. An endpoint \
+     that was deleted and made anew gets those of the former one only if the filter has its `endpoint_id`.";
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
@@ -103,7 +103,7 @@ struct ReplayAnswer {
     matched: u64,
     /// How many were published again so far.
     replayed: u64,
-    /// How many stay: their bodies were not kept, or their endpoints are disabled or do not exist.
+    /// How many stay: their bodies were not kept, or their endpoints are disabled, do not exist or were made anew.
     skipped: u64,
     /// Which.
     filter: DeadLetterFilter,

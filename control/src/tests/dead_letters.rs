@@ -94,7 +94,7 @@ async fn one_is_shown_with_its_body_to_its_tenant_only() {
     let fixture = Fixture::new();
     fixture.append(2).await;
     mark(&fixture, &DeadDelivery::default(), 0).await;
-    let show = async |tenant, id| dead_letters::show(&fixture.broker, tenant, id).await.unwrap();
+    let show = async |tenant, id| dead_letters::show(&fixture.broker, tenant, 0, id).await.unwrap();
     let letter = show(Some("acme"), "1").await.unwrap();
     assert_eq!((letter.id.as_str(), letter.event_id.as_str(), letter.attempts), ("1", "e1", 10));
     assert_eq!(letter.body.unwrap().get(), r#"{"of" : "e1"}"#);

@@ -147,6 +147,11 @@ impl DeadDelivery {
         self.named()
     }
 
+    pub(crate) fn revision(mut self, revision: u64) -> Self {
+        self.delivery.revision = revision;
+        self
+    }
+
     pub(super) fn reason(self, reason: DeadReason) -> Self {
         Self { reason, ..self }
     }

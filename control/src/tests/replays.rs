@@ -44,7 +44,8 @@ async fn replay_all(broker: &dyn Broker) -> ReplayEnd {
     let _running = CancellationToken::new();
     let stop = _running.clone();
     let live = dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap();
-    Replay { broker, replay_id: "job", rate: None, clock: &clock, outbox: None, metrics: None, stop }
+    let (receivers, replay_id, clock) = (None, "job", &clock);
+    Replay { broker, receivers, replay_id, rate: None, clock, outbox: None, metrics: None, stop }
         .run(live, |_| ())
         .await
 }
@@ -62,8 +63,9 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     let job = replay["id"].as_str().unwrap().to_owned();
     let (accepted_at, replay) = (NOW, Some(job));
     let (due, first_at, last) = (None, None, None);
+    let (revision, attempt, deferrals) = (1, 1, 0);
     let expected =
-        Delivery { accepted_at, attempt: 1, due, first_at, last, deferrals: 0, replay, ..dead.delivery.clone() };
+        Delivery { revision, accepted_at, attempt, due, first_at, last, deferrals, replay, ..dead.delivery.clone() };
     assert_eq!(read, expected);
     assert_eq!(read.webhook_id(), dead.delivery.webhook_id());
     assert_eq!(&again.message.body[..], br#"{"of" : "e0"}"#);

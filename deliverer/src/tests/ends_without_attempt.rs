@@ -204,6 +204,45 @@ async fn a_deleted_endpoint_is_gone_at_once_where_revisions_are_shared() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_older_than_its_endpoint_ends_as_that_of_a_deleted_one() {
+    let mut fixture = Fixture::guarded(&json!([]));
+    fixture.set_endpoints_created_at(7, 9, &forbidden());
+    for attempt in [1, 3] {
+        fixture.publish(&message(&Delivery { revision: 6, attempt, ..delivery("e1") })).await;
+        let (record, carrier) = fixture.dead_letter().await;
+        assert_eq!((record.reason, record.attempts), (DeadReason::EndpointGone, attempt - 1));
+        assert_eq!(carrier.body, BODY);
+    }
+    fixture.publish(&message(&Delivery { revision: 6, is_test: true, ..delivery("e2") })).await;
+    fixture.empty(FAST).await;
+    // A revision that the database has lost when it was restored is no reason, nor is one that cannot be compared.
+    for revision in [7, 9, 99, 0] {
+        fixture.publish(&message(&Delivery { revision, ..delivery(&format!("of{revision}")) })).await;
+        assert_eq!(read(&fixture.retry().await.1).last.unwrap().outcome, OutcomeClass::BlockedIp, "it was attempted");
+    }
+    let attempts = fixture.metrics.attempts.with_label_values(&["blocked_ip", "fast"]).get();
+    assert_eq!(attempts, 4, "nor is a test of the former endpoint made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_retry_is_made_to_a_changed_endpoint_and_not_to_one_made_anew() {
+    let changed = json!([{"id": "crm", "url": "http://127.0.0.1:2/"}]);
+    let mut fixture = Fixture::guarded(&json!([]));
+    for (created, is_attempted) in [(2, true), (5, false)] {
+        fixture.set_endpoints_created_at(2, 2, &forbidden());
+        fixture.publish(&message(&Delivery { revision: 2, ..delivery(&format!("e{created}")) })).await;
+        fixture.retry().await;
+        fixture.set_endpoints_created_at(created, 5, &changed);
+        if is_attempted {
+            assert_eq!(read(&fixture.retry().await.1).attempt, 3);
+        } else {
+            let (record, _) = fixture.dead_letter().await;
+            assert_eq!((record.reason, record.attempts), (DeadReason::EndpointGone, 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_from_a_later_revision_waits_for_it_however_long_that_takes() {
     let mut fixture = Fixture::guarded(&json!([]));
     fixture.set_endpoints_at_revision(7, &json!([]));

@@ -14,7 +14,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use schemas::{DeadLetter, Delivery, EventId, EventType, Message, Part, Tenant, wire};
 use serde_json::{Value, json};
 use service::Clock;
-use store::{ItemKind, MemoryStore, Outbox, RetentionTable, Snapshot, Store as _, TenantSnapshot};
+use store::{ItemKind, ItemVersion, MemoryStore, Outbox, RetentionTable, Snapshot, Store as _, TenantSnapshot};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -153,11 +153,16 @@ impl Fixture {
         }
     }
 
-    /// Replaces acme's endpoints, at a revision that all processes share.
+    /// Replaces acme's endpoints, at a revision that all processes share. The endpoints are older than all deliveries.
     pub(super) fn set_endpoints_at_revision(&self, revision: u64, endpoints: &Value) {
+        self.set_endpoints_created_at(0, revision, endpoints);
+    }
+
+    /// Replaces acme's endpoints by others that were created at a revision.
+    pub(super) fn set_endpoints_created_at(&self, created: u64, revision: u64, endpoints: &Value) {
         let mut tenant = TenantSnapshot::from(acme(endpoints));
         for id in tenant.endpoints.keys() {
-            tenant.versions.set(ItemKind::Endpoint, id, revision);
+            tenant.versions.set(ItemKind::Endpoint, id, ItemVersion { changed: revision, created });
         }
         self.store.set_snapshot(Snapshot::new(revision, [Arc::new(tenant)]));
     }

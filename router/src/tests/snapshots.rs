@@ -1,11 +1,11 @@
 //! The router decides by the snapshot that is in force, and does nothing without one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, Lane, Queue, Target};
-use schemas::{HeaderValue, wire};
+use schemas::{HeaderValue, ParkReason, wire};
 use serde_json::json;
-use store::{Pulled, StoreError};
+use store::{ItemKind, ItemVersion, Pulled, Snapshot, Store as _, StoreError, TenantSnapshot};
 
 use super::fixture::{Fixture, Sent, acme, one, received, second_snapshot};
 
@@ -73,6 +73,34 @@ async fn an_event_of_a_revision_that_the_store_no_longer_has_is_routed_by_what_i
     fixture.route(&accepted_at_revision("e1", 9)).await;
     assert!(fixture.store.pulls() >= 1, "the store was asked");
     assert_eq!(fixture.deliveries().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_deleted_tenant_is_not_routed_for_another_one_of_its_id() {
+    let fixture = Fixture::of(&one());
+    let mut anew = TenantSnapshot::clone(fixture.store.snapshot().unwrap().tenant("acme").unwrap());
+    let version = ItemVersion { changed: 7, created: 7 };
+    anew.versions.set(ItemKind::Tenant, "acme", version);
+    fixture.store.set_snapshot(Snapshot::new(9, [Arc::new(anew)]));
+    fixture.route(&accepted_at_revision("e1", 6)).await;
+    fixture.route(&accepted_at_revision("e2", 7)).await;
+    fixture.route(&received("e3")).await;
+    let deliveries = fixture.deliveries().await;
+    let mut routed: Vec<_> = deliveries.values().map(|(delivery, _)| delivery.event_id.as_str()).collect();
+    routed.sort_unstable();
+    assert_eq!(routed, ["e2", "e3"]);
+    let (parked, _) = fixture.parked().remove(0);
+    assert_eq!((parked.reason, parked.event_id.as_deref()), (ParkReason::Tenant, Some("e1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_have_no_revision_where_each_process_counts_for_itself() {
+    let fixture = Fixture::of(&one());
+    let own = fixture.store.snapshot().unwrap().tenants().cloned().collect::<Vec<_>>();
+    fixture.store.set_snapshot(Snapshot::local(5, own));
+    fixture.route(&accepted_at_revision("e1", 9)).await;
+    let deliveries = fixture.deliveries().await;
+    assert_eq!(deliveries.values().map(|(delivery, _)| delivery.revision).collect::<Vec<_>>(), [0]);
 }
 
 #[tokio::test(start_paused = true)]

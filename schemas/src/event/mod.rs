@@ -29,7 +29,7 @@ pub struct Event {
     #[schemars(extend("enum" = [SPEC, null]))]
     pub spec: Option<String>,
     /// Id of the event: `[A-Za-z0-9-]{1,64}`. Made at acceptance when left out. A producer that sends the event again must
-    /// keep it.
+    /// keep it, and all other bytes: another event under the same id is refused.
     #[serde(default, deserialize_with = "event_id")]
     #[schemars(regex(pattern = "^[A-Za-z0-9-]{1,64}$"))]
     pub id: Option<String>,

@@ -54,6 +54,10 @@ enum DeadLettersCommand {
         to: ExportArgs,
     },
     /// Send dead letters again, beginning with a first attempt.
+    ///
+    /// With the embedded broker the running process does it, and leaves out those for endpoints that are disabled or do not
+    /// exist. With RabbitMQ this command does it, which knows no endpoints: their deliveries end as dead letters again, with
+    /// their bodies.
     Replay(replay::ReplayArgs),
 }
 
@@ -152,7 +156,7 @@ fn row(letter: &DeadLetter) -> Vec<String> {
 
 async fn show(config: &Config, tenant: Option<&str>, id: &str, output: Output) -> anyhow::Result<Exit> {
     let source = LogSource::open(config).await?;
-    let letter = dead_letters::show(source.logs(), tenant, id).await.context(Exit::Unavailable)?;
+    let letter = dead_letters::show(source.logs(), tenant, 0, id).await.context(Exit::Unavailable)?;
     let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
     match output {
         Output::Json => output::json(&letter)?,

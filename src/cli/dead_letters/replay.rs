@@ -16,7 +16,7 @@ use service::Exit;
 use super::FilterArgs;
 use crate::{
     cli::{
-        client::{ApiArgs, Client, Method},
+        client::{ApiArgs, ApiRefusal, Client, Method},
         logs::LogSource,
         output::{self, Output},
     },
@@ -49,12 +49,15 @@ pub(super) struct ReplayArgs {
 }
 
 /// Numbers of dead letters that a replay found and sent.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 struct ReplayResult {
     matched: u64,
     replayed: u64,
-    /// Dead letters whose bodies were not kept, or whose endpoints are disabled or do not exist.
+    /// Dead letters whose bodies were not kept, or whose endpoints are disabled, do not exist or were made anew.
     skipped: u64,
+    /// Tenants whose replay the API refused, each with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    refused: BTreeMap<String, String>,
 }
 
 impl fmt::Display for ReplayResult {
@@ -62,7 +65,10 @@ impl fmt::Display for ReplayResult {
         write!(f, "{} of {} replayed", self.replayed, self.matched)?;
         match self.skipped {
             0 => Ok(()),
-            skipped => write!(f, "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled"),
+            skipped => write!(
+                f,
+                "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled or made anew"
+            ),
         }
     }
 }
@@ -84,7 +90,11 @@ pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Ex
     match args.output {
         Output::Json => output::json(&result)?,
         Output::Table if args.dry_run => output::line(format_args!("{} match", result.matched))?,
-        Output::Table => output::line(result)?,
+        Output::Table => output::line(&result)?,
+    }
+    if !result.refused.is_empty() {
+        let refused: Vec<_> = result.refused.iter().map(|(tenant, why)| format!("{tenant}: {why}")).collect();
+        anyhow::bail!("not replayed: {}", refused.join("; "));
     }
     Ok(if args.dry_run || result.replayed == result.matched { Exit::Done } else { Exit::Failed })
 }
@@ -103,7 +113,8 @@ async fn replay_in_this_process(
     let (clock, job) = (service::clock::system(), format!("cli-{}", service::chance::token()?));
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
-    let replay = Replay { broker, replay_id: &job[..20], rate, clock: &clock, outbox: None, metrics: None, stop };
+    let (receivers, replay_id, clock) = (None, &job[..20], &clock);
+    let replay = Replay { broker, receivers, replay_id, rate, clock, outbox: None, metrics: None, stop };
     let bar = output::progress_bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);
@@ -113,10 +124,11 @@ async fn replay_in_this_process(
     bar.finish_and_clear();
     broker.close().await;
     let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(ReplayResult { matched, replayed, skipped })
+    Ok(ReplayResult { matched, replayed, skipped, ..ReplayResult::default() })
 }
 
-/// Starts one replay for each tenant with matching dead letters, and waits for its end.
+/// Starts one replay for each tenant with matching dead letters, and waits for its end. One that is refused stops no
+/// other.
 async fn replay_by_running_process(
     archive: &dyn broker::Logs,
     config: &Config,
@@ -136,10 +148,16 @@ async fn replay_by_running_process(
     let client = Client::new(&args.api, config)?;
     let mut result = ReplayResult { matched, ..ReplayResult::default() };
     for (tenant, ids) in ids {
-        let request = serde_json::json!({"filter": {"ids": ids}, "rate_per_second": args.rate_per_second});
-        let job = replay_over_api(&client, &tenant, request.to_string()).await?;
-        result.replayed += job.replayed;
-        result.skipped += job.skipped;
+        let filter = serde_json::json!({"ids": ids, "endpoint_id": args.filter.endpoint_id});
+        let request = serde_json::json!({"filter": filter, "rate_per_second": args.rate_per_second});
+        match replay_over_api(&client, &tenant, request.to_string()).await {
+            Ok(job) => {
+                result.replayed += job.replayed;
+                // The API does not find dead letters of a former tenant.
+                result.skipped += job.skipped + (ids.len() as u64).saturating_sub(job.matched);
+            }
+            Err(error) => _ = result.refused.insert(tenant, error.downcast::<ApiRefusal>()?.to_string()),
+        }
     }
     Ok(result)
 }
@@ -148,6 +166,7 @@ async fn replay_by_running_process(
 struct ReplayStatus {
     id: String,
     state: String,
+    matched: u64,
     replayed: u64,
     skipped: u64,
 }

@@ -1,28 +1,40 @@
 //! The draft that a decision works on: the selected tenants, and the versions of their items.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::Tenant;
 
 use super::{error::EditRefusal, item::ItemKind};
 
-/// Versions of a tenant's items: the revision of each item's last change, which is its `ETag`.
+/// Versions of a tenant's items. A tenant's item has the tenant's own id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions(HashMap<(ItemKind, String), u64>);
+pub struct Versions([HashMap<String, ItemVersion>; ItemKind::ALL.len()]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemVersion {
+    /// Revision of the item's last change, which is its `ETag`.
+    pub changed: u64,
+    /// Revision that created the item; 0 for one from before revisions were noted.
+    pub created: u64,
+}
 
 impl Versions {
-    /// Returns the version of an item. A tenant's item has the tenant's own id.
+    /// Returns the revision of an item's last change.
     pub fn of(&self, kind: ItemKind, id: &str) -> Option<u64> {
-        // The tuple key cannot be looked up by borrowed parts. Ids are short, so this copy is cheap.
-        self.0.get(&(kind, id.to_owned())).copied()
+        self.0[kind as usize].get(id).map(|version| version.changed)
     }
 
-    pub fn set(&mut self, kind: ItemKind, id: &str, version: u64) {
-        self.0.insert((kind, id.to_owned()), version);
+    /// Returns the revision that created an item; 0 where that is not known.
+    pub fn created(&self, kind: ItemKind, id: &str) -> u64 {
+        self.0[kind as usize].get(id).map_or(0, |version| version.created)
+    }
+
+    pub fn set(&mut self, kind: ItemKind, id: &str, version: ItemVersion) {
+        self.0[kind as usize].insert(id.to_owned(), version);
     }
 
     pub fn remove(&mut self, kind: ItemKind, id: &str) {
-        self.0.remove(&(kind, id.to_owned()));
+        self.0[kind as usize].remove(id);
     }
 }
 
@@ -30,6 +42,8 @@ impl Versions {
 pub struct Draft {
     tenants: BTreeMap<String, Tenant>,
     versions: HashMap<String, Versions>,
+    /// Tenants that the decision has removed. One of them that is there again is another tenant.
+    removed: BTreeSet<String>,
 }
 
 impl Draft {
@@ -59,7 +73,19 @@ impl Draft {
     }
 
     pub fn remove(&mut self, id: &str) -> Option<Tenant> {
-        self.tenants.remove(id)
+        let removed = self.tenants.remove(id)?;
+        self.removed.insert(removed.id.clone());
+        Some(removed)
+    }
+
+    /// True when a tenant of this id was removed, whether or not there is another one now.
+    pub(super) fn was_removed(&self, id: &str) -> bool {
+        self.removed.contains(id)
+    }
+
+    /// Returns the revision that created a loaded item.
+    pub(super) fn created(&self, tenant: &str, kind: ItemKind, id: &str) -> u64 {
+        self.versions.get(tenant).map_or(0, |versions| versions.created(kind, id))
     }
 
     /// Returns the revision of an item's last change. A tenant's item has the tenant's own id.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemas::{Endpoint, Key, SourceConfig, Subscription, Tenant};
 use serde_json::Value;
 
+use super::draft::Draft;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ItemKind {
     /// A tenant's name and quota.
@@ -88,20 +90,24 @@ pub struct ItemChange {
     pub kind: ItemKind,
     /// Id of the item. A tenant's item has the tenant's own id.
     pub id: String,
-    /// None when the item is new.
+    /// None when there was no item of this id.
     pub before: Option<Item>,
     /// None when the item was removed.
     pub after: Option<Item>,
+    /// Revision that created the item; none when this change does. The items of a tenant that was removed and made anew
+    /// are all new.
+    pub created: Option<u64>,
 }
 
-/// Returns all changes, sorted by tenant, kind and id.
-pub(super) fn between(before: &BTreeMap<String, Tenant>, after: &BTreeMap<String, Tenant>) -> Vec<ItemChange> {
-    let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    ids.into_iter().flat_map(|id| within(id, before.get(id), after.get(id))).collect()
+/// Returns all changes of a draft, sorted by tenant, kind and id.
+pub(super) fn between(before: &BTreeMap<String, Tenant>, draft: &Draft) -> Vec<ItemChange> {
+    let ids: std::collections::BTreeSet<_> = before.keys().chain(draft.tenants().keys()).collect();
+    ids.into_iter().flat_map(|id| within(id, before.get(id), draft)).collect()
 }
 
-fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<ItemChange> {
-    if before == after {
+fn within(tenant: &str, before: Option<&Tenant>, draft: &Draft) -> Vec<ItemChange> {
+    let (after, is_anew) = (draft.tenants().get(tenant), draft.was_removed(tenant));
+    if before == after && !is_anew {
         return Vec::new();
     }
     let mut both: BTreeMap<(ItemKind, String), (Option<Item>, Option<Item>)> = BTreeMap::new();
@@ -114,10 +120,12 @@ fn within(tenant: &str, before: Option<&Tenant>, after: Option<&Tenant>) -> Vec<
         let pair = both.entry(key(&item)).or_default();
         pair.1 = Some(item);
     }
-    let differing = both.into_iter().filter(|(_, (before, after))| before != after);
-    differing
-        .map(|((kind, id), (before, after))| ItemChange { tenant: tenant.to_owned(), kind, id, before, after })
-        .collect()
+    let differing = both.into_iter().filter(|(_, (before, after))| is_anew || before != after);
+    let changes = differing.map(|((kind, id), (before, after))| {
+        let created = (before.is_some() && !is_anew).then(|| draft.created(tenant, kind, &id));
+        ItemChange { tenant: tenant.to_owned(), kind, id, before, after, created }
+    });
+    changes.collect()
 }
 
 /// Returns all items of a tenant, the tenant itself first.

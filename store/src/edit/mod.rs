@@ -19,7 +19,7 @@ use schemas::{Endpoint, Key, SourceConfig, Tenant};
 
 pub(crate) use self::item::items;
 pub use self::{
-    draft::{Draft, Versions},
+    draft::{Draft, ItemVersion, Versions},
     error::{EditError, EditRefusal},
     item::{Item, ItemChange, ItemKind},
 };
@@ -85,7 +85,7 @@ fn work_out(mut draft: Draft, at: u64, decision: Decision) -> Result<(Vec<ItemCh
     let before = draft.tenants().clone();
     decision(&mut draft)?;
     remove_expired(&before, &mut draft, at);
-    let changes = item::between(&before, draft.tenants());
+    let changes = item::between(&before, &draft);
     let touched = |id: &String| changes.iter().any(|change| change.tenant == *id);
     let after: Vec<_> =
         draft.tenants().iter().filter(|(id, _)| touched(id)).map(|(_, tenant)| tenant.clone()).collect();

@@ -17,19 +17,26 @@ mod tests;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::description::Description;
 use self::reader::{FolderReader, ReadMode};
 use crate::{Snapshot, Store, StoreError, SyncStatus};
 
+/// Pause before the next reading that somebody asks for. Events of unknown tenants may ask at any rate.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A folder of YAML as a store. The caller spawns [`FileStore::watch`], and stops it.
 #[derive(Debug)]
 pub struct FileStore {
     reader: Arc<FolderReader>,
-    /// One permit, so that only one reading is under way at a time.
-    turn: Arc<Semaphore>,
+    /// Locked while a reading is under way, so that there is one at a time. Holds the end of the last one that somebody
+    /// asked for.
+    turn: Arc<Mutex<Option<Instant>>>,
 }
 
 impl FileStore {
@@ -40,7 +47,7 @@ impl FileStore {
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = folder.to_owned();
         let reader = off_the_runtime(move || FolderReader::open(folder)).await??;
-        Ok(Self { reader: Arc::new(reader), turn: Arc::new(Semaphore::new(1)) })
+        Ok(Self { reader: Arc::new(reader), turn: Arc::default() })
     }
 
     /// Looks for changes at every interval until `stop` is cancelled. Each error is logged once and does not end the
@@ -67,18 +74,26 @@ impl FileStore {
 
     async fn look(&self, look: ReadMode) -> Result<(), StoreError> {
         let asked = self.reader.begun();
-        let turn = self.turn.clone().acquire_owned().await.map_err(|_| StoreError("the store is closed".to_owned()))?;
+        let mut turn = self.turn.clone().lock_owned().await;
         if self.reader.begun() > asked {
             // A reading has begun after this call and is over, so it has seen the newest files. A thousand calls at
             // once cause two readings.
             return self.last_error().map_or(Ok(()), |error| Err(StoreError::clone(&error)));
         }
+        if look == ReadMode::Always
+            && let Some(ended) = *turn
+        {
+            sleep_until(ended + PAUSE).await;
+        }
         let reader = self.reader.clone();
-        // The permit moves to the thread, so that a caller that stops waiting does not let a second reading begin
+        // The lock moves to the thread, so that a caller that stops waiting does not let a second reading begin
         // beside the first.
         off_the_runtime(move || {
-            let _turn = turn;
-            reader.look(look)
+            let result = reader.look(look);
+            if look == ReadMode::Always {
+                *turn = Some(Instant::now());
+            }
+            result
         })
         .await?
     }

@@ -18,7 +18,8 @@ const TABLE: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'carteiro' AND tablename = 'meta')";
 
 /// Steps in their order. The format of a database, in `meta.format`, is the number of finished steps.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE carteiro.meta  (one INT PRIMARY KEY CHECK (one = 1), format BIGINT NOT NULL, revision BIGINT NOT NULL,
                                  forgotten BIGINT NOT NULL, proof BYTEA);
     INSERT INTO carteiro.meta VALUES (1, 1, 1, 0, NULL);
@@ -33,7 +34,11 @@ const STEPS: &[&str] = &["
                                  tenant TEXT NOT NULL, author TEXT NOT NULL, address TEXT, kind TEXT NOT NULL,
                                  item TEXT NOT NULL, before TEXT, after TEXT);
     CREATE INDEX audit_tenant ON carteiro.audit (tenant, id);
-"];
+",
+    "
+    ALTER TABLE carteiro.items ADD COLUMN created BIGINT NOT NULL DEFAULT 0;
+",
+];
 
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 

@@ -32,7 +32,7 @@ pub(super) async fn set_proof(session: &PostgresSession, old: Option<&[u8]>, new
     session.execute(QUICK, sql, &[(&new, Type::BYTEA), (&old, Type::BYTEA)]).await.map(drop)
 }
 
-const COLUMNS: &str = "SELECT tenant, kind, id, version, body, sealed FROM items";
+const COLUMNS: &str = "SELECT tenant, kind, id, version, created, body, sealed FROM items";
 
 pub(super) async fn since(session: &PostgresSession, revision: u64) -> Result<Vec<ItemRow>, StoreError> {
     let sql = format!("{COLUMNS} WHERE version > $1");
@@ -85,22 +85,25 @@ fn row(row: &tokio_postgres::Row) -> ItemRow {
         kind: row.get(1),
         id: row.get(2),
         version: unsigned(row.get(3)),
-        body: row.get(4),
-        sealed: row.get(5),
+        created: unsigned(row.get(4)),
+        body: row.get(5),
+        sealed: row.get(6),
     }
 }
 
 /// Inserts or replaces rows.
 pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO items (tenant, kind, id, version, body, sealed)
-               SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::bytea[])
+    let sql = "INSERT INTO items (tenant, kind, id, version, created, body, sealed)
+               SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::text[], $7::bytea[])
                ON CONFLICT (tenant, kind, id) DO UPDATE
-               SET version = excluded.version, body = excluded.body, sealed = excluded.sealed";
+               SET version = excluded.version, created = excluded.created, body = excluded.body,
+                   sealed = excluded.sealed";
     for rows in rows.chunks(AT_ONCE) {
         let tenants: Vec<_> = rows.iter().map(|row| &row.tenant).collect();
         let kinds: Vec<_> = rows.iter().map(|row| &row.kind).collect();
         let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
         let versions: Vec<_> = rows.iter().map(|row| signed(row.version)).collect();
+        let created: Vec<_> = rows.iter().map(|row| signed(row.created)).collect();
         let bodies: Vec<_> = rows.iter().map(|row| &row.body).collect();
         let sealed: Vec<_> = rows.iter().map(|row| &row.sealed).collect();
         let given: Parameters<'_> = &[
@@ -108,6 +111,7 @@ pub(super) async fn put(session: &PostgresSession, rows: &[ItemRow]) -> Result<(
             (&kinds, Type::TEXT_ARRAY),
             (&ids, Type::TEXT_ARRAY),
             (&versions, Type::INT8_ARRAY),
+            (&created, Type::INT8_ARRAY),
             (&bodies, Type::TEXT_ARRAY),
             (&sealed, Type::BYTEA_ARRAY),
         ];

@@ -26,7 +26,14 @@ fn keyring(text: &str) -> Keyring {
 }
 
 fn added(item: Item) -> ItemChange {
-    ItemChange { tenant: "acme".into(), kind: item.kind(), id: item.id().into(), before: None, after: Some(item) }
+    ItemChange {
+        tenant: "acme".into(),
+        kind: item.kind(),
+        id: item.id().into(),
+        before: None,
+        after: Some(item),
+        created: None,
+    }
 }
 
 #[test]
@@ -39,7 +46,8 @@ fn every_kind_is_read_as_it_was_written_and_its_body_shows_no_secret() {
         // A mask in the body would be a secret that was not taken out, and is lost.
         assert!(!body.contains("S3CRET") && !body.contains(schemas::MASK), "{body}");
         let read = row.read(&keyring).unwrap();
-        assert_eq!((read.tenant.as_str(), read.version, read.item), ("acme", 7, Some(item.clone())));
+        let version = ItemVersion { changed: 7, created: 7 };
+        assert_eq!((read.tenant.as_str(), read.version, read.item), ("acme", version, Some(item.clone())));
         kinds.insert(item.kind());
     }
     assert_eq!(kinds.len(), ItemKind::ALL.len());

@@ -10,7 +10,7 @@ use schemas::{Endpoint, Key, KeyHash, SourceConfig, Tenant, time::Moment};
 
 pub(crate) use self::tenant::StoredItem;
 pub use self::tenant::TenantSnapshot;
-use crate::ItemChange;
+use crate::{ItemChange, ItemVersion};
 
 /// The whole configuration at one revision. It never changes, and readers hold it in an `Arc`.
 #[derive(Debug, Default)]
@@ -40,6 +40,12 @@ impl<T> Expiring<T> {
 pub struct SourceRef {
     pub tenant: Arc<TenantSnapshot>,
     pub source: Arc<SourceConfig>,
+}
+
+/// True when what was decided at a revision was meant for another tenant or endpoint of the same id than the one that was
+/// created at `created`. The revision 0 cannot be compared, so nothing of it is older.
+pub fn is_older(revision: u64, created: u64) -> bool {
+    revision > 0 && revision < created
 }
 
 fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec<StoredItem>> {
@@ -98,7 +104,7 @@ impl Snapshot {
             tenant: change.tenant.clone(),
             kind: change.kind,
             id: change.id.clone(),
-            version: revision,
+            version: ItemVersion { changed: revision, created: change.created.unwrap_or(revision) },
             item: change.after.clone(),
         };
         self.caught_up(revision, changes.iter().map(kept))
@@ -162,6 +168,11 @@ impl Snapshot {
 
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Returns the revision if it can be compared with that of other processes, otherwise 0.
+    pub fn shared_revision(&self) -> u64 {
+        if self.is_local { 0 } else { self.revision }
     }
 
     /// False in a `file:` store, where each process counts revisions for itself.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
 
-use crate::{Item, ItemKind, Versions};
+use crate::{Item, ItemKind, ItemVersion, Versions};
 
 /// An item as a store holds it, or the record of its removal.
 #[derive(Clone, Debug)]
@@ -13,8 +13,7 @@ pub(crate) struct StoredItem {
     pub(crate) kind: ItemKind,
     /// Id of the item. A tenant's item has the tenant's own id.
     pub(crate) id: String,
-    /// Revision of its last change.
-    pub(crate) version: u64,
+    pub(crate) version: ItemVersion,
     /// None when it was removed.
     pub(crate) item: Option<Item>,
 }
@@ -34,7 +33,7 @@ pub struct TenantSnapshot {
     pub sources: Vec<Arc<SourceConfig>>,
     /// Sorted by id.
     pub keys: Vec<Key>,
-    /// Revisions of the items' last changes; empty in a `file:` store.
+    /// Revisions that created the items and changed them last; empty in a `file:` store.
     pub versions: Versions,
 }
 
@@ -65,6 +64,16 @@ impl TenantSnapshot {
             sources: self.sources.iter().map(|source| SourceConfig::clone(source)).collect(),
             keys: self.keys.clone(),
         }
+    }
+
+    /// Returns the revision that created the tenant; 0 where that is not known.
+    pub fn created(&self) -> u64 {
+        self.versions.created(ItemKind::Tenant, &self.id)
+    }
+
+    /// Returns the revision that created an endpoint; 0 where that is not known.
+    pub fn endpoint_created(&self, id: &str) -> u64 {
+        self.versions.created(ItemKind::Endpoint, id)
     }
 
     /// Applies items to an old state, or to none if the tenant is new. Returns none when the tenant itself was removed.
@@ -114,7 +123,10 @@ impl TenantSnapshot {
 
     pub(crate) fn keep_unchanged_endpoints(&mut self, old: &Self) {
         for (id, endpoint) in &mut self.endpoints {
-            if let Some(known) = old.endpoints.get(id).filter(|known| *known == endpoint) {
+            let created = self.versions.created(ItemKind::Endpoint, id);
+            if let Some(known) = old.endpoints.get(id).filter(|known| *known == endpoint)
+                && created == old.endpoint_created(id)
+            {
                 *endpoint = known.clone();
             }
         }

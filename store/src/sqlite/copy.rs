@@ -56,7 +56,8 @@ fn open_known(path: &Path) -> Result<Connection, StoreError> {
     let failed = |error: rusqlite::Error| unusable(open::unusable(path, &error));
     let connection = sqlite_file::open_read_only(path).map_err(failed)?;
     match sqlite_file::format(&connection).map_err(failed)? {
-        1..=migrations::FORMAT => Ok(connection),
+        1 => connection.execute_batch(migrations::FIRST_FORMAT_VIEW).map_err(failed).map(|()| connection),
+        2..=migrations::FORMAT => Ok(connection),
         0 => Err(unusable(open::unusable(path, &"there is no store in it"))),
         newer => Err(unusable(MigrationError::Newer(newer).of(path))),
     }

@@ -9,7 +9,8 @@ use crate::StoreOpenError;
 ///
 /// When an item is removed, its row in `items` stays without a body until every reader has seen that. `usage` holds the
 /// last report of each process, which is cumulative. The fields of `StoreMeta` describe `meta`.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta  (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, forgotten INTEGER NOT NULL,
                         proof BLOB);
     INSERT INTO meta VALUES (1, 1, 0, NULL);
@@ -24,7 +25,15 @@ const STEPS: &[&str] = &["
                         tenant TEXT NOT NULL, author TEXT NOT NULL, address TEXT, kind TEXT NOT NULL,
                         item TEXT NOT NULL, before TEXT, after TEXT);
     CREATE INDEX audit_tenant ON audit (tenant, id);
-"];
+",
+    "
+    ALTER TABLE items ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+",
+];
+
+/// Shows the rows of a file of the first format as they are after the second step, to a connection that may not write.
+pub(super) const FIRST_FORMAT_VIEW: &str =
+    "CREATE TEMP VIEW items AS SELECT tenant, kind, id, version, 0 AS created, body, sealed FROM main.items";
 
 pub(super) const FORMAT: i64 = STEPS.len() as i64;
 

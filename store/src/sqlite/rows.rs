@@ -28,8 +28,8 @@ pub(super) fn set_meta(connection: &Connection, meta: &StoreMeta) -> rusqlite::R
 
 /// Reads the rows that were changed after a revision. After 0, these are all rows.
 pub(super) fn since(connection: &Connection, revision: u64) -> rusqlite::Result<Vec<ItemRow>> {
-    let mut query =
-        connection.prepare_cached("SELECT tenant, kind, id, version, body, sealed FROM items WHERE version > ?1")?;
+    let mut query = connection
+        .prepare_cached("SELECT tenant, kind, id, version, created, body, sealed FROM items WHERE version > ?1")?;
     query.query_map([signed(revision)], row)?.collect()
 }
 
@@ -40,7 +40,7 @@ pub(super) fn sealed(
     limit: u32,
 ) -> rusqlite::Result<Vec<ItemRow>> {
     let mut query = connection.prepare_cached(
-        "SELECT tenant, kind, id, version, body, sealed FROM items
+        "SELECT tenant, kind, id, version, created, body, sealed FROM items
          WHERE sealed IS NOT NULL AND (tenant, kind, id) > (?1, ?2, ?3) ORDER BY tenant, kind, id LIMIT ?4",
     )?;
     query.query_map(params![tenant, kind, id, limit], row)?.collect()
@@ -52,16 +52,19 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<ItemRow> {
         kind: row.get(1)?,
         id: row.get(2)?,
         version: unsigned(row.get(3)?),
-        body: row.get(4)?,
-        sealed: row.get(5)?,
+        created: unsigned(row.get(4)?),
+        body: row.get(5)?,
+        sealed: row.get(6)?,
     })
 }
 
 pub(super) fn put(connection: &Connection, row: &ItemRow) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO items (tenant, kind, id, version, body, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO items (tenant, kind, id, version, created, body, sealed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    insert.execute(params![row.tenant, row.kind, row.id, signed(row.version), row.body, row.sealed]).map(drop)
+    let ItemRow { tenant, kind, id, version, created, body, sealed } = row;
+    insert.execute(params![tenant, kind, id, signed(*version), signed(*created), body, sealed]).map(drop)
 }
 
 /// Deletes the rows of removed items. This process is the only reader, and has read them all.

@@ -58,6 +58,28 @@ async fn a_file_of_a_later_version_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_format_is_read_and_brought_up_to_date_and_nobody_knows_what_created_its_items() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+    store.edit(put(tenant("acme"))).await.unwrap();
+    drop(store);
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("ALTER TABLE items DROP COLUMN created; PRAGMA user_version = 1").unwrap();
+    drop(connection);
+
+    let dump = read(&path).unwrap();
+    assert_eq!(dump.rows.iter().map(|row| (row.version, row.created)).collect::<Vec<_>>(), [(2, 0), (2, 0)]);
+    let store = SqliteStore::open(&path, keyring(KEY)).await.unwrap();
+    let created = |store: &SqliteStore| store.snapshot().unwrap().tenant("acme").unwrap().endpoint_created("crm");
+    assert_eq!((created(&store), secret(&store, "acme")), (0, "S3CRET-n8n".to_owned()));
+    let mut changed = tenant("acme");
+    changed.endpoints[0].url = "https://new.example/".to_owned();
+    store.edit(put(changed)).await.unwrap();
+    assert_eq!(created(&store), 0, "a change creates nothing");
+}
+
+#[tokio::test]
 async fn a_wrong_key_is_refused_by_its_name_even_before_there_is_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");

@@ -20,6 +20,7 @@ async fn it_shows_what_the_files_say_and_is_changed_by_nothing_else() {
     std::fs::write(folder.path().join("beta.yaml"), "tenants: [{id: beta}]\n").expect("written");
     store.pull().await.expect("it can be read");
     assert_eq!(shown(&store).into_keys().collect::<Vec<_>>(), ["acme", "beta"]);
+    assert!(shown(&store).values().all(|tenant| tenant.created() == 0), "revisions of this process cannot be compared");
 }
 
 #[tokio::test]

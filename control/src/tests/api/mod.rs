@@ -7,6 +7,7 @@ mod deleting;
 mod endpoint_tests;
 mod explaining;
 mod lists;
+mod made_anew;
 mod permissions;
 mod refusals;
 mod rotating;

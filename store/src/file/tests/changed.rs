@@ -1,5 +1,7 @@
 //! Changed files: what the snapshot replaces, what it keeps, and which errors are reported.
 
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -121,4 +123,18 @@ async fn its_revisions_are_this_processs_own_from_the_first_on() {
     store.pull().await.unwrap();
     assert_eq!(store.snapshot().unwrap().revision(), 2);
     assert!(!store.snapshot().unwrap().has_shared_revisions());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_folder_is_read_ten_times_a_second_at_most_however_often_somebody_asks() {
+    let folder = Folder::with(&[("a.yaml", "tenants: [{id: acme}]")]);
+    let store = folder.open().await;
+    let began = Instant::now();
+    for _ in 0..11 {
+        store.pull().await.unwrap();
+    }
+    assert_eq!(began.elapsed().as_millis() / 100, 10);
+    folder.write("a.yaml", "tenants: [{id: acme}, {id: zeta}]");
+    store.pull().await.unwrap();
+    assert!(store.snapshot().unwrap().tenant("zeta").is_some(), "a pull sees the newest files");
 }

@@ -1,7 +1,7 @@
 //! Changing what is configured.
 
 use schemas::Tenant;
-use store::{EditError, EditRefusal, ItemKind};
+use store::{Draft, EditError, EditRefusal, ItemKind, Store};
 
 use crate::{
     fixture::Fixture,
@@ -91,6 +91,52 @@ pub(crate) async fn everything_has_the_version_that_changed_it<F: Fixture>() {
     }
 }
 
+pub(crate) async fn everything_keeps_the_revision_that_created_it_until_it_is_made_anew<F: Fixture>() {
+    let mut fixture = F::start().await;
+    put(&*fixture.store(), tenant("acme")).await.expect("done");
+    let change = async |change: fn(&mut Tenant)| {
+        let decision = move |draft: &mut Draft| draft.tenant("acme").map(change);
+        fixture.store().edit(edit(&["acme"], decision)).await.expect("done");
+    };
+    change(|acme| acme.endpoints.push(endpoint("bi"))).await;
+    change(|acme| {
+        acme.name = None;
+        acme.endpoints.iter_mut().for_each(|one| one.url = "https://new.example/".to_owned());
+    })
+    .await;
+    let created = |store: &dyn Store| {
+        let acme = shown(store).remove("acme").expect("a tenant");
+        [acme.created(), acme.endpoint_created("crm"), acme.endpoint_created("bi"), acme.endpoint_created("none")]
+    };
+    assert_eq!(created(&*fixture.store()), [2, 2, 3, 0]);
+    change(|acme| acme.endpoints.retain(|one| one.id != "bi")).await;
+    change(|acme| acme.endpoints.push(endpoint("bi"))).await;
+    for _ in 0..2 {
+        assert_eq!(created(&*fixture.store()), [2, 2, 6, 0]);
+        fixture.reopen().await;
+    }
+}
+
+pub(crate) async fn a_tenant_made_anew_is_another_one_also_within_one_edit<F: Fixture>() {
+    let mut fixture = F::start().await;
+    put(&*fixture.store(), tenant("acme")).await.expect("done");
+    remove(&*fixture.store(), "acme").await.expect("done");
+    put(&*fixture.store(), tenant("acme")).await.expect("done");
+    for expected in [4, 5] {
+        for _ in 0..2 {
+            let acme = &shown(&*fixture.store())["acme"];
+            assert_eq!((acme.created(), acme.endpoint_created("crm")), (expected, expected));
+            fixture.reopen().await;
+        }
+        let anew = edit(&["acme"], |draft| {
+            let acme = draft.remove("acme").ok_or(EditRefusal::NoSuch(ItemKind::Tenant))?;
+            draft.put(acme);
+            Ok(())
+        });
+        assert_eq!(fixture.store().edit(anew).await.expect("done").changes.len(), 5);
+    }
+}
+
 pub(crate) async fn who_knows_an_old_version_is_refused<F: Fixture>() {
     let fixture = F::start().await;
     put(&*fixture.store(), tenant("acme")).await.expect("done");
@@ -170,7 +216,9 @@ pub(crate) async fn a_tenant_made_again_has_nothing_of_the_old_one<F: Fixture>()
     put(&*fixture.store(), Tenant::new("acme")).await.expect("done");
     for _ in 0..2 {
         assert_eq!(shown(&*fixture.store())["acme"].to_tenant(), Tenant::new("acme"));
-        assert!(fixture.store().snapshot().expect("a snapshot").key("key of acme", 0).is_none());
+        let snapshot = fixture.store().snapshot().expect("a snapshot");
+        assert!(snapshot.key("key of acme", 0).is_none() && snapshot.key("old key of acme", 0).is_none());
+        assert!(snapshot.source("S3CRET-token-of-acme", 0).is_none());
         fixture.reopen().await;
     }
 }

@@ -16,6 +16,8 @@ macro_rules! contract {
             edits::a_dry_run_says_what_would_change_and_changes_nothing
             edits::an_edit_that_changes_nothing_makes_no_revision
             edits::everything_has_the_version_that_changed_it
+            edits::everything_keeps_the_revision_that_created_it_until_it_is_made_anew
+            edits::a_tenant_made_anew_is_another_one_also_within_one_edit
             edits::who_knows_an_old_version_is_refused
             edits::what_another_tenant_has_cannot_be_taken
             edits::tokens_and_keys_can_move_in_one_edit
