@@ -52,11 +52,8 @@ struct OpenConsumers {
     left_over: usize,
 }
 
-enum FromBroker {
-    Message(lapin::Result<Delivery>, mpsc::UnboundedSender<SettledTag>),
-    /// A consumer has ended: it was cancelled, by this side or by the broker.
-    End,
-}
+/// A message of a consumer, and where it is settled. None: a consumer has ended, cancelled by this side or by the broker.
+type FromBroker = Option<(lapin::Result<Delivery>, mpsc::UnboundedSender<SettledTag>)>;
 
 impl QueueConsumer {
     /// Hands out messages until the consumer is dropped or the broker is closed.
@@ -86,14 +83,14 @@ impl QueueConsumer {
         loop {
             tokio::select! {
                 message = open.messages.next(), if !open.messages.is_empty() => match message {
-                    Some(FromBroker::Message(Ok(delivery), settled)) => {
+                    Some(Some((Ok(delivery), settled))) => {
                         self.hand_out(session, delivery, settled).await;
                         self.adjust(session, &mut open).await?;
                     }
-                    Some(FromBroker::Message(Err(error), _)) => return Err(describe(&error)),
+                    Some(Some((Err(error), _))) => return Err(describe(&error)),
                     // The queue was deleted or moved, or the consumer took too long with a message:
                     // docs/rabbitmq.md#a-consumer-that-takes-too-long
-                    Some(FromBroker::End) | None =>
+                    Some(None) | None =>
                         return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
                 },
                 () = self.in_hand.half_free(), if open.messages.is_empty() => self.begin(session, &mut open).await?,
@@ -153,7 +150,7 @@ impl QueueConsumer {
     async fn pause(&self, session: &Session, open: &mut OpenConsumers) {
         open.cancel().await;
         while let Some(message) = open.messages.next().await {
-            if let FromBroker::Message(Ok(delivery), settled) = message {
+            if let Some((Ok(delivery), settled)) = message {
                 self.hand_out(session, delivery, settled).await;
             }
         }
@@ -208,8 +205,8 @@ impl OpenConsumers {
         prefetch: u16,
     ) {
         self.tags.push((channel, consumer.tag()));
-        let messages = consumer.map(move |message| FromBroker::Message(message, settled.clone()));
-        self.messages.push(messages.chain(stream::once(async { FromBroker::End })).boxed());
+        let messages = consumer.map(move |message| Some((message, settled.clone())));
+        self.messages.push(messages.chain(stream::once(async { None })).boxed());
         self.prefetch += prefetch;
     }
 
@@ -227,7 +224,7 @@ impl OpenConsumers {
     async fn give_back(mut self) {
         self.cancel().await;
         while let Some(message) = self.messages.next().await {
-            if let FromBroker::Message(Ok(delivery), settled) = message {
+            if let Some((Ok(delivery), settled)) = message {
                 let _ = settled.send((delivery.delivery_tag, Settlement::Again));
             }
         }

@@ -177,7 +177,7 @@ mod tests {
         ) {
             let limit = Prefetch { messages: most, bytes };
             if let Some(more) = more(open, limit, messages, messages * size) {
-                prop_assert!(more >= 1 && more <= MAX_PREFETCH && open + more <= most);
+                prop_assert!((1..=MAX_PREFETCH).contains(&more) && open + more <= most);
                 prop_assert!(usize::from(open + more) * size <= bytes);
             }
         }
