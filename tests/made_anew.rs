@@ -94,7 +94,11 @@ impl Fixture {
 
 /// Makes the endpoint crm of acme, which gets every event, or changes where it is.
 async fn put_crm(api: &Api, url: &str) {
-    api.put(CRM, json!({"url": url, "retry": {"schedule": ["4s", "4s"], "max_age": "1h"}})).await;
+    api.put(
+        CRM,
+        json!({"url": url, "retry": {"schedule": ["4s", "4s", "4s", "4s", "4s", "4s", "4s", "4s"], "max_age": "1h"}}),
+    )
+    .await;
     api.put(&format!("{TENANT}/subscriptions/all"), json!({"endpoint_id": "crm", "event_types": ["*"]})).await;
 }
 

@@ -159,8 +159,7 @@ impl Control {
         let endpoint = snapshot.as_ref().and_then(|snapshot| snapshot.endpoint(&tenant, &endpoint_id));
         if endpoint.is_some_and(|endpoint| endpoint.disabled_reason.as_deref() == Some(reason)) {
             let version = version.unwrap_or_default();
-            let now = (self.deps.clock)();
-            let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(reason), now);
+            let event = OperationalEvent::endpoint_disabled(&tenant, &endpoint_id, version, Some(reason));
             self.publish_event(&tenant, &event).await?;
         }
         Ok(())

@@ -38,8 +38,7 @@ impl PublishedEvents {
 impl Control {
     /// Publishes in the background that an endpoint was disabled at a revision of the store.
     pub fn endpoint_disabled(self: &Arc<Self>, tenant: &str, endpoint_id: &str, revision: u64, reason: Option<&str>) {
-        let now = (self.deps.clock)();
-        self.publish_soon(tenant, OperationalEvent::endpoint_disabled(tenant, endpoint_id, revision, reason, now));
+        self.publish_soon(tenant, OperationalEvent::endpoint_disabled(tenant, endpoint_id, revision, reason));
     }
 
     /// Publishes in the background, at most once an hour, that a quota is reached.

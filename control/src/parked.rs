@@ -82,14 +82,15 @@ struct Returning {
 }
 
 impl ParkedLog {
-    fn note(&mut self, record: &Record, now: Instant) {
+    /// Notes a record. A delivery that may not come back any more would keep the place of another.
+    fn note(&mut self, record: &Record, may_return: impl FnOnce(&Delivery) -> bool, now: Instant) {
         if let Some(marker) = RequeueMarker::read(record).filter(|_| RequeueMarker::is_marker(record)) {
             if self.returning.get(&marker.delivery_id).is_some_and(|latest| latest.offset <= marker.offset) {
                 self.returning.remove(&marker.delivery_id);
             }
             return;
         }
-        let Some(delivery) = returns(record) else { return };
+        let Some(delivery) = returns(record).filter(may_return) else { return };
         if self.returning.get(&delivery.id).is_some_and(|latest| latest.offset >= record.offset) {
             // Its pause has begun at an earlier look from the beginning.
             return;
@@ -157,7 +158,7 @@ impl Control {
         let mut records = logs.read(Log::Parked, log.next);
         while let Some(record) = records.try_next().await? {
             log.next = record.offset + 1;
-            log.note(&record, Instant::now());
+            log.note(&record, |delivery| !self.is_too_old(delivery), Instant::now());
             if Some(record.offset) >= log.count_from && !RequeueMarker::is_marker(&record) {
                 let reason = read_parked(&record).reason;
                 self.metrics.park_log.with_label_values(&[reason.as_str()]).inc();

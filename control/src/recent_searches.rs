@@ -17,6 +17,8 @@ const MAX_SEARCHES: usize = 64;
 const MAX_LETTERS: usize = 500_000;
 /// Time after which a search is forgotten that was not asked for, in milliseconds.
 const KEPT: u64 = 5 * 60_000;
+/// Time after which a search begins anew, in milliseconds: it has found records that the log has deleted since.
+const LONGEST: u64 = 60 * 60_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct RecentSearches(SyncMutex<HashMap<String, RecentSearch>>);
@@ -25,6 +27,8 @@ pub(crate) struct RecentSearches(SyncMutex<HashMap<String, RecentSearch>>);
 struct RecentSearch {
     filter: DeadLetterFilter,
     search: Arc<Mutex<Search>>,
+    /// Time at which it began, in unix ms.
+    begun: u64,
     /// Time at which it was asked for last, in unix ms.
     at: u64,
 }
@@ -40,8 +44,9 @@ impl RecentSearches {
     /// Returns the tenant's search if it has this filter, and otherwise a new one in its place. `now` is unix ms.
     pub(crate) fn get(&self, tenant: &str, filter: &DeadLetterFilter, now: u64) -> Arc<Mutex<Search>> {
         let mut searches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        searches.retain(|_, recent| now.saturating_sub(recent.at) <= KEPT);
-        let same = searches.remove(tenant).filter(|recent| recent.filter == *filter).map(|recent| recent.search);
+        searches
+            .retain(|_, recent| now.saturating_sub(recent.at) <= KEPT && now.saturating_sub(recent.begun) <= LONGEST);
+        let same = searches.remove(tenant).filter(|recent| recent.filter == *filter);
         let letters =
             |searches: &HashMap<String, RecentSearch>| searches.values().map(RecentSearch::letters).sum::<usize>();
         while searches.len() >= MAX_SEARCHES || letters(&searches) > MAX_LETTERS {
@@ -49,8 +54,11 @@ impl RecentSearches {
             let Some(oldest) = oldest else { break };
             searches.remove(&oldest);
         }
-        let search = same.unwrap_or_else(|| Arc::new(Mutex::new(Search::new(Some(tenant), filter))));
-        let recent = RecentSearch { filter: filter.clone(), search: search.clone(), at: now };
+        let (search, begun) = match same {
+            Some(same) => (same.search, same.begun),
+            None => (Arc::new(Mutex::new(Search::new(Some(tenant), filter))), now),
+        };
+        let recent = RecentSearch { filter: filter.clone(), search: search.clone(), begun, at: now };
         searches.insert(tenant.to_owned(), recent);
         search
     }
@@ -71,6 +79,15 @@ mod tests {
         let other = DeadLetterFilter { endpoint_id: Some("crm".into()), ..all.clone() };
         let newest = searches.get("acme", &other, 5 * KEPT);
         assert!(Arc::ptr_eq(&newest, &searches.get("acme", &other, 5 * KEPT)));
+    }
+
+    #[test]
+    fn a_search_begins_anew_after_an_hour_however_often_it_is_asked_for() {
+        let (searches, all) = (RecentSearches::default(), DeadLetterFilter::default());
+        let first = searches.get("acme", &all, 0);
+        let is_first = |now| Arc::ptr_eq(&first, &searches.get("acme", &all, now));
+        assert!((0..=LONGEST).step_by(60_000).all(is_first));
+        assert!(!is_first(LONGEST + 1));
     }
 
     #[test]

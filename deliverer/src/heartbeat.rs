@@ -18,6 +18,8 @@ const TICK: Duration = Duration::from_millis(250);
 const ANNOUNCEMENT_TICKS: u64 = HEARTBEAT_MS / TICK.as_millis() as u64;
 /// Ticks between two counts of all endpoints: ten seconds.
 const COUNT_TICKS: u64 = 10 * ANNOUNCEMENT_TICKS;
+/// Largest difference between the clock of the machine and the uptime, from one tick to the next, that is no step.
+const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Largest number of breaker changes in one notice: some 50 kB of JSON.
 const MAX_CHANGES: usize = 500;
 
@@ -25,12 +27,14 @@ pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
     disabled: DisabledEndpoints,
+    /// The clock of the machine in unix ms, and the uptime, at the last tick.
+    last_tick: Option<(u64, Uptime)>,
 }
 
 impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
-        Self { deliverer, peers, disabled: DisabledEndpoints::default() }
+        Self { deliverer, peers, disabled: DisabledEndpoints::default(), last_tick: None }
     }
 
     /// Runs until it is dropped, or the broker ends `notices`.
@@ -77,6 +81,13 @@ impl DelivererHeartbeat {
         }
         if *deps.broker.connection_state().borrow() != ConnectionState::Ready {
             self.peers.keep_all(now);
+        }
+        // Due times follow the clock of the machine: when it goes ahead, deferred deliveries return sooner than reserved.
+        if let Some((wall, uptime)) = self.last_tick.replace((self.deliverer.now(), now)) {
+            let ahead_ms = self.deliverer.now().saturating_sub(wall).saturating_sub(now.ms_since(uptime));
+            if ahead_ms > CLOCK_TOLERANCE_MS {
+                limiter.endpoints().iter().for_each(|endpoint| endpoint.advance_reservations(ahead_ms));
+            }
         }
         let deliverers = self.peers.count(now);
         limiter.set_deliverers(deliverers);

@@ -13,7 +13,7 @@ service::metrics! {
     pub struct ProducerMetrics {
         /// Events that were taken in and confirmed, by source: canonical or the vendor's dialect.
         pub received: IntCounterVec("events_received_total", [source in SOURCES]),
-        /// Events that were not processed again because this process had processed their id before, by scope: intake or router.
+        /// Events that were not processed again because this process had processed the same event before, by scope: intake or router.
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
         /// Requests that were refused, by the problem's code.
         pub refused: IntCounterVec("events_refused_total", [code in CODES]),

@@ -15,7 +15,7 @@ service::metrics! {
         pub unmatched: IntCounter("events_unmatched_total"),
         /// Endpoints that match an event which their format does not have, or which lacks what the format needs.
         pub unrendered: IntCounter("events_unrendered_total"),
-        /// Events that were not processed again because this process had processed their id before, by scope: intake or router.
+        /// Events that were not processed again because this process had processed the same event before, by scope: intake or router.
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
         /// Messages that were parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason in PARK_REASONS]),

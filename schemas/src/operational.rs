@@ -20,34 +20,35 @@ pub struct OperationalEvent {
 
 impl OperationalEvent {
     /// The body has `"endpoint":{"id","reason"}`. `version` is the endpoint's version once it is disabled.
-    pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>, now: u64) -> Self {
+    pub fn endpoint_disabled(tenant: &str, endpoint_id: &str, version: u64, reason: Option<&str>) -> Self {
         let id = EventId::of_happening(&[tenant, "endpoint.disabled", endpoint_id, &version.to_string()]);
         Self::of(
             tenant,
             id,
             EventType::ENDPOINT_DISABLED,
-            now,
+            None,
             "endpoint",
             &json!({"id": endpoint_id, "reason": reason}),
         )
     }
 
-    /// The body has `"quota":{"name","limit"}`. All reports of an hour have the same id.
+    /// The body has `"quota":{"name","limit"}`. All reports of an hour that have the same limit are one event.
     pub fn quota_reached(tenant: &str, quota: QuotaName, limit: f64, now: u64) -> Self {
         let hour = (now / HOUR).to_string();
-        let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &hour]);
+        let id = EventId::of_happening(&[tenant, "quota.reached", quota.as_str(), &limit.to_string(), &hour]);
         let payload = json!({"name": quota.as_str(), "limit": number(limit)});
-        Self::of(tenant, id, EventType::QUOTA_REACHED, now, "quota", &payload)
+        Self::of(tenant, id, EventType::QUOTA_REACHED, None, "quota", &payload)
     }
 
     /// The event that the test button sends to endpoints of format `canonical`.
     pub fn webhook_test(tenant: &str, id: EventId, now: u64) -> Self {
-        Self::of(tenant, id, EventType::WEBHOOK_TEST, now, "test", &json!({"origin": "webhook-config"}))
+        Self::of(tenant, id, EventType::WEBHOOK_TEST, Some(now), "test", &json!({"origin": "webhook-config"}))
     }
 
-    fn of(tenant: &str, id: EventId, event_type: EventType, now: u64, name: &str, payload: &Value) -> Self {
+    /// An event without a time of its own has that of its acceptance: its repeats have the same bytes.
+    fn of(tenant: &str, id: EventId, event_type: EventType, at: Option<u64>, name: &str, payload: &Value) -> Self {
         let body = json!({
-            "spec": SPEC, "id": id, "type": event_type, "occurred_at": rfc3339(now), "source": {"platform": PLATFORM},
+            "spec": SPEC, "id": id, "type": event_type, "occurred_at": at.map(rfc3339), "source": {"platform": PLATFORM},
             name: payload,
         });
         // A tenant's id has at most 63 bytes, so the key is never too long.
@@ -71,18 +72,18 @@ mod tests {
 
     #[test]
     fn reports_within_an_hour_are_the_same_event() {
-        let reached = |at| OperationalEvent::quota_reached("acme", QuotaName::DeadLetters, 1_000.0, at).id;
+        let reached = |at| OperationalEvent::quota_reached("acme", QuotaName::DeadLetters, 1_000.0, at);
         let start = NOW / HOUR * HOUR;
         assert_eq!(reached(start), reached(start + HOUR - 1));
         assert_ne!(reached(start), reached(start + HOUR));
-        let disabled = |version| OperationalEvent::endpoint_disabled("acme", "crm", version, None, NOW).id;
+        let disabled = |version| OperationalEvent::endpoint_disabled("acme", "crm", version, None).id;
         assert_eq!(disabled(7), disabled(7));
         assert_ne!(disabled(7), disabled(8), "enabled and disabled again");
     }
 
     #[test]
     fn operational_events_are_matched_and_rendered_like_any_other() {
-        let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"), NOW);
+        let event = OperationalEvent::endpoint_disabled("acme", "crm", 7, Some("the receiver answered 410 Gone"));
         assert_eq!(event.key, "acme.-.-.endpoint.disabled");
         let acceptance = Acceptance::new(event.id.clone(), NOW, "acme");
         let envelope = Envelope::decode(event.body.as_bytes(), &acceptance).unwrap();

@@ -23,8 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time that the log line of a stuck process may take. What reads the log may be what the process is stuck in.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// Tells the service manager that the process listens, and from then on that it is alive, while `/healthz` says so. Ends
-/// the process with [`Exit::Stuck`] when `/healthz` fails for longer than allowed.
+/// Tells the service manager that the process listens, and from then on that it is alive. Ends the process with [`Exit::Stuck`] when `/healthz` fails for longer than allowed.
 pub fn start(ops: Ops, config: &OpsConfig) -> io::Result<()> {
     notify(NotifyState::Ready);
     let max_stuck = config.max_stuck.0;
@@ -34,9 +33,9 @@ pub fn start(ops: Ops, config: &OpsConfig) -> io::Result<()> {
         loop {
             let stuck = ops.stuck();
             match looks.add(!stuck.is_empty(), Instant::now()) {
-                // One that is lost is not logged: the next one follows soon.
-                Look::Alive => drop(sd_notify::notify(&[NotifyState::Watchdog])),
-                Look::Stuck => {}
+                // One that is lost is not logged: the next one follows soon. A role that is stuck is judged by `max_stuck`
+                // alone, so the service manager hears of it only if this thread stands still too.
+                Look::Alive | Look::Stuck => drop(sd_notify::notify(&[NotifyState::Watchdog])),
                 Look::StuckForTooLong => {
                     log_end(stuck, max_stuck);
                     std::process::exit(Exit::Stuck.code().into());
@@ -62,7 +61,8 @@ fn notify(state: NotifyState<'_>) {
 
 fn log_end(stuck: BTreeMap<&'static str, String>, max_stuck: Duration) {
     let (logging, logged) = mpsc::channel::<()>();
-    thread::spawn(move || {
+    // Where no further thread can be made, the process ends without the line.
+    let _ = thread::Builder::new().spawn(move || {
         let error = stuck.iter().map(|(part, why)| format!("{part}: {why}")).collect::<Vec<_>>().join(", ");
         tracing::error!(error, limit_s = max_stuck.as_secs(), "process.stuck");
         drop(logging);

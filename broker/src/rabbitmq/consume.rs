@@ -14,18 +14,24 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use schemas::Message;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{interval, timeout},
+};
 
 use super::{
     client::RabbitMqClient,
     delays::{Delay, DelayLevel},
     error::{describe, describe_without},
-    in_hand::{HeldMessage, InHand},
+    in_hand::{FromOpen, HeldMessage, InHand},
     message::{self, ReceivedMessage},
     session::Session,
     settle::{self, SettledTag},
 };
 use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grant};
+
+/// Time between two looks at the prefetch while no message comes.
+const REVIEW: Duration = Duration::from_secs(1);
 
 /// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
@@ -48,8 +54,8 @@ struct OpenConsumers {
     tags: Vec<(Channel, ShortString)>,
     /// The sum of their prefetches.
     prefetch: u16,
-    /// An upper bound of the messages in hand that came from earlier consumers.
-    left_over: usize,
+    /// Their messages in hand.
+    in_hand: FromOpen,
 }
 
 /// A message of a consumer, and where it is settled. None: a consumer has ended, cancelled by this side or by the broker.
@@ -80,11 +86,12 @@ impl QueueConsumer {
         let mut open = OpenConsumers::default();
         self.begin(session, &mut open).await?;
         let _granted = Granted::of(&self.grant);
+        let mut reviews = interval(REVIEW);
         loop {
             tokio::select! {
                 message = open.messages.next(), if !open.messages.is_empty() => match message {
                     Some(Some((Ok(delivery), settled))) => {
-                        self.hand_out(session, delivery, settled).await;
+                        self.hand_out(session, &open.in_hand, delivery, settled).await;
                         self.adjust(session, &mut open).await?;
                     }
                     Some(Some((Err(error), _))) => return Err(describe(&error)),
@@ -93,6 +100,8 @@ impl QueueConsumer {
                     Some(None) | None =>
                         return Err(format!("the broker cancelled the consumer of {}", self.queue.name())),
                 },
+                // Messages of earlier consumers may have been settled while nothing came.
+                _ = reviews.tick(), if !open.messages.is_empty() => self.adjust(session, &mut open).await?,
                 () = self.in_hand.half_free(), if open.messages.is_empty() => self.begin(session, &mut open).await?,
                 () = self.out.closed() => {
                     open.give_back().await;
@@ -106,20 +115,19 @@ impl QueueConsumer {
 
     /// Opens the first consumer of a session, or the first one after a pause.
     async fn begin(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
-        open.left_over = self.in_hand.messages();
-        self.subscribe(session, open, self.in_hand.first(open.left_over)).await
+        open.in_hand = FromOpen::default();
+        self.subscribe(session, open, self.in_hand.first()).await
     }
 
     /// Asks the broker for more or less at a time, by what is in hand.
     async fn adjust(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
-        open.left_over = open.left_over.min(self.in_hand.messages());
         if self.in_hand.is_full() {
             return tokio::select! {
                 () = self.pause(session, open) => Ok(()),
                 reason = session.health.failed() => Err(reason),
             };
         }
-        match self.in_hand.one_more(open.prefetch, open.left_over) {
+        match self.in_hand.one_more(open.prefetch, &open.in_hand) {
             Some(more) => self.subscribe(session, open, more).await,
             None => Ok(()),
         }
@@ -135,7 +143,10 @@ impl QueueConsumer {
             let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
             Ok((channel, consumer))
         };
-        let subscribed = timeout(SUBSCRIBE_TIME, subscribing).await;
+        let subscribed = tokio::select! {
+            subscribed = timeout(SUBSCRIBE_TIME, subscribing) => subscribed,
+            reason = session.health.failed() => return Err(reason),
+        };
         let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
         let (channel, consumer) = subscribed.map_err(|error: lapin::Error| describe_without("read", &error))?;
         let (settled, to_write) = mpsc::unbounded_channel();
@@ -151,15 +162,21 @@ impl QueueConsumer {
         open.cancel().await;
         while let Some(message) = open.messages.next().await {
             if let Some((Ok(delivery), settled)) = message {
-                self.hand_out(session, delivery, settled).await;
+                self.hand_out(session, &open.in_hand, delivery, settled).await;
             }
         }
     }
 
-    async fn hand_out(&self, session: &Session, delivery: Delivery, settled: mpsc::UnboundedSender<SettledTag>) {
+    async fn hand_out(
+        &self,
+        session: &Session,
+        from: &FromOpen,
+        delivery: Delivery,
+        settled: mpsc::UnboundedSender<SettledTag>,
+    ) {
         let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
         let ReceivedMessage { message, key, count, delay, .. } = message::receive(delivery);
-        let held = self.in_hand.hold(message.body.len());
+        let held = self.in_hand.hold(from, message.body.len());
         if let (Queue::Lane(lane), Some(delay)) = (self.queue, delay)
             && let Some(level) = delay.next((self.client.clock)())
         {

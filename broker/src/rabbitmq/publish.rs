@@ -28,8 +28,8 @@ use crate::PublishError;
 
 /// Largest number of unconfirmed publishes per channel: enough to fill any line, few enough to repeat after a cut.
 const CHANNEL_WINDOW: u32 = 1000;
-/// A publish counts once more in the window for each of these bytes, because lapin copies the body into frames: together
-/// they have at most 64 MB.
+/// A publish counts once more in the window for each of these bytes, because lapin copies the body into frames: those
+/// that are waited for have some 64 MB at most.
 const BYTES_PER_SLOT: usize = 64_000;
 /// Largest number of publishes to the logs at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;

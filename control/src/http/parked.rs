@@ -50,8 +50,9 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = describe::operation(op, "parked", "requeueParked", "Publish it again, as it was", None);
                 let op = describe::more(
                     op,
-                    "An event is routed as the same event; a delivery goes on with its attempt, whose number it keeps. It \
-                     stays in the log. Doing it twice makes no second event, and posts a delivery twice under one id.",
+                    "An event is routed as the same event, and parked again where its cause is still there; a delivery goes \
+                     on with its attempt, whose number it keeps. It stays in the log. Doing it twice at once makes no \
+                     second event, and posts a delivery twice under one id.",
                 );
                 describe::answers::<202, RequeueAnswer>(op)
             }),

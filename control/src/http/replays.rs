@@ -83,10 +83,10 @@ struct ReplayBody {
     rate_per_second: Option<f64>,
 }
 
-/// How many dead letters a replay would publish again.
+/// How many dead letters a replay would look at.
 #[derive(Serialize, JsonSchema)]
 struct Matched {
-    /// So many would be replayed.
+    /// So many match. A replay skips those that cannot go out, such as those for disabled endpoints.
     matched: u64,
 }
 

@@ -175,6 +175,11 @@ impl EndpointLimiter {
         read(&self.lock().state)
     }
 
+    /// Brings reserved times forward, as the deliveries that they are for return sooner.
+    pub(crate) fn advance_reservations(&self, ms: u64) {
+        self.lock().state.advance_reservations(ms);
+    }
+
     #[cfg(test)]
     pub(super) fn change(&self, change: impl FnOnce(&mut AdmissionState)) {
         change(&mut self.lock().state);

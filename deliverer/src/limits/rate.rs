@@ -83,6 +83,13 @@ impl Reservations {
         (self.next, self.next_spare) = (at.as_f64(), at.as_f64());
     }
 
+    /// Brings all reservations forward by so many ms.
+    pub(super) fn advance(&mut self, ms: u64) {
+        let sooner = |at: f64| (at - ms as f64).max(0.0);
+        (self.next, self.next_spare) = (sooner(self.next), sooner(self.next_spare));
+        self.counts.iter_mut().for_each(|(until, _)| *until = *until - ms);
+    }
+
     pub(super) fn count(&mut self, at: Uptime) {
         let place = self.counts.partition_point(|(until, _)| *until < at);
         let is_full = self.counts.len() >= MAX_COUNTS;
@@ -125,6 +132,20 @@ mod tests {
     use super::*;
 
     const NOW: Uptime = Uptime::of_ms(1_000);
+
+    #[test]
+    fn reservations_that_were_brought_forward_are_free_and_count_no_more_once_their_time_has_come() {
+        let mut reservations = Reservations::default();
+        for _ in 0..8 {
+            let at = reservations.reserve(NOW, 1_000.0);
+            reservations.count(at);
+        }
+        reservations.advance(3_500);
+        assert_eq!(reservations.backlog(NOW), 4);
+        reservations.advance(3_600_000);
+        assert_eq!(reservations.backlog(NOW), 0);
+        assert_eq!(reservations.reserve(NOW, 1_000.0), NOW);
+    }
 
     proptest! {
         #[test]

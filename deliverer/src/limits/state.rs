@@ -278,6 +278,10 @@ impl AdmissionState {
         self.reserve(earliest, false, DeferReason::Breaker, share, now)
     }
 
+    pub(super) fn advance_reservations(&mut self, ms: u64) {
+        self.reservations.advance(ms);
+    }
+
     /// Reserves a time for a deferred delivery, from `earliest` on. One that `has_waited` may get a spare time.
     fn reserve(
         &mut self,

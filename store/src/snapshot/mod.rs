@@ -43,9 +43,10 @@ pub struct SourceRef {
 }
 
 /// True when what was decided at a revision was meant for another tenant or endpoint of the same id than the one that was
-/// created at `created`. The revision 0 cannot be compared, so nothing of it is older.
+/// created at `created`. The revision 0 cannot be compared, so nothing of it is older, and neither is anything of 1: a
+/// database has no items at 1, but earlier versions numbered the readings of files from 1 on.
 pub fn is_older(revision: u64, created: u64) -> bool {
-    revision > 0 && revision < created
+    revision > 1 && revision < created
 }
 
 fn by_tenant(read: impl IntoIterator<Item = StoredItem>) -> BTreeMap<String, Vec<StoredItem>> {
