@@ -10,7 +10,7 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     client::RabbitMqClient,
@@ -27,6 +27,9 @@ const PREFETCH: u16 = 10;
 const ACK_STEP: usize = PREFETCH as usize / 2;
 /// Longest wait for a record that is known to be there. Then the stream has stalled, and the reader ends with an error.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// Time of the first try to find the end of a log.
+const FIRST_TRY: Duration = Duration::from_secs(5);
 
 /// The reason when a stream is deleted or its node stops.
 const CANCELLED: &str = "the broker cancelled the reader";
@@ -51,19 +54,17 @@ impl LogReading {
     }
 
     async fn read(&self) -> Result<(), String> {
-        let (session, connection) = self.stream.connect().await?;
+        let (session, connection, end) = self.stream.open().await?;
+        let reading = async {
+            // From an offset beyond the end the broker would wait until the log is that long.
+            if self.offset < end { self.pass_on(&connection, end).await } else { Ok(()) }
+        };
         let read = tokio::select! {
-            read = self.read_over(&connection) => read,
+            read = reading => read,
             reason = session.health.failed() => Err(reason),
         };
         let _ = connection.close(200, "OK".into()).await;
         read
-    }
-
-    async fn read_over(&self, connection: &Connection) -> Result<(), String> {
-        let end = self.stream.end_over(connection).await?;
-        // From an offset beyond the end the broker would wait until the log is that long.
-        if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
     }
 
     /// Passes on every record before `end`, without markers.
@@ -92,13 +93,33 @@ impl LogReading {
 
 impl LogStream {
     pub(super) async fn end(&self) -> Result<u64, String> {
+        let (_, connection, end) = self.open().await?;
+        let _ = connection.close(200, "OK".into()).await;
+        Ok(end)
+    }
+
+    /// Opens a connection and finds the end of the log over it. Under load it was seen that nothing came for twenty
+    /// seconds while other readers got on, so a first try is given up soon.
+    async fn open(&self) -> Result<(Arc<Session>, Connection, u64), String> {
+        match timeout(FIRST_TRY, self.try_to_open()).await {
+            Ok(opened) => opened,
+            Err(_) => self.try_to_open().await,
+        }
+    }
+
+    async fn try_to_open(&self) -> Result<(Arc<Session>, Connection, u64), String> {
         let (session, connection) = self.connect().await?;
         let end = tokio::select! {
             end = self.end_over(&connection) => end,
             reason = session.health.failed() => Err(reason),
         };
-        let _ = connection.close(200, "OK".into()).await;
-        end
+        match end {
+            Ok(end) => Ok((session, connection, end)),
+            Err(error) => {
+                let _ = connection.close(200, "OK".into()).await;
+                Err(error)
+            }
+        }
     }
 
     /// A slow reader needs its own connection, because it would hold up other consumers.
@@ -139,7 +160,7 @@ impl LogStream {
 
 /// The next record of a stream, or an error when none comes for too long.
 async fn next_of<S: Stream + Unpin>(records: &mut S) -> Result<Option<S::Item>, String> {
-    let next = tokio::time::timeout(STALLED, records.next()).await;
+    let next = timeout(STALLED, records.next()).await;
     next.map_err(|_| format!("the broker sent no record for {} s", STALLED.as_secs()))
 }
 
