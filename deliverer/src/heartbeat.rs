@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{ConnectionState, Notices};
 use schemas::{BreakerChange, EndpointState, Notice};
+use service::ClockWatch;
 use store::Snapshot;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     Deliverer, DelivererDependencies,
@@ -18,8 +19,6 @@ const TICK: Duration = Duration::from_millis(250);
 const ANNOUNCEMENT_TICKS: u64 = HEARTBEAT_MS / TICK.as_millis() as u64;
 /// Ticks between two counts of all endpoints: ten seconds.
 const COUNT_TICKS: u64 = 10 * ANNOUNCEMENT_TICKS;
-/// Largest difference between the clock of the machine and the uptime, from one tick to the next, that is no step.
-const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// Largest number of breaker changes in one notice: some 50 kB of JSON.
 const MAX_CHANGES: usize = 500;
 
@@ -27,14 +26,13 @@ pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
     disabled: DisabledEndpoints,
-    /// The clock of the machine in unix ms, and the uptime, at the last tick.
-    last_tick: Option<(u64, Uptime)>,
+    clock_watch: ClockWatch,
 }
 
 impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
-        Self { deliverer, peers, disabled: DisabledEndpoints::default(), last_tick: None }
+        Self { deliverer, peers, disabled: DisabledEndpoints::default(), clock_watch: ClockWatch::default() }
     }
 
     /// Runs until it is dropped, or the broker ends `notices`.
@@ -83,11 +81,9 @@ impl DelivererHeartbeat {
             self.peers.keep_all(now);
         }
         // Due times follow the clock of the machine: when it goes ahead, deferred deliveries return sooner than reserved.
-        if let Some((wall, uptime)) = self.last_tick.replace((self.deliverer.now(), now)) {
-            let ahead_ms = self.deliverer.now().saturating_sub(wall).saturating_sub(now.ms_since(uptime));
-            if ahead_ms > CLOCK_TOLERANCE_MS {
-                limiter.endpoints().iter().for_each(|endpoint| endpoint.advance_reservations(ahead_ms));
-            }
+        let step = self.clock_watch.look(self.deliverer.now(), Instant::now());
+        if let Some(step) = step.filter(|step| step.is_forward) {
+            limiter.endpoints().iter().for_each(|endpoint| endpoint.advance_reservations(step.by_ms));
         }
         let deliverers = self.peers.count(now);
         limiter.set_deliverers(deliverers);

@@ -6,6 +6,7 @@
 pub mod atomic_file;
 pub mod chance;
 pub mod clock;
+mod clock_watch;
 pub mod config;
 pub mod describe;
 pub mod duration;
@@ -28,6 +29,7 @@ pub mod watchdog;
 
 pub use chance::Chance;
 pub use clock::Clock;
+pub use clock_watch::{ClockStep, ClockWatch};
 pub use config::{ConfigError, Loader};
 pub use exit::Exit;
 pub use idempotency::{Claim, ClaimedKey, IdempotencyKeys};

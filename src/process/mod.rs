@@ -2,7 +2,6 @@
 //!
 //! `standalone` starts in one process the roles that otherwise have a process each.
 
-mod clock_watch;
 mod data_dir;
 mod heartbeats;
 mod measured_broker;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use broker::ConnectionState;
-use service::ops::Ops;
+use service::{ClockWatch, ops::Ops};
 use store::SyncStatus;
 use tokio::time::{Instant, interval};
 
-use super::{clock_watch::ClockWatch, roles::SharedDependencies};
+use super::roles::SharedDependencies;
 
 service::metrics! {
     /// Metrics of every process about its broker and its snapshot.
@@ -64,7 +64,8 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
                 let wall = clock();
                 metrics.note_freshness(store.sync_status(), wall);
                 if let Some(step) = clock_watch.look(wall, Instant::now()) {
-                    step.log();
+                    let direction = if step.is_forward { "forward" } else { "back" };
+                    tracing::warn!(direction, step_ms = step.by_ms, "clock.stepped");
                 }
                 tokio::select! {
                     Ok(()) = connection.changed() => break,

@@ -6,31 +6,25 @@ use tokio::time::Instant;
 /// less without a step.
 const TOLERANCE_MS: u64 = 1_000;
 
-/// What was read at the last look.
+/// Both clocks as they were at the last look.
 #[derive(Debug, Default)]
-pub(super) struct ClockWatch(Option<(u64, Instant)>);
+pub struct ClockWatch(Option<(u64, Instant)>);
 
+/// A step of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClockStep {
-    pub(super) is_forward: bool,
-    pub(super) by_ms: u64,
+pub struct ClockStep {
+    pub is_forward: bool,
+    pub by_ms: u64,
 }
 
 impl ClockWatch {
     /// Returns by how much the clock was set since the last look. `wall` is unix ms.
-    pub(super) fn look(&mut self, wall: u64, now: Instant) -> Option<ClockStep> {
+    pub fn look(&mut self, wall: u64, now: Instant) -> Option<ClockStep> {
         let (last_wall, last) = self.0.replace((wall, now))?;
         let elapsed = u64::try_from(now.saturating_duration_since(last).as_millis()).unwrap_or(u64::MAX);
         let expected = last_wall.saturating_add(elapsed);
         let by_ms = wall.abs_diff(expected);
         (by_ms > TOLERANCE_MS).then_some(ClockStep { is_forward: wall > expected, by_ms })
-    }
-}
-
-impl ClockStep {
-    pub(super) fn log(self) {
-        let direction = if self.is_forward { "forward" } else { "back" };
-        tracing::warn!(direction, step_ms = self.by_ms, "clock.stepped");
     }
 }
 
