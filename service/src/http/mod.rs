@@ -13,6 +13,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls_listener;
+mod unread_body;
 mod watched;
 
 pub use config::{HttpConfig, TlsFiles};

@@ -24,6 +24,7 @@ use super::{
     headers::identify,
     origin::{RequestOrigin, Scheme, TrustedProxies},
     tls_listener::{HandshakeLimits, TlsListener},
+    unread_body,
     watched::WatchedListener,
 };
 use crate::{
@@ -93,6 +94,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let router = app(router)
+        .layer(middleware::from_fn(unread_body::discard))
         .layer(middleware::from_fn_with_state(Arc::new(options.trusted_proxies()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
     match options.tls {

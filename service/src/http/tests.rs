@@ -13,7 +13,7 @@ use super::{
     ServeOptions, serve,
     testing::{Answer, Server, read},
 };
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 async fn start(router: Router) -> (Server, CancellationToken) {
     let shutdown = CancellationToken::new();
@@ -96,4 +96,39 @@ async fn answers_under_way_are_finished_before_serving_ends() {
     leave.notify_one();
     assert_eq!(read(stream).await.body, "finished");
     server.task.await.unwrap().unwrap();
+}
+
+/// A request that the handler refuses without reading its body.
+async fn refused_unread(length: usize, extra: &str) -> (TcpStream, CancellationToken, Server) {
+    let refuse = async || Problem::new(Code::PayloadTooLarge);
+    let (server, trigger) = start(Router::new().route("/", post(refuse))).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nhost: here\r\ncontent-length: {length}\r\n{extra}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    (stream, trigger, server)
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
+    let body = vec![b' '; 15 << 20];
+    let (mut stream, _trigger, _server) = refused_unread(body.len(), "connection: close\r\n").await;
+    stream.write_all(&body).await.expect("nothing breaks");
+    assert_eq!(read(stream).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_not_read_for_ever() {
+    let (mut stream, _trigger, _server) = refused_unread(1 << 40, "").await;
+    let chunk = vec![b' '; 1 << 20];
+    let mut sent = 0;
+    while stream.write_all(&chunk).await.is_ok() {
+        sent += chunk.len();
+    }
+    assert!(sent < 64 << 20, "{sent}");
+}
+
+#[tokio::test]
+async fn a_client_that_expects_a_continue_is_refused_before_it_sends_its_body() {
+    let (stream, _trigger, _server) = refused_unread(8 << 20, "connection: close\r\nexpect: 100-continue\r\n").await;
+    assert_eq!(read(stream).await.status, 413);
 }
