@@ -28,9 +28,6 @@ const ACK_STEP: usize = PREFETCH as usize / 2;
 /// Longest wait for a record that is known to be there. Then the stream has stalled, and the reader ends with an error.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Time of the first try to find the end of a log.
-const FIRST_TRY: Duration = Duration::from_secs(5);
-
 /// The reason when a stream is deleted or its node stops.
 const CANCELLED: &str = "the broker cancelled the reader";
 
@@ -54,32 +51,27 @@ impl LogReading {
     }
 
     async fn read(&self) -> Result<(), String> {
-        let (session, connection, end) = self.stream.open().await?;
-        let reading = async {
-            // From an offset beyond the end the broker would wait until the log is that long.
-            if self.offset < end { self.pass_on(&connection, end).await } else { Ok(()) }
-        };
+        let (session, connection) = self.stream.connect().await?;
         let read = tokio::select! {
-            read = reading => read,
+            read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
         };
         let _ = connection.close(200, "OK".into()).await;
         read
     }
 
+    async fn read_over(&self, connection: &Connection) -> Result<(), String> {
+        let end = self.stream.end_over(connection).await?;
+        // From an offset beyond the end the broker would wait until the log is that long.
+        if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
+    }
+
     /// Passes on every record before `end`, without markers.
     async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
-        let (channel, mut records) = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
-        let mut taken = 0;
-        while let Some(delivery) = next_of(&mut records).await? {
-            let delivery = delivery.map_err(|error| describe(&error))?;
-            taken += 1;
-            if taken % ACK_STEP == 0 {
-                let all = BasicAckOptions { multiple: true };
-                channel.basic_ack(delivery.delivery_tag, all).await.map_err(|error| describe(&error))?;
-            }
-            let received = message::receive(delivery);
+        let mut records = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
+        loop {
+            let received = records.next().await?;
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
             // The broker begins with the whole chunk that has the offset.
             let is_wanted = offset >= self.offset && received.marker.is_none();
@@ -87,39 +79,18 @@ impl LogReading {
                 return Ok(());
             }
         }
-        Err(CANCELLED.to_owned())
     }
 }
 
 impl LogStream {
     pub(super) async fn end(&self) -> Result<u64, String> {
-        let (_, connection, end) = self.open().await?;
-        let _ = connection.close(200, "OK".into()).await;
-        Ok(end)
-    }
-
-    /// Opens a connection and finds the end of the log over it. Under load it was seen that nothing came for twenty
-    /// seconds while other readers got on, so a first try is given up soon.
-    async fn open(&self) -> Result<(Arc<Session>, Connection, u64), String> {
-        match timeout(FIRST_TRY, self.try_to_open()).await {
-            Ok(opened) => opened,
-            Err(_) => self.try_to_open().await,
-        }
-    }
-
-    async fn try_to_open(&self) -> Result<(Arc<Session>, Connection, u64), String> {
         let (session, connection) = self.connect().await?;
         let end = tokio::select! {
             end = self.end_over(&connection) => end,
             reason = session.health.failed() => Err(reason),
         };
-        match end {
-            Ok(end) => Ok((session, connection, end)),
-            Err(error) => {
-                let _ = connection.close(200, "OK".into()).await;
-                Err(error)
-            }
-        }
+        let _ = connection.close(200, "OK".into()).await;
+        end
     }
 
     /// A slow reader needs its own connection, because it would hold up other consumers.
@@ -131,19 +102,18 @@ impl LogStream {
 
     /// The log ends where a marker is appended.
     async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
-        let (_channel, mut new_records) = self.attach(connection, AMQPValue::LongString("next".into())).await?;
+        let mut new_records = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
         self.client.publish_marker(self.log, marker_properties(marker)).await.map_err(failed)?;
-        while let Some(delivery) = next_of(&mut new_records).await? {
-            let received = message::receive(delivery.map_err(|error| describe(&error))?);
+        loop {
+            let received = new_records.next().await?;
             if received.marker == Some(marker) {
                 return Ok(received.offset.unwrap_or(0));
             }
         }
-        Err(CANCELLED.to_owned())
     }
 
-    async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<(Channel, lapin::Consumer), String> {
+    async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<Records, String> {
         let attached = async {
             let channel = connection.create_channel().await?;
             channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
@@ -151,10 +121,29 @@ impl LogStream {
             arguments.insert("x-stream-offset".into(), from);
             let stream = self.client.setup.names.log(self.log);
             let options = BasicConsumeOptions::default();
-            let records = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
-            Ok((channel, records))
+            let consumer = channel.basic_consume(stream.into(), "".into(), options, arguments).await?;
+            Ok(Records { channel, consumer, taken: 0 })
         };
         attached.await.map_err(|error: lapin::Error| describe(&error))
+    }
+}
+
+/// The records of a stream from an offset on. The broker sends at most `PREFETCH` ahead of the acknowledgements.
+struct Records {
+    channel: Channel,
+    consumer: lapin::Consumer,
+    taken: usize,
+}
+
+impl Records {
+    async fn next(&mut self) -> Result<ReceivedMessage, String> {
+        let delivery = next_of(&mut self.consumer).await?.ok_or(CANCELLED)?.map_err(|error| describe(&error))?;
+        self.taken += 1;
+        if self.taken.is_multiple_of(ACK_STEP) {
+            let all = BasicAckOptions { multiple: true };
+            self.channel.basic_ack(delivery.delivery_tag, all).await.map_err(|error| describe(&error))?;
+        }
+        Ok(message::receive(delivery))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The logs: appended to, read, never settled.
 
 use broker::{Broker, Log, Record, Target};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -60,6 +60,20 @@ pub(crate) async fn from_the_end_of_a_log_all_is_read_that_comes_later_and_nothi
     assert_eq!(ids(&read(&*broker, Log::Parked, of_nothing).await), ["0", "1", "2", "3", "4"]);
     assert_eq!(ids(&read(&*broker, Log::Parked, of_three).await), ["3", "4"]);
     assert_eq!(read(&*broker, Log::Parked, end().await).await, []);
+}
+
+pub(crate) async fn the_end_of_a_log_is_found_while_the_log_grows<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let (to, message) = (Target::Log(Log::Dead, "exhausted.acme".into()), message(7));
+    for grown in 1..=3 {
+        let appends = stream::iter(0..1_000).map(|_| broker.publish(&to, &message)).buffer_unordered(64);
+        let (appended, end) = tokio::join!(appends.collect::<Vec<_>>(), broker.end(Log::Dead));
+        assert!(appended.iter().all(Result::is_ok));
+        let (records, end) = (read(&*broker, Log::Dead, 0).await, end.expect("it can be read"));
+        let before = records.iter().filter(|record| record.offset < end).count();
+        assert!((1_000 * (grown - 1)..=1_000 * grown).contains(&before), "{before}");
+    }
 }
 
 async fn append(broker: &dyn Broker, log: Log, numbers: std::ops::Range<u32>) {
