@@ -7,7 +7,7 @@ use carteiro::receiver::Answer;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{KEY, Postgres, Process, Receiver, Site, eventually, ids};
+use crate::harness::{KEY, Postgres, Process, Receiver, Recorder, Site, eventually, ids};
 
 const CRM: &str = "/v1/tenants/acme/endpoints/crm";
 
@@ -50,9 +50,12 @@ async fn a_changed_url_applies_to_a_thousand_deliveries_that_wait_for_their_retr
 
     let url = json!({"url": receiver.url("/right")});
     fixture.control.api().done(KEY, Method::PATCH, CRM, Some(url)).await;
+    let later = fixture.producer.api().publish("acme", ids("later", 1)).await;
+    receiver.until("the change is in force", |recorder| recorder.has_all("/right", &later)).await;
+    let sent_to_wrong = |recorder: &Recorder| recorder.requests("/wrong").len();
+    let before = receiver.look(sent_to_wrong);
     receiver.until("all arrive", |recorder| recorder.has_all("/right", &accepted)).await;
-    let wrong = receiver.look(|recorder| recorder.requests("/wrong").len());
-    assert_eq!(wrong, accepted.len(), "none of them went to the old place again");
+    assert_eq!(receiver.look(sent_to_wrong), before, "none of them went to the old place again");
 }
 
 #[tokio::test]
