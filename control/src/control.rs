@@ -6,7 +6,10 @@ use std::{
 };
 
 use broker::Broker;
-use schemas::{KeyHash, RetryPolicy, time::day};
+use schemas::{
+    KeyHash, RetryPolicy,
+    time::{day, millis},
+};
 use service::{Chance, Clock, RetentionClock, chance::Secrets};
 use store::{Outbox, Store};
 use tokio::{
@@ -113,7 +116,7 @@ impl Control {
     /// Deletes old entries of the audit log, until the future is dropped. Several processes may do so at once.
     pub async fn trim_audit(&self) {
         let Some(audit) = self.deps.store.usage_and_audit() else { return };
-        let age = u64::try_from(self.deps.audit_age.as_millis()).unwrap_or(u64::MAX);
+        let age = millis(self.deps.audit_age);
         let mut clock = RetentionClock::default();
         loop {
             let now = clock.now((self.deps.clock)(), Instant::now());
@@ -131,7 +134,7 @@ impl Control {
     /// may do so at once.
     pub async fn trim_usage(&self) {
         let Some(store) = self.deps.store.usage_and_audit() else { return };
-        let age = u64::try_from(self.deps.usage_age.as_millis()).unwrap_or(u64::MAX);
+        let age = millis(self.deps.usage_age);
         let mut clock = RetentionClock::default();
         loop {
             let now = clock.now((self.deps.clock)(), Instant::now());

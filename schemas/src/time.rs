@@ -86,8 +86,13 @@ impl Span {
     }
 
     pub fn millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+        millis(self.0)
     }
+}
+
+/// Whole milliseconds of a duration; `u64::MAX` for one that is longer.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn shown(text: &str) -> String {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemas::time::millis;
+
 /// Yields the time in unix milliseconds. It may jump when the clock of the machine is set: measure durations with an
 /// `Instant`.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -14,7 +16,7 @@ pub fn system() -> Clock {
 #[expect(clippy::disallowed_methods, reason = "the one place where the time enters")]
 fn now() -> u64 {
     // A machine without a clock may be before 1970. The time 0 keeps it running, with ages that are too large.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Notices that the clock of the machine was set, by a clock that cannot be set. Pure.
 
+use schemas::time::millis;
 use tokio::time::Instant;
 
 /// Largest difference between the two clocks, from one look to the next, that is no step. Machines correct their clock by
@@ -21,7 +22,7 @@ impl ClockWatch {
     /// Returns by how much the clock was set since the last look. `wall` is unix ms.
     pub fn look(&mut self, wall: u64, now: Instant) -> Option<ClockStep> {
         let (last_wall, last) = self.0.replace((wall, now))?;
-        let elapsed = u64::try_from(now.saturating_duration_since(last).as_millis()).unwrap_or(u64::MAX);
+        let elapsed = millis(now.saturating_duration_since(last));
         let expected = last_wall.saturating_add(elapsed);
         let by_ms = wall.abs_diff(expected);
         (by_ms > TOLERANCE_MS).then_some(ClockStep { is_forward: wall > expected, by_ms })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemas::time::millis;
 use tokio::time::Instant;
 
 /// Largest step forward of the wall clock that is believed at once.
@@ -21,9 +22,8 @@ pub struct RetentionClock {
 impl RetentionClock {
     /// Returns the time in unix milliseconds. `wall` is what the wall clock shows.
     pub fn now(&mut self, wall: u64, now: Instant) -> u64 {
-        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let expected = self.believed.map_or(wall, |(at, since)| at.saturating_add(ms(now.duration_since(since))));
-        if wall > expected.saturating_add(ms(TRUSTED_STEP))
+        let expected = self.believed.map_or(wall, |(at, since)| at.saturating_add(millis(now.duration_since(since))));
+        if wall > expected.saturating_add(millis(TRUSTED_STEP))
             && now.duration_since(*self.doubted_since.get_or_insert(now)) < PROBATION
         {
             return expected;

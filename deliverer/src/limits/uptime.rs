@@ -2,6 +2,7 @@
 
 use std::ops::{Add, Sub};
 
+use schemas::time::millis;
 use tokio::time::Instant;
 
 /// Milliseconds since the start of an [`UptimeClock`].
@@ -20,7 +21,7 @@ impl UptimeClock {
     }
 
     pub(crate) fn now(self) -> Uptime {
-        Uptime(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Uptime(millis(self.started.elapsed()))
     }
 }
 

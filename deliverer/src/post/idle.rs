@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use schemas::time::millis;
 use tokio::time::Instant;
 
 /// Time for which a new connection that waits for its first request is not closed.
@@ -99,10 +100,6 @@ impl IdleConnections {
         }
         wakers
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl PooledConnection {

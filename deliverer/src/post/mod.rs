@@ -16,6 +16,7 @@ mod tls;
 use bytes::Bytes;
 use http::{Response, header::RETRY_AFTER};
 use http_body_util::BodyExt as _;
+use schemas::time::millis;
 use schemas::{Delivery, OutcomeClass};
 use service::Clock;
 use tokio::{sync::Semaphore, time::Instant};
@@ -84,7 +85,7 @@ impl Poster {
             self.request(endpoint, delivery, body, began).await
         };
         let outcome = self.slots.run(*lane, permit.endpoint(), request).await;
-        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(elapsed_ms(began.1)));
+        let outcome = outcome.unwrap_or_else(|| Outcome::cut_short(millis(began.1.elapsed())));
         Posted { began: began.0, ended: self.now(), outcome }
     }
 
@@ -115,7 +116,7 @@ impl Poster {
             Ok(response) => self.read(response, &endpoint.masked, deadline).await,
             Err(error) => Outcome::without_response(error.class(), error.reason()),
         };
-        outcome.duration_ms = elapsed_ms(began);
+        outcome.duration_ms = millis(began.elapsed());
         outcome
     }
 
@@ -145,8 +146,4 @@ impl Poster {
     fn now(&self) -> u64 {
         (self.clock)()
     }
-}
-
-fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use schemas::time::millis;
 use tokio::time::Instant;
 
 pub use age_counter::{AgeCounter, EntryRound};
@@ -83,7 +84,7 @@ impl Watchdog {
     }
 
     fn ms(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        millis(now.saturating_duration_since(self.start)).saturating_add(1)
     }
 }
 
