@@ -35,8 +35,7 @@ pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -
 /// message that holds no delivery.
 pub(crate) fn too_large(message: &Message, now: u64) -> Option<(DeadLetter, Target, Message)> {
     let delivery = Delivery::from_message(message).ok()?;
-    let (attempts, last) = (delivery.attempt - 1, delivery.last.clone());
-    let letter = DeadLetter::of(&delivery, DeadReason::TooLarge, attempts, last, now).without_body();
+    let letter = DeadLetter::without_attempt(&delivery, DeadReason::TooLarge, now).without_body();
     let (to, message) = dead_letter(&letter, &delivery, Bytes::new());
     Some((letter, to, message))
 }
@@ -157,17 +156,9 @@ fn parked_by_the_broker(record: &Record) -> Parked {
         _ => (ParkReason::Unroutable, Some(record.key.clone())),
     };
     let by_key = || routing_key.as_deref().filter(|key| key.split('.').count() == 5).and_then(tenant_of);
-    Parked {
-        id: String::new(),
-        reason,
-        detail: None,
-        tenant: headers.text(wire::TENANT).map(str::to_owned).or_else(by_key),
-        event_id: Some(record.message.id.clone()).filter(|id| !id.is_empty()),
-        routing_key,
-        parked_at: None,
-        requeued: 0,
-        body: None,
-    }
+    let parked = Parked::of(&record.message, reason);
+    let tenant = parked.tenant.or_else(by_key);
+    Parked { tenant, routing_key, ..parked }
 }
 
 /// The message in a parked record, and the target from which it goes on: an event to the routers, as the same event; a

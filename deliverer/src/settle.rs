@@ -121,22 +121,17 @@ impl Settler {
 
     async fn end_without_attempt(&self, consumed: &ConsumedDelivery<'_>, reason: DeadReason, now: u64) -> Settlement {
         let ConsumedDelivery { delivery, incoming, .. } = consumed;
-        let record = DeadLetter::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now);
+        let record = DeadLetter::without_attempt(delivery, reason, now);
         self.publish_dead_letter(incoming, record, delivery, now).await
     }
 
     pub(crate) async fn park(&self, incoming: &Incoming, reason: ParkReason, detail: &str, now: u64) -> Settlement {
         let message = &incoming.message;
         let record = Parked {
-            id: String::new(),
-            reason,
             detail: Some(detail.to_owned()),
-            tenant: message.headers.text(wire::TENANT).map(str::to_owned),
-            event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
             routing_key: Some(incoming.key.clone()),
             parked_at: Some(rfc3339(now)),
-            requeued: 0,
-            body: None,
+            ..Parked::of(message, reason)
         };
         let parking = records::park(&*self.broker, record, message.clone(), self.deadline());
         let parked = self.confirmed(incoming, message, async { parking.await.map(drop) }).await;

@@ -52,15 +52,12 @@ pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked,
     let Message { id, kind, headers, body } = &incoming.message;
     let is_cut = why.reason == ParkReason::TooLarge && body.len() > MAX_WHOLE_BYTES;
     let record = Parked {
-        id: String::new(),
-        reason: why.reason,
         detail: Some(why.detail),
+        // A foreign producer may have set the header of the tenant.
         tenant: tenant_of(&incoming.key),
-        event_id: Some(id.clone()).filter(|id| !id.is_empty()),
         routing_key: Some(incoming.key.clone()),
         parked_at: Some(rfc3339(now)),
-        requeued: 0,
-        body: None,
+        ..Parked::of(&incoming.message, why.reason)
     };
     let body = if is_cut { excerpt(body) } else { body.clone() };
     (record, Message { id: id.clone(), kind: kind.clone(), headers: event_headers(headers), body })

@@ -52,7 +52,7 @@ impl ConfirmedPublisher {
         if self.retention.of(tenant, now) == DeadLetterRetention::Counts {
             self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
         } else {
-            let letter = DeadLetter::of(delivery, reason, 0, None, now).without_body();
+            let letter = DeadLetter::without_attempt(delivery, reason, now).without_body();
             let (to, message) = records::dead_letter(&letter, delivery, outgoing.body.clone());
             self.confirmed(&to, &message).await?;
         }

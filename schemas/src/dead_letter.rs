@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Attempt, Delivery, time::rfc3339};
+use crate::{Attempt, Delivery, Message, time::rfc3339, wire};
 
 /// Declares an enum whose variants have one name for headers, metrics and JSON.
 macro_rules! names {
@@ -141,6 +141,11 @@ impl DeadLetter {
         }
     }
 
+    /// The dead letter of a delivery whose next attempt is not made.
+    pub fn without_attempt(delivery: &Delivery, reason: DeadReason, now: u64) -> Self {
+        Self::of(delivery, reason, delivery.attempt - 1, delivery.last.clone(), now)
+    }
+
     #[must_use]
     pub fn without_body(self) -> Self {
         Self { body_withheld: true, ..self }
@@ -213,6 +218,21 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Parked {
+    /// The record of a message, with the tenant and event that it names.
+    pub fn of(message: &Message, reason: ParkReason) -> Self {
+        Self {
+            id: String::new(),
+            reason,
+            detail: None,
+            tenant: message.headers.text(wire::TENANT).map(str::to_owned),
+            event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
+            routing_key: None,
+            parked_at: None,
+            requeued: 0,
+            body: None,
+        }
+    }
+
     /// Key in the parked log: `<reason>.<tenant>`, with `-` instead of an invalid tenant's name. A
     /// foreign producer chose the name, and brokers refuse keys of more than 255 bytes.
     pub fn key(&self) -> String {
