@@ -6,20 +6,15 @@
 //! the index, for all tenants.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use broker::{
-    Log, Logs, ReadError, Record,
-    records::{ReplayMarker, revision},
-};
+use broker::{Log, Logs, ReadError, Record};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadLetterRetention, Notice, OperationalEvent, QuotaName, wire};
-use store::is_older;
-use uuid::Uuid;
 
-use crate::{Control, dead_letter_index::DeadLetterIndex, dead_letters::read_ranges};
+use crate::{Control, dead_letter_index::DeadLetterIndex, dead_letters::read_ranges, live_records::LiveRecords};
 
 /// Interval at which dead letters are counted and the result is announced. Deliverers forget an announcement after six
 /// intervals. A flood may exceed a quota in between.
@@ -108,21 +103,14 @@ struct DeadLetterCounter {
 struct TenantLetters {
     /// Revision that created the tenant. Dead letters of a former tenant of its id do not count.
     since: u64,
-    /// The latest record of each delivery that is a live dead letter.
-    live: HashMap<Uuid, LiveRecord>,
+    /// True for those whose bodies were kept.
+    live: LiveRecords<bool>,
 }
 
 impl TenantLetters {
     fn none_since(since: u64) -> Self {
-        Self { since, live: HashMap::new() }
+        Self { since, live: LiveRecords::default() }
     }
-}
-
-/// The record that a live dead letter has in the log.
-#[derive(Debug)]
-struct LiveRecord {
-    offset: u64,
-    has_body: bool,
 }
 
 impl DeadLetterCounter {
@@ -178,13 +166,13 @@ impl DeadLetterCounter {
 
     fn forget_before(&mut self, first: u64) {
         for letters in self.tenants.values_mut() {
-            letters.live.retain(|_, alive| alive.offset >= first);
+            letters.live.forget_before(first);
         }
     }
 
     fn retention(&self, tenant: &str, quota: u64) -> DeadLetterRetention {
         let Some(TenantLetters { live, .. }) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
-        let with_bodies = live.values().filter(|alive| alive.has_body).count();
+        let with_bodies = live.iter().filter(|(_, has_body)| *has_body).count();
         DeadLetterRetention::of(with_bodies as u64, live.len() as u64, Some(quota))
     }
 }
@@ -193,17 +181,10 @@ impl DeadLetterCounter {
 fn add(tenants: &mut BTreeMap<String, TenantLetters>, record: &Record) {
     let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
     let Some(TenantLetters { since, live }) = tenants.get_mut(tenant) else { return };
-    if ReplayMarker::is_marker(record) {
-        let marker = ReplayMarker::read(record);
-        let ended = |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|at| at.offset <= marker.offset);
-        if let Some(marker) = marker.filter(ended) {
-            live.remove(&marker.delivery_id);
-        }
-    } else if let Some(id) = record.message.headers.text(wire::DELIVERY_ID).and_then(|id| id.parse().ok())
-        && !is_older(revision(record), *since)
-    {
-        live.insert(id, LiveRecord { offset: record.offset, has_body: !record.message.body.is_empty() });
-    }
+    live.note(record, *since, |record| {
+        let id = record.message.headers.text(wire::DELIVERY_ID)?.parse().ok()?;
+        Some((id, Some(!record.message.body.is_empty())))
+    });
 }
 
 #[cfg(test)]

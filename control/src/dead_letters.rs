@@ -4,12 +4,7 @@
 //! marker ends those before it. The first pass over the log keeps an id and an offset of each, never a body. The second
 //! pass reads the records themselves.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    iter,
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, iter, ops::RangeInclusive, sync::Arc};
 
 use broker::{
     Log, Logs, ReadError, Record,
@@ -26,9 +21,8 @@ use schemas::{
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use store::is_older;
-use uuid::Uuid;
 
-use crate::dead_letter_index::GAP;
+use crate::{dead_letter_index::GAP, live_records::LiveRecords};
 
 /// Which dead letters are meant: all that every given field allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -132,7 +126,7 @@ pub struct LiveDeadLetters(Arc<[(u64, Arc<str>)]>);
 pub(crate) struct Search {
     tenant: Option<String>,
     filter: DeadLetterFilter,
-    live: HashMap<Uuid, (u64, Arc<str>)>,
+    live: LiveRecords<Arc<str>>,
     /// All dead letters of an endpoint share one copy of its id.
     endpoints: BTreeSet<Arc<str>>,
     next: u64,
@@ -142,7 +136,7 @@ impl Search {
     pub(crate) fn new(tenant: Option<&str>, filter: &DeadLetterFilter) -> Self {
         // Whether a dead letter is alive is decided by what comes after it.
         let next = filter.ids.as_ref().map_or(0, |ids| ids.first().copied().unwrap_or(u64::MAX));
-        let (live, endpoints) = (HashMap::new(), BTreeSet::new());
+        let (live, endpoints) = (LiveRecords::default(), BTreeSet::new());
         Self { tenant: tenant.map(str::to_owned), filter: filter.clone(), live, endpoints, next }
     }
 
@@ -169,36 +163,32 @@ impl Search {
     }
 
     fn note(&mut self, record: &Record) {
-        let live = &mut self.live;
-        if ReplayMarker::is_marker(record) {
-            let ended =
-                |marker: &ReplayMarker| live.get(&marker.delivery_id).is_some_and(|(at, _)| *at <= marker.offset);
-            if let Some(marker) = ReplayMarker::read(record).filter(ended) {
-                live.remove(&marker.delivery_id);
-            }
-        } else if is_older(revision(record), self.filter.tenant_since) {
-            // A former tenant's event may have the id of an event of this one.
-        } else if let Some(letter) = read_dead_letter(record) {
+        let Self { tenant, filter, live, endpoints, .. } = self;
+        live.note(record, filter.tenant_since, |record| {
+            let letter = read_dead_letter(record)?;
             // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
-            let is_of_tenant = self.tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
-            if is_of_tenant && self.filter.accepts(record.offset, &letter) {
-                let endpoint = self.endpoints.get(letter.endpoint_id.as_str()).cloned().unwrap_or_else(|| {
-                    let endpoint = Arc::<str>::from(letter.endpoint_id);
-                    self.endpoints.insert(endpoint.clone());
-                    endpoint
-                });
-                live.insert(letter.delivery_id, (record.offset, endpoint));
-            } else {
-                live.remove(&letter.delivery_id);
-            }
-        }
+            let is_of_tenant = tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
+            let is_wanted = is_of_tenant && filter.accepts(record.offset, &letter);
+            let endpoint = is_wanted.then(|| shared(endpoints, letter.endpoint_id));
+            Some((letter.delivery_id, endpoint))
+        });
     }
 
     pub(crate) fn found(&self) -> LiveDeadLetters {
-        let mut live: Vec<_> = self.live.values().cloned().collect();
+        let mut live: Vec<_> = self.live.iter().cloned().collect();
         live.sort_unstable_by_key(|(offset, _)| *offset);
         LiveDeadLetters(live.into())
     }
+}
+
+/// The copy of an endpoint's id that all share.
+fn shared(endpoints: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
+    if let Some(known) = endpoints.get(id.as_str()) {
+        return known.clone();
+    }
+    let endpoint = Arc::<str>::from(id);
+    endpoints.insert(endpoint.clone());
+    endpoint
 }
 
 /// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.

@@ -13,6 +13,7 @@ pub mod dead_letters;
 mod endpoint_test;
 mod findings;
 mod http;
+mod live_records;
 mod log_turns;
 mod metrics;
 mod operational_events;

@@ -84,8 +84,8 @@ enum NotReplayed {
 }
 
 impl Replay<'_> {
-    /// Replays dead letters and calls `progress` after each. Skips those without a body or receiver. Waits while the broker takes
-    /// no publishes or its log cannot be read.
+    /// Replays dead letters and calls `progress` after each. Skips those without a body or receiver. Waits while the
+    /// broker takes no publishes or its log cannot be read.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
         let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);

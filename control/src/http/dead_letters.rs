@@ -69,9 +69,8 @@ fn filtered(op: TransformOperation<'_>) -> TransformOperation<'_> {
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     let query = request.query(&[&FILTER[..], &page::PARAMETERS[..]].concat())?;
-    let Page { limit, after } = Page::of(&query)?;
-    let begin =
-        after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
+    let page = Page::of(&query)?;
+    let begin = page.begin()?;
     let mut filter = DeadLetterFilter::default();
     for (name, text) in query.iter().filter(|(name, _)| FILTER.contains(&name.as_str())) {
         let wrong = |why| Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}"));
@@ -82,7 +81,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let logs = request.control.logs_in_turns();
     // Each record is dropped with its body as soon as its letter is read.
     let letters = live.records(&logs, begin).map_ok(|record| (record.offset, read_dead_letter(&record)));
-    let (letters, next) = page::of_log(letters, limit, until).await?;
+    let (letters, next) = page::of_log(letters, page.limit, until).await?;
     Ok(page::answer(letters.into_iter().flatten().collect(), next))
 }
 

@@ -50,6 +50,12 @@ impl Page {
         Ok(page)
     }
 
+    /// Offset in a log at which the page begins.
+    pub(crate) fn begin(&self) -> Result<u64, Problem> {
+        let Some(last) = &self.after else { return Ok(0) };
+        last.parse().ok().and_then(|last: u64| last.checked_add(1)).ok_or_else(wrong_cursor)
+    }
+
     /// Cuts the page out of a list that is sorted by its keys. Returns the cursor of the next page, if there is one.
     pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
         let after = |key: &str| self.after.as_deref().is_none_or(|after| key > after);

@@ -71,13 +71,11 @@ struct RequeueAnswer {
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
-    let begin =
-        after.map_or(Ok(0), |last| last.parse::<u64>().map(|last| last + 1).map_err(|_| page::wrong_cursor()))?;
+    let page = Page::of(&request.query(&page::PARAMETERS)?)?;
     // Each record is dropped with its body as soon as it is read.
-    let items = parked::records(&*request.control.deps.broker, begin)
+    let items = parked::records(&*request.control.deps.broker, page.begin()?)
         .map_ok(|record| (record.offset, Parked { id: record.offset.to_string(), ..read_parked(&record) }));
-    let (items, next) = page::of_log(items, limit, Instant::now() + REQUEST_TIME).await?;
+    let (items, next) = page::of_log(items, page.limit, Instant::now() + REQUEST_TIME).await?;
     Ok(page::answer(items, next))
 }
 

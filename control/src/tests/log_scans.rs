@@ -168,6 +168,17 @@ async fn a_first_page_of_few_records_behind_many_of_others_reads_few() {
     assert!(cost <= 10, "{cost} records were read");
 }
 
+/// The tenant `acme` with so many dead letters, and as many parked messages.
+async fn with_both_logs(reading_broker: ReadingBroker, memory: Memory, count: u64) -> Fixture {
+    let store = MemoryStore::new([Tenant::new("acme")]);
+    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
+    fixture.append(count).await;
+    for record in fixture.broker.records(Log::Dead) {
+        fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &record.message).await.unwrap();
+    }
+    fixture
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_read_slowly_ends_early_and_the_next_goes_on() {
     let memory = Memory::calm(Arc::new(|| NOW));
@@ -177,12 +188,7 @@ async fn a_page_that_is_read_slowly_ends_early_and_the_next_goes_on() {
         let pause = if *is_slow.borrow() { Duration::from_secs(3) } else { Duration::ZERO };
         records.and_then(move |record| tokio::time::sleep(pause).map(|()| Ok(record))).boxed()
     });
-    let store = MemoryStore::new([Tenant::new("acme")]);
-    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
-    fixture.append(10).await;
-    for record in fixture.broker.records(Log::Dead) {
-        fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &record.message).await.unwrap();
-    }
+    let fixture = with_both_logs(reading_broker, memory, 10).await;
     for path in ["/v1/tenants/acme/dead-letters", "/v1/parked"] {
         slow.send_replace(false);
         assert_eq!(fixture.ask_as(Some(OPERATOR), "GET", path, "").await.0, 200, "the search is over");
@@ -232,12 +238,7 @@ async fn a_list_holds_one_body_at_a_time() {
         });
         counted.boxed()
     });
-    let store = MemoryStore::new([Tenant::new("acme")]);
-    let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(store));
-    fixture.append(50).await;
-    for record in fixture.broker.records(Log::Dead) {
-        fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &record.message).await.unwrap();
-    }
+    let fixture = with_both_logs(reading_broker, memory, 50).await;
     for path in ["/v1/tenants/acme/dead-letters?limit=40", "/v1/parked?limit=40"] {
         let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", path, "").await;
         assert_eq!((status, page["items"].as_array().map(Vec::len)), (200, Some(40)), "{path}");

@@ -50,8 +50,7 @@ async fn what_comes_into_the_log_is_counted_by_reason_and_what_was_there_is_not(
     let fixture = Fixture::new();
     let counted = |reason: ParkReason| fixture.control.metrics.park_log.with_label_values(&[reason.as_str()]).get();
     park(&fixture, "acme.7.-.ticket.created", &[], "before").await;
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(1)).await;
     let record = r#"{"reason":"decode","tenant":null,"event_id":null,"parked_at":null}"#;
     park(&fixture, "decode.-", &[(wire::RECORD, record)], "not json").await;
@@ -76,8 +75,7 @@ async fn a_log_that_cannot_be_read_is_read_later_from_where_it_was() {
         false => records,
     });
     let fixture = Fixture::over(Arc::new(reading_broker), memory, Arc::new(MemoryStore::default()));
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(1)).await;
     breaks.store(true, Ordering::Relaxed);
     for _ in 0..4 {
@@ -107,6 +105,12 @@ async fn returned(fixture: &Fixture) -> Option<Message> {
     Some(message)
 }
 
+/// Watches the parked log until the handle is dropped.
+fn watch(fixture: &Fixture) -> AbortOnDropHandle<()> {
+    let control = fixture.control.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }))
+}
+
 fn third_attempt() -> Delivery {
     Delivery { attempt: 3, accepted_at: NOW - 1_000, due: None, last: None, ..DeadDelivery::default().delivery }
 }
@@ -116,8 +120,7 @@ async fn a_delivery_that_the_broker_parked_comes_back_by_itself_with_its_attempt
     let fixture = Fixture::new();
     // Before this process started, and later.
     park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(29)).await;
     assert_eq!(returned(&fixture).await, None, "what killed its deliverer waits half a minute");
     sleep(Duration::from_secs(20)).await;
@@ -144,8 +147,7 @@ async fn a_delivery_that_another_process_brought_back_does_not_come_again_after_
     let fixture = Fixture::new();
     park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
     for expected in [1, 0] {
-        let control = fixture.control.clone();
-        let watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+        let watching = watch(&fixture);
         sleep(Duration::from_secs(120)).await;
         drop(watching);
         assert_eq!(usize::from(returned(&fixture).await.is_some()), expected);
@@ -157,8 +159,7 @@ async fn an_event_with_the_headers_of_a_delivery_is_never_taken_for_one() {
     let fixture = Fixture::new();
     park_delivery(&fixture, "zeta.-.-.ticket.created", &third_attempt()).await;
     park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(120)).await;
     assert!(returned(&fixture).await.is_some() && returned(&fixture).await.is_none(), "the second alone is one");
     let (status, _) = fixture.ask_as(Some(OPERATOR), "POST", "/v1/parked/0/requeue", "").await;
@@ -174,8 +175,7 @@ async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_i
     let record = r#"{"reason":"panic","tenant":"acme","event_id":"e0","routing_key":"fast","parked_at":"t"}"#;
     panicked.headers.set(wire::RECORD, HeaderValue::Text(record.into()));
     fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &panicked).await.unwrap();
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(600)).await;
     assert_eq!(returned(&fixture).await, None);
     for (id, attempt) in [("0", old), ("1", third_attempt())] {
@@ -196,8 +196,7 @@ async fn many_parked_deliveries_come_back_a_few_at_a_time() {
         let delivery = Delivery::owed("acme", &event_id, schemas::EventType::TICKET_CREATED, "crm", part, NOW);
         park_delivery(&fixture, "delivery_limit.acme", &delivery).await;
     }
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(31)).await;
     let mut back = vec![fixture.broker.depth(Queue::Lane(Lane::Slow))];
     for _ in 0..3 {
@@ -211,8 +210,7 @@ async fn many_parked_deliveries_come_back_a_few_at_a_time() {
 async fn what_is_parked_is_counted_while_the_broker_takes_no_publishes() {
     let fixture = Fixture::new();
     park_delivery(&fixture, "delivery_limit.acme", &third_attempt()).await;
-    let control = fixture.control.clone();
-    let _watching = AbortOnDropHandle::new(tokio::spawn(async move { control.watch_parked().await }));
+    let _watching = watch(&fixture);
     sleep(Duration::from_secs(1)).await;
     park(&fixture, "decode.-", &[], "not json").await;
     fixture.broker.block("alarm");
