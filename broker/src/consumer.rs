@@ -87,6 +87,13 @@ pub struct Prefetch {
     pub bytes: usize,
 }
 
+impl Prefetch {
+    /// The same prefetch, of at least one message.
+    pub(crate) fn at_least_one(self) -> Self {
+        Self { messages: self.messages.max(1), ..self }
+    }
+}
+
 /// At most this many messages, of any size.
 impl From<u16> for Prefetch {
     fn from(messages: u16) -> Self {
@@ -204,7 +211,7 @@ struct HeldMessages {
 impl ConsumerFeed {
     pub(crate) fn new(prefetch: Prefetch) -> (Self, mpsc::Receiver<Incoming>) {
         static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
-        let prefetch = Prefetch { messages: prefetch.messages.max(1), ..prefetch };
+        let prefetch = prefetch.at_least_one();
         let (sender, receiver) = mpsc::channel(prefetch.messages.into());
         let (id, held) = (NEXT_ID.fetch_add(1, Relaxed) as u64, HeldMessages::default());
         (Self { id, prefetch, held, sender }, receiver)

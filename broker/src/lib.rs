@@ -44,8 +44,9 @@ pub trait Broker: Logs {
 
     /// Starts to hand out what waits in `from` until the [`Consumer`] is dropped: at most `prefetch.messages` unsettled
     /// messages at a time, and none while the bodies of the unsettled ones have `prefetch.bytes`. RabbitMQ notices that
-    /// only once it has sent some more. Never ends by itself: while the broker is away it waits. What was handed out and not settled when a
-    /// session or process ends is handed out again, with `redelivered` set and a higher `count`. No order is promised.
+    /// only once it has sent some more. Never ends by itself: while the broker is away it waits. What was handed out and
+    /// not settled when a session or process ends is handed out again, with `redelivered` set and a higher `count`. No
+    /// order is promised.
     fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer;
 
     /// Sends a short notice to every process on this broker, this one included. Best effort, and never waits: while the

@@ -23,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time that the log line of a stuck process may take. What reads the log may be what the process is stuck in.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// Tells the service manager that the process listens, and from then on that it is alive. Ends the process with [`Exit::Stuck`] when `/healthz` fails for longer than allowed.
+/// Tells the service manager that the process listens, and from then on that it is alive. Ends the process with
+/// [`Exit::Stuck`] when `/healthz` fails for longer than allowed.
 pub fn start(ops: Ops, config: &OpsConfig) -> io::Result<()> {
     notify(NotifyState::Ready);
     let max_stuck = config.max_stuck.0;

@@ -163,7 +163,8 @@ fn spawn(running: &mut JoinSet<()>, ops: &Ops, name: &'static str, role: impl Fu
 }
 
 /// Raises the limit of open files to the highest allowed one, and warns if that is too low: every request to an
-/// endpoint needs a file, and every idle connection. Most systems set 1,024 for the sake of `select(2)`, which is not used here.
+/// endpoint needs a file, and every idle connection. Most systems set 1,024 for the sake of `select(2)`, which is not
+/// used here.
 fn raise_open_files_limit(config: &Config, roles: Roles) {
     let DelivererConfig { slots, slow_slots, max_idle_connections, .. } = config.deliverer;
     let connections = u64::from(slots) + u64::from(slow_slots) + u64::from(max_idle_connections);

@@ -58,8 +58,7 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
                 metrics.note(&now, &mut was_lost);
             }
             loop {
-                let is_shared = store.snapshot().is_some_and(|snapshot| snapshot.has_shared_revisions());
-                let known = if is_shared { *revision.borrow_and_update() } else { 0 };
+                let known = store.snapshot().map_or(0, |snapshot| snapshot.shared_revision());
                 metrics.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
                 let wall = clock();
                 metrics.note_freshness(store.sync_status(), wall);

@@ -160,10 +160,8 @@ impl QueueConsumer {
     /// count.
     async fn pause(&self, session: &Session, open: &mut OpenConsumers) {
         open.cancel().await;
-        while let Some(message) = open.messages.next().await {
-            if let Some((Ok(delivery), settled)) = message {
-                self.hand_out(session, &open.in_hand, delivery, settled).await;
-            }
+        while let Some((delivery, settled)) = open.next_sent().await {
+            self.hand_out(session, &open.in_hand, delivery, settled).await;
         }
     }
 
@@ -240,9 +238,16 @@ impl OpenConsumers {
     /// Stops the hand-out and gives back what is left of it. Messages already handed out can still be settled.
     async fn give_back(mut self) {
         self.cancel().await;
-        while let Some(message) = self.messages.next().await {
-            if let Some((Ok(delivery), settled)) = message {
-                let _ = settled.send((delivery.delivery_tag, Settlement::Again));
+        while let Some((delivery, settled)) = self.next_sent().await {
+            let _ = settled.send((delivery.delivery_tag, Settlement::Again));
+        }
+    }
+
+    /// The next message that the broker had sent before the consumers were cancelled.
+    async fn next_sent(&mut self) -> Option<(Delivery, mpsc::UnboundedSender<SettledTag>)> {
+        loop {
+            if let Some((Ok(delivery), settled)) = self.messages.next().await? {
+                return Some((delivery, settled));
             }
         }
     }

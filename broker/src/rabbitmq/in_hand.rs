@@ -43,7 +43,6 @@ pub(super) struct HeldMessage {
 
 impl InHand {
     pub(super) fn new(limit: Prefetch) -> Arc<Self> {
-        let limit = Prefetch { messages: limit.messages.max(1), ..limit };
         Arc::new(Self { limit, messages: AtomicUsize::new(0), bytes: AtomicUsize::new(0), room: Notify::new() })
     }
 

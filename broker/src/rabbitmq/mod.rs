@@ -139,7 +139,8 @@ impl Broker for RabbitMq {
     }
 
     fn consume(&self, from: Queue, prefetch: Prefetch) -> Consumer {
-        let (out, incoming) = mpsc::channel(usize::from(prefetch.messages.max(1)));
+        let prefetch = prefetch.at_least_one();
+        let (out, incoming) = mpsc::channel(prefetch.messages.into());
         let grant = Grant::default();
         grant.request();
         let (client, in_hand) = (Arc::clone(&self.client), InHand::new(prefetch));

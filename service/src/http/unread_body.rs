@@ -43,7 +43,7 @@ pub(super) async fn discard(request: Request, next: Next) -> Response {
     answer
 }
 
-/// Whether a body is larger than the buffers of a connection, and already on its way. A client that expects `100
+/// True when a body is larger than the buffers of a connection, and already on its way. A client that expects `100
 /// Continue` sends nothing before the handler reads.
 fn may_be_left(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
