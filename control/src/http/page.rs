@@ -151,4 +151,12 @@ mod tests {
             assert_eq!(page(&[(name, text)]).unwrap_err().code, Code::InvalidParameter, "{name}={text}");
         }
     }
+    #[test]
+    fn a_page_of_a_log_begins_after_the_offset_in_its_cursor() {
+        let begin = |after: Option<&str>| Page { limit: 1, after: after.map(str::to_owned) }.begin();
+        assert_eq!((begin(None), begin(Some("7"))), (Ok(0), Ok(8)));
+        for after in ["crm", "-1", "", &u64::MAX.to_string()] {
+            assert_eq!(begin(Some(after)).unwrap_err().code, Code::InvalidParameter, "{after}");
+        }
+    }
 }
