@@ -79,7 +79,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         TopologyCommand::Definitions { intake_bytes } => definitions(setup, &config.broker, intake_bytes),
         TopologyCommand::Apply => {
             needs_rabbitmq(&config)?;
-            rabbitmq::apply(&config.broker).await.map_err(with_exit)?;
+            for size in rabbitmq::apply(&config.broker).await.map_err(with_exit)? {
+                output::line(size)?;
+            }
             announce(&config.broker, Notice::Intake { open: true }).await?;
             output::line("everything is declared")?;
             Ok(Exit::Done)
@@ -90,7 +92,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             for difference in &found {
                 output::line(difference)?;
             }
-            if !found.is_empty() {
+            if found.iter().any(TopologyError::is_fatal) {
                 return Ok(Exit::Config);
             }
             output::line("everything is as required")?;

@@ -9,7 +9,7 @@ use super::{
     faults::Faults,
     queue::{HandOut, MemoryQueue, QueuedMessage},
 };
-use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
+use crate::{Lane, Log, LogBytes, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
 pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
@@ -19,6 +19,7 @@ pub(super) struct MemoryBrokerState {
     delayed: BTreeMap<(u64, u64), (Lane, QueuedMessage)>,
     dead: Vec<Record>,
     parked: Vec<Record>,
+    pub(super) max_log_bytes: LogBytes,
     seq: u64,
     /// Cancelled when the connection is lost.
     pub(super) session: CancellationToken,
@@ -35,6 +36,7 @@ impl MemoryBrokerState {
             delayed: BTreeMap::new(),
             dead: Vec::new(),
             parked: Vec::new(),
+            max_log_bytes: LogBytes::default(),
             seq: 0,
             session: CancellationToken::new(),
             chance,

@@ -20,12 +20,14 @@ use super::{
     session::{Session, SessionSetup},
     topology::Names,
 };
-use crate::{ConnectionState, Lane, Log, PublishError, Target, records};
+use crate::{ConnectionState, Lane, Log, LogBytes, PublishError, Target, records};
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
     pub(super) setup: SessionSetup,
     pub(super) exchanges: Exchanges,
+    /// Bytes that the logs keep at most, by the configuration.
+    pub(super) logs: LogBytes,
     pub(super) clock: Clock,
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,

@@ -13,7 +13,7 @@ use super::{
     message::MessageRow,
     queue::{Pick, SqliteQueue},
 };
-use crate::{Lane, Log, PublishError, Queue};
+use crate::{Lane, Log, LogBytes, PublishError, Queue};
 
 /// Bytes that one transaction hands out per queue.
 const HAND_OUT_BYTES: usize = 4 * 1024 * 1024;
@@ -42,15 +42,14 @@ pub(super) struct Tables {
 pub(super) type Picks = [(Queue, Vec<Pick>); 3];
 
 impl Tables {
-    /// The logs may take half of `capacity` bytes, so that they alone never fill the disk.
-    pub(super) fn load(connection: &Connection, capacity: u64) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection, logs: LogBytes) -> rusqlite::Result<Self> {
         let mut tables = Self {
             ingest: SqliteQueue::load(connection, Queue::Ingest)?,
             fast: SqliteQueue::load(connection, Queue::Lane(Lane::Fast))?,
             slow: SqliteQueue::load(connection, Queue::Lane(Lane::Slow))?,
             delayed: DelayedTable::load(connection)?,
-            dead: LogTable::load(connection, Log::Dead, Retention::within(capacity, Log::Dead))?,
-            parked: LogTable::load(connection, Log::Parked, Retention::within(capacity, Log::Parked))?,
+            dead: LogTable::load(connection, Log::Dead, Retention::of(logs.dead))?,
+            parked: LogTable::load(connection, Log::Parked, Retention::of(logs.parked))?,
             ends: Arc::default(),
             next_trim: 0,
             retention_clock: RetentionClock::default(),

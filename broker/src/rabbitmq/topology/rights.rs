@@ -114,6 +114,8 @@ mod tests {
             exchange: "ticketing.events".to_owned(),
             declare: false,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         }
     }
 

@@ -34,6 +34,7 @@ macro_rules! contract {
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
             logs::from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else
+            logs::each_log_says_how_many_bytes_it_keeps
             logs::the_end_of_a_log_is_found_while_the_log_grows
             notices::a_notice_reaches_every_listener
             notices::notices_come_whole_and_in_order
