@@ -37,6 +37,8 @@ impl Names {
     pub(in crate::rabbitmq) fn queue(&self, queue: Queue) -> String {
         match queue {
             Queue::Ingest => self.of("ingest"),
+            // The queue has the name of its exchange.
+            Queue::IngestSlow => self.of("ingest.slow"),
             Queue::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
         }
     }
@@ -70,6 +72,7 @@ fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
         exchange(park.clone(), Routing::Topic, None),
         exchange(names.log(Log::Dead), Routing::Topic, None),
         exchange(names.events.clone(), Routing::Topic, Some(&park)),
+        exchange(names.queue(Queue::IngestSlow), Routing::Topic, Some(&park)),
         exchange(names.of("deliver"), Routing::Topic, Some(&park)),
         exchange(names.of("delay"), Routing::Topic, Some(&park)),
         // Without an alternate exchange, 32 unroutable messages would stop a whole delay level:
@@ -93,6 +96,7 @@ fn queues(names: &Names, logs: LogBytes) -> Vec<DeclaredQueue> {
         stream(names.log(Log::Dead), logs.dead),
         // A parked event keeps its key, which names its tenant.
         quorum(names, Queue::Ingest, &park),
+        quorum(names, Queue::IngestSlow, &park),
         lane(Lane::Fast),
         lane(Lane::Slow),
     ];
@@ -152,6 +156,7 @@ fn bindings(names: &Names) -> Vec<DeclaredBinding> {
         binding(&park, park.clone(), "#"),
         binding(&dead, dead.clone(), "#"),
         binding(&names.events, names.queue(Queue::Ingest), "#"),
+        binding(&names.queue(Queue::IngestSlow), names.queue(Queue::IngestSlow), "#"),
         binding(&names.of("canary"), names.of("canary"), "canary"),
     ];
     for lane in [Lane::Fast, Lane::Slow] {
@@ -200,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_twenty_queues_and_streams_for_any_number_of_tenants() {
-        assert_eq!(plan().queues.len(), 20);
+    fn there_are_twenty_one_queues_and_streams_for_any_number_of_tenants() {
+        assert_eq!(plan().queues.len(), 21);
     }
 
     #[test]

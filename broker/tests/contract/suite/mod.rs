@@ -13,6 +13,7 @@ macro_rules! contract {
     ($fixture:ty, $($how:tt)*) => {
         crate::suite::contract! { @each $fixture, [$($how)*]
             hand_out::a_message_arrives_as_it_was_published
+            hand_out::an_event_put_aside_arrives_as_it_was_and_not_among_the_others
             hand_out::a_large_body_arrives_whole
             hand_out::a_message_dropped_unsettled_comes_again_and_says_so
             hand_out::a_message_given_back_comes_again
