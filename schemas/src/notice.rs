@@ -32,6 +32,12 @@ pub enum Notice {
         #[serde(rename = "levels")]
         by_tenant: BTreeMap<String, DeadLetterRetention>,
     },
+    /// Events a second that a router leaves to each tenant that publishes more than its share, while the router is behind.
+    EventShares {
+        /// Id of the router's process; its next notice replaces this one.
+        process: String,
+        by_tenant: BTreeMap<String, f64>,
+    },
     /// The delivery of the test button was attempted. Sent once: the caller waits for it, and may press the button again.
     Tested {
         delivery_id: Uuid,
@@ -122,8 +128,18 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub const KINDS: [&str; 9] =
-        ["revision", "facts", "noted", "dead_letter_levels", "tested", "hello", "deliverer", "intake", "breakers"];
+    pub const KINDS: [&str; 10] = [
+        "revision",
+        "facts",
+        "noted",
+        "dead_letter_levels",
+        "event_shares",
+        "tested",
+        "hello",
+        "deliverer",
+        "intake",
+        "breakers",
+    ];
 
     pub fn kind(&self) -> &'static str {
         match self {
@@ -131,6 +147,7 @@ impl Notice {
             Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
             Self::DeadLetterRetention { .. } => "dead_letter_levels",
+            Self::EventShares { .. } => "event_shares",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
@@ -205,6 +222,7 @@ mod tests {
             },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterRetention { by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
+            Notice::EventShares { process: "p".into(), by_tenant: BTreeMap::from([("acme".into(), 2.5)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
             Notice::Deliverer { process: "p".into(), leaves: false },
