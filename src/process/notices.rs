@@ -7,7 +7,7 @@ use broker::{Broker, ConnectionState};
 use control::Control;
 use schemas::Notice;
 use service::Clock;
-use store::{Outbox, RetentionTable, Store};
+use store::{EventShares, Outbox, RetentionTable, Store};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -49,6 +49,7 @@ struct NoticeExchange {
     store: Arc<dyn Store>,
     outbox: Arc<Outbox>,
     retention: Arc<RetentionTable>,
+    event_shares: Arc<EventShares>,
     clock: Clock,
     /// The newest revision of the store that any process has announced.
     announced: watch::Sender<u64>,
@@ -67,6 +68,7 @@ impl NoticeTasks {
             store: shared.store.clone(),
             outbox: shared.outbox.clone(),
             retention: shared.retention.clone(),
+            event_shares: shared.event_shares.clone(),
             clock: shared.clock.clone(),
             announced: watch::Sender::new(0),
             new_listener: Notify::new(),
@@ -123,6 +125,9 @@ impl NoticeExchange {
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterRetention { by_tenant } => self.retention.hear(by_tenant, (self.clock)()),
+                Notice::EventShares { process, by_tenant } => {
+                    self.event_shares.hear(process, by_tenant, (self.clock)());
+                }
                 Notice::Hello => self.new_listener.notify_one(),
                 // Control and deliverers receive these notices themselves.
                 Notice::Findings { .. }

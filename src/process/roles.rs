@@ -15,7 +15,7 @@ use service::{
     http::{KeyOwner, RequestLimiter, ServeOptions},
     metrics::Registry,
 };
-use store::{Outbox, RetentionTable, Store};
+use store::{EventShares, Outbox, RetentionTable, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,8 @@ pub(super) struct SharedDependencies {
     /// Usage and findings of the roles, until control has recorded them.
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
+    /// How many events a second tenants may publish while routers are behind.
+    pub(super) event_shares: Arc<EventShares>,
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
@@ -100,8 +102,8 @@ impl SharedDependencies {
     ) -> Self {
         let chance = service::chance::system();
         let outbox = Arc::new(Outbox::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
-        let (retention, shutdown) = (Arc::default(), shutdown.clone());
-        Self { broker, store, outbox, retention, registry, clock, chance, shutdown }
+        let (retention, event_shares, shutdown) = (Arc::default(), Arc::default(), shutdown.clone());
+        Self { broker, store, outbox, retention, event_shares, registry, clock, chance, shutdown }
     }
 
     pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {

@@ -11,6 +11,7 @@ mod decode_error;
 mod dump;
 mod edit;
 mod error;
+mod event_shares;
 mod file;
 mod invalid_field;
 mod json;
@@ -41,6 +42,7 @@ pub use edit::{
     TenantSelection, Versions, decide,
 };
 pub use error::{StoreError, StoreOpenError};
+pub use event_shares::EventShares;
 pub use file::{Description, FileStore};
 pub use invalid_field::{FieldPath, InvalidField, PathSegment};
 pub use json::read_json;

@@ -169,3 +169,14 @@ async fn an_unnoted_last_report_delays_the_end_by_no_more_than_its_timeout() {
     process.finish().await;
     assert_eq!(begun.elapsed(), LAST_REPORT_TIMEOUT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn shares_of_events_that_a_router_announces_reach_every_process() {
+    let (broker, database) = (broker(), Arc::new(Mutex::new(Some(1))));
+    let (_process, shared) = process(&broker, replica(1, &database));
+    sleep(REPORT_INTERVAL).await;
+    let by_tenant = std::collections::BTreeMap::from([("acme".to_owned(), 2.5)]);
+    broker.announce(Notice::EventShares { process: "router".to_owned(), by_tenant }.write().into());
+    sleep(REPORT_INTERVAL).await;
+    assert_eq!((shared.event_shares.of("acme", NOW), shared.event_shares.of("beta", NOW)), (Some(2.5), None));
+}
