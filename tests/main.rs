@@ -26,6 +26,7 @@ mod made_anew;
 mod memory;
 mod metrics;
 mod monitoring;
+mod names;
 mod parking;
 mod prometheus;
 mod propagation;
