@@ -39,6 +39,9 @@ pub const DEFAULT_TOML: &str = concat!(
 /// Smallest `broker.max_bytes`: what waits must leave room for events of the largest size.
 const SMALLEST_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Smallest `broker.dead_letters_bytes` and `broker.parked_bytes`: two segments of a stream, which RabbitMQ deletes whole.
+const SMALLEST_LOG_BYTES: u64 = 100_000_000;
+
 /// Smallest `ops.max_stuck`. A role may be late for a moment.
 const SHORTEST_MAX_STUCK: Span = Span(Duration::from_secs(1));
 
@@ -124,6 +127,11 @@ fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
     }
     if (1..SMALLEST_MAX_BYTES).contains(&config.broker.max_bytes) {
         return refuse("broker.max_bytes", &format!("expected 0, or at least {SMALLEST_MAX_BYTES}"));
+    }
+    for (key, bytes) in [("dead_letters", config.broker.dead_letters_bytes), ("parked", config.broker.parked_bytes)] {
+        if bytes < SMALLEST_LOG_BYTES {
+            return refuse(&format!("broker.{key}_bytes"), &format!("expected at least {SMALLEST_LOG_BYTES}"));
+        }
     }
     for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
         if slots == 0 {

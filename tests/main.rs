@@ -22,6 +22,7 @@ mod large_events;
 mod log_entries;
 mod log_lines;
 mod log_secrets;
+mod loops;
 mod made_anew;
 mod memory;
 mod metrics;

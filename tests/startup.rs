@@ -98,6 +98,8 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("telemetry.level", "loud"),
         ("deliverer.slots", "0"),
         ("broker.max_bytes", "1000"),
+        ("broker.dead_letters_bytes", "99999999"),
+        ("broker.parked_bytes", "0"),
         ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
         ("deliverer.name_servers", "10.0.0.2"),

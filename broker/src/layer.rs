@@ -47,6 +47,10 @@ impl<T: BrokerLayer> Broker for T {
         self.inner().waiting(with)
     }
 
+    fn max_log_bytes(&self, log: Log) -> u64 {
+        self.inner().max_log_bytes(log)
+    }
+
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {
         self.inner().connection_state()
     }

@@ -20,7 +20,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use schemas::Message;
 use tokio::sync::watch;
 
-pub use config::BrokerConfig;
+pub use config::{BrokerConfig, LogBytes};
 pub use consumer::{Consumer, ConsumerStatus, Incoming, Prefetch, Settlement};
 pub use layer::BrokerLayer;
 pub use notices::Notices;
@@ -60,6 +60,9 @@ pub trait Broker: Logs {
     /// `None` where nobody can look into a queue (RabbitMQ). For people: it reads everything that waits, and holds up
     /// nobody.
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>>;
+
+    /// Bytes that a log keeps at most: beyond them the oldest records are deleted.
+    fn max_log_bytes(&self, log: Log) -> u64;
 
     /// Whether messages can flow now. The receiver sees every change to the latest value.
     fn connection_state(&self) -> watch::Receiver<ConnectionState>;

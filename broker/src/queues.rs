@@ -8,16 +8,19 @@ use crate::rabbitmq::LAST_DEATH;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
     Ingest,
+    /// Events with a large fan-out that a router has put aside, so that events of other tenants need not wait for it.
+    IngestSlow,
     Lane(Lane),
 }
 
 impl Queue {
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Lane(Lane::Fast), Self::Lane(Lane::Slow)];
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::IngestSlow, Self::Lane(Lane::Fast), Self::Lane(Lane::Slow)];
 
     /// The queue's name in files and topologies.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
+            Self::IngestSlow => "ingest_slow",
             Self::Lane(lane) => lane.name(),
         }
     }
@@ -27,7 +30,7 @@ impl Queue {
     /// RabbitMQ).
     pub fn delivery_limit(self) -> u32 {
         match self {
-            Self::Ingest => 50,
+            Self::Ingest | Self::IngestSlow => 50,
             Self::Lane(_) => 100,
         }
     }
@@ -38,7 +41,7 @@ impl Queue {
     pub(crate) fn park_over_limit(self, key: String, headers: &mut Headers) -> String {
         headers.set(LAST_DEATH, HeaderValue::Text(ParkReason::DeliveryLimit.as_str().into()));
         match self {
-            Self::Ingest => key,
+            Self::Ingest | Self::IngestSlow => key,
             Self::Lane(_) => format!("{}.{}", ParkReason::DeliveryLimit, headers.text(TENANT).unwrap_or("-")),
         }
     }
@@ -90,6 +93,8 @@ pub enum Target {
         /// The routing key `<tenant>.<channel>.<queue>.<entity>.<action>`: at most 255 bytes (AMQP 0-9-1, short string).
         key: String,
     },
+    /// The queue of events that were put aside. Only routers publish to it, with the key that the event came with.
+    IngestSlow { key: String },
     /// A lane: now, or not before a due time.
     Lane(Lane, Option<Due>),
     /// The end of a log, with the key `<reason>.<tenant>`.

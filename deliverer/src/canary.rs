@@ -233,6 +233,8 @@ mod tests {
             exchange: "e".to_owned(),
             declare: false,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         });
         let ttl = |arguments: &[(&str, Argument)]| match arguments.iter().find(|(name, _)| *name == "x-message-ttl")? {
             (_, Argument::Int(ttl)) => u64::try_from(*ttl).ok(),

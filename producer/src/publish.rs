@@ -6,14 +6,14 @@ use broker::{Broker, PublishError};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use schemars::JsonSchema;
-use schemas::{EventId, Refusal, TraceContext};
+use schemas::{EventId, Refusal};
 use serde::Serialize;
 use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
 use store::{SourceRef, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    ProducerConfig, ProducerMetrics,
+    EventOrigin, ProducerConfig, ProducerMetrics,
     prepare::{IntakeContext, Prepared},
 };
 
@@ -101,9 +101,9 @@ impl Producer {
         &self,
         tenant: &str,
         event: Bytes,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<AcceptedEvent, NotAccepted> {
-        let prepared = self.prepare(tenant, [(String::new(), event)], trace).await?;
+        let prepared = self.prepare(tenant, [(String::new(), event)], origin).await?;
         single(self.confirm(CANONICAL, tenant, prepared).await?)
     }
 
@@ -113,9 +113,9 @@ impl Producer {
         &self,
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
-        let prepared = self.prepare(tenant, events, trace).await?;
+        let prepared = self.prepare(tenant, events, origin).await?;
         self.confirm(CANONICAL, tenant, prepared).await
     }
 
@@ -124,11 +124,11 @@ impl Producer {
         &self,
         from: &SourceRef,
         body: &[u8],
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<AcceptedEvent, NotAccepted> {
         self.check_size(String::new(), body.len(), self.max_event)?;
         let tenant = &from.tenant.id;
-        let prepared = Prepared::vendor(from, body, &self.context(tenant, trace));
+        let prepared = Prepared::vendor(from, body, &self.context(tenant, origin));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
         let Some(claimed) = self.claim(tenant, prepared) else {
@@ -141,7 +141,7 @@ impl Producer {
         &self,
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
         let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
         for (pointer, text) in events {
@@ -152,7 +152,7 @@ impl Producer {
                 tokio::task::yield_now().await;
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
-            match Prepared::canonical(text, &self.context(tenant, trace)) {
+            match Prepared::canonical(text, &self.context(tenant, origin)) {
                 Ok(event) => match self.claim(tenant, event) {
                     Some(claimed) => prepared.push(claimed),
                     None => pointers.push(pointer + "/id"),
@@ -218,8 +218,14 @@ impl Producer {
         result.unwrap_or_else(|_| Err(late()))
     }
 
-    fn context<'a>(&self, tenant: &'a str, trace: &'a TraceContext) -> IntakeContext<'a> {
-        IntakeContext { tenant, now: self.now(), revision: self.revision(), chance: chance::bytes(&self.chance), trace }
+    fn context<'a>(&self, tenant: &'a str, origin: &'a EventOrigin) -> IntakeContext<'a> {
+        IntakeContext {
+            tenant,
+            now: self.now(),
+            revision: self.revision(),
+            chance: chance::bytes(&self.chance),
+            origin,
+        }
     }
 
     /// Revision of the current snapshot, by which a router knows that its own is older.

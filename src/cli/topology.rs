@@ -39,7 +39,8 @@ enum TopologyCommand {
     /// from `CARTEIRO_PASSWORD_PRODUCER`, `…_ROUTER`, `…_DELIVERER`, `…_CONTROL` and `…_TOPOLOGY`, and only their hashes
     /// are printed. Where none is set, the users cannot log in until they get a password on the broker.
     Definitions {
-        /// Most bytes of events that may wait to be routed. Beyond it the broker refuses publishes, and publishers retry.
+        /// Most bytes of events that may wait to be routed, and of those that are put aside as many again. Beyond it the
+        /// broker refuses publishes, and publishers retry.
         #[arg(long, value_name = "BYTES", default_value_t = INTAKE_BYTES)]
         intake_bytes: u64,
     },
@@ -66,8 +67,8 @@ enum TopologyCommand {
     },
 }
 
-/// Bytes of 4 GB: a third of a quarter of 48 GB of free disk. A queue's log keeps consumed messages until it is
-/// truncated, and so takes up to three times as much.
+/// Bytes of 4 GB: a third of a quarter of 48 GB of free disk, for each of two queues. A queue's log keeps consumed messages
+/// until it is truncated, and so takes up to three times as much.
 const INTAKE_BYTES: u64 = 4_000_000_000;
 /// Interval of polling the broker about remaining messages.
 const POLL: Duration = Duration::from_secs(1);
@@ -79,7 +80,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         TopologyCommand::Definitions { intake_bytes } => definitions(setup, &config.broker, intake_bytes),
         TopologyCommand::Apply => {
             needs_rabbitmq(&config)?;
-            rabbitmq::apply(&config.broker).await.map_err(with_exit)?;
+            for size in rabbitmq::apply(&config.broker).await.map_err(with_exit)? {
+                output::line(size)?;
+            }
             announce(&config.broker, Notice::Intake { open: true }).await?;
             output::line("everything is declared")?;
             Ok(Exit::Done)
@@ -90,7 +93,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             for difference in &found {
                 output::line(difference)?;
             }
-            if !found.is_empty() {
+            if found.iter().any(TopologyError::is_fatal) {
                 return Ok(Exit::Config);
             }
             output::line("everything is as required")?;

@@ -48,7 +48,7 @@ impl MeasuredBroker {
 
     fn publishes(&self, to: &Target) -> &TargetMetrics {
         match to {
-            Target::Ingest { .. } => &self.ingest,
+            Target::Ingest { .. } | Target::IngestSlow { .. } => &self.ingest,
             Target::Lane(_, None) => &self.deliver,
             Target::Lane(_, Some(_)) => &self.delay,
             Target::Log(Log::Dead, _) => &self.dead,

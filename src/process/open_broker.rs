@@ -32,7 +32,8 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
         data_dir::make(&config.data_dir)?;
         let file = data_dir::broker_file(&config.data_dir);
         data_dir::make_file(&file).with_context(|| file.display().to_string()).context(Exit::Config)?;
-        let broker = Sqlite::open_within(&file, config.broker.max_bytes, clock).context(Exit::Config)?;
+        let broker = Sqlite::open_within(&file, config.broker.max_bytes, config.broker.log_bytes(), clock)
+            .context(Exit::Config)?;
         let (storage, heartbeats) = (broker.storage(), broadcast::channel(1).1);
         return Ok(OpenBroker { broker: Arc::new(broker), defect, heartbeats, storage });
     }

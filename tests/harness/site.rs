@@ -70,6 +70,8 @@ impl Site {
             exchange: format!("{unique}.events"),
             declare: true,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         };
         let conf_d = format!("file:{}", site.path("conf.d").display());
         let site = site.set("store.url", &conf_d).set("broker.url", url);

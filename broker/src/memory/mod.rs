@@ -26,8 +26,8 @@ use state::MemoryBrokerState;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError,
-    Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, LogBytes, Logs, Notices, Prefetch, PublishError, Queue,
+    ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 const CLOSED: &str = "the memory broker is closed";
@@ -67,6 +67,11 @@ impl Memory {
 
     pub fn records(&self, log: Log) -> Vec<Record> {
         self.shared.lock().records(log).clone()
+    }
+
+    /// Sets the bytes that the logs are said to keep.
+    pub fn set_max_log_bytes(&self, bytes: LogBytes) {
+        self.shared.lock().max_log_bytes = bytes;
     }
 
     fn new(clock: Clock, chance: Option<fastrand::Rng>) -> Self {
@@ -139,6 +144,11 @@ impl Broker for Memory {
         let state = self.shared.lock();
         let counted = (!state.faults.hidden).then(|| state.waiting(with));
         std::future::ready(Ok(counted)).boxed()
+    }
+
+    /// The memory broker deletes nothing, whatever this is set to.
+    fn max_log_bytes(&self, log: Log) -> u64 {
+        self.shared.lock().max_log_bytes.of(log)
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {

@@ -9,16 +9,17 @@ use super::{
     faults::Faults,
     queue::{HandOut, MemoryQueue, QueuedMessage},
 };
-use crate::{Lane, Log, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
+use crate::{Lane, Log, LogBytes, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
 
 pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
     pub(super) has_timer: bool,
-    queues: [MemoryQueue; 3],
+    queues: [MemoryQueue; 4],
     /// By due time in unix milliseconds, then in the order of publishing.
     delayed: BTreeMap<(u64, u64), (Lane, QueuedMessage)>,
     dead: Vec<Record>,
     parked: Vec<Record>,
+    pub(super) max_log_bytes: LogBytes,
     seq: u64,
     /// Cancelled when the connection is lost.
     pub(super) session: CancellationToken,
@@ -35,6 +36,7 @@ impl MemoryBrokerState {
             delayed: BTreeMap::new(),
             dead: Vec::new(),
             parked: Vec::new(),
+            max_log_bytes: LogBytes::default(),
             seq: 0,
             session: CancellationToken::new(),
             chance,
@@ -49,7 +51,8 @@ impl MemoryBrokerState {
     /// How many deliveries carry all these headers. Extra copies do not count.
     pub(super) fn waiting(&self, with: &[(&str, &str)]) -> u64 {
         let delayed = self.delayed.values().map(|(_, message)| message);
-        let lanes = self.queues.iter().filter(|state| state.queue != Queue::Ingest).flat_map(MemoryQueue::messages);
+        let lanes = self.queues.iter().filter(|state| matches!(state.queue, Queue::Lane(_)));
+        let lanes = lanes.flat_map(MemoryQueue::messages);
         delayed.chain(lanes).filter(|it| !it.copy && it.message.headers.have(with)).count() as u64
     }
 
@@ -64,10 +67,8 @@ impl MemoryBrokerState {
     pub(super) fn store(&mut self, to: &Target, mut message: Message, now: u64) -> bool {
         message.headers.remove(DUE);
         match to {
-            Target::Ingest { key } => {
-                let message = self.numbered(key.clone(), message);
-                self.queues[index(Queue::Ingest)].push(message);
-            }
+            Target::Ingest { key } => self.push(Queue::Ingest, key.clone(), message),
+            Target::IngestSlow { key } => self.push(Queue::IngestSlow, key.clone(), message),
             Target::Log(log, key) => self.append(*log, key.clone(), message),
             Target::Lane(lane, due) => {
                 if let Some(due) = due {
@@ -142,6 +143,11 @@ impl MemoryBrokerState {
         records.push(Record { offset: records.len() as u64, key, message });
     }
 
+    fn push(&mut self, to: Queue, key: String, message: Message) {
+        let message = self.numbered(key, message);
+        self.queues[index(to)].push(message);
+    }
+
     fn numbered(&mut self, key: String, message: Message) -> QueuedMessage {
         self.seq += 1;
         QueuedMessage { seq: self.seq, key, message, count: 0, copy: false }
@@ -152,7 +158,8 @@ impl MemoryBrokerState {
 fn index(queue: Queue) -> usize {
     match queue {
         Queue::Ingest => 0,
-        Queue::Lane(Lane::Fast) => 1,
-        Queue::Lane(Lane::Slow) => 2,
+        Queue::IngestSlow => 1,
+        Queue::Lane(Lane::Fast) => 2,
+        Queue::Lane(Lane::Slow) => 3,
     }
 }

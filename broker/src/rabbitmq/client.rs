@@ -20,12 +20,14 @@ use super::{
     session::{Session, SessionSetup},
     topology::Names,
 };
-use crate::{ConnectionState, Lane, Log, PublishError, Target, records};
+use crate::{ConnectionState, Lane, Log, LogBytes, PublishError, Queue, Target, records};
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
     pub(super) setup: SessionSetup,
     pub(super) exchanges: Exchanges,
+    /// Bytes that the logs keep at most, by the configuration.
+    pub(super) logs: LogBytes,
     pub(super) clock: Clock,
     pub(super) chance: Mutex<fastrand::Rng>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
@@ -41,6 +43,7 @@ pub(super) struct RabbitMqClient {
 /// Names that are made once and not for each message.
 pub(super) struct Exchanges {
     events: String,
+    ingest_slow: String,
     deliver: String,
     delay: String,
     dead: String,
@@ -51,6 +54,7 @@ impl Exchanges {
     pub(super) fn new(names: &Names) -> Self {
         Self {
             events: names.events.clone(),
+            ingest_slow: names.queue(Queue::IngestSlow),
             deliver: names.of("deliver"),
             delay: names.of("delay"),
             dead: names.log(Log::Dead),
@@ -79,6 +83,9 @@ impl RabbitMqClient {
         use ChannelKind as Kind;
         match to {
             Target::Ingest { key } => self.put(Kind::Ingest, &self.exchanges.events, key, None, message).await,
+            Target::IngestSlow { key } => {
+                self.put(Kind::IngestSlow, &self.exchanges.ingest_slow, key, None, message).await
+            }
             Target::Log(log, key) => self.put(Kind::Log, self.exchanges.log(*log), key, None, message).await,
             Target::Lane(lane, None) => self.put(Kind::Lane, &self.exchanges.deliver, lane.name(), None, message).await,
             Target::Lane(lane, Some(due)) => {

@@ -185,7 +185,7 @@ impl QueueConsumer {
         // A delivery that has waited has the key of its delay level.
         let key = match self.queue {
             Queue::Lane(lane) => lane.name().to_owned(),
-            Queue::Ingest => key,
+            Queue::Ingest | Queue::IngestSlow => key,
         };
         let settle = move |settlement| {
             let _ = settled.send((tag, settlement));

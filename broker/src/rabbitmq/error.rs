@@ -2,6 +2,9 @@
 
 use lapin::{ErrorKind, protocol::AMQPError};
 
+/// The argument of a stream that says how many bytes it keeps.
+pub(super) const MAX_LENGTH_BYTES: &str = "x-max-length-bytes";
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// An entity is missing, and `broker.declare` is false.
@@ -10,6 +13,9 @@ pub enum TopologyError {
     /// An entity exists with another argument. Nothing is ever deleted to change that.
     #[error("{entity} exists with another {argument}: {detail}")]
     Mismatch { entity: String, argument: String, detail: String },
+    /// A log has another size than the configuration says. Records come and go nevertheless.
+    #[error("{entity} keeps the size with which it was declared, unless a policy sets max-length-bytes: {detail}")]
+    LogSize { entity: String, detail: String },
     #[error("{entity} does not work: {detail}")]
     Broken { entity: String, detail: String },
     #[error("no right to declare {entity}: {detail}")]
@@ -21,7 +27,7 @@ pub enum TopologyError {
 impl TopologyError {
     /// True when only a change of the broker or the configuration can help.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Away(_))
+        !matches!(self, Self::Away(_) | Self::LogSize { .. })
     }
 
     pub(super) fn on(entity: String, error: &lapin::Error) -> Self {
@@ -29,6 +35,8 @@ impl TopologyError {
         let detail = refusal.get_message().to_string();
         match refusal.get_id() {
             404 => Self::Missing { entity },
+            // Only the streams of the logs have this argument.
+            406 if argument(&detail) == MAX_LENGTH_BYTES => Self::LogSize { entity, detail },
             406 => Self::Mismatch { entity, argument: argument(&detail), detail },
             403 => Self::Refused { entity, detail },
             _ => Self::Away(describe(error)),

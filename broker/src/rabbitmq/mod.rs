@@ -77,6 +77,7 @@ impl RabbitMq {
         let client = Arc::new(RabbitMqClient {
             hosts: BrokerHosts::load(&config.url)?,
             exchanges: Exchanges::new(&names),
+            logs: config.log_bytes(),
             setup: SessionSetup {
                 declare: config.declare,
                 topology: Topology::plan(config),
@@ -160,6 +161,10 @@ impl Broker for RabbitMq {
 
     fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn max_log_bytes(&self, log: Log) -> u64 {
+        self.client.logs.of(log)
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {

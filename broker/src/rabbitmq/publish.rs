@@ -37,6 +37,8 @@ const LOG_CHANNELS: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelKind {
     Ingest,
+    /// For events that are put aside. They go over the channel for events, which a router does not need otherwise.
+    IngestSlow,
     Lane,
     /// For a log, with one unconfirmed publish at a time. A log's exchange has no alternate exchange, so a message can be
     /// returned, and lapin gives a returned message to whichever confirm resolves next
@@ -54,12 +56,13 @@ pub(super) struct PublishRequest<'a> {
 }
 
 impl<'a> PublishRequest<'a> {
-    /// The queue of [`Refusals`]: one for all events, and one for each lane and delay level. `None` for a log.
+    /// The queue of [`Refusals`]: one for all events, and one for each lane and delay level. `None` for a log, and for
+    /// events that are put aside: a router goes on with an event that is refused there.
     fn queue(&self) -> Option<&'a str> {
         match self.kind {
             ChannelKind::Ingest => Some(INTAKE),
             ChannelKind::Lane => Some(self.key),
-            ChannelKind::Log => None,
+            ChannelKind::IngestSlow | ChannelKind::Log => None,
         }
     }
 }
@@ -185,7 +188,7 @@ impl SessionPublisher {
 
     fn channel(&self, kind: ChannelKind) -> &ConfirmChannel {
         match kind {
-            ChannelKind::Ingest => &self.ingest,
+            ChannelKind::Ingest | ChannelKind::IngestSlow => &self.ingest,
             ChannelKind::Lane => &self.lane,
             ChannelKind::Log => &self.logs[self.next_log.fetch_add(1, Ordering::Relaxed) % self.logs.len()],
         }
@@ -306,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_for_an_event_has_one_queue_whatever_its_key_and_one_for_a_log_has_none() {
+    fn a_request_for_an_event_has_one_queue_whatever_its_key_and_one_for_a_log_or_an_event_put_aside_has_none() {
         let queue = |kind, key| {
             let properties = BasicProperties::default();
             PublishRequest { kind, exchange: "", key, properties, body: &[] }.queue()
@@ -315,6 +318,7 @@ mod tests {
         assert_eq!(queue(ChannelKind::Ingest, "acme.7.-.ticket.closed"), Some(INTAKE));
         assert_eq!(queue(ChannelKind::Lane, "5s.slow"), Some("5s.slow"));
         assert_eq!(queue(ChannelKind::Log, "exhausted.acme"), None);
+        assert_eq!(queue(ChannelKind::IngestSlow, "acme.7.-.ticket.closed"), None);
     }
 
     #[test]

@@ -67,14 +67,18 @@ impl Session {
     async fn establish(setup: &SessionSetup, host: &Host, health: SessionHealth) -> Result<Arc<Self>, TopologyError> {
         let (consuming, publishing, control) =
             try_join3(connect(host, "consuming"), connect(host, "publishing"), connect(host, "control")).await?;
+        // The connections are watched once the topology is declared, since a difference need not end the session. Nothing
+        // is published before, so the broker cannot block one unseen.
+        if setup.declare {
+            for size in topology::declare(&control, &setup.topology).await? {
+                tracing::warn!(error = %size, "topology.size_differs");
+            }
+        } else {
+            topology::check(&control, &setup.topology).await?;
+        }
         let connections = [&consuming, &publishing, &control];
         for (place, connection) in connections.into_iter().enumerate() {
             watch_events(connection, place, health.clone());
-        }
-        if setup.declare {
-            topology::declare(&control, &setup.topology).await?;
-        } else {
-            topology::check(&control, &setup.topology).await?;
         }
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
         let (names, heartbeats) = (&setup.names, setup.heartbeats.clone());

@@ -47,6 +47,7 @@ impl RowTarget {
     pub(super) fn of(target: &Target) -> Self {
         match target {
             Target::Ingest { .. } => Self::Queue(Queue::Ingest),
+            Target::IngestSlow { .. } => Self::Queue(Queue::IngestSlow),
             Target::Lane(lane, None) => Self::Queue(Queue::Lane(*lane)),
             Target::Lane(lane, Some(due)) => Self::Delayed(*lane, due.at),
             Target::Log(log, _) => Self::Log(*log),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::message::{MessageRow, OVERHEAD};
-use crate::Log;
+use crate::{Log, LogBytes};
 
 /// Largest number of records that one transaction deletes, so that publishing never waits long.
 const TRIM_BATCH: usize = 256;
@@ -18,14 +18,16 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// 30 days; 10 GB of dead letters, 5 GB of parked messages, but at most a third and a sixth of `capacity` bytes.
-    pub(super) fn within(capacity: u64, log: Log) -> Self {
-        let (gigabytes, part) = match log {
-            Log::Dead => (10, 3),
-            Log::Parked => (5, 6),
-        };
-        let bytes = (capacity / part).min(gigabytes * 1_000_000_000);
+    /// 30 days, and so many bytes.
+    pub(super) fn of(bytes: u64) -> Self {
         Self { age_ms: 30 * 24 * 3_600_000, bytes: i64::try_from(bytes).unwrap_or(i64::MAX) }
+    }
+}
+
+impl LogBytes {
+    /// At most a third and a sixth of `capacity` bytes, so that the logs alone never fill the disk.
+    pub(super) fn within(self, capacity: u64) -> Self {
+        Self { dead: self.dead.min(capacity / 3), parked: self.parked.min(capacity / 6) }
     }
 }
 

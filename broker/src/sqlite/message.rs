@@ -24,7 +24,7 @@ pub(super) struct MessageRow {
 impl MessageRow {
     pub(super) fn of(target: &Target, message: &Message) -> Self {
         let (key, due) = match target {
-            Target::Ingest { key } | Target::Log(_, key) => (key.as_str(), None),
+            Target::Ingest { key } | Target::IngestSlow { key } | Target::Log(_, key) => (key.as_str(), None),
             Target::Lane(lane, due) => (lane.name(), due.map(|due| due.at)),
         };
         Self {

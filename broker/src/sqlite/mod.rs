@@ -35,8 +35,8 @@ use tokio::sync::{oneshot, watch};
 use writer::Writer;
 
 use crate::{
-    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError,
-    Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
+    BODY_LIMIT, Broker, ConnectionState, Consumer, Log, LogBytes, Logs, Notices, Prefetch, PublishError, Queue,
+    ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 pub use copy::back_up;
@@ -52,6 +52,7 @@ pub struct Sqlite {
     commands: mpsc::Sender<WriterCommand>,
     connection_state: watch::Receiver<ConnectionState>,
     storage: watch::Receiver<StorageState>,
+    logs: LogBytes,
     ends: Arc<LogEnds>,
     notices: NoticeSender,
     writer: Option<JoinHandle<()>>,
@@ -61,26 +62,33 @@ impl Sqlite {
     /// Opens or makes the file at `path`, and locks the file `lock` beside it until the end. Fails when another process
     /// has the file, or a later version of this program wrote it.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, BrokerFileError> {
-        Self::open_within(path, 0, clock)
+        Self::open_within(path, 0, LogBytes::default(), clock)
     }
 
-    /// Like [`open`](Self::open); events are refused while more than `max_bytes` of the file are in use. 0 is no limit.
-    pub fn open_within(path: &Path, max_bytes: u64, clock: Clock) -> Result<Self, BrokerFileError> {
-        Self::start(path, open::open(path)?, max_bytes, clock)
+    /// Like [`open`](Self::open); events are refused while more than `max_bytes` of the file are in use. 0 is no limit. The
+    /// logs keep at most `logs`, and half of the room.
+    pub fn open_within(path: &Path, max_bytes: u64, logs: LogBytes, clock: Clock) -> Result<Self, BrokerFileError> {
+        Self::start(path, open::open(path)?, max_bytes, logs, clock)
     }
 
-    fn start(path: &Path, file: open::BrokerFile, max_bytes: u64, clock: Clock) -> Result<Self, BrokerFileError> {
+    fn start(
+        path: &Path,
+        file: open::BrokerFile,
+        max_bytes: u64,
+        logs: LogBytes,
+        clock: Clock,
+    ) -> Result<Self, BrokerFileError> {
         let space = Space::of(path, max_bytes).map_err(|source| BrokerFileError::File { path: path.into(), source })?;
-        let storage = space.state();
+        let (storage, logs) = (space.state(), logs.within(space.capacity()));
         let (commands, inbox) = mpsc::channel();
         let (state_sender, connection_state) = watch::channel(ConnectionState::Ready);
-        let writer = Writer::new(file, space, inbox, commands.clone(), state_sender, clock)
+        let writer = Writer::new(file, space, logs, inbox, commands.clone(), state_sender, clock)
             .map_err(|source| BrokerFileError::Database { path: path.into(), source })?;
         let ends = writer.ends();
         let thread = std::thread::Builder::new().name("broker-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| BrokerFileError::File { path: path.into(), source })?;
         let notices = NoticeSender::default();
-        Ok(Self { path: path.into(), commands, connection_state, storage, ends, notices, writer: Some(thread) })
+        Ok(Self { path: path.into(), commands, connection_state, storage, logs, ends, notices, writer: Some(thread) })
     }
 
     /// How full the broker is; changes once a second.
@@ -140,6 +148,10 @@ impl Broker for Sqlite {
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         read::count_waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
+    }
+
+    fn max_log_bytes(&self, log: Log) -> u64 {
+        self.logs.of(log)
     }
 
     fn connection_state(&self) -> watch::Receiver<ConnectionState> {

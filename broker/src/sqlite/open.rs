@@ -10,8 +10,11 @@ use service::{
 
 use super::BrokerFileError;
 
-/// The format that this program writes; the file holds it as `user_version`.
-const FORMAT: i64 = 1;
+/// The steps that make the tables, in their order. The format of a file, its `user_version`, is the number of finished
+/// steps.
+const STEPS: [&str; 2] = [TABLES, INGEST_SLOW];
+/// The format that this program writes.
+const FORMAT: i64 = STEPS.len() as i64;
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
 /// a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 32 MiB and cut back to
@@ -49,7 +52,12 @@ const TABLES: &str = "
                          kind TEXT NOT NULL, key TEXT NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL);
     CREATE TABLE weight (log TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE probe  (one INTEGER PRIMARY KEY, tries INTEGER NOT NULL);
-    PRAGMA user_version = 1;
+";
+
+/// The events that were put aside.
+const INGEST_SLOW: &str = "
+    CREATE TABLE ingest_slow (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+                              headers BLOB NOT NULL, body BLOB NOT NULL);
 ";
 
 pub(super) struct BrokerFile {
@@ -82,7 +90,32 @@ pub fn lock(path: &Path) -> Result<FileLock, BrokerFileError> {
 pub(super) fn prepare(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     connection.execute_batch(SETTINGS)?;
     if found < FORMAT {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
+        let missing = STEPS[usize::try_from(found).unwrap_or(0)..].concat();
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_first_format_keeps_its_messages_and_gets_the_tables_that_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.db");
+        let first = Connection::open(&path).unwrap();
+        let event = "INSERT INTO ingest (id, kind, key, headers, body) VALUES ('e1', '', '', x'', x'')";
+        first.execute_batch(&format!("{TABLES} PRAGMA user_version = 1; {event}")).unwrap();
+        drop(first);
+        for _ in 0..2 {
+            let file = open(&path).unwrap();
+            assert_eq!(sqlite_file::format(&file.connection).unwrap(), FORMAT);
+            let rows = |table| -> i64 {
+                let count = format!("SELECT count(*) FROM {table}");
+                file.connection.query_row(&count, [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(["ingest", "ingest_slow"].map(rows), [1, 0]);
+        }
+    }
 }

@@ -45,15 +45,17 @@ enum Admission {
     All,
     /// Everything but events.
     NoEvents,
-    /// Only what takes the place of something that is settled next: retries, deferred deliveries, and records of logs. A
-    /// router makes many deliveries of one event, and would leave the deliverers no room to go on.
+    /// Only what takes the place of something that is settled next: retries, deferred deliveries, events that are put
+    /// aside, and records of logs. A router makes many deliveries of one event, and would leave the deliverers no room to
+    /// go on.
     NoDeliveries,
 }
 
 impl Admission {
     fn allows(self, to: RowTarget) -> bool {
         match (self, to) {
-            (Self::All, _) | (_, RowTarget::Delayed(..) | RowTarget::Log(_)) => true,
+            (Self::All, _) => true,
+            (_, RowTarget::Delayed(..) | RowTarget::Queue(Queue::IngestSlow) | RowTarget::Log(_)) => true,
             (_, RowTarget::Queue(Queue::Ingest)) => false,
             (admission, RowTarget::Queue(Queue::Lane(_))) => admission == Self::NoEvents,
         }
@@ -307,12 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn retries_and_records_are_stored_however_little_is_free() {
+    fn retries_put_aside_events_and_records_are_stored_however_little_is_free() {
         let (event, delivery) = (RowTarget::Queue(Queue::Ingest), RowTarget::Queue(Queue::Lane(Lane::Fast)));
         let (retry, record) = (RowTarget::Delayed(Lane::Slow, 1), RowTarget::Log(Log::Dead));
-        let allowed = |admission: Admission| [event, delivery, retry, record].map(|to| admission.allows(to));
-        assert_eq!(allowed(Admission::All), [true; 4]);
-        assert_eq!(allowed(Admission::NoEvents), [false, true, true, true]);
-        assert_eq!(allowed(Admission::NoDeliveries), [false, false, true, true]);
+        let put_aside = RowTarget::Queue(Queue::IngestSlow);
+        let allowed = |admission: Admission| [event, delivery, retry, put_aside, record].map(|to| admission.allows(to));
+        assert_eq!(allowed(Admission::All), [true; 5]);
+        assert_eq!(allowed(Admission::NoEvents), [false, true, true, true, true]);
+        assert_eq!(allowed(Admission::NoDeliveries), [false, false, true, true, true]);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     message::MessageRow,
     queue::{Pick, SqliteQueue},
 };
-use crate::{Lane, Log, PublishError, Queue};
+use crate::{Lane, Log, LogBytes, PublishError, Queue};
 
 /// Bytes that one transaction hands out per queue.
 const HAND_OUT_BYTES: usize = 4 * 1024 * 1024;
@@ -28,6 +28,7 @@ pub(super) struct Publish {
 
 pub(super) struct Tables {
     ingest: SqliteQueue,
+    ingest_slow: SqliteQueue,
     fast: SqliteQueue,
     slow: SqliteQueue,
     delayed: DelayedTable,
@@ -39,18 +40,18 @@ pub(super) struct Tables {
     retention_clock: RetentionClock,
 }
 
-pub(super) type Picks = [(Queue, Vec<Pick>); 3];
+pub(super) type Picks = [(Queue, Vec<Pick>); 4];
 
 impl Tables {
-    /// The logs may take half of `capacity` bytes, so that they alone never fill the disk.
-    pub(super) fn load(connection: &Connection, capacity: u64) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection, logs: LogBytes) -> rusqlite::Result<Self> {
         let mut tables = Self {
             ingest: SqliteQueue::load(connection, Queue::Ingest)?,
+            ingest_slow: SqliteQueue::load(connection, Queue::IngestSlow)?,
             fast: SqliteQueue::load(connection, Queue::Lane(Lane::Fast))?,
             slow: SqliteQueue::load(connection, Queue::Lane(Lane::Slow))?,
             delayed: DelayedTable::load(connection)?,
-            dead: LogTable::load(connection, Log::Dead, Retention::within(capacity, Log::Dead))?,
-            parked: LogTable::load(connection, Log::Parked, Retention::within(capacity, Log::Parked))?,
+            dead: LogTable::load(connection, Log::Dead, Retention::of(logs.dead))?,
+            parked: LogTable::load(connection, Log::Parked, Retention::of(logs.parked))?,
             ends: Arc::default(),
             next_trim: 0,
             retention_clock: RetentionClock::default(),
@@ -63,20 +64,27 @@ impl Tables {
     pub(super) fn at(&mut self, queue: Queue) -> &mut SqliteQueue {
         match queue {
             Queue::Ingest => &mut self.ingest,
+            Queue::IngestSlow => &mut self.ingest_slow,
             Queue::Lane(Lane::Fast) => &mut self.fast,
             Queue::Lane(Lane::Slow) => &mut self.slow,
         }
     }
 
+    fn queues(&self) -> [&SqliteQueue; 4] {
+        [&self.ingest, &self.ingest_slow, &self.fast, &self.slow]
+    }
+
+    fn queues_mut(&mut self) -> [&mut SqliteQueue; 4] {
+        [&mut self.ingest, &mut self.ingest_slow, &mut self.fast, &mut self.slow]
+    }
+
     pub(super) fn remove_all_consumers(&mut self) {
-        for queue in [&mut self.ingest, &mut self.fast, &mut self.slow] {
-            queue.remove_all_consumers();
-        }
+        self.queues_mut().into_iter().for_each(SqliteQueue::remove_all_consumers);
     }
 
     /// True when a transaction at `now` has work besides publishing.
     pub(super) fn has_work(&self, now: i64) -> bool {
-        [&self.ingest, &self.fast, &self.slow].into_iter().any(SqliteQueue::has_work) || self.next_work(now) <= now
+        self.queues().into_iter().any(SqliteQueue::has_work) || self.next_work(now) <= now
     }
 
     /// Unix milliseconds at which there will be work without a command.
@@ -116,6 +124,7 @@ impl Tables {
     fn pick(&mut self, connection: &Connection) -> rusqlite::Result<Picks> {
         Ok([
             (Queue::Ingest, self.ingest.pick(connection, HAND_OUT_BYTES)?),
+            (Queue::IngestSlow, self.ingest_slow.pick(connection, HAND_OUT_BYTES)?),
             (Queue::Lane(Lane::Fast), self.fast.pick(connection, HAND_OUT_BYTES)?),
             (Queue::Lane(Lane::Slow), self.slow.pick(connection, HAND_OUT_BYTES)?),
         ])
@@ -130,9 +139,7 @@ impl Tables {
     }
 
     pub(super) fn rollback(&mut self) {
-        for queue in [&mut self.ingest, &mut self.fast, &mut self.slow] {
-            queue.rollback();
-        }
+        self.queues_mut().into_iter().for_each(SqliteQueue::rollback);
         self.delayed.rollback();
         self.dead.rollback();
         self.parked.rollback();
@@ -153,7 +160,7 @@ impl Tables {
 
     /// Deletes settled messages, and moves those that were given back too often to the log of parked messages.
     fn delete_settled(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
-        for state in [&self.ingest, &self.fast, &self.slow] {
+        for state in [&self.ingest, &self.ingest_slow, &self.fast, &self.slow] {
             for mut row in state.delete_settled(connection)? {
                 row.park_over_limit(state.queue);
                 self.parked.append(connection, now, &row)?;

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::{Sqlite, StorageState, open};
 use crate::{
-    Broker, ConnectionState, Consumer, Due, Incoming, Lane, Log, Logs as _, PublishError, Queue, Settlement, Target,
+    Broker, ConnectionState, Consumer, Due, Incoming, Lane, Log, LogBytes, Logs as _, PublishError, Queue, Settlement,
+    Target,
 };
 
 const NOW: u64 = 1_790_000_000_000;
@@ -28,7 +29,7 @@ fn message(id: &str, size: usize) -> Message {
 fn limited(path: &Path) -> Sqlite {
     let opened = open::open(path).expect("it opens");
     opened.connection.query_row("PRAGMA max_page_count = 64", [], |_| Ok(())).expect("a limit");
-    Sqlite::start(path, opened, 0, Arc::new(|| NOW)).expect("it starts")
+    Sqlite::start(path, opened, 0, LogBytes::default(), Arc::new(|| NOW)).expect("it starts")
 }
 
 async fn in_time<T>(what: &str, signal: impl Future<Output = T>) -> T {
@@ -67,7 +68,8 @@ async fn storage_until(broker: &Sqlite, is_it: impl FnMut(&StorageState) -> bool
 #[tokio::test]
 async fn a_broker_above_its_bytes_refuses_events_alone_and_takes_them_again_once_there_is_room() {
     let folder = TempDir::new().expect("a folder");
-    let broker = Sqlite::open_within(&folder.path().join("broker.db"), 1_000_000, Arc::new(|| NOW)).expect("it opens");
+    let (file, logs) = (folder.path().join("broker.db"), LogBytes::default());
+    let broker = Sqlite::open_within(&file, 1_000_000, logs, Arc::new(|| NOW)).expect("it opens");
     let (confirmed, refused) = fill(&broker).await;
     assert!(matches!(&refused, PublishError::Full(why) if why.contains("broker.max_bytes is 1000000")), "{refused:?}");
     assert!((400..700).contains(&confirmed), "{confirmed} went in");

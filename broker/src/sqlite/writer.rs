@@ -23,7 +23,7 @@ use super::{
     space::Space,
     tables::{Picks, Publish, Tables},
 };
-use crate::{ConnectionState, Incoming, PublishError, Queue, Settlement};
+use crate::{ConnectionState, Incoming, LogBytes, PublishError, Queue, Settlement};
 
 pub(super) const CLOSED: &str = "the embedded broker is closed";
 
@@ -56,13 +56,14 @@ impl Writer {
     pub(super) fn new(
         file: BrokerFile,
         space: Space,
+        logs: LogBytes,
         inbox: mpsc::Receiver<WriterCommand>,
         commands: mpsc::Sender<WriterCommand>,
         connection_state: watch::Sender<ConnectionState>,
         clock: Clock,
     ) -> rusqlite::Result<Self> {
         space.limit_wal(&file.connection)?;
-        let tables = Tables::load(&file.connection, space.capacity())?;
+        let tables = Tables::load(&file.connection, logs)?;
         Ok(Self { file, tables, space, inbox, commands, connection_state, clock, retry_at: None })
     }
 

@@ -29,6 +29,8 @@ impl Fixture for RabbitMqFixture {
             exchange: format!("{unique}.events"),
             declare: true,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         };
         let clock = clock();
         let broker = connect(&config, &clock).await;

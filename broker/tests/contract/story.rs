@@ -27,6 +27,11 @@ pub(crate) fn ingest() -> Target {
     Target::Ingest { key: "acme.7.12.ticket.created".into() }
 }
 
+/// The target of an event that is put aside.
+pub(crate) fn ingest_slow() -> Target {
+    Target::IngestSlow { key: "acme.7.12.ticket.created".into() }
+}
+
 /// Publishes one message, and expects the confirm.
 pub(crate) async fn publish(broker: &dyn Broker, to: &Target, message: &Message) {
     let confirmed = eventually("a publish is answered", broker.publish(to, message)).await;

@@ -114,6 +114,8 @@ pub(crate) fn unique(url: &str) -> BrokerConfig {
         prefix: unique,
         declare: true,
         max_bytes: 0,
+        dead_letters_bytes: 10_000_000_000,
+        parked_bytes: 5_000_000_000,
     }
 }
 

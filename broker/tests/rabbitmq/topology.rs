@@ -2,7 +2,7 @@
 //! not as it must be.
 
 use broker::{
-    Broker, BrokerConfig, ConnectionState, Due, Lane, Queue, Target,
+    Broker, BrokerConfig, ConnectionState, Due, Lane, Log, Queue, Target,
     rabbitmq::{self, Topology, TopologyError},
 };
 use lapin::{
@@ -52,6 +52,24 @@ async fn another_argument_is_named_and_left_as_it_is() {
     assert_eq!(fatal.to_string(), refused.to_string());
     let away = role.connection_state().borrow().clone();
     assert!(matches!(&away, ConnectionState::Away(reason) if reason.contains("x-message-ttl")), "{away:?}");
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_another_size_is_told_and_used_as_it_is() {
+    let config = nothing_declared().await;
+    assert_eq!(rabbitmq::apply(&config).await.expect("applied"), []);
+    let larger = BrokerConfig { dead_letters_bytes: 20_000_000_000, ..config.clone() };
+    let told = rabbitmq::apply(&larger).await.expect("applied again");
+    let [size @ TopologyError::LogSize { entity, detail }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(entity, &format!("queue {}.v1.dead", config.prefix));
+    assert!(detail.contains("20000000000") && detail.contains("10000000000") && !size.is_fatal(), "{detail}");
+    assert_eq!(rabbitmq::verify(&larger, fastrand::Rng::new()).await.expect("it could look"), told);
+
+    let role = connect(&larger);
+    timeout(TIMEOUT, role.first_session()).await.expect("in time").expect("it goes on");
+    assert_eq!((role.max_log_bytes(Log::Dead), role.max_log_bytes(Log::Parked)), (20_000_000_000, 5_000_000_000));
+    role.publish(&Target::Log(Log::Dead, "exhausted.acme".to_owned()), &message("e1")).await.expect("confirmed");
     rabbitmq::remove(&config).await.expect("removed");
 }
 

@@ -11,6 +11,7 @@ use schemas::{
     Delivery, Endpoint, SigningSecret,
     signature::{ID_HEADER, SIGNATURE_HEADER, Signed, SigningKey, TIMESTAMP_HEADER},
     time::Moment,
+    wire::HOPS,
 };
 use url::Url;
 
@@ -60,6 +61,7 @@ impl PreparedEndpoint {
         set("carteiro-event-time", &schemas::time::rfc3339(delivery.event_time));
         set("carteiro-delivery-id", &delivery.id.to_string());
         set("carteiro-attempt", &delivery.attempt.to_string());
+        set(HOPS, &delivery.hops.saturating_add(1).to_string());
         Ok(headers)
     }
 }

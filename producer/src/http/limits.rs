@@ -1,17 +1,12 @@
 //! Limits of the intake: concurrent requests, bytes of their bodies, and each tenant's events per second.
 
-use std::{
-    collections::HashMap,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use schemas::{Finding, QuotaName};
+use schemas::QuotaName;
 use service::{
     gcra::{Keyed, Limit, TooSoon},
     http::is_json,
@@ -31,8 +26,6 @@ const MAX_RESERVED_BYTES: usize = 256 << 10;
 /// Number of remembered tenants with a quota. Beyond it, the tenant that was idle longest gets its full allowance
 /// again.
 const REMEMBERED_TENANTS: usize = 100_000;
-/// Interval between reports of a tenant's used-up quota, in milliseconds.
-const REPORT_INTERVAL: u64 = 3_600_000;
 
 pub(crate) struct RequestSlots {
     requests: Semaphore,
@@ -111,13 +104,11 @@ fn full(detail: &str) -> Problem {
 pub(super) struct EventQuotas {
     used: Keyed<String>,
     outbox: Arc<Outbox>,
-    /// Interval since 1970 of each tenant's last report. The lock is never held across an await.
-    reported: Mutex<HashMap<String, u64>>,
 }
 
 impl EventQuotas {
     pub(super) fn new(outbox: Arc<Outbox>) -> Self {
-        Self { used: Keyed::new(REMEMBERED_TENANTS), outbox, reported: Mutex::default() }
+        Self { used: Keyed::new(REMEMBERED_TENANTS), outbox }
     }
 
     /// Accepts a request with this many events at `now` (unix milliseconds), or returns the time to wait. The burst is
@@ -130,19 +121,10 @@ impl EventQuotas {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let taken = self.used.take(tenant.id.clone(), &limit, events, Instant::now());
         taken.map_err(|TooSoon(wait)| {
-            self.report(&tenant.id, per_second, now);
+            self.outbox.record_quota_reached(&tenant.id, QuotaName::EventsPerSecond, per_second, now);
             let detail =
                 format!("the tenant's quota of {per_second} events a second is used up; nothing was published");
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait)
         })
-    }
-
-    fn report(&self, tenant: &str, limit: f64, now: u64) {
-        let interval = now / REPORT_INTERVAL;
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.insert(tenant.to_owned(), interval) != Some(interval) {
-            let (tenant, quota) = (tenant.to_owned(), QuotaName::EventsPerSecond);
-            self.outbox.record_finding(Finding::QuotaReached { tenant, quota, limit, at: now });
-        }
     }
 }

@@ -6,6 +6,7 @@ mod events;
 mod fixture;
 mod library;
 mod limits;
+mod loops;
 mod quotas;
 mod webhooks;
 

@@ -32,19 +32,20 @@ use crate::{
 /// Longest time for the probe of [`verify`]. The smallest delay level is a second; the rest is for a busy broker.
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
-/// Declares what is missing and compares what is there, whatever `broker.declare` says.
-pub async fn apply(config: &BrokerConfig) -> Result<(), TopologyError> {
+/// Declares what is missing and compares what is there, whatever `broker.declare` says. Returns the logs that have another
+/// size.
+pub async fn apply(config: &BrokerConfig) -> Result<Vec<TopologyError>, TopologyError> {
     declare::declare(&open(config).await?, &Topology::plan(config)).await
 }
 
-/// Compares everything that AMQP shows. If nothing differs, a probe goes through a delay level and the alternate
+/// Compares everything that AMQP shows. If nothing differs but sizes of logs, a probe goes through a delay level and the alternate
 /// exchange into a stream, since AMQP shows neither bindings nor a silent fall back to at-most-once dead-lettering
 /// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader
 /// shows it. `chance` numbers the probe. Differences are the answer, not an error.
 pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
     let connection = open(config).await?;
     let mut found = declare::differences(&connection, &Topology::plan(config)).await?;
-    if found.is_empty() {
+    if !found.iter().any(TopologyError::is_fatal) {
         found.extend(probe(&connection, &Names::new(config), i64::from(chance.u32(..))).await?);
     }
     Ok(found)

@@ -23,29 +23,41 @@ enum DeclareMode {
     Active,
 }
 
-/// Declares what is missing and compares what is there, up to the first difference.
+/// Declares what is missing and compares what is there, up to the first difference. Returns the logs that have another
+/// size: a stream keeps that of its first declaration, and a policy changes it
+/// (docs/rabbitmq.md#a-policy-sets-the-size-of-a-stream).
 ///
 /// A node that is still booting answers 404 for a durable queue whose members it has not started
 /// (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
-pub(in crate::rabbitmq) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+pub(in crate::rabbitmq) async fn declare(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<Vec<TopologyError>, TopologyError> {
     declare_all(connection, topology).await.map_err(|error| match error {
         TopologyError::Missing { entity } => TopologyError::Away(format!("{entity} cannot be reached yet")),
         other => other,
     })
 }
 
-async fn declare_all(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
-    let channel = open(connection).await?;
+async fn declare_all(connection: &Connection, topology: &Topology) -> Result<Vec<TopologyError>, TopologyError> {
+    let (mut channel, mut sizes) = (open(connection).await?, Vec::new());
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange, DeclareMode::Active).await?;
     }
     for queue in &topology.queues {
-        declare_queue(&channel, queue, DeclareMode::Active).await?;
+        match declare_queue(&channel, queue, DeclareMode::Active).await {
+            Err(size @ TopologyError::LogSize { .. }) => {
+                sizes.push(size);
+                // The broker has closed the old one.
+                channel = open(connection).await?;
+            }
+            declared => declared?,
+        }
     }
     for binding in &topology.bindings {
         bind(&channel, binding).await?;
     }
-    Ok(())
+    Ok(sizes)
 }
 
 /// Checks, without the right to declare, that everything is there, up to the first thing that is missing.
@@ -94,12 +106,12 @@ async fn note(
 ) -> Result<(), TopologyError> {
     match answer {
         Ok(()) => Ok(()),
-        Err(error) if error.is_fatal() => {
+        Err(TopologyError::Away(reason)) => Err(TopologyError::Away(reason)),
+        Err(error) => {
             found.push(error);
             *channel = open(connection).await?;
             Ok(())
         }
-        Err(error) => Err(error),
     }
 }
 

@@ -83,8 +83,8 @@ impl PasswordHash {
 }
 
 impl Definitions {
-    /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed:
-    /// beyond it publishers are refused, and try again. `password` returns the hash for a role.
+    /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed,
+    /// and as much again what is put aside: beyond it publishers are refused, and try again. `password` returns the hash for a role.
     pub fn new(
         config: &BrokerConfig,
         intake_bytes: u64,
@@ -111,17 +111,17 @@ fn vhost(url: &str) -> Result<String, InvalidUrl> {
     Ok(BrokerHosts::parse(url)?.host(0).uri.vhost.clone())
 }
 
-/// The limit on the queue `ingest`, the only one that nothing is dead-lettered into: elsewhere a limit would stop the
-/// queues that dead-letter there (docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target). The queue's own arguments say
-/// that a publish beyond the limit is refused, instead of the oldest message being dropped.
+/// The limit on each of the queues of events, the only ones that nothing is dead-lettered into: elsewhere a limit would
+/// stop the queues that dead-letter there (docs/rabbitmq.md#a-length-limit-on-a-dead-letter-target). The queues' own
+/// arguments say that a publish beyond the limit is refused, instead of the oldest message being dropped.
 fn intake(config: &BrokerConfig, vhost: String, bytes: u64) -> Parameter {
-    let queue = Names::new(config).queue(Queue::Ingest);
+    let queues = [Queue::Ingest, Queue::IngestSlow].map(|queue| quoted(&Names::new(config).queue(queue)));
     Parameter {
         vhost,
         component: "operator_policy",
         name: format!("{}-intake", config.prefix),
         value: Policy {
-            pattern: format!("^{}$", quoted(&queue)),
+            pattern: format!("^({})$", queues.join("|")),
             apply_to: "queues",
             priority: 0,
             definition: BTreeMap::from([("max-length-bytes", bytes)]),

@@ -5,14 +5,15 @@ use std::fmt;
 use serde::Serialize;
 
 use super::entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing};
-use crate::{BrokerConfig, Lane, Log, Queue, rabbitmq::delays::LEVELS};
+use crate::{
+    BrokerConfig, Lane, Log, LogBytes, Queue,
+    rabbitmq::{delays::LEVELS, error::MAX_LENGTH_BYTES},
+};
 
 /// The key of a parked delivery that is over its delivery limit: `<reason>.<tenant>`, with the tenant in the headers.
 /// Before RabbitMQ 3.13 only this key tells it from a delivery that woke without a route
 /// (docs/rabbitmq.md#a-stream-keeps-only-the-first-death).
 pub(in crate::rabbitmq) const DELIVERY_LIMIT_KEY: &str = "delivery_limit.-";
-const PARK_BYTES: i64 = 5_000_000_000;
-const DEAD_BYTES: i64 = 10_000_000_000;
 /// A stream is trimmed by whole segments, so with the default of 500 MB a quiet one would exceed its age for months
 /// (docs/rabbitmq.md#a-stream-is-trimmed-by-segments).
 const SEGMENT_BYTES: i64 = 50_000_000;
@@ -36,6 +37,8 @@ impl Names {
     pub(in crate::rabbitmq) fn queue(&self, queue: Queue) -> String {
         match queue {
             Queue::Ingest => self.of("ingest"),
+            // The queue has the name of its exchange.
+            Queue::IngestSlow => self.of("ingest.slow"),
             Queue::Lane(lane) => self.of(&format!("deliver.{}", lane.name())),
         }
     }
@@ -57,7 +60,7 @@ pub struct Topology {
 impl Topology {
     pub fn plan(config: &BrokerConfig) -> Self {
         let names = Names::new(config);
-        Self { exchanges: exchanges(&names), queues: queues(&names), bindings: bindings(&names) }
+        Self { exchanges: exchanges(&names), queues: queues(&names, config.log_bytes()), bindings: bindings(&names) }
     }
 }
 
@@ -69,6 +72,7 @@ fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
         exchange(park.clone(), Routing::Topic, None),
         exchange(names.log(Log::Dead), Routing::Topic, None),
         exchange(names.events.clone(), Routing::Topic, Some(&park)),
+        exchange(names.queue(Queue::IngestSlow), Routing::Topic, Some(&park)),
         exchange(names.of("deliver"), Routing::Topic, Some(&park)),
         exchange(names.of("delay"), Routing::Topic, Some(&park)),
         // Without an alternate exchange, 32 unroutable messages would stop a whole delay level:
@@ -80,7 +84,7 @@ fn exchanges(names: &Names) -> Vec<DeclaredExchange> {
     ]
 }
 
-fn queues(names: &Names) -> Vec<DeclaredQueue> {
+fn queues(names: &Names, logs: LogBytes) -> Vec<DeclaredQueue> {
     let park = names.log(Log::Parked);
     let lane = |lane| {
         let mut queue = quorum(names, Queue::Lane(lane), &park);
@@ -88,10 +92,11 @@ fn queues(names: &Names) -> Vec<DeclaredQueue> {
         queue
     };
     let mut queues = vec![
-        stream(park.clone(), PARK_BYTES),
-        stream(names.log(Log::Dead), DEAD_BYTES),
+        stream(park.clone(), logs.parked),
+        stream(names.log(Log::Dead), logs.dead),
         // A parked event keeps its key, which names its tenant.
         quorum(names, Queue::Ingest, &park),
+        quorum(names, Queue::IngestSlow, &park),
         lane(Lane::Fast),
         lane(Lane::Slow),
     ];
@@ -132,11 +137,12 @@ fn dead_lettering(to: &str) -> [(&'static str, Argument); 3] {
     ]
 }
 
-fn stream(name: String, bytes: i64) -> DeclaredQueue {
+fn stream(name: String, bytes: u64) -> DeclaredQueue {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let arguments = vec![
         ("x-queue-type", text("stream")),
         ("x-max-age", text("30D")),
-        ("x-max-length-bytes", Argument::Int(bytes)),
+        (MAX_LENGTH_BYTES, Argument::Int(bytes)),
         ("x-stream-max-segment-size-bytes", Argument::Int(SEGMENT_BYTES)),
     ];
     DeclaredQueue { name, arguments }
@@ -150,6 +156,7 @@ fn bindings(names: &Names) -> Vec<DeclaredBinding> {
         binding(&park, park.clone(), "#"),
         binding(&dead, dead.clone(), "#"),
         binding(&names.events, names.queue(Queue::Ingest), "#"),
+        binding(&names.queue(Queue::IngestSlow), names.queue(Queue::IngestSlow), "#"),
         binding(&names.of("canary"), names.of("canary"), "canary"),
     ];
     for lane in [Lane::Fast, Lane::Slow] {
@@ -188,6 +195,8 @@ mod tests {
             exchange: "ticketing.events".to_owned(),
             declare: true,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         })
     }
 
@@ -196,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_twenty_queues_and_streams_for_any_number_of_tenants() {
-        assert_eq!(plan().queues.len(), 20);
+    fn there_are_twenty_one_queues_and_streams_for_any_number_of_tenants() {
+        assert_eq!(plan().queues.len(), 21);
     }
 
     #[test]

@@ -43,8 +43,8 @@ impl Role {
     fn needs(self) -> Option<(&'static [&'static str], &'static [&'static str])> {
         match self {
             Self::Producer => Some((&[EVENTS], &[])),
-            // It parks what it cannot read, and writes a dead letter for a delivery that can never be made.
-            Self::Router => Some((&["deliver", "dead", "park"], &["ingest"])),
+            // It puts events aside, parks what it cannot read, and writes a dead letter for a delivery that can never be made.
+            Self::Router => Some((&["ingest.slow", "deliver", "dead", "park"], &["ingest", "ingest.slow"])),
             Self::Deliverer => Some((&["deliver", "delay", "dead", "park"], &["deliver.fast", "deliver.slow"])),
             // It requeues and replays; and reading a log appends a marker, to see where the log ends.
             Self::Control => Some((&[EVENTS, "deliver", "dead", "park"], &["dead", "park"])),
@@ -114,6 +114,8 @@ mod tests {
             exchange: "ticketing.events".to_owned(),
             declare: false,
             max_bytes: 0,
+            dead_letters_bytes: 10_000_000_000,
+            parked_bytes: 5_000_000_000,
         }
     }
 

@@ -113,7 +113,7 @@ impl Model {
 }
 
 fn tables(connection: &Connection, prefetch: u16) -> (Tables, mpsc::Receiver<Incoming>) {
-    let mut tables = Tables::load(connection, u64::MAX).expect("it loads");
+    let mut tables = Tables::load(connection, LogBytes::default()).expect("it loads");
     let (feed, receiver) = ConsumerFeed::new(prefetch.into());
     tables.at(LANE).add_consumer(feed);
     (tables, receiver)
@@ -149,8 +149,9 @@ fn logs_are_trimmed_on_although_the_clock_was_set_back() {
     const HOUR: i64 = 3_600_000;
     let connection = Connection::open_in_memory().expect("memory");
     open::prepare(&connection, 0).expect("tables");
-    // The log of dead letters may take a third: ten records of 1,000 bytes.
-    let mut tables = Tables::load(&connection, 30_000).expect("it loads");
+    // The log of dead letters may have ten records of 1,000 bytes.
+    let logs = LogBytes { dead: 10_000, ..LogBytes::default() };
+    let mut tables = Tables::load(&connection, logs).expect("it loads");
     let to = Target::Log(Log::Dead, "exhausted.acme".into());
     let message = Message { body: vec![b' '; 1_000].into(), ..Message::default() };
     let write = |tables: &mut Tables, now| {

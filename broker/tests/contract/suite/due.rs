@@ -5,7 +5,7 @@ use schemas::{HeaderValue, wire::DUE};
 
 use crate::{
     fixture::Fixture,
-    story::{FAST, SLOW, ingest, lane, message, publish, take, take_all},
+    story::{FAST, SLOW, ingest, ingest_slow, lane, message, publish, take, take_all},
 };
 
 pub(crate) async fn nothing_comes_before_its_due_time<F: Fixture>() {
@@ -60,7 +60,7 @@ pub(crate) async fn the_due_header_is_the_brokers_own<F: Fixture>() {
     let broker = fixture.broker();
     let mut stale = message("stale");
     stale.headers.set(DUE, HeaderValue::Int(1));
-    for (to, from) in [(ingest(), Queue::Ingest), (lane(Lane::Fast), FAST)] {
+    for (to, from) in [(ingest(), Queue::Ingest), (ingest_slow(), Queue::IngestSlow), (lane(Lane::Fast), FAST)] {
         publish(&*broker, &to, &stale).await;
         assert_eq!(take(&mut broker.consume(from, 1.into())).await.message, message("stale"));
     }

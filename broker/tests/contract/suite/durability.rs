@@ -6,7 +6,7 @@ use schemas::Message;
 
 use crate::{
     fixture::{Fixture, eventually},
-    story::{FAST, SLOW, ingest, lane, message, publish, publish_all, read, take, take_all},
+    story::{FAST, SLOW, ingest, ingest_slow, lane, message, publish, publish_all, read, take, take_all},
 };
 
 pub(crate) async fn many_publishes_at_once_are_all_confirmed_and_all_there<F: Fixture>() {
@@ -36,6 +36,7 @@ pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
     let due = fixture.clock()() + 1000;
     publish_all(&*broker, &Target::Lane(Lane::Slow, Some(Due { at: due, exact: true })), 20..30).await;
     publish_all(&*broker, &Target::Log(Log::Dead, "exhausted.acme".into()), 30..40).await;
+    publish_all(&*broker, &ingest_slow(), 40..50).await;
     let dead = read(&*broker, Log::Dead, 0).await;
     drop(broker);
     fixture.restart().await;
@@ -43,6 +44,7 @@ pub(crate) async fn what_was_confirmed_survives_a_crash<F: Fixture>() {
     take_all(&mut broker.consume(Queue::Ingest, 5.into()), 0..10).await;
     take_all(&mut broker.consume(FAST, 5.into()), 10..20).await;
     take_all(&mut broker.consume(SLOW, 5.into()), 20..30).await;
+    take_all(&mut broker.consume(Queue::IngestSlow, 5.into()), 40..50).await;
     assert!(fixture.clock()() >= due, "a due time holds through a crash");
     assert_eq!(read(&*broker, Log::Dead, 0).await, dead);
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::{
-    Broker, ConsumerStatus, Handler, Incoming, Lane, Log, Prefetch, PublishError, Queue, Settlement,
+    Broker, ConsumerStatus, Handler, Incoming, Lane, Log, Prefetch, PublishError, Queue, Record, Settlement,
     records::{read_parked, requeued},
     run_handler,
 };
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fixture::{Fixture, eventually},
-    story::{FAST, SLOW, ingest, lane, message, publish, publish_all, read, take, take_all},
+    story::{FAST, SLOW, ingest, ingest_slow, lane, message, publish, publish_all, read, take, take_all},
 };
 
 pub(crate) async fn a_message_arrives_as_it_was_published<F: Fixture>() {
@@ -40,6 +40,20 @@ pub(crate) async fn a_message_arrives_as_it_was_published<F: Fixture>() {
     let incoming = take(&mut broker.consume(SLOW, 10.into())).await;
     assert_eq!(incoming.message, bare);
     assert_eq!(incoming.key, "slow");
+}
+
+pub(crate) async fn an_event_put_aside_arrives_as_it_was_and_not_among_the_others<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let mut sent = message("aside");
+    sent.headers.set(TENANT, HeaderValue::Text("acme".into()));
+    publish(&*broker, &ingest_slow(), &sent).await;
+    publish(&*broker, &ingest(), &message("other")).await;
+    let others = take_all(&mut broker.consume(Queue::Ingest, 10.into()), ["other"]).await;
+    assert!(!others.contains("aside"));
+    let incoming = take(&mut broker.consume(Queue::IngestSlow, 10.into())).await;
+    assert_eq!((sorted(&incoming.message), incoming.key.as_str()), (sorted(&sent), "acme.7.12.ticket.created"));
+    incoming.settle(Settlement::Done);
 }
 
 pub(crate) async fn a_large_body_arrives_whole<F: Fixture>() {
@@ -179,15 +193,16 @@ pub(crate) async fn a_full_fast_lane_does_not_hold_up_the_slow_one<F: Fixture>()
 
 pub(crate) async fn an_event_given_back_too_often_is_parked<F: Fixture>() {
     let fixture = F::start().await;
-    let poison = message("poison");
     let broker = fixture.broker();
-    publish(&*broker, &ingest(), &poison).await;
-    give_back_for_ever(&*broker, Queue::Ingest).await;
-    let record = &read(&*broker, Log::Parked, 0).await[0];
-    assert_eq!(record.message.headers.text("carteiro-record"), None, "readers derive the reason");
-    assert_eq!(read_parked(record).reason, ParkReason::DeliveryLimit);
-    let (to, again) = requeued(record).expect("its key is known");
-    assert_eq!((to, sorted(&again)), (ingest(), sorted(&poison)), "it can be routed again as it was");
+    for (to, from) in [(ingest(), Queue::Ingest), (ingest_slow(), Queue::IngestSlow)] {
+        let poison = message(from.name());
+        publish(&*broker, &to, &poison).await;
+        let record = &give_back_for_ever(&*broker, from, &poison.id).await;
+        assert_eq!(record.message.headers.text("carteiro-record"), None, "readers derive the reason");
+        assert_eq!(read_parked(record).reason, ParkReason::DeliveryLimit);
+        let (to, again) = requeued(record).expect("its key is known");
+        assert_eq!((to, sorted(&again)), (ingest(), sorted(&poison)), "it can be routed again as it was");
+    }
 }
 
 pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {
@@ -196,14 +211,14 @@ pub(crate) async fn a_delivery_given_back_too_often_is_parked<F: Fixture>() {
     poison.headers.set(TENANT, HeaderValue::Text("acme".into()));
     let broker = fixture.broker();
     publish(&*broker, &lane(Lane::Slow), &poison).await;
-    give_back_for_ever(&*broker, SLOW).await;
-    let parked = &read(&*broker, Log::Parked, 0).await[0].message;
+    let parked = give_back_for_ever(&*broker, SLOW, &poison.id).await.message;
     assert_eq!((&parked.id, &parked.body), (&poison.id, &poison.body));
     assert_eq!(parked.headers.text(TENANT), Some("acme"));
 }
 
-/// Gives everything back until one was handed out as often as it may be, and waits until it is parked.
-async fn give_back_for_ever(broker: &dyn Broker, at: Queue) {
+/// Gives everything back until one was handed out as often as it may be, and waits for the record of the message with
+/// this id.
+async fn give_back_for_ever(broker: &dyn Broker, at: Queue, id: &str) -> Record {
     let mut consumer = broker.consume(at, 1.into());
     let mut count = 0;
     while count < at.delivery_limit() {
@@ -213,11 +228,15 @@ async fn give_back_for_ever(broker: &dyn Broker, at: Queue) {
     }
     assert_eq!(count, at.delivery_limit(), "it was handed out more often than it may be");
     eventually("it is parked", async {
-        while read(broker, Log::Parked, 0).await.is_empty() {
+        loop {
+            let records = read(broker, Log::Parked, 0).await;
+            if let Some(record) = records.into_iter().find(|record| record.message.id == id) {
+                return record;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
-    .await;
+    .await
 }
 
 /// Settles all it is handed.

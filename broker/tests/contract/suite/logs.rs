@@ -62,6 +62,14 @@ pub(crate) async fn from_the_end_of_a_log_all_is_read_that_comes_later_and_nothi
     assert_eq!(read(&*broker, Log::Parked, end().await).await, []);
 }
 
+pub(crate) async fn each_log_says_how_many_bytes_it_keeps<F: Fixture>() {
+    let fixture = F::start().await;
+    let broker = fixture.broker();
+    let (dead, parked) = (broker.max_log_bytes(Log::Dead), broker.max_log_bytes(Log::Parked));
+    // Of a small disk, the embedded broker takes a third and a sixth.
+    assert!((1..=10_000_000_000).contains(&dead) && (1..=5_000_000_000).contains(&parked), "{dead}, {parked}");
+}
+
 pub(crate) async fn the_end_of_a_log_is_found_while_the_log_grows<F: Fixture>() {
     let fixture = F::start().await;
     let broker = fixture.broker();

@@ -13,6 +13,7 @@ macro_rules! contract {
     ($fixture:ty, $($how:tt)*) => {
         crate::suite::contract! { @each $fixture, [$($how)*]
             hand_out::a_message_arrives_as_it_was_published
+            hand_out::an_event_put_aside_arrives_as_it_was_and_not_among_the_others
             hand_out::a_large_body_arrives_whole
             hand_out::a_message_dropped_unsettled_comes_again_and_says_so
             hand_out::a_message_given_back_comes_again
@@ -34,6 +35,7 @@ macro_rules! contract {
             logs::a_log_is_read_from_an_offset
             logs::a_read_ends_where_the_log_ended_when_it_began
             logs::from_the_end_of_a_log_all_is_read_that_comes_later_and_nothing_else
+            logs::each_log_says_how_many_bytes_it_keeps
             logs::the_end_of_a_log_is_found_while_the_log_grows
             notices::a_notice_reaches_every_listener
             notices::notices_come_whole_and_in_order

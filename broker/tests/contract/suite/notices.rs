@@ -5,7 +5,7 @@ use schemas::HeaderValue;
 
 use crate::{
     fixture::{Fixture, eventually},
-    story::{FAST, ingest, lane, message, publish, take},
+    story::{FAST, ingest, ingest_slow, lane, message, publish, take},
 };
 
 pub(crate) async fn a_notice_reaches_every_listener<F: Fixture>() {
@@ -41,6 +41,7 @@ pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture
         (Target::Lane(Lane::Slow, Some(Due { at: hour, exact: false })), 3, "crm"),
         (lane(Lane::Fast), 4, "crm2"),
         (ingest(), 5, "crm"),
+        (ingest_slow(), 6, "crm"),
     ] {
         let mut message = message(id);
         message.headers.set("carteiro-tenant", HeaderValue::Text("acme".into()));
