@@ -27,6 +27,7 @@ mod made_anew;
 mod memory;
 mod metrics;
 mod monitoring;
+mod names;
 mod parking;
 mod prometheus;
 mod propagation;

@@ -94,7 +94,7 @@ impl Deliverer {
             recent: Recent::new(config.duplicates),
             resolver: Resolver::new(store.clone()),
             limiter: Limiter::new(clock.clone(), uptime, prefetch, config.breaker),
-            poster: Poster::new(config, Network::of_the_system(), slots, clock.clone())?,
+            poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
             reporter: Reporter::new(metrics, outbox.clone()),

@@ -34,7 +34,7 @@ pub(crate) use client::Network;
 #[cfg(test)]
 pub(crate) use dial::Dial;
 #[cfg(test)]
-pub(crate) use dns::LookUp;
+pub(crate) use dns::{Found, LookUp, LookUpError};
 pub(crate) use request::PreparedEndpoint;
 
 pub(crate) struct Poster {
@@ -104,7 +104,7 @@ impl Poster {
             Err(unsignable) => return Outcome::without_response(OutcomeClass::Malformed, unsignable.to_string()),
         };
         let deadline = began + endpoint.endpoint.timeout.0;
-        let mut outcome = match self.client.post(url, headers, body, deadline).await {
+        let mut outcome = match self.client.post(&endpoint.tenant, url, headers, body, deadline).await {
             Ok(response) => self.read(response, &endpoint.masked, deadline).await,
             Err(error) => Outcome::without_response(error.class(), error.reason()),
         };

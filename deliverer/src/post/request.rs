@@ -19,6 +19,7 @@ use crate::outcome::MaskedTexts;
 
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
+    pub(super) tenant: Arc<str>,
     pub(crate) endpoint: Arc<Endpoint>,
     /// `None` when the stored text is not a URL.
     pub(super) url: Option<Uri>,
@@ -28,8 +29,9 @@ pub(crate) struct PreparedEndpoint {
 }
 
 impl PreparedEndpoint {
-    pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
+    pub(crate) fn of(tenant: &str, endpoint: &Arc<Endpoint>) -> Self {
         Self {
+            tenant: tenant.into(),
             endpoint: endpoint.clone(),
             url: request_url(&endpoint.url),
             headers: shared_headers(endpoint),
