@@ -102,6 +102,8 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         ("broker.parked_bytes", "0"),
         ("deliverer.slow_slots", "0"),
         ("deliverer.allow_networks", "everywhere"),
+        ("deliverer.name_servers", "10.0.0.2"),
+        ("deliverer.name_servers", "0.0.0.0:53"),
         ("ops.max_stuck", "10ms"),
         ("deliverer.max_idle_connections", "-1"),
     ];

@@ -1,5 +1,5 @@
 //! Keeps the findings of other processes: adds usage up in the store, disables endpoints that answered 410 or only
-//! fail, and publishes an event when a quota is reached. A process repeats its findings until control confirms that
+//! fail, and publishes an event when a quota is reached or events go round in a loop. A process repeats its findings until control confirms that
 //! they are kept.
 
 use std::sync::atomic::Ordering;
@@ -95,6 +95,10 @@ impl Control {
                 }
                 Finding::QuotaReached { tenant, quota, limit, at } => {
                     self.publish_event(&tenant, &OperationalEvent::quota_reached(&tenant, quota, limit, at)).await?;
+                }
+                Finding::EventLoop { tenant, source_id, at } => {
+                    let event = OperationalEvent::event_loop(&tenant, source_id.as_deref(), at);
+                    self.publish_event(&tenant, &event).await?;
                 }
                 Finding::Unknown => {}
             }

@@ -5,7 +5,7 @@ use schemas::{DeadReason, ParkReason};
 const DEAD_REASONS: &[&str] = service::label_values!(DeadReason::ALL, DeadReason::as_str);
 const PARK_REASONS: &[&str] = service::label_values!(ParkReason::ALL, ParkReason::as_str);
 const RETURNING_REASONS: [&str; 2] = [ParkReason::DeliveryLimit.as_str(), ParkReason::Unroutable.as_str()];
-const EVENT_TYPES: [&str; 2] = ["endpoint.disabled", "quota.reached"];
+const EVENT_TYPES: [&str; 3] = ["endpoint.disabled", "quota.reached", "event.loop"];
 
 service::metrics! {
     /// Metrics of control.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use broker::{Deadline, PublishError, Target, publish_until_confirmed};
-use schemas::{EventId, HeaderValue, Headers, Message, OperationalEvent, QuotaName, wire};
+use schemas::{Acceptance, EventId, Message, OperationalEvent, QuotaName};
 
 use crate::Control;
 
@@ -84,9 +84,6 @@ impl Control {
 
 /// Makes the message that a producer would publish for the event.
 fn message(tenant: &str, event: &OperationalEvent, now: u64) -> Message {
-    let mut headers = Headers::default();
-    headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
-    headers.set(wire::TENANT, HeaderValue::Text(tenant.into()));
-    headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(now).unwrap_or(i64::MAX)));
-    Message { id: event.id.to_string(), kind: event.event_type.to_string(), headers, body: event.body.clone().into() }
+    let acceptance = Acceptance { hops: event.hops, ..Acceptance::new(event.id.clone(), now, tenant) };
+    acceptance.into_message(event.event_type.to_string(), event.body.clone().into())
 }

@@ -1,6 +1,6 @@
 //! The section `deliverer` of the configuration.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderValue;
@@ -32,6 +32,9 @@ pub struct DelivererConfig {
     /// Private networks that endpoints may be in.
     #[schemars(with = "Vec<String>")]
     pub allow_networks: Vec<IpNet>,
+    /// Empty: those of the system.
+    #[schemars(with = "Vec<String>")]
+    pub name_servers: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     pub duplicates: SeenConfig,
@@ -83,6 +86,9 @@ impl DelivererConfig {
         }
         if !self.canary.0.is_zero() && self.canary.0 < Self::MIN_CANARY {
             return Err(("deliverer.canary", format!("expected 0s or at least {}", Span(Self::MIN_CANARY))));
+        }
+        if self.name_servers.iter().any(|server| server.ip().is_unspecified() || server.port() == 0) {
+            return Err(("deliverer.name_servers", "expected addresses with ports, such as 10.0.0.2:53".to_owned()));
         }
         match self.proxy.as_deref().map(Proxy::parse) {
             Some(Err(error)) => Err(("deliverer.proxy", error.to_string())),

@@ -153,7 +153,7 @@ impl PreparedEndpoints {
         if prepared.total >= MAX_PREPARED {
             *prepared = PreparedByTenant::default();
         }
-        let made = Arc::new(PreparedEndpoint::of(endpoint));
+        let made = Arc::new(PreparedEndpoint::of(tenant, endpoint));
         let replaced = prepared.tenants.entry(tenant.to_owned()).or_default().insert(endpoint.id.clone(), made.clone());
         prepared.total += usize::from(replaced.is_none());
         made

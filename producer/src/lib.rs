@@ -6,15 +6,15 @@
 mod config;
 mod http;
 mod metrics;
+mod origin;
 mod prepare;
 mod publish;
-mod trace;
 
 pub use config::{LARGEST_PUBLISHED, ProducerConfig};
 pub use http::{IntakeDependencies, describe, routes};
 pub use metrics::ProducerMetrics;
+pub use origin::EventOrigin;
 pub use publish::{AcceptedEvent, NotAccepted, Producer};
-pub use trace::trace_context;
 
 /// The commented defaults of the section `producer`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");

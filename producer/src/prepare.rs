@@ -3,10 +3,11 @@
 use broker::Target;
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Envelope, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, TraceContext, peek_id,
-    routing_key,
+    Acceptance, Envelope, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, peek_id, routing_key,
 };
 use store::SourceRef;
+
+use crate::EventOrigin;
 
 /// The decisions about an event at its arrival, independently of its text.
 pub(crate) struct IntakeContext<'a> {
@@ -17,7 +18,7 @@ pub(crate) struct IntakeContext<'a> {
     pub(crate) revision: Option<u64>,
     /// Random bytes for the id of an event without one.
     pub(crate) chance: [u8; 10],
-    pub(crate) trace: &'a TraceContext,
+    pub(crate) origin: &'a EventOrigin,
 }
 
 #[derive(Debug)]
@@ -41,12 +42,13 @@ impl Prepared {
 
     /// Prepares the event in a vendor's body.
     pub(crate) fn vendor(from: &SourceRef, body: &[u8], context: &IntakeContext<'_>) -> Result<Self, Refusal> {
+        let tokens: Vec<_> = from.source.tokens().map(|(token, _)| token.reveal()).collect();
         let source = SourceContext {
             tenant: context.tenant,
             source: &from.source.id,
             channel_id: from.source.channel_id.as_ref(),
             keep_original: from.source.keep_original,
-            token: Some(from.source.token.reveal()),
+            tokens: &tokens,
             now: context.now,
             chance: context.chance,
         };
@@ -64,8 +66,8 @@ impl Prepared {
 
 impl IntakeContext<'_> {
     fn accept(&self, id: EventId) -> Acceptance {
-        let (tenant, trace) = (self.tenant.to_owned(), self.trace.clone());
-        Acceptance { id, accepted_at: self.now, tenant, revision: self.revision, trace }
+        let EventOrigin { hops, trace } = self.origin.clone();
+        Acceptance { id, accepted_at: self.now, tenant: self.tenant.to_owned(), revision: self.revision, hops, trace }
     }
 }
 

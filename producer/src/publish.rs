@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, PublishError};
+use broker::{Broker, PublishError, PublishWindow};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use schemars::JsonSchema;
-use schemas::{EventId, Refusal, TraceContext};
+use schemas::{EventId, Refusal};
 use serde::Serialize;
 use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
 use store::{SourceRef, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    ProducerConfig, ProducerMetrics,
+    EventOrigin, ProducerConfig, ProducerMetrics,
     prepare::{IntakeContext, Prepared},
 };
 
@@ -27,6 +27,7 @@ const CANONICAL: &str = "canonical";
 
 pub struct Producer {
     broker: Arc<dyn Broker>,
+    window: PublishWindow,
     /// Where events get their revision from. A publisher without a store sets none.
     store: Option<Arc<dyn Store>>,
     metrics: ProducerMetrics,
@@ -93,7 +94,8 @@ impl Producer {
     ) -> Arc<Self> {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
         let ids = IdempotencyKeys::new(config.duplicates);
-        Arc::new(Self { broker, store, metrics, clock, chance, max_event, max_published, ids })
+        let window = PublishWindow::new(PublishWindow::LARGEST);
+        Arc::new(Self { broker, window, store, metrics, clock, chance, max_event, max_published, ids })
     }
 
     /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
@@ -101,9 +103,9 @@ impl Producer {
         &self,
         tenant: &str,
         event: Bytes,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<AcceptedEvent, NotAccepted> {
-        let prepared = self.prepare(tenant, [(String::new(), event)], trace).await?;
+        let prepared = self.prepare(tenant, [(String::new(), event)], origin).await?;
         single(self.confirm(CANONICAL, tenant, prepared).await?)
     }
 
@@ -113,9 +115,9 @@ impl Producer {
         &self,
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
-        let prepared = self.prepare(tenant, events, trace).await?;
+        let prepared = self.prepare(tenant, events, origin).await?;
         self.confirm(CANONICAL, tenant, prepared).await
     }
 
@@ -124,11 +126,11 @@ impl Producer {
         &self,
         from: &SourceRef,
         body: &[u8],
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<AcceptedEvent, NotAccepted> {
         self.check_size(String::new(), body.len(), self.max_event)?;
         let tenant = &from.tenant.id;
-        let prepared = Prepared::vendor(from, body, &self.context(tenant, trace));
+        let prepared = Prepared::vendor(from, body, &self.context(tenant, origin));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
         let Some(claimed) = self.claim(tenant, prepared) else {
@@ -141,7 +143,7 @@ impl Producer {
         &self,
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
-        trace: &TraceContext,
+        origin: &EventOrigin,
     ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
         let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
         for (pointer, text) in events {
@@ -152,7 +154,7 @@ impl Producer {
                 tokio::task::yield_now().await;
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
-            match Prepared::canonical(text, &self.context(tenant, trace)) {
+            match Prepared::canonical(text, &self.context(tenant, origin)) {
                 Ok(event) => match self.claim(tenant, event) {
                     Some(claimed) => prepared.push(claimed),
                     None => pointers.push(pointer + "/id"),
@@ -177,7 +179,7 @@ impl Producer {
         }
     }
 
-    /// Sends all events before it waits for the first confirm.
+    /// Sends all events before it waits for the first confirm, as far as the tenant's share of the window allows.
     async fn confirm(
         &self,
         source: &str,
@@ -186,7 +188,7 @@ impl Producer {
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let begun = Instant::now();
         let of = events.len();
-        let results = join_all(events.into_iter().map(|event| self.publish_once(event))).await;
+        let results = join_all(events.into_iter().map(|event| self.publish_once(tenant, event))).await;
         let confirmed = results.iter().filter(|result| result.is_ok()).count();
         let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
         self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
@@ -205,21 +207,35 @@ impl Producer {
 
     /// Publishes an event unless it is durable already. Its id is noted after the confirm, because the sender repeats an
     /// unconfirmed event, which must then be published.
-    async fn publish_once(&self, Claimed { event, id }: Claimed<'_>) -> Result<AcceptedEvent, PublishError> {
+    async fn publish_once(
+        &self,
+        tenant: &str,
+        Claimed { event, id }: Claimed<'_>,
+    ) -> Result<AcceptedEvent, PublishError> {
         let Some(id) = id else { return Ok(AcceptedEvent { id: event.id, repeated: true }) };
-        self.publish_one(&event).await?;
+        self.publish_one(tenant, &event).await?;
         id.note(Instant::now());
         Ok(AcceptedEvent { id: event.id, repeated: false })
     }
 
-    async fn publish_one(&self, event: &Prepared) -> Result<(), PublishError> {
-        let result = timeout(CONFIRM_TIMEOUT, self.broker.publish(&event.to, &event.message)).await;
+    async fn publish_one(&self, tenant: &str, event: &Prepared) -> Result<(), PublishError> {
+        let publish = async {
+            let _permit = self.window.enter(tenant, event.message.body.len()).await;
+            self.broker.publish(&event.to, &event.message).await
+        };
+        let result = timeout(CONFIRM_TIMEOUT, publish).await;
         let late = || PublishError::Lost(format!("none within {} s", CONFIRM_TIMEOUT.as_secs()));
         result.unwrap_or_else(|_| Err(late()))
     }
 
-    fn context<'a>(&self, tenant: &'a str, trace: &'a TraceContext) -> IntakeContext<'a> {
-        IntakeContext { tenant, now: self.now(), revision: self.revision(), chance: chance::bytes(&self.chance), trace }
+    fn context<'a>(&self, tenant: &'a str, origin: &'a EventOrigin) -> IntakeContext<'a> {
+        IntakeContext {
+            tenant,
+            now: self.now(),
+            revision: self.revision(),
+            chance: chance::bytes(&self.chance),
+            origin,
+        }
     }
 
     /// Revision of the current snapshot, by which a router knows that its own is older.

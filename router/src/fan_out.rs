@@ -72,6 +72,7 @@ fn delivery(
         event_time: envelope.occurred_at_ms,
         subscriptions: interest.subscriptions.iter().take(MAX_SUBSCRIPTIONS).map(|id| (*id).to_owned()).collect(),
         revision: view.revision,
+        hops: acceptance.hops,
         traceparent: acceptance.trace.parent.clone(),
         tracestate: acceptance.trace.state.clone(),
         ..Delivery::owed(&view.tenant.id, &envelope.id, event_type, endpoint_id, part, acceptance.accepted_at)

@@ -75,6 +75,8 @@ pub struct Delivery {
     /// True for a delivery of the test button: it is attempted once, whatever the endpoint's state, and leaves no
     /// record.
     pub is_test: bool,
+    /// Through how many deliveries the event has come.
+    pub hops: u32,
     pub traceparent: Option<String>,
     pub tracestate: Option<String>,
 }
@@ -88,7 +90,7 @@ pub fn delivery_id(tenant: &str, event_id: &EventId, endpoint_id: &str, part: Pa
 
 impl Delivery {
     /// A delivery before its first attempt, of an event that was accepted at a time in unix milliseconds. The event
-    /// time is the same. Revision, subscriptions and trace context are empty until they are set.
+    /// time is the same. Revision, subscriptions, hops and trace context are empty until they are set.
     pub fn owed(
         tenant: &str,
         event_id: &EventId,
@@ -116,6 +118,7 @@ impl Delivery {
             requeued: 0,
             replay: None,
             is_test: false,
+            hops: 0,
             traceparent: None,
             tracestate: None,
         }

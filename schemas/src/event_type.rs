@@ -34,6 +34,8 @@ impl EventType {
     pub const WEBHOOK_TEST: Self = Self(Cow::Borrowed("webhook.test"));
     pub const ENDPOINT_DISABLED: Self = Self(Cow::Borrowed("endpoint.disabled"));
     pub const QUOTA_REACHED: Self = Self(Cow::Borrowed("quota.reached"));
+    /// Deliveries came back in as events again and again.
+    pub const EVENT_LOOP: Self = Self(Cow::Borrowed("event.loop"));
     /// A vendor's body of an unknown kind. It is delivered only to endpoints of format `original`.
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 

@@ -106,6 +106,15 @@ pub enum Finding {
         /// Time in unix milliseconds.
         at: u64,
     },
+    /// Deliveries came back in as events through too many hops.
+    EventLoop {
+        tenant: String,
+        /// Id of the source that they came in by; none for events that came with a key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_id: Option<String>,
+        /// Time in unix milliseconds.
+        at: u64,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -195,6 +204,7 @@ mod tests {
         let failing = Finding::Failing { tenant: "acme".into(), endpoint_id: "crm".into(), version: None, since: 9 };
         let reached =
             Finding::QuotaReached { tenant: "acme".into(), quota: QuotaName::EventsPerSecond, limit: 2.5, at: 1 };
+        let looping = Finding::EventLoop { tenant: "acme".into(), source_id: Some("main".into()), at: 1 };
         let attempt = r#"{"number":1,"at":"2026-11-21T08:00:00.000Z","outcome":"blocked_ip","status":null,"duration_ms":0,
             "response_excerpt":"the address is not allowed","next_due":null}"#;
         let attempt: Attempt = serde_json::from_str(attempt).unwrap();
@@ -203,7 +213,11 @@ mod tests {
         let opened = BreakerChange { open_until: Some(9), consecutive_opens: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
-            Notice::Findings { process: "p".into(), sequence: 1, findings: vec![usage, gone, failing, reached] },
+            Notice::Findings {
+                process: "p".into(),
+                sequence: 1,
+                findings: vec![usage, gone, failing, reached, looping],
+            },
             Notice::Noted { process: "p".into(), sequence: 1 },
             Notice::DeadLetterRetention(RetentionLevels {
                 by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]),

@@ -3,10 +3,10 @@
 
 use serde_json::{Number, Value, json};
 
-use crate::{Event, EventFacts, EventId, EventType, QuotaName, SPEC, routing_key, time::rfc3339};
+use crate::{Event, EventFacts, EventId, EventType, QuotaName, SPEC, routing_key, time::rfc3339, wire::MAX_HOPS};
 
 const PLATFORM: &str = "carteiro";
-/// Interval in which a tenant's quota makes at most one event, in milliseconds.
+/// Interval in which a tenant's quota, or a source with a loop, makes at most one event, in milliseconds.
 const HOUR: u64 = 3_600_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct OperationalEvent {
     pub event_type: EventType,
     /// Routing key: `<tenant>.-.-.<type>`.
     pub key: String,
+    /// The hops that it is published with.
+    pub hops: u32,
     pub body: String,
 }
 
@@ -40,6 +42,16 @@ impl OperationalEvent {
         Self::of(tenant, id, EventType::QUOTA_REACHED, None, "quota", &payload)
     }
 
+    /// The body has `"loop":{"source_id","max_hops"}`; `source_id` is `null` for events that came with a key. All reports
+    /// of an hour about the same source are one event. Its hops are the most that an event may have, so that it makes no
+    /// loop of its own where an endpoint gets every event.
+    pub fn event_loop(tenant: &str, source_id: Option<&str>, now: u64) -> Self {
+        let hour = (now / HOUR).to_string();
+        let id = EventId::of_happening(&[tenant, "event.loop", source_id.unwrap_or_default(), &hour]);
+        let payload = json!({"source_id": source_id, "max_hops": MAX_HOPS});
+        Self { hops: MAX_HOPS, ..Self::of(tenant, id, EventType::EVENT_LOOP, None, "loop", &payload) }
+    }
+
     /// The event that the test button sends to endpoints of format `canonical`.
     pub fn webhook_test(tenant: &str, id: EventId, now: u64) -> Self {
         Self::of(tenant, id, EventType::WEBHOOK_TEST, Some(now), "test", &json!({"origin": "webhook-config"}))
@@ -53,7 +65,7 @@ impl OperationalEvent {
         });
         // A tenant's id has at most 63 bytes, so the key is never too long.
         let key = routing_key(tenant, &EventFacts::of(&Event::new(event_type.clone()))).unwrap_or_default();
-        Self { id, key, body: body.to_string(), event_type }
+        Self { id, key, hops: 0, body: body.to_string(), event_type }
     }
 }
 
@@ -76,6 +88,9 @@ mod tests {
         let start = NOW / HOUR * HOUR;
         assert_eq!(reached(start), reached(start + HOUR - 1));
         assert_ne!(reached(start), reached(start + HOUR));
+        let looping = |source, at| OperationalEvent::event_loop("acme", source, at);
+        assert_eq!(looping(Some("main"), start), looping(Some("main"), start + HOUR - 1));
+        assert_ne!(looping(Some("main"), start), looping(None, start));
         let disabled = |version| OperationalEvent::endpoint_disabled("acme", "crm", version, None).id;
         assert_eq!(disabled(7), disabled(7));
         assert_ne!(disabled(7), disabled(8), "enabled and disabled again");
@@ -101,5 +116,7 @@ mod tests {
         assert!(bodies(Format::Whazing).is_empty(), "a vendor has no such event");
         let reached = OperationalEvent::quota_reached("acme", QuotaName::EventsPerSecond, 2.0, NOW);
         assert!(reached.body.ends_with(r#""quota":{"name":"events_per_second","limit":2}}"#), "{}", reached.body);
+        let looping = OperationalEvent::event_loop("acme", None, NOW);
+        assert!(looping.body.ends_with(r#""loop":{"source_id":null,"max_hops":3}}"#), "{}", looping.body);
     }
 }

@@ -17,6 +17,10 @@ use crate::config::ConfigError;
 /// Libraries whose `info` lines do not help operators. They log only warnings, unless `telemetry.level` names them.
 const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
 
+/// Libraries that write names of hosts into their lines. A part of a URL may be a secret, so they log nothing, unless
+/// `telemetry.level` names them.
+const SILENT: &str = "hickory=off";
+
 /// The `telemetry` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +85,7 @@ where
 fn filter(level: &str) -> Result<EnvFilter, ConfigError> {
     let quiet = general_level(level)?.min(LevelFilter::WARN);
     let ours = NOISY.map(|target| format!("{target}={quiet}")).join(",");
-    EnvFilter::builder().parse(format!("{ours},{level}")).map_err(|why: ParseError| {
+    EnvFilter::builder().parse(format!("{SILENT},{ours},{level}")).map_err(|why: ParseError| {
         let why = format!("`{level}` is not a filter such as info,broker=debug: {why}");
         ConfigError::new("telemetry.level", why)
     })
@@ -165,6 +169,9 @@ mod tests {
         let warn = || tracing::warn!(target: "lapin::channel", "warning");
         assert_eq!(logged(LogFormat::Text, "debug", PIPE, log), "");
         assert!(logged(LogFormat::Text, "info,lapin=debug", PIPE, log).contains("noise"));
+        let host = || tracing::error!(target: "hickory_net::udp", "s3cret.example");
+        assert_eq!(logged(LogFormat::Text, "debug", PIPE, host), "");
+        assert!(logged(LogFormat::Text, "info,hickory_net=warn", PIPE, host).contains("s3cret"));
         assert!(logged(LogFormat::Text, "debug", PIPE, warn).contains("warning"));
         assert_eq!(logged(LogFormat::Text, "off", PIPE, warn), "");
     }

@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use producer::{Producer, ProducerMetrics};
-use schemas::{ChannelId, Dialect, SourceContext, TraceContext};
+use producer::{EventOrigin, Producer, ProducerMetrics};
+use schemas::{ChannelId, Dialect, SourceContext};
 use serde_json::value::RawValue;
 use service::{Exit, metrics::Registry};
 
@@ -104,7 +104,7 @@ impl EventPublisher {
         match self {
             Self::Broker(producer) => {
                 let event = Bytes::copy_from_slice(event.as_bytes());
-                producer.publish(tenant, event, &TraceContext::default()).await.map(drop).map_err(with_details)
+                producer.publish(tenant, event, &EventOrigin::default()).await.map(drop).map_err(with_details)
             }
             Self::Api(client) => {
                 let path = format!("/v1/tenants/{tenant}/events");
@@ -220,7 +220,7 @@ fn vendor_event(args: &Args, dialect: Dialect, body: &str) -> anyhow::Result<Str
         source: SOURCE,
         channel_id: channel_id.as_ref(),
         keep_original: true,
-        token: None,
+        tokens: &[],
         now: service::clock::system()(),
         chance,
     };

@@ -7,6 +7,7 @@
 mod amqp_client;
 mod api;
 mod metrics_page;
+mod name_server;
 #[path = "../../broker/tests/contract/node.rs"]
 pub(crate) mod node;
 mod postgres;
@@ -21,6 +22,7 @@ mod wait;
 pub(crate) use amqp_client::{AmqpClient, AmqpMessage, CapturedMessage};
 pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
 pub(crate) use metrics_page::{MetricsPage, lint};
+pub(crate) use name_server::{NameServer, Zone};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::Process;
 pub(crate) use prometheus::{Prometheus, tools as prometheus_tools};

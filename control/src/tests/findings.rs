@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Notices, Queue, memory::Memory};
-use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant};
+use broker::{Broker, Incoming, Notices, Queue, memory::Memory};
+use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant, wire};
 use serde_json::{Value, json};
 use store::{ItemKind, MemoryStore, Store};
 
@@ -61,13 +61,20 @@ impl FindingsFixture {
 
     /// Operational events that were published to the tenant.
     async fn await_event(&self) -> Vec<(String, Value)> {
+        let published = self.published().await;
+        let told = published
+            .iter()
+            .map(|Incoming { key, message, .. }| (key.clone(), serde_json::from_slice(&message.body).unwrap()));
+        told.collect()
+    }
+
+    async fn published(&self) -> Vec<Incoming> {
         let mut consumer = self.fixture.broker.consume(Queue::Ingest, 100.into());
-        let mut told = Vec::new();
+        let mut published = Vec::new();
         for _ in 0..self.fixture.broker.depth(Queue::Ingest) {
-            let incoming = consumer.next().await.unwrap();
-            told.push((incoming.key.clone(), serde_json::from_slice(&incoming.message.body).unwrap()));
+            published.push(consumer.next().await.unwrap());
         }
-        told
+        published
     }
 }
 
@@ -206,4 +213,21 @@ async fn a_reached_quota_makes_one_event_an_hour() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.quota.reached");
     assert_eq!(told[0].1["quota"], json!({"name": "events_per_second", "limit": 5}));
+}
+
+#[tokio::test]
+async fn a_loop_makes_one_event_an_hour_that_names_its_source() {
+    let mut findings = FindingsFixture::new();
+    let looping = |at| Finding::EventLoop { tenant: "acme".into(), source_id: Some("main".into()), at };
+    for at in [NOW, NOW + 1, NOW + 3_600_000] {
+        findings.say(vec![looping(at)]).await;
+        findings.noted().await;
+    }
+    let published = findings.published().await;
+    assert_eq!(published.len(), 2);
+    let Incoming { key, message, .. } = &published[0];
+    assert_eq!(key, "acme.-.-.event.loop");
+    let body: Value = serde_json::from_slice(&message.body).unwrap();
+    assert_eq!(body["loop"], json!({"source_id": "main", "max_hops": 3}));
+    assert_eq!(message.headers.int(wire::HOPS), Some(3), "an endpoint that posts it back is refused at once");
 }

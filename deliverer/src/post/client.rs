@@ -1,6 +1,6 @@
 //! The HTTP client of every request to an endpoint. It follows no redirect, takes no proxy from the environment, and
-//! asks for no compression, so that no response can grow while it is read. Each new connection looks its host up;
-//! connections close after a minute of idleness or ten minutes.
+//! asks for no compression, so that no response can grow while it is read. Each new connection looks its host up anew,
+//! if that was not done lately; connections close after a minute of idleness or ten minutes.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{DelivererConfig, Proxy};
 
 use super::{
-    connector::Connector,
+    connector::{Connector, TENANT},
     dial::{Dial, tcp},
-    dns::{AddressCheck, LookUp, look_up_in_system},
+    dns::{AddressCheck, LookUp, Names, SystemResolver},
     failure::RequestError,
     idle::{ConnectionUse, IdleConnections},
     metered::{MAX_HEAD, WINDOW},
@@ -52,8 +52,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn of_the_system() -> Self {
-        Self { dial: tcp(), look_up: Arc::new(|name| look_up_in_system(name).boxed()) }
+    pub(crate) fn of_the_system(config: &DelivererConfig) -> Self {
+        let resolver = Arc::new(SystemResolver::new(&config.name_servers, config.connect_timeout.0 / 2));
+        Self { dial: tcp(), look_up: Arc::new(move |name| resolver.clone().look_up(name).boxed()) }
     }
 }
 
@@ -61,9 +62,11 @@ impl HttpClient {
     pub(super) fn new(config: &DelivererConfig, network: Network) -> anyhow::Result<Self> {
         let proxy = config.proxy.as_deref().map(Proxy::parse).transpose().context("deliverer.proxy")?.map(Arc::new);
         let roots = roots(config.ca_file.as_deref().map(Path::new)).context("deliverer.ca_file")?;
+        // A quarter of the time is left for the connection.
+        let names = Names::new(network.look_up, config.connect_timeout.0 * 3 / 4);
         let connector = Connector {
             dial: network.dial,
-            addresses: Arc::new(AddressCheck::new(network.look_up, config.allow_networks.clone().into())),
+            addresses: Arc::new(AddressCheck::new(names, config.allow_networks.clone().into())),
             tls: TlsClient::new(roots),
             proxy: proxy.clone(),
             timeout: config.connect_timeout.0,
@@ -87,23 +90,30 @@ impl HttpClient {
     /// may be closed once the head is dropped.
     pub(super) async fn post(
         &self,
+        tenant: &Arc<str>,
         url: &Uri,
         headers: HeaderMap,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Response<ResponseBody>, RequestError> {
         let until = deadline.min(Instant::now() + self.first_byte_timeout);
-        match timeout_at(until, self.send(url, &headers, body)).await {
+        match timeout_at(until, self.send(tenant, url, &headers, body)).await {
             // The connection was being closed: the request is sent once more, over another one.
             Ok(Err(error)) if error.is_unprocessed() => {
-                timeout_at(until, self.send(url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
+                timeout_at(until, self.send(tenant, url, &headers, body)).await.unwrap_or(Err(RequestError::TimedOut))
             }
             Ok(response) => response,
             Err(_) => Err(RequestError::TimedOut),
         }
     }
 
-    async fn send(&self, url: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Response<ResponseBody>, RequestError> {
+    async fn send(
+        &self,
+        tenant: &Arc<str>,
+        url: &Uri,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Response<ResponseBody>, RequestError> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = url.clone();
@@ -113,10 +123,13 @@ impl HttpClient {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
         let mut connection = PoisonOnDrop(Some(capture_connection(&mut request)));
-        let response = self.http.request(request).await.map_err(|error| match connection.is_surplus() {
-            true => RequestError::Unsent(error),
-            false => RequestError::Client(error),
-        })?;
+        let response =
+            TENANT.scope(tenant.clone(), self.http.request(request)).await.map_err(|error| {
+                match connection.is_surplus() {
+                    true => RequestError::Unsent(error),
+                    false => RequestError::Client(error),
+                }
+            })?;
         let captured = connection.0.take();
         let used = response.extensions().get::<ConnectionUse>();
         if used.is_some_and(|used| used.connected_at().elapsed() > MAX_AGE) {

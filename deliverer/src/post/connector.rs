@@ -28,6 +28,12 @@ use super::{
 };
 use crate::config::Proxy;
 
+tokio::task_local! {
+    /// The tenant whose request is polled. hyper's client gives the connector nothing but the URL, and calls it while it
+    /// polls the request that needs a connection. Later requests may use that connection, whatever their tenant.
+    pub(super) static TENANT: Arc<str>;
+}
+
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) dial: Dial,
@@ -42,12 +48,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    async fn connect(self, url: Uri) -> Result<EndpointConnection, ConnectError> {
+    async fn connect(self, url: Uri, tenant: Arc<str>) -> Result<EndpointConnection, ConnectError> {
         let destination = Destination::of(&url)?;
         let connecting = async {
             let (socket, through_proxy) = match &self.proxy {
-                None => (self.direct(&destination).await?, false),
-                Some(proxy) => (self.through(proxy, &destination).await?, !destination.is_tls),
+                None => (self.direct(&destination, &tenant).await?, false),
+                Some(proxy) => (self.through(proxy, &destination, &tenant).await?, !destination.is_tls),
             };
             let secured = if destination.is_tls {
                 self.tls.to_endpoint(destination.host, socket).await?
@@ -59,16 +65,21 @@ impl Connector {
         timeout(self.timeout, connecting).await.unwrap_or(Err(ConnectError::TimedOut))
     }
 
-    async fn direct(&self, destination: &Destination<'_>) -> Result<Socket, ConnectError> {
-        let addresses = self.addresses.checked(destination.host).await?;
+    async fn direct(&self, destination: &Destination<'_>, tenant: &str) -> Result<Socket, ConnectError> {
+        let addresses = self.addresses.checked(destination.host, tenant).await?;
         first(&self.dial, addresses, destination.port).await.map_err(ConnectError::Tcp)
     }
 
     /// The operator's proxy may have any address. It looks names up, so only it can refuse where they lead; a host that
     /// is an address is still checked here.
-    async fn through(&self, proxy: &Proxy, destination: &Destination<'_>) -> Result<Socket, ConnectError> {
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        destination: &Destination<'_>,
+        tenant: &str,
+    ) -> Result<Socket, ConnectError> {
         self.addresses.check_literal(destination.host)?;
-        let addresses = self.addresses.unchecked(&proxy.host).await?;
+        let addresses = self.addresses.unchecked(&proxy.host, tenant).await?;
         let socket = first(&self.dial, addresses, proxy.port).await.map_err(ConnectError::Tcp)?;
         let socket = if proxy.is_tls { self.tls.to_proxy(&proxy.host, socket).await? } else { socket };
         if destination.is_tls { tunnel(proxy, socket, destination.host, destination.port).await } else { Ok(socket) }
@@ -85,7 +96,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(url))
+        Box::pin(self.clone().connect(url, TENANT.try_with(Arc::clone).unwrap_or_default()))
     }
 }
 

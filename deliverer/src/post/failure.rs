@@ -6,6 +6,8 @@ use std::{error::Error, io};
 use hyper_util::client::legacy;
 use schemas::OutcomeClass;
 
+use super::dns::LookUpError;
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("the url is invalid")]
@@ -13,8 +15,8 @@ pub(super) enum ConnectError {
     /// An address of the host is in a network that may not be connected to.
     #[error("the address is not allowed")]
     Blocked,
-    #[error("the name cannot be resolved")]
-    NoAddress,
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
     #[error("no connection in time")]
     TimedOut,
     #[error("{0}")]
@@ -30,7 +32,7 @@ impl ConnectError {
         match self {
             Self::InvalidUrl => OutcomeClass::Malformed,
             Self::Blocked => OutcomeClass::BlockedIp,
-            Self::NoAddress => OutcomeClass::Dns,
+            Self::LookUp(_) => OutcomeClass::Dns,
             Self::TimedOut => OutcomeClass::Timeout,
             Self::Tcp(_) | Self::Proxy(_) => OutcomeClass::Connect,
             Self::Tls(_) => OutcomeClass::Tls,

@@ -11,6 +11,7 @@ use schemas::{
     Delivery, Endpoint, SigningSecret,
     signature::{ID_HEADER, SIGNATURE_HEADER, Signed, SigningKey, TIMESTAMP_HEADER},
     time::Moment,
+    wire::HOPS,
 };
 use url::Url;
 
@@ -18,6 +19,7 @@ use crate::outcome::MaskedTexts;
 
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
+    pub(super) tenant: Arc<str>,
     pub(crate) endpoint: Arc<Endpoint>,
     /// `None` when the stored text is not a URL.
     pub(super) url: Option<Uri>,
@@ -27,8 +29,9 @@ pub(crate) struct PreparedEndpoint {
 }
 
 impl PreparedEndpoint {
-    pub(crate) fn of(endpoint: &Arc<Endpoint>) -> Self {
+    pub(crate) fn of(tenant: &str, endpoint: &Arc<Endpoint>) -> Self {
         Self {
+            tenant: tenant.into(),
             endpoint: endpoint.clone(),
             url: request_url(&endpoint.url),
             headers: shared_headers(endpoint),
@@ -58,6 +61,7 @@ impl PreparedEndpoint {
         set("carteiro-event-time", &schemas::time::rfc3339(delivery.event_time));
         set("carteiro-delivery-id", &delivery.id.to_string());
         set("carteiro-attempt", &delivery.attempt.to_string());
+        set(HOPS, &delivery.hops.saturating_add(1).to_string());
         Ok(headers)
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn post(url: &str, config: &DelivererConfig) -> Outcome {
 
 async fn post_within(timeout: &str, url: &str, config: &DelivererConfig) -> Outcome {
     let endpoint = prepared(json!({"id": "crm", "url": url, "timeout": timeout}));
-    let poster = poster(Network::of_the_system(), config).unwrap();
+    let poster = poster(Network::of_the_system(config), config).unwrap();
     poster.post_now(&endpoint, &delivery("e1"), &Bytes::from_static(b"{}")).await.outcome
 }
 

@@ -25,7 +25,7 @@ use super::{defaults, fixture::delivery, poster, prepared};
 use crate::{
     DelivererConfig,
     outcome::Outcome,
-    post::{Dial, LookUp, Network, Poster},
+    post::{Dial, LookUp, LookUpError, Network, Poster, PreparedEndpoint},
 };
 
 /// What a receiver does with a connection.
@@ -100,7 +100,7 @@ pub(super) struct MemoryNetwork {
 impl MemoryNetwork {
     /// Resolves no name.
     pub(super) fn without_names(receiver: Receiver) -> Self {
-        Self::with_names(receiver, Arc::new(|_| async { Ok(vec![]) }.boxed()), &defaults())
+        Self::with_names(receiver, Arc::new(|_| async { Err(LookUpError::NoAddress) }.boxed()), &defaults())
     }
 
     pub(super) fn with_names(receiver: Receiver, look_up: LookUp, config: &DelivererConfig) -> Self {
@@ -123,9 +123,12 @@ impl MemoryNetwork {
     }
 
     pub(super) async fn post_body(&self, url: &str, body: Bytes) -> (Outcome, Duration) {
-        let endpoint = prepared(json!({"id": "crm", "url": url}));
+        self.post_to(&prepared(json!({"id": "crm", "url": url})), body).await
+    }
+
+    pub(super) async fn post_to(&self, endpoint: &PreparedEndpoint, body: Bytes) -> (Outcome, Duration) {
         let began = Instant::now();
-        let posted = self.poster.post_now(&endpoint, &delivery("e1"), &body).await;
+        let posted = self.poster.post_now(endpoint, &delivery("e1"), &body).await;
         (posted.outcome, began.elapsed())
     }
 

@@ -65,8 +65,12 @@ fn poster(network: Network, config: &DelivererConfig) -> anyhow::Result<Poster> 
 
 /// An endpoint, prepared for requests.
 fn prepared(endpoint: serde_json::Value) -> PreparedEndpoint {
+    prepared_of("acme", endpoint)
+}
+
+fn prepared_of(tenant: &str, endpoint: serde_json::Value) -> PreparedEndpoint {
     let endpoint: Endpoint = serde_json::from_value(endpoint).expect("an endpoint");
-    PreparedEndpoint::of(&Arc::new(endpoint))
+    PreparedEndpoint::of(tenant, &Arc::new(endpoint))
 }
 
 #[test]

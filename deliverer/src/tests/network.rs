@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use h2::server::SendResponse;
 use schemas::OutcomeClass;
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
@@ -22,11 +23,11 @@ use super::{
         Step::{Hang, Read, Send},
         read_head, script,
     },
-    poster,
+    poster, prepared_of,
 };
 use crate::{
     DelivererConfig,
-    post::{LookUp, Network},
+    post::{Found, LookUp, Network},
 };
 
 pub(super) const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 1, 1, 1));
@@ -38,8 +39,8 @@ pub(super) fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
     let asked = AtomicUsize::new(0);
     Arc::new(move |_| {
         let nth = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
-        let answer = answers[nth].clone();
-        async { Ok(answer) }.boxed()
+        let found = Found { addresses: answers[nth].clone(), ttl: Duration::from_secs(30) };
+        async { Ok(found) }.boxed()
     })
 }
 
@@ -67,11 +68,15 @@ async fn a_name_that_is_bound_to_a_private_address_later_leads_nowhere() {
         leading_to(vec![vec![PUBLIC], vec![PRIVATE], vec![PUBLIC, PRIVATE]]),
         &defaults(),
     );
-    assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
+    for _ in 0..2 {
+        assert_eq!(class(&network, NAME).await, OutcomeClass::Success);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+    }
     for _ in 0..3 {
         assert_eq!(class(&network, NAME).await, OutcomeClass::BlockedIp);
+        tokio::time::sleep(Duration::from_secs(31)).await;
     }
-    assert_eq!(network.dialled(), [PUBLIC], "only the address that was checked is dialled");
+    assert_eq!(network.dialled(), [PUBLIC; 2], "only the address that was checked is dialled");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,6 +127,30 @@ async fn a_request_that_timed_out_takes_its_connection_with_it() {
     for nth in 1..4 {
         assert_eq!(class(&network, NAME).await, OutcomeClass::Timeout);
         assert_eq!(network.dialled().len(), nth);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_names_that_nobody_answers_for_hold_up_no_other_tenants_post() {
+    let look_up: LookUp = Arc::new(|name| match name.ends_with("silent.example") {
+        true => std::future::pending().boxed(),
+        false => async { Ok(Found { addresses: vec![PUBLIC], ttl: Duration::from_secs(30) }) }.boxed(),
+    });
+    let network = Arc::new(MemoryNetwork::with_names(keeps_alive(), look_up, &defaults()));
+    let post = |tenant: &str, host: &str| {
+        let endpoint = prepared_of(tenant, json!({"id": "crm", "url": format!("http://{host}/")}));
+        let network = network.clone();
+        tokio::spawn(async move { network.post_to(&endpoint, Bytes::from_static(b"{}")).await })
+    };
+    let flood: Vec<_> = (0..1_000).map(|nth| post("flood", &format!("{nth}.silent.example"))).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let (outcome, elapsed) = post("acme", "hooks.example").await.unwrap();
+    assert_eq!(outcome.class, OutcomeClass::Success, "{}", outcome.excerpt);
+    assert!(elapsed <= Duration::from_millis(50), "{elapsed:?}");
+    for posted in flood {
+        let (outcome, elapsed) = posted.await.unwrap();
+        assert_eq!(outcome.class, OutcomeClass::Dns, "{}", outcome.excerpt);
+        assert!(elapsed < defaults().connect_timeout.0, "{elapsed:?}");
     }
 }
 
@@ -267,7 +296,7 @@ fn a_file_without_certificates_is_an_error() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_str().unwrap().to_owned(), "nowhere.pem".to_owned()] {
         let config = DelivererConfig { ca_file: Some(path), ..defaults() };
-        let error = poster(Network::of_the_system(), &config).err().unwrap();
+        let error = poster(Network::of_the_system(&config), &config).err().unwrap();
         assert_eq!(error.to_string(), "deliverer.ca_file");
     }
 }

@@ -36,6 +36,7 @@ async fn a_request_says_what_the_contract_says_and_nothing_else() {
         ("carteiro-delivery-id", &id),
         ("carteiro-event-time", &event_time),
         ("carteiro-event-type", "message.received"),
+        ("carteiro-hops", "1"),
         ("content-length", &length),
         ("content-type", "application/json"),
         ("host", &host),
@@ -52,7 +53,7 @@ async fn a_request_says_what_the_contract_says_and_nothing_else() {
 async fn every_attempt_sends_the_same_bytes_under_the_same_id() {
     let mut receiver = Scripted::new(vec![answer(503, "connection: close\r\n", ""), answer(200, "", "")]).await;
     let mut fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
-    fixture.publish(&message(&schemas::Delivery { part: Part::Shot, ..delivery("e1") })).await;
+    fixture.publish(&message(&schemas::Delivery { part: Part::Shot, hops: 2, ..delivery("e1") })).await;
     let first = receiver.request().await;
     let (_, retry) = fixture.retry().await;
     // The retry is published at once, and not only when it is due.
@@ -60,6 +61,7 @@ async fn every_attempt_sends_the_same_bytes_under_the_same_id() {
     let second = receiver.request().await;
     assert_eq!(read(&retry).attempt, 2);
     assert_eq!((first.header("carteiro-attempt"), second.header("carteiro-attempt")), (Some("1"), Some("2")));
+    assert_eq!((first.header("carteiro-hops"), second.header("carteiro-hops")), (Some("3"), Some("3")));
     assert_eq!((first.header("webhook-id"), second.header("webhook-id")), (Some("e1_shot"), Some("e1_shot")));
     assert_eq!(first.header("carteiro-delivery-id"), second.header("carteiro-delivery-id"));
     assert_eq!(first.body, second.body);

@@ -19,20 +19,19 @@ use axum::{
 };
 use broker::Broker;
 use bytes::Bytes;
-use schemas::{KeyHash, Refusal, Scope, Submission, TraceContext, wire};
+use schemas::{KeyHash, Refusal, Scope, Submission, wire::MAX_HOPS};
 use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Denied, Outbox, SourceRef, Store, StoreError, admit};
+use store::{Access, Denied, Outbox, SourceRef, Store, StoreError, access, admit};
 
 use limits::{EventQuotas, ReceivedBody, RequestSlots};
 use openapi::AcceptedEvents;
 
 use crate::{
-    AcceptedEvent, NotAccepted, Producer, ProducerConfig, ProducerMetrics,
+    AcceptedEvent, EventOrigin, NotAccepted, Producer, ProducerConfig, ProducerMetrics,
     config::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
-    trace_context,
 };
 
 /// Header of the key that a source may require from its vendor.
@@ -44,7 +43,7 @@ pub struct IntakeDependencies {
     pub store: Arc<dyn Store>,
     /// Hash of the operator's key. Without it, no request has the operator's rights.
     pub operator: Option<KeyHash>,
-    /// Receives findings about used-up quotas.
+    /// Receives findings about used-up quotas and loops.
     pub outbox: Arc<Outbox>,
 }
 
@@ -112,25 +111,54 @@ fn readable(part: Result<Path<String>, PathRejection>) -> String {
 
 impl Intake {
     async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<AcceptedEvent>, Problem> {
-        let _slot = self.slots.acquire()?;
-        let IntakeDependencies { broker, store, operator, .. } = &self.deps;
-        let now = self.producer.now();
-        let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish, now).await;
-        let access = access.map_err(|denied| problems::denied(&denied))?;
-        problems::check_broker(&broker.connection_state().borrow())?;
-        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        let access = self.access(tenant, headers, self.producer.now()).await?;
+        let _slot = self.slots.acquire(tenant)?;
+        let origin = self.origin(headers, tenant, None)?;
+        problems::check_broker(&self.deps.broker.connection_state().borrow())?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         let events = split_events(&body)?;
         self.quotas.take(&access.tenant, events.len(), self.producer.now())?;
-        Ok(self.producer.publish_all(tenant, events, &trace(headers)).await?)
+        Ok(self.producer.publish_all(tenant, events, &origin).await?)
     }
 
     async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<AcceptedEvent, Problem> {
-        let _slot = self.slots.acquire()?;
         let source = self.source(token, headers, self.producer.now()).await?;
+        let tenant = &source.tenant.id;
+        let _slot = self.slots.acquire(tenant)?;
+        let origin = self.origin(headers, tenant, Some(&source.source.id))?;
         problems::check_broker(&self.deps.broker.connection_state().borrow())?;
-        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         self.quotas.take(&source.tenant, 1, self.producer.now())?;
-        Ok(self.producer.publish_vendor(&source, &body, &trace(headers)).await?)
+        Ok(self.producer.publish_vendor(&source, &body, &origin).await?)
+    }
+
+    /// Where a request's events come from: from a source, or with a key. What goes round in a loop is refused, and its
+    /// tenant is told.
+    fn origin(&self, headers: &HeaderMap, tenant: &str, source_id: Option<&str>) -> Result<EventOrigin, Problem> {
+        let origin = EventOrigin::of(headers);
+        if origin.hops <= MAX_HOPS {
+            return Ok(origin);
+        }
+        self.deps.outbox.record_event_loop(tenant, source_id, self.producer.now());
+        let detail = format!(
+            "the header carteiro-hops is above {MAX_HOPS}: a delivery came back in as an event again and again; \
+             nothing was published"
+        );
+        Err(Problem::new(Code::EventLoop).detail(detail))
+    }
+
+    /// Decides whether a request may publish for a tenant at `now` (unix milliseconds). What the snapshot does not allow
+    /// waits for the store in a place of its own.
+    async fn access(&self, tenant: &str, headers: &HeaderMap, now: u64) -> Result<Access, Problem> {
+        let IntakeDependencies { store, operator, .. } = &self.deps;
+        let (presented, scope) = (bearer(headers), Scope::Publish);
+        let known = store.snapshot().map(|snapshot| access(&snapshot, *operator, presented, tenant, scope, now));
+        if let Some(Ok(access)) = known {
+            return Ok(access);
+        }
+        let _slot = self.slots.acquire_unknown()?;
+        let access = admit(&**store, *operator, presented, tenant, scope, now).await;
+        access.map_err(|denied| problems::denied(&denied))
     }
 
     /// The source of a token that is valid at `now` (unix milliseconds). An unknown source or key may be new, so the
@@ -144,6 +172,7 @@ impl Intake {
         match find() {
             Ok(source) => Ok(source),
             Err(_) => {
+                let _slot = self.slots.acquire_unknown()?;
                 store.pull().await.map_err(|error| problems::denied(&Denied::Away(error)))?;
                 find()
             }
@@ -189,11 +218,6 @@ fn split_events(body: &Bytes) -> Result<Vec<(String, Bytes)>, Problem> {
         }
     }
     Ok(submission.events().map(|(pointer, text)| (pointer, body.slice_ref(text.as_bytes()))).collect())
-}
-
-fn trace(headers: &HeaderMap) -> TraceContext {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    trace_context(text(wire::TRACEPARENT), text(wire::TRACESTATE))
 }
 
 /// Counts a request while it is handled, also if its sender disconnects before the answer.

@@ -13,6 +13,8 @@ const WEBHOOK: &str = r#"{"acao":"start","mensagem":"Hello","companyId":1}"#;
 
 const REPEATS: &str = "An event that is sent again byte for byte under its id is answered as `repeated`; another event under the id of a recent one refuses all with 409 `event_id_taken`.";
 
+const LOOPS: &str = "A delivery that comes back in with its header `carteiro-hops` is accepted up to 3, and otherwise refused with 422 `event_loop`.";
+
 /// One event, or several.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -43,6 +45,7 @@ struct Webhook(serde_json::Map<String, serde_json::Value>);
 
 pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");
+    let op = describe::more(op, LOOPS);
     let op = describe::more(op, REPEATS);
     let op = describe::more(op, "Answered only once every event is safe. One that is not valid refuses all.");
     describe::answers::<202, AcceptedEvents>(describe::takes::<Events>(op, EVENT))
@@ -51,5 +54,6 @@ pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
 pub(super) fn webhook(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
+    let op = describe::more(op, LOOPS);
     describe::answers::<202, AcceptedEvent>(describe::takes::<Webhook>(op, WEBHOOK))
 }

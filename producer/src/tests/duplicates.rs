@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use schemas::TraceContext;
 use serde_json::json;
 
 use super::fixture::{EVENTS, TestIntake};
+use crate::EventOrigin;
 
 const EVENT: &[u8] = br#"{"type":"a.b","id":"E-1"}"#;
 /// Another event with the same id.
@@ -151,7 +151,7 @@ async fn after_its_window_an_id_is_free_for_any_event() {
 async fn another_tenants_event_of_the_same_id_is_another_event() {
     let intake = TestIntake::new();
     for tenant in ["acme", "other"] {
-        intake.producer.publish(tenant, Bytes::from_static(EVENT), &TraceContext::default()).await.unwrap();
+        intake.producer.publish(tenant, Bytes::from_static(EVENT), &EventOrigin::default()).await.unwrap();
     }
     assert_eq!(intake.published().await.len(), 2);
 }

@@ -161,6 +161,10 @@ fn tenants(with_new: bool) -> Snapshot {
         source(json!({"id": "shop", "dialect": "boticario", "channel_id": "b1", "token": "t-shop"})),
         source(json!({"id": "bare", "dialect": "whazing", "token": "t-bare", "keep_original": false})),
         source(json!({"id": "safe", "dialect": "whaticket", "token": "t-safe", "n8n_api_key": "k"})),
+        source(json!({
+            "id": "rotated", "dialect": "whaticket", "token": "t-young", "keep_original": false,
+            "old_token": {"secret": "t-aged", "until": "2026-02-01T00:00:00Z"},
+        })),
         source(json!({"id": "new", "dialect": "whazing", "token": "t-new"})),
     ];
     let mut slow = TenantSnapshot::clone(&tenant(

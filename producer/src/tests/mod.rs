@@ -6,7 +6,9 @@ mod events;
 mod fixture;
 mod library;
 mod limits;
+mod loops;
 mod quotas;
+mod shares;
 mod webhooks;
 
 use serde::{Deserialize, Serialize};

@@ -39,6 +39,23 @@ async fn a_body_that_identifies_itself_keeps_its_id_when_it_is_sent_again() {
     assert_ne!(first.body, other.body, "another source");
 }
 
+#[tokio::test]
+async fn both_tokens_of_a_rotated_source_are_masked_in_what_its_bodies_echo() {
+    let intake = TestIntake::new();
+    let body = include_str!("../../../tests/fixtures/vendor/whaticket-message.json");
+    for token in ["t-young", "t-aged"] {
+        let url = format!("https://hooks.example/v1/in/{token}");
+        let body = body.replace("https://en16nq4b2guar.x.pipedream.net/", &url);
+        assert!(body.contains(&url));
+        assert_eq!(intake.send(request(&format!("/v1/in/{token}")), body).await.status, 202);
+    }
+    for incoming in intake.published().await {
+        let envelope: Value = serde_json::from_slice(&incoming.message.body).unwrap();
+        assert_eq!(envelope["channel"]["webhook_url"], "https://hooks.example/v1/in/***");
+        assert!(!envelope.to_string().contains("t-aged"), "{envelope}");
+    }
+}
+
 /// A message of a vendor that does not say when it was sent.
 const MESSAGE: &str = r#"{"messageId":"A","ticket":{"id":1}}"#;
 

@@ -135,9 +135,10 @@ async fn only_our_own_headers_and_the_trace_context_go_on() {
         sent.message.headers.set(name, HeaderValue::Text(value.into()));
     }
     sent.message.headers.set(wire::DEFERRALS, HeaderValue::Int(7));
+    sent.message.headers.set(wire::HOPS, HeaderValue::Int(3));
     fixture.route(&sent).await;
     let (delivery, message) = fixture.deliveries().await.into_values().next().unwrap();
-    assert_eq!((delivery.traceparent.as_deref(), delivery.deferrals), (Some(trace), 0));
+    assert_eq!((delivery.traceparent.as_deref(), delivery.deferrals, delivery.hops), (Some(trace), 0, 3));
     let foreign = message.headers.iter().find(|(_, value)| **value == HeaderValue::Text("S3CRET".into()));
     assert_eq!(foreign, None);
 }

@@ -55,6 +55,15 @@ async fn a_body_that_is_no_event_is_parked_as_schema() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_goes_round_in_a_loop_is_parked_as_schema() {
+    for hops in [4, i64::MAX] {
+        let mut sent = received("e1");
+        sent.message.headers.set(wire::HOPS, HeaderValue::Int(hops));
+        is_parked(&sent, ParkReason::Schema).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_without_or_with_contradictory_ids_is_parked_as_identity() {
     for id in ["", "not an id", &"x".repeat(65)] {
         is_parked(

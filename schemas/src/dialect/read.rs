@@ -14,9 +14,9 @@ pub struct SourceContext<'a> {
     /// Channel for a body without one.
     pub channel_id: Option<&'a ChannelId>,
     pub keep_original: bool,
-    /// Secret part of the URL that received the body. Whaticket's bodies echo that URL, and no rendered format may pass
-    /// the secret on.
-    pub token: Option<&'a str>,
+    /// Secret parts of the URLs that may have received the body: the source's tokens. Whaticket's bodies echo that URL, and
+    /// no rendered format may pass a secret on.
+    pub tokens: &'a [&'a str],
     /// Time of arrival, in unix milliseconds.
     pub now: u64,
     /// Random bytes for the id of a body that does not identify itself.
@@ -93,10 +93,12 @@ fn complete(event: &mut Event, dialect: Dialect, id: &EventId, at: &SourceContex
     if event.channel.id.is_none() {
         event.channel.id = at.channel_id.map(Id::from);
     }
-    if let (Some(url), Some(token)) = (&mut event.channel.webhook_url, at.token)
-        && url.contains(token)
-    {
-        *url = url.replace(token, MASK);
+    if let Some(url) = &mut event.channel.webhook_url {
+        for token in at.tokens {
+            if url.contains(token) {
+                *url = url.replace(token, MASK);
+            }
+        }
     }
 }
 

@@ -70,7 +70,7 @@ fn decode(text: &str) -> Envelope<'_> {
 
 fn source_context() -> SourceContext<'static> {
     let (now, chance) = (1_760_000_000_000, [7; 10]);
-    SourceContext { tenant: "acme", source: "main", channel_id: None, keep_original: true, token: None, now, chance }
+    SourceContext { tenant: "acme", source: "main", channel_id: None, keep_original: true, tokens: &[], now, chance }
 }
 
 fn texts(bodies: &[RenderedBody]) -> Vec<&str> {

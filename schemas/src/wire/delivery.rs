@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, Headers, LAST,
+    ACCEPTED_AT, ATTEMPT, DEFERRALS, DELIVERY_ID, DUE, ENDPOINT, EVENT_TIME, FIRST_AT, HOPS, Headers, LAST,
     MAX_TRACESTATE_BYTES, Message, PART, REPLAY, REQUEUED, REVISION, SCHEMA, SCHEMA_VERSION, SUBSCRIPTIONS, TENANT,
-    TEST, TRACEPARENT, TRACESTATE, ms,
+    TEST, TRACEPARENT, TRACESTATE, hops, ms,
 };
 use crate::{Attempt, Delivery, EventId, EventType, MAX_SUBSCRIPTIONS, Part};
 
@@ -36,6 +36,7 @@ impl Delivery {
             (self.deferrals > 0).then_some((DEFERRALS, i64::from(self.deferrals))),
             (self.requeued > 0).then_some((REQUEUED, i64::from(self.requeued))),
             self.is_test.then_some((TEST, 1)),
+            (self.hops > 0).then_some((HOPS, i64::from(self.hops))),
         ];
         let texts = [
             Some((TENANT, Cow::Borrowed(self.tenant.as_str()))),
@@ -84,6 +85,7 @@ impl Delivery {
             requeued: small(REQUEUED).unwrap_or_default(),
             replay: owned(REPLAY),
             is_test: headers.int(TEST) == Some(1),
+            hops: hops(headers),
             traceparent: owned(TRACEPARENT),
             tracestate: owned(TRACESTATE),
         })

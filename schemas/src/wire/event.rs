@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    ACCEPTED_AT, Headers, MAX_TRACESTATE_BYTES, Message, REVISION, SCHEMA, SCHEMA_VERSION, TENANT, TRACEPARENT,
-    TRACESTATE, ms,
+    ACCEPTED_AT, HOPS, Headers, MAX_HOPS, MAX_TRACESTATE_BYTES, Message, REVISION, SCHEMA, SCHEMA_VERSION, TENANT,
+    TRACEPARENT, TRACESTATE, hops, ms,
 };
 use crate::{EventId, Refusal, RefusalKind, routing_key::tenant_of};
 
@@ -21,6 +21,8 @@ pub struct Acceptance {
     pub tenant: String,
     /// Revision of the snapshot that the event was accepted with, if its producer knew one that others can compare.
     pub revision: Option<u64>,
+    /// Through how many deliveries the event has come.
+    pub hops: u32,
     pub trace: TraceContext,
 }
 
@@ -32,9 +34,9 @@ pub struct TraceContext {
 }
 
 impl Acceptance {
-    /// An acceptance at a time in unix milliseconds, without a trace context.
+    /// An acceptance at a time in unix milliseconds, of an event that was no delivery before, without a trace context.
     pub fn new(id: EventId, accepted_at: u64, tenant: impl Into<String>) -> Self {
-        Self { id, accepted_at, tenant: tenant.into(), revision: None, trace: TraceContext::default() }
+        Self { id, accepted_at, tenant: tenant.into(), revision: None, hops: 0, trace: TraceContext::default() }
     }
 
     /// The message of an accepted event of type `kind`, whose text is `body`.
@@ -43,6 +45,7 @@ impl Acceptance {
             Some((SCHEMA, SCHEMA_VERSION)),
             Some((ACCEPTED_AT, ms(self.accepted_at))),
             self.revision.map(|revision| (REVISION, ms(revision))),
+            (self.hops > 0).then_some((HOPS, i64::from(self.hops))),
         ];
         let texts = [
             Some((TENANT, self.tenant)),
@@ -55,7 +58,7 @@ impl Acceptance {
 
     /// Reads the acceptance of a message with this routing key. `now`, in unix milliseconds, replaces a time of
     /// acceptance that is missing or in the future, as foreign producers may send. Fails when the event's id or tenant
-    /// is missing or contradictory, or the version of the headers is unknown.
+    /// is missing or contradictory, the version of the headers is unknown, or the event goes round in a loop.
     pub fn from_message(routing_key: &str, message: &Message, now: u64) -> Result<Self, Refusal> {
         let refuse = |kind, message: String| Refusal { kind, pointer: String::new(), message };
         let identity = |message: &str| refuse(RefusalKind::Identity, message.to_owned());
@@ -72,18 +75,23 @@ impl Acceptance {
         if headers.int(SCHEMA).is_some_and(|schema| schema != SCHEMA_VERSION) {
             return Err(refuse(RefusalKind::Invalid, "the header carteiro-schema names an unknown version".to_owned()));
         }
+        let hops = hops(headers);
+        if hops > MAX_HOPS {
+            let message = format!("the header carteiro-hops is above {MAX_HOPS}: the event goes round in a loop");
+            return Err(refuse(RefusalKind::Invalid, message));
+        }
         let accepted_at = headers.int(ACCEPTED_AT).and_then(|at| u64::try_from(at).ok()).filter(|at| *at <= now);
         let revision = headers.int(REVISION).and_then(|revision| u64::try_from(revision).ok());
         let text = |name| headers.text(name).map(str::to_owned);
         let trace = TraceContext { parent: text(TRACEPARENT), state: text(TRACESTATE) };
-        Ok(Self { id, accepted_at: accepted_at.unwrap_or(now), tenant, revision, trace })
+        Ok(Self { id, accepted_at: accepted_at.unwrap_or(now), tenant, revision, hops, trace })
     }
 }
 
 /// The headers that an event may have, with which a parked event can be published again. Texts of more than 512 bytes
 /// are dropped, because foreign producers choose their length.
 pub fn event_headers(headers: &Headers) -> Headers {
-    let ints = [SCHEMA, ACCEPTED_AT, REVISION].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
+    let ints = [SCHEMA, ACCEPTED_AT, REVISION, HOPS].into_iter().filter_map(|name| Some((name, headers.int(name)?)));
     let texts = [TENANT, TRACEPARENT, TRACESTATE].into_iter();
     let texts = texts.filter_map(|name| Some((name, headers.text(name)?)));
     let texts = texts.filter(|(_, text)| text.len() <= MAX_TRACESTATE_BYTES);
@@ -102,6 +110,7 @@ mod tests {
         Acceptance {
             trace,
             revision: Some(7),
+            hops: 2,
             ..Acceptance::new(EventId::try_from("E-1".to_owned()).unwrap(), NOW - 5, "acme")
         }
     }
@@ -114,7 +123,7 @@ mod tests {
     fn an_acceptance_survives_its_message() {
         let read = Acceptance::from_message("acme.7.-.a.b", &message(), NOW).unwrap();
         assert_eq!((read.id.as_str(), read.accepted_at, read.tenant.as_str()), ("E-1", NOW - 5, "acme"));
-        assert_eq!((read.trace, read.revision), (acceptance().trace, Some(7)));
+        assert_eq!((read.trace, read.revision, read.hops), (acceptance().trace, Some(7), 2));
         assert_eq!(event_headers(&message().headers), message().headers, "all of its headers are an event's");
     }
 
@@ -140,12 +149,33 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_has_come_through_too_many_deliveries_is_refused_and_unreadable_hops_are_none() {
+        let read = |hops: Option<HeaderValue>| {
+            let mut message = message();
+            message.headers.remove(HOPS);
+            if let Some(hops) = hops {
+                message.headers.set(HOPS, hops);
+            }
+            Acceptance::from_message("acme.7.-.a.b", &message, NOW)
+                .map(|read| read.hops)
+                .map_err(|refusal| refusal.kind)
+        };
+        for none in [None, Some(HeaderValue::Int(i64::MIN)), Some(HeaderValue::Text("9".into()))] {
+            assert_eq!(read(none), Ok(0));
+        }
+        assert_eq!(read(Some(HeaderValue::Int(3))), Ok(3));
+        for many in [4, i64::from(u32::MAX) + 1, i64::MAX] {
+            assert_eq!(read(Some(HeaderValue::Int(many))), Err(RefusalKind::Invalid), "{many}");
+        }
+    }
+
+    #[test]
     fn only_an_events_headers_are_kept_and_none_that_is_long() {
         let mut headers = message().headers;
         headers.set("x-foreign", HeaderValue::Text("x".into()));
         headers.set(TRACESTATE, HeaderValue::Text("x".repeat(513).into()));
         let kept = event_headers(&headers);
         let kept: Vec<_> = kept.iter().map(|(name, _)| name).collect();
-        assert_eq!(kept, [SCHEMA, ACCEPTED_AT, REVISION, TENANT, TRACEPARENT]);
+        assert_eq!(kept, [SCHEMA, ACCEPTED_AT, REVISION, HOPS, TENANT, TRACEPARENT]);
     }
 }

@@ -28,6 +28,9 @@ pub const EVENT_TIME: &str = "carteiro-event-time";
 pub const SUBSCRIPTIONS: &str = "carteiro-subscriptions";
 /// Revision of the snapshot that decided: the producer's on an event, the router's on a delivery.
 pub const REVISION: &str = "carteiro-revision";
+/// Through how many deliveries an event has come: a delivery that comes back in as an event. Absent for 0. A delivery has
+/// that of its event, and its POST one more.
+pub const HOPS: &str = "carteiro-hops";
 /// Number of the attempt that this message is for, counted from 1.
 pub const ATTEMPT: &str = "carteiro-attempt";
 /// Earliest time of the attempt, in unix milliseconds. The broker sets it from the due time.
@@ -52,10 +55,18 @@ pub const RECORD: &str = "carteiro-record";
 
 pub const SCHEMA_VERSION: i64 = 1;
 
+/// Most deliveries that an event may have come through. An event that has come through more goes round in a loop.
+pub const MAX_HOPS: u32 = 3;
+
 /// Longest `tracestate` that is passed on, in bytes. W3C Trace Context 3.3.1.5: "vendors SHOULD propagate at least 512
 /// characters"; longer ones are dropped.
 pub const MAX_TRACESTATE_BYTES: usize = 512;
 
 fn ms(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The header [`HOPS`] of an event or a delivery. One that is missing, unreadable or negative is 0.
+fn hops(headers: &Headers) -> u32 {
+    headers.int(HOPS).map_or(0, |hops| u32::try_from(hops.max(0)).unwrap_or(u32::MAX))
 }

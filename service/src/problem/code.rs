@@ -16,6 +16,8 @@ pub enum Code {
     Conflict,
     /// Another event was accepted, or is being accepted, under the event's id; `errors` says where.
     EventIdTaken,
+    /// The event has come through too many deliveries already: it goes round in a loop.
+    EventLoop,
     /// The resource was changed since the `ETag` in `If-Match`.
     PreconditionFailed,
     PayloadTooLarge,
@@ -36,7 +38,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -45,6 +47,7 @@ impl Code {
         Code::MethodNotAllowed,
         Code::Conflict,
         Code::EventIdTaken,
+        Code::EventLoop,
         Code::PreconditionFailed,
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
@@ -67,6 +70,7 @@ impl Code {
             Code::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "It does not do that"),
             Code::Conflict => ("conflict", StatusCode::CONFLICT, "It cannot be changed here and now"),
             Code::EventIdTaken => ("event_id_taken", StatusCode::CONFLICT, "Another event has this id"),
+            Code::EventLoop => ("event_loop", StatusCode::UNPROCESSABLE_ENTITY, "The event goes round in a loop"),
             Code::PreconditionFailed => {
                 ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime")
             }

@@ -171,7 +171,7 @@ impl Demo<'_> {
             source: &found.source.id,
             channel_id: found.source.channel_id.as_ref(),
             keep_original: found.source.keep_original,
-            token: None,
+            tokens: &[],
             now: 0,
             chance: [0; 10],
         };

@@ -10,9 +10,12 @@ mod usage_counts;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use schemas::{Counts, Finding, Notice};
+use schemas::{Counts, Finding, Notice, QuotaName};
 use usage_counts::UsageCounts;
 
 /// Time after which an unconfirmed notice is sent again, in milliseconds.
@@ -22,6 +25,10 @@ const TOGETHER: usize = 500;
 /// Largest number of waiting findings, usage aside. An endpoint or a quota has one at a time, so more would be an error
 /// in a loop.
 const MOST_FINDINGS: usize = 10_000;
+/// Largest number of refusals that are findings in one hour. Further ones are not told before the next hour.
+const MOST_REFUSALS: usize = 100_000;
+/// Milliseconds of an hour.
+const HOUR: u64 = 3_600_000;
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -39,6 +46,17 @@ struct OutboxState {
     said: std::collections::BTreeMap<u64, UnconfirmedNotice>,
     sequence: u64,
     missed: u64,
+    /// The refusals that were findings in the hour `hour`, counted from 1970, by tenant.
+    refusals: HashSet<(String, Refused)>,
+    hour: u64,
+}
+
+/// What is refused to a tenant again and again, of which it is told once an hour.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Refused {
+    Quota(QuotaName),
+    /// Events in a loop, with the id of their source.
+    Loop(Option<String>),
 }
 
 #[derive(Debug)]
@@ -75,6 +93,22 @@ impl Outbox {
             true => {}
             false if state.findings.len() >= MOST_FINDINGS => state.missed += 1,
             false => state.findings.push(fact),
+        }
+    }
+
+    /// Adds the finding that a tenant has reached a quota, once in each hour.
+    pub fn record_quota_reached(&self, tenant: &str, quota: QuotaName, limit: f64, now: u64) {
+        if self.state().is_first_of_hour(tenant, Refused::Quota(quota), now) {
+            self.record_finding(Finding::QuotaReached { tenant: tenant.to_owned(), quota, limit, at: now });
+        }
+    }
+
+    /// Adds the finding that a tenant's events go round in a loop, once in each hour for each source, and for events
+    /// that came with a key.
+    pub fn record_event_loop(&self, tenant: &str, source_id: Option<&str>, now: u64) {
+        let source_id = source_id.map(str::to_owned);
+        if self.state().is_first_of_hour(tenant, Refused::Loop(source_id.clone()), now) {
+            self.record_finding(Finding::EventLoop { tenant: tenant.to_owned(), source_id, at: now });
         }
     }
 
@@ -135,6 +169,13 @@ impl Outbox {
 }
 
 impl OutboxState {
+    fn is_first_of_hour(&mut self, tenant: &str, refused: Refused, now: u64) -> bool {
+        if std::mem::replace(&mut self.hour, now / HOUR) != now / HOUR {
+            self.refusals.clear();
+        }
+        self.refusals.len() < MOST_REFUSALS && self.refusals.insert((tenant.to_owned(), refused))
+    }
+
     /// Makes the content of unconfirmed notices due again after a while, with the present counts. A clock that was set
     /// back makes them due at once, unless it was set back by less than that while.
     fn take_back(&mut self, now: u64) {

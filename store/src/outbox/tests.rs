@@ -217,3 +217,28 @@ proptest! {
         prop_assert!(outbox.state().usage.is_empty_but_for_room(), "nothing stays for ever");
     }
 }
+
+#[test]
+fn a_refusal_is_a_finding_once_an_hour_for_each_tenant_quota_and_source() {
+    let (outbox, hour) = (Outbox::new("p"), NOW - NOW % HOUR);
+    let refuse = |tenant: &str, at: u64| {
+        outbox.record_quota_reached(tenant, QuotaName::Keys, 3.0, hour + at);
+        outbox.record_event_loop(tenant, Some("main"), hour + at);
+        outbox.record_event_loop(tenant, None, hour + at);
+    };
+    for (tenant, at) in [("acme", 0), ("beta", 1), ("acme", HOUR - 1), ("acme", HOUR), ("acme", HOUR + 1)] {
+        refuse(tenant, at);
+    }
+    let found = outbox.report(hour).into_iter().flat_map(|notice| match notice {
+        Notice::Findings { findings, .. } => findings,
+        other => panic!("{other:?}"),
+    });
+    let found: Vec<_> = found.collect();
+    let expected = [("acme", 0), ("beta", 1), ("acme", HOUR)].into_iter().flat_map(|(tenant, at)| {
+        let (tenant, at) = (tenant.to_owned(), hour + at);
+        let looping = |source_id| Finding::EventLoop { tenant: tenant.clone(), source_id, at };
+        let reached = Finding::QuotaReached { tenant: tenant.clone(), quota: QuotaName::Keys, limit: 3.0, at };
+        [reached, looping(Some("main".to_owned())), looping(None)]
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}

@@ -1,9 +1,35 @@
-//! Reads the trace context of a request. A well-formed one is passed on, any other is dropped, and none is made here.
+//! Reads from a request's headers where its events come from: a trace context, and through how many deliveries.
 
-use schemas::{TraceContext, wire::MAX_TRACESTATE_BYTES};
+use axum::http::HeaderMap;
+use schemas::{
+    TraceContext,
+    wire::{HOPS, MAX_TRACESTATE_BYTES, TRACEPARENT, TRACESTATE},
+};
 
-/// The context of the headers `traceparent` and `tracestate`. A state without a valid parent is dropped.
-pub fn trace_context(parent: Option<&str>, state: Option<&str>) -> TraceContext {
+/// Where an event comes from. It is passed on to the event's deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventOrigin {
+    /// Through how many deliveries the event has come.
+    pub hops: u32,
+    pub trace: TraceContext,
+}
+
+impl EventOrigin {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self { hops: text(HOPS).map_or(0, hops), trace: trace_context(text(TRACEPARENT), text(TRACESTATE)) }
+    }
+}
+
+/// The hops in a header: digits, or 0 for any other text. What no number can hold is the most.
+fn hops(text: &str) -> u32 {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().unwrap_or(u32::MAX) } else { 0 }
+}
+
+/// The context of the headers `traceparent` and `tracestate`. A well-formed one is passed on, any other is dropped, and
+/// none is made here. A state without a valid parent is dropped.
+fn trace_context(parent: Option<&str>, state: Option<&str>) -> TraceContext {
     let Some(parent) = parent.filter(|parent| is_parent(parent)) else { return TraceContext::default() };
     let state = state.filter(|state| is_state(state)).map(str::to_owned);
     TraceContext { parent: Some(parent.to_owned()), state }
@@ -35,6 +61,24 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn hops_that_are_missing_or_no_number_are_none_and_no_number_is_too_large() {
+        for (text, expected) in [
+            (None, 0),
+            (Some("3"), 3),
+            (Some("004"), 4),
+            (Some("99999999999999999999999"), u32::MAX),
+            (Some("-4"), 0),
+            (Some("+4"), 0),
+            (Some("4.5"), 0),
+            (Some("four"), 0),
+            (Some(""), 0),
+        ] {
+            let headers = text.map(|text| (HOPS.parse().unwrap(), text.parse().unwrap())).into_iter().collect();
+            assert_eq!(EventOrigin::of(&headers).hops, expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_well_formed_context_is_kept() {

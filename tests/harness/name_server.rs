@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,8 +11,9 @@ use std::{
 
 use tokio::{net::UdpSocket, task::JoinHandle};
 
-/// The addresses of each name: one list for each question for IPv4 addresses in turn, beginning again after the last.
-pub(super) type Zone = BTreeMap<String, Vec<Vec<IpAddr>>>;
+/// The addresses of each name: one list for each question for IPv4 addresses in turn, beginning again after the last. A
+/// name without a list is never answered for.
+pub(crate) type Zone = BTreeMap<String, Vec<Vec<IpAddr>>>;
 
 const A: u16 = 1;
 const AAAA: u16 = 28;
@@ -22,28 +23,33 @@ const FOUND: u16 = 0x8180;
 const NO_NAME: u16 = 0x8183;
 
 /// The running name server. It ends when it is dropped.
-pub(super) struct NameServer(JoinHandle<()>);
+pub(crate) struct NameServer {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
 
 impl NameServer {
-    /// Starts it on 127.0.0.1, port 53.
-    pub(super) async fn start(zone: Zone) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:53").await.expect("the port is free");
+    /// Starts it on 127.0.0.1. Port 0 is any that is free.
+    pub(crate) async fn start(port: u16, zone: Zone) -> Self {
+        let socket = UdpSocket::bind(("127.0.0.1", port)).await.expect("the port is free");
+        let address = socket.local_addr().expect("it is bound");
         let zone: BTreeMap<_, _> = zone.into_iter().map(|(name, turns)| (plain(&name), turns)).collect();
         let asked = Arc::new(AtomicUsize::new(0));
-        Self(tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
                 if let Some(reply) = reply(&packet[..length], &zone, &asked) {
                     let _ = socket.send_to(&reply, peer).await;
                 }
             }
-        }))
+        });
+        Self { address, task }
     }
 }
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -57,6 +63,9 @@ fn reply(question: &[u8], zone: &BTreeMap<String, Vec<Vec<IpAddr>>>, asked: &Ato
     let kind = u16::from_be_bytes([*rest.first()?, *rest.get(1)?]);
     let end = question.len() - rest.len() + 4;
     let turns = zone.get(&name);
+    if turns.is_some_and(Vec::is_empty) {
+        return None;
+    }
     let addresses = turns.map_or(&[][..], |turns| {
         // Only questions for IPv4 are counted, so that both questions of one lookup get the same list.
         let nth = if kind == A { asked.fetch_add(1, Ordering::Relaxed) } else { 0 };
