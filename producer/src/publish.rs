@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, PublishError};
+use broker::{Broker, PublishError, PublishWindow};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use schemars::JsonSchema;
@@ -27,6 +27,7 @@ const CANONICAL: &str = "canonical";
 
 pub struct Producer {
     broker: Arc<dyn Broker>,
+    window: PublishWindow,
     /// Where events get their revision from. A publisher without a store sets none.
     store: Option<Arc<dyn Store>>,
     metrics: ProducerMetrics,
@@ -93,7 +94,8 @@ impl Producer {
     ) -> Arc<Self> {
         let (max_event, max_published) = (config.max_event_bytes, config.max_published_bytes());
         let ids = IdempotencyKeys::new(config.duplicates);
-        Arc::new(Self { broker, store, metrics, clock, chance, max_event, max_published, ids })
+        let window = PublishWindow::new(PublishWindow::LARGEST);
+        Arc::new(Self { broker, window, store, metrics, clock, chance, max_event, max_published, ids })
     }
 
     /// Publishes a canonical event of a tenant byte for byte. Returns its id once it is confirmed.
@@ -177,7 +179,7 @@ impl Producer {
         }
     }
 
-    /// Sends all events before it waits for the first confirm.
+    /// Sends all events before it waits for the first confirm, as far as the tenant's share of the window allows.
     async fn confirm(
         &self,
         source: &str,
@@ -186,7 +188,7 @@ impl Producer {
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let begun = Instant::now();
         let of = events.len();
-        let results = join_all(events.into_iter().map(|event| self.publish_once(event))).await;
+        let results = join_all(events.into_iter().map(|event| self.publish_once(tenant, event))).await;
         let confirmed = results.iter().filter(|result| result.is_ok()).count();
         let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
         self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
@@ -205,15 +207,23 @@ impl Producer {
 
     /// Publishes an event unless it is durable already. Its id is noted after the confirm, because the sender repeats an
     /// unconfirmed event, which must then be published.
-    async fn publish_once(&self, Claimed { event, id }: Claimed<'_>) -> Result<AcceptedEvent, PublishError> {
+    async fn publish_once(
+        &self,
+        tenant: &str,
+        Claimed { event, id }: Claimed<'_>,
+    ) -> Result<AcceptedEvent, PublishError> {
         let Some(id) = id else { return Ok(AcceptedEvent { id: event.id, repeated: true }) };
-        self.publish_one(&event).await?;
+        self.publish_one(tenant, &event).await?;
         id.note(Instant::now());
         Ok(AcceptedEvent { id: event.id, repeated: false })
     }
 
-    async fn publish_one(&self, event: &Prepared) -> Result<(), PublishError> {
-        let result = timeout(CONFIRM_TIMEOUT, self.broker.publish(&event.to, &event.message)).await;
+    async fn publish_one(&self, tenant: &str, event: &Prepared) -> Result<(), PublishError> {
+        let publish = async {
+            let _permit = self.window.enter(tenant, event.message.body.len()).await;
+            self.broker.publish(&event.to, &event.message).await
+        };
+        let result = timeout(CONFIRM_TIMEOUT, publish).await;
         let late = || PublishError::Lost(format!("none within {} s", CONFIRM_TIMEOUT.as_secs()));
         result.unwrap_or_else(|_| Err(late()))
     }

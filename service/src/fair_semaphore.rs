@@ -84,6 +84,19 @@ impl FairSemaphore {
         self.take_free(&mut self.lock(), owner, permits)
     }
 
+    /// Like [`try_acquire`](Self::try_acquire), if `may` says so by the permits that the owner holds and those that are
+    /// free.
+    pub fn try_acquire_if(
+        self: &Arc<Self>,
+        owner: &str,
+        permits: u32,
+        may: impl FnOnce(u32, u32) -> bool,
+    ) -> Option<FairPermit> {
+        let locked = &mut *self.lock();
+        let held = locked.owners.get(owner).map_or(0, |owner| owner.held);
+        if may(held, locked.available) { self.take_free(locked, owner, permits) } else { None }
+    }
+
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
@@ -168,6 +181,13 @@ impl Locked {
 }
 
 impl FairPermit {
+    /// Adds permits of the same owner of the same semaphore, to be returned together.
+    pub fn merge(&mut self, mut other: Self) {
+        debug_assert_eq!(self.owner, other.owner);
+        other.semaphore = None;
+        self.permits += other.permits;
+    }
+
     /// Returns the permits while the lock is held, which [`FairPermit::drop`] would take again.
     fn put_back(mut self, locked: &mut Locked) {
         self.semaphore = None;

@@ -24,13 +24,8 @@ use super::{
     message,
     refusals::{INTAKE, Refusals},
 };
-use crate::PublishError;
+use crate::{PublishError, PublishWindow, publish_window};
 
-/// Largest number of unconfirmed publishes per channel: enough to fill any line, few enough to repeat after a cut.
-const CHANNEL_WINDOW: u32 = 1000;
-/// A publish counts once more in the window for each of these bytes, because lapin copies the body into frames: those
-/// that are waited for have some 64 MB at most.
-const BYTES_PER_SLOT: usize = 64_000;
 /// Largest number of publishes to the logs at once; each needs a channel of its own.
 const LOG_CHANNELS: usize = 8;
 
@@ -86,8 +81,8 @@ impl SessionPublisher {
             logs.push(ConfirmChannel::open(rare, 1).await?);
         }
         Ok(Self {
-            ingest: ConfirmChannel::open(busy, CHANNEL_WINDOW).await?,
-            lane: ConfirmChannel::open(busy, CHANNEL_WINDOW).await?,
+            ingest: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
+            lane: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
             logs,
             next_log: AtomicUsize::new(0),
             unconfirmed: UnconfirmedAges::default(),
@@ -215,8 +210,7 @@ impl ConfirmChannel {
 
     /// Waits for as many slots as a body of this size takes. One that is larger than all of them takes all.
     async fn acquire(&self, bytes: usize) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let slots = u32::try_from(bytes / BYTES_PER_SLOT).unwrap_or(u32::MAX).saturating_add(1);
-        self.slots.acquire_many(slots.min(self.window)).await
+        self.slots.acquire_many(publish_window::permits(bytes).min(self.window)).await
     }
 
     async fn publish(&self, request: PublishRequest<'_>) -> lapin::Result<Confirmation> {

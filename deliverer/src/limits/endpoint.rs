@@ -14,7 +14,9 @@ use super::{
     attempt_end::{AttemptEnd, LastingFailure},
     breaker::{AttemptKind, BreakerState, Transition},
     fairness::{TenantFairness, TenantInFlight, takes_too_many},
+    in_hand::HeldMessage,
     share::{DelivererCount, Share},
+    slots::EndpointSlots,
     state::{Admission, AdmissionState, TurnedAway, WaitContext},
     uptime::{Uptime, UptimeClock},
 };
@@ -25,11 +27,10 @@ const MAX_UNANNOUNCED: usize = 10_000;
 
 #[derive(Clone, Copy)]
 pub(crate) struct AttemptRequest<'a> {
-    pub(crate) tenant: &'a str,
+    pub(crate) held: &'a HeldMessage,
     pub(crate) endpoint: &'a Arc<Endpoint>,
     /// The delivery returns from a deferral or is a retry.
     pub(crate) has_waited: bool,
-    pub(crate) is_on_fast: bool,
     /// Most fast slots of this process are in use.
     pub(crate) slots_are_scarce: bool,
 }
@@ -89,6 +90,7 @@ pub(crate) struct EndpointLimiter {
     endpoint_id: String,
     tenant: TenantInFlight,
     process: Arc<ProcessState>,
+    pub(super) slots: EndpointSlots,
     locked: Mutex<Locked>,
 }
 
@@ -110,13 +112,14 @@ impl EndpointLimiter {
     ) -> Self {
         let locked = Locked { state: AdmissionState::new(breaker), queue: VecDeque::new(), endpoint: None };
         let (tenant_id, endpoint_id) = (tenant_id.to_owned(), endpoint_id.to_owned());
-        Self { tenant_id, endpoint_id, tenant, process, locked: Mutex::new(locked) }
+        Self { tenant_id, endpoint_id, tenant, process, slots: EndpointSlots::default(), locked: Mutex::new(locked) }
     }
 
     /// `has_room` allows the delivery to wait in the queue.
     pub(super) fn admit(self: &Arc<Self>, request: &AttemptRequest<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
-        let fairness = &self.process.fairness;
-        if request.is_on_fast && fairness.is_crowded_by(&self.tenant, request.slots_are_scarce) {
+        let (fairness, held) = (&self.process.fairness, request.held);
+        let is_on_fast = held.is_on_fast();
+        if is_on_fast && request.slots_are_scarce && !held.is_alone() && fairness.is_crowded_by(&self.tenant) {
             return Err(TurnedAway::SlowLane);
         }
         let (all, now) = (fairness.in_flight(), self.process.now());
@@ -128,8 +131,12 @@ impl EndpointLimiter {
         }
         // An endpoint that is down defers from either lane, which takes one publish instead of two.
         let is_up = locked.state.breaker() == BreakerState::Closed;
-        if request.is_on_fast && is_up && locked.state.is_degraded(now) {
+        if is_up && is_on_fast && locked.state.is_degraded(now) {
             return Err(TurnedAway::SlowLane);
+        }
+        if is_up && held.is_beyond_share(request.has_waited) {
+            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), &share, now);
+            return Err(if is_on_fast { TurnedAway::SlowLane } else { deferred() });
         }
         match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
             Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
@@ -155,6 +162,10 @@ impl EndpointLimiter {
         if locked.state.apply_announced(transition, now) {
             locked.follow_breaker(transition);
         }
+    }
+
+    pub(super) fn tenant_id(&self) -> &str {
+        &self.tenant_id
     }
 
     pub(super) fn queued(&self) -> u32 {

@@ -78,6 +78,8 @@ pub(crate) enum DeferReason {
     Cap,
     /// The endpoint's `rate_limit`, or the `Retry-After` of its answer.
     Rate,
+    /// The tenant has more than its share of the slow lane in hand, while others need the lane.
+    Share,
 }
 
 impl DeferReason {
@@ -87,6 +89,7 @@ impl DeferReason {
             Self::Breaker => "breaker",
             Self::Cap => "cap",
             Self::Rate => "rate",
+            Self::Share => "share",
         }
     }
 }
@@ -260,6 +263,15 @@ impl AdmissionState {
     fn defer(&mut self, wait: WaitContext, reason: DeferReason, share: &Share, now: Uptime) -> TurnedAway {
         let wait_ms = (self.rate.delay_ms(now) as u64).max(MIN_DEFERRAL_MS);
         self.reserve(now + wait_ms, wait.has_waited, reason, share, now)
+    }
+
+    /// Defers a delivery of a tenant that has more than its share in hand.
+    pub(super) fn defer_beyond_share(&mut self, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
+        if self.reservations.backlog(now) >= share.max_backlog {
+            return TurnedAway::Overflow;
+        }
+        self.reservations.count(until);
+        TurnedAway::Deferred { wait_ms: until.ms_since(now), reason: DeferReason::Share }
     }
 
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the

@@ -1,4 +1,5 @@
-//! Limits of the intake: concurrent requests, bytes of their bodies, and each tenant's events per second.
+//! Limits of the intake: concurrent requests and bytes of their bodies, which tenants share, and each tenant's events per
+//! second.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -8,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use schemas::QuotaName;
 use service::{
+    FairPermit, FairSemaphore,
     gcra::{Keyed, Limit, TooSoon},
     http::is_json,
     problem::{Code, Problem},
@@ -27,34 +29,56 @@ const MAX_RESERVED_BYTES: usize = 256 << 10;
 /// again.
 const REMEMBERED_TENANTS: usize = 100_000;
 
+/// A tenant gets more while it holds no more than so many times what stays free: all but an eighth while it is alone, and
+/// equal parts where several want more.
+const SHARE_OF_FREE: u32 = 7;
+/// Part of the places that requests with unknown keys and tokens have, while the store is asked for these.
+const UNKNOWN_PART: usize = 8;
+
+/// Places of requests and bytes of their bodies, shared by the tenants whose requests they are.
 pub(crate) struct RequestSlots {
-    requests: Semaphore,
-    bytes: Semaphore,
+    requests: Arc<FairSemaphore>,
+    bytes: Arc<FairSemaphore>,
+    /// Places of requests whose tenant is not known yet.
+    unknown: Semaphore,
     max_body: usize,
 }
 
-pub(crate) struct ReceivedBody<'a> {
+pub(crate) struct ReceivedBody {
     pub(crate) body: Bytes,
     /// Reservation of the body's bytes, released with the body.
-    pub(crate) _reserved: Option<SemaphorePermit<'a>>,
+    pub(crate) _reserved: Option<FairPermit>,
 }
 
 impl RequestSlots {
     pub(crate) fn new(config: &ProducerConfig) -> Self {
         Self {
-            requests: Semaphore::new(config.max_concurrent),
-            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
+            requests: FairSemaphore::new(u32::try_from(config.max_concurrent).unwrap_or(u32::MAX)),
+            bytes: FairSemaphore::new(config.max_in_flight_bytes),
+            unknown: Semaphore::new(config.max_concurrent.div_ceil(UNKNOWN_PART)),
             max_body: config.max_body_bytes(),
         }
     }
 
-    /// Reserves a slot for one request, until the permit is dropped.
-    pub(crate) fn acquire(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.requests.try_acquire().map_err(|_| full("too many requests at once"))
+    /// Reserves a slot for one request of a tenant, until the permit is dropped.
+    pub(crate) fn acquire(&self, tenant: &str) -> Result<FairPermit, Problem> {
+        let permit = self.requests.try_acquire_if(tenant, 1, |held, free| is_in_share(held, 1, free));
+        permit.ok_or_else(|| full("too many requests at once for this tenant"))
     }
 
-    /// Reads a body that its headers declare as JSON. Fails when it is too large, or too many bytes are held already.
-    pub(crate) async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody<'_>, Problem> {
+    /// Reserves a slot for one request whose key or token is not known.
+    pub(crate) fn acquire_unknown(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.unknown.try_acquire().map_err(|_| full("too many requests at once with unknown keys or tokens"))
+    }
+
+    /// Reads a body that its headers declare as JSON. Fails when it is too large, or the tenant holds too many bytes
+    /// already.
+    pub(crate) async fn read_body(
+        &self,
+        tenant: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<ReceivedBody, Problem> {
         if !is_json(headers) {
             return Err(Problem::new(Code::UnsupportedMediaType));
         }
@@ -67,20 +91,19 @@ impl RequestSlots {
             let seconds = BODY_TIMEOUT.as_secs();
             Problem::new(Code::MalformedJson).detail(format!("the body did not arrive within {seconds} s"))
         };
-        timeout(BODY_TIMEOUT, self.read_chunks(announced, body)).await.unwrap_or_else(|_| Err(late()))
+        timeout(BODY_TIMEOUT, self.read_chunks(tenant, announced, body)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn read_chunks(&self, announced: usize, body: Body) -> Result<ReceivedBody<'_>, Problem> {
+    async fn read_chunks(&self, tenant: &str, announced: usize, body: Body) -> Result<ReceivedBody, Problem> {
         let mut whole = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES));
-        let mut reserved: Option<SemaphorePermit<'_>> = None;
+        let mut reserved: Option<FairPermit> = None;
         let mut chunks = pin!(body.into_data_stream());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson).detail("the body broke off"))?;
             if whole.len() + chunk.len() > self.max_body {
                 return Err(self.too_large());
             }
-            let weight = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let more = self.bytes.try_acquire_many(weight).map_err(|_| full("too many bytes at once"))?;
+            let more = self.reserve(tenant, whole.len(), chunk.len())?;
             match &mut reserved {
                 Some(reserved) => reserved.merge(more),
                 None => reserved = Some(more),
@@ -90,9 +113,26 @@ impl RequestSlots {
         Ok(ReceivedBody { body: whole.freeze(), _reserved: reserved })
     }
 
+    /// Reserves the bytes of a chunk, after those of the same body that are `reserved` already. A body that is alone may
+    /// have all there are.
+    fn reserve(&self, tenant: &str, reserved: usize, chunk: usize) -> Result<FairPermit, Problem> {
+        let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
+        let may = |held: u32, free: u32| {
+            let is_alone = held as usize == reserved && held + free == self.bytes.capacity();
+            is_alone || is_in_share(held, chunk, free)
+        };
+        let permit = self.bytes.try_acquire_if(tenant, chunk, may);
+        permit.ok_or_else(|| full("too many bytes at once for this tenant"))
+    }
+
     fn too_large(&self) -> Problem {
         Problem::new(Code::PayloadTooLarge).detail(format!("a body may have {} bytes", self.max_body))
     }
+}
+
+/// True when a tenant that holds so much may have `more`, with so much free.
+fn is_in_share(held: u32, more: u32, free: u32) -> bool {
+    held.saturating_add(more) <= free.saturating_mul(SHARE_OF_FREE)
 }
 
 fn full(detail: &str) -> Problem {

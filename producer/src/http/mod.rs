@@ -24,7 +24,7 @@ use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Denied, Outbox, SourceRef, Store, StoreError, admit};
+use store::{Access, Denied, Outbox, SourceRef, Store, StoreError, access, admit};
 
 use limits::{EventQuotas, ReceivedBody, RequestSlots};
 use openapi::AcceptedEvents;
@@ -111,25 +111,23 @@ fn readable(part: Result<Path<String>, PathRejection>) -> String {
 
 impl Intake {
     async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<AcceptedEvent>, Problem> {
-        let _slot = self.slots.acquire()?;
-        let IntakeDependencies { broker, store, operator, .. } = &self.deps;
-        let now = self.producer.now();
-        let access = admit(&**store, *operator, bearer(headers), tenant, Scope::Publish, now).await;
-        let access = access.map_err(|denied| problems::denied(&denied))?;
+        let access = self.access(tenant, headers, self.producer.now()).await?;
+        let _slot = self.slots.acquire(tenant)?;
         let origin = self.origin(headers, tenant, None)?;
-        problems::check_broker(&broker.connection_state().borrow())?;
-        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        problems::check_broker(&self.deps.broker.connection_state().borrow())?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         let events = split_events(&body)?;
         self.quotas.take(&access.tenant, events.len(), self.producer.now())?;
         Ok(self.producer.publish_all(tenant, events, &origin).await?)
     }
 
     async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<AcceptedEvent, Problem> {
-        let _slot = self.slots.acquire()?;
         let source = self.source(token, headers, self.producer.now()).await?;
-        let origin = self.origin(headers, &source.tenant.id, Some(&source.source.id))?;
+        let tenant = &source.tenant.id;
+        let _slot = self.slots.acquire(tenant)?;
+        let origin = self.origin(headers, tenant, Some(&source.source.id))?;
         problems::check_broker(&self.deps.broker.connection_state().borrow())?;
-        let ReceivedBody { body, _reserved } = self.slots.read_body(headers, body).await?;
+        let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         self.quotas.take(&source.tenant, 1, self.producer.now())?;
         Ok(self.producer.publish_vendor(&source, &body, &origin).await?)
     }
@@ -149,6 +147,20 @@ impl Intake {
         Err(Problem::new(Code::EventLoop).detail(detail))
     }
 
+    /// Decides whether a request may publish for a tenant at `now` (unix milliseconds). What the snapshot does not allow
+    /// waits for the store in a place of its own.
+    async fn access(&self, tenant: &str, headers: &HeaderMap, now: u64) -> Result<Access, Problem> {
+        let IntakeDependencies { store, operator, .. } = &self.deps;
+        let (presented, scope) = (bearer(headers), Scope::Publish);
+        let known = store.snapshot().map(|snapshot| access(&snapshot, *operator, presented, tenant, scope, now));
+        if let Some(Ok(access)) = known {
+            return Ok(access);
+        }
+        let _slot = self.slots.acquire_unknown()?;
+        let access = admit(&**store, *operator, presented, tenant, scope, now).await;
+        access.map_err(|denied| problems::denied(&denied))
+    }
+
     /// The source of a token that is valid at `now` (unix milliseconds). An unknown source or key may be new, so the
     /// store is pulled once before the request is refused.
     async fn source(&self, token: &str, headers: &HeaderMap, now: u64) -> Result<SourceRef, Problem> {
@@ -160,6 +172,7 @@ impl Intake {
         match find() {
             Ok(source) => Ok(source),
             Err(_) => {
+                let _slot = self.slots.acquire_unknown()?;
                 store.pull().await.map_err(|error| problems::denied(&Denied::Away(error)))?;
                 find()
             }

@@ -8,6 +8,7 @@ mod library;
 mod limits;
 mod loops;
 mod quotas;
+mod shares;
 mod webhooks;
 
 use serde::{Deserialize, Serialize};

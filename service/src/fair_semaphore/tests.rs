@@ -121,3 +121,14 @@ proptest! {
         prop_assert_eq!((semaphore.available(), semaphore.owners()), (8, 0));
     }
 }
+
+#[test]
+fn merged_permits_are_returned_together() {
+    let semaphore = FairSemaphore::new(10);
+    let mut held = semaphore.try_acquire("a", 2).expect("it is free");
+    held.merge(semaphore.try_acquire_if("a", 3, |held, available| (held, available) == (2, 8)).expect("it is free"));
+    assert_eq!((semaphore.held_by("a"), semaphore.available()), (5, 5));
+    assert!(semaphore.try_acquire_if("a", 1, |_, _| false).is_none());
+    drop(held);
+    assert_eq!((semaphore.available(), semaphore.owners()), (10, 0));
+}

@@ -5,3 +5,4 @@ mod fleet;
 mod outage;
 mod receivers;
 mod scenarios;
+mod tenants;

@@ -22,12 +22,26 @@ pub(super) enum Trouble {
     Refuses,
     /// Answers after four to eight seconds.
     Slow,
+    /// Answers after this many ms.
+    Takes(u64),
+    /// Answers that a delivery is refused, which says nothing against the next one.
+    Rejects,
 }
+
+/// A tenant: its id, and the bytes of each body that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tenant {
+    pub(super) id: &'static str,
+    pub(super) body_bytes: usize,
+}
+
+pub(super) const ACME: Tenant = Tenant { id: "acme", body_bytes: 1_000 };
 
 /// The endpoints, and when the incident is.
 pub(super) struct Receivers {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     troubles: Vec<Trouble>,
+    tenants: Vec<Tenant>,
     /// For each endpoint, the share of all events that go to it or to one before it.
     shares: Vec<f64>,
     incident: (Instant, Instant),
@@ -60,9 +74,20 @@ impl Receivers {
         Self {
             endpoints: (0..endpoints).map(endpoint).collect(),
             troubles: (0..endpoints).map(trouble).collect(),
+            tenants: vec![ACME; endpoints],
             shares,
             incident: (now + incident.0, now + incident.1),
         }
+    }
+
+    /// Gives each endpoint to a tenant.
+    pub(super) fn of_tenants(mut self, tenant: impl Fn(usize) -> Tenant) -> Self {
+        self.tenants = (0..self.endpoints.len()).map(tenant).collect();
+        self
+    }
+
+    pub(super) fn tenant(&self, endpoint: usize) -> Tenant {
+        self.tenants[endpoint]
     }
 
     /// Picks an endpoint, busy ones more often. `chance` is in 0..1.
@@ -82,6 +107,8 @@ impl Receivers {
         let (after, class) = match self.troubles[endpoint] {
             Trouble::BlackHole if is_on => (TIMEOUT, OutcomeClass::Timeout),
             Trouble::Refuses if is_on => (Duration::from_millis(2), OutcomeClass::Connect),
+            Trouble::Rejects if is_on => (Duration::from_millis(20), OutcomeClass::ClientError),
+            Trouble::Takes(ms) if is_on => (Duration::from_millis(ms), OutcomeClass::Success),
             Trouble::Slow if is_on => (Duration::from_secs_f64(4.0 + 4.0 * chances.0), OutcomeClass::Success),
             _ => (healthy_latency(chances), OutcomeClass::Success),
         };
