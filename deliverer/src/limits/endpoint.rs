@@ -135,7 +135,7 @@ impl EndpointLimiter {
             return Err(TurnedAway::SlowLane);
         }
         if is_up && held.is_beyond_share(request.has_waited) {
-            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), &share, now);
+            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), request.has_waited, &share, now);
             return Err(if is_on_fast { TurnedAway::SlowLane } else { deferred() });
         }
         match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
@@ -177,7 +177,7 @@ impl EndpointLimiter {
         let now = self.process.now();
         let locked = &mut *self.lock();
         if let Some(ms) = retry_ms {
-            locked.state.count_backlog(now + ms);
+            locked.state.count_backlog(now + ms, now);
         }
         locked.state.note_result(is_success, now)
     }
