@@ -19,9 +19,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex, endpoint_test, log_turns,
-    operational_events::PublishedEvents, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
-    tenant_semaphore::TenantSemaphore,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex, edit_queue::EditQueue,
+    endpoint_test, log_turns, operational_events::PublishedEvents, recent_searches::RecentSearches,
+    replays::ReplayJobs, settings::Generator, tenant_semaphore::TenantSemaphore,
 };
 
 /// Interval at which old entries of the audit log and old usage are deleted. Both are kept for months, so an hour more
@@ -62,6 +62,7 @@ pub struct Control {
     pub(crate) metrics: ControlMetrics,
     /// Background tasks: replays, and publishes of operational events.
     pub(crate) tasks: TaskTracker,
+    pub(crate) edit_queue: EditQueue,
     pub(crate) replays: ReplayJobs,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
@@ -89,6 +90,7 @@ impl Control {
             deps,
             metrics,
             tasks: TaskTracker::new(),
+            edit_queue: EditQueue::default(),
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
             dead_letter_index: DeadLetterIndex::default(),
