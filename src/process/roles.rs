@@ -186,8 +186,13 @@ impl SharedDependencies {
         let deps = (self.clock.clone(), self.chance.clone());
         let store = Some(self.store.clone());
         let producer = Producer::new(&config.producer, self.broker.clone(), store, metrics.clone(), deps);
-        let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
-        let deps = IntakeDependencies { broker, store, operator, outbox };
+        let deps = IntakeDependencies {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            operator,
+            event_shares: self.event_shares.clone(),
+            outbox: self.outbox.clone(),
+        };
         Ok(producer::routes(&config.producer, producer, deps, metrics))
     }
 
