@@ -1,4 +1,4 @@
-//! Consuming both lanes. A lane's prefetch is as many messages as there are slots for, and half of the budget of bytes.
+//! Consuming both lanes, each with the same prefetch: bodies that wait in one lane never take the room of the other.
 
 use std::sync::Arc;
 
@@ -7,8 +7,6 @@ use bytes::Bytes;
 use schemas::Delivery;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use crate::limits::SlotCounts;
 
 pub(crate) struct ConsumedDelivery<'a> {
     pub(crate) delivery: Delivery,
@@ -25,19 +23,17 @@ impl ConsumedDelivery<'_> {
 
 pub(crate) struct Lanes {
     broker: Arc<dyn Broker>,
-    slots: SlotCounts,
-    /// Bytes of bodies in hand, of both lanes.
-    max_bytes: u32,
+    prefetch: Prefetch,
     fast: Arc<ConsumerStatus>,
     slow: Arc<ConsumerStatus>,
     stop: CancellationToken,
 }
 
 impl Lanes {
-    pub(crate) fn new(broker: Arc<dyn Broker>, slots: SlotCounts, max_bytes: u32, stop: CancellationToken) -> Self {
+    pub(crate) fn new(broker: Arc<dyn Broker>, prefetch: Prefetch, stop: CancellationToken) -> Self {
         let [fast, slow] =
             [Lane::Fast, Lane::Slow].map(|_| ConsumerStatus::new(broker.connection_state(), Instant::now()));
-        Self { broker, slots, max_bytes, fast, slow, stop }
+        Self { broker, prefetch, fast, slow, stop }
     }
 
     pub(crate) fn status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
@@ -49,9 +45,7 @@ impl Lanes {
 
     /// Hands every message of a lane to `handler` until asked to stop, and then finishes the messages in hand.
     pub(crate) async fn consume<H: Handler>(&self, lane: Lane, handler: Arc<H>) {
-        // Bodies that wait in one lane never take the room of the other.
-        let prefetch = Prefetch { messages: self.slots.prefetch(lane), bytes: self.max_bytes as usize / 2 };
-        let consumer = self.broker.consume(Queue::Lane(lane), prefetch);
+        let consumer = self.broker.consume(Queue::Lane(lane), self.prefetch);
         run_handler(consumer, handler, self.stop.clone(), self.status(lane).clone()).await;
     }
 }

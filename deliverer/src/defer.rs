@@ -25,10 +25,11 @@ pub(crate) enum DeferralReason {
 }
 
 impl DeferralReason {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Limit(DeferReason::Breaker),
         Self::Limit(DeferReason::Cap),
         Self::Limit(DeferReason::Rate),
+        Self::Limit(DeferReason::Share),
         Self::EndpointUnknown,
         Self::SnapshotBehind,
     ];

@@ -109,13 +109,13 @@ impl DelivererHeartbeat {
     }
 
     fn set_load_gauges(&self) {
-        let Deliverer { poster, reporter, .. } = &*self.deliverer;
+        let Deliverer { limiter, poster, reporter, .. } = &*self.deliverer;
         let metrics = &reporter.metrics;
         for ((used, limit), stage) in poster.slots.in_use().into_iter().zip(["fast", "slow"]) {
             metrics.slots_in_use.with_label_values(&[stage]).set(used);
             metrics.slots_limit.with_label_values(&[stage]).set(limit);
         }
-        metrics.in_flight_bytes.set(poster.bytes_in_flight());
+        metrics.in_flight_bytes.set(i64::try_from(limiter.bytes_in_hand()).unwrap_or(i64::MAX));
     }
 
     fn count_endpoints(&mut self, now: Uptime) {

@@ -21,7 +21,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Settlement};
+use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Prefetch, Settlement};
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
 use service::{Chance, Clock};
 use store::{Outbox, RetentionTable, Store};
@@ -36,7 +36,7 @@ use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes};
 use defer::NotAttempted;
 use heartbeat::DelivererHeartbeat;
-use limits::{AttemptEnd, AttemptRequest, Limiter, Permit, QueueLimits, SlotCounts, Slots, UptimeClock};
+use limits::{AttemptEnd, AttemptRequest, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
 use report::Reporter;
@@ -88,14 +88,12 @@ impl Deliverer {
         let uptime = UptimeClock::start();
         let slot_counts = SlotCounts { fast: config.slots, slow: config.slow_slots };
         let slots = Slots::new(slot_counts, uptime);
-        let prefetch = u32::from(slot_counts.prefetch(Lane::Fast));
-        // Half of the messages in the process may wait for their endpoint, and half of these for the same one.
-        let queues = QueueLimits { per_endpoint: (prefetch / 4).max(1), total: (prefetch / 2).max(1) };
+        let prefetch = Prefetch { messages: slot_counts.prefetch(), bytes: config.max_in_flight_bytes as usize / 2 };
         Ok(Arc::new(Self {
-            lanes: Lanes::new(broker.clone(), slot_counts, config.max_in_flight_bytes, stop.clone()),
+            lanes: Lanes::new(broker.clone(), prefetch, stop.clone()),
             recent: Recent::new(config.duplicates),
             resolver: Resolver::new(store.clone()),
-            limiter: Limiter::new(clock.clone(), uptime, queues, config.breaker),
+            limiter: Limiter::new(clock.clone(), uptime, prefetch, config.breaker),
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
@@ -132,11 +130,12 @@ impl Deliverer {
     /// The path of one delivery. `Err` is the settlement of a message that is not attempted.
     async fn handle(&self, incoming: &Incoming, lane: Lane) -> Result<Settlement, Settlement> {
         let consumed = self.decode(incoming, lane).await?;
+        let held = self.limiter.hold(lane, &consumed.delivery.tenant, consumed.body().len());
         if consumed.delivery.is_test {
             return self.handle_test(&consumed).await;
         }
         let endpoint = self.resolve(&consumed).await?;
-        let permit = self.admit(&consumed, &endpoint).await?;
+        let permit = self.admit(&consumed, &endpoint, &held).await?;
         let posted = self.post(&consumed, &endpoint, &permit).await;
         let mut concluded = self.decide(&consumed, &endpoint, permit, posted);
         let settlement = self.settler.settle(&consumed, &mut concluded).await;
@@ -195,13 +194,17 @@ impl Deliverer {
     }
 
     /// Gets a permit for one attempt. A delivery that the endpoint's limits turn away is deferred, or ends.
-    async fn admit(&self, consumed: &ConsumedDelivery<'_>, endpoint: &PreparedEndpoint) -> Result<Permit, Settlement> {
+    async fn admit(
+        &self,
+        consumed: &ConsumedDelivery<'_>,
+        endpoint: &PreparedEndpoint,
+        held: &HeldMessage,
+    ) -> Result<Permit, Settlement> {
         let delivery = &consumed.delivery;
         let request = AttemptRequest {
-            tenant: &delivery.tenant,
+            held,
             endpoint: &endpoint.endpoint,
             has_waited: delivery.due.is_some(),
-            is_on_fast: consumed.lane == Lane::Fast,
             slots_are_scarce: self.poster.slots.are_scarce(),
         };
         match self.limiter.admit(request).await {

@@ -59,11 +59,12 @@ service::metrics! {
         /// How late attempts start. `first`: first attempts that were never deferred, after acceptance. `retry` and
         /// `deferred`: after the time for which they were due.
         pub lateness: HistogramVec("lateness_seconds", [kind in KINDS], buckets = LATENESS),
-        /// Slots in use. Fast slots are for the first second of first attempts, slow slots for everything else.
+        /// Slots in use. Fast slots are for the first second of requests, slow slots for what takes longer and for retries;
+        /// what is expected to end within a second takes either.
         pub slots_in_use: IntGaugeVec("slots_in_use", [stage in STAGES]),
         /// Slots that there are, by stage.
         pub slots_limit: IntGaugeVec("slots_limit", [stage in STAGES]),
-        /// Requests that were timed out early, because too many slow slots were in use.
+        /// Requests that were timed out early, because others waited for slow slots.
         pub timeouts_shortened: IntCounter("timeouts_shortened_total"),
         /// First attempts that were moved to the slow lane.
         pub moved_to_slow: IntCounter("moved_to_slow_total"),
@@ -75,7 +76,7 @@ service::metrics! {
         pub endpoints: IntGaugeVec("endpoints", [state in STATES]),
         /// Deliverers that share the work, with this one.
         pub deliverers: IntGauge("deliverers"),
-        /// Bytes of bodies that are being posted.
+        /// Bytes of the bodies in hand, of both lanes.
         pub in_flight_bytes: IntGauge("inflight_bytes"),
     }
 }

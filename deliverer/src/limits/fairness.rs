@@ -13,7 +13,6 @@ const NEVER_TOO_MANY: u32 = 30;
 #[derive(Debug, Default)]
 pub(super) struct TenantFairness {
     in_flight: AtomicU32,
-    tenants: AtomicU32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -22,27 +21,21 @@ pub(super) struct TenantInFlight(Arc<AtomicU32>);
 impl TenantFairness {
     pub(super) fn enter(&self, tenant: &TenantInFlight) {
         self.in_flight.fetch_add(1, Relaxed);
-        if tenant.0.fetch_add(1, Relaxed) == 0 {
-            self.tenants.fetch_add(1, Relaxed);
-        }
+        tenant.0.fetch_add(1, Relaxed);
     }
 
     pub(super) fn leave(&self, tenant: &TenantInFlight) {
         self.in_flight.fetch_sub(1, Relaxed);
-        if tenant.0.fetch_sub(1, Relaxed) == 1 {
-            self.tenants.fetch_sub(1, Relaxed);
-        }
+        tenant.0.fetch_sub(1, Relaxed);
     }
 
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Whether a tenant has more than half of all requests in flight while slots are scarce and another tenant needs
-    /// some.
-    pub(super) fn is_crowded_by(&self, tenant: &TenantInFlight, slots_are_scarce: bool) -> bool {
-        let own = u64::from(tenant.0.load(Relaxed));
-        slots_are_scarce && self.tenants.load(Relaxed) > 1 && own * 2 > u64::from(self.in_flight())
+    /// Whether a tenant has more than half of all requests in flight.
+    pub(super) fn is_crowded_by(&self, tenant: &TenantInFlight) -> bool {
+        u64::from(tenant.0.load(Relaxed)) * 2 > u64::from(self.in_flight())
     }
 }
 
@@ -56,18 +49,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_may_have_all_places_until_another_comes_and_half_of_them_then() {
+    fn a_tenant_crowds_the_process_with_more_than_half_of_its_requests() {
         let (fairness, large, small) =
             (TenantFairness::default(), TenantInFlight::default(), TenantInFlight::default());
         (0..10).for_each(|_| fairness.enter(&large));
-        assert!(!fairness.is_crowded_by(&large, true), "nobody else is there");
         fairness.enter(&small);
-        assert!(fairness.is_crowded_by(&large, true) && !fairness.is_crowded_by(&large, false));
-        assert!(!fairness.is_crowded_by(&small, true));
+        assert!(fairness.is_crowded_by(&large) && !fairness.is_crowded_by(&small));
         (0..9).for_each(|_| fairness.leave(&large));
-        assert!(!fairness.is_crowded_by(&large, true), "half");
+        assert!(!fairness.is_crowded_by(&large), "half");
         fairness.leave(&small);
-        assert_eq!((fairness.in_flight(), fairness.tenants.load(Relaxed)), (1, 1));
+        assert_eq!(fairness.in_flight(), 1);
     }
 
     #[test]

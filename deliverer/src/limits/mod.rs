@@ -2,7 +2,7 @@
 //!
 //! [`Limiter::admit`] says whether a delivery may be attempted now. It asks the [`EndpointLimiter`] of the delivery's
 //! endpoint, whose pure `AdmissionState` decides by breaker, concurrency, rate and reservations. [`Slots`] bounds the
-//! requests of the whole process. There is no lock service: each process decides for itself, and announces the breakers
+//! requests of the whole process, and [`Limiter::hold`] notes what each tenant has of the prefetch. There is no lock service: each process decides for itself, and announces the breakers
 //! that it opens and closes.
 
 mod attempt_end;
@@ -11,6 +11,7 @@ mod concurrency;
 mod endpoint;
 mod endpoints;
 mod fairness;
+mod in_hand;
 mod latency;
 mod rate;
 mod share;
@@ -26,8 +27,10 @@ use std::{
     time::Duration,
 };
 
+use broker::{Lane, Prefetch};
 use endpoint::{ProcessState, Turn};
 use endpoints::EndpointLimiters;
+use in_hand::InHand;
 use schemas::BreakerChange;
 use service::Clock;
 use tokio::time::{sleep, timeout};
@@ -37,6 +40,7 @@ use crate::config::BreakerConfig;
 pub(crate) use attempt_end::{AttemptEnd, LastingFailure};
 pub(crate) use breaker::BreakerState;
 pub(crate) use endpoint::{AttemptRequest, EndpointLimiter, Permit};
+pub(crate) use in_hand::HeldMessage;
 pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
 pub(crate) use slots::{SlotCounts, Slots};
 pub(crate) use state::{DeferReason, TurnedAway};
@@ -51,26 +55,46 @@ pub(crate) struct Limiter {
     process: Arc<ProcessState>,
     queues: QueueLimits,
     queued: AtomicU32,
+    in_hand: Arc<InHand>,
 }
 
 /// How many deliveries may wait in memory until their endpoint has a free place.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct QueueLimits {
-    pub(crate) per_endpoint: u32,
-    pub(crate) total: u32,
+struct QueueLimits {
+    per_endpoint: u32,
+    total: u32,
+}
+
+impl QueueLimits {
+    /// As many as half of the messages of one lane may wait for their endpoint, and half of these for the same one.
+    fn of(prefetch: Prefetch) -> Self {
+        let messages = u32::from(prefetch.messages);
+        Self { per_endpoint: messages / 4, total: messages / 2 }
+    }
 }
 
 impl Limiter {
-    /// Limits count by `uptime`; `clock` dates what is announced to other processes.
-    pub(crate) fn new(clock: Clock, uptime: UptimeClock, queues: QueueLimits, breaker: BreakerConfig) -> Self {
+    /// Limits count by `uptime`; `clock` dates what is announced to other processes. `prefetch` is that of each lane.
+    pub(crate) fn new(clock: Clock, uptime: UptimeClock, prefetch: Prefetch, breaker: BreakerConfig) -> Self {
         let process = Arc::new(ProcessState::new(clock, uptime));
         let endpoints = Mutex::new(EndpointLimiters::new(breaker, process.clone()));
-        Self { endpoints, process, queues, queued: AtomicU32::new(0) }
+        let (queues, in_hand) = (QueueLimits::of(prefetch), InHand::new(prefetch, uptime));
+        Self { endpoints, process, queues, queued: AtomicU32::new(0), in_hand }
+    }
+
+    /// Notes a message that is in hand until the result is dropped.
+    pub(crate) fn hold(&self, lane: Lane, tenant: &str, bytes: usize) -> HeldMessage {
+        self.in_hand.hold(lane, tenant, bytes)
+    }
+
+    /// Bytes of the bodies in hand.
+    pub(crate) fn bytes_in_hand(&self) -> usize {
+        self.in_hand.bytes()
     }
 
     /// Waits, for about two seconds at most, until the delivery may be attempted.
     pub(crate) async fn admit(&self, request: AttemptRequest<'_>) -> Result<Permit, TurnedAway> {
-        let endpoint = self.endpoint(request.tenant, &request.endpoint.id);
+        let endpoint = self.endpoint(request.held.tenant(), &request.endpoint.id);
         let mut may_wait = true;
         let permit = loop {
             let has_room = may_wait && self.has_room(endpoint.queued());
@@ -87,6 +111,7 @@ impl Limiter {
                 }
             }
         };
+        request.held.attempted();
         let wait_ms = permit.start_at().ms_since(self.process.now());
         if wait_ms > 0 {
             sleep(Duration::from_millis(wait_ms)).await;

@@ -1,6 +1,6 @@
-//! The POST: one signed request to an endpoint, and its outcome. [`Poster`] waits for a slot and for room in the budget
-//! of bytes, makes the request and reads the response as an [`Outcome`]. Only the connector makes connections, and it
-//! refuses addresses of the operator's own network.
+//! The POST: one signed request to an endpoint, and its outcome. [`Poster`] waits for a slot, makes the request and reads
+//! the response as an [`Outcome`]. Only the connector makes connections, and it refuses addresses of the operator's own
+//! network.
 
 mod client;
 mod connector;
@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use schemas::time::millis;
 use schemas::{Delivery, OutcomeClass};
 use service::Clock;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     config::DelivererConfig,
@@ -41,9 +41,6 @@ pub(crate) struct Poster {
     client: HttpClient,
     max_response_bytes: usize,
     pub(crate) slots: Slots,
-    /// One permit for each byte of a body in flight.
-    bytes: Semaphore,
-    max_bytes: u32,
     clock: Clock,
 }
 
@@ -60,14 +57,11 @@ impl Poster {
             client: HttpClient::new(config, network)?,
             max_response_bytes: config.max_answer_bytes,
             slots,
-            bytes: Semaphore::new(config.max_in_flight_bytes as usize),
-            max_bytes: config.max_in_flight_bytes,
             clock,
         })
     }
 
-    /// Posts a delivery once the lane has a slot and the budget has room for the body. `started` is called with the
-    /// unix ms at which the request begins.
+    /// Posts a delivery once there is a slot for it. `started` is called with the unix ms at which the request begins.
     pub(crate) async fn post(
         &self,
         endpoint: &PreparedEndpoint,
@@ -76,8 +70,6 @@ impl Poster {
         started: impl Fn(u64),
     ) -> Posted {
         let (ConsumedDelivery { delivery, lane, .. }, body) = (consumed, consumed.body());
-        let weight = u32::try_from(body.len()).unwrap_or(u32::MAX).min(self.max_bytes);
-        let _weight = self.bytes.acquire_many(weight).await;
         let mut began = (self.now(), Instant::now());
         let request = async {
             began = (self.now(), Instant::now());
@@ -118,10 +110,6 @@ impl Poster {
         };
         outcome.duration_ms = millis(began.elapsed());
         outcome
-    }
-
-    pub(crate) fn bytes_in_flight(&self) -> i64 {
-        i64::from(self.max_bytes) - i64::try_from(self.bytes.available_permits()).unwrap_or_default()
     }
 
     /// The status line decides the class, whatever happens to the body. A body that is not read to its end closes the

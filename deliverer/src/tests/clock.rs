@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::fixture::{Fixture, START, delivery, message, read};
 use crate::{
     config::BreakerConfig,
-    limits::{AttemptEnd, AttemptRequest, DeferReason, Limiter, Permit, QueueLimits, TurnedAway, UptimeClock},
+    limits::{AttemptEnd, AttemptRequest, DeferReason, Limiter, Permit, TurnedAway, UptimeClock},
     outcome::Outcome,
 };
 
@@ -86,19 +86,21 @@ impl Process {
     fn start() -> Self {
         let clock = Arc::new(AtomicU64::new(START));
         let read = clock.clone();
-        let queues = QueueLimits { per_endpoint: 0, total: 0 };
-        let limiter =
-            Limiter::new(Arc::new(move || read.load(Relaxed)), UptimeClock::start(), queues, BreakerConfig::default());
+        let limiter = Limiter::new(
+            Arc::new(move || read.load(Relaxed)),
+            UptimeClock::start(),
+            1.into(),
+            BreakerConfig::default(),
+        );
         let endpoint = json!({"id": "crm", "url": "https://crm.example", "max_backlog": 10});
         Self { limiter, clock, endpoint: Arc::new(serde_json::from_value(endpoint).unwrap()) }
     }
 
     async fn admit(&self) -> Result<Permit, TurnedAway> {
         let request = AttemptRequest {
-            tenant: "acme",
+            held: &self.limiter.hold(Lane::Fast, "acme", 0),
             endpoint: &self.endpoint,
             has_waited: false,
-            is_on_fast: true,
             slots_are_scarce: false,
         };
         self.limiter.admit(request).await

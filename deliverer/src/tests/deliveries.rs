@@ -102,17 +102,16 @@ async fn a_stopped_deliverer_finishes_what_is_under_way_and_gives_back_what_is_u
         ..config()
     };
     let fixture = Fixture::with(&endpoint, &config);
-    for n in 0..10 {
+    for n in 0..30 {
         fixture.publish(&message(&delivery(&format!("e{n}")))).await;
     }
-    // One of the four slots is for retries.
-    eventually(|| receiver.connections() == 3).await;
+    eventually(|| receiver.connections() >= 3).await;
     fixture.ask_to_stop();
-    let before = fixture.memory.depth(FAST);
     go.send_replace(true);
     let memory = fixture.stopped().await;
-    assert_eq!(memory.depth(FAST), before - 3);
-    assert_eq!(receiver.connections(), 3, "nothing new was begun");
+    let left = memory.depth(FAST) + memory.depth(SLOW);
+    assert_eq!(left, 30 - receiver.connections());
+    assert!(left >= 18, "six of each lane may have been in hand, and nothing new was begun: {left}");
 }
 
 #[tokio::test]

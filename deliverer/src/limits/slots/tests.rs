@@ -16,8 +16,17 @@ fn slots(fast: u16, slow: u16) -> Slots {
 }
 
 fn endpoint(id: &str) -> Arc<EndpointLimiter> {
+    endpoint_of("acme", id)
+}
+
+fn endpoint_of(tenant: &str, id: &str) -> Arc<EndpointLimiter> {
     let process = Arc::new(ProcessState::new(Arc::new(|| 0), UptimeClock::start()));
-    Arc::new(EndpointLimiter::new("acme", id, TenantInFlight::default(), process, BreakerConfig::default()))
+    Arc::new(EndpointLimiter::new(tenant, id, TenantInFlight::default(), process, BreakerConfig::default()))
+}
+
+/// A request that takes so long from its beginning.
+async fn takes(ms: u64) {
+    sleep(Duration::from_millis(ms)).await;
 }
 
 fn used(slots: &Slots) -> [i64; 2] {
@@ -64,21 +73,20 @@ async fn survivors(mut requests: FuturesUnordered<impl Future<Output = Option<()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_requests_are_cut_short_when_too_many_slow_slots_are_in_use_but_never_young_ones() {
+async fn as_many_of_the_oldest_requests_as_others_wait_for_are_cut_short_but_never_young_ones() {
     let slots = slots(6, 20);
     let (degraded, slow, dead) = (endpoint("degraded"), endpoint("slow"), endpoint("dead"));
     degraded.change(|state| state.mark_degraded(START));
     let hang = |lane, endpoint| slots.run(lane, endpoint, sleep(Duration::from_secs(15))).boxed();
     let early = survivors((0..6).map(|_| hang(Lane::Fast, &dead)).collect());
-    // The slow lane may have ten of the slow slots.
     let later = async {
         sleep(Duration::from_secs(1)).await;
-        let requests = (0..9).map(|nth| hang(Lane::Slow, if nth % 2 == 0 { &degraded } else { &slow }));
-        survivors(requests.collect()).await
+        let retries = (0..14).map(|nth| hang(Lane::Slow, if nth % 2 == 0 { &degraded } else { &slow }));
+        survivors(retries.chain((0..2).map(|_| hang(Lane::Fast, &slow))).collect()).await
     };
     let cut = async {
         let mut cut = Vec::new();
-        sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_millis(1_500)).await;
         for _ in 0..8 {
             sleep(Duration::from_secs(1)).await;
             cut.push(slots.shorten(slots.clock.now()));
@@ -86,9 +94,91 @@ async fn the_oldest_requests_are_cut_short_when_too_many_slow_slots_are_in_use_b
         cut
     };
     let (cut, later, early) = tokio::join!(cut, later, early);
-    // 15 of 20 are in use, and 13 may be: the first ones are five seconds old at second 5.
+    // All slow slots are in use, and two first attempts wait for some from second 2 on.
     assert_eq!(cut, [0, 0, 0, 2, 0, 0, 0, 0]);
-    assert_eq!((early, later), (4, 9), "no request to the degraded endpoint was old enough by then");
+    assert_eq!((early, later), (4, 16), "no request to the degraded endpoint was old enough by then");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_cut_short_while_nobody_waits_or_only_requests_to_the_same_endpoint_do() {
+    let (slots, endpoint, other) = (slots(1, 4), endpoint("crm"), endpoint("other"));
+    let hang = |endpoint| slots.run(Lane::Slow, endpoint, sleep(Duration::from_secs(15))).boxed();
+    let first: FuturesUnordered<_> = (0..4).map(|_| hang(&endpoint)).collect();
+    let cut = async {
+        sleep(Duration::from_secs(7)).await;
+        let alone = slots.shorten(slots.clock.now());
+        let own = async {
+            sleep(Duration::from_secs(1)).await;
+            slots.shorten(slots.clock.now())
+        };
+        let (_, own) = tokio::join!(tokio::time::timeout(Duration::from_secs(2), hang(&endpoint)), own);
+        let others = async {
+            sleep(Duration::from_secs(1)).await;
+            slots.shorten(slots.clock.now())
+        };
+        let (_, others) = tokio::join!(tokio::time::timeout(Duration::from_secs(2), hang(&other)), others);
+        (alone, own, others)
+    };
+    let (survivors, cut) = tokio::join!(survivors(first), cut);
+    assert_eq!((cut, survivors), ((0, 0, 1), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_expected_to_end_within_a_second_take_any_free_slot_from_either_lane() {
+    let (slots, quick, unknown) = (slots(2, 3), endpoint("quick"), endpoint("unknown"));
+    let all = async |lane, endpoint, ms| {
+        let began = Instant::now();
+        let requests: FuturesUnordered<_> = (0..5).map(|_| slots.run(lane, endpoint, takes(ms))).collect();
+        requests.count().await;
+        began.elapsed().as_millis()
+    };
+    for lane in Lane::ALL {
+        slots.run(lane, &quick, takes(100)).await;
+        assert_eq!(all(lane, &quick, 900).await, 900, "{lane:?}");
+    }
+    // Two begin each second while there are slow slots for them after it; as retries three, and then two.
+    assert_eq!((all(Lane::Fast, &unknown, 3_000).await, all(Lane::Slow, &unknown, 3_000).await), (5_000, 6_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_with_few_slots_starts_at_once_beside_one_whose_requests_hang_in_all_of_them() {
+    let slots = slots(64, 64);
+    let (acme, other) = (endpoint("crm"), endpoint_of("other", "crm"));
+    let hang = |lane| slots.run(lane, &acme, sleep(Duration::from_secs(15))).boxed();
+    let hanging = survivors((0..200).map(|nth| hang(Lane::ALL[nth % 2])).collect());
+    let began = async {
+        sleep(Duration::from_secs(3)).await;
+        let began = Instant::now();
+        slots.run(Lane::Fast, &other, sleep(Duration::from_millis(20))).await;
+        (used(&slots), began.elapsed())
+    };
+    let (_, (used, took)) = tokio::join!(hanging, began);
+    assert_eq!((used, took), ([62, 64], Duration::from_millis(20)), "two of the fast slots are for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_holds_fewer_slots_gets_the_next_one_and_so_do_first_attempts_beside_retries() {
+    let slots = slots(4, 4);
+    let (acme, other) = (endpoint("crm"), endpoint_of("other", "crm"));
+    let began = Instant::now();
+    let retry = |endpoint, ms| slots.run(Lane::Slow, endpoint, takes(ms)).boxed();
+    let flood: FuturesUnordered<_> = (0..8).map(|nth| retry(&acme, 2_000 + nth)).collect();
+    let first = slots.run(Lane::Fast, &acme, takes(2_500));
+    let neighbour = async {
+        sleep(Duration::from_millis(500)).await;
+        retry(&other, 100).await;
+        began.elapsed().as_millis()
+    };
+    let observed = async {
+        let mut observed = Vec::new();
+        for ms in [1_900, 2_050] {
+            tokio::time::sleep_until(began + Duration::from_millis(ms)).await;
+            observed.push(used(&slots));
+        }
+        observed
+    };
+    let (_, _, neighbour, observed) = tokio::join!(flood.count(), first, neighbour, observed);
+    assert_eq!((neighbour, observed), (2_100, vec![[1, 4], [0, 4]]), "the first two slow slots are for these two");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,8 +203,8 @@ async fn a_request_to_a_degraded_endpoint_is_cut_short_first_and_one_that_is_usu
 }
 
 #[test]
-fn the_prefetch_has_room_for_requests_that_move_to_slow_slots() {
-    let counts = SlotCounts { fast: 512, slow: 2_048 };
-    assert_eq!((counts.prefetch(Lane::Fast), counts.prefetch(Lane::Slow)), (2_048, 1_638));
-    assert_eq!(SlotCounts { fast: 1, slow: 1 }.prefetch(Lane::Slow), 1);
+fn the_prefetch_of_either_lane_keeps_all_slots_in_use_while_messages_are_settled() {
+    assert_eq!(SlotCounts { fast: 512, slow: 2_048 }.prefetch(), 3_840);
+    assert_eq!(SlotCounts { fast: 1, slow: 1 }.prefetch(), 3);
+    assert_eq!(SlotCounts { fast: u16::MAX, slow: u16::MAX }.prefetch(), u16::MAX);
 }

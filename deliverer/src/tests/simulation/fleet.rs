@@ -2,24 +2,24 @@
 //! receivers.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use broker::Lane;
+use broker::{Lane, Prefetch};
 use service::Clock;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::Notify,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
 use super::receivers::Receivers;
 use crate::{
     config::BreakerConfig,
-    limits::{
-        AttemptEnd, AttemptRequest, DelivererCount, Limiter, QueueLimits, SlotCounts, Slots, TurnedAway, UptimeClock,
-    },
+    limits::{AttemptEnd, AttemptRequest, DelivererCount, Limiter, SlotCounts, Slots, TurnedAway, UptimeClock},
     outcome::Outcome,
 };
 
@@ -34,6 +34,8 @@ struct SimulatedDelivery {
     accepted: Instant,
     attempt: usize,
     has_waited: bool,
+    /// When a retry is due.
+    due: Option<Instant>,
 }
 
 /// What has happened in a simulation.
@@ -51,12 +53,39 @@ pub(super) struct Totals {
     pub(super) most_in_flight: usize,
     in_flight: usize,
     pub(super) delivered: u64,
+    pub(super) by_tenant: HashMap<&'static str, TenantTotals>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct TenantTotals {
+    /// Ms from acceptance to the first attempt.
+    pub(super) delays: Vec<u64>,
+    /// Ms from the time at which a retry was due to its attempt.
+    pub(super) retry_delays: Vec<u64>,
+    pub(super) deferrals: u64,
+    pub(super) delivered: u64,
+}
+
+/// A wait on the ladder.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(SHORTEST_WAIT)
+}
+
+/// The delay that 99 of a hundred do not exceed.
+pub(super) fn p99(delays: &[u64]) -> u64 {
+    let mut sorted = delays.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() * 99 / 100]
 }
 
 impl Totals {
     /// Average number of deferrals of a delivery.
     pub(super) fn deferrals_each(&self) -> f64 {
         self.deferrals as f64 / self.published as f64
+    }
+
+    pub(super) fn of(&mut self, tenant: &'static str) -> &mut TenantTotals {
+        self.by_tenant.entry(tenant).or_default()
     }
 }
 
@@ -87,50 +116,111 @@ impl LaneQueue {
 }
 
 struct SimulatedDeliverer {
-    limiter: Limiter,
+    /// Another one after a restart.
+    limiter: Mutex<Arc<Limiter>>,
     slots: Slots,
+    hands: [Hand; 2],
+}
+
+impl SimulatedDeliverer {
+    fn limiter(&self) -> Arc<Limiter> {
+        self.limiter.lock().unwrap().clone()
+    }
+}
+
+/// What a deliverer has in hand of one lane.
+#[derive(Default)]
+struct Hand {
+    held: Mutex<(u16, usize)>,
+    less: Notify,
+}
+
+impl Hand {
+    /// Waits until the prefetch allows a message more. As on RabbitMQ, half of the bytes are settled first once they are
+    /// too many.
+    async fn room(&self, prefetch: Prefetch) {
+        let mut most_bytes = prefetch.bytes;
+        loop {
+            let less = self.less.notified();
+            let (messages, bytes) = *self.held.lock().unwrap();
+            if messages < prefetch.messages && bytes <= most_bytes {
+                return;
+            }
+            if bytes > prefetch.bytes {
+                most_bytes = prefetch.bytes / 2;
+            }
+            less.await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut (u16, usize))) {
+        change(&mut self.held.lock().unwrap());
+        self.less.notify_one();
+    }
 }
 
 /// Several deliverers, and what they share.
 pub(super) struct Fleet {
     receivers: Receivers,
     lanes: [LaneQueue; 2],
+    deliverers: Vec<Arc<SimulatedDeliverer>>,
+    prefetch: Prefetch,
     totals: Mutex<Totals>,
     chance: Mutex<fastrand::Rng>,
     clock: Clock,
     began: Instant,
 }
 
+/// The limiter of one of so many deliverers.
+fn new_limiter(clock: Clock, prefetch: Prefetch, deliverers: u32) -> Arc<Limiter> {
+    let limiter = Limiter::new(clock, UptimeClock::start(), prefetch, BreakerConfig::default());
+    limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
+    Arc::new(limiter)
+}
+
 impl Fleet {
     /// Starts so many deliverers, each with these slots.
     pub(super) fn start(receivers: Receivers, deliverers: u32, slots: SlotCounts) -> Arc<Self> {
+        Self::start_with(receivers, deliverers, slots, usize::MAX)
+    }
+
+    /// Starts so many deliverers, each with these slots and so many bytes in hand of each lane.
+    pub(super) fn start_with(receivers: Receivers, deliverers: u32, slots: SlotCounts, bytes: usize) -> Arc<Self> {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
+        let prefetch = Prefetch { messages: slots.prefetch(), bytes };
+        let deliverers: Vec<_> = (0..deliverers)
+            .map(|_| {
+                let limiter = Mutex::new(new_limiter(clock.clone(), prefetch, deliverers));
+                let slots = Slots::new(slots, UptimeClock::start());
+                Arc::new(SimulatedDeliverer { limiter, slots, hands: Default::default() })
+            })
+            .collect();
         let fleet = Arc::new(Self {
             receivers,
             lanes: Default::default(),
+            deliverers: deliverers.clone(),
+            prefetch,
             totals: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(7)),
-            clock: clock.clone(),
+            clock,
             began,
         });
-        let prefetch = u32::from(slots.prefetch(Lane::Fast));
-        let queues = QueueLimits { per_endpoint: prefetch / 4, total: prefetch / 2 };
-        let all: Vec<_> = (0..deliverers)
-            .map(|_| {
-                let uptime = UptimeClock::start();
-                let limiter = Limiter::new(clock.clone(), uptime, queues, BreakerConfig::default());
-                limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
-                Arc::new(SimulatedDeliverer { limiter, slots: Slots::new(slots, uptime) })
-            })
-            .collect();
-        for deliverer in &all {
+        for deliverer in deliverers {
             for lane in [Lane::Fast, Lane::Slow] {
-                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, slots.prefetch(lane)));
+                tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, prefetch));
             }
         }
-        tokio::spawn(fleet.clone().heartbeat(all));
+        tokio::spawn(fleet.clone().heartbeat());
         fleet
+    }
+
+    /// Starts all deliverers anew, so that they know of no endpoint. What they have in hand is finished as before.
+    pub(super) fn restart(&self) {
+        for deliverer in &self.deliverers {
+            let new = new_limiter(self.clock.clone(), self.prefetch, self.deliverers.len() as u32);
+            *deliverer.limiter.lock().unwrap() = new;
+        }
     }
 
     /// Publishes an event to `endpoint`, else to a random one.
@@ -138,17 +228,27 @@ impl Fleet {
         let endpoint = endpoint.unwrap_or_else(|| self.receivers.pick(self.chances().0));
         let accepted = Instant::now();
         self.totals().published += 1;
-        self.lanes[0].push(SimulatedDelivery { endpoint, accepted, attempt: 0, has_waited: false });
+        self.lanes[0].push(SimulatedDelivery { endpoint, accepted, attempt: 0, has_waited: false, due: None });
     }
 
     /// Publishes at this rate, at random times, for so long.
     pub(super) async fn load(&self, per_second: f64, time: Duration, endpoint: Option<usize>) {
+        self.load_to(per_second, time, || endpoint).await;
+    }
+
+    /// Publishes at this rate to one of these endpoints each time.
+    pub(super) async fn load_any(&self, per_second: f64, time: Duration, endpoints: Range<usize>) {
+        let pick = || endpoints.start + (self.chances().0 * endpoints.len() as f64) as usize;
+        self.load_to(per_second, time, || Some(pick())).await;
+    }
+
+    async fn load_to(&self, per_second: f64, time: Duration, endpoint: impl Fn() -> Option<usize>) {
         let until = Instant::now() + time;
         let mut next = Instant::now();
         while next < until {
             next += Duration::from_secs_f64(-(1.0 - self.chances().0).ln() / per_second);
             tokio::time::sleep_until(next).await;
-            self.publish(endpoint);
+            self.publish(endpoint());
         }
     }
 
@@ -158,44 +258,54 @@ impl Fleet {
         totals.published - totals.delivered - totals.overflows
     }
 
-    async fn heartbeat(self: Arc<Self>, all: Vec<Arc<SimulatedDeliverer>>) {
+    async fn heartbeat(self: Arc<Self>) {
+        let all = &self.deliverers;
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
-                self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter.now()) as u64;
-                for change in deliverer.limiter.take_breaker_changes() {
+                self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter().now()) as u64;
+                for change in deliverer.limiter().take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.for_each(|(_, other)| other.limiter.apply_announced(&change));
+                    others.for_each(|(_, other)| other.limiter().apply_announced(&change));
                 }
             }
         }
     }
 
-    async fn consume(self: Arc<Self>, deliverer: Arc<SimulatedDeliverer>, lane: Lane, prefetch: u16) {
-        let prefetch = Arc::new(Semaphore::new(prefetch.into()));
+    async fn consume(self: Arc<Self>, deliverer: Arc<SimulatedDeliverer>, lane: Lane, prefetch: Prefetch) {
         loop {
-            let prefetch = prefetch.clone().acquire_owned().await.unwrap();
+            deliverer.hands[lane as usize].room(prefetch).await;
             let delivery = self.lanes[lane as usize].pop().await;
             let (fleet, deliverer) = (self.clone(), deliverer.clone());
+            let bytes = self.receivers.tenant(delivery.endpoint).body_bytes;
+            let hand = &deliverer.hands[lane as usize];
+            hand.change(|(messages, held)| (*messages, *held) = (*messages + 1, *held + bytes));
+            // A broker hands out to its consumers in turn.
+            yield_now().await;
             tokio::spawn(async move {
                 fleet.handle(&deliverer, delivery, lane).await;
-                drop(prefetch);
+                let hand = &deliverer.hands[lane as usize];
+                hand.change(|(messages, held)| (*messages, *held) = (*messages - 1, *held - bytes));
             });
         }
     }
 
     async fn handle(self: &Arc<Self>, deliverer: &SimulatedDeliverer, delivery: SimulatedDelivery, lane: Lane) {
+        let tenant = self.receivers.tenant(delivery.endpoint);
+        let limiter = deliverer.limiter();
+        let held = limiter.hold(lane, tenant.id, tenant.body_bytes);
         let request = AttemptRequest {
-            tenant: "acme",
+            held: &held,
             endpoint: &self.receivers.endpoints[delivery.endpoint],
             has_waited: delivery.has_waited,
-            is_on_fast: lane == Lane::Fast,
             slots_are_scarce: deliverer.slots.are_scarce(),
         };
-        let permit = match deliverer.limiter.admit(request).await {
+        let permit = match limiter.admit(request).await {
             Ok(permit) => permit,
             Err(TurnedAway::Deferred { wait_ms, .. }) => {
-                self.totals().deferrals += 1;
+                let totals = &mut *self.totals();
+                totals.deferrals += 1;
+                totals.of(tenant.id).deferrals += 1;
                 return self.wait(delivery, Duration::from_millis(wait_ms));
             }
             Err(TurnedAway::SlowLane) => return self.lanes[1].push(delivery),
@@ -216,26 +326,35 @@ impl Fleet {
         let is_success = outcome.status.is_some();
         permit.ended(AttemptEnd::of(&outcome, (self.clock)()), self.chances().0);
         self.attempt_ended(began, is_healthy, is_success);
+        self.totals().of(tenant.id).delivered += u64::from(is_success);
         if !is_success && let Some(seconds) = SCHEDULE.get(delivery.attempt) {
             let wait = Duration::from_secs_f64(*seconds as f64 * (0.8 + 0.4 * self.chances().0));
-            self.wait(SimulatedDelivery { attempt: delivery.attempt + 1, ..delivery }, wait);
+            let due = Some(Instant::now() + whole_seconds(wait));
+            self.wait(SimulatedDelivery { attempt: delivery.attempt + 1, due, ..delivery }, wait);
         }
     }
 
     /// Puts a delivery on the ladder, from where it goes to the slow lane.
     fn wait(self: &Arc<Self>, delivery: SimulatedDelivery, wait: Duration) {
         let fleet = self.clone();
-        let whole = Duration::from_secs(wait.as_millis().div_ceil(1_000) as u64).max(SHORTEST_WAIT);
         tokio::spawn(async move {
-            sleep(whole).await;
+            sleep(whole_seconds(wait)).await;
             fleet.lanes[1].push(SimulatedDelivery { has_waited: true, ..delivery });
         });
     }
 
     fn attempt_begins(&self, delivery: &SimulatedDelivery, is_healthy: bool) {
         let mut totals = self.totals();
+        let tenant = self.receivers.tenant(delivery.endpoint).id;
+        let since = |then: Instant| u64::try_from(then.elapsed().as_millis()).unwrap();
+        if delivery.attempt == 0 {
+            totals.of(tenant).delays.push(since(delivery.accepted));
+        }
+        if let Some(due) = delivery.due {
+            totals.of(tenant).retry_delays.push(since(due));
+        }
         if is_healthy && delivery.attempt == 0 {
-            totals.delays.push(u64::try_from(delivery.accepted.elapsed().as_millis()).unwrap());
+            totals.delays.push(since(delivery.accepted));
         }
         if !is_healthy {
             totals.in_flight += 1;

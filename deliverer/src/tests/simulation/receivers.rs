@@ -9,8 +9,10 @@ use crate::outcome::Outcome;
 
 /// Time limit of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Median latency of a healthy endpoint, in ms, and the spread of its logarithm.
-const HEALTHY: (f64, f64) = (120.0, 0.5);
+/// Median latency of a healthy endpoint, in ms.
+const MEDIAN_MS: f64 = 120.0;
+/// Spread of the logarithm of a healthy endpoint's latency.
+const SPREAD: f64 = 0.5;
 
 /// What is wrong with an endpoint during the incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +24,30 @@ pub(super) enum Trouble {
     Refuses,
     /// Answers after four to eight seconds.
     Slow,
+    /// Answers after this many ms.
+    Takes(u64),
+    /// Answers that a delivery is refused, which says nothing against the next one.
+    Rejects,
 }
+
+/// A tenant: its id, and the bytes of each body that it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tenant {
+    pub(super) id: &'static str,
+    pub(super) body_bytes: usize,
+}
+
+pub(super) const ACME: Tenant = Tenant { id: "acme", body_bytes: 1_000 };
 
 /// The endpoints, and when the incident is.
 pub(super) struct Receivers {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     troubles: Vec<Trouble>,
+    tenants: Vec<Tenant>,
     /// For each endpoint, the share of all events that go to it or to one before it.
     shares: Vec<f64>,
     incident: (Instant, Instant),
+    median_ms: f64,
 }
 
 impl Receivers {
@@ -60,9 +77,26 @@ impl Receivers {
         Self {
             endpoints: (0..endpoints).map(endpoint).collect(),
             troubles: (0..endpoints).map(trouble).collect(),
+            tenants: vec![ACME; endpoints],
             shares,
             incident: (now + incident.0, now + incident.1),
+            median_ms: MEDIAN_MS,
         }
+    }
+
+    /// The same receivers, with this median latency while they are healthy, in ms.
+    pub(super) fn answering_in(self, median_ms: f64) -> Self {
+        Self { median_ms, ..self }
+    }
+
+    /// Gives each endpoint to a tenant.
+    pub(super) fn of_tenants(mut self, tenant: impl Fn(usize) -> Tenant) -> Self {
+        self.tenants = (0..self.endpoints.len()).map(tenant).collect();
+        self
+    }
+
+    pub(super) fn tenant(&self, endpoint: usize) -> Tenant {
+        self.tenants[endpoint]
     }
 
     /// Picks an endpoint, busy ones more often. `chance` is in 0..1.
@@ -82,18 +116,20 @@ impl Receivers {
         let (after, class) = match self.troubles[endpoint] {
             Trouble::BlackHole if is_on => (TIMEOUT, OutcomeClass::Timeout),
             Trouble::Refuses if is_on => (Duration::from_millis(2), OutcomeClass::Connect),
+            Trouble::Rejects if is_on => (Duration::from_millis(20), OutcomeClass::ClientError),
+            Trouble::Takes(ms) if is_on => (Duration::from_millis(ms), OutcomeClass::Success),
             Trouble::Slow if is_on => (Duration::from_secs_f64(4.0 + 4.0 * chances.0), OutcomeClass::Success),
-            _ => (healthy_latency(chances), OutcomeClass::Success),
+            _ => (self.healthy_latency(chances), OutcomeClass::Success),
         };
         sleep(after).await;
         let status = (class == OutcomeClass::Success).then_some(200);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).expect("not long");
         Outcome { class, status, retry_after: None, excerpt: String::new(), duration_ms }
     }
-}
 
-/// A log-normal latency, by the Box–Muller transform.
-fn healthy_latency((first, second): (f64, f64)) -> Duration {
-    let normal = (-2.0 * first.max(1e-9).ln()).sqrt() * (std::f64::consts::TAU * second).cos();
-    Duration::from_secs_f64(HEALTHY.0 / 1_000.0 * (HEALTHY.1 * normal).exp())
+    /// A log-normal latency, by the Box–Muller transform.
+    fn healthy_latency(&self, (first, second): (f64, f64)) -> Duration {
+        let normal = (-2.0 * first.max(1e-9).ln()).sqrt() * (std::f64::consts::TAU * second).cos();
+        Duration::from_secs_f64(self.median_ms / 1_000.0 * (SPREAD * normal).exp())
+    }
 }
