@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Largest body of a request, in bytes: as large as carteiro publishes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -45,7 +46,7 @@ pub enum Answer {
     Status(u16, Duration),
     /// A status with this `Retry-After`, at once.
     RetryAfter(u16, String),
-    /// No answer at all.
+    /// No answer while the receiver runs.
     Hang,
 }
 
@@ -57,12 +58,13 @@ impl Answer {
 
 pub type Script = Arc<dyn Fn(&Received) -> Answer + Send + Sync>;
 
-/// A running receiver. Its drop ends it.
+/// A running receiver. Its drop ends it: requests without an answer get 503, so that their sender can end, too.
 pub struct Receiver {
     pub address: SocketAddr,
     /// Requests in the order of their arrival.
     pub received: mpsc::UnboundedReceiver<Received>,
     task: tokio::task::JoinHandle<()>,
+    _end: DropGuard,
 }
 
 impl Receiver {
@@ -70,12 +72,13 @@ impl Receiver {
     pub fn start(listener: TcpListener, script: Script) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, received) = mpsc::unbounded_channel();
-        let app = axum::Router::new().fallback(receive).with_state((script, sender));
+        let end = CancellationToken::new();
+        let app = axum::Router::new().fallback(receive).with_state((script, sender, end.clone()));
         let task = tokio::spawn(async move {
             // A failure means that the listener is broken, and no more requests can arrive.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, received, task })
+        Ok(Self { address, received, task, _end: end.drop_guard() })
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -90,7 +93,7 @@ impl Drop for Receiver {
 }
 
 async fn receive(
-    State((script, sender)): State<(Script, mpsc::UnboundedSender<Received>)>,
+    State((script, sender, end)): State<(Script, mpsc::UnboundedSender<Received>, CancellationToken)>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -104,11 +107,12 @@ async fn receive(
         Answer::RetryAfter(status, text) => (status, Duration::ZERO, Some([(header::RETRY_AFTER, text)])),
         Answer::Hang => {
             let _ = sender.send(received);
-            return std::future::pending().await;
+            end.cancelled().await;
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
-    if !after.is_zero() {
-        tokio::time::sleep(after).await;
+    if !after.is_zero() && end.run_until_cancelled(tokio::time::sleep(after)).await.is_none() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     received.status = Some(status);
     // The send fails if the channel's receiver was dropped. The request is answered anyway.

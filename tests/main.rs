@@ -5,6 +5,7 @@ mod harness;
 
 mod admin_commands;
 mod api_tls;
+mod bench;
 mod broker_outage;
 mod broker_rights;
 mod canaries;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{KEY, Process, Receiver, Site, acme, eventually, ids};
+use crate::harness::{Api, KEY, Process, Receiver, Site, acme, eventually, ids};
 
 /// Waits until a site has so many dead letters.
 pub(crate) async fn dead_letters(site: &Site, count: usize) -> Vec<Value> {
@@ -88,4 +88,74 @@ async fn dead_letters_beyond_their_quota_are_kept_without_their_bodies() {
     let said = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("1 cannot be: their bodies were not kept"), "{said}");
+}
+
+/// Reads what a tenant uses.
+async fn used(api: &Api, tenant: &str) -> Value {
+    api.done(KEY, Method::GET, &format!("/v1/tenants/{tenant}"), None).await["used"].clone()
+}
+
+/// Lists a tenant's dead letters, up to a thousand.
+async fn listed(api: &Api, tenant: &str) -> Vec<Value> {
+    let path = format!("/v1/tenants/{tenant}/dead-letters?limit=1000");
+    let page = api.done(KEY, Method::GET, &path, None).await;
+    page["items"].as_array().expect("items").clone()
+}
+
+/// Lets one tenant's large dead letters flood a small log in which another has a single one.
+async fn a_flood_leaves_the_letters_of_others(site: impl AsyncFnOnce(&str) -> Site) {
+    let receiver = Receiver::accepting().await;
+    let conf = format!(
+        "tenants:
+  - id: acme
+    endpoints:
+      - {{id: crm, url: \"http://127.0.0.1:9/\", state: disabled}}
+      - {{id: ops, url: \"{}\"}}
+    subscriptions:
+      - {{id: crm, endpoint_id: crm, event_types: [ticket.created]}}
+      - {{id: ops, endpoint_id: ops, event_types: [quota.reached]}}
+  - id: zeta
+    endpoints:
+      - {{id: crm, url: \"http://127.0.0.1:9/\", state: disabled}}
+    subscriptions:
+      - {{id: crm, endpoint_id: crm, event_types: [\"*\"]}}
+",
+        receiver.url("/ops")
+    );
+    let site = site(&conf).await.set("broker.dead_letters_bytes", "100000000");
+    let standalone = site.start("standalone").await;
+    let api = standalone.api();
+    api.publish("zeta", ids("quiet", 1)).await;
+    eventually("it is dead", || async { (listed(&api, "zeta").await.len() == 1).then_some(()) }).await;
+
+    let mut published: u64 = 0;
+    while receiver.look(|recorder| recorder.delivered("/ops")) == 0 {
+        assert!(published < 400, "acme is told: {}", used(&api, "acme").await);
+        let events: Vec<_> = (0..4).map(|_| json!({"type": "ticket.created", "text": "x".repeat(1_000_000)})).collect();
+        api.done(KEY, Method::POST, "/v1/tenants/acme/events", Some(json!({"events": events}))).await;
+        published += 4;
+        let is_dead = || async { (listed(&api, "acme").await.len() as u64 == published).then_some(()) };
+        eventually("they are dead", is_dead).await;
+    }
+    let event: Value =
+        receiver.look(|recorder| serde_json::from_slice(&recorder.requests("/ops")[0].body).expect("JSON"));
+    assert_eq!(event["quota"], json!({"name": "dead_letter_bytes", "limit": 33_333_333}));
+    let letters = listed(&api, "acme").await;
+    assert_eq!(letters.last().expect("many")["body_withheld"], true);
+    let quiet = listed(&api, "zeta").await.remove(0);
+    let path = format!("/v1/tenants/zeta/dead-letters/{}", quiet["id"].as_str().expect("an id"));
+    assert_eq!(api.done(KEY, Method::GET, &path, None).await["body"]["type"], "ticket.created");
+    let [of_acme, of_zeta] = [used(&api, "acme").await, used(&api, "zeta").await];
+    assert!((25_000_000..50_000_000).contains(&of_acme["dead_letter_bytes"].as_u64().expect("bytes")), "{of_acme}");
+    assert_eq!((&of_zeta["dead_letters"], &of_zeta["endpoints"]), (&json!(1), &json!(1)), "{of_zeta}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_dead_letters_leaves_those_of_others_in_place_on_the_embedded_broker() {
+    a_flood_leaves_the_letters_of_others(async |conf| Site::embedded(conf)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_dead_letters_leaves_those_of_others_in_place_on_rabbitmq() {
+    a_flood_leaves_the_letters_of_others(async |conf| Site::on_rabbitmq(conf).await).await;
 }

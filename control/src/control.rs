@@ -1,7 +1,7 @@
 //! The role control: what it needs from its process, and the state that its requests and tasks share.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -19,7 +19,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex, endpoint_test, log_turns,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex,
+    dead_letter_quota::DeadLetterCount, edit_queue::EditQueue, endpoint_test, event_rates::EventRates, log_turns,
     operational_events::PublishedEvents, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
@@ -62,9 +63,12 @@ pub struct Control {
     pub(crate) metrics: ControlMetrics,
     /// Background tasks: replays, and publishes of operational events.
     pub(crate) tasks: TaskTracker,
+    pub(crate) edit_queue: EditQueue,
     pub(crate) replays: ReplayJobs,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
+    pub(crate) event_rates: EventRates,
+    pub(crate) dead_letter_count: Mutex<DeadLetterCount>,
     /// Where each tenant's dead letters are in the log.
     pub(crate) dead_letter_index: DeadLetterIndex,
     /// Bounds how many requests search for dead letters at once.
@@ -89,8 +93,11 @@ impl Control {
             deps,
             metrics,
             tasks: TaskTracker::new(),
+            edit_queue: EditQueue::default(),
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
+            event_rates: EventRates::default(),
+            dead_letter_count: Mutex::default(),
             dead_letter_index: DeadLetterIndex::default(),
             log_searches: TenantSemaphore::new(log_turns::SEARCHES),
             log_turns: Arc::new(Semaphore::new(log_turns::TURNS)),

@@ -1,190 +1,251 @@
 //! Quotas of dead letters decide how much of each tenant's dead letters is kept: bodies up to the quota, records
-//! without bodies up to ten times the quota, and only counts beyond that.
+//! without bodies beyond it, and only counts beyond that. There are two: of letters (bodies up to the quota, records up to
+//! ten times as many) and of bytes in the log (bodies up to the quota, records up to twice that). Without a quota of bytes,
+//! a tenant has its share of the log ([`Shares`](crate::log_use::Shares)).
 //!
-//! The counter follows the log as it grows. It holds an id and an offset for each live dead letter of a tenant with a
-//! quota, which is some ten times the quota at most. Tenants without a quota are not counted. What it reads is noted in
-//! the index, for all tenants.
+//! The counter follows the log as it grows. What it reads is noted in the index as well.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, HashSet},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use broker::{Log, Logs, ReadError, Record};
+use broker::{
+    Log, Logs, ReadError, Record,
+    records::{ReplayMarker, revision},
+};
 use futures_util::TryStreamExt as _;
-use schemas::{DeadLetterRetention, Notice, OperationalEvent, QuotaName, wire};
+use schemas::{DeadLetterRetention, Notice, OperationalEvent, Quota, QuotaName, RetentionLevels, wire};
+use store::{Snapshot, is_older};
 
-use crate::{Control, dead_letter_index::DeadLetterIndex, dead_letters::read_ranges, live_records::LiveRecords};
+use crate::{
+    Control,
+    dead_letter_index::DeadLetterIndex,
+    log_use::{LogUse, RecordState, Share, TenantUse},
+};
 
 /// Interval at which dead letters are counted and the result is announced. Deliverers forget an announcement after six
-/// intervals. A flood may exceed a quota in between.
+/// intervals. Between two, a flood is bounded by the allowances.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// The interval while the log grows by more than half of an allowance between two counts.
+const INTERVAL_OF_FLOOD: Duration = Duration::from_secs(1);
+/// The part of the log that a deliverer may fill for one tenant between two announcements is one of so many.
+const ALLOWANCE_PART: u64 = 32;
+/// As [`ALLOWANCE_PART`], for a tenant that is alone in the log. Another one may come at any time.
+const ALLOWANCE_PART_ALONE: u64 = 4;
+/// A replay is held once its tenant has used so many times what it may use for bodies: what fails again keeps its body,
+/// whatever the quota says.
+const SHARES_OF_REPLAYS: u64 = 4;
 
-/// Number of counts after which records that the log has deleted are forgotten: once an hour. The log keeps records for
-/// weeks, so that is often enough.
+/// Number of counts after which records that the log has deleted are forgotten: once an hour, or several times while a
+/// flood is counted. The log keeps records for weeks, so that is often enough.
 const COUNTS_PER_TRIM: u32 = 360;
+
+/// What the last count of dead letters has found.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetterCount {
+    /// What each tenant with dead letters has in the log. None before the first count.
+    tenants: Option<HashMap<Arc<str>, TenantUse>>,
+    levels: RetentionLevels,
+    /// The quotas that were reached, each with its limit.
+    reached: Vec<(String, QuotaName, u64)>,
+    /// Tenants whose replays are held.
+    held: HashSet<String>,
+}
 
 impl Control {
     /// Counts dead letters and announces what is kept of them, until the future is dropped. A process that starts to
     /// listen gets the last announcement at once.
     pub async fn watch_dead_letters(&self) {
-        let (mut counter, mut reached, mut is_readable) = (DeadLetterCounter::default(), BTreeMap::new(), true);
+        let broker = &*self.deps.broker;
+        let (mut counter, mut is_readable) = (DeadLetterCounter::new(broker.max_log_bytes(Log::Dead)), true);
         loop {
-            let quotas = self.dead_letter_quotas();
-            let known = self.deps.store.snapshot();
-            let known = known.iter().flat_map(|known| known.tenants()).map(|tenant| tenant.id.clone()).collect();
-            let (logs, index) = (&*self.deps.broker, &self.dead_letter_index);
-            let with_quota = quotas.keys().map(|tenant| (tenant.clone(), self.created(tenant))).collect();
-            match counter.count(logs, index, &with_quota, known).await {
-                Ok(()) => (reached, is_readable) = (reached_quotas(&counter, &quotas), true),
-                // The last result stays in force: nothing better is known.
-                Err(error) if !quotas.is_empty() && std::mem::take(&mut is_readable) => {
-                    tracing::warn!(%error, "dead_letters.not_counted");
+            let mut interval = INTERVAL;
+            if let Some(snapshot) = self.deps.store.snapshot() {
+                let created = |tenant: &str| snapshot.tenant(tenant).map(|tenant| tenant.created());
+                match counter.count(broker, &self.dead_letter_index, created).await {
+                    Ok(bytes) => {
+                        *self.dead_letter_count() = counter.found(&snapshot);
+                        is_readable = true;
+                        if bytes > counter.allowance() / 2 {
+                            interval = INTERVAL_OF_FLOOD;
+                        }
+                    }
+                    // The last result stays in force: nothing better is known.
+                    Err(error) if std::mem::take(&mut is_readable) => {
+                        tracing::warn!(%error, "dead_letters.not_counted");
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
             }
-            self.announce_retention(&reached, &quotas).await;
-            let pause = tokio::time::sleep(INTERVAL);
+            self.announce_retention().await;
+            let pause = tokio::time::sleep(interval);
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    () = self.new_listener.notified() => self.announce_retention(&reached, &quotas).await,
+                    () = self.new_listener.notified() => self.announce_retention().await,
                 }
             }
         }
     }
 
-    fn dead_letter_quotas(&self) -> BTreeMap<String, u64> {
-        let Some(snapshot) = self.deps.store.snapshot() else { return BTreeMap::new() };
-        let quotas = snapshot.tenants().filter_map(|tenant| Some((tenant.id.clone(), tenant.quota.dead_letters?)));
-        quotas.collect()
-    }
-
-    async fn announce_retention(
-        &self,
-        reached: &BTreeMap<String, DeadLetterRetention>,
-        quotas: &BTreeMap<String, u64>,
-    ) {
-        self.metrics.dead_letter_quotas_reached.set(i64::try_from(reached.len()).unwrap_or(i64::MAX));
-        self.deps.broker.announce(Notice::DeadLetterRetention { by_tenant: reached.clone() }.write().into());
+    async fn announce_retention(&self) {
+        let (notice, reached) = {
+            let count = self.dead_letter_count();
+            let reduced = i64::try_from(count.levels.by_tenant.len()).unwrap_or(i64::MAX);
+            self.metrics.dead_letter_quotas_reached.set(reduced);
+            (Notice::DeadLetterRetention(count.levels.clone()), count.reached.clone())
+        };
+        self.deps.broker.announce(notice.write().into());
         let now = (self.deps.clock)();
-        for tenant in reached.keys() {
-            let quota = quotas.get(tenant).copied().unwrap_or_default();
-            let event = OperationalEvent::quota_reached(tenant, QuotaName::DeadLetters, quota as f64, now);
-            if let Err(error) = self.publish_event(tenant, &event).await {
+        for (tenant, quota, limit) in reached {
+            let event = OperationalEvent::quota_reached(&tenant, quota, limit as f64, now);
+            if let Err(error) = self.publish_event(&tenant, &event).await {
                 tracing::debug!(%error, event_id = %event.id, tenant, "event.told_later");
             }
         }
     }
-}
 
-/// Tenants that have reached a quota, each with how much of its dead letters is still kept.
-fn reached_quotas(
-    counter: &DeadLetterCounter,
-    quotas: &BTreeMap<String, u64>,
-) -> BTreeMap<String, DeadLetterRetention> {
-    let retention = quotas.iter().map(|(tenant, quota)| (tenant.clone(), counter.retention(tenant, *quota)));
-    retention.filter(|(_, retention)| *retention != DeadLetterRetention::Bodies).collect()
-}
+    /// What a tenant has in the log of dead letters. None before the first count.
+    pub(crate) fn dead_letters_of(&self, tenant: &str) -> Option<TenantUse> {
+        self.dead_letter_count().tenants.as_ref().map(|tenants| tenants.get(tenant).copied().unwrap_or_default())
+    }
 
-/// The live dead letters of tenants with a quota, as far as the log was read.
-#[derive(Debug, Default)]
-struct DeadLetterCounter {
-    /// Offset at which the next count begins.
-    next: u64,
-    tenants: BTreeMap<String, TenantLetters>,
-    /// All tenants that there were at the last count, with a quota or without.
-    known: BTreeSet<String>,
-    counts: u32,
-}
+    /// True while a tenant's dead letters leave the room in the log that those of its replays may need.
+    pub(crate) fn has_room_for_replays(&self, tenant: &str) -> bool {
+        !self.dead_letter_count().held.contains(tenant)
+    }
 
-#[derive(Debug)]
-struct TenantLetters {
-    /// Revision that created the tenant. Dead letters of a former tenant of its id do not count.
-    since: u64,
-    /// True for those whose bodies were kept.
-    live: LiveRecords<bool>,
-}
-
-impl TenantLetters {
-    fn none_since(since: u64) -> Self {
-        Self { since, live: LiveRecords::default() }
+    fn dead_letter_count(&self) -> MutexGuard<'_, DeadLetterCount> {
+        self.dead_letter_count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The dead letters of all tenants, as far as the log was read.
+#[derive(Debug)]
+struct DeadLetterCounter {
+    /// Bytes that the log keeps at most.
+    capacity: u64,
+    /// Offset at which the next count begins.
+    next: u64,
+    log: LogUse,
+    /// Revisions that created the tenants with dead letters, as of their first one.
+    since: HashMap<String, u64>,
+    counts: u32,
+}
+
 impl DeadLetterCounter {
-    /// Counts from the last offset to the present end of the log. `with_quota` has the revisions that created the tenants
-    /// to count, `known` are all tenants that there are.
+    fn new(capacity: u64) -> Self {
+        Self { capacity, next: 0, log: LogUse::new(capacity), since: HashMap::new(), counts: 0 }
+    }
+
+    /// Counts from the last offset to the present end of the log. `created` returns the revision that created a tenant.
+    /// Returns how many bytes were read.
     async fn count(
         &mut self,
         logs: &dyn Logs,
         index: &DeadLetterIndex,
-        with_quota: &BTreeMap<String, u64>,
-        known: BTreeSet<String>,
-    ) -> Result<(), ReadError> {
-        let joined = self.set_tenants(with_quota, known);
-        let mut records = logs.read(Log::Dead, self.next);
+        created: impl Fn(&str) -> Option<u64>,
+    ) -> Result<u64, ReadError> {
+        self.forget_former_tenants(&created);
+        let (mut records, mut bytes) = (logs.read(Log::Dead, self.next), 0);
         while let Some(record) = records.try_next().await? {
             self.next = record.offset + 1;
-            add(&mut self.tenants, &record);
-            index.add(record.message.headers.text(wire::TENANT).unwrap_or_default(), record.offset);
-        }
-        for (tenant, since) in joined {
-            let mut joined = BTreeMap::from([(tenant.clone(), TenantLetters::none_since(since))]);
-            let counted = index.ranges(&tenant, 0).into_iter().filter(|range| *range.start() < self.next);
-            let mut records = read_ranges(logs, counted);
-            while let Some(record) = records.try_next().await?
-                && record.offset < self.next
-            {
-                add(&mut joined, &record);
-            }
-            self.tenants.append(&mut joined);
+            bytes += self.add(&record, &created);
+            index.add(tenant_of(&record), record.offset);
         }
         self.counts += 1;
         if self.counts.is_multiple_of(COUNTS_PER_TRIM)
             && let Some(first) = logs.read(Log::Dead, 0).try_next().await?
         {
-            self.forget_before(first.offset);
+            self.log.forget_before(first.offset);
+            self.since.retain(|tenant, _| self.log.of(tenant) != TenantUse::default());
             index.forget_before(first.offset);
         }
-        Ok(())
+        Ok(bytes)
     }
 
-    /// Sets the tenants to count. Returns those that got their quota after the last count, whose dead letters up to there
-    /// are to be counted as well. A tenant that is new itself has none: its count begins where the others are.
-    fn set_tenants(&mut self, with_quota: &BTreeMap<String, u64>, known: BTreeSet<String>) -> Vec<(String, u64)> {
-        self.tenants.retain(|tenant, letters| with_quota.get(tenant) == Some(&letters.since));
-        let added = with_quota.iter().filter(|(tenant, _)| !self.tenants.contains_key(*tenant));
-        let added = added.map(|(tenant, since)| (tenant.clone(), *since));
-        let (joined, new): (Vec<_>, Vec<_>) =
-            added.partition(|(tenant, _)| self.next > 0 && self.known.contains(tenant));
-        self.tenants.extend(new.into_iter().map(|(tenant, since)| (tenant, TenantLetters::none_since(since))));
-        self.known = known;
-        joined
+    /// Forgets the dead letters of tenants whose ids are others' now. A tenant that is not known yet, or was deleted, keeps
+    /// its own.
+    fn forget_former_tenants(&mut self, created: impl Fn(&str) -> Option<u64>) {
+        let Self { log, since, .. } = self;
+        since.retain(|tenant, since| {
+            let is_former = created(tenant).is_some_and(|created| created != *since);
+            if is_former {
+                log.forget_tenant(tenant);
+            }
+            !is_former
+        });
     }
 
-    fn forget_before(&mut self, first: u64) {
-        for letters in self.tenants.values_mut() {
-            letters.live.forget_before(first);
+    fn add(&mut self, record: &Record, created: impl Fn(&str) -> Option<u64>) -> u64 {
+        let tenant = tenant_of(record);
+        let bytes = record.message.size() as u64;
+        let since = match self.since.get(tenant) {
+            Some(since) => *since,
+            None => *self.since.entry(tenant.to_owned()).or_insert_with(|| created(tenant).unwrap_or_default()),
+        };
+        let state = match record.message.body.is_empty() {
+            _ if ReplayMarker::is_marker(record) => RecordState::Ended,
+            true => RecordState::WithoutBody,
+            false => RecordState::Whole,
+        };
+        let is_former = state != RecordState::Ended && is_older(revision(record), since);
+        self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
+        if ReplayMarker::is_marker(record)
+            && let Some(marker) = ReplayMarker::read(record)
+        {
+            self.log.end(marker.offset, tenant);
         }
+        bytes
     }
 
-    fn retention(&self, tenant: &str, quota: u64) -> DeadLetterRetention {
-        let Some(TenantLetters { live, .. }) = self.tenants.get(tenant) else { return DeadLetterRetention::Bodies };
-        let with_bodies = live.iter().filter(|(_, has_body)| *has_body).count();
-        DeadLetterRetention::of(with_bodies as u64, live.len() as u64, Some(quota))
+    /// Bytes that a deliverer may keep of one tenant between two announcements.
+    fn allowance(&self) -> u64 {
+        self.capacity / ALLOWANCE_PART
+    }
+
+    /// Decides how much of each tenant's dead letters is kept.
+    fn found(&self, snapshot: &Snapshot) -> DeadLetterCount {
+        let mut found = DeadLetterCount { tenants: Some(self.log.tenants().clone()), ..DeadLetterCount::default() };
+        found.levels.allowance = Some(self.allowance());
+        let shares = self.log.shares();
+        for tenant in snapshot.tenants() {
+            self.decide(&tenant.id, tenant.quota, shares.of(&tenant.id, tenant.quota.dead_letter_bytes), &mut found);
+        }
+        found
+    }
+
+    fn decide(&self, tenant: &str, quota: Quota, share: Option<Share>, found: &mut DeadLetterCount) {
+        let TenantUse { whole, alive, .. } = self.log.of(tenant);
+        let by_letters = DeadLetterRetention::of(whole, alive, quota.dead_letters);
+        let by_bytes = share.map_or(DeadLetterRetention::Bodies, |share| share.retention());
+        if by_letters != DeadLetterRetention::Bodies {
+            let limit = quota.dead_letters.unwrap_or_default();
+            found.reached.push((tenant.to_owned(), QuotaName::DeadLetters, limit));
+        }
+        if by_bytes != DeadLetterRetention::Bodies {
+            // A share changes with each count. An event says the largest, so that it is the same for an hour.
+            let limit = quota.dead_letter_bytes.unwrap_or(self.capacity / 3);
+            found.reached.push((tenant.to_owned(), QuotaName::DeadLetterBytes, limit));
+        }
+        let level = by_letters.max(by_bytes);
+        let allowance = share.map_or(self.capacity / ALLOWANCE_PART_ALONE, |share| share.left());
+        if level != DeadLetterRetention::Bodies {
+            found.levels.by_tenant.insert(tenant.to_owned(), level);
+        } else if share.is_none() && alive > 0 || allowance < self.allowance() {
+            found.levels.allowances.insert(tenant.to_owned(), allowance);
+        }
+        if share.is_some_and(|Share { used, most }| used >= most.saturating_mul(SHARES_OF_REPLAYS)) {
+            found.held.insert(tenant.to_owned());
+        }
     }
 }
 
-/// Adds a record of the log to those of its tenant, if that one is counted.
-fn add(tenants: &mut BTreeMap<String, TenantLetters>, record: &Record) {
-    let tenant = record.message.headers.text(wire::TENANT).unwrap_or_default();
-    let Some(TenantLetters { since, live }) = tenants.get_mut(tenant) else { return };
-    live.note(record, *since, |record| {
-        let id = record.message.headers.text(wire::DELIVERY_ID)?.parse().ok()?;
-        Some((id, Some(!record.message.body.is_empty())))
-    });
+fn tenant_of(record: &Record) -> &str {
+    record.message.headers.text(wire::TENANT).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -211,12 +272,8 @@ mod tests {
         }
     }
 
-    fn alive(counter: &DeadLetterCounter, tenant: &str) -> Option<usize> {
-        counter.tenants.get(tenant).map(|letters| letters.live.len())
-    }
-
-    fn set(tenants: &[&str]) -> BTreeSet<String> {
-        tenants.iter().map(|tenant| (*tenant).to_owned()).collect()
+    fn alive(counter: &DeadLetterCounter, tenant: &str) -> u64 {
+        counter.log.of(tenant).alive
     }
 
     #[tokio::test]
@@ -225,23 +282,18 @@ mod tests {
         let die = async |tenant: &str, event: &str| {
             append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
         };
-        let quota = |tenants: &[&str]| tenants.iter().map(|tenant| ((*tenant).to_owned(), 0)).collect();
-        let (mut counter, index) = (DeadLetterCounter::default(), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
-        counter.count(&logs, &index, &quota(&["acme"]), set(&["acme", "free"])).await.unwrap();
-        assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), None));
+        let bytes = counter.count(&logs, &index, |_| Some(0)).await.unwrap();
+        assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (1, 1), "with a quota or without");
+        assert_eq!(counter.log.of("acme").bytes + counter.log.of("free").bytes, bytes);
 
         die("new", "e1").await;
-        counter.count(&logs, &index, &quota(&["acme", "new"]), set(&["acme", "free", "new"])).await.unwrap();
-        assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (Some(1), Some(1)));
+        counter.count(&logs, &index, |_| Some(0)).await.unwrap();
+        assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (1, 1));
         assert_eq!(*logs.1.lock().unwrap(), [0, 2]);
-
-        die("free", "e2").await;
-        counter.count(&logs, &index, &quota(&["acme", "free", "new"]), set(&["acme", "free", "new"])).await.unwrap();
-        assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (Some(1), Some(2)));
-        assert_eq!(*logs.1.lock().unwrap(), [0, 2, 3, 1]);
     }
 
     #[tokio::test]
@@ -250,15 +302,14 @@ mod tests {
         let die = async |event: &str, revision| {
             append(&logs, &DeadDelivery::default().event(event).revision(revision)).await;
         };
-        let (mut counter, index) = (DeadLetterCounter::default(), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
         die("e1", 3).await;
         for (since, event, revision, expected) in
             [(2, "e2", 3, 2), (7, "e3", 7, 1), (7, "e1", 6, 1), (7, "e3", 6, 1), (7, "e4", 0, 2)]
         {
             die(event, revision).await;
-            let with_quota = BTreeMap::from([("acme".to_owned(), since)]);
-            counter.count(&logs, &index, &with_quota, set(&["acme"])).await.unwrap();
-            assert_eq!(alive(&counter, "acme"), Some(expected), "{event} of {revision}, since {since}");
+            counter.count(&logs, &index, |_| Some(since)).await.unwrap();
+            assert_eq!(alive(&counter, "acme"), expected, "{event} of {revision}, since {since}");
         }
     }
 }

@@ -12,6 +12,8 @@ use store::{
     AuditEntry, Author, Draft, Edit, EditError, EditRefusal, ItemKind, TenantSelection, Usage, UsageReport, UsageScope,
 };
 
+use tokio::time::Instant;
+
 use crate::Control;
 
 /// Reason of an endpoint that was disabled because it answered 410.
@@ -77,6 +79,9 @@ impl Control {
         for finding in findings {
             match finding {
                 Finding::Usage { tenant, endpoint_id, day, counts } => {
+                    if endpoint_id.is_none() {
+                        self.event_rates.note(process, sequence, &tenant, &day, counts.events, Instant::now());
+                    }
                     let process = process.to_owned();
                     reports.push(UsageReport { process, sequence, tenant, endpoint_id, day, counts });
                 }
@@ -145,6 +150,7 @@ impl Control {
             dry_run: false,
             decision: Box::new(move |draft| disable_in(draft, &of, &id, version, reason)),
         };
+        let _turn = self.edit_queue.enter(&edit.author).await;
         match self.deps.store.edit(edit).await {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();

@@ -47,10 +47,6 @@ impl<T> LiveRecords<T> {
         }
     }
 
-    pub(crate) fn forget_before(&mut self, first: u64) {
-        self.0.retain(|_, (offset, _)| *offset >= first);
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -25,6 +25,8 @@ use crate::{ControlMetrics, LiveDeadLetters, Rate, rate::Throttle};
 pub const WINDOW: usize = 100;
 /// Most bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
 const WINDOW_BYTES: u32 = 64 << 20;
+/// Pause before the next look whether there is room.
+const ROOM_RETRY: Duration = Duration::from_secs(1);
 /// Pause between a failed read of the log and the next.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,8 @@ pub struct Replay<'a> {
     pub receivers: Option<Receivers<'a>>,
     /// Id of the replay, which every replayed delivery carries.
     pub replay_id: &'a str,
+    /// False while no dead letter may be replayed. None on the command line.
+    pub has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
     pub rate: Option<Rate>,
     pub clock: &'a Clock,
@@ -88,7 +92,8 @@ impl Replay<'_> {
     /// broker takes no publishes or its log cannot be read.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
-        let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
+        let reader = RetryingReader::new(self.broker, live);
+        let started = throttled(reader, Throttle::new(self.rate), self.has_room).take_until(stopped);
         let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
@@ -223,11 +228,19 @@ struct Started {
     _weight: Option<OwnedSemaphorePermit>,
 }
 
-/// Yields records at the replay's rate, and only while their bodies fit into the bytes that may be under way.
-fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> {
+/// Yields records at the replay's rate, and only while there is room for them, and their bodies fit into the bytes that
+/// may be under way.
+fn throttled<'a>(
+    reader: RetryingReader<'a>,
+    throttle: Throttle,
+    has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
+) -> impl Stream<Item = Started> + 'a {
     let room = Arc::new(Semaphore::new(WINDOW_BYTES as usize));
-    stream::unfold((reader, throttle, room), async |(mut reader, mut throttle, room)| {
+    stream::unfold((reader, throttle, room), move |(mut reader, mut throttle, room)| async move {
         let record = reader.next().await?;
+        while has_room.is_some_and(|has_room| !has_room()) {
+            tokio::time::sleep(ROOM_RETRY).await;
+        }
         let weight = u32::try_from(record.message.body.len()).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
         // The semaphore is never closed, so acquiring from it cannot fail.
         let _weight = room.clone().acquire_many_owned(weight).await.ok();

@@ -257,7 +257,9 @@ impl Control {
         let (outbox, metrics) = (Some(&*self.deps.outbox), Some(&self.metrics));
         let receivers = Some(Receivers { store: &*self.deps.store, named_at });
         let (replay_id, rate) = (&job.id, Some(rate));
-        let replay = Replay { broker, receivers, replay_id, rate, clock, outbox, metrics, stop: stopped };
+        let has_room = || self.has_room_for_replays(&job.tenant);
+        let has_room: Option<&(dyn Fn() -> bool + Sync)> = Some(&has_room);
+        let replay = Replay { broker, receivers, replay_id, has_room, rate, clock, outbox, metrics, stop: stopped };
         let left_out = job.matched.saturating_sub(live.len() as u64);
         job.skipped.store(left_out, Ordering::Relaxed);
         let progress = |ReplayProgress { replayed, skipped }: ReplayProgress| {

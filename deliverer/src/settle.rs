@@ -160,7 +160,7 @@ impl Settler {
     ) -> Settlement {
         let retention = match &delivery.replay {
             Some(_) => DeadLetterRetention::Bodies,
-            None => self.retention.of(&delivery.tenant, now),
+            None => self.retention.take(&delivery.tenant, incoming.message.size() as u64, now),
         };
         match retention {
             DeadLetterRetention::Bodies => {}

@@ -1,5 +1,7 @@
 //! Records of deliveries that ended without a 2xx and of messages that could not be processed, with their reasons.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -163,9 +165,9 @@ impl DeadLetter {
 pub enum DeadLetterRetention {
     #[default]
     Bodies,
-    /// Records without bodies, once the tenant has as many dead letters as its quota allows.
+    /// Records without bodies, once the tenant has as many dead letters as its quota allows, or as many bytes of them.
     Records,
-    /// Counts only, once the tenant has ten times as many.
+    /// Counts only, once the tenant has ten times as many, or twice the bytes.
     Counts,
 }
 
@@ -178,6 +180,35 @@ impl DeadLetterRetention {
             Some(quota) if with_bodies >= quota => Self::Records,
             _ => Self::Bodies,
         }
+    }
+
+    /// The retention for a tenant that has `used` bytes of a log, and may use `most` for records with their bodies.
+    pub fn of_bytes(used: u64, most: u64) -> Self {
+        match used {
+            _ if used >= most.saturating_mul(2) => Self::Counts,
+            _ if used >= most => Self::Records,
+            _ => Self::Bodies,
+        }
+    }
+}
+
+/// How much of all tenants' records is kept in a log, as control announces it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionLevels {
+    /// The tenants of which not everything is kept.
+    #[serde(rename = "levels")]
+    pub by_tenant: BTreeMap<String, DeadLetterRetention>,
+    /// Bytes of a tenant's records that a process keeps with their bodies before the next announcement. Without it, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<u64>,
+    /// The allowances of tenants that have another one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowances: BTreeMap<String, u64>,
+}
+
+impl From<BTreeMap<String, DeadLetterRetention>> for RetentionLevels {
+    fn from(by_tenant: BTreeMap<String, DeadLetterRetention>) -> Self {
+        Self { by_tenant, ..Self::default() }
     }
 }
 
@@ -283,5 +314,9 @@ mod tests {
             assert_eq!(DeadLetterRetention::of(with_bodies, in_all, None), Bodies);
         }
         assert_eq!(DeadLetterRetention::of(0, 0, Some(0)), Counts, "none may be kept");
+        for (used, level) in [(0, Bodies), (99, Bodies), (100, Records), (199, Records), (200, Counts)] {
+            assert_eq!(DeadLetterRetention::of_bytes(used, 100), level, "{used} bytes");
+        }
+        assert_eq!(DeadLetterRetention::of_bytes(0, 0), Counts);
     }
 }

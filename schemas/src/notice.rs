@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Attempt, DeadLetterRetention, QuotaName};
+use crate::{Attempt, QuotaName, RetentionLevels};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -28,10 +28,7 @@ pub enum Notice {
     Noted { process: String, sequence: u64 },
     /// The retention of all tenants that have too many dead letters. Other tenants' dead letters are kept with their bodies.
     #[serde(rename = "dead_letter_levels")]
-    DeadLetterRetention {
-        #[serde(rename = "levels")]
-        by_tenant: BTreeMap<String, DeadLetterRetention>,
-    },
+    DeadLetterRetention(RetentionLevels),
     /// Events a second that a router leaves to each tenant that publishes more than its share, while the router is behind.
     EventShares {
         /// Id of the router's process; its next notice replaces this one.
@@ -146,7 +143,7 @@ impl Notice {
             Self::Revision { .. } => "revision",
             Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
-            Self::DeadLetterRetention { .. } => "dead_letter_levels",
+            Self::DeadLetterRetention(_) => "dead_letter_levels",
             Self::EventShares { .. } => "event_shares",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
@@ -193,6 +190,7 @@ impl std::ops::AddAssign for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DeadLetterRetention;
 
     #[test]
     fn a_notice_survives_its_json() {
@@ -221,7 +219,11 @@ mod tests {
                 findings: vec![usage, gone, failing, reached, looping],
             },
             Notice::Noted { process: "p".into(), sequence: 1 },
-            Notice::DeadLetterRetention { by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]) },
+            Notice::DeadLetterRetention(RetentionLevels {
+                by_tenant: BTreeMap::from([("acme".into(), DeadLetterRetention::Records)]),
+                allowance: Some(7),
+                allowances: BTreeMap::from([("zeta".into(), 5)]),
+            }),
             Notice::EventShares { process: "p".into(), by_tenant: BTreeMap::from([("acme".into(), 2.5)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
@@ -234,7 +236,7 @@ mod tests {
             assert_eq!(Notice::read(&notice.write()), Some(notice));
         }
         assert_eq!(Notice::Revision { revision: 7 }.write(), br#"{"kind":"revision","revision":7}"#);
-        let retention = Notice::DeadLetterRetention { by_tenant: BTreeMap::new() };
+        let retention = Notice::DeadLetterRetention(RetentionLevels::default());
         assert_eq!(retention.write(), br#"{"kind":"dead_letter_levels","levels":{}}"#);
     }
 

@@ -76,6 +76,10 @@ pub struct Quota {
     /// Largest number of dead letters that are kept with their bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,
+    /// Bytes of dead letters up to which these are kept with their bodies: of all that are in the log. Without it, the tenant
+    /// has a share of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,6 +91,7 @@ pub enum QuotaName {
     Sources,
     Keys,
     DeadLetters,
+    DeadLetterBytes,
 }
 
 impl QuotaName {
@@ -98,6 +103,7 @@ impl QuotaName {
             Self::Sources => "sources",
             Self::Keys => "keys",
             Self::DeadLetters => "dead_letters",
+            Self::DeadLetterBytes => "dead_letter_bytes",
         }
     }
 }

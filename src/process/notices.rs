@@ -124,7 +124,7 @@ impl NoticeExchange {
                     self.outbox.noted(&process, sequence);
                     self.noted.notify_one();
                 }
-                Notice::DeadLetterRetention { by_tenant } => self.retention.hear(by_tenant, (self.clock)()),
+                Notice::DeadLetterRetention(levels) => self.retention.hear(levels, (self.clock)()),
                 Notice::EventShares { process, by_tenant } => {
                     self.event_shares.hear(process, by_tenant, (self.clock)());
                 }

@@ -150,7 +150,7 @@ impl RabbitMqClient {
             None => Err(PublishError::Away(self.why_away())),
             Some(session) => match session.health.blocked() {
                 Some(reason) => Err(PublishError::Blocked(reason)),
-                None => session.publisher.publish(request, &self.max_body).await,
+                None => session.publish(request, &self.max_body).await,
             },
         }
     }

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,19 +15,23 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use service::watchdog::{AgeCounter, EntryRound};
+use service::{
+    FairPermit, FairSemaphore,
+    watchdog::{AgeCounter, EntryRound},
+};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{
-    error::{describe_without, refusal},
+    error::{describe, describe_without, refusal},
     health::SessionHealth,
     message,
     refusals::{INTAKE, Refusals},
 };
 use crate::{PublishError, PublishWindow, publish_window};
 
-/// Largest number of publishes to the logs at once; each needs a channel of its own.
-const LOG_CHANNELS: usize = 8;
+/// Largest number of publishes to the logs at once; each needs a channel of its own. With confirms after 5 ms, they are
+/// some 12,000 a second.
+const LOG_CHANNELS: u32 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChannelKind {
@@ -60,31 +64,30 @@ impl<'a> PublishRequest<'a> {
             ChannelKind::IngestSlow | ChannelKind::Log => None,
         }
     }
+
+    /// The tenant in the key of a record, `<reason>.<tenant>`.
+    fn tenant(&self) -> &'a str {
+        self.key.rsplit_once('.').map_or(self.key, |(_, tenant)| tenant)
+    }
 }
 
 pub(super) struct SessionPublisher {
     ingest: ConfirmChannel,
     lane: ConfirmChannel,
-    logs: Vec<ConfirmChannel>,
-    next_log: AtomicUsize,
+    logs: LogChannels,
     unconfirmed: UnconfirmedAges,
     refusals: Refusals,
     health: SessionHealth,
 }
 
 impl SessionPublisher {
-    /// Opens the channels. The busy ones are on a connection of their own, since lapin looks at each channel of a
-    /// connection for every few frames.
-    pub(super) async fn open(busy: &Connection, rare: &Connection, health: SessionHealth) -> lapin::Result<Self> {
-        let mut logs = Vec::with_capacity(LOG_CHANNELS);
-        for _ in 0..LOG_CHANNELS {
-            logs.push(ConfirmChannel::open(rare, 1).await?);
-        }
+    /// Opens the busy channels. They are on a connection of their own, since lapin looks at each channel of a connection
+    /// for every few frames.
+    pub(super) async fn open(busy: &Connection, health: SessionHealth) -> lapin::Result<Self> {
         Ok(Self {
             ingest: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
             lane: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
-            logs,
-            next_log: AtomicUsize::new(0),
+            logs: LogChannels::new(),
             unconfirmed: UnconfirmedAges::default(),
             refusals: Refusals::default(),
             health,
@@ -106,7 +109,7 @@ impl SessionPublisher {
         loop {
             tokio::time::sleep(ROUND).await;
             for kind in [ChannelKind::Ingest, ChannelKind::Lane] {
-                if self.channel(kind).forget_given_up() {
+                if self.channel(kind).is_some_and(ConfirmChannel::forget_given_up) {
                     self.returned(kind);
                     return;
                 }
@@ -114,21 +117,34 @@ impl SessionPublisher {
         }
     }
 
-    /// Lowers `max_body`, the bytes of the largest body that the broker takes, once the broker has refused a larger one.
+    /// Opens a channel on `rare` where a log needs one more. Lowers `max_body`, the bytes of the largest body that the broker takes, once the broker has refused a larger one.
     pub(super) async fn publish(
         &self,
         request: PublishRequest<'_>,
+        rare: &Connection,
         max_body: &AtomicUsize,
     ) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            answer = self.send(request, max_body) => answer,
+            answer = self.send(request, rare, max_body) => answer,
             reason = self.health.failed() => Err(PublishError::Lost(reason)),
         }
     }
 
-    async fn send(&self, request: PublishRequest<'_>, max_body: &AtomicUsize) -> Result<(), PublishError> {
-        let channel = self.channel(request.kind);
+    async fn send(
+        &self,
+        request: PublishRequest<'_>,
+        rare: &Connection,
+        max_body: &AtomicUsize,
+    ) -> Result<(), PublishError> {
+        let of_log;
+        let channel = match self.channel(request.kind) {
+            Some(channel) => channel,
+            None => {
+                of_log = self.logs.take(request.tenant(), rare).await;
+                &*of_log.as_ref().map_err(|error| self.lost(describe(error)))?.channel
+            }
+        };
         let _slots = channel.acquire(request.body.len()).await.map_err(|_| PublishError::Away(self.health.reason()))?;
         if let Some(reason) = self.health.blocked() {
             return Err(PublishError::Blocked(reason));
@@ -181,12 +197,50 @@ impl SessionPublisher {
         PublishError::Lost(reason)
     }
 
-    fn channel(&self, kind: ChannelKind) -> &ConfirmChannel {
+    /// The channel that all publishes of a kind share; none for the logs.
+    fn channel(&self, kind: ChannelKind) -> Option<&ConfirmChannel> {
         match kind {
-            ChannelKind::Ingest | ChannelKind::IngestSlow => &self.ingest,
-            ChannelKind::Lane => &self.lane,
-            ChannelKind::Log => &self.logs[self.next_log.fetch_add(1, Ordering::Relaxed) % self.logs.len()],
+            ChannelKind::Ingest | ChannelKind::IngestSlow => Some(&self.ingest),
+            ChannelKind::Lane => Some(&self.lane),
+            ChannelKind::Log => None,
         }
+    }
+}
+
+/// The channels of the logs, which are opened when they are needed. Tenants share them fairly: whoever waits for one
+/// holds a place among the deliveries of all.
+struct LogChannels {
+    slots: Arc<FairSemaphore>,
+    /// Open channels that nobody uses.
+    idle: Mutex<Vec<Arc<ConfirmChannel>>>,
+}
+
+/// A channel of one publish. Its drop lets the next one have it.
+struct LogChannel<'a> {
+    idle: &'a Mutex<Vec<Arc<ConfirmChannel>>>,
+    channel: Arc<ConfirmChannel>,
+    _slot: FairPermit,
+}
+
+impl LogChannels {
+    fn new() -> Self {
+        Self { slots: FairSemaphore::new(LOG_CHANNELS), idle: Mutex::default() }
+    }
+
+    async fn take(&self, tenant: &str, rare: &Connection) -> lapin::Result<LogChannel<'_>> {
+        let _slot = self.slots.acquire(tenant, 1).await;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let channel = match idle {
+            Some(channel) => channel,
+            None => Arc::new(ConfirmChannel::open(rare, 1).await?),
+        };
+        Ok(LogChannel { idle: &self.idle, channel, _slot })
+    }
+}
+
+impl Drop for LogChannel<'_> {
+    fn drop(&mut self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.channel.clone());
     }
 }
 

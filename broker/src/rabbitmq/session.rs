@@ -2,7 +2,10 @@
 //! session: lapin's own recovery knows connections, not channels (docs/rabbitmq.md#recovery-in-lapin), and half a session
 //! is worse than none.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join3};
@@ -19,10 +22,10 @@ use super::{
     health::SessionHealth,
     liveness::{ConnectionHeartbeat, Liveness},
     notices::NoticeChannel,
-    publish::SessionPublisher,
+    publish::{PublishRequest, SessionPublisher},
     topology::{self, Names, Topology},
 };
-use crate::notices::NoticeSender;
+use crate::{PublishError, notices::NoticeSender};
 
 /// Longest time for closing a connection: a hanging broker must not hold up the next session.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
@@ -86,7 +89,7 @@ impl Session {
             Liveness::open(connections, &names.of("canary"), health.clone(), heartbeats).await.map_err(away)?;
         let (notices, announced) = NoticeChannel::open(&control, &names.of("control")).await.map_err(away)?;
         // This comes before the first probe, because an alarm stops all writing to a connection that has published.
-        let publisher = SessionPublisher::open(&publishing, &control, health.clone()).await.map_err(away)?;
+        let publisher = SessionPublisher::open(&publishing, health.clone()).await.map_err(away)?;
         tokio::select! {
             answer = liveness.probe_control() => answer.map_err(TopologyError::Away)?,
             // During an alarm the session is usable; only publishing has to wait.
@@ -109,6 +112,14 @@ impl Session {
                 _ = session.health.failed() => {}
             }
         });
+    }
+
+    pub(super) async fn publish(
+        &self,
+        request: PublishRequest<'_>,
+        max_body: &AtomicUsize,
+    ) -> Result<(), PublishError> {
+        self.publisher.publish(request, &self.control, max_body).await
     }
 
     /// Drops the notice if too many wait to be sent.

@@ -1,6 +1,8 @@
 //! The limits of queues: what is parked (docs/rabbitmq.md#redelivery), what logs keep (docs/rabbitmq.md#streams), and which
 //! publishes are refused (docs/rabbitmq.md#publishing).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use broker::{Broker, Due, Lane, Log, Prefetch, PublishError, Queue, Settlement, Target};
 use futures_util::StreamExt;
 use lapin::{
@@ -222,4 +224,26 @@ async fn a_foreign_consumer_that_gives_up_on_a_message_loses_nothing() {
 
 fn ingest() -> Target {
     Target::Ingest { key: KEY.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_tenants_records_does_not_hold_up_another_ones() {
+    const FLOOD: usize = 3_000;
+    let fixture = Fixture::start().await;
+    let (confirmed, before) = (AtomicUsize::new(0), AtomicUsize::new(FLOOD));
+    let publish = async |tenant: &str, id: String| {
+        let to = Target::Log(Log::Dead, format!("exhausted.{tenant}"));
+        fixture.broker.publish(&to, &message(&id)).await.expect("confirmed");
+    };
+    let flood = (0..FLOOD).map(async |number| {
+        publish("acme", number.to_string()).await;
+        confirmed.fetch_add(1, Ordering::Relaxed);
+    });
+    let other = async {
+        publish("zeta", "other".to_owned()).await;
+        before.store(confirmed.load(Ordering::Relaxed), Ordering::Relaxed);
+    };
+    tokio::join!(futures_util::future::join_all(flood), other);
+    assert!(before.into_inner() < FLOOD / 2, "it came before most of the flood");
+    assert_eq!(fixture.read(Log::Dead, 0).await.len(), FLOOD + 1);
 }

@@ -30,7 +30,9 @@ pub(crate) async fn show<R: Resource>(request: RequestContext) -> Result<Respons
     let look = |snapshot: &Snapshot| {
         let tenant = snapshot.tenant(tenant)?;
         let version = version_of::<R>(id, |kind, id| tenant.versions.of(kind, id));
-        Some((R::in_snapshot(tenant, id)?.shown(), version))
+        let mut shown = R::in_snapshot(tenant, id)?.shown();
+        shown.extend(R::observed(tenant, &request.control));
+        Some((shown, version))
     };
     let (shown, version) = request.find(look).await?;
     Ok(with_version(Json(shown).into_response(), version))

@@ -12,7 +12,10 @@ use service::problem::{Code, Problem};
 use store::{Draft, ItemChange, ItemKind, Snapshot, TenantSnapshot};
 
 use super::context::Permission;
-use crate::settings::{Generator, KeptField, Object, ProblemScope, Rules};
+use crate::{
+    Control,
+    settings::{Generator, KeptField, Object, ProblemScope, Rules},
+};
 
 /// What a resource may know of the request that changes it.
 pub(crate) struct ChangeContext {
@@ -81,6 +84,11 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     /// Returns the resource as answers show it, with secrets masked.
     fn shown(&self) -> Object {
         object_of(self)
+    }
+
+    /// Returns read-only fields that the process itself observes, such as what a tenant uses.
+    fn observed(_tenant: &TenantSnapshot, _control: &Control) -> Object {
+        Object::new()
     }
 
     /// Returns the resource as the store has it after a change, where the store itself may have altered it.

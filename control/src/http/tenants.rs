@@ -15,6 +15,7 @@ use schemas::{Quota, Scope, SecretField, SecretFields, Tenant};
 use serde::{Deserialize, Serialize};
 use service::problem::{Code, Problem};
 use store::{Draft, ItemKind, TenantSnapshot};
+use tokio::time::Instant;
 
 use super::{
     context::{Permission, RequestContext},
@@ -29,8 +30,7 @@ use crate::{
     settings::{LISTS, Object, ProblemScope, list_name},
 };
 
-const EXAMPLE: &str =
-    r#"{"id":"acme","name":"Acme","quota":{"events_per_second":50,"endpoints":20,"dead_letters":100000}}"#;
+const EXAMPLE: &str = r#"{"id":"acme","name":"Acme","quota":{"events_per_second":50,"endpoints":20,"dead_letters":100000,"dead_letter_bytes":1000000000}}"#;
 
 const TAG: &str = "tenants";
 
@@ -102,6 +102,8 @@ impl Resource for TenantSettings {
     const ID_PREFIX: &'static str = "t";
     const KINDS: &'static [ItemKind] = &[ItemKind::Tenant];
 
+    const READ_ONLY: &'static [&'static str] = &["used"];
+
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
         let Tenant { name, quota, .. } = tenant;
         (tenant.id == id).then(|| Tenant { name: name.clone(), quota: *quota, ..Tenant::new(id) }.into())
@@ -125,6 +127,10 @@ impl Resource for TenantSettings {
         }
     }
 
+    fn observed(tenant: &TenantSnapshot, control: &Control) -> Object {
+        [("used".to_owned(), object_of(&used(tenant, control)).into())].into_iter().collect()
+    }
+
     fn put(self, tenant: &mut Tenant, _: Option<&Self>, _: &ChangeContext) -> Result<ProblemScope, Problem> {
         (tenant.name, tenant.quota) = (self.name, self.quota);
         Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
@@ -141,6 +147,20 @@ impl Resource for TenantSettings {
     }
 }
 
+/// Returns what a tenant uses of each quota. Dead letters are left out until they have been counted.
+fn used(tenant: &TenantSnapshot, control: &Control) -> Quota {
+    let dead_letters = control.dead_letters_of(&tenant.id);
+    Quota {
+        events_per_second: Some(control.event_rates.per_second(&tenant.id, Instant::now())),
+        endpoints: Some(tenant.endpoints.len() as u64),
+        subscriptions: Some(tenant.subscriptions.len() as u64),
+        sources: Some(tenant.sources.len() as u64),
+        keys: Some(tenant.keys.len() as u64),
+        dead_letters: dead_letters.map(|used| used.whole),
+        dead_letter_bytes: dead_letters.map(|used| used.bytes),
+    }
+}
+
 impl JsonSchema for TenantSettings {
     fn schema_name() -> Cow<'static, str> {
         "TenantSettings".into()
@@ -153,7 +173,13 @@ impl JsonSchema for TenantSettings {
             "properties": {
                 "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
                 "name": {"type": "string", "description": "As shown."},
-                "quota": quota
+                "quota": quota,
+                "used": {
+                    "allOf": [quota],
+                    "readOnly": true,
+                    "description": "What the tenant uses of each quota, when it is read: events per second over the last \
+                                    minute, and dead letters as they were last counted, which is every ten seconds."
+                }
             },
             "additionalProperties": false
         })
@@ -171,5 +197,10 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let mut tenants: Vec<_> = snapshot.tenants().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
     let (tenants, next) = page.cut(tenants.iter().map(|tenant| (tenant.id.as_str(), *tenant)));
-    Ok(page::answer(tenants.into_iter().map(|tenant| object_of(&shown_in_snapshot(tenant))).collect(), next))
+    let shown = |tenant: &Arc<TenantSnapshot>| {
+        let mut shown = object_of(&shown_in_snapshot(tenant));
+        shown.extend(TenantSettings::observed(tenant, &request.control));
+        shown
+    };
+    Ok(page::answer(tenants.into_iter().map(shown).collect(), next))
 }

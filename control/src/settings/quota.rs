@@ -14,7 +14,7 @@ pub(crate) fn allowed(own: Quota, for_all: Quota, name: QuotaName) -> Option<u64
         QuotaName::Subscriptions => quota.subscriptions,
         QuotaName::Sources => quota.sources,
         QuotaName::Keys => quota.keys,
-        QuotaName::EventsPerSecond | QuotaName::DeadLetters => None,
+        QuotaName::EventsPerSecond | QuotaName::DeadLetters | QuotaName::DeadLetterBytes => None,
     };
     of(own).or_else(|| of(for_all))
 }
@@ -51,7 +51,7 @@ fn count(tenant: &Tenant, name: QuotaName) -> usize {
         QuotaName::Subscriptions => tenant.subscriptions.len(),
         QuotaName::Sources => tenant.sources.len(),
         QuotaName::Keys => tenant.keys.len(),
-        QuotaName::EventsPerSecond | QuotaName::DeadLetters => 0,
+        QuotaName::EventsPerSecond | QuotaName::DeadLetters | QuotaName::DeadLetterBytes => 0,
     }
 }
 

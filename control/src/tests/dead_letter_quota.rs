@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use broker::{Broker, Notices, Queue, memory::Memory};
-use schemas::{DeadLetterRetention, Notice, Tenant};
+use broker::{Broker, Log, LogBytes, Notices, Queue, memory::Memory};
+use schemas::{DeadLetterRetention, Notice, RetentionLevels, Tenant};
 use serde_json::json;
 use store::MemoryStore;
 
-use super::fixture::{DeadDelivery, Fixture, NOW, append, append_without_body, edit};
+use super::fixture::{DeadDelivery, Fixture, NOW, append, append_body, append_without_body, edit};
 
 /// A control that counts, for a tenant `acme` with this quota and a tenant `free` without.
 fn fixture(quota: u64) -> (Fixture, Arc<MemoryStore>, Notices) {
@@ -27,8 +27,8 @@ fn count(fixture: &Fixture) {
 /// The next announcement.
 async fn levels(notices: &mut Notices) -> BTreeMap<String, DeadLetterRetention> {
     loop {
-        if let Some(Notice::DeadLetterRetention { by_tenant }) = Notice::read(&notices.next().await.unwrap()) {
-            return by_tenant;
+        if let Some(Notice::DeadLetterRetention(levels)) = Notice::read(&notices.next().await.unwrap()) {
+            return levels.by_tenant;
         }
     }
 }
@@ -40,20 +40,19 @@ fn acme(level: DeadLetterRetention) -> BTreeMap<String, DeadLetterRetention> {
 #[tokio::test(start_paused = true)]
 async fn a_tenants_dead_letters_are_counted_as_they_die_and_are_replayed() {
     let (fixture, _, mut notices) = fixture(2);
-    for event in ["e1", "e1", "e2"] {
+    for event in ["e1", "e2", "e3"] {
         append(&fixture.broker, &DeadDelivery::default().event(event).to("free", "crm")).await;
     }
     append(&fixture.broker, &DeadDelivery::default().event("e1")).await;
-    append(&fixture.broker, &DeadDelivery::default().event("e1")).await;
     count(&fixture);
-    assert_eq!(levels(&mut notices).await, BTreeMap::new(), "one, twice in the log");
+    assert_eq!(levels(&mut notices).await, BTreeMap::new());
     append(&fixture.broker, &DeadDelivery::default().event("e2")).await;
     assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Records));
     for event in 3..21 {
         append_without_body(&fixture.broker, &DeadDelivery::default().event(&format!("e{event}"))).await;
     }
     assert_eq!(levels(&mut notices).await, acme(DeadLetterRetention::Counts));
-    let (to, marker) = broker::records::ReplayMarker::of(&DeadDelivery::default().event("e1").delivery, 99, "job", NOW);
+    let (to, marker) = broker::records::ReplayMarker::of(&DeadDelivery::default().event("e1").delivery, 3, "job", NOW);
     fixture.broker.publish(&to, &marker).await.unwrap();
     assert_eq!(levels(&mut notices).await, BTreeMap::new(), "one has its body, of nineteen");
 }
@@ -89,4 +88,105 @@ async fn a_quota_that_is_new_counts_what_died_before_it() {
     })
     .await;
     assert_eq!(levels(&mut notices).await, BTreeMap::from([("free".to_owned(), DeadLetterRetention::Records)]));
+}
+
+/// A control with a log of so many bytes, for tenants `acme` and `zeta`.
+fn sized_fixture(dead: u64) -> (Fixture, Notices) {
+    let store = Arc::new(MemoryStore::new(["acme", "zeta"].map(Tenant::new)));
+    let fixture = Fixture::with(Memory::calm(Arc::new(|| NOW)), store);
+    fixture.broker.set_max_log_bytes(LogBytes { dead, ..LogBytes::default() });
+    let notices = fixture.broker.notices();
+    (fixture, notices)
+}
+
+async fn announced(notices: &mut Notices) -> RetentionLevels {
+    loop {
+        if let Some(Notice::DeadLetterRetention(levels)) = Notice::read(&notices.next().await.unwrap()) {
+            return levels;
+        }
+    }
+}
+
+/// Appends dead letters of a tenant, with bodies of 1,000 bytes. Returns the bytes of one record.
+async fn die(fixture: &Fixture, tenant: &str, events: std::ops::Range<usize>) -> u64 {
+    for event in events {
+        append_body(
+            &fixture.broker,
+            &DeadDelivery::default().event(&format!("e{event}")).to(tenant, "crm"),
+            vec![b' '; 1_000].into(),
+        )
+        .await;
+    }
+    fixture.broker.records(Log::Dead).last().unwrap().message.size() as u64
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_alone_may_fill_the_log_and_beside_another_one_it_keeps_its_share() {
+    let (fixture, mut notices) = sized_fixture(320_000);
+    let size = die(&fixture, "acme", 0..400).await;
+    count(&fixture);
+    let alone = RetentionLevels {
+        allowance: Some(10_000),
+        allowances: BTreeMap::from([("acme".to_owned(), 80_000)]),
+        ..RetentionLevels::default()
+    };
+    assert_eq!(announced(&mut notices).await, alone, "it has filled more than the log");
+
+    die(&fixture, "zeta", 0..1).await;
+    let (mut levels, mut left, mut next) = (announced(&mut notices).await, vec![], 400);
+    let mut die_until = async |level: Option<DeadLetterRetention>| {
+        while levels.by_tenant.get("acme").copied() != level {
+            left.extend(levels.allowances.get("acme").copied());
+            die(&fixture, "acme", next..next + 1).await;
+            (levels, next) = (announced(&mut notices).await, next + 1);
+        }
+        (next - 400) as u64 * size
+    };
+    let kept = die_until(Some(DeadLetterRetention::Records)).await;
+    assert!((90_000..110_000).contains(&kept), "a third of the log: {kept}");
+    let mut told = fixture.broker.consume(Queue::Ingest, 9.into());
+    let event: serde_json::Value = serde_json::from_slice(&told.next().await.unwrap().message.body).unwrap();
+    assert_eq!(event["quota"], json!({"name": "dead_letter_bytes", "limit": 106_666}));
+
+    let kept = die_until(Some(DeadLetterRetention::Counts)).await;
+    assert!((140_000..165_000).contains(&kept), "half of the log: {kept}");
+    assert!(!left.is_empty() && left.is_sorted_by(|more, less| more > less) && left[0] < 10_000, "{left:?}");
+    assert_eq!(fixture.broker.depth(Queue::Ingest), 1, "it was told once");
+    let (to, marker) = broker::records::ReplayMarker::of(
+        &DeadDelivery::default().event("e0").to("zeta", "crm").delivery,
+        400,
+        "job",
+        NOW,
+    );
+    fixture.broker.publish(&to, &marker).await.unwrap();
+    assert_eq!(announced(&mut notices).await.by_tenant, BTreeMap::new(), "it is alone again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_of_bytes_holds_also_for_a_tenant_that_is_alone() {
+    let (fixture, mut notices) = sized_fixture(1_000_000);
+    let size = die(&fixture, "acme", 0..2).await;
+    edit(&*fixture.control.deps.store, "operator", NOW, move |draft| {
+        draft.tenant("acme")?.quota.get_or_insert_default().dead_letter_bytes = Some(2 * size + 1);
+        Ok(())
+    })
+    .await;
+    count(&fixture);
+    let near = announced(&mut notices).await;
+    assert_eq!((near.by_tenant, near.allowances), (BTreeMap::new(), BTreeMap::from([("acme".to_owned(), 1)])));
+    die(&fixture, "acme", 2..3).await;
+    assert_eq!(announced(&mut notices).await.by_tenant, acme(DeadLetterRetention::Records));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_held_while_its_tenant_has_used_four_times_its_share() {
+    let (fixture, mut notices) = sized_fixture(100_000);
+    die(&fixture, "zeta", 0..1).await;
+    let size = die(&fixture, "acme", 0..1).await;
+    count(&fixture);
+    announced(&mut notices).await;
+    assert!(fixture.control.has_room_for_replays("acme"));
+    die(&fixture, "acme", 1..usize::try_from(70_000 / size).unwrap()).await;
+    announced(&mut notices).await;
+    assert!(!fixture.control.has_room_for_replays("acme") && fixture.control.has_room_for_replays("zeta"));
 }

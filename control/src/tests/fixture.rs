@@ -190,7 +190,7 @@ pub(super) async fn append_without_body(broker: &dyn Broker, dead: &DeadDelivery
     append_body(broker, dead, Bytes::new()).await;
 }
 
-async fn append_body(broker: &dyn Broker, dead: &DeadDelivery, body: Bytes) {
+pub(super) async fn append_body(broker: &dyn Broker, dead: &DeadDelivery, body: Bytes) {
     let DeadDelivery { delivery, reason, dead_at } = dead;
     let letter = DeadLetter::of(delivery, *reason, delivery.attempt, delivery.last.clone(), *dead_at);
     let (to, message) = broker::records::dead_letter(&letter, delivery, body);

@@ -205,7 +205,7 @@ async fn a_page_that_is_read_slowly_ends_early_and_the_next_goes_on() {
 async fn index(fixture: &Fixture) {
     let (mut notices, control) = (fixture.broker.notices(), fixture.control.clone());
     let following = tokio::spawn(async move { control.watch_dead_letters().await });
-    while !matches!(Notice::read(&notices.next().await.unwrap()), Some(Notice::DeadLetterRetention { .. })) {}
+    while !matches!(Notice::read(&notices.next().await.unwrap()), Some(Notice::DeadLetterRetention(_))) {}
     following.abort();
 }
 

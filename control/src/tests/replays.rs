@@ -45,7 +45,7 @@ async fn replay_all(broker: &dyn Broker) -> ReplayEnd {
     let stop = _running.clone();
     let live = dead_letters::find(broker, None, &DeadLetterFilter::default()).await.unwrap();
     let (receivers, replay_id, clock) = (None, "job", &clock);
-    Replay { broker, receivers, replay_id, rate: None, clock, outbox: None, metrics: None, stop }
+    Replay { broker, receivers, replay_id, has_room: None, rate: None, clock, outbox: None, metrics: None, stop }
         .run(live, |_| ())
         .await
 }

@@ -16,6 +16,17 @@ pub struct Message {
     pub body: Bytes,
 }
 
+impl Message {
+    /// Bytes of all its parts: about what the message takes on a broker.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| match value {
+            HeaderValue::Int(_) => name.len() + size_of::<i64>(),
+            HeaderValue::Text(text) => name.len() + text.len(),
+        });
+        self.id.len() + self.kind.len() + headers.sum::<usize>() + self.body.len()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderValue {
     /// A whole number (AMQP long-long-int).

@@ -1,4 +1,4 @@
-//! `carteiro bench`: measures this build on this machine. Each scenario is a file.
+//! `carteiro bench`: measures this build on this machine.
 
 mod isolation;
 mod latencies;
@@ -10,17 +10,17 @@ use super::setup::Setup;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    scenario: Scenario,
+    measurement: Measurement,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Scenario {
-    /// Some endpoints never answer: how much slower are deliveries to the others?
+enum Measurement {
+    /// How much slower are deliveries of healthy tenants beside tenants that disturb?
     Isolation(isolation::Args),
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    match args.scenario {
-        Scenario::Isolation(args) => isolation::run(setup, args).await,
+    match args.measurement {
+        Measurement::Isolation(args) => isolation::run(setup, args).await,
     }
 }

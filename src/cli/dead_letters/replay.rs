@@ -114,7 +114,8 @@ async fn replay_in_this_process(
     let so_far = Mutex::new(ReplayProgress::default());
     let stop = service::shutdown::on_signals()?;
     let (receivers, replay_id, clock) = (None, &job[..20], &clock);
-    let replay = Replay { broker, receivers, replay_id, rate, clock, outbox: None, metrics: None, stop };
+    let replay =
+        Replay { broker, receivers, replay_id, has_room: None, rate, clock, outbox: None, metrics: None, stop };
     let bar = output::progress_bar(matched);
     let run = replay.run(live, |progress| {
         bar.set_position(progress.replayed + progress.skipped);

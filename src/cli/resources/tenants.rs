@@ -35,6 +35,9 @@ struct QuotaFields {
     /// Quota: most dead letters that are kept with their bodies.
     #[arg(long, value_name = "N")]
     dead_letters: Option<u64>,
+    /// Quota: bytes of dead letters up to which these are kept with their bodies, instead of a share of the log.
+    #[arg(long, value_name = "BYTES")]
+    dead_letter_bytes: Option<u64>,
 }
 
 impl ResourceFields for TenantFields {

@@ -18,7 +18,8 @@ async fn the_operator_makes_changes_and_deletes_tenants() {
     assert_eq!(again.etag(), made.etag());
     let patched = operator(&api, "PATCH", "/v1/tenants/beta", json!({"quota": {"dead_letters": 5}})).await.expect(200);
     assert_eq!(patched.body["quota"], json!({"endpoints": 1, "dead_letters": 5}));
-    assert_eq!(operator(&api, "GET", "/v1/tenants/beta", json!({})).await.body, patched.body);
+    let shown = operator(&api, "GET", "/v1/tenants/beta", json!({})).await;
+    assert_eq!(shown.body["quota"], patched.body["quota"]);
     let gone = operator(&api, "DELETE", "/v1/tenants/beta", json!({})).await.expect(200);
     assert_eq!((&gone.body["deleted"][0]["id"], &gone.body["queued"]), (&json!("beta"), &json!("endpoint_gone")));
     operator(&api, "GET", "/v1/tenants/beta", json!({})).await.expect(404);
@@ -48,10 +49,26 @@ async fn a_tenants_id_is_made_or_taken_if_it_is_free() {
 async fn tenants_are_listed_in_the_order_of_their_ids() {
     let api = Api::new();
     let first = api.call("GET", "/v1/tenants?limit=1").operator().send().await.expect(200);
-    assert_eq!(first.body["items"], json!([{"id": "acme"}]));
+    assert_eq!(first.body["items"][0]["id"], "acme");
+    assert_eq!(first.body["items"][0]["used"]["keys"], 3, "{}", first.body);
     let next = format!("/v1/tenants?cursor={}", first.body["next"].as_str().unwrap());
     let second = api.call("GET", next).operator().send().await.expect(200);
-    assert_eq!(second.body, json!({"items": [{"id": "zeta"}], "next": null}));
+    assert_eq!((&second.body["items"][0]["id"], &second.body["next"]), (&json!("zeta"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_tenant_shows_what_it_uses_and_a_body_that_repeats_it_changes_nothing() {
+    let api = Api::new();
+    let keys = json!({"events_per_second": 0.0, "endpoints": 0, "subscriptions": 0, "sources": 0, "keys": 3});
+    let shown = api.get("/v1/tenants/acme").await.expect(200);
+    assert_eq!(shown.body["used"], keys, "dead letters were not counted yet");
+    api.put("/v1/tenants/acme/endpoints/crm", json!({"url": "https://a.example/"})).await.expect(201);
+    let read = api.call("GET", "/v1/tenants/acme").key("reader").send().await.expect(200);
+    assert_eq!(read.body["used"]["endpoints"], 1);
+    for method in ["PUT", "PATCH"] {
+        let again = operator(&api, method, "/v1/tenants/acme", shown.body.clone()).await.expect(200);
+        assert_eq!((again.etag(), again.body.get("used")), (shown.etag(), None), "{method}");
+    }
 }
 
 #[tokio::test]

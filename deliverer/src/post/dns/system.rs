@@ -38,25 +38,34 @@ struct ReadFiles {
     modified: [Option<SystemTime>; 2],
     hosts: Arc<Hosts>,
     resolver: TokioResolver,
+    /// One for each name server, if there are several.
+    singly: Vec<TokioResolver>,
 }
 
 impl SystemResolver {
     pub(in crate::post) fn new(name_servers: &[SocketAddr], timeout: Duration) -> Self {
-        let name_servers = name_servers.iter().map(name_server).collect();
+        let name_servers = name_servers.iter().map(config).collect();
         Self { name_servers, timeout, read: Mutex::default() }
     }
 
     pub(in crate::post) async fn look_up(self: Arc<Self>, name: String) -> Result<Found, LookUpError> {
         let name = Name::from_ascii(name).map_err(|_| LookUpError::NoAddress)?;
-        let ReadFiles { hosts, resolver, .. } = self.files()?;
+        let ReadFiles { hosts, resolver, singly, .. } = self.files()?;
         // As in glibc, a name of the hosts file has the addresses there and no others.
         let in_hosts = |family| hosts.lookup_static_host(&Query::query(name.clone(), family));
         let in_hosts: Vec<_> = [RecordType::A, RecordType::AAAA].into_iter().filter_map(in_hosts).collect();
         if !in_hosts.is_empty() {
             return Ok(found(&in_hosts));
         }
-        let answer = resolver.lookup_ip(name).await?;
-        Ok(found(&[answer.into()]))
+        let mut answer = resolver.lookup_ip(name.clone()).await;
+        // The library asks all name servers, and ends when the first says that it cannot answer. Another one may.
+        for single in singly {
+            if !matches!(answer, Err(NetError::Dns(DnsError::ResponseCode(_)))) {
+                break;
+            }
+            answer = single.lookup_ip(name.clone()).await;
+        }
+        Ok(found(&[answer?.into()]))
     }
 
     /// Reads the files again when they have changed.
@@ -65,35 +74,37 @@ impl SystemResolver {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         match &*read {
             Some(known) if known.modified == modified => Ok(known.clone()),
-            _ => {
-                let (hosts, resolver) = (Arc::new(Hosts::from_system().unwrap_or_default()), self.resolver()?);
-                Ok(read.insert(ReadFiles { modified, hosts, resolver }).clone())
-            }
+            _ => Ok(read.insert(self.read(modified)?).clone()),
         }
     }
 
-    fn resolver(&self) -> Result<TokioResolver, NetError> {
-        let (mut config, mut options) = read_system_conf().unwrap_or_else(|_| {
+    fn read(&self, modified: [Option<SystemTime>; 2]) -> Result<ReadFiles, NetError> {
+        let (config, mut options) = read_system_conf().unwrap_or_else(|_| {
             let local = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
             (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
         });
-        if !self.name_servers.is_empty() {
-            let (domain, search, _) = config.into_parts();
-            config = ResolverConfig::from_parts(domain, search, self.name_servers.clone());
-        }
         // Over UDP a question is sent up to three times within its time, so it is not asked again.
         (options.timeout, options.attempts) = (self.timeout, 0);
         // A name without one of both gets the error of the first, which is IPv4.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Addresses are kept for all tenants together, with what failed.
         (options.cache_size, options.use_hosts_file) = (0, ResolveHosts::Never);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        builder.build()
+        let (domain, search, of_system) = config.into_parts();
+        let resolver = |name_servers: &[NameServerConfig]| {
+            let config = ResolverConfig::from_parts(domain.clone(), search.clone(), name_servers.to_vec());
+            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            *builder.options_mut() = options.clone();
+            builder.build()
+        };
+        let name_servers = if self.name_servers.is_empty() { &of_system } else { &self.name_servers };
+        let singly =
+            name_servers.chunks(1).filter(|_| name_servers.len() > 1).map(resolver).collect::<Result<_, _>>()?;
+        let hosts = Arc::new(Hosts::from_system().unwrap_or_default());
+        Ok(ReadFiles { modified, hosts, resolver: resolver(name_servers)?, singly })
     }
 }
 
-fn name_server(address: &SocketAddr) -> NameServerConfig {
+fn config(address: &SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
         connection

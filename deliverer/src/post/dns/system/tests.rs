@@ -18,6 +18,14 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// `half` has one, and is not answered for in the other family, `large` needs TCP, `broken` is one that the server
 /// cannot say anything about, `silent` is never answered for, and all others do not exist.
 async fn resolver() -> Arc<SystemResolver> {
+    Arc::new(SystemResolver::new(&[name_server(answer).await], TIMEOUT))
+}
+
+/// Makes the answer to a question, or none.
+type Answer = fn(&[u8], bool) -> Option<Vec<u8>>;
+
+/// Starts a name server, and returns its address.
+async fn name_server(answer: Answer) -> SocketAddr {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     let udp = UdpSocket::bind(address).await.unwrap();
@@ -40,7 +48,16 @@ async fn resolver() -> Arc<SystemResolver> {
             }
         }
     });
-    Arc::new(SystemResolver::new(&[address], TIMEOUT))
+    address
+}
+
+/// Refuses to answer, whatever the question.
+fn refusal(question: &[u8], _: bool) -> Option<Vec<u8>> {
+    let question = Message::from_vec(question).unwrap();
+    let mut answer = Message::response(question.id, OpCode::Query);
+    answer.metadata.response_code = ResponseCode::Refused;
+    answer.add_query(question.queries[0].clone());
+    Some(answer.to_vec().unwrap())
 }
 
 fn answer(question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
@@ -86,6 +103,19 @@ async fn a_name_is_looked_up_at_the_configured_name_server_in_both_families() {
     }
     let too_long = format!("{}.example.", "x".repeat(64));
     assert_eq!(resolver.look_up(too_long).await, Err(LookUpError::NoAddress));
+}
+
+#[tokio::test]
+async fn a_name_server_that_refuses_to_answer_leaves_it_to_the_others() {
+    let (first, second) = (name_server(refusal).await, name_server(answer).await);
+    for servers in [[first, second], [second, first]] {
+        let resolver = Arc::new(SystemResolver::new(&servers, TIMEOUT));
+        for (label, expected) in [("both", found(&["127.0.0.1", "::1"], 5)), ("nowhere", Err(LookUpError::NoAddress))] {
+            assert_eq!(resolver.clone().look_up(format!("{label}.example.")).await, expected, "{label}");
+        }
+    }
+    let resolver = Arc::new(SystemResolver::new(&[first, first], TIMEOUT));
+    assert_eq!(resolver.look_up("both.example.".to_owned()).await, Err(LookUpError::NoAnswer));
 }
 
 #[tokio::test]

@@ -1,0 +1,94 @@
+//! The measured process: a sandbox that can be restarted, its client, and its metrics.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bench, LOG_LEVEL};
+use crate::{
+    cli::{
+        client::Client,
+        sandbox::{Sandbox, SandboxOptions, client_of},
+    },
+    process::Process,
+};
+
+/// A sandbox with a running process.
+pub(super) struct System<'a> {
+    bench: &'a Bench<'a>,
+    sandbox: Arc<Sandbox>,
+    process: Process,
+    stop: CancellationToken,
+    pub(super) client: Arc<Client>,
+}
+
+impl<'a> System<'a> {
+    pub(super) async fn start(
+        bench: &'a Bench<'a>,
+        tenants: &[Value],
+        settings: &[(&'static str, String)],
+    ) -> anyhow::Result<Self> {
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).chain([LOG_LEVEL]).collect();
+        // JSON is YAML.
+        let tenants = json!({"tenants": tenants}).to_string();
+        let broker = bench.args.broker.as_deref();
+        let options = SandboxOptions { command: "bench", broker, tenants: &tenants, settings: &settings };
+        let sandbox = Arc::new(Sandbox::prepare(bench.setup, &options)?);
+        let (process, stop, client) = run(bench, &sandbox).await?;
+        Ok(Self { bench, sandbox, process, stop, client })
+    }
+
+    /// Ends the process and starts it again, with what it has stored.
+    pub(super) async fn restart(self) -> anyhow::Result<Self> {
+        let Self { bench, sandbox, process, stop, .. } = self;
+        stop.cancel();
+        process.finish().await?;
+        let (process, stop, client) = run(bench, &sandbox).await?;
+        Ok(Self { bench, sandbox, process, stop, client })
+    }
+
+    /// The sum of a counter's series, in this process since its start.
+    pub(super) async fn counter(&self, name: &str) -> anyhow::Result<f64> {
+        let page = Client::get_text(&format!("http://{}/metrics", self.process.ops)).await?;
+        sum(&page, name)
+    }
+
+    pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.process.finish().await?;
+        self.sandbox.remove().await
+    }
+}
+
+/// Starts a process on its runtime.
+async fn run(bench: &Bench<'_>, sandbox: &Arc<Sandbox>) -> anyhow::Result<(Process, CancellationToken, Arc<Client>)> {
+    let (sandbox, stop) = (sandbox.clone(), CancellationToken::new());
+    let stopped = stop.clone();
+    let process = bench.process_runtime.spawn(async move { sandbox.start(stopped).await }).await??;
+    let client = Arc::new(client_of(&process)?);
+    Ok((process, stop, client))
+}
+
+/// The sum of a metric's series on a page of metrics.
+fn sum(page: &str, name: &str) -> anyhow::Result<f64> {
+    let series = page.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        (series.split('{').next() == Some(name)).then_some(value)
+    });
+    let values = series.map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
+    (!values.is_empty()).then(|| values.iter().sum()).with_context(|| format!("there is no metric {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_the_sum_of_its_series() {
+        let page = "# HELP a_total Text 7\na_total{reason=\"x\"} 2\na_total{reason=\"y\"} 3\na_total_more 9\n";
+        assert_eq!(sum(page, "a_total").unwrap(), 5.0);
+        assert!(sum(page, "a").is_err());
+    }
+}
