@@ -66,9 +66,10 @@ impl ConcurrencyLimit {
         (self.size, self.threshold, self.reduced_at) = (size, size, Some(now));
     }
 
-    /// The endpoint is down. Afterwards the limit doubles up to half of what it was.
-    pub(super) fn collapse(&mut self, now: Uptime) {
-        self.threshold = (self.size / 2.0).max(RAMP);
+    /// The endpoint is down. Afterwards the limit doubles up to half of what it was, or like that of a new endpoint if
+    /// this one was never up.
+    pub(super) fn collapse(&mut self, was_up: bool, now: Uptime) {
+        self.threshold = if was_up { (self.size / 2.0).max(RAMP) } else { f64::INFINITY };
         self.size = 1.0;
         self.reduced_at = Some(now);
     }
@@ -125,7 +126,7 @@ mod tests {
     fn the_limit_doubles_after_an_outage_up_to_half_of_what_it_was() {
         let mut limit = ConcurrencyLimit::default();
         (0..1_000).for_each(|_| limit.grow(64, 64.0));
-        limit.collapse(NOW);
+        limit.collapse(true, NOW);
         let ramp: Vec<_> = (0..6)
             .map(|_| {
                 let places = limit.places(64.0);
@@ -150,7 +151,7 @@ mod tests {
                     0 => limit.grow(in_flight, most),
                     1 => limit.halve(now, ms),
                     2 => limit.ease(now, ms),
-                    _ => limit.collapse(now),
+                    _ => limit.collapse(ms % 2 == 0, now),
                 }
                 let places = limit.places(most);
                 prop_assert!(places >= 1 && f64::from(places) <= most.max(1.0), "{places} of {most}");

@@ -135,7 +135,7 @@ impl EndpointLimiter {
             return Err(TurnedAway::SlowLane);
         }
         if is_up && held.is_beyond_share(request.has_waited) {
-            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), &share, now);
+            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), request.has_waited, &share, now);
             return Err(if is_on_fast { TurnedAway::SlowLane } else { deferred() });
         }
         match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
@@ -177,7 +177,7 @@ impl EndpointLimiter {
         let now = self.process.now();
         let locked = &mut *self.lock();
         if let Some(ms) = retry_ms {
-            locked.state.count_backlog(now + ms);
+            locked.state.count_backlog(now + ms, now);
         }
         locked.state.note_result(is_success, now)
     }
@@ -257,15 +257,15 @@ impl Locked {
         self.endpoint.as_ref().map(|endpoint| Share::of(endpoint, deliverers))
     }
 
-    /// A change of the configuration may have repaired the endpoint, so its failures are forgotten.
+    /// A change of the configuration may have repaired the endpoint, so its failures are forgotten. A version that is
+    /// equal to the known one is a change, too: the endpoint was disabled in between, and is enabled again.
     fn follow_configuration(&mut self, endpoint: &Arc<Endpoint>) {
         if self.endpoint.as_ref().is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
             return;
         }
-        if self.endpoint.as_ref().is_some_and(|known| known != endpoint) {
+        if self.endpoint.replace(endpoint.clone()).is_some() {
             self.state.forget_failures();
         }
-        self.endpoint = Some(endpoint.clone());
     }
 
     /// An opened breaker empties the queue. Its deliveries ask again, and are deferred.
@@ -324,5 +324,46 @@ impl Drop for Permit {
             self.leave();
             self.endpoint.abandoned(self.kind);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use broker::{Lane, Prefetch};
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::limits::Limiter;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// A version of the endpoint: each is equal to the others, and another one.
+    fn version() -> Arc<Endpoint> {
+        Arc::new(serde_json::from_value(json!({"id": "crm", "url": "https://crm.example"})).unwrap())
+    }
+
+    async fn fail(limiter: &Limiter, endpoint: &Arc<Endpoint>) -> Option<LastingFailure> {
+        let held = &limiter.hold(Lane::Fast, "acme", 0);
+        let request = AttemptRequest { held, endpoint, has_waited: false, slots_are_scarce: false };
+        let permit = limiter.admit(request).await.unwrap_or_else(|why| panic!("{why:?}"));
+        permit.endpoint().record_result(None, false)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_enabled_again_is_not_given_up_for_what_failed_before() {
+        let prefetch = Prefetch { messages: 10, bytes: 1_000 };
+        let limiter = Limiter::new(Arc::new(|| 0), UptimeClock::start(), prefetch, BreakerConfig::default());
+        let (before, after) = (version(), version());
+        assert_eq!(fail(&limiter, &before).await, None);
+        advance(4 * DAY).await;
+        assert!(fail(&limiter, &before).await.is_some_and(|failure| !failure.is_given_up), "for four days");
+        // It is disabled meanwhile, and gets nothing.
+        advance(2 * DAY).await;
+        assert_eq!(fail(&limiter, &after).await, None, "it begins anew");
+        advance(5 * DAY).await;
+        assert!(fail(&limiter, &after).await.is_some_and(|failure| failure.is_given_up));
     }
 }

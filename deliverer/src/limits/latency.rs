@@ -4,6 +4,9 @@
 const ASSUMED_MS: f64 = 200.0;
 const RECENT_WEIGHT: f64 = 0.2;
 const LONG_TERM_WEIGHT: f64 = 0.02;
+/// Weight of a success in the average that spaces deferred deliveries. It is small, because thousands of them are spaced by
+/// the average of one moment.
+const SUCCESS_WEIGHT: f64 = 0.05;
 /// Average latency, in ms, up to which an endpoint is not slower even if it takes twice as long as usual.
 const QUICK_MS: f64 = 250.0;
 /// Average latency, in ms, above which an endpoint is slow.
@@ -24,7 +27,7 @@ impl LatencyEwma {
         self.recent = Some(average(self.recent, RECENT_WEIGHT));
         self.long_term = Some(average(self.long_term, LONG_TERM_WEIGHT));
         if is_success {
-            self.success = Some(average(self.success, RECENT_WEIGHT));
+            self.success = Some(average(self.success, SUCCESS_WEIGHT));
         }
     }
 
@@ -46,6 +49,10 @@ impl LatencyEwma {
     /// Average ms of a success; 0 before the first one.
     pub(super) fn success_ms(&self) -> f64 {
         self.success.unwrap_or_default()
+    }
+
+    pub(super) fn has_success(&self) -> bool {
+        self.success.is_some()
     }
 
     pub(super) fn recent_ms(&self) -> u64 {

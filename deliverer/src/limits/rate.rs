@@ -39,81 +39,90 @@ impl RateLimiter {
     }
 }
 
-/// Largest number of entries that count deferred deliveries. Beyond it neighbours are joined, so the backlog may be
-/// counted too high by what returns within a 64th of the time ahead.
-const MAX_COUNTS: usize = 64;
+/// A delivery is counted for up to one part in this many longer than it waits, so that an entry counts many.
+const COUNT_PRECISION: u64 = 16;
+/// Shortest time, in ms, between two entries that count deferred deliveries.
+const MIN_COUNT_GAP_MS: u64 = 128;
 /// Steps between two times that stay free for deliveries that returned too early.
 const STEPS_PER_SPARE: f64 = 10.0;
 
+/// The times among which one is reserved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) first: Uptime,
+    pub(super) length_ms: f64,
+}
+
+impl Window {
+    /// The window's last ms of uptime.
+    fn last(self) -> f64 {
+        self.first.as_f64() + self.length_ms
+    }
+}
+
 /// Times at which this process' deferred deliveries to one endpoint return. Each gets its own, so that one deferral is
-/// usually enough.
+/// usually enough. Only when more are deferred than a window has times, several get the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reservations {
     next: f64,
     /// Next time between reserved ones that was left free.
     next_spare: f64,
+    /// End of the reserved times.
+    end: f64,
     /// A time, and the number of deliveries that return between the entry before and that time.
     counts: VecDeque<(Uptime, u64)>,
 }
 
 impl Reservations {
-    /// Reserves the next free time from `earliest` on. The one after it is `step_ms` later.
-    pub(super) fn reserve(&mut self, earliest: Uptime, step_ms: f64) -> Uptime {
-        let at = self.next.max(earliest.as_f64());
+    /// Reserves the next free time of `window`. The one after it is `step_ms` later. When none is left, those of the
+    /// window are reserved once more, from its first on.
+    pub(super) fn reserve(&mut self, window: Window, step_ms: f64) -> Uptime {
+        let first = window.first.as_f64();
+        let at = if self.next > window.last() { first } else { self.next.max(first) };
         self.next = at + step_ms;
+        self.end = self.end.max(self.next);
         Uptime::not_before(at)
     }
 
     /// Reserves for a delivery that has waited already: a spare time, or the next free time if that is sooner.
-    pub(super) fn reserve_again(&mut self, earliest: Uptime, step_ms: f64) -> Uptime {
-        let at = self.next_spare.max(earliest.as_f64());
-        if at >= self.next {
-            return self.reserve(earliest, step_ms);
+    pub(super) fn reserve_again(&mut self, window: Window, step_ms: f64) -> Uptime {
+        let at = self.next_spare.max(window.first.as_f64());
+        if at >= self.next.min(window.last()) {
+            return self.reserve(window, step_ms);
         }
         self.next_spare = at + step_ms * STEPS_PER_SPARE;
         Uptime::not_before(at)
     }
 
     pub(super) fn reach_beyond(&self, at: Uptime) -> bool {
-        self.next > at.as_f64()
+        self.end > at.as_f64()
     }
 
     /// Begins again at `at`. Earlier reservations are void.
     pub(super) fn restart(&mut self, at: Uptime) {
-        (self.next, self.next_spare) = (at.as_f64(), at.as_f64());
+        (self.next, self.next_spare, self.end) = (at.as_f64(), at.as_f64(), at.as_f64());
+    }
+
+    /// Continues at the end, behind all reserved times.
+    pub(super) fn continue_at_end(&mut self) {
+        self.next = self.end;
     }
 
     /// Brings all reservations forward by so many ms.
     pub(super) fn advance(&mut self, ms: u64) {
         let sooner = |at: f64| (at - ms as f64).max(0.0);
-        (self.next, self.next_spare) = (sooner(self.next), sooner(self.next_spare));
+        (self.next, self.next_spare, self.end) = (sooner(self.next), sooner(self.next_spare), sooner(self.end));
         self.counts.iter_mut().for_each(|(until, _)| *until = *until - ms);
     }
 
-    pub(super) fn count(&mut self, at: Uptime) {
+    /// Counts a delivery that returns at `at`. The farther ahead that is, the farther apart are the entries.
+    pub(super) fn count(&mut self, at: Uptime, now: Uptime) {
+        let gap_ms = (at.ms_since(now).next_power_of_two() / (2 * COUNT_PRECISION)).max(MIN_COUNT_GAP_MS);
+        let at = at.rounded_up(gap_ms);
         let place = self.counts.partition_point(|(until, _)| *until < at);
-        let is_full = self.counts.len() >= MAX_COUNTS;
         match self.counts.get_mut(place) {
-            Some((until, count)) if *until == at || is_full => *count += 1,
-            Some(_) => self.counts.insert(place, (at, 1)),
-            None => self.append(at),
-        }
-    }
-
-    fn append(&mut self, at: Uptime) {
-        if self.counts.len() >= MAX_COUNTS {
-            self.join_neighbours();
-        }
-        self.counts.push_back((at, 1));
-    }
-
-    fn join_neighbours(&mut self) {
-        let old = std::mem::take(&mut self.counts);
-        for (place, (until, count)) in old.into_iter().enumerate() {
-            match self.counts.back_mut() {
-                Some(last) if place % 2 == 1 => *last = (until, last.1 + count),
-                _ => self.counts.push_back((until, count)),
-            }
+            Some((until, count)) if *until == at => *count += 1,
+            _ => self.counts.insert(place, (at, 1)),
         }
     }
 
@@ -133,18 +142,22 @@ mod tests {
 
     const NOW: Uptime = Uptime::of_ms(1_000);
 
+    fn from(first: Uptime) -> Window {
+        Window { first, length_ms: 1e9 }
+    }
+
     #[test]
     fn reservations_that_were_brought_forward_are_free_and_count_no_more_once_their_time_has_come() {
         let mut reservations = Reservations::default();
         for _ in 0..8 {
-            let at = reservations.reserve(NOW, 1_000.0);
-            reservations.count(at);
+            let at = reservations.reserve(from(NOW), 1_000.0);
+            reservations.count(at, NOW);
         }
         reservations.advance(3_500);
         assert_eq!(reservations.backlog(NOW), 4);
         reservations.advance(3_600_000);
         assert_eq!(reservations.backlog(NOW), 0);
-        assert_eq!(reservations.reserve(NOW, 1_000.0), NOW);
+        assert_eq!(reservations.reserve(from(NOW), 1_000.0), NOW);
     }
 
     proptest! {
@@ -192,37 +205,86 @@ mod tests {
     #[test]
     fn a_reservation_is_the_next_free_time() {
         let mut reservations = Reservations::default();
-        let times: Vec<_> = (0..4).map(|_| reservations.reserve(NOW + 1_000, 250.0).ms_since(NOW)).collect();
+        let times: Vec<_> = (0..4).map(|_| reservations.reserve(from(NOW + 1_000), 250.0).ms_since(NOW)).collect();
         assert_eq!(times, [1_000, 1_250, 1_500, 1_750]);
         assert!(reservations.reach_beyond(NOW + 1_999) && !reservations.reach_beyond(NOW + 2_000));
-        assert_eq!(reservations.reserve(NOW + 5_000, 250.0), NOW + 5_000, "none before the earliest");
+        assert_eq!(reservations.reserve(from(NOW + 5_000), 250.0), NOW + 5_000, "none before the earliest");
         reservations.restart(NOW + 60_000);
-        assert_eq!(reservations.reserve(NOW, 1.0), NOW + 60_000);
+        assert_eq!(reservations.reserve(from(NOW), 1.0), NOW + 60_000);
     }
 
     #[test]
     fn a_delivery_that_returned_too_early_gets_a_spare_time_or_the_next_free_one_if_that_is_sooner() {
         let mut reservations = Reservations::default();
-        (0..40).for_each(|_| _ = reservations.reserve(NOW, 100.0));
-        let times: Vec<_> = (0..5).map(|_| reservations.reserve_again(NOW + 500, 100.0).ms_since(NOW)).collect();
+        (0..40).for_each(|_| _ = reservations.reserve(from(NOW), 100.0));
+        let times: Vec<_> = (0..5).map(|_| reservations.reserve_again(from(NOW + 500), 100.0).ms_since(NOW)).collect();
         assert_eq!(times, [500, 1_500, 2_500, 3_500, 4_000]);
+    }
+
+    #[test]
+    fn the_times_of_a_window_are_reserved_again_and_again_and_evenly() {
+        let window = Window { first: NOW, length_ms: 10_000.0 };
+        let mut reservations = Reservations::default();
+        let times: Vec<_> = (0..1_010).map(|_| reservations.reserve(window, 100.0).ms_since(NOW)).collect();
+        for second in 0..10 {
+            let count = times.iter().filter(|ms| **ms / 1_000 == second).count();
+            assert_eq!(count, 100, "{second}");
+        }
+        assert!(reservations.reach_beyond(NOW + 10_000) && !reservations.reach_beyond(NOW + 10_101));
+    }
+
+    #[test]
+    fn a_delivery_that_is_deferred_again_and_again_is_counted_once() {
+        let (mut reservations, mut now) = (Reservations::default(), NOW);
+        (0..10_000).for_each(|at| reservations.count(now + 120_000 + at, now));
+        for _ in 0..20 {
+            let again = now + 120_000;
+            for at in 0..10_000 {
+                now = again + at;
+                let counted = reservations.backlog(now);
+                // A wait of two minutes is counted for up to eight seconds too long.
+                assert!((10_000..18_300).contains(&(counted + 1)), "{counted}");
+                reservations.count(now + 120_000, now);
+            }
+            now = again;
+        }
+        assert_eq!(reservations.backlog(now + 115_000), 10_000);
     }
 
     proptest! {
         #[test]
+        fn a_reservation_is_in_its_window(
+            steps in proptest::collection::vec((any::<bool>(), 0..2_000_u64, 0..60_000_u64), 1..300),
+            step_ms in 0.1..10_000.0_f64,
+        ) {
+            let (mut reservations, mut now) = (Reservations::default(), NOW);
+            for (has_waited, ms, length) in steps {
+                now = now + ms;
+                let window = Window { first: now, length_ms: length as f64 };
+                let at = match has_waited {
+                    true => reservations.reserve_again(window, step_ms),
+                    false => reservations.reserve(window, step_ms),
+                };
+                prop_assert!(now <= at && at <= now + length + 1, "{} ms of {length}", at.ms_since(now));
+            }
+        }
+
+        #[test]
         fn the_backlog_is_counted_in_little_memory_and_never_too_small(
-            dues in proptest::collection::vec(1..100_000_u64, 0..2_000),
-            later in 0..100_000_u64,
+            dues in proptest::collection::vec(1..100_000_000_u64, 0..2_000),
+            later in 0..100_000_000_u64,
         ) {
             let mut reservations = Reservations::default();
             for due in &dues {
-                reservations.count(NOW + *due);
+                reservations.count(NOW + *due, NOW);
             }
-            prop_assert!(reservations.counts.len() <= MAX_COUNTS);
+            prop_assert!(reservations.counts.len() <= 32 * 20, "{} entries", reservations.counts.len());
             prop_assert_eq!(reservations.backlog(NOW), dues.len() as u64);
-            let waiting = dues.iter().filter(|due| **due > later).count() as u64;
-            prop_assert!(reservations.backlog(NOW + later) >= waiting);
-            prop_assert_eq!(reservations.backlog(NOW + 100_000), 0);
+            let waiting = |since: u64| dues.iter().filter(|due| **due > since).count() as u64;
+            let counted = reservations.backlog(NOW + later);
+            prop_assert!(counted >= waiting(later));
+            prop_assert!(counted <= waiting((later / 17 * 16).saturating_sub(MIN_COUNT_GAP_MS)), "{counted}");
+            prop_assert_eq!(reservations.backlog(NOW + 120_000_000), 0);
         }
     }
 }

@@ -7,6 +7,9 @@ use schemas::Endpoint;
 
 use super::{rate::gap_ms, uptime::Uptime};
 
+/// Deliveries to one endpoint that return to all deliverers in a second, at most, before it is known whether the endpoint
+/// bears them: a deferral costs a publish and a confirm, and a deliverer does some 6,000 of them in a second.
+const RETURNS_PER_SECOND: f64 = 4_000.0;
 /// Ms from the end of an attempt until its outcome is known here.
 const REPORTING_MS: u64 = 1_000;
 
@@ -18,6 +21,8 @@ pub(super) struct Share {
     pub(super) settled: Allowance,
     /// Largest number of this process' deferred deliveries and retries that wait in the broker.
     pub(super) max_backlog: u64,
+    /// Ms between two deferred deliveries that return to this process before it knows whether the endpoint bears them.
+    pub(super) return_gap_ms: f64,
     /// Ms after which an attempt has surely ended.
     pub(super) attempt_ms: u64,
 }
@@ -41,6 +46,7 @@ impl Share {
             settled: allowance(deliverers.known),
             // A delivery beyond the backlog becomes a dead letter, so a newcomer takes its whole part at once.
             max_backlog: (endpoint.max_backlog / u64::from(deliverers.known)).max(1),
+            return_gap_ms: f64::from(deliverers.known) * 1_000.0 / RETURNS_PER_SECOND,
             attempt_ms: endpoint.timeout.millis().saturating_add(REPORTING_MS),
         }
     }

@@ -6,7 +6,7 @@ use super::{
     breaker::{AttemptKind, Breaker, BreakerState, Transition},
     concurrency::ConcurrencyLimit,
     latency::LatencyEwma,
-    rate::{RateLimiter, Reservations},
+    rate::{RateLimiter, Reservations, Window},
     share::Share,
     uptime::Uptime,
 };
@@ -23,6 +23,12 @@ const NO_BACKLOG_MS: u64 = 2 * MIN_DEFERRAL_MS;
 /// Factor by which reservations are further apart than the endpoint needs. One place in ten is free for late and for new
 /// deliveries.
 const SLACK: f64 = 1.1;
+/// Length, in ms, of the window in which what waits for an endpoint returns that has not answered since it was unknown or
+/// down. What it bears is found out then.
+const FIRST_WINDOW_MS: f64 = 30_000.0;
+/// Factor by which the window is longer than the time for which the endpoint has been answering. What is reserved cannot be
+/// brought forward, and the endpoint may bear more later than it has so far.
+const FORESIGHT: f64 = 3.0;
 /// Longest time, in ms, for which a `Retry-After` holds up the endpoint's other deliveries: one mistaken answer must not
 /// silence an endpoint for a day.
 const MAX_HOLD_MS: u64 = 300_000;
@@ -37,6 +43,8 @@ pub(crate) struct AdmissionState {
     reservations: Reservations,
     latency: LatencyEwma,
     failures: FailureStreak,
+    /// Time of the first success here, or of the first one after the breaker was open.
+    answering_since: Option<Uptime>,
     /// Time until which first attempts go to the slow lane, and requests are cut short first.
     degraded_until: Uptime,
     pub(super) in_flight: u32,
@@ -107,7 +115,7 @@ impl AdmissionState {
             return Err(self.defer(wait, DeferReason::Rate, share, now));
         }
         match self.breaker.check(now, share.attempt_ms) {
-            Err(until) => return Err(self.defer_past_breaker(until, share, now)),
+            Err(until) => return Err(self.defer_past_breaker(wait, until, share, now)),
             Ok(AttemptKind::Probe) => return Ok(self.start(AttemptKind::Probe, share, now)),
             Ok(AttemptKind::Regular) => {}
         }
@@ -160,7 +168,13 @@ impl AdmissionState {
             self.rate.hold(now + hold_ms.min(MAX_HOLD_MS));
         }
         let transition = match end.breaker {
-            BreakerEffect::Close => self.breaker.succeeded(),
+            BreakerEffect::Close => {
+                if self.answering_since.is_none() {
+                    self.answering_since = Some(now);
+                    self.reservations.continue_at_end();
+                }
+                self.breaker.succeeded()
+            }
             BreakerEffect::Fail => self.breaker.failed(kind, now, chance),
             BreakerEffect::Answered => self.breaker.answered(kind),
         };
@@ -192,8 +206,8 @@ impl AdmissionState {
     }
 
     /// Counts a delivery that waits in the broker until `at`.
-    pub(super) fn count_backlog(&mut self, at: Uptime) {
-        self.reservations.count(at);
+    pub(super) fn count_backlog(&mut self, at: Uptime, now: Uptime) {
+        self.reservations.count(at, now);
     }
 
     pub(super) fn note_result(&mut self, is_success: bool, now: Uptime) -> Option<LastingFailure> {
@@ -262,21 +276,27 @@ impl AdmissionState {
 
     fn defer(&mut self, wait: WaitContext, reason: DeferReason, share: &Share, now: Uptime) -> TurnedAway {
         let wait_ms = (self.rate.delay_ms(now) as u64).max(MIN_DEFERRAL_MS);
-        self.reserve(now + wait_ms, wait.has_waited, reason, share, now)
+        self.reserve(now + wait_ms, wait, reason, share, now)
     }
 
     /// Defers a delivery of a tenant that has more than its share in hand.
-    pub(super) fn defer_beyond_share(&mut self, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
-        if self.reservations.backlog(now) >= share.max_backlog {
+    pub(super) fn defer_beyond_share(
+        &mut self,
+        until: Uptime,
+        has_waited: bool,
+        share: &Share,
+        now: Uptime,
+    ) -> TurnedAway {
+        if self.reservations.backlog(now) >= share.max_backlog && !has_waited {
             return TurnedAway::Overflow;
         }
-        self.reservations.count(until);
+        self.reservations.count(until, now);
         TurnedAway::Deferred { wait_ms: until.ms_since(now), reason: DeferReason::Share }
     }
 
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the
     /// probe should have been answered.
-    fn defer_past_breaker(&mut self, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
+    fn defer_past_breaker(&mut self, wait: WaitContext, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
         let answer_ms = self.latency.recent_ms().min(share.attempt_ms);
         let earliest = match self.breaker.state() {
             BreakerState::HalfOpen { .. } => {
@@ -287,33 +307,47 @@ impl AdmissionState {
             _ => until,
         };
         let earliest = earliest.max(now + MIN_DEFERRAL_MS);
-        self.reserve(earliest, false, DeferReason::Breaker, share, now)
+        self.reserve(earliest, wait, DeferReason::Breaker, share, now)
     }
 
     pub(super) fn advance_reservations(&mut self, ms: u64) {
         self.reservations.advance(ms);
     }
 
-    /// Reserves a time for a deferred delivery, from `earliest` on. One that `has_waited` may get a spare time.
+    /// Reserves a time for a deferred delivery, from `earliest` on. One that has waited may get a spare time, and belongs to
+    /// the backlog already.
     fn reserve(
         &mut self,
         earliest: Uptime,
-        has_waited: bool,
+        wait: WaitContext,
         reason: DeferReason,
         share: &Share,
         now: Uptime,
     ) -> TurnedAway {
-        if self.reservations.backlog(now) >= share.max_backlog {
+        let backlog = self.reservations.backlog(now);
+        if backlog >= share.max_backlog && !wait.has_waited {
             return TurnedAway::Overflow;
         }
+        let window = Window { first: earliest, length_ms: self.window_ms(backlog, share, now) };
         let settled_gap_ms = share.settled.start_gap_ms(self.latency.round_trip_ms());
         let gap_ms = SLACK * self.expected_gap_ms(share).max(settled_gap_ms);
-        let until = match has_waited {
-            true => self.reservations.reserve_again(earliest, gap_ms),
-            false => self.reservations.reserve(earliest, gap_ms),
+        let until = match wait.has_waited {
+            true => self.reservations.reserve_again(window, gap_ms),
+            false => self.reservations.reserve(window, gap_ms),
         };
-        self.reservations.count(until);
+        self.reservations.count(until, now);
         TurnedAway::Deferred { wait_ms: until.ms_since(now), reason }
+    }
+
+    /// Length, in ms, of the window in which deferred deliveries return. The longer the endpoint has been answering, the
+    /// longer it is, so that a delivery is deferred a few times at most while more and more is learnt of the endpoint.
+    fn window_ms(&self, backlog: u64, share: &Share, now: Uptime) -> f64 {
+        let window_ms = match self.answering_since {
+            None => FIRST_WINDOW_MS,
+            Some(since) => FORESIGHT * (FIRST_WINDOW_MS + now.ms_since(since) as f64),
+        };
+        let gap_ms = share.return_gap_ms.max(SLACK * share.settled.gap_ms);
+        window_ms.max(backlog as f64 * gap_ms)
     }
 
     /// Notes the latency of an attempt. True if the endpoint has become much slower than it used to be.
@@ -328,7 +362,8 @@ impl AdmissionState {
 
     fn follow(&mut self, transition: Transition, now: Uptime) {
         if let Transition::Opened { until, .. } = transition {
-            self.concurrency.collapse(now);
+            self.answering_since = None;
+            self.concurrency.collapse(self.latency.has_success(), now);
             self.reservations.restart(until);
             self.mark_degraded(until);
         }

@@ -36,6 +36,11 @@ impl Uptime {
         Self(ms.ceil() as u64)
     }
 
+    /// The first multiple of `ms` that is not before this time.
+    pub(super) fn rounded_up(self, ms: u64) -> Self {
+        Self(self.0.div_ceil(ms).saturating_mul(ms))
+    }
+
     pub(super) fn as_f64(self) -> f64 {
         self.0 as f64
     }

@@ -9,7 +9,8 @@ const NOW: Uptime = Uptime::of_ms(1_000);
 const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false };
 const BACK: WaitContext = WaitContext { has_waited: true, has_room: false };
 const ALLOWANCE: Allowance = Allowance { in_flight: 64.0, gap_ms: 0.0 };
-const SHARE: Share = Share { current: ALLOWANCE, settled: ALLOWANCE, max_backlog: 100_000, attempt_ms: 16_000 };
+const SHARE: Share =
+    Share { current: ALLOWANCE, settled: ALLOWANCE, max_backlog: 100_000, return_gap_ms: 0.25, attempt_ms: 16_000 };
 
 type Decision = Result<Admission, TurnedAway>;
 
@@ -134,9 +135,10 @@ fn an_endpoint_with_a_full_backlog_overflows_until_some_of_it_has_returned() {
     let decisions: Vec<_> = (0..15).map(|_| state.admit(FIRST, &share, NOW)).collect();
     assert!(matches!(decisions[13], Err(TurnedAway::Deferred { .. })));
     assert_eq!(decisions[14], Err(TurnedAway::Overflow));
-    assert!(matches!(state.admit(FIRST, &share, NOW + 1_001), Err(TurnedAway::Deferred { .. })));
+    assert!(matches!(state.admit(BACK, &share, NOW), Err(TurnedAway::Deferred { .. })), "it belongs to the backlog");
+    assert!(matches!(state.admit(FIRST, &share, NOW + 1_200), Err(TurnedAway::Deferred { .. })));
     let mut state = AdmissionState::default();
-    (0..10).for_each(|_| state.count_backlog(NOW + 30_000));
+    (0..10).for_each(|_| state.count_backlog(NOW + 30_000, NOW));
     (0..4).for_each(|_| assert_eq!(state.admit(FIRST, &share, NOW), start(NOW)));
     assert_eq!(state.admit(FIRST, &share, NOW), Err(TurnedAway::Overflow), "retries wait too");
 }
@@ -160,6 +162,33 @@ fn an_endpoint_that_is_down_gets_one_delivery_as_the_probe_and_the_others_after_
     (0..2).for_each(|_| assert_eq!(state.admit_at(BACK, NOW + 10_100), start(NOW + 10_100)));
     let third = state.admit_at(BACK, NOW + 10_100);
     assert!(matches!(third, Err(TurnedAway::Deferred { reason: DeferReason::Cap, .. })), "one, then two: {third:?}");
+}
+
+#[test]
+fn what_waits_for_an_endpoint_returns_soon_unless_it_is_known_well_or_may_be_attempted_only_later() {
+    let longest_ms = |state: &mut AdmissionState, share: &Share, now| {
+        let waits = (0..10_000).map(|_| match state.admit(FIRST, share, now) {
+            Err(TurnedAway::Deferred { wait_ms, .. }) => wait_ms,
+            other => panic!("{other:?}"),
+        });
+        waits.max().expect("some")
+    };
+    // The breaker is open for ten seconds, and the probe may take fifteen.
+    let one = Allowance { in_flight: 1.0, gap_ms: 0.0 };
+    let share = |return_gap_ms| Share { settled: one, return_gap_ms, ..SHARE };
+    assert_eq!(longest_ms(&mut down(), &share(0.25), NOW).div_ceil(1_000), 55);
+    assert!((65_000..75_000).contains(&longest_ms(&mut down(), &share(5.0), NOW)), "no more return at once");
+    let limited = Allowance { gap_ms: 100.0, ..ALLOWANCE };
+    assert!(longest_ms(&mut down(), &Share { settled: limited, ..SHARE }, NOW) > 1_000_000, "as the rate asks for");
+    for (seconds, expected) in [(0, 90), (10, 120), (60, 270)] {
+        let mut state = AdmissionState::default();
+        state.admit_at(FIRST, NOW).unwrap();
+        state.end_at(&success(2_000), NOW);
+        state.rate.hold(NOW + 300_000);
+        let now = NOW + seconds * 1_000;
+        let hold_ms = 300_000 - seconds * 1_000;
+        assert_eq!((longest_ms(&mut state, &SHARE, now) - hold_ms).div_ceil(1_000), expected, "after {seconds} s");
+    }
 }
 
 #[test]
@@ -240,7 +269,7 @@ proptest! {
         in_flight in 0.2..8.0_f64,
     ) {
         let allowance = Allowance { in_flight, gap_ms: gap_ms(per_second) };
-        let share = Share { current: allowance, settled: allowance, max_backlog: 1_000, attempt_ms: 16_000 };
+        let share = Share { current: allowance, settled: allowance, max_backlog: 1_000, return_gap_ms: 0.25, attempt_ms: 16_000 };
         let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now = now + ms / 10;

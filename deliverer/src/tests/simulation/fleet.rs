@@ -12,6 +12,7 @@ use broker::{Lane, Prefetch};
 use service::Clock;
 use tokio::{
     sync::Notify,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -115,9 +116,16 @@ impl LaneQueue {
 }
 
 struct SimulatedDeliverer {
-    limiter: Limiter,
+    /// Another one after a restart.
+    limiter: Mutex<Arc<Limiter>>,
     slots: Slots,
     hands: [Hand; 2],
+}
+
+impl SimulatedDeliverer {
+    fn limiter(&self) -> Arc<Limiter> {
+        self.limiter.lock().unwrap().clone()
+    }
 }
 
 /// What a deliverer has in hand of one lane.
@@ -155,10 +163,19 @@ impl Hand {
 pub(super) struct Fleet {
     receivers: Receivers,
     lanes: [LaneQueue; 2],
+    deliverers: Vec<Arc<SimulatedDeliverer>>,
+    prefetch: Prefetch,
     totals: Mutex<Totals>,
     chance: Mutex<fastrand::Rng>,
     clock: Clock,
     began: Instant,
+}
+
+/// The limiter of one of so many deliverers.
+fn new_limiter(clock: Clock, prefetch: Prefetch, deliverers: u32) -> Arc<Limiter> {
+    let limiter = Limiter::new(clock, UptimeClock::start(), prefetch, BreakerConfig::default());
+    limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
+    Arc::new(limiter)
 }
 
 impl Fleet {
@@ -171,30 +188,39 @@ impl Fleet {
     pub(super) fn start_with(receivers: Receivers, deliverers: u32, slots: SlotCounts, bytes: usize) -> Arc<Self> {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
+        let prefetch = Prefetch { messages: slots.prefetch(), bytes };
+        let deliverers: Vec<_> = (0..deliverers)
+            .map(|_| {
+                let limiter = Mutex::new(new_limiter(clock.clone(), prefetch, deliverers));
+                let slots = Slots::new(slots, UptimeClock::start());
+                Arc::new(SimulatedDeliverer { limiter, slots, hands: Default::default() })
+            })
+            .collect();
         let fleet = Arc::new(Self {
             receivers,
             lanes: Default::default(),
+            deliverers: deliverers.clone(),
+            prefetch,
             totals: Mutex::default(),
             chance: Mutex::new(fastrand::Rng::with_seed(7)),
-            clock: clock.clone(),
+            clock,
             began,
         });
-        let prefetch = Prefetch { messages: slots.prefetch(), bytes };
-        let all: Vec<_> = (0..deliverers)
-            .map(|_| {
-                let uptime = UptimeClock::start();
-                let limiter = Limiter::new(clock.clone(), uptime, prefetch, BreakerConfig::default());
-                limiter.set_deliverers(DelivererCount { known: deliverers, assumed: deliverers });
-                Arc::new(SimulatedDeliverer { limiter, slots: Slots::new(slots, uptime), hands: Default::default() })
-            })
-            .collect();
-        for deliverer in &all {
+        for deliverer in deliverers {
             for lane in [Lane::Fast, Lane::Slow] {
                 tokio::spawn(fleet.clone().consume(deliverer.clone(), lane, prefetch));
             }
         }
-        tokio::spawn(fleet.clone().heartbeat(all));
+        tokio::spawn(fleet.clone().heartbeat());
         fleet
+    }
+
+    /// Starts all deliverers anew, so that they know of no endpoint. What they have in hand is finished as before.
+    pub(super) fn restart(&self) {
+        for deliverer in &self.deliverers {
+            let new = new_limiter(self.clock.clone(), self.prefetch, self.deliverers.len() as u32);
+            *deliverer.limiter.lock().unwrap() = new;
+        }
     }
 
     /// Publishes an event to `endpoint`, else to a random one.
@@ -232,14 +258,15 @@ impl Fleet {
         totals.published - totals.delivered - totals.overflows
     }
 
-    async fn heartbeat(self: Arc<Self>, all: Vec<Arc<SimulatedDeliverer>>) {
+    async fn heartbeat(self: Arc<Self>) {
+        let all = &self.deliverers;
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
-                self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter.now()) as u64;
-                for change in deliverer.limiter.take_breaker_changes() {
+                self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter().now()) as u64;
+                for change in deliverer.limiter().take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);
-                    others.for_each(|(_, other)| other.limiter.apply_announced(&change));
+                    others.for_each(|(_, other)| other.limiter().apply_announced(&change));
                 }
             }
         }
@@ -253,6 +280,8 @@ impl Fleet {
             let bytes = self.receivers.tenant(delivery.endpoint).body_bytes;
             let hand = &deliverer.hands[lane as usize];
             hand.change(|(messages, held)| (*messages, *held) = (*messages + 1, *held + bytes));
+            // A broker hands out to its consumers in turn.
+            yield_now().await;
             tokio::spawn(async move {
                 fleet.handle(&deliverer, delivery, lane).await;
                 let hand = &deliverer.hands[lane as usize];
@@ -263,14 +292,15 @@ impl Fleet {
 
     async fn handle(self: &Arc<Self>, deliverer: &SimulatedDeliverer, delivery: SimulatedDelivery, lane: Lane) {
         let tenant = self.receivers.tenant(delivery.endpoint);
-        let held = deliverer.limiter.hold(lane, tenant.id, tenant.body_bytes);
+        let limiter = deliverer.limiter();
+        let held = limiter.hold(lane, tenant.id, tenant.body_bytes);
         let request = AttemptRequest {
             held: &held,
             endpoint: &self.receivers.endpoints[delivery.endpoint],
             has_waited: delivery.has_waited,
             slots_are_scarce: deliverer.slots.are_scarce(),
         };
-        let permit = match deliverer.limiter.admit(request).await {
+        let permit = match limiter.admit(request).await {
             Ok(permit) => permit,
             Err(TurnedAway::Deferred { wait_ms, .. }) => {
                 let totals = &mut *self.totals();

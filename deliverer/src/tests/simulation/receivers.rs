@@ -9,8 +9,10 @@ use crate::outcome::Outcome;
 
 /// Time limit of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Median latency of a healthy endpoint, in ms, and the spread of its logarithm.
-const HEALTHY: (f64, f64) = (120.0, 0.5);
+/// Median latency of a healthy endpoint, in ms.
+const MEDIAN_MS: f64 = 120.0;
+/// Spread of the logarithm of a healthy endpoint's latency.
+const SPREAD: f64 = 0.5;
 
 /// What is wrong with an endpoint during the incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub(super) struct Receivers {
     /// For each endpoint, the share of all events that go to it or to one before it.
     shares: Vec<f64>,
     incident: (Instant, Instant),
+    median_ms: f64,
 }
 
 impl Receivers {
@@ -77,7 +80,13 @@ impl Receivers {
             tenants: vec![ACME; endpoints],
             shares,
             incident: (now + incident.0, now + incident.1),
+            median_ms: MEDIAN_MS,
         }
+    }
+
+    /// The same receivers, with this median latency while they are healthy, in ms.
+    pub(super) fn answering_in(self, median_ms: f64) -> Self {
+        Self { median_ms, ..self }
     }
 
     /// Gives each endpoint to a tenant.
@@ -110,17 +119,17 @@ impl Receivers {
             Trouble::Rejects if is_on => (Duration::from_millis(20), OutcomeClass::ClientError),
             Trouble::Takes(ms) if is_on => (Duration::from_millis(ms), OutcomeClass::Success),
             Trouble::Slow if is_on => (Duration::from_secs_f64(4.0 + 4.0 * chances.0), OutcomeClass::Success),
-            _ => (healthy_latency(chances), OutcomeClass::Success),
+            _ => (self.healthy_latency(chances), OutcomeClass::Success),
         };
         sleep(after).await;
         let status = (class == OutcomeClass::Success).then_some(200);
         let duration_ms = u64::try_from(began.elapsed().as_millis()).expect("not long");
         Outcome { class, status, retry_after: None, excerpt: String::new(), duration_ms }
     }
-}
 
-/// A log-normal latency, by the Box–Muller transform.
-fn healthy_latency((first, second): (f64, f64)) -> Duration {
-    let normal = (-2.0 * first.max(1e-9).ln()).sqrt() * (std::f64::consts::TAU * second).cos();
-    Duration::from_secs_f64(HEALTHY.0 / 1_000.0 * (HEALTHY.1 * normal).exp())
+    /// A log-normal latency, by the Box–Muller transform.
+    fn healthy_latency(&self, (first, second): (f64, f64)) -> Duration {
+        let normal = (-2.0 * first.max(1e-9).ln()).sqrt() * (std::f64::consts::TAU * second).cos();
+        Duration::from_secs_f64(self.median_ms / 1_000.0 * (SPREAD * normal).exp())
+    }
 }
