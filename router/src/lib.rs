@@ -20,7 +20,7 @@ mod window;
 use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
-use schemas::{Acceptance, DeadReason, Envelope, EventFacts, Notice, ParkReason};
+use schemas::{Acceptance, DeadReason, Envelope, EventFacts, Notice, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -55,6 +55,8 @@ pub struct RouterDependencies {
     pub outbox: Arc<Outbox>,
     /// How much of each tenant's dead letters is kept.
     pub retention: Arc<RetentionTable>,
+    /// How much is kept of each tenant's messages that cannot be routed.
+    pub parked_retention: Arc<RetentionTable>,
     pub clock: Clock,
     pub stop: CancellationToken,
 }
@@ -91,12 +93,13 @@ impl Router {
         deps: RouterDependencies,
         metrics: RouterMetrics,
     ) -> Arc<Self> {
-        let RouterDependencies { broker, store, outbox, retention, clock, stop } = deps;
+        let RouterDependencies { broker, store, outbox, retention, parked_retention, clock, stop } = deps;
         let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
             window: Window::new(),
             retention,
+            parked_retention,
             outbox: outbox.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -239,7 +242,9 @@ impl Router {
     }
 
     async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
-        match self.publisher.parked(incoming, why).await {
+        let snapshot = self.store.snapshot();
+        let owner = tenant_of(&incoming.key).filter(|id| snapshot.is_some_and(|known| known.tenant(id).is_some()));
+        match self.publisher.parked(incoming, why, &owner.unwrap_or_default()).await {
             Ok(()) => Settlement::Done,
             Err(_) => Settlement::Again,
         }
