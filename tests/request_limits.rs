@@ -1,4 +1,6 @@
-//! Limits of the API's requests: by key, and by address for requests without a known key.
+//! Limits of the API's requests: by tenant, and by address for requests without a known key.
+
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -35,6 +37,26 @@ async fn a_key_that_asks_too_often_is_refused_with_a_retry_after_and_the_intake_
     assert_eq!(statuses[..2], [401, 401], "an address without a valid key has an allowance of its own");
     assert!(statuses.contains(&429), "that limit is reached, too: {statuses:?}");
     assert_eq!(api.publish("acme", ids("free", 500)).await.len(), 500);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_tenant_share_its_allowance() {
+    let keys: Vec<_> = (0..10).map(|number| format!("key-{number}-of-the-tenant-0123456789abcdef")).collect();
+    let listed = keys.iter().enumerate().map(|(number, key)| {
+        let hash = serde_json::to_value(schemas::KeyHash::of(key)).expect("a hash");
+        format!("{{id: \"{number}\", scopes: [read], hash: {hash}}}")
+    });
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let site = Site::embedded(&format!("tenants: [{{id: acme, keys: [{listed}]}}]"));
+    let site = site.set("http.requests_per_second", "1").set("http.requests_burst", "2");
+    let standalone = site.start("standalone").await;
+    let (begun, mut answered) = (Instant::now(), 0);
+    for key in &keys {
+        let request = standalone.api().anonymous(Method::GET, "/v1/tenants/acme").bearer_auth(key);
+        answered += u64::from(request.send().await.expect("an answer").status() == 200);
+    }
+    let most = 3 + begun.elapsed().as_secs();
+    assert!((2..=most).contains(&answered), "{answered} of at most {most}");
 }
 
 #[tokio::test]

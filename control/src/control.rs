@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex,
-    dead_letter_quota::DeadLetterCount, endpoint_test, event_rates::EventRates, log_turns,
+    dead_letter_quota::DeadLetterCount, edit_queue::EditQueue, endpoint_test, event_rates::EventRates, log_turns,
     operational_events::PublishedEvents, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
@@ -63,6 +63,7 @@ pub struct Control {
     pub(crate) metrics: ControlMetrics,
     /// Background tasks: replays, and publishes of operational events.
     pub(crate) tasks: TaskTracker,
+    pub(crate) edit_queue: EditQueue,
     pub(crate) replays: ReplayJobs,
     /// Rate of replays whose request gives none.
     pub(crate) replay_rate: Rate,
@@ -92,6 +93,7 @@ impl Control {
             deps,
             metrics,
             tasks: TaskTracker::new(),
+            edit_queue: EditQueue::default(),
             replays: ReplayJobs::new(config.max_replays),
             replay_rate: config.replays_per_second,
             event_rates: EventRates::default(),

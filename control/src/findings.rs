@@ -150,6 +150,7 @@ impl Control {
             dry_run: false,
             decision: Box::new(move |draft| disable_in(draft, &of, &id, version, reason)),
         };
+        let _turn = self.edit_queue.enter(&edit.author).await;
         match self.deps.store.edit(edit).await {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();

@@ -10,6 +10,7 @@ mod control;
 mod dead_letter_index;
 mod dead_letter_quota;
 pub mod dead_letters;
+mod edit_queue;
 mod endpoint_test;
 mod event_rates;
 mod findings;

@@ -137,7 +137,8 @@ fn producer_routes(
     let metrics = ProducerMetrics::register(&Default::default()).expect("metrics");
     let deps: (service::Clock, service::Chance) = (Arc::new(|| NOW), Arc::new(|| 0.5));
     let producer = Producer::new(config, Arc::new(broker.clone()), None, metrics.clone(), deps);
-    let deps = IntakeDependencies { broker: Arc::new(broker.clone()), store: store.clone(), operator, outbox };
+    let (broker, event_shares) = (Arc::new(broker.clone()), Arc::default());
+    let deps = IntakeDependencies { broker, store: store.clone(), operator, event_shares, outbox };
     producer::routes(config, producer, deps, metrics)
 }
 

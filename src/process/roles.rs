@@ -61,6 +61,7 @@ pub(super) struct SharedDependencies {
     /// Usage and findings of the roles, until control has recorded them.
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
+    pub(super) parked_retention: Arc<RetentionTable>,
     /// How many events a second tenants may publish while routers are behind.
     pub(super) event_shares: Arc<EventShares>,
     pub(super) registry: Arc<Registry>,
@@ -102,8 +103,9 @@ impl SharedDependencies {
     ) -> Self {
         let chance = service::chance::system();
         let outbox = Arc::new(Outbox::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
-        let (retention, event_shares, shutdown) = (Arc::default(), Arc::default(), shutdown.clone());
-        Self { broker, store, outbox, retention, event_shares, registry, clock, chance, shutdown }
+        let (retention, parked_retention, event_shares) = (Arc::default(), Arc::default(), Arc::default());
+        let shutdown = shutdown.clone();
+        Self { broker, store, outbox, retention, parked_retention, event_shares, registry, clock, chance, shutdown }
     }
 
     pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
@@ -112,6 +114,7 @@ impl SharedDependencies {
             store: self.store.clone(),
             outbox: self.outbox.clone(),
             retention: self.retention.clone(),
+            parked_retention: self.parked_retention.clone(),
             clock: self.clock.clone(),
             stop: self.shutdown.clone(),
         };
@@ -154,7 +157,7 @@ impl SharedDependencies {
     /// True when a request to the intake has a known token in its path, or a known key.
     fn is_known(
         &self,
-        limits: &Arc<RequestLimiter<KeyHash>>,
+        limits: &Arc<RequestLimiter<String>>,
     ) -> impl Fn(&Request) -> bool + Clone + Send + Sync + 'static {
         let (store, clock, limits) = (self.store.clone(), self.clock.clone(), limits.clone());
         move |request| match request.uri().path().strip_prefix(WEBHOOK_PATH) {
@@ -166,18 +169,17 @@ impl SharedDependencies {
         }
     }
 
-    /// The request limits: for all requests to control, and for unknown tokens and keys at the intake. The tenants'
+    /// The request limits of each tenant: for all requests to control, and for unknown tokens and keys at the intake. The tenants'
     /// quotas limit all other requests to the intake.
-    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<KeyHash>> {
+    fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<String>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         RequestLimiter::new(&config.http, move |presented| {
-            let hash = KeyHash::of(presented);
-            if operator == Some(hash) {
+            if operator == Some(KeyHash::of(presented)) {
                 return KeyOwner::Operator;
             }
-            // Both values of a rotated key share one limit.
+            // A tenant makes its keys itself, so all of them share one limit.
             let snapshot = store.snapshot();
-            let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.1.hash));
+            let known = snapshot.as_ref().and_then(|snapshot| Some(snapshot.key(presented, clock())?.0.id.clone()));
             known.map_or(KeyOwner::Unknown, KeyOwner::Known)
         })
     }
@@ -187,8 +189,13 @@ impl SharedDependencies {
         let deps = (self.clock.clone(), self.chance.clone());
         let store = Some(self.store.clone());
         let producer = Producer::new(&config.producer, self.broker.clone(), store, metrics.clone(), deps);
-        let (broker, store, outbox) = (self.broker.clone(), self.store.clone(), self.outbox.clone());
-        let deps = IntakeDependencies { broker, store, operator, outbox };
+        let deps = IntakeDependencies {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            operator,
+            event_shares: self.event_shares.clone(),
+            outbox: self.outbox.clone(),
+        };
         Ok(producer::routes(&config.producer, producer, deps, metrics))
     }
 

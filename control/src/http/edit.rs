@@ -1,7 +1,7 @@
 //! Edits the configuration: the store carries a decision out, the process logs the change, and tenants get events about
 //! changes that concern them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemas::EndpointState;
 use service::problem::{Code, Problem};
@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use super::problems;
 use crate::{Control, settings};
 
+/// Time to a retry when too many edits wait: they take some milliseconds each.
+const RETRY_EDIT: Duration = Duration::from_secs(1);
 /// Most items that one log line names.
 const LOGGED_ITEMS: usize = 20;
 
@@ -29,12 +31,16 @@ impl EditRequest {
 }
 
 impl Control {
-    /// Runs a decision on a draft, all or nothing. Returns the decision's result and the changes.
+    /// Runs a decision on a draft when its author's turn has come, all or nothing. Returns the decision's result and the changes.
     pub(crate) async fn edit<T: Send + 'static>(
         self: &Arc<Self>,
         request: EditRequest,
         decide: impl FnOnce(&mut Draft) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(T, Edited), Problem> {
+        let Some(_turn) = self.edit_queue.enter(&request.author).await else {
+            let problem = Problem::new(Code::TooManyRequests).retry_after(RETRY_EDIT);
+            return Err(problem.detail("too many changes of this tenant wait already; nothing was changed"));
+        };
         let (sender, mut receiver) = oneshot::channel();
         let decision = Box::new(move |draft: &mut Draft| {
             let decided = decide(draft);

@@ -1,5 +1,5 @@
 //! Limits of the intake: concurrent requests and bytes of their bodies, which tenants share, and each tenant's events per
-//! second.
+//! second: its quota, and its share while others wait.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use service::{
     http::is_json,
     problem::{Code, Problem},
 };
-use store::{Outbox, TenantSnapshot};
+use store::{EventShares, Outbox, TenantSnapshot};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
@@ -29,6 +29,8 @@ const MAX_RESERVED_BYTES: usize = 256 << 10;
 /// again.
 const REMEMBERED_TENANTS: usize = 100_000;
 
+/// Smallest share of a tenant, in events a second.
+const SMALLEST_SHARE: f64 = 1.0;
 /// A tenant gets more while it holds no more than so many times what stays free: all but an eighth while it is alone, and
 /// equal parts where several want more.
 const SHARE_OF_FREE: u32 = 7;
@@ -139,32 +141,53 @@ fn full(detail: &str) -> Problem {
     Problem::new(Code::TooManyRequests).detail(detail).retry_after(RETRY_WHEN_FULL)
 }
 
-/// Each tenant's `quota.events_per_second`, measured in this process. A request is accepted or refused as a whole,
-/// before any of its events is published.
+/// Each tenant's `quota.events_per_second`, and its share while routers are behind, both measured in this process. A
+/// request is accepted or refused as a whole, before any of its events is published.
 pub(super) struct EventQuotas {
     used: Keyed<String>,
+    /// What is used of the shares. It is apart, so that a share that is over leaves no wait behind.
+    share_used: Keyed<String>,
+    shares: Arc<EventShares>,
     outbox: Arc<Outbox>,
 }
 
 impl EventQuotas {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
-        Self { used: Keyed::new(REMEMBERED_TENANTS), outbox }
+    pub(super) fn new(shares: Arc<EventShares>, outbox: Arc<Outbox>) -> Self {
+        let [used, share_used] = [(); 2].map(|()| Keyed::new(REMEMBERED_TENANTS));
+        Self { used, share_used, shares, outbox }
     }
 
     /// Accepts a request with this many events at `now` (unix milliseconds), or returns the time to wait. The burst is
     /// one second's worth. A larger batch is accepted after a second without events and followed by a longer pause, so
     /// that no batch is refused for ever.
     pub(super) fn take(&self, tenant: &TenantSnapshot, events: usize, now: u64) -> Result<(), Problem> {
-        let Some(per_second) = tenant.quota.events_per_second else { return Ok(()) };
-        // The configuration is refused when a quota is not a valid rate.
-        let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        let taken = self.used.take(tenant.id.clone(), &limit, events, Instant::now());
-        taken.map_err(|TooSoon(wait)| {
+        if let Some(share) = self.shares.of(&tenant.id, now) {
+            let share = share.max(SMALLEST_SHARE);
+            let taken = take(&self.share_used, tenant, share, events);
+            taken.map_err(|TooSoon(wait)| beyond_share(share).retry_after(wait))?;
+        }
+        let Some(per_second) = tenant.quota.events_per_second else { return Ok(()) };
+        take(&self.used, tenant, per_second, events).map_err(|TooSoon(wait)| {
             self.outbox.record_quota_reached(&tenant.id, QuotaName::EventsPerSecond, per_second, now);
             let detail =
                 format!("the tenant's quota of {per_second} events a second is used up; nothing was published");
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait)
         })
     }
+}
+
+/// Takes events of what a tenant may publish a second, all of them or none.
+fn take(used: &Keyed<String>, tenant: &TenantSnapshot, per_second: f64, events: u32) -> Result<(), TooSoon> {
+    // Neither a quota nor a share is an invalid rate: the configuration and `SMALLEST_SHARE` see to that.
+    let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
+    used.take(tenant.id.clone(), &limit, events, Instant::now())
+}
+
+fn beyond_share(share: f64) -> Problem {
+    let detail = format!(
+        "events of other tenants wait to be routed: while they do, this tenant may publish {share:.1} events a second, \
+         which is its share and no quota; nothing was published"
+    );
+    Problem::new(Code::TooManyRequests).detail(detail)
 }

@@ -24,7 +24,7 @@ use service::{
     http::bearer,
     problem::{Code, Problem},
 };
-use store::{Access, Denied, Outbox, SourceRef, Store, StoreError, access, admit};
+use store::{Access, Denied, EventShares, Outbox, SourceRef, Store, StoreError, access, admit};
 
 use limits::{EventQuotas, ReceivedBody, RequestSlots};
 use openapi::AcceptedEvents;
@@ -43,6 +43,8 @@ pub struct IntakeDependencies {
     pub store: Arc<dyn Store>,
     /// Hash of the operator's key. Without it, no request has the operator's rights.
     pub operator: Option<KeyHash>,
+    /// How many events a second tenants may publish while routers are behind.
+    pub event_shares: Arc<EventShares>,
     /// Receives findings about used-up quotas and loops.
     pub outbox: Arc<Outbox>,
 }
@@ -62,7 +64,7 @@ pub fn routes(
     deps: IntakeDependencies,
     metrics: ProducerMetrics,
 ) -> Router {
-    let quotas = EventQuotas::new(deps.outbox.clone());
+    let quotas = EventQuotas::new(deps.event_shares.clone(), deps.outbox.clone());
     let intake = Intake { producer, deps, slots: RequestSlots::new(config), quotas, metrics };
     Router::from(api()).with_state(Arc::new(intake))
 }

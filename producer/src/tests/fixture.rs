@@ -17,7 +17,7 @@ use broker::{Broker as _, Incoming, Queue, memory::Memory};
 use schemas::{Key, KeyHash, Scope, SourceConfig};
 use serde_json::{Value, json};
 use service::{SeenConfig, metrics::Registry};
-use store::{MemoryStore, Outbox, Pulled, Snapshot, TenantSnapshot};
+use store::{EventShares, MemoryStore, Outbox, Pulled, Snapshot, TenantSnapshot};
 use tower::ServiceExt as _;
 
 use crate::{IntakeDependencies, Producer, ProducerConfig, ProducerMetrics, routes};
@@ -32,6 +32,7 @@ pub(super) struct TestIntake {
     pub(super) producer: Arc<Producer>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) event_shares: Arc<EventShares>,
     /// Milliseconds since the test began, for the clock.
     pub(super) elapsed_ms: Arc<AtomicU64>,
     registry: Registry,
@@ -67,15 +68,16 @@ impl TestIntake {
         let clock: service::Clock = Arc::new(move || NOW + elapsed.load(Ordering::Relaxed));
         let deps = (clock, chance as service::Chance);
         let producer = Producer::new(&config, shared.clone(), Some(store.clone()), metrics.clone(), deps);
-        let outbox = Arc::new(Outbox::new("p"));
+        let (outbox, event_shares) = (Arc::new(Outbox::new("p")), Arc::<EventShares>::default());
         let deps = IntakeDependencies {
             broker: shared,
             store: store.clone(),
             operator: Some(KeyHash::of(OPERATOR)),
+            event_shares: event_shares.clone(),
             outbox: outbox.clone(),
         };
         let app = service::http::app(routes(&config, producer.clone(), deps, metrics));
-        Self { broker, producer, store, outbox, elapsed_ms, registry, app }
+        Self { broker, producer, store, outbox, event_shares, elapsed_ms, registry, app }
     }
 
     /// Posts JSON as the tenant's publisher.

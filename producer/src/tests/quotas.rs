@@ -1,10 +1,10 @@
-//! A tenant that may bring in two events a second.
+//! How many events a second a tenant may bring in: its quota, here two of the tenant `slow`, and its share while others wait.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use schemas::{Finding, Notice, QuotaName};
 
-use super::fixture::{Answer, NOW, TestIntake, request};
+use super::fixture::{Answer, EVENTS, NOW, TestIntake, request};
 
 const EVENT: &str = r#"{"type":"a.b"}"#;
 
@@ -56,4 +56,64 @@ async fn that_a_quota_bit_is_told_once() {
     intake.outbox.noted("p", 1);
     slow(&intake, EVENT).await;
     assert!(intake.outbox.report(NOW).is_empty(), "the hour is the same");
+}
+
+fn announce(intake: &TestIntake, shares: &[(&str, f64)], at: u64) {
+    let shares: BTreeMap<_, _> = shares.iter().map(|(tenant, share)| ((*tenant).to_owned(), *share)).collect();
+    intake.event_shares.hear("router".to_owned(), shares, at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_its_share_a_tenant_is_told_that_others_wait_and_that_it_is_no_quota() {
+    let intake = TestIntake::new();
+    announce(&intake, &[("acme", 2.0)], NOW);
+    for _ in 0..2 {
+        assert_eq!(intake.post(EVENTS, EVENT).await.status, 202);
+    }
+    let answer = intake.post(EVENTS, EVENT).await;
+    assert_eq!((answer.code(), answer.retry_after.as_deref()), ((429, "too_many_requests"), Some("1")));
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("2.0 events a second, which is its share and no quota; nothing was published"), "{detail}");
+    assert_eq!(intake.send(request("/v1/in/t-main"), "{}").await.code(), (429, "too_many_requests"));
+    assert_eq!(intake.published().await.len(), 2);
+    let zeta = || request("/v1/tenants/zeta/events").header("authorization", "Bearer zeta's");
+    for _ in 0..9 {
+        assert_eq!(intake.send(zeta(), EVENT).await.status, 202, "a tenant below its share is not announced");
+    }
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 202);
+    assert!(intake.outbox.report(NOW).is_empty(), "no quota was reached");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_is_over_leaves_no_wait_behind() {
+    let intake = TestIntake::new();
+    announce(&intake, &[("acme", 2.0)], NOW);
+    assert_eq!(intake.post(EVENTS, batch(1_000)).await.status, 202, "a batch is never too large");
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 429);
+    announce(&intake, &[], NOW);
+    assert_eq!(intake.post(EVENTS, batch(1_000)).await.status, 202);
+    announce(&intake, &[("acme", 2.0)], NOW);
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 429);
+    intake.elapsed_ms.store(3_001, Ordering::Relaxed);
+    assert_eq!(intake.post(EVENTS, EVENT).await.status, 202, "no router has said so for three seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_stays_hard_whatever_the_share() {
+    let intake = TestIntake::new();
+    announce(&intake, &[("slow", 1_000.0)], NOW);
+    let answers = [slow(&intake, EVENT).await, slow(&intake, EVENT).await, slow(&intake, EVENT).await];
+    assert_eq!(answers.map(|answer| answer.status), [202, 202, 429]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_is_never_less_than_one_event_a_second() {
+    let intake = TestIntake::new();
+    for share in [0.0, 0.001] {
+        announce(&intake, &[("acme", share)], NOW);
+        assert_eq!(intake.post(EVENTS, EVENT).await.status, 202);
+        assert_eq!(intake.post(EVENTS, EVENT).await.retry_after.as_deref(), Some("1"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
 }

@@ -17,7 +17,7 @@ pub struct HttpConfig {
     /// Networks of the proxies whose forwarding headers are trusted.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Requests a second that each key, or each address without a key, may make on average; 0: no limit.
+    /// Requests a second that the keys of each tenant, or each address without a key, may make on average; 0: no limit.
     pub requests_per_second: u32,
     /// How many of these may come at once.
     pub requests_burst: u32,

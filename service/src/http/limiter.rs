@@ -1,6 +1,7 @@
-//! Limits the rate of requests by key, and by address for requests without a valid key.
+//! Limits the rate of requests by the owner of their key, and by address for requests without a valid key.
 //!
-//! The intake limits only requests without a valid key here. All others are limited by their tenants' quotas.
+//! The intake limits only requests without a valid key here. All others are limited by their tenants' quotas
+//! and shares.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -38,10 +39,10 @@ pub struct RequestLimiter<K> {
     identify: Identify<K>,
 }
 
-/// Requests with the same key share one rate.
+/// Requests with equal rate keys share one rate.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum RateKey<K> {
-    Key(K),
+    Owner(K),
     /// Address of a request without a valid key, so that guessing keys is slow.
     Address(IpAddr),
     /// All requests without an address, as in a test without a socket.
@@ -85,7 +86,7 @@ impl<K: Eq + Hash + Send + 'static> RequestLimiter<K> {
     async fn check(State((limits, limit)): State<(Arc<Self>, Limit)>, request: Request, next: Next) -> Response {
         let taken = match limits.owner_of(&request) {
             KeyOwner::Operator => Ok(()),
-            KeyOwner::Known(key) => limits.take(RateKey::Key(key), &limit),
+            KeyOwner::Known(owner) => limits.take(RateKey::Owner(owner), &limit),
             KeyOwner::Unknown => limits.take(RateKey::without_key(&request), &limit),
         };
         answer(taken, request, next).await
@@ -107,7 +108,7 @@ async fn answer(taken: Result<(), TooSoon>, request: Request, next: Next) -> Res
     match taken {
         Ok(()) => next.run(request).await,
         Err(TooSoon(wait)) => {
-            let detail = "too many requests from this key, or from this address without a valid key";
+            let detail = "too many requests with this tenant's keys, or from this address without a valid key";
             Problem::new(Code::TooManyRequests).detail(detail).retry_after(wait).into_response()
         }
     }
@@ -141,7 +142,7 @@ mod tests {
     fn app(requests_per_second: u32) -> Router {
         let whose = |key: &str| match key.strip_prefix("good-") {
             _ if key == "operator" => KeyOwner::Operator,
-            Some(name) => KeyOwner::Known(name.to_owned()),
+            Some(name) => KeyOwner::Known(name.split_once('.').map_or(name, |(owner, _)| owner).to_owned()),
             None => KeyOwner::Unknown,
         };
         let limits = RequestLimiter::new(&config(requests_per_second), whose);
@@ -162,12 +163,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_key_has_its_own_allowance_wherever_it_asks_from() {
+    async fn an_owner_has_one_allowance_for_all_its_keys_wherever_they_ask_from() {
         let app = app(1);
-        for client in ["192.0.2.1", "192.0.2.2"] {
-            assert_eq!(ask(&app, client, Some("good-one")).await, (200, None));
+        for (client, key) in [("192.0.2.1", "good-one"), ("192.0.2.2", "good-one.again")] {
+            assert_eq!(ask(&app, client, Some(key)).await, (200, None));
         }
-        assert_eq!(ask(&app, "192.0.2.3", Some("good-one")).await, (429, Some("1".into())));
+        assert_eq!(ask(&app, "192.0.2.3", Some("good-one.anew")).await, (429, Some("1".into())));
         assert_eq!(ask(&app, "192.0.2.3", Some("good-two")).await, (200, None));
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(ask(&app, "192.0.2.3", Some("good-one")).await, (200, None));

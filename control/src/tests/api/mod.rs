@@ -50,6 +50,7 @@ pub(super) const MOST_SOURCES: u64 = 20;
 pub(super) struct Api {
     pub(super) store: Arc<MemoryStore>,
     pub(super) broker: Memory,
+    pub(super) control: Arc<Control>,
     /// Unix ms.
     clock: Arc<AtomicU64>,
     app: Router,
@@ -110,8 +111,8 @@ impl Api {
             stop: shutdown.clone(),
         };
         let control = Control::new(&config, deps, ControlMetrics::register(&Default::default()).unwrap());
-        let app = service::http::app(routes(control));
-        Self { store, broker, clock, app, _process: process }
+        let app = service::http::app(routes(control.clone()));
+        Self { store, broker, control, clock, app, _process: process }
     }
 
     /// Moves the clock forward.

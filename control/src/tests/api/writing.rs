@@ -1,6 +1,8 @@
 //! Making, showing, replacing and changing things.
 
+use futures_util::{FutureExt as _, future::join_all, poll};
 use serde_json::{Value, json};
+use store::Author;
 
 use super::{Api, NOW};
 
@@ -108,4 +110,23 @@ async fn a_source_and_a_key_work_from_the_moment_they_are_made() {
     assert!(store::Store::snapshot(&*api.store).unwrap().source(token, NOW).is_some());
     let made = api.post("/v1/tenants/acme/keys", json!({"scopes": ["read"]})).await.expect(201);
     api.call("GET", ENDPOINTS).key(made.body["key"].as_str().unwrap()).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_tenant_with_many_waiting_changes_is_refused_and_others_are_not() {
+    let api = Api::new();
+    let author = Author { name: "operator".into(), address: None };
+    let turn = api.control.edit_queue.enter(&author).await.expect("the operator is never refused");
+    let path = |number: usize| format!("{ENDPOINTS}/{number}");
+    let mut waiting: Vec<_> = (0..32).map(|number| api.call("PUT", path(number)).json(crm()).send().boxed()).collect();
+    let other = api.call("PUT", "/v1/tenants/zeta/endpoints/crm").key("zeta-all").json(crm());
+    waiting.push(other.send().boxed());
+    for change in &mut waiting {
+        assert!(poll!(change).is_pending());
+    }
+    let refused = api.put(&path(32), crm()).await;
+    assert_eq!((refused.code(), &refused.headers["retry-after"]), ((429, "too_many_requests"), &"1".parse().unwrap()));
+    drop(turn);
+    assert!(join_all(waiting).await.iter().all(|answer| answer.status == 201));
+    api.put(&path(32), crm()).await.expect(201);
 }
