@@ -4,6 +4,7 @@
 
 mod config;
 mod consumer;
+mod large_bodies;
 mod layer;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 pub use config::{BrokerConfig, LogBytes};
 pub use consumer::{Consumer, ConsumerStatus, Incoming, Prefetch, Settlement};
+pub use large_bodies::LargeBodies;
 pub use layer::BrokerLayer;
 pub use notices::Notices;
 pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
