@@ -29,6 +29,7 @@ mod memory;
 mod metrics;
 mod monitoring;
 mod names;
+mod outage;
 mod parking;
 mod prometheus;
 mod propagation;

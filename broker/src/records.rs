@@ -105,22 +105,30 @@ const EXCERPT_BYTES: usize = 4 * 1024;
 /// As [`publish_until_confirmed`].
 pub async fn park(
     broker: &dyn Broker,
-    mut record: Parked,
+    record: Parked,
     message: Message,
     deadline: Deadline,
 ) -> Result<Parked, PublishError> {
     let (to, whole) = parked(&record, message);
     match publish_until_confirmed(broker, &to, &whole, deadline.clone()).await {
         Err(PublishError::TooLarge) => {
-            let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&whole.body));
-            record.detail = Some(format!("{detail}; {cut}"));
-            let body = excerpt(&whole.body);
-            let (to, message) = parked(&record, Message { body, ..whole });
+            let (record, message) = cut(record, whole);
+            let (to, message) = parked(&record, message);
             publish_until_confirmed(broker, &to, &message, deadline).await?;
+            Ok(record)
         }
-        published => published?,
+        published => published.map(|()| record),
     }
-    Ok(record)
+}
+
+/// The record of a parked message with an excerpt of its body, unless that is as short.
+pub fn cut(mut record: Parked, mut message: Message) -> (Parked, Message) {
+    if message.body.len() > EXCERPT_BYTES {
+        let (detail, cut) = (record.detail.unwrap_or_default(), described_excerpt(&message.body));
+        record.detail = Some(format!("{detail}; {cut}"));
+        message.body = excerpt(&message.body);
+    }
+    (record, message)
 }
 
 /// The detail of a record that keeps an excerpt, by whose end [`requeued`] knows it.

@@ -22,7 +22,7 @@ use store::{Snapshot, is_older};
 use crate::{
     Control,
     dead_letter_index::DeadLetterIndex,
-    log_use::{LogUse, RecordState, Share, TenantUse},
+    log_use::{LogUse, RecordState, Share, Shares, TenantUse},
 };
 
 /// Interval at which dead letters are counted and the result is announced. Deliverers forget an announcement after six
@@ -30,10 +30,6 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The interval while the log grows by more than half of an allowance between two counts.
 const INTERVAL_OF_FLOOD: Duration = Duration::from_secs(1);
-/// The part of the log that a deliverer may fill for one tenant between two announcements is one of so many.
-const ALLOWANCE_PART: u64 = 32;
-/// As [`ALLOWANCE_PART`], for a tenant that is alone in the log. Another one may come at any time.
-const ALLOWANCE_PART_ALONE: u64 = 4;
 /// A replay is held once its tenant has used so many times what it may use for bodies: what fails again keeps its body,
 /// whatever the quota says.
 const SHARES_OF_REPLAYS: u64 = 4;
@@ -68,7 +64,7 @@ impl Control {
                     Ok(bytes) => {
                         *self.dead_letter_count() = counter.found(&snapshot);
                         is_readable = true;
-                        if bytes > counter.allowance() / 2 {
+                        if bytes > counter.log.allowance() / 2 {
                             interval = INTERVAL_OF_FLOOD;
                         }
                     }
@@ -202,26 +198,21 @@ impl DeadLetterCounter {
         bytes
     }
 
-    /// Bytes that a deliverer may keep of one tenant between two announcements.
-    fn allowance(&self) -> u64 {
-        self.capacity / ALLOWANCE_PART
-    }
-
     /// Decides how much of each tenant's dead letters is kept.
     fn found(&self, snapshot: &Snapshot) -> DeadLetterCount {
-        let mut found = DeadLetterCount { tenants: Some(self.log.tenants().clone()), ..DeadLetterCount::default() };
-        found.levels.allowance = Some(self.allowance());
-        let shares = self.log.shares();
+        let (tenants, shares) = (Some(self.log.tenants().clone()), self.log.shares());
+        let mut found = DeadLetterCount { tenants, levels: shares.levels(), ..DeadLetterCount::default() };
         for tenant in snapshot.tenants() {
-            self.decide(&tenant.id, tenant.quota, shares.of(&tenant.id, tenant.quota.dead_letter_bytes), &mut found);
+            self.decide(&shares, &tenant.id, tenant.quota, &mut found);
         }
         found
     }
 
-    fn decide(&self, tenant: &str, quota: Quota, share: Option<Share>, found: &mut DeadLetterCount) {
+    fn decide(&self, shares: &Shares<'_>, tenant: &str, quota: Quota, found: &mut DeadLetterCount) {
+        let share = shares.of(tenant, quota.dead_letter_bytes);
         let TenantUse { whole, alive, .. } = self.log.of(tenant);
         let by_letters = DeadLetterRetention::of(whole, alive, quota.dead_letters);
-        let by_bytes = share.map_or(DeadLetterRetention::Bodies, |share| share.retention());
+        let by_bytes = share.map_or(DeadLetterRetention::Bodies, Share::retention);
         if by_letters != DeadLetterRetention::Bodies {
             let limit = quota.dead_letters.unwrap_or_default();
             found.reached.push((tenant.to_owned(), QuotaName::DeadLetters, limit));
@@ -231,13 +222,7 @@ impl DeadLetterCounter {
             let limit = quota.dead_letter_bytes.unwrap_or(self.capacity / 3);
             found.reached.push((tenant.to_owned(), QuotaName::DeadLetterBytes, limit));
         }
-        let level = by_letters.max(by_bytes);
-        let allowance = share.map_or(self.capacity / ALLOWANCE_PART_ALONE, |share| share.left());
-        if level != DeadLetterRetention::Bodies {
-            found.levels.by_tenant.insert(tenant.to_owned(), level);
-        } else if share.is_none() && alive > 0 || allowance < self.allowance() {
-            found.levels.allowances.insert(tenant.to_owned(), allowance);
-        }
+        shares.add_level(&mut found.levels, tenant, share, by_letters);
         if share.is_some_and(|Share { used, most }| used >= most.saturating_mul(SHARES_OF_REPLAYS)) {
             found.held.insert(tenant.to_owned());
         }

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use schemas::DeadLetterRetention;
+use schemas::{DeadLetterRetention, RetentionLevels};
 
 /// Segments of a full log.
 const SEGMENTS: u64 = 32;
@@ -21,6 +21,11 @@ const SEGMENTS: u64 = 32;
 const MAX_RECORDS: u64 = 1 << 20;
 /// The part of a log that is left to every tenant, however full the log is, is one of so many.
 const LEAST_PART: u64 = 100;
+
+/// The part of a log that one process may fill for one tenant between two announcements is one of so many.
+const ALLOWANCE_PART: u64 = 32;
+/// As [`ALLOWANCE_PART`], for a tenant that is alone in the log. Another one may come at any time.
+const ALLOWANCE_PART_ALONE: u64 = 4;
 
 /// What a tenant has in a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,6 +143,11 @@ impl LogUse {
         }
     }
 
+    /// Bytes that one process may keep of a tenant between two announcements.
+    pub(crate) fn allowance(&self) -> u64 {
+        self.capacity / ALLOWANCE_PART
+    }
+
     /// What each tenant with records has.
     pub(crate) fn tenants(&self) -> &HashMap<Arc<str>, TenantUse> {
         &self.tenants
@@ -176,6 +186,32 @@ impl Shares<'_> {
         let contested = log.segments.range(self.contested..);
         let used = contested.filter_map(|segment| segment.tenants.get(tenant)).map(|used| used.bytes).sum();
         (!is_alone).then_some(Share { used, most: (self.free / 2).max(log.capacity / LEAST_PART) })
+    }
+}
+
+impl Shares<'_> {
+    /// Levels at which everything is kept, up to the allowance.
+    pub(crate) fn levels(&self) -> RetentionLevels {
+        RetentionLevels { allowance: Some(self.log.allowance()), ..RetentionLevels::default() }
+    }
+
+    /// Adds a tenant's level, and its allowance where that is another one. `at_least` is how much is to be left out in any
+    /// case.
+    pub(crate) fn add_level(
+        &self,
+        levels: &mut RetentionLevels,
+        tenant: &str,
+        share: Option<Share>,
+        at_least: DeadLetterRetention,
+    ) {
+        let level = share.map_or(at_least, |share| at_least.max(share.retention()));
+        let allowance = share.map_or(self.log.capacity / ALLOWANCE_PART_ALONE, Share::left);
+        let has_records = self.log.of(tenant).alive > 0;
+        if level != DeadLetterRetention::Bodies {
+            levels.by_tenant.insert(tenant.to_owned(), level);
+        } else if share.is_none() && has_records || allowance < self.log.allowance() {
+            levels.allowances.insert(tenant.to_owned(), allowance);
+        }
     }
 }
 

@@ -11,11 +11,14 @@ use broker::{
     records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
-use schemas::{Delivery, Message, ParkReason, Parked, wire};
+use schemas::{DeadLetterRetention, Delivery, Message, Notice, ParkReason, Parked, wire};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::Control;
+use crate::{
+    Control,
+    log_use::{LogUse, RecordState},
+};
 
 /// Interval at which new records are looked at. An alert on them may be this much late.
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
@@ -62,9 +65,16 @@ fn pause(times: u32) -> Duration {
     FIRST.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST)
 }
 
+/// Looks after which what the log has deleted is forgotten: an hour.
+const LOOKS_PER_TRIM: u32 = 240;
+
 /// The log as far as it was read.
-#[derive(Default)]
 struct ParkedLog {
+    /// Whose the records are; empty for what is no tenant's.
+    records: LogUse,
+    /// Offset of the first record that is not among `records`.
+    next_record: u64,
+    looks: u32,
     /// Offset at which the next look begins.
     next: u64,
     /// Offset of the first record that is counted; none before the first look.
@@ -82,6 +92,38 @@ struct Returning {
 }
 
 impl ParkedLog {
+    fn new(capacity: u64) -> Self {
+        Self {
+            records: LogUse::new(capacity),
+            next_record: 0,
+            looks: 0,
+            next: 0,
+            count_from: None,
+            returning: HashMap::new(),
+            is_incomplete: false,
+        }
+    }
+
+    /// Counts the bytes of a record for its tenant.
+    fn count(&mut self, record: &Record, parked: &Parked, is_tenant: impl FnOnce(&str) -> bool) {
+        if record.offset < self.next_record {
+            return;
+        }
+        self.next_record = record.offset + 1;
+        let (owner, marker) =
+            (parked.tenant.as_deref().filter(|tenant| is_tenant(tenant)), RequeueMarker::read(record));
+        let (owner, marker) = (owner.unwrap_or_default(), marker.filter(|_| RequeueMarker::is_marker(record)));
+        let state = match &marker {
+            Some(_) => RecordState::Ended,
+            None if record.message.body.is_empty() => RecordState::WithoutBody,
+            None => RecordState::Whole,
+        };
+        self.records.add(record.offset, Some(owner), record.message.size() as u64, state);
+        if let Some(marker) = marker {
+            self.records.end(marker.offset, owner);
+        }
+    }
+
     /// Notes a record. A delivery that may not come back any more would keep the place of another.
     fn note(&mut self, record: &Record, may_return: impl FnOnce(&Delivery) -> bool, now: Instant) {
         if let Some(marker) = RequeueMarker::read(record).filter(|_| RequeueMarker::is_marker(record)) {
@@ -131,24 +173,43 @@ impl Control {
     /// Several processes may do so at once: each publishes a delivery once before it sees the marker of another, so there
     /// are as many copies at most, under one id.
     pub async fn watch_parked(&self) {
-        let (mut log, mut connection) = (ParkedLog::default(), self.deps.broker.connection_state());
+        let mut log = ParkedLog::new(self.deps.broker.max_log_bytes(Log::Parked));
+        let mut connection = self.deps.broker.connection_state();
         loop {
             // The first read fixes the offset to count from, so it waits until the broker is connected.
             if connection.wait_for(|state| !matches!(state, ConnectionState::Away(_))).await.is_err() {
                 return;
             }
-            if let Err(error) = self.follow_parked(&mut log).await {
-                tracing::debug!(%error, "parked.not_counted");
-            } else if let Err(error) = self.requeue_due(&mut log).await {
-                tracing::debug!(%error, "parked.not_requeued");
+            match self.follow_parked(&mut log).await {
+                Ok(()) => {
+                    self.announce_parked(&log.records);
+                    if let Err(error) = self.requeue_due(&mut log).await {
+                        tracing::debug!(%error, "parked.not_requeued");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "parked.not_counted"),
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
+    /// Announces how much is kept of what the tenants' publishers send: the tenants have shares of this log as of that of
+    /// dead letters.
+    fn announce_parked(&self, records: &LogUse) {
+        let Some(snapshot) = self.deps.store.snapshot() else { return };
+        let (shares, no_tenant) = (records.shares(), "");
+        let mut levels = shares.levels();
+        for owner in snapshot.tenants().map(|tenant| tenant.id.as_str()).chain([no_tenant]) {
+            shares.add_level(&mut levels, owner, shares.of(owner, None), DeadLetterRetention::Bodies);
+        }
+        self.deps.broker.announce(Notice::ParkedRetention(levels).write().into());
+    }
+
     /// Reads to the present end of the log.
     async fn follow_parked(&self, log: &mut ParkedLog) -> Result<(), ReadError> {
         let logs = &self.deps.broker;
+        let snapshot = self.deps.store.snapshot();
+        let is_tenant = |id: &str| snapshot.as_ref().is_some_and(|snapshot| snapshot.tenant(id).is_some());
         if log.count_from.is_none() {
             log.count_from = Some(logs.end(Log::Parked).await?);
         }
@@ -159,10 +220,17 @@ impl Control {
         while let Some(record) = records.try_next().await? {
             log.next = record.offset + 1;
             log.note(&record, |delivery| !self.is_too_old(delivery), Instant::now());
+            let parked = read_parked(&record);
+            log.count(&record, &parked, is_tenant);
             if Some(record.offset) >= log.count_from && !RequeueMarker::is_marker(&record) {
-                let reason = read_parked(&record).reason;
-                self.metrics.park_log.with_label_values(&[reason.as_str()]).inc();
+                self.metrics.park_log.with_label_values(&[parked.reason.as_str()]).inc();
             }
+        }
+        log.looks += 1;
+        if log.looks.is_multiple_of(LOOKS_PER_TRIM)
+            && let Some(first) = logs.read(Log::Parked, 0).try_next().await?
+        {
+            log.records.forget_before(first.offset);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ mod tenants;
 use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
-use schemas::{Acceptance, Envelope, ParkReason};
+use schemas::{Acceptance, Envelope, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
@@ -42,6 +42,8 @@ pub struct RouterDependencies {
     pub outbox: Arc<Outbox>,
     /// How much of each tenant's dead letters is kept.
     pub retention: Arc<RetentionTable>,
+    /// How much is kept of each tenant's messages that cannot be routed.
+    pub parked_retention: Arc<RetentionTable>,
     pub clock: Clock,
     pub stop: CancellationToken,
 }
@@ -68,11 +70,12 @@ impl Router {
         deps: RouterDependencies,
         metrics: RouterMetrics,
     ) -> Arc<Self> {
-        let RouterDependencies { broker, store, outbox, retention, clock, stop } = deps;
+        let RouterDependencies { broker, store, outbox, retention, parked_retention, clock, stop } = deps;
         let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
             retention,
+            parked_retention,
             outbox: outbox.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -158,7 +161,9 @@ impl Router {
     }
 
     async fn park(&self, incoming: &Incoming, why: Unroutable) -> Settlement {
-        match self.publisher.parked(incoming, why).await {
+        let snapshot = self.store.snapshot();
+        let owner = tenant_of(&incoming.key).filter(|id| snapshot.is_some_and(|known| known.tenant(id).is_some()));
+        match self.publisher.parked(incoming, why, &owner.unwrap_or_default()).await {
             Ok(()) => Settlement::Done,
             Err(_) => Settlement::Again,
         }

@@ -19,6 +19,8 @@ service::metrics! {
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
         /// Messages that were parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason in PARK_REASONS]),
+        /// Messages that were not parked whole because their tenant has its share of the log, by what was kept.
+        pub parked_reduced: IntCounterVec("parked_reduced_total", [kept in ["excerpt", "nothing"]]),
         /// Dead letters, by reason.
         pub dead_letters: IntCounterVec("dead_letters_total", [reason in DEAD_REASONS]),
         /// Dead letters that a tenant's quota reduced, by what was kept.

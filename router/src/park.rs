@@ -47,6 +47,13 @@ impl From<Refusal> for Unroutable {
     }
 }
 
+/// True for reasons that an event may have which was accepted, or would have been: it can be routed once the cause is
+/// gone. What no intake accepts is kept as far as the publisher's share allows.
+pub(crate) fn is_kept_whole(reason: ParkReason) -> bool {
+    use ParkReason::{Decode, Identity, Schema, TooLarge};
+    !matches!(reason, Decode | Identity | Schema | TooLarge)
+}
+
 /// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.
 pub(crate) fn parked(incoming: &Incoming, why: Unroutable, now: u64) -> (Parked, Message) {
     let Message { id, kind, headers, body } = &incoming.message;

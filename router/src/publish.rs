@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     RouterMetrics,
     fan_out::Outgoing,
-    park::{Unroutable, parked},
+    park::{Unroutable, is_kept_whole, parked},
 };
 
 /// Publishes until the broker confirms. The only error is the end of the process.
@@ -21,6 +21,7 @@ pub(crate) struct ConfirmedPublisher {
     /// Largest body that is published, in bytes.
     pub(crate) max_bytes: usize,
     pub(crate) retention: Arc<RetentionTable>,
+    pub(crate) parked_retention: Arc<RetentionTable>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) metrics: RouterMetrics,
     pub(crate) clock: Clock,
@@ -67,10 +68,26 @@ impl ConfirmedPublisher {
         Ok(())
     }
 
-    /// Publishes a message that cannot be routed to the parked log.
-    pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable) -> Result<(), PublishError> {
-        let reason = why.reason.as_str();
-        let (record, kept) = parked(incoming, why, (self.clock)());
+    /// Publishes a message that cannot be routed to the parked log: as much of it as the share of its `owner` lets be
+    /// kept. That is a tenant, or empty where there is no such tenant.
+    pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable, owner: &str) -> Result<(), PublishError> {
+        let (reason, now) = (why.reason.as_str(), (self.clock)());
+        let retention = match is_kept_whole(why.reason) {
+            true => DeadLetterRetention::Bodies,
+            false => self.parked_retention.take(owner, incoming.message.size() as u64, now),
+        };
+        let (record, kept) = parked(incoming, why, now);
+        let (record, kept) = match retention {
+            DeadLetterRetention::Bodies => (record, kept),
+            DeadLetterRetention::Records => {
+                self.metrics.parked_reduced.with_label_values(&["excerpt"]).inc();
+                records::cut(record, kept)
+            }
+            DeadLetterRetention::Counts => {
+                self.metrics.parked_reduced.with_label_values(&["nothing"]).inc();
+                return Ok(());
+            }
+        };
         let record = records::park(&*self.broker, record, kept, self.deadline()).await?;
         self.metrics.parked.with_label_values(&[reason]).inc();
         tracing::warn!(

@@ -29,6 +29,10 @@ pub enum Notice {
     /// The retention of all tenants that have too many dead letters. Other tenants' dead letters are kept with their bodies.
     #[serde(rename = "dead_letter_levels")]
     DeadLetterRetention(RetentionLevels),
+    /// The retention of all tenants that have too much in the log of parked messages. The name of a tenant is empty for what
+    /// is no tenant's.
+    #[serde(rename = "parked_levels")]
+    ParkedRetention(RetentionLevels),
     /// Events a second that a router leaves to each tenant that publishes more than its share, while the router is behind.
     EventShares {
         /// Id of the router's process; its next notice replaces this one.
@@ -125,11 +129,12 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub const KINDS: [&str; 10] = [
+    pub const KINDS: [&str; 11] = [
         "revision",
         "facts",
         "noted",
         "dead_letter_levels",
+        "parked_levels",
         "event_shares",
         "tested",
         "hello",
@@ -144,6 +149,7 @@ impl Notice {
             Self::Findings { .. } => "facts",
             Self::Noted { .. } => "noted",
             Self::DeadLetterRetention(_) => "dead_letter_levels",
+            Self::ParkedRetention(_) => "parked_levels",
             Self::EventShares { .. } => "event_shares",
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
@@ -224,6 +230,7 @@ mod tests {
                 allowance: Some(7),
                 allowances: BTreeMap::from([("zeta".into(), 5)]),
             }),
+            Notice::ParkedRetention(RetentionLevels { allowance: Some(7), ..RetentionLevels::default() }),
             Notice::EventShares { process: "p".into(), by_tenant: BTreeMap::from([("acme".into(), 2.5)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,

@@ -49,6 +49,7 @@ struct NoticeExchange {
     store: Arc<dyn Store>,
     outbox: Arc<Outbox>,
     retention: Arc<RetentionTable>,
+    parked_retention: Arc<RetentionTable>,
     event_shares: Arc<EventShares>,
     clock: Clock,
     /// The newest revision of the store that any process has announced.
@@ -68,6 +69,7 @@ impl NoticeTasks {
             store: shared.store.clone(),
             outbox: shared.outbox.clone(),
             retention: shared.retention.clone(),
+            parked_retention: shared.parked_retention.clone(),
             event_shares: shared.event_shares.clone(),
             clock: shared.clock.clone(),
             announced: watch::Sender::new(0),
@@ -125,6 +127,7 @@ impl NoticeExchange {
                     self.noted.notify_one();
                 }
                 Notice::DeadLetterRetention(levels) => self.retention.hear(levels, (self.clock)()),
+                Notice::ParkedRetention(levels) => self.parked_retention.hear(levels, (self.clock)()),
                 Notice::EventShares { process, by_tenant } => {
                     self.event_shares.hear(process, by_tenant, (self.clock)());
                 }

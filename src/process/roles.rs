@@ -61,6 +61,7 @@ pub(super) struct SharedDependencies {
     /// Usage and findings of the roles, until control has recorded them.
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
+    pub(super) parked_retention: Arc<RetentionTable>,
     /// How many events a second tenants may publish while routers are behind.
     pub(super) event_shares: Arc<EventShares>,
     pub(super) registry: Arc<Registry>,
@@ -102,8 +103,9 @@ impl SharedDependencies {
     ) -> Self {
         let chance = service::chance::system();
         let outbox = Arc::new(Outbox::new(EventId::fresh(clock(), service::chance::bytes(&chance))));
-        let (retention, event_shares, shutdown) = (Arc::default(), Arc::default(), shutdown.clone());
-        Self { broker, store, outbox, retention, event_shares, registry, clock, chance, shutdown }
+        let (retention, parked_retention, event_shares) = (Arc::default(), Arc::default(), Arc::default());
+        let shutdown = shutdown.clone();
+        Self { broker, store, outbox, retention, parked_retention, event_shares, registry, clock, chance, shutdown }
     }
 
     pub(super) fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
@@ -112,6 +114,7 @@ impl SharedDependencies {
             store: self.store.clone(),
             outbox: self.outbox.clone(),
             retention: self.retention.clone(),
+            parked_retention: self.parked_retention.clone(),
             clock: self.clock.clone(),
             stop: self.shutdown.clone(),
         };

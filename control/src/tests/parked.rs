@@ -1,6 +1,7 @@
 //! What is parked, with a record of ours and without.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker as _, Lane, Log, Queue, ReadError, Settlement, Target, memory::Memory};
+use broker::{Broker as _, Lane, Log, LogBytes, Notices, Queue, ReadError, Settlement, Target, memory::Memory};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use schemas::{Delivery, HeaderValue, Message, ParkReason, Parked, wire};
+use schemas::{DeadLetterRetention, Delivery, HeaderValue, Message, Notice, ParkReason, Parked, wire};
 use serde_json::Value;
 use store::MemoryStore;
 use tokio::time::{sleep, timeout};
@@ -248,4 +249,34 @@ async fn canaries_that_the_broker_parked_are_not_listed() {
     park(&fixture, "acme.7.-.ticket.created", &[], "{}").await;
     let all: Vec<_> = parked::list(&fixture.broker).try_collect().await.unwrap();
     assert_eq!(all.iter().map(|parked| parked.id.as_str()).collect::<Vec<_>>(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_one_tenants_parked_messages_is_kept_as_excerpts_beside_those_of_others() {
+    let fixture = Fixture::new();
+    fixture.broker.set_max_log_bytes(LogBytes { parked: 100_000, ..LogBytes::default() });
+    let mut notices = fixture.broker.notices();
+    let park_body = async |tenant: &str| {
+        let record = format!(r#"{{"reason":"decode","tenant":"{tenant}","event_id":null,"parked_at":null}}"#);
+        let key = format!("decode.{tenant}");
+        park(&fixture, &key, &[(wire::RECORD, &record)], str::from_utf8(&[b'x'; 1_000]).unwrap()).await;
+    };
+    let levels = async |notices: &mut Notices| loop {
+        if let Some(Notice::ParkedRetention(levels)) = Notice::read(&notices.next().await.unwrap()) {
+            return levels;
+        }
+    };
+    park_body("zeta").await;
+    let _watching = watch(&fixture);
+    let first = levels(&mut notices).await;
+    assert_eq!((first.by_tenant.len(), first.allowance, first.allowances["zeta"]), (0, Some(3_125), 25_000));
+    for _ in 0..30 {
+        park_body("acme").await;
+    }
+    for nobody in 0..10 {
+        park_body(&format!("nobody-{nobody}")).await;
+    }
+    let expected = BTreeMap::from([("acme".to_owned(), DeadLetterRetention::Records)]);
+    let next = levels(&mut notices).await;
+    assert_eq!(next.by_tenant, expected, "{next:?}");
 }

@@ -101,6 +101,7 @@ pub(super) struct Fixture {
     pub(super) metrics: RouterMetrics,
     pub(super) outbox: Arc<Outbox>,
     pub(super) retention: Arc<RetentionTable>,
+    pub(super) parked_retention: Arc<RetentionTable>,
     recording: RecordingBroker,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -138,17 +139,19 @@ impl Fixture {
         let stopped = stop.clone();
         let config = RouterConfig { prefetch: 20, max_in_flight_bytes: u32::MAX, max_fan_out: 50, duplicates: SEEN };
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
+        let parked_retention = Arc::new(RetentionTable::default());
         let fixture = crate::RouterDependencies {
             broker: Arc::new(recording.clone()),
             store: store.clone(),
             outbox: outbox.clone(),
             retention: retention.clone(),
+            parked_retention: parked_retention.clone(),
             clock,
             stop: stopped,
         };
         let router = Router::new(config, MAX_PUBLISHED, fixture, metrics.clone());
         let running = tokio::spawn(router.run());
-        Self { memory, store, metrics, outbox, retention, recording, stop, running }
+        Self { memory, store, metrics, outbox, retention, parked_retention, recording, stop, running }
     }
 
     pub(super) async fn publish(&self, sent: &Sent) {

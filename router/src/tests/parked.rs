@@ -1,13 +1,13 @@
 //! A message that cannot be routed is parked with its reason, readable and whole, and delays no other.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use broker::Queue;
-use schemas::{HeaderValue, ParkReason, wire};
+use schemas::{DeadLetterRetention, HeaderValue, ParkReason, RetentionLevels, wire};
 use serde_json::json;
 use store::{Pulled, StoreError};
 
-use super::fixture::{Fixture, MAX_PUBLISHED, Sent, acme, event, one, raw, received, second_snapshot};
+use super::fixture::{Fixture, MAX_PUBLISHED, START, Sent, acme, event, one, raw, received, second_snapshot};
 
 /// Routes it and an ordinary event behind it: the first is parked for `reason`, the second delivered.
 async fn is_parked(sent: &Sent, reason: ParkReason) {
@@ -227,4 +227,24 @@ async fn a_record_stays_small_and_has_no_foreign_headers_whatever_is_sent() {
     assert!(record.detail.unwrap().len() <= 1024);
     let names: Vec<_> = carrier.message.headers.iter().map(|(name, _)| name).collect();
     assert_eq!(names, [wire::SCHEMA, wire::ACCEPTED_AT, wire::TENANT, wire::RECORD]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_intake_accepts_is_kept_as_far_as_its_tenants_share_allows() {
+    let fixture = Fixture::of(&one());
+    let levels = BTreeMap::from([("".to_owned(), DeadLetterRetention::Counts)]);
+    let announced = RetentionLevels { by_tenant: levels, allowance: Some(1), ..RetentionLevels::default() };
+    fixture.parked_retention.hear(announced, START);
+    let bad = |id: &str| raw(id, "a.b", "x".repeat(10_000));
+    for id in ["e1", "e2", "e3"] {
+        fixture.route(&bad(id)).await;
+    }
+    let mut strange = bad("e4");
+    strange.key = strange.key.replacen("acme", "nobody", 1);
+    fixture.route(&strange).await;
+    let kept: Vec<_> = fixture.parked().into_iter().map(|(_, carrier)| carrier.message.body.len()).collect();
+    assert_eq!(kept, [10_000, 4_096, 4_096]);
+    assert!(fixture.parked()[1].0.detail.as_deref().unwrap().ends_with("are kept"));
+    let reduced = |kept| fixture.metrics.parked_reduced.with_label_values(&[kept]).get();
+    assert_eq!((reduced("excerpt"), reduced("nothing")), (2, 1));
 }
