@@ -30,6 +30,7 @@ mod memory;
 mod metrics;
 mod monitoring;
 mod names;
+mod outage;
 mod parking;
 mod prometheus;
 mod propagation;

@@ -12,8 +12,9 @@ use service::FairSemaphore;
 
 use crate::{Broker, BrokerLayer, PublishError, Target};
 
-/// Largest number of bytes of large bodies that are published at once: a broker stores as many in some 50 ms.
-const ROOM: u32 = 4 * 1024 * 1024;
+/// Largest number of bytes of large bodies that are published at once: a broker stores as many in some 10 ms, so that more
+/// of them would not be faster. A larger one goes out alone.
+const ROOM: u32 = 1024 * 1024;
 /// Bytes of a body that is not large. Any number of these may be published at once.
 const SMALL: usize = 16 * 1024;
 
