@@ -74,8 +74,8 @@ impl ConfirmedPublisher {
         Ok(())
     }
 
-    /// Publishes an event to the queue of those that are put aside, as it came, with the time of its acceptance. False if
-    /// the broker does not take it there: the caller then goes on with it, so that a full queue holds up nothing.
+    /// Publishes an event to the queue of those that are put aside, as it came, with the time of its acceptance. False
+    /// if the broker does not take it there: the caller then goes on with it, so that a full queue holds up nothing.
     pub(crate) async fn put_aside(&self, incoming: &Incoming, acceptance: &Acceptance) -> bool {
         let to = Target::IngestSlow { key: incoming.key.clone() };
         let mut message = incoming.message.clone();
@@ -88,11 +88,11 @@ impl ConfirmedPublisher {
     /// kept. That is a tenant, or empty where there is no such tenant.
     pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable, owner: &str) -> Result<(), PublishError> {
         let (reason, now) = (why.reason.as_str(), (self.clock)());
-        let retention = match is_kept_whole(why.reason) {
-            true => DeadLetterRetention::Bodies,
-            false => self.parked_retention.take(owner, incoming.message.size() as u64, now),
-        };
         let (record, kept) = parked(incoming, why, now);
+        let retention = match is_kept_whole(record.reason) {
+            true => DeadLetterRetention::Bodies,
+            false => self.parked_retention.take(owner, kept.size() as u64, now),
+        };
         let (record, kept) = match retention {
             DeadLetterRetention::Bodies => (record, kept),
             DeadLetterRetention::Records => {
@@ -101,6 +101,8 @@ impl ConfirmedPublisher {
             }
             DeadLetterRetention::Counts => {
                 self.metrics.parked_reduced.with_label_values(&["nothing"]).inc();
+                let detail = record.detail;
+                tracing::warn!(event_id = record.event_id, tenant = record.tenant, reason, detail, "event.not_parked");
                 return Ok(());
             }
         };

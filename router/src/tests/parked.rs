@@ -249,3 +249,14 @@ async fn what_no_intake_accepts_is_kept_as_far_as_its_tenants_share_allows() {
     let reduced = |kept| fixture.metrics.parked_reduced.with_label_values(&[kept]).get();
     assert_eq!((reduced("excerpt"), reduced("nothing")), (2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_which_an_excerpt_is_kept_is_charged_to_the_share_as_that() {
+    let fixture = Fixture::of(&one());
+    let announced = RetentionLevels { allowance: Some(10_000), ..RetentionLevels::default() };
+    fixture.parked_retention.hear(announced, START);
+    fixture.route(&raw("e1", "a.b", vec![b' '; (1 << 20) + 1])).await;
+    fixture.route(&raw("e2", "a.b", "x".repeat(10_000))).await;
+    let kept: Vec<_> = fixture.parked().into_iter().map(|(_, carrier)| carrier.message.body.len()).collect();
+    assert_eq!(kept, [4_096, 10_000]);
+}
