@@ -56,8 +56,8 @@ service::metrics! {
         pub delivery_latency: HistogramVec("delivery_latency_seconds", [lane in LANES], buckets = AGES),
         /// From acceptance to the 2xx, by the lane of the attempt that got it.
         pub delivery_success: HistogramVec("delivery_success_seconds", [lane in LANES], buckets = AGES),
-        /// How late attempts start. `first`: first attempts that were never deferred, after acceptance. `retry` and
-        /// `deferred`: after the time for which they were due.
+        /// How late attempts start. `first`: first attempts that were never deferred, and whose event was not put aside,
+        /// after acceptance. `retry` and `deferred`: after the time for which they were due.
         pub lateness: HistogramVec("lateness_seconds", [kind in KINDS], buckets = LATENESS),
         /// Slots in use. Fast slots are for the first second of requests, slow slots for what takes longer and for retries;
         /// what is expected to end within a second takes either.

@@ -34,7 +34,9 @@ impl Reporter {
             lane.latency.observe(seconds(delivery.accepted_at, now));
         }
         match delivery.due {
-            None => lane.late_first.observe(seconds(delivery.accepted_at, now)),
+            None if delivery.deferrals == 0 => lane.late_first.observe(seconds(delivery.accepted_at, now)),
+            // Its event was put aside, and it was due at no time.
+            None => {}
             Some(due) if was_deferred_until(delivery, due) => lane.late_deferred.observe(seconds(due, now)),
             Some(due) => lane.late_retry.observe(seconds(due, now)),
         }

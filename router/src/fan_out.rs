@@ -30,11 +30,13 @@ pub(crate) struct Lanes {
     pub(crate) fast: usize,
     /// Time before which no delivery may go out.
     pub(crate) due: Option<Due>,
+    /// True if the event has waited on purpose, or its deliveries shall: their first attempts are not late for it.
+    pub(crate) deferred: bool,
 }
 
 impl Lanes {
-    /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and never stands in front of
-    /// attempts.
+    /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and never stands in front
+    /// of attempts.
     fn next(&mut self, state: EndpointState) -> Target {
         match self.due {
             None if state == EndpointState::Active && self.fast > 0 => {
@@ -55,8 +57,8 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    /// At most `max` deliveries, to the endpoints of `view` that are interested: as soon as there would be more, the event
-    /// is refused and no further one is made.
+    /// At most `max` deliveries, to the endpoints of `view` that are interested: as soon as there would be more, the
+    /// event is refused and no further one is made.
     pub(crate) fn of(
         envelope: &Envelope<'_>,
         acceptance: &Acceptance,
@@ -78,7 +80,7 @@ impl FanOut {
             for (part, body) in bodies {
                 let to = lanes.next(endpoint.state);
                 let mut delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
-                delivery.deferrals = u32::from(lanes.due.is_some());
+                delivery.deferrals = u32::from(lanes.deferred);
                 fan_out.deliveries.push(Outgoing { delivery, body: body.clone(), to });
             }
         }

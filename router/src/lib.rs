@@ -2,8 +2,8 @@
 //!
 //! [`Router::run`] consumes the ingest queue, and the queue of events that were put aside; `Router::route` handles one
 //! event. An event is settled only after all its deliveries are confirmed: after a crash before that, they are repeated
-//! under the same ids, and no delivery is lost. Tenants share the window of publishes; what one has beyond its share waits
-//! behind the others'.
+//! under the same ids, and no delivery is lost. Tenants share the window of publishes; what one has beyond its share
+//! waits behind the others'.
 
 mod config;
 mod fan_out;
@@ -43,8 +43,8 @@ use window::Window;
 /// The commented defaults of the section `router`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
-/// Events that were put aside have this part of the prefetch for themselves, in addition.
-const ASIDE_PREFETCH: u16 = 16;
+/// Events that were put aside have this part of the prefetch's bytes for themselves, in addition.
+const ASIDE_BYTES: usize = 16;
 /// Interval between two announcements of the tenants' shares.
 const SHARES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -148,10 +148,7 @@ impl Router {
         let RouterConfig { prefetch, max_in_flight_bytes, .. } = self.config;
         let prefetch = Prefetch { messages: prefetch, bytes: max_in_flight_bytes as usize };
         // What was put aside never takes the places of new events.
-        let aside = Prefetch {
-            messages: (prefetch.messages / ASIDE_PREFETCH).max(1),
-            bytes: prefetch.bytes / usize::from(ASIDE_PREFETCH),
-        };
+        let aside = Prefetch { messages: window::ASIDE_EVENTS, bytes: prefetch.bytes / ASIDE_BYTES };
         let consume = |queue, prefetch, status: &Arc<ConsumerStatus>| {
             let handler = Arc::new(QueueHandler { router: self.clone(), queue });
             run_handler(self.broker.consume(queue, prefetch), handler, stop.clone(), status.clone())
@@ -215,7 +212,7 @@ impl Router {
         }
         let fast = self.publisher.window.fast_deliveries(&acceptance.tenant);
         let _under_way = self.publisher.window.begin(&acceptance.tenant, interests.len());
-        let lanes = Lanes { fast, due };
+        let lanes = Lanes { fast, due, deferred: due.is_some() || queue == Queue::IngestSlow };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
         if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
             // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
@@ -226,7 +223,7 @@ impl Router {
         if !fan_out.deliveries.is_empty() {
             id.note(Instant::now());
         }
-        self.reporter.routed(&envelope, &acceptance, &fan_out);
+        self.reporter.routed(&envelope, &acceptance, &fan_out, queue);
         Ok(Settlement::Done)
     }
 

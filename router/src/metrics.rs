@@ -17,7 +17,8 @@ service::metrics! {
         pub unmatched: IntCounter("events_unmatched_total"),
         /// Endpoints that match an event which their format does not have, or which lacks what the format needs.
         pub unrendered: IntCounter("events_unrendered_total"),
-        /// Events that were not processed again because this process had processed the same event before, by scope: intake or router.
+        /// Events that were not processed again because this process had processed the same event before, by scope:
+        /// intake or router.
         pub deduplicated: IntCounterVec("events_deduplicated_total", [scope in SCOPES]),
         /// Messages that were parked, by reason.
         pub parked: IntCounterVec("parked_total", [reason in PARK_REASONS]),
@@ -31,7 +32,8 @@ service::metrics! {
         pub redeliveries: IntCounter("redeliveries_total"),
         /// Deliveries of one event.
         pub fan_out: Histogram("route_fanout", buckets = [0.0, 1.0, 2.0, 5.0, 10.0, 50.0, 200.0, 1000.0]),
-        /// Seconds from the acceptance of an event until all its deliveries are confirmed.
+        /// Seconds from the acceptance of an event until all its deliveries are confirmed. Events that were put aside
+        /// are not among them.
         pub routing: Histogram("routing_seconds",
             buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0]),
     }

@@ -1,5 +1,5 @@
-//! Each tenant's `quota.events_per_second`. The intake answers 429 beyond it; what comes over AMQP cannot be refused, so
-//! its deliveries are made at once, with due times. Beyond an hour the quota bounds nothing: all come an hour late.
+//! Each tenant's `quota.events_per_second`. The intake answers 429 beyond it; what comes over AMQP cannot be refused,
+//! so its deliveries are made at once, with due times. Beyond an hour the quota bounds nothing: all come an hour late.
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker::Queue;
 use schemas::{Acceptance, Counts, Envelope};
 use service::Clock;
 use store::Outbox;
@@ -16,7 +17,7 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// Reports an event whose deliveries are all confirmed.
-    pub(crate) fn routed(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, fan_out: &FanOut) {
+    pub(crate) fn routed(&self, envelope: &Envelope<'_>, acceptance: &Acceptance, fan_out: &FanOut, from: Queue) {
         let now = (self.clock)();
         self.count_usage(&acceptance.tenant, fan_out, now);
         let (metrics, deliveries, unrendered) = (&self.metrics, fan_out.deliveries.len(), fan_out.unrendered);
@@ -28,7 +29,9 @@ impl Reporter {
         metrics.unrendered.inc_by(unrendered as u64);
         metrics.fan_out.observe(deliveries as f64);
         let age_ms = now.saturating_sub(acceptance.accepted_at);
-        metrics.routing.observe(age_ms as f64 / 1_000.0);
+        if from == Queue::Ingest {
+            metrics.routing.observe(age_ms as f64 / 1_000.0);
+        }
         tracing::info!(
             event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant, deliveries,
             unrendered, age_ms,

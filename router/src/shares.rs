@@ -45,9 +45,9 @@ impl TakenEvents {
     }
 }
 
-/// Events a second for each tenant that takes more than its part of the router's rate. A router is behind if most of its
-/// events are late: a few old ones, as when parked events are requeued, delay nobody. A tenant that is alone delays only
-/// itself.
+/// Events a second for each tenant that takes more than its part of the router's rate. A router is behind if most of
+/// its events are late: a few old ones, as when parked events are requeued, delay nobody. A tenant that is alone delays
+/// only itself.
 ///
 /// The shares are the same for all of these tenants, and as large as the other tenants' events leave room for.
 fn shares(all: u64, late: BTreeMap<String, u64>, elapsed: Duration) -> BTreeMap<String, f64> {

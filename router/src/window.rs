@@ -1,5 +1,5 @@
-//! The window of publishes, which tenants share fairly, and what a tenant's further events and deliveries do while it has
-//! many under way.
+//! The window of publishes, which tenants share fairly, and what a tenant's further events and deliveries do while it
+//! has many under way.
 
 use std::{pin::pin, sync::Arc};
 
@@ -16,10 +16,13 @@ const PUBLISHES: u32 = PublishWindow::LARGEST / 5 * 4;
 const FAST_DELIVERIES: usize = 50;
 /// Smallest number of endpoints of an event that is put aside: for fewer, it would hardly save a publish.
 const LARGE_FAN_OUT: usize = 10;
+/// Number of events that were put aside and are under way at once: the smallest ones fill the window as well.
+pub(crate) const ASIDE_EVENTS: u16 = (PUBLISHES as usize / LARGE_FAN_OUT) as u16;
 
 pub(crate) struct Window {
     publishes: PublishWindow,
-    /// The deliveries of events in hand, published or not. It has room for any number.
+    /// The endpoints of events in hand, whether their deliveries are published or not: how many deliveries there are is
+    /// not known before they are made. It has room for any number.
     under_way: Arc<FairSemaphore>,
 }
 
@@ -28,19 +31,19 @@ impl Window {
         Self { publishes: PublishWindow::new(PUBLISHES), under_way: FairSemaphore::new(u32::MAX) }
     }
 
-    /// Counts deliveries as under way until the permit is dropped.
-    pub(crate) fn begin(&self, tenant: &str, deliveries: usize) -> Option<FairPermit> {
-        self.under_way.try_acquire(tenant, u32::try_from(deliveries).unwrap_or(u32::MAX))
+    /// Counts an event's endpoints as under way until the permit is dropped.
+    pub(crate) fn begin(&self, tenant: &str, endpoints: usize) -> Option<FairPermit> {
+        self.under_way.try_acquire(tenant, u32::try_from(endpoints).unwrap_or(u32::MAX))
     }
 
-    /// True for an event that is better put aside: its tenant has as many deliveries under way as there is room for, and
-    /// it would add many.
+    /// True for an event that is better put aside: its tenant has as many endpoints under way as there is room for
+    /// publishes, and it would add many.
     pub(crate) fn is_event_to_wait(&self, tenant: &str, endpoints: usize) -> bool {
         endpoints >= LARGE_FAN_OUT && self.under_way.held_by(tenant) >= PUBLISHES
     }
 
-    /// Number of the next event's deliveries that take the fast lane: the first ones, as far as the tenant has less than
-    /// its share of the window under way.
+    /// Number of the next event's deliveries that take the fast lane: the first ones, as far as the tenant has less
+    /// than its share of the window under way.
     pub(crate) fn fast_deliveries(&self, tenant: &str) -> usize {
         let under_way = self.under_way.held_by(tenant) as usize;
         if under_way == 0 {
@@ -50,8 +53,8 @@ impl Window {
         share.max(FAST_DELIVERIES).saturating_sub(under_way).min(FAST_DELIVERIES)
     }
 
-    /// Waits for the room of one publish with a body of this many bytes. However long that takes, the event is not stuck:
-    /// those that have the room are watched.
+    /// Waits for the room of one publish with a body of this many bytes. However long that takes, the event is not
+    /// stuck: those that have the room are watched.
     pub(crate) async fn enter(&self, tenant: &str, bytes: usize) -> FairPermit {
         let mut entering = pin!(self.publishes.enter(tenant, bytes));
         loop {
@@ -71,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    fn take(window: &Window, tenant: &str, deliveries: u32) -> FairPermit {
-        window.begin(tenant, deliveries as usize).expect("room for any number")
+    fn take(window: &Window, tenant: &str, endpoints: u32) -> FairPermit {
+        window.begin(tenant, endpoints as usize).expect("room for any number")
     }
 
     #[test]

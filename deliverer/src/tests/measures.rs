@@ -34,11 +34,13 @@ fn retry(due: u64) -> Delivery {
 fn lateness_counts_from_the_time_that_was_waited_for() {
     let first = delivery("e1");
     let deferred = Delivery { deferrals: 1, due: Some(DUE), ..delivery("e1") };
+    let of_event_put_aside = Delivery { deferrals: 1, ..delivery("e1") };
     let retry_deferred = Delivery { deferrals: 1, due: Some(DUE), ..retry(START + 2_000) };
     let retry_after_a_deferral = Delivery { deferrals: 1, ..retry(DUE) };
     for (delivery, kind, late, is_first) in [
         (first, "first", 5.5, true),
         (deferred, "deferred", 0.5, true),
+        (of_event_put_aside, "none", 0.0, true),
         (retry(DUE), "retry", 0.5, false),
         (retry_deferred, "deferred", 0.5, false),
         (retry_after_a_deferral, "retry", 0.5, false),

@@ -1,5 +1,5 @@
-//! An event that comes again after its deliveries were confirmed makes none; one that did not get so far makes them all.
-//! Another event under its id is parked.
+//! An event that comes again after its deliveries were confirmed makes none; one that did not get so far makes them
+//! all. Another event under its id is parked.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use broker::{Lane, Queue};
+use broker::{Broker, Lane, Queue, Target};
+use futures_util::future::join_all;
 use schemas::{HeaderValue, Notice, wire};
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{Fixture, START, acme, of_tenant, received},
+    fixture::{Fixture, START, Sent, acme, of_tenant, received},
     recording::Step,
 };
 
@@ -75,7 +76,7 @@ async fn an_event_put_aside_is_routed_in_full_with_the_time_of_its_acceptance() 
         let fixture = &fixture;
         async move { fixture.publish(&sent).await }
     });
-    futures_util::future::join_all(publishing).await;
+    join_all(publishing).await;
     fixture.idle().await;
     assert!(fixture.metrics.put_aside.get() > 0);
     let (fast, slow) = (fixture.deliveries_in(Lane::Fast).await, fixture.deliveries_in(Lane::Slow).await);
@@ -83,6 +84,25 @@ async fn an_event_put_aside_is_routed_in_full_with_the_time_of_its_acceptance() 
     // The router takes twenty at once, and puts the rest of them aside.
     assert!(last.is_some_and(|last| last < 15_000), "{last:?} ms");
     assert_eq!(fast.len() + slow.len(), BATCH * ENDPOINTS);
+    let deferred = fast.values().chain(slow.values()).filter(|(delivery, _)| delivery.deferrals == 1).count();
+    assert_eq!(deferred as u64, fixture.metrics.put_aside.get() * ENDPOINTS as u64, "they are not late");
+    assert_eq!(fixture.metrics.routing.get_sample_count(), BATCH as u64 - fixture.metrics.put_aside.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_put_aside_fill_the_window_even_with_ten_endpoints_each() {
+    let ids: Vec<_> = (0..10).map(|n| format!("e{n}")).collect();
+    let endpoints: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+    let wants: Vec<_> = ids.iter().map(|id| json!({"id": id, "endpoint_id": id, "event_types": ["*"]})).collect();
+    let fixture = Fixture::calm(&acme(&json!(endpoints), &json!(wants)));
+    fixture.memory.delay_confirms(Duration::from_secs(5));
+    let sent: Vec<_> = (0..100).map(|n| received(&format!("e{n}"))).collect();
+    let target = |key: &str| Target::IngestSlow { key: key.to_owned() };
+    let publish = async |sent: &Sent| fixture.memory.publish(&target(&sent.key), &sent.message).await;
+    let taken = join_all(sent.iter().map(publish));
+    let in_time = tokio::time::timeout(Duration::from_secs(4), taken);
+    assert!(in_time.await.is_err(), "the first confirms come after five seconds");
+    assert_eq!(fixture.memory.depth(Queue::Lane(Lane::Fast)) + fixture.memory.depth(Queue::Lane(Lane::Slow)), 800);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +155,7 @@ async fn a_delivery_to_a_disabled_endpoint_is_never_in_front_of_first_attempts()
 #[tokio::test(start_paused = true)]
 async fn a_router_that_is_behind_announces_the_share_of_a_tenant_that_publishes_too_much() {
     let fixture = Fixture::calm(&many_and_one());
-    let mut notices = broker::Broker::notices(&fixture.memory);
+    let mut notices = fixture.memory.notices();
     let publish = async |tenant, id: String, age_ms: u64| {
         let mut sent = of_tenant(tenant, received(&id));
         sent.message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(START + 5_000 - age_ms).unwrap()));
