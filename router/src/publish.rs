@@ -72,7 +72,7 @@ impl ConfirmedPublisher {
     /// kept. That is a tenant, or empty where there is no such tenant.
     pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable, owner: &str) -> Result<(), PublishError> {
         let (reason, now) = (why.reason.as_str(), (self.clock)());
-        let retention = match is_kept_whole(why.reason) {
+        let retention = match is_kept_whole(why.reason, owner) {
             true => DeadLetterRetention::Bodies,
             false => self.parked_retention.take(owner, incoming.message.size() as u64, now),
         };
