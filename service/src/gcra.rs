@@ -51,21 +51,42 @@ impl Limit {
 pub struct Gcra {
     /// Time at which the whole allowance is available again. None before the first request.
     whole_at: Option<Instant>,
+    /// Gap of the limit that `whole_at` was reckoned with.
+    gap: Duration,
 }
 
 impl Gcra {
     /// Takes `n` at once, or none of them. With a whole allowance, more than a burst is allowed and followed by a
     /// longer wait: otherwise a batch could be refused for ever. The error has the time to wait.
     pub fn take(&mut self, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
-        let whole_at = self.whole_at.map_or(now, |at| at.max(now));
+        let whole_at = self.whole_at(limit, now);
         let owed = (whole_at - now) + limit.worth(n.min(limit.burst));
         match owed.checked_sub(limit.worth(limit.burst)) {
             Some(early) if !early.is_zero() => Err(TooSoon(early)),
             _ => {
-                self.whole_at = Some(whole_at + limit.worth(n));
+                self.set(whole_at + limit.worth(n), limit);
                 Ok(())
             }
         }
+    }
+
+    /// Gives back `n` that were just taken.
+    pub fn give_back(&mut self, limit: &Limit, n: u32) {
+        self.whole_at = self.whole_at.and_then(|at| at.checked_sub(limit.worth(n)));
+    }
+
+    /// Time from `now` on at which the allowance is whole again. Under a higher limit than before, what is owed is worth
+    /// less time.
+    fn whole_at(&self, limit: &Limit, now: Instant) -> Instant {
+        let owed = self.whole_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        if owed.is_zero() || limit.gap >= self.gap {
+            return now + owed;
+        }
+        now + owed.mul_f64(limit.gap.as_secs_f64() / self.gap.as_secs_f64())
+    }
+
+    fn set(&mut self, whole_at: Instant, limit: &Limit) {
+        (self.whole_at, self.gap) = (Some(whole_at), limit.gap);
     }
 }
 
@@ -104,6 +125,14 @@ impl<K: Eq + Hash> Keyed<K> {
         }
         let used = old.remove(&key).unwrap_or_default();
         young.entry(key).or_insert(used).take(limit, n, now)
+    }
+
+    /// Gives back `n` that were just taken for `key`.
+    pub fn give_back(&self, key: &K, limit: &Limit, n: u32) {
+        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = ages.young.get_mut(key) {
+            used.give_back(limit, n);
+        }
     }
 }
 
