@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker::{Broker, Deadline, Incoming, PublishError, Target, publish_until_confirmed, records};
 use futures_util::future::try_join_all;
-use schemas::{Counts, DeadLetter, DeadLetterRetention, DeadReason, Message};
+use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, HeaderValue, Message, wire};
 use service::Clock;
 use store::{Outbox, RetentionTable};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
     RouterMetrics,
     fan_out::Outgoing,
     park::{Unroutable, is_kept_whole, parked},
+    window::Window,
 };
 
 /// Publishes until the broker confirms. The only error is the end of the process.
@@ -20,6 +21,7 @@ pub(crate) struct ConfirmedPublisher {
     pub(crate) broker: Arc<dyn Broker>,
     /// Largest body that is published, in bytes.
     pub(crate) max_bytes: usize,
+    pub(crate) window: Window,
     pub(crate) retention: Arc<RetentionTable>,
     pub(crate) parked_retention: Arc<RetentionTable>,
     pub(crate) outbox: Arc<Outbox>,
@@ -36,26 +38,53 @@ impl ConfirmedPublisher {
 
     async fn delivery(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
         if outgoing.body.len() > self.max_bytes {
-            return self.too_large(outgoing).await;
+            return self.dead(outgoing, DeadReason::TooLarge).await;
         }
-        match self.confirmed(&Outgoing::TARGET, &outgoing.message()).await {
+        let published = {
+            let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.body.len()).await;
+            self.confirmed(&outgoing.to, &outgoing.message()).await
+        };
+        match published {
             // This broker takes less than carteiro would publish.
-            Err(PublishError::TooLarge) => self.too_large(outgoing).await,
+            Err(PublishError::TooLarge) => self.dead(outgoing, DeadReason::TooLarge).await,
             published => published,
         }
     }
 
-    /// Ends a delivery whose body is too large for the broker as a dead letter without a body. The record is dropped if
-    /// the tenant's retention is counts only.
-    async fn too_large(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
-        let (delivery, reason, now) = (&outgoing.delivery, DeadReason::TooLarge, (self.clock)());
+    /// Ends all deliveries of an event as dead letters.
+    pub(crate) async fn all_dead(&self, deliveries: &[Outgoing], reason: DeadReason) -> Result<(), PublishError> {
+        try_join_all(deliveries.iter().map(|outgoing| self.dead(outgoing, reason))).await.map(drop)
+    }
+
+    /// Ends a delivery as a dead letter, of which as much is kept as the tenant's retention allows. A body that is too
+    /// large for the broker is never kept.
+    async fn dead(&self, outgoing: &Outgoing, reason: DeadReason) -> Result<(), PublishError> {
+        let (delivery, now) = (&outgoing.delivery, (self.clock)());
         let tenant = &delivery.tenant;
-        if self.retention.of(tenant, now) == DeadLetterRetention::Counts {
+        let has_body = reason != DeadReason::TooLarge;
+        let retention = match has_body {
+            true => self.retention.take(tenant, outgoing.message().size() as u64, now),
+            false => self.retention.of(tenant, now),
+        };
+        if retention == DeadLetterRetention::Counts {
             self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
         } else {
-            let letter = DeadLetter::without_attempt(delivery, reason, now).without_body();
+            let mut letter = DeadLetter::without_attempt(delivery, reason, now);
+            if has_body && retention == DeadLetterRetention::Records {
+                self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
+            }
+            if !has_body || retention == DeadLetterRetention::Records {
+                letter = letter.without_body();
+            }
             let (to, message) = records::dead_letter(&letter, delivery, outgoing.body.clone());
-            self.confirmed(&to, &message).await?;
+            match self.confirmed(&to, &message).await {
+                // The broker does not take so large a body even into the log.
+                Err(PublishError::TooLarge) if !letter.body_withheld => {
+                    let (to, message) = records::dead_letter(&letter.without_body(), delivery, outgoing.body.clone());
+                    self.confirmed(&to, &message).await?;
+                }
+                published => published?,
+            }
         }
         let counts = Counts { dead: 1, ..Counts::default() };
         self.outbox.add(now, tenant, Some(&delivery.endpoint_id), counts);
@@ -66,6 +95,16 @@ impl ConfirmedPublisher {
             "delivery.dead"
         );
         Ok(())
+    }
+
+    /// Publishes an event to the queue of those that are put aside, as it came, with the time of its acceptance. False if
+    /// the broker does not take it there: the caller then goes on with it, so that a full queue holds up nothing.
+    pub(crate) async fn put_aside(&self, incoming: &Incoming, acceptance: &Acceptance) -> bool {
+        let to = Target::IngestSlow { key: incoming.key.clone() };
+        let mut message = incoming.message.clone();
+        let accepted_at = i64::try_from(acceptance.accepted_at).unwrap_or(i64::MAX);
+        message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(accepted_at));
+        self.broker.publish(&to, &message).await.is_ok()
     }
 
     /// Publishes a message that cannot be routed to the parked log: as much of it as the share of its `owner` lets be

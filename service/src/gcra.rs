@@ -88,6 +88,20 @@ impl Gcra {
     fn set(&mut self, whole_at: Instant, limit: &Limit) {
         (self.whole_at, self.gap) = (Some(whole_at), limit.gap);
     }
+
+    /// Books the next place for one that comes at `now`, and returns the time to wait for it. If that is more than
+    /// `longest`, nothing is booked, and the error has the time by which it is too long.
+    pub fn book(&mut self, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
+        let whole_at = self.whole_at(limit, now) + limit.worth(1);
+        let wait = (whole_at - now).saturating_sub(limit.worth(limit.burst));
+        match wait.checked_sub(longest) {
+            Some(excess) if !excess.is_zero() => Err(TooSoon(excess)),
+            _ => {
+                self.set(whole_at, limit);
+                Ok(wait)
+            }
+        }
+    }
 }
 
 /// Usage of a limit by each of many callers, in bounded memory.
@@ -115,24 +129,30 @@ impl<K: Eq + Hash> Keyed<K> {
 
     /// Takes `n` at once for `key`, or none of them; see [`Gcra::take`].
     pub fn take(&self, key: K, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
+        self.with(key, |used| used.take(limit, n, now))
+    }
+
+    /// Books the next place for one of `key`; see [`Gcra::book`].
+    pub fn book(&self, key: K, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
+        self.with(key, |used| used.book(limit, now, longest))
+    }
+
+    /// Gives back `n` that were just taken for `key`; see [`Gcra::give_back`].
+    pub fn give_back(&self, key: K, limit: &Limit, n: u32) {
+        self.with(key, |used| used.give_back(limit, n));
+    }
+
+    fn with<T>(&self, key: K, change: impl FnOnce(&mut Gcra) -> T) -> T {
         let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
         let Ages { young, old } = &mut *ages;
         if let Some(used) = young.get_mut(&key) {
-            return used.take(limit, n, now);
+            return change(used);
         }
         if young.len() >= self.capacity {
             *old = mem::take(young);
         }
         let used = old.remove(&key).unwrap_or_default();
-        young.entry(key).or_insert(used).take(limit, n, now)
-    }
-
-    /// Gives back `n` that were just taken for `key`.
-    pub fn give_back(&self, key: &K, limit: &Limit, n: u32) {
-        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = ages.young.get_mut(key) {
-            used.give_back(limit, n);
-        }
+        change(young.entry(key).or_insert(used))
     }
 }
 

@@ -173,7 +173,7 @@ impl EventQuotas {
         take(&self.used, tenant, per_second, events).map_err(|TooSoon(wait)| {
             // What is refused as a whole has used nothing of the share either.
             if let Some(limit) = share.and_then(limit) {
-                self.share_used.give_back(&tenant.id, &limit, events);
+                self.share_used.give_back(tenant.id.clone(), &limit, events);
             }
             self.outbox.record_quota_reached(&tenant.id, QuotaName::EventsPerSecond, per_second, now);
             let detail =

@@ -65,7 +65,7 @@ fn what_is_owed_is_worth_less_time_under_a_higher_limit_and_no_more_under_a_lowe
 fn what_is_given_back_can_be_taken_again() {
     let (limit, now, used) = (limit(1.0, 2), Instant::now(), Keyed::new(10));
     assert_eq!((used.take("a", &limit, 1, now), used.take("a", &limit, 1, now)), (Ok(()), Ok(())));
-    used.give_back(&"a", &limit, 1);
+    used.give_back("a", &limit, 1);
     assert_eq!(used.take("a", &limit, 2, now), Err(TooSoon(ms(1_000))));
     assert_eq!(used.take("a", &limit, 1, now), Ok(()));
 }
@@ -128,4 +128,13 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_booked_beyond_a_burst_waits_for_its_place_until_the_wait_is_too_long() {
+    let (limit, begun, mut used) = (limit(10.0, 2), Instant::now(), Gcra::default());
+    let mut book = |at: u64| used.book(&limit, begun + ms(at), ms(250));
+    let first: Vec<_> = (0..5).map(|_| book(0)).collect();
+    assert_eq!(first, [Ok(ms(0)), Ok(ms(0)), Ok(ms(100)), Ok(ms(200)), Err(TooSoon(ms(50)))]);
+    assert_eq!((book(150), book(150)), (Ok(ms(150)), Ok(ms(250))), "what was refused has booked nothing");
 }
