@@ -47,11 +47,15 @@ impl From<Refusal> for Unroutable {
     }
 }
 
-/// True for reasons that an event may have which was accepted, or would have been: it can be routed once the cause is
-/// gone. What no intake accepts is kept as far as the publisher's share allows.
-pub(crate) fn is_kept_whole(reason: ParkReason) -> bool {
-    use ParkReason::{Decode, Identity, Schema, TooLarge};
-    !matches!(reason, Decode | Identity | Schema | TooLarge)
+/// True for what no publisher can bring about as often as it likes. All else is kept as far as the share of its `owner`
+/// allows, which is empty where there is no such tenant.
+pub(crate) fn is_kept_whole(reason: ParkReason, owner: &str) -> bool {
+    use ParkReason::{Decode, FanoutLimit, Identity, Schema, Tenant, TooLarge};
+    match reason {
+        Decode | Identity | Schema | TooLarge | FanoutLimit => false,
+        Tenant => !owner.is_empty(),
+        _ => true,
+    }
 }
 
 /// The record of a message that cannot be routed, and the kept message. `now` is in unix milliseconds.

@@ -89,7 +89,7 @@ impl ConfirmedPublisher {
     pub(crate) async fn parked(&self, incoming: &Incoming, why: Unroutable, owner: &str) -> Result<(), PublishError> {
         let (reason, now) = (why.reason.as_str(), (self.clock)());
         let (record, kept) = parked(incoming, why, now);
-        let retention = match is_kept_whole(record.reason) {
+        let retention = match is_kept_whole(record.reason, owner) {
             true => DeadLetterRetention::Bodies,
             false => self.parked_retention.take(owner, kept.size() as u64, now),
         };

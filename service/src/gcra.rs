@@ -51,32 +51,53 @@ impl Limit {
 pub struct Gcra {
     /// Time at which the whole allowance is available again. None before the first request.
     whole_at: Option<Instant>,
+    /// Gap of the limit that `whole_at` was reckoned with.
+    gap: Duration,
 }
 
 impl Gcra {
     /// Takes `n` at once, or none of them. With a whole allowance, more than a burst is allowed and followed by a
     /// longer wait: otherwise a batch could be refused for ever. The error has the time to wait.
     pub fn take(&mut self, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
-        let whole_at = self.whole_at.map_or(now, |at| at.max(now));
+        let whole_at = self.whole_at(limit, now);
         let owed = (whole_at - now) + limit.worth(n.min(limit.burst));
         match owed.checked_sub(limit.worth(limit.burst)) {
             Some(early) if !early.is_zero() => Err(TooSoon(early)),
             _ => {
-                self.whole_at = Some(whole_at + limit.worth(n));
+                self.set(whole_at + limit.worth(n), limit);
                 Ok(())
             }
         }
     }
 
+    /// Gives back `n` that were just taken.
+    pub fn give_back(&mut self, limit: &Limit, n: u32) {
+        self.whole_at = self.whole_at.and_then(|at| at.checked_sub(limit.worth(n)));
+    }
+
+    /// Time from `now` on at which the allowance is whole again. Under a higher limit than before, what is owed is worth
+    /// less time.
+    fn whole_at(&self, limit: &Limit, now: Instant) -> Instant {
+        let owed = self.whole_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        if owed.is_zero() || limit.gap >= self.gap {
+            return now + owed;
+        }
+        now + owed.mul_f64(limit.gap.as_secs_f64() / self.gap.as_secs_f64())
+    }
+
+    fn set(&mut self, whole_at: Instant, limit: &Limit) {
+        (self.whole_at, self.gap) = (Some(whole_at), limit.gap);
+    }
+
     /// Books the next place for one that comes at `now`, and returns the time to wait for it. If that is more than
     /// `longest`, nothing is booked, and the error has the time by which it is too long.
     pub fn book(&mut self, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
-        let whole_at = self.whole_at.map_or(now, |at| at.max(now)) + limit.worth(1);
+        let whole_at = self.whole_at(limit, now) + limit.worth(1);
         let wait = (whole_at - now).saturating_sub(limit.worth(limit.burst));
         match wait.checked_sub(longest) {
             Some(excess) if !excess.is_zero() => Err(TooSoon(excess)),
             _ => {
-                self.whole_at = Some(whole_at);
+                self.set(whole_at, limit);
                 Ok(wait)
             }
         }
@@ -114,6 +135,11 @@ impl<K: Eq + Hash> Keyed<K> {
     /// Books the next place for one of `key`; see [`Gcra::book`].
     pub fn book(&self, key: K, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
         self.with(key, |used| used.book(limit, now, longest))
+    }
+
+    /// Gives back `n` that were just taken for `key`; see [`Gcra::give_back`].
+    pub fn give_back(&self, key: K, limit: &Limit, n: u32) {
+        self.with(key, |used| used.give_back(limit, n));
     }
 
     fn with<T>(&self, key: K, change: impl FnOnce(&mut Gcra) -> T) -> T {

@@ -169,8 +169,8 @@ impl SharedDependencies {
         }
     }
 
-    /// The request limits of each tenant: for all requests to control, and for unknown tokens and keys at the intake. The tenants'
-    /// quotas limit all other requests to the intake.
+    /// The request limits: of each tenant for its requests to control, and of each address for unknown tokens and keys. The
+    /// tenants' quotas limit all other requests to the intake.
     fn limits(&self, config: &Config, operator: Option<KeyHash>) -> Arc<RequestLimiter<String>> {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         RequestLimiter::new(&config.http, move |presented| {

@@ -15,6 +15,8 @@ pub struct EventShares(ArcSwap<BTreeMap<String, Announcement>>);
 #[derive(Clone, Debug)]
 struct Announcement {
     by_tenant: Arc<BTreeMap<String, f64>>,
+    /// The largest share in it. A router leaves a tenant that it does not name at least as much.
+    largest: f64,
     /// Unix milliseconds.
     at: u64,
 }
@@ -24,7 +26,8 @@ impl EventShares {
     /// more than its share. `process` is the id of the router's process.
     pub fn hear(&self, process: String, by_tenant: BTreeMap<String, f64>, now: u64) {
         let mut heard = BTreeMap::clone(&self.0.load());
-        heard.insert(process, Announcement { by_tenant: Arc::new(by_tenant), at: now });
+        let largest = by_tenant.values().copied().fold(0.0, f64::max);
+        heard.insert(process, Announcement { by_tenant: Arc::new(by_tenant), largest, at: now });
         heard.retain(|_, announcement| announcement.is_in_force(now));
         self.0.store(Arc::new(heard));
     }
@@ -33,12 +36,17 @@ impl EventShares {
     /// limited. Routers share the events of one queue, so what they announce is added up.
     pub fn of(&self, tenant: &str, now: u64) -> Option<f64> {
         let heard = self.0.load();
-        let in_force = heard.values().filter(|announcement| announcement.is_in_force(now));
-        in_force.filter_map(|announcement| announcement.by_tenant.get(tenant).copied()).reduce(|sum, more| sum + more)
+        let in_force = || heard.values().filter(|announcement| announcement.is_in_force(now));
+        let is_named = in_force().any(|announcement| announcement.by_tenant.contains_key(tenant));
+        is_named.then(|| in_force().map(|announcement| announcement.of(tenant)).sum())
     }
 }
 
 impl Announcement {
+    fn of(&self, tenant: &str) -> f64 {
+        self.by_tenant.get(tenant).copied().unwrap_or(self.largest)
+    }
+
     fn is_in_force(&self, now: u64) -> bool {
         now.abs_diff(self.at) <= IN_FORCE
     }
@@ -70,5 +78,16 @@ mod tests {
         shares.hear("b".to_owned(), share(4.0), 2_000);
         assert_eq!(shares.of("acme", 2_000), Some(6.5));
         assert_eq!(shares.of("acme", 1_001 + IN_FORCE), Some(4.0), "one of the routers has stopped");
+    }
+
+    #[test]
+    fn a_router_that_does_not_name_a_tenant_leaves_it_as_much_as_those_that_it_names() {
+        let shares = EventShares::default();
+        shares.hear("a".to_owned(), share(100.0), 0);
+        shares.hear("b".to_owned(), BTreeMap::from([("flood".to_owned(), 100.0)]), 0);
+        assert_eq!(
+            (shares.of("acme", 0), shares.of("flood", 0), shares.of("beta", 0)),
+            (Some(200.0), Some(200.0), None)
+        );
     }
 }

@@ -31,7 +31,8 @@ impl EditRequest {
 }
 
 impl Control {
-    /// Runs a decision on a draft when its author's turn has come, all or nothing. Returns the decision's result and the changes.
+    /// Runs a decision on a draft when its author's turn has come, all or nothing. Returns the decision's result and the
+    /// changes.
     pub(crate) async fn edit<T: Send + 'static>(
         self: &Arc<Self>,
         request: EditRequest,

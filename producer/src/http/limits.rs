@@ -31,6 +31,8 @@ const REMEMBERED_TENANTS: usize = 100_000;
 
 /// Smallest share of a tenant, in events a second.
 const SMALLEST_SHARE: f64 = 1.0;
+/// Longest wait that a tenant beyond its share is told: by then routers have measured anew.
+const LONGEST_SHARE_WAIT: Duration = Duration::from_secs(3);
 /// A tenant gets more while it holds no more than so many times what stays free: all but an eighth while it is alone, and
 /// equal parts where several want more.
 const SHARE_OF_FREE: u32 = 7;
@@ -162,13 +164,17 @@ impl EventQuotas {
     /// that no batch is refused for ever.
     pub(super) fn take(&self, tenant: &TenantSnapshot, events: usize, now: u64) -> Result<(), Problem> {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        if let Some(share) = self.shares.of(&tenant.id, now) {
-            let share = share.max(SMALLEST_SHARE);
+        let share = self.shares.of(&tenant.id, now).map(|share| share.max(SMALLEST_SHARE));
+        if let Some(share) = share {
             let taken = take(&self.share_used, tenant, share, events);
-            taken.map_err(|TooSoon(wait)| beyond_share(share).retry_after(wait))?;
+            taken.map_err(|TooSoon(wait)| beyond_share(share).retry_after(wait.min(LONGEST_SHARE_WAIT)))?;
         }
         let Some(per_second) = tenant.quota.events_per_second else { return Ok(()) };
         take(&self.used, tenant, per_second, events).map_err(|TooSoon(wait)| {
+            // What is refused as a whole has used nothing of the share either.
+            if let Some(limit) = share.and_then(limit) {
+                self.share_used.give_back(tenant.id.clone(), &limit, events);
+            }
             self.outbox.record_quota_reached(&tenant.id, QuotaName::EventsPerSecond, per_second, now);
             let detail =
                 format!("the tenant's quota of {per_second} events a second is used up; nothing was published");
@@ -179,9 +185,13 @@ impl EventQuotas {
 
 /// Takes events of what a tenant may publish a second, all of them or none.
 fn take(used: &Keyed<String>, tenant: &TenantSnapshot, per_second: f64, events: u32) -> Result<(), TooSoon> {
-    // Neither a quota nor a share is an invalid rate: the configuration and `SMALLEST_SHARE` see to that.
-    let Ok(limit) = Limit::new(per_second, per_second.ceil() as u32) else { return Ok(()) };
+    let Some(limit) = limit(per_second) else { return Ok(()) };
     used.take(tenant.id.clone(), &limit, events, Instant::now())
+}
+
+/// Neither a quota nor a share is an invalid rate: the configuration and `SMALLEST_SHARE` see to that.
+fn limit(per_second: f64) -> Option<Limit> {
+    Limit::new(per_second, per_second.ceil() as u32).ok()
 }
 
 fn beyond_share(share: f64) -> Problem {

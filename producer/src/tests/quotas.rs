@@ -100,6 +100,29 @@ async fn a_share_that_is_over_leaves_no_wait_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_tenant_has_beyond_a_small_share_does_not_outlast_it() {
+    let intake = TestIntake::new();
+    announce(&intake, &[("acme", 1.0)], NOW);
+    assert_eq!(intake.post(EVENTS, batch(1_000)).await.status, 202);
+    let answer = intake.post(EVENTS, EVENT).await;
+    assert_eq!((answer.status, answer.retry_after.as_deref()), (429, Some("3")), "shares are soon measured anew");
+    announce(&intake, &[("acme", 1_200.0)], NOW);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(intake.post(EVENTS, batch(200)).await.status, 202);
+    assert_eq!(intake.post(EVENTS, batch(200)).await.status, 429, "the batch is owed still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_quota_refuses_uses_nothing_of_the_share() {
+    let intake = TestIntake::new();
+    assert_eq!(slow(&intake, &batch(2)).await.status, 202);
+    announce(&intake, &[("slow", 1.0)], NOW);
+    assert_eq!(slow(&intake, &batch(1_000)).await.status, 429);
+    tokio::time::advance(Duration::from_millis(500)).await;
+    assert_eq!(slow(&intake, EVENT).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quota_stays_hard_whatever_the_share() {
     let intake = TestIntake::new();
     announce(&intake, &[("slow", 1_000.0)], NOW);

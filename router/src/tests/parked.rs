@@ -260,3 +260,26 @@ async fn a_body_of_which_an_excerpt_is_kept_is_charged_to_the_share_as_that() {
     let kept: Vec<_> = fixture.parked().into_iter().map(|(_, carrier)| carrier.message.body.len()).collect();
     assert_eq!(kept, [4_096, 10_000]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_event_that_its_publisher_can_have_parked_is_kept_as_far_as_the_share_allows() {
+    let ids: Vec<_> = (0..201).map(|n| format!("e{n}")).collect();
+    let endpoints: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
+    let wants: Vec<_> = ids.iter().map(|id| json!({"id": id, "endpoint_id": id, "event_types": ["*"]})).collect();
+    let fixture = Fixture::of(&acme(&json!(endpoints), &json!(wants)));
+    let announced = RetentionLevels { allowance: Some(1), ..RetentionLevels::default() };
+    fixture.parked_retention.hear(announced, START);
+    for (tenant, reason) in [("acme", ParkReason::FanoutLimit), ("nobody", ParkReason::Tenant)] {
+        let large = |id: &str| {
+            let sent = event(id, &json!({"type": "a.b", "data": {"text": "x".repeat(10_000)}}));
+            Sent { key: format!("{tenant}.7.-.a.b"), ..without_tenant(sent) }
+        };
+        let (first, second) = (large("e1"), large("e2"));
+        fixture.route(&first).await;
+        fixture.route(&second).await;
+        let parked = fixture.parked();
+        let of_tenant = parked.iter().filter(|(record, _)| record.reason == reason);
+        let kept: Vec<_> = of_tenant.map(|(_, carrier)| carrier.message.body.len()).collect();
+        assert_eq!(kept, [first.message.body.len(), 4_096], "{reason}");
+    }
+}

@@ -53,6 +53,24 @@ fn a_limit_that_is_raised_is_in_force_at_the_next_question() {
 }
 
 #[test]
+fn what_is_owed_is_worth_less_time_under_a_higher_limit_and_no_more_under_a_lower_one() {
+    let (begun, mut used) = (Instant::now(), Gcra::default());
+    let mut take = |per_second: f64, n, at| used.take(&limit(per_second, per_second as u32), n, begun + ms(at));
+    assert_eq!((take(1.0, 1_000, 0), take(1.0, 1, 0)), (Ok(()), Err(TooSoon(ms(1_000_000)))));
+    assert_eq!(take(1_000.0, 1_000, 2_000), Err(TooSoon(ms(998))), "two are paid for");
+    assert_eq!((take(1_000.0, 2, 2_000), take(1.0, 1, 2_000)), (Ok(()), Err(TooSoon(ms(1_000)))));
+}
+
+#[test]
+fn what_is_given_back_can_be_taken_again() {
+    let (limit, now, used) = (limit(1.0, 2), Instant::now(), Keyed::new(10));
+    assert_eq!((used.take("a", &limit, 1, now), used.take("a", &limit, 1, now)), (Ok(()), Ok(())));
+    used.give_back("a", &limit, 1);
+    assert_eq!(used.take("a", &limit, 2, now), Err(TooSoon(ms(1_000))));
+    assert_eq!(used.take("a", &limit, 1, now), Ok(()));
+}
+
+#[test]
 fn numbers_that_are_no_limit_are_refused_and_extreme_ones_do_not_panic() {
     for (per_second, burst) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (1.0, 0)] {
         assert_eq!(Limit::new(per_second, burst), Err(InvalidLimit), "{per_second} {burst}");

@@ -55,7 +55,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
     /// black-holed: number of endpoints, each with events as often as a healthy one.
-    #[arg(long, default_value_t = 20, help_heading = SIZES)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=10_000), help_heading = SIZES)]
     black_holed: u32,
     /// flood: events a second for an endpoint that takes a tenth of them.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=100_000), help_heading = SIZES)]
