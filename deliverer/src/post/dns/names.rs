@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{Found, LookUp, LookUpError};
+use crate::post::dial::alternating;
 
 /// Number of look-ups that hold a permit at once.
 const PERMITS: u32 = 16;
@@ -41,8 +42,10 @@ const NO_ADDRESS_KEPT: Duration = Duration::from_secs(1);
 /// Time before a name is looked up again that nobody answered for, and the longest. It doubles each time. It is always
 /// shorter than the waits between the retries and probes of one endpoint.
 const NO_ANSWER_KEPT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
-/// Number of names that are remembered at least. At most twice as many are, at some 400 bytes each.
+/// Number of names that are remembered at least. At most twice as many are, at less than 1 KiB each.
 const REMEMBERED: usize = 8_192;
+/// Number of addresses of a name that are used. An answer may have thousands.
+const ADDRESSES: usize = 16;
 
 type Addresses = Result<Vec<IpAddr>, LookUpError>;
 type SharedLookUp = Shared<BoxFuture<'static, Addresses>>;
@@ -106,7 +109,11 @@ impl Names {
             };
             let found = match answer {
                 Ok(Ok(found)) if found.addresses.is_empty() => Err(LookUpError::NoAddress),
-                Ok(found) => found,
+                Ok(Ok(found)) => {
+                    let addresses = alternating(found.addresses).into_iter().take(ADDRESSES).collect();
+                    Ok(Found { addresses, ..found })
+                }
+                Ok(Err(error)) => Err(error),
                 Err(_) => Err(LookUpError::NoAnswer),
             };
             if let Some(entry) = entry.upgrade() {

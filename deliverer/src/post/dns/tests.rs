@@ -15,7 +15,7 @@ type Asked = Arc<std::sync::Mutex<Vec<(u64, String)>>>;
 /// Resolves names by their first label: `public` to a public address, `mixed` to a public and a private one, `moving` to
 /// the next address each time, `ttl-7` to an address for seven seconds, `empty` to none, and `silent` never. `once` is
 /// only answered for the first time, and `panics` panics. `half` is answered for in one family only, after a second, and
-/// `halved` likewise after the first time. All others have no address.
+/// `halved` likewise after the first time. `many` has 40 addresses of both families. All others have no address.
 fn resolver() -> (AddressCheck, Asked) {
     let (asked, began) = (Asked::default(), Instant::now());
     let log = asked.clone();
@@ -38,6 +38,11 @@ fn resolver() -> (AddressCheck, Asked) {
             Some(("half", _)) => half(&["1.1.1.1"]),
             Some(("halved", _)) if nth == 0 => found(&["1.1.1.1", "2606:4700::1"], 30),
             Some(("halved", _)) => half(&["2606:4700::1"]),
+            Some(("many", _)) => {
+                let v4 = (1..=20).map(|nth| format!("1.1.1.{nth}"));
+                let all: Vec<_> = v4.chain((1..=20).map(|nth| format!("2606:4700::{nth:x}"))).collect();
+                found(&all.iter().map(String::as_str).collect::<Vec<_>>(), 30)
+            }
             Some(("panics", _)) => return async { panic!("a test's") }.boxed(),
             Some(("silent" | "once", _)) => return std::future::pending().boxed(),
             _ => Err(LookUpError::NoAddress),
@@ -150,6 +155,14 @@ async fn half_an_answer_is_used_for_5_seconds_and_then_until_the_next() {
     }
     let asked: Vec<_> = asked.lock().unwrap().iter().map(|(second, _)| *second).collect();
     assert_eq!(asked, [0, 6, 12, 18, 24, 30], "each with the second that it took");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_used_with_16_addresses_of_both_families() {
+    let (resolver, _) = resolver();
+    let used = resolver.checked("many.example", "acme").await.unwrap();
+    assert_eq!(used.len(), 16, "{used:?}");
+    assert_eq!(used.iter().filter(|address| address.is_ipv4()).count(), 8, "{used:?}");
 }
 
 #[tokio::test(start_paused = true)]
