@@ -80,6 +80,8 @@ pub(crate) struct Shares<'a> {
     log: &'a LogUse,
     /// The only tenant with records that are needed before `contested`.
     first_tenant: Option<&'a str>,
+    /// Index of the first segment in which it has some.
+    needed: usize,
     /// Index of the first segment in which another tenant has some.
     contested: usize,
     /// Bytes that can still be appended before the first of these is deleted.
@@ -166,8 +168,15 @@ impl LogUse {
             }
             contested += 1;
         }
-        let bytes: u64 = self.segments.range(contested..).map(|segment| segment.bytes).sum();
-        Shares { log: self, first_tenant, contested, free: self.capacity.saturating_sub(bytes) }
+        let needs_any = |segment: &Segment| segment.tenants.values().any(|used| used.whole > 0);
+        let needed = self.segments.iter().position(needs_any).unwrap_or(contested);
+        // What the first tenant appended before others came pushes out nobody's but its own.
+        let own = |segment: &Segment| {
+            first_tenant.and_then(|first| segment.tenants.get(first)).map_or(0, |used: &TenantUse| used.bytes)
+        };
+        let of_others = self.segments.range(needed..contested).map(|segment| segment.bytes.saturating_sub(own(segment)));
+        let bytes: u64 = of_others.chain(self.segments.range(contested..).map(|segment| segment.bytes)).sum();
+        Shares { log: self, first_tenant, needed, contested, free: self.capacity.saturating_sub(bytes) }
     }
 }
 
@@ -183,8 +192,9 @@ impl Shares<'_> {
             return Some(Share { used: log.of(tenant).bytes, most });
         }
         let is_alone = self.contested == log.segments.len() && self.first_tenant.is_none_or(|first| first == tenant);
-        let contested = log.segments.range(self.contested..);
-        let used = contested.filter_map(|segment| segment.tenants.get(tenant)).map(|used| used.bytes).sum();
+        // What others append counts also where replays have ended all of it.
+        let from = if self.first_tenant == Some(tenant) { self.contested } else { self.needed };
+        let used = log.segments.range(from..).filter_map(|segment| segment.tenants.get(tenant)).map(|used| used.bytes).sum();
         (!is_alone).then_some(Share { used, most: (self.free / 2).max(log.capacity / LEAST_PART) })
     }
 }

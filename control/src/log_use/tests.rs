@@ -26,6 +26,17 @@ fn a_tenant_that_is_alone_may_use_all_and_another_one_bounds_what_comes_after() 
 }
 
 #[test]
+fn replays_of_what_a_tenant_appended_do_not_give_its_share_back() {
+    let mut log = LogUse::new(32_000);
+    append(&mut log, "quiet", 0..1);
+    append(&mut log, "acme", 1..1_001);
+    let before = share(&log, "acme");
+    (1..1_001).for_each(|offset| log.end(offset, "acme"));
+    assert_eq!((share(&log, "acme"), before), (Some((10_000, 11_000)), before));
+    assert_eq!((share(&log, "quiet"), share(&log, "zeta")), (None, Some((0, 11_000))));
+}
+
+#[test]
 fn one_flood_after_another_gets_less_and_pushes_out_nothing() {
     let (mut log, mut next) = (LogUse::new(320_000), 1);
     append(&mut log, "quiet", 0..1);
