@@ -202,7 +202,12 @@ impl Shares<'_> {
 impl Shares<'_> {
     /// Levels at which everything is kept, up to the allowance.
     pub(crate) fn levels(&self) -> RetentionLevels {
-        RetentionLevels { allowance: Some(self.log.allowance()), ..RetentionLevels::default() }
+        RetentionLevels { allowance: Some(self.allowance()), ..RetentionLevels::default() }
+    }
+
+    /// The allowance of a tenant that has none of its own. A log without a needed record has room for anyone's.
+    fn allowance(&self) -> u64 {
+        self.first_tenant.map_or(self.log.capacity / ALLOWANCE_PART_ALONE, |_| self.log.allowance())
     }
 
     /// Adds a tenant's level, and its allowance where that is another one. `at_least` is how much is to be left out in any
@@ -215,11 +220,11 @@ impl Shares<'_> {
         at_least: DeadLetterRetention,
     ) {
         let level = share.map_or(at_least, |share| at_least.max(share.retention()));
-        let allowance = share.map_or(self.log.capacity / ALLOWANCE_PART_ALONE, Share::left);
-        let has_records = self.log.of(tenant).alive > 0;
+        let alone = self.log.capacity / ALLOWANCE_PART_ALONE;
+        let allowance = share.map_or(alone, |share| share.left().min(self.allowance()));
         if level != DeadLetterRetention::Bodies {
             levels.by_tenant.insert(tenant.to_owned(), level);
-        } else if share.is_none() && has_records || allowance < self.log.allowance() {
+        } else if allowance != self.allowance() {
             levels.allowances.insert(tenant.to_owned(), allowance);
         }
     }

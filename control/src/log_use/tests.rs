@@ -37,6 +37,22 @@ fn replays_of_what_a_tenant_appended_do_not_give_its_share_back() {
 }
 
 #[test]
+fn a_log_that_nobody_needs_leaves_everyone_the_allowance_of_one_that_is_alone() {
+    let mut log = LogUse::new(3_200);
+    let allowance = |log: &LogUse, tenant: &str, quota: Option<u64>| {
+        let (shares, mut levels) = (log.shares(), log.shares().levels());
+        shares.add_level(&mut levels, tenant, shares.of(tenant, quota), DeadLetterRetention::Bodies);
+        levels.allowances.get(tenant).copied().or(levels.allowance)
+    };
+    assert_eq!((allowance(&log, "acme", None), allowance(&log, "acme", Some(7))), (Some(800), Some(7)));
+    assert_eq!(log.shares().levels().allowances.len(), 0, "none for each tenant that there is");
+    append(&mut log, "acme", 0..1);
+    assert_eq!((allowance(&log, "acme", None), allowance(&log, "zeta", None)), (Some(800), Some(100)));
+    log.end(0, "acme");
+    assert_eq!(allowance(&log, "zeta", None), Some(800));
+}
+
+#[test]
 fn one_flood_after_another_gets_less_and_pushes_out_nothing() {
     let (mut log, mut next) = (LogUse::new(320_000), 1);
     append(&mut log, "quiet", 0..1);
