@@ -127,7 +127,7 @@ struct DeadLetterCounter {
     /// Offset at which the next count begins.
     next: u64,
     log: LogUse,
-    /// Revisions that created the tenants with dead letters, as of their first one.
+    /// Revisions that created the tenants with dead letters, as of the first one since they are known.
     since: HashMap<String, u64>,
     counts: u32,
 }
@@ -179,16 +179,17 @@ impl DeadLetterCounter {
     fn add(&mut self, record: &Record, created: impl Fn(&str) -> Option<u64>) -> u64 {
         let tenant = tenant_of(record);
         let bytes = record.message.size() as u64;
-        let since = match self.since.get(tenant) {
-            Some(since) => *since,
-            None => *self.since.entry(tenant.to_owned()).or_insert_with(|| created(tenant).unwrap_or_default()),
-        };
+        let since = self.since.get(tenant).copied().or_else(|| {
+            let since = created(tenant)?;
+            self.since.insert(tenant.to_owned(), since);
+            Some(since)
+        });
         let state = match record.message.body.is_empty() {
             _ if ReplayMarker::is_marker(record) => RecordState::Ended,
             true => RecordState::WithoutBody,
             false => RecordState::Whole,
         };
-        let is_former = state != RecordState::Ended && is_older(revision(record), since);
+        let is_former = state != RecordState::Ended && is_older(revision(record), since.unwrap_or_default());
         self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
         if ReplayMarker::is_marker(record)
             && let Some(marker) = ReplayMarker::read(record)
@@ -254,6 +255,18 @@ mod tests {
 
         fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
             self.0.end(log)
+        }
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_were_counted_before_their_tenant_was_known_count_on() {
+        let logs = Memory::calm(Arc::new(|| 0));
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        for (event, created, expected) in [("e1", None, 1), ("e2", Some(5), 2), ("e3", Some(5), 3), ("e4", Some(8), 0)]
+        {
+            append(&logs, &DeadDelivery::default().event(event)).await;
+            counter.count(&logs, &index, |_| created).await.unwrap();
+            assert_eq!(alive(&counter, "acme"), expected, "{event}");
         }
     }
 
