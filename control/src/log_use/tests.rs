@@ -6,7 +6,7 @@ fn append(log: &mut LogUse, tenant: &str, offsets: std::ops::Range<u64>) {
 }
 
 fn share(log: &LogUse, tenant: &str) -> Option<(u64, u64)> {
-    log.shares().of(tenant, None).map(|Share { used, most }| (used, most))
+    log.shares().of(tenant, None).map(|Share { used, most, .. }| (used, most))
 }
 
 #[test]
@@ -15,7 +15,11 @@ fn a_tenant_that_is_alone_may_use_all_and_another_one_bounds_what_comes_after() 
     assert_eq!(share(&log, "acme"), None);
     append(&mut log, "acme", 0..5_000);
     assert_eq!((share(&log, "acme"), share(&log, "zeta")), (None, Some((0, 16_000))));
-    assert_eq!(log.shares().of("acme", Some(7)), Some(Share { used: 50_000, most: 7 }), "a quota always holds");
+    assert_eq!(
+        log.shares().of("acme", Some(7)),
+        Some(Share { used: 50_000, came_back: 0, most: 7 }),
+        "a quota always holds"
+    );
 
     append(&mut log, "zeta", 5_000..5_001);
     append(&mut log, "acme", 5_001..5_401);
@@ -76,14 +80,14 @@ fn records_count_until_the_log_has_deleted_them_and_letters_until_they_are_ended
     append(&mut log, "acme", 0..30);
     log.add(35, Some("acme"), 1, RecordState::WithoutBody);
     log.add(36, None, 5, RecordState::Whole);
-    assert_eq!(log.of("acme"), TenantUse { bytes: 301, alive: 31, whole: 30 });
+    assert_eq!(log.of("acme"), TenantUse { bytes: 301, came_back: 0, alive: 31, whole: 30 });
     for _ in 0..2 {
         [3, 29, 35, 36, 999].into_iter().for_each(|offset| log.end(offset, "acme"));
         log.end(4, "zeta");
     }
-    assert_eq!(log.of("acme"), TenantUse { bytes: 301, alive: 28, whole: 28 });
+    assert_eq!(log.of("acme"), TenantUse { bytes: 301, came_back: 0, alive: 28, whole: 28 });
     log.forget_before(15);
-    assert_eq!(log.of("acme"), TenantUse { bytes: 201, alive: 19, whole: 19 }, "whole segments");
+    assert_eq!(log.of("acme"), TenantUse { bytes: 201, came_back: 0, alive: 19, whole: 19 }, "whole segments");
     log.forget_tenant("acme");
     log.end(20, "acme");
     assert_eq!((log.of("acme"), log.tenants().len()), (TenantUse::default(), 0));
