@@ -17,6 +17,7 @@ mod demo;
 mod drain;
 mod endpoint_state;
 mod endpoint_test;
+mod fan_out;
 mod full_disk;
 mod isolation;
 mod large_events;

@@ -1,10 +1,12 @@
 //! The fan-out of one event to its deliveries: pure, except for the index.
 
-use broker::{Lane, Target};
+use std::collections::BTreeMap;
+
+use broker::{Due, Lane, Target};
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Delivery, Envelope, EventFacts, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message, ParkReason,
-    Part, render,
+    Acceptance, Delivery, EndpointState, Envelope, Format, FormatOptions, MAX_SUBSCRIPTIONS, Match, Message,
+    ParkReason, Part, render,
 };
 
 use crate::{index::Interest, park::Unroutable, tenants::TenantView};
@@ -12,14 +14,35 @@ use crate::{index::Interest, park::Unroutable, tenants::TenantView};
 pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
     pub(crate) body: Bytes,
+    pub(crate) to: Target,
 }
 
 impl Outgoing {
-    /// Queue of first attempts.
-    pub(crate) const TARGET: Target = Target::Lane(Lane::Fast, None);
-
     pub(crate) fn message(&self) -> Message {
         self.delivery.to_message(self.body.clone())
+    }
+}
+
+/// The lanes of one event's deliveries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lanes {
+    /// Number of deliveries that may still take the fast lane.
+    pub(crate) fast: usize,
+    /// Time before which no delivery may go out.
+    pub(crate) due: Option<Due>,
+}
+
+impl Lanes {
+    /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and never stands in front of
+    /// attempts.
+    fn next(&mut self, state: EndpointState) -> Target {
+        match self.due {
+            None if state == EndpointState::Active && self.fast > 0 => {
+                self.fast -= 1;
+                Target::Lane(Lane::Fast, None)
+            }
+            due => Target::Lane(Lane::Slow, due),
+        }
     }
 }
 
@@ -32,17 +55,19 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    /// At most `max` deliveries: as soon as there would be more, the event is refused and no further one is made.
+    /// At most `max` deliveries, to the endpoints of `view` that are interested: as soon as there would be more, the event
+    /// is refused and no further one is made.
     pub(crate) fn of(
         envelope: &Envelope<'_>,
         acceptance: &Acceptance,
         view: &TenantView,
+        interests: BTreeMap<&str, Interest<'_>>,
+        mut lanes: Lanes,
         max: usize,
     ) -> Result<Self, Unroutable> {
-        let facts = EventFacts::of(&envelope.event);
         let mut renderings = Renderings::default();
         let mut fan_out = Self::default();
-        for (endpoint_id, interest) in view.index.interests(&view.tenant, &facts) {
+        for (endpoint_id, interest) in interests {
             // The store has checked that a subscription names an endpoint of its own tenant.
             let Some(endpoint) = view.tenant.endpoints.get(endpoint_id) else { continue };
             let bodies = renderings.bodies(envelope, (endpoint.format, endpoint.format_options, interest.wanted));
@@ -51,8 +76,10 @@ impl FanOut {
                 return Err(Unroutable::new(ParkReason::FanoutLimit, format!("more than {max} deliveries")));
             }
             for (part, body) in bodies {
-                let delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
-                fan_out.deliveries.push(Outgoing { delivery, body: body.clone() });
+                let to = lanes.next(endpoint.state);
+                let mut delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
+                delivery.deferrals = u32::from(lanes.due.is_some());
+                fan_out.deliveries.push(Outgoing { delivery, body: body.clone(), to });
             }
         }
         Ok(fan_out)

@@ -1,7 +1,9 @@
 //! Routes each event to deliveries: one for every interested endpoint, rendered in that endpoint's format.
 //!
-//! [`Router::run`] consumes the ingest queue; `Router::route` handles one event. An event is settled only after all its
-//! deliveries are confirmed: after a crash before that, they are repeated under the same ids, and no delivery is lost.
+//! [`Router::run`] consumes the ingest queue, and the queue of events that were put aside; `Router::route` handles one
+//! event. An event is settled only after all its deliveries are confirmed: after a crash before that, they are repeated
+//! under the same ids, and no delivery is lost. Tenants share the window of publishes; what one has beyond its share waits
+//! behind the others'.
 
 mod config;
 mod fan_out;
@@ -9,16 +11,19 @@ mod index;
 mod metrics;
 mod park;
 mod publish;
+mod quota;
 mod report;
+mod shares;
 mod tenants;
+mod window;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
-use schemas::{Acceptance, Envelope, ParkReason, tenant_of};
+use schemas::{Acceptance, Envelope, EventFacts, Notice, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use config::RouterConfig;
@@ -26,14 +31,22 @@ pub use index::{Index, Interest};
 pub use metrics::RouterMetrics;
 pub use tenants::IndexCache;
 
-use fan_out::FanOut;
+use fan_out::{FanOut, Lanes};
 use park::Unroutable;
 use publish::ConfirmedPublisher;
+use quota::EventQuotas;
 use report::Reporter;
+use shares::TakenEvents;
 use tenants::Tenants;
+use window::Window;
 
 /// The commented defaults of the section `router`.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
+
+/// Events that were put aside have this part of the prefetch for themselves, in addition.
+const ASIDE_PREFETCH: u16 = 16;
+/// Interval between two announcements of the tenants' shares.
+const SHARES_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct RouterDependencies {
     pub broker: Arc<dyn Broker>,
@@ -56,10 +69,20 @@ pub struct Router {
     stop: CancellationToken,
     ids: IdempotencyKeys,
     tenants: Tenants,
+    quotas: EventQuotas,
+    taken: TakenEvents,
     publisher: ConfirmedPublisher,
     reporter: Reporter,
     metrics: RouterMetrics,
-    consumer_status: Arc<ConsumerStatus>,
+    outbox: Arc<Outbox>,
+    ingest: Arc<ConsumerStatus>,
+    ingest_slow: Arc<ConsumerStatus>,
+}
+
+/// Routes the events of one queue.
+struct QueueHandler {
+    router: Arc<Router>,
+    queue: Queue,
 }
 
 impl Router {
@@ -74,6 +97,7 @@ impl Router {
         let publisher = ConfirmedPublisher {
             broker: broker.clone(),
             max_bytes: max_published_bytes,
+            window: Window::new(),
             retention,
             parked_retention,
             outbox: outbox.clone(),
@@ -81,12 +105,17 @@ impl Router {
             clock: clock.clone(),
             stop: stop.clone(),
         };
+        let status = || ConsumerStatus::new(broker.connection_state(), Instant::now());
         Arc::new(Self {
             ids: IdempotencyKeys::new(config.duplicates),
             tenants: Tenants::new(store.clone()),
+            quotas: EventQuotas::new(outbox.clone()),
+            taken: TakenEvents::default(),
             publisher,
-            reporter: Reporter { outbox, metrics: metrics.clone(), clock: clock.clone() },
-            consumer_status: ConsumerStatus::new(broker.connection_state(), Instant::now()),
+            reporter: Reporter { outbox: outbox.clone(), metrics: metrics.clone(), clock: clock.clone() },
+            outbox,
+            ingest: status(),
+            ingest_slow: status(),
             config,
             broker,
             store,
@@ -96,9 +125,14 @@ impl Router {
         })
     }
 
-    /// Progress of the router's consumer.
+    /// Progress of the router's consumer of new events.
     pub fn consumer_status(&self) -> &Arc<ConsumerStatus> {
-        &self.consumer_status
+        &self.ingest
+    }
+
+    /// Progress of its consumer of events that were put aside.
+    pub fn slow_consumer_status(&self) -> &Arc<ConsumerStatus> {
+        &self.ingest_slow
     }
 
     /// Consumes until the router is stopped, and then finishes its current events.
@@ -113,12 +147,41 @@ impl Router {
         }
         let RouterConfig { prefetch, max_in_flight_bytes, .. } = self.config;
         let prefetch = Prefetch { messages: prefetch, bytes: max_in_flight_bytes as usize };
-        let consumer = self.broker.consume(Queue::Ingest, prefetch);
-        let consumer_status = self.consumer_status.clone();
-        run_handler(consumer, self, stop, consumer_status).await;
+        // What was put aside never takes the places of new events.
+        let aside = Prefetch {
+            messages: (prefetch.messages / ASIDE_PREFETCH).max(1),
+            bytes: prefetch.bytes / usize::from(ASIDE_PREFETCH),
+        };
+        let consume = |queue, prefetch, status: &Arc<ConsumerStatus>| {
+            let handler = Arc::new(QueueHandler { router: self.clone(), queue });
+            run_handler(self.broker.consume(queue, prefetch), handler, stop.clone(), status.clone())
+        };
+        let new = consume(Queue::Ingest, prefetch, &self.ingest);
+        let put_aside = consume(Queue::IngestSlow, aside, &self.ingest_slow);
+        tokio::select! {
+            ((), ()) = async { tokio::join!(new, put_aside) } => {}
+            () = self.announce_shares() => {}
+        }
     }
 
-    async fn route(&self, incoming: &Incoming) -> Result<Settlement, Unroutable> {
+    /// Announces, while the router is behind, how many events a second it leaves to whom.
+    async fn announce_shares(&self) {
+        let mut ticks = interval(SHARES_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            let by_tenant = self.taken.shares(now - looked_at);
+            looked_at = now;
+            if !by_tenant.is_empty() {
+                let process = self.outbox.process().to_owned();
+                self.broker.announce(Notice::EventShares { process, by_tenant }.write().into());
+            }
+        }
+    }
+
+    async fn route(&self, incoming: &Incoming, queue: Queue) -> Result<Settlement, Unroutable> {
         let acceptance = self.accept(incoming)?;
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
         let key = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
@@ -136,7 +199,24 @@ impl Router {
             // The wait for a store that is away may be hours.
             () = self.stop.cancelled() => return Ok(Settlement::Again),
         };
-        let fan_out = FanOut::of(&envelope, &acceptance, &tenant, self.config.max_fan_out)?;
+        let interests = tenant.index.interests(&tenant.tenant, &EventFacts::of(&envelope.event));
+        let mut due = None;
+        if queue == Queue::Ingest {
+            self.taken.note(&acceptance.tenant, self.now().saturating_sub(acceptance.accepted_at));
+            // What is put aside is counted here, and not when it comes back behind newer events.
+            due = self.quotas.count(&tenant.tenant, acceptance.accepted_at, self.now());
+            if due.is_none()
+                && self.publisher.window.is_event_to_wait(&acceptance.tenant, interests.len())
+                && self.publisher.put_aside(incoming, &acceptance).await
+            {
+                self.reporter.put_aside(&envelope, &acceptance);
+                return Ok(Settlement::Done);
+            }
+        }
+        let fast = self.publisher.window.fast_deliveries(&acceptance.tenant);
+        let _under_way = self.publisher.window.begin(&acceptance.tenant, interests.len());
+        let lanes = Lanes { fast, due };
+        let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
         if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
             // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
             return Ok(Settlement::Again);
@@ -174,15 +254,16 @@ impl Router {
     }
 }
 
-impl Handler for Router {
+impl Handler for QueueHandler {
     async fn handle(&self, incoming: &Incoming) -> Settlement {
+        let Self { router, queue } = self;
         if incoming.redelivered {
-            self.metrics.redeliveries.inc();
+            router.metrics.redeliveries.inc();
         }
         let routed = async {
-            match self.route(incoming).await {
+            match router.route(incoming, *queue).await {
                 Ok(settlement) => settlement,
-                Err(why) => self.park(incoming, why).await,
+                Err(why) => router.park(incoming, why).await,
             }
         };
         tokio::select! {
@@ -195,7 +276,7 @@ impl Handler for Router {
     }
 
     async fn panicked(&self, incoming: &Incoming) -> Settlement {
-        self.park(incoming, Unroutable::new(ParkReason::Panic, "routing it panicked twice")).await
+        self.router.park(incoming, Unroutable::new(ParkReason::Panic, "routing it panicked twice")).await
     }
 }
 

@@ -11,6 +11,8 @@ service::metrics! {
     pub struct RouterMetrics {
         /// Events that made at least one delivery.
         pub routed: IntCounter("events_routed_total"),
+        /// Events with many deliveries that were put aside, because their tenant had many under way.
+        pub put_aside: IntCounter("events_put_aside_total"),
         /// Events that no subscription matched.
         pub unmatched: IntCounter("events_unmatched_total"),
         /// Endpoints that match an event which their format does not have, or which lacks what the format needs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker::{Broker, Deadline, Incoming, PublishError, Target, publish_until_confirmed, records};
 use futures_util::future::try_join_all;
-use schemas::{Counts, DeadLetter, DeadLetterRetention, DeadReason, Message};
+use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, HeaderValue, Message, wire};
 use service::Clock;
 use store::{Outbox, RetentionTable};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
     RouterMetrics,
     fan_out::Outgoing,
     park::{Unroutable, is_kept_whole, parked},
+    window::Window,
 };
 
 /// Publishes until the broker confirms. The only error is the end of the process.
@@ -20,6 +21,7 @@ pub(crate) struct ConfirmedPublisher {
     pub(crate) broker: Arc<dyn Broker>,
     /// Largest body that is published, in bytes.
     pub(crate) max_bytes: usize,
+    pub(crate) window: Window,
     pub(crate) retention: Arc<RetentionTable>,
     pub(crate) parked_retention: Arc<RetentionTable>,
     pub(crate) outbox: Arc<Outbox>,
@@ -38,7 +40,11 @@ impl ConfirmedPublisher {
         if outgoing.body.len() > self.max_bytes {
             return self.too_large(outgoing).await;
         }
-        match self.confirmed(&Outgoing::TARGET, &outgoing.message()).await {
+        let published = {
+            let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.body.len()).await;
+            self.confirmed(&outgoing.to, &outgoing.message()).await
+        };
+        match published {
             // This broker takes less than carteiro would publish.
             Err(PublishError::TooLarge) => self.too_large(outgoing).await,
             published => published,
@@ -66,6 +72,16 @@ impl ConfirmedPublisher {
             "delivery.dead"
         );
         Ok(())
+    }
+
+    /// Publishes an event to the queue of those that are put aside, as it came, with the time of its acceptance. False if
+    /// the broker does not take it there: the caller then goes on with it, so that a full queue holds up nothing.
+    pub(crate) async fn put_aside(&self, incoming: &Incoming, acceptance: &Acceptance) -> bool {
+        let to = Target::IngestSlow { key: incoming.key.clone() };
+        let mut message = incoming.message.clone();
+        let accepted_at = i64::try_from(acceptance.accepted_at).unwrap_or(i64::MAX);
+        message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(accepted_at));
+        self.broker.publish(&to, &message).await.is_ok()
     }
 
     /// Publishes a message that cannot be routed to the parked log: as much of it as the share of its `owner` lets be

@@ -36,6 +36,15 @@ impl Reporter {
         );
     }
 
+    /// Reports an event that goes on later, since its tenant has many deliveries under way.
+    pub(crate) fn put_aside(&self, envelope: &Envelope<'_>, acceptance: &Acceptance) {
+        self.metrics.put_aside.inc();
+        tracing::info!(
+            event_id = %envelope.id, event_type = %envelope.event.event_type, tenant = acceptance.tenant,
+            "event.put_aside"
+        );
+    }
+
     /// Reports an event without deliveries, which this process has routed before.
     pub(crate) fn repeated(&self, acceptance: &Acceptance) {
         self.metrics.deduplicated.with_label_values(&["router"]).inc();

@@ -67,6 +67,20 @@ impl Gcra {
             }
         }
     }
+
+    /// Books the next place for one that comes at `now`, and returns the time to wait for it. If that is more than
+    /// `longest`, nothing is booked, and the error has the time by which it is too long.
+    pub fn book(&mut self, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
+        let whole_at = self.whole_at.map_or(now, |at| at.max(now)) + limit.worth(1);
+        let wait = (whole_at - now).saturating_sub(limit.worth(limit.burst));
+        match wait.checked_sub(longest) {
+            Some(excess) if !excess.is_zero() => Err(TooSoon(excess)),
+            _ => {
+                self.whole_at = Some(whole_at);
+                Ok(wait)
+            }
+        }
+    }
 }
 
 /// Usage of a limit by each of many callers, in bounded memory.
@@ -94,16 +108,25 @@ impl<K: Eq + Hash> Keyed<K> {
 
     /// Takes `n` at once for `key`, or none of them; see [`Gcra::take`].
     pub fn take(&self, key: K, limit: &Limit, n: u32, now: Instant) -> Result<(), TooSoon> {
+        self.with(key, |used| used.take(limit, n, now))
+    }
+
+    /// Books the next place for one of `key`; see [`Gcra::book`].
+    pub fn book(&self, key: K, limit: &Limit, now: Instant, longest: Duration) -> Result<Duration, TooSoon> {
+        self.with(key, |used| used.book(limit, now, longest))
+    }
+
+    fn with<T>(&self, key: K, change: impl FnOnce(&mut Gcra) -> T) -> T {
         let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
         let Ages { young, old } = &mut *ages;
         if let Some(used) = young.get_mut(&key) {
-            return used.take(limit, n, now);
+            return change(used);
         }
         if young.len() >= self.capacity {
             *old = mem::take(young);
         }
         let used = old.remove(&key).unwrap_or_default();
-        young.entry(key).or_insert(used).take(limit, n, now)
+        change(young.entry(key).or_insert(used))
     }
 }
 

@@ -93,6 +93,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     if roles.router {
         let router = shared.router(config)?;
         add_probes(&ops, "router", router.consumer_status());
+        add_probes(&ops, "router.slow", router.slow_consumer_status());
         spawn(&mut running, &ops, "router", router.run());
     }
     if roles.deliverer {

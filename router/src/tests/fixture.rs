@@ -47,6 +47,13 @@ pub(super) fn received(id: &str) -> Sent {
     )
 }
 
+/// The same event of another tenant.
+pub(super) fn of_tenant(tenant: &str, mut sent: Sent) -> Sent {
+    sent.key = sent.key.replacen("acme", tenant, 1);
+    sent.message.headers.set(wire::TENANT, HeaderValue::Text(tenant.to_owned().into()));
+    sent
+}
+
 /// An event of the tenant acme.
 pub(super) fn event(id: &str, envelope: &Value) -> Sent {
     raw(id, envelope["type"].as_str().unwrap_or("x.y"), envelope.to_string())
@@ -115,6 +122,14 @@ impl Fixture {
         fixture
     }
 
+    /// With these tenants, on a broker that hands out everything once and in order.
+    pub(super) fn calm(tenants: &Value) -> Self {
+        let clock = clock();
+        let fixture = Self::on(Memory::calm(clock.clone()), Arc::new(MemoryStore::without_snapshot()), clock);
+        fixture.set_tenants(tenants);
+        fixture
+    }
+
     /// From now on there are these tenants.
     pub(super) fn set_tenants(&self, described: &Value) {
         self.store.set_tenants(tenants(described));
@@ -137,7 +152,7 @@ impl Fixture {
         let metrics = RouterMetrics::register(&Default::default()).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let config = RouterConfig { prefetch: 20, max_in_flight_bytes: u32::MAX, max_fan_out: 50, duplicates: SEEN };
+        let config = RouterConfig { prefetch: 20, max_in_flight_bytes: u32::MAX, max_fan_out: 200, duplicates: SEEN };
         let (outbox, retention) = (Arc::new(Outbox::new("p")), Arc::new(RetentionTable::default()));
         let parked_retention = Arc::new(RetentionTable::default());
         let fixture = crate::RouterDependencies {
@@ -165,16 +180,21 @@ impl Fixture {
         self.idle().await;
     }
 
-    /// Waits until the ingest queue is empty. Paused time passes only while no other task can run.
+    /// Waits until both queues of events are empty. Paused time passes only while no other task can run.
     pub(super) async fn idle(&self) {
-        while self.memory.depth(Queue::Ingest) > 0 {
+        while self.memory.depth(Queue::Ingest) + self.memory.depth(Queue::IngestSlow) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// Takes all deliveries out of the fast lane, repeats counted once.
     pub(super) async fn deliveries(&self) -> BTreeMap<Uuid, (Delivery, Message)> {
-        let mut consumer = self.memory.consume(Queue::Lane(Lane::Fast), 100.into());
+        self.deliveries_in(Lane::Fast).await
+    }
+
+    /// Takes all deliveries out of a lane, repeats counted once.
+    pub(super) async fn deliveries_in(&self, lane: Lane) -> BTreeMap<Uuid, (Delivery, Message)> {
+        let mut consumer = self.memory.consume(Queue::Lane(lane), 100.into());
         let mut deliveries = BTreeMap::new();
         while let Ok(Some(incoming)) = tokio::time::timeout(Duration::from_secs(1), consumer.next()).await {
             let message = incoming.message.clone();

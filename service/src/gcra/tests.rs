@@ -111,3 +111,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_booked_beyond_a_burst_waits_for_its_place_until_the_wait_is_too_long() {
+    let (limit, begun, mut used) = (limit(10.0, 2), Instant::now(), Gcra::default());
+    let mut book = |at: u64| used.book(&limit, begun + ms(at), ms(250));
+    let first: Vec<_> = (0..5).map(|_| book(0)).collect();
+    assert_eq!(first, [Ok(ms(0)), Ok(ms(0)), Ok(ms(100)), Ok(ms(200)), Err(TooSoon(ms(50)))]);
+    assert_eq!((book(150), book(150)), (Ok(ms(150)), Ok(ms(250))), "what was refused has booked nothing");
+}
