@@ -77,8 +77,9 @@ const LARGE: usize = 100_000;
 const IN_HAND: usize = 16 * LARGE;
 /// How long the endpoint takes that gets large bodies.
 const SLOW: Duration = Duration::from_secs(20);
-/// Number of large bodies: more than both lanes may have in hand.
-const BODIES: usize = 30;
+/// Number of large bodies: many more than both lanes may have in hand. In their order, four would move on every two seconds,
+/// and what comes behind them would take half a minute.
+const BODIES: usize = 60;
 
 /// A tenant with a slow endpoint that gets large bodies, and another tenant beside it.
 struct BesideLarge {
@@ -124,8 +125,10 @@ impl BesideLarge {
         let calm = api.publish("calm", ids("calm", 20)).await;
         let receiver = &self.receiver;
         receiver.until("the other tenant has all of its own", |recorder| recorder.has_all("/calm", &calm)).await;
+        let others = began.elapsed();
         let large = receiver.look(|recorder| recorder.delivered("/large"));
-        report(test, format_args!("the other tenant had its 20 after {:?}", began.elapsed()));
+        report(test, format_args!("the other tenant had its 20 after {others:?}"));
+        assert!(others < Duration::from_secs(5), "the other tenant waited for {others:?}");
         assert_eq!(large, 0, "the other tenant waited for the large bodies");
         self.is_quick.send_replace(true);
         receiver.until("nothing large is lost", |recorder| recorder.delivered("/large") == BODIES).await;

@@ -140,7 +140,12 @@ async fn a_flood_leaves_the_letters_of_others(site: impl AsyncFnOnce(&str) -> Si
     let event: Value =
         receiver.look(|recorder| serde_json::from_slice(&recorder.requests("/ops")[0].body).expect("JSON"));
     assert_eq!(event["quota"], json!({"name": "dead_letter_bytes", "limit": 33_333_333}));
-    let letters = listed(&api, "acme").await;
+    // Now it is in force: what came before may be of the second before it was.
+    api.publish("acme", ids("later", 1)).await;
+    let letters = eventually("it is dead", || async {
+        Some(listed(&api, "acme").await).filter(|letters| letters.len() as u64 > published)
+    })
+    .await;
     assert_eq!(letters.last().expect("many")["body_withheld"], true);
     let quiet = listed(&api, "zeta").await.remove(0);
     let path = format!("/v1/tenants/zeta/dead-letters/{}", quiet["id"].as_str().expect("an id"));

@@ -2,30 +2,46 @@
 //! between tenants.
 //!
 //! A broker stores what it is sent in the order in which it comes. A hundred bodies of 1 MiB would stand for a second and
-//! more in front of every small one, whoever's it is.
+//! more in front of every small one, whoever's it is. A tenant whose messages are the only ones has nobody in front of
+//! whom they could stand, and is not limited: a distant broker takes many bodies at once.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{Message, wire};
+use schemas::{Message, time::millis, wire};
 use service::FairSemaphore;
+use tokio::time::Instant;
 
 use crate::{Broker, BrokerLayer, PublishError, Target};
 
-/// Largest number of bytes of large bodies that are published at once: a broker stores as many in some 10 ms, so that more
-/// of them would not be faster. A larger one goes out alone.
+/// Largest number of bytes of large bodies that are published at once while several tenants publish. A larger one goes
+/// out alone.
 const ROOM: u32 = 1024 * 1024;
 /// Bytes of a body that is not large. Any number of these may be published at once.
 const SMALL: usize = 16 * 1024;
+/// Time for which a tenant must have been the only one that publishes, before it is not limited.
+const ALONE_AFTER: Duration = Duration::from_secs(10);
 
 pub struct LargeBodies {
     broker: Arc<dyn Broker>,
     room: Arc<FairSemaphore>,
+    /// Room of bodies for the logs. A record may wait for its turn among the tenant's records, and must not keep the room
+    /// of others' events and deliveries meanwhile.
+    log_room: Arc<FairSemaphore>,
+    latest: LatestTenant,
 }
 
 impl LargeBodies {
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, room: FairSemaphore::new(ROOM) }
+        let [room, log_room] = [ROOM; 2].map(FairSemaphore::new);
+        Self { broker, room, log_room, latest: LatestTenant::new() }
     }
 }
 
@@ -36,15 +52,54 @@ impl BrokerLayer for LargeBodies {
 
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         let bytes = message.body.len();
-        if bytes <= SMALL {
+        let tenant = owner(to, message);
+        let is_alone = self.latest.is_alone(tenant);
+        if bytes <= SMALL || is_alone {
             return self.broker.publish(to, message);
         }
+        let room = if matches!(to, Target::Log(..)) { &self.log_room } else { &self.room };
         async move {
-            let tenant = message.headers.text(wire::TENANT).unwrap_or_default();
-            let _room = self.room.acquire(tenant, u32::try_from(bytes).unwrap_or(u32::MAX)).await;
+            let _room = room.acquire(tenant, u32::try_from(bytes).unwrap_or(u32::MAX)).await;
             self.broker.publish(to, message).await
         }
         .boxed()
+    }
+}
+
+/// The tenant whose message it is. Events and parked messages of other publishers may bear any header, so their keys say
+/// it.
+fn owner<'a>(to: &'a Target, message: &'a Message) -> &'a str {
+    let owner = match to {
+        Target::Ingest { key } | Target::IngestSlow { key } => key.split('.').next(),
+        Target::Log(_, key) => key.rsplit('.').next(),
+        Target::Lane(..) => message.headers.text(wire::TENANT),
+    };
+    owner.unwrap_or_default()
+}
+
+/// The tenant that published last, and since when no other one has.
+struct LatestTenant {
+    started: Instant,
+    hash: AtomicU64,
+    /// Milliseconds after `started`.
+    since: AtomicU64,
+}
+
+impl LatestTenant {
+    fn new() -> Self {
+        Self { started: Instant::now(), hash: AtomicU64::new(0), since: AtomicU64::new(0) }
+    }
+
+    /// Notes a publish of a tenant. True when no other one has published for a while.
+    fn is_alone(&self, tenant: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        tenant.hash(&mut hasher);
+        let (hash, now) = (hasher.finish(), millis(self.started.elapsed()));
+        if self.hash.load(Relaxed) != hash {
+            self.hash.store(hash, Relaxed);
+            self.since.store(now, Relaxed);
+        }
+        now.saturating_sub(self.since.load(Relaxed)) >= millis(ALONE_AFTER)
     }
 }
 
@@ -57,7 +112,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::{Lane, memory::Memory};
+    use crate::{Lane, Log, memory::Memory};
 
     const TARGET: Target = Target::Lane(Lane::Fast, None);
 
@@ -112,5 +167,51 @@ mod tests {
         slow.confirms.add_permits(5);
         while publishes.next().await.is_some() {}
         assert_eq!(came()[3..], ["beta-1", "acme-2", "acme-3"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_is_alone_for_a_while_may_send_any_number_of_large_bodies() {
+        let inner = Memory::calm(service::clock::system());
+        let slow = Arc::new(SlowBroker { inner, confirms: Semaphore::new(0), came: Mutex::default() });
+        let layer: Arc<dyn Broker> = Arc::new(LargeBodies::new(slow.clone()));
+        let messages: Vec<_> = (0..9).map(|number| message("acme", number, ROOM as usize)).collect();
+        layer.publish(&TARGET, &message("beta", 0, SMALL)).await.unwrap();
+        layer.publish(&TARGET, &message("acme", 9, SMALL)).await.unwrap();
+        tokio::time::advance(ALONE_AFTER).await;
+        let mut publishes: FuturesUnordered<_> =
+            messages[..6].iter().map(|message| layer.publish(&TARGET, message)).collect();
+        assert_eq!(publishes.next().now_or_never(), None);
+        assert_eq!(slow.came.lock().unwrap().len(), 2 + 6);
+        layer.publish(&TARGET, &message("beta", 1, SMALL)).await.unwrap();
+        publishes.extend(messages[6..].iter().map(|message| layer.publish(&TARGET, message)));
+        assert_eq!(publishes.next().now_or_never(), None);
+        assert_eq!(slow.came.lock().unwrap().len(), 2 + 6 + 1 + 1, "one at a time again");
+    }
+
+    #[tokio::test]
+    async fn records_that_wait_for_a_log_keep_no_room_of_deliveries() {
+        let inner = Memory::calm(service::clock::system());
+        let slow = Arc::new(SlowBroker { inner, confirms: Semaphore::new(0), came: Mutex::default() });
+        let layer: Arc<dyn Broker> = Arc::new(LargeBodies::new(slow.clone()));
+        let log = Target::Log(Log::Dead, "exhausted.acme".to_owned());
+        let (record, delivery) = (message("acme", 0, ROOM as usize), message("beta", 0, ROOM as usize));
+        let mut publishes =
+            FuturesUnordered::from_iter([layer.publish(&log, &record), layer.publish(&TARGET, &delivery)]);
+        assert_eq!(publishes.next().now_or_never(), None);
+        assert_eq!(*slow.came.lock().unwrap(), ["acme-0", "beta-0"]);
+    }
+
+    #[test]
+    fn the_owner_of_an_event_or_a_record_is_in_its_key() {
+        let message = message("forged", 0, 1);
+        let key = |key: &str| key.to_owned();
+        for target in [
+            Target::Ingest { key: key("acme.7.12.ticket.created") },
+            Target::IngestSlow { key: key("acme.7.12.ticket.created") },
+            Target::Log(Log::Parked, key("schema.acme")),
+        ] {
+            assert_eq!(owner(&target, &message), "acme");
+        }
+        assert_eq!(owner(&TARGET, &message), "forged", "nobody else publishes to lanes");
     }
 }

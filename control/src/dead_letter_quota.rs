@@ -30,8 +30,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The interval while the log grows by more than half of an allowance between two counts.
 const INTERVAL_OF_FLOOD: Duration = Duration::from_secs(1);
-/// A replay is held once its tenant has used so many times what it may use for bodies: what fails again keeps its body,
-/// whatever the quota says.
+/// Dead letters that came back from a replay are replayed again until those of their tenant have used so many times what
+/// it may use for bodies: what fails again keeps its body, whatever the quota says. What died once can always be replayed.
 const SHARES_OF_REPLAYS: u64 = 4;
 
 /// Number of counts after which records that the log has deleted are forgotten: once an hour, or several times while a
@@ -46,7 +46,7 @@ pub(crate) struct DeadLetterCount {
     levels: RetentionLevels,
     /// The quotas that were reached, each with its limit.
     reached: Vec<(String, QuotaName, u64)>,
-    /// Tenants whose replays are held.
+    /// Tenants whose dead letters that came back from a replay are not replayed again.
     held: HashSet<String>,
 }
 
@@ -109,7 +109,7 @@ impl Control {
         self.dead_letter_count().tenants.as_ref().map(|tenants| tenants.get(tenant).copied().unwrap_or_default())
     }
 
-    /// True while a tenant's dead letters leave the room in the log that those of its replays may need.
+    /// True while a tenant's dead letters that came back from a replay may be replayed again.
     pub(crate) fn has_room_for_replays(&self, tenant: &str) -> bool {
         !self.dead_letter_count().held.contains(tenant)
     }
@@ -127,7 +127,7 @@ struct DeadLetterCounter {
     /// Offset at which the next count begins.
     next: u64,
     log: LogUse,
-    /// Revisions that created the tenants with dead letters, as of their first one.
+    /// Revisions that created the tenants with dead letters, as of the first one since they are known.
     since: HashMap<String, u64>,
     counts: u32,
 }
@@ -179,16 +179,18 @@ impl DeadLetterCounter {
     fn add(&mut self, record: &Record, created: impl Fn(&str) -> Option<u64>) -> u64 {
         let tenant = tenant_of(record);
         let bytes = record.message.size() as u64;
-        let since = match self.since.get(tenant) {
-            Some(since) => *since,
-            None => *self.since.entry(tenant.to_owned()).or_insert_with(|| created(tenant).unwrap_or_default()),
-        };
+        let since = self.since.get(tenant).copied().or_else(|| {
+            let since = created(tenant)?;
+            self.since.insert(tenant.to_owned(), since);
+            Some(since)
+        });
         let state = match record.message.body.is_empty() {
             _ if ReplayMarker::is_marker(record) => RecordState::Ended,
             true => RecordState::WithoutBody,
+            false if record.message.headers.text(wire::REPLAY).is_some() => RecordState::CameBack,
             false => RecordState::Whole,
         };
-        let is_former = state != RecordState::Ended && is_older(revision(record), since);
+        let is_former = state != RecordState::Ended && is_older(revision(record), since.unwrap_or_default());
         self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
         if ReplayMarker::is_marker(record)
             && let Some(marker) = ReplayMarker::read(record)
@@ -223,7 +225,10 @@ impl DeadLetterCounter {
             found.reached.push((tenant.to_owned(), QuotaName::DeadLetterBytes, limit));
         }
         shares.add_level(&mut found.levels, tenant, share, by_letters);
-        if share.is_some_and(|Share { used, most }| used >= most.saturating_mul(SHARES_OF_REPLAYS)) {
+        // Others' floods and a low quota make a share small, so that it is taken for no less than the least.
+        let is_beyond =
+            |share: Share| share.came_back >= share.most.max(shares.least()).saturating_mul(SHARES_OF_REPLAYS);
+        if share.is_some_and(is_beyond) {
             found.held.insert(tenant.to_owned());
         }
     }
@@ -254,6 +259,18 @@ mod tests {
 
         fn end(&self, log: Log) -> BoxFuture<'_, Result<u64, ReadError>> {
             self.0.end(log)
+        }
+    }
+
+    #[tokio::test]
+    async fn dead_letters_that_were_counted_before_their_tenant_was_known_count_on() {
+        let logs = Memory::calm(Arc::new(|| 0));
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        for (event, created, expected) in [("e1", None, 1), ("e2", Some(5), 2), ("e3", Some(5), 3), ("e4", Some(8), 0)]
+        {
+            append(&logs, &DeadDelivery::default().event(event)).await;
+            counter.count(&logs, &index, |_| created).await.unwrap();
+            assert_eq!(alive(&counter, "acme"), expected, "{event}");
         }
     }
 

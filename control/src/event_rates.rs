@@ -27,26 +27,28 @@ struct State {
 #[derive(Debug)]
 struct Process {
     seen: Instant,
+    /// True when its first report of all was heard, so that nothing was counted before.
+    is_whole: bool,
     /// The last report of each tenant: a day, and the events of that day since the process started.
     reports: HashMap<String, (String, u64)>,
 }
 
 impl EventRates {
-    /// Notes a report of usage. Reports are cumulative. Of a process that was not heard before, only the first report of all
-    /// is as new as it looks.
+    /// Notes a report of usage. Reports are cumulative, so a tenant's first one is as new as it looks only where the process
+    /// was heard from its beginning on.
     pub(crate) fn note(&self, process: &str, sequence: u64, tenant: &str, day: &str, events: u64, now: Instant) {
         let mut state = self.lock();
         state.sweep(now);
-        let is_known = state.processes.contains_key(process) || sequence == 1;
-        let new = Process { seen: now, reports: HashMap::new() };
+        let new = Process { seen: now, is_whole: sequence == 1, reports: HashMap::new() };
         let reporter = state.processes.entry(process.to_owned()).or_insert(new);
         reporter.seen = now;
+        let is_new = reporter.is_whole || reporter.reports.contains_key(tenant);
         let (before, was) = reporter.reports.entry(tenant.to_owned()).or_default();
         let more = if before == day { events.saturating_sub(*was) } else { events };
         if before != day || more > 0 {
             (*before, *was) = (day.to_owned(), events);
         }
-        if is_known && more > 0 {
+        if is_new && more > 0 {
             state.recent.entry(tenant.to_owned()).or_default().push_back((now, more));
         }
     }
@@ -92,11 +94,18 @@ mod tests {
         let (rates, start) = (EventRates::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         rates.note("old", 70, "acme", "2026-11-29", 1_000_000, at(0));
-        assert_eq!(rates.per_second("acme", at(0)), 0.0, "since when is unknown");
+        rates.note("old", 70, "zeta", "2026-11-29", 1_000_000, at(0));
+        assert_eq!(
+            (rates.per_second("acme", at(0)), rates.per_second("zeta", at(0))),
+            (0.0, 0.0),
+            "since when is unknown"
+        );
         rates.note("old", 71, "acme", "2026-11-29", 1_000_300, at(15));
         rates.note("old", 71, "acme", "2026-11-29", 1_000_300, at(16));
         rates.note("new", 1, "acme", "2026-11-29", 60, at(20));
-        assert_eq!((rates.per_second("acme", at(20)), rates.per_second("zeta", at(20))), (6.0, 0.0));
+        rates.note("new", 1, "free", "2026-11-29", 60, at(20));
+        assert_eq!((rates.per_second("acme", at(20)), rates.per_second("free", at(20))), (6.0, 1.0));
+        assert_eq!(rates.per_second("zeta", at(20)), 0.0);
         rates.note("old", 72, "acme", "2026-11-30", 30, at(30));
         rates.note("old", 73, "zeta", "2026-11-30", 1, at(30));
         assert_eq!((rates.per_second("acme", at(74)), rates.per_second("zeta", at(74))), (6.5, 0.02));

@@ -150,8 +150,11 @@ impl Control {
             dry_run: false,
             decision: Box::new(move |draft| disable_in(draft, &of, &id, version, reason)),
         };
-        let _turn = self.edit_queue.enter(&edit.author).await;
-        match self.deps.store.edit(edit).await {
+        let edited = {
+            let _turn = self.edit_queue.enter(&edit.author).await;
+            self.deps.store.edit(edit).await
+        };
+        match edited {
             Ok(edited) if !edited.changes.is_empty() => {
                 self.metrics.endpoints_disabled.inc();
                 tracing::warn!(tenant, endpoint_id, detail = reason, "endpoint.disabled");

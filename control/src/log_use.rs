@@ -32,6 +32,8 @@ const ALLOWANCE_PART_ALONE: u64 = 4;
 pub(crate) struct TenantUse {
     /// Bytes of all its records.
     pub(crate) bytes: u64,
+    /// Those of the letters among them that came back from a replay.
+    pub(crate) came_back: u64,
     /// Records that nothing has ended.
     pub(crate) alive: u64,
     /// Those of them that have their bodies.
@@ -44,6 +46,8 @@ pub(crate) enum RecordState {
     Ended,
     WithoutBody,
     Whole,
+    /// It is whole, and came back from a replay.
+    CameBack,
 }
 
 /// The records of a log, as far as they were read.
@@ -70,6 +74,8 @@ struct Segment {
 pub(crate) struct Share {
     /// Bytes that it has used.
     pub(crate) used: u64,
+    /// Those of the letters among them that came back from a replay.
+    pub(crate) came_back: u64,
     /// Bytes up to which its records keep their bodies.
     pub(crate) most: u64,
 }
@@ -80,6 +86,8 @@ pub(crate) struct Shares<'a> {
     log: &'a LogUse,
     /// The only tenant with records that are needed before `contested`.
     first_tenant: Option<&'a str>,
+    /// Index of the first segment in which it has some.
+    needed: usize,
     /// Index of the first segment in which another tenant has some.
     contested: usize,
     /// Bytes that can still be appended before the first of these is deleted.
@@ -104,7 +112,8 @@ impl LogUse {
         let Some(tenant) = tenant else { return segment.states.push(RecordState::Ended) };
         segment.states.push(state);
         let name = self.tenants.get_key_value(tenant).map_or_else(|| Arc::from(tenant), |(name, _)| name.clone());
-        let more = TenantUse { bytes, ..TenantUse::of(state) };
+        let came_back = if state == RecordState::CameBack { bytes } else { 0 };
+        let more = TenantUse { bytes, came_back, ..TenantUse::of(state) };
         *segment.tenants.entry(name.clone()).or_default() += more;
         *self.tenants.entry(name).or_default() += more;
     }
@@ -166,8 +175,16 @@ impl LogUse {
             }
             contested += 1;
         }
-        let bytes: u64 = self.segments.range(contested..).map(|segment| segment.bytes).sum();
-        Shares { log: self, first_tenant, contested, free: self.capacity.saturating_sub(bytes) }
+        let needs_any = |segment: &Segment| segment.tenants.values().any(|used| used.whole > 0);
+        let needed = self.segments.iter().position(needs_any).unwrap_or(contested);
+        // What the first tenant appended before others came pushes out nobody's but its own.
+        let own = |segment: &Segment| {
+            first_tenant.and_then(|first| segment.tenants.get(first)).map_or(0, |used: &TenantUse| used.bytes)
+        };
+        let of_others =
+            self.segments.range(needed..contested).map(|segment| segment.bytes.saturating_sub(own(segment)));
+        let bytes: u64 = of_others.chain(self.segments.range(contested..).map(|segment| segment.bytes)).sum();
+        Shares { log: self, first_tenant, needed, contested, free: self.capacity.saturating_sub(bytes) }
     }
 }
 
@@ -180,19 +197,31 @@ impl Shares<'_> {
     pub(crate) fn of(&self, tenant: &str, quota: Option<u64>) -> Option<Share> {
         let log = self.log;
         if let Some(most) = quota {
-            return Some(Share { used: log.of(tenant).bytes, most });
+            return Some(log.of(tenant).share(most));
         }
         let is_alone = self.contested == log.segments.len() && self.first_tenant.is_none_or(|first| first == tenant);
-        let contested = log.segments.range(self.contested..);
-        let used = contested.filter_map(|segment| segment.tenants.get(tenant)).map(|used| used.bytes).sum();
-        (!is_alone).then_some(Share { used, most: (self.free / 2).max(log.capacity / LEAST_PART) })
+        // What others append counts also where replays have ended all of it.
+        let from = if self.first_tenant == Some(tenant) { self.contested } else { self.needed };
+        let mut used = TenantUse::default();
+        log.segments.range(from..).filter_map(|segment| segment.tenants.get(tenant)).for_each(|part| used += *part);
+        (!is_alone).then(|| used.share((self.free / 2).max(self.least())))
     }
 }
 
 impl Shares<'_> {
+    /// The least share of any tenant.
+    pub(crate) fn least(&self) -> u64 {
+        self.log.capacity / LEAST_PART
+    }
+
     /// Levels at which everything is kept, up to the allowance.
     pub(crate) fn levels(&self) -> RetentionLevels {
-        RetentionLevels { allowance: Some(self.log.allowance()), ..RetentionLevels::default() }
+        RetentionLevels { allowance: Some(self.allowance()), ..RetentionLevels::default() }
+    }
+
+    /// The allowance of a tenant that has none of its own. A log without a needed record has room for anyone's.
+    fn allowance(&self) -> u64 {
+        self.first_tenant.map_or(self.log.capacity / ALLOWANCE_PART_ALONE, |_| self.log.allowance())
     }
 
     /// Adds a tenant's level, and its allowance where that is another one. `at_least` is how much is to be left out in any
@@ -205,11 +234,11 @@ impl Shares<'_> {
         at_least: DeadLetterRetention,
     ) {
         let level = share.map_or(at_least, |share| at_least.max(share.retention()));
-        let allowance = share.map_or(self.log.capacity / ALLOWANCE_PART_ALONE, Share::left);
-        let has_records = self.log.of(tenant).alive > 0;
+        let alone = self.log.capacity / ALLOWANCE_PART_ALONE;
+        let allowance = share.map_or(alone, |share| share.left().min(self.allowance()));
         if level != DeadLetterRetention::Bodies {
             levels.by_tenant.insert(tenant.to_owned(), level);
-        } else if share.is_none() && has_records || allowance < self.log.allowance() {
+        } else if allowance != self.allowance() {
             levels.allowances.insert(tenant.to_owned(), allowance);
         }
     }
@@ -229,14 +258,20 @@ impl Share {
 impl TenantUse {
     /// A record of this state, without its bytes.
     fn of(state: RecordState) -> Self {
-        let [alive, whole] = [state != RecordState::Ended, state == RecordState::Whole].map(u64::from);
-        Self { bytes: 0, alive, whole }
+        let is_whole = matches!(state, RecordState::Whole | RecordState::CameBack);
+        let [alive, whole] = [state != RecordState::Ended, is_whole].map(u64::from);
+        Self { alive, whole, ..Self::default() }
+    }
+
+    fn share(self, most: u64) -> Share {
+        Share { used: self.bytes, came_back: self.came_back, most }
     }
 }
 
 impl AddAssign for TenantUse {
     fn add_assign(&mut self, more: Self) {
         self.bytes += more.bytes;
+        self.came_back += more.came_back;
         self.alive += more.alive;
         self.whole += more.whole;
     }
@@ -245,6 +280,7 @@ impl AddAssign for TenantUse {
 impl SubAssign for TenantUse {
     fn sub_assign(&mut self, less: Self) {
         self.bytes = self.bytes.saturating_sub(less.bytes);
+        self.came_back = self.came_back.saturating_sub(less.came_back);
         self.alive = self.alive.saturating_sub(less.alive);
         self.whole = self.whole.saturating_sub(less.whole);
     }

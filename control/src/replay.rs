@@ -25,8 +25,6 @@ use crate::{ControlMetrics, LiveDeadLetters, Rate, rate::Throttle};
 pub const WINDOW: usize = 100;
 /// Most bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
 const WINDOW_BYTES: u32 = 64 << 20;
-/// Pause before the next look whether there is room.
-const ROOM_RETRY: Duration = Duration::from_secs(1);
 /// Pause between a failed read of the log and the next.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -37,7 +35,7 @@ pub struct Replay<'a> {
     pub receivers: Option<Receivers<'a>>,
     /// Id of the replay, which every replayed delivery carries.
     pub replay_id: &'a str,
-    /// False while no dead letter may be replayed. None on the command line.
+    /// False while dead letters that came back from a replay are skipped. None on the command line.
     pub has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
     pub rate: Option<Rate>,
@@ -63,7 +61,8 @@ pub struct ReplayProgress {
     /// Dead letters that were published again.
     pub replayed: u64,
     /// Dead letters that are not published again: their bodies were not kept, because they were too large or beyond the
-    /// tenant's quota, or their endpoints were made anew.
+    /// tenant's quota, their endpoints were made anew, or they came back from a replay and there is no room for more of
+    /// these.
     pub skipped: u64,
 }
 
@@ -81,6 +80,8 @@ enum NotReplayed {
     WithoutBody,
     #[error("its endpoint was made anew")]
     OtherReceiver,
+    #[error("it came back from a replay, and too many have")]
+    CameBack,
     #[error(transparent)]
     NoDelivery(#[from] BadHeader),
     #[error(transparent)]
@@ -93,7 +94,7 @@ impl Replay<'_> {
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
         let reader = RetryingReader::new(self.broker, live);
-        let started = throttled(reader, Throttle::new(self.rate), self.has_room).take_until(stopped);
+        let started = throttled(reader, Throttle::new(self.rate)).take_until(stopped);
         let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
@@ -136,6 +137,9 @@ impl Replay<'_> {
             return Err(NotReplayed::WithoutBody);
         }
         let dead = Delivery::from_message(&record.message)?;
+        if dead.replay.is_some() && self.has_room.is_some_and(|has_room| !has_room()) {
+            return Err(NotReplayed::CameBack);
+        }
         let revision = self.receivers.map_or(Ok(dead.revision), |receivers| receivers.revision(&dead))?;
         let again = Delivery {
             revision,
@@ -165,7 +169,7 @@ impl Replay<'_> {
 
 impl NotReplayed {
     fn is_skipped(&self) -> bool {
-        matches!(self, Self::WithoutBody | Self::OtherReceiver)
+        matches!(self, Self::WithoutBody | Self::OtherReceiver | Self::CameBack)
     }
 }
 
@@ -228,19 +232,11 @@ struct Started {
     _weight: Option<OwnedSemaphorePermit>,
 }
 
-/// Yields records at the replay's rate, and only while there is room for them, and their bodies fit into the bytes that
-/// may be under way.
-fn throttled<'a>(
-    reader: RetryingReader<'a>,
-    throttle: Throttle,
-    has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
-) -> impl Stream<Item = Started> + 'a {
+/// Yields records at the replay's rate, and only while their bodies fit into the bytes that may be under way.
+fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> + '_ {
     let room = Arc::new(Semaphore::new(WINDOW_BYTES as usize));
     stream::unfold((reader, throttle, room), move |(mut reader, mut throttle, room)| async move {
         let record = reader.next().await?;
-        while has_room.is_some_and(|has_room| !has_room()) {
-            tokio::time::sleep(ROOM_RETRY).await;
-        }
         let weight = u32::try_from(record.message.body.len()).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
         // The semaphore is never closed, so acquiring from it cannot fail.
         let _weight = room.clone().acquire_many_owned(weight).await.ok();

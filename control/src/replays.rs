@@ -58,8 +58,8 @@ pub struct ReplayJob {
     pub matched: u64,
     /// Dead letters that were published again so far.
     pub replayed: AtomicU64,
-    /// Dead letters that stay alive: their bodies were not kept, or their endpoints are disabled, do not exist or were
-    /// made anew.
+    /// Dead letters that stay alive: their bodies were not kept, their endpoints are disabled, do not exist or were made
+    /// anew, or they came back from a replay and there is no room for more of these.
     pub skipped: AtomicU64,
     state: watch::Sender<ReplayState>,
 }

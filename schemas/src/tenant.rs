@@ -58,8 +58,7 @@ impl Tenant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// Events accepted per second. Beyond it the intake answers 429, and events over AMQP wait for their turn, for up to an
-    /// hour.
+    /// Events accepted per second. Beyond it the intake answers 429, and events over AMQP wait for up to an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<f64>,
     /// Largest number of endpoints.

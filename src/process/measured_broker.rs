@@ -12,9 +12,10 @@ use tokio::time::Instant;
 const INGEST: &str = "ingest";
 const DELIVER: &str = "deliver";
 const DELAY: &str = "delay";
+const INGEST_SLOW: &str = "ingest_slow";
 const DEAD: &str = "dead";
 const PARK: &str = "park";
-const TARGETS: [&str; 5] = [INGEST, DELIVER, DELAY, DEAD, PARK];
+const TARGETS: [&str; 6] = [INGEST, INGEST_SLOW, DELIVER, DELAY, DEAD, PARK];
 
 service::metrics! {
     /// Metrics of every process about its publishes.
@@ -32,6 +33,7 @@ service::metrics! {
 pub(super) struct MeasuredBroker {
     broker: Arc<dyn Broker>,
     ingest: TargetMetrics,
+    ingest_slow: TargetMetrics,
     deliver: TargetMetrics,
     delay: TargetMetrics,
     dead: TargetMetrics,
@@ -42,13 +44,15 @@ impl MeasuredBroker {
     pub(super) fn new(broker: Arc<dyn Broker>, registry: &Registry) -> Result<Self, InvalidMetric> {
         let metrics = PublishMetrics::register(registry)?;
         let of = |target| TargetMetrics::of(&metrics, target);
-        let [ingest, deliver, delay, dead, park] = TARGETS.map(of);
-        Ok(Self { broker, ingest, deliver, delay, dead, park })
+        let [ingest, ingest_slow, deliver, delay, dead, park] = TARGETS.map(of);
+        Ok(Self { broker, ingest, ingest_slow, deliver, delay, dead, park })
     }
 
     fn publishes(&self, to: &Target) -> &TargetMetrics {
         match to {
-            Target::Ingest { .. } | Target::IngestSlow { .. } => &self.ingest,
+            Target::Ingest { .. } => &self.ingest,
+            // The queue may be full: the router goes on without it, so its refusals are no trouble.
+            Target::IngestSlow { .. } => &self.ingest_slow,
             Target::Lane(_, None) => &self.deliver,
             Target::Lane(_, Some(_)) => &self.delay,
             Target::Log(Log::Dead, _) => &self.dead,

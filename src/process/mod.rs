@@ -80,7 +80,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let store = open_store::open_store(config, roles, &shutdown).await?;
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let broker = Arc::new(MeasuredBroker::new(Arc::new(LargeBodies::new(broker)), &registry)?);
+    let broker = Arc::new(LargeBodies::new(Arc::new(MeasuredBroker::new(broker, &registry)?)));
     let shared = SharedDependencies::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());

@@ -103,7 +103,8 @@ struct ReplayAnswer {
     matched: u64,
     /// How many were published again so far.
     replayed: u64,
-    /// How many stay: their bodies were not kept, or their endpoints are disabled, do not exist or were made anew.
+    /// How many stay: their bodies were not kept, their endpoints are disabled, do not exist or were made anew, or they
+    /// have failed again after a replay and what did takes four times the tenant's share.
     skipped: u64,
     /// Which.
     filter: DeadLetterFilter,

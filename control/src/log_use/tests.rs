@@ -6,7 +6,7 @@ fn append(log: &mut LogUse, tenant: &str, offsets: std::ops::Range<u64>) {
 }
 
 fn share(log: &LogUse, tenant: &str) -> Option<(u64, u64)> {
-    log.shares().of(tenant, None).map(|Share { used, most }| (used, most))
+    log.shares().of(tenant, None).map(|Share { used, most, .. }| (used, most))
 }
 
 #[test]
@@ -15,7 +15,11 @@ fn a_tenant_that_is_alone_may_use_all_and_another_one_bounds_what_comes_after() 
     assert_eq!(share(&log, "acme"), None);
     append(&mut log, "acme", 0..5_000);
     assert_eq!((share(&log, "acme"), share(&log, "zeta")), (None, Some((0, 16_000))));
-    assert_eq!(log.shares().of("acme", Some(7)), Some(Share { used: 50_000, most: 7 }), "a quota always holds");
+    assert_eq!(
+        log.shares().of("acme", Some(7)),
+        Some(Share { used: 50_000, came_back: 0, most: 7 }),
+        "a quota always holds"
+    );
 
     append(&mut log, "zeta", 5_000..5_001);
     append(&mut log, "acme", 5_001..5_401);
@@ -23,6 +27,33 @@ fn a_tenant_that_is_alone_may_use_all_and_another_one_bounds_what_comes_after() 
     assert_eq!((used, most), (4_000, (32_000 - 4_010) / 2), "of what came before, nobody's is pushed out");
     log.end(5_000, "zeta");
     assert_eq!(share(&log, "acme"), None, "it was replayed");
+}
+
+#[test]
+fn replays_of_what_a_tenant_appended_do_not_give_its_share_back() {
+    let mut log = LogUse::new(32_000);
+    append(&mut log, "quiet", 0..1);
+    append(&mut log, "acme", 1..1_001);
+    let before = share(&log, "acme");
+    (1..1_001).for_each(|offset| log.end(offset, "acme"));
+    assert_eq!((share(&log, "acme"), before), (Some((10_000, 11_000)), before));
+    assert_eq!((share(&log, "quiet"), share(&log, "zeta")), (None, Some((0, 11_000))));
+}
+
+#[test]
+fn a_log_that_nobody_needs_leaves_everyone_the_allowance_of_one_that_is_alone() {
+    let mut log = LogUse::new(3_200);
+    let allowance = |log: &LogUse, tenant: &str, quota: Option<u64>| {
+        let (shares, mut levels) = (log.shares(), log.shares().levels());
+        shares.add_level(&mut levels, tenant, shares.of(tenant, quota), DeadLetterRetention::Bodies);
+        levels.allowances.get(tenant).copied().or(levels.allowance)
+    };
+    assert_eq!((allowance(&log, "acme", None), allowance(&log, "acme", Some(7))), (Some(800), Some(7)));
+    assert_eq!(log.shares().levels().allowances.len(), 0, "none for each tenant that there is");
+    append(&mut log, "acme", 0..1);
+    assert_eq!((allowance(&log, "acme", None), allowance(&log, "zeta", None)), (Some(800), Some(100)));
+    log.end(0, "acme");
+    assert_eq!(allowance(&log, "zeta", None), Some(800));
 }
 
 #[test]
@@ -49,14 +80,14 @@ fn records_count_until_the_log_has_deleted_them_and_letters_until_they_are_ended
     append(&mut log, "acme", 0..30);
     log.add(35, Some("acme"), 1, RecordState::WithoutBody);
     log.add(36, None, 5, RecordState::Whole);
-    assert_eq!(log.of("acme"), TenantUse { bytes: 301, alive: 31, whole: 30 });
+    assert_eq!(log.of("acme"), TenantUse { bytes: 301, came_back: 0, alive: 31, whole: 30 });
     for _ in 0..2 {
         [3, 29, 35, 36, 999].into_iter().for_each(|offset| log.end(offset, "acme"));
         log.end(4, "zeta");
     }
-    assert_eq!(log.of("acme"), TenantUse { bytes: 301, alive: 28, whole: 28 });
+    assert_eq!(log.of("acme"), TenantUse { bytes: 301, came_back: 0, alive: 28, whole: 28 });
     log.forget_before(15);
-    assert_eq!(log.of("acme"), TenantUse { bytes: 201, alive: 19, whole: 19 }, "whole segments");
+    assert_eq!(log.of("acme"), TenantUse { bytes: 201, came_back: 0, alive: 19, whole: 19 }, "whole segments");
     log.forget_tenant("acme");
     log.end(20, "acme");
     assert_eq!((log.of("acme"), log.tenants().len()), (TenantUse::default(), 0));

@@ -1,13 +1,20 @@
 //! Quotas of dead letters: counted from the log, announced, and published to the tenant as an event.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use broker::{Broker, Log, LogBytes, Notices, Queue, memory::Memory};
 use schemas::{DeadLetterRetention, Notice, RetentionLevels, Tenant};
 use serde_json::json;
+use service::Clock;
 use store::MemoryStore;
+use tokio_util::sync::CancellationToken;
 
 use super::fixture::{DeadDelivery, Fixture, NOW, append, append_body, append_without_body, edit};
+use crate::{DeadLetterFilter, Replay, ReplayProgress};
 
 /// A control that counts, for a tenant `acme` with this quota and a tenant `free` without.
 fn fixture(quota: u64) -> (Fixture, Arc<MemoryStore>, Notices) {
@@ -178,15 +185,46 @@ async fn a_quota_of_bytes_holds_also_for_a_tenant_that_is_alone() {
     assert_eq!(announced(&mut notices).await.by_tenant, acme(DeadLetterRetention::Records));
 }
 
+/// Replays all that acme has. Returns how many dead letters were replayed, and how many skipped.
+async fn replayed(fixture: &Fixture) -> (u64, u64) {
+    let live = crate::dead_letters::find(&fixture.broker, Some("acme"), &DeadLetterFilter::default()).await.unwrap();
+    let has_room = || fixture.control.has_room_for_replays("acme");
+    let (clock, so_far): (Clock, _) = (Arc::new(|| NOW), Mutex::default());
+    let replay = Replay {
+        broker: &fixture.broker,
+        receivers: None,
+        replay_id: "job",
+        has_room: Some(&has_room),
+        rate: None,
+        clock: &clock,
+        outbox: None,
+        metrics: None,
+        stop: CancellationToken::new(),
+    };
+    replay.run(live, |progress| *so_far.lock().unwrap() = progress).await;
+    let ReplayProgress { replayed, skipped } = so_far.into_inner().unwrap();
+    (replayed, skipped)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_replay_is_held_while_its_tenant_has_used_four_times_its_share() {
+async fn what_died_once_can_always_be_replayed_and_what_came_back_within_four_shares() {
     let (fixture, mut notices) = sized_fixture(100_000);
-    die(&fixture, "zeta", 0..1).await;
-    let size = die(&fixture, "acme", 0..1).await;
+    edit(&*fixture.control.deps.store, "operator", NOW, |draft| {
+        draft.tenant("acme")?.quota.get_or_insert_default().dead_letter_bytes = Some(0);
+        Ok(())
+    })
+    .await;
+    die(&fixture, "zeta", 0..40).await;
+    die(&fixture, "acme", 0..5).await;
     count(&fixture);
+    assert_eq!(announced(&mut notices).await.by_tenant, acme(DeadLetterRetention::Counts));
+    assert_eq!(replayed(&fixture).await, (5, 0), "whatever the quota and others leave");
+    for event in 0..5 {
+        let mut dead = DeadDelivery::default().event(&format!("e{event}"));
+        dead.delivery.replay = Some("job".to_owned());
+        append_body(&fixture.broker, &dead, vec![b' '; 1_000].into()).await;
+    }
+    die(&fixture, "acme", 5..6).await;
     announced(&mut notices).await;
-    assert!(fixture.control.has_room_for_replays("acme"));
-    die(&fixture, "acme", 1..usize::try_from(70_000 / size).unwrap()).await;
-    announced(&mut notices).await;
-    assert!(!fixture.control.has_room_for_replays("acme") && fixture.control.has_room_for_replays("zeta"));
+    assert_eq!(replayed(&fixture).await, (1, 5), "these came back, and are more than four hundredths of the log");
 }

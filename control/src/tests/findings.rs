@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Incoming, Notices, Queue, memory::Memory};
-use schemas::{Counts, EndpointState, Finding, Notice, QuotaName, Tenant, wire};
+use broker::{Broker, BrokerLayer, Incoming, Notices, PublishError, Queue, Target, memory::Memory};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use schemas::{Counts, EndpointState, Finding, Message, Notice, QuotaName, Tenant, wire};
 use serde_json::{Value, json};
-use store::{ItemKind, MemoryStore, Store};
+use store::{Author, ItemKind, MemoryStore, Store};
+use tokio::sync::Notify;
 
 use super::fixture::{Fixture, NOW, edit};
 use crate::{FAILING, GONE};
+
+fn acme() -> Tenant {
+    let acme = json!({"id": "acme", "endpoints": [{"id": "crm", "url": "https://crm.example/"}]});
+    serde_json::from_value(acme).unwrap()
+}
 
 /// A control that keeps findings, and the notices that it announces.
 struct FindingsFixture {
@@ -20,8 +27,7 @@ struct FindingsFixture {
 
 impl FindingsFixture {
     fn new() -> Self {
-        let acme = json!({"id": "acme", "endpoints": [{"id": "crm", "url": "https://crm.example/"}]});
-        let store = Arc::new(MemoryStore::new([serde_json::from_value::<Tenant>(acme).unwrap()]));
+        let store = Arc::new(MemoryStore::new([acme()]));
         Self::on(store.clone(), Fixture::with(Memory::calm(Arc::new(|| NOW)), store))
     }
 
@@ -131,6 +137,33 @@ async fn an_endpoint_that_answered_410_is_disabled_once_with_one_event() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "acme.-.-.endpoint.disabled");
     assert_eq!(told[0].1["endpoint"], json!({"id": "crm", "reason": GONE}));
+}
+
+/// A broker that confirms no publish.
+struct SilentBroker(Memory, Arc<Notify>);
+
+impl BrokerLayer for SilentBroker {
+    fn inner(&self) -> &dyn Broker {
+        &self.0
+    }
+
+    fn publish<'a>(&'a self, _: &'a Target, _: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
+        self.1.notify_one();
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_waits_for_its_confirm_holds_up_no_edit() {
+    let (memory, published) = (Memory::calm(Arc::new(|| NOW)), Arc::new(Notify::new()));
+    let store = Arc::new(MemoryStore::new([acme()]));
+    let broker = Arc::new(SilentBroker(memory.clone(), published.clone()));
+    let mut findings = FindingsFixture::on(store.clone(), Fixture::over(broker, memory, store));
+    findings.say(vec![gone(None)]).await;
+    published.notified().await;
+    assert_eq!(findings.state(), (EndpointState::Disabled, Some(GONE.to_owned())));
+    let author = Author { name: "operator".to_owned(), address: None };
+    assert!(findings.fixture.control.edit_queue.enter(&author).now_or_never().flatten().is_some());
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //!
 //! [`Limiter::admit`] says whether a delivery may be attempted now. It asks the [`EndpointLimiter`] of the delivery's
 //! endpoint, whose pure `AdmissionState` decides by breaker, concurrency, rate and reservations. [`Slots`] bounds the
-//! requests of the whole process, and [`Limiter::hold`] notes what each tenant has of the prefetch. There is no lock service: each process decides for itself, and announces the breakers
-//! that it opens and closes.
+//! requests of the whole process, and [`Limiter::hold`] notes what each tenant has of the prefetch. There is no lock
+//! service: each process decides for itself, and announces the breakers that it opens and closes.
 
 mod attempt_end;
 mod breaker;

@@ -56,7 +56,7 @@ pub(super) async fn first(dial: &Dial, addresses: Vec<IpAddr>, port: u16) -> io:
     }
 }
 
-fn alternating(addresses: Vec<IpAddr>) -> VecDeque<IpAddr> {
+pub(super) fn alternating(addresses: Vec<IpAddr>) -> VecDeque<IpAddr> {
     let first_is_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
     let (same, other): (VecDeque<_>, VecDeque<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);

@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) addresses: Vec<IpAddr>,
     /// How long they are valid.
     pub(crate) ttl: Duration,
+    /// Whether nobody answered for the addresses of the other family.
+    pub(crate) is_half: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

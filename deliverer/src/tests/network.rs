@@ -39,7 +39,7 @@ pub(super) fn leading_to(answers: Vec<Vec<IpAddr>>) -> LookUp {
     let asked = AtomicUsize::new(0);
     Arc::new(move |_| {
         let nth = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
-        let found = Found { addresses: answers[nth].clone(), ttl: Duration::from_secs(30) };
+        let found = Found { addresses: answers[nth].clone(), ttl: Duration::from_secs(30), is_half: false };
         async { Ok(found) }.boxed()
     })
 }
@@ -134,7 +134,7 @@ async fn a_request_that_timed_out_takes_its_connection_with_it() {
 async fn a_thousand_names_that_nobody_answers_for_hold_up_no_other_tenants_post() {
     let look_up: LookUp = Arc::new(|name| match name.ends_with("silent.example") {
         true => std::future::pending().boxed(),
-        false => async { Ok(Found { addresses: vec![PUBLIC], ttl: Duration::from_secs(30) }) }.boxed(),
+        false => async { Ok(Found { addresses: vec![PUBLIC], ttl: Duration::from_secs(30), is_half: false }) }.boxed(),
     });
     let network = Arc::new(MemoryNetwork::with_names(keeps_alive(), look_up, &defaults()));
     let post = |tenant: &str, host: &str| {

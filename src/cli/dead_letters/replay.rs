@@ -53,7 +53,8 @@ pub(super) struct ReplayArgs {
 struct ReplayResult {
     matched: u64,
     replayed: u64,
-    /// Dead letters whose bodies were not kept, or whose endpoints are disabled, do not exist or were made anew.
+    /// Dead letters whose bodies were not kept, whose endpoints are disabled, do not exist or were made anew, or that came
+    /// back from a replay as too many have.
     skipped: u64,
     /// Tenants whose replay the API refused, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -67,7 +68,8 @@ impl fmt::Display for ReplayResult {
             0 => Ok(()),
             skipped => write!(
                 f,
-                "; {skipped} cannot be: their bodies were not kept, or their endpoints are disabled or made anew"
+                "; {skipped} cannot be: their bodies were not kept, their endpoints are disabled or made anew, or too \
+                 many have failed again after replays"
             ),
         }
     }

@@ -269,7 +269,8 @@ proptest! {
         in_flight in 0.2..8.0_f64,
     ) {
         let allowance = Allowance { in_flight, gap_ms: gap_ms(per_second) };
-        let share = Share { current: allowance, settled: allowance, max_backlog: 1_000, return_gap_ms: 0.25, attempt_ms: 16_000 };
+        let (max_backlog, return_gap_ms, attempt_ms) = (1_000, 0.25, 16_000);
+        let share = Share { current: allowance, settled: allowance, max_backlog, return_gap_ms, attempt_ms };
         let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now = now + ms / 10;

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{Found, LookUp, LookUpError};
+use crate::post::dial::alternating;
 
 /// Number of look-ups that hold a permit at once.
 const PERMITS: u32 = 16;
@@ -41,8 +42,10 @@ const NO_ADDRESS_KEPT: Duration = Duration::from_secs(1);
 /// Time before a name is looked up again that nobody answered for, and the longest. It doubles each time. It is always
 /// shorter than the waits between the retries and probes of one endpoint.
 const NO_ANSWER_KEPT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
-/// Number of names that are remembered at least. At most twice as many are, at some 400 bytes each.
+/// Number of names that are remembered at least. At most twice as many are, at less than 1 KiB each.
 const REMEMBERED: usize = 8_192;
+/// Number of addresses of a name that are used. An answer may have thousands.
+const ADDRESSES: usize = 16;
 
 type Addresses = Result<Vec<IpAddr>, LookUpError>;
 type SharedLookUp = Shared<BoxFuture<'static, Addresses>>;
@@ -106,7 +109,11 @@ impl Names {
             };
             let found = match answer {
                 Ok(Ok(found)) if found.addresses.is_empty() => Err(LookUpError::NoAddress),
-                Ok(found) => found,
+                Ok(Ok(found)) => {
+                    let addresses = alternating(found.addresses).into_iter().take(ADDRESSES).collect();
+                    Ok(Found { addresses, ..found })
+                }
+                Ok(Err(error)) => Err(error),
                 Err(_) => Err(LookUpError::NoAnswer),
             };
             if let Some(entry) = entry.upgrade() {
@@ -169,11 +176,24 @@ struct NameState {
 
 impl NameState {
     fn known(&self, now: Instant) -> Option<Addresses> {
-        let found = self.found.as_ref().filter(|(_, fresh_until)| now < *fresh_until + STALE);
-        match found {
+        match self.used(now) {
             Some((addresses, _)) => Some(Ok(addresses.clone())),
             None => self.failed.filter(|(_, until)| now < *until).map(|(error, _)| Err(error)),
         }
+    }
+
+    /// The addresses that are still used, and until when.
+    fn used(&self, now: Instant) -> Option<(&Vec<IpAddr>, Instant)> {
+        let (addresses, fresh_until) = self.found.as_ref()?;
+        let until = *fresh_until + STALE;
+        (now < until).then_some((addresses, until))
+    }
+
+    /// Until when addresses are used of which half an answer lacks the family.
+    fn outlasts(&self, half: &Found, now: Instant) -> Option<Instant> {
+        let (used, until) = self.used(now).filter(|_| half.is_half)?;
+        let is_there = |known: &IpAddr| half.addresses.iter().any(|found| found.is_ipv4() == known.is_ipv4());
+        (!used.iter().all(is_there)).then_some(until)
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -185,23 +205,31 @@ impl NameState {
         self.pending.as_ref().is_some_and(|pending| pending.begin.is_some())
     }
 
-    /// Learns how a look-up has ended. Only an answer replaces the addresses that are known.
+    /// Learns how a look-up has ended. Only an answer replaces the addresses that are known, and half an answer only those
+    /// of its family.
     fn learn(&mut self, found: &Result<Found, LookUpError>, now: Instant) {
         match found {
-            Ok(Found { addresses, ttl }) => {
-                let fresh_until = now + (*ttl).clamp(FRESH[0], FRESH[1]);
-                *self = Self { found: Some((addresses.clone(), fresh_until)), ..Self::default() };
-            }
+            Ok(found) => match self.outlasts(found, now) {
+                // The half is better than nothing, so it is looked up when nothing else is left.
+                Some(until) => self.miss(now, until),
+                None => {
+                    let fresh = if found.is_half { FRESH[0] } else { found.ttl.clamp(FRESH[0], FRESH[1]) };
+                    *self = Self { found: Some((found.addresses.clone(), now + fresh)), ..Self::default() };
+                }
+            },
             Err(error @ LookUpError::NoAddress) => {
                 *self = Self { failed: Some((*error, now + NO_ADDRESS_KEPT)), ..Self::default() };
             }
-            Err(error @ LookUpError::NoAnswer) => {
-                let kept = NO_ANSWER_KEPT[0].saturating_mul(1 << self.unanswered.min(16)).min(NO_ANSWER_KEPT[1]);
-                self.failed = Some((*error, now + kept));
-                self.unanswered += 1;
-                self.pending = None;
-            }
+            Err(LookUpError::NoAnswer) => self.miss(now, now + NO_ANSWER_KEPT[1]),
         }
+    }
+
+    /// Notes that nobody answered. The next look-up is not later than that.
+    fn miss(&mut self, now: Instant, latest: Instant) {
+        let kept = NO_ANSWER_KEPT[0].saturating_mul(1 << self.unanswered.min(16));
+        self.failed = Some((LookUpError::NoAnswer, latest.min(now + kept.min(NO_ANSWER_KEPT[1]))));
+        self.unanswered += 1;
+        self.pending = None;
     }
 }
 

@@ -14,7 +14,8 @@ type Asked = Arc<std::sync::Mutex<Vec<(u64, String)>>>;
 
 /// Resolves names by their first label: `public` to a public address, `mixed` to a public and a private one, `moving` to
 /// the next address each time, `ttl-7` to an address for seven seconds, `empty` to none, and `silent` never. `once` is
-/// only answered for the first time, and `panics` panics. All others have no address.
+/// only answered for the first time, and `panics` panics. `half` is answered for in one family only, after a second, and
+/// `halved` likewise after the first time. `many` has 40 addresses of both families. All others have no address.
 fn resolver() -> (AddressCheck, Asked) {
     let (asked, began) = (Asked::default(), Instant::now());
     let log = asked.clone();
@@ -24,8 +25,9 @@ fn resolver() -> (AddressCheck, Asked) {
         log.push((began.elapsed().as_secs(), name.clone()));
         let found = |addresses: &[&str], ttl| {
             let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-            Ok(Found { addresses, ttl: Duration::from_secs(ttl) })
+            Ok(Found { addresses, ttl: Duration::from_secs(ttl), is_half: false })
         };
+        let half = |addresses: &[&str]| found(addresses, 30).map(|found| Found { is_half: true, ..found });
         let answer = match name.split_once('.').map(|(label, _)| label.split_once('-').unwrap_or((label, ""))) {
             Some(("public", _)) => found(&["1.1.1.1"], 30),
             Some(("mixed", _)) => found(&["1.1.1.1", "10.0.0.1"], 30),
@@ -33,11 +35,24 @@ fn resolver() -> (AddressCheck, Asked) {
             Some(("ttl", seconds)) => found(&["1.1.1.1"], seconds.parse().unwrap()),
             Some(("empty", _)) => found(&[], 30),
             Some(("once", _)) if nth == 0 => found(&["1.1.1.1"], 30),
+            Some(("half", _)) => half(&["1.1.1.1"]),
+            Some(("halved", _)) if nth == 0 => found(&["1.1.1.1", "2606:4700::1"], 30),
+            Some(("halved", _)) => half(&["2606:4700::1"]),
+            Some(("many", _)) => {
+                let v4 = (1..=20).map(|nth| format!("1.1.1.{nth}"));
+                let all: Vec<_> = v4.chain((1..=20).map(|nth| format!("2606:4700::{nth:x}"))).collect();
+                found(&all.iter().map(String::as_str).collect::<Vec<_>>(), 30)
+            }
             Some(("panics", _)) => return async { panic!("a test's") }.boxed(),
             Some(("silent" | "once", _)) => return std::future::pending().boxed(),
             _ => Err(LookUpError::NoAddress),
         };
-        async move { answer }.boxed()
+        let takes = if matches!(answer, Ok(Found { is_half: true, .. })) { 1 } else { 0 };
+        async move {
+            sleep(Duration::from_secs(takes)).await;
+            answer
+        }
+        .boxed()
     });
     (AddressCheck::new(Names::new(look_up, TIMEOUT), Arc::default()), asked)
 }
@@ -114,6 +129,40 @@ async fn addresses_are_used_while_they_are_looked_up_anew_and_for_a_minute_when_
     assert_eq!(used, 89, "30 s of its TTL, and 60 s more");
     let error = "the name cannot be resolved: its name servers do not answer";
     assert_eq!(resolve(&resolver, "once.example", "acme").await, error);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_an_answer_does_not_replace_the_known_addresses_of_the_other_family() {
+    let (resolver, asked) = resolver();
+    for second in 0..100 {
+        let expected = if second < 90 { "1.1.1.1 2606:4700::1" } else { "2606:4700::1" };
+        assert_eq!(resolve(&resolver, "halved.example", "acme").await, expected, "in second {second}");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let asked: Vec<_> = asked.lock().unwrap().iter().map(|(second, _)| *second).collect();
+    assert_eq!(asked[..5], [0, 30, 33, 38, 47], "as of one that nobody answers for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_an_answer_is_used_for_5_seconds_and_then_until_the_next() {
+    let (resolver, asked) = resolver();
+    for second in 0..30 {
+        let began = Instant::now();
+        assert_eq!(resolve(&resolver, "half.example", "acme").await, "1.1.1.1");
+        let expected = if second == 0 { Duration::from_secs(1) } else { Duration::ZERO };
+        assert_eq!(began.elapsed(), expected, "in second {second}");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let asked: Vec<_> = asked.lock().unwrap().iter().map(|(second, _)| *second).collect();
+    assert_eq!(asked, [0, 6, 12, 18, 24, 30], "each with the second that it took");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_used_with_16_addresses_of_both_families() {
+    let (resolver, _) = resolver();
+    let used = resolver.checked("many.example", "acme").await.unwrap();
+    assert_eq!(used.len(), 16, "{used:?}");
+    assert_eq!(used.iter().filter(|address| address.is_ipv4()).count(), 8, "{used:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,8 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A resolver whose only name server answers for names by their first label: `both` has addresses of both families,
-/// `half` has one, and is not answered for in the other family, `large` needs TCP, `broken` is one that the server
+/// `half` has one, and is not answered for in the other family, `lost` has none, and likewise, `unsaid` has one, and the server cannot say
+/// anything about the other family, `large` needs TCP, `broken` is one that the server
 /// cannot say anything about, `silent` is never answered for, and all others do not exist.
 async fn resolver() -> Arc<SystemResolver> {
     Arc::new(SystemResolver::new(&[name_server(answer).await], TIMEOUT))
@@ -39,13 +40,15 @@ async fn name_server(answer: Answer) -> SocketAddr {
     });
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = tcp.accept().await {
-            while let Ok(length) = stream.read_u16().await {
-                let mut question = vec![0; length.into()];
-                stream.read_exact(&mut question).await.unwrap();
-                let answer = answer(&question, true).unwrap();
-                stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
-                stream.write_all(&answer).await.unwrap();
-            }
+            tokio::spawn(async move {
+                while let Ok(length) = stream.read_u16().await {
+                    let mut question = vec![0; length.into()];
+                    stream.read_exact(&mut question).await.unwrap();
+                    let answer = answer(&question, true).unwrap();
+                    stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            });
         }
     });
     address
@@ -71,12 +74,13 @@ fn answer(question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
     let mut add = |data, ttl| _ = answer.add_answer(Record::from_rdata(query.name().clone(), ttl, data));
     match label {
         "silent" => return None,
-        "half" if is_v6 => return None,
-        "both" | "half" | "my_host" if is_v4 => add(v4, 7),
+        "half" | "lost" if is_v6 => return None,
+        "unsaid" if is_v6 => answer.metadata.response_code = ResponseCode::ServFail,
+        "both" | "half" | "unsaid" | "my_host" if is_v4 => add(v4, 7),
         "both" if is_v6 => add(v6, 5),
         "large" if over_tcp && is_v4 => add(v4, 9),
         "large" if !over_tcp => answer.metadata.truncation = true,
-        "large" | "my_host" => {}
+        "large" | "lost" | "my_host" => {}
         "broken" => answer.metadata.response_code = ResponseCode::ServFail,
         _ => answer.metadata.response_code = ResponseCode::NXDomain,
     }
@@ -86,7 +90,11 @@ fn answer(question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
 
 fn found(addresses: &[&str], ttl: u64) -> Result<Found, LookUpError> {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Ok(Found { addresses, ttl: Duration::from_secs(ttl) })
+    Ok(Found { addresses, ttl: Duration::from_secs(ttl), is_half: false })
+}
+
+fn half(address: &str, ttl: u64) -> Result<Found, LookUpError> {
+    found(&[address], ttl).map(|found| Found { is_half: true, ..found })
 }
 
 #[tokio::test]
@@ -96,6 +104,7 @@ async fn a_name_is_looked_up_at_the_configured_name_server_in_both_families() {
         ("both", found(&["127.0.0.1", "::1"], 5)),
         ("my_host", found(&["127.0.0.1"], 7)),
         ("large", found(&["127.0.0.1"], 9)),
+        ("unsaid", half("127.0.0.1", 7)),
         ("nowhere", Err(LookUpError::NoAddress)),
         ("broken", Err(LookUpError::NoAnswer)),
     ] {
@@ -119,12 +128,28 @@ async fn a_name_server_that_refuses_to_answer_leaves_it_to_the_others() {
 }
 
 #[tokio::test]
-async fn silence_ends_after_the_timeout_and_an_answer_for_one_family_is_enough() {
+async fn silence_ends_after_the_timeout_and_addresses_of_one_family_are_enough() {
     let resolver = resolver().await;
-    for (label, expected) in [("half", found(&["127.0.0.1"], 7)), ("silent", Err(LookUpError::NoAnswer))] {
+    let no_answer = || Err(LookUpError::NoAnswer);
+    for (label, expected) in [("half", half("127.0.0.1", 7)), ("lost", no_answer()), ("silent", no_answer())] {
         let began = Instant::now();
         assert_eq!(resolver.clone().look_up(format!("{label}.example.")).await, expected, "{label}");
         assert!(began.elapsed() >= TIMEOUT, "{label}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_name_is_asked_for_below_the_search_domains_and_as_it_is() {
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let domains = [name("a.example."), name("b.example.")];
+    for (text, ndots, expected) in [
+        ("hooks", 1, &["hooks.a.example.", "hooks.b.example.", "hooks."][..]),
+        ("hooks.web", 1, &["hooks.web.", "hooks.web.a.example.", "hooks.web.b.example."]),
+        ("hooks.web", 2, &["hooks.web.a.example.", "hooks.web.b.example.", "hooks.web."]),
+        ("hooks.web.", 2, &["hooks.web."]),
+    ] {
+        let names: Vec<_> = in_full(&name(text), &domains, ndots).iter().map(ToString::to_string).collect();
+        assert_eq!(names, expected, "{text}, ndots {ndots}");
     }
 }
 
