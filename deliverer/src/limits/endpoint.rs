@@ -162,8 +162,11 @@ impl EndpointLimiter {
             return Err(TurnedAway::SlowLane);
         }
         if is_up && held.is_beyond_share(request.has_waited) {
-            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), request.has_waited, &share, now);
-            return Err(if is_on_fast { TurnedAway::SlowLane } else { deferred() });
+            if is_on_fast {
+                return Err(TurnedAway::SlowLane);
+            }
+            let until = held.return_at(share.return_gap_ms);
+            return Err(locked.state.defer_beyond_share(until, request.has_waited, &share, now));
         }
         match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
             Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
