@@ -76,6 +76,7 @@ impl DelivererHeartbeat {
         let now = limiter.now();
         if tick.is_multiple_of(ANNOUNCEMENT_TICKS) {
             announce_presence(deps, false);
+            limiter.divide_returns();
         }
         if *deps.broker.connection_state().borrow() != ConnectionState::Ready {
             self.peers.keep_all(now);

@@ -15,7 +15,7 @@ use super::{
     breaker::{AttemptKind, BreakerState, Transition},
     fairness::{TenantFairness, TenantInFlight, takes_too_many},
     in_hand::HeldMessage,
-    share::{DelivererCount, Share},
+    share::{DelivererCount, Share, return_part},
     slots::EndpointSlots,
     state::{Admission, AdmissionState, TurnedAway, WaitContext},
     uptime::{Uptime, UptimeClock},
@@ -45,15 +45,35 @@ pub(super) struct ProcessState {
     /// For breaker changes, which other processes read by the clock of their machine.
     clock: Clock,
     uptime: UptimeClock,
-    deliverers: Mutex<DelivererCount>,
+    division: Mutex<Division>,
     fairness: TenantFairness,
     breaker_changes: Mutex<Vec<BreakerChange>>,
 }
 
+/// What limits are divided by.
+#[derive(Clone, Copy)]
+struct Division {
+    deliverers: DelivererCount,
+    /// Part of all returns to this process that one endpoint may have.
+    return_part: f64,
+}
+
+impl Division {
+    fn share(self, endpoint: &Endpoint) -> Share {
+        Share::of(endpoint, self.deliverers, self.return_part)
+    }
+}
+
 impl ProcessState {
     pub(super) fn new(clock: Clock, uptime: UptimeClock) -> Self {
-        let deliverers = Mutex::new(DelivererCount { known: 1, assumed: 1 });
-        Self { clock, uptime, deliverers, fairness: TenantFairness::default(), breaker_changes: Mutex::default() }
+        let alone = Division { deliverers: DelivererCount { known: 1, assumed: 1 }, return_part: 1.0 };
+        Self {
+            clock,
+            uptime,
+            division: Mutex::new(alone),
+            fairness: TenantFairness::default(),
+            breaker_changes: Mutex::default(),
+        }
     }
 
     pub(super) fn now(&self) -> Uptime {
@@ -66,11 +86,18 @@ impl ProcessState {
     }
 
     pub(super) fn set_deliverers(&self, count: DelivererCount) {
-        *self.deliverers.lock().unwrap_or_else(PoisonError::into_inner) = count;
+        self.division.lock().unwrap_or_else(PoisonError::into_inner).deliverers = count;
     }
 
-    fn deliverers(&self) -> DelivererCount {
-        *self.deliverers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn division(&self) -> Division {
+        *self.division.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Divides the returns anew among endpoints, by what waits for each.
+    pub(super) fn divide_returns(&self, endpoints: &[Arc<EndpointLimiter>]) {
+        let (all, now) = (Division { return_part: 1.0, ..self.division() }, self.now());
+        let part = return_part(endpoints.iter().filter_map(|endpoint| endpoint.wanted_returns(all, now)).collect());
+        self.division.lock().unwrap_or_else(PoisonError::into_inner).return_part = part;
     }
 
     pub(super) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
@@ -123,7 +150,7 @@ impl EndpointLimiter {
             return Err(TurnedAway::SlowLane);
         }
         let (all, now) = (fairness.in_flight(), self.process.now());
-        let share = Share::of(request.endpoint, self.process.deliverers());
+        let share = self.process.division().share(request.endpoint);
         let locked = &mut *self.lock();
         locked.follow_configuration(request.endpoint);
         if takes_too_many(locked.state.in_flight, all, request.slots_are_scarce) {
@@ -135,8 +162,11 @@ impl EndpointLimiter {
             return Err(TurnedAway::SlowLane);
         }
         if is_up && held.is_beyond_share(request.has_waited) {
-            let mut deferred = || locked.state.defer_beyond_share(held.return_at(), request.has_waited, &share, now);
-            return Err(if is_on_fast { TurnedAway::SlowLane } else { deferred() });
+            if is_on_fast {
+                return Err(TurnedAway::SlowLane);
+            }
+            let until = held.return_at(share.return_gap_ms);
+            return Err(locked.state.defer_beyond_share(until, request.has_waited, &share, now));
         }
         match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
             Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
@@ -191,6 +221,14 @@ impl EndpointLimiter {
         self.lock().state.advance_reservations(ms);
     }
 
+    /// Part of all returns that what waits for the endpoint should have, or None if nothing does.
+    fn wanted_returns(&self, all: Division, now: Uptime) -> Option<f64> {
+        let locked = &mut *self.lock();
+        let share = locked.share(all)?;
+        let wanted = locked.state.wanted_returns_per_ms(&share, now) * share.return_gap_ms;
+        (wanted > 0.0).then(|| wanted.min(1.0))
+    }
+
     #[cfg(test)]
     pub(super) fn change(&self, change: impl FnOnce(&mut AdmissionState)) {
         change(&mut self.lock().state);
@@ -199,9 +237,9 @@ impl EndpointLimiter {
     fn ended(self: &Arc<Self>, end: &AttemptEnd, kind: AttemptKind, chance: f64) {
         let now = self.process.now();
         let transition = {
-            let deliverers = self.process.deliverers();
+            let division = self.process.division();
             let locked = &mut *self.lock();
-            let Some(share) = locked.share(deliverers) else { return };
+            let Some(share) = locked.share(division) else { return };
             let transition = locked.state.ended(end, kind, &share, now, chance);
             if let Some(transition) = transition {
                 locked.follow_breaker(transition);
@@ -215,10 +253,10 @@ impl EndpointLimiter {
     }
 
     fn abandoned(self: &Arc<Self>, kind: AttemptKind) {
-        let (deliverers, now) = (self.process.deliverers(), self.process.now());
+        let (division, now) = (self.process.division(), self.process.now());
         let locked = &mut *self.lock();
         locked.state.abandoned(kind, now);
-        if let Some(share) = locked.share(deliverers) {
+        if let Some(share) = locked.share(division) {
             self.grant(locked, &share, now);
         }
     }
@@ -253,8 +291,8 @@ impl EndpointLimiter {
 }
 
 impl Locked {
-    fn share(&self, deliverers: DelivererCount) -> Option<Share> {
-        self.endpoint.as_ref().map(|endpoint| Share::of(endpoint, deliverers))
+    fn share(&self, division: Division) -> Option<Share> {
+        self.endpoint.as_ref().map(|endpoint| division.share(endpoint))
     }
 
     /// A change of the configuration may have repaired the endpoint, so its failures are forgotten. A version that is

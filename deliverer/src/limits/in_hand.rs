@@ -14,7 +14,7 @@ use std::{
 use broker::{Lane, Prefetch};
 
 use super::{
-    rate::RateLimiter,
+    rate::{Reservations, Window},
     uptime::{Uptime, UptimeClock},
 };
 
@@ -29,6 +29,8 @@ const FOR_NEW: u128 = 65;
 /// Shortest deferral, in ms, and assumed ms that a delivery stays in hand.
 const MIN_DEFERRAL_MS: u64 = 1_000;
 const ASSUMED_MS: f64 = 1_000.0;
+/// Shortest window, in ms, in which deferred deliveries return. Others may be gone by then.
+const RETURN_WINDOW_MS: f64 = 30_000.0;
 /// Weight of the last delivery in the average time that a delivery stays in hand.
 const WEIGHT: f64 = 0.05;
 
@@ -65,7 +67,7 @@ struct TenantInHand {
     /// Average ms that an attempted delivery stays in hand of the slow lane.
     held_ms: Option<f64>,
     /// Spaces the returns of deliveries that were deferred from the slow lane.
-    returns: RateLimiter,
+    returns: Reservations,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,10 +120,11 @@ impl HeldMessage {
         self.in_hand.amounts().is_beyond_share(self.lane, &self.tenant, has_waited, *prefetch, clock.now())
     }
 
-    /// Time at which the message, deferred from the slow lane, should find the tenant within its share.
-    pub(super) fn return_at(&self) -> Uptime {
+    /// Time at which the message, deferred from the slow lane, should find the tenant within its share. Deferrals must not
+    /// cost more than one in `least_gap_ms`.
+    pub(super) fn return_at(&self, least_gap_ms: f64) -> Uptime {
         let now = self.in_hand.clock.now();
-        self.in_hand.amounts().return_at(&self.tenant, now)
+        self.in_hand.amounts().return_at(&self.tenant, least_gap_ms, now)
     }
 }
 
@@ -175,7 +178,7 @@ impl Amounts {
         if tenants <= 1 || own.messages <= 1 {
             return false;
         }
-        let yields = lane == Lane::Slow && !has_waited && tenant.returns.delay_ms(now) > MIN_DEFERRAL_MS as f64;
+        let yields = lane == Lane::Slow && !has_waited && tenant.returns.reach_beyond(now + MIN_DEFERRAL_MS);
         let percent = if yields { FOR_NEW } else { FOR_ANYONE };
         let is_beyond =
             |all: usize, own: usize, limit: usize| all as u128 * 100 > limit as u128 * percent && own > limit / tenants;
@@ -184,12 +187,17 @@ impl Amounts {
         is_beyond(all.messages, own.messages, prefetch.messages.into()) || is_beyond(all.bytes, own.bytes, bytes)
     }
 
-    /// The tenant's deferred deliveries return as fast as its deliveries in hand are done.
-    fn return_at(&mut self, tenant: &str, now: Uptime) -> Uptime {
+    /// The tenant's deferred deliveries return as fast as its deliveries in hand are done, and within a window, because
+    /// what they wait for may be over soon.
+    fn return_at(&mut self, tenant: &str, least_gap_ms: f64, now: Uptime) -> Uptime {
         let earliest = now + MIN_DEFERRAL_MS;
         let Some(tenant) = self.tenants.get_mut(tenant) else { return earliest };
         let own = tenant.lanes[Lane::Slow as usize].messages.max(1);
-        tenant.returns.take(earliest, tenant.held_ms.unwrap_or(ASSUMED_MS) / own as f64)
+        let length_ms = RETURN_WINDOW_MS.max(tenant.returns.backlog(now) as f64 * least_gap_ms);
+        let gap_ms = tenant.held_ms.unwrap_or(ASSUMED_MS) / own as f64;
+        let at = tenant.returns.reserve(Window { first: earliest, length_ms }, gap_ms);
+        tenant.returns.count(at, now);
+        at
     }
 }
 
@@ -286,9 +294,18 @@ mod tests {
         assert!(!is_beyond(&amounts, Lane::Slow, "large"));
         amounts.add(Lane::Slow, "large", 0, START);
         amounts.remove(Lane::Slow, "large", 0, Some(7_000), START);
-        let returns: Vec<_> = (0..3).map(|_| amounts.return_at("large", START).ms_since(START)).collect();
+        let returns: Vec<_> = (0..3).map(|_| amounts.return_at("large", 0.25, START).ms_since(START)).collect();
         assert_eq!(returns, [1_000, 1_100, 1_200], "70 of them take 7 s");
         assert!(is_beyond(&amounts, Lane::Slow, "large"), "what is new yields");
         assert!(!amounts.is_beyond_share(Lane::Slow, "large", true, PREFETCH, START));
+    }
+
+    #[test]
+    fn what_a_tenant_has_beyond_its_share_returns_soon_however_much_it_is() {
+        let mut amounts = Amounts::default();
+        amounts.add(Lane::Slow, "large", 0, START);
+        let mut longest = |count| (0..count).map(|_| amounts.return_at("large", 1.0, START).ms_since(START)).max();
+        assert_eq!(longest(20_000), Some(31_000), "each is done in a second");
+        assert!(longest(80_000) > Some(60_000) && longest(1_000) <= Some(120_000), "one in a ms at most");
     }
 }

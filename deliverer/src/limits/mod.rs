@@ -142,6 +142,11 @@ impl Limiter {
         self.process.set_deliverers(count);
     }
 
+    /// Divides the deliveries that may return in a second among the endpoints that some wait for. It looks at every endpoint.
+    pub(crate) fn divide_returns(&self) {
+        self.process.divide_returns(&self.endpoints());
+    }
+
     /// Takes over what another process announced of an endpoint's breaker.
     pub(crate) fn apply_announced(&self, change: &BreakerChange) {
         self.endpoint(&change.tenant, &change.endpoint_id).apply_announced(change);

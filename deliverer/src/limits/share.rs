@@ -7,8 +7,8 @@ use schemas::Endpoint;
 
 use super::{rate::gap_ms, uptime::Uptime};
 
-/// Deliveries to one endpoint that return to all deliverers in a second, at most, before it is known whether the endpoint
-/// bears them: a deferral costs a publish and a confirm, and a deliverer does some 6,000 of them in a second.
+/// Deliveries that return to all deliverers in a second, at most, before it is known whether their endpoints bear them: a
+/// deferral costs a publish and a confirm, and a deliverer does some 6,000 of them in a second.
 const RETURNS_PER_SECOND: f64 = 4_000.0;
 /// Ms from the end of an attempt until its outcome is known here.
 const REPORTING_MS: u64 = 1_000;
@@ -21,7 +21,8 @@ pub(super) struct Share {
     pub(super) settled: Allowance,
     /// Largest number of this process' deferred deliveries and retries that wait in the broker.
     pub(super) max_backlog: u64,
-    /// Ms between two deferred deliveries that return to this process before it knows whether the endpoint bears them.
+    /// Ms between two deferred deliveries to the endpoint that return to this process before it knows whether the endpoint
+    /// bears them.
     pub(super) return_gap_ms: f64,
     /// Ms after which an attempt has surely ended.
     pub(super) attempt_ms: u64,
@@ -36,7 +37,8 @@ pub(super) struct Allowance {
 }
 
 impl Share {
-    pub(super) fn of(endpoint: &Endpoint, deliverers: DelivererCount) -> Self {
+    /// `return_part` is what one endpoint may have of all returns to this process.
+    pub(super) fn of(endpoint: &Endpoint, deliverers: DelivererCount, return_part: f64) -> Self {
         let allowance = |count: u32| Allowance {
             in_flight: f64::from(endpoint.max_in_flight) / f64::from(count),
             gap_ms: endpoint.rate_limit.map_or(0.0, |limit| gap_ms(limit.per_second / f64::from(count))),
@@ -46,7 +48,7 @@ impl Share {
             settled: allowance(deliverers.known),
             // A delivery beyond the backlog becomes a dead letter, so a newcomer takes its whole part at once.
             max_backlog: (endpoint.max_backlog / u64::from(deliverers.known)).max(1),
-            return_gap_ms: f64::from(deliverers.known) * 1_000.0 / RETURNS_PER_SECOND,
+            return_gap_ms: f64::from(deliverers.known) * 1_000.0 / RETURNS_PER_SECOND / return_part,
             attempt_ms: endpoint.timeout.millis().saturating_add(REPORTING_MS),
         }
     }
@@ -58,6 +60,21 @@ impl Allowance {
     pub(super) fn start_gap_ms(&self, round_trip_ms: f64) -> f64 {
         if self.in_flight < 1.0 { self.gap_ms.max(round_trip_ms / self.in_flight) } else { self.gap_ms }
     }
+}
+
+/// The largest part of all returns that one endpoint may have, if its equals get as much and those that want less get what
+/// they want. One that is alone may have all. Parts are in 0..=1.
+pub(super) fn return_part(mut wanted: Vec<f64>) -> f64 {
+    wanted.sort_unstable_by(f64::total_cmp);
+    let (mut left, mut endpoints) = (1.0, wanted.len());
+    for part in wanted {
+        if part * endpoints as f64 > left {
+            return left / endpoints as f64;
+        }
+        left -= part;
+        endpoints -= 1;
+    }
+    1.0
 }
 
 /// How many deliverers share the work, this one included.
@@ -133,7 +150,7 @@ mod tests {
             "max_backlog": 1000,
         }))
         .unwrap();
-        let share = |known, assumed| Share::of(&endpoint, DelivererCount { known, assumed });
+        let share = |known, assumed| Share::of(&endpoint, DelivererCount { known, assumed }, 1.0);
         let alone = share(1, 1);
         assert_eq!((alone.current, alone.max_backlog), (Allowance { in_flight: 2.0, gap_ms: 102.0 }, 1_000));
         let fourth = share(4, 4);
@@ -180,5 +197,19 @@ mod tests {
         peers.note("own", false, NOW + 3_000);
         assert_eq!(peers.count(NOW + 3_500).assumed, 1);
         assert_eq!(peers.count(NOW + 60_000).known, 1, "this process itself is always counted");
+    }
+
+    #[test]
+    fn endpoints_share_the_returns_and_one_with_few_gets_what_it_wants() {
+        for (wanted, part) in [
+            (vec![], 1.0),
+            (vec![1.0], 1.0),
+            (vec![0.25, 0.25], 1.0),
+            (vec![1.0; 10], 0.1),
+            (vec![1.0, 0.1, 1.0, 0.1], 0.4),
+            (vec![0.001; 10_000], 0.0001),
+        ] {
+            assert!((return_part(wanted.clone()) - part).abs() < 1e-9, "{part}");
+        }
     }
 }

@@ -342,12 +342,24 @@ impl AdmissionState {
     /// Length, in ms, of the window in which deferred deliveries return. The longer the endpoint has been answering, the
     /// longer it is, so that a delivery is deferred a few times at most while more and more is learnt of the endpoint.
     fn window_ms(&self, backlog: u64, share: &Share, now: Uptime) -> f64 {
+        self.least_window_ms(backlog, share, now).max(backlog as f64 * share.return_gap_ms)
+    }
+
+    /// Length, in ms, of that window if no other endpoint had returns.
+    fn least_window_ms(&self, backlog: u64, share: &Share, now: Uptime) -> f64 {
         let window_ms = match self.answering_since {
             None => FIRST_WINDOW_MS,
             Some(since) => FORESIGHT * (FIRST_WINDOW_MS + now.ms_since(since) as f64),
         };
-        let gap_ms = share.return_gap_ms.max(SLACK * share.settled.gap_ms);
-        window_ms.max(backlog as f64 * gap_ms)
+        window_ms.max(backlog as f64 * SLACK * share.settled.gap_ms)
+    }
+
+    /// How many deferred deliveries should return in a ms, for all to do so within the window.
+    pub(super) fn wanted_returns_per_ms(&mut self, share: &Share, now: Uptime) -> f64 {
+        match self.reservations.backlog(now) {
+            0 => 0.0,
+            backlog => backlog as f64 / self.least_window_ms(backlog, share, now),
+        }
     }
 
     /// Notes the latency of an attempt. True if the endpoint has become much slower than it used to be.

@@ -94,9 +94,16 @@ impl Totals {
 struct LaneQueue {
     deliveries: Mutex<VecDeque<SimulatedDelivery>>,
     more: Notify,
+    /// Time between two deliveries that the lane hands out, and when it hands out the next one.
+    gap: Duration,
+    next: Mutex<Option<Instant>>,
 }
 
 impl LaneQueue {
+    fn new(gap: Duration) -> Self {
+        Self { gap, ..Self::default() }
+    }
+
     fn push(&self, delivery: SimulatedDelivery) {
         self.deliveries.lock().unwrap().push_back(delivery);
         self.more.notify_one();
@@ -105,12 +112,31 @@ impl LaneQueue {
     async fn pop(&self) -> SimulatedDelivery {
         loop {
             let more = self.more.notified();
-            if let Some(delivery) = self.deliveries.lock().unwrap().pop_front() {
+            let next = self.deliveries.lock().unwrap().pop_front();
+            if let Some(delivery) = next {
                 // One notification may stand for many pushes, so it is passed on.
                 self.more.notify_one();
+                self.turn().await;
                 return delivery;
             }
             more.await;
+        }
+    }
+
+    /// Waits until the lane may hand out one more.
+    async fn turn(&self) {
+        if self.gap.is_zero() {
+            return;
+        }
+        let at = {
+            let next = &mut *self.next.lock().unwrap();
+            let at = next.unwrap_or_else(Instant::now).max(Instant::now());
+            *next = Some(at + self.gap);
+            at
+        };
+        // A timer counts in ms.
+        if at > Instant::now() + Duration::from_millis(1) {
+            tokio::time::sleep_until(at).await;
         }
     }
 }
@@ -184,8 +210,26 @@ impl Fleet {
         Self::start_with(receivers, deliverers, slots, usize::MAX)
     }
 
+    /// Starts one of so many deliverers that share everything. Each lane hands it so many deliveries a second.
+    pub(super) fn start_one_of(receivers: Receivers, all: u32, slots: SlotCounts, per_second: u32) -> Arc<Self> {
+        let gap = Duration::from_secs(1) / per_second;
+        let fleet = Self::start_at_pace(receivers, 1, slots, usize::MAX, gap);
+        fleet.deliverers[0].limiter().set_deliverers(DelivererCount { known: all, assumed: all });
+        fleet
+    }
+
     /// Starts so many deliverers, each with these slots and so many bytes in hand of each lane.
     pub(super) fn start_with(receivers: Receivers, deliverers: u32, slots: SlotCounts, bytes: usize) -> Arc<Self> {
+        Self::start_at_pace(receivers, deliverers, slots, bytes, Duration::ZERO)
+    }
+
+    fn start_at_pace(
+        receivers: Receivers,
+        deliverers: u32,
+        slots: SlotCounts,
+        bytes: usize,
+        gap: Duration,
+    ) -> Arc<Self> {
         let began = Instant::now();
         let clock: Clock = Arc::new(move || 1_790_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap());
         let prefetch = Prefetch { messages: slots.prefetch(), bytes };
@@ -198,7 +242,7 @@ impl Fleet {
             .collect();
         let fleet = Arc::new(Self {
             receivers,
-            lanes: Default::default(),
+            lanes: [LaneQueue::new(gap), LaneQueue::new(gap)],
             deliverers: deliverers.clone(),
             prefetch,
             totals: Mutex::default(),
@@ -263,6 +307,7 @@ impl Fleet {
         loop {
             sleep(Duration::from_millis(250)).await;
             for (at, deliverer) in all.iter().enumerate() {
+                deliverer.limiter().divide_returns();
                 self.totals().cut_short += deliverer.slots.shorten(deliverer.limiter().now()) as u64;
                 for change in deliverer.limiter().take_breaker_changes() {
                     let others = all.iter().enumerate().filter(|(other, _)| *other != at);

@@ -135,3 +135,16 @@ async fn a_flood_of_one_tenant_on_the_slow_lane_delays_no_retry_of_another() {
     let neighbour = of_neighbour("a flood on the slow lane", &fleet);
     assert!(neighbour.retry_delays.len() > 100 && p99(&neighbour.retry_delays) < 1_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn ten_endpoints_of_one_tenant_that_are_down_together_delay_no_retry_of_another() {
+    // One of ten deliverers, each with a tenth of everything: 40,000 deliveries wait for ten endpoints.
+    let trouble = |nth| if nth < 10 { Trouble::Refuses } else { Trouble::Rejects };
+    let receivers =
+        Receivers::new(60, trouble, ALWAYS, &json!({})).of_tenants(|nth| if nth < 10 { ACME } else { NEIGHBOUR });
+    let fleet = Fleet::start_one_of(receivers, 10, SLOTS, 600);
+    fleet.load_any(400.0, 100 * SECOND, 0..10).await;
+    fleet.load_any(2.0, 3 * MINUTE, 10..60).await;
+    let neighbour = of_neighbour("ten endpoints down", &fleet);
+    assert!(neighbour.retry_delays.len() > 100 && p99(&neighbour.retry_delays) < 1_000);
+}
