@@ -20,7 +20,7 @@ mod window;
 use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Prefetch, Queue, Settlement, run_handler};
-use schemas::{Acceptance, DeadReason, Envelope, EventFacts, Notice, ParkReason, tenant_of};
+use schemas::{Acceptance, Envelope, EventFacts, Notice, ParkReason, tenant_of};
 use service::{Claim, Clock, IdempotencyKeys, seen};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -34,7 +34,7 @@ pub use tenants::IndexCache;
 use fan_out::{FanOut, Lanes};
 use park::Unroutable;
 use publish::ConfirmedPublisher;
-use quota::{EventQuotas, QuotaDecision};
+use quota::EventQuotas;
 use report::Reporter;
 use shares::TakenEvents;
 use tenants::Tenants;
@@ -200,9 +200,13 @@ impl Router {
             () = self.stop.cancelled() => return Ok(Settlement::Again),
         };
         let interests = tenant.index.interests(&tenant.tenant, &EventFacts::of(&envelope.event));
+        let mut due = None;
         if queue == Queue::Ingest {
             self.taken.note(&acceptance.tenant, self.now().saturating_sub(acceptance.accepted_at));
-            if self.publisher.window.is_event_to_wait(&acceptance.tenant, interests.len())
+            // What is put aside is counted here, and not when it comes back behind newer events.
+            due = self.quotas.count(&tenant.tenant, acceptance.accepted_at, self.now());
+            if due.is_none()
+                && self.publisher.window.is_event_to_wait(&acceptance.tenant, interests.len())
                 && self.publisher.put_aside(incoming, &acceptance).await
             {
                 self.reporter.put_aside(&envelope, &acceptance);
@@ -211,14 +215,9 @@ impl Router {
         }
         let fast = self.publisher.window.fast_deliveries(&acceptance.tenant);
         let _under_way = self.publisher.window.begin(&acceptance.tenant, interests.len());
-        let decision = self.quotas.count(&tenant.tenant, acceptance.accepted_at, self.now());
-        let lanes = Lanes { fast, due: decision.due() };
+        let lanes = Lanes { fast, due };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
-        let published = match decision {
-            QuotaDecision::Exceeded => self.publisher.all_dead(&fan_out.deliveries, DeadReason::Overflow).await,
-            QuotaDecision::Allowed | QuotaDecision::Delayed(_) => self.publisher.deliveries(&fan_out.deliveries).await,
-        };
-        if published.is_err() {
+        if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
             // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
             return Ok(Settlement::Again);
         }

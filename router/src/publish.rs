@@ -38,7 +38,7 @@ impl ConfirmedPublisher {
 
     async fn delivery(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
         if outgoing.body.len() > self.max_bytes {
-            return self.dead(outgoing, DeadReason::TooLarge).await;
+            return self.too_large(outgoing).await;
         }
         let published = {
             let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.body.len()).await;
@@ -46,45 +46,22 @@ impl ConfirmedPublisher {
         };
         match published {
             // This broker takes less than carteiro would publish.
-            Err(PublishError::TooLarge) => self.dead(outgoing, DeadReason::TooLarge).await,
+            Err(PublishError::TooLarge) => self.too_large(outgoing).await,
             published => published,
         }
     }
 
-    /// Ends all deliveries of an event as dead letters.
-    pub(crate) async fn all_dead(&self, deliveries: &[Outgoing], reason: DeadReason) -> Result<(), PublishError> {
-        try_join_all(deliveries.iter().map(|outgoing| self.dead(outgoing, reason))).await.map(drop)
-    }
-
-    /// Ends a delivery as a dead letter, of which as much is kept as the tenant's retention allows. A body that is too
-    /// large for the broker is never kept.
-    async fn dead(&self, outgoing: &Outgoing, reason: DeadReason) -> Result<(), PublishError> {
-        let (delivery, now) = (&outgoing.delivery, (self.clock)());
+    /// Ends a delivery whose body is too large for the broker as a dead letter without a body. The record is dropped if
+    /// the tenant's retention is counts only.
+    async fn too_large(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
+        let (delivery, reason, now) = (&outgoing.delivery, DeadReason::TooLarge, (self.clock)());
         let tenant = &delivery.tenant;
-        let has_body = reason != DeadReason::TooLarge;
-        let retention = match has_body {
-            true => self.retention.take(tenant, outgoing.message().size() as u64, now),
-            false => self.retention.of(tenant, now),
-        };
-        if retention == DeadLetterRetention::Counts {
+        if self.retention.of(tenant, now) == DeadLetterRetention::Counts {
             self.metrics.dead_letters_reduced.with_label_values(&["nothing"]).inc();
         } else {
-            let mut letter = DeadLetter::without_attempt(delivery, reason, now);
-            if has_body && retention == DeadLetterRetention::Records {
-                self.metrics.dead_letters_reduced.with_label_values(&["record"]).inc();
-            }
-            if !has_body || retention == DeadLetterRetention::Records {
-                letter = letter.without_body();
-            }
+            let letter = DeadLetter::without_attempt(delivery, reason, now).without_body();
             let (to, message) = records::dead_letter(&letter, delivery, outgoing.body.clone());
-            match self.confirmed(&to, &message).await {
-                // The broker does not take so large a body even into the log.
-                Err(PublishError::TooLarge) if !letter.body_withheld => {
-                    let (to, message) = records::dead_letter(&letter.without_body(), delivery, outgoing.body.clone());
-                    self.confirmed(&to, &message).await?;
-                }
-                published => published?,
-            }
+            self.confirmed(&to, &message).await?;
         }
         let counts = Counts { dead: 1, ..Counts::default() };
         self.outbox.add(now, tenant, Some(&delivery.endpoint_id), counts);

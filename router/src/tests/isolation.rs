@@ -16,7 +16,7 @@ const ENDPOINTS: usize = 200;
 const SLOW: Queue = Queue::IngestSlow;
 
 /// The tenant acme with many endpoints, and beta with one. Each receives everything.
-fn many_and_one() -> Value {
+pub(super) fn many_and_one() -> Value {
     let ids: Vec<_> = (0..ENDPOINTS).map(|n| format!("e{n:03}")).collect();
     let endpoints: Vec<_> = ids.iter().map(|id| json!({"id": id})).collect();
     let subscriptions: Vec<_> =

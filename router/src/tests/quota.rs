@@ -1,12 +1,15 @@
 //! A tenant's quota of events a second, for events that no intake could refuse.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use broker::{Lane, Log};
-use schemas::{DeadLetter, DeadReason, Finding, HeaderValue, Notice, QuotaName, wire};
+use broker::{Broker, Lane, Log, Target};
+use schemas::{Finding, HeaderValue, Notice, QuotaName, wire};
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, START, Sent, one, received};
+use super::{
+    fixture::{Fixture, START, Sent, event, one, received},
+    isolation::many_and_one,
+};
 
 /// What comes at once, whatever the quota.
 const BURST: u64 = 1_000;
@@ -67,18 +70,57 @@ async fn events_that_waited_for_the_router_are_counted_at_the_time_of_their_acce
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_a_tenant_that_is_an_hour_ahead_end_as_dead_letters() {
+async fn events_of_a_tenant_that_is_an_hour_ahead_wait_for_an_hour_and_none_ends() {
     let fixture = Fixture::calm(&quota(0.001));
     for id in 0..BURST + 5 {
         fixture.publish(&accepted(id, 0)).await;
     }
     fixture.idle().await;
-    let dead = fixture.memory.records(Log::Dead);
-    assert_eq!(dead.len(), 2, "they would be due after 4,000 s");
-    let letter: DeadLetter = serde_json::from_str(dead[0].message.headers.text(wire::RECORD).unwrap()).unwrap();
-    assert_eq!((letter.reason, letter.attempts, letter.body_withheld), (DeadReason::Overflow, 0, false));
-    assert!(!dead[0].message.body.is_empty(), "it can be replayed");
-    assert_eq!(fixture.metrics.dead_letters.with_label_values(&["overflow"]).get(), 2);
+    assert_eq!(fixture.deliveries_in(Lane::Fast).await.len() as u64, BURST);
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    assert_eq!(fixture.deliveries_in(Lane::Slow).await.len(), 3);
+    let waiting = fixture.deliveries_in(Lane::Slow).await;
+    let mut dues: Vec<_> = waiting.values().map(|(delivery, _)| delivery.due.expect("a due time")).collect();
+    dues.sort_unstable();
+    let due = |seconds: u64| START + seconds * 1_000;
+    assert_eq!(dues[..3], [1_000, 2_000, 3_000].map(due));
+    assert!(dues.len() == 5 && dues[3..].iter().all(|at| (due(3_600)..due(3_601)).contains(at)), "{dues:?}");
+    assert_eq!(fixture.memory.records(Log::Dead).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_put_aside_is_not_counted_again() {
+    let fixture = Fixture::calm(&quota(0.001));
+    for id in 0..BURST {
+        fixture.publish(&accepted(id, 0)).await;
+    }
+    fixture.idle().await;
+    let Sent { key, message } = accepted(BURST, 0);
+    fixture.memory.publish(&Target::IngestSlow { key }, &message).await.unwrap();
+    fixture.idle().await;
+    assert_eq!(fixture.deliveries_in(Lane::Fast).await.len() as u64, BURST + 1, "it was within the quota");
+    assert_eq!(reached(&fixture), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_counted_before_it_is_put_aside_and_not_put_aside_if_it_has_to_wait() {
+    let mut tenants = many_and_one();
+    tenants[0]["quota"] = json!({"events_per_second": 0.001});
+    tenants[0]["subscriptions"].as_array_mut().unwrap().iter_mut().skip(1).for_each(|subscription| {
+        subscription["event_types"] = json!(["message.*"]);
+    });
+    let fixture = Fixture::calm(&tenants);
+    for id in 0..BURST - 10 {
+        fixture.publish(&event(&format!("single-{id}"), &json!({"type": "order.paid"}))).await;
+    }
+    fixture.idle().await;
+    fixture.memory.delay_confirms(Duration::from_millis(100));
+    let many: Vec<_> = (0..13).map(|id| accepted(id, 0)).collect();
+    futures_util::future::join_all(many.iter().map(|sent| fixture.publish(sent))).await;
+    fixture.idle().await;
+    assert_eq!(fixture.metrics.put_aside.get(), 6, "four of the ten within the quota take the whole window");
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let slow = fixture.deliveries_in(Lane::Slow).await;
+    let delayed = slow.values().filter(|(delivery, _)| delivery.due.is_some());
+    let events: BTreeSet<_> = delayed.map(|(delivery, _)| delivery.event_id.to_string()).collect();
+    assert_eq!(events, ["e10", "e11", "e12"].map(str::to_owned).into());
 }
