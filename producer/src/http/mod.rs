@@ -155,8 +155,13 @@ impl Intake {
         let IntakeDependencies { store, operator, .. } = &self.deps;
         let (presented, scope) = (bearer(headers), Scope::Publish);
         let known = store.snapshot().map(|snapshot| access(&snapshot, *operator, presented, tenant, scope, now));
-        if let Some(Ok(access)) = known {
-            return Ok(access);
+        match known {
+            Some(Ok(access)) => return Ok(access),
+            // It is another tenant's key, which no pull changes. The operator's key may be for a tenant that is new.
+            Some(Err(denied @ Denied::NoSuchTenant)) if presented.map(KeyHash::of) != *operator => {
+                return Err(problems::denied(&denied));
+            }
+            _ => {}
         }
         let _slot = self.slots.acquire_unknown()?;
         let access = admit(&**store, *operator, presented, tenant, scope, now).await;

@@ -109,6 +109,14 @@ async fn unknown_tokens_and_keys_wait_for_the_store_in_places_of_their_own() {
     assert_eq!(intake.send(request("/v1/in/t-slow"), "{}").await.status, 202);
 }
 
+#[tokio::test]
+async fn a_known_key_for_another_tenant_takes_no_place_of_unknown_ones() {
+    let intake = TestIntake::new();
+    intake.store.when_pulled(|| Pulled::Silence);
+    let answer = intake.post("/v1/tenants/zeta/events", EVENT).await;
+    assert_eq!((answer.code(), intake.store.pulls()), ((404, "not_found"), 0));
+}
+
 /// A broker with a window of 1,000 unconfirmed publishes, first come, first served, which confirms after a second.
 struct Windowed(Memory, Semaphore);
 
