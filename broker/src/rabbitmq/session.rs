@@ -29,6 +29,8 @@ use crate::{PublishError, notices::NoticeSender};
 
 /// Longest time for closing a connection: a hanging broker must not hold up the next session.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time in which whoever caused an error of a channel or connection reports it.
+const ERROR_KNOWN: Duration = Duration::from_millis(100);
 /// Longest time for writing the last acknowledgements.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 
@@ -158,7 +160,11 @@ fn watch_events(connection: &Connection, place: usize, health: SessionHealth) {
             match event {
                 Some(Event::ConnectionBlocked(reason)) => health.set_blocked(place, Some(reason)),
                 Some(Event::ConnectionUnblocked) => health.set_blocked(place, None),
-                Some(Event::Error(error)) => health.fail(describe(&error)),
+                Some(Event::Error(error)) => {
+                    // Whoever asked for it gets the same error, and can say more about it.
+                    let _ = timeout(ERROR_KNOWN, health.failed()).await;
+                    health.fail(describe(&error));
+                }
                 Some(_) => {}
                 None => return health.fail("the connection ended"),
             }
