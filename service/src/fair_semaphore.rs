@@ -93,8 +93,7 @@ impl FairSemaphore {
         may: impl FnOnce(u32, u32) -> bool,
     ) -> Option<FairPermit> {
         let locked = &mut *self.lock();
-        let held = locked.owners.get(owner).map_or(0, |owner| owner.held);
-        if may(held, locked.available) { self.take_free(locked, owner, permits) } else { None }
+        if may(locked.held_by(owner), locked.available) { self.take_free(locked, owner, permits) } else { None }
     }
 
     pub fn capacity(&self) -> u32 {
@@ -106,7 +105,7 @@ impl FairSemaphore {
     }
 
     pub fn held_by(&self, owner: &str) -> u32 {
-        self.lock().owners.get(owner).map_or(0, |owner| owner.held)
+        self.lock().held_by(owner)
     }
 
     /// Number of owners that hold permits or wait for some.
@@ -158,6 +157,15 @@ impl Locked {
         self.owners.get_key_value(owner).map_or_else(|| owner.into(), |(name, _)| name.clone())
     }
 
+    fn held_by(&self, owner: &str) -> u32 {
+        self.owners.get(owner).map_or(0, |owner| owner.held)
+    }
+
+    fn give_back(&mut self, owner: &Arc<str>, permits: u32) {
+        self.available += permits;
+        self.update(owner, |owner| owner.held -= permits);
+    }
+
     /// Changes an owner and keeps its turn in step. An owner that begins to wait, or has just been granted permits, has
     /// its turn after its equals.
     fn update<T>(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Owner) -> T) -> T {
@@ -191,8 +199,7 @@ impl FairPermit {
     /// Returns the permits while the lock is held, which [`FairPermit::drop`] would take again.
     fn put_back(mut self, locked: &mut Locked) {
         self.semaphore = None;
-        locked.available += self.permits;
-        locked.update(&self.owner, |owner| owner.held -= self.permits);
+        locked.give_back(&self.owner, self.permits);
     }
 }
 
@@ -200,8 +207,7 @@ impl Drop for FairPermit {
     fn drop(&mut self) {
         let Some(semaphore) = self.semaphore.take() else { return };
         let locked = &mut *semaphore.lock();
-        locked.available += self.permits;
-        locked.update(&self.owner, |owner| owner.held -= self.permits);
+        locked.give_back(&self.owner, self.permits);
         semaphore.grant(locked);
     }
 }

@@ -4,13 +4,13 @@
 //! token bucket would store a level and the time of its last change. The current time is an argument, and nothing here
 //! waits.
 
-use std::collections::HashMap;
 use std::hash::Hash;
-use std::mem;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::RecentlyUsed;
 
 /// Longest gap. A rate with a longer one counts as one a day.
 const LONGEST_GAP: Duration = Duration::from_secs(86_400);
@@ -110,21 +110,12 @@ impl Gcra {
 /// with that many identities could evade a limit per identity anyway.
 #[derive(Debug)]
 pub struct Keyed<K> {
-    capacity: usize,
-    ages: Mutex<Ages<K>>,
-}
-
-/// Two generations of callers. New callers enter the young one. When it is full, it replaces the old one. This bounds
-/// the memory without a list of last calls and without iterating over all callers.
-#[derive(Debug)]
-struct Ages<K> {
-    young: HashMap<K, Gcra>,
-    old: HashMap<K, Gcra>,
+    used: Mutex<RecentlyUsed<K, Gcra>>,
 }
 
 impl<K: Eq + Hash> Keyed<K> {
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, ages: Mutex::new(Ages { young: HashMap::new(), old: HashMap::new() }) }
+        Self { used: Mutex::new(RecentlyUsed::new(capacity)) }
     }
 
     /// Takes `n` at once for `key`, or none of them; see [`Gcra::take`].
@@ -143,16 +134,7 @@ impl<K: Eq + Hash> Keyed<K> {
     }
 
     fn with<T>(&self, key: K, change: impl FnOnce(&mut Gcra) -> T) -> T {
-        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ages { young, old } = &mut *ages;
-        if let Some(used) = young.get_mut(&key) {
-            return change(used);
-        }
-        if young.len() >= self.capacity {
-            *old = mem::take(young);
-        }
-        let used = old.remove(&key).unwrap_or_default();
-        change(young.entry(key).or_insert(used))
+        change(self.used.lock().unwrap_or_else(PoisonError::into_inner).of(key))
     }
 }
 

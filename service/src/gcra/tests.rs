@@ -95,8 +95,7 @@ fn the_last_callers_are_remembered_and_the_memory_is_bounded() {
         let remembered = (key.max(9) - 9..=key).all(|recent| used.take(recent, &limit, 1, now).is_err());
         assert!(remembered, "one of the last ten was forgotten at {key}");
     }
-    let ages = used.ages.lock().unwrap();
-    assert!(ages.young.len() + ages.old.len() <= 20);
+    assert!(used.used.lock().unwrap().len() <= 20);
 }
 
 proptest! {

@@ -6,8 +6,6 @@
 //! in use while they are looked up anew, so that a request waits only for a name that was not used lately.
 
 use std::{
-    collections::HashMap,
-    mem,
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::pin,
@@ -19,7 +17,7 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use service::{FairPermit, FairSemaphore};
+use service::{FairPermit, FairSemaphore, RecentlyUsed};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -55,18 +53,18 @@ pub(in crate::post) struct Names {
     /// Longest time for a look-up, and for a request to wait for one.
     timeout: Duration,
     permits: Arc<FairSemaphore>,
-    remembered: Mutex<Generations>,
+    remembered: Mutex<RecentlyUsed<String, Arc<NameEntry>>>,
 }
 
 impl Names {
     pub(in crate::post) fn new(look_up: LookUp, timeout: Duration) -> Arc<Self> {
-        let (permits, remembered) = (FairSemaphore::new(PERMITS), Mutex::default());
+        let (permits, remembered) = (FairSemaphore::new(PERMITS), Mutex::new(RecentlyUsed::new(REMEMBERED)));
         Arc::new(Self { look_up, timeout, permits, remembered })
     }
 
     /// The addresses of a name, at least one, for a request of this tenant.
     pub(super) async fn addresses(self: &Arc<Self>, name: &str, tenant: &str) -> Addresses {
-        let entry = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).of(name);
+        let entry = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).of(name.to_owned()).clone();
         let (known, is_pending, look_up) = {
             let (mut state, now) = (entry.lock(), Instant::now());
             let known = match state.known(now) {
@@ -230,45 +228,5 @@ impl NameState {
         self.failed = Some((LookUpError::NoAnswer, latest.min(now + kept.min(NO_ANSWER_KEPT[1]))));
         self.unanswered += 1;
         self.pending = None;
-    }
-}
-
-/// Names in two generations. When the young one is full, it replaces the old one: that bounds the memory without a list
-/// of last uses.
-#[derive(Default)]
-struct Generations {
-    young: HashMap<String, Arc<NameEntry>>,
-    old: HashMap<String, Arc<NameEntry>>,
-}
-
-impl Generations {
-    fn of(&mut self, name: &str) -> Arc<NameEntry> {
-        if let Some(known) = self.young.get(name) {
-            return known.clone();
-        }
-        if self.young.len() >= REMEMBERED {
-            self.old = mem::take(&mut self.young);
-        }
-        let entry = self.old.remove(name).unwrap_or_default();
-        self.young.insert(name.to_owned(), entry.clone());
-        entry
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_of_names_that_are_remembered_is_bounded() {
-        let mut names = Generations::default();
-        let used = names.of("used.example");
-        for nth in 0..5 * REMEMBERED {
-            names.of(&nth.to_string());
-            if nth % 1_000 == 0 {
-                assert!(Arc::ptr_eq(&used, &names.of("used.example")));
-            }
-        }
-        assert!(names.young.len() + names.old.len() <= 2 * REMEMBERED);
     }
 }
