@@ -19,7 +19,7 @@ use schemas::{Message, time::millis, wire};
 use service::FairSemaphore;
 use tokio::time::Instant;
 
-use crate::{Broker, BrokerLayer, PublishError, Target};
+use crate::{Broker, BrokerLayer, PublishError, Target, records::tenant_of_key};
 
 /// Largest number of bytes of large bodies that are published at once while several tenants publish. A larger one goes
 /// out alone.
@@ -69,12 +69,11 @@ impl BrokerLayer for LargeBodies {
 /// The tenant whose message it is. Events and parked messages of other publishers may bear any header, so their keys say
 /// it.
 fn owner<'a>(to: &'a Target, message: &'a Message) -> &'a str {
-    let owner = match to {
-        Target::Ingest { key } | Target::IngestSlow { key } => key.split('.').next(),
-        Target::Log(_, key) => key.rsplit('.').next(),
-        Target::Lane(..) => message.headers.text(wire::TENANT),
-    };
-    owner.unwrap_or_default()
+    match to {
+        Target::Ingest { key } | Target::IngestSlow { key } => key.split('.').next().unwrap_or_default(),
+        Target::Log(_, key) => tenant_of_key(key),
+        Target::Lane(..) => message.headers.text(wire::TENANT).unwrap_or_default(),
+    }
 }
 
 /// The tenant that published last, and since when no other one has.

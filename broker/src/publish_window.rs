@@ -19,8 +19,8 @@ pub(crate) fn permits(bytes: usize) -> u32 {
 pub struct PublishWindow(Arc<FairSemaphore>);
 
 impl PublishWindow {
-    /// Largest number of permits, which is that of a channel of RabbitMQ: enough to fill any line, few enough to repeat after
-    /// a cut. A role that shares its channel with another takes fewer, so that nobody waits at the channel.
+    /// Largest number of permits, which is that of a channel of RabbitMQ: enough to fill any line, few enough to repeat
+    /// after a cut. A role that shares its channel with another takes fewer, so that the other one has room as well.
     pub const LARGEST: u32 = 1_000;
 
     pub fn new(permits: u32) -> Self {

@@ -24,6 +24,11 @@ pub struct Record {
     pub message: Message,
 }
 
+/// The tenant in the key of a record, `<reason>.<tenant>`.
+pub(crate) fn tenant_of_key(key: &str) -> &str {
+    key.rsplit_once('.').map_or(key, |(_, tenant)| tenant)
+}
+
 /// The record of a dead letter, without the body where that is withheld.
 pub fn dead_letter(dead_letter: &DeadLetter, delivery: &Delivery, body: Bytes) -> (Target, Message) {
     let mut message = delivery.to_message(if dead_letter.body_withheld { Bytes::new() } else { body });

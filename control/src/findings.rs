@@ -1,6 +1,6 @@
 //! Keeps the findings of other processes: adds usage up in the store, disables endpoints that answered 410 or only
-//! fail, and publishes an event when a quota is reached or events go round in a loop. A process repeats its findings until control confirms that
-//! they are kept.
+//! fail, and publishes an event when a quota is reached or events go round in a loop. A process repeats its findings until
+//! control confirms that they are kept.
 
 use std::sync::atomic::Ordering;
 

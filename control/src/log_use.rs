@@ -206,9 +206,7 @@ impl Shares<'_> {
         log.segments.range(from..).filter_map(|segment| segment.tenants.get(tenant)).for_each(|part| used += *part);
         (!is_alone).then(|| used.share((self.free / 2).max(self.least())))
     }
-}
 
-impl Shares<'_> {
     /// The least share of any tenant.
     pub(crate) fn least(&self) -> u64 {
         self.log.capacity / LEAST_PART

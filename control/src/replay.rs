@@ -93,8 +93,7 @@ impl Replay<'_> {
     /// broker takes no publishes or its log cannot be read.
     pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
-        let reader = RetryingReader::new(self.broker, live);
-        let started = throttled(reader, Throttle::new(self.rate)).take_until(stopped);
+        let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
         let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));
         let mut so_far = ReplayProgress::default();
         while let Some(end) = ends.next().await {
@@ -233,9 +232,9 @@ struct Started {
 }
 
 /// Yields records at the replay's rate, and only while their bodies fit into the bytes that may be under way.
-fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> + '_ {
+fn throttled(reader: RetryingReader<'_>, throttle: Throttle) -> impl Stream<Item = Started> {
     let room = Arc::new(Semaphore::new(WINDOW_BYTES as usize));
-    stream::unfold((reader, throttle, room), move |(mut reader, mut throttle, room)| async move {
+    stream::unfold((reader, throttle, room), async |(mut reader, mut throttle, room)| {
         let record = reader.next().await?;
         let weight = u32::try_from(record.message.body.len()).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
         // The semaphore is never closed, so acquiring from it cannot fail.

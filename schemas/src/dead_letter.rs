@@ -49,7 +49,7 @@ names! {
         EndpointDisabled = "endpoint_disabled",
         /// The endpoint was deleted.
         EndpointGone = "endpoint_gone",
-        /// The endpoint has too many waiting deliveries, or the tenant's events are too far beyond its quota.
+        /// The endpoint has too many waiting deliveries.
         Overflow = "overflow",
         /// The body is too large for the broker.
         TooLarge = "too_large",

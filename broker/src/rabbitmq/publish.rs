@@ -27,7 +27,7 @@ use super::{
     message,
     refusals::{INTAKE, Refusals},
 };
-use crate::{PublishError, PublishWindow, publish_window};
+use crate::{PublishError, PublishWindow, publish_window, records::tenant_of_key};
 
 /// Largest number of publishes to the logs at once; each needs a channel of its own. With confirms after 5 ms, they are
 /// some 12,000 a second.
@@ -63,11 +63,6 @@ impl<'a> PublishRequest<'a> {
             ChannelKind::Lane => Some(self.key),
             ChannelKind::IngestSlow | ChannelKind::Log => None,
         }
-    }
-
-    /// The tenant in the key of a record, `<reason>.<tenant>`.
-    fn tenant(&self) -> &'a str {
-        self.key.rsplit_once('.').map_or(self.key, |(_, tenant)| tenant)
     }
 }
 
@@ -117,7 +112,8 @@ impl SessionPublisher {
         }
     }
 
-    /// Opens a channel on `rare` where a log needs one more. Lowers `max_body`, the bytes of the largest body that the broker takes, once the broker has refused a larger one.
+    /// Opens a channel on `rare` where a log needs one more. Lowers `max_body`, the bytes of the largest body that the
+    /// broker takes, once the broker has refused a larger one.
     pub(super) async fn publish(
         &self,
         request: PublishRequest<'_>,
@@ -141,7 +137,7 @@ impl SessionPublisher {
         let channel = match self.channel(request.kind) {
             Some(channel) => channel,
             None => {
-                of_log = self.logs.take(request.tenant(), rare).await;
+                of_log = self.logs.take(tenant_of_key(request.key), rare).await;
                 &*of_log.as_ref().map_err(|error| self.lost(describe(error)))?.channel
             }
         };

@@ -38,10 +38,10 @@ pub async fn apply(config: &BrokerConfig) -> Result<Vec<TopologyError>, Topology
     declare::declare(&open(config).await?, &Topology::plan(config)).await
 }
 
-/// Compares everything that AMQP shows. If nothing differs but sizes of logs, a probe goes through a delay level and the alternate
-/// exchange into a stream, since AMQP shows neither bindings nor a silent fall back to at-most-once dead-lettering
-/// (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no reader
-/// shows it. `chance` numbers the probe. Differences are the answer, not an error.
+/// Compares everything that AMQP shows. If nothing differs but sizes of logs, a probe goes through a delay level and
+/// the alternate exchange into a stream, since AMQP shows neither bindings nor a silent fall back to at-most-once
+/// dead-lettering (docs/rabbitmq.md#at-least-once-dead-lettering). The probe stays in the log of parked messages, where no
+/// reader shows it. `chance` numbers the probe. Differences are the answer, not an error.
 pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
     let connection = open(config).await?;
     let mut found = declare::differences(&connection, &Topology::plan(config)).await?;

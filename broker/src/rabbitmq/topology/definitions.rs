@@ -84,7 +84,8 @@ impl PasswordHash {
 
 impl Definitions {
     /// The definitions for the vhost and the names of a broker section. `intake_bytes` bounds what waits to be routed,
-    /// and as much again what is put aside: beyond it publishers are refused, and try again. `password` returns the hash for a role.
+    /// and as much again what is put aside: beyond it publishers are refused, and try again. `password` returns the hash
+    /// for a role.
     pub fn new(
         config: &BrokerConfig,
         intake_bytes: u64,

@@ -43,7 +43,8 @@ impl Role {
     fn needs(self) -> Option<(&'static [&'static str], &'static [&'static str])> {
         match self {
             Self::Producer => Some((&[EVENTS], &[])),
-            // It puts events aside, parks what it cannot read, and writes a dead letter for a delivery that can never be made.
+            // It puts events aside, parks what it cannot read, and writes a dead letter for a delivery that can never be
+            // made.
             Self::Router => Some((&["ingest.slow", "deliver", "dead", "park"], &["ingest", "ingest.slow"])),
             Self::Deliverer => Some((&["deliver", "delay", "dead", "park"], &["deliver.fast", "deliver.slow"])),
             // It requeues and replays; and reading a log appends a marker, to see where the log ends.
