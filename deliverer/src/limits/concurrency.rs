@@ -37,6 +37,18 @@ impl ConcurrencyLimit {
         self.size.max(self.threshold).min(most).max(1.0)
     }
 
+    /// True while the limit doubles with every round trip.
+    pub(super) fn is_doubling(&self, most: f64) -> bool {
+        self.size < self.threshold.min(most)
+    }
+
+    /// Round trips until so many deliveries that wait have got a place, if all answers are successes.
+    pub(super) fn round_trips(&self, waiting: f64, most: f64) -> f64 {
+        let (places, expected) = (f64::from(self.places(most)), self.expected(most));
+        let while_doubling = waiting.min(expected - places).max(0.0);
+        (1.0 + while_doubling / places).log2() + (waiting - while_doubling) / expected
+    }
+
     /// Notes a success with `in_flight` requests: the limit grows by one in a round trip, or doubles below the
     /// threshold. A limit that is less than half used does not grow, because the endpoint has not proved it.
     pub(super) fn grow(&mut self, in_flight: u32, most: f64) {
@@ -98,6 +110,16 @@ mod tests {
         assert_eq!(limit.places(64.0), 32, "fractions are not given");
         limit.grow(32, 64.0);
         assert_eq!(limit.places(64.0), 33);
+    }
+
+    #[test]
+    fn what_waits_gets_its_places_soon_while_the_limit_doubles() {
+        let mut limit = ConcurrencyLimit::default();
+        assert!(limit.is_doubling(64.0));
+        assert_eq!([4.0, 28.0, 60.0, 124.0].map(|waiting| limit.round_trips(waiting, 64.0)), [1.0, 3.0, 4.0, 5.0]);
+        limit.halve(NOW, 200);
+        assert!(!limit.is_doubling(64.0));
+        assert_eq!(limit.round_trips(60.0, 64.0), 30.0, "two at once");
     }
 
     #[test]

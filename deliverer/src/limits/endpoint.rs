@@ -142,8 +142,13 @@ impl EndpointLimiter {
         Self { tenant_id, endpoint_id, tenant, process, slots: EndpointSlots::default(), locked: Mutex::new(locked) }
     }
 
-    /// `has_room` allows the delivery to wait in the queue.
-    pub(super) fn admit(self: &Arc<Self>, request: &AttemptRequest<'_>, has_room: bool) -> Result<Turn, TurnedAway> {
+    /// `has_room` allows the delivery to wait in the queue, and `may_wait` allows it while its tenant is alone.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        request: &AttemptRequest<'_>,
+        has_room: bool,
+        may_wait: bool,
+    ) -> Result<Turn, TurnedAway> {
         let (fairness, held) = (&self.process.fairness, request.held);
         let is_on_fast = held.is_on_fast();
         if is_on_fast && request.slots_are_scarce && !held.is_alone() && fairness.is_crowded_by(&self.tenant) {
@@ -168,7 +173,13 @@ impl EndpointLimiter {
             let until = held.return_at(share.return_gap_ms);
             return Err(locked.state.defer_beyond_share(until, request.has_waited, &share, now));
         }
-        match locked.state.admit(WaitContext { has_waited: request.has_waited, has_room }, &share, now)? {
+        let wait = WaitContext {
+            has_waited: request.has_waited,
+            has_room,
+            is_alone: may_wait && !locked.state.is_free(&share) && held.is_alone(),
+            slots_are_scarce: request.slots_are_scarce,
+        };
+        match locked.state.admit(wait, &share, now)? {
             Admission::Start { at, kind } => Ok(Turn::Now(Permit::new(self, at, kind))),
             Admission::Queue => {
                 let (sender, turn) = oneshot::channel();

@@ -46,7 +46,7 @@ pub(crate) use slots::{SlotCounts, Slots};
 pub(crate) use state::{DeferReason, TurnedAway};
 pub(crate) use uptime::{Uptime, UptimeClock};
 
-/// Longest time in an endpoint's queue: twice what the endpoint was expected to need.
+/// Longest time in an endpoint's queue: twice what the endpoint was expected to need, or as long while a tenant is alone.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The limits of one process. Their memory grows with the endpoints that were posted to lately.
@@ -98,7 +98,7 @@ impl Limiter {
         let mut may_wait = true;
         let permit = loop {
             let has_room = may_wait && self.has_room(endpoint.queued());
-            match endpoint.admit(&request, has_room)? {
+            match endpoint.admit(&request, has_room, may_wait)? {
                 Turn::Now(permit) => break permit,
                 Turn::Queued(turn) => {
                     let _queued = QueuedGuard::new(&self.queued);

@@ -16,10 +16,12 @@ use crate::config::BreakerConfig;
 const MIN_DEFERRAL_MS: u64 = 1_000;
 /// Longest wait in the queue, in ms. A delivery that would wait longer is deferred.
 const MAX_QUEUE_WAIT_MS: f64 = MIN_DEFERRAL_MS as f64;
-/// Longest wait in the queue, in ms, of a first attempt that yields to deferred deliveries. They get the other half.
-const MAX_YIELDING_WAIT_MS: f64 = MAX_QUEUE_WAIT_MS / 2.0;
+/// Longest wait in the queue, in ms, of a delivery that holds up no other tenant.
+const MAX_WAIT_ALONE_MS: f64 = 2.0 * MAX_QUEUE_WAIT_MS;
 /// Reservations up to this far ahead, in ms, show no backlog: each is a deferral's length ahead at least.
 const NO_BACKLOG_MS: u64 = 2 * MIN_DEFERRAL_MS;
+/// Ms within which an endpoint should answer its first request.
+const ANSWER_MS: u64 = 1_000;
 /// Factor by which reservations are further apart than the endpoint needs. One place in ten is free for late and for new
 /// deliveries.
 const SLACK: f64 = 1.1;
@@ -43,6 +45,8 @@ pub(crate) struct AdmissionState {
     reservations: Reservations,
     latency: LatencyEwma,
     failures: FailureStreak,
+    /// Time of the first request.
+    first_start: Option<Uptime>,
     /// Time of the first success here, or of the first one after the breaker was open.
     answering_since: Option<Uptime>,
     /// Time until which first attempts go to the slow lane, and requests are cut short first.
@@ -57,6 +61,9 @@ pub(super) struct WaitContext {
     /// The delivery has waited before, so it goes before first attempts.
     pub(super) has_waited: bool,
     pub(super) has_room: bool,
+    /// No other tenant has anything in hand, so the delivery may wait although there is no room.
+    pub(super) is_alone: bool,
+    pub(super) slots_are_scarce: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,16 +128,21 @@ impl AdmissionState {
         }
         // A returning delivery would otherwise miss the time that is reserved for it.
         let yields = !wait.has_waited && self.reservations.reach_beyond(now + NO_BACKLOG_MS);
-        let max_wait_ms = match (wait.has_room, yields) {
-            (false, _) => 0.0,
-            (true, true) => MAX_YIELDING_WAIT_MS,
-            (true, false) => MAX_QUEUE_WAIT_MS,
+        let is_unknown = wait.is_alone && self.is_unknown(now);
+        let max_wait_ms = match wait.has_room {
+            _ if is_unknown || (wait.is_alone && self.may_fill_queue(wait.slots_are_scarce, share)) => {
+                MAX_WAIT_ALONE_MS
+            }
+            true => MAX_QUEUE_WAIT_MS,
+            false => 0.0,
         };
-        let is_first_in_line = self.queued == 0 && self.has_place(share);
-        if is_first_in_line && (!yields || self.rate.delay_ms(now) <= max_wait_ms) {
+        // Deferred deliveries get the other half.
+        let max_wait_ms = if yields { max_wait_ms / 2.0 } else { max_wait_ms };
+        if self.is_free(share) && (!yields || self.rate.delay_ms(now) <= max_wait_ms) {
             return Ok(self.start(AttemptKind::Regular, share, now));
         }
-        if self.expected_wait_ms(share, now) <= max_wait_ms {
+        let for_place_ms = if is_unknown { 0.0 } else { self.wait_for_place_ms(share) };
+        if for_place_ms.max(self.wait_for_rate_ms(share, now)) <= max_wait_ms {
             self.queued += 1;
             return Ok(Admission::Queue);
         }
@@ -244,6 +256,11 @@ impl AdmissionState {
         Admission::Start { at: self.take_place(share, now), kind }
     }
 
+    /// True if a delivery would wait for no place.
+    pub(super) fn is_free(&self, share: &Share) -> bool {
+        self.queued == 0 && self.has_place(share)
+    }
+
     fn has_place(&self, share: &Share) -> bool {
         self.in_flight < self.concurrency.places(share.current.in_flight)
     }
@@ -251,15 +268,35 @@ impl AdmissionState {
     /// Takes a place for a request. Returns its start.
     fn take_place(&mut self, share: &Share, now: Uptime) -> Uptime {
         self.in_flight += 1;
+        self.first_start.get_or_insert(now);
         self.rate.take(now, share.current.start_gap_ms(self.latency.round_trip_ms()))
     }
 
-    /// Ms that one more delivery in the queue would wait.
-    fn expected_wait_ms(&self, share: &Share, now: Uptime) -> f64 {
-        let (before, round_trip_ms) = (f64::from(self.queued), self.latency.round_trip_ms());
-        let for_place = (before + 1.0) * round_trip_ms / f64::from(self.concurrency.places(share.current.in_flight));
-        let for_rate = self.rate.delay_ms(now) + before * share.current.start_gap_ms(round_trip_ms);
-        for_place.max(for_rate)
+    /// True until the endpoint has answered for the first time, or should have.
+    fn is_unknown(&self, now: Uptime) -> bool {
+        self.answering_since.is_none() && self.first_start.is_none_or(|at| now < at + ANSWER_MS)
+    }
+
+    /// Whether any number of deliveries of a tenant that is alone may wait for the endpoint. They hold up nothing while
+    /// slots are scarce, and not for long while each answer shows that the endpoint bears more.
+    fn may_fill_queue(&self, slots_are_scarce: bool, share: &Share) -> bool {
+        self.answering_since.is_some() && (slots_are_scarce || self.concurrency.is_doubling(share.current.in_flight))
+    }
+
+    /// Ms that one more delivery in the queue would wait for a place.
+    fn wait_for_place_ms(&self, share: &Share) -> f64 {
+        let (waiting, most) = (f64::from(self.queued) + 1.0, share.current.in_flight);
+        let round_trips = match self.answering_since {
+            Some(_) => self.concurrency.round_trips(waiting, most),
+            None => waiting / f64::from(self.concurrency.places(most)),
+        };
+        round_trips * self.latency.round_trip_ms()
+    }
+
+    /// Ms that one more delivery in the queue would wait for the rate.
+    fn wait_for_rate_ms(&self, share: &Share, now: Uptime) -> f64 {
+        let gap_ms = share.current.start_gap_ms(self.latency.round_trip_ms());
+        self.rate.delay_ms(now) + f64::from(self.queued) * gap_ms
     }
 
     /// Ms between two requests at the concurrency that the endpoint is expected to bear soon.

@@ -6,8 +6,8 @@ use super::*;
 use crate::limits::{rate::gap_ms, share::Allowance};
 
 const NOW: Uptime = Uptime::of_ms(1_000);
-const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false };
-const BACK: WaitContext = WaitContext { has_waited: true, has_room: false };
+const FIRST: WaitContext = WaitContext { has_waited: false, has_room: false, is_alone: false, slots_are_scarce: false };
+const BACK: WaitContext = WaitContext { has_waited: true, ..FIRST };
 const ALLOWANCE: Allowance = Allowance { in_flight: 64.0, gap_ms: 0.0 };
 const SHARE: Share =
     Share { current: ALLOWANCE, settled: ALLOWANCE, max_backlog: 100_000, return_gap_ms: 0.25, attempt_ms: 16_000 };
@@ -274,7 +274,7 @@ proptest! {
         let (mut state, mut now, mut starts) = (AdmissionState::default(), NOW, Vec::new());
         for (step, ms, flag) in steps {
             now = now + ms / 10;
-            let wait = WaitContext { has_waited: flag, has_room: ms % 2 == 0 };
+            let wait = WaitContext { has_waited: flag, has_room: ms % 2 == 0, ..FIRST };
             let kind = if flag { AttemptKind::Probe } else { AttemptKind::Regular };
             match step {
                 0..=2 => match state.admit(wait, &share, now) {

@@ -81,6 +81,38 @@ async fn a_tenant_that_is_alone_has_every_slot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_of_a_tenant_that_is_alone_is_deferred_while_its_healthy_endpoints_are_new() {
+    for slots in [SlotCounts { fast: 64, slow: 64 }, SlotCounts { fast: 64, slow: 256 }] {
+        for (endpoints, max_in_flight, takes_ms) in [(1, 1_000, 100), (8, 64, 100), (8, 64, 20), (100, 64, 300)] {
+            let conf = json!({"max_in_flight": max_in_flight});
+            let receivers = Receivers::new(endpoints, |_| Trouble::Takes(takes_ms), ALWAYS, &conf);
+            let fleet = Fleet::start(receivers, 1, slots);
+            let most = usize::from(slots.fast + slots.slow) * 1_000 / takes_ms as usize;
+            // Batches of 1.3 times what can be delivered until the next one.
+            for _ in 0..50 {
+                (0..most * 13 / 100).for_each(|nth| fleet.publish(Some(nth % endpoints)));
+                sleep(SECOND / 10).await;
+            }
+            let totals = fleet.totals();
+            assert!(totals.delivered as usize > most * 4, "{} of {most} a second", totals.delivered);
+            assert_eq!((totals.deferrals, totals.cut_short), (0, 0), "{endpoints} of {takes_ms} ms on {slots:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_endpoint_that_never_answers_holds_up_others_of_a_tenant_that_is_alone_for_a_moment() {
+    let trouble = |nth| if nth == 0 { Trouble::BlackHole } else { Trouble::None };
+    let fleet = Fleet::start(Receivers::new(11, trouble, ALWAYS, &json!({})), 1, SLOTS);
+    fleet.load_any(50.0, MINUTE / 6, 1..11).await;
+    (0..10_000).for_each(|_| fleet.publish(Some(0)));
+    tokio::join!(fleet.load_any(100.0, MINUTE, 0..1), fleet.load_any(50.0, MINUTE, 1..11));
+    let delays = fleet.totals().delays.clone();
+    let late = delays.iter().filter(|delay| **delay > 0).count();
+    assert!(late * 20 < delays.len() && delays.iter().max() < Some(&2_500), "{late} of {}", delays.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn large_bodies_to_slow_endpoints_of_one_tenant_delay_no_first_attempt_of_another() {
     let large = Tenant { body_bytes: MIB, ..ACME };
     let fleet = start(large, 4, Trouble::Takes(9_000), SLOTS, 32 * MIB);
