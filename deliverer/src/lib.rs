@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use broker::{Broker, ConsumerStatus, Handler, Incoming, Lane, Prefetch, Settlement};
 use schemas::{DeadReason, Delivery, Notice, OutcomeClass, ParkReason, RetryPolicy};
-use service::{Chance, Clock};
+use service::{Chance, Clock, FairSemaphore};
 use store::{Outbox, RetentionTable, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// Longest wait, in ms, of a test delivery for a snapshot that has its endpoint. Afterwards nobody looks at the test
 /// any more.
 const MAX_TEST_AGE_MS: u64 = 60_000;
+/// Most test deliveries of a tenant in hand at once: no other limit holds for them. Fewer callers of control wait at once.
+const MAX_TESTS: u32 = 16;
 
 pub struct DelivererDependencies {
     pub broker: Arc<dyn Broker>,
@@ -68,6 +70,8 @@ pub struct Deliverer {
     recent: Recent,
     resolver: Resolver,
     limiter: Limiter,
+    /// Test deliveries in hand, by tenant.
+    tests: Arc<FairSemaphore>,
     poster: Poster,
     default_policy: RetryPolicy,
     settler: Settler,
@@ -94,6 +98,7 @@ impl Deliverer {
             recent: Recent::new(config.duplicates),
             resolver: Resolver::new(store.clone()),
             limiter: Limiter::new(clock.clone(), uptime, prefetch, config.breaker),
+            tests: FairSemaphore::new(u32::MAX),
             poster: Poster::new(config, Network::of_the_system(config), slots, clock.clone())?,
             default_policy: config.retry.clone(),
             settler: Settler::new(broker.clone(), retention.clone(), metrics.clone(), stop.clone()),
@@ -145,9 +150,11 @@ impl Deliverer {
 
     /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, and a
     /// notice to control. It is not retried, leaves no dead letter and changes no limit. A crash before the settlement
-    /// attempts it again.
+    /// attempts it again. Beyond [`MAX_TESTS`] it ends without an attempt, because most of their callers have gone.
     async fn handle_test(&self, consumed: &ConsumedDelivery<'_>) -> Result<Settlement, Settlement> {
         let delivery = &consumed.delivery;
+        let in_hand = self.tests.try_acquire_if(&delivery.tenant, 1, |own, _| own < MAX_TESTS);
+        let Some(_in_hand) = in_hand else { return Err(Settlement::Done) };
         let endpoint = match self.resolver.resolve_for_test(delivery).await {
             Ok(endpoint) => endpoint,
             Err(why @ (Unresolved::Unknown | Unresolved::Ahead))

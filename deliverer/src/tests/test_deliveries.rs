@@ -4,9 +4,11 @@ use broker::{Broker, Notices};
 use schemas::{Attempt, Delivery, Notice, OutcomeClass};
 use serde_json::json;
 
+use tokio::sync::watch;
+
 use super::{
-    fixture::{FAST, Fixture, delivery, message},
-    scripted::{LONG, Scripted, answer},
+    fixture::{FAST, Fixture, delivery, eventually, message},
+    scripted::{Act, LONG, Scripted, answer},
 };
 
 /// A delivery that the test button made.
@@ -46,6 +48,30 @@ async fn a_test_is_attempted_once_announced_and_forgotten_however_it_went() {
         fixture.publish(&message(&delivery("e2"))).await;
         assert_eq!(receiver.request().await.header("webhook-id"), Some("e2"), "a 410 to a test disables nothing");
     }
+}
+
+#[tokio::test]
+async fn a_tenant_has_a_few_tests_in_hand_at_most_and_further_ones_are_dropped() {
+    let (signal, given) = watch::channel(false);
+    let script = [vec![Act::Listen, Act::Wait(given)], answer(200, "connection: close\r\n", "")[1..].to_vec()].concat();
+    let mut receiver = Scripted::new(vec![script]).await;
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    let mut notices = fixture.memory.notices();
+    for _ in 0..50 {
+        fixture.publish(&message(&test_delivery())).await;
+    }
+    for _ in 0..16 {
+        receiver.request().await;
+    }
+    eventually(|| fixture.memory.depth(FAST) == 16).await;
+    assert_eq!(receiver.connections(), 16);
+    signal.send(true).unwrap();
+    fixture.empty(FAST).await;
+    for _ in 0..16 {
+        announced(&mut notices).await;
+    }
+    fixture.publish(&message(&test_delivery())).await;
+    announced(&mut notices).await;
 }
 
 #[tokio::test]

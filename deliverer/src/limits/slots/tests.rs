@@ -187,19 +187,72 @@ async fn a_request_to_a_degraded_endpoint_is_cut_short_first_and_one_that_is_usu
     let (degraded, usual, dead) = (endpoint("degraded"), endpoint("usual"), endpoint("dead"));
     degraded.change(|state| state.mark_degraded(START));
     usual.change(|state| state.measured_as(5_000.0));
-    let enter = |endpoint: &Arc<EndpointLimiter>, at: Uptime| {
-        slots.enter(at, SlowRequest { endpoint: endpoint.clone(), cut: Some(oneshot::channel().0) })
+    let _guards = [(&usual, 0), (&dead, 1_000), (&dead, 2_000), (&degraded, 3_000), (&degraded, 7_000)]
+        .map(|(endpoint, at)| enter(&slots, endpoint, at));
+    let oldest = |at| {
+        let requests = slots.slow_requests();
+        requests.oldest(START + at).map(|((at, _), _)| at.ms_since(START)).collect::<Vec<_>>()
     };
-    let _guards: Vec<_> = [(&usual, 0), (&dead, 1_000), (&dead, 2_000), (&degraded, 3_000), (&degraded, 7_000)]
-        .map(|(endpoint, at)| enter(endpoint, START + at))
-        .into();
-    let oldest = |most, at| {
-        slots.slow_requests().oldest(most, START + at).iter().map(|(at, _)| at.ms_since(START)).collect::<Vec<_>>()
+    assert_eq!(oldest(8_000), [3_000, 1_000, 2_000]);
+    assert_eq!(oldest(9_999), [3_000, 1_000, 2_000], "twice what is usual is not over, and the youngest is young");
+    assert_eq!(oldest(12_000), [3_000, 7_000, 0, 1_000, 2_000]);
+}
+
+/// Notes a retry that began at this ms and holds a slow slot.
+fn enter<'a>(slots: &'a Slots, endpoint: &Arc<EndpointLimiter>, at: u64) -> SlowRequestGuard<'a> {
+    let request = SlowRequest { lane: Lane::Slow, endpoint: endpoint.clone(), cut: Some(oneshot::channel().0) };
+    slots.enter(START + at, request)
+}
+
+/// How many requests of "large" and of "small" are cut short, which hold 6 and 3 slots and of which so many wait, while
+/// so many of "new" do that holds none.
+fn cut_of([large, small, new]: [usize; 3]) -> [usize; 2] {
+    let slots = slots(1, 9);
+    let endpoints = ["large", "small", "new"].map(|tenant| [endpoint_of(tenant, "crm"), endpoint_of(tenant, "erp")]);
+    let _holding: Vec<_> = (0..9).map(|nth| enter(&slots, &endpoints[nth / 6][0], nth as u64)).collect();
+    let waiting = [large, small, new].into_iter().zip(&endpoints);
+    let _waiting: Vec<_> = waiting
+        .flat_map(|(count, [_, erp])| (0..count).map(|_| Waiting::new(&slots, Lane::Slow, erp)).collect::<Vec<_>>())
+        .collect();
+    let held_by = |_, tenant: &str| match tenant {
+        "large" => 6,
+        "small" => 3,
+        _ => 0,
     };
-    assert_eq!(oldest(3, 8_000), [3_000, 1_000, 2_000]);
-    assert_eq!(oldest(1, 8_000), [3_000]);
-    assert_eq!(oldest(9, 9_999), [3_000, 1_000, 2_000], "twice what is usual is not over, and the youngest is young");
-    assert_eq!(oldest(9, 12_000), [3_000, 7_000, 0, 1_000, 2_000]);
+    let requests = slots.slow_requests();
+    let cut = requests.to_cut_short(3, held_by, START + 10_000);
+    let of = |tenant| cut.iter().filter(|key| requests.by_age[key].endpoint.tenant_id() == tenant).count();
+    ["large", "small"].map(of)
+}
+
+#[test]
+fn what_somebody_holds_beyond_its_part_is_cut_short_for_tenants_below_theirs_and_otherwise_ones_own() {
+    for (waiting, cut) in
+        [([0, 0, 2], [2, 0]), ([0, 0, 9], [3, 0]), ([0, 9, 0], [0, 3]), ([2, 0, 0], [2, 0]), ([2, 1, 2], [4, 1])]
+    {
+        assert_eq!(cut_of(waiting), cut, "{waiting:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_quick_requests_has_nothing_cut_short_and_a_request_that_needs_a_slow_slot_has() {
+    let slots = slots(2, 4);
+    let (slow, quick, new) = (endpoint_of("slow", "crm"), endpoint_of("quick", "crm"), endpoint_of("new", "crm"));
+    slots.run(Lane::Fast, &quick, takes(100)).await;
+    let hanging = survivors((0..4).map(|_| slots.run(Lane::Slow, &slow, takes(15_000))).collect());
+    let flood = survivors((0..40).map(|nth| slots.run(Lane::ALL[nth % 2], &quick, takes(900))).collect());
+    let cut = async {
+        sleep(Duration::from_secs(6)).await;
+        let quick = slots.shorten(slots.clock.now());
+        let cut = async {
+            sleep(Duration::from_millis(100)).await;
+            slots.shorten(slots.clock.now())
+        };
+        let (_, cut) = tokio::join!(slots.run(Lane::Slow, &new, takes(100)), cut);
+        (quick, cut)
+    };
+    let (hung, flood, cut) = tokio::join!(hanging, flood, cut);
+    assert_eq!((cut, hung, flood), ((0, 1), 3, 40));
 }
 
 #[test]
