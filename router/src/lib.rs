@@ -190,7 +190,13 @@ impl Router {
     async fn route(&self, incoming: &Incoming, queue: Queue) -> Result<Settlement, Unroutable> {
         let acceptance = self.accept(incoming)?;
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
-        let key = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
+        let tenant = tokio::select! {
+            biased;
+            tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
+            // The wait for a store that is away may be hours.
+            () = self.stop.cancelled() => return Ok(Settlement::Again),
+        };
+        let key = seen::id_of(&acceptance.tenant, tenant.tenant.created(), acceptance.id.as_str());
         let id = match self.ids.claim(key, &incoming.message.body, Instant::now()) {
             Claim::New(id) => id,
             Claim::Repeat => {
@@ -198,12 +204,6 @@ impl Router {
                 return Ok(Settlement::Done);
             }
             Claim::Conflict => return Err(Unroutable::id_taken()),
-        };
-        let tenant = tokio::select! {
-            biased;
-            tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
-            // The wait for a store that is away may be hours.
-            () = self.stop.cancelled() => return Ok(Settlement::Again),
         };
         let interests = tenant.index.interests(&tenant.tenant, &EventFacts::of(&envelope.event));
         let (mut due, age_ms) = (None, self.now().saturating_sub(acceptance.accepted_at));
