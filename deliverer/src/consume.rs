@@ -12,6 +12,8 @@ pub(crate) struct ConsumedDelivery<'a> {
     pub(crate) delivery: Delivery,
     pub(crate) incoming: &'a Incoming,
     pub(crate) lane: Lane,
+    /// Revision that created the tenant.
+    pub(crate) tenant_created: u64,
 }
 
 impl ConsumedDelivery<'_> {

@@ -186,11 +186,13 @@ impl Deliverer {
             Ok(delivery) => delivery,
             Err(error) => return Err(self.park(incoming, ParkReason::Schema, &error.to_string()).await),
         };
-        if !delivery.is_test && self.recent.was_delivered(&delivery, &incoming.message.body, Instant::now()) {
+        let tenant_created = self.resolver.tenant_created(&delivery);
+        let body = &incoming.message.body;
+        if !delivery.is_test && self.recent.was_delivered(&delivery, tenant_created, body, Instant::now()) {
             self.reporter.repeated(&delivery);
             return Err(Settlement::Done);
         }
-        Ok(ConsumedDelivery { delivery, incoming, lane })
+        Ok(ConsumedDelivery { delivery, incoming, lane, tenant_created })
     }
 
     async fn resolve(&self, consumed: &ConsumedDelivery<'_>) -> Result<Arc<PreparedEndpoint>, Settlement> {
@@ -252,7 +254,7 @@ impl Deliverer {
             Verdict::Dead(_) => (None, false),
         };
         if is_delivered {
-            self.recent.delivered(delivery, consumed.body(), Instant::now());
+            self.recent.delivered(delivery, consumed.tenant_created, consumed.body(), Instant::now());
         }
         let failure = limiter.record_result(retry_ms, is_delivered);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);

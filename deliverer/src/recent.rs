@@ -22,14 +22,14 @@ impl Recent {
         Self { delivered: IdempotencyKeys::new(delivered), attempted_retries: Seen::new(ATTEMPTED_RETRIES) }
     }
 
-    /// True when this body was delivered. Another one under the same id is of an event whose sender has used the id of an
-    /// earlier event, and is not lost.
-    pub(crate) fn was_delivered(&self, delivery: &Delivery, body: &[u8], now: Instant) -> bool {
-        self.delivered.is_repeat(id(delivery), body, now)
+    /// True when this body was delivered for the tenant that was created at this revision. Another one under the same id
+    /// is of an event whose sender has used the id of an earlier event, and is not lost.
+    pub(crate) fn was_delivered(&self, delivery: &Delivery, tenant_created: u64, body: &[u8], now: Instant) -> bool {
+        self.delivered.is_repeat(id(delivery).wrapping_add(tenant_created.into()), body, now)
     }
 
-    pub(crate) fn delivered(&self, delivery: &Delivery, body: &[u8], now: Instant) {
-        self.delivered.note(id(delivery), body, now);
+    pub(crate) fn delivered(&self, delivery: &Delivery, tenant_created: u64, body: &[u8], now: Instant) {
+        self.delivered.note(id(delivery).wrapping_add(tenant_created.into()), body, now);
     }
 
     /// Remembers an attempt. Returns true when it looks like the retry of a forked delivery.
@@ -41,7 +41,6 @@ impl Recent {
         if delivery.attempt < 2 {
             return false;
         }
-        // Ids are digests, so the sum is not the id of another delivery.
         let id = id(delivery).wrapping_add(delivery.attempt.into());
         let was_attempted = self.attempted_retries.contains(id, now);
         self.attempted_retries.note(id, now);
@@ -49,11 +48,12 @@ impl Recent {
     }
 }
 
-/// The id under which a delivery is remembered. A replay has its own, because it is posted whatever happened before.
+/// The id under which a delivery is remembered. A replay has its own, because it is posted whatever happened before. Ids
+/// are digests, so that of one delivery and a number is not the id of another one.
 fn id(delivery: &Delivery) -> u128 {
     match &delivery.replay {
         None => delivery.id.as_u128(),
-        Some(replay) => seen::id_of(&delivery.tenant, &format!("{} {replay}", delivery.id)),
+        Some(replay) => seen::id_of(&delivery.tenant, 0, &format!("{} {replay}", delivery.id)),
     }
 }
 
@@ -76,15 +76,15 @@ mod tests {
     fn a_replay_counts_as_another_delivery_and_each_replay_as_its_own() {
         let recent = recent();
         let replay = |job: &str| Delivery { replay: Some(job.into()), ..delivery("e1") };
-        recent.delivered(&delivery("e1"), BODY, Instant::now());
-        assert!(recent.was_delivered(&retry(2), BODY, Instant::now()), "a forked retry");
-        assert!(!recent.was_delivered(&retry(2), b"{}", Instant::now()), "another event with the same id");
+        recent.delivered(&delivery("e1"), 0, BODY, Instant::now());
+        assert!(recent.was_delivered(&retry(2), 0, BODY, Instant::now()), "a forked retry");
+        assert!(!recent.was_delivered(&retry(2), 0, b"{}", Instant::now()), "another event with the same id");
         for other in [replay("r1"), delivery("e2")] {
-            assert!(!recent.was_delivered(&other, BODY, Instant::now()));
+            assert!(!recent.was_delivered(&other, 0, BODY, Instant::now()));
         }
-        recent.delivered(&replay("r1"), BODY, Instant::now());
-        assert!(recent.was_delivered(&replay("r1"), BODY, Instant::now()));
-        assert!(!recent.was_delivered(&replay("r2"), BODY, Instant::now()));
+        recent.delivered(&replay("r1"), 0, BODY, Instant::now());
+        assert!(recent.was_delivered(&replay("r1"), 0, BODY, Instant::now()));
+        assert!(!recent.was_delivered(&replay("r2"), 0, BODY, Instant::now()));
     }
 
     #[test]

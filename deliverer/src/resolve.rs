@@ -56,6 +56,12 @@ impl Resolver {
         Ok(self.prepared.of(&delivery.tenant, &found?))
     }
 
+    /// The revision that created the delivery's tenant; 0 where that is not known.
+    pub(crate) fn tenant_created(&self, delivery: &Delivery) -> u64 {
+        let snapshot = self.store.snapshot();
+        snapshot.and_then(|snapshot| Some(snapshot.tenant(&delivery.tenant)?.created())).unwrap_or_default()
+    }
+
     /// Resolves an endpoint in any state, because a tenant wants to know whether a disabled endpoint answers again.
     pub(crate) async fn resolve_for_test(&self, delivery: &Delivery) -> Result<Arc<PreparedEndpoint>, Unresolved> {
         let unresolved = match self.resolve(delivery).await {

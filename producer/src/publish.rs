@@ -133,7 +133,7 @@ impl Producer {
         let prepared = Prepared::vendor(from, body, &self.context(tenant, origin));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
-        let Some(claimed) = self.claim(tenant, prepared) else {
+        let Some(claimed) = self.claim(tenant, from.tenant.created(), prepared) else {
             return Err(NotAccepted::IdTaken { pointers: vec![String::new()], of: 1 });
         };
         single(self.confirm(from.source.dialect.as_str(), tenant, vec![claimed]).await?)
@@ -146,6 +146,8 @@ impl Producer {
         origin: &EventOrigin,
     ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
         let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
+        let snapshot = self.store.as_ref().and_then(|store| store.snapshot());
+        let created = snapshot.and_then(|snapshot| Some(snapshot.tenant(tenant)?.created())).unwrap_or_default();
         for (pointer, text) in events {
             of += 1;
             since_yield += text.len();
@@ -155,7 +157,7 @@ impl Producer {
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
             match Prepared::canonical(text, &self.context(tenant, origin)) {
-                Ok(event) => match self.claim(tenant, event) {
+                Ok(event) => match self.claim(tenant, created, event) {
                     Some(claimed) => prepared.push(claimed),
                     None => pointers.push(pointer + "/id"),
                 },
@@ -169,9 +171,9 @@ impl Producer {
         }
     }
 
-    /// Claims an event's id. None when another event has it.
-    fn claim(&self, tenant: &str, event: Prepared) -> Option<Claimed<'_>> {
-        let key = seen::id_of(tenant, event.id.as_str());
+    /// Claims an event's id for a tenant that was created at this revision. None when another event has it.
+    fn claim(&self, tenant: &str, created: u64, event: Prepared) -> Option<Claimed<'_>> {
+        let key = seen::id_of(tenant, created, event.id.as_str());
         match self.ids.claim(key, &event.message.body, Instant::now()) {
             Claim::New(id) => Some(Claimed { event, id: Some(id) }),
             Claim::Repeat => Some(Claimed { event, id: None }),

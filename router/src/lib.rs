@@ -5,6 +5,7 @@
 //! under the same ids, and no delivery is lost. Tenants share the window of publishes; what one has beyond its share
 //! waits behind the others'.
 
+mod aside;
 mod config;
 mod fan_out;
 mod index;
@@ -31,6 +32,7 @@ pub use index::{Index, Interest};
 pub use metrics::RouterMetrics;
 pub use tenants::IndexCache;
 
+use aside::AsideEvents;
 use fan_out::{FanOut, Lanes};
 use park::Unroutable;
 use publish::ConfirmedPublisher;
@@ -71,6 +73,7 @@ pub struct Router {
     tenants: Tenants,
     quotas: EventQuotas,
     taken: TakenEvents,
+    aside: AsideEvents,
     publisher: ConfirmedPublisher,
     reporter: Reporter,
     metrics: RouterMetrics,
@@ -111,6 +114,7 @@ impl Router {
             tenants: Tenants::new(store.clone()),
             quotas: EventQuotas::new(outbox.clone()),
             taken: TakenEvents::default(),
+            aside: AsideEvents::default(),
             publisher,
             reporter: Reporter { outbox: outbox.clone(), metrics: metrics.clone(), clock: clock.clone() },
             outbox,
@@ -161,7 +165,8 @@ impl Router {
         }
     }
 
-    /// Announces, while the router is behind, how many events a second it leaves to whom.
+    /// Announces, while the router is behind or what was put aside waits for long, how many events a second it leaves to
+    /// whom.
     async fn announce_shares(&self) {
         let mut ticks = interval(SHARES_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -169,7 +174,11 @@ impl Router {
         loop {
             ticks.tick().await;
             let now = Instant::now();
-            let by_tenant = self.taken.shares(now - looked_at);
+            let mut by_tenant = self.taken.shares(now - looked_at);
+            for (tenant, aside) in self.aside.shares(now - looked_at) {
+                let share = by_tenant.entry(tenant).or_insert(aside);
+                *share = share.min(aside);
+            }
             looked_at = now;
             if !by_tenant.is_empty() {
                 let process = self.outbox.process().to_owned();
@@ -181,7 +190,13 @@ impl Router {
     async fn route(&self, incoming: &Incoming, queue: Queue) -> Result<Settlement, Unroutable> {
         let acceptance = self.accept(incoming)?;
         let envelope = Envelope::decode(&incoming.message.body, &acceptance)?;
-        let key = seen::id_of(&acceptance.tenant, acceptance.id.as_str());
+        let tenant = tokio::select! {
+            biased;
+            tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
+            // The wait for a store that is away may be hours.
+            () = self.stop.cancelled() => return Ok(Settlement::Again),
+        };
+        let key = seen::id_of(&acceptance.tenant, tenant.tenant.created(), acceptance.id.as_str());
         let id = match self.ids.claim(key, &incoming.message.body, Instant::now()) {
             Claim::New(id) => id,
             Claim::Repeat => {
@@ -190,16 +205,10 @@ impl Router {
             }
             Claim::Conflict => return Err(Unroutable::id_taken()),
         };
-        let tenant = tokio::select! {
-            biased;
-            tenant = self.tenants.find(&acceptance.tenant, acceptance.revision) => tenant?,
-            // The wait for a store that is away may be hours.
-            () = self.stop.cancelled() => return Ok(Settlement::Again),
-        };
         let interests = tenant.index.interests(&tenant.tenant, &EventFacts::of(&envelope.event));
-        let mut due = None;
+        let (mut due, age_ms) = (None, self.now().saturating_sub(acceptance.accepted_at));
         if queue == Queue::Ingest {
-            self.taken.note(&acceptance.tenant, self.now().saturating_sub(acceptance.accepted_at));
+            self.taken.note(&acceptance.tenant, age_ms);
             // What is put aside is counted here, and not when it comes back behind newer events.
             due = self.quotas.count(&tenant.tenant, acceptance.accepted_at, self.now());
             if due.is_none()
@@ -209,6 +218,9 @@ impl Router {
                 self.reporter.put_aside(&envelope, &acceptance);
                 return Ok(Settlement::Done);
             }
+            self.aside.routed_at_once(&acceptance.tenant);
+        } else {
+            self.aside.came_back(&acceptance.tenant, age_ms);
         }
         let fast = self.publisher.window.fast_deliveries(&acceptance.tenant);
         let _under_way = self.publisher.window.begin(&acceptance.tenant, interests.len());

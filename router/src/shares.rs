@@ -13,13 +13,13 @@ use std::{
 /// Age of an event, in milliseconds, that has waited for the router.
 const LATE: u64 = 1_000;
 /// Part of the router's rate that the shares add up to; the rest shortens the queue.
-const SHARED_PART: f64 = 0.75;
+pub(crate) const SHARED_PART: f64 = 0.75;
 /// A tenant has a share if it takes more than this many times what the others take on average.
 const CLEARLY_MORE: f64 = 1.5;
 /// Smallest rate, in events a second, of a tenant that has a share. The numbers of smaller ones differ by chance.
 const SMALLEST_RATE: f64 = 10.0;
 /// Largest number of tenants whose shares are announced.
-const MOST_SHARES: usize = 1_000;
+pub(crate) const MOST_SHARES: usize = 1_000;
 
 /// The events that were taken since the last look.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ fn shares(all: u64, late: BTreeMap<String, u64>, elapsed: Duration) -> BTreeMap<
 
 /// The number that each may have at most so that all have as much as there is `room`; `None` if there is room for all.
 /// The counts come with the largest first.
-fn level(room: f64, counts: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> Option<f64> {
+pub(crate) fn level(room: f64, counts: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> Option<f64> {
     let (mut left, mut tenants) = (room, counts.len());
     for count in counts.rev() {
         let level = left / tenants as f64;

@@ -118,10 +118,11 @@ impl<V: Copy> Generations<V> {
 }
 
 /// Hashes a text of a tenant to 128 bits of SHA-256, so that texts of different tenants cannot be chosen to collide.
-pub fn id_of(tenant: &str, text: &str) -> u128 {
+/// `created` is the revision that created the tenant: another one of its id is another tenant.
+pub fn id_of(tenant: &str, created: u64, text: &str) -> u128 {
     let mut digest = Sha256::new();
     // A tenant's id has no zero byte, so the separator is unambiguous.
-    for part in [tenant.as_bytes(), &[0], text.as_bytes()] {
+    for part in [tenant.as_bytes(), &[0], &created.to_be_bytes(), text.as_bytes()] {
         digest.update(part);
     }
     let mut first = [0; 16];
@@ -170,9 +171,10 @@ mod tests {
 
     #[test]
     fn tenants_do_not_share_ids() {
-        assert_ne!(id_of("acme", "e1"), id_of("beta", "e1"));
-        assert_ne!(id_of("ab", "c"), id_of("a", "bc"));
-        assert_eq!(id_of("acme", "e1"), id_of("acme", "e1"));
+        assert_ne!(id_of("acme", 0, "e1"), id_of("beta", 0, "e1"));
+        assert_ne!(id_of("ab", 0, "c"), id_of("a", 0, "bc"));
+        assert_ne!(id_of("acme", 2, "e1"), id_of("acme", 7, "e1"), "the second one was made anew");
+        assert_eq!(id_of("acme", 2, "e1"), id_of("acme", 2, "e1"));
     }
 
     proptest! {

@@ -74,6 +74,13 @@ fn argument(detail: &str) -> String {
     detail.split('\'').nth(1).unwrap_or("definition").to_owned()
 }
 
+/// The number that an argument has on the broker: the quoted word of `… but current is '1'`, or, in newer versions, of
+/// `… but current is the value '1' of type 'long'`. `None` if it has none.
+pub(super) fn current_value(detail: &str) -> Option<i64> {
+    let (_, current) = detail.split_once("but current is ")?;
+    current.split('\'').nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +90,15 @@ mod tests {
         let detail = "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received '1'";
         assert_eq!(argument(detail), "x-message-ttl");
         assert_eq!(argument("PRECONDITION_FAILED"), "definition");
+    }
+
+    #[test]
+    fn the_value_that_a_queue_has_is_found_in_the_brokers_words() {
+        let told = |current: &str| {
+            format!("inequivalent arg 'x' for queue 'q' in vhost '/': received '2' but current is {current}")
+        };
+        assert_eq!(current_value(&told("'17'")), Some(17));
+        assert_eq!(current_value(&told("the value '17' of type 'signedint'")), Some(17));
+        assert_eq!(current_value(&told("none")), None);
     }
 }

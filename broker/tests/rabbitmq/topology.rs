@@ -73,6 +73,40 @@ async fn a_log_of_another_size_is_told_and_used_as_it_is() {
     rabbitmq::remove(&config).await.expect("removed");
 }
 
+/// Declares the log of dead letters with these bounds.
+async fn declare_another_log(config: &BrokerConfig, bounds: &[(&'static str, AMQPValue)]) {
+    let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    arguments.insert("x-max-age".into(), AMQPValue::LongString("30D".into()));
+    for (name, value) in bounds {
+        arguments.insert((*name).into(), value.clone());
+    }
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(format!("{}.v1.dead", config.prefix).into(), durable, arguments).await.expect("declared");
+    connection.close(200, "".into()).await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_another_size_that_differs_in_something_else_is_refused_with_both() {
+    let (size, segments) = ("x-max-length-bytes", "x-stream-max-segment-size-bytes");
+    let number = |bytes| AMQPValue::LongLongInt(bytes);
+    let both = vec![(size, number(20_000_000_000)), (segments, number(77_000_000))];
+    let no_size = vec![(segments, number(50_000_000))];
+    for (bounds, named) in [(both, [size, segments]), (no_size, [size, "current is none"])] {
+        let config = nothing_declared().await;
+        declare_another_log(&config, &bounds).await;
+        let refused = rabbitmq::apply(&config).await.expect_err("it differs");
+        let TopologyError::Mismatch { entity, detail, .. } = &refused else { panic!("{refused}") };
+        assert_eq!(entity, &format!("queue {}.v1.dead", config.prefix));
+        assert!(named.iter().all(|named| detail.contains(named)) && refused.is_fatal(), "{detail}");
+        let found = rabbitmq::verify(&config, fastrand::Rng::new()).await.expect("it could look");
+        assert!(found.contains(&refused), "{found:?}");
+        rabbitmq::remove(&config).await.expect("removed");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_finds_all_differences_at_once_and_declares_nothing() {
     let config = nothing_declared().await;

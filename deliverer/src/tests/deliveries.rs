@@ -1,10 +1,11 @@
 //! What follows from an attempt: done, or a retry. A delivery that succeeded is not posted again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use broker::{Due, Lane, Target};
 use schemas::{Delivery, Message, OutcomeClass, time::rfc3339};
 use serde_json::json;
+use store::{ItemKind, ItemVersion, Snapshot, Store as _, TenantSnapshot};
 use tokio::sync::watch;
 
 use super::{
@@ -185,6 +186,21 @@ async fn another_body_under_the_id_of_a_delivered_one_is_posted() {
     for body in [r#"{"type":"a.b"}"#, r#"{"type":"a.c"}"#] {
         fixture.publish(&Message { body: body.into(), ..message(&delivery("e1")) }).await;
         assert_eq!(receiver.request().await.body, body.as_bytes());
+        fixture.empty(FAST).await;
+    }
+    assert_eq!(receiver.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_tenant_made_anew_is_no_repeat_of_the_former_ones() {
+    let mut receiver = Scripted::answering(200).await;
+    let fixture = Fixture::of(&json!([{"id": "crm", "url": receiver.url()}]));
+    for created in [2, 7] {
+        let mut tenant = TenantSnapshot::clone(fixture.store.snapshot().unwrap().tenant("acme").unwrap());
+        tenant.versions.set(ItemKind::Tenant, "acme", ItemVersion { changed: created, created });
+        fixture.store.set_snapshot(Snapshot::new(created, [Arc::new(tenant)]));
+        fixture.publish(&message(&Delivery { revision: created, ..delivery("e1") })).await;
+        receiver.request().await;
         fixture.empty(FAST).await;
     }
     assert_eq!(receiver.connections(), 2);

@@ -48,7 +48,7 @@ fn lateness_counts_from_the_time_that_was_waited_for() {
         let metrics = DelivererMetrics::register(&Default::default()).unwrap();
         let reporter = Reporter::new(metrics.clone(), Arc::new(Outbox::new("p")));
         let incoming = Incoming::new(Message::default(), String::new(), false, 0, drop);
-        let consumed = ConsumedDelivery { delivery, incoming: &incoming, lane: Lane::Slow };
+        let consumed = ConsumedDelivery { delivery, incoming: &incoming, lane: Lane::Slow, tenant_created: 0 };
         reporter.attempt_begins(&consumed, DUE + 500);
         let delivery = consumed.delivery;
         for each in ["first", "retry", "deferred"] {

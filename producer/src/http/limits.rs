@@ -196,8 +196,8 @@ fn limit(per_second: f64) -> Option<Limit> {
 
 fn beyond_share(share: f64) -> Problem {
     let detail = format!(
-        "events of other tenants wait to be routed: while they do, this tenant may publish {share:.1} events a second, \
-         which is its share and no quota; nothing was published"
+        "too many events wait to be routed: while they do, this tenant may publish {share:.1} events a second, which is \
+         its share and no quota; nothing was published"
     );
     Problem::new(Code::TooManyRequests).detail(detail)
 }

@@ -1,12 +1,13 @@
 //! An event that is sent again after it was confirmed is not published again; one that was not confirmed is. Another
 //! event under its id is refused.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
+use store::{ItemKind, ItemVersion, Snapshot, Store as _, TenantSnapshot};
 
-use super::fixture::{EVENTS, TestIntake};
+use super::fixture::{EVENTS, TestIntake, request};
 use crate::EventOrigin;
 
 const EVENT: &[u8] = br#"{"type":"a.b","id":"E-1"}"#;
@@ -154,6 +155,24 @@ async fn another_tenants_event_of_the_same_id_is_another_event() {
         intake.producer.publish(tenant, Bytes::from_static(EVENT), &EventOrigin::default()).await.unwrap();
     }
     assert_eq!(intake.published().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_of_a_tenant_made_anew_is_no_repeat_of_the_former_ones() {
+    const VENDOR: &str = r#"{"event":"test","timestamp":"2025-07-18T17:30:22.114Z"}"#;
+    let intake = TestIntake::new();
+    let vendor = async || intake.send(request("/v1/in/t-main"), VENDOR).await;
+    assert_eq!((intake.post(EVENTS, EVENT).await.status, vendor().await.status), (202, 202));
+    let mut anew = TenantSnapshot::clone(intake.store.snapshot().unwrap().tenant("acme").unwrap());
+    anew.versions.set(ItemKind::Tenant, "acme", ItemVersion { changed: 7, created: 7 });
+    intake.store.set_snapshot(Snapshot::new(9, [Arc::new(anew)]));
+    for repeated in [false, true] {
+        for answer in [intake.post(EVENTS, EVENT).await, vendor().await] {
+            let is_repeat = answer.body.to_string().contains(r#""repeated":true"#);
+            assert_eq!((answer.status, is_repeat), (202, repeated), "{}", answer.body);
+        }
+    }
+    assert_eq!(intake.published().await.len(), 4);
 }
 
 #[tokio::test]

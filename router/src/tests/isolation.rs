@@ -182,3 +182,18 @@ async fn a_router_that_is_behind_announces_the_share_of_a_tenant_that_publishes_
     let by_tenant = BTreeMap::from([("beta".to_owned(), 14.0)]);
     assert_eq!(Notice::read(&notice), Some(Notice::EventShares { process: "p".to_owned(), by_tenant }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_whose_events_are_put_aside_for_long_has_what_is_routed_of_them_as_its_share() {
+    let fixture = batch(200).await;
+    // Four events a second.
+    fixture.memory.delay_confirms(Duration::from_secs(1));
+    let mut notices = fixture.memory.notices();
+    let notice = tokio::time::timeout(Duration::from_secs(30), notices.next()).await.expect("in time");
+    let notice = notice.expect("an announcement");
+    let Some(Notice::EventShares { by_tenant, .. }) = Notice::read(&notice) else { panic!("another notice") };
+    let shares: Vec<_> =
+        by_tenant.iter().map(|(tenant, share)| (tenant.as_str(), (1.0..6.0).contains(share))).collect();
+    assert_eq!(shares, [("acme", true)], "{by_tenant:?}");
+    assert!(fixture.memory.depth(SLOW) > 0);
+}

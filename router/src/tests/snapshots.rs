@@ -94,6 +94,20 @@ async fn an_event_of_a_deleted_tenant_is_not_routed_for_another_one_of_its_id() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_tenant_made_anew_is_no_repeat_of_the_former_ones() {
+    let fixture = Fixture::of(&one());
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
+    let mut anew = TenantSnapshot::clone(fixture.store.snapshot().unwrap().tenant("acme").unwrap());
+    anew.versions.set(ItemKind::Tenant, "acme", ItemVersion { changed: 7, created: 7 });
+    fixture.store.set_snapshot(Snapshot::new(9, [Arc::new(anew)]));
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
+    fixture.route(&received("e1")).await;
+    assert_eq!(fixture.deliveries().await.len(), 0, "the second one's own repeat");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deliveries_have_no_revision_where_each_process_counts_for_itself() {
     let fixture = Fixture::of(&one());
     let own = fixture.store.snapshot().unwrap().tenants().cloned().collect::<Vec<_>>();

@@ -13,7 +13,7 @@ use super::{
     entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing},
     plan::Topology,
 };
-use crate::rabbitmq::error::{TopologyError, describe};
+use crate::rabbitmq::error::{MAX_LENGTH_BYTES, TopologyError, current_value, describe};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DeclareMode {
@@ -45,12 +45,8 @@ async fn declare_all(connection: &Connection, topology: &Topology) -> Result<Vec
         declare_exchange(&channel, exchange, DeclareMode::Active).await?;
     }
     for queue in &topology.queues {
-        match declare_queue(&channel, queue, DeclareMode::Active).await {
-            Err(size @ TopologyError::LogSize { .. }) => {
-                sizes.push(size);
-                // The broker has closed the old one.
-                channel = open(connection).await?;
-            }
+        match compare_queue(connection, &mut channel, queue).await {
+            Err(size @ TopologyError::LogSize { .. }) => sizes.push(size),
             declared => declared?,
         }
     }
@@ -89,7 +85,7 @@ pub(super) async fn differences(
     }
     for queue in &topology.queues {
         let answer = match declare_queue(&channel, queue, DeclareMode::Passive).await {
-            Ok(()) => declare_queue(&channel, queue, DeclareMode::Active).await,
+            Ok(()) => compare_queue(connection, &mut channel, queue).await,
             missing => missing,
         };
         note(connection, &mut channel, &mut found, answer).await?;
@@ -175,6 +171,35 @@ async fn declare_queue(channel: &Channel, queue: &DeclaredQueue, mode: DeclareMo
         QueueDeclareOptions { durable: true, passive: mode == DeclareMode::Passive, ..QueueDeclareOptions::default() };
     let answer = channel.queue_declare(queue.name.as_str().into(), options, table(&queue.arguments)).await;
     answer.map(drop).map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error))
+}
+
+/// Declares a queue, or compares it with the one that is there. The broker names only the first argument that differs, so a
+/// log of another size is compared once more, with the size that it has: what else differs is no matter of size.
+async fn compare_queue(
+    connection: &Connection,
+    channel: &mut Channel,
+    queue: &DeclaredQueue,
+) -> Result<(), TopologyError> {
+    let (entity, detail) = match declare_queue(channel, queue, DeclareMode::Active).await {
+        Err(TopologyError::LogSize { entity, detail }) => (entity, detail),
+        declared => return declared,
+    };
+    // The broker has closed the old one.
+    *channel = open(connection).await?;
+    let Some(size) = current_value(&detail) else {
+        return Err(TopologyError::Mismatch { entity, argument: MAX_LENGTH_BYTES.to_owned(), detail });
+    };
+    let mut as_large = queue.clone();
+    for (_, value) in as_large.arguments.iter_mut().filter(|(name, _)| *name == MAX_LENGTH_BYTES) {
+        *value = Argument::Int(size);
+    }
+    match declare_queue(channel, &as_large, DeclareMode::Active).await {
+        Ok(()) => Err(TopologyError::LogSize { entity, detail }),
+        Err(TopologyError::Mismatch { entity, argument, detail: other }) => {
+            Err(TopologyError::Mismatch { entity, argument, detail: format!("{other}; {detail}") })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn bind(channel: &Channel, binding: &DeclaredBinding) -> Result<(), TopologyError> {
