@@ -52,6 +52,11 @@ impl Share {
             attempt_ms: endpoint.timeout.millis().saturating_add(REPORTING_MS),
         }
     }
+
+    /// True while this process uses less than its part, until it has heard of all deliverers.
+    pub(super) fn is_newcomers(&self) -> bool {
+        self.current.in_flight < self.settled.in_flight
+    }
 }
 
 impl Allowance {

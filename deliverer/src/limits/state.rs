@@ -278,9 +278,11 @@ impl AdmissionState {
     }
 
     /// Whether any number of deliveries of a tenant that is alone may wait for the endpoint. They hold up nothing while
-    /// slots are scarce, and not for long while each answer shows that the endpoint bears more.
+    /// slots are scarce, and not for long while each answer shows that the endpoint bears more, or while this process has
+    /// a newcomer's share.
     fn may_fill_queue(&self, slots_are_scarce: bool, share: &Share) -> bool {
-        self.answering_since.is_some() && (slots_are_scarce || self.concurrency.is_doubling(share.current.in_flight))
+        let is_growing = share.is_newcomers() || self.concurrency.is_doubling(share.current.in_flight);
+        self.answering_since.is_some() && (slots_are_scarce || is_growing)
     }
 
     /// Ms that one more delivery in the queue would wait for a place.

@@ -218,6 +218,11 @@ impl Fleet {
         fleet
     }
 
+    /// Has the first deliverer assume so many of them, of which it knows itself only.
+    pub(super) fn assume(&self, deliverers: u32) {
+        self.deliverers[0].limiter().set_deliverers(DelivererCount { known: 1, assumed: deliverers });
+    }
+
     /// Starts so many deliverers, each with these slots and so many bytes in hand of each lane.
     pub(super) fn start_with(receivers: Receivers, deliverers: u32, slots: SlotCounts, bytes: usize) -> Arc<Self> {
         Self::start_at_pace(receivers, deliverers, slots, bytes, Duration::ZERO)

@@ -80,23 +80,37 @@ async fn a_tenant_that_is_alone_has_every_slot() {
     }
 }
 
+/// A tenant that is alone, with this many new endpoints that answer in `takes_ms`. Each tenth of a second brings 1.3 times
+/// what can be delivered until the next one. For the first ones, the deliverer does not know yet that there are no others.
+async fn defers_nothing(endpoints: usize, max_in_flight: u32, takes_ms: u64, slots: SlotCounts, as_newcomer: usize) {
+    let conf = json!({"max_in_flight": max_in_flight});
+    let receivers = Receivers::new(endpoints, |_| Trouble::Takes(takes_ms), ALWAYS, &conf);
+    let fleet = Fleet::start(receivers, 1, slots);
+    let most = usize::from(slots.fast + slots.slow) * 1_000 / takes_ms as usize;
+    for batch in 0..50 {
+        fleet.assume(if batch < as_newcomer { 16 } else { 1 });
+        (0..most * 13 / 100).for_each(|nth| fleet.publish(Some(nth % endpoints)));
+        sleep(SECOND / 10).await;
+    }
+    let totals = fleet.totals();
+    assert!(totals.delivered as usize > most * 3, "{} of {most} a second", totals.delivered);
+    assert_eq!((totals.deferrals, totals.cut_short), (0, 0), "{endpoints} of {takes_ms} ms on {slots:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_tenant_that_is_alone_is_deferred_while_its_healthy_endpoints_are_new() {
     for slots in [SlotCounts { fast: 64, slow: 64 }, SlotCounts { fast: 64, slow: 256 }] {
         for (endpoints, max_in_flight, takes_ms) in [(1, 1_000, 100), (8, 64, 100), (8, 64, 20), (100, 64, 300)] {
-            let conf = json!({"max_in_flight": max_in_flight});
-            let receivers = Receivers::new(endpoints, |_| Trouble::Takes(takes_ms), ALWAYS, &conf);
-            let fleet = Fleet::start(receivers, 1, slots);
-            let most = usize::from(slots.fast + slots.slow) * 1_000 / takes_ms as usize;
-            // Batches of 1.3 times what can be delivered until the next one.
-            for _ in 0..50 {
-                (0..most * 13 / 100).for_each(|nth| fleet.publish(Some(nth % endpoints)));
-                sleep(SECOND / 10).await;
-            }
-            let totals = fleet.totals();
-            assert!(totals.delivered as usize > most * 4, "{} of {most} a second", totals.delivered);
-            assert_eq!((totals.deferrals, totals.cut_short), (0, 0), "{endpoints} of {takes_ms} ms on {slots:?}");
+            defers_nothing(endpoints, max_in_flight, takes_ms, slots, 0).await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_tenant_that_is_alone_is_deferred_by_a_new_deliverer() {
+    let slots = SlotCounts { fast: 64, slow: 64 };
+    for (endpoints, takes_ms) in [(8, 100), (8, 20), (100, 300)] {
+        defers_nothing(endpoints, 64, takes_ms, slots, 13).await;
     }
 }
 
