@@ -5,29 +5,24 @@
 //! more in front of every small one, whoever's it is. A tenant whose messages are the only ones has nobody in front of
 //! whom they could stand, and is not limited: a distant broker takes many bodies at once.
 
-use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use schemas::{Message, time::millis, wire};
+use schemas::{Message, wire};
 use service::FairSemaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::{Broker, BrokerLayer, PublishError, Target, records::tenant_of_key};
+use crate::{Broker, BrokerLayer, PublishError, Target, latest_tenant::LatestTenant, records::tenant_of_key};
 
 /// Largest number of bytes of large bodies that are published at once while several tenants publish. A larger one goes
 /// out alone.
 const ROOM: u32 = 1024 * 1024;
+/// The room of a body that fills it stays taken for this many times as long as the broker took to confirm it, so that the
+/// broker has this time for others: it goes on writing the body long afterwards. Smaller bodies take as much less.
+const PAUSE: f64 = 12.0;
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of a body that is not large. Any number of these may be published at once.
 const SMALL: usize = 16 * 1024;
-/// Time for which a tenant must have been the only one that publishes, before it is not limited.
-const ALONE_AFTER: Duration = Duration::from_secs(10);
 
 pub struct LargeBodies {
     broker: Arc<dyn Broker>,
@@ -59,8 +54,21 @@ impl BrokerLayer for LargeBodies {
         }
         let room = if matches!(to, Target::Log(..)) { &self.log_room } else { &self.room };
         async move {
-            let _room = room.acquire(tenant, u32::try_from(bytes).unwrap_or(u32::MAX)).await;
-            self.broker.publish(to, message).await
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            // An event that is taken in while deliveries wait would fill the router, where others wait for it.
+            let room = match to {
+                Target::Ingest { .. } => room.acquire_last(tenant, bytes).await,
+                _ => room.acquire(tenant, bytes).await,
+            };
+            let began = Instant::now();
+            let published = self.broker.publish(to, message).await;
+            let filled = f64::from(bytes.min(ROOM)) / f64::from(ROOM);
+            let pause = began.elapsed().mul_f64(PAUSE * filled).min(LONGEST_PAUSE);
+            tokio::spawn(async move {
+                sleep(pause).await;
+                drop(room);
+            });
+            published
         }
         .boxed()
     }
@@ -76,32 +84,6 @@ fn owner<'a>(to: &'a Target, message: &'a Message) -> &'a str {
     }
 }
 
-/// The tenant that published last, and since when no other one has.
-struct LatestTenant {
-    started: Instant,
-    hash: AtomicU64,
-    /// Milliseconds after `started`.
-    since: AtomicU64,
-}
-
-impl LatestTenant {
-    fn new() -> Self {
-        Self { started: Instant::now(), hash: AtomicU64::new(0), since: AtomicU64::new(0) }
-    }
-
-    /// Notes a publish of a tenant. True when no other one has published for a while.
-    fn is_alone(&self, tenant: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        tenant.hash(&mut hasher);
-        let (hash, now) = (hasher.finish(), millis(self.started.elapsed()));
-        if self.hash.load(Relaxed) != hash {
-            self.hash.store(hash, Relaxed);
-            self.since.store(now, Relaxed);
-        }
-        now.saturating_sub(self.since.load(Relaxed)) >= millis(ALONE_AFTER)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -111,7 +93,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::{Lane, Log, memory::Memory};
+    use crate::{Lane, Log, latest_tenant::ALONE_AFTER, memory::Memory};
 
     const TARGET: Target = Target::Lane(Lane::Fast, None);
 
@@ -185,6 +167,37 @@ mod tests {
         publishes.extend(messages[6..].iter().map(|message| layer.publish(&TARGET, message)));
         assert_eq!(publishes.next().now_or_never(), None);
         assert_eq!(slow.came.lock().unwrap().len(), 2 + 6 + 1 + 1, "one at a time again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_leaves_its_broker_time_for_others() {
+        let (memory, took) = (Memory::calm(service::clock::system()), Duration::from_millis(10));
+        memory.delay_confirms(took);
+        let layer: Arc<dyn Broker> = Arc::new(LargeBodies::new(Arc::new(memory)));
+        layer.publish(&TARGET, &message("beta", 0, SMALL)).await.unwrap();
+        let began = Instant::now();
+        for number in 0..2 {
+            layer.publish(&TARGET, &message("acme", number, ROOM as usize)).await.unwrap();
+        }
+        assert_eq!(began.elapsed(), took + took.mul_f64(PAUSE) + took);
+    }
+
+    #[tokio::test]
+    async fn an_event_waits_behind_the_deliveries_of_its_tenant() {
+        let inner = Memory::calm(service::clock::system());
+        let slow = Arc::new(SlowBroker { inner, confirms: Semaphore::new(0), came: Mutex::default() });
+        let layer: Arc<dyn Broker> = Arc::new(LargeBodies::new(slow.clone()));
+        let ingest = Target::Ingest { key: "acme.7.12.ticket.created".to_owned() };
+        let [first, event, delivery] = [0, 1, 2].map(|number| message("acme", number, ROOM as usize));
+        let mut publishes = FuturesUnordered::from_iter([layer.publish(&TARGET, &first)]);
+        assert_eq!(publishes.next().now_or_never(), None);
+        for (to, message) in [(&ingest, &event), (&TARGET, &delivery)] {
+            publishes.push(layer.publish(to, message));
+            assert_eq!(publishes.next().now_or_never(), None);
+        }
+        slow.confirms.add_permits(3);
+        while publishes.next().await.is_some() {}
+        assert_eq!(*slow.came.lock().unwrap(), ["acme-0", "acme-2", "acme-1"]);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 mod config;
 mod consumer;
 mod large_bodies;
+mod latest_tenant;
 mod layer;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -28,7 +29,7 @@ pub use large_bodies::LargeBodies;
 pub use layer::BrokerLayer;
 pub use notices::Notices;
 pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
-pub use publish_window::PublishWindow;
+pub use publish_window::{PublishRoom, PublishWindow};
 pub use queues::{Due, Lane, Log, Queue, Target};
 pub use records::Record;
 pub use run_handler::{Handler, run_handler};

@@ -25,6 +25,11 @@ impl Queue {
         }
     }
 
+    /// True for a queue whose messages have waited already or wait on purpose. Others are taken and stored first.
+    pub(crate) fn gives_way(self) -> bool {
+        matches!(self, Self::IngestSlow | Self::Lane(Lane::Slow))
+    }
+
     /// Number of times that one message is handed out again; given back once more, it is parked. The limit stops a
     /// message that kills its consumer, and lies far above what restarts cost an innocent one (`x-delivery-limit` on
     /// RabbitMQ).

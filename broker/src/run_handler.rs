@@ -4,10 +4,16 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use service::watchdog::TURN;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    task::yield_now,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Consumer, ConsumerStatus, Incoming, Settlement};
+use crate::{Consumer, ConsumerStatus, Incoming, Queue, Settlement};
+
+/// Number of messages that a consumer of a queue that gives way takes in one turn of the runtime.
+const PER_TURN: u32 = 8;
 
 pub trait Handler: Send + Sync + 'static {
     /// Handles the message and returns its settlement, which may be `Done` only once all that follows is confirmed.
@@ -19,7 +25,11 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Hands every message of `consumer` to `handler`, each in a task of its own, until `stop` is cancelled; then waits for
 /// these tasks. The consumer's prefetch bounds their number.
+///
+/// The messages of a queue that gives way come in only as fast as the runtime gets its other tasks done: a process that is
+/// busy takes fewer of them, and one that has time takes all.
 pub async fn run_handler<H: Handler>(
+    from: Queue,
     mut consumer: Consumer,
     handler: Arc<H>,
     stop: CancellationToken,
@@ -29,6 +39,7 @@ pub async fn run_handler<H: Handler>(
     status.begin(&consumer, Instant::now());
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken = 0;
     loop {
         let incoming = tokio::select! {
             biased;
@@ -45,6 +56,12 @@ pub async fn run_handler<H: Handler>(
             let settlement = handle_or_catch(&*handler, &incoming).await;
             incoming.settle(settlement);
         }));
+        if from.gives_way() {
+            taken = (taken + 1) % PER_TURN;
+            if taken == 0 {
+                yield_now().await;
+            }
+        }
     }
     drop(consumer);
     tasks.close();

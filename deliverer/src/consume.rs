@@ -47,7 +47,8 @@ impl Lanes {
 
     /// Hands every message of a lane to `handler` until asked to stop, and then finishes the messages in hand.
     pub(crate) async fn consume<H: Handler>(&self, lane: Lane, handler: Arc<H>) {
-        let consumer = self.broker.consume(Queue::Lane(lane), self.prefetch);
-        run_handler(consumer, handler, self.stop.clone(), self.status(lane).clone()).await;
+        let queue = Queue::Lane(lane);
+        let consumer = self.broker.consume(queue, self.prefetch);
+        run_handler(queue, consumer, handler, self.stop.clone(), self.status(lane).clone()).await;
     }
 }

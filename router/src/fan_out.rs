@@ -14,12 +14,17 @@ use crate::{index::Interest, park::Unroutable, tenants::TenantView};
 pub(crate) struct Outgoing {
     pub(crate) delivery: Delivery,
     pub(crate) body: Bytes,
-    pub(crate) to: Target,
+    pub(crate) lane: Lane,
+    pub(crate) due: Option<Due>,
 }
 
 impl Outgoing {
     pub(crate) fn message(&self) -> Message {
         self.delivery.to_message(self.body.clone())
+    }
+
+    pub(crate) fn to(&self) -> Target {
+        Target::Lane(self.lane, self.due)
     }
 }
 
@@ -37,13 +42,13 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// The lane of the next delivery. One to a disabled endpoint only becomes a dead letter, and never stands in front
     /// of attempts.
-    fn next(&mut self, state: EndpointState) -> Target {
+    fn next(&mut self, state: EndpointState) -> Lane {
         match self.due {
             None if state == EndpointState::Active && self.fast > 0 => {
                 self.fast -= 1;
-                Target::Lane(Lane::Fast, None)
+                Lane::Fast
             }
-            due => Target::Lane(Lane::Slow, due),
+            _ => Lane::Slow,
         }
     }
 }
@@ -78,10 +83,10 @@ impl FanOut {
                 return Err(Unroutable::new(ParkReason::FanoutLimit, format!("more than {max} deliveries")));
             }
             for (part, body) in bodies {
-                let to = lanes.next(endpoint.state);
+                let (lane, due) = (lanes.next(endpoint.state), lanes.due);
                 let mut delivery = delivery(envelope, acceptance, view, endpoint_id, &interest, *part);
                 delivery.deferrals = u32::from(lanes.deferred);
-                fan_out.deliveries.push(Outgoing { delivery, body: body.clone(), to });
+                fan_out.deliveries.push(Outgoing { delivery, body: body.clone(), lane, due });
             }
         }
         Ok(fan_out)

@@ -53,12 +53,7 @@ impl Index {
     /// The endpoints that receive an event, in the order of their ids.
     pub fn interests<'a>(&self, tenant: &'a TenantSnapshot, facts: &EventFacts<'_>) -> BTreeMap<&'a str, Interest<'a>> {
         let mut interests = BTreeMap::<&str, Interest<'_>>::new();
-        let places = [
-            facts.channel_id.and_then(|id| self.by_channel.get(id)),
-            self.by_queue.get(facts.queue_id.unwrap_or(NO_QUEUE)),
-            Some(&self.anywhere),
-        ];
-        for at in places.into_iter().flatten().flat_map(|place| place.candidates(facts.event_type)) {
+        for at in self.candidates(facts) {
             let subscription = &tenant.subscriptions[at];
             let Ok(wanted) = subscription.accepts(facts) else { continue };
             let interest = interests.entry(&subscription.endpoint_id).or_default();
@@ -69,6 +64,20 @@ impl Index {
             }
         }
         interests
+    }
+
+    /// Largest number of endpoints that may receive an event, without looking at each.
+    pub(crate) fn most_interests(&self, facts: &EventFacts<'_>) -> usize {
+        self.candidates(facts).count()
+    }
+
+    fn candidates(&self, facts: &EventFacts<'_>) -> impl Iterator<Item = usize> {
+        let places = [
+            facts.channel_id.and_then(|id| self.by_channel.get(id)),
+            self.by_queue.get(facts.queue_id.unwrap_or(NO_QUEUE)),
+            Some(&self.anywhere),
+        ];
+        places.into_iter().flatten().flat_map(|place| place.candidates(facts.event_type))
     }
 }
 

@@ -155,7 +155,7 @@ impl Router {
         let aside = Prefetch { messages: window::ASIDE_EVENTS, bytes: prefetch.bytes / ASIDE_BYTES };
         let consume = |queue, prefetch, status: &Arc<ConsumerStatus>| {
             let handler = Arc::new(QueueHandler { router: self.clone(), queue });
-            run_handler(self.broker.consume(queue, prefetch), handler, stop.clone(), status.clone())
+            run_handler(queue, self.broker.consume(queue, prefetch), handler, stop.clone(), status.clone())
         };
         let new = consume(Queue::Ingest, prefetch, &self.ingest);
         let put_aside = consume(Queue::IngestSlow, aside, &self.ingest_slow);
@@ -205,14 +205,14 @@ impl Router {
             }
             Claim::Conflict => return Err(Unroutable::id_taken()),
         };
-        let interests = tenant.index.interests(&tenant.tenant, &EventFacts::of(&envelope.event));
+        let facts = EventFacts::of(&envelope.event);
         let (mut due, age_ms) = (None, self.now().saturating_sub(acceptance.accepted_at));
         if queue == Queue::Ingest {
             self.taken.note(&acceptance.tenant, age_ms);
             // What is put aside is counted here, and not when it comes back behind newer events.
             due = self.quotas.count(&tenant.tenant, acceptance.accepted_at, self.now());
             if due.is_none()
-                && self.publisher.window.is_event_to_wait(&acceptance.tenant, interests.len())
+                && self.publisher.window.is_event_to_wait(&acceptance.tenant, || tenant.index.most_interests(&facts))
                 && self.publisher.put_aside(incoming, &acceptance).await
             {
                 self.reporter.put_aside(&envelope, &acceptance);
@@ -222,8 +222,12 @@ impl Router {
         } else {
             self.aside.came_back(&acceptance.tenant, age_ms);
         }
-        let fast = self.publisher.window.fast_deliveries(&acceptance.tenant);
-        let _under_way = self.publisher.window.begin(&acceptance.tenant, interests.len());
+        let (window, interests) = (&self.publisher.window, tenant.index.interests(&tenant.tenant, &facts));
+        let (_turn, fast) = match queue {
+            Queue::IngestSlow => (Some(window.turn(&acceptance.tenant, interests.len()).await), 0),
+            _ => (None, window.fast_deliveries(&acceptance.tenant)),
+        };
+        let _under_way = window.begin(&acceptance.tenant, interests.len());
         let lanes = Lanes { fast, due, deferred: due.is_some() || queue == Queue::IngestSlow };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
         if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {

@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, HeaderValue, Message, wire};
 use service::Clock;
 use store::{Outbox, RetentionTable};
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,9 +41,11 @@ impl ConfirmedPublisher {
         if outgoing.body.len() > self.max_bytes {
             return self.too_large(outgoing).await;
         }
+        // A fan-out to many endpoints does not keep the runtime from other events meanwhile.
+        consume_budget().await;
         let published = {
-            let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.body.len()).await;
-            self.confirmed(&outgoing.to, &outgoing.message()).await
+            let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.lane, outgoing.body.len()).await;
+            self.confirmed(&outgoing.to(), &outgoing.message()).await
         };
         match published {
             // This broker takes less than carteiro would publish.

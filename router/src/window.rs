@@ -1,9 +1,9 @@
 //! The window of publishes, which tenants share fairly, and what a tenant's further events and deliveries do while it
 //! has many under way.
 
-use std::{pin::pin, sync::Arc};
+use std::{future::Future, pin::pin, sync::Arc};
 
-use broker::PublishWindow;
+use broker::{Lane, PublishRoom, PublishWindow};
 use service::{
     FairPermit, FairSemaphore,
     watchdog::{self, TURN},
@@ -24,11 +24,17 @@ pub(crate) struct Window {
     /// The endpoints of events in hand, whether their deliveries are published or not: how many deliveries there are is
     /// not known before they are made. It has room for any number.
     under_way: Arc<FairSemaphore>,
+    /// The endpoints of events that were put aside and have their turn.
+    turns: Arc<FairSemaphore>,
 }
 
 impl Window {
     pub(crate) fn new() -> Self {
-        Self { publishes: PublishWindow::new(PUBLISHES), under_way: FairSemaphore::new(u32::MAX) }
+        Self {
+            publishes: PublishWindow::new(PUBLISHES),
+            under_way: FairSemaphore::new(u32::MAX),
+            turns: FairSemaphore::new(2 * PUBLISHES),
+        }
     }
 
     /// Counts an event's endpoints as under way until the permit is dropped.
@@ -36,10 +42,16 @@ impl Window {
         self.under_way.try_acquire(tenant, u32::try_from(endpoints).unwrap_or(u32::MAX))
     }
 
+    /// Waits for the turn of an event that was put aside. The deliveries of the next one are made while those of this one
+    /// are published, and not those of all at once.
+    pub(crate) async fn turn(&self, tenant: &str, endpoints: usize) -> FairPermit {
+        renewing(self.turns.acquire(tenant, u32::try_from(endpoints).unwrap_or(u32::MAX))).await
+    }
+
     /// True for an event that is better put aside: its tenant has as many endpoints under way as there is room for
-    /// publishes, and it would add many.
-    pub(crate) fn is_event_to_wait(&self, tenant: &str, endpoints: usize) -> bool {
-        endpoints >= LARGE_FAN_OUT && self.under_way.held_by(tenant) >= PUBLISHES
+    /// publishes, and it may add many.
+    pub(crate) fn is_event_to_wait(&self, tenant: &str, most_endpoints: impl FnOnce() -> usize) -> bool {
+        self.under_way.held_by(tenant) >= PUBLISHES && most_endpoints() >= LARGE_FAN_OUT
     }
 
     /// Number of the next event's deliveries that take the fast lane: the first ones, as far as the tenant has less
@@ -55,13 +67,21 @@ impl Window {
 
     /// Waits for the room of one publish with a body of this many bytes. However long that takes, the event is not
     /// stuck: those that have the room are watched.
-    pub(crate) async fn enter(&self, tenant: &str, bytes: usize) -> FairPermit {
-        let mut entering = pin!(self.publishes.enter(tenant, bytes));
-        loop {
-            match timeout(TURN, &mut entering).await {
-                Ok(room) => return room,
-                Err(_) => watchdog::renew(),
-            }
+    pub(crate) async fn enter(&self, tenant: &str, lane: Lane, bytes: usize) -> PublishRoom {
+        match lane {
+            Lane::Fast => renewing(self.publishes.enter(tenant, bytes)).await,
+            Lane::Slow => renewing(self.publishes.enter_giving_way(tenant, bytes)).await,
+        }
+    }
+}
+
+/// Waits for others to make room, and tells the event's watchdog meanwhile that it is not stuck.
+async fn renewing<T>(room: impl Future<Output = T>) -> T {
+    let mut room = pin!(room);
+    loop {
+        match timeout(TURN, &mut room).await {
+            Ok(room) => return room,
+            Err(_) => watchdog::renew(),
         }
     }
 }
@@ -100,8 +120,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_event_that_waits_for_room_is_not_stuck() {
         let (window, watchdog) = (Window::new(), Watchdog::new(Instant::now()));
-        let held = window.enter("acme", usize::MAX).await;
-        let mut waiting = pin!(watchdog.clone().hold(window.enter("acme", 1)));
+        let held = window.enter("acme", Lane::Fast, usize::MAX).await;
+        let mut waiting = pin!(watchdog.clone().hold(window.enter("acme", Lane::Slow, 1)));
         for _ in 0..1_000 {
             assert!(poll!(&mut waiting).is_pending());
             watchdog.turn(Instant::now(), true);
@@ -116,10 +136,10 @@ mod tests {
     fn only_a_large_fan_out_of_a_tenant_with_a_whole_window_under_way_waits() {
         let window = Window::new();
         let held = take(&window, "acme", PUBLISHES);
-        assert!(window.is_event_to_wait("acme", 10) && !window.is_event_to_wait("acme", 9));
-        assert!(!window.is_event_to_wait("beta", 1_000));
+        assert!(window.is_event_to_wait("acme", || 10) && !window.is_event_to_wait("acme", || 9));
+        assert!(!window.is_event_to_wait("beta", || 1_000));
         drop(held);
         let _held = take(&window, "acme", PUBLISHES - 1);
-        assert!(!window.is_event_to_wait("acme", 1_000));
+        assert!(!window.is_event_to_wait("acme", || 1_000));
     }
 }

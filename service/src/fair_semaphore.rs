@@ -31,7 +31,14 @@ struct Locked {
 struct Owner {
     held: u32,
     turn: u64,
-    waiting: VecDeque<Waiter>,
+    waiting: Waiting,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    first: VecDeque<Waiter>,
+    /// Waits that begin once there are no others.
+    last: VecDeque<Waiter>,
 }
 
 #[derive(Debug)]
@@ -59,6 +66,20 @@ impl FairSemaphore {
     /// Waits for so many permits at once; more than there are count as all of them. Waits of one owner end in their
     /// order. A wait that is dropped takes nothing.
     pub async fn acquire(self: &Arc<Self>, owner: &str, permits: u32) -> FairPermit {
+        self.wait(owner, permits, |waiting| &mut waiting.first).await
+    }
+
+    /// Like [`acquire`](Self::acquire), behind all other waits of the owner, also those that come later.
+    pub async fn acquire_last(self: &Arc<Self>, owner: &str, permits: u32) -> FairPermit {
+        self.wait(owner, permits, |waiting| &mut waiting.last).await
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        owner: &str,
+        permits: u32,
+        queue: fn(&mut Waiting) -> &mut VecDeque<Waiter>,
+    ) -> FairPermit {
         let permits = permits.min(self.capacity);
         loop {
             let turn = {
@@ -68,7 +89,7 @@ impl FairSemaphore {
                 }
                 let (granted, turn) = oneshot::channel();
                 let name = locked.name(owner);
-                locked.update(&name, |owner| owner.waiting.push_back(Waiter { permits, granted }));
+                locked.update(&name, |owner| queue(&mut owner.waiting).push_back(Waiter { permits, granted }));
                 // The waits before this one may have been given up.
                 self.grant(locked);
                 turn
@@ -128,8 +149,9 @@ impl FairSemaphore {
         while let Some((_, _, name)) = locked.turns.first().cloned() {
             let available = locked.available;
             let next = locked.update(&name, |owner| {
-                let first = owner.waiting.front()?;
-                if first.granted.is_closed() || first.permits <= available { owner.waiting.pop_front() } else { None }
+                let queue = owner.waiting.next();
+                let first = queue.front()?;
+                if first.granted.is_closed() || first.permits <= available { queue.pop_front() } else { None }
             });
             let Some(Waiter { permits, granted }) = next else { break };
             if granted.is_closed() {
@@ -149,6 +171,17 @@ impl FairSemaphore {
 
     fn lock(&self) -> MutexGuard<'_, Locked> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.last.is_empty()
+    }
+
+    /// The queue whose turn it is.
+    fn next(&mut self) -> &mut VecDeque<Waiter> {
+        if self.first.is_empty() { &mut self.last } else { &mut self.first }
     }
 }
 

@@ -1,6 +1,10 @@
 //! When a consuming loop counts as stuck, in paused time.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 use schemas::Message;
 use tokio::{
@@ -45,9 +49,10 @@ impl Role {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
-        let consumer = broker.consume(Queue::Lane(Lane::Fast), 8.into());
+        let queue = Queue::Lane(Lane::Fast);
+        let consumer = broker.consume(queue, 8.into());
         let working =
-            tokio::spawn(run_handler(consumer, Arc::new(FnHandler(Box::new(handle))), stopped, status.clone()));
+            tokio::spawn(run_handler(queue, consumer, Arc::new(FnHandler(Box::new(handle))), stopped, status.clone()));
         Self { broker, status, stop, working }
     }
 
@@ -181,4 +186,34 @@ async fn a_role_that_drains_is_alive_as_long_as_it_may() {
         assert_eq!((role.alive(), role.working.is_finished()), (Ok(()), false));
     }
     role.working.await.expect("no panic");
+}
+
+/// The most messages of a queue that a role takes while another task has one turn.
+async fn most_in_one_turn(queue: Queue) -> usize {
+    let (broker, taken) = (memory(), Arc::new(AtomicUsize::new(0)));
+    let Queue::Lane(lane) = queue else { panic!("{queue:?} is no lane") };
+    for _ in 0..100 {
+        broker.publish(&Target::Lane(lane, None), &Message::default()).await.expect("taken");
+    }
+    let (counted, stop) = (taken.clone(), CancellationToken::new());
+    let handler = FnHandler(Box::new(move || {
+        counted.fetch_add(1, Relaxed);
+        Box::pin(async { Settlement::Done })
+    }));
+    let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
+    tokio::spawn(run_handler(queue, broker.consume(queue, 100.into()), Arc::new(handler), stop.clone(), status));
+    let (mut most, mut before) = (0, 0);
+    while before < 100 {
+        yield_now().await;
+        let now = taken.load(Relaxed);
+        (most, before) = (most.max(now - before), now);
+    }
+    stop.cancel();
+    most
+}
+
+#[tokio::test]
+async fn a_queue_that_gives_way_comes_in_a_few_messages_in_a_turn() {
+    assert!(most_in_one_turn(Queue::Lane(Lane::Slow)).await <= PER_TURN as usize);
+    assert!(most_in_one_turn(Queue::Lane(Lane::Fast)).await > PER_TURN as usize, "the others come as they are");
 }

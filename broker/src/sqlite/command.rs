@@ -53,6 +53,15 @@ impl RowTarget {
             Target::Log(log, _) => Self::Log(*log),
         }
     }
+
+    /// True for a message that nobody is to get at once. Others are stored first.
+    pub(super) fn gives_way(self) -> bool {
+        match self {
+            // The event that is put aside still holds its place of those that are routed.
+            Self::Queue(queue) => queue == Queue::Lane(Lane::Slow),
+            Self::Delayed(..) | Self::Log(_) => true,
+        }
+    }
 }
 
 /// Ends a consumer's subscription when it is dropped.

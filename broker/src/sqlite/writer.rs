@@ -8,6 +8,7 @@
 //! the disk full nevertheless, what was to be one transaction is tried in parts, deletions first.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -29,6 +30,9 @@ pub(super) const CLOSED: &str = "the embedded broker is closed";
 
 /// Largest number of commands in one transaction: many share the disk's flush, and still end quickly.
 const MAX_COMMANDS: usize = 512;
+/// Largest number of publishes in one transaction that give way to others in it: the next event must not wait long for its
+/// end.
+const MAX_GIVING_WAY: usize = 128;
 /// Largest size of the publishes in one transaction, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Pause before a file that could not be written is tried again.
@@ -41,6 +45,8 @@ pub(super) struct Writer {
     tables: Tables,
     space: Space,
     inbox: mpsc::Receiver<WriterCommand>,
+    /// Publishes that give way, in their order.
+    giving_way: VecDeque<Publish>,
     /// Goes into every message that is handed out, to settle it.
     commands: mpsc::Sender<WriterCommand>,
     connection_state: watch::Sender<ConnectionState>,
@@ -64,7 +70,17 @@ impl Writer {
     ) -> rusqlite::Result<Self> {
         space.limit_wal(&file.connection)?;
         let tables = Tables::load(&file.connection, logs)?;
-        Ok(Self { file, tables, space, inbox, commands, connection_state, clock, retry_at: None })
+        Ok(Self {
+            file,
+            tables,
+            space,
+            inbox,
+            giving_way: VecDeque::new(),
+            commands,
+            connection_state,
+            clock,
+            retry_at: None,
+        })
     }
 
     pub(super) fn ends(&self) -> Arc<LogEnds> {
@@ -82,34 +98,53 @@ impl Writer {
         self.close(end);
     }
 
-    /// Waits for work, and then takes all waiting commands, within bounds.
+    /// Waits for work, and then takes all waiting commands, within bounds. Publishes that give way come last.
     fn gather(&mut self) -> (Vec<Publish>, Option<EndReply>) {
         let (mut publishes, mut commands, mut bytes) = (Vec::new(), 0, 0);
         let mut next = self.wait();
         while let Some(command) = next {
             match command {
                 WriterCommand::Publish { to, row, reply } => {
-                    bytes += row.size();
-                    publishes.push(Publish { to, row, reply });
+                    let publish = Publish { to, row, reply };
+                    if to.gives_way() {
+                        self.giving_way.push_back(publish);
+                    } else {
+                        bytes += publish.row.size();
+                        publishes.push(publish);
+                    }
                 }
                 WriterCommand::Settle { at, seq, settlement } => self.tables.at(at).settle(seq, settlement),
                 WriterCommand::AddConsumer { of, feed } => self.tables.at(of).add_consumer(feed),
                 WriterCommand::RemoveConsumer { of, id } => self.tables.at(of).remove_consumer(id),
-                WriterCommand::Close(reply) => return (publishes, Some(Some(reply))),
-                WriterCommand::Abandon => return (publishes, Some(None)),
+                WriterCommand::Close(reply) => return (self.with_those_that_gave_way(publishes), Some(Some(reply))),
+                WriterCommand::Abandon => return (self.with_those_that_gave_way(publishes), Some(None)),
             }
             commands += 1;
             // A command that is taken must be executed in this round, so this comes before the next one is taken.
             let full = commands == MAX_COMMANDS || bytes >= MAX_BYTES;
             next = if full { None } else { self.inbox.try_recv().ok() };
         }
+        let most = if publishes.is_empty() { MAX_COMMANDS } else { MAX_GIVING_WAY };
+        for nth in 0..most {
+            if nth > 0 && bytes >= MAX_BYTES {
+                break;
+            }
+            let Some(publish) = self.giving_way.pop_front() else { break };
+            bytes += publish.row.size();
+            publishes.push(publish);
+        }
         (publishes, None)
+    }
+
+    fn with_those_that_gave_way(&mut self, mut publishes: Vec<Publish>) -> Vec<Publish> {
+        publishes.extend(self.giving_way.drain(..));
+        publishes
     }
 
     fn wait(&self) -> Option<WriterCommand> {
         let pause = match self.retry_at {
             Some(retry_at) => retry_at.saturating_duration_since(Instant::now()),
-            None if self.tables.has_work(self.now()) => Duration::ZERO,
+            None if !self.giving_way.is_empty() || self.tables.has_work(self.now()) => Duration::ZERO,
             None => {
                 let now = self.now();
                 LONGEST_SLEEP.min(Duration::from_millis((self.tables.next_work(now) - now).max(1).unsigned_abs()))
@@ -278,5 +313,54 @@ fn answer(publishes: Vec<Publish>, with: &Result<(), PublishError>) {
     for publish in publishes {
         // An error says only that the publisher is gone.
         let _ = publish.reply.send(with.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Message;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        Lane, Target,
+        sqlite::{command::RowTarget, message::MessageRow, open},
+    };
+
+    fn publish(to: &Target) -> WriterCommand {
+        let row = MessageRow::of(to, &Message::default());
+        WriterCommand::Publish { to: RowTarget::of(to), row, reply: oneshot::channel().0 }
+    }
+
+    /// How many publishes of each lane the next transaction has.
+    fn counts(writer: &mut Writer) -> [usize; 2] {
+        let (publishes, _) = writer.gather();
+        let is_fast = |publish: &&Publish| matches!(publish.to, RowTarget::Queue(Queue::Lane(Lane::Fast)));
+        let fast = publishes.iter().filter(is_fast).count();
+        [fast, publishes.len() - fast]
+    }
+
+    #[test]
+    fn publishes_that_give_way_come_last_and_few_at_once_and_all_before_the_end() {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("broker.db");
+        let file = open::open(&path).expect("it opens");
+        let space = Space::of(&path, 0).expect("room");
+        let (commands, inbox) = mpsc::channel();
+        let state = watch::channel(ConnectionState::Ready).0;
+        let mut writer = Writer::new(file, space, LogBytes::default(), inbox, commands.clone(), state, Arc::new(|| 0))
+            .expect("tables");
+        let [fast, slow] = Lane::ALL.map(|lane| Target::Lane(lane, None));
+        let send = |to: &Target, times: usize| (0..times).for_each(|_| commands.send(publish(to)).expect("it is open"));
+        send(&slow, 3 * MAX_GIVING_WAY);
+        send(&fast, 1);
+        assert_eq!(counts(&mut writer), [1, MAX_GIVING_WAY]);
+        send(&fast, 2);
+        assert_eq!(counts(&mut writer), [2, MAX_GIVING_WAY]);
+        send(&slow, MAX_GIVING_WAY);
+        assert_eq!(counts(&mut writer), [0, 2 * MAX_GIVING_WAY]);
+        send(&slow, 2 * MAX_GIVING_WAY);
+        commands.send(WriterCommand::Abandon).expect("it is open");
+        assert_eq!(counts(&mut writer), [0, 2 * MAX_GIVING_WAY]);
     }
 }

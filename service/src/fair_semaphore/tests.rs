@@ -55,6 +55,19 @@ async fn equals_take_turns() {
 }
 
 #[tokio::test]
+async fn a_last_wait_of_an_owner_ends_after_those_that_come_later() {
+    let semaphore = FairSemaphore::new(1);
+    let held = semaphore.try_acquire("a", 1).expect("it is free");
+    let mut last = Box::pin(semaphore.acquire_last("a", 1));
+    let mut later = Box::pin(semaphore.acquire("a", 1));
+    assert!(poll!(&mut last).is_pending() && poll!(&mut later).is_pending());
+    drop(held);
+    assert!(poll!(&mut last).is_pending());
+    drop(later.now_or_never().expect("it comes first"));
+    assert!(last.now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn an_owner_that_needs_many_permits_is_not_overtaken() {
     let semaphore = FairSemaphore::new(10);
     let held = [semaphore.acquire("a", 5).await, semaphore.acquire("a", 5).await];

@@ -261,7 +261,8 @@ pub(crate) async fn a_running_role_is_granted_its_consumer_and_gets_somewhere<F:
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let consumer = broker.consume(FAST, 1_000.into());
-    let working = tokio::spawn(run_handler(consumer, Arc::new(Settles(count)), stopped, status.clone()));
+    let working =
+        tokio::spawn(run_handler(Queue::Lane(Lane::Fast), consumer, Arc::new(Settles(count)), stopped, status.clone()));
     publish_all(&*broker, &lane(Lane::Fast), 0..20).await;
     eventually("all are handled", counted.wait_for(|count| *count >= 20)).await.expect("it works");
     eventually("its consumer is granted", async {

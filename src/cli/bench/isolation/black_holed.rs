@@ -22,7 +22,7 @@ pub(super) struct BlackHoled {
 }
 
 impl Disturbance for BlackHoled {
-    const LIMIT: Limit = Limit { ratio: 1.2, p99_ms: 0.0 };
+    const LIMIT: Limit = Limit { ratio: 1.2, p99_ms: 50.0 };
     const WARMS_UP: bool = true;
 
     async fn start(args: &Args) -> anyhow::Result<Self> {
