@@ -12,17 +12,20 @@ use tokio::time::Instant;
 /// Time for which a tenant must have been the only one that publishes, before it is not limited.
 pub(crate) const ALONE_AFTER: Duration = Duration::from_secs(10);
 
-/// The tenant that published last, and since when no other one has.
+/// The tenant that published last, and when another one did before it.
 pub(crate) struct LatestTenant {
     started: Instant,
+    /// 0 before the first one.
     hash: AtomicU64,
-    /// Milliseconds after `started`.
-    since: AtomicU64,
+    /// Milliseconds after `started`; none while there was no other.
+    other_at: AtomicU64,
 }
+
+const NO_OTHER: u64 = u64::MAX;
 
 impl LatestTenant {
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), hash: AtomicU64::new(0), since: AtomicU64::new(0) }
+        Self { started: Instant::now(), hash: AtomicU64::new(0), other_at: AtomicU64::new(NO_OTHER) }
     }
 
     /// Notes a publish of a tenant. True when no other one has published for a while.
@@ -30,10 +33,32 @@ impl LatestTenant {
         let mut hasher = DefaultHasher::new();
         tenant.hash(&mut hasher);
         let (hash, now) = (hasher.finish(), millis(self.started.elapsed()));
-        if self.hash.load(Relaxed) != hash {
+        let before = self.hash.load(Relaxed);
+        if before != hash {
             self.hash.store(hash, Relaxed);
-            self.since.store(now, Relaxed);
+            if before != 0 {
+                self.other_at.store(now, Relaxed);
+            }
         }
-        now.saturating_sub(self.since.load(Relaxed)) >= millis(ALONE_AFTER)
+        let other_at = self.other_at.load(Relaxed);
+        other_at == NO_OTHER || now.saturating_sub(other_at) >= millis(ALONE_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_is_alone_until_another_one_publishes_and_a_while_afterwards() {
+        let latest = LatestTenant::new();
+        assert!(latest.is_alone("acme") && latest.is_alone("acme"), "there was no other");
+        assert!(!latest.is_alone("beta") && !latest.is_alone("acme"));
+        advance(ALONE_AFTER - Duration::from_millis(1)).await;
+        assert!(!latest.is_alone("acme"));
+        advance(Duration::from_millis(1)).await;
+        assert!(latest.is_alone("acme"));
     }
 }

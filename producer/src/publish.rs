@@ -4,22 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, PublishError, PublishWindow};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use schemars::JsonSchema;
 use schemas::{EventId, Refusal};
 use serde::Serialize;
 use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
 use store::{SourceRef, Store};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     EventOrigin, ProducerConfig, ProducerMetrics,
     prepare::{IntakeContext, Prepared},
 };
 
-/// Largest number of a request's events that wait for their confirms.
+/// Number of a request's events that are sent at once.
 const EVENTS_AT_ONCE: usize = 64;
-/// Longest wait for the confirms of a request: half of a common proxy timeout. After it, the sender must retry.
+/// Longest wait of each further one for an earlier one's confirm. However far away the broker is, a batch is sent within a
+/// second.
+const LONGEST_TURN: Duration = Duration::from_millis(1);
+/// Longest wait for a confirm: half of a common proxy timeout. After it, the sender must retry.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes that are prepared before other tasks may run: about a millisecond of work.
 const YIELD_AFTER_BYTES: usize = 256 << 10;
@@ -183,8 +186,8 @@ impl Producer {
         }
     }
 
-    /// Sends some events before it waits for the first confirm, and a further one for each confirm: a batch that was sent
-    /// at once would stand as a whole in front of the others' events.
+    /// Sends some events before it waits for the first confirm, and a further one for each confirm or after a moment: a
+    /// batch that was sent at once would stand as a whole in front of the others' events.
     async fn confirm(
         &self,
         source: &str,
@@ -193,9 +196,16 @@ impl Producer {
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
         let begun = Instant::now();
         let of = events.len();
-        let deadline = begun + CONFIRM_TIMEOUT;
-        let publishes: Vec<_> = events.into_iter().map(|event| self.publish_once(tenant, event, deadline)).collect();
-        let results: Vec<_> = stream::iter(publishes).buffered(EVENTS_AT_ONCE).collect().await;
+        let (mut publishes, mut results) = (FuturesOrdered::new(), Vec::with_capacity(of));
+        for event in events {
+            if publishes.len() >= EVENTS_AT_ONCE
+                && let Ok(Some(result)) = timeout(LONGEST_TURN, publishes.next()).await
+            {
+                results.push(result);
+            }
+            publishes.push_back(self.publish_once(tenant, event));
+        }
+        results.extend(publishes.collect::<Vec<_>>().await);
         let confirmed = results.iter().filter(|result| result.is_ok()).count();
         let repeats = results.iter().flatten().filter(|accepted| accepted.repeated).count();
         self.metrics.received.with_label_values(&[source]).inc_by((confirmed - repeats) as u64);
@@ -218,24 +228,21 @@ impl Producer {
         &self,
         tenant: &str,
         Claimed { event, id }: Claimed<'_>,
-        deadline: Instant,
     ) -> Result<AcceptedEvent, PublishError> {
         let Some(id) = id else { return Ok(AcceptedEvent { id: event.id, repeated: true }) };
-        self.publish_one(tenant, &event, deadline).await?;
+        self.publish_one(tenant, &event).await?;
         id.note(Instant::now());
         Ok(AcceptedEvent { id: event.id, repeated: false })
     }
 
-    async fn publish_one(&self, tenant: &str, event: &Prepared, deadline: Instant) -> Result<(), PublishError> {
+    async fn publish_one(&self, tenant: &str, event: &Prepared) -> Result<(), PublishError> {
         let publish = async {
             let _permit = self.window.enter(tenant, event.message.body.len()).await;
             self.broker.publish(&event.to, &event.message).await
         };
+        let result = timeout(CONFIRM_TIMEOUT, publish).await;
         let late = || PublishError::Lost(format!("none within {} s", CONFIRM_TIMEOUT.as_secs()));
-        if Instant::now() >= deadline {
-            return Err(late());
-        }
-        timeout_at(deadline, publish).await.unwrap_or_else(|_| Err(late()))
+        result.unwrap_or_else(|_| Err(late()))
     }
 
     fn context<'a>(&self, tenant: &'a str, origin: &'a EventOrigin) -> IntakeContext<'a> {

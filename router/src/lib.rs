@@ -223,14 +223,14 @@ impl Router {
             self.aside.came_back(&acceptance.tenant, age_ms);
         }
         let (window, interests) = (&self.publisher.window, tenant.index.interests(&tenant.tenant, &facts));
-        let (_turn, fast) = match queue {
-            Queue::IngestSlow => (Some(window.turn(&acceptance.tenant, interests.len()).await), 0),
+        let (turn, fast) = match queue {
+            Queue::IngestSlow => (Some(window.turn(&acceptance.tenant).await), 0),
             _ => (None, window.fast_deliveries(&acceptance.tenant)),
         };
         let _under_way = window.begin(&acceptance.tenant, interests.len());
         let lanes = Lanes { fast, due, deferred: due.is_some() || queue == Queue::IngestSlow };
         let fan_out = FanOut::of(&envelope, &acceptance, &tenant, interests, lanes, self.config.max_fan_out)?;
-        if self.publisher.deliveries(&fan_out.deliveries).await.is_err() {
+        if self.publisher.deliveries(&fan_out.deliveries, turn).await.is_err() {
             // The process stops. The broker hands out the event again, and its deliveries will have the same ids.
             return Ok(Settlement::Again);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Broker, Deadline, Incoming, PublishError, Target, publish_until_confirmed, records};
 use futures_util::future::try_join_all;
 use schemas::{Acceptance, Counts, DeadLetter, DeadLetterRetention, DeadReason, HeaderValue, Message, wire};
-use service::Clock;
+use service::{Clock, FairPermit};
 use store::{Outbox, RetentionTable};
 use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
@@ -32,12 +32,19 @@ pub(crate) struct ConfirmedPublisher {
 }
 
 impl ConfirmedPublisher {
-    /// Publishes all deliveries of an event concurrently.
-    pub(crate) async fn deliveries(&self, deliveries: &[Outgoing]) -> Result<(), PublishError> {
-        try_join_all(deliveries.iter().map(|outgoing| self.delivery(outgoing))).await.map(drop)
+    /// Publishes all deliveries of an event concurrently. The event's turn, if it has one, ends when all of them have room.
+    pub(crate) async fn deliveries(
+        &self,
+        deliveries: &[Outgoing],
+        turn: Option<FairPermit>,
+    ) -> Result<(), PublishError> {
+        let turn = turn.map(Arc::new);
+        let publishes: Vec<_> = deliveries.iter().map(|outgoing| self.delivery(outgoing, turn.clone())).collect();
+        drop(turn);
+        try_join_all(publishes).await.map(drop)
     }
 
-    async fn delivery(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
+    async fn delivery(&self, outgoing: &Outgoing, turn: Option<Arc<FairPermit>>) -> Result<(), PublishError> {
         if outgoing.body.len() > self.max_bytes {
             return self.too_large(outgoing).await;
         }
@@ -45,6 +52,7 @@ impl ConfirmedPublisher {
         consume_budget().await;
         let published = {
             let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.lane, outgoing.body.len()).await;
+            drop(turn);
             self.confirmed(&outgoing.to(), &outgoing.message()).await
         };
         match published {

@@ -16,6 +16,8 @@ const PUBLISHES: u32 = PublishWindow::LARGEST / 5 * 4;
 const FAST_DELIVERIES: usize = 50;
 /// Smallest number of endpoints of an event that is put aside: for fewer, it would hardly save a publish.
 const LARGE_FAN_OUT: usize = 10;
+/// Number of events that were put aside and have their turn at once.
+const TURNS: u32 = 2;
 /// Number of events that were put aside and are under way at once: the smallest ones fill the window as well.
 pub(crate) const ASIDE_EVENTS: u16 = (PUBLISHES as usize / LARGE_FAN_OUT) as u16;
 
@@ -24,7 +26,7 @@ pub(crate) struct Window {
     /// The endpoints of events in hand, whether their deliveries are published or not: how many deliveries there are is
     /// not known before they are made. It has room for any number.
     under_way: Arc<FairSemaphore>,
-    /// The endpoints of events that were put aside and have their turn.
+    /// The events that were put aside and have their turn.
     turns: Arc<FairSemaphore>,
 }
 
@@ -33,7 +35,7 @@ impl Window {
         Self {
             publishes: PublishWindow::new(PUBLISHES),
             under_way: FairSemaphore::new(u32::MAX),
-            turns: FairSemaphore::new(2 * PUBLISHES),
+            turns: FairSemaphore::new(TURNS),
         }
     }
 
@@ -42,10 +44,10 @@ impl Window {
         self.under_way.try_acquire(tenant, u32::try_from(endpoints).unwrap_or(u32::MAX))
     }
 
-    /// Waits for the turn of an event that was put aside. The deliveries of the next one are made while those of this one
-    /// are published, and not those of all at once.
-    pub(crate) async fn turn(&self, tenant: &str, endpoints: usize) -> FairPermit {
-        renewing(self.turns.acquire(tenant, u32::try_from(endpoints).unwrap_or(u32::MAX))).await
+    /// Waits for the turn of an event that was put aside. It ends when all its deliveries have room: those of the next one
+    /// are made by then, and not those of all at once.
+    pub(crate) async fn turn(&self, tenant: &str) -> FairPermit {
+        renewing(self.turns.acquire(tenant, 1)).await
     }
 
     /// True for an event that is better put aside: its tenant has as many endpoints under way as there is room for

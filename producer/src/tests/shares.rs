@@ -14,7 +14,7 @@ use schemas::Message;
 use service::{SeenConfig, metrics::Registry};
 use store::Pulled;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::fixture::{Answer, EVENTS, NOW, TestIntake, request};
 use crate::{EventOrigin, Producer, ProducerConfig, ProducerMetrics};
@@ -153,6 +153,8 @@ async fn a_tenants_batches_do_not_stand_in_front_of_anothers_event() {
     };
     let batches = join_all((0..5).map(|_| batch()));
     let other = async {
+        // The batches fill the window meanwhile.
+        sleep(Duration::from_millis(500)).await;
         producer.publish("zeta", Bytes::from_static(EVENT.as_bytes()), &origin).await.unwrap();
         begun.elapsed()
     };

@@ -119,10 +119,8 @@ async fn events_that_are_being_put_aside_when_the_session_is_lost_make_all_their
 #[tokio::test(start_paused = true)]
 async fn an_event_that_the_broker_does_not_take_aside_is_routed_at_once() {
     let fixture = batch(20).await;
-    // Four events take the whole window, and the other sixteen come too late.
-    for nth in 801..=816 {
-        fixture.memory.nack_confirm(nth);
-    }
+    // Four events take the whole window, and the other sixteen come too late. Deliveries are published again.
+    (1..=816).for_each(|nth| fixture.memory.nack_confirm(nth));
     fixture.idle().await;
     assert_eq!(fixture.metrics.put_aside.get(), 0);
     is_whole(&fixture, 20).await;
