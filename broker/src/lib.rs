@@ -10,6 +10,7 @@ mod layer;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod notices;
+mod pace;
 mod publish_until_confirmed;
 mod publish_window;
 mod queues;

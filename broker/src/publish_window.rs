@@ -3,11 +3,15 @@
 //! The backend's own window is first come, first served: a thousand events in one call would stand in front of another
 //! tenant's single one. So a role waits here, where the tenant with the fewest publishes under way comes next.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use service::{FairPermit, FairSemaphore};
+use tokio::time::Instant;
 
-use crate::latest_tenant::LatestTenant;
+use crate::{latest_tenant::LatestTenant, pace::Pace};
 
 /// A publish counts once more in a window for each of these bytes, because lapin copies the body into frames: those that
 /// are waited for have some 64 MB at most.
@@ -18,20 +22,24 @@ pub(crate) fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes / BYTES_PER_PERMIT).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// Largest number of publishes of a window that give way, while several tenants publish. What a broker is sent waits in
-/// its queue of commands in front of the others' next message.
-const GIVING_WAY: u32 = 32;
-
 pub struct PublishWindow {
     all: Arc<FairSemaphore>,
-    giving_way: Arc<FairSemaphore>,
+    giving_way: Arc<GivingWay>,
     latest: LatestTenant,
+}
+
+/// The publishes that give way while several tenants publish. What a broker was sent stands in front of the others' next
+/// message, so there are as few as keep it busy.
+struct GivingWay {
+    permits: Arc<FairSemaphore>,
+    pace: Mutex<Pace>,
 }
 
 /// The room of one publish, until it is dropped.
 pub struct PublishRoom {
     _permit: FairPermit,
-    _giving_way: Option<FairPermit>,
+    giving_way: Option<(Arc<GivingWay>, FairPermit)>,
+    entered: Instant,
 }
 
 impl PublishWindow {
@@ -40,24 +48,53 @@ impl PublishWindow {
     pub const LARGEST: u32 = 1_000;
 
     pub fn new(permits: u32) -> Self {
-        let [all, giving_way] = [permits.min(Self::LARGEST), GIVING_WAY].map(FairSemaphore::new);
-        Self { all, giving_way, latest: LatestTenant::new() }
+        let permits = permits.min(Self::LARGEST);
+        let pace = Pace::new(permits);
+        let giving_way = GivingWay { permits: FairSemaphore::new(pace.limit()), pace: Mutex::new(pace) };
+        Self { all: FairSemaphore::new(permits), giving_way: Arc::new(giving_way), latest: LatestTenant::new() }
     }
 
     /// Waits for the room of one publish with a body of this many bytes.
     pub async fn enter(&self, tenant: &str, bytes: usize) -> PublishRoom {
         self.latest.is_alone(tenant);
-        PublishRoom { _permit: self.all.acquire(tenant, permits(bytes)).await, _giving_way: None }
+        self.room(tenant, bytes, None).await
     }
 
-    /// Waits for the room of a publish that others shall not wait for: few of these are under way at once, unless the
-    /// tenant has been the only one for a while.
+    /// Waits for the room of a publish that others shall not wait for: few of these are under way at once, unless no other
+    /// tenant has published for a while.
     pub async fn enter_giving_way(&self, tenant: &str, bytes: usize) -> PublishRoom {
         let giving_way = match self.latest.is_alone(tenant) {
             true => None,
-            false => Some(self.giving_way.acquire(tenant, 1).await),
+            false => Some((self.giving_way.clone(), self.giving_way.permits.acquire(tenant, 1).await)),
         };
-        PublishRoom { _permit: self.all.acquire(tenant, permits(bytes)).await, _giving_way: giving_way }
+        self.room(tenant, bytes, giving_way).await
+    }
+
+    async fn room(&self, tenant: &str, bytes: usize, giving_way: Option<(Arc<GivingWay>, FairPermit)>) -> PublishRoom {
+        let permit = self.all.acquire(tenant, permits(bytes)).await;
+        PublishRoom { _permit: permit, giving_way, entered: Instant::now() }
+    }
+}
+
+impl GivingWay {
+    fn confirmed(&self, took: Duration) {
+        let is_used = self.permits.available() * 2 <= self.permits.capacity();
+        let limit = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.confirmed(took, is_used);
+            pace.limit()
+        };
+        if limit != self.permits.capacity() {
+            self.permits.set_capacity(limit);
+        }
+    }
+}
+
+impl Drop for PublishRoom {
+    fn drop(&mut self) {
+        if let Some((giving_way, _permit)) = &self.giving_way {
+            giving_way.confirmed(self.entered.elapsed());
+        }
     }
 }
 
@@ -83,13 +120,27 @@ mod tests {
         let window = PublishWindow::new(100);
         let begun = || window.enter_giving_way("acme", 0).now_or_never();
         drop(window.enter("beta", 0).await);
-        let held: Vec<_> = (0..GIVING_WAY).filter_map(|_| begun()).collect();
-        assert_eq!(held.len(), GIVING_WAY as usize);
+        let few = window.giving_way.permits.capacity();
+        let held: Vec<_> = (0..few).filter_map(|_| begun()).collect();
+        assert_eq!(held.len(), few as usize);
         assert!(begun().is_none(), "more than may be under way");
         assert!(window.enter("beta", 0).now_or_never().is_some(), "there is room for others");
         assert!(begun().is_none());
         tokio::time::advance(ALONE_AFTER).await;
         assert!(begun().is_some(), "nobody else has published");
         drop(held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_publishes_give_way_at_once_to_a_distant_broker() {
+        let window = PublishWindow::new(1_000);
+        drop(window.enter("beta", 0).await);
+        let few = window.giving_way.permits.capacity();
+        for _ in 0..100 {
+            let held: Vec<_> = std::iter::from_fn(|| window.enter_giving_way("acme", 0).now_or_never()).collect();
+            tokio::time::advance(Duration::from_millis(20)).await;
+            drop(held);
+        }
+        assert!(window.giving_way.permits.capacity() > 2 * few);
     }
 }

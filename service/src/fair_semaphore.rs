@@ -6,20 +6,24 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub struct FairSemaphore {
-    capacity: u32,
+    capacity: AtomicU32,
     locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]
 struct Locked {
-    available: u32,
+    /// Negative when more are held than there are any more.
+    available: i64,
     /// Those that hold permits or wait for some.
     owners: HashMap<Arc<str>, Owner>,
     /// Every owner that waits, by the permits that it holds. Among equals, the one that has waited longest comes first.
@@ -60,7 +64,8 @@ pub struct FairPermit {
 impl FairSemaphore {
     pub fn new(capacity: u32) -> Arc<Self> {
         let (owners, turns) = (HashMap::new(), BTreeSet::new());
-        Arc::new(Self { capacity, locked: Mutex::new(Locked { available: capacity, owners, turns, next_turn: 0 }) })
+        let locked = Locked { available: capacity.into(), owners, turns, next_turn: 0 };
+        Arc::new(Self { capacity: capacity.into(), locked: Mutex::new(locked) })
     }
 
     /// Waits for so many permits at once; more than there are count as all of them. Waits of one owner end in their
@@ -80,7 +85,7 @@ impl FairSemaphore {
         permits: u32,
         queue: fn(&mut Waiting) -> &mut VecDeque<Waiter>,
     ) -> FairPermit {
-        let permits = permits.min(self.capacity);
+        let permits = permits.min(self.capacity());
         loop {
             let turn = {
                 let locked = &mut *self.lock();
@@ -114,15 +119,23 @@ impl FairSemaphore {
         may: impl FnOnce(u32, u32) -> bool,
     ) -> Option<FairPermit> {
         let locked = &mut *self.lock();
-        if may(locked.held_by(owner), locked.available) { self.take_free(locked, owner, permits) } else { None }
+        if may(locked.held_by(owner), free(locked.available)) { self.take_free(locked, owner, permits) } else { None }
     }
 
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        self.capacity.load(Relaxed)
+    }
+
+    /// Changes how many permits there are. Those that are held already are not taken away, and who waits for more than
+    /// there are waits until they are as many again.
+    pub fn set_capacity(self: &Arc<Self>, capacity: u32) {
+        let locked = &mut *self.lock();
+        locked.available += i64::from(capacity) - i64::from(self.capacity.swap(capacity, Relaxed));
+        self.grant(locked);
     }
 
     pub fn available(&self) -> u32 {
-        self.lock().available
+        free(self.lock().available)
     }
 
     pub fn held_by(&self, owner: &str) -> u32 {
@@ -135,11 +148,11 @@ impl FairSemaphore {
     }
 
     fn take_free(self: &Arc<Self>, locked: &mut Locked, owner: &str, permits: u32) -> Option<FairPermit> {
-        if !locked.turns.is_empty() || locked.available < permits {
+        if !locked.turns.is_empty() || locked.available < permits.into() {
             return None;
         }
         let owner = locked.name(owner);
-        locked.available -= permits;
+        locked.available -= i64::from(permits);
         locked.update(&owner, |owner| owner.held += permits);
         Some(self.permit(owner, permits))
     }
@@ -151,13 +164,17 @@ impl FairSemaphore {
             let next = locked.update(&name, |owner| {
                 let queue = owner.waiting.next();
                 let first = queue.front()?;
-                if first.granted.is_closed() || first.permits <= available { queue.pop_front() } else { None }
+                if first.granted.is_closed() || i64::from(first.permits) <= available {
+                    queue.pop_front()
+                } else {
+                    None
+                }
             });
             let Some(Waiter { permits, granted }) = next else { break };
             if granted.is_closed() {
                 continue;
             }
-            locked.available -= permits;
+            locked.available -= i64::from(permits);
             locked.update(&name, |owner| owner.held += permits);
             if let Err(permit) = granted.send(self.permit(name, permits)) {
                 permit.put_back(locked);
@@ -172,6 +189,10 @@ impl FairSemaphore {
     fn lock(&self) -> MutexGuard<'_, Locked> {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn free(available: i64) -> u32 {
+    u32::try_from(available).unwrap_or(0)
 }
 
 impl Waiting {
@@ -195,7 +216,7 @@ impl Locked {
     }
 
     fn give_back(&mut self, owner: &Arc<str>, permits: u32) {
-        self.available += permits;
+        self.available += i64::from(permits);
         self.update(owner, |owner| owner.held -= permits);
     }
 

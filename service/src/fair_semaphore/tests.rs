@@ -55,6 +55,22 @@ async fn equals_take_turns() {
 }
 
 #[tokio::test]
+async fn fewer_permits_come_into_force_as_those_that_are_held_come_back() {
+    let semaphore = FairSemaphore::new(3);
+    let mut held: Vec<_> = (0..3).map(|_| semaphore.try_acquire("a", 1).expect("it is free")).collect();
+    semaphore.set_capacity(1);
+    let mut waiting = Box::pin(semaphore.acquire("b", 1));
+    for _ in 0..3 {
+        assert!(poll!(&mut waiting).is_pending());
+        assert_eq!(semaphore.available(), 0);
+        held.pop();
+    }
+    let _held = waiting.now_or_never().expect("the only one");
+    semaphore.set_capacity(2);
+    assert!(semaphore.acquire("b", 1).now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn a_last_wait_of_an_owner_ends_after_those_that_come_later() {
     let semaphore = FairSemaphore::new(1);
     let held = semaphore.try_acquire("a", 1).expect("it is free");
