@@ -24,6 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of a body that is not large. Any number of these may be published at once.
 const SMALL: usize = 16 * 1024;
 
+pub(crate) fn is_large(bytes: usize) -> bool {
+    bytes > SMALL
+}
+
 pub struct LargeBodies {
     broker: Arc<dyn Broker>,
     room: Arc<FairSemaphore>,
@@ -48,8 +52,8 @@ impl BrokerLayer for LargeBodies {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         let bytes = message.body.len();
         let tenant = owner(to, message);
-        let is_alone = self.latest.is_alone(tenant);
-        if bytes <= SMALL || is_alone {
+        let is_alone = self.latest.note(tenant);
+        if !is_large(bytes) || is_alone {
             return self.broker.publish(to, message);
         }
         let room = if matches!(to, Target::Log(..)) { &self.log_room } else { &self.room };

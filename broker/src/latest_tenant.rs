@@ -29,7 +29,7 @@ impl LatestTenant {
     }
 
     /// Notes a publish of a tenant. True when no other one has published for a while.
-    pub(crate) fn is_alone(&self, tenant: &str) -> bool {
+    pub(crate) fn note(&self, tenant: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         tenant.hash(&mut hasher);
         let (hash, now) = (hasher.finish(), millis(self.started.elapsed()));
@@ -54,11 +54,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_tenant_is_alone_until_another_one_publishes_and_a_while_afterwards() {
         let latest = LatestTenant::new();
-        assert!(latest.is_alone("acme") && latest.is_alone("acme"), "there was no other");
-        assert!(!latest.is_alone("beta") && !latest.is_alone("acme"));
+        assert!(latest.note("acme") && latest.note("acme"), "there was no other");
+        assert!(!latest.note("beta") && !latest.note("acme"));
         advance(ALONE_AFTER - Duration::from_millis(1)).await;
-        assert!(!latest.is_alone("acme"));
+        assert!(!latest.note("acme"));
         advance(Duration::from_millis(1)).await;
-        assert!(latest.is_alone("acme"));
+        assert!(latest.note("acme"));
     }
 }

@@ -15,19 +15,21 @@ const LEAST_LIMIT: f64 = 16.0;
 pub(crate) struct Pace {
     limit: f64,
     most: f64,
-    /// The shortest time that a confirm took, in seconds: that of one that waited for nothing.
+    /// The time of a confirm, in seconds, that waits for nothing: that of the latest publish that was the only one, or a
+    /// shorter one since.
     shortest: f64,
 }
 
 impl Pace {
     pub(crate) fn new(most: u32) -> Self {
-        Self { limit: FIRST_LIMIT, most: most.into(), shortest: f64::INFINITY }
+        Self { limit: FIRST_LIMIT.min(most.into()), most: most.into(), shortest: f64::INFINITY }
     }
 
-    /// Notes a confirm and how long it took. `is_used` says that at least half of the limit is under way.
-    pub(crate) fn confirmed(&mut self, took: Duration, is_used: bool) {
+    /// Notes a confirm and how long it took. `was_only` says that no other publish was under way when its publish began,
+    /// and `is_used` that at least half of the limit is under way.
+    pub(crate) fn confirmed(&mut self, took: Duration, was_only: bool, is_used: bool) {
         let took = took.as_secs_f64();
-        self.shortest = self.shortest.min(took);
+        self.shortest = if was_only { took } else { self.shortest.min(took) };
         if took <= 0.0 {
             return;
         }
@@ -37,7 +39,7 @@ impl Pace {
         } else if waiting < FEWEST_WAITING && is_used {
             self.limit += STEP / self.limit;
         }
-        self.limit = self.limit.clamp(LEAST_LIMIT, self.most);
+        self.limit = self.limit.max(LEAST_LIMIT).min(self.most);
     }
 
     pub(crate) fn limit(&self) -> u32 {
@@ -51,30 +53,29 @@ mod tests {
 
     const MOST: u32 = 800;
 
-    /// The limit at a broker that does eight publishes in a ms and confirms `away` after the last byte at the earliest.
-    fn limit_at(away: Duration) -> u32 {
-        let mut pace = Pace::new(MOST);
-        pace.confirmed(away, false);
+    /// The limit at a broker that does eight publishes in a ms and takes `away` for a confirm at least.
+    fn limit_at(away: Duration, pace: &mut Pace) -> u32 {
+        pace.confirmed(away, true, false);
         for _ in 0..100_000 {
             let busy = Duration::from_secs_f64(f64::from(pace.limit()) / 8_000.0);
-            pace.confirmed(away.max(busy), true);
+            pace.confirmed(away.max(busy), false, true);
         }
         pace.limit()
     }
 
     #[test]
     fn next_to_nothing_waits_in_a_near_broker_and_a_distant_one_is_busy() {
-        let near = limit_at(Duration::from_micros(500));
-        assert!((16..=32).contains(&near), "{near}");
-        let distant = limit_at(Duration::from_millis(20));
-        assert!((160..=200).contains(&distant), "{distant}");
-        assert_eq!(limit_at(Duration::from_secs(1)), MOST);
+        let pace = &mut Pace::new(MOST);
+        for (away_ms, expected) in [(0.5, 16..=32), (20.0, 160..=200), (0.5, 16..=32), (1_000.0, MOST..=MOST)] {
+            let limit = limit_at(Duration::from_secs_f64(away_ms / 1_000.0), pace);
+            assert!(expected.contains(&limit), "{limit} at {away_ms} ms");
+        }
     }
 
     #[test]
     fn the_limit_does_not_grow_while_it_is_not_used() {
         let mut pace = Pace::new(MOST);
-        (0..1_000).for_each(|_| pace.confirmed(Duration::from_millis(20), false));
+        (0..1_000).for_each(|_| pace.confirmed(Duration::from_millis(20), false, false));
         assert_eq!(pace.limit(), 32);
     }
 }

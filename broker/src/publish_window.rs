@@ -11,7 +11,7 @@ use std::{
 use service::{FairPermit, FairSemaphore};
 use tokio::time::Instant;
 
-use crate::{latest_tenant::LatestTenant, pace::Pace};
+use crate::{large_bodies::is_large, latest_tenant::LatestTenant, pace::Pace};
 
 /// A publish counts once more in a window for each of these bytes, because lapin copies the body into frames: those that
 /// are waited for have some 64 MB at most.
@@ -24,6 +24,8 @@ pub(crate) fn permits(bytes: usize) -> u32 {
 
 pub struct PublishWindow {
     all: Arc<FairSemaphore>,
+    /// The half that large bodies may have, which wait for one another on their way to the broker.
+    large: Arc<FairSemaphore>,
     giving_way: Arc<GivingWay>,
     latest: LatestTenant,
 }
@@ -38,8 +40,17 @@ struct GivingWay {
 /// The room of one publish, until it is dropped.
 pub struct PublishRoom {
     _permit: FairPermit,
-    giving_way: Option<(Arc<GivingWay>, FairPermit)>,
-    entered: Instant,
+    _large: Option<FairPermit>,
+    giving_way: Option<GivesWay>,
+}
+
+/// A publish that gives way.
+struct GivesWay {
+    all: Arc<GivingWay>,
+    _permit: FairPermit,
+    /// True if no other one was under way when it began.
+    was_only: bool,
+    began: Instant,
 }
 
 impl PublishWindow {
@@ -51,37 +62,48 @@ impl PublishWindow {
         let permits = permits.min(Self::LARGEST);
         let pace = Pace::new(permits);
         let giving_way = GivingWay { permits: FairSemaphore::new(pace.limit()), pace: Mutex::new(pace) };
-        Self { all: FairSemaphore::new(permits), giving_way: Arc::new(giving_way), latest: LatestTenant::new() }
+        let [all, large] = [permits, permits / 2].map(FairSemaphore::new);
+        Self { all, large, giving_way: Arc::new(giving_way), latest: LatestTenant::new() }
     }
 
     /// Waits for the room of one publish with a body of this many bytes.
     pub async fn enter(&self, tenant: &str, bytes: usize) -> PublishRoom {
-        self.latest.is_alone(tenant);
-        self.room(tenant, bytes, None).await
+        self.latest.note(tenant);
+        self.room(tenant, bytes, false).await
     }
 
     /// Waits for the room of a publish that others shall not wait for: few of these are under way at once, unless no other
-    /// tenant has published for a while.
+    /// tenant has published for a while. Large bodies are bounded by [`LargeBodies`](crate::LargeBodies), and the times of
+    /// their confirms say nothing of those of others.
     pub async fn enter_giving_way(&self, tenant: &str, bytes: usize) -> PublishRoom {
-        let giving_way = match self.latest.is_alone(tenant) {
-            true => None,
-            false => Some((self.giving_way.clone(), self.giving_way.permits.acquire(tenant, 1).await)),
-        };
-        self.room(tenant, bytes, giving_way).await
+        let is_alone = self.latest.note(tenant);
+        self.room(tenant, bytes, !is_alone && !is_large(bytes)).await
     }
 
-    async fn room(&self, tenant: &str, bytes: usize, giving_way: Option<(Arc<GivingWay>, FairPermit)>) -> PublishRoom {
+    async fn room(&self, tenant: &str, bytes: usize, gives_way: bool) -> PublishRoom {
+        let giving_way = if gives_way { Some(self.giving_way.permits.acquire(tenant, 1).await) } else { None };
+        let large = if is_large(bytes) { Some(self.large.acquire(tenant, permits(bytes)).await) } else { None };
         let permit = self.all.acquire(tenant, permits(bytes)).await;
-        PublishRoom { _permit: permit, giving_way, entered: Instant::now() }
+        let giving_way = giving_way.map(|permit| GivesWay {
+            was_only: self.giving_way.under_way() == 1,
+            all: self.giving_way.clone(),
+            _permit: permit,
+            began: Instant::now(),
+        });
+        PublishRoom { _permit: permit, _large: large, giving_way }
     }
 }
 
 impl GivingWay {
-    fn confirmed(&self, took: Duration) {
-        let is_used = self.permits.available() * 2 <= self.permits.capacity();
+    fn under_way(&self) -> u32 {
+        self.permits.capacity() - self.permits.available()
+    }
+
+    fn confirmed(&self, took: Duration, was_only: bool) {
+        let is_used = self.under_way() * 2 >= self.permits.capacity();
         let limit = {
             let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.confirmed(took, is_used);
+            pace.confirmed(took, was_only, is_used);
             pace.limit()
         };
         if limit != self.permits.capacity() {
@@ -90,10 +112,11 @@ impl GivingWay {
     }
 }
 
-impl Drop for PublishRoom {
-    fn drop(&mut self) {
-        if let Some((giving_way, _permit)) = &self.giving_way {
-            giving_way.confirmed(self.entered.elapsed());
+impl PublishRoom {
+    /// Notes that the broker has confirmed the publish. One that failed or was given up says nothing of the broker.
+    pub fn confirmed(&self) {
+        if let Some(GivesWay { all, was_only, began, .. }) = &self.giving_way {
+            all.confirmed(began.elapsed(), *was_only);
         }
     }
 }
@@ -139,8 +162,19 @@ mod tests {
         for _ in 0..100 {
             let held: Vec<_> = std::iter::from_fn(|| window.enter_giving_way("acme", 0).now_or_never()).collect();
             tokio::time::advance(Duration::from_millis(20)).await;
-            drop(held);
+            held.iter().for_each(PublishRoom::confirmed);
         }
         assert!(window.giving_way.permits.capacity() > 2 * few);
+        drop(window.enter_giving_way("acme", 0).await);
+        assert!(window.giving_way.permits.capacity() > 2 * few, "what is given up says nothing");
+    }
+
+    #[tokio::test]
+    async fn large_bodies_take_half_of_the_room() {
+        let window = PublishWindow::new(100);
+        let begun = |bytes| window.enter("acme", bytes).now_or_never();
+        let held: Vec<_> = std::iter::from_fn(|| begun(640_000)).collect();
+        assert_eq!(held.len(), 4);
+        assert!(begun(16_000).is_some(), "there is room for small ones");
     }
 }

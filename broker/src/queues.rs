@@ -25,7 +25,7 @@ impl Queue {
         }
     }
 
-    /// True for a queue whose messages have waited already or wait on purpose. Others are taken and stored first.
+    /// True for a queue whose messages have waited already or wait on purpose. Others are taken first.
     pub(crate) fn gives_way(self) -> bool {
         matches!(self, Self::IngestSlow | Self::Lane(Lane::Slow))
     }

@@ -49,7 +49,8 @@ pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 /// Longest wait, in ms, of a test delivery for a snapshot that has its endpoint. Afterwards nobody looks at the test
 /// any more.
 const MAX_TEST_AGE_MS: u64 = 60_000;
-/// Most test deliveries of a tenant in hand at once: no other limit holds for them. Fewer callers of control wait at once.
+/// Most test deliveries of a tenant in hand at once, because no other limit holds for them. One process of control has four
+/// callers of a tenant wait at most.
 const MAX_TESTS: u32 = 16;
 
 pub struct DelivererDependencies {
@@ -150,7 +151,7 @@ impl Deliverer {
 
     /// The path of a delivery that the test button made: one attempt, whatever the endpoint's state and limits, and a
     /// notice to control. It is not retried, leaves no dead letter and changes no limit. A crash before the settlement
-    /// attempts it again. Beyond [`MAX_TESTS`] it ends without an attempt, because most of their callers have gone.
+    /// attempts it again. Beyond [`MAX_TESTS`] it ends without an attempt, and its caller hears that there is no result yet.
     async fn handle_test(&self, consumed: &ConsumedDelivery<'_>) -> Result<Settlement, Settlement> {
         let delivery = &consumed.delivery;
         let in_hand = self.tests.try_acquire_if(&delivery.tenant, 1, |own, _| own < MAX_TESTS);

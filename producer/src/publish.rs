@@ -19,8 +19,8 @@ use crate::{
 
 /// Number of a request's events that are sent at once.
 const EVENTS_AT_ONCE: usize = 64;
-/// Longest wait of each further one for an earlier one's confirm. However far away the broker is, a batch is sent within a
-/// second.
+/// Longest wait of each further one for an earlier one's confirm. However far away the broker is, a batch is sent within two
+/// seconds.
 const LONGEST_TURN: Duration = Duration::from_millis(1);
 /// Longest wait for a confirm: half of a common proxy timeout. After it, the sender must retry.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);

@@ -29,9 +29,17 @@ struct Routed {
     back: u64,
     /// Events that were not put aside. They are counted if `was_late`.
     at_once: u64,
-    is_late: bool,
+    /// Those of them that came back late.
+    late: u64,
     /// True if it was late at the last look.
     was_late: bool,
+}
+
+impl Routed {
+    /// A few old events, as when parked ones are requeued, show no queue.
+    fn is_late(&self) -> bool {
+        self.late * 2 > self.back
+    }
 }
 
 impl AsideEvents {
@@ -43,7 +51,7 @@ impl AsideEvents {
         }
         if let Some(routed) = by_tenant.get_mut(tenant) {
             routed.back += 1;
-            routed.is_late |= age_ms > LATE;
+            routed.late += u64::from(age_ms > LATE);
         }
     }
 
@@ -62,7 +70,7 @@ impl AsideEvents {
         let mut by_tenant = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
         let shares = shares(&by_tenant, elapsed);
         by_tenant.retain(|_, routed| {
-            let was_late = routed.is_late;
+            let was_late = routed.is_late();
             *routed = Routed { was_late, ..Routed::default() };
             was_late
         });
@@ -78,7 +86,7 @@ fn shares(by_tenant: &BTreeMap<String, Routed>, elapsed: Duration) -> BTreeMap<S
     by_back.sort_by_key(|(_, routed)| std::cmp::Reverse(routed.back));
     let backs = by_back.iter().map(|(_, routed)| routed.back as f64);
     let Some(level) = level(backs.clone().sum::<f64>() * SHARED_PART, backs) else { return BTreeMap::new() };
-    let has_share = |routed: &Routed| routed.is_late && routed.was_late && routed.back as f64 > level;
+    let has_share = |routed: &Routed| routed.is_late() && routed.was_late && routed.back as f64 > level;
     let named = by_back.into_iter().filter(|(_, routed)| has_share(routed)).take(MOST_SHARES);
     named.map(|(tenant, routed)| (tenant.clone(), (routed.at_once as f64 + level) / elapsed.as_secs_f64())).collect()
 }
@@ -129,6 +137,11 @@ mod tests {
     #[test]
     fn nobody_has_a_share_once_its_events_come_back_soon() {
         assert_eq!(second_look(|aside| come_back(aside, "acme", 8, LATE)), BTreeMap::new());
+        let requeued = |aside: &AsideEvents| {
+            come_back(aside, "acme", 8, 0);
+            come_back(aside, "acme", 1, LATE + 1);
+        };
+        assert_eq!(second_look(requeued), BTreeMap::new());
         let aside = AsideEvents::default();
         come_back(&aside, "acme", 8, LATE + 1);
         aside.shares(SECOND);

@@ -224,7 +224,11 @@ impl Router {
         }
         let (window, interests) = (&self.publisher.window, tenant.index.interests(&tenant.tenant, &facts));
         let (turn, fast) = match queue {
-            Queue::IngestSlow => (Some(window.turn(&acceptance.tenant).await), 0),
+            Queue::IngestSlow => tokio::select! {
+                biased;
+                turn = window.turn(&acceptance.tenant) => (Some(turn), 0),
+                () = self.stop.cancelled() => return Ok(Settlement::Again),
+            },
             _ => (None, window.fast_deliveries(&acceptance.tenant)),
         };
         let _under_way = window.begin(&acceptance.tenant, interests.len());

@@ -51,9 +51,13 @@ impl ConfirmedPublisher {
         // A fan-out to many endpoints does not keep the runtime from other events meanwhile.
         consume_budget().await;
         let published = {
-            let _room = self.window.enter(&outgoing.delivery.tenant, outgoing.lane, outgoing.body.len()).await;
+            let room = self.window.enter(&outgoing.delivery.tenant, outgoing.lane, outgoing.body.len()).await;
             drop(turn);
-            self.confirmed(&outgoing.to(), &outgoing.message()).await
+            let published = self.confirmed(&outgoing.to(), &outgoing.message()).await;
+            if published.is_ok() {
+                room.confirmed();
+            }
+            published
         };
         match published {
             // This broker takes less than carteiro would publish.

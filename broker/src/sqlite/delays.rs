@@ -7,7 +7,7 @@ use crate::Lane;
 
 /// Largest number of deliveries that move in one transaction. Many may come due together after an outage, and must not
 /// hold up publishing.
-const BATCH: u32 = 256;
+const BATCH: u32 = 128;
 /// Largest sum of their sizes in bytes, which the last one may exceed. What moves is written twice.
 const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 

@@ -12,6 +12,10 @@ use tokio::sync::mpsc;
 use super::{message::MessageRow, queue_table::QueueTable};
 use crate::{Incoming, Queue, Settlement, consumer::ConsumerFeed};
 
+/// Largest number of messages that one transaction hands out of a queue that gives way: the next event must not wait long
+/// for its end.
+const MAX_GIVING_WAY: usize = 128;
+
 /// A message that is handed out once the transaction has committed.
 pub(super) struct Pick {
     pub(super) seq: i64,
@@ -186,6 +190,7 @@ impl SqliteQueue {
     fn pick_returned(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<usize> {
         let mut left = budget;
         while left > 0
+            && picks.len() < self.most_picks()
             && self.has_room()
             && let Some((seq, count)) = self.returned.pop_front()
         {
@@ -200,7 +205,8 @@ impl SqliteQueue {
     fn pick_waiting(&mut self, file: &Connection, budget: usize, picks: &mut Vec<Pick>) -> rusqlite::Result<()> {
         let mut left = budget;
         let Marks { last, cursor: mut reached, .. } = self.draft;
-        if left == 0 || !self.has_room() || reached == last {
+        let most = self.most_picks();
+        if left == 0 || picks.len() >= most || !self.has_room() || reached == last {
             return Ok(());
         }
         let ended = self.table.scan(file, (reached, last), |seq, row| {
@@ -212,10 +218,14 @@ impl SqliteQueue {
             }
             left = left.saturating_sub(row.size());
             picks.push(Pick::new(ConsumerFeed::next_free(&mut self.feeds, &mut self.turn), seq, count, row));
-            Ok(left > 0 && self.feeds.iter().any(ConsumerFeed::has_room))
+            Ok(left > 0 && picks.len() < most && self.feeds.iter().any(ConsumerFeed::has_room))
         })?;
         self.draft.cursor = if ended { last } else { reached };
         Ok(())
+    }
+
+    fn most_picks(&self) -> usize {
+        if self.queue.gives_way() { MAX_GIVING_WAY } else { usize::MAX }
     }
 
     fn has_room(&self) -> bool {

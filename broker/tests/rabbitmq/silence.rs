@@ -178,7 +178,7 @@ async fn a_role_is_not_ready_while_its_consumer_is_not_granted_and_is_once_it_is
     let status = ConsumerStatus::new(broker.connection_state(), Instant::now());
     assert_eq!(status.ready(), Ok(()), "it has not subscribed yet");
     let consumer = broker.consume(Queue::Lane(Lane::Fast), 1_000.into());
-    tokio::spawn(run_handler(Queue::Ingest, consumer, Arc::new(IdleHandler), stop, status.clone()));
+    tokio::spawn(run_handler(Queue::Lane(Lane::Fast), consumer, Arc::new(IdleHandler), stop, status.clone()));
     let why = eventually(|| status.ready().err()).await;
     assert_eq!(why, "the broker has not granted its consumer yet");
     until(&broker, |state| matches!(state, ConnectionState::Away(_))).await;
