@@ -85,7 +85,7 @@ impl PublishWindow {
         let large = if is_large(bytes) { Some(self.large.acquire(tenant, permits(bytes)).await) } else { None };
         let permit = self.all.acquire(tenant, permits(bytes)).await;
         let giving_way = giving_way.map(|permit| GivesWay {
-            was_only: self.giving_way.under_way() == 1,
+            was_only: self.giving_way.permits.held() == 1,
             all: self.giving_way.clone(),
             _permit: permit,
             began: Instant::now(),
@@ -95,12 +95,8 @@ impl PublishWindow {
 }
 
 impl GivingWay {
-    fn under_way(&self) -> u32 {
-        self.permits.capacity() - self.permits.available()
-    }
-
     fn confirmed(&self, took: Duration, was_only: bool) {
-        let is_used = self.under_way() * 2 >= self.permits.capacity();
+        let is_used = self.permits.held() * 2 >= self.permits.capacity();
         let limit = {
             let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
             pace.confirmed(took, was_only, is_used);

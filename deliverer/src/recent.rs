@@ -25,11 +25,11 @@ impl Recent {
     /// True when this body was delivered for the tenant that was created at this revision. Another one under the same id
     /// is of an event whose sender has used the id of an earlier event, and is not lost.
     pub(crate) fn was_delivered(&self, delivery: &Delivery, tenant_created: u64, body: &[u8], now: Instant) -> bool {
-        self.delivered.is_repeat(id(delivery).wrapping_add(tenant_created.into()), body, now)
+        self.delivered.is_repeat(id(delivery, tenant_created), body, now)
     }
 
     pub(crate) fn delivered(&self, delivery: &Delivery, tenant_created: u64, body: &[u8], now: Instant) {
-        self.delivered.note(id(delivery).wrapping_add(tenant_created.into()), body, now);
+        self.delivered.note(id(delivery, tenant_created), body, now);
     }
 
     /// Remembers an attempt. Returns true when it looks like the retry of a forked delivery.
@@ -41,20 +41,21 @@ impl Recent {
         if delivery.attempt < 2 {
             return false;
         }
-        let id = id(delivery).wrapping_add(delivery.attempt.into());
+        let id = id(delivery, delivery.attempt.into());
         let was_attempted = self.attempted_retries.contains(id, now);
         self.attempted_retries.note(id, now);
         was_attempted && !is_redelivered
     }
 }
 
-/// The id under which a delivery is remembered. A replay has its own, because it is posted whatever happened before. Ids
-/// are digests, so that of one delivery and a number is not the id of another one.
-fn id(delivery: &Delivery) -> u128 {
-    match &delivery.replay {
+/// The id under which a delivery is remembered with a number. A replay has its own, because it is posted whatever happened
+/// before. Ids are digests, so that of one delivery and a number is not the id of another one.
+fn id(delivery: &Delivery, number: u64) -> u128 {
+    let id = match &delivery.replay {
         None => delivery.id.as_u128(),
         Some(replay) => seen::id_of(&delivery.tenant, 0, &format!("{} {replay}", delivery.id)),
-    }
+    };
+    id.wrapping_add(number.into())
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ pub(crate) struct AsideEvents {
 struct Routed {
     /// Events that came back from the queue of those that were put aside.
     back: u64,
+    /// The part of them that came back late.
+    late: u64,
     /// Events that were not put aside. They are counted if `was_late`.
     at_once: u64,
-    /// Those of them that came back late.
-    late: u64,
     /// True if it was late at the last look.
     was_late: bool,
 }

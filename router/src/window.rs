@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const PUBLISHES: u32 = PublishWindow::LARGEST / 5 * 4;
 /// Number of an event's deliveries that take the fast lane, unless its tenant has more than its share under way.
 const FAST_DELIVERIES: usize = 50;
-/// Smallest number of endpoints of an event that is put aside: for fewer, it would hardly save a publish.
+/// Smallest number of endpoints that may get an event that is put aside: for fewer, it would hardly save a publish.
 const LARGE_FAN_OUT: usize = 10;
 /// Number of events that were put aside and have their turn at once.
 const TURNS: u32 = 2;

@@ -89,7 +89,7 @@ impl FairSemaphore {
         loop {
             let turn = {
                 let locked = &mut *self.lock();
-                if let Some(permit) = self.take_free(locked, owner, permits) {
+                if let Some(permit) = self.take_at_least_none(locked, owner, permits) {
                     return permit;
                 }
                 let (granted, turn) = oneshot::channel();
@@ -107,7 +107,7 @@ impl FairSemaphore {
 
     /// Takes so many permits if they are free and nobody waits.
     pub fn try_acquire(self: &Arc<Self>, owner: &str, permits: u32) -> Option<FairPermit> {
-        self.take_free(&mut self.lock(), owner, permits)
+        self.take_at_least_none(&mut self.lock(), owner, permits)
     }
 
     /// Like [`try_acquire`](Self::try_acquire), if `may` says so by the permits that the owner holds and those that are
@@ -119,7 +119,11 @@ impl FairSemaphore {
         may: impl FnOnce(u32, u32) -> bool,
     ) -> Option<FairPermit> {
         let locked = &mut *self.lock();
-        if may(locked.held_by(owner), free(locked.available)) { self.take_free(locked, owner, permits) } else { None }
+        if may(locked.held_by(owner), at_least_none(locked.available)) {
+            self.take_at_least_none(locked, owner, permits)
+        } else {
+            None
+        }
     }
 
     pub fn capacity(&self) -> u32 {
@@ -135,7 +139,13 @@ impl FairSemaphore {
     }
 
     pub fn available(&self) -> u32 {
-        free(self.lock().available)
+        at_least_none(self.lock().available)
+    }
+
+    /// Number of permits that are held, also beyond the capacity after it was lowered.
+    pub fn held(&self) -> u32 {
+        let locked = self.lock();
+        at_least_none(i64::from(self.capacity()) - locked.available)
     }
 
     pub fn held_by(&self, owner: &str) -> u32 {
@@ -147,7 +157,7 @@ impl FairSemaphore {
         self.lock().owners.len()
     }
 
-    fn take_free(self: &Arc<Self>, locked: &mut Locked, owner: &str, permits: u32) -> Option<FairPermit> {
+    fn take_at_least_none(self: &Arc<Self>, locked: &mut Locked, owner: &str, permits: u32) -> Option<FairPermit> {
         if !locked.turns.is_empty() || locked.available < permits.into() {
             return None;
         }
@@ -191,8 +201,8 @@ impl FairSemaphore {
     }
 }
 
-fn free(available: i64) -> u32 {
-    u32::try_from(available).unwrap_or(0)
+fn at_least_none(permits: i64) -> u32 {
+    u32::try_from(permits).unwrap_or(0)
 }
 
 impl Waiting {

@@ -17,14 +17,11 @@ const STEPS: [&str; 2] = [TABLES, INGEST_SLOW];
 const FORMAT: i64 = STEPS.len() as i64;
 
 /// WAL with `synchronous=FULL`: a commit is on the disk before it is confirmed. (NORMAL could lose the last commits at
-/// a power cut.) A page of 8 KiB holds about four deliveries. The WAL is checkpointed every 4 MiB and cut back to
-/// that: meanwhile everybody waits, some 3 ms for each MiB.
+/// a power cut.) A page of 8 KiB holds about four deliveries. [`Space`](super::space::Space) limits the WAL.
 const SETTINGS: &str = "
     PRAGMA page_size = 8192;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 512;
-    PRAGMA journal_size_limit = 4194304;
     PRAGMA cache_size = -16384;
     PRAGMA temp_store = MEMORY;
 ";

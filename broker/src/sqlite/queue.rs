@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use super::{message::MessageRow, queue_table::QueueTable};
 use crate::{Incoming, Queue, Settlement, consumer::ConsumerFeed};
 
-/// Largest number of messages that one transaction hands out of a queue that gives way: the next event must not wait long
-/// for its end.
-const MAX_GIVING_WAY: usize = 128;
+/// Largest number of messages that one transaction hands out of a queue that gives way, and that it stores of those that
+/// give way to others in it: the next event must not wait long for its end.
+pub(super) const MAX_GIVING_WAY: usize = 128;
 
 /// A message that is handed out once the transaction has committed.
 pub(super) struct Pick {

@@ -21,6 +21,7 @@ use super::{
     command::WriterCommand,
     logs::LogEnds,
     open::BrokerFile,
+    queue::MAX_GIVING_WAY,
     space::Space,
     tables::{Picks, Publish, Tables},
 };
@@ -30,9 +31,6 @@ pub(super) const CLOSED: &str = "the embedded broker is closed";
 
 /// Largest number of commands in one transaction: many share the disk's flush, and still end quickly.
 const MAX_COMMANDS: usize = 512;
-/// Largest number of publishes in one transaction that give way to others in it: the next event must not wait long for its
-/// end.
-const MAX_GIVING_WAY: usize = 128;
 /// Largest size of the publishes in one transaction, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Pause before a file that could not be written is tried again.

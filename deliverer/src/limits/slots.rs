@@ -198,9 +198,8 @@ impl Slots {
 
     /// Used slots and all slots, of the fast stage and of the slow stage.
     pub(crate) fn in_use(&self) -> [(i64, i64); 2] {
-        let used = |slots: &FairSemaphore| i64::from(slots.capacity() - slots.available());
-        let fast = used(&self.fast) + used(&self.reserved);
-        [(fast, self.counts.fast.into()), (used(&self.slow), self.counts.slow.into())]
+        let fast = self.fast.held() + self.reserved.held();
+        [(fast.into(), self.counts.fast.into()), (self.slow.held().into(), self.counts.slow.into())]
     }
 
     /// How many slots a tenant holds of those that are for all.
