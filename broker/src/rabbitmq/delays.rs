@@ -125,6 +125,11 @@ mod tests {
     }
 
     #[test]
+    fn the_waits_that_take_one_hop_are_the_levels() {
+        assert_eq!(LEVELS.map(|level| level.ms), Due::ONE_HOP_MS);
+    }
+
+    #[test]
     fn a_wait_of_one_level_takes_one_hop_also_when_it_is_published_a_little_later() {
         for level in &LEVELS {
             for late in [0, 3, 200] {

@@ -31,6 +31,11 @@ const FIRST_WINDOW_MS: f64 = 30_000.0;
 /// Factor by which the window is longer than the time for which the endpoint has been answering. What is reserved cannot be
 /// brought forward, and the endpoint may bear more later than it has so far.
 const FORESIGHT: f64 = 3.0;
+/// How many times as many cheap waits begin in a while as deliveries may return in it. New deliveries come on top of those
+/// that return.
+const MOST_CHEAP_WAITS: f64 = 1.25;
+/// Ms by which cheap waits may be ahead of that rate.
+const CHEAP_BURST_MS: f64 = 1_000.0;
 /// Longest time, in ms, for which a `Retry-After` holds up the endpoint's other deliveries: one mistaken answer must not
 /// silence an endpoint for a day.
 const MAX_HOLD_MS: u64 = 300_000;
@@ -43,6 +48,8 @@ pub(crate) struct AdmissionState {
     concurrency: ConcurrencyLimit,
     rate: RateLimiter,
     reservations: Reservations,
+    /// Bounds the waits that are not spread over a window.
+    cheap_waits: RateLimiter,
     latency: LatencyEwma,
     failures: FailureStreak,
     /// Time of the first request.
@@ -326,7 +333,7 @@ impl AdmissionState {
         share: &Share,
         now: Uptime,
     ) -> TurnedAway {
-        if self.reservations.backlog(now) >= share.max_backlog && !has_waited {
+        if self.overflows(has_waited, share, now) {
             return TurnedAway::Overflow;
         }
         self.reservations.count(until, now);
@@ -334,27 +341,50 @@ impl AdmissionState {
     }
 
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the
-    /// probe should have been answered.
+    /// probe should have been answered. While more wait than can return then, it matters more that a return costs the broker
+    /// little; those of a burst are still spread, since all waits of one length end as close together as they began.
     fn defer_past_breaker(&mut self, wait: WaitContext, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
         let answer_ms = self.latency.recent_ms().min(share.attempt_ms);
-        let earliest = match self.breaker.state() {
+        let (earliest, is_probe) = match self.breaker.state() {
             BreakerState::HalfOpen { .. } => {
                 let probe_began = until - share.attempt_ms;
-                probe_began + answer_ms
+                (probe_began + answer_ms, false)
             }
-            _ if self.reservations.reach_beyond(until) => until + answer_ms,
-            _ => until,
+            _ if self.reservations.reach_beyond(until) => (until + answer_ms, false),
+            _ => (until, true),
         };
         let earliest = earliest.max(now + MIN_DEFERRAL_MS);
-        self.reserve(earliest, wait, DeferReason::Breaker, share, now)
+        let backlog = self.reservations.backlog(now);
+        let is_burst = self.cheap_waits.delay_ms(now) > CHEAP_BURST_MS;
+        if is_probe || is_burst || !self.is_crowded(backlog, share, now) {
+            return self.reserve(earliest, wait, DeferReason::Breaker, share, now);
+        }
+        if self.overflows(wait.has_waited, share, now) {
+            return TurnedAway::Overflow;
+        }
+        let wait_ms = self.window_ms(backlog, share, now).max(earliest.ms_since(now) as f64);
+        self.cheap_waits.take(now, share.return_gap_ms / MOST_CHEAP_WAITS);
+        let until = self.reservations.reserve_cheaply(wait_ms, now);
+        self.reservations.count(until, now);
+        TurnedAway::Deferred { wait_ms: until.ms_since(now), reason: DeferReason::Breaker }
     }
 
     pub(super) fn advance_reservations(&mut self, ms: u64) {
         self.reservations.advance(ms);
     }
 
-    /// Reserves a time for a deferred delivery, from `earliest` on. One that has waited may get a spare time, and belongs to
-    /// the backlog already.
+    /// True if the backlog has no room for a delivery. One that has waited belongs to it already.
+    fn overflows(&mut self, has_waited: bool, share: &Share, now: Uptime) -> bool {
+        !has_waited && self.reservations.backlog(now) >= share.max_backlog
+    }
+
+    /// Ms between two reserved times.
+    fn reserved_gap_ms(&self, share: &Share) -> f64 {
+        let settled_gap_ms = share.settled.start_gap_ms(self.latency.round_trip_ms());
+        SLACK * self.expected_gap_ms(share).max(settled_gap_ms)
+    }
+
+    /// Reserves a time for a deferred delivery, from `earliest` on. One that has waited may get a spare time.
     fn reserve(
         &mut self,
         earliest: Uptime,
@@ -363,13 +393,12 @@ impl AdmissionState {
         share: &Share,
         now: Uptime,
     ) -> TurnedAway {
-        let backlog = self.reservations.backlog(now);
-        if backlog >= share.max_backlog && !wait.has_waited {
+        if self.overflows(wait.has_waited, share, now) {
             return TurnedAway::Overflow;
         }
+        let backlog = self.reservations.backlog(now);
         let window = Window { first: earliest, length_ms: self.window_ms(backlog, share, now) };
-        let settled_gap_ms = share.settled.start_gap_ms(self.latency.round_trip_ms());
-        let gap_ms = SLACK * self.expected_gap_ms(share).max(settled_gap_ms);
+        let gap_ms = self.reserved_gap_ms(share);
         let until = match wait.has_waited {
             true => self.reservations.reserve_again(window, gap_ms),
             false => self.reservations.reserve(window, gap_ms),
@@ -382,6 +411,13 @@ impl AdmissionState {
     /// longer it is, so that a delivery is deferred a few times at most while more and more is learnt of the endpoint.
     fn window_ms(&self, backlog: u64, share: &Share, now: Uptime) -> f64 {
         self.least_window_ms(backlog, share, now).max(backlog as f64 * share.return_gap_ms)
+    }
+
+    /// True if more waits than can return within the window, by what the endpoint is expected to bear as well as by what all
+    /// deliverers take.
+    fn is_crowded(&self, backlog: u64, share: &Share, now: Uptime) -> bool {
+        let gap_ms = share.return_gap_ms.min(self.reserved_gap_ms(share));
+        backlog as f64 * gap_ms > self.least_window_ms(backlog, share, now)
     }
 
     /// Length, in ms, of that window if no other endpoint had returns.

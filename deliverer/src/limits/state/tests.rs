@@ -1,5 +1,7 @@
 //! The state of one endpoint, decision by decision.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -177,7 +179,6 @@ fn what_waits_for_an_endpoint_returns_soon_unless_it_is_known_well_or_may_be_att
     let one = Allowance { in_flight: 1.0, gap_ms: 0.0 };
     let share = |return_gap_ms| Share { settled: one, return_gap_ms, ..SHARE };
     assert_eq!(longest_ms(&mut down(), &share(0.25), NOW).div_ceil(1_000), 55);
-    assert!((65_000..75_000).contains(&longest_ms(&mut down(), &share(5.0), NOW)), "no more return at once");
     let limited = Allowance { gap_ms: 100.0, ..ALLOWANCE };
     assert!(longest_ms(&mut down(), &Share { settled: limited, ..SHARE }, NOW) > 1_000_000, "as the rate asks for");
     for (seconds, expected) in [(0, 90), (10, 120), (60, 270)] {
@@ -189,6 +190,37 @@ fn what_waits_for_an_endpoint_returns_soon_unless_it_is_known_well_or_may_be_att
         let hold_ms = 300_000 - seconds * 1_000;
         assert_eq!((longest_ms(&mut state, &SHARE, now) - hold_ms).div_ceil(1_000), expected, "after {seconds} s");
     }
+}
+
+/// The waits of 240 deliveries to an endpoint that is down, after 2,000 others. One comes each so many ms.
+fn waits_while_down(every_ms: u64, share: &Share) -> Vec<u64> {
+    let mut state = down();
+    (0..2_000).for_each(|_| state.count_backlog(NOW + 60_000, NOW));
+    let waits = (0..240).map(|nth| match state.admit(FIRST, share, NOW + nth * every_ms) {
+        Err(TurnedAway::Deferred { wait_ms, reason: DeferReason::Breaker }) => wait_ms,
+        other => panic!("{other:?}"),
+    });
+    waits.collect()
+}
+
+#[test]
+fn while_more_wait_than_may_return_soon_each_looks_again_after_a_wait_of_one_hop() {
+    let one = Allowance { in_flight: 1.0, gap_ms: 0.0 };
+    let share = Share { settled: one, return_gap_ms: 50.0, ..SHARE };
+    let takes_one_hop = |ms: &&u64| broker::Due::ONE_HOP_MS.contains(ms);
+    let waits = waits_while_down(40, &share);
+    assert_eq!(waits[0], 10_000, "the probe");
+    assert_eq!(waits[1..].iter().filter(takes_one_hop).count(), 239);
+    let mean_ms = waits[1..].iter().sum::<u64>() / 239;
+    assert!((100_000..115_000).contains(&mean_ms), "2,000 to 2,300 return at twenty a second: {mean_ms}");
+
+    let burst = waits_while_down(0, &share);
+    let spread: BTreeSet<_> = burst.iter().filter(|ms| !takes_one_hop(ms)).collect();
+    assert!((205..220).contains(&spread.len()), "those of more than a second are spread: {}", spread.len());
+
+    let limited = Share { settled: Allowance { gap_ms: 100.0, ..ALLOWANCE }, ..share };
+    let by_chance = waits_while_down(40, &limited).iter().filter(takes_one_hop).count();
+    assert!(by_chance < 5, "they are as the rate asks for: {by_chance}");
 }
 
 #[test]

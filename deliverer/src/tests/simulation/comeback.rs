@@ -26,6 +26,8 @@ const HEALTHY_PER_SECOND: usize = 470;
 struct Outage {
     trouble: Trouble,
     deliverers: u32,
+    /// The one deliverer is one of so many, and has its part of everything.
+    one_of: Option<u32>,
     median_ms: f64,
     settings: Value,
     /// How long the endpoint was up before.
@@ -37,7 +39,8 @@ struct Outage {
 impl Default for Outage {
     fn default() -> Self {
         let (trouble, settings) = (Trouble::Refuses, json!({}));
-        Self { trouble, deliverers: 2, median_ms: 120.0, settings, up_before: Duration::ZERO, restarts: false }
+        let (up_before, restarts) = (Duration::ZERO, false);
+        Self { trouble, deliverers: 2, one_of: None, median_ms: 120.0, settings, up_before, restarts }
     }
 }
 
@@ -60,7 +63,10 @@ impl Outage {
         let incident = (self.up_before, self.up_before + OUTAGE);
         let trouble = |nth| if nth == 0 { self.trouble } else { Trouble::None };
         let receivers = Receivers::new(101, trouble, incident, &self.settings).answering_in(self.median_ms);
-        let fleet = Fleet::start(receivers, self.deliverers, SLOTS);
+        let fleet = match self.one_of {
+            Some(all) => Fleet::start_one_of(receivers, all, SLOTS, 10_000),
+            None => Fleet::start(receivers, self.deliverers, SLOTS),
+        };
         let others = fleet.clone();
         tokio::spawn(async move { others.load(OTHERS_PER_SECOND, 60 * MINUTE, None).await });
         fleet.load(OTHERS_PER_SECOND, self.up_before, Some(0)).await;
@@ -152,6 +158,18 @@ async fn what_waits_for_an_endpoint_that_was_up_before_arrives_as_fast_as_it_ans
     let report = Outage { up_before: MINUTE, median_ms: 5.0, ..Outage::default() }.run("up before, quick").await;
     report.assert_orderly();
     assert!(report.delivered.len() < 10, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_returns_evenly_while_more_waits_than_may_return_at_once() {
+    // One of ten deliverers, to which 200 return in a second: for 15,000 a window of half a minute is too short.
+    let (settings, one_of) = (json!({"max_backlog": 200_000}), Some(10));
+    let outage = Outage { deliverers: 1, one_of, median_ms: 5.0, settings, ..Outage::default() };
+    let report = outage.run("one of ten deliverers").await;
+    report.assert_orderly();
+    let in_a_minute: usize = report.delivered[..60].iter().sum();
+    assert!(in_a_minute > 60 * 150 && report.delivered.iter().all(|delivered| *delivered < 400), "{report:?}");
+    assert!(report.delivered.len() < 130, "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]
