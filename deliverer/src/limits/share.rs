@@ -9,7 +9,7 @@ use super::{rate::gap_ms, uptime::Uptime};
 
 /// Deliveries that return to all deliverers in a second, at most, before it is known whether their endpoints bear them: a
 /// deferral costs a publish and a confirm, and a small machine that runs everything does some 4,000 of them in a second.
-const RETURNS_PER_SECOND: f64 = 2_000.0;
+const RETURNS_PER_SECOND: f64 = 1_500.0;
 /// Ms from the end of an attempt until its outcome is known here.
 const REPORTING_MS: u64 = 1_000;
 

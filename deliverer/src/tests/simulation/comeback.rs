@@ -162,13 +162,13 @@ async fn what_waits_for_an_endpoint_that_was_up_before_arrives_as_fast_as_it_ans
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_returns_evenly_while_more_waits_than_may_return_at_once() {
-    // One of ten deliverers, to which 200 return in a second: for 15,000 a window of half a minute is too short.
+    // One of ten deliverers, to which 150 return in a second: for 15,000 a window of half a minute is too short.
     let (settings, one_of) = (json!({"max_backlog": 200_000}), Some(10));
     let outage = Outage { deliverers: 1, one_of, median_ms: 5.0, settings, ..Outage::default() };
     let report = outage.run("one of ten deliverers").await;
     report.assert_orderly();
     let in_a_minute: usize = report.delivered[..60].iter().sum();
-    assert!(in_a_minute > 60 * 150 && report.delivered.iter().all(|delivered| *delivered < 400), "{report:?}");
+    assert!(in_a_minute > 60 * 100 && report.delivered.iter().all(|delivered| *delivered < 400), "{report:?}");
     assert!(report.delivered.len() < 130, "{report:?}");
 }
 
