@@ -33,9 +33,9 @@ const FIRST_WINDOW_MS: f64 = 30_000.0;
 const FORESIGHT: f64 = 3.0;
 /// How many times as many cheap waits begin in a while as deliveries may return in it. New deliveries come on top of those
 /// that return.
-const MOST_CHEAP_WAITS: f64 = 1.5;
+const MOST_CHEAP_WAITS: f64 = 2.0;
 /// Ms by which cheap waits may be ahead of that rate.
-const CHEAP_BURST_MS: f64 = 1_000.0;
+const CHEAP_BURST_MS: f64 = 3_000.0;
 /// Longest time, in ms, for which a `Retry-After` holds up the endpoint's other deliveries: one mistaken answer must not
 /// silence an endpoint for a day.
 const MAX_HOLD_MS: u64 = 300_000;
