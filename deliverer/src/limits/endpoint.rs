@@ -17,7 +17,7 @@ use super::{
     in_hand::HeldMessage,
     share::{DelivererCount, Share, return_part},
     slots::EndpointSlots,
-    state::{Admission, AdmissionState, TurnedAway, WaitContext},
+    state::{Admission, AdmissionState, DeferReason, TurnedAway, WaitContext},
     uptime::{Uptime, UptimeClock},
 };
 use crate::config::BreakerConfig;
@@ -171,7 +171,7 @@ impl EndpointLimiter {
                 return Err(TurnedAway::SlowLane);
             }
             let until = held.return_at(share.return_gap_ms);
-            return Err(locked.state.defer_beyond_share(until, request.has_waited, &share, now));
+            return Err(locked.state.defer_until(until, request.has_waited, DeferReason::Share, &share, now));
         }
         let wait = WaitContext {
             has_waited: request.has_waited,

@@ -7,6 +7,7 @@
 
 mod attempt_end;
 mod breaker;
+mod cheap_waits;
 mod concurrency;
 mod endpoint;
 mod endpoints;

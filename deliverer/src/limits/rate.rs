@@ -3,8 +3,6 @@
 
 use std::collections::VecDeque;
 
-use broker::Due;
-
 use super::uptime::Uptime;
 
 /// Factor by which gaps exceed what the rate asks for, because a start that is late by up to 20 ms must not come too close
@@ -71,8 +69,6 @@ pub(super) struct Reservations {
     next_spare: f64,
     /// End of the reserved times.
     end: f64,
-    /// Ms by which the waits of [`Self::reserve_cheaply`] were shorter than asked for, or longer if negative.
-    owed_ms: f64,
     /// A time, and the number of deliveries that return between the entry before and that time.
     counts: VecDeque<(Uptime, u64)>,
 }
@@ -98,17 +94,9 @@ impl Reservations {
         Uptime::not_before(at)
     }
 
-    /// Reserves a time after a wait that costs the broker least, and is about `wait_ms` long: so long on average.
-    pub(super) fn reserve_cheaply(&mut self, wait_ms: f64, now: Uptime) -> Uptime {
-        // What is owed for long waits must not shorten short ones to nothing.
-        let wanted_ms = wait_ms + self.owed_ms.clamp(-wait_ms / 2.0, wait_ms / 2.0);
-        let distance = |ms: &u64| (*ms as f64 - wanted_ms).abs();
-        let nearest = Due::ONE_HOP_MS.into_iter().min_by(|one, other| distance(one).total_cmp(&distance(other)));
-        let chosen_ms = nearest.unwrap_or(wait_ms as u64);
-        self.owed_ms = wanted_ms - chosen_ms as f64;
-        let at = now + chosen_ms;
+    /// Reserves a time that is not one of a window.
+    pub(super) fn reserve_at(&mut self, at: Uptime) {
         self.end = self.end.max(at.as_f64());
-        at
     }
 
     pub(super) fn reach_beyond(&self, at: Uptime) -> bool {
@@ -251,15 +239,6 @@ mod tests {
     }
 
     #[test]
-    fn cheap_waits_are_as_long_as_asked_on_average_and_their_lengths_alternate() {
-        let mut reservations = Reservations::default();
-        let waits: Vec<_> = (0..8).map(|_| reservations.reserve_cheaply(75_000.0, NOW).ms_since(NOW) / 1_000).collect();
-        assert_eq!(waits, [60, 60, 120, 60, 60, 60, 120, 60]);
-        assert!(reservations.reach_beyond(NOW + 119_999) && !reservations.reach_beyond(NOW + 120_000));
-        assert_eq!(reservations.reserve_cheaply(30_000.0, NOW), NOW + 30_000);
-    }
-
-    #[test]
     fn a_delivery_that_is_deferred_again_and_again_is_counted_once() {
         let (mut reservations, mut now) = (Reservations::default(), NOW);
         (0..10_000).for_each(|at| reservations.count(now + 120_000 + at, now));
@@ -278,18 +257,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_cheap_wait_takes_one_hop_and_is_a_quarter_to_three_times_as_long_as_asked(
-            waits in proptest::collection::vec(30_000.0..20_000_000.0_f64, 1..100),
-        ) {
-            let mut reservations = Reservations::default();
-            for wait_ms in waits {
-                let chosen_ms = reservations.reserve_cheaply(wait_ms, NOW).ms_since(NOW);
-                prop_assert!(Due::ONE_HOP_MS.contains(&chosen_ms));
-                prop_assert!((wait_ms / 4.0..wait_ms * 3.0).contains(&(chosen_ms as f64)), "{chosen_ms} of {wait_ms}");
-            }
-        }
-
         #[test]
         fn a_reservation_is_in_its_window(
             steps in proptest::collection::vec((any::<bool>(), 0..2_000_u64, 0..60_000_u64), 1..300),

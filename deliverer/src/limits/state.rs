@@ -4,6 +4,7 @@
 use super::{
     attempt_end::{AttemptEnd, BreakerEffect, ConcurrencyEffect, FailureStreak, LastingFailure},
     breaker::{AttemptKind, Breaker, BreakerState, Transition},
+    cheap_waits::CheapWaits,
     concurrency::ConcurrencyLimit,
     latency::LatencyEwma,
     rate::{RateLimiter, Reservations, Window},
@@ -31,11 +32,6 @@ const FIRST_WINDOW_MS: f64 = 30_000.0;
 /// Factor by which the window is longer than the time for which the endpoint has been answering. What is reserved cannot be
 /// brought forward, and the endpoint may bear more later than it has so far.
 const FORESIGHT: f64 = 3.0;
-/// How many times as many cheap waits begin in a while as deliveries may return in it. New deliveries come on top of those
-/// that return.
-const MOST_CHEAP_WAITS: f64 = 2.0;
-/// Ms by which cheap waits may be ahead of that rate.
-const CHEAP_BURST_MS: f64 = 3_000.0;
 /// Longest time, in ms, for which a `Retry-After` holds up the endpoint's other deliveries: one mistaken answer must not
 /// silence an endpoint for a day.
 const MAX_HOLD_MS: u64 = 300_000;
@@ -48,8 +44,7 @@ pub(crate) struct AdmissionState {
     concurrency: ConcurrencyLimit,
     rate: RateLimiter,
     reservations: Reservations,
-    /// Bounds the waits that are not spread over a window.
-    cheap_waits: RateLimiter,
+    cheap_waits: CheapWaits,
     latency: LatencyEwma,
     failures: FailureStreak,
     /// Time of the first request.
@@ -325,24 +320,8 @@ impl AdmissionState {
         self.reserve(now + wait_ms, wait, reason, share, now)
     }
 
-    /// Defers a delivery of a tenant that has more than its share in hand.
-    pub(super) fn defer_beyond_share(
-        &mut self,
-        until: Uptime,
-        has_waited: bool,
-        share: &Share,
-        now: Uptime,
-    ) -> TurnedAway {
-        if self.overflows(has_waited, share, now) {
-            return TurnedAway::Overflow;
-        }
-        self.reservations.count(until, now);
-        TurnedAway::Deferred { wait_ms: until.ms_since(now), reason: DeferReason::Share }
-    }
-
     /// Defers a delivery while the breaker is open. One returns as the probe when the period ends, the others when the
-    /// probe should have been answered. While more wait than can return then, it matters more that a return costs the broker
-    /// little; those of a burst are still spread, since all waits of one length end as close together as they began.
+    /// probe should have been answered.
     fn defer_past_breaker(&mut self, wait: WaitContext, until: Uptime, share: &Share, now: Uptime) -> TurnedAway {
         let answer_ms = self.latency.recent_ms().min(share.attempt_ms);
         let (earliest, is_probe) = match self.breaker.state() {
@@ -354,19 +333,39 @@ impl AdmissionState {
             _ => (until, true),
         };
         let earliest = earliest.max(now + MIN_DEFERRAL_MS);
-        let backlog = self.reservations.backlog(now);
-        let is_burst = self.cheap_waits.delay_ms(now) > CHEAP_BURST_MS;
-        if is_probe || is_burst || !self.is_crowded(backlog, share, now) {
-            return self.reserve(earliest, wait, DeferReason::Breaker, share, now);
+        if !is_probe && let Some(at) = self.cheap_return(earliest, share, now) {
+            return self.defer_until(at, wait.has_waited, DeferReason::Breaker, share, now);
         }
-        if self.overflows(wait.has_waited, share, now) {
-            return TurnedAway::Overflow;
+        self.reserve(earliest, wait, DeferReason::Breaker, share, now)
+    }
+
+    /// When a delivery returns for which there is no time within the window, because too many wait. Then it matters less at
+    /// which moment a return comes than what it costs the broker. `None` if there is a time, or if many come at once.
+    fn cheap_return(&mut self, earliest: Uptime, share: &Share, now: Uptime) -> Option<Uptime> {
+        let backlog = self.reservations.backlog(now);
+        if !self.is_crowded(backlog, share, now) {
+            return None;
         }
         let wait_ms = self.window_ms(backlog, share, now).max(earliest.ms_since(now) as f64);
-        self.cheap_waits.take(now, share.return_gap_ms / MOST_CHEAP_WAITS);
-        let until = self.reservations.reserve_cheaply(wait_ms, now);
-        self.reservations.count(until, now);
-        TurnedAway::Deferred { wait_ms: until.ms_since(now), reason: DeferReason::Breaker }
+        let at = now + self.cheap_waits.choose(wait_ms, share.return_gap_ms, now)?;
+        self.reservations.reserve_at(at);
+        Some(at)
+    }
+
+    /// Defers a delivery until `at`, which is not reserved for it alone.
+    pub(super) fn defer_until(
+        &mut self,
+        at: Uptime,
+        has_waited: bool,
+        reason: DeferReason,
+        share: &Share,
+        now: Uptime,
+    ) -> TurnedAway {
+        if self.overflows(has_waited, share, now) {
+            return TurnedAway::Overflow;
+        }
+        self.reservations.count(at, now);
+        TurnedAway::Deferred { wait_ms: at.ms_since(now), reason }
     }
 
     pub(super) fn advance_reservations(&mut self, ms: u64) {
