@@ -117,8 +117,8 @@ pub struct Due {
 }
 
 impl Due {
-    /// Lengths, in ms and from short to long, of waits that take one hop on a ladder of fixed delays. Others take up to
-    /// eight.
+    /// Lengths, in ms and from short to long, of waits that take one hop on a ladder of fixed delays. Others take
+    /// several.
     pub const ONE_HOP_MS: [u64; 14] = [
         1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000, 7_200_000,
         21_600_000, 43_200_000,

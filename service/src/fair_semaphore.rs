@@ -89,7 +89,7 @@ impl FairSemaphore {
         loop {
             let turn = {
                 let locked = &mut *self.lock();
-                if let Some(permit) = self.take_at_least_none(locked, owner, permits) {
+                if let Some(permit) = self.take_free(locked, owner, permits) {
                     return permit;
                 }
                 let (granted, turn) = oneshot::channel();
@@ -107,7 +107,7 @@ impl FairSemaphore {
 
     /// Takes so many permits if they are free and nobody waits.
     pub fn try_acquire(self: &Arc<Self>, owner: &str, permits: u32) -> Option<FairPermit> {
-        self.take_at_least_none(&mut self.lock(), owner, permits)
+        self.take_free(&mut self.lock(), owner, permits)
     }
 
     /// Like [`try_acquire`](Self::try_acquire), if `may` says so by the permits that the owner holds and those that are
@@ -120,7 +120,7 @@ impl FairSemaphore {
     ) -> Option<FairPermit> {
         let locked = &mut *self.lock();
         if may(locked.held_by(owner), at_least_none(locked.available)) {
-            self.take_at_least_none(locked, owner, permits)
+            self.take_free(locked, owner, permits)
         } else {
             None
         }
@@ -157,7 +157,7 @@ impl FairSemaphore {
         self.lock().owners.len()
     }
 
-    fn take_at_least_none(self: &Arc<Self>, locked: &mut Locked, owner: &str, permits: u32) -> Option<FairPermit> {
+    fn take_free(self: &Arc<Self>, locked: &mut Locked, owner: &str, permits: u32) -> Option<FairPermit> {
         if !locked.turns.is_empty() || locked.available < permits.into() {
             return None;
         }

@@ -7,7 +7,7 @@ use schemas::Endpoint;
 
 use super::{rate::gap_ms, uptime::Uptime};
 
-/// Deliveries that return to all deliverers in a second, at most, before it is known whether their endpoints bear them: a
+/// Deliveries that return to all deliverers in a second, on average, before it is known whether their endpoints bear them: a
 /// deferral costs a publish and a confirm, and a small machine that runs everything does some 4,000 of them in a second.
 const RETURNS_PER_SECOND: f64 = 1_500.0;
 /// Ms from the end of an attempt until its outcome is known here.
@@ -51,6 +51,11 @@ impl Share {
             return_gap_ms: f64::from(deliverers.known) * 1_000.0 / RETURNS_PER_SECOND / return_part,
             attempt_ms: endpoint.timeout.millis().saturating_add(REPORTING_MS),
         }
+    }
+
+    /// True if a backlog has no room for a delivery. One that has waited belongs to it already.
+    pub(super) fn overflows(&self, backlog: u64, has_waited: bool) -> bool {
+        !has_waited && backlog >= self.max_backlog
     }
 
     /// True while this process uses less than its part, until it has heard of all deliverers.

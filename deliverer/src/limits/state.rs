@@ -361,7 +361,7 @@ impl AdmissionState {
         share: &Share,
         now: Uptime,
     ) -> TurnedAway {
-        if self.overflows(has_waited, share, now) {
+        if share.overflows(self.reservations.backlog(now), has_waited) {
             return TurnedAway::Overflow;
         }
         self.reservations.count(at, now);
@@ -370,11 +370,6 @@ impl AdmissionState {
 
     pub(super) fn advance_reservations(&mut self, ms: u64) {
         self.reservations.advance(ms);
-    }
-
-    /// True if the backlog has no room for a delivery. One that has waited belongs to it already.
-    fn overflows(&mut self, has_waited: bool, share: &Share, now: Uptime) -> bool {
-        !has_waited && self.reservations.backlog(now) >= share.max_backlog
     }
 
     /// Ms between two reserved times.
@@ -392,10 +387,10 @@ impl AdmissionState {
         share: &Share,
         now: Uptime,
     ) -> TurnedAway {
-        if self.overflows(wait.has_waited, share, now) {
+        let backlog = self.reservations.backlog(now);
+        if share.overflows(backlog, wait.has_waited) {
             return TurnedAway::Overflow;
         }
-        let backlog = self.reservations.backlog(now);
         let window = Window { first: earliest, length_ms: self.window_ms(backlog, share, now) };
         let gap_ms = self.reserved_gap_ms(share);
         let until = match wait.has_waited {

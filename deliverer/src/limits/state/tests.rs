@@ -179,6 +179,7 @@ fn what_waits_for_an_endpoint_returns_soon_unless_it_is_known_well_or_may_be_att
     let one = Allowance { in_flight: 1.0, gap_ms: 0.0 };
     let share = |return_gap_ms| Share { settled: one, return_gap_ms, ..SHARE };
     assert_eq!(longest_ms(&mut down(), &share(0.25), NOW).div_ceil(1_000), 55);
+    assert!((65_000..75_000).contains(&longest_ms(&mut down(), &share(5.0), NOW)), "no more return at once");
     let limited = Allowance { gap_ms: 100.0, ..ALLOWANCE };
     assert!(longest_ms(&mut down(), &Share { settled: limited, ..SHARE }, NOW) > 1_000_000, "as the rate asks for");
     for (seconds, expected) in [(0, 90), (10, 120), (60, 270)] {
