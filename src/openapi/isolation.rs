@@ -91,7 +91,7 @@ impl ApiFixture {
         let control = Control::new(&controls, deps, ControlMetrics::register(&Default::default()).expect("metrics"));
         let app = producer_routes(&config.producer, &broker, &store, operator, outbox);
         let app = app.merge(control::routes(control)).merge(super::routes());
-        let document = serde_json::to_value(super::document()).expect("it can be written");
+        let document = super::document();
         Self { app: service::http::app(app), document }
     }
 
