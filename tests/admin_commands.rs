@@ -38,7 +38,7 @@ impl Fixture {
 
     /// Runs a command. Returns its exit code, its stdout and its stderr.
     async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = self.site.run(&[arguments, &["--url", &self.url]].concat()).await;
+        let output = self.site.run(&[arguments, &["--server", &self.url]].concat()).await;
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
     }
@@ -169,7 +169,7 @@ async fn apply_changes_tenants_to_what_files_describe_and_export_is_its_inverse(
         let again = fixture.run(&["apply", "--dry-run", "-f", name]).await;
         assert_eq!(again, (0, String::new(), "nothing to change\n".to_owned()), "{name}");
     }
-    let pruned = fixture.done(&["apply", "--prune", "-f", "acme.yaml"]).await;
+    let pruned = fixture.done(&["apply", "--prune", "--yes", "-f", "acme.yaml"]).await;
     assert_eq!(pruned, "- endpoint acme/channel-9\n- subscription acme/channel-9\n");
     fixture.done(&["apply", "-f", "whole.yaml"]).await;
     assert_eq!(fixture.done(&["export", "--with-secrets"]).await, whole, "it restores everything");

@@ -1,6 +1,8 @@
 //! The client of a running process' API. Only this file uses the HTTP library.
 
 use std::{
+    convert::Infallible,
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -8,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use schemas::Secret;
@@ -30,20 +33,46 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// The flags for the API's address and the key to show.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
-    /// URL of the running process. Default: the configured http.listen.
-    #[arg(long, value_name = "URL", value_parser = base_url, help_heading = API)]
-    pub(super) url: Option<String>,
+    /// Address of the running process, such as `http://127.0.0.1:8080`. Default: the configured http.listen.
+    #[arg(long, value_name = "URL", value_parser = Unrepeated(server_address), help_heading = API)]
+    server: Option<String>,
     /// Certificates in PEM to trust besides the system's: the API's own, or those of its authority.
     #[arg(long, value_name = "FILE", help_heading = API)]
-    pub(super) ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     /// Key to show. Default: the operator's, from the configuration or data_dir.
     #[arg(long, value_name = "KEY", help_heading = API)]
-    pub(super) key: Option<String>,
+    key: Option<String>,
+    /// A flag that does not exist: it could mean either of two addresses, and one of them must never get a key.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = Unrepeated(no_url))]
+    url: Option<Infallible>,
 }
 
-fn base_url(text: &str) -> Result<String, &'static str> {
+/// Parser of a value that its error does not repeat: an address may hold a password.
+#[derive(Clone)]
+struct Unrepeated<T>(fn(&str) -> Result<T, &'static str>);
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let parsed = value.to_str().ok_or("is not UTF-8").and_then(self.0);
+        parsed.map_err(|why| {
+            let flag = argument.and_then(Arg::get_long).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format_args!("--{flag}: {why}\n")).with_cmd(command)
+        })
+    }
+}
+
+fn server_address(text: &str) -> Result<String, &'static str> {
     let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
     if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
+}
+
+fn no_url(_: &str) -> Result<Infallible, &'static str> {
+    Err(
+        "there is no such flag. The running process is --server; the URL of an endpoint, a channel or an integration is \
+         --post-to",
+    )
 }
 
 pub(super) struct Client {
@@ -56,7 +85,7 @@ impl Client {
     /// Connects to the given address with the given key. Missing flags are taken from the configuration and the data
     /// folder.
     pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
-        let base = args.url.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
+        let base = args.server.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
         let key = match (&args.key, &config.http.operator_key) {
             (Some(key), _) => Secret::not_empty(key)?,
             (None, Some(key)) => key.clone(),
@@ -137,7 +166,7 @@ impl Client {
         let sent = request.send().await;
         sent.map_err(|error| match certificate_error(&error) {
             Some(why) => {
-                let advice = "give --ca-file with the certificate or its authority's, --url with the name it is for";
+                let advice = "give --ca-file with the certificate or its authority's, --server with the name it is for";
                 anyhow::anyhow!("{}: {why}; {advice}", mask_url(&self.base)).context(Exit::Unavailable)
             }
             None => {
@@ -225,6 +254,8 @@ pub(super) fn path_segment(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -235,6 +266,24 @@ mod tests {
         assert_eq!(shown(r#"{"title":"T","detail":"D"}"#), "422: D");
         assert_eq!(shown(r#"{"title":"T"}"#), "422: T");
         assert_eq!(shown("<html>"), "422: no reason was given");
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        api: ApiArgs,
+    }
+
+    fn refusal(arguments: &[&str]) -> String {
+        Cli::try_parse_from([&["x"], arguments].concat()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_is_refused_and_both_of_its_meanings_are_named() {
+        for arguments in [&["--url", "http://user:S3CRET@crm.example/"][..], &["--url"], &["--url="]] {
+            let said = refusal(arguments);
+            assert!(said.contains("--server") && said.contains("--post-to") && !said.contains("S3CRET"), "{said}");
+        }
     }
 
     #[test]

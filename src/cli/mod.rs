@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod client;
 mod config;
+mod confirm;
 mod dead_letters;
 mod demo;
 mod events;

@@ -1,7 +1,6 @@
 //! `carteiro endpoints`.
 //!
-//! Flags are named like their fields, except `--post-to` for `url`, because `--url` is the API's address in every
-//! command.
+//! Flags are named like their fields, except `--post-to` for `url`: `--url` could as well be the API's address.
 
 use std::collections::BTreeMap;
 
