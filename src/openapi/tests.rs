@@ -73,6 +73,15 @@ fn every_reference_leads_somewhere() {
     }
 }
 
+/// `schemars` adds a number to the name of a second type, to which the document then does not refer.
+#[test]
+fn every_schema_has_a_name_of_its_own() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let second: Vec<_> = schemas.keys().filter(|name| name.ends_with(|end: char| end.is_ascii_digit())).collect();
+    assert!(second.is_empty(), "{second:?}");
+}
+
 #[test]
 fn every_problem_code_is_listed() {
     let document = document();

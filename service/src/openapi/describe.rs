@@ -10,19 +10,19 @@ use utoipa::openapi::{
     request_body::RequestBody,
 };
 
-use super::schemas::{Generators, Schemas, typed};
+use super::schemas::{Schemas, typed};
 use crate::Problem;
 
 /// One method of a path while it is described.
 #[derive(Default)]
 pub struct Operation {
     operation: utoipa::openapi::path::Operation,
-    generators: Generators,
+    schemas: Schemas,
 }
 
 impl Operation {
     pub(super) fn into_parts(self) -> (utoipa::openapi::path::Operation, Schemas) {
-        (self.operation, self.generators.into_schemas())
+        (self.operation, self.schemas)
     }
 
     fn add_parameter(&mut self, parameter: Parameter) {
@@ -32,7 +32,7 @@ impl Operation {
 
 /// Sets an operation's tag, id and summary, and the keys that may use it.
 pub fn call(mut op: Operation, tag: &str, id: &str, summary: &str, who: &str) -> Operation {
-    let schema = op.generators.answer::<Problem>();
+    let schema = op.schemas.answer::<Problem>();
     let problem = ContentBuilder::new().schema(Some(schema)).build();
     let response = ResponseBuilder::new().description("What went wrong.").content("application/problem+json", problem);
     let operation = &mut op.operation;
@@ -68,7 +68,7 @@ pub fn takes_patch<T: JsonSchema>(op: Operation, example: &str) -> Operation {
 }
 
 fn body<T: JsonSchema>(mut op: Operation, kinds: &[&str], example: &str) -> Operation {
-    let content = media(op.generators.body::<T>(), serde_json::from_str(example).ok());
+    let content = media(op.schemas.body::<T>(), serde_json::from_str(example).ok());
     let mut body = RequestBody::new();
     body.content = kinds.iter().map(|kind| ((*kind).to_owned(), RefOr::T(content.clone()))).collect();
     body.required = Some(Required::True);
@@ -83,7 +83,7 @@ pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: Operation) -> Operation
         202 => "It was accepted.",
         _ => "The answer.",
     };
-    let content = media(op.generators.answer::<T>(), None);
+    let content = media(op.schemas.answer::<T>(), None);
     let response = ResponseBuilder::new().description(description).content("application/json", content);
     op.operation.responses.responses.insert(STATUS.to_string(), response.into());
     op

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value};
-use utoipa::openapi::RefOr;
+use utoipa::openapi::{Ref, RefOr};
 
 const ANSWERS: &str = "/components/schemas";
 /// Where bodies' schemas are until they have their final names.
@@ -15,47 +15,60 @@ const BODIES: &str = "/components/bodies";
 /// What the name of a body's schema ends with where an answer has another schema of the same name.
 const SUFFIX: &str = "Input";
 
+type Definitions = BTreeMap<String, Value>;
+
+/// Adds the schema of a type, and of all that it refers to, to a generator's definitions.
+type Define = fn(&mut SchemaGenerator) -> Schema;
+
+/// The types of bodies and answers. Their schemas are made once, with the document.
 #[derive(Default)]
 pub(super) struct Schemas {
-    answers: BTreeMap<String, Value>,
-    bodies: BTreeMap<String, Value>,
+    answers: Vec<Define>,
+    bodies: Vec<Define>,
 }
 
-/// Makes the schemas of one operation.
-pub(super) struct Generators {
-    answers: SchemaGenerator,
-    bodies: SchemaGenerator,
-}
+impl Schemas {
+    pub(super) fn answer<T: JsonSchema>(&mut self) -> RefOr<utoipa::openapi::Schema> {
+        self.answers.push(SchemaGenerator::subschema_for::<T>);
+        reference::<T>(ANSWERS)
+    }
 
-impl Default for Generators {
-    fn default() -> Self {
+    pub(super) fn body<T: JsonSchema>(&mut self) -> RefOr<utoipa::openapi::Schema> {
+        self.bodies.push(SchemaGenerator::subschema_for::<T>);
+        reference::<T>(BODIES)
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.answers.extend(other.answers);
+        self.bodies.extend(other.bodies);
+    }
+
+    /// Puts the schemas into a document, and lets its references lead to them.
+    pub(super) fn write_into(self, document: &mut Value) {
         let at = |path: &'static str| {
             let plain = RecursiveTransform(|schema: &mut Schema| simplify(schema));
             SchemaSettings::draft2020_12()
                 .with_transform(plain)
                 .with(|settings| settings.definitions_path = path.into())
         };
-        Self {
-            answers: at(ANSWERS).for_serialize().into_generator(),
-            bodies: at(BODIES).for_deserialize().into_generator(),
+        let answers = definitions(at(ANSWERS).for_serialize().into_generator(), &self.answers);
+        let bodies = definitions(at(BODIES).for_deserialize().into_generator(), &self.bodies);
+        let names = names_of_bodies(&answers, &bodies);
+        let mut schemas = answers;
+        for (name, mut schema) in bodies {
+            rename(&mut schema, &names);
+            schemas.insert(names[&name].clone(), schema);
         }
+        rename(document, &names);
+        document["components"]["schemas"] = schemas.into_iter().collect::<Map<_, _>>().into();
     }
 }
 
-impl Generators {
-    pub(super) fn answer<T: JsonSchema>(&mut self) -> RefOr<utoipa::openapi::Schema> {
-        typed(self.answers.subschema_for::<T>())
-    }
-
-    pub(super) fn body<T: JsonSchema>(&mut self) -> RefOr<utoipa::openapi::Schema> {
-        typed(self.bodies.subschema_for::<T>())
-    }
-
-    pub(super) fn into_schemas(mut self) -> Schemas {
-        Schemas {
-            answers: self.answers.take_definitions(true).into_iter().collect(),
-            bodies: self.bodies.take_definitions(true).into_iter().collect(),
-        }
+fn reference<T: JsonSchema>(path: &str) -> RefOr<utoipa::openapi::Schema> {
+    if T::inline_schema() {
+        typed(T::json_schema(&mut SchemaGenerator::default()))
+    } else {
+        RefOr::Ref(Ref::new(format!("#{path}/{}", T::schema_name())))
     }
 }
 
@@ -67,54 +80,32 @@ pub(super) fn typed(schema: Schema) -> RefOr<utoipa::openapi::Schema> {
     typed
 }
 
-impl Schemas {
-    pub(super) fn merge(&mut self, other: Self) {
-        for (into, from) in [(&mut self.answers, other.answers), (&mut self.bodies, other.bodies)] {
-            for (name, schema) in from {
-                let known = into.entry(name).or_insert_with_key(|_| schema.clone());
-                debug_assert_eq!(*known, schema, "two types have the same name");
-            }
-        }
+fn definitions(mut generator: SchemaGenerator, types: &[Define]) -> Definitions {
+    for define in types {
+        define(&mut generator);
     }
+    generator.take_definitions(true).into_iter().collect()
+}
 
-    /// Puts the schemas into a document, and lets its references lead to them.
-    pub(super) fn write_into(self, document: &mut Value) {
-        let names = self.names_of_bodies();
-        let mut schemas = self.answers;
-        for (name, mut schema) in self.bodies {
-            rename(&mut schema, &names);
-            schemas.insert(names[&name].clone(), schema);
+/// The final name of each body's schema: its own, unless an answer has another schema of this name.
+fn names_of_bodies(answers: &Definitions, bodies: &Definitions) -> BTreeMap<String, String> {
+    let text = |schema: &Value| schema.to_string().replace(BODIES, ANSWERS);
+    let shared: BTreeMap<&String, (String, String)> =
+        bodies.iter().filter_map(|(name, body)| Some((name, (text(body), text(answers.get(name)?))))).collect();
+    let mut different: BTreeSet<&String> =
+        shared.iter().filter(|(_, (body, answer))| body != answer).map(|(name, _)| *name).collect();
+    // A schema that refers to a different one differs as well.
+    loop {
+        let refers = |text: &str| different.iter().any(|name| text.contains(&format!("\"#{ANSWERS}/{name}\"")));
+        let found = shared.iter().filter(|(name, (body, _))| !different.contains(*name) && refers(body));
+        let more: Vec<_> = found.map(|(name, _)| *name).collect();
+        if more.is_empty() {
+            break;
         }
-        rename(document, &names);
-        document["components"]["schemas"] = schemas.into_iter().collect::<Map<_, _>>().into();
+        different.extend(more);
     }
-
-    /// The final name of each body's schema: its own, unless an answer has another schema of this name.
-    fn names_of_bodies(&self) -> BTreeMap<String, String> {
-        let text = |schema: &Value| schema.to_string().replace(BODIES, ANSWERS);
-        let answers: BTreeMap<_, _> = self.answers.iter().map(|(name, schema)| (name, text(schema))).collect();
-        let bodies: BTreeMap<_, _> = self.bodies.iter().map(|(name, schema)| (name, text(schema))).collect();
-        let mut different: BTreeSet<&String> = bodies
-            .iter()
-            .filter(|(name, body)| answers.get(*name).is_some_and(|answer| answer != *body))
-            .map(|(name, _)| *name)
-            .collect();
-        // A schema that refers to a different one differs as well.
-        loop {
-            let refers = |text: &str| different.iter().any(|name| text.contains(&format!("\"#{ANSWERS}/{name}\"")));
-            let more: Vec<_> = bodies
-                .iter()
-                .filter(|(name, body)| answers.contains_key(*name) && !different.contains(*name) && refers(body))
-                .map(|(name, _)| *name)
-                .collect();
-            if more.is_empty() {
-                break;
-            }
-            different.extend(more);
-        }
-        let name = |name: &String| if different.contains(name) { format!("{name}{SUFFIX}") } else { name.clone() };
-        self.bodies.keys().map(|own| (own.clone(), name(own))).collect()
-    }
+    let name = |name: &String| if different.contains(name) { format!("{name}{SUFFIX}") } else { name.clone() };
+    bodies.keys().map(|own| (own.clone(), name(own))).collect()
 }
 
 /// Lets the references to bodies' schemas lead to their final names.
