@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     describe::{self, PageSchema},
     read::{list, show},
+    resource::Resource,
     tenant_item::TenantItem,
     write,
 };
@@ -73,7 +74,7 @@ macro_rules! described {
         $(#[$doc])*
         pub(crate) struct $name<T>(PhantomData<T>);
 
-        impl<T: TenantItem> JsonSchema for $name<T> {
+        impl<T: Resource> JsonSchema for $name<T> {
             fn schema_name() -> Cow<'static, str> {
                 format!("{}{}", T::schema_name(), $suffix).into()
             }
@@ -90,7 +91,7 @@ described!(
     ItemBody, "Body", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Array(required)) = schema.get_mut("required") {
-            required.retain(|name| name != "id" && !T::GENERATED.iter().any(|(generated, _)| name == generated));
+            required.retain(|name| name != "id" && !T::REQUIRED_SECRETS.iter().any(|(generated, _)| name == generated));
         }
         schema
     }
@@ -119,8 +120,8 @@ described!(
 );
 
 described!(
-    /// Answer to a request that enabled an endpoint, with the dead letters that could be replayed now.
-    EnabledEndpoint, "Enabled", |generator| {
+    /// Answer to a request that enabled what owns an endpoint, with the dead letters that could be replayed now.
+    Enabled, "Enabled", |generator| {
         let mut schema = T::json_schema(generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             properties.insert("replayable".to_owned(), json!({

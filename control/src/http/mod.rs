@@ -41,6 +41,7 @@ use aide::{axum::ApiRouter, openapi::OpenApi};
 use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
 
+use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
@@ -63,8 +64,10 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(item_routes::routes::<Subscription>())
         .merge(item_routes::routes::<SourceConfig>())
         .merge(item_routes::routes::<Key>())
-        .merge(actions::routes())
-        .merge(endpoint_test::routes())
+        .merge(of_endpoint::<Endpoint>())
+        .merge(of_endpoint::<ChannelWebhook>())
+        .merge(of_endpoint::<Integration>())
+        .merge(endpoint_test::routes::<QueueBinding>())
         .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
@@ -77,6 +80,11 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(parked::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
+}
+
+/// The actions on what owns an endpoint.
+fn of_endpoint<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
+    actions::routes::<R>().merge(endpoint_test::routes::<R>()).merge(rotations::of_secrets::<R>())
 }
 
 #[cfg(test)]
