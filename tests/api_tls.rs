@@ -46,11 +46,11 @@ async fn the_api_speaks_tls_and_http2_to_clients_that_trust_its_certificate() {
     let answer = client.get(format!("{url}/v1/nothing")).send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.version()), (404, reqwest::Version::HTTP_2));
 
-    let trusting = ["--url", &url, "--ca-file", "cert.pem"];
+    let trusting = ["--server", &url, "--ca-file", "cert.pem"];
     assert_eq!(publishes(&site, &trusting).await, (0, "1 of 1 confirmed, 0 failed\n".to_owned()));
-    let (code, said) = publishes(&site, &["--url", &url]).await;
+    let (code, said) = publishes(&site, &["--server", &url]).await;
     assert_eq!((code, said.contains("UnknownIssuer; give --ca-file")), (69, true), "{said}");
-    let (code, said) = publishes(&site, &["--url", &url, "--ca-file", "key.pem"]).await;
+    let (code, said) = publishes(&site, &["--server", &url, "--ca-file", "key.pem"]).await;
     assert_eq!((code, said.contains("key.pem: holds no certificate")), (64, true), "{said}");
     assert_eq!(standalone.end().await, 0);
 }

@@ -85,7 +85,7 @@ impl DeadLetters {
         let url = standalone.api().url();
         standalone.ready().await;
         let both = fixture(CREATED) + &fixture(RECEIVED);
-        let published = fed(&site, &["publish", "--tenant", "acme", "--url", &url, "--output", "json"], &both).await;
+        let published = fed(&site, &["publish", "--tenant", "acme", "--server", &url, "--output", "json"], &both).await;
         assert_eq!(published.1, "{\"kind\":\"summary\",\"read\":2,\"confirmed\":2,\"failed\":0}\n");
         let letters = eventually("both are dead", || async {
             let letters = lines(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
@@ -120,16 +120,16 @@ impl DeadLetters {
         self.status.store(200, Ordering::Relaxed);
         let dry = lines(site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
         assert_eq!(dry, [serde_json::json!({"matched": 2, "replayed": 0, "skipped": 0})]);
-        let once = lines(site, &["dead-letters", "replay", id, "--url", url, "--key", KEY]).await;
+        let once = lines(site, &["dead-letters", "replay", id, "--server", url, "--key", KEY]).await;
         assert_eq!(once, [serde_json::json!({"matched": 1, "replayed": 1, "skipped": 0})]);
         self.receiver.until("the one arrives", |recorder| recorder.delivered("/crm") == 1).await;
-        let (code, _, stderr) = run(site, &["dead-letters", "replay", id, "--url", url]).await;
+        let (code, _, stderr) = run(site, &["dead-letters", "replay", id, "--server", url]).await;
         assert_eq!((code, stderr.contains("no such dead letter")), (1, true), "{stderr}");
         self.standalone.terminate().await;
         assert_eq!(self.standalone.ended().await, Some(0));
 
         assert_eq!(lines(site, &["dead-letters", "list"]).await.len(), 1, "it is read without a process");
-        let (code, replayed, stderr) = run(site, &["dead-letters", "replay", "--all", "--url", url]).await;
+        let (code, replayed, stderr) = run(site, &["dead-letters", "replay", "--all", "--server", url]).await;
         if needs_a_process {
             assert_eq!((code, stderr.contains("nobody listens")), (69, true), "{stderr}");
         } else {
@@ -184,7 +184,7 @@ async fn a_replay_of_all_goes_on_after_a_tenant_that_is_refused_and_names_it() {
         .await;
     site.configure(&conf(&["beta"]));
     let url = standalone.api().url();
-    let replay = ["dead-letters", "replay", "--all", "--url", &url, "--key", KEY];
+    let replay = ["dead-letters", "replay", "--all", "--server", &url, "--key", KEY];
     let (code, replayed, stderr) = run(&site, &replay).await;
     assert_eq!((code, replayed.as_str()), (1, "2 of 3 replayed\n"), "{stderr}");
     assert!(stderr.contains("not replayed: beta: 409") && !stderr.contains("acme"), "{stderr}");
@@ -203,7 +203,7 @@ async fn publish_reads_every_form_of_input_and_prints_which_events_were_not_conf
     let standalone = site.start("standalone").await;
     let http = standalone.logged("process.started").await["http"].as_str().expect("an API").to_owned();
     let url = format!("http://{http}");
-    let publish = ["publish", "--tenant", "acme", "--url", &url];
+    let publish = ["publish", "--tenant", "acme", "--server", &url];
     let event = |id: &str| format!("{{\"id\":\"{id}\",\"type\":\"ticket.created\"}}");
     let table = [
         (fixture(CREATED), 1),
@@ -233,7 +233,7 @@ async fn publish_reads_every_form_of_input_and_prints_which_events_were_not_conf
     let (code, stdout, stderr) = fed(&site, &publish, &format!("{} {{\"id", event("torn-1"))).await;
     assert_eq!((code, stdout.as_str()), (1, "1 of 1 confirmed, 0 failed\n"));
     assert!(stderr.contains("not read to its end"), "{stderr}");
-    let (code, _, stderr) = fed(&site, &["publish", "--tenant", "nobody", "--url", &url], &event("x")).await;
+    let (code, _, stderr) = fed(&site, &["publish", "--tenant", "nobody", "--server", &url], &event("x")).await;
     assert_eq!((code, stderr.as_str()), (1, "event 1: 404: no such tenant for this key\n"));
 }
 
@@ -263,7 +263,7 @@ async fn publish_fails_for_another_event_under_one_id_and_takes_a_repeat() {
     standalone.ready().await;
     let (url, broker) = (standalone.api().url(), site.broker().url.clone());
     let event = |id: &str, kind: &str| format!(r#"{{"id":"{id}","type":"{kind}"}}"#);
-    let publish = ["publish", "--tenant", "acme", "--url", &url];
+    let publish = ["publish", "--tenant", "acme", "--server", &url];
     let first = event("api", "ticket.created");
     let (code, stdout, stderr) = fed(&site, &publish, &format!("[{first}, {first}]")).await;
     assert_eq!((code, stdout.as_str()), (0, "2 of 2 confirmed, 0 failed\n"), "{stderr}");
@@ -278,7 +278,7 @@ async fn publish_fails_for_another_event_under_one_id_and_takes_a_repeat() {
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (1, "1 of 2 confirmed, 1 failed\n", reason));
 
     // The command writes no time of its own into a body, which is then the same event whenever it is published.
-    let vendors = ["publish", "--tenant", "acme", "--dialect", "whazing", "--url", &url];
+    let vendors = ["publish", "--tenant", "acme", "--dialect", "whazing", "--server", &url];
     for _ in 0..2 {
         let (code, _, stderr) = fed(&site, &vendors, r#"{"messageId":"A","ticket":{"id":1}}"#).await;
         assert_eq!(code, 0, "{stderr}");

@@ -73,7 +73,7 @@ async fn a_test_on_the_embedded_broker_is_answered_with_its_attempt() {
     let url = standalone.api().url();
     let run = async |endpoint: &'static str| {
         let output =
-            site.run(&["endpoints", "test", endpoint, "--tenant", "acme", "--url", &url, "--output", "json"]).await;
+            site.run(&["endpoints", "test", endpoint, "--tenant", "acme", "--server", &url, "--output", "json"]).await;
         let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         (output.status.code(), answer["attempt"]["outcome"].clone())
     };

@@ -94,7 +94,7 @@ async fn a_message_parked_for_a_missing_tenant_is_exported_and_requeued_once_the
 
     site.configure(&acme(&receiver.url("/crm")).replace("id: acme", "id: late"));
     let url = standalone.api().url();
-    let again = site.run(&["parked", "requeue", id, "999999", "--url", &url, "--output", "json"]).await;
+    let again = site.run(&["parked", "requeue", id, "999999", "--server", &url, "--output", "json"]).await;
     let said = String::from_utf8(again.stdout).expect("text");
     let said: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(
@@ -174,7 +174,7 @@ async fn until_both_are_delivered(site: &Site, receiver: &Receiver) {
     let parked = listed(site).await;
     assert_eq!(reasons(&parked), ["delivery_limit", "panic"]);
     let (id, url) = (parked[0]["id"].as_str().expect("an id"), standalone.api().url());
-    let again = site.run(&["parked", "requeue", id, "--url", &url]).await;
+    let again = site.run(&["parked", "requeue", id, "--server", &url]).await;
     assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
     receiver.until("the first is delivered", |recorder| recorder.delivered("/crm") == 1).await;
     receiver.until("the second came back by itself", |recorder| recorder.delivered("/crm") == 2).await;
@@ -241,7 +241,7 @@ async fn another_event_under_a_routed_id_is_parked_and_can_be_requeued_once_the_
     let id = parked["id"].as_str().expect("an id");
     let requeue = async |standalone: &Process| {
         let url = standalone.api().url();
-        let requeued = site.run(&["parked", "requeue", id, "--url", &url]).await;
+        let requeued = site.run(&["parked", "requeue", id, "--server", &url]).await;
         assert_eq!(requeued.status.code(), Some(0), "{}", String::from_utf8_lossy(&requeued.stderr));
     };
     requeue(&standalone).await;

@@ -73,7 +73,7 @@ async fn dead_letters_beyond_their_quota_are_kept_without_their_bodies() {
     let bare = bare.await;
     assert!(bare["body"].is_null(), "{bare}");
     let id = bare["id"].as_str().expect("an id");
-    let replay = ["dead-letters", "replay", id, "--url", &standalone.api().url(), "--key", KEY];
+    let replay = ["dead-letters", "replay", id, "--server", &standalone.api().url(), "--key", KEY];
     let refused = site.run(&replay).await;
     let said = String::from_utf8(refused.stderr).expect("text");
     assert!(!refused.status.success() && said.contains("endpoints that are disabled or do not exist"), "{said}");
@@ -84,7 +84,7 @@ async fn dead_letters_beyond_their_quota_are_kept_without_their_bodies() {
     assert_eq!(standalone.ended().await, Some(0));
     site.configure(&conf);
     standalone.restart().await;
-    let output = site.run(&["dead-letters", "replay", id, "--url", &standalone.api().url(), "--key", KEY]).await;
+    let output = site.run(&["dead-letters", "replay", id, "--server", &standalone.api().url(), "--key", KEY]).await;
     let said = String::from_utf8(output.stdout).expect("text");
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("1 cannot be: their bodies were not kept"), "{said}");

@@ -122,7 +122,7 @@ async fn wrong_usage_exits_64() {
         &["--verbose"],
         &["--set", "broker.prefix", "config", "check"],
         &["publish"],
-        &["publish", "--tenant", "acme", "--url", "127.0.0.1:8080"],
+        &["publish", "--tenant", "acme", "--server", "127.0.0.1:8080"],
         &["dead-letters", "replay"],
         &["dead-letters", "list", "--reason", "bored"],
         &["events", "sample", "ticket.lost"],

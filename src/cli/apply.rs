@@ -11,6 +11,7 @@ use store::Description;
 
 use super::{
     client::{ApiArgs, ApiRefusal, Client, Method},
+    confirm::ConfirmArgs,
     output::{self, Output},
     resources,
     setup::Setup,
@@ -27,6 +28,8 @@ pub(super) struct Args {
     /// Delete what the files do not name, tenants included.
     #[arg(long)]
     prune: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     #[command(flatten)]
     api: ApiArgs,
     /// How to print the changes.
@@ -62,13 +65,26 @@ struct ChangedResource {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let description = match Description::read(&args.files, std::io::stdin()) {
         Ok(description) => description,
         Err(error) => return nothing_changed(error.0.lines()),
     };
-    let request = json!({"tenants": description.tenants(), "dry_run": args.dry_run, "prune": args.prune});
-    let applied: AppliedChanges = match client.call(Method::POST, "/v1/apply", Some(request.to_string())).await {
+    let apply = async |dry_run: bool| -> anyhow::Result<AppliedChanges> {
+        let request = json!({"tenants": description.tenants(), "dry_run": dry_run, "prune": args.prune});
+        client.call(Method::POST, "/v1/apply", Some(request.to_string())).await
+    };
+    if args.prune && !args.dry_run {
+        let planned = match apply(true).await {
+            Ok(planned) => planned,
+            Err(error) => return locate_errors(error, &description),
+        };
+        let deletions = deletions(&planned.changes)?;
+        if !deletions.is_empty() {
+            args.confirm.confirm(&format!("these will be deleted: {}", deletions.join(", ")))?;
+        }
+    }
+    let applied = match apply(args.dry_run).await {
         Ok(applied) => applied,
         Err(error) => return locate_errors(error, &description),
     };
@@ -91,6 +107,13 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     }
     anstream::eprintln!("{}", summary(applied.changes.len(), args.dry_run));
     Ok(Exit::Done)
+}
+
+/// What the changes delete, such as `endpoint acme/crm`.
+fn deletions(changes: &[Value]) -> anyhow::Result<Vec<String>> {
+    let changes = changes.iter().map(ChangedResource::deserialize).collect::<Result<Vec<_>, _>>();
+    let deleted = changes.context("reading the answer")?.into_iter().filter(|change| change.change == "deleted");
+    Ok(deleted.map(|change| change.name()).collect())
 }
 
 fn summary(changes: usize, dry_run: bool) -> String {
@@ -137,11 +160,16 @@ impl ChangedResource {
             _ => ('~', AnsiColor::Yellow),
         };
         let color = Style::new().fg_color(Some(color.into()));
-        let what = if self.kind == "tenant" { self.id.clone() } else { format!("{}/{}", self.tenant, self.id) };
         let names: Vec<_> =
             self.fields.iter().map(|pointer| pointer.trim_start_matches('/').replace('/', ".")).collect();
         let fields = if names.is_empty() || sign != '~' { String::new() } else { format!(" ({})", names.join(", ")) };
-        format!("{color}{sign} {} {what}{fields}{color:#}", self.kind)
+        format!("{color}{sign} {}{fields}{color:#}", self.name())
+    }
+
+    /// For example `endpoint acme/crm`.
+    fn name(&self) -> String {
+        let Self { tenant, kind, id, .. } = self;
+        if kind == "tenant" { format!("tenant {id}") } else { format!("{kind} {tenant}/{id}") }
     }
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod client;
 mod config;
+mod confirm;
 mod dead_letters;
 mod demo;
 mod events;
@@ -18,9 +19,11 @@ mod parked;
 mod publish;
 mod resources;
 mod sandbox;
+mod server;
 mod setup;
 mod topology;
 mod usage;
+mod words;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

@@ -18,7 +18,7 @@ impl Fixture {
     /// Runs a command against the API, and adds its output as samples. It must end with this exit code.
     async fn run(&mut self, origin: SampleOrigin, code: i32, arguments: &[&str]) {
         let url = self.control().url();
-        let output = self.site.run(&[arguments, &["--url", &url, "--key", &self.secrets.operator]].concat()).await;
+        let output = self.site.run(&[arguments, &["--server", &url, "--key", &self.secrets.operator]].concat()).await;
         self.printed(origin, code, &arguments.join(" "), &output);
     }
 
@@ -59,8 +59,8 @@ impl Fixture {
         self.run(SampleOrigin::List, 1, &["endpoints", "patch", "takes", "--tenant", "acme", "--n8n-api-key", "***"])
             .await;
         for (name, arguments) in [
-            ("a guessed key", ["--url", &self.control().url(), "--key", &secret]),
-            ("nobody", ["--url", &format!("http://user:{secret}@127.0.0.1:9"), "--key", &secret]),
+            ("a guessed key", ["--server", &self.control().url(), "--key", &secret]),
+            ("nobody", ["--server", &format!("http://user:{secret}@127.0.0.1:9"), "--key", &secret]),
         ] {
             let output = self.site.run(&[&["tenants", "list"][..], &arguments].concat()).await;
             let said = text(&output.stdout) + &text(&output.stderr);

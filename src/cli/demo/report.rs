@@ -163,7 +163,7 @@ impl Report {
         if let (true, Some(http), Some(key)) = (self.is_text(), process.http, &process.operator_key) {
             output::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;
             output::line(format_args!(
-                "  carteiro events sample | carteiro publish --tenant whazing --url http://{http} --key {}",
+                "  carteiro events sample | carteiro publish --tenant whazing --server http://{http} --key {}",
                 key.reveal()
             ))?;
         }
