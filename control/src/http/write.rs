@@ -3,7 +3,7 @@
 
 use axum::{
     Json,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use schemars::generate::SchemaSettings;
@@ -48,8 +48,8 @@ pub(crate) struct Written {
     pub(crate) version: Option<u64>,
 }
 
-/// Header of the answer to a change, which says whether anything was changed.
-const CHANGED: HeaderName = HeaderName::from_static("carteiro-changed");
+/// Header of the answer to a change, which says whether anything was changed: `true` or `false`.
+pub const CHANGED_HEADER: &str = "carteiro-changed";
 
 pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     write::<R>(request, body, WriteMode::Create).await
@@ -217,7 +217,7 @@ pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) 
     shown.extend(written.shown_once);
     let mut response = with_version((status, Json(shown)).into_response(), version);
     let is_changed = if edited.changes.is_empty() { "false" } else { "true" };
-    response.headers_mut().insert(CHANGED, HeaderValue::from_static(is_changed));
+    response.headers_mut().insert(CHANGED_HEADER, HeaderValue::from_static(is_changed));
     response
 }
 
