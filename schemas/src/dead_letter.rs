@@ -109,8 +109,10 @@ pub struct DeadLetter {
     /// The last attempt.
     pub last: Option<Attempt>,
     /// Time of acceptance, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub accepted_at: String,
     /// Time of the end, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub dead_at: String,
     /// True when the body was not kept, so that a replay is impossible: it is too large for the broker, or the tenant has
     /// more dead letters than its quota allows.
@@ -234,6 +236,7 @@ pub struct Parked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
     /// Time of parking, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub parked_at: Option<String>,
     /// How often the delivery was published again before, after it had been parked.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{ApiRouter, routing::get_with},
-    transform::TransformOperation,
-};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -14,7 +10,10 @@ use broker::records::read_dead_letter;
 use futures_util::TryStreamExt as _;
 use schemars::json_schema;
 use schemas::{DeadLetter, DeadReason, Scope};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -54,7 +53,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn filtered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn filtered(op: Operation) -> Operation {
     let text = || json_schema!({"type": "string"});
     let time = || json_schema!({"type": "string", "format": "date-time"});
     let reasons: Vec<_> = DeadReason::ALL.iter().map(|reason| reason.as_str()).collect();

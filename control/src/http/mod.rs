@@ -37,9 +37,9 @@ mod write;
 
 use std::sync::Arc;
 
-use aide::{axum::ApiRouter, openapi::OpenApi};
 use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
+use service::openapi::{ApiRouter, Description};
 
 use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
@@ -52,12 +52,12 @@ pub use write::CHANGED_HEADER;
 const MAX_BODY: usize = 1 << 20;
 
 pub fn routes(control: Arc<Control>) -> Router {
-    Router::from(api()).with_state(control)
+    api().into_parts().0.with_state(control)
 }
 
-pub fn describe(document: &mut OpenApi) {
-    // The router is dropped: only the description is needed.
-    let _ = api().finish_api(document);
+/// Describes these routes for OpenAPI.
+pub fn describe() -> Description {
+    api().into_parts().1
 }
 
 fn api() -> ApiRouter<Arc<Control>> {

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
-};
 use axum::{
     Json,
     http::StatusCode,
@@ -14,7 +10,10 @@ use axum::{
 use broker::records::{read_parked, requeued};
 use futures_util::TryStreamExt as _;
 use schemas::Parked;
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, get_with, post_with},
+    problem::{Code, Problem},
+};
 use tokio::time::Instant;
 
 use super::{

@@ -2,20 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use axum::response::Response;
 use schemars::JsonSchema;
 use schemas::{
     Endpoint, EventType, IdSet, Scope, SecretField, SecretFields, Subscription, Tenant, TicketStatus, TypePattern, View,
 };
 use serde::{Deserialize, Serialize};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with, post_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
@@ -83,7 +79,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     )
 }
 
-fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
     describe::operation(op, QueueBinding::TAG, id, summary, Some(scope))
 }
 

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
-};
 use axum::{
     Json,
     http::StatusCode,
@@ -15,7 +11,10 @@ use schemars::JsonSchema;
 use schemas::{Scope, pointer::to_member};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, get_with, post_with},
+    problem::{Code, Problem},
+};
 
 use super::{
     context::{RequestBody, RequestContext},
