@@ -15,7 +15,7 @@ use service::{
 use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
-    actions::{HasEndpoint, act},
+    actions::{self, HasEndpoint, act},
     context::RequestContext,
     describe,
     page::Page,
@@ -34,49 +34,61 @@ const EXAMPLE: &str = r#"{"integration_id":"bot","start_on_transfer":true}"#;
 
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     let at = |path: &str| format!("{}/{path}", QueueBinding::PATH);
-    ApiRouter::new().api_route(
-        "/v1/tenants/{tenant}/queues",
-        get_with(list::<QueueBinding>, move |op| {
-            let op = operation(op, "listQueueIntegrations", "List queues with an integration", Scope::Read);
-            describe::answers::<200, describe::PageSchema<QueueBinding>>(describe::paged(op))
-        }),
-    ).api_route(
-        QueueBinding::PATH,
-        get_with(show::<QueueBinding>, move |op| {
-            let op = operation(op, "getQueueIntegration", "Show a queue's integration", Scope::Read);
-            describe::answers::<200, QueueBinding>(op)
-        })
-        .put_with(write::replace::<QueueBinding>, move |op| {
-            let op = operation(op, "putQueueIntegration", "Bind a queue to an integration", Scope::Manage);
-            let op = describe::more(op, "A queue has at most one: this replaces the one before.");
-            let op = describe::conditional(describe::takes::<QueueBinding>(op, EXAMPLE));
-            describe::answers::<201, QueueBinding>(describe::answers::<200, QueueBinding>(op))
-        })
-        .patch_with(write::patch::<QueueBinding>, move |op| {
-            let op = operation(op, "patchQueueIntegration", "Change a queue's integration", Scope::Manage);
-            let op = describe::takes_patch::<QueueBinding>(op, r#"{"start_on_transfer":false}"#);
-            describe::answers::<200, QueueBinding>(describe::conditional(op))
-        })
-        .delete_with(write::delete::<QueueBinding>, move |op| {
-            let op = operation(op, "deleteQueueIntegration", "Unbind a queue", Scope::Manage);
-            let op = describe::more(op, "What is queued still goes out.");
-            describe::answers::<200, describe::Deleted>(describe::conditional(op))
-        }),
-    ).api_route(
-        &at("enable"),
-        post_with(enable, |op| {
-            let op = describe::conditional(operation(op, "enableQueueIntegration", "Enable a queue's integration", Scope::Manage));
-            let op = describe::more(op, "What the queue's events make goes to the integration again: `enabled` is true. An integration that is disabled stays so.");
-            describe::answers::<200, QueueBinding>(op)
-        }),
-    ).api_route(
-        &at("disable"),
-        post_with(disable, |op| {
-            let op = describe::conditional(operation(op, "disableQueueIntegration", "Disable a queue's integration", Scope::Manage));
-            let op = describe::more(op, "Nothing new goes to the integration because of this queue until it is enabled: `enabled` is false. The endpoint is the integration's, so what is queued still goes out, and no dead letters are made.");
-            describe::answers::<200, QueueBinding>(op)
-        }),
-    )
+    ApiRouter::new()
+        .api_route(
+            "/v1/tenants/{tenant}/queues",
+            get_with(list::<QueueBinding>, move |op| {
+                let op = operation(op, "listQueueIntegrations", "List queues with an integration", Scope::Read);
+                describe::answers::<200, describe::PageSchema<QueueBinding>>(describe::paged(op))
+            }),
+        )
+        .api_route(
+            QueueBinding::PATH,
+            get_with(show::<QueueBinding>, move |op| {
+                let op = operation(op, "getQueueIntegration", "Show a queue's integration", Scope::Read);
+                describe::answers::<200, QueueBinding>(op)
+            })
+            .put_with(write::replace::<QueueBinding>, move |op| {
+                let op = operation(op, "putQueueIntegration", "Bind a queue to an integration", Scope::Manage);
+                let op = describe::more(op, "A queue has at most one: this replaces the one before.");
+                let op = describe::conditional(describe::takes::<QueueBinding>(op, EXAMPLE));
+                describe::answers::<201, QueueBinding>(describe::answers::<200, QueueBinding>(op))
+            })
+            .patch_with(write::patch::<QueueBinding>, move |op| {
+                let op = operation(op, "patchQueueIntegration", "Change a queue's integration", Scope::Manage);
+                let op = describe::takes_patch::<QueueBinding>(op, r#"{"start_on_transfer":false}"#);
+                describe::answers::<200, QueueBinding>(describe::conditional(op))
+            })
+            .delete_with(write::delete::<QueueBinding>, move |op| {
+                let op = operation(op, "deleteQueueIntegration", "Unbind a queue", Scope::Manage);
+                let op = describe::more(op, "What is queued still goes out.");
+                describe::answers::<200, describe::Deleted>(describe::conditional(op))
+            }),
+        )
+        .api_route(
+            &at("enable"),
+            post_with(enable, |op| {
+                let (id, summary) = ("enableQueueIntegration", format!("Enable {}", QueueBinding::NAME));
+                let op = describe::more(
+                    actions::operation(op, QueueBinding::TAG, id, &summary),
+                    "The queue's events go to its integration again: `enabled` is true. An integration that is disabled \
+                     stays so.",
+                );
+                describe::answers::<200, QueueBinding>(op)
+            }),
+        )
+        .api_route(
+            &at("disable"),
+            post_with(disable, |op| {
+                let (id, summary) = ("disableQueueIntegration", format!("Disable {}", QueueBinding::NAME));
+                let op = describe::more(
+                    actions::operation(op, QueueBinding::TAG, id, &summary),
+                    "Nothing new goes to the integration because of this queue until it is enabled: `enabled` is false. The \
+                     endpoint is the integration's, so what is queued still goes out, and no dead letters are made.",
+                );
+                describe::answers::<200, QueueBinding>(op)
+            }),
+        )
 }
 
 fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
