@@ -47,7 +47,7 @@ const DESCRIPTION: &str = "carteiro takes ticket and message events in, and deli
     the log.\n\n\
     **Lists** come in pages: pass `next` as `cursor` until it is null.\n\n\
     **Versions.** What is configured has a version, its `ETag`. With `If-Match`, a change is made only if nobody else has \
-    made one in the meantime.\n\n\
+    made one in the meantime. `carteiro-changed` says whether a call changed anything.\n\n\
     **Secrets** are shown once, when they are made, and masked as `***` from then on. A body that leaves a secret out keeps \
     it, null removes it, and a mask that is written back is refused.";
 

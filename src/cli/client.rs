@@ -200,7 +200,7 @@ pub(super) enum Change {
 
 impl Change {
     fn of(answer: &Response) -> Self {
-        let is_changed = answer.headers().get(control::CHANGED_HEADER).is_none_or(|changed| changed != "false");
+        let is_changed = answer.headers().get(service::http::CHANGED).is_none_or(|changed| changed != "false");
         match (answer.status(), is_changed) {
             (StatusCode::CREATED, _) => Self::Created,
             (_, true) => Self::Changed,

@@ -27,7 +27,7 @@ use super::{
     item_routes, problems,
     resource::{Resource, version_of},
     tenant_item::item_mut,
-    write::{Written, respond, typed, with_version},
+    write::{Written, respond, typed, with_change},
 };
 use crate::{BacklogCount, Control, CountMethod, DeadLetterFilter, settings::Object};
 
@@ -151,10 +151,6 @@ impl<R: Resource> Acted<R> {
     pub(super) fn respond(self) -> Response {
         respond::<R>(&self.id, self.written, &self.edited)
     }
-
-    fn version(&self) -> Option<u64> {
-        if self.edited.changes.is_empty() { self.written.version } else { Some(self.edited.revision) }
-    }
 }
 
 /// Changes the tenant that has the resource of the path. The fields that `act` returns are shown with the resource, only
@@ -241,7 +237,7 @@ async fn cancel<R: HasEndpoint>(request: RequestContext) -> Result<Response, Pro
     let count = request.control.backlog(authorized.tenant_id(), acted.resource.endpoint_id()).await.ok().flatten();
     let Backlog { waiting, counted } = count.into();
     let cancelled = Cancelled { cancelled_before: now, waiting, counted };
-    Ok(with_version(Json(cancelled).into_response(), acted.version()))
+    Ok(with_change(Json(cancelled).into_response(), acted.written.version, &acted.edited))
 }
 
 async fn waiting<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {

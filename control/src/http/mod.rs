@@ -46,7 +46,6 @@ use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integra
 use crate::Control;
 
 pub use channels::TickedEvent;
-pub use write::CHANGED_HEADER;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
 /// fields can express that.

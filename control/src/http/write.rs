@@ -9,7 +9,10 @@ use axum::{
 use schemars::generate::SchemaSettings;
 use schemas::path_segment;
 use serde_json::{Value, json};
-use service::problem::{Code, Problem};
+use service::{
+    http::CHANGED,
+    problem::{Code, Problem},
+};
 use store::{Draft, Edited, ItemKind};
 
 use super::{
@@ -47,9 +50,6 @@ pub(crate) struct Written {
     /// The version before the change. It still holds when nothing was changed.
     pub(crate) version: Option<u64>,
 }
-
-/// Header of the answer to a change, which says whether anything was changed: `true` or `false`.
-pub const CHANGED_HEADER: &str = "carteiro-changed";
 
 pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     write::<R>(request, body, WriteMode::Create).await
@@ -212,12 +212,17 @@ fn check_nulls<R: Resource>(body: &Object) -> Result<(), Problem> {
 /// Answers with the resource as it is now, its version and whether it was changed, and with 201 when it is new.
 pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) -> Response {
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let version = if edited.changes.is_empty() { written.version } else { Some(edited.revision) };
     let mut shown = R::shown_after(&edited.changes, id).unwrap_or(written.shown);
     shown.extend(written.shown_once);
-    let mut response = with_version((status, Json(shown)).into_response(), version);
-    let is_changed = if edited.changes.is_empty() { "false" } else { "true" };
-    response.headers_mut().insert(CHANGED_HEADER, HeaderValue::from_static(is_changed));
+    with_change((status, Json(shown)).into_response(), written.version, edited)
+}
+
+/// Adds whether there was a change, and the version after it. `before` is the version before.
+pub(crate) fn with_change(response: Response, before: Option<u64>, edited: &Edited) -> Response {
+    let (version, is_changed) =
+        if edited.changes.is_empty() { (before, "false") } else { (Some(edited.revision), "true") };
+    let mut response = with_version(response, version);
+    response.headers_mut().insert(CHANGED, HeaderValue::from_static(is_changed));
     response
 }
 

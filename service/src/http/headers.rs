@@ -29,6 +29,9 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     plain && is_json && charsets.all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }
 
+/// Header of the answer to a change of the configuration: `true` if it changed anything, else `false`.
+pub const CHANGED: &str = "carteiro-changed";
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is accepted, in bytes.
 const MAX_ID_BYTES: usize = 64;

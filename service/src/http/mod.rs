@@ -17,7 +17,7 @@ mod unread_body;
 mod watched;
 
 pub use config::{HttpConfig, TlsFiles};
-pub use headers::{bearer, is_json};
+pub use headers::{CHANGED, bearer, is_json};
 pub use limiter::{KeyOwner, RequestLimiter};
 pub use origin::{RequestOrigin, Scheme};
 pub use serve::{ServeOptions, app, serve};

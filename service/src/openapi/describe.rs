@@ -27,6 +27,8 @@ pub struct Operation {
     codes: BTreeSet<Code>,
     /// True when its answers have the version of a resource.
     is_versioned: bool,
+    /// True when it says whether it has changed anything.
+    is_change: bool,
 }
 
 impl Operation {
@@ -40,7 +42,10 @@ impl Operation {
             let RefOr::T(response) = response else { continue };
             let mut headers = vec![responses::REQUEST_ID];
             headers.extend((status == "201").then_some(responses::LOCATION));
-            headers.extend((self.is_versioned && *method != HttpMethod::Delete).then_some(responses::ETAG));
+            if *method != HttpMethod::Delete {
+                headers.extend(self.is_versioned.then_some(responses::ETAG));
+                headers.extend(self.is_change.then_some(responses::CHANGED));
+            }
             responses::add_headers(response, &headers);
         }
         for (status, codes) in responses::by_status(self.codes.iter().copied()) {
@@ -150,6 +155,7 @@ pub fn conditional(mut op: Operation) -> Operation {
         let schema = json_schema!({"type": "string", "pattern": schemas::pattern::ENTITY_TAGS});
         op.add_parameter(parameter_in(ParameterIn::Header, name, description, schema));
     }
+    op.is_change = true;
     versioned(refuses(op, &[Code::PreconditionFailed, Code::Conflict]))
 }
 

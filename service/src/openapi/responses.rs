@@ -16,6 +16,7 @@ pub(super) type HeaderOfAnswer = (&'static str, &'static str);
 pub(super) const REQUEST_ID: HeaderOfAnswer = ("x-request-id", "RequestId");
 pub(super) const ETAG: HeaderOfAnswer = ("ETag", "ETag");
 pub(super) const LOCATION: HeaderOfAnswer = ("Location", "Location");
+pub(super) const CHANGED: HeaderOfAnswer = (crate::http::CHANGED, "Changed");
 const RETRY_AFTER: HeaderOfAnswer = ("Retry-After", "RetryAfter");
 const AUTHENTICATE: HeaderOfAnswer = ("WWW-Authenticate", "Authenticate");
 
@@ -56,6 +57,11 @@ pub(super) fn write_into(components: &mut Components, schemas: &mut Schemas) {
             text(),
         ),
         (LOCATION, "Path of what was created.", text()),
+        (
+            CHANGED,
+            "Whether the call changed anything: `false` where everything was so already.",
+            json_schema!({"type": "string", "enum": ["true", "false"]}),
+        ),
         (RETRY_AFTER, "Seconds after which it may be tried again.", seconds),
         (AUTHENTICATE, "How to show a key: `Bearer`.", text()),
     ] {
