@@ -175,7 +175,10 @@ async fn a_command_without_a_server_exits_69() {
     let published = site.run(&["publish", "--tenant", "acme", "event.json", "--output", "json"]).await;
     let said = String::from_utf8(published.stdout).expect("text");
     assert_eq!(published.status.code(), Some(69), "{said}");
-    assert!(said.ends_with("{\"kind\":\"summary\",\"read\":1,\"confirmed\":0,\"failed\":1}\n"), "{said}");
+    assert!(
+        said.ends_with("{\"kind\":\"summary\",\"read\":1,\"confirmed\":0,\"failed\":1,\"repeated\":0}\n"),
+        "{said}"
+    );
     let away = ["--broker", "amqp://127.0.0.1:9"];
     for arguments in
         [&["dead-letters", "list"][..], &["parked", "list"], &["topology", "apply"], &["topology", "verify"]]

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod attempt;
+mod catalogue;
 mod dead_letter;
 mod delivery;
 pub mod dialect;
@@ -31,11 +32,14 @@ pub mod secret_fields;
 pub mod signature;
 mod submission;
 mod subscription;
+pub mod suggest;
 mod tenant;
 pub mod time;
+mod warning;
 pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
+pub use catalogue::{EventTypeEntry, Samples, catalogue};
 pub use dead_letter::{DeadLetter, DeadLetterRetention, DeadReason, ParkReason, Parked, RetentionLevels, body_as_json};
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
@@ -51,7 +55,7 @@ pub use id::{EventId, Id, InvalidEventId, hex};
 pub use notice::{BreakerChange, Counts, Finding, Notice};
 pub use opaque::Opaque;
 pub use operational::OperationalEvent;
-pub use reference::{bound_integers, json_schemas, samples};
+pub use reference::{bound_integers, json_schemas, samples, vendor_samples};
 pub use refusal::{Refusal, RefusalKind};
 pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
@@ -62,4 +66,5 @@ pub use submission::{Submission, peek_id};
 pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;
+pub use warning::{Strictness, Warning, WarningCode};
 pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

@@ -129,16 +129,31 @@ impl Client {
         Ok(answer.error_for_status()?.text().await?)
     }
 
-    /// Sends JSON text and reads the JSON answer. Fails with [`Exit::Unavailable`] without an answer, and with
-    /// [`ApiRefusal`] when the API refuses the request.
+    /// Sends JSON text, prints the answer's warnings and reads the JSON answer. Fails with [`Exit::Unavailable`] without an
+    /// answer, and with [`ApiRefusal`] when the API refuses the request.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<T> {
+        let is_read = method == Method::GET;
         let (_, answer) = self.ask(self.request(method, path, body)).await?;
-        serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))
+        if !is_read {
+            print_warnings(&answer);
+        }
+        parsed(path, &answer)
+    }
+
+    /// Sends JSON text and reads the JSON answer, as `call` does. The caller prints the answer's warnings.
+    pub(super) async fn call_silently<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<T> {
+        let (_, answer) = self.ask(self.request(method, path, body)).await?;
+        parsed(path, &answer)
     }
 
     /// Writes a resource and returns true if it was created. With `only_if_new`, an existing one is refused with status
@@ -155,8 +170,8 @@ impl Client {
             request = request.header("if-none-match", "*");
         }
         let (status, answer) = self.ask(request).await?;
-        let value = serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))?;
-        Ok((status == StatusCode::CREATED, value))
+        print_warnings(&answer);
+        Ok((status == StatusCode::CREATED, parsed(path, &answer)?))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
@@ -220,6 +235,27 @@ fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
         }
         _ => error,
     }
+}
+
+fn parsed<T: DeserializeOwned>(path: &str, answer: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(answer).with_context(|| format!("reading the answer of {path}"))
+}
+
+/// A warning in an answer: the request was accepted, and is probably a mistake.
+#[derive(Debug, Deserialize, serde::Serialize)]
+pub(super) struct ApiWarning {
+    pub(super) code: String,
+    pub(super) pointer: String,
+    pub(super) message: String,
+}
+
+fn print_warnings(answer: &[u8]) {
+    #[derive(Deserialize)]
+    struct Warned {
+        warnings: Vec<ApiWarning>,
+    }
+    let warned = serde_json::from_slice::<Warned>(answer);
+    warned.iter().flat_map(|warned| &warned.warnings).for_each(super::output::warning);
 }
 
 fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
@@ -286,10 +322,21 @@ impl ApiRefusal {
 
 impl fmt::Display for RefusedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pointer.as_str() {
-            "" => f.write_str(&self.message),
-            pointer => write!(f, "{pointer}: {}", self.message),
-        }
+        write_at(f, &self.pointer, &self.message)
+    }
+}
+
+impl fmt::Display for ApiWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_at(f, &self.pointer, &self.message)
+    }
+}
+
+/// Writes a message with its place, unless it is about the whole body.
+fn write_at(f: &mut fmt::Formatter<'_>, pointer: &str, message: &str) -> fmt::Result {
+    match pointer {
+        "" => f.write_str(message),
+        pointer => write!(f, "{pointer}: {message}"),
     }
 }
 

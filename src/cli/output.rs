@@ -6,6 +6,7 @@ use std::{
     io::{ErrorKind, Write as _},
 };
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use comfy_table::{LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,6 +40,12 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 pub(super) fn pretty(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a warning on stderr, yellow at a terminal.
+pub(super) fn warning(text: impl Display) {
+    let style = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+    anstream::eprintln!("{style}warning{style:#}: {text}");
 }
 
 /// A list of items, printed as one table at the end, or as one line of JSON per item at once.

@@ -151,7 +151,7 @@ pub(super) async fn act<T: TenantItem>(
         let item = list.iter_mut().find(|item| item.id() == item_id).ok_or(Code::NotFound)?;
         conditions.check(Some(version))?;
         let shown_once = act(item)?;
-        Ok(Written { shown: item.shown(), shown_once, is_new: false, version })
+        Ok(Written { shown: item.shown(), shown_once, warnings: Vec::new(), is_new: false, version })
     };
     let edit = EditRequest::of_tenant(authorized.tenant_id(), authorized.author.clone());
     let (written, edited) = request.control.edit(edit, decide).await?;

@@ -3,10 +3,11 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use schemas::Scope;
+use schemas::{Scope, Warning};
+use serde_json::{Value, json};
 use service::openapi::Operation;
 pub(crate) use service::openapi::describe::{
-    answers, conditional, may_take, more, paged, parameter, takes, takes_patch,
+    answers, conditional, may_take, more, paged, parameter, strict, takes, takes_patch,
 };
 
 /// Describes what every operation has: its tag, its id, its summary, and the permission that it needs.
@@ -18,6 +19,11 @@ pub(crate) fn operation(op: Operation, tag: &str, id: &str, summary: &str, scope
         None => "Needs the operator's key.",
     };
     service::openapi::describe::call(op, tag, id, summary, authorized)
+}
+
+/// Describes an operation that any valid key allows.
+pub(crate) fn any_key(op: Operation, tag: &str, id: &str, summary: &str) -> Operation {
+    service::openapi::describe::call(op, tag, id, summary, "Needs any valid key.")
 }
 
 pub(crate) fn capital(word: &str) -> String {
@@ -43,6 +49,32 @@ impl<T: JsonSchema> JsonSchema for PageSchema<T> {
             }
         })
     }
+}
+
+/// Answer to a change of a resource: the resource, and what is probably a mistake in it.
+pub(crate) struct Changed<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Changed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Changed", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let schema = T::json_schema(generator);
+        with_warnings(schema, generator)
+    }
+}
+
+/// Adds the warnings of an answer to the schema of a resource.
+pub(crate) fn with_warnings(mut schema: Schema, generator: &mut SchemaGenerator) -> Schema {
+    let warning = generator.subschema_for::<Warning>();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let description =
+            "What is probably a mistake. Left out when there is nothing; not stored, and no part of the `ETag`.";
+        let warnings = json!({"type": "array", "items": warning, "readOnly": true, "description": description});
+        properties.insert("warnings".to_owned(), warnings);
+    }
+    schema
 }
 
 /// What a deletion answers.

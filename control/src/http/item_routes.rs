@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use service::openapi::{ApiRouter, Operation, get_with};
 
 use super::{
-    describe::{self, PageSchema},
+    describe::{self, Changed, PageSchema},
     read::{list, show},
     tenant_item::TenantItem,
     write,
@@ -29,7 +29,8 @@ pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
             })
             .post_with(write::create::<T>, |op| {
                 let op = operation::<T>(op, &format!("create{name}"), &format!("Create {kind}"), Scope::Manage);
-                describe::answers::<201, WithShownOnce<T>>(describe::takes::<ItemBody<T>>(op, T::EXAMPLE))
+                let op = describe::strict(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
+                describe::answers::<201, WithShownOnce<T>>(op)
             }),
         )
         .api_route(
@@ -40,13 +41,14 @@ pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
             })
             .put_with(write::replace::<T>, |op| {
                 let op = operation::<T>(op, &format!("put{name}"), &format!("Create or replace {kind}"), Scope::Manage);
-                let op = describe::conditional(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
-                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, T>(op))
+                let op = describe::strict(describe::takes::<ItemBody<T>>(op, T::EXAMPLE));
+                let op = describe::answers::<200, Changed<T>>(describe::conditional(op));
+                describe::answers::<201, WithShownOnce<T>>(op)
             })
             .patch_with(write::patch::<T>, |op| {
                 let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {kind}"), Scope::Manage);
-                let op = describe::conditional(describe::takes_patch::<ItemPatch<T>>(op, r#"{"name":"New name"}"#));
-                describe::answers::<200, T>(op)
+                let op = describe::strict(describe::takes_patch::<ItemPatch<T>>(op, r#"{"name":"New name"}"#));
+                describe::answers::<200, Changed<T>>(describe::conditional(op))
             })
             .delete_with(write::delete::<T>, |op| {
                 let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {kind}"), Scope::Manage);
@@ -98,9 +100,10 @@ described!(
 );
 
 described!(
-    /// Answer to a request that created an item, with the fields that are shown only once.
+    /// Answer to a request that created an item, with the fields that are shown only once, and the warnings.
     WithShownOnce, "Made", |generator| {
-        let mut schema = T::json_schema(generator);
+        let schema = T::json_schema(generator);
+        let mut schema = describe::with_warnings(schema, generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             for (name, description) in T::SHOWN_ONCE {
                 properties.insert((*name).to_owned(), json!({"type": "string", "readOnly": true, "description": description}));

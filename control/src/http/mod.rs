@@ -15,6 +15,7 @@ mod describe;
 mod edit;
 mod endpoint_test;
 mod endpoints;
+mod event_types;
 mod explain;
 mod integrations;
 mod item_routes;
@@ -72,6 +73,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(integrations::routes())
         .merge(queues::routes())
         .merge(explain::routes())
+        .merge(event_types::routes())
         .merge(usage::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())

@@ -1,7 +1,7 @@
 //! Items are the resources that a tenant has lists of: endpoints, subscriptions, sources and keys.
 
 use schemars::JsonSchema;
-use schemas::{Scope, SecretFields, Tenant};
+use schemas::{Scope, SecretFields, Tenant, Warning};
 use serde::{Serialize, de::DeserializeOwned};
 use service::problem::{Code, Problem};
 use store::{Draft, Item, ItemChange, ItemKind, Snapshot, TenantSnapshot};
@@ -63,6 +63,11 @@ pub(crate) trait TenantItem:
     /// Refuses an id that belongs to a view, with 409 and the request that may change it.
     fn refuse_id(_id: &str) -> Result<(), Problem> {
         Ok(())
+    }
+
+    /// Returns what is probably a mistake in the item, which its tenant already has.
+    fn warnings(&self, _tenant: &Tenant) -> Vec<Warning> {
+        Vec::new()
     }
 
     /// Removes from the tenant what cannot exist without the item. The item itself is removed already.
@@ -127,6 +132,10 @@ impl<T: TenantItem> Resource for T {
         let mut shown = object_of(self);
         shown.extend(self.derived());
         shown
+    }
+
+    fn warnings(&self, tenant: &Tenant) -> Vec<Warning> {
+        T::warnings(self, tenant)
     }
 
     /// Reads the item from the store's changes, because the store removes retiring secrets that have expired.

@@ -42,6 +42,7 @@ impl From<NotAccepted> for Problem {
         let detail = not_accepted.to_string();
         match not_accepted {
             NotAccepted::Invalid { refusals, of } => invalid(&refusals, of),
+            NotAccepted::Warned { warnings } => Self::warned(&warnings[..warnings.len().min(MAX_LISTED)]),
             NotAccepted::IdTaken { pointers, .. } => id_taken(&pointers, &detail),
             NotAccepted::TooLarge { pointer, .. } => Self::new(Code::PayloadTooLarge).error(pointer, detail),
             NotAccepted::Unconfirmed { error: PublishError::TooLarge, .. } => {

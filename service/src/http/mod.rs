@@ -7,6 +7,7 @@ mod forwarded;
 mod headers;
 mod limiter;
 mod origin;
+mod query;
 mod serve;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,4 +21,5 @@ pub use config::{HttpConfig, TlsFiles};
 pub use headers::{bearer, is_json};
 pub use limiter::{KeyOwner, RequestLimiter};
 pub use origin::{RequestOrigin, Scheme};
+pub use query::{parameters, strictness};
 pub use serve::{ServeOptions, app, serve};

@@ -98,6 +98,12 @@ pub fn parameter(mut op: Operation, name: &str, description: &str, schema: Schem
     op
 }
 
+/// Describes the parameter that refuses what would be accepted with warnings.
+pub fn strict(op: Operation) -> Operation {
+    let schema = json_schema!({"type": "boolean", "default": false});
+    parameter(op, "strict", "`true`: what would be accepted with warnings is refused with 422 `warned`.", schema)
+}
+
 pub fn paged(op: Operation) -> Operation {
     let limit = json_schema!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
     let op = parameter(op, "limit", "Largest number of entries in the answer.", limit);

@@ -24,6 +24,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is JSON, but not a valid event; `errors` says where.
     InvalidEvent,
+    /// The body has warnings, and the request asked for it to be refused then (`strict=true`); `errors` has them.
+    Warned,
     /// The body is JSON, but not what the call expects; `errors` says where.
     InvalidBody,
     /// A quota of the tenant or the fan-out limit of an event is exceeded; `errors` says where.
@@ -38,7 +40,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -52,6 +54,7 @@ impl Code {
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
         Code::InvalidEvent,
+        Code::Warned,
         Code::InvalidBody,
         Code::QuotaReached,
         Code::TooManyRequests,
@@ -79,6 +82,7 @@ impl Code {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
             }
             Code::InvalidEvent => ("invalid_event", StatusCode::UNPROCESSABLE_ENTITY, "The event is not valid"),
+            Code::Warned => ("warned", StatusCode::UNPROCESSABLE_ENTITY, "Accepted with warnings only"),
             Code::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "The body is not valid"),
             Code::QuotaReached => ("quota_reached", StatusCode::UNPROCESSABLE_ENTITY, "More than is allowed"),
             Code::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many for now"),

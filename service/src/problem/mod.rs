@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemas::Warning;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -32,6 +33,12 @@ pub struct Problem {
 impl Problem {
     pub fn new(code: Code) -> Self {
         Self { code, detail: None, errors: Vec::new(), retry_after: None }
+    }
+
+    /// Refuses what would be accepted with these warnings, because the request has `strict=true`.
+    pub fn warned(warnings: &[Warning]) -> Self {
+        let problem = Self::new(Code::Warned).detail("strict=true refuses what has warnings; nothing was changed");
+        warnings.iter().fold(problem, |problem, warning| problem.error(&warning.pointer, &warning.message))
     }
 
     /// Describes this occurrence, without secrets and endpoints' URLs.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
+use schemas::{Endpoint, Key, Quota, SourceConfig, Strictness, Subscription, Tenant, Warning};
 use serde_json::Value;
 use service::problem::{Code, Problem};
 use store::{Draft, FieldPath, ItemKind, PathSegment, Snapshot, validate};
@@ -23,6 +23,7 @@ use crate::{
 pub(super) struct Apply {
     pub(super) tenants: Vec<Value>,
     pub(super) prune: bool,
+    pub(super) strictness: Strictness,
     pub(super) rules: Rules,
     pub(super) generator: Generator,
     pub(super) snapshot: Arc<Snapshot>,
@@ -47,9 +48,33 @@ struct DescribedTenant {
     positions: Positions,
 }
 
+/// Largest number of warnings in an answer.
+const MAX_WARNINGS: usize = 100;
+
+impl DescribedTenant {
+    /// Returns what is probably a mistake in the described items, with their places in the description.
+    fn warnings(&self, place: &str) -> Vec<Warning> {
+        let mut warnings = self.warnings_of::<Subscription>(place);
+        warnings.extend(self.warnings_of::<SourceConfig>(place));
+        warnings
+    }
+
+    fn warnings_of<T: TenantItem>(&self, place: &str) -> Vec<Warning> {
+        let described = T::list(&self.after).iter().enumerate().filter_map(|(at, item)| {
+            let pointer = self.positions.pointer(T::KIND, at);
+            (!pointer.is_empty()).then(|| (item, place.to_owned() + &pointer))
+        });
+        let warnings = described.flat_map(|(item, pointer)| {
+            let warnings = TenantItem::warnings(item, &self.after).into_iter();
+            warnings.map(move |warning| warning.within(&pointer))
+        });
+        warnings.collect()
+    }
+}
+
 impl Apply {
-    /// Decides on a draft of all tenants. Returns the secrets that are shown only once.
-    pub(super) fn decide(mut self, draft: &mut Draft) -> Result<Vec<ShownOnce>, Problem> {
+    /// Decides on a draft of all tenants. Returns the secrets that are shown only once, and the warnings.
+    pub(super) fn decide(mut self, draft: &mut Draft) -> Result<(Vec<ShownOnce>, Vec<Warning>), Problem> {
         if self.prune && self.tenants.is_empty() {
             // An empty description most likely comes from a folder that was not mounted or a file that was cut short.
             let message = "there are none: with prune that would delete everything";
@@ -64,6 +89,11 @@ impl Apply {
         }
         problems.finish()?;
         self.check(&described)?;
+        let warnings = described.iter().enumerate().flat_map(|(at, tenant)| tenant.warnings(&format!("/tenants/{at}")));
+        let warnings: Vec<_> = warnings.take(MAX_WARNINGS).collect();
+        if self.strictness.refuses(&warnings) {
+            return Err(Problem::warned(&warnings));
+        }
         if self.prune {
             let kept: HashSet<_> = described.iter().map(|tenant| tenant.after.id.clone()).collect();
             let removed: Vec<_> = draft.tenants().keys().filter(|id| !kept.contains(*id)).cloned().collect();
@@ -74,7 +104,7 @@ impl Apply {
         for tenant in described {
             draft.put(tenant.after);
         }
-        Ok(shown_once)
+        Ok((shown_once, warnings))
     }
 
     /// Reads one tenant. Returns none when a mistake in it hides the rest.

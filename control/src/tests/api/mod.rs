@@ -5,6 +5,7 @@ mod applying;
 mod conditions;
 mod deleting;
 mod endpoint_tests;
+mod event_types;
 mod explaining;
 mod lists;
 mod made_anew;
@@ -17,6 +18,7 @@ mod signing;
 mod tenants;
 mod usage_and_audit;
 mod views;
+mod warnings;
 mod writing;
 
 use std::{
