@@ -105,8 +105,26 @@ impl ApiFixture {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let answer = self.app.clone().oneshot(request.body(body).expect("a request")).await.expect("an answer");
         let status = answer.status().as_u16();
+        self.assert_described(method, path, status);
         let body = axum::body::to_bytes(answer.into_body(), 1 << 24).await.expect("a body");
         (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Every status that a call answers is in the document.
+    fn assert_described(&self, method: &str, path: &str, status: u16) {
+        let is_path = |template: &str| {
+            let (parts, templates) = (path.split('/'), template.split('/'));
+            parts.clone().count() == templates.clone().count()
+                && parts.zip(templates).all(|(part, template)| template.starts_with('{') || part == template)
+        };
+        let paths = self.document["paths"].as_object().expect("paths");
+        let item = paths.iter().find(|(template, _)| is_path(template)).map(|(_, item)| item);
+        let operation = &item.unwrap_or_else(|| panic!("{path} is not described"))[method.to_lowercase()];
+        let described = operation["responses"].as_object().expect("responses");
+        assert!(
+            described.contains_key(&status.to_string()),
+            "{method} {path} answers {status}, which is not described"
+        );
     }
 
     /// All calls that need a key: method, path of a resource of `acme`, example body, and the right that it needs.

@@ -43,20 +43,19 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             "/v1/tenants/{tenant}/channels/{channel_id}/webhook",
             get_with(show::<ChannelWebhook>, move |op| {
                 let op = operation(op, "getChannelWebhook", "Show a channel's webhook", Scope::Read);
-                describe::answers::<200, ChannelWebhook>(op)
+                describe::answers::<200, ChannelWebhook>(describe::versioned(op))
             })
             .put_with(write::replace::<ChannelWebhook>, move |op| {
                 let op = operation(op, "putChannelWebhook", "Set a channel's webhook", Scope::Manage);
                 let op =
                     describe::more(op, "No event ticked: nothing is sent. `new_ticket` is both ways a ticket is made.");
-                let op = describe::strict(describe::conditional(describe::takes::<ChannelWebhook>(op, EXAMPLE)));
+                let op = describe::replaces::<ChannelWebhook>(op, EXAMPLE);
                 let op = describe::answers::<200, describe::Changed<ChannelWebhook>>(op);
                 describe::answers::<201, describe::Changed<ChannelWebhook>>(op)
             })
             .patch_with(write::patch::<ChannelWebhook>, move |op| {
                 let op = operation(op, "patchChannelWebhook", "Change a channel's webhook", Scope::Manage);
-                let op = describe::takes_patch::<ChannelWebhook>(op, r#"{"events":["received","sent"]}"#);
-                let op = describe::strict(describe::conditional(op));
+                let op = describe::patches::<ChannelWebhook>(op, r#"{"events":["received","sent"]}"#);
                 describe::answers::<200, describe::Changed<ChannelWebhook>>(op)
             })
             .delete_with(write::delete::<ChannelWebhook>, move |op| {

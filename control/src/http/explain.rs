@@ -35,28 +35,14 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         post_with(explain, |op| {
             let op = describe::operation(op, "events", "explain", "What an event would do", Some(Scope::Read));
             let op = describe::more(
-                op,
+                describe::refuses(op, &[Code::InvalidEvent]),
                 "Nothing is published. With `dialect` or `source_id`, the body is a vendor's, as the vendor sends it.",
             );
-            let dialects = Dialect::ALL.map(Dialect::as_str);
-            let op = parameter(
-                op,
-                "dialect",
-                "Read the body as this vendor's.",
-                json_schema!({"type": "string", "enum": dialects}),
-            );
-            let op = parameter(
-                op,
-                "source_id",
-                "Read the body as this source of the tenant would.",
-                json_schema!({"type": "string"}),
-            );
-            let op = parameter(
-                op,
-                "channel_id",
-                "Channel of a vendor's body that names none.",
-                json_schema!({"type": "string"}),
-            );
+            let dialects = json_schema!({"type": "string", "enum": Dialect::ALL.map(Dialect::as_str)});
+            let text = json_schema!({"type": "string"});
+            let op = parameter(op, "dialect", "Read the body as this vendor's.", dialects);
+            let op = parameter(op, "source_id", "Read the body as this source of the tenant would.", text.clone());
+            let op = parameter(op, "channel_id", "Channel of a vendor's body that names none.", text);
             let example = r#"{"type":"message.received","channel":{"id":7},"ticket":{"id":1,"status":"open"}}"#;
             describe::answers::<200, ExplainAnswer>(describe::takes::<schemas::Event>(op, example))
         }),

@@ -39,24 +39,24 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             })
             .post_with(write::create::<Integration>, move |op| {
                 let op = operation(op, "createIntegration", "Create integration", Scope::Manage);
-                describe::answers::<201, Integration>(describe::takes::<Integration>(op, EXAMPLE))
+                describe::answers::<201, Integration>(describe::creates::<Integration>(op, EXAMPLE))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}/integrations/{id}",
             get_with(show::<Integration>, move |op| {
                 let op = operation(op, "getIntegration", "Show integration", Scope::Read);
-                describe::answers::<200, Integration>(op)
+                describe::answers::<200, Integration>(describe::versioned(op))
             })
             .put_with(write::replace::<Integration>, move |op| {
                 let op = operation(op, "putIntegration", "Create or replace integration", Scope::Manage);
-                let op = describe::conditional(describe::takes::<Integration>(op, EXAMPLE));
+                let op = describe::replaces::<Integration>(op, EXAMPLE);
                 describe::answers::<201, Integration>(describe::answers::<200, Integration>(op))
             })
             .patch_with(write::patch::<Integration>, move |op| {
                 let op = operation(op, "patchIntegration", "Change integration", Scope::Manage);
-                let op = describe::takes_patch::<Integration>(op, r#"{"url":"https://n8n.example/webhook/3"}"#);
-                describe::answers::<200, Integration>(describe::conditional(op))
+                let op = describe::patches::<Integration>(op, r#"{"url":"https://n8n.example/webhook/3"}"#);
+                describe::answers::<200, Integration>(op)
             })
             .delete_with(write::delete::<Integration>, move |op| {
                 let op = operation(op, "deleteIntegration", "Delete integration", Scope::Manage);

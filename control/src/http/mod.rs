@@ -28,6 +28,7 @@ mod read;
 mod replays;
 mod resource;
 mod rotations;
+mod shapes;
 mod sources;
 mod subscriptions;
 mod tenant_item;

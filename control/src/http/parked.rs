@@ -53,7 +53,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                      on with its attempt, whose number it keeps. It stays in the log. Doing it twice at once makes no \
                      second event, and posts a delivery twice under one id.",
                 );
-                describe::answers::<202, RequeueAnswer>(op)
+                describe::answers::<202, RequeueAnswer>(describe::refuses(op, &[Code::Conflict]))
             }),
         )
 }

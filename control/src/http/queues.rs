@@ -28,18 +28,18 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         "/v1/tenants/{tenant}/queues/{queue_id}/integration",
         get_with(show::<QueueBinding>, move |op| {
             let op = operation(op, "getQueueIntegration", "Show a queue's integration", Scope::Read);
-            describe::answers::<200, QueueBinding>(op)
+            describe::answers::<200, QueueBinding>(describe::versioned(op))
         })
         .put_with(write::replace::<QueueBinding>, move |op| {
             let op = operation(op, "putQueueIntegration", "Bind a queue to an integration", Scope::Manage);
             let op = describe::more(op, "A queue has at most one: this replaces the one before.");
-            let op = describe::conditional(describe::takes::<QueueBinding>(op, EXAMPLE));
+            let op = describe::replaces::<QueueBinding>(op, EXAMPLE);
             describe::answers::<201, QueueBinding>(describe::answers::<200, QueueBinding>(op))
         })
         .patch_with(write::patch::<QueueBinding>, move |op| {
             let op = operation(op, "patchQueueIntegration", "Change a queue's integration", Scope::Manage);
-            let op = describe::takes_patch::<QueueBinding>(op, r#"{"start_on_transfer":false}"#);
-            describe::answers::<200, QueueBinding>(describe::conditional(op))
+            let op = describe::patches::<QueueBinding>(op, r#"{"start_on_transfer":false}"#);
+            describe::answers::<200, QueueBinding>(op)
         })
         .delete_with(write::delete::<QueueBinding>, move |op| {
             let op = operation(op, "deleteQueueIntegration", "Unbind a queue", Scope::Manage);
