@@ -35,6 +35,7 @@ mod subscription;
 pub mod suggest;
 mod tenant;
 pub mod time;
+mod view;
 mod warning;
 pub mod wire;
 
@@ -66,5 +67,6 @@ pub use submission::{Submission, peek_id};
 pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;
+pub use view::{View, path_segment};
 pub use warning::{Strictness, Warning, WarningCode};
 pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

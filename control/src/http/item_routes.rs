@@ -10,6 +10,7 @@ use service::openapi::{ApiRouter, Operation, get_with};
 use super::{
     describe::{self, Changed, PageSchema},
     read::{list, show},
+    resource::Resource,
     tenant_item::TenantItem,
     write,
 };
@@ -65,7 +66,7 @@ macro_rules! described {
         $(#[$doc])*
         pub(crate) struct $name<T>(PhantomData<T>);
 
-        impl<T: TenantItem> JsonSchema for $name<T> {
+        impl<T: Resource> JsonSchema for $name<T> {
             fn schema_name() -> Cow<'static, str> {
                 format!("{}{}", T::schema_name(), $suffix).into()
             }
@@ -92,8 +93,8 @@ described!(
 );
 
 described!(
-    /// Answer to a request that enabled an endpoint, with the dead letters that could be replayed now.
-    EnabledEndpoint, "Enabled", |generator| {
+    /// Answer to a request that enabled what owns an endpoint, with the dead letters that could be replayed now.
+    Enabled, "Enabled", |generator| {
         let mut schema = T::json_schema(generator);
         let replayable = generator.subschema_for::<Replayable>();
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {

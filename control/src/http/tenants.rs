@@ -96,9 +96,11 @@ impl Resource for TenantSettings {
     const CHANGED_BY: Permission = Permission::Operator;
     const PATH_ID: &'static str = "tenant";
     const ID_PREFIX: &'static str = "t";
-    const KINDS: &'static [ItemKind] = &[ItemKind::Tenant];
-
     const READ_ONLY: &'static [&'static str] = &["used"];
+
+    fn items(&self) -> Vec<(ItemKind, &str)> {
+        vec![(ItemKind::Tenant, &self.id)]
+    }
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
         let Tenant { name, quota, .. } = tenant;
@@ -132,8 +134,8 @@ impl Resource for TenantSettings {
         Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
     }
 
-    fn remove(draft: &mut Draft, _: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        let tenant = draft.remove(id).ok_or(Code::NotFound)?;
+    fn remove(self, draft: &mut Draft, _: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let tenant = draft.remove(&self.id).ok_or(Code::NotFound)?;
         let endpoints = tenant.endpoints.iter().map(|one| (ItemKind::Endpoint, one.id.clone()));
         let subscriptions = tenant.subscriptions.iter().map(|one| (ItemKind::Subscription, one.id.clone()));
         let sources = tenant.sources.iter().map(|one| (ItemKind::Source, one.id.clone()));
