@@ -100,7 +100,7 @@ struct Exported {
 struct ApplyAnswer {
     /// In the order of tenants, kinds and ids.
     changes: Vec<differences::Difference>,
-    /// What was made, shown this once.
+    /// Secrets that were made, which are shown this once.
     shown_once: Vec<decide::ShownOnce>,
     /// What is probably a mistake in what is described, at most 100 of it. Left out when there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
