@@ -257,7 +257,7 @@ async fn publish_reads_every_form_of_input_and_prints_which_events_were_not_conf
     let (code, _, stderr) = fed(&site, &[&publish[..], &["--dialect", "whazing"]].concat(), &boticario).await;
     assert_eq!((code, stderr.contains("but boticario has: is the dialect right?")), (0, true), "{stderr}");
     let (code, _, stderr) = fed(&site, &["publish", "--tenant", "nobody", "--server", &url], &event("x")).await;
-    assert_eq!((code, stderr.as_str()), (1, "event 1: 404: no such tenant for this key\n"));
+    assert_eq!((code, stderr.as_str()), (1, "event 1: 404: there is no tenant `nobody`\n"));
 }
 
 #[tokio::test]

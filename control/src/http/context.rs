@@ -11,7 +11,7 @@ use bytes::Bytes;
 use schemas::{KeyHash, Scope, Strictness};
 use serde_json::Value;
 use service::{
-    http::{RequestOrigin, bearer, is_json, parameters, strictness},
+    http::{RequestOrigin, bearer, parameters, require_json, strictness},
     problem::{Code, Problem},
 };
 use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
@@ -117,7 +117,7 @@ impl RequestContext {
     pub(crate) async fn operator(&self) -> Result<Authorization, Problem> {
         match (self.key_owner().await?, self.path.get("tenant")) {
             (None, _) => Ok(Authorization { tenant: None, scopes: None, author: self.author("operator".to_owned()) }),
-            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::NoSuchTenant)),
+            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::OtherTenant)),
             _ => Err(Problem::new(Code::Forbidden).detail("only the operator's key allows this")),
         }
     }
@@ -181,9 +181,7 @@ impl RequestBody {
 }
 
 fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
-    if !is_json(headers) {
-        return Err(Code::UnsupportedMediaType.into());
-    }
+    require_json(headers)?;
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Code::InvalidBody).error("", "expected an object")),

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use service::{
     chance,
-    http::is_json,
+    http::require_json,
     openapi::{ApiRouter, post_with},
     problem::{Code, Problem},
     suggest::suggestion,
@@ -96,9 +96,7 @@ async fn explain(request: RequestContext, body: RequestBody) -> Result<Response,
     let source = ExplainedSource::read(request.query(&["dialect", "source_id", "channel_id"])?)?;
     let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
     let (headers, body) = body.bytes().await?;
-    if !is_json(&headers) {
-        return Err(Code::UnsupportedMediaType.into());
-    }
+    require_json(&headers)?;
     let deps = &request.control.deps;
     let (now, chance) = ((deps.clock)(), chance::bytes(&deps.chance));
     let vendor = source.event(tenant, &body, (now, chance))?;
