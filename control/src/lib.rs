@@ -7,7 +7,6 @@
 mod backlog;
 mod config;
 mod control;
-mod dead_letter_index;
 mod dead_letter_quota;
 pub mod dead_letters;
 mod edit_queue;
@@ -15,7 +14,8 @@ mod endpoint_test;
 mod event_rates;
 mod findings;
 mod http;
-mod live_records;
+mod log_index;
+mod log_search;
 mod log_turns;
 mod log_use;
 mod metrics;

@@ -1,23 +1,31 @@
 //! Pages of lists. `?limit=&cursor=` is answered with `{"items":[…],"next":"cursor"|null}`, in a stable order.
 
+use aide::transform::TransformOperation;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use broker::ReadError;
-use futures_util::{Stream, TryStreamExt as _};
+use broker::{Log, Logs, Record};
+use futures_util::TryStreamExt as _;
+use schemars::json_schema;
 use serde::Serialize;
 use service::problem::{Code, Problem};
 use tokio::time::{Instant, timeout_at};
 
-use super::problems;
-use crate::NotStarted;
+use super::{describe, problems};
+use crate::{
+    NotStarted,
+    log_search::{LogFilter, Origin, Search, read_offsets},
+};
 
 /// Items of a page when `limit` is left out.
 const DEFAULT_LIMIT: usize = 100;
 /// Most items of a page.
 const MAX_LIMIT: usize = 1_000;
+
+/// Records of a log that are read at first for a page.
+const FIRST_READ: usize = 4;
 
 /// Query parameters of a page.
 pub(crate) const PARAMETERS: [&str; 2] = ["limit", "cursor"];
@@ -50,12 +58,6 @@ impl Page {
         Ok(page)
     }
 
-    /// Offset in a log at which the page begins.
-    pub(crate) fn begin(&self) -> Result<u64, Problem> {
-        let Some(last) = &self.after else { return Ok(0) };
-        last.parse().ok().and_then(|last: u64| last.checked_add(1)).ok_or_else(wrong_cursor)
-    }
-
     /// Cuts the page out of a list that is sorted by its keys. Returns the cursor of the next page, if there is one.
     pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
         let after = |key: &str| self.after.as_deref().is_none_or(|after| key > after);
@@ -70,28 +72,107 @@ impl Page {
     }
 }
 
-/// Takes a page of what is read from a log, each with its offset. What was read until the time is over makes a page too,
-/// after which the next one goes on.
-pub(crate) async fn of_log<T>(
-    mut items: impl Stream<Item = Result<(u64, T), ReadError>> + Unpin,
+/// Describes the order of a list that is found in a log.
+pub(crate) fn ordered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    let about = "`oldest`: the oldest first, which looks through all of them before it answers.";
+    let words = json_schema!({"type": "string", "enum": ["newest", "oldest"], "default": "newest"});
+    describe::parameter(op, ORDER, about, words)
+}
+
+/// A page of what was found in a log, by offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogPage {
     limit: usize,
-    until: Instant,
-) -> Result<(Vec<T>, Option<String>), Problem> {
-    let (mut page, mut last) = (Vec::new(), None);
-    let is_more = loop {
-        match timeout_at(until, items.try_next()).await {
-            Ok(Ok(Some(_))) if page.len() == limit => break true,
-            Ok(Ok(Some((offset, item)))) => {
-                page.push(item);
-                last = Some(offset);
-            }
-            Ok(Ok(None)) => break false,
-            Ok(Err(_)) => return Err(problems::log_unavailable()),
-            Err(_) if page.is_empty() => return Err(NotStarted::TooSlow.into()),
-            Err(_) => break true,
+    /// Offset of the last item of the page before.
+    after: Option<u64>,
+    is_newest_first: bool,
+}
+
+/// Query parameter of the order.
+pub(crate) const ORDER: &str = "order";
+
+impl LogPage {
+    /// Reads `limit`, `cursor` and `order`, and ignores other parameters.
+    pub(crate) fn of(query: &[(String, String)]) -> Result<Self, Problem> {
+        let Page { limit, after } = Page::of(query)?;
+        let after = after.map(|after| after.parse().map_err(|_| wrong_cursor())).transpose()?;
+        let mut is_newest_first = true;
+        for (_, order) in query.iter().filter(|(name, _)| name == ORDER) {
+            is_newest_first = match order.as_str() {
+                "newest" => true,
+                "oldest" => false,
+                _ => return Err(Problem::new(Code::InvalidParameter).detail("order: expected newest or oldest")),
+            };
         }
-    };
-    Ok((page, last.filter(|_| is_more).map(|last| cursor(&last.to_string()))))
+        Ok(Self { limit, after, is_newest_first })
+    }
+
+    /// True when the search has found the page, and whether there is another one. The oldest are known last.
+    pub(crate) fn is_found<F: LogFilter>(self, search: &Search<F>, is_wanted: impl Fn(&Origin) -> bool) -> bool {
+        self.is_newest_first && self.offsets(search, is_wanted).nth(self.limit).is_some()
+    }
+
+    fn offsets<F: LogFilter>(
+        self,
+        search: &Search<F>,
+        is_wanted: impl Fn(&Origin) -> bool,
+    ) -> impl Iterator<Item = u64> {
+        let (newest, oldest) = match (self.is_newest_first, self.after) {
+            (true, after) => (Some(search.live().range(..after.unwrap_or(u64::MAX)).rev()), None),
+            (false, after) => (None, Some(search.live().range(after.map_or(0, |after| after.saturating_add(1))..))),
+        };
+        let found = newest.into_iter().flatten().chain(oldest.into_iter().flatten());
+        found.filter(move |(_, origin)| is_wanted(origin)).map(|(offset, _)| *offset)
+    }
+
+    /// Reads the page from the log, without holding a body for longer than `read` takes. The first records of the page are
+    /// read first, a few and then more at a time: what was read until the time is over makes a page too, after which the
+    /// next one goes on.
+    pub(crate) async fn read<F: LogFilter, T>(
+        self,
+        search: &Search<F>,
+        logs: &dyn Logs,
+        until: Instant,
+        is_wanted: impl Fn(&Origin) -> bool,
+        read: impl Fn(&Record) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<String>), Problem> {
+        let mut offsets: Vec<u64> = self.offsets(search, is_wanted).take(self.limit + 1).collect();
+        let mut is_more = offsets.len() > self.limit;
+        offsets.truncate(self.limit);
+        let (mut items, mut last, mut few, mut rest) = (Vec::new(), None, FIRST_READ, &offsets[..]);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(few.min(rest.len()));
+            match timeout_at(until, self.read_few(F::LOG, logs, now, &read)).await {
+                Ok(found) => items.extend(found?),
+                Err(_) if last.is_none() => return Err(NotStarted::TooSlow.into()),
+                Err(_) => {
+                    is_more = true;
+                    break;
+                }
+            }
+            (last, few, rest) = (now.last(), few * 4, later);
+        }
+        Ok((items, last.filter(|_| is_more).map(|last| cursor(&last.to_string()))))
+    }
+
+    async fn read_few<T>(
+        self,
+        log: Log,
+        logs: &dyn Logs,
+        offsets: &[u64],
+        read: impl Fn(&Record) -> Option<T>,
+    ) -> Result<Vec<T>, Problem> {
+        let mut rising = offsets.to_vec();
+        rising.sort_unstable();
+        // Each record is dropped with its body as soon as it is read.
+        let records = read_offsets(logs, log, rising).map_ok(|record| read(&record));
+        let found: Result<Vec<Option<T>>, _> = records.try_collect().await;
+        let mut found = found.map_err(|_| problems::log_unavailable())?;
+        if self.is_newest_first {
+            found.reverse();
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
 }
 
 /// Refuses a cursor that this list did not give.
@@ -151,12 +232,20 @@ mod tests {
             assert_eq!(page(&[(name, text)]).unwrap_err().code, Code::InvalidParameter, "{name}={text}");
         }
     }
+
     #[test]
     fn a_page_of_a_log_begins_after_the_offset_in_its_cursor() {
-        let begin = |after: Option<&str>| Page { limit: 1, after: after.map(str::to_owned) }.begin();
-        assert_eq!((begin(None), begin(Some("7"))), (Ok(0), Ok(8)));
-        for after in ["crm", "-1", "", &u64::MAX.to_string()] {
-            assert_eq!(begin(Some(after)).unwrap_err().code, Code::InvalidParameter, "{after}");
+        let page = |pairs: &[(&str, &str)]| {
+            let query: Vec<_> = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+            LogPage::of(&query)
+        };
+        let expected = LogPage { limit: 100, after: Some(7), is_newest_first: true };
+        assert_eq!(page(&[("cursor", &cursor("7"))]), Ok(expected));
+        let oldest = LogPage { is_newest_first: false, ..expected };
+        assert_eq!(page(&[("cursor", &cursor("7")), ("order", "oldest")]), Ok(oldest));
+        for wrong in ["crm", "-1", ""] {
+            assert_eq!(page(&[("cursor", &cursor(wrong))]).unwrap_err().code, Code::InvalidParameter, "{wrong}");
         }
+        assert_eq!(page(&[("order", "up")]).unwrap_err().code, Code::InvalidParameter);
     }
 }
