@@ -14,7 +14,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use broker::records::read_dead_letter;
+use broker::records::{read_dead_letter, read_dead_letter_with_body};
 use schemars::{JsonSchema, json_schema};
 use schemas::{DeadLetter, DeadReason, Scope};
 use serde_json::Value;
@@ -25,7 +25,7 @@ use super::{
     context::{RequestBody, RequestContext},
     counts::{BY, CountBy, Counts},
     describe,
-    page::{self, LogPage, ORDER},
+    page::{self, LOG_PARAMETERS, LogPage},
     problems,
     replays::{Matched, Selection},
 };
@@ -127,7 +127,7 @@ fn described_list<'t>(
         op,
         "Newest first, without their bodies. A page may have fewer than `limit` and still a `next`.",
     );
-    describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(page::ordered(describe::paged(op))))
+    describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(page::described_log(op)))
 }
 
 fn described_counts<'t>(
@@ -171,13 +171,13 @@ struct DiscardBody {
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
-    let query = request.query(&[&FILTER[..], &page::PARAMETERS[..], &[ORDER]].concat())?;
+    let query = request.query(&[&FILTER[..], &LOG_PARAMETERS[..]].concat())?;
     listed(&request, Some(authorized.tenant_id()), &query).await
 }
 
 async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    let query = request.query(&[&FILTER[..], &page::PARAMETERS[..], &[ORDER, TENANT]].concat())?;
+    let query = request.query(&[&FILTER[..], &LOG_PARAMETERS[..], &[TENANT]].concat())?;
     listed(&request, named_tenant(&query), &query).await
 }
 
@@ -193,7 +193,8 @@ async fn listed(
         return Err(NotStarted::TooSlow.into());
     }
     let logs = request.control.logs_in_turns();
-    let (letters, next) = page.read(&searched, &logs, until, |_| true, read_dead_letter).await?;
+    let read = if page.has_bodies { read_dead_letter_with_body } else { read_dead_letter };
+    let (letters, next) = page.read(&searched, &logs, until, |_| true, read).await?;
     if letters.is_empty() {
         refuse_unknown(request, tenant).await?;
     }

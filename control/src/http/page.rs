@@ -24,8 +24,10 @@ const DEFAULT_LIMIT: usize = 100;
 /// Most items of a page.
 const MAX_LIMIT: usize = 1_000;
 
-/// Records of a log that are read at first for a page.
+/// Records of a log that are read at first for a page that begins with the newest.
 const FIRST_READ: usize = 4;
+/// Bytes of bodies after which a page with bodies ends.
+const MAX_BODIES: usize = 8 << 20;
 
 /// Query parameters of a page.
 pub(crate) const PARAMETERS: [&str; 2] = ["limit", "cursor"];
@@ -72,11 +74,20 @@ impl Page {
     }
 }
 
-/// Describes the order of a list that is found in a log.
-pub(crate) fn ordered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+/// Describes a list of what is found in a log.
+pub(crate) fn described_log(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    let op = describe::more(op, "A page may have fewer than `limit` and still a `next`.");
     let about = "`oldest`: the oldest first, which looks through all of them before it answers.";
     let words = json_schema!({"type": "string", "enum": ["newest", "oldest"], "default": "newest"});
-    describe::parameter(op, ORDER, about, words)
+    let op = describe::parameter(describe::paged(op), "order", about, words);
+    let about = "`true`: with their bodies. A page ends after 8 MiB of them.";
+    describe::parameter(op, "bodies", about, json_schema!({"type": "boolean", "default": false}))
+}
+
+/// Reads a parameter that is true or false.
+pub(crate) fn flag(name: &str, text: &str) -> Result<bool, Problem> {
+    let wrong = |_| Problem::new(Code::InvalidParameter).detail(format!("{name}: expected true or false"));
+    text.parse().map_err(wrong)
 }
 
 /// A page of what was found in a log, by offset.
@@ -86,25 +97,29 @@ pub(crate) struct LogPage {
     /// Offset of the last item of the page before.
     after: Option<u64>,
     is_newest_first: bool,
+    pub(crate) has_bodies: bool,
 }
 
-/// Query parameter of the order.
-pub(crate) const ORDER: &str = "order";
+/// Query parameters of a page of a log.
+pub(crate) const LOG_PARAMETERS: [&str; 4] = ["limit", "cursor", "order", "bodies"];
 
 impl LogPage {
-    /// Reads `limit`, `cursor` and `order`, and ignores other parameters.
+    /// Reads `limit`, `cursor`, `order` and `bodies`, and ignores other parameters.
     pub(crate) fn of(query: &[(String, String)]) -> Result<Self, Problem> {
         let Page { limit, after } = Page::of(query)?;
         let after = after.map(|after| after.parse().map_err(|_| wrong_cursor())).transpose()?;
-        let mut is_newest_first = true;
-        for (_, order) in query.iter().filter(|(name, _)| name == ORDER) {
-            is_newest_first = match order.as_str() {
-                "newest" => true,
-                "oldest" => false,
-                _ => return Err(Problem::new(Code::InvalidParameter).detail("order: expected newest or oldest")),
-            };
+        let mut page = Self { limit, after, is_newest_first: true, has_bodies: false };
+        for (name, text) in query {
+            match (name.as_str(), text.as_str()) {
+                ("order", order @ ("newest" | "oldest")) => page.is_newest_first = order == "newest",
+                ("order", _) => {
+                    return Err(Problem::new(Code::InvalidParameter).detail("order: expected newest or oldest"));
+                }
+                ("bodies", _) => page.has_bodies = flag(name, text)?,
+                _ => {}
+            }
         }
-        Ok(Self { limit, after, is_newest_first })
+        Ok(page)
     }
 
     /// True when the search has found the page, and whether there is another one. The oldest are known last.
@@ -125,9 +140,8 @@ impl LogPage {
         found.filter(move |(_, origin)| is_wanted(origin)).map(|(offset, _)| *offset)
     }
 
-    /// Reads the page from the log, without holding a body for longer than `read` takes. The first records of the page are
-    /// read first, a few and then more at a time: what was read until the time is over makes a page too, after which the
-    /// next one goes on.
+    /// Reads the page from the log, without holding a body for longer than `read` takes. What was read until the time is
+    /// over makes a page too, after which the next one goes on, and so does what has enough bytes of bodies.
     pub(crate) async fn read<F: LogFilter, T>(
         self,
         search: &Search<F>,
@@ -137,41 +151,78 @@ impl LogPage {
         read: impl Fn(&Record) -> Option<T>,
     ) -> Result<(Vec<T>, Option<String>), Problem> {
         let mut offsets: Vec<u64> = self.offsets(search, is_wanted).take(self.limit + 1).collect();
-        let mut is_more = offsets.len() > self.limit;
+        let is_more = offsets.len() > self.limit;
         offsets.truncate(self.limit);
-        let (mut items, mut last, mut few, mut rest) = (Vec::new(), None, FIRST_READ, &offsets[..]);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(few.min(rest.len()));
-            match timeout_at(until, self.read_few(F::LOG, logs, now, &read)).await {
-                Ok(found) => items.extend(found?),
-                Err(_) if last.is_none() => return Err(NotStarted::TooSlow.into()),
-                Err(_) => {
-                    is_more = true;
-                    break;
-                }
-            }
-            (last, few, rest) = (now.last(), few * 4, later);
-        }
+        let (items, last) = match self.is_newest_first {
+            true => self.read_newest(F::LOG, logs, until, &offsets, read).await?,
+            false => self.read_oldest(F::LOG, logs, until, &offsets, read).await?,
+        };
+        let is_more = is_more || last != offsets.last().copied();
         Ok((items, last.filter(|_| is_more).map(|last| cursor(&last.to_string()))))
     }
 
-    async fn read_few<T>(
+    /// Reads as many of these records as there is time for. Returns the offset of the last one.
+    async fn read_oldest<T>(
         self,
         log: Log,
         logs: &dyn Logs,
+        until: Instant,
         offsets: &[u64],
         read: impl Fn(&Record) -> Option<T>,
-    ) -> Result<Vec<T>, Problem> {
-        let mut rising = offsets.to_vec();
-        rising.sort_unstable();
-        // Each record is dropped with its body as soon as it is read.
-        let records = read_offsets(logs, log, rising).map_ok(|record| read(&record));
-        let found: Result<Vec<Option<T>>, _> = records.try_collect().await;
-        let mut found = found.map_err(|_| problems::log_unavailable())?;
-        if self.is_newest_first {
-            found.reverse();
+    ) -> Result<(Vec<T>, Option<u64>), Problem> {
+        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+        let mut records = read_offsets(logs, log, offsets.to_vec());
+        while !self.is_full(bytes) {
+            match timeout_at(until, records.try_next()).await {
+                Ok(Ok(Some(record))) => {
+                    last = Some(record.offset);
+                    bytes += record.message.body.len();
+                    items.extend(read(&record));
+                }
+                // Of those that are missing, the log has deleted some meanwhile.
+                Ok(Ok(None)) => return Ok((items, offsets.last().copied())),
+                Ok(Err(_)) => return Err(problems::log_unavailable()),
+                Err(_) if last.is_none() => return Err(NotStarted::TooSlow.into()),
+                Err(_) => break,
+            }
         }
-        Ok(found.into_iter().flatten().collect())
+        Ok((items, last))
+    }
+
+    /// Like [`read_oldest`](Self::read_oldest), for falling offsets. A log is read in rising order only, so the newest few
+    /// are read first, and then more at a time.
+    async fn read_newest<T>(
+        self,
+        log: Log,
+        logs: &dyn Logs,
+        until: Instant,
+        offsets: &[u64],
+        read: impl Fn(&Record) -> Option<T>,
+    ) -> Result<(Vec<T>, Option<u64>), Problem> {
+        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+        let (mut few, mut rest) = (FIRST_READ, offsets);
+        while !rest.is_empty() && !self.is_full(bytes) {
+            let (now, later) = rest.split_at(few.min(rest.len()));
+            let rising = now.iter().rev().copied().collect();
+            // Each record is dropped with its body as soon as it is read.
+            let records = read_offsets(logs, log, rising).map_ok(|record| (record.message.body.len(), read(&record)));
+            match timeout_at(until, records.try_collect::<Vec<_>>()).await {
+                Ok(found) => {
+                    let found = found.map_err(|_| problems::log_unavailable())?;
+                    bytes += found.iter().map(|(bytes, _)| bytes).sum::<usize>();
+                    items.extend(found.into_iter().rev().filter_map(|(_, item)| item));
+                }
+                Err(_) if last.is_none() => return Err(NotStarted::TooSlow.into()),
+                Err(_) => break,
+            }
+            (last, rest) = (now.last().copied(), later);
+            few = if self.has_bodies { FIRST_READ } else { few * 4 };
+        }
+        Ok((items, last))
+    }
+
+    fn is_full(self, bytes: usize) -> bool {
+        self.has_bodies && bytes >= MAX_BODIES
     }
 }
 
@@ -239,7 +290,7 @@ mod tests {
             let query: Vec<_> = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
             LogPage::of(&query)
         };
-        let expected = LogPage { limit: 100, after: Some(7), is_newest_first: true };
+        let expected = LogPage { limit: 100, after: Some(7), is_newest_first: true, has_bodies: false };
         assert_eq!(page(&[("cursor", &cursor("7"))]), Ok(expected));
         let oldest = LogPage { is_newest_first: false, ..expected };
         assert_eq!(page(&[("cursor", &cursor("7")), ("order", "oldest")]), Ok(oldest));

@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use broker::records::{read_parked, requeued};
+use broker::records::{read_parked, read_parked_with_body, requeued};
 use schemars::json_schema;
 use schemas::{ParkReason, Parked};
 use service::problem::{Code, Problem};
@@ -21,7 +21,7 @@ use super::{
     context::RequestContext,
     counts::{BY, CountBy, Counts},
     describe,
-    page::{self, LogPage, ORDER},
+    page::{self, LOG_PARAMETERS, LogPage},
     problems,
 };
 use crate::{
@@ -49,8 +49,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             get_with(list, |op| {
                 let op = describe::operation(op, TAG, "listParked", "List what could not be processed", None);
                 let op = describe::more(op, WAITING);
-                let op = describe::more(op, "Newest first, without the bodies.");
-                describe::answers::<200, describe::PageSchema<Parked>>(filtered(page::ordered(describe::paged(op))))
+                describe::answers::<200, describe::PageSchema<Parked>>(filtered(page::described_log(op)))
             }),
         )
         .api_route(
@@ -136,7 +135,7 @@ impl ParkedFilter {
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {
     request.operator().await?;
-    let query = request.query(&[&FILTER[..], &page::PARAMETERS[..], &[ORDER]].concat())?;
+    let query = request.query(&[&FILTER[..], &LOG_PARAMETERS[..]].concat())?;
     let (page, filter, until) = (LogPage::of(&query)?, ParkedFilter::of(query)?, Instant::now() + REQUEST_TIME);
     let is_wanted = |origin: &Origin| filter.accepts(origin);
     let is_found = |search: &Search<ParkedSearch>| page.is_found(search, is_wanted);
@@ -145,7 +144,8 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
         return Err(NotStarted::TooSlow.into());
     }
     let logs = request.control.logs_in_turns();
-    let (items, next) = page.read(&searched, &logs, until, is_wanted, |record| Some(read_parked(record))).await?;
+    let read = if page.has_bodies { read_parked_with_body } else { read_parked };
+    let (items, next) = page.read(&searched, &logs, until, is_wanted, |record| Some(read(record))).await?;
     Ok(page::answer(items, next))
 }
 
@@ -172,11 +172,7 @@ fn nothing_parked(id: &str) -> Problem {
 async fn requeue(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.operator().await?;
     let query = request.query(&[AGAIN])?;
-    let again = match query.last().map(|(_, text)| text.as_str()) {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::new(Code::InvalidParameter).detail("again: expected true or false")),
-    };
+    let again = query.last().map_or(Ok(false), |(name, text)| page::flag(name, text))?;
     let (control, id) = (&request.control, request.path_parameter("id"));
     let record = parked::record(&*control.deps.broker, id).await.map_err(|_| problems::log_unavailable())?;
     let record = record.ok_or_else(|| nothing_parked(id))?;

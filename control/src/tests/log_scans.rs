@@ -19,7 +19,7 @@ use store::MemoryStore;
 use tokio::sync::watch;
 
 use super::{
-    fixture::{DeadDelivery, Fixture, NOW, OPERATOR, append},
+    fixture::{DeadDelivery, Fixture, NOW, OPERATOR, append, append_body},
     reading_broker::ReadingBroker,
 };
 use crate::NotStarted;
@@ -32,8 +32,8 @@ const SCANS: [(&str, &str, &str); 4] = [
     ("POST", "replays", r#"{"filter":{}}"#),
 ];
 
-/// A control of some tenants whose logs cannot be read until the sender says true.
-fn fixture() -> (Fixture, watch::Sender<bool>) {
+/// A control of some tenants whose logs cannot be read until the sender says true. The last tenant has a dead letter.
+async fn fixture() -> (Fixture, watch::Sender<bool>) {
     let memory = Memory::calm(Arc::new(|| NOW));
     let gate = watch::Sender::new(false);
     let closed = gate.subscribe();
@@ -46,6 +46,7 @@ fn fixture() -> (Fixture, watch::Sender<bool>) {
         opened.flatten_stream().boxed()
     });
     let store = MemoryStore::new((0..9).map(|nth| Tenant::new(format!("t{nth}"))));
+    append(&memory, &DeadDelivery::default().to("t8", "crm")).await;
     (Fixture::over(Arc::new(reading_broker), memory, Arc::new(store)), gate)
 }
 
@@ -55,7 +56,7 @@ async fn scan(fixture: &Fixture, tenant: usize, (method, path, body): (&str, &st
 
 #[tokio::test]
 async fn a_tenant_reads_the_log_once_at_a_time_until_the_answer_or_a_hang_up() {
-    let (fixture, gate) = fixture();
+    let (fixture, gate) = fixture().await;
     for first in SCANS {
         let mut scanning = Box::pin(scan(&fixture, 0, first));
         assert!((&mut scanning).now_or_never().is_none(), "{first:?} reads");
@@ -76,7 +77,7 @@ async fn a_tenant_reads_the_log_once_at_a_time_until_the_answer_or_a_hang_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_search_that_takes_too_long_says_so_and_goes_on_when_it_is_asked_again() {
-    let (fixture, gate) = fixture();
+    let (fixture, gate) = fixture().await;
     for search in SCANS {
         let (status, problem) = scan(&fixture, 0, search).await;
         assert_eq!((status, &problem["code"]), (503, &"unavailable".into()), "{search:?}");
@@ -252,6 +253,29 @@ async fn a_list_holds_one_body_at_a_time() {
         assert_eq!((status, page["items"].as_array().map(Vec::len)), (200, Some(40)), "{path}");
         assert!(page["next"].is_string() && page["items"][0].get("body").is_none(), "{path}");
         assert!((1..=2).contains(&most.load(Ordering::SeqCst)), "{path}: {most:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_with_bodies_ends_after_some_megabytes_and_the_next_goes_on() {
+    let (fixture, _) = counting_fixture(["acme"]);
+    for event in 0..20 {
+        let dead = DeadDelivery::default().event(&format!("e{event}"));
+        append_body(&fixture.broker, &dead, vec![b' '; 1 << 20].into()).await;
+    }
+    for order in ["newest", "oldest"] {
+        let (mut seen, mut path) = (0, format!("/v1/dead-letters?bodies=true&order={order}"));
+        for expected in [8, 8, 4] {
+            let (_, page) = fixture.ask_as(Some(OPERATOR), "GET", &path, "").await;
+            let items = page["items"].as_array().unwrap();
+            assert_eq!(items.len(), expected, "{order}");
+            seen += items.len();
+            path = format!(
+                "/v1/dead-letters?bodies=true&order={order}&cursor={}",
+                page["next"].as_str().unwrap_or_default()
+            );
+        }
+        assert_eq!(seen, 20);
     }
 }
 

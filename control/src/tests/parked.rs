@@ -179,16 +179,17 @@ async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_i
     let fixture = Fixture::new();
     let old = Delivery { accepted_at: NOW - 73 * 3_600_000, ..third_attempt() };
     park_delivery(&fixture, "delivery_limit.acme", &old).await;
-    let mut panicked = third_attempt().to_message(Bytes::from_static(b"{}"));
-    let record = r#"{"reason":"panic","tenant":"acme","event_id":"e0","routing_key":"fast","parked_at":"t"}"#;
+    let again = Delivery { attempt: 3, due: None, last: None, ..DeadDelivery::default().event("e1").delivery };
+    let mut panicked = again.to_message(Bytes::from_static(b"{}"));
+    let record = r#"{"reason":"panic","tenant":"acme","event_id":"e1","routing_key":"fast","parked_at":"t"}"#;
     panicked.headers.set(wire::RECORD, HeaderValue::Text(record.into()));
     fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &panicked).await.unwrap();
     let _watching = watch(&fixture);
     sleep(Duration::from_secs(600)).await;
     assert_eq!(returned(&fixture).await, None);
-    for (id, attempt) in [("0", old), ("1", third_attempt())] {
+    for (id, event, attempt) in [("0", "e0", old), ("1", "e1", again)] {
         let (status, answer) = fixture.ask_as(Some(OPERATOR), "POST", &format!("/v1/parked/{id}/requeue"), "").await;
-        assert_eq!((status, &answer["event_id"]), (202, &"e0".into()), "{answer}");
+        assert_eq!((status, &answer["event_id"]), (202, &event.into()), "{answer}");
         let message = returned(&fixture).await.expect("it is in the lane");
         assert_eq!(Delivery::from_message(&message).unwrap(), Delivery { requeued: 1, ..attempt });
         assert_eq!(message.headers.text(wire::RECORD), None);
