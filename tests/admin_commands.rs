@@ -99,13 +99,13 @@ async fn subscriptions_channels_and_integrations_are_made_explained_and_deleted(
 
     fixture.acme(&["channels", "set", "7", "--post-to", "https://a.example/", "--events", "received"]).await;
     assert_eq!(fixture.acme_json(&["channels", "list"]).await["events"], serde_json::json!(["received"]));
-    fixture.acme(&["channels", "delete", "7"]).await;
+    fixture.acme(&["channels", "delete", "7", "--yes"]).await;
 
     fixture.acme(&["integrations", "create", "bot", "--post-to", "https://b.example/"]).await;
     fixture.acme(&["integrations", "bind", "12", "--integration", "bot", "--start-on-transfer"]).await;
     assert_eq!(fixture.acme(&["integrations", "unbind", "12"]).await, "subscription queue-12 deleted\n");
 
-    let deleted = fixture.acme(&["endpoints", "delete", "crm"]).await;
+    let deleted = fixture.acme(&["endpoints", "delete", "crm", "--yes"]).await;
     assert_eq!(deleted, "endpoint crm deleted\nsubscription all deleted\n");
     let audit = fixture.acme(&["audit", "--limit", "2"]).await;
     assert_eq!(audit.matches("deleted").count(), 2, "{audit}");
@@ -115,18 +115,18 @@ async fn subscriptions_channels_and_integrations_are_made_explained_and_deleted(
 #[tokio::test]
 async fn tokens_and_secrets_are_rotated_with_an_overlap_of_at_most_thirty_days() {
     let fixture = Fixture::with_endpoint().await;
-    let rotated = fixture.acme(&["endpoints", "rotate-secret", "crm", "--overlap", "1h"]).await;
+    let rotated = fixture.acme(&["endpoints", "rotate", "crm", "--overlap", "1h"]).await;
     assert!(rotated.contains("whsec_"), "{rotated}");
 
     let source = fixture.acme_json(&["sources", "create", "main", "--dialect", "whazing"]).await;
-    let rotated = fixture.acme_json(&["sources", "rotate-token", "main"]).await;
+    let rotated = fixture.acme_json(&["sources", "rotate", "main"]).await;
     assert!(source["token"] != rotated["token"] && rotated["token"].as_str().expect("a token").starts_with("in_"));
     assert_eq!(rotated["old_token"]["secret"], "***");
-    let rotated = fixture.acme_json(&["sources", "rotate", "main", "--overlap", "0s"]).await;
+    let rotated = fixture.acme_json(&["sources", "rotate-token", "main", "--overlap", "0s"]).await;
     assert_eq!(rotated.get("old_token"), None);
     let too_long = ["sources", "rotate-token", "main", "--overlap", "31d", "--tenant", "acme"];
     let (code, _, stderr) = fixture.run(&too_long).await;
-    assert_eq!((code, stderr.contains("/overlap: must be at most 30d")), (1, true), "{stderr}");
+    assert_eq!((code, stderr.contains("--overlap: must be at most 30d")), (1, true), "{stderr}");
 }
 
 #[tokio::test]
@@ -135,8 +135,51 @@ async fn a_key_with_the_scope_read_lists_and_changes_nothing() {
     let key = fixture.acme_json(&["keys", "create", "backend", "--scopes", "read"]).await;
     let as_backend = ["--key", key["key"].as_str().expect("a key"), "--tenant", "acme"];
     fixture.done(&[&["endpoints", "list"], &as_backend[..]].concat()).await;
-    let (code, _, stderr) = fixture.run(&[&["endpoints", "delete", "crm"], &as_backend[..]].concat()).await;
+    let (code, _, stderr) = fixture.run(&[&["endpoints", "delete", "crm", "--yes"], &as_backend[..]].concat()).await;
     assert_eq!((code, stderr.starts_with("carteiro: 403: ")), (1, true), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_deletion_that_loses_more_than_the_item_asks_and_without_a_terminal_wants_a_yes() {
+    let fixture = Fixture::with_endpoint().await;
+    fixture.acme(&["subscriptions", "create", "all", "--endpoint-id", "crm"]).await;
+    fixture.acme(&["channels", "set", "7", "--post-to", "https://a.example/"]).await;
+    fixture.acme(&["integrations", "create", "bot", "--post-to", "https://b.example/"]).await;
+    fs::write(fixture.site.path("none.yaml"), "tenants: [{id: other}]").expect("its own folder");
+    let all = fixture.done(&["export"]).await;
+    for (arguments, sentence) in [
+        (&["tenants", "delete", "acme"][..], "tenant acme will be deleted, with its endpoints"),
+        (&["endpoints", "delete", "crm", "--tenant", "acme"], "endpoint crm will be deleted, with its subscriptions"),
+        (&["channels", "delete", "7", "--tenant", "acme"], "webhook of channel 7 will be deleted"),
+        (&["integrations", "delete", "bot", "--tenant", "acme"], "integration bot will be deleted"),
+        (&["apply", "-f", "none.yaml", "--prune"], "these will be deleted: tenant acme"),
+    ] {
+        let (code, stdout, stderr) = fixture.run(arguments).await;
+        let says_both = stderr.contains(sentence) && stderr.contains("--yes");
+        assert_eq!((code, stdout.as_str(), says_both), (64, "", true), "{stderr}");
+        assert_eq!(fixture.done(&["export"]).await, all, "{arguments:?}");
+    }
+    let dry = fixture.done(&["apply", "-f", "none.yaml", "--prune", "--dry-run"]).await;
+    assert!(dry.contains("- tenant acme\n"), "{dry}");
+    fixture.acme(&["subscriptions", "delete", "all"]).await;
+    fixture.done(&["tenants", "delete", "acme", "--yes"]).await;
+    assert_eq!(fixture.done(&["export"]).await, "tenants: []\n");
+}
+
+#[tokio::test]
+async fn an_error_about_a_field_names_its_flag() {
+    let fixture = Fixture::with_endpoint().await;
+    for (arguments, said) in [
+        (&["channels", "set", "7"][..], "422: --post-to: is required"),
+        (&["integrations", "create", "bot"], "422: --post-to: is required"),
+        (&["endpoints", "create", "x"], "422: --post-to: is required"),
+        (&["endpoints", "patch", "crm", "--retry-schedule", "5s,foo"], "422: --retry-schedule (value 2): "),
+        (&["endpoints", "patch", "crm", "--json", r#"{"no":1}"#], "422: /no: "),
+        (&["endpoints", "rotate", "crm", "--overlap", "31d"], "422: --overlap: must be at most 30d"),
+    ] {
+        let (code, _, stderr) = fixture.run(&[arguments, &["--tenant", "acme"]].concat()).await;
+        assert_eq!((code, stderr.contains(said)), (1, true), "{arguments:?}: {stderr}");
+    }
 }
 
 const FILE: &str = r#"tenants:

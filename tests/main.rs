@@ -41,6 +41,7 @@ mod reload;
 mod request_limits;
 mod rotation;
 mod secrets;
+mod server_address;
 mod server_tls;
 mod signing;
 mod ssrf;

@@ -65,7 +65,7 @@ struct ChangedResource {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let description = match Description::read(&args.files, std::io::stdin()) {
         Ok(description) => description,
         Err(error) => return nothing_changed(error.0.lines()),

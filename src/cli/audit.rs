@@ -35,7 +35,7 @@ struct AuditPage {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let scope = args.tenant.as_deref().map_or(String::new(), |tenant| format!("/tenants/{}", path_segment(tenant)));
     let (mut entries, mut cursor) = (Vec::new(), String::new());
     loop {

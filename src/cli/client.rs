@@ -12,14 +12,19 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{RequestBuilder, Response, StatusCode};
-use schemas::Secret;
+use reqwest::{RequestBuilder, Response, StatusCode, redirect::Policy};
+use schemas::{Secret, Span};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use service::{Exit, config::mask_url};
+use service::Exit;
 
 pub(super) use reqwest::Method;
 
+use super::{
+    resources::secret,
+    server::{KEY_VARIABLE, SERVER_VARIABLE, ServerAddress},
+    setup::Setup,
+};
 use crate::{config::Config, process::operator_key_file};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,14 +38,16 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// The flags for the API's address and the key to show.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct ApiArgs {
-    /// Address of the running process, such as `http://127.0.0.1:8080`. Default: the configured http.listen.
-    #[arg(long, value_name = "URL", value_parser = Unrepeated(server_address), help_heading = API)]
-    server: Option<String>,
+    /// Address of the running process, such as http://127.0.0.1:8080. Default: `CARTEIRO_SERVER`, or the configured
+    /// http.listen.
+    #[arg(long, value_name = "URL", value_parser = Unrepeated(ServerAddress::parse), help_heading = API)]
+    server: Option<ServerAddress>,
     /// Certificates in PEM to trust besides the system's: the API's own, or those of its authority.
     #[arg(long, value_name = "FILE", help_heading = API)]
     ca_file: Option<PathBuf>,
-    /// Key to show. Default: the operator's, from the configuration or data_dir.
-    #[arg(long, value_name = "KEY", help_heading = API)]
+    /// Key to show; `@FILE` reads it from a file. Default: `CARTEIRO_KEY`, or the operator's from the configuration or
+    /// data_dir, which goes only to this machine and to http.listen.
+    #[arg(long, value_name = "KEY", value_parser = secret, help_heading = API)]
     key: Option<String>,
     /// A flag that does not exist: it could mean either of two addresses, and one of them must never get a key.
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_parser = Unrepeated(no_url))]
@@ -63,11 +70,6 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     }
 }
 
-fn server_address(text: &str) -> Result<String, &'static str> {
-    let is_http = url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()));
-    if is_http { Ok(text.to_owned()) } else { Err("expected http://… or https://…") }
-}
-
 fn no_url(_: &str) -> Result<Infallible, &'static str> {
     Err(
         "there is no such flag. The running process is --server; the URL of an endpoint, a channel or an integration is \
@@ -77,38 +79,48 @@ fn no_url(_: &str) -> Result<Infallible, &'static str> {
 
 pub(super) struct Client {
     http: reqwest::Client,
-    base: String,
+    server: ServerAddress,
     key: Secret,
 }
 
 impl Client {
-    /// Connects to the given address with the given key. Missing flags are taken from the configuration and the data
-    /// folder.
-    pub(super) fn new(args: &ApiArgs, config: &Config) -> anyhow::Result<Self> {
-        let base = args.server.clone().unwrap_or_else(|| format!("{}://{}", config.http.scheme(), config.http.listen));
-        let key = match (&args.key, &config.http.operator_key) {
-            (Some(key), _) => Secret::not_empty(key)?,
-            (None, Some(key)) => key.clone(),
-            (None, None) => {
-                let file = operator_key_file(&config.data_dir);
-                let text = std::fs::read_to_string(&file).with_context(|| {
-                    let file = file.display();
-                    format!("no --key, no http.operator_key, and none that standalone made at its first start: {file}")
-                });
-                Secret::not_empty(text.context(Exit::Config)?.trim())?
+    /// Connects to the given address with the given key. What is not given is taken from the environment, the
+    /// configuration and the data folder.
+    pub(super) fn new(args: &ApiArgs, setup: &Setup) -> anyhow::Result<Self> {
+        let config = setup.load(&[])?.config;
+        let configured = ServerAddress::configured(&config.http)?;
+        let of_environment = setup.variable(SERVER_VARIABLE).map(ServerAddress::parse).transpose();
+        let of_environment = of_environment.map_err(|why| usage(SERVER_VARIABLE, why))?;
+        let server = args.server.clone().or(of_environment).unwrap_or_else(|| configured.clone());
+        let given = match (&args.key, setup.variable(KEY_VARIABLE)) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(key)) => Some(secret(key).map_err(|why| usage(KEY_VARIABLE, why))?),
+            (None, None) => None,
+        };
+        let key = match given {
+            Some(key) => {
+                let key = Secret::not_empty(key).map_err(|why| usage("--key", why))?;
+                if let Some(warning) = server.warning_for_given_key(&configured) {
+                    anstream::eprintln!("{warning}");
+                }
+                key
+            }
+            None => {
+                server.check_for_found_key(&configured)?;
+                found_key(&config)?
             }
         };
-        Self::at(&base, key, args.ca_file.as_deref())
+        Self::at(server, key, args.ca_file.as_deref())
     }
 
-    pub(super) fn at(base: &str, key: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn at(server: ServerAddress, key: Secret, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         // The installation fails when the process already has a provider, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+        let mut http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
         if let Some(file) = ca_file {
             http = http.tls_certs_merge(certificates(file)?);
         }
-        Ok(Self { http: http.build()?, base: base.trim_end_matches('/').to_owned(), key })
+        Ok(Self { http: http.build()?, server, key })
     }
 
     /// Reads the page at a URL, without a key.
@@ -148,7 +160,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(self.key.reveal());
+        let request = self.http.request(method, self.server.url(path)).bearer_auth(self.key.reveal());
         match body {
             Some(body) => request.header("content-type", "application/json").body(body),
             None => request,
@@ -159,22 +171,54 @@ impl Client {
         let answer = self.send(request).await?;
         let status = answer.status();
         let body = answer.bytes().await.context(Exit::Unavailable)?;
-        if status.is_success() { Ok((status, body)) } else { Err(ApiRefusal::new(status, &body).into()) }
+        if status.is_success() { Ok((status, body)) } else { Err(refusal(status, &body)) }
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let sent = request.send().await;
-        sent.map_err(|error| match certificate_error(&error) {
-            Some(why) => {
-                let advice = "give --ca-file with the certificate or its authority's, --server with the name it is for";
-                anyhow::anyhow!("{}: {why}; {advice}", mask_url(&self.base)).context(Exit::Unavailable)
-            }
-            None => {
-                let why = if error.is_connect() { "nobody listens" } else { "no answer" };
-                anyhow::anyhow!("{}: {why}; is carteiro running there?", mask_url(&self.base))
-                    .context(Exit::Unavailable)
-            }
-        })
+        let server = &self.server;
+        let error = match request.send().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let why = match tls_error(&error) {
+            Some(rustls::Error::InvalidMessage(_)) => "it speaks no TLS: give --server http://…".to_owned(),
+            Some(why) => format!(
+                "{why}; give --ca-file with the certificate or its authority's, --server with the name it is for"
+            ),
+            None if error.is_connect() => "nobody listens; is carteiro running there?".to_owned(),
+            None if error.is_timeout() => format!("no answer within {}", Span(TIMEOUT)),
+            None if server.is_https() => "no answer; is carteiro running there?".to_owned(),
+            None => "no answer; is carteiro running there, and is it http://, not https://?".to_owned(),
+        };
+        Err(anyhow::anyhow!("{server}: {why}").context(Exit::Unavailable))
+    }
+}
+
+/// The operator's key, from the configuration or the data folder.
+fn found_key(config: &Config) -> anyhow::Result<Secret> {
+    if let Some(key) = &config.http.operator_key {
+        return Ok(key.clone());
+    }
+    let file = operator_key_file(&config.data_dir);
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        let file = file.display();
+        format!("no --key, no {KEY_VARIABLE}, no http.operator_key, and none that standalone made at its first start: {file}")
+    });
+    Ok(Secret::not_empty(text.context(Exit::Config)?.trim())?)
+}
+
+fn usage(name: &str, why: impl fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{name}: {why}").context(Exit::Usage)
+}
+
+/// The refusal of a request, with [`Exit::Unavailable`] where a needed service did not answer.
+fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    let error = anyhow::Error::new(ApiRefusal::new(status, body));
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            error.context(Exit::Unavailable)
+        }
+        _ => error,
     }
 }
 
@@ -187,12 +231,12 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
     Ok(certificates)
 }
 
-/// The reason why the server's certificate was refused, if that is the error.
-fn certificate_error(error: &reqwest::Error) -> Option<String> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// The error of TLS in an error, if that is the cause.
+fn tls_error<'a>(error: &'a reqwest::Error) -> Option<&'a rustls::Error> {
+    let mut cause: Option<&'a (dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls.to_string());
+            return Some(tls);
         }
         // The source of an I/O error is that of the error that it wraps, not the wrapped error itself.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -233,6 +277,7 @@ impl ApiRefusal {
     fn reason(&self) -> String {
         let ProblemBody { title, detail, errors } = &self.problem;
         match errors.as_slice() {
+            [] if (300..400).contains(&self.status) => "it is at another address: give that as --server".to_owned(),
             [] => detail.as_ref().or(title.as_ref()).map_or("no reason was given", String::as_str).to_owned(),
             errors => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         }

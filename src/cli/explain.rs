@@ -32,7 +32,7 @@ struct ExplainResults {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let path = format!("/v1/tenants/{}/explain", path_segment(&args.tenant));
     let answer: ExplainResults = client.call(Method::POST, &path, Some(read_event(&args.event)?)).await?;
     let mut list = List::new(args.output, ["subscription", "endpoint", "matched", "reason"]);

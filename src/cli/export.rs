@@ -24,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let tenant = args.tenant.as_deref().map_or(String::new(), |tenant| format!("&tenant={}", path_segment(tenant)));
     let path = format!("/v1/export?with_secrets={}{tenant}", args.with_secrets);
     let exported = client.call(Method::GET, &path, None).await?;

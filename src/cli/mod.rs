@@ -19,9 +19,11 @@ mod parked;
 mod publish;
 mod resources;
 mod sandbox;
+mod server;
 mod setup;
 mod topology;
 mod usage;
+mod words;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 

@@ -70,7 +70,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         ParkedCommand::List { output } => list(&LogSource::open(&config).await?, output).await,
         ParkedCommand::Show { id, output } => show(&LogSource::open(&config).await?, &id, output).await,
         ParkedCommand::Export { to } => to.write(parked::list(LogSource::open(&config).await?.logs())).await,
-        ParkedCommand::Requeue { id, api, output } => requeue(&Client::new(&api, &config)?, id, output).await,
+        ParkedCommand::Requeue { id, api, output } => requeue(&Client::new(&api, setup)?, id, output).await,
     }
 }
 

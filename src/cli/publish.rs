@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(long, requires = "dialect", value_name = "ID")]
     channel: Option<String>,
     /// Publish straight to this RabbitMQ instead of over the API.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "key"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["server", "key"])]
     broker: Option<String>,
     #[command(flatten)]
     api: ApiArgs,
@@ -63,7 +63,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         let clock_and_chance = (service::clock::system(), service::chance::system());
         EventPublisher::Broker(Producer::new(&config.producer, broker, None, metrics, clock_and_chance))
     } else {
-        EventPublisher::Api(Client::new(&args.api, &config)?)
+        EventPublisher::Api(Client::new(&args.api, setup)?)
     };
     let (values, broken) = read(&args.file)?;
     let summary = publish_all(&publisher, &args, values).await?;

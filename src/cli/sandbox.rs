@@ -9,7 +9,7 @@ use service::Exit;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{client::Client, logs::unavailable, setup::Setup};
+use super::{client::Client, logs::unavailable, server::ServerAddress, setup::Setup};
 use crate::{
     config::Config,
     process::{self, Process, Roles},
@@ -87,5 +87,6 @@ impl Sandbox {
 pub(super) fn client_of(process: &Process) -> anyhow::Result<Client> {
     let http = process.http.context("the process has no API")?;
     let key = process.operator_key.clone().context("the process has no operator's key")?;
-    Client::at(&format!("http://{http}"), key, None)
+    let address = ServerAddress::parse(&format!("http://{http}")).map_err(anyhow::Error::msg)?;
+    Client::at(address, key, None)
 }

@@ -23,6 +23,12 @@ impl Setup {
         Ok(load(&overrides, self.environment.iter().cloned())?)
     }
 
+    /// A variable of the environment that is set, and not empty: compose files write `${KEY:-}`.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let set = self.environment.iter().find(|(set, text)| set == name && !text.is_empty());
+        set.map(|(_, text)| text.as_str())
+    }
+
     /// Loads the configuration, with the given broker, if any, instead of the configured one.
     pub(super) fn load_with_broker(&self, url: Option<&str>) -> anyhow::Result<LoadedConfig<Config>> {
         match url {

@@ -48,7 +48,7 @@ struct UsageAnswer {
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+    let client = Client::new(&args.api, setup)?;
     let days = [("from", &args.from), ("to", &args.to)];
     let mut query: Vec<_> =
         days.iter().filter_map(|(name, day)| Some(format!("{name}={}", path_segment(day.as_deref()?)))).collect();

@@ -118,7 +118,7 @@ fn yes() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Ticked")]
-enum TickedEvent {
+pub enum TickedEvent {
     /// A ticket is made, by a contact or by an attendant.
     NewTicket,
     /// A ticket goes to another department or attendant.

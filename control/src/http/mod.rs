@@ -44,6 +44,8 @@ use schemas::{Endpoint, Key, SourceConfig, Subscription};
 
 use crate::Control;
 
+pub use channels::TickedEvent;
+
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
 /// fields can express that.
 const MAX_BODY: usize = 1 << 20;

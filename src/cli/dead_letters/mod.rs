@@ -114,7 +114,7 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         DeadLettersCommand::List { filter, output } => list(&config, &filter, output).await,
         DeadLettersCommand::Show { id, tenant, output } => show(&config, tenant.as_deref(), &id, output).await,
         DeadLettersCommand::Export { filter, to } => export(&config, &filter, &to).await,
-        DeadLettersCommand::Replay(args) => replay::run(&config, &args).await,
+        DeadLettersCommand::Replay(args) => replay::run(setup, &config, &args).await,
     }
 }
 

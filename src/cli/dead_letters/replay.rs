@@ -19,6 +19,7 @@ use crate::{
         client::{ApiArgs, ApiRefusal, Client, Method},
         logs::LogSource,
         output::{self, Output},
+        setup::Setup,
     },
     config::Config,
 };
@@ -75,7 +76,7 @@ impl fmt::Display for ReplayResult {
     }
 }
 
-pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(setup: &Setup, config: &Config, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let filter = args.filter.filter(&args.id)?;
     if !args.all && args.filter.tenant.is_none() && filter == DeadLetterFilter::default() {
         return Err(anyhow::anyhow!("which? Give ids, a filter, or --all").context(Exit::Usage));
@@ -84,7 +85,7 @@ pub(super) async fn run(config: &Config, args: &ReplayArgs) -> anyhow::Result<Ex
     let rate = rate.context("--rate-per-second").context(Exit::Usage)?;
     let result = match LogSource::open(config).await? {
         LogSource::RabbitMq(broker) => replay_in_this_process(&*broker, args, &filter, rate).await?,
-        LogSource::File(archive) => replay_by_running_process(&archive, config, args, &filter).await?,
+        LogSource::File(archive) => replay_by_running_process(&archive, setup, args, &filter).await?,
     };
     if filter.ids.is_some() && result.matched == 0 && !args.dry_run {
         anyhow::bail!("there is no such dead letter, or it was replayed already");
@@ -134,7 +135,7 @@ async fn replay_in_this_process(
 /// other.
 async fn replay_by_running_process(
     archive: &dyn broker::Logs,
-    config: &Config,
+    setup: &Setup,
     args: &ReplayArgs,
     filter: &DeadLetterFilter,
 ) -> anyhow::Result<ReplayResult> {
@@ -148,7 +149,7 @@ async fn replay_by_running_process(
     if args.dry_run {
         return Ok(ReplayResult { matched, ..ReplayResult::default() });
     }
-    let client = Client::new(&args.api, config)?;
+    let client = Client::new(&args.api, setup)?;
     let mut result = ReplayResult { matched, ..ReplayResult::default() };
     for (tenant, ids) in ids {
         let filter = serde_json::json!({"ids": ids, "endpoint_id": args.filter.endpoint_id});

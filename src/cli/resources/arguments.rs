@@ -74,7 +74,7 @@ pub(crate) struct BodyArgs<F: clap::Args> {
 /// The fields to remove.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnsetArgs {
-    /// A field to remove, such as `name` or `quota.endpoints`; may be repeated.
+    /// A field to remove, such as `name`, or with dots `retry.schedule`; may be repeated.
     #[arg(long = "unset", value_name = "FIELD")]
     fields: Vec<String>,
 }
@@ -146,11 +146,17 @@ impl UnsetArgs {
 
 /// Texts separated by commas. An empty argument is an empty list.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Texts(Vec<String>);
+pub(crate) struct Texts(pub(crate) Vec<String>);
+
+impl Texts {
+    pub(crate) fn parse(text: &str) -> Self {
+        Self(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect())
+    }
+}
 
 #[expect(clippy::unnecessary_wraps, reason = "clap requires a Result of a value parser")]
 pub(super) fn texts(text: &str) -> Result<Texts, Infallible> {
-    Ok(Texts(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()))
+    Ok(Texts::parse(text))
 }
 
 /// Reads a secret from the argument, or with `@` from a file, because other users of the machine can see a command

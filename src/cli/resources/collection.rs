@@ -49,7 +49,7 @@ impl Collection {
         name: &'static str,
         collection: &str,
     ) -> anyhow::Result<Self> {
-        let client = Client::new(&args.api, &setup.load(&[])?.config)?;
+        let client = Client::new(&args.api, setup)?;
         Ok(Self { client, path: args.owner.path(collection), view: "", name, output: args.output })
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
+use schemas::{Format, Signature};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -12,7 +13,11 @@ use super::{
     Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
     arguments::{Texts, secret, texts},
 };
-use crate::cli::client::Method;
+use crate::cli::{client::Method, words::word};
+
+/// What is lost with an endpoint, also with that of a channel or an integration.
+pub(super) const LOST_WITH_ENDPOINT: &str =
+    "with its subscriptions; what still waits for it becomes dead letters that cannot be replayed";
 
 pub(crate) type EndpointArgs = Args<EndpointFields, TenantArg, EndpointActions>;
 
@@ -24,8 +29,8 @@ pub(crate) struct EndpointFields {
     /// URL that deliveries are posted to: its field `url`.
     #[arg(id = "post_to", long = "post-to", value_name = "URL")]
     url: Option<String>,
-    /// Format of the body: canonical, original, whazing, whaticket or boticario.
-    #[arg(long)]
+    /// Format of the body. Default: canonical.
+    #[arg(long, value_parser = word::<Format>())]
     format: Option<String>,
     /// Key to send as X-N8N-API-KEY; `@FILE` reads it from a file.
     #[arg(long, value_name = "KEY", value_parser = secret)]
@@ -46,8 +51,8 @@ pub(crate) struct EndpointFields {
     /// Most deliveries that may wait.
     #[arg(long, value_name = "N")]
     max_backlog: Option<u64>,
-    /// Kind of its signatures: v1 or v1a.
-    #[arg(long)]
+    /// Kind of its signatures.
+    #[arg(long, value_parser = word::<Signature>())]
     signature: Option<String>,
 }
 
@@ -103,6 +108,7 @@ impl ResourceFields for EndpointFields {
     const COLLECTION: &'static str = "endpoints";
     const COLUMNS: &'static [(&'static str, &'static str)] =
         &[("id", "id"), ("name", "name"), ("format", "format"), ("state", "state"), ("url", "url")];
+    const LOST_WITH_IT: Option<&'static str> = Some(LOST_WITH_ENDPOINT);
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,11 +126,12 @@ pub(crate) enum EndpointActions {
     /// End every delivery that waits now: each becomes a dead letter when it is due.
     Cancel(ResourceArgs<TenantArg>),
     /// Sign with a new secret, and for a while also with those before.
-    RotateSecret {
+    #[command(visible_alias = "rotate-secret")]
+    Rotate {
         #[command(flatten)]
         rotation: RotationArgs,
-        /// Kind of the signatures from now on: v1 or v1a. Default: unchanged.
-        #[arg(long, value_name = "v1|v1a")]
+        /// Kind of the signatures from now on. Default: unchanged.
+        #[arg(long, value_parser = word::<Signature>())]
         signature: Option<String>,
     },
     /// Send a test, also to a disabled endpoint: one attempt, and how it ended.
@@ -143,7 +150,7 @@ impl Actions for EndpointActions {
                 (endpoint, Action { body, ..post("/disable", Some("disabled")) })
             }
             Self::Cancel(endpoint) => (endpoint, post("/cancel", None)),
-            Self::RotateSecret { rotation, signature } => {
+            Self::Rotate { rotation, signature } => {
                 let (endpoint, mut action) = rotation.action("/secrets/rotate", "has a new secret");
                 if let Some(signature) = signature {
                     action.body.get_or_insert_with(|| json!({}))["signature"] = signature.into();

@@ -1,6 +1,7 @@
 //! `carteiro integrations`: external flows and the queues bound to them, with the fields of the vendors' screens.
 
 use clap::Subcommand;
+use schemas::Format;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service::Exit;
@@ -9,8 +10,10 @@ use super::{
     CollectionArgs, ResourceArgs, TenantArg,
     arguments::{BodyArgs, UnsetArgs, secret},
     collection::Collection,
+    endpoints::LOST_WITH_ENDPOINT,
+    flags::name_flags,
 };
-use crate::cli::{client::Method, setup::Setup};
+use crate::cli::{client::Method, confirm::ConfirmArgs, setup::Setup, words::word};
 
 const COLUMNS: [(&str, &str); 4] = [("id", "id"), ("name", "name"), ("format", "format"), ("url", "url")];
 
@@ -57,7 +60,12 @@ enum IntegrationCommand {
         unset: UnsetArgs,
     },
     /// Delete one. Its queues are then bound to none.
-    Delete(ResourceArgs<TenantArg>),
+    Delete {
+        #[command(flatten)]
+        integration: ResourceArgs<TenantArg>,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
+    },
     /// Bind a queue to an integration, which then gets the queue's messages.
     Bind {
         /// The queue's id.
@@ -83,7 +91,7 @@ enum IntegrationCommand {
 }
 
 #[derive(Debug, clap::Args, Serialize)]
-struct IntegrationFields {
+pub(super) struct IntegrationFields {
     /// Name for people.
     #[arg(long)]
     name: Option<String>,
@@ -94,7 +102,7 @@ struct IntegrationFields {
     #[arg(long, value_name = "KEY", value_parser = secret)]
     n8n_api_key: Option<String>,
     /// Format of the body. Default: whazing.
-    #[arg(long)]
+    #[arg(long, value_parser = word::<Format>())]
     format: Option<String>,
 }
 
@@ -104,7 +112,7 @@ pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         let queues = Collection::open(setup, args, "integration of queue", "queues");
         queues.map(|queues| queues.views("/integration"))
     };
-    match args.command {
+    let done = match args.command {
         IntegrationCommand::List { collection } => integrations(&collection)?.list(&COLUMNS).await,
         IntegrationCommand::Show(ResourceArgs { id, collection }) => integrations(&collection)?.show(&id).await,
         IntegrationCommand::Create { id, body, collection } => {
@@ -116,7 +124,11 @@ pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         IntegrationCommand::Patch { integration: ResourceArgs { id, collection }, body, unset } => {
             integrations(&collection)?.write(Method::PATCH, &id, unset.apply_to(body.read()?)).await
         }
-        IntegrationCommand::Delete(ResourceArgs { id, collection }) => integrations(&collection)?.delete(&id).await,
+        IntegrationCommand::Delete { integration: ResourceArgs { id, collection }, confirm } => {
+            let integrations = integrations(&collection)?;
+            confirm.confirm(&format!("integration {id} will be deleted, {LOST_WITH_ENDPOINT}"))?;
+            integrations.delete(&id).await
+        }
         IntegrationCommand::Bind { queue_id, integration, start_on_transfer, collection } => {
             let mut binding = Map::new();
             binding.insert("integration_id".to_owned(), integration.into());
@@ -124,5 +136,6 @@ pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             queues(&collection)?.write(Method::PUT, &queue_id, binding).await
         }
         IntegrationCommand::Unbind { queue_id, collection } => queues(&collection)?.delete(&queue_id).await,
-    }
+    };
+    done.map_err(name_flags::<IntegrationFields>)
 }

@@ -1,12 +1,11 @@
 //! `carteiro keys`.
 
 use clap::Subcommand;
+use schemas::Scope;
 use serde::Serialize;
 
-use super::{
-    Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
-    arguments::{Texts, texts},
-};
+use super::{Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::Texts};
+use crate::cli::words::word_list;
 
 pub(crate) type KeyArgs = Args<KeyFields, TenantArg, KeyActions>;
 
@@ -15,8 +14,8 @@ pub(crate) struct KeyFields {
     /// Name for people.
     #[arg(long)]
     name: Option<String>,
-    /// What it allows: publish,read,manage.
-    #[arg(long, value_name = "WORDS", value_parser = texts)]
+    /// What it allows, separated by commas.
+    #[arg(long, value_name = "WORDS", value_parser = word_list::<Scope>())]
     scopes: Option<Texts>,
 }
 

@@ -6,6 +6,7 @@ mod arguments;
 mod channels;
 mod collection;
 mod endpoints;
+mod flags;
 mod integrations;
 mod keys;
 mod sources;
@@ -19,11 +20,11 @@ use serde::Serialize;
 use serde_json::json;
 use service::Exit;
 
-use super::{client::Method, setup::Setup};
+use super::{client::Method, confirm::ConfirmArgs, setup::Setup};
 use arguments::{BodyArgs, CollectionArgs, Owner, ResourceArgs, TenantArg, UnsetArgs};
 use collection::{Action, Collection};
 
-pub(super) use arguments::secret;
+pub(super) use arguments::{Texts, secret};
 pub(super) use channels::{Args as ChannelArgs, run as channels};
 pub(super) use collection::warn_shown_once;
 pub(super) use endpoints::EndpointArgs;
@@ -40,6 +41,8 @@ pub(super) trait ResourceFields: clap::Args + Debug + Serialize {
     const COLLECTION: &'static str;
     /// Columns of a list: heading and field.
     const COLUMNS: &'static [(&'static str, &'static str)];
+    /// What is lost besides the resource when it is deleted. A deletion with a loss has to be confirmed.
+    const LOST_WITH_IT: Option<&'static str> = None;
 }
 
 /// Additional commands of one resource.
@@ -84,8 +87,13 @@ enum ResourceCommand<R: ResourceFields, O: Owner, A: Actions> {
     Set(WriteArgs<R, O>),
     /// Change some of its fields, by a JSON Merge Patch.
     Patch(WriteArgs<R, O>),
-    /// Delete one.
-    Delete(ResourceArgs<O>),
+    /// Delete one, and what cannot be without it.
+    Delete {
+        #[command(flatten)]
+        resource: ResourceArgs<O>,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
+    },
     #[command(flatten)]
     Action(A),
 }
@@ -121,7 +129,14 @@ pub(super) async fn run<R: ResourceFields, O: Owner, A: Actions>(
     setup: &Setup,
     args: Args<R, O, A>,
 ) -> anyhow::Result<Exit> {
-    match args.command {
+    run_command(setup, args.command).await.map_err(flags::name_flags::<R>)
+}
+
+async fn run_command<R: ResourceFields, O: Owner, A: Actions>(
+    setup: &Setup,
+    command: ResourceCommand<R, O, A>,
+) -> anyhow::Result<Exit> {
+    match command {
         ResourceCommand::List { collection } => open::<R, O>(setup, &collection)?.list(R::COLUMNS).await,
         ResourceCommand::Show(one) => open::<R, O>(setup, &one.collection)?.show(&one.id).await,
         ResourceCommand::Create { id, body, collection } => {
@@ -129,10 +144,17 @@ pub(super) async fn run<R: ResourceFields, O: Owner, A: Actions>(
         }
         ResourceCommand::Set(args) => write(setup, Method::PUT, args).await,
         ResourceCommand::Patch(args) => write(setup, Method::PATCH, args).await,
-        ResourceCommand::Delete(one) => open::<R, O>(setup, &one.collection)?.delete(&one.id).await,
+        ResourceCommand::Delete { resource: ResourceArgs { id, collection }, confirm } => {
+            let collection = open::<R, O>(setup, &collection)?;
+            if let Some(loss) = R::LOST_WITH_IT {
+                confirm.confirm(&format!("{} {id} will be deleted, {loss}", R::NAME))?;
+            }
+            collection.delete(&id).await
+        }
         ResourceCommand::Action(action) => {
             let (one, action) = action.action();
-            open::<R, TenantArg>(setup, &one.collection)?.act(&one.id, action).await
+            let acted = open::<R, TenantArg>(setup, &one.collection)?.act(&one.id, action).await;
+            acted.map_err(flags::name_flags_of_actions::<A>)
         }
     }
 }

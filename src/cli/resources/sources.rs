@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 
 use clap::Subcommand;
+use schemas::Dialect;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::secret};
+use crate::cli::words::word;
 
 pub(crate) type SourceArgs = Args<SourceFields, TenantArg, SourceActions>;
 
@@ -15,8 +17,8 @@ pub(crate) struct SourceFields {
     /// Name for people.
     #[arg(long)]
     name: Option<String>,
-    /// The vendor whose webhooks come in: whazing, whaticket or boticario.
-    #[arg(long)]
+    /// The vendor whose webhooks come in.
+    #[arg(long, value_parser = word::<Dialect>())]
     dialect: Option<String>,
     /// Channel of bodies that name none.
     #[arg(long, value_name = "ID", value_parser = channel_id)]
@@ -49,13 +51,13 @@ impl ResourceFields for SourceFields {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SourceActions {
     /// Make a new token for its URL. The one before stays valid for a while.
-    #[command(visible_alias = "rotate")]
-    RotateToken(RotationArgs),
+    #[command(visible_alias = "rotate-token")]
+    Rotate(RotationArgs),
 }
 
 impl Actions for SourceActions {
     fn action(self) -> (ResourceArgs<TenantArg>, Action) {
-        let Self::RotateToken(rotation) = self;
+        let Self::Rotate(rotation) = self;
         rotation.action("/token/rotate", "has a new token")
     }
 }

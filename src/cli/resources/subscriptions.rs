@@ -1,11 +1,13 @@
 //! `carteiro subscriptions`.
 
+use schemas::{MessageDirection, TicketStatus};
 use serde::Serialize;
 
 use super::{
     Args, NoActions, ResourceFields, TenantArg,
     arguments::{Texts, texts},
 };
+use crate::cli::words::word_list;
 
 pub(crate) type SubscriptionArgs = Args<SubscriptionFields, TenantArg, NoActions>;
 
@@ -29,11 +31,11 @@ pub(crate) struct SubscriptionFields {
     /// Only events in these queues, "-" being no queue. Default: any.
     #[arg(long, value_name = "IDS", value_parser = texts)]
     queue_ids: Option<Texts>,
-    /// Only messages in these directions: received,sent.
-    #[arg(long, value_name = "WORDS", value_parser = texts)]
+    /// Only messages in these directions, separated by commas.
+    #[arg(long, value_name = "WORDS", value_parser = word_list::<MessageDirection>())]
     directions: Option<Texts>,
-    /// Only messages of tickets in these states: pending,open,closed.
-    #[arg(long, value_name = "WORDS", value_parser = texts)]
+    /// Only messages of tickets in these states, separated by commas.
+    #[arg(long, value_name = "WORDS", value_parser = word_list::<TicketStatus>())]
     ticket_statuses: Option<Texts>,
     /// Whether messages of groups match.
     #[arg(long, value_name = "BOOL")]

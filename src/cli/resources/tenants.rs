@@ -44,4 +44,8 @@ impl ResourceFields for TenantFields {
     const NAME: &'static str = "tenant";
     const COLLECTION: &'static str = "tenants";
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("quota", "quota")];
+    const LOST_WITH_IT: Option<&'static str> = Some(
+        "with its endpoints, subscriptions, sources and keys; what still waits for it becomes dead letters that cannot be \
+         replayed",
+    );
 }
