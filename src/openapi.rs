@@ -8,25 +8,34 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use aide::{
-    openapi::{
-        Components, Info, OpenApi, Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathItem, PathStyle,
-        ReferenceOr, SchemaObject, SecurityScheme, Tag,
-    },
-    redoc::Redoc,
-};
 use axum::{
     Router,
-    http::header,
+    http::{HeaderValue, header},
     response::{Html, IntoResponse as _, Response},
     routing::get,
+};
+use schemars::json_schema;
+use serde_json::Value;
+use service::openapi::{ApiRouter, Description, describe, get_with};
+use utoipa::openapi::{
+    Info, PathItem, RefOr, Server, Tag,
+    path::ParameterIn,
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 
 use crate::VERSION;
 
 const DOCUMENT: &str = "/v1/openapi.json";
 const PAGE: &str = "/docs";
+const SCRIPT: &str = "/docs/redoc.standalone.js";
 const SCHEME: &str = "key";
+
+/// Redoc 2.5.4 from npm, with its license beside it.
+const REDOC: &str = include_str!("openapi/redoc/redoc.standalone.js");
+const PAGE_TEXT: &str = include_str!("openapi/redoc/page.html");
+/// What a browser may load for the page: only what this process serves.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src blob:; \
+    style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 const DESCRIPTION: &str = "Takes ticket and message events in, and brings each of them to every endpoint that asked for \
     it: at least once, and with everything it could not bring kept and replayable.\n\n\
@@ -62,101 +71,82 @@ const PARTS: [(&str, &str); 6] = [
     ("", "A part of the path."),
 ];
 
-pub fn document() -> OpenApi {
-    let mut document = OpenApi {
-        info: Info {
-            title: "carteiro".to_owned(),
-            version: VERSION.to_owned(),
-            description: Some(DESCRIPTION.to_owned()),
-            ..Info::default()
-        },
-        tags: TAGS.iter().map(|(name, about)| tag(name, about)).collect(),
-        components: Some(Components::default()),
-        ..OpenApi::default()
-    };
-    producer::describe(&mut document);
-    control::describe(&mut document);
-    describe_self(&mut document);
-    for (path, item) in document.paths.iter_mut().flat_map(|paths| &mut paths.paths) {
-        if let ReferenceOr::Item(item) = item {
-            name_parts(path, item);
-        }
+/// The document of all roles, which each process serves whatever its own roles are.
+pub fn document() -> Value {
+    let mut description = Description::default();
+    description.merge(producer::describe());
+    description.merge(control::describe());
+    description.merge(api().into_parts().1);
+    let document = &mut description.document;
+    document.info = Info::new("carteiro", VERSION);
+    document.info.description = Some(DESCRIPTION.to_owned());
+    document.servers = Some(vec![Server::new("/")]);
+    document.tags = Some(TAGS.iter().map(|(name, about)| tag(name, about)).collect());
+    for (path, item) in &mut document.paths.paths {
+        name_parts(path, item);
     }
-    protect(&mut document);
-    document
+    protect(document);
+    description.into_json()
 }
 
 fn tag(name: &str, about: &str) -> Tag {
-    Tag { name: name.to_owned(), description: Some(about.to_owned()), ..Tag::default() }
+    let mut tag = Tag::new(name);
+    tag.description = Some(about.to_owned());
+    tag
 }
 
 pub fn routes() -> Router {
-    Router::new().route(DOCUMENT, get(serve_document)).route(PAGE, get(serve_page))
+    api().into_parts().0.route(PAGE, get(serve_page)).route(SCRIPT, get(serve_script))
+}
+
+fn api() -> ApiRouter<()> {
+    ApiRouter::new().api_route(
+        DOCUMENT,
+        get_with(serve_document, |op| {
+            let op = describe::call(op, "description", "getOpenApi", "This document", "Needs no key.");
+            describe::answers::<200, serde_json::Map<String, Value>>(op)
+        }),
+    )
 }
 
 async fn serve_document() -> Response {
-    static TEXT: LazyLock<String> = LazyLock::new(|| serde_json::to_string(&document()).unwrap_or_default());
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
-async fn serve_page() -> Html<&'static str> {
-    static TEXT: LazyLock<String> = LazyLock::new(|| Redoc::new(DOCUMENT).with_title("carteiro").html());
-    Html(TEXT.as_str())
+async fn serve_page() -> Response {
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE_TEXT)).into_response()
 }
 
-fn describe_self(document: &mut OpenApi) {
-    let mut operation = Operation {
-        tags: vec!["description".to_owned()],
-        operation_id: Some("getOpenApi".to_owned()),
-        summary: Some("This document".to_owned()),
-        security: vec![Default::default()],
-        ..Operation::default()
-    };
-    let content = [("application/json".to_owned(), Default::default())].into_iter().collect();
-    let response = aide::openapi::Response { description: "OpenAPI 3.1.".to_owned(), content, ..Default::default() };
-    let responses = operation.responses.get_or_insert_default();
-    responses.responses.insert(aide::openapi::StatusCode::Code(200), ReferenceOr::Item(response));
-    let item = PathItem { get: Some(operation), ..PathItem::default() };
-    document.paths.get_or_insert_default().paths.insert(DOCUMENT.to_owned(), ReferenceOr::Item(item));
+async fn serve_script() -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "max-age=3600")], REDOC).into_response()
 }
 
 /// Describes the parameters of a path, which are required texts.
 fn name_parts(path: &str, item: &mut PathItem) {
     for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-        let known = PARTS.iter().find(|(name, _)| *name == part).or(PARTS.last());
-        let schema = SchemaObject {
-            json_schema: schemars::json_schema!({"type": "string"}),
-            example: None,
-            external_docs: None,
-        };
-        let parameter_data = ParameterData {
-            name: part.to_owned(),
-            description: known.map(|(_, about)| (*about).to_owned()),
-            required: true,
-            deprecated: None,
-            format: ParameterSchemaOrContent::Schema(schema),
-            example: None,
-            examples: Default::default(),
-            explode: None,
-            extensions: Default::default(),
-        };
-        item.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style: PathStyle::Simple }));
+        let about = PARTS.iter().find(|(name, _)| *name == part).or(PARTS.last()).map_or("", |(_, about)| about);
+        let parameter = describe::parameter_in(ParameterIn::Path, part, about, json_schema!({"type": "string"}));
+        item.parameters.get_or_insert_default().push(RefOr::T(parameter));
     }
 }
 
 /// Requires a key for every call, except for vendors' webhooks, whose path has a token, and for this document.
-fn protect(document: &mut OpenApi) {
-    let scheme = SecurityScheme::Http {
-        scheme: "bearer".to_owned(),
-        bearer_format: None,
-        description: Some("The operator's key, or a tenant's with the scopes that the call needs.".to_owned()),
-        extensions: Default::default(),
-    };
+fn protect(document: &mut utoipa::openapi::OpenApi) {
+    let about = "The operator's key, or a tenant's with the scopes that the call needs.";
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
     let components = document.components.get_or_insert_default();
-    components.security_schemes.insert(SCHEME.to_owned(), ReferenceOr::Item(scheme));
-    document.security = vec![[(SCHEME.to_owned(), Vec::new())].into_iter().collect()];
-    let webhooks = document.paths.as_mut().and_then(|paths| paths.paths.get_mut("/v1/in/{token}"));
-    if let Some(ReferenceOr::Item(PathItem { post: Some(operation), .. })) = webhooks {
-        operation.security = vec![Default::default()];
+    components.security_schemes.insert(SCHEME.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
+    document.security = Some(vec![SecurityRequirement::new(SCHEME, [""; 0])]);
+    for (path, item) in &mut document.paths.paths {
+        let open = match path.as_str() {
+            "/v1/in/{token}" => &mut item.post,
+            DOCUMENT => &mut item.get,
+            _ => continue,
+        };
+        if let Some(operation) = open {
+            operation.security = Some(vec![SecurityRequirement::default()]);
+        }
     }
 }

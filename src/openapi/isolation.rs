@@ -2,7 +2,7 @@
 //! another tenant's.
 
 use std::sync::{
-    Arc,
+    Arc, LazyLock,
     atomic::{AtomicU8, Ordering},
 };
 
@@ -18,6 +18,8 @@ use tower::ServiceExt as _;
 
 const NOW: u64 = 1_767_225_600_000;
 const OPERATOR: &str = "the-operators";
+/// The document, which all tests read.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(super::document);
 /// A word in everything that the tenant `acme` has.
 const SENTINEL: &str = "sentinel";
 
@@ -91,7 +93,7 @@ impl ApiFixture {
         let control = Control::new(&controls, deps, ControlMetrics::register(&Default::default()).expect("metrics"));
         let app = producer_routes(&config.producer, &broker, &store, operator, outbox);
         let app = app.merge(control::routes(control)).merge(super::routes());
-        let document = serde_json::to_value(super::document()).expect("it can be written");
+        let document = DOCUMENT.clone();
         Self { app: service::http::app(app), document }
     }
 

@@ -140,7 +140,7 @@ impl SharedDependencies {
 
     pub(super) fn api(&self, config: &Config, roles: Roles, operator_key: Option<&Secret>) -> anyhow::Result<Api> {
         let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
-        let mut api = Api { routes: axum::Router::new(), control: None, shutdown: self.shutdown.clone() };
+        let mut api = Api { routes: crate::openapi::routes(), control: None, shutdown: self.shutdown.clone() };
         let limits = self.limits(config, operator);
         if roles.producer {
             let intake = self.producer(config, operator)?;
@@ -148,7 +148,7 @@ impl SharedDependencies {
         }
         if roles.control {
             let control = self.control(config, operator)?;
-            api.routes = api.routes.merge(limits.on(control::routes(control.clone()))).merge(crate::openapi::routes());
+            api.routes = api.routes.merge(limits.on(control::routes(control.clone())));
             api.control = Some(control);
         }
         Ok(api)

@@ -2,13 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -17,7 +10,10 @@ use schemars::JsonSchema;
 use schemas::{DeadReason, Endpoint, EndpointState, Scope, time::Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with, post_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, Edited};
 
 use super::{
@@ -80,7 +76,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
 }
 
 /// Describes an action on one item, which needs the scope `manage` and respects conditions.
-pub(super) fn operation<'t>(op: TransformOperation<'t>, tag: &str, id: &str, summary: &str) -> TransformOperation<'t> {
+pub(super) fn operation(op: Operation, tag: &str, id: &str, summary: &str) -> Operation {
     describe::conditional(describe::operation(op, tag, id, summary, Some(Scope::Manage)))
 }
 

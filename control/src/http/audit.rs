@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use aide::axum::{ApiRouter, routing::get_with};
 use axum::response::Response;
 use schemas::Scope;
-use service::problem::Problem;
+use service::{
+    openapi::{ApiRouter, get_with},
+    problem::Problem,
+};
 use store::{AuditEntry, is_older};
 
 use super::{

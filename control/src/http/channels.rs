@@ -2,17 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aide::{
-    axum::{ApiRouter, routing::get_with},
-    transform::TransformOperation,
-};
 use schemars::JsonSchema;
 use schemas::{
     Endpoint, EndpointState, EventType, Format, FormatOptions, IdSet, Scope, Secret, SecretField, SecretFields,
     SecretForm, Subscription, Tenant, TicketStatus, TypePattern,
 };
 use serde::{Deserialize, Serialize};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
@@ -65,7 +64,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
     describe::operation(op, "channels", id, summary, Some(scope))
 }
 

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
-use aide::OperationInput;
 use axum::{
     RequestPartsExt as _,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
@@ -66,10 +65,6 @@ impl FromRequest<Arc<Control>> for RequestBody {
         Ok(Self(request))
     }
 }
-
-// Each route describes its own parameters and its own body.
-impl OperationInput for RequestContext {}
-impl OperationInput for RequestBody {}
 
 impl RequestContext {
     pub(crate) fn path_parameter(&self, name: &str) -> &str {

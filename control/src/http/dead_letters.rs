@@ -3,13 +3,6 @@
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -18,7 +11,10 @@ use broker::records::{read_dead_letter, read_dead_letter_with_body};
 use schemars::{JsonSchema, json_schema};
 use schemas::{DeadLetter, DeadReason, Scope};
 use serde_json::Value;
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with, post_with},
+    problem::{Code, Problem},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -114,40 +110,26 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
 const BY_OF_TENANT: [&str; 2] = ["reason", "endpoint_id"];
 const BY_OF_ALL: [&str; 3] = ["reason", "tenant", "endpoint_id"];
 
-fn described_list<'t>(
-    op: TransformOperation<'t>,
-    id: &str,
-    summary: &str,
-    scope: Option<Scope>,
-) -> TransformOperation<'t> {
+fn described_list(op: Operation, id: &str, summary: &str, scope: Option<Scope>) -> Operation {
     let op = describe::operation(op, TAG, id, summary, scope);
     let op = describe::more(op, ONE_SEARCH);
     let op = describe::more(op, LIVE);
-    let op = describe::more(
-        op,
-        "Newest first, without their bodies. A page may have fewer than `limit` and still a `next`.",
-    );
     describe::answers::<200, describe::PageSchema<DeadLetter>>(filtered(page::described_log(op)))
 }
 
-fn described_counts<'t>(
-    op: TransformOperation<'t>,
-    id: &str,
-    summary: &str,
-    scope: Option<Scope>,
-) -> TransformOperation<'t> {
+fn described_counts(op: Operation, id: &str, summary: &str, scope: Option<Scope>) -> Operation {
     let op = describe::operation(op, TAG, id, summary, scope);
     let op = describe::more(op, "Within 20 s; what was not counted until then makes the count `at_least`.");
     let op = describe::more(op, LIVE);
     describe::answers::<200, Counts>(filtered(op))
 }
 
-fn described_tenant(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn described_tenant(op: Operation) -> Operation {
     let about = "Only of this tenant: of the present one of this id, or of one that was deleted.";
     describe::parameter(op, TENANT, about, json_schema!({"type": "string"}))
 }
 
-fn filtered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn filtered(op: Operation) -> Operation {
     let text = || json_schema!({"type": "string"});
     let time = || json_schema!({"type": "string", "format": "date-time"});
     let reasons: Vec<_> = DeadReason::ALL.iter().map(|reason| reason.as_str()).collect();

@@ -2,26 +2,22 @@
 
 use std::{borrow::Cow, marker::PhantomData};
 
-use aide::transform::TransformOperation;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Scope;
-pub(crate) use service::describe::{answers, conditional, may_take, more, paged, parameter, takes, takes_patch};
+use service::openapi::Operation;
+pub(crate) use service::openapi::describe::{
+    answers, conditional, may_take, more, paged, parameter, takes, takes_patch,
+};
 
 /// Describes what every operation has: its tag, its id, its summary, and the permission that it needs.
-pub(crate) fn operation<'t>(
-    op: TransformOperation<'t>,
-    tag: &str,
-    id: &str,
-    summary: &str,
-    scope: Option<Scope>,
-) -> TransformOperation<'t> {
+pub(crate) fn operation(op: Operation, tag: &str, id: &str, summary: &str, scope: Option<Scope>) -> Operation {
     let authorized = match scope {
         Some(Scope::Publish) => "Needs the scope `publish`.",
         Some(Scope::Read) => "Needs the scope `read`.",
         Some(Scope::Manage) => "Needs the scope `manage`.",
         None => "Needs the operator's key.",
     };
-    service::describe::call(op, tag, id, summary, authorized)
+    service::openapi::describe::call(op, tag, id, summary, authorized)
 }
 
 pub(crate) fn capital(word: &str) -> String {

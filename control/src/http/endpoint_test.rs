@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::{
     Json,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use schemas::{Attempt, Scope};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, post_with},
+    problem::{Code, Problem},
+};
 use store::Snapshot;
 use uuid::Uuid;
 

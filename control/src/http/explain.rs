@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -15,6 +14,7 @@ use serde::Serialize;
 use service::{
     chance,
     http::is_json,
+    openapi::{ApiRouter, post_with},
     problem::{Code, Problem},
 };
 use store::TenantSnapshot;

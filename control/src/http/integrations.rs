@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use schemars::JsonSchema;
 use schemas::{
     Endpoint, EndpointState, Format, FormatOptions, Scope, Secret, SecretField, SecretFields, SecretForm, Tenant,
 };
 use serde::{Deserialize, Serialize};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, ItemKind, TenantSnapshot};
 
 use super::{
@@ -41,10 +37,10 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = operation(op, "listIntegrations", "List integrations", Scope::Read);
                 describe::answers::<200, describe::PageSchema<Integration>>(describe::paged(op))
             })
-            .merge(post_with(write::create::<Integration>, move |op| {
+            .post_with(write::create::<Integration>, move |op| {
                 let op = operation(op, "createIntegration", "Create integration", Scope::Manage);
                 describe::answers::<201, Integration>(describe::takes::<Integration>(op, EXAMPLE))
-            })),
+            }),
         )
         .api_route(
             "/v1/tenants/{tenant}/integrations/{id}",
@@ -70,7 +66,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
     describe::operation(op, "integrations", id, summary, Some(scope))
 }
 

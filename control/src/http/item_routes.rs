@@ -2,13 +2,10 @@
 
 use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
-use aide::{
-    axum::{ApiRouter, routing::get_with},
-    transform::TransformOperation,
-};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use schemas::Scope;
 use serde_json::{Value, json};
+use service::openapi::{ApiRouter, Operation, get_with};
 
 use super::{
     describe::{self, PageSchema},
@@ -58,12 +55,7 @@ pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn operation<'t, T: TenantItem>(
-    op: TransformOperation<'t>,
-    id: &str,
-    summary: &str,
-    scope: Scope,
-) -> TransformOperation<'t> {
+fn operation<T: TenantItem>(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
     describe::operation(op, list_name(T::KIND), id, summary, Some(scope))
 }
 

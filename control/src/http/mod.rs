@@ -38,9 +38,9 @@ mod write;
 
 use std::sync::Arc;
 
-use aide::{axum::ApiRouter, openapi::OpenApi};
 use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
+use service::openapi::{ApiRouter, Description};
 
 use crate::Control;
 
@@ -51,12 +51,12 @@ pub use channels::TickedEvent;
 const MAX_BODY: usize = 1 << 20;
 
 pub fn routes(control: Arc<Control>) -> Router {
-    Router::from(api()).with_state(control)
+    api().into_parts().0.with_state(control)
 }
 
-pub fn describe(document: &mut OpenApi) {
-    // The router is dropped: only the description is needed.
-    let _ = api().finish_api(document);
+/// Describes these routes for OpenAPI.
+pub fn describe() -> Description {
+    api().into_parts().1
 }
 
 fn api() -> ApiRouter<Arc<Control>> {

@@ -1,6 +1,5 @@
 //! Pages of lists. `?limit=&cursor=` is answered with `{"items":[…],"next":"cursor"|null}`, in a stable order.
 
-use aide::transform::TransformOperation;
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -10,7 +9,10 @@ use broker::{Log, Logs, Record};
 use futures_util::TryStreamExt as _;
 use schemars::json_schema;
 use serde::Serialize;
-use service::problem::{Code, Problem};
+use service::{
+    openapi::Operation,
+    problem::{Code, Problem},
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{describe, problems};
@@ -75,7 +77,7 @@ impl Page {
 }
 
 /// Describes a list of what is found in a log.
-pub(crate) fn described_log(op: TransformOperation<'_>) -> TransformOperation<'_> {
+pub(crate) fn described_log(op: Operation) -> Operation {
     let op = describe::more(op, "A page may have fewer than `limit` and still a `next`.");
     let about = "`oldest`: the oldest first, which looks through all of them before it answers.";
     let words = json_schema!({"type": "string", "enum": ["newest", "oldest"], "default": "newest"});

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
-};
 use axum::{
     Json,
     http::StatusCode,
@@ -14,7 +10,10 @@ use axum::{
 use broker::records::{read_parked, read_parked_with_body, requeued};
 use schemars::json_schema;
 use schemas::{ParkReason, Parked};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with, post_with},
+    problem::{Code, Problem},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -86,7 +85,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn filtered(op: aide::transform::TransformOperation<'_>) -> aide::transform::TransformOperation<'_> {
+fn filtered(op: Operation) -> Operation {
     let reasons: Vec<_> = ParkReason::ALL.iter().map(|reason| reason.as_str()).collect();
     let op = describe::parameter(op, "tenant", "The tenant that they name.", json_schema!({"type": "string"}));
     describe::parameter(op, "reason", "Why they were parked.", json_schema!({"type": "string", "enum": reasons}))

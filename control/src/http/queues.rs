@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aide::{
-    axum::{ApiRouter, routing::get_with},
-    transform::TransformOperation,
-};
 use schemars::JsonSchema;
 use schemas::{EventType, IdSet, Scope, SecretField, SecretFields, Subscription, Tenant, TicketStatus, TypePattern};
 use serde::{Deserialize, Serialize};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, ItemKind};
 
 use super::{
@@ -50,7 +49,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     )
 }
 
-fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Scope) -> TransformOperation<'t> {
+fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation {
     describe::operation(op, "integrations", id, summary, Some(scope))
 }
 

@@ -2,13 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use axum::{
     Json,
     http::StatusCode,
@@ -18,7 +11,10 @@ use schemars::JsonSchema;
 use schemas::{Scope, pointer::to_member, time::Moment};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with, post_with},
+    problem::{Code, Problem},
+};
 
 use super::{
     context::{RequestBody, RequestContext},
@@ -53,9 +49,9 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
             })
-            .merge(get_with(list, |op| {
+            .get_with(list, |op| {
                 described_list(describe::operation(op, TAG, "listReplays", "List replays", Some(Scope::Read)))
-            })),
+            }),
         )
         .api_route(
             "/v1/replays",
@@ -86,7 +82,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn described_list(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn described_list(op: Operation) -> Operation {
     describe::answers::<200, describe::PageSchema<ReplayAnswer>>(describe::paged(describe::more(op, REMEMBERED)))
 }
 

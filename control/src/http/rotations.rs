@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::response::Response;
 use schemars::JsonSchema;
 use schemas::{Endpoint, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span, signature::SigningKey};
 use serde::Deserialize;
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, post_with},
+    problem::{Code, Problem},
+};
 
 use super::{
     actions::{act, operation},

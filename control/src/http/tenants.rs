@@ -2,18 +2,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use aide::{
-    axum::{
-        ApiRouter,
-        routing::{get_with, post_with},
-    },
-    transform::TransformOperation,
-};
 use axum::response::Response;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::{Quota, Scope, SecretField, SecretFields, Tenant};
 use serde::{Deserialize, Serialize};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
+};
 use store::{Draft, ItemKind, TenantSnapshot};
 use tokio::time::Instant;
 
@@ -42,10 +38,10 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = operation(op, "listTenants", "List tenants", None);
                 describe::answers::<200, describe::PageSchema<TenantSettings>>(describe::paged(op))
             })
-            .merge(post_with(write::create::<TenantSettings>, |op| {
+            .post_with(write::create::<TenantSettings>, |op| {
                 let op = operation(op, "createTenant", "Create tenant", None);
                 describe::answers::<201, TenantSettings>(describe::takes::<TenantSettings>(op, EXAMPLE))
-            })),
+            }),
         )
         .api_route(
             "/v1/tenants/{tenant}",
@@ -70,7 +66,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
-fn operation<'t>(op: TransformOperation<'t>, id: &str, summary: &str, scope: Option<Scope>) -> TransformOperation<'t> {
+fn operation(op: Operation, id: &str, summary: &str, scope: Option<Scope>) -> Operation {
     describe::operation(op, TAG, id, summary, scope)
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aide::axum::{ApiRouter, routing::get_with};
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -12,7 +11,10 @@ use schemas::{
     Scope,
     time::{rfc3339, unix_ms},
 };
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, get_with},
+    problem::{Code, Problem},
+};
 use store::{Usage, UsageAndAudit, UsageScope};
 
 use super::{context::RequestContext, describe, problems};

@@ -6,10 +6,6 @@ mod problems;
 
 use std::sync::Arc;
 
-use aide::{
-    axum::{ApiRouter, routing::post_with},
-    openapi::OpenApi,
-};
 use axum::{
     Json, Router,
     body::Body,
@@ -22,6 +18,7 @@ use bytes::Bytes;
 use schemas::{KeyHash, Refusal, Scope, Submission, wire::MAX_HOPS};
 use service::{
     http::bearer,
+    openapi::{ApiRouter, Description, post_with},
     problem::{Code, Problem},
 };
 use store::{Access, Denied, EventShares, Outbox, SourceRef, Store, StoreError, access, admit};
@@ -66,13 +63,12 @@ pub fn routes(
 ) -> Router {
     let quotas = EventQuotas::new(deps.event_shares.clone(), deps.outbox.clone());
     let intake = Intake { producer, deps, slots: RequestSlots::new(config), quotas, metrics };
-    Router::from(api()).with_state(Arc::new(intake))
+    api().into_parts().0.with_state(Arc::new(intake))
 }
 
-/// Adds these routes to an OpenAPI document.
-pub fn describe(document: &mut OpenApi) {
-    // Only the description is used: a router without state serves no requests.
-    let _ = api().finish_api(document);
+/// Describes these routes for OpenAPI.
+pub fn describe() -> Description {
+    api().into_parts().1
 }
 
 fn api() -> ApiRouter<Arc<Intake>> {

@@ -1,10 +1,9 @@
 //! The intake's routes, described for OpenAPI.
 
-use aide::transform::TransformOperation;
 use schemars::JsonSchema;
 use schemas::Event;
 use serde::Serialize;
-use service::describe;
+use service::openapi::{Operation, describe};
 
 use crate::AcceptedEvent;
 
@@ -43,7 +42,7 @@ pub(super) struct AcceptedEvents {
 #[expect(dead_code, reason = "described only")]
 struct Webhook(serde_json::Map<String, serde_json::Value>);
 
-pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
+pub(super) fn events(op: Operation) -> Operation {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");
     let op = describe::more(op, LOOPS);
     let op = describe::more(op, REPEATS);
@@ -51,7 +50,7 @@ pub(super) fn events(op: TransformOperation<'_>) -> TransformOperation<'_> {
     describe::answers::<202, AcceptedEvents>(describe::takes::<Events>(op, EVENT))
 }
 
-pub(super) fn webhook(op: TransformOperation<'_>) -> TransformOperation<'_> {
+pub(super) fn webhook(op: Operation) -> Operation {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
     let op = describe::more(op, LOOPS);

@@ -2,13 +2,7 @@
 
 use std::borrow::Cow;
 
-use aide::{
-    OperationOutput,
-    generate::GenContext,
-    openapi::{MediaType, Operation, Response, SchemaObject},
-};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::json;
 
 use super::{Code, FieldError, Problem};
 
@@ -51,20 +45,5 @@ impl JsonSchema for Problem {
                 "errors": {"type": "array", "items": errors}
             }
         })
-    }
-}
-
-impl OperationOutput for Problem {
-    type Inner = Self;
-
-    fn operation_response(context: &mut GenContext, _: &mut Operation) -> Option<Response> {
-        let schema = SchemaObject {
-            json_schema: context.schema.subschema_for::<Self>(),
-            example: Some(json!(Problem::new(Code::NotFound))),
-            external_docs: None,
-        };
-        let body = MediaType { schema: Some(schema), ..MediaType::default() };
-        let content = [("application/problem+json".to_owned(), body)].into_iter().collect();
-        Some(Response { description: "What went wrong.".to_owned(), content, ..Response::default() })
     }
 }

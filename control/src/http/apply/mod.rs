@@ -8,10 +8,6 @@ mod positions;
 
 use std::sync::Arc;
 
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
-};
 use axum::{
     Json,
     extract::DefaultBodyLimit,
@@ -20,7 +16,10 @@ use axum::{
 use decide::Apply;
 use schemas::Configuration;
 use serde_json::{Value, json};
-use service::problem::{Code, Problem};
+use service::{
+    openapi::{ApiRouter, get_with, post_with},
+    problem::{Code, Problem},
+};
 use store::TenantSelection;
 
 use super::{

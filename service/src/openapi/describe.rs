@@ -1,0 +1,121 @@
+//! Describes an operation, next to its route.
+//!
+//! What all operations have in common (parts of the path, the key) is added where the whole document is made.
+
+use schemars::{JsonSchema, Schema, json_schema};
+use serde_json::Value;
+use utoipa::openapi::{
+    Content, ContentBuilder, RefOr, Required, ResponseBuilder,
+    path::{Parameter, ParameterBuilder, ParameterIn},
+    request_body::RequestBody,
+};
+
+use super::schemas::{Schemas, typed};
+use crate::Problem;
+
+/// One method of a path while it is described.
+#[derive(Default)]
+pub struct Operation {
+    operation: utoipa::openapi::path::Operation,
+    schemas: Schemas,
+}
+
+impl Operation {
+    pub(super) fn into_parts(self) -> (utoipa::openapi::path::Operation, Schemas) {
+        (self.operation, self.schemas)
+    }
+
+    fn add_parameter(&mut self, parameter: Parameter) {
+        self.operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    }
+}
+
+/// Sets an operation's tag, id and summary, and the keys that may use it.
+pub fn call(mut op: Operation, tag: &str, id: &str, summary: &str, who: &str) -> Operation {
+    let schema = op.schemas.answer::<Problem>();
+    let problem = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new().description("What went wrong.").content("application/problem+json", problem);
+    let operation = &mut op.operation;
+    operation.tags = Some(vec![tag.to_owned()]);
+    operation.operation_id = Some(id.to_owned());
+    operation.summary = Some(summary.to_owned());
+    operation.description = Some(who.to_owned());
+    operation.responses.responses.insert("default".to_owned(), response.into());
+    op
+}
+
+pub fn more(mut op: Operation, text: &str) -> Operation {
+    let before = op.operation.description.take().unwrap_or_default();
+    op.operation.description = Some(format!("{text} {before}").trim().to_owned());
+    op
+}
+
+pub fn takes<T: JsonSchema>(op: Operation, example: &str) -> Operation {
+    body::<T>(op, &["application/json"], example)
+}
+
+/// Describes an optional JSON body.
+pub fn may_take<T: JsonSchema>(op: Operation, example: &str) -> Operation {
+    let mut op = takes::<T>(op, example);
+    if let Some(RefOr::T(body)) = &mut op.operation.request_body {
+        body.required = Some(Required::False);
+    }
+    op
+}
+
+pub fn takes_patch<T: JsonSchema>(op: Operation, example: &str) -> Operation {
+    body::<T>(op, &["application/merge-patch+json", "application/json"], example)
+}
+
+fn body<T: JsonSchema>(mut op: Operation, kinds: &[&str], example: &str) -> Operation {
+    let content = media(op.schemas.body::<T>(), serde_json::from_str(example).ok());
+    let mut body = RequestBody::new();
+    body.content = kinds.iter().map(|kind| ((*kind).to_owned(), RefOr::T(content.clone()))).collect();
+    body.required = Some(Required::True);
+    op.operation.request_body = Some(RefOr::T(body));
+    op
+}
+
+/// Describes the JSON answer that has this status.
+pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: Operation) -> Operation {
+    let description = match STATUS {
+        201 => "It was created.",
+        202 => "It was accepted.",
+        _ => "The answer.",
+    };
+    let content = media(op.schemas.answer::<T>(), None);
+    let response = ResponseBuilder::new().description(description).content("application/json", content);
+    op.operation.responses.responses.insert(STATUS.to_string(), response.into());
+    op
+}
+
+fn media(schema: RefOr<utoipa::openapi::Schema>, example: Option<Value>) -> Content {
+    ContentBuilder::new().schema(Some(schema)).example(example).build()
+}
+
+pub fn parameter(mut op: Operation, name: &str, description: &str, schema: Schema) -> Operation {
+    op.add_parameter(parameter_in(ParameterIn::Query, name, description, schema));
+    op
+}
+
+pub fn paged(op: Operation) -> Operation {
+    let limit = json_schema!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
+    let op = parameter(op, "limit", "Largest number of entries in the answer.", limit);
+    parameter(op, "cursor", "The `next` of the previous page.", json_schema!({"type": "string"}))
+}
+
+pub fn conditional(mut op: Operation) -> Operation {
+    for (name, description) in [
+        ("If-Match", "Only if its version is one of these `ETag`s; `*`: only if it exists. Otherwise 412."),
+        ("If-None-Match", "`*`: only if it does not exist yet. Otherwise 412."),
+    ] {
+        op.add_parameter(parameter_in(ParameterIn::Header, name, description, json_schema!({"type": "string"})));
+    }
+    op
+}
+
+/// A parameter, which is required in a path, and may be left out elsewhere.
+pub fn parameter_in(place: ParameterIn, name: &str, description: &str, schema: Schema) -> Parameter {
+    let builder = ParameterBuilder::new().name(name).description(Some(description)).schema(Some(typed(schema)));
+    builder.parameter_in(place).required(Required::False).build()
+}
