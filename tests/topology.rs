@@ -46,7 +46,7 @@ async fn a_topology_is_drained_while_roles_run_and_removed_once_it_is_empty() {
 
     let late = producer.api().publish("acme", ids("late", 1)).await.pop_first().expect("one");
     let parked = eventually("it is parked", || async {
-        let (_, listed, _) = run(&site, &["parked", "list", "--output", "json"]).await;
+        let (_, listed, _) = run(&site, &["parked", "list", "--output", "json", "--broker", &site.broker().url]).await;
         listed.lines().find(|line| line.contains(&late)).map(str::to_owned)
     });
     assert!(parked.await.contains("unroutable"));

@@ -78,7 +78,7 @@ impl Page {
 
 /// Describes a list of what is found in a log.
 pub(crate) fn described_log(op: Operation) -> Operation {
-    let op = describe::more(op, "A page may have fewer than `limit` and still a `next`.");
+    let op = describe::more(op, "Newest first. A page may have fewer than `limit` and still a `next`.");
     let about = "`oldest`: the oldest first, which looks through all of them before it answers.";
     let words = json_schema!({"type": "string", "enum": ["newest", "oldest"], "default": "newest"});
     let op = describe::parameter(describe::paged(op), "order", about, words);
