@@ -72,6 +72,7 @@ struct ReplayArgs {
 pub(super) struct Replay {
     pub(super) id: String,
     state: String,
+    pub(super) matched: u64,
     pub(super) replayed: u64,
     pub(super) skipped: u64,
 }
@@ -79,11 +80,6 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn is_running(&self) -> bool {
         self.state == "running"
-    }
-
-    /// Dead letters that it has sent or skipped.
-    pub(super) fn handled(&self) -> u64 {
-        self.replayed + self.skipped
     }
 }
 

@@ -64,7 +64,8 @@ struct Selected {
     matched: u64,
     /// How many there are, in words.
     many: String,
-    tenants: Vec<String>,
+    /// Each tenant, and how many of them are its own.
+    tenants: Vec<(String, u64)>,
 }
 
 impl SelectionArgs {
@@ -82,10 +83,10 @@ impl SelectionArgs {
             query.push(("by", "tenant".to_owned()));
         }
         let counts: Counts = client.get(&format!("{path}/counts"), &query).await?;
-        let of_items = counts.items.iter().filter_map(|item| item["tenant"].as_str().map(str::to_owned));
+        let of_item = |item: &Value| Some((item["tenant"].as_str()?.to_owned(), item["count"].as_u64()?));
         let tenants: Vec<_> = match &self.filter.tenant {
-            Some(tenant) => vec![tenant.clone()],
-            None => of_items.collect(),
+            Some(tenant) => vec![(tenant.clone(), counts.total)],
+            None => counts.items.iter().filter_map(of_item).collect(),
         };
         let many = match tenants.len() {
             2.. => format!("{} dead letters of {} tenants", counts.total(), tenants.len()),
@@ -133,25 +134,22 @@ pub(super) async fn replay(setup: &Setup, args: &ReplayArgs) -> anyhow::Result<E
         args.confirm.confirm(&format!("{} will be sent again", selected.many))?;
     }
     let bar = output::progress_bar(selected.matched);
-    for tenant in &selected.tenants {
+    for (tenant, own) in &selected.tenants {
         let request = json!({"filter": selected.filter, "rate_per_second": rate_per_second}).to_string();
-        match replay_of(&selected.client, tenant, request, |replay| {
-            bar.set_position(result.replayed + replay.handled())
-        })
-        .await
-        {
+        let before = result.replayed + result.skipped;
+        let progress = |replay: &Replay| bar.set_position(before + replay.replayed + replay.skipped);
+        match replay_of(&selected.client, tenant, request, progress).await {
             Ok(replay) => {
                 result.replayed += replay.replayed;
-                result.skipped += replay.skipped;
+                // What was counted and not found is of a former tenant.
+                result.skipped += replay.skipped + own.saturating_sub(replay.matched);
+                result.matched += replay.matched.saturating_sub(*own);
                 result.replays.insert(tenant.clone(), replay.id);
             }
             Err(error) => _ = result.refused.insert(tenant.clone(), error.downcast::<ApiRefusal>()?.to_string()),
         }
     }
     bar.finish_and_clear();
-    // Those of former tenants are found by no replay.
-    let refused = if result.refused.is_empty() { 0 } else { result.matched - result.replayed - result.skipped };
-    result.skipped = result.skipped.max(result.matched.saturating_sub(result.replayed + refused));
     print(args.output, &result, || {
         let skipped = match result.skipped {
             0 => String::new(),
@@ -214,7 +212,7 @@ pub(super) async fn discard(setup: &Setup, args: &DiscardArgs) -> anyhow::Result
         args.confirm.confirm(&format!("{} will be discarded, and cannot be replayed any more", selected.many))?;
     }
     let bar = output::progress_bar(selected.matched);
-    for tenant in &selected.tenants {
+    for (tenant, _) in &selected.tenants {
         let (path, request) = (tenant_path(tenant, "dead-letters/discard"), json!({"filter": selected.filter}));
         loop {
             match selected.client.call::<Discarded>(Method::POST, &path, Some(request.to_string())).await {
