@@ -156,7 +156,7 @@ impl DeadLetters {
         let url = self.standalone.api().url();
         let discard = ["dead-letters", "discard", "--all", "--server", &url, "--key", KEY];
         let (code, _, stderr) = run(site, &discard).await;
-        assert_eq!((code, stderr.contains("1 dead letters will be discarded")), (64, true), "{stderr}");
+        assert_eq!((code, stderr.contains("1 dead letter will be discarded")), (64, true), "{stderr}");
         let (code, discarded, stderr) = run(site, &[&discard[..], &["--yes"]].concat()).await;
         assert_eq!((code, discarded.as_str()), (0, "1 of 1 discarded\n"), "{stderr}");
         assert_eq!(looked(site, &["dead-letters", "list"]).await.len(), 0);

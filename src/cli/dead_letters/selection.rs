@@ -88,9 +88,10 @@ impl SelectionArgs {
             Some(tenant) => vec![(tenant.clone(), counts.total)],
             None => counts.items.iter().filter_map(of_item).collect(),
         };
+        let letters = if counts.total == 1 { "dead letter" } else { "dead letters" };
         let many = match tenants.len() {
-            2.. => format!("{} dead letters of {} tenants", counts.total(), tenants.len()),
-            _ => format!("{} dead letters", counts.total()),
+            2.. => format!("{} {letters} of {} tenants", counts.total(), tenants.len()),
+            _ => format!("{} {letters}", counts.total()),
         };
         let filter = serde_json::to_value(filter_of(&fields)?)?;
         let is_by_id = filter.get("ids").is_some();
@@ -127,7 +128,7 @@ pub(super) async fn replay(setup: &Setup, args: &ReplayArgs) -> anyhow::Result<E
     let selected = args.find(setup).await?;
     let mut result = ReplayResult { matched: selected.matched, ..ReplayResult::default() };
     if args.dry_run {
-        print(args.output, &result, || format!("{} match", selected.many))?;
+        print(args.output, &result, || format!("{} would be sent again", selected.many))?;
         return Ok(Exit::Done);
     }
     if args.all && selected.matched > 0 {
@@ -205,7 +206,7 @@ pub(super) async fn discard(setup: &Setup, args: &DiscardArgs) -> anyhow::Result
     let selected = args.find(setup).await?;
     let mut result = DiscardResult { matched: selected.matched, ..DiscardResult::default() };
     if args.dry_run {
-        print(args.output, &result, || format!("{} match", selected.many))?;
+        print(args.output, &result, || format!("{} would be discarded", selected.many))?;
         return Ok(Exit::Done);
     }
     if selected.matched > 0 {
