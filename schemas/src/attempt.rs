@@ -92,6 +92,7 @@ pub struct Attempt {
     /// Number of the attempt, counted from 1.
     pub number: u32,
     /// Begin of the attempt, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub at: String,
     /// Class of the outcome.
     pub outcome: OutcomeClass,
@@ -104,6 +105,7 @@ pub struct Attempt {
     pub response_excerpt: Option<String>,
     /// Time of the next attempt, RFC 3339; none when there is none.
     #[serde(default)]
+    #[schemars(extend("format" = "date-time"))]
     pub next_due: Option<String>,
 }
 

@@ -109,8 +109,10 @@ pub struct DeadLetter {
     /// The last attempt.
     pub last: Option<Attempt>,
     /// Time of acceptance, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub accepted_at: String,
     /// Time of the end, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub dead_at: String,
     /// Id of the replay from which the delivery came back: it was a dead letter before, under the same `delivery_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,9 +241,11 @@ pub struct Parked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
     /// Time of parking, RFC 3339. What the broker itself has parked has none.
+    #[schemars(extend("format" = "date-time"))]
     pub parked_at: Option<String>,
     /// Time of acceptance, RFC 3339, if the message says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub accepted_at: Option<String>,
     /// How often the delivery was published again before, after it had been parked.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Format, FormatOptions, Secret, SigningSecret, Span,
+    Format, FormatOptions, Secret, SigningSecret, Span, pattern, request_header,
     signature::{Signature, SigningKey},
     time::Moment,
 };
@@ -18,11 +18,13 @@ use crate::{
 #[schemars(transform = show_public_key)]
 pub struct Endpoint {
     /// Id, unique within the tenant.
+    #[schemars(regex(pattern = pattern::ID_OR_VIEW))]
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// URL of the receiver, `http` or `https`, without user or password.
+    #[schemars(regex(pattern = pattern::HTTP_URL), extend("format" = "uri"))]
     pub url: String,
     /// Format of the bodies that are posted.
     #[serde(default)]
@@ -30,20 +32,24 @@ pub struct Endpoint {
     /// Options of the format.
     #[serde(default)]
     pub format_options: FormatOptions,
-    /// Headers that are sent with each request. A value marked as secret is never shown again.
+    /// Headers that are sent with each request, of 6 KiB in all. A value marked as secret is never shown again.
     #[serde(default)]
+    #[schemars(schema_with = "request_header::schema")]
     pub headers: BTreeMap<String, HeaderText>,
     /// Value of the header `X-N8N-API-KEY`, sent as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = pattern::SECRET_HEADER_VALUE))]
     pub n8n_api_key: Option<Secret>,
     /// Signing secrets, newest first: `whsec_…` signs as `v1`, `whsk_…` as `v1a`. Each signs every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = Self::MAX_SECRETS))]
     pub secrets: Vec<SigningSecret>,
     /// Kind of the newest secret, and of the one that is made when none is given.
     #[serde(default)]
     pub signature: Signature,
-    /// Longest duration of a request, from connecting to the end of the answer.
+    /// Longest duration of a request, from connecting to the end of the answer: 100 ms to 60 s.
     #[serde(default = "default_timeout")]
+    #[schemars(schema_with = "timeout_schema")]
     pub timeout: Span,
     /// When to try again. Left out: the default of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,9 +59,11 @@ pub struct Endpoint {
     pub rate_limit: Option<RateLimit>,
     /// Largest number of attempts at once.
     #[serde(default = "default_max_in_flight")]
+    #[schemars(range(min = 1))]
     pub max_in_flight: u32,
     /// Largest number of waiting deliveries. Further ones become dead letters with the reason `overflow`.
     #[serde(default = "default_max_backlog")]
+    #[schemars(range(min = 1))]
     pub max_backlog: u64,
     /// Whether deliveries are posted.
     #[serde(default)]
@@ -80,7 +88,11 @@ fn show_public_key(schema: &mut Schema) {
 }
 
 fn default_timeout() -> Span {
-    Span(std::time::Duration::from_secs(15))
+    Span::seconds(15)
+}
+
+fn timeout_schema(generator: &mut SchemaGenerator) -> Schema {
+    Span::schema_between(generator, Endpoint::SHORTEST_TIMEOUT, Endpoint::LONGEST_TIMEOUT)
 }
 
 fn default_max_in_flight() -> u32 {
@@ -102,6 +114,11 @@ impl Endpoint {
         self.secrets.iter().find_map(|secret| SigningKey::parse(secret.secret().reveal()).ok()?.public())
     }
 
+    /// Longest timeout of a request. A slower receiver would hold a slot that others wait for.
+    pub const LONGEST_TIMEOUT: Span = Span::seconds(60);
+    /// Shortest timeout of a request. Below it, a handshake across an ocean already fails.
+    pub const SHORTEST_TIMEOUT: Span = Span::milliseconds(100);
+
     const MAX_IN_FLIGHT: u32 = 64;
     const MAX_BACKLOG: u64 = 100_000;
 }
@@ -122,10 +139,12 @@ pub enum EndpointState {
 #[serde(untagged, deny_unknown_fields, expecting = "expected a text, or {secret: text}")]
 pub enum HeaderText {
     /// A value that is shown.
-    Plain(String),
+    Plain(#[schemars(regex(pattern = pattern::HEADER_VALUE))] String),
     /// A value that is masked.
+    #[schemars(title = "SecretHeader")]
     Secret {
         /// The value.
+        #[schemars(regex(pattern = pattern::SECRET_HEADER_VALUE))]
         secret: Secret,
     },
 }
@@ -151,7 +170,8 @@ impl HeaderText {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Attempts per second.
+    /// Attempts per second, more than 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub per_second: f64,
 }
 
@@ -159,22 +179,43 @@ pub struct RateLimit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
-    /// Waits after the first failure, the second, and so on. Each is varied by ± 20 %.
+    /// Waits after the first failure, the second, and so on: 1 s to 30 d each, which is varied by ± 20 %.
     #[serde(default = "default_schedule")]
+    #[schemars(schema_with = "schedule_schema")]
     pub schedule: Vec<Span>,
-    /// No attempt is made later than this after acceptance, whatever the schedule says.
+    /// No attempt is made later than this after acceptance, whatever the schedule says: 30 d at most.
     #[serde(default = "default_max_age")]
+    #[schemars(schema_with = "max_age_schema")]
     pub max_age: Span,
 }
 
 /// Ten steps, 56.7 hours: long enough for an outage over a weekend.
 fn default_schedule() -> Vec<Span> {
-    let seconds = [5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 43_200, 86_400];
-    seconds.map(|seconds| Span(std::time::Duration::from_secs(seconds))).into()
+    [5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 43_200, 86_400].map(Span::seconds).into()
 }
 
 fn default_max_age() -> Span {
-    Span(std::time::Duration::from_secs(72 * 3_600))
+    Span::hours(72)
+}
+
+impl RetryPolicy {
+    /// Shortest step of a schedule. The first waiting time is rounded up to this, so a shorter step would not be kept.
+    pub const SHORTEST_STEP: Span = Span::seconds(1);
+    /// Most steps of a schedule. The default has ten, so more than this is a mistake.
+    pub const MOST_STEPS: usize = 50;
+    /// Longest step, and longest age of a delivery. No one waits longer for a receiver, and every clock can represent it.
+    pub const LONGEST_WAIT: Span = Span::days(30);
+    /// Shortest age at which a delivery expires.
+    pub const SHORTEST_AGE: Span = Span::milliseconds(1);
+}
+
+fn schedule_schema(generator: &mut SchemaGenerator) -> Schema {
+    let step = Span::schema_between(generator, RetryPolicy::SHORTEST_STEP, RetryPolicy::LONGEST_WAIT);
+    json_schema!({"type": "array", "items": step, "maxItems": RetryPolicy::MOST_STEPS})
+}
+
+fn max_age_schema(generator: &mut SchemaGenerator) -> Schema {
+    Span::schema_between(generator, RetryPolicy::SHORTEST_AGE, RetryPolicy::LONGEST_WAIT)
 }
 
 impl Default for RetryPolicy {

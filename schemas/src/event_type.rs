@@ -124,7 +124,7 @@ impl TryFrom<String> for TypePattern {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let probe = text.strip_suffix(".*").map(|entity| format!("{entity}.any"));
+        let probe = text.strip_suffix(".*").map(|entity| format!("{entity}.x"));
         let is_entity = probe.is_some();
         match EventType::try_from(probe.unwrap_or(text.clone())) {
             Ok(event_type) if is_entity => Ok(Self::Entity(event_type.entity().to_owned())),
@@ -157,6 +157,6 @@ impl JsonSchema for TypePattern {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^(\\*|[a-z][a-z0-9_]*\\.(\\*|[a-z][a-z0-9_]*))$"})
+        json_schema!({"type": "string", "maxLength": MAX_BYTES, "pattern": "^(\\*|[a-z][a-z0-9_]*\\.(\\*|[a-z][a-z0-9_]*))$"})
     }
 }

@@ -91,7 +91,10 @@ impl JsonSchema for Id {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["integer", "string"], "minLength": 1, "description": "Kept as it is, and compared by its text."})
+        json_schema!({
+            "oneOf": [{"type": "integer"}, {"type": "string", "minLength": 1}],
+            "description": "Kept as it is, and compared by its text."
+        })
     }
 }
 

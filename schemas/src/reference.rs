@@ -1,7 +1,7 @@
 //! Published references for users of the API: the JSON Schemas of the types (the files in `schemas/json/`), and sample
 //! events.
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 
 use crate::{Attempt, Configuration, DeadLetter, Endpoint, Event, Parked, Subscription};
 
@@ -19,7 +19,25 @@ pub fn json_schemas() -> Vec<(&'static str, Schema)> {
 }
 
 fn schema<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(bound_integers));
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// Adds the bounds that follow from the format of an integer, since validators and generators do not know these formats.
+pub fn bound_integers(schema: &mut Schema) {
+    let (low, high) = match schema.get("format").and_then(|format| format.as_str()) {
+        Some("uint16") => (0, u64::from(u16::MAX)),
+        Some("uint32") => (0, u64::from(u32::MAX)),
+        Some("uint64") => (0, u64::MAX),
+        Some("int64") => (i64::MIN, i64::MAX.unsigned_abs()),
+        _ => return,
+    };
+    if schema.get("minimum").is_none() {
+        schema.insert("minimum".to_owned(), low.into());
+    }
+    if schema.get("maximum").is_none() {
+        schema.insert("maximum".to_owned(), high.into());
+    }
 }
 
 /// One realistic canonical event of each type, pretty-printed, with its type. The tests use the same files.

@@ -5,14 +5,14 @@
 
 use std::{fmt, mem};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, json};
 
-use crate::{Endpoint, Key, KeyHash, Secret, SourceConfig, Span, time::Moment};
+use crate::{Endpoint, Key, KeyHash, Secret, SourceConfig, Span, pattern, time::Moment};
 
 /// A replaced secret that is valid until a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,9 +39,14 @@ pub struct RetiringHash {
 #[serde(untagged)]
 pub enum SigningSecret {
     /// Valid until it is removed.
-    Lasting(Secret),
+    Lasting(#[schemars(schema_with = "signing_secret_schema")] Secret),
     /// Valid until a time.
     Retiring(RetiringSecret),
+}
+
+fn signing_secret_schema(generator: &mut SchemaGenerator) -> Schema {
+    let schema = generator.subschema_for::<Secret>();
+    pattern::in_requests(schema, generator, pattern::SIGNING_SECRET)
 }
 
 impl RetiringSecret {

@@ -78,8 +78,13 @@ impl JsonSchema for Secret {
         "Secret".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "writeOnly": true})
+    /// A text. In a request it is not empty, and is marked as what no answer shows.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if generator.contract().is_deserialize() {
+            json_schema!({"type": "string", "minLength": 1, "writeOnly": true})
+        } else {
+            json_schema!({"type": "string"})
+        }
     }
 }
 

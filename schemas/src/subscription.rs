@@ -2,28 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::{Change, Direction, Event, EventType, Id, TypePattern};
+use crate::{Change, Direction, Event, EventType, Id, TypePattern, pattern};
 
 /// Which events one endpoint receives. Every dimension that applies to the event's type must match; within a dimension, any
 /// of its values does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = require_queues)]
 pub struct Subscription {
     /// Id, unique within the tenant.
+    #[schemars(regex(pattern = pattern::ID_OR_VIEW))]
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Endpoint that the events are posted to.
+    #[schemars(regex(pattern = pattern::ID_OR_VIEW))]
     pub endpoint_id: String,
     /// False: no event matches. Deliveries that wait already still go out.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// Types, `entity.*` or `*`. Left out or empty: no event, as when no box is ticked on a vendor's screen.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<TypePattern>")]
     pub event_types: BTreeSet<TypePattern>,
     /// Channels. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,17 +38,27 @@ pub struct Subscription {
     pub queue_ids: Option<IdSet>,
     /// Directions of messages. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<MessageDirection>>")]
     pub directions: Option<BTreeSet<MessageDirection>>,
     /// Statuses of the ticket of a message. Left out: any. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<TicketStatus>>")]
     pub ticket_statuses: Option<BTreeSet<TicketStatus>>,
     /// False: no messages of groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<bool>,
     /// True: a transfer to one of `queue_ids` is posted too, whatever `event_types` say, as the *shot*: the last received
-    /// message.
+    /// message. Needs `queue_ids`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub start_on_transfer: bool,
+}
+
+/// Requires queues where a transfer to one of them is posted.
+fn require_queues(schema: &mut Schema) {
+    let starts = json!({"properties": {"start_on_transfer": {"const": true}}, "required": ["start_on_transfer"]});
+    let has_queues = json!({"properties": {"queue_ids": {"type": "array", "minItems": 1}}, "required": ["queue_ids"]});
+    schema.insert("if".to_owned(), starts);
+    schema.insert("then".to_owned(), has_queues);
 }
 
 fn yes() -> bool {
@@ -64,7 +79,7 @@ pub struct IdSet(pub BTreeSet<String>);
 #[serde(untagged, expecting = "expected a whole number or a text")]
 enum WrittenId {
     Integer(i64),
-    Text(String),
+    Text(#[schemars(length(min = 1))] String),
 }
 
 impl From<Vec<WrittenId>> for IdSet {

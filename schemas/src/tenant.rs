@@ -1,9 +1,9 @@
 //! Tenants, the customers of the operator, with their sources and keys.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Subscription};
+use crate::{Dialect, Endpoint, Id, RetiringHash, RetiringSecret, Secret, Subscription, pattern};
 
 /// The document that the `file:` store reads and `export` writes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,7 @@ pub struct Configuration {
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// Id: `[a-z0-9][a-z0-9_-]{0,62}`.
+    #[schemars(regex(pattern = pattern::ID))]
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,8 +59,9 @@ impl Tenant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// Events accepted per second. Beyond it the intake answers 429, and events over AMQP wait for up to an hour.
+    /// Events accepted per second, more than 0. Beyond it the intake answers 429, and events over AMQP wait for up to an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rate_schema")]
     pub events_per_second: Option<f64>,
     /// Largest number of endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +96,15 @@ pub enum QuotaName {
     DeadLetterBytes,
 }
 
+/// The schema of a rate. What a tenant uses now, which has the same type in answers, may be 0.
+fn rate_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<Option<f64>>();
+    if generator.contract().is_deserialize() {
+        schema.insert("exclusiveMinimum".to_owned(), 0.into());
+    }
+    schema
+}
+
 impl QuotaName {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,6 +124,7 @@ impl QuotaName {
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// Id, unique within the tenant.
+    #[schemars(regex(pattern = pattern::ID))]
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +134,8 @@ pub struct SourceConfig {
     /// Channel of events whose body names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<ChannelId>,
-    /// Secret part of the URL.
+    /// Secret part of the URL, of 8 to 256 characters.
+    #[schemars(schema_with = "token_schema")]
     pub token: Secret,
     /// The previous token, while it is still valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +145,7 @@ pub struct SourceConfig {
     pub keep_original: bool,
     /// Key that the sender must send as `X-N8N-API-KEY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = pattern::SECRET_HEADER_VALUE))]
     pub n8n_api_key: Option<Secret>,
 }
 
@@ -139,12 +153,25 @@ fn yes() -> bool {
     true
 }
 
+fn token_schema(generator: &mut SchemaGenerator) -> Schema {
+    let schema = generator.subschema_for::<Secret>();
+    pattern::in_requests(schema, generator, pattern::TOKEN)
+}
+
+impl SourceConfig {
+    /// Fewest characters of a token. A token is all that protects a source whose sender presents no key, and a shorter one
+    /// could be guessed.
+    pub const SHORTEST_TOKEN: usize = 8;
+    /// Most characters of a token, which fit one line of a log and any vendor's form field.
+    pub const LONGEST_TOKEN: usize = 256;
+}
+
 /// A channel's id in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a whole number or a text")]
 pub enum ChannelId {
     Integer(i64),
-    Text(String),
+    Text(#[schemars(length(min = 1))] String),
 }
 
 impl From<&ChannelId> for Id {
@@ -161,11 +188,13 @@ impl From<&ChannelId> for Id {
 #[serde(deny_unknown_fields)]
 pub struct Key {
     /// Id, unique within the tenant.
+    #[schemars(regex(pattern = pattern::ID))]
     pub id: String,
     /// Display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What the key allows.
+    #[schemars(length(min = 1))]
     pub scopes: Vec<Scope>,
     /// `sha256:<64 hex digits>` of the key.
     pub hash: KeyHash,

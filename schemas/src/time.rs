@@ -42,10 +42,18 @@ impl JsonSchema for Moment {
         "Moment".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "date-time", "examples": ["2026-01-31T08:00:00.000Z"]})
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema =
+            json_schema!({"type": "string", "format": "date-time", "examples": ["2026-01-31T08:00:00.000Z"]});
+        if generator.contract().is_deserialize() {
+            schema.insert("pattern".to_owned(), SINCE_1970.into());
+        }
+        schema
     }
 }
+
+/// Pattern of the years of RFC 3339 times that [`unix_ms`] reads.
+pub const SINCE_1970: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-";
 
 /// The day in UTC of a time in unix milliseconds: `2025-07-18`.
 pub fn day(unix_ms: u64) -> String {
@@ -75,7 +83,8 @@ pub(crate) fn is_canonical(text: &str) -> bool {
     matches!(text.as_bytes(), [_, _, _, _, b'-', .., b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, b'Z'] if text.len() == 24)
 }
 
-/// A duration, written `"5s"`, `"2m"` or `"72h"` (notation of the `humantime` crate).
+/// A duration in whole milliseconds, written `"5s"`, `"2m"` or `"72h"`. Other notations of the `humantime` crate are read
+/// as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
@@ -85,9 +94,72 @@ impl Span {
         Self(Duration::from_secs(hours * 3_600))
     }
 
+    pub const fn days(days: u64) -> Self {
+        Self::hours(24 * days)
+    }
+
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    pub const fn milliseconds(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
     pub fn millis(self) -> u64 {
         millis(self.0)
     }
+
+    /// The schema of a duration that a request may set within bounds, both included.
+    pub fn schema_between(generator: &mut SchemaGenerator, shortest: Self, longest: Self) -> Schema {
+        let mut schema = generator.subschema_for::<Self>();
+        if generator.contract().is_deserialize() {
+            schema.insert("pattern".to_owned(), pattern_between(shortest, longest).into());
+        }
+        schema
+    }
+}
+
+/// Units of durations, in milliseconds, beginning with the smallest.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A regular expression for durations within bounds, each of one number and one unit.
+fn pattern_between(shortest: Span, longest: Span) -> String {
+    let alternatives = UNITS.iter().filter_map(|(unit, milliseconds)| {
+        let (low, high) = (shortest.millis().div_ceil(*milliseconds), longest.millis() / milliseconds);
+        (low <= high).then(|| format!("({}){unit}", numbers_between(low, high)))
+    });
+    format!("^({})$", alternatives.collect::<Vec<_>>().join("|"))
+}
+
+/// A regular expression for the whole numbers within bounds, without leading zeros.
+fn numbers_between(mut low: u64, high: u64) -> String {
+    /// Numbers that begin alike, such as `1[2-9]`, and go on with any digits: the fewest and the most of them.
+    type Alternative = (String, u32, u32);
+    let mut alternatives: Vec<Alternative> = Vec::new();
+    while low <= high {
+        // The longest run from `low` whose last digits are free: 120 to 199 is `1[2-9][0-9]`.
+        let fits = |block: &u64| low % block == 0 && low >= *block && low + block - 1 <= high;
+        let block = (1..=19).map(|digits| 10_u64.pow(digits)).take_while(fits).last().unwrap_or(1);
+        let (before, first) = (low / block / 10, low / block % 10);
+        let last =
+            (first..=9).take_while(|digit| low + (digit - first + 1) * block - 1 <= high).last().unwrap_or(first);
+        let before = if before == 0 { String::new() } else { before.to_string() };
+        let digit = if first == last { first.to_string() } else { format!("[{first}-{last}]") };
+        let (begin, free) = (before + &digit, block.ilog10());
+        match alternatives.last_mut() {
+            Some((same, _, most)) if *same == begin && *most + 1 == free => *most = free,
+            _ => alternatives.push((begin, free, free)),
+        }
+        low += (last - first + 1) * block;
+    }
+    let written = |(begin, fewest, most): Alternative| match (fewest, most) {
+        (0, 0) => begin,
+        (1, 1) => begin + "[0-9]",
+        (fewest, most) if fewest == most => format!("{begin}[0-9]{{{fewest}}}"),
+        (fewest, most) => format!("{begin}[0-9]{{{fewest},{most}}}"),
+    };
+    alternatives.into_iter().map(written).collect::<Vec<_>>().join("|")
 }
 
 /// Whole milliseconds of a duration; `u64::MAX` for one that is longer.
@@ -106,6 +178,9 @@ impl TryFrom<String> for Span {
         let duration = humantime::parse_duration(&text).map_err(|_| {
             format!("{} is not a duration: write a number and a unit, such as \"5s\" or \"2m\"", shown(&text))
         })?;
+        if duration.subsec_nanos() % 1_000_000 != 0 {
+            return Err(format!("{} is not a whole number of milliseconds", shown(&text)));
+        }
         Ok(Self(duration))
     }
 }
@@ -116,9 +191,15 @@ impl From<Span> for String {
     }
 }
 
+/// One number and one unit: the largest up to hours that leaves nothing over, so that most durations look as they were
+/// written, also `"72h"`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        let all = self.millis();
+        let up_to_hours = &UNITS[..UNITS.len() - 1];
+        let whole = up_to_hours.iter().rev().find(|(_, unit)| all % unit == 0 && all > 0);
+        let (name, unit) = whole.unwrap_or(&("s", 1));
+        write!(f, "{}{name}", all / unit)
     }
 }
 
@@ -132,7 +213,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "examples": ["5s", "2m", "72h"]})
+        json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["5s", "2m", "72h"]})
     }
 }
 
@@ -159,6 +240,35 @@ mod tests {
             assert_eq!(is_canonical(text), expected.is_some_and(|ms| rfc3339(ms) == text), "{text}");
         }
         assert_eq!(day(1_752_859_822_114), "2025-07-18");
+    }
+
+    #[test]
+    fn a_duration_is_shown_with_one_unit_that_leaves_nothing_over() {
+        for (written, shown) in [
+            ("15s", "15s"),
+            ("72h", "72h"),
+            ("24h", "24h"),
+            ("30d", "720h"),
+            ("90s", "90s"),
+            ("1h 30m", "90m"),
+            ("1500ms", "1500ms"),
+            ("0s", "0s"),
+        ] {
+            let span = Span::try_from(written.to_owned()).unwrap();
+            assert_eq!(span.to_string(), shown, "{written}");
+            assert_eq!(Span::try_from(shown.to_owned()), Ok(span));
+        }
+        assert!(Span::try_from("1us".to_owned()).unwrap_err().ends_with("is not a whole number of milliseconds"));
+    }
+
+    #[test]
+    fn a_pattern_of_numbers_has_those_within_bounds() {
+        assert_eq!(numbers_between(1, 60), "[1-9]|[1-5][0-9]|60");
+        assert_eq!(numbers_between(0, 30), "[0-9]|[1-2][0-9]|30");
+        assert_eq!(numbers_between(100, 60_000), "[1-9][0-9]{2,3}|[1-5][0-9]{4}|60000");
+        assert_eq!(numbers_between(128, 131), "12[8-9]|13[0-1]");
+        let timeout = pattern_between(Span::milliseconds(100), Span::seconds(60));
+        assert_eq!(timeout, "^(([1-9][0-9]{2,3}|[1-5][0-9]{4}|60000)ms|([1-9]|[1-5][0-9]|60)s|(1)m)$");
     }
 
     #[test]

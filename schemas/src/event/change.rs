@@ -15,6 +15,7 @@ use crate::{
 #[expect(clippy::large_enum_variant, reason = "an event has one, in place; boxes would only spread it")]
 pub enum Change {
     /// `ticket.opened`, `ticket.closed`.
+    #[schemars(title = "StatusChange")]
     Status {
         /// Status before the event; null when unknown.
         from: Option<String>,
@@ -22,6 +23,7 @@ pub enum Change {
         to: Option<String>,
     },
     /// `ticket.transferred`. When only the attendant changes, `from` equals `to`.
+    #[schemars(title = "QueueChange")]
     Queue {
         /// Department before the event.
         from: Option<Department>,
@@ -33,6 +35,7 @@ pub enum Change {
         to_assignee: Option<User>,
     },
     /// `ticket.tags_changed`, with the complete sets.
+    #[schemars(title = "TagsChange")]
     Tags {
         /// Labels before the event.
         from: Option<Vec<ChangedTag>>,
@@ -40,6 +43,7 @@ pub enum Change {
         to: Option<Vec<ChangedTag>>,
     },
     /// `message.status_changed`.
+    #[schemars(title = "MessageStatusChange")]
     MessageStatus {
         /// Status before the event; null when unknown.
         from: Option<String>,

@@ -38,7 +38,7 @@ pub struct Event {
     pub event_type: EventType,
     /// Time of the event, RFC 3339. The time of acceptance when left out.
     #[serde(default, deserialize_with = "occurred_at")]
-    #[schemars(extend("format" = "date-time"))]
+    #[schemars(regex(pattern = crate::time::SINCE_1970), extend("format" = "date-time"))]
     pub occurred_at: Option<String>,
     /// Platform that the event comes from.
     #[serde(default, deserialize_with = "object::object")]

@@ -1,27 +1,10 @@
 //! Checks an endpoint's URL, secrets, retries and limits.
 
-use std::time::Duration;
-
 use schemas::{Endpoint, RetryPolicy};
 use url::Url;
 
 use super::{id, is_rate, secret};
 use crate::invalid_field::ValidationReport;
-
-/// Longest timeout of a request. A slower receiver would hold a slot that others wait for.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Shortest timeout of a request. Below it, a handshake across an ocean already fails.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// Shortest step of a schedule. The first waiting time is rounded up to this, so a shorter step would not be kept.
-const SHORTEST_STEP: Duration = Duration::from_secs(1);
-
-/// Most steps of a schedule. The default has ten, so more than this is a mistake.
-const MOST_STEPS: usize = 50;
-
-/// Longest step, and longest age of a delivery. No one waits longer for a receiver, and every clock can represent it.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Checks everything that does not depend on the rest of the configuration.
 pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
@@ -32,7 +15,7 @@ pub(super) fn check(endpoint: &Endpoint, report: &mut ValidationReport) {
         check_key_given_once(endpoint, report);
     }
     secret::check_signing(endpoint, report);
-    if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&endpoint.timeout.0) {
+    if !(Endpoint::SHORTEST_TIMEOUT..=Endpoint::LONGEST_TIMEOUT).contains(&endpoint.timeout) {
         report.key("timeout", |report| report.add("must be between 100ms and 60s"));
     }
     if let Some(retry) = &endpoint.retry {
@@ -64,15 +47,16 @@ fn check_key_given_once(endpoint: &Endpoint, report: &mut ValidationReport) {
 }
 
 fn check_retry(retry: &RetryPolicy, report: &mut ValidationReport) {
-    if retry.schedule.len() > MOST_STEPS {
-        report.key("schedule", |report| report.add(format!("has more than {MOST_STEPS} steps")));
+    let most = RetryPolicy::MOST_STEPS;
+    if retry.schedule.len() > most {
+        report.key("schedule", |report| report.add(format!("has more than {most} steps")));
     }
     report.list("schedule", &retry.schedule, |step, report| {
-        if !(SHORTEST_STEP..=LONGEST_WAIT).contains(&step.0) {
+        if !(RetryPolicy::SHORTEST_STEP..=RetryPolicy::LONGEST_WAIT).contains(step) {
             report.add("must be between 1s and 30d");
         }
     });
-    if retry.max_age.0.is_zero() || retry.max_age.0 > LONGEST_WAIT {
+    if !(RetryPolicy::SHORTEST_AGE..=RetryPolicy::LONGEST_WAIT).contains(&retry.max_age) {
         report.key("max_age", |report| report.add("must be more than 0 and at most 30d"));
     }
 }

@@ -2,49 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use schemas::HeaderText;
+use schemas::{
+    HeaderText,
+    request_header::{HOP_BY_HOP, MOST, MOST_BYTES, OF_ONE_REQUEST, OUR_PREFIXES, OURS},
+};
 
 use crate::invalid_field::ValidationReport;
-
-/// Headers that belong to one connection, not to a request (RFC 9110, section 7.6.1), with obsolete ones that proxies
-/// still obey.
-const HOP_BY_HOP: [&str; 10] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Headers that the request itself determines: its target, body and sender, and the answers that it accepts.
-const OURS: [&str; 8] = [
-    "accept-encoding",
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "content-type",
-    "expect",
-    "host",
-    "user-agent",
-];
-
-/// Headers that differ in each request, so that one value for all would be wrong (RFC 9110, section 6.6.1; RFC 9530;
-/// RFC 9421).
-const OF_ONE_REQUEST: [&str; 7] =
-    ["content-digest", "content-md5", "date", "digest", "repr-digest", "signature", "signature-input"];
-
-/// Most headers, and most bytes of them. Receivers' limits begin at 8 KiB for all headers of a request (nginx,
-/// Node.js).
-const MOST: usize = 50;
-const MOST_BYTES: usize = 6 * 1024;
-
-/// Prefixes of carteiro's own headers, which receivers trust for signatures and deduplication.
-const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
 
 pub(super) fn check(headers: &BTreeMap<String, HeaderText>, report: &mut ValidationReport) {
     if headers.len() > MOST {

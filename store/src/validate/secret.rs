@@ -2,19 +2,12 @@
 //! message repeats one.
 
 use schemas::{
-    Endpoint, MASK, Secret, SecretFields, SecretForm, SigningSecret,
+    Endpoint, MASK, Secret, SecretFields, SecretForm, SigningSecret, SourceConfig,
     signature::{Signature, SigningKey},
 };
 
 use super::header;
 use crate::invalid_field::ValidationReport;
-
-/// Fewest characters of a token. A token is all that protects a source whose sender presents no key, and a shorter one
-/// could be guessed.
-const SHORTEST_TOKEN: usize = 8;
-
-/// Most characters of a token, which fit one line of a log and any vendor's form field.
-const LONGEST_TOKEN: usize = 256;
 
 /// Checks every secret field that the resource type declares.
 pub(super) fn check_fields<T: SecretFields>(resource: &T, report: &mut ValidationReport) {
@@ -75,8 +68,9 @@ fn check_url_segment(secret: &Secret, report: &mut ValidationReport) {
     if token == MASK || token.is_empty() {
         return;
     }
-    if !(SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len()) {
-        report.add(format!("must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters"));
+    let (shortest, longest) = (SourceConfig::SHORTEST_TOKEN, SourceConfig::LONGEST_TOKEN);
+    if !(shortest..=longest).contains(&token.len()) {
+        report.add(format!("must have {shortest} to {longest} characters"));
     } else if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~=+@:,!$*".contains(&byte)) {
         report.add("expected letters, digits and -._~=+@:,!$*: it is part of a URL's path");
     }
@@ -123,7 +117,7 @@ fn check_signature(wanted: Signature, newest: Option<&SigningSecret>, report: &m
 #[cfg(test)]
 mod tests {
     use schemas::{
-        Key, KeyHash, SourceConfig, Subscription,
+        Key, KeyHash, Subscription,
         secret_fields::testing::{declared, with_secrets},
     };
     use serde::de::DeserializeOwned;

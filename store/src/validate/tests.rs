@@ -1,5 +1,6 @@
 //! Tables of refused values, and of values that must be accepted.
 
+mod patterns;
 mod retiring;
 
 use schemas::{
