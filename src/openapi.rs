@@ -18,7 +18,7 @@ use schemars::json_schema;
 use serde_json::Value;
 use service::openapi::{ApiRouter, Description, describe, get_with};
 use utoipa::openapi::{
-    Info, PathItem, RefOr, Server, Tag,
+    Info, PathItem, RefOr, ServerBuilder, Tag,
     path::ParameterIn,
     security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
@@ -37,38 +37,45 @@ const PAGE_TEXT: &str = include_str!("openapi/redoc/page.html");
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src blob:; \
     style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-const DESCRIPTION: &str = "Takes ticket and message events in, and brings each of them to every endpoint that asked for \
-    it: at least once, and with everything it could not bring kept and replayable.\n\n\
-    Errors are RFC 9457 problems with a closed list of codes. Every answer has an `x-request-id`, the request's own if it \
-    came with one, by which an operator finds it in the log. Lists come in pages: follow `next`. What is written has a \
-    version, its `ETag`; `If-Match` protects it from being overwritten unseen. Secrets are shown once, when they are made, \
-    and masked from then on: left out they are kept, null removes them, and a mask written back is refused.";
+const DESCRIPTION: &str = "carteiro takes ticket and message events in, and delivers each of them to every endpoint that \
+    subscribed to it: at least once, and with everything that it could not deliver kept and replayable.\n\n\
+    **Keys.** Every call shows a key as `Authorization: Bearer <key>`: the operator's, or one of a tenant with the scope that \
+    the call names.\n\n\
+    **Problems.** Errors are problems of RFC 9457 with a closed list of codes; `errors` names each wrong field by its JSON \
+    pointer. 429 and 503 say in `Retry-After` when to try again.\n\n\
+    **Requests.** Every answer has an `x-request-id`, the request's own if it came with one, by which the operator finds it in \
+    the log.\n\n\
+    **Lists** come in pages: pass `next` as `cursor` until it is null.\n\n\
+    **Versions.** What is configured has a version, its `ETag`. With `If-Match`, a change is made only if nobody else has \
+    made one in the meantime.\n\n\
+    **Secrets** are shown once, when they are made, and masked as `***` from then on. A body that leaves a secret out keeps \
+    it, null removes it, and a mask that is written back is refused.";
 
 const TAGS: [(&str, &str); 14] = [
-    ("events", "Take events in, and ask what one would do."),
-    ("channels", "A channel's webhook: a URL and boxes to tick."),
-    ("integrations", "A URL that queues are bound to."),
-    ("endpoints", "Where deliveries are posted."),
-    ("subscriptions", "What an endpoint is posted."),
-    ("sources", "Where vendors' webhooks come in."),
-    ("keys", "What a tenant's programs show to act for it."),
-    ("dead letters", "What could not be brought, and its replays."),
-    ("usage", "What was used."),
-    ("audit", "Who changed what."),
-    ("tenants", "The operator's customers."),
-    ("everything", "All of it at once."),
-    ("parked", "What could not be processed."),
-    ("description", "This."),
+    ("events", "Publish events, and ask what one would do."),
+    ("channels", "The webhook of a channel: a URL, and what is sent to it."),
+    ("integrations", "URLs that queues are bound to."),
+    ("endpoints", "URLs that deliveries are posted to."),
+    ("subscriptions", "Which events an endpoint gets."),
+    ("sources", "URLs that take vendors' webhooks in."),
+    ("keys", "Keys with which a tenant's programs use this API."),
+    ("dead letters", "Deliveries that ended without success, and their replays."),
+    ("usage", "What a tenant used, by day."),
+    ("audit", "Who changed what, and when."),
+    ("tenants", "The operator's customers, and their quotas."),
+    ("configuration", "Everything that is configured, at once."),
+    ("parked", "Messages that carteiro itself could not process."),
+    ("description", "This description of the API."),
 ];
 
-/// Descriptions of path parameters; the last one is for any other.
-const PARTS: [(&str, &str); 6] = [
-    ("tenant", "The tenant's id."),
-    ("id", "Its id."),
-    ("channel_id", "The channel's id, as the platform has it."),
-    ("queue_id", "The queue's id, as the platform has it."),
-    ("token", "The source's token."),
-    ("", "A part of the path."),
+/// The parameters of paths: name, pattern and description. The last one is for any other.
+const PARTS: [(&str, &str, &str); 6] = [
+    ("tenant", schemas::pattern::ID, "Id of the tenant."),
+    ("id", "^.+$", "Id of the resource."),
+    ("channel_id", "^.+$", "Id of the channel on its platform."),
+    ("queue_id", "^.+$", "Id of the queue on its platform."),
+    ("token", schemas::pattern::TOKEN, "Token of the source, which is the secret part of its URL."),
+    ("", "^.+$", "Part of the path."),
 ];
 
 /// The document of all roles, which each process serves whatever its own roles are.
@@ -80,7 +87,8 @@ pub fn document() -> Value {
     let document = &mut description.document;
     document.info = Info::new("carteiro", VERSION);
     document.info.description = Some(DESCRIPTION.to_owned());
-    document.servers = Some(vec![Server::new("/")]);
+    let server = ServerBuilder::new().url("/").description(Some("The address that serves this document."));
+    document.servers = Some(vec![server.build()]);
     document.tags = Some(TAGS.iter().map(|(name, about)| tag(name, about)).collect());
     for (path, item) in &mut document.paths.paths {
         name_parts(path, item);
@@ -103,7 +111,7 @@ fn api() -> ApiRouter<()> {
     ApiRouter::new().api_route(
         DOCUMENT,
         get_with(serve_document, |op| {
-            let op = describe::call(op, "description", "getOpenApi", "This document", "Needs no key.");
+            let op = describe::call(op, "description", "getOpenApi", "Show this document", "Needs no key.");
             describe::answers::<200, serde_json::Map<String, Value>>(op)
         }),
     )
@@ -126,15 +134,18 @@ async fn serve_script() -> Response {
 /// Describes the parameters of a path, which are required texts.
 fn name_parts(path: &str, item: &mut PathItem) {
     for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-        let about = PARTS.iter().find(|(name, _)| *name == part).or(PARTS.last()).map_or("", |(_, about)| about);
-        let parameter = describe::parameter_in(ParameterIn::Path, part, about, json_schema!({"type": "string"}));
+        let Some((_, pattern, about)) = PARTS.iter().find(|(name, ..)| *name == part).or(PARTS.last()) else {
+            continue;
+        };
+        let schema = json_schema!({"type": "string", "pattern": pattern});
+        let parameter = describe::parameter_in(ParameterIn::Path, part, about, schema);
         item.parameters.get_or_insert_default().push(RefOr::T(parameter));
     }
 }
 
 /// Requires a key for every call, except for vendors' webhooks, whose path has a token, and for this document.
 fn protect(document: &mut utoipa::openapi::OpenApi) {
-    let about = "The operator's key, or a tenant's with the scopes that the call needs.";
+    let about = "The operator's key, or a key of the tenant with the scope that the call names.";
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
     let components = document.components.get_or_insert_default();
     components.security_schemes.insert(SCHEME.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));

@@ -113,6 +113,77 @@ async fn subscriptions_channels_and_integrations_are_made_explained_and_deleted(
 }
 
 #[tokio::test]
+async fn a_channel_and_an_integration_have_the_verbs_of_an_endpoint() {
+    let fixture = Fixture::with_endpoint().await;
+    for (resource, id, name) in
+        [("channels", "Canal Vendas", "webhook of channel"), ("integrations", "bot", "integration")]
+    {
+        let (code, created, stderr) =
+            fixture.run(&[resource, "create", id, "--tenant", "acme", "--post-to", "https://a.example/"]).await;
+        assert_eq!(code, 0, "{stderr}");
+        assert!(created.starts_with(&format!("{name} {id} created\nsecret  whsec_")), "{created}");
+        assert!(stderr.contains("shown only now"), "{stderr}");
+        let again = ["--post-to", "https://a.example/"];
+        assert_eq!(
+            fixture.acme(&[&[resource, "set", id], &again[..]].concat()).await,
+            format!("{name} {id} unchanged\n")
+        );
+        let (code, _, stderr) =
+            fixture.run(&[&[resource, "create", id, "--tenant", "acme"], &again[..]].concat()).await;
+        assert_eq!((code, stderr), (1, format!("carteiro: {name} {id} is there already: `set` replaces it\n")));
+
+        assert_eq!(
+            fixture.acme(&[resource, "disable", id, "--reason", "moving"]).await,
+            format!("{name} {id} disabled\n")
+        );
+        let listed = fixture.acme_json(&[resource, "list"]).await;
+        assert_eq!((&listed["state"], &listed["disabled_reason"]), (&"disabled".into(), &"moving".into()));
+        assert_eq!(fixture.acme(&[resource, "enable", id]).await, format!("{name} {id} enabled\n"));
+        assert_eq!(fixture.acme_json(&[resource, "show", id]).await["state"], "active");
+        assert!(fixture.acme(&[resource, "rotate", id, "--overlap", "1h"]).await.contains("whsec_"));
+        assert_eq!(fixture.acme_json(&[resource, "waiting", id]).await["waiting"], 0);
+        assert!(fixture.acme(&[resource, "cancel", id]).await.contains("cancelled_before"));
+    }
+    let table = fixture.acme(&["channels", "list"]).await;
+    assert!(table.contains("channel-Canal%20Vendas") && table.contains("active"), "{table}");
+    let (code, _, stderr) = fixture.run(&["channels", "create", "--tenant", "acme"]).await;
+    assert_eq!((code, stderr.contains("give the id")), (64, true), "{stderr}");
+}
+
+#[tokio::test]
+async fn queues_are_bound_listed_switched_and_unbound() {
+    let fixture = Fixture::with_endpoint().await;
+    fixture.acme(&["integrations", "create", "bot", "--post-to", "https://b.example/"]).await;
+    let bind = ["queues", "create", "12", "--integration", "bot", "--start-on-transfer"];
+    assert_eq!(fixture.acme(&bind).await, "integration of queue 12 created\n");
+    let binding = fixture.acme_json(&["queues", "list"]).await;
+    assert_eq!((&binding["endpoint_id"], &binding["start_on_transfer"]), (&"integration-bot".into(), &true.into()));
+    fixture.acme(&["queues", "disable", "12"]).await;
+    assert_eq!(fixture.acme_json(&["queues", "show", "12"]).await["enabled"], false);
+    fixture.acme(&["queues", "enable", "12"]).await;
+    assert_eq!(
+        fixture.acme(&["queues", "patch", "12", "--enabled", "true"]).await,
+        "integration of queue 12 unchanged\n"
+    );
+    let unknown = fixture.run(&["queues", "set", "13", "--integration-id", "nobody", "--tenant", "acme"]).await;
+    let said = "carteiro: 422: --integration-id: the tenant has no such integration\n";
+    assert_eq!((unknown.0, unknown.2.as_str()), (1, said));
+    assert_eq!(fixture.acme(&["queues", "delete", "12"]).await, "subscription queue-12 deleted\n");
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_or_means_nothing_says_so() {
+    let fixture = Fixture::with_endpoint().await;
+    assert_eq!(fixture.acme(&["endpoints", "patch", "crm"]).await, "endpoint crm unchanged\n");
+    assert_eq!(fixture.acme(&["endpoints", "patch", "crm", "--unset", "name"]).await, "endpoint crm unchanged\n");
+    let (code, _, stderr) = fixture.run(&["endpoints", "patch", "crm", "--tenant", "acme", "--unset", "nmae"]).await;
+    assert_eq!((code, stderr.contains("unknown key, did you mean name?")), (1, true), "{stderr}");
+    let twice = ["endpoints", "patch", "crm", "--tenant", "acme", "--header", "X-A=1", "--header", "x-a=2"];
+    let (code, _, stderr) = fixture.run(&twice).await;
+    assert_eq!((code, stderr.contains("the header x-a is given twice")), (64, true), "{stderr}");
+}
+
+#[tokio::test]
 async fn tokens_and_secrets_are_rotated_with_an_overlap_of_at_most_thirty_days() {
     let fixture = Fixture::with_endpoint().await;
     let rotated = fixture.acme(&["endpoints", "rotate", "crm", "--overlap", "1h"]).await;

@@ -83,6 +83,22 @@ async fn a_v1a_signature_is_accepted_with_its_public_key_beside_the_retiring_sec
     }
 }
 
+#[tokio::test]
+async fn a_channels_webhook_is_signed_with_the_secret_that_it_was_made_with() {
+    let receiver = Receiver::accepting().await;
+    let fixture = Fixture::start(&receiver.url("/crm"), json!({})).await;
+    let api = fixture.standalone.api();
+    let webhook = json!({"url": receiver.url("/channel"), "events": ["received"], "format": "canonical"});
+    let made = api.done(KEY, Method::PUT, "/v1/tenants/acme/channels/7/webhook", Some(webhook)).await;
+    let event = json!({"type": "message.received", "channel": {"id": 7}, "message": {"id": "m1", "text": "Hi"}});
+    api.done(KEY, Method::POST, "/v1/tenants/acme/events", Some(event)).await;
+    let received = first(&receiver, "/channel").await;
+    let secret = made["secret"].as_str().expect("it is shown this once");
+    assert!(Verifier::Rust.trusts(&received, &received.body, secret).await);
+    let tested = api.done(KEY, Method::POST, "/v1/tenants/acme/channels/7/webhook/test", None).await;
+    assert_eq!(tested["attempt"]["outcome"], "2xx", "{tested}");
+}
+
 /// Starts `carteiro listen`. Returns it with its URL and its output.
 async fn listening(site: &Site, arguments: &[&str]) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut command = site.command();

@@ -33,7 +33,7 @@ pub use control::{Control, ControlDependencies};
 pub use dead_letters::{DeadLetterFilter, InvalidFilter, LiveDeadLetters};
 pub use endpoint_test::{TestError, TestResult};
 pub use findings::{FAILING, GONE};
-pub use http::{TickedEvent, describe, routes};
+pub use http::{CHANGED_HEADER, TickedEvent, describe, routes};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
 pub(crate) use replay::{Receivers, Replay, ReplayEnd, ReplayProgress, WINDOW};

@@ -33,6 +33,7 @@ mod submission;
 mod subscription;
 mod tenant;
 pub mod time;
+mod view;
 pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
@@ -64,4 +65,5 @@ pub use submission::{Submission, peek_id};
 pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_QUEUE, Subscription, TicketStatus};
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;
+pub use view::{View, path_segment};
 pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

@@ -11,7 +11,6 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Arg, Command, builder::TypedValueParser, error::ErrorKind};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response, StatusCode, redirect::Policy};
 use schemas::{Secret, Span};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -19,6 +18,7 @@ use serde_json::Value;
 use service::Exit;
 
 pub(super) use reqwest::Method;
+pub(super) use schemas::path_segment;
 
 use super::{
     resources::secret,
@@ -31,9 +31,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Heading of these flags in the help.
 const API: &str = "API";
-
-/// Characters to escape in a segment of a path: all but the unreserved ones (RFC 3986, section 2.3).
-const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The flags for the API's address and the key to show.
 #[derive(Debug, Default, clap::Args)]
@@ -141,22 +138,21 @@ impl Client {
         serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))
     }
 
-    /// Writes a resource and returns true if it was created. With `only_if_new`, an existing one is refused with status
-    /// 412.
+    /// Writes a resource, and returns it with what was done. With `only_if_new`, an existing one is refused with status 412.
     pub(super) async fn write(
         &self,
         method: Method,
         path: &str,
         body: String,
         only_if_new: bool,
-    ) -> anyhow::Result<(bool, Value)> {
+    ) -> anyhow::Result<(Change, Value)> {
         let mut request = self.request(method, path, Some(body));
         if only_if_new {
             request = request.header("if-none-match", "*");
         }
-        let (status, answer) = self.ask(request).await?;
+        let (change, answer) = self.ask(request).await?;
         let value = serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))?;
-        Ok((status == StatusCode::CREATED, value))
+        Ok((change, value))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
@@ -167,11 +163,11 @@ impl Client {
         }
     }
 
-    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<(StatusCode, Bytes)> {
+    async fn ask(&self, request: RequestBuilder) -> anyhow::Result<(Change, Bytes)> {
         let answer = self.send(request).await?;
-        let status = answer.status();
+        let (status, change) = (answer.status(), Change::of(&answer));
         let body = answer.bytes().await.context(Exit::Unavailable)?;
-        if status.is_success() { Ok((status, body)) } else { Err(refusal(status, &body)) }
+        if status.is_success() { Ok((change, body)) } else { Err(refusal(status, &body)) }
     }
 
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
@@ -191,6 +187,35 @@ impl Client {
             None => "no answer; is carteiro running there, and is it http://, not https://?".to_owned(),
         };
         Err(anyhow::anyhow!("{server}: {why}").context(Exit::Unavailable))
+    }
+}
+
+/// What a request has done to the resource that it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+impl Change {
+    fn of(answer: &Response) -> Self {
+        let is_changed = answer.headers().get(control::CHANGED_HEADER).is_none_or(|changed| changed != "false");
+        match (answer.status(), is_changed) {
+            (StatusCode::CREATED, _) => Self::Created,
+            (_, true) => Self::Changed,
+            (_, false) => Self::Unchanged,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        })
     }
 }
 
@@ -291,10 +316,6 @@ impl fmt::Display for RefusedField {
             pointer => write!(f, "{pointer}: {}", self.message),
         }
     }
-}
-
-pub(super) fn path_segment(id: &str) -> String {
-    utf8_percent_encode(id, &RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -91,10 +91,12 @@ enum Command {
     Sources(resources::SourceArgs),
     /// Show a tenant's keys and change them.
     Keys(resources::KeyArgs),
-    /// Show a channel's webhook and change it.
+    /// Show channels' webhooks and change them.
     Channels(resources::ChannelArgs),
-    /// Show integrations, change them, and bind queues to them.
+    /// Show integrations and change them: external flows that queues are bound to.
     Integrations(resources::IntegrationArgs),
+    /// Show which integrations queues are bound to, and change it.
+    Queues(resources::QueueArgs),
     /// Change the configured tenants to what YAML files describe, all of it or nothing.
     Apply(apply::Args),
     /// Print the configured tenants as YAML.
@@ -189,8 +191,9 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
         Command::Subscriptions(args) => resources::run(&setup, args).await,
         Command::Sources(args) => resources::run(&setup, args).await,
         Command::Keys(args) => resources::run(&setup, args).await,
-        Command::Channels(args) => resources::channels(&setup, args).await,
+        Command::Channels(args) => resources::run(&setup, args).await,
         Command::Integrations(args) => resources::integrations(&setup, args).await,
+        Command::Queues(args) => resources::run(&setup, args).await,
         Command::Apply(args) => apply::run(&setup, args).await,
         Command::Export(args) => export::run(&setup, args).await,
         Command::Explain(args) => explain::run(&setup, args).await,

@@ -39,6 +39,7 @@ fn every_call_has_a_unique_name_a_summary_an_answer_and_its_parameters() {
         assert!(operation["summary"].is_string(), "{name}");
         let answers = operation["responses"].as_object().expect("responses");
         assert!(answers.keys().any(|status| status.starts_with('2')), "{name} has no answer");
+        assert!(!answers.contains_key("default"), "{name} does not say which problems it answers");
         let parts: Vec<_> = path.split('/').filter(|part| part.starts_with('{')).collect();
         let given = document["paths"][path]["parameters"].as_array().map_or(0, Vec::len);
         assert_eq!(given, parts.len(), "{path}");
@@ -57,7 +58,7 @@ fn every_reference_leads_somewhere() {
     fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
         match value {
             Value::Object(fields) => fields.iter().for_each(|(name, value)| match value.as_str() {
-                Some(reference) if name == "$ref" => _ = found.insert(reference),
+                Some(reference) if reference.starts_with("#/") || name == "$ref" => _ = found.insert(reference),
                 _ => references(value, found),
             }),
             Value::Array(items) => items.iter().for_each(|item| references(item, found)),
@@ -88,6 +89,73 @@ fn every_problem_code_is_listed() {
     let listed = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(*listed, serde_json::json!(codes));
+}
+
+#[test]
+fn every_call_says_which_problems_it_answers_and_names_their_codes() {
+    let document = document();
+    for (path, _, operation) in calls(&document) {
+        let name = operation["operationId"].as_str().expect("a name");
+        let needs = |condition: bool, status: &str| {
+            let answer = &operation["responses"][status];
+            assert!(!condition || answer["$ref"].is_string(), "{name} has no {status}");
+            assert!(
+                answer.is_null() || answer["description"].as_str().is_some_and(|text| text.contains('`')),
+                "{name}: {status}"
+            );
+        };
+        let (has_key, has_body) =
+            (operation["security"] != serde_json::json!([{}]), operation["requestBody"].is_object());
+        for status in ["401", "403", "429", "503"] {
+            needs(has_key, status);
+        }
+        for status in ["413", "415", "422"] {
+            needs(has_body, status);
+        }
+        needs(path.contains('{'), "404");
+        let is_conditional =
+            operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "If-Match"));
+        needs(is_conditional, "412");
+    }
+}
+
+/// The shapes that generators of clients do not understand.
+#[test]
+fn every_schema_can_be_generated_from() {
+    fn check(schema: &Value, at: &str) {
+        let Value::Object(fields) = schema else { return };
+        for keyword in ["title", "uniqueItems", "writeOnly"] {
+            assert!(fields.get(keyword).is_none_or(Value::is_object), "{at}: {keyword}");
+        }
+        let default = fields.get("default").filter(|_| !fields.contains_key("properties"));
+        assert!(
+            !default.is_some_and(|default| default.is_object() || default.is_array()),
+            "{at}: a default that is no plain value"
+        );
+        let choices = fields.get("oneOf").and_then(Value::as_array);
+        assert!(!choices.is_some_and(|all| all.iter().all(|one| one["const"].is_string())), "{at}: no enum");
+        for property in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            assert!(property.1.is_object(), "{at}/{}: a boolean", property.0);
+        }
+        for (name, value) in fields
+            .iter()
+            .filter(|(name, _)| !["example", "examples", "default", "enum", "const"].contains(&name.as_str()))
+        {
+            let items = value.as_array().into_iter().flatten();
+            items.chain([value]).for_each(|value| check(value, &format!("{at}/{name}")));
+        }
+    }
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        check(schema, name);
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        assert!(
+            !name.ends_with("Patch")
+                || (schema.get("required").is_none() && !schema.to_string().contains(r#""default""#)),
+            "{name}"
+        );
+    }
 }
 
 #[test]

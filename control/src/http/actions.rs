@@ -1,4 +1,7 @@
-//! Actions on an endpoint besides writing it: enable, disable, cancel, and count the deliveries that wait for it.
+//! Actions on endpoints, and on the views that own one: enable, disable, cancel, and count the deliveries that wait.
+//!
+//! An action means the same for all of them. A disabled one posts nothing until it is enabled, and an enabled one posts,
+//! whatever stopped it: a person, a 410, or a box that was not ticked.
 
 use std::sync::Arc;
 
@@ -7,14 +10,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use schemars::JsonSchema;
-use schemas::{DeadReason, Endpoint, EndpointState, Scope, time::Moment};
+use schemas::{DeadReason, Endpoint, EndpointState, Scope, Subscription, Tenant, time::Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, Operation, get_with, post_with},
     problem::{Code, Problem},
 };
-use store::{Draft, Edited};
+use store::{Draft, Edited, ItemKind, Snapshot};
 
 use super::{
     conditions::Conditions,
@@ -22,44 +25,61 @@ use super::{
     describe,
     edit::{self, EditRequest},
     item_routes, problems,
-    resource::Resource,
-    tenant_item::TenantItem,
+    resource::{Resource, version_of},
+    tenant_item::item_mut,
     write::{Written, respond, typed, with_version},
 };
 use crate::{BacklogCount, Control, CountMethod, DeadLetterFilter, settings::Object};
 
-pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
-    let at = |path: &str| format!("/v1/tenants/{{tenant}}/endpoints/{{id}}/{path}");
+/// A resource whose deliveries go to one endpoint, which the actions concern.
+pub(crate) trait HasEndpoint: Resource {
+    /// Path of one of these resources. The paths of its actions begin with it.
+    const PATH: &'static str;
+    const TAG: &'static str;
+    /// Part of the ids of its operations.
+    const OPERATION: &'static str;
+    /// Name in the summaries of its operations.
+    const NAME: &'static str;
+
+    fn endpoint_id(&self) -> &str;
+}
+
+/// The actions on a resource that owns its endpoint.
+pub(crate) fn routes<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
+    let at = |path: &str| format!("{}/{path}", R::PATH);
+    let (operation_of, name) = (R::OPERATION, R::NAME);
     ApiRouter::new()
         .api_route(
             &at("enable"),
-            post_with(enable, |op| {
-                let op = operation(op, "endpoints", "enableEndpoint", "Post to an endpoint again");
+            post_with(enable::<R>, |op| {
+                let op = operation(op, R::TAG, &format!("enable{operation_of}"), &format!("Enable {name}"));
                 let op = describe::more(
                     op,
-                    "What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
+                    "Its deliveries are posted again, whatever stopped them: `state` is active, and a channel's `enabled` is \
+                     true. What ended meanwhile as dead letters `endpoint_disabled` stays there until it is replayed.",
                 );
-                describe::answers::<200, item_routes::EnabledEndpoint<Endpoint>>(op)
+                describe::answers::<200, item_routes::Enabled<R>>(op)
             }),
         )
         .api_route(
             &at("disable"),
-            post_with(disable, |op| {
-                let op = operation(op, "endpoints", "disableEndpoint", "Post to an endpoint no more");
+            post_with(disable::<R>, |op| {
+                let op = operation(op, R::TAG, &format!("disable{operation_of}"), &format!("Disable {name}"));
                 let op = describe::more(
                     op,
-                    "Its deliveries become dead letters `endpoint_disabled`, which can be replayed.",
+                    "Nothing is posted until it is enabled: its deliveries, those that wait and those to come, end as dead \
+                     letters `endpoint_disabled`, which can be replayed.",
                 );
                 let op = describe::may_take::<DisableBody>(op, r#"{"reason":"moving house"}"#);
-                describe::answers::<200, Endpoint>(op)
+                describe::answers::<200, R>(op)
             }),
         )
         .api_route(
             &at("cancel"),
-            post_with(cancel, |op| {
-                let op = operation(op, "endpoints", "cancelEndpoint", "Cancel all that waits for an endpoint");
+            post_with(cancel::<R>, |op| {
+                let (id, summary) = (format!("cancel{operation_of}"), format!("Cancel all that waits for {name}"));
                 let op = describe::more(
-                    op,
+                    operation(op, R::TAG, &id, &summary),
                     "What was accepted until now ends as dead letters `cancelled`, each when its turn comes.",
                 );
                 describe::answers::<200, Cancelled>(op)
@@ -67,9 +87,9 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
         .api_route(
             &at("waiting"),
-            get_with(waiting, |op| {
-                let (id, summary) = ("countWaiting", "How much waits for an endpoint");
-                let op = describe::operation(op, "endpoints", id, summary, Some(Scope::Read));
+            get_with(waiting::<R>, |op| {
+                let (id, summary) = (format!("count{operation_of}Waiting"), format!("How much waits for {name}"));
+                let op = describe::operation(op, R::TAG, &id, &summary, Some(Scope::Read));
                 describe::answers::<200, Backlog>(op)
             }),
         )
@@ -118,16 +138,18 @@ impl From<Option<BacklogCount>> for Backlog {
     }
 }
 
-pub(super) struct Acted {
+pub(super) struct Acted<R> {
     id: String,
+    /// The resource as it is now.
+    resource: R,
     written: Written,
     edited: Edited,
 }
 
-impl Acted {
-    /// Answers with the item as it is now, and with fields that are shown only this once.
-    pub(super) fn respond<T: TenantItem>(self) -> Response {
-        respond::<T>(&self.id, self.written, &self.edited)
+impl<R: Resource> Acted<R> {
+    /// Answers with the resource as it is now, and with fields that are shown only this once.
+    pub(super) fn respond(self) -> Response {
+        respond::<R>(&self.id, self.written, &self.edited)
     }
 
     fn version(&self) -> Option<u64> {
@@ -135,44 +157,55 @@ impl Acted {
     }
 }
 
-/// Changes the item of the path. The fields that `act` returns are shown with it, only this once.
-pub(super) async fn act<T: TenantItem>(
+/// Changes the tenant that has the resource of the path. The fields that `act` returns are shown with the resource, only
+/// this once.
+pub(super) async fn act<R: Resource>(
     request: &RequestContext,
     authorized: &Authorization,
-    act: impl FnOnce(&mut T) -> Result<Object, Problem> + Send + 'static,
-) -> Result<Acted, Problem> {
+    act: impl FnOnce(&mut Tenant, &R) -> Result<Object, Problem> + Send + 'static,
+) -> Result<Acted<R>, Problem> {
     request.query(&[])?;
-    let (tenant, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers()));
-    let id = request.path_parameter("id").to_owned();
-    let item_id = id.clone();
+    let (tenant_id, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers()));
+    let id = request.path_parameter(R::PATH_ID).to_owned();
+    let resource_id = id.clone();
     let decide = move |draft: &mut Draft| {
-        let version = draft.version(&tenant, T::KIND, &item_id);
-        let list = T::list_mut(edit::tenant(draft, &tenant)?);
-        let item = list.iter_mut().find(|item| item.id() == item_id).ok_or(Code::NotFound)?;
+        let found = R::find(edit::tenant(draft, &tenant_id)?, &resource_id).ok_or(Code::NotFound)?;
+        let version = version_of(&found, |kind, id| draft.version(&tenant_id, kind, id));
         conditions.check(Some(version))?;
-        let shown_once = act(item)?;
-        Ok(Written { shown: item.shown(), shown_once, is_new: false, version })
+        let tenant = edit::tenant(draft, &tenant_id)?;
+        let shown_once = act(tenant, &found)?;
+        let changed = R::find(tenant, &resource_id).ok_or(Code::NotFound)?;
+        let written = Written { shown: changed.shown(), shown_once, is_new: false, version };
+        Ok((changed, written))
     };
     let edit = EditRequest::of_tenant(authorized.tenant_id(), authorized.author.clone());
-    let (written, edited) = request.control.edit(edit, decide).await?;
-    Ok(Acted { id, written, edited })
+    let ((resource, written), edited) = request.control.edit(edit, decide).await?;
+    Ok(Acted { id, resource, written, edited })
 }
 
-async fn enable(request: RequestContext) -> Result<Response, Problem> {
+/// Makes every item of a resource active: its endpoint, and the subscription that it owns.
+async fn enable<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
-    let acted = act(&request, &authorized, |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, |tenant, resource: &R| {
+        for (kind, id) in resource.items() {
+            if kind == ItemKind::Subscription {
+                item_mut::<Subscription>(tenant, id)?.enabled = true;
+            }
+        }
+        let endpoint = item_mut::<Endpoint>(tenant, resource.endpoint_id())?;
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Active, None);
         Ok(Object::new())
     });
     let mut acted = acted.await?;
-    acted.written.shown_once.insert("replayable".to_owned(), replayable(&request, &authorized).await);
-    Ok(acted.respond::<Endpoint>())
+    let replayable = replayable(&request, authorized.tenant_id(), acted.resource.endpoint_id()).await;
+    acted.written.shown_once.insert("replayable".to_owned(), replayable);
+    Ok(acted.respond())
 }
 
 /// Counts the dead letters that an endpoint got while it was disabled. A failed count must not make the request look
 /// failed: the endpoint is enabled already.
-async fn replayable(request: &RequestContext, authorized: &Authorization) -> Value {
-    let (tenant, id, reason) = (authorized.tenant_id(), request.path_parameter("id"), DeadReason::EndpointDisabled);
+async fn replayable(request: &RequestContext, tenant: &str, id: &str) -> Value {
+    let reason = DeadReason::EndpointDisabled;
     let filter =
         DeadLetterFilter { endpoint_id: Some(id.to_owned()), reason: Some(reason), ..DeadLetterFilter::default() };
     let count = request.control.count(tenant, &filter).await.ok();
@@ -185,36 +218,38 @@ async fn replayable(request: &RequestContext, authorized: &Authorization) -> Val
     offer
 }
 
-async fn disable(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+async fn disable<R: HasEndpoint>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let DisableBody { reason } = typed(body.object_or_nothing().await?)?;
-    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, move |tenant, resource: &R| {
+        let endpoint = item_mut::<Endpoint>(tenant, resource.endpoint_id())?;
         (endpoint.state, endpoint.disabled_reason) = (EndpointState::Disabled, reason);
         Ok(Object::new())
     });
-    Ok(acted.await?.respond::<Endpoint>())
+    Ok(acted.await?.respond())
 }
 
-async fn cancel(request: RequestContext) -> Result<Response, Problem> {
+async fn cancel<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let now = Moment((request.control.deps.clock)());
-    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
-        endpoint.cancelled_before = Some(now);
+    let acted = act(&request, &authorized, move |tenant, resource: &R| {
+        item_mut::<Endpoint>(tenant, resource.endpoint_id())?.cancelled_before = Some(now);
         Ok(Object::new())
     });
-    let version = acted.await?.version();
+    let acted = acted.await?;
     // A failed count must not make the request look failed: the deliveries are cancelled already.
-    let count = request.control.backlog(authorized.tenant_id(), request.path_parameter("id")).await.ok().flatten();
+    let count = request.control.backlog(authorized.tenant_id(), acted.resource.endpoint_id()).await.ok().flatten();
     let Backlog { waiting, counted } = count.into();
     let cancelled = Cancelled { cancelled_before: now, waiting, counted };
-    Ok(with_version(Json(cancelled).into_response(), version))
+    Ok(with_version(Json(cancelled).into_response(), acted.version()))
 }
 
-async fn waiting(request: RequestContext) -> Result<Response, Problem> {
+async fn waiting<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Read).await?;
     request.query(&[])?;
-    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
-    request.find(|snapshot| snapshot.endpoint(tenant, id).map(|_| ())).await?;
-    let count = request.control.backlog(tenant, id).await.map_err(|error| problems::not_counted(&error))?;
-    Ok(Json(Backlog::from(count)).into_response())
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter(R::PATH_ID));
+    let found = |snapshot: &Snapshot| R::in_snapshot(snapshot.tenant(tenant)?, id);
+    let resource = request.find(found).await?;
+    let count = request.control.backlog(tenant, resource.endpoint_id()).await;
+    Ok(Json(Backlog::from(count.map_err(|error| problems::not_counted(&error))?)).into_response())
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::response::Response;
 use schemas::Scope;
 use service::{
-    openapi::{ApiRouter, get_with},
-    problem::Problem,
+    openapi::{ApiRouter, Operation, get_with},
+    problem::{Code, Problem},
 };
 use store::{AuditEntry, is_older};
 
@@ -33,16 +33,21 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 );
                 let op =
                     describe::more(op, "Begins with the tenant's creation, also where it has the id of a deleted one.");
-                describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
+                describe::answers::<200, describe::PageSchema<AuditEntry>>(listed(op))
             }),
         )
         .api_route(
             "/v1/audit",
             get_with(audit, |op| {
                 let op = describe::operation(op, "audit", "getAudit", "Who changed what of any tenant", None);
-                describe::answers::<200, describe::PageSchema<AuditEntry>>(describe::paged(op))
+                describe::answers::<200, describe::PageSchema<AuditEntry>>(listed(op))
             }),
         )
+}
+
+/// Describes a list that some stores do not keep.
+fn listed(op: Operation) -> Operation {
+    describe::refuses(describe::paged(op), &[Code::Conflict])
 }
 
 async fn tenant_audit(request: RequestContext) -> Result<Response, Problem> {

@@ -4,9 +4,17 @@ use std::{borrow::Cow, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use schemas::Scope;
-use service::openapi::Operation;
 pub(crate) use service::openapi::describe::{
-    answers, conditional, may_take, more, paged, parameter, takes, takes_patch,
+    answers, conditional, may_take, more, paged, parameter, refuses, takes, versioned,
+};
+use service::{
+    openapi::{Operation, describe::takes_patch},
+    problem::Code,
+};
+
+use super::{
+    resource::Resource,
+    shapes::{NewResource, ResourceBody, ResourcePatch},
 };
 
 /// Describes what every operation has: its tag, its id, its summary, and the permission that it needs.
@@ -17,8 +25,30 @@ pub(crate) fn operation(op: Operation, tag: &str, id: &str, summary: &str, scope
         Some(Scope::Manage) => "Needs the scope `manage`.",
         None => "Needs the operator's key.",
     };
-    service::openapi::describe::call(op, tag, id, summary, authorized)
+    let op = service::openapi::describe::call(op, tag, id, summary, authorized);
+    refuses(
+        op,
+        &[Code::InvalidParameter, Code::Unauthorized, Code::Forbidden, Code::TooManyRequests, Code::Unavailable],
+    )
 }
+
+/// Describes a call that creates a resource, under the id in its body or one that is made.
+pub(crate) fn creates<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
+    versioned(refuses(takes::<NewResource<R>>(op, example), &REFUSALS))
+}
+
+/// Describes a call that creates or replaces the resource of its path.
+pub(crate) fn replaces<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
+    conditional(refuses(takes::<ResourceBody<R>>(op, example), &REFUSALS))
+}
+
+/// Describes a call that changes the resource of its path.
+pub(crate) fn patches<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
+    conditional(refuses(takes_patch::<ResourcePatch<R>>(op, example), &REFUSALS))
+}
+
+/// Why a change of the configuration is refused, besides mistakes in its body.
+const REFUSALS: [Code; 2] = [Code::Conflict, Code::QuotaReached];
 
 pub(crate) fn capital(word: &str) -> String {
     let mut letters = word.chars();
@@ -45,20 +75,22 @@ impl<T: JsonSchema> JsonSchema for PageSchema<T> {
     }
 }
 
-/// What a deletion answers.
+/// What was deleted.
 #[derive(JsonSchema)]
 #[schemars(rename = "Deleted")]
 #[expect(dead_code, reason = "described only: the answer is made where the deletion is")]
 pub(crate) struct Deleted {
-    /// What went.
+    /// Everything that was deleted: with an endpoint its subscriptions, with a tenant all that it had.
     deleted: Vec<DeletedItem>,
-    /// What deliveries that are still queued for it end as.
+    /// Reason of the dead letters that deliveries still queued for it become. Left out where there can be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     queued: Option<String>,
     /// The same as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
-/// One thing that went.
+/// One thing that was deleted.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "described only: the answer is made where the deletion is")]
 struct DeletedItem {

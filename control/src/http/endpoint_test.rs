@@ -1,4 +1,4 @@
-//! Tests of endpoints: send one delivery, and answer with its attempt.
+//! Tests of endpoints, and of the views whose deliveries go to one: send one delivery, and answer with its attempt.
 
 use std::sync::Arc;
 
@@ -15,18 +15,19 @@ use service::{
 use store::Snapshot;
 use uuid::Uuid;
 
-use super::{context::RequestContext, describe, problems};
+use super::{actions::HasEndpoint, context::RequestContext, describe, problems};
 use crate::{Control, TestError, TestResult};
 
-pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
+pub(crate) fn routes<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
     ApiRouter::new().api_route(
-        "/v1/tenants/{tenant}/endpoints/{id}/test",
-        post_with(test, |op| {
-            let op = describe::operation(op, "endpoints", "testEndpoint", "Send a test", Some(Scope::Manage));
+        &format!("{}/test", R::PATH),
+        post_with(test::<R>, |op| {
+            let (id, summary) = (format!("test{}", R::OPERATION), format!("Send a test to {}", R::NAME));
+            let op = describe::operation(op, R::TAG, &id, &summary, Some(Scope::Manage));
             let op = describe::more(
                 op,
                 "The vendor's test body, or for `canonical` an event `webhook.test`, down the path of all deliveries: \
-                 one attempt, also while the endpoint is disabled. 202 where it was not attempted within 20 seconds.",
+                 one attempt, also while it is disabled. 202 where it was not attempted within 20 seconds.",
             );
             describe::answers::<202, TestWaits>(describe::answers::<200, TestAttempted>(op))
         }),
@@ -47,11 +48,14 @@ struct TestWaits {
     delivery_id: Uuid,
 }
 
-async fn test(request: RequestContext) -> Result<Response, Problem> {
+async fn test<R: HasEndpoint>(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     request.query(&[])?;
-    let (tenant, id) = (authorized.tenant_id(), request.path_parameter("id"));
-    let found = |snapshot: &Snapshot| Some((snapshot.endpoint(tenant, id)?.clone(), snapshot.revision()));
+    let (tenant, id) = (authorized.tenant_id(), request.path_parameter(R::PATH_ID));
+    let found = |snapshot: &Snapshot| {
+        let resource = R::in_snapshot(snapshot.tenant(tenant)?, id)?;
+        Some((snapshot.endpoint(tenant, resource.endpoint_id())?.clone(), snapshot.revision()))
+    };
     let (endpoint, revision) = request.find(found).await?;
     match request.control.test_endpoint(tenant, &endpoint, revision).await {
         Ok(TestResult::Attempted(attempt)) => Ok(Json(TestAttempted { attempt }).into_response()),

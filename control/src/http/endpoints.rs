@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Item, ItemKind, TenantSnapshot};
 
-use super::{tenant_item::TenantItem, view};
+use super::{actions::HasEndpoint, tenant_item::TenantItem, view};
 use crate::settings::{Generator, Object, Rules, normal_url};
 
 impl TenantItem for Endpoint {
     const KIND: ItemKind = ItemKind::Endpoint;
-    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[(
+    const ISSUED: &'static [(&'static str, &'static str)] = &[(
         "secret",
         "The signing secret that was made, since none was given: `whsec_…`. Shown this once. Of `v1a` nothing is shown but `public_key`.",
     )];
@@ -86,6 +86,17 @@ impl TenantItem for Endpoint {
     fn remove_dependents(id: &str, tenant: &mut Tenant) -> Vec<(ItemKind, String)> {
         let removed = tenant.subscriptions.extract_if(.., |one| one.endpoint_id == id);
         removed.map(|subscription| (ItemKind::Subscription, subscription.id)).collect()
+    }
+}
+
+impl HasEndpoint for Endpoint {
+    const PATH: &'static str = "/v1/tenants/{tenant}/endpoints/{id}";
+    const TAG: &'static str = "endpoints";
+    const OPERATION: &'static str = "Endpoint";
+    const NAME: &'static str = "an endpoint";
+
+    fn endpoint_id(&self) -> &str {
+        &self.id
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         "/v1/tenants/{tenant}/explain",
         post_with(explain, |op| {
             let op = describe::operation(op, "events", "explain", "What an event would do", Some(Scope::Read));
-            let op = describe::more(op, "Nothing is published.");
+            let op = describe::refuses(describe::more(op, "Nothing is published."), &[Code::InvalidEvent]);
             let example = r#"{"type":"message.received","channel":{"id":7},"ticket":{"id":1,"status":"open"}}"#;
             describe::answers::<200, ExplainAnswer>(describe::takes::<schemas::Event>(op, example))
         }),

@@ -11,7 +11,7 @@ impl TenantItem for Key {
     const KIND: ItemKind = ItemKind::Key;
     const GENERATED: &'static [(&'static str, &'static str)] =
         &[("hash", "a key cannot be without its hash: rotate it, or delete the key")];
-    const SHOWN_ONCE: &'static [(&'static str, &'static str)] =
+    const ISSUED: &'static [(&'static str, &'static str)] =
         &[("key", "The key itself. Shown this once; only its hash is kept.")];
     const EXAMPLE: &'static str = r#"{"name":"Backend","scopes":["publish","read"]}"#;
 

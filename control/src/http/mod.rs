@@ -28,6 +28,7 @@ mod read;
 mod replays;
 mod resource;
 mod rotations;
+mod shapes;
 mod sources;
 mod subscriptions;
 mod tenant_item;
@@ -42,9 +43,11 @@ use axum::{Router, extract::DefaultBodyLimit};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
 use service::openapi::{ApiRouter, Description};
 
+use self::{actions::HasEndpoint, channels::ChannelWebhook, integrations::Integration, queues::QueueBinding};
 use crate::Control;
 
 pub use channels::TickedEvent;
+pub use write::CHANGED_HEADER;
 
 /// Largest size of a body, in bytes. Only a filter with the ids of a whole large log would be longer, and its other
 /// fields can express that.
@@ -66,8 +69,10 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(item_routes::routes::<Subscription>())
         .merge(item_routes::routes::<SourceConfig>())
         .merge(item_routes::routes::<Key>())
-        .merge(actions::routes())
-        .merge(endpoint_test::routes())
+        .merge(of_endpoint::<Endpoint>())
+        .merge(of_endpoint::<ChannelWebhook>())
+        .merge(of_endpoint::<Integration>())
+        .merge(endpoint_test::routes::<QueueBinding>())
         .merge(rotations::routes())
         .merge(channels::routes())
         .merge(integrations::routes())
@@ -80,6 +85,11 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(parked::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
+}
+
+/// The actions on what owns an endpoint.
+fn of_endpoint<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
+    actions::routes::<R>().merge(endpoint_test::routes::<R>()).merge(rotations::of_secrets::<R>())
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 );
                 let about = "`true`: also one that was published again already.";
                 let op = describe::parameter(op, AGAIN, about, json_schema!({"type": "boolean", "default": false}));
-                describe::answers::<202, RequeueAnswer>(op)
+                describe::answers::<202, RequeueAnswer>(describe::refuses(op, &[Code::Conflict]))
             }),
         )
 }

@@ -29,8 +29,9 @@ pub(crate) async fn show<R: Resource>(request: RequestContext) -> Result<Respons
     let (tenant, id) = (authorized.tenant_id(), request.path_parameter(R::PATH_ID));
     let look = |snapshot: &Snapshot| {
         let tenant = snapshot.tenant(tenant)?;
-        let version = version_of::<R>(id, |kind, id| tenant.versions.of(kind, id));
-        let mut shown = R::in_snapshot(tenant, id)?.shown();
+        let resource = R::in_snapshot(tenant, id)?;
+        let version = version_of(&resource, |kind, id| tenant.versions.of(kind, id));
+        let mut shown = resource.shown();
         shown.extend(R::observed(tenant, &request.control));
         Some((shown, version))
     };

@@ -45,7 +45,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     Some(Scope::Manage),
                 );
                 let op = describe::more(op, ONE_SEARCH);
-                let op = describe::more(op, NO_RECEIVER);
+                let op = describe::refuses(describe::more(op, NO_RECEIVER), &[Code::Conflict]);
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
             })

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use schemas::{Scope, SecretFields, SecretForm, Tenant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub(crate) struct ChangeContext {
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
-pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
+pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + JsonSchema + Send {
     /// Permission that a change needs.
     const CHANGED_BY: Permission = Permission::Scope(Scope::Manage);
     const PATH_ID: &'static str = "id";
@@ -37,19 +38,17 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     const HAS_PLATFORM_ID: bool = false;
     /// Prefix of generated ids. Empty when the id is always given.
     const ID_PREFIX: &'static str = "";
-    /// Kinds of the store's items that make up the resource.
-    const KINDS: &'static [ItemKind];
     /// Fields that carteiro changes by itself. A `PUT` that leaves one out keeps it.
     const STATE: &'static [&'static str] = &[];
     /// Secret fields that cannot be removed, each with what the caller should do instead.
     const REQUIRED_SECRETS: &'static [(&'static str, &'static str)] = &[];
     /// Fields of answers that a body may repeat. They are ignored.
     const READ_ONLY: &'static [&'static str] = &[];
+    /// Fields that show generated secrets in the answer, each with its description.
+    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];
 
-    /// Returns the id of the resource's items in the store.
-    fn stored_id(id: &str) -> String {
-        id.to_owned()
-    }
+    /// Returns the store's items that make up the resource, by their kinds and ids.
+    fn items(&self) -> Vec<(ItemKind, &str)>;
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self>;
 
@@ -66,6 +65,11 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
         Ok(())
     }
 
+    /// Checks the id of a resource that does not exist yet.
+    fn check_new_id(_id: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+
     fn check_fields(_fields: &Object) -> Result<(), Problem> {
         Ok(())
     }
@@ -79,7 +83,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + Send {
     fn put(self, tenant: &mut Tenant, old: Option<&Self>, context: &ChangeContext) -> Result<ProblemScope, Problem>;
 
     /// Removes the resource from its tenant. Returns every item that was removed.
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem>;
+    fn remove(self, draft: &mut Draft, tenant: &str) -> Result<Vec<(ItemKind, String)>, Problem>;
 
     /// Returns the resource as answers show it, with secrets masked.
     fn shown(&self) -> Object {
@@ -122,7 +126,6 @@ pub(crate) fn kept_fields<R: Resource>() -> Vec<KeptField> {
 }
 
 /// Returns the version of a resource, which is the latest version of its items.
-pub(crate) fn version_of<R: Resource>(id: &str, version: impl Fn(ItemKind, &str) -> Option<u64>) -> Option<u64> {
-    let stored_id = R::stored_id(id);
-    R::KINDS.iter().filter_map(|kind| version(*kind, &stored_id)).max()
+pub(crate) fn version_of(resource: &impl Resource, version: impl Fn(ItemKind, &str) -> Option<u64>) -> Option<u64> {
+    resource.items().into_iter().filter_map(|(kind, id)| version(kind, id)).max()
 }

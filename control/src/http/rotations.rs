@@ -12,27 +12,33 @@ use service::{
 };
 
 use super::{
-    actions::{act, operation},
+    actions::{HasEndpoint, act, operation},
     context::{RequestBody, RequestContext},
     describe, endpoints, item_routes, keys, sources,
+    tenant_item::item_mut,
     write::{no_randomness, typed},
 };
 use crate::Control;
 
+/// The rotation of the signing secrets of what owns an endpoint.
+pub(crate) fn of_secrets<R: HasEndpoint>() -> ApiRouter<Arc<Control>> {
+    ApiRouter::new().api_route(
+        &format!("{}/secrets/rotate", R::PATH),
+        post_with(rotate_secret::<R>, |op| {
+            let (id, summary) = (format!("rotate{}Secret", R::OPERATION), format!("Rotate the secret of {}", R::NAME));
+            let op = describe::more(
+                operation(op, R::TAG, &id, &summary),
+                "Requests are signed with a new secret, and for the overlap with those before as well. What was not signed \
+                 is signed from now on.",
+            );
+            let op = describe::may_take::<RotateSecret>(op, EXAMPLE);
+            describe::answers::<200, item_routes::WithShownOnce<R>>(op)
+        }),
+    )
+}
+
 pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     ApiRouter::new()
-        .api_route(
-            "/v1/tenants/{tenant}/endpoints/{id}/secrets/rotate",
-            post_with(rotate_secret, |op| {
-                let op = operation(op, "endpoints", "rotateSecret", "Sign with a new secret");
-                let op = describe::more(
-                    op,
-                    "Those before stay valid for the overlap: requests are signed with all of them.",
-                );
-                let op = describe::may_take::<RotateSecret>(op, EXAMPLE);
-                describe::answers::<200, item_routes::WithShownOnce<Endpoint>>(op)
-            }),
-        )
         .api_route(
             "/v1/tenants/{tenant}/sources/{id}/token/rotate",
             post_with(rotate_token, |op| {
@@ -76,7 +82,7 @@ impl Default for Rotate {
 struct RotateSecret {
     /// How long those before stay valid: `"0s"` ends them at once, and more than 30 days are refused.
     overlap: Span,
-    /// What the endpoint's signatures are from now on; as they were where it is left out.
+    /// What the signatures are from now on; as they were where it is left out.
     signature: Option<Signature>,
 }
 
@@ -93,19 +99,20 @@ fn rotation(request: &RequestContext, overlap: Span) -> Result<Rotation, Problem
     Ok(Rotation { now: (request.control.deps.clock)(), overlap })
 }
 
-async fn rotate_secret(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
+async fn rotate_secret<R: HasEndpoint>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let RotateSecret { overlap, signature } = typed(body.object_or_nothing().await?)?;
     let rotation = rotation(&request, overlap)?;
     let seed = (request.control.deps.secrets)().map_err(no_randomness)?;
-    let acted = act(&request, &authorized, move |endpoint: &mut Endpoint| {
+    let acted = act(&request, &authorized, move |tenant, resource: &R| {
+        let endpoint = item_mut::<Endpoint>(tenant, resource.endpoint_id())?;
         endpoint.signature = signature.unwrap_or(endpoint.signature);
         let secret = SigningKey::write(endpoint.signature, seed);
         let shown_once = endpoints::shown_once(endpoint.signature, &secret);
         endpoint.rotate(Secret::from(secret), rotation);
         Ok(shown_once)
     });
-    Ok(acted.await?.respond::<Endpoint>())
+    Ok(acted.await?.respond())
 }
 
 async fn rotate_token(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
@@ -113,11 +120,11 @@ async fn rotate_token(request: RequestContext, body: RequestBody) -> Result<Resp
     let Rotate { overlap } = typed(body.object_or_nothing().await?)?;
     let rotation = rotation(&request, overlap)?;
     let token = request.control.generator().token().map_err(no_randomness)?;
-    let acted = act(&request, &authorized, move |source: &mut SourceConfig| {
-        source.rotate(Secret::from(token.clone()), rotation);
+    let acted = act(&request, &authorized, move |tenant, source: &SourceConfig| {
+        item_mut::<SourceConfig>(tenant, &source.id)?.rotate(Secret::from(token.clone()), rotation);
         Ok(sources::shown_once(&token))
     });
-    Ok(acted.await?.respond::<SourceConfig>())
+    Ok(acted.await?.respond())
 }
 
 async fn rotate_key(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
@@ -126,10 +133,10 @@ async fn rotate_key(request: RequestContext, body: RequestBody) -> Result<Respon
     let rotation = rotation(&request, overlap)?;
     let key = request.control.generator().key().map_err(no_randomness)?;
     let own = authorized.scopes.clone();
-    let acted = act(&request, &authorized, move |stored: &mut Key| {
+    let acted = act(&request, &authorized, move |tenant, stored: &Key| {
         keys::check_granted(&stored.scopes, own.as_deref())?;
-        stored.rotate(KeyHash::of(&key), rotation);
+        item_mut::<Key>(tenant, &stored.id)?.rotate(KeyHash::of(&key), rotation);
         Ok(keys::shown_once(key))
     });
-    Ok(acted.await?.respond::<Key>())
+    Ok(acted.await?.respond())
 }

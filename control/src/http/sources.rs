@@ -13,7 +13,7 @@ impl TenantItem for SourceConfig {
     const KIND: ItemKind = ItemKind::Source;
     const GENERATED: &'static [(&'static str, &'static str)] =
         &[("token", "a source cannot be without its token: rotate it, or delete the source")];
-    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[
+    const ISSUED: &'static [(&'static str, &'static str)] = &[
         ("token", "The secret part of its URL. Shown this once; masked from then on."),
         ("path", "Where the vendor posts to: `/v1/in/<token>`. Shown this once."),
     ];

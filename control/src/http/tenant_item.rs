@@ -20,7 +20,7 @@ pub(crate) trait TenantItem:
     /// instead of removing one.
     const GENERATED: &'static [(&'static str, &'static str)] = &[];
     /// Fields that show generated secrets in the answer, each with its description.
-    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = &[];
+    const ISSUED: &'static [(&'static str, &'static str)] = &[];
     /// Fields of answers that are derived from others. A body may repeat them, and they are ignored.
     const DERIVED: &'static [&'static str] = &[];
     /// Fields that carteiro changes by itself.
@@ -79,10 +79,14 @@ pub(crate) trait TenantItem:
 
 impl<T: TenantItem> Resource for T {
     const ID_PREFIX: &'static str = id_prefix(T::KIND);
-    const KINDS: &'static [ItemKind] = &[T::KIND];
     const STATE: &'static [&'static str] = T::OWN_STATE;
     const REQUIRED_SECRETS: &'static [(&'static str, &'static str)] = T::GENERATED;
     const READ_ONLY: &'static [&'static str] = T::DERIVED;
+    const SHOWN_ONCE: &'static [(&'static str, &'static str)] = T::ISSUED;
+
+    fn items(&self) -> Vec<(ItemKind, &str)> {
+        vec![(T::KIND, self.id())]
+    }
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
         T::list(tenant).iter().find(|item| item.id() == id).cloned()
@@ -115,8 +119,8 @@ impl<T: TenantItem> Resource for T {
         Ok(ProblemScope { kind: T::KIND, index: put_item(T::list_mut(tenant), self) })
     }
 
-    fn remove(draft: &mut Draft, tenant: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        let tenant = draft.tenant(tenant).map_err(|_| Code::NotFound)?;
+    fn remove(self, draft: &mut Draft, tenant: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let (tenant, id) = (draft.tenant(tenant).map_err(|_| Code::NotFound)?, self.id());
         T::list_mut(tenant).retain(|item| item.id() != id);
         let mut removed = vec![(T::KIND, id.to_owned())];
         removed.extend(T::remove_dependents(id, tenant));
@@ -151,6 +155,11 @@ const fn id_prefix(kind: ItemKind) -> &'static str {
         ItemKind::Source => "src",
         ItemKind::Key => "key",
     }
+}
+
+/// The tenant's item of this id, or 404.
+pub(crate) fn item_mut<'a, T: TenantItem>(tenant: &'a mut Tenant, id: &str) -> Result<&'a mut T, Problem> {
+    T::list_mut(tenant).iter_mut().find(|item| item.id() == id).ok_or_else(|| Code::NotFound.into())
 }
 
 /// Replaces the item of the same id, or adds it. Returns its index in the list.

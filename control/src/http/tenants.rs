@@ -40,23 +40,23 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             })
             .post_with(write::create::<TenantSettings>, |op| {
                 let op = operation(op, "createTenant", "Create tenant", None);
-                describe::answers::<201, TenantSettings>(describe::takes::<TenantSettings>(op, EXAMPLE))
+                describe::answers::<201, TenantSettings>(describe::creates::<TenantSettings>(op, EXAMPLE))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}",
             get_with(show::<TenantSettings>, |op| {
                 let op = operation(op, "getTenant", "Show tenant", Some(Scope::Read));
-                describe::answers::<200, TenantSettings>(op)
+                describe::answers::<200, TenantSettings>(describe::versioned(op))
             })
             .put_with(write::replace::<TenantSettings>, |op| {
-                let op = describe::conditional(operation(op, "putTenant", "Create or replace tenant", None));
-                let op = describe::takes::<TenantSettings>(op, r#"{"name":"Acme"}"#);
+                let op = operation(op, "putTenant", "Create or replace tenant", None);
+                let op = describe::replaces::<TenantSettings>(op, r#"{"name":"Acme"}"#);
                 describe::answers::<201, TenantSettings>(describe::answers::<200, TenantSettings>(op))
             })
             .patch_with(write::patch::<TenantSettings>, |op| {
-                let op = describe::conditional(operation(op, "patchTenant", "Change tenant", None));
-                let op = describe::takes_patch::<TenantSettings>(op, r#"{"quota":{"endpoints":30}}"#);
+                let op = operation(op, "patchTenant", "Change tenant", None);
+                let op = describe::patches::<TenantSettings>(op, r#"{"quota":{"endpoints":30}}"#);
                 describe::answers::<200, TenantSettings>(op)
             })
             .delete_with(write::delete::<TenantSettings>, |op| {
@@ -96,9 +96,11 @@ impl Resource for TenantSettings {
     const CHANGED_BY: Permission = Permission::Operator;
     const PATH_ID: &'static str = "tenant";
     const ID_PREFIX: &'static str = "t";
-    const KINDS: &'static [ItemKind] = &[ItemKind::Tenant];
-
     const READ_ONLY: &'static [&'static str] = &["used"];
+
+    fn items(&self) -> Vec<(ItemKind, &str)> {
+        vec![(ItemKind::Tenant, &self.id)]
+    }
 
     fn find(tenant: &Tenant, id: &str) -> Option<Self> {
         let Tenant { name, quota, .. } = tenant;
@@ -132,8 +134,8 @@ impl Resource for TenantSettings {
         Ok(ProblemScope { kind: ItemKind::Tenant, index: 0 })
     }
 
-    fn remove(draft: &mut Draft, _: &str, id: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
-        let tenant = draft.remove(id).ok_or(Code::NotFound)?;
+    fn remove(self, draft: &mut Draft, _: &str) -> Result<Vec<(ItemKind, String)>, Problem> {
+        let tenant = draft.remove(&self.id).ok_or(Code::NotFound)?;
         let endpoints = tenant.endpoints.iter().map(|one| (ItemKind::Endpoint, one.id.clone()));
         let subscriptions = tenant.subscriptions.iter().map(|one| (ItemKind::Subscription, one.id.clone()));
         let sources = tenant.sources.iter().map(|one| (ItemKind::Source, one.id.clone()));
@@ -164,18 +166,19 @@ impl JsonSchema for TenantSettings {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let quota = generator.subschema_for::<Quota>();
+        let mut used = quota.clone();
+        used.insert("readOnly".to_owned(), true.into());
+        let about = "What the tenant uses of each quota, when it is read: events per second over the last minute, and dead \
+            letters as they were last counted, which is every ten seconds.";
+        used.insert("description".to_owned(), about.into());
         json_schema!({
             "type": "object",
+            "required": ["id"],
             "properties": {
-                "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
-                "name": {"type": "string", "description": "As shown."},
+                "id": {"type": "string", "pattern": schemas::pattern::ID, "description": "Id of the tenant."},
+                "name": {"type": "string", "description": "Display name."},
                 "quota": quota,
-                "used": {
-                    "allOf": [quota],
-                    "readOnly": true,
-                    "description": "What the tenant uses of each quota, when it is read: events per second over the last \
-                                    minute, and dead letters as they were last counted, which is every ten seconds."
-                }
+                "used": used,
             },
             "additionalProperties": false
         })

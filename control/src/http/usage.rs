@@ -43,7 +43,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
             let by = json_schema!({"type": "string", "enum": ["day", "endpoint"]});
             let op =
                 describe::parameter(op, "by", "`endpoint`: each endpoint's day by itself, of at most 31 days.", by);
-            describe::answers::<200, UsageList>(op)
+            describe::answers::<200, UsageList>(describe::refuses(op, &[Code::Conflict]))
         }),
     )
 }

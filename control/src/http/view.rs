@@ -3,52 +3,39 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{Endpoint, Format, Subscription, Tenant};
+use schemas::{Endpoint, Format, Subscription, Tenant, View};
 use service::problem::{Code, Problem};
 use store::ItemKind;
 
 use super::{
-    resource::ChangeContext,
+    resource::{ChangeContext, Resource},
     tenant_item::{TenantItem as _, put_item},
 };
-
-/// Prefixes of ids that belong to a view, each with the request that changes such an item.
-const VIEWS: [(&str, &str); 3] = [
-    (CHANNEL, "PUT /v1/tenants/{tenant}/channels/{channel_id}/webhook"),
-    (INTEGRATION, "PUT /v1/tenants/{tenant}/integrations/{id}"),
-    (QUEUE, "PUT /v1/tenants/{tenant}/queues/{queue_id}/integration"),
-];
-
-pub(crate) const CHANNEL: &str = "channel-";
-pub(crate) const INTEGRATION: &str = "integration-";
-pub(crate) const QUEUE: &str = "queue-";
-
-/// Fields that say whether a view's endpoint is posted to. Only carteiro and the generic routes change them.
-pub(crate) const STATE: [&str; 2] = ["state", "disabled_reason"];
 
 /// Default format of a view's endpoint: the views follow the screens of this vendor.
 pub(crate) fn whazing() -> Format {
     Format::Whazing
 }
 
+pub(crate) fn yes() -> bool {
+    true
+}
+
 pub(crate) fn refuse_id(id: &str) -> Result<(), Problem> {
-    match VIEWS.iter().find(|(prefix, _)| id.starts_with(prefix)) {
-        Some((prefix, call)) => {
-            let detail = format!("ids that begin with {prefix} belong to a view: use {call}");
-            Err(Problem::new(Code::Conflict).detail(detail))
-        }
-        None => Ok(()),
-    }
+    let Some(view) = View::owner(id) else { return Ok(()) };
+    let call = match view {
+        View::Channel => "PUT /v1/tenants/{tenant}/channels/{channel_id}/webhook",
+        View::Integration => "PUT /v1/tenants/{tenant}/integrations/{id}",
+        View::Queue => "PUT /v1/tenants/{tenant}/queues/{queue_id}/integration",
+    };
+    let detail = format!("ids that begin with {} belong to a view: use {call}", view.prefix());
+    Err(Problem::new(Code::Conflict).detail(detail))
 }
 
-/// Returns the id of the items in which a view stores the settings of a platform's id.
-pub(crate) fn stored_id(prefix: &str, platform_id: &str) -> String {
-    format!("{prefix}{}", schemas::escape(platform_id))
-}
-
-/// Returns the platform's id in the id of a view's item.
-pub(crate) fn platform_id(prefix: &str, stored_id: &str) -> Option<String> {
-    schemas::unescape(stored_id.strip_prefix(prefix)?)
+/// Refuses a platform's id that no view can be made for.
+pub(crate) fn check_new_id<R: Resource>(id: &str) -> Result<(), Problem> {
+    View::check_platform_id(id)
+        .map_err(|why| Problem::new(Code::InvalidBody).error(schemas::pointer::to_member(R::BODY_ID), why))
 }
 
 /// Makes a subscription that no event matches.
@@ -68,20 +55,20 @@ pub(crate) fn empty_subscription(id: String, endpoint_id: String) -> Subscriptio
     }
 }
 
-/// Changes a view's endpoint, or creates it unsigned, as the vendors' are. Fields that the view does not show stay
-/// unchanged. Returns the endpoint's index in the tenant's list.
+/// Changes a view's endpoint, or creates it. Fields that the view does not show stay unchanged. Returns the endpoint's
+/// index in the tenant's list.
 pub(crate) fn put_endpoint(
     tenant: &mut Tenant,
-    stored_id: &str,
+    id: &str,
     url: &str,
     context: &ChangeContext,
     change: impl FnOnce(&mut Endpoint),
 ) -> Result<usize, Problem> {
-    let old = tenant.endpoints.iter().find(|endpoint| endpoint.id == stored_id).cloned();
+    let old = tenant.endpoints.iter().find(|endpoint| endpoint.id == id).cloned();
     let mut endpoint = match &old {
         Some(old) => old.clone(),
         None => {
-            let bare = serde_json::json!({"id": stored_id, "url": url});
+            let bare = serde_json::json!({"id": id, "url": url});
             store::read_json(&bare).map_err(|found| Problem::new(Code::InvalidBody).error("", found.message))?
         }
     };

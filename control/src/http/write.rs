@@ -6,7 +6,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::generate::SchemaSettings;
+use schemas::path_segment;
 use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Draft, Edited, ItemKind};
@@ -47,8 +48,8 @@ pub(crate) struct Written {
     pub(crate) version: Option<u64>,
 }
 
-/// Characters that are escaped in a segment of a path: all but the unreserved ones (RFC 3986, section 2.3).
-const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Header of the answer to a change, which says whether anything was changed: `true` or `false`.
+pub const CHANGED_HEADER: &str = "carteiro-changed";
 
 pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     write::<R>(request, body, WriteMode::Create).await
@@ -67,7 +68,7 @@ async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: Wr
     request.query(&[])?;
     let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, mode)?;
     let location = match mode {
-        WriteMode::Create => format!("{}/{}", request.path(), utf8_percent_encode(&change.context.id, &SEGMENT)),
+        WriteMode::Create => format!("{}/{}", request.path(), path_segment(&change.context.id)),
         WriteMode::Replace | WriteMode::Patch => request.path().to_owned(),
     };
     let (edit, id) = (EditRequest::of_tenant(&change.context.tenant, authorized.author), change.context.id.clone());
@@ -92,9 +93,9 @@ pub(crate) async fn delete<R: Resource>(request: RequestContext) -> Result<Respo
             Some(tenant) => R::find(tenant, &id),
             None => R::absent_tenant(&tenant).map(|_| None)?,
         };
-        found.ok_or(Code::NotFound)?;
-        conditions.check(Some(version_of::<R>(&id, |kind, id| draft.version(&tenant, kind, id))))?;
-        R::remove(draft, &tenant, &id)
+        let found = found.ok_or(Code::NotFound)?;
+        conditions.check(Some(version_of(&found, |kind, id| draft.version(&tenant, kind, id))))?;
+        found.remove(draft, &tenant)
     };
     let (removed, _) = request.control.edit(edit, decide).await?;
     Ok(Json(deleted(&removed)).into_response())
@@ -114,6 +115,7 @@ impl ChangeRequest {
         // A request about a tenant itself has its tenant in the id.
         let tenant_of = |id: &str| authorized.tenant.as_ref().map_or(id, |tenant| &tenant.id).to_owned();
         let of_body = take_id::<R>(&mut body, of_path.as_deref())?;
+        check_nulls::<R>(&body)?;
         let id = match of_path.or(of_body) {
             Some(id) => id,
             None => generator.id(R::ID_PREFIX, |id| {
@@ -141,8 +143,11 @@ impl ChangeRequest {
             return Err(Problem::new(Code::Conflict).detail("the id is already used"));
         }
         let version_in_draft = |kind, id: &str| draft.version(&self.context.tenant, kind, id);
-        let version = old.as_ref().and_then(|_| version_of::<R>(&self.context.id, version_in_draft));
+        let version = old.as_ref().and_then(|old| version_of(old, version_in_draft));
         self.conditions.check(old.as_ref().map(|_| version))?;
+        if old.is_none() && self.mode != WriteMode::Patch {
+            R::check_new_id(&self.context.id)?;
+        }
         let (new, shown_once) = self.merge(old.as_ref())?;
         let mut after = before.clone();
         let scope = new.put(&mut after, old.as_ref(), &self.context)?;
@@ -184,18 +189,36 @@ fn take_id<R: Resource>(body: &mut Object, of_path: Option<&str>) -> Result<Opti
     };
     match of_path {
         Some(of_path) if id != of_path => wrong("differs from the id in the path"),
-        None if R::HAS_PLATFORM_ID && id.is_empty() => wrong("expected a text"),
         _ => Ok(Some(id)),
     }
 }
 
-/// Answers with the resource as it is now and its version, and with 201 when it is new.
+/// Refuses null for a field that the resource does not have. It would remove nothing, without a word.
+fn check_nulls<R: Resource>(body: &Object) -> Result<(), Problem> {
+    fn has_null(object: &Object) -> bool {
+        object.values().any(|value| value.is_null() || value.as_object().is_some_and(has_null))
+    }
+    if !has_null(body) {
+        return Ok(());
+    }
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let schema = settings.into_generator().into_root_schema_for::<R>();
+    match settings::unknown_null(schema.as_value(), body) {
+        Some((pointer, message)) => Err(Problem::new(Code::InvalidBody).error(pointer, message)),
+        None => Ok(()),
+    }
+}
+
+/// Answers with the resource as it is now, its version and whether it was changed, and with 201 when it is new.
 pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) -> Response {
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let version = if edited.changes.is_empty() { written.version } else { Some(edited.revision) };
     let mut shown = R::shown_after(&edited.changes, id).unwrap_or(written.shown);
     shown.extend(written.shown_once);
-    with_version((status, Json(shown)).into_response(), version)
+    let mut response = with_version((status, Json(shown)).into_response(), version);
+    let is_changed = if edited.changes.is_empty() { "false" } else { "true" };
+    response.headers_mut().insert(CHANGED_HEADER, HeaderValue::from_static(is_changed));
+    response
 }
 
 pub(crate) fn with_version(mut response: Response, version: Option<u64>) -> Response {

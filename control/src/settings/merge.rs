@@ -1,7 +1,9 @@
 //! Merges the body of a `PUT` or `PATCH` (RFC 7396) with the stored resource. Fields that callers are not shown, and
 //! fields that carteiro changes by itself, are kept when the body leaves them out.
 
+use schemas::pointer;
 use serde_json::{Map, Value};
+use service::suggest::suggestion;
 
 pub(crate) type Object = Map<String, Value>;
 
@@ -105,6 +107,30 @@ fn merge(target: &mut Object, patch: Object) {
             value => _ = target.insert(key, value),
         }
     }
+}
+
+/// Returns the first null in a body that is for no field of its schema, as a pointer and what is wrong.
+pub(crate) fn unknown_null(schema: &Value, body: &Object) -> Option<(String, String)> {
+    let fields = fields_of(schema)?;
+    body.iter().find_map(|(name, value)| match (fields.get(name), value) {
+        (None, Value::Null) => {
+            let known: Vec<_> = fields.keys().map(String::as_str).collect();
+            Some((pointer::to_member(name), format!("unknown key, {}", suggestion(name, &known))))
+        }
+        (Some(field), Value::Object(below)) => {
+            let (pointer, message) = unknown_null(field, below)?;
+            Some((pointer::to_member(name) + &pointer, message))
+        }
+        _ => None,
+    })
+}
+
+/// Returns the fields of an object that allows no others, or that is one of several alternatives.
+fn fields_of(schema: &Value) -> Option<&Object> {
+    let alternatives =
+        ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|word| schema.get(word)?.as_array()).flatten();
+    let object = std::iter::once(schema).chain(alternatives).find(|schema| schema["additionalProperties"] == false)?;
+    object.get("properties")?.as_object()
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use schemas::Event;
 use serde::Serialize;
-use service::openapi::{Operation, describe};
+use service::{
+    openapi::{Operation, describe},
+    problem::Code,
+};
 
 use crate::AcceptedEvent;
 
@@ -21,18 +24,35 @@ const LOOPS: &str = "A delivery that comes back in with its header `carteiro-hop
 enum Events {
     /// One event.
     One(Box<Event>),
-    /// Up to 1,000 events, and 8 MiB.
-    Many {
-        /// In this order.
-        events: Vec<Event>,
-    },
+    /// Several events.
+    Many(EventList),
 }
+
+/// Up to 1,000 events, and 8 MiB.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "described only: schemas::Submission reads it, without building it")]
+struct EventList {
+    /// They are published in this order.
+    #[schemars(length(min = 1, max = 1000))]
+    events: Vec<Event>,
+}
+
+/// Problems of both ways in.
+const REFUSALS: [Code; 7] = [
+    Code::Unauthorized,
+    Code::EventIdTaken,
+    Code::EventLoop,
+    Code::InvalidEvent,
+    Code::TooManyRequests,
+    Code::Unavailable,
+    Code::StorageFull,
+];
 
 /// The events that were taken in.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Accepted")]
 pub(super) struct AcceptedEvents {
-    /// In the order in which they came.
+    /// One for each event, in the order in which they came.
     pub(super) accepted: Vec<AcceptedEvent>,
 }
 
@@ -47,12 +67,14 @@ pub(super) fn events(op: Operation) -> Operation {
     let op = describe::more(op, LOOPS);
     let op = describe::more(op, REPEATS);
     let op = describe::more(op, "Answered only once every event is safe. One that is not valid refuses all.");
-    describe::answers::<202, AcceptedEvents>(describe::takes::<Events>(op, EVENT))
+    let op = describe::refuses(describe::takes::<Events>(op, EVENT), &REFUSALS);
+    describe::answers::<202, AcceptedEvents>(describe::refuses(op, &[Code::Forbidden]))
 }
 
 pub(super) fn webhook(op: Operation) -> Operation {
     let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
     let op = describe::more(op, LOOPS);
-    describe::answers::<202, AcceptedEvent>(describe::takes::<Webhook>(op, WEBHOOK))
+    let op = describe::refuses(describe::takes::<Webhook>(op, WEBHOOK), &REFUSALS);
+    describe::answers::<202, AcceptedEvent>(op)
 }

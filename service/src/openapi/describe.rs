@@ -2,26 +2,50 @@
 //!
 //! What all operations have in common (parts of the path, the key) is added where the whole document is made.
 
+use std::collections::BTreeSet;
+
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::Value;
 use utoipa::openapi::{
-    Content, ContentBuilder, RefOr, Required, ResponseBuilder,
+    Content, ContentBuilder, HttpMethod, RefOr, Required, ResponseBuilder,
     path::{Parameter, ParameterBuilder, ParameterIn},
     request_body::RequestBody,
 };
 
-use super::schemas::{Schemas, typed};
-use crate::Problem;
+use super::{
+    responses,
+    schemas::{Schemas, typed},
+};
+use crate::problem::Code;
 
 /// One method of a path while it is described.
 #[derive(Default)]
 pub struct Operation {
     operation: utoipa::openapi::path::Operation,
     schemas: Schemas,
+    /// Problems that it may answer.
+    codes: BTreeSet<Code>,
+    /// True when its answers have the version of a resource.
+    is_versioned: bool,
 }
 
 impl Operation {
-    pub(super) fn into_parts(self) -> (utoipa::openapi::path::Operation, Schemas) {
+    /// Ends the description. A path with parameters may lead to nothing, and what was deleted has no version.
+    pub(super) fn into_parts(mut self, path: &str, method: &HttpMethod) -> (utoipa::openapi::path::Operation, Schemas) {
+        if path.contains('{') {
+            self.codes.insert(Code::NotFound);
+        }
+        let answers = &mut self.operation.responses.responses;
+        for (status, response) in answers.iter_mut() {
+            let RefOr::T(response) = response else { continue };
+            let mut headers = vec![responses::REQUEST_ID];
+            headers.extend((status == "201").then_some(responses::LOCATION));
+            headers.extend((self.is_versioned && *method != HttpMethod::Delete).then_some(responses::ETAG));
+            responses::add_headers(response, &headers);
+        }
+        for (status, codes) in responses::by_status(self.codes.iter().copied()) {
+            answers.insert(status.as_u16().to_string(), responses::reference(status, &codes));
+        }
         (self.operation, self.schemas)
     }
 
@@ -30,23 +54,26 @@ impl Operation {
     }
 }
 
-/// Sets an operation's tag, id and summary, and the keys that may use it.
+/// Sets an operation's tag, id and summary, and says which keys may use it.
 pub fn call(mut op: Operation, tag: &str, id: &str, summary: &str, who: &str) -> Operation {
-    let schema = op.schemas.answer::<Problem>();
-    let problem = ContentBuilder::new().schema(Some(schema)).build();
-    let response = ResponseBuilder::new().description("What went wrong.").content("application/problem+json", problem);
     let operation = &mut op.operation;
     operation.tags = Some(vec![tag.to_owned()]);
     operation.operation_id = Some(id.to_owned());
     operation.summary = Some(summary.to_owned());
     operation.description = Some(who.to_owned());
-    operation.responses.responses.insert("default".to_owned(), response.into());
     op
 }
 
+/// Puts sentences before those that are there already.
 pub fn more(mut op: Operation, text: &str) -> Operation {
     let before = op.operation.description.take().unwrap_or_default();
     op.operation.description = Some(format!("{text} {before}").trim().to_owned());
+    op
+}
+
+/// Adds problems that the operation may answer, besides those that follow from its body, conditions and path.
+pub fn refuses(mut op: Operation, codes: &[Code]) -> Operation {
+    op.codes.extend(codes);
     op
 }
 
@@ -73,7 +100,7 @@ fn body<T: JsonSchema>(mut op: Operation, kinds: &[&str], example: &str) -> Oper
     body.content = kinds.iter().map(|kind| ((*kind).to_owned(), RefOr::T(content.clone()))).collect();
     body.required = Some(Required::True);
     op.operation.request_body = Some(RefOr::T(body));
-    op
+    refuses(op, &[Code::MalformedJson, Code::InvalidBody, Code::PayloadTooLarge, Code::UnsupportedMediaType])
 }
 
 /// Describes the JSON answer that has this status.
@@ -101,17 +128,29 @@ pub fn parameter(mut op: Operation, name: &str, description: &str, schema: Schem
 pub fn paged(op: Operation) -> Operation {
     let limit = json_schema!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
     let op = parameter(op, "limit", "Largest number of entries in the answer.", limit);
-    parameter(op, "cursor", "The `next` of the previous page.", json_schema!({"type": "string"}))
+    let cursor = json_schema!({"type": "string", "pattern": "^[A-Za-z0-9_-]*$"});
+    parameter(op, "cursor", "The `next` of the previous page. Left out: the first page.", cursor)
 }
 
+/// Describes an answer with a version, as `ETag`.
+pub fn versioned(mut op: Operation) -> Operation {
+    op.is_versioned = true;
+    op
+}
+
+/// Describes a change that can be made to depend on the version. Its answer has the new one.
 pub fn conditional(mut op: Operation) -> Operation {
     for (name, description) in [
-        ("If-Match", "Only if its version is one of these `ETag`s; `*`: only if it exists. Otherwise 412."),
-        ("If-None-Match", "`*`: only if it does not exist yet. Otherwise 412."),
+        (
+            "If-Match",
+            "Changes it only if its version is one of these `ETag`s, or, with `*`, only if it exists. Otherwise 412.",
+        ),
+        ("If-None-Match", "With `*`, changes it only if it does not exist yet. Otherwise 412."),
     ] {
-        op.add_parameter(parameter_in(ParameterIn::Header, name, description, json_schema!({"type": "string"})));
+        let schema = json_schema!({"type": "string", "pattern": schemas::pattern::ENTITY_TAGS});
+        op.add_parameter(parameter_in(ParameterIn::Header, name, description, schema));
     }
-    op
+    versioned(refuses(op, &[Code::PreconditionFailed, Code::Conflict]))
 }
 
 /// A parameter, which is required in a path, and may be left out elsewhere.

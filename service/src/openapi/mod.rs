@@ -4,8 +4,11 @@
 //! document as JSON, so that no keyword of theirs is lost on the way.
 
 pub mod describe;
+mod responses;
 mod router;
 mod schemas;
+mod shapes;
+mod simplify;
 
 use schemas::Schemas;
 use serde_json::Value;
@@ -13,6 +16,7 @@ use utoipa::openapi::OpenApi;
 
 pub use describe::Operation;
 pub use router::{ApiRouter, MethodRoutes, delete_with, get_with, patch_with, post_with, put_with};
+pub use shapes::{body_shape, patch_shape};
 
 /// A description of routes. Its schemas are kept apart until the whole document is written, because `utoipa` knows only
 /// some keywords of JSON Schema.
@@ -29,7 +33,8 @@ impl Description {
     }
 
     /// Writes the document with the schemas of all its bodies and answers.
-    pub fn into_json(self) -> Value {
+    pub fn into_json(mut self) -> Value {
+        responses::write_into(self.document.components.get_or_insert_default(), &mut self.schemas);
         let mut document = serde_json::to_value(&self.document).unwrap_or_default();
         self.schemas.write_into(&mut document);
         document
@@ -63,15 +68,15 @@ mod tests {
             "properties": {
                 "a": {"type": ["string", "null"], "pattern": "^a", "minLength": 1, "maxLength": 9, "format": "x"},
                 "b": {"type": "array", "items": {"type": "integer", "multipleOf": 2, "exclusiveMinimum": 0}, "minItems": 1,
-                    "maxItems": 3, "uniqueItems": true, "contains": {"minimum": 4}, "minContains": 1},
+                    "maxItems": 3, "contains": {"minimum": 4}, "minContains": 1},
                 "c": {"$ref": "#/components/schemas/Unusual", "description": "beside a reference", "readOnly": true},
-                "d": {"anyOf": [{"const": 1}, {"type": "null"}], "default": null, "examples": [1]},
+                "d": {"anyOf": [{"const": 1}, {"type": "null"}], "examples": [1]},
             },
             "patternProperties": {"^x-": {"contentEncoding": "base64", "contentMediaType": "text/plain"}},
             "propertyNames": {"maxLength": 64}, "minProperties": 1, "maxProperties": 9, "required": ["b"],
             "dependentRequired": {"a": ["b"]}, "dependentSchemas": {"a": {"required": ["b"]}},
             "if": {"required": ["a"]}, "then": {"required": ["d"]}, "else": {"not": {"required": ["d"]}},
-            "unevaluatedProperties": false, "deprecated": true, "$comment": "kept", "title": "An unusual type",
+            "unevaluatedProperties": false, "deprecated": true, "$comment": "kept",
         })
     }
 

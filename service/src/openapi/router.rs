@@ -14,8 +14,7 @@ pub struct ApiRouter<S> {
 /// The handlers of one path, each with its description.
 pub struct MethodRoutes<S> {
     handlers: MethodRouter<S>,
-    item: PathItem,
-    schemas: Schemas,
+    operations: Vec<(HttpMethod, Operation)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for ApiRouter<S> {
@@ -31,8 +30,13 @@ impl<S: Clone + Send + Sync + 'static> ApiRouter<S> {
 
     #[must_use]
     pub fn api_route(mut self, path: &str, methods: MethodRoutes<S>) -> Self {
-        let MethodRoutes { handlers, item, schemas } = methods;
-        self.schemas.merge(schemas);
+        let MethodRoutes { handlers, operations } = methods;
+        let mut item = PathItem::default();
+        for (method, operation) in operations {
+            let (operation, schemas) = operation.into_parts(path, &method);
+            item.merge_operations(PathItem::new(method, operation));
+            self.schemas.merge(schemas);
+        }
         let paths = PathsBuilder::new().path(path, item).build();
         // The schemas are not given to `utoipa`, which would lose keywords of theirs.
         Self { routes: self.routes.routes((Vec::new(), paths, handlers)), ..self }
@@ -63,9 +67,7 @@ impl<S: Clone + Send + Sync + 'static> MethodRoutes<S> {
         T: 'static,
     {
         self.handlers = self.handlers.on(method.to_method_filter(), handler);
-        let (operation, schemas) = describe(Operation::default()).into_parts();
-        self.item.merge_operations(PathItem::new(method, operation));
-        self.schemas.merge(schemas);
+        self.operations.push((method, describe(Operation::default())));
         self
     }
 }
@@ -80,8 +82,7 @@ macro_rules! methods {
                 H: Handler<T, S>,
                 T: 'static,
             {
-                MethodRoutes { handlers: MethodRouter::new(), item: PathItem::default(), schemas: Schemas::default() }
-                    .with(HttpMethod::$method, handler, describe)
+                MethodRoutes { handlers: MethodRouter::new(), operations: Vec::new() }.with(HttpMethod::$method, handler, describe)
             }
         )*
 

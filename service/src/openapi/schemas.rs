@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 use utoipa::openapi::{Ref, RefOr};
+
+use super::simplify;
 
 const ANSWERS: &str = "/components/schemas";
 /// Where bodies' schemas are until they have their final names.
@@ -15,7 +17,7 @@ const BODIES: &str = "/components/bodies";
 /// What the name of a body's schema ends with where an answer has another schema of the same name.
 const SUFFIX: &str = "Input";
 
-type Definitions = BTreeMap<String, Value>;
+pub(super) type Definitions = BTreeMap<String, Value>;
 
 /// Adds the schema of a type, and of all that it refers to, to a generator's definitions.
 type Define = fn(&mut SchemaGenerator) -> Schema;
@@ -46,13 +48,10 @@ impl Schemas {
     /// Puts the schemas into a document, and lets its references lead to them.
     pub(super) fn write_into(self, document: &mut Value) {
         let at = |path: &'static str| {
-            let plain = RecursiveTransform(|schema: &mut Schema| simplify(schema));
-            SchemaSettings::draft2020_12()
-                .with_transform(plain)
-                .with(|settings| settings.definitions_path = path.into())
+            SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = path.into())
         };
-        let answers = definitions(at(ANSWERS).for_serialize().into_generator(), &self.answers);
-        let bodies = definitions(at(BODIES).for_deserialize().into_generator(), &self.bodies);
+        let answers = definitions(at(ANSWERS).for_serialize().into_generator(), &self.answers, ANSWERS);
+        let bodies = definitions(at(BODIES).for_deserialize().into_generator(), &self.bodies, BODIES);
         let names = names_of_bodies(&answers, &bodies);
         let mut schemas = answers;
         for (name, mut schema) in bodies {
@@ -80,11 +79,13 @@ pub(super) fn typed(schema: Schema) -> RefOr<utoipa::openapi::Schema> {
     typed
 }
 
-fn definitions(mut generator: SchemaGenerator, types: &[Define]) -> Definitions {
+fn definitions(mut generator: SchemaGenerator, types: &[Define], path: &str) -> Definitions {
     for define in types {
         define(&mut generator);
     }
-    generator.take_definitions(true).into_iter().collect()
+    let is_answer = generator.contract().is_serialize();
+    let definitions = generator.take_definitions(false).into_iter();
+    simplify::definitions(definitions.collect(), is_answer, path)
 }
 
 /// The final name of each body's schema: its own, unless an answer has another schema of this name.
@@ -108,62 +109,17 @@ fn names_of_bodies(answers: &Definitions, bodies: &Definitions) -> BTreeMap<Stri
     bodies.keys().map(|own| (own.clone(), name(own))).collect()
 }
 
-/// Lets the references to bodies' schemas lead to their final names.
+/// Lets the references to bodies' schemas, and the targets of discriminators, lead to their final names.
 fn rename(value: &mut Value, names: &BTreeMap<String, String>) {
     match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let body = value
-                    .as_str()
-                    .filter(|_| name == "$ref")
-                    .and_then(|path| path.strip_prefix('#')?.strip_prefix(BODIES));
-                match body.and_then(|path| names.get(path.strip_prefix('/')?)) {
-                    Some(name) => *value = format!("#{ANSWERS}/{name}").into(),
-                    None => rename(value, names),
-                }
+        Value::Object(fields) => fields.values_mut().for_each(|value| rename(value, names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, names)),
+        Value::String(text) => {
+            let body = text.strip_prefix('#').and_then(|path| path.strip_prefix(BODIES)?.strip_prefix('/'));
+            if let Some(name) = body.and_then(|name| names.get(name)) {
+                *text = format!("#{ANSWERS}/{name}");
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, names)),
         _ => {}
     }
-}
-
-/// Writes what generators of clients do not understand in a way that they do, without a change of meaning.
-fn simplify(schema: &mut Schema) {
-    enumerate(schema);
-    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        // A property that may be anything.
-        properties
-            .values_mut()
-            .filter(|property| property.is_boolean())
-            .for_each(|property| *property = Map::new().into());
-    }
-}
-
-/// Makes one `enum` of a choice of described words. The meanings of the words go into the description.
-fn enumerate(schema: &mut Schema) {
-    let Some(Value::Array(choices)) = schema.get("oneOf") else { return };
-    let mut words = Vec::new();
-    let mut meanings = String::new();
-    for choice in choices {
-        let described = choice["description"].as_str();
-        match (&choice["const"], &choice["enum"]) {
-            (Value::String(word), Value::Null) => {
-                words.push(Value::from(word.as_str()));
-                let meaning = described.map(|meaning| format!(": {}", meaning.replace('\n', " "))).unwrap_or_default();
-                meanings += &format!("\n* `{word}`{meaning}");
-            }
-            (Value::Null, Value::Array(plain)) if plain.iter().all(Value::is_string) => {
-                words.extend(plain.iter().cloned());
-                plain.iter().filter_map(Value::as_str).for_each(|word| meanings += &format!("\n* `{word}`"));
-            }
-            _ => return,
-        }
-    }
-    let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    let description = format!("{about}\n{meanings}").trim().to_owned();
-    schema.remove("oneOf");
-    schema.insert("type".to_owned(), "string".into());
-    schema.insert("enum".to_owned(), words.into());
-    schema.insert("description".to_owned(), description.into());
 }

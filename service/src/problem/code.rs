@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 /// Code of a problem. The list is closed, so clients may match on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     MalformedJson,
     InvalidParameter,

@@ -80,10 +80,10 @@ pub(crate) struct UnsetArgs {
 }
 
 impl<F: clap::Args + Serialize> BodyArgs<F> {
-    /// Reads the body as one object. Fails with [`Exit::Usage`] when `--json` is not an object.
+    /// Reads the body as one object. Fails with [`Exit::Usage`] when `--json` is not an object, or flags contradict.
     pub(super) fn read(&self) -> anyhow::Result<Map<String, Value>> {
         let mut body = self.json.as_deref().map(read_object).transpose().context(Exit::Usage)?.unwrap_or_default();
-        if let Value::Object(fields) = serde_json::to_value(&self.fields)? {
+        if let Value::Object(fields) = serde_json::to_value(&self.fields).context(Exit::Usage)? {
             overwrite(&mut body, fields);
         }
         Ok(body)

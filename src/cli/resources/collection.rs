@@ -6,7 +6,7 @@ use service::Exit;
 
 use super::arguments::{CollectionArgs, Owner};
 use crate::cli::{
-    client::{ApiRefusal, Client, Method, path_segment},
+    client::{ApiRefusal, Change, Client, Method, path_segment},
     output::{self, List, Output, cell},
     setup::Setup,
 };
@@ -17,7 +17,7 @@ const PAGE: usize = 1_000;
 /// Fields whose values the API shows only in the answer that makes them.
 const SHOWN_ONCE: [&str; 4] = ["secret", "token", "path", "key"];
 
-/// A collection of resources, or of one view of each of them.
+/// A collection of resources.
 pub(super) struct Collection {
     client: Client,
     path: String,
@@ -36,6 +36,12 @@ pub(crate) struct Action {
     pub(super) done: Option<&'static str>,
 }
 
+impl Action {
+    pub(super) fn post(path: &'static str, done: Option<&'static str>) -> Self {
+        Self { method: Method::POST, path, body: None, done }
+    }
+}
+
 #[derive(serde::Deserialize)]
 struct ResourcePage {
     items: Vec<Value>,
@@ -48,14 +54,10 @@ impl Collection {
         args: &CollectionArgs<O>,
         name: &'static str,
         collection: &str,
+        view: &'static str,
     ) -> anyhow::Result<Self> {
         let client = Client::new(&args.api, setup)?;
-        Ok(Self { client, path: args.owner.path(collection), view: "", name, output: args.output })
-    }
-
-    /// The views at this path below each resource, instead of the resources themselves.
-    pub(super) fn views(self, view: &'static str) -> Self {
-        Self { view, ..self }
+        Ok(Self { client, path: args.owner.path(collection), view, name, output: args.output })
     }
 
     fn path_of(&self, id: &str) -> String {
@@ -86,14 +88,14 @@ impl Collection {
     /// Creates a resource with this id, or with one from the API. An existing id is refused.
     pub(super) async fn create(&self, id: Option<&str>, body: Map<String, Value>) -> anyhow::Result<Exit> {
         let body = Value::from(body).to_string();
-        let (is_new, created) = match id {
+        let (change, created) = match id {
             Some(id) => {
                 let created = self.client.write(Method::PUT, &self.path_of(id), body, true).await;
                 created.map_err(|error| self.explain_conflict(id, error))?
             }
             None => self.client.write(Method::POST, &self.path, body, false).await?,
         };
-        self.print_written(is_new, created["id"].as_str().or(id).unwrap_or_default(), &created)
+        self.print_written(change, created["id"].as_str().or(id).unwrap_or_default(), &created)
     }
 
     /// Explains a failed precondition: the id is taken.
@@ -108,16 +110,15 @@ impl Collection {
 
     pub(super) async fn write(&self, method: Method, id: &str, body: Map<String, Value>) -> anyhow::Result<Exit> {
         let body = Value::from(body).to_string();
-        let (is_new, written) = self.client.write(method, &self.path_of(id), body, false).await?;
-        self.print_written(is_new, id, &written)
+        let (change, written) = self.client.write(method, &self.path_of(id), body, false).await?;
+        self.print_written(change, id, &written)
     }
 
-    fn print_written(&self, is_new: bool, id: &str, written: &Value) -> anyhow::Result<Exit> {
+    fn print_written(&self, change: Change, id: &str, written: &Value) -> anyhow::Result<Exit> {
         match self.output {
             Output::Json => output::json(written)?,
             Output::Table => {
-                let done = if is_new { "created" } else { "changed" };
-                output::line(format_args!("{} {id} {done}", self.name))?;
+                output::line(format_args!("{} {id} {change}", self.name))?;
                 print_issued(written)?;
             }
         }

@@ -2,11 +2,11 @@
 //!
 //! Flags are named like their fields, except `--post-to` for `url`: `--url` could as well be the API's address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Subcommand;
 use schemas::{Format, Signature};
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, json};
 
 use super::{
@@ -96,6 +96,12 @@ fn secret_header(text: &str) -> Result<(String, String), String> {
 
 impl Serialize for HeaderFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut names = BTreeSet::new();
+        for (name, _) in self.plain.iter().chain(&self.secret) {
+            if !names.insert(name.to_lowercase()) {
+                return Err(S::Error::custom(format_args!("the header {name} is given twice")));
+            }
+        }
         let plain = self.plain.iter().map(|(name, value)| (name, Value::from(value.as_str())));
         let secret = self.secret.iter().map(|(name, value)| (name, json!({"secret": value})));
         let headers: BTreeMap<_, _> = plain.chain(secret).collect();
@@ -111,15 +117,16 @@ impl ResourceFields for EndpointFields {
     const LOST_WITH_IT: Option<&'static str> = Some(LOST_WITH_ENDPOINT);
 }
 
+/// The actions on what has an endpoint: endpoints, channels and integrations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EndpointActions {
-    /// Let deliveries go out again.
+    /// Let deliveries go out again, whatever stopped them.
     Enable(ResourceArgs<TenantArg>),
-    /// Let no delivery go out: they end as dead letters.
+    /// Let no delivery go out until it is enabled: each ends as a dead letter, which can be replayed.
     Disable {
         #[command(flatten)]
         endpoint: ResourceArgs<TenantArg>,
-        /// The reason, shown with the endpoint.
+        /// The reason, which is shown with it.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -134,7 +141,7 @@ pub(crate) enum EndpointActions {
         #[arg(long, value_parser = word::<Signature>())]
         signature: Option<String>,
     },
-    /// Send a test, also to a disabled endpoint: one attempt, and how it ended.
+    /// Send a test, also while it is disabled: one attempt, and how it ended.
     Test(ResourceArgs<TenantArg>),
     /// Show how many deliveries wait for it.
     Waiting(ResourceArgs<TenantArg>),
@@ -142,7 +149,7 @@ pub(crate) enum EndpointActions {
 
 impl Actions for EndpointActions {
     fn action(self) -> (ResourceArgs<TenantArg>, Action) {
-        let post = |path, done| Action { method: Method::POST, path, body: None, done };
+        let post = Action::post;
         match self {
             Self::Enable(endpoint) => (endpoint, post("/enable", Some("enabled"))),
             Self::Disable { endpoint, reason } => {
@@ -166,6 +173,7 @@ impl Actions for EndpointActions {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use service::Exit;
 
     use super::{super::BodyArgs, *};
 
@@ -193,5 +201,14 @@ mod tests {
         });
         assert_eq!(body(&[&flags[..], &more].concat()), expected);
         assert_eq!(body(&["--retry-schedule", ""]), json!({"retry": {"schedule": []}}));
+    }
+
+    #[test]
+    fn a_header_that_is_given_twice_is_wrong_usage() {
+        for again in [["--header", "X-A=2"], ["--header", "x-a=1"], ["--secret-header", "x-A=s"]] {
+            let cli = Cli::try_parse_from([&["x", "--header", "X-A=1"][..], &again].concat()).unwrap();
+            let error = cli.body.read().unwrap_err();
+            assert!(Exit::of(&error) == Exit::Usage && format!("{error:#}").contains("is given twice"), "{error:#}");
+        }
     }
 }

@@ -118,5 +118,6 @@ mod tests {
         check::<KeyFields>();
         check::<super::super::channels::ChannelFields>();
         check::<super::super::integrations::IntegrationFields>();
+        check::<super::super::queues::QueueFields>();
     }
 }

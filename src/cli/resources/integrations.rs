@@ -1,72 +1,33 @@
 //! `carteiro integrations`: external flows and the queues bound to them, with the fields of the vendors' screens.
 
 use clap::Subcommand;
-use schemas::Format;
+use schemas::{Format, Signature};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service::Exit;
 
 use super::{
-    CollectionArgs, ResourceArgs, TenantArg,
-    arguments::{BodyArgs, UnsetArgs, secret},
-    collection::Collection,
-    endpoints::LOST_WITH_ENDPOINT,
+    CollectionArgs, ResourceCommand, ResourceFields, TenantArg,
+    arguments::secret,
+    endpoints::{EndpointActions, LOST_WITH_ENDPOINT},
     flags::name_flags,
+    open,
+    queues::QueueFields,
+    run_command,
 };
-use crate::cli::{client::Method, confirm::ConfirmArgs, setup::Setup, words::word};
-
-const COLUMNS: [(&str, &str); 4] = [("id", "id"), ("name", "name"), ("format", "format"), ("url", "url")];
+use crate::cli::{client::Method, setup::Setup, words::word};
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct IntegrationArgs {
     #[command(subcommand)]
     command: IntegrationCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum IntegrationCommand {
-    /// List all.
-    List {
-        #[command(flatten)]
-        collection: CollectionArgs<TenantArg>,
-    },
-    /// Show one.
-    Show(ResourceArgs<TenantArg>),
-    /// Create one. Refused where the id is taken.
-    Create {
-        /// Its id. Default: the API makes one.
-        id: Option<String>,
-        #[command(flatten)]
-        body: BodyArgs<IntegrationFields>,
-        #[command(flatten)]
-        collection: CollectionArgs<TenantArg>,
-    },
-    /// Create one, or replace it.
-    Set {
-        #[command(flatten)]
-        integration: ResourceArgs<TenantArg>,
-        #[command(flatten)]
-        body: BodyArgs<IntegrationFields>,
-        #[command(flatten)]
-        unset: UnsetArgs,
-    },
-    /// Change some of its fields, by a JSON Merge Patch.
-    Patch {
-        #[command(flatten)]
-        integration: ResourceArgs<TenantArg>,
-        #[command(flatten)]
-        body: BodyArgs<IntegrationFields>,
-        #[command(flatten)]
-        unset: UnsetArgs,
-    },
-    /// Delete one. Its queues are then bound to none.
-    Delete {
-        #[command(flatten)]
-        integration: ResourceArgs<TenantArg>,
-        #[command(flatten)]
-        confirm: ConfirmArgs,
-    },
-    /// Bind a queue to an integration, which then gets the queue's messages.
+    #[command(flatten)]
+    Resource(ResourceCommand<IntegrationFields, TenantArg, EndpointActions>),
+    /// Bind a queue to an integration, which then gets the queue's messages: the same as `queues set`.
     Bind {
         /// The queue's id.
         #[arg(value_name = "QUEUE_ID")]
@@ -80,7 +41,7 @@ enum IntegrationCommand {
         #[command(flatten)]
         collection: CollectionArgs<TenantArg>,
     },
-    /// Bind a queue to no integration.
+    /// Bind a queue to no integration: the same as `queues delete`.
     Unbind {
         /// The queue's id.
         #[arg(value_name = "QUEUE_ID")]
@@ -104,38 +65,37 @@ pub(super) struct IntegrationFields {
     /// Format of the body. Default: whazing.
     #[arg(long, value_parser = word::<Format>())]
     format: Option<String>,
+    /// Kind of its signatures.
+    #[arg(long, value_parser = word::<Signature>())]
+    signature: Option<String>,
 }
 
-pub(crate) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let integrations = |args: &CollectionArgs<TenantArg>| Collection::open(setup, args, "integration", "integrations");
-    let queues = |args: &CollectionArgs<TenantArg>| {
-        let queues = Collection::open(setup, args, "integration of queue", "queues");
-        queues.map(|queues| queues.views("/integration"))
-    };
-    let done = match args.command {
-        IntegrationCommand::List { collection } => integrations(&collection)?.list(&COLUMNS).await,
-        IntegrationCommand::Show(ResourceArgs { id, collection }) => integrations(&collection)?.show(&id).await,
-        IntegrationCommand::Create { id, body, collection } => {
-            integrations(&collection)?.create(id.as_deref(), body.read()?).await
-        }
-        IntegrationCommand::Set { integration: ResourceArgs { id, collection }, body, unset } => {
-            integrations(&collection)?.write(Method::PUT, &id, unset.apply_to(body.read()?)).await
-        }
-        IntegrationCommand::Patch { integration: ResourceArgs { id, collection }, body, unset } => {
-            integrations(&collection)?.write(Method::PATCH, &id, unset.apply_to(body.read()?)).await
-        }
-        IntegrationCommand::Delete { integration: ResourceArgs { id, collection }, confirm } => {
-            let integrations = integrations(&collection)?;
-            confirm.confirm(&format!("integration {id} will be deleted, {LOST_WITH_ENDPOINT}"))?;
-            integrations.delete(&id).await
-        }
+impl ResourceFields for IntegrationFields {
+    const NAME: &'static str = "integration";
+    const COLLECTION: &'static str = "integrations";
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("id", "id"),
+        ("name", "name"),
+        ("format", "format"),
+        ("state", "state"),
+        ("endpoint", "endpoint_id"),
+        ("url", "url"),
+    ];
+    const LOST_WITH_IT: Option<&'static str> = Some(LOST_WITH_ENDPOINT);
+}
+
+pub(crate) async fn run(setup: &Setup, args: IntegrationArgs) -> anyhow::Result<Exit> {
+    match args.command {
+        IntegrationCommand::Resource(command) => run_command(setup, command).await,
         IntegrationCommand::Bind { queue_id, integration, start_on_transfer, collection } => {
             let mut binding = Map::new();
             binding.insert("integration_id".to_owned(), integration.into());
             binding.insert("start_on_transfer".to_owned(), Value::from(start_on_transfer));
-            queues(&collection)?.write(Method::PUT, &queue_id, binding).await
+            let queues = open::<QueueFields, TenantArg>(setup, &collection)?;
+            queues.write(Method::PUT, &queue_id, binding).await.map_err(name_flags::<QueueFields>)
         }
-        IntegrationCommand::Unbind { queue_id, collection } => queues(&collection)?.delete(&queue_id).await,
-    };
-    done.map_err(name_flags::<IntegrationFields>)
+        IntegrationCommand::Unbind { queue_id, collection } => {
+            open::<QueueFields, TenantArg>(setup, &collection)?.delete(&queue_id).await
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! `carteiro tenants`, `endpoints`, `subscriptions`, `sources`, `keys`, `channels` and `integrations`: the configured
-//! resources, shown and changed over the API. The first five share their commands: a resource adds its name, the flags
-//! of its fields, and its own actions.
+//! `carteiro tenants`, `endpoints`, `subscriptions`, `sources`, `keys`, `channels`, `integrations` and `queues`: the
+//! configured resources, shown and changed over the API. They share their commands: a resource adds its name, the flags of
+//! its fields, and its own actions.
 
 mod arguments;
 mod channels;
@@ -9,6 +9,7 @@ mod endpoints;
 mod flags;
 mod integrations;
 mod keys;
+mod queues;
 mod sources;
 mod subscriptions;
 mod tenants;
@@ -25,11 +26,12 @@ use arguments::{BodyArgs, CollectionArgs, Owner, ResourceArgs, TenantArg, UnsetA
 use collection::{Action, Collection};
 
 pub(super) use arguments::{Texts, secret};
-pub(super) use channels::{Args as ChannelArgs, run as channels};
+pub(super) use channels::ChannelArgs;
 pub(super) use collection::warn_shown_once;
 pub(super) use endpoints::EndpointArgs;
-pub(super) use integrations::{Args as IntegrationArgs, run as integrations};
+pub(super) use integrations::{IntegrationArgs, run as integrations};
 pub(super) use keys::KeyArgs;
+pub(super) use queues::QueueArgs;
 pub(super) use sources::SourceArgs;
 pub(super) use subscriptions::SubscriptionArgs;
 pub(super) use tenants::TenantArgs;
@@ -39,6 +41,10 @@ pub(super) use tenants::TenantArgs;
 pub(super) trait ResourceFields: clap::Args + Debug + Serialize {
     const NAME: &'static str;
     const COLLECTION: &'static str;
+    /// Part of the path after the resource's id; empty for the resource itself.
+    const VIEW: &'static str = "";
+    /// True when the API makes an id for a resource that is created without one.
+    const MAKES_IDS: bool = true;
     /// Columns of a list: heading and field.
     const COLUMNS: &'static [(&'static str, &'static str)];
     /// What is lost besides the resource when it is deleted. A deletion with a loss has to be confirmed.
@@ -76,7 +82,7 @@ enum ResourceCommand<R: ResourceFields, O: Owner, A: Actions> {
     Show(ResourceArgs<O>),
     /// Create one. Refused where the id is taken.
     Create {
-        /// Its id. Default: the API makes one.
+        /// Its id. Default: the API makes one, except for channels and queues.
         id: Option<String>,
         #[command(flatten)]
         body: BodyArgs<R>,
@@ -108,7 +114,7 @@ struct WriteArgs<R: ResourceFields, O: Owner> {
     unset: UnsetArgs,
 }
 
-/// The flags of a rotation: of an endpoint's secret, a source's token or a key.
+/// The flags of a rotation: of a signing secret, a source's token or a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RotationArgs {
     #[command(flatten)]
@@ -121,7 +127,7 @@ pub(crate) struct RotationArgs {
 impl RotationArgs {
     fn action(self, path: &'static str, done: &'static str) -> (ResourceArgs<TenantArg>, Action) {
         let body = self.overlap.map(|overlap| json!({"overlap": overlap}));
-        (self.resource, Action { method: Method::POST, path, body, done: Some(done) })
+        (self.resource, Action { body, ..Action::post(path, Some(done)) })
     }
 }
 
@@ -129,16 +135,26 @@ pub(super) async fn run<R: ResourceFields, O: Owner, A: Actions>(
     setup: &Setup,
     args: Args<R, O, A>,
 ) -> anyhow::Result<Exit> {
-    run_command(setup, args.command).await.map_err(flags::name_flags::<R>)
+    run_command(setup, args.command).await
 }
 
 async fn run_command<R: ResourceFields, O: Owner, A: Actions>(
     setup: &Setup,
     command: ResourceCommand<R, O, A>,
 ) -> anyhow::Result<Exit> {
+    carry_out(setup, command).await.map_err(flags::name_flags::<R>)
+}
+
+async fn carry_out<R: ResourceFields, O: Owner, A: Actions>(
+    setup: &Setup,
+    command: ResourceCommand<R, O, A>,
+) -> anyhow::Result<Exit> {
     match command {
         ResourceCommand::List { collection } => open::<R, O>(setup, &collection)?.list(R::COLUMNS).await,
         ResourceCommand::Show(one) => open::<R, O>(setup, &one.collection)?.show(&one.id).await,
+        ResourceCommand::Create { id: None, .. } if !R::MAKES_IDS => {
+            Err(anyhow::anyhow!("create: give the id that the platform uses").context(Exit::Usage))
+        }
         ResourceCommand::Create { id, body, collection } => {
             open::<R, O>(setup, &collection)?.create(id.as_deref(), body.read()?).await
         }
@@ -160,7 +176,7 @@ async fn run_command<R: ResourceFields, O: Owner, A: Actions>(
 }
 
 fn open<R: ResourceFields, O: Owner>(setup: &Setup, args: &CollectionArgs<O>) -> anyhow::Result<Collection> {
-    Collection::open(setup, args, R::NAME, R::COLLECTION)
+    Collection::open(setup, args, R::NAME, R::COLLECTION, R::VIEW)
 }
 
 async fn write<R: ResourceFields, O: Owner>(

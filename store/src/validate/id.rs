@@ -1,12 +1,8 @@
 //! Checks ids: `[a-z0-9][a-z0-9_-]{0,62}`, and those that belong to the views of channels, integrations and queues.
 
+use schemas::View;
+
 use crate::invalid_field::ValidationReport;
-
-/// Prefixes of the views' ids. The platform's id follows, escaped as in a routing key.
-const OWNED: [&str; 3] = ["channel-", "integration-", "queue-"];
-
-/// Longest platform's id, escaped, in bytes. Ids are numbers, UUIDs or phone addresses, which are all far shorter.
-const LONGEST_OWNED: usize = 255;
 
 /// Checks an id that no view owns.
 pub(super) fn check(id: &str, report: &mut ValidationReport) {
@@ -17,7 +13,7 @@ pub(super) fn check(id: &str, report: &mut ValidationReport) {
 
 /// Checks the id of an endpoint or subscription, which a view may own.
 pub(super) fn check_ownable(id: &str, report: &mut ValidationReport) {
-    if !OWNED.iter().any(|prefix| id.strip_prefix(prefix).is_some_and(is_escaped)) {
+    if !View::owns_valid(id) {
         check(id, report);
     }
 }
@@ -28,13 +24,4 @@ fn is_plain(id: &str) -> bool {
     bytes.first().is_some_and(|&first| lower(first))
         && bytes.len() <= 63
         && bytes.iter().all(|&byte| lower(byte) || matches!(byte, b'_' | b'-'))
-}
-
-/// True when a text is as `schemas::escape` leaves it: nothing to escape, and `%` only before two hex digits.
-fn is_escaped(text: &str) -> bool {
-    let whole = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
-    !text.is_empty()
-        && text.len() <= LONGEST_OWNED
-        && schemas::escape(&text.replace('%', "")).len() == text.replace('%', "").len()
-        && text.split('%').skip(1).all(whole)
 }

@@ -56,12 +56,26 @@ fn what_is_plain_is_valid() {
 #[test]
 fn an_id_is_of_the_grammar_or_a_views_own() {
     let longest = "a".repeat(63);
-    for id in ["a", "0-_", &longest, "channel-7", "queue-A%2Eb", "integration-Ümlaut", "channel-5511@c%2Eus"] {
+    let earlier = ["queue-A%2Eb", "integration-Ümlaut", "channel-5511@c%2Eus"];
+    for id in ["a", "0-_", &longest, "channel-7", "queue-A.b", "channel-a%2Fb"].into_iter().chain(earlier) {
         assert_eq!(changed(|endpoint| endpoint.id = id.to_owned()), [""; 0], "{id}");
     }
     let too_long = "a".repeat(64);
-    for id in ["", "-a", "_a", "A", "a.b", "a b", "ü", &too_long, "channel-A.b", "queue-A%2", "queue-A%zz", "tenant-A"]
-    {
+    for id in [
+        "",
+        "-a",
+        "_a",
+        "A",
+        "a.b",
+        "a b",
+        "ü",
+        &too_long,
+        "channel-A*b",
+        "channel-A b",
+        "queue-A%2",
+        "queue-A%zz",
+        "tenant-A",
+    ] {
         assert_eq!(changed(|endpoint| endpoint.id = id.to_owned()), ["id"], "{id}");
     }
     let no_view = Tenant { id: "channel-A".into(), ..a_tenant("") };

@@ -14,7 +14,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decide::Apply;
-use schemas::Configuration;
 use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, get_with, post_with},
@@ -40,12 +39,13 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/apply",
             post_with(apply, move |op| {
-                let op = describe::operation(op, "everything", "apply", "Make it what a description says", None);
+                let op = describe::operation(op, "configuration", "applyConfiguration", "Apply a description", None);
                 let op = describe::more(
                     op,
-                    "All or nothing. Secrets that are left out are kept; a source without a token gets one. \
+                    "Makes the configuration what the description says, all or nothing. Secrets that are left out are kept; a source without a token gets one. \
                      `prune` deletes what is not described, tenants included.",
                 );
+                let op = describe::refuses(op, &[Code::Conflict, Code::QuotaReached]);
                 describe::answers::<200, ApplyAnswer>(describe::takes::<ApplyBody>(op, example))
             }),
         )
@@ -53,12 +53,12 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         .api_route(
             "/v1/export",
             get_with(export, |op| {
-                let op = describe::operation(op, "everything", "export", "Describe what is configured", None);
+                let op = describe::operation(op, "configuration", "exportConfiguration", "Export the configuration", None);
                 let text = schemars::json_schema!({"type": "string"});
-                let op = describe::parameter(op, "tenant", "Only this one.", text);
+                let op = describe::parameter(op, "tenant", "Exports only the tenant of this id.", text);
                 let truth = schemars::json_schema!({"type": "boolean", "default": false});
-                let op = describe::parameter(op, "with_secrets", "With all secrets, for a restore.", truth);
-                describe::answers::<200, Configuration>(op)
+                let op = describe::parameter(op, "with_secrets", "True: with all secrets, as a restore needs them. Otherwise they are left out.", truth);
+                describe::answers::<200, Exported>(op)
             }),
         )
 }
@@ -73,16 +73,24 @@ struct ApplyRequest {
     prune: bool,
 }
 
-/// A description, for the description of the API.
+/// A description of tenants, with options.
 #[derive(schemars::JsonSchema)]
 #[expect(dead_code, reason = "described only: ApplyRequest reads it, piece by piece")]
 struct ApplyBody {
-    /// As in the YAML of the `file:` store.
+    /// The tenants, each with all that belongs to it, as in the YAML of the `file:` store.
     tenants: Vec<schemas::Tenant>,
-    /// Only say what would be changed.
+    /// True: only says what would be changed.
     dry_run: Option<bool>,
-    /// Delete what is not described.
+    /// True: also deletes what is not described, tenants included.
     prune: Option<bool>,
+}
+
+/// A description of what is configured.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "described only: the answer is made of each tenant's JSON")]
+struct Exported {
+    /// The tenants, each with all that belongs to it.
+    tenants: Vec<schemas::Tenant>,
 }
 
 /// What was changed, or would be.

@@ -77,3 +77,21 @@ async fn an_endpoint_is_tested_only_by_keys_that_may_change_it() {
     api.call("POST", format!("{CRM}/test")).key("zeta-all").send().await.expect(404);
     assert_eq!(api.broker.depth(Queue::Lane(Lane::Fast)), 0);
 }
+
+#[tokio::test]
+async fn a_view_is_tested_at_its_endpoint_and_a_queue_at_its_integrations() {
+    let api = Api::new();
+    let (channel, bot) = ("/v1/tenants/acme/channels/7/webhook", "/v1/tenants/acme/integrations/bot");
+    let queue = "/v1/tenants/acme/queues/12/integration";
+    for view in [channel, bot] {
+        api.put(view, json!({"url": "https://n8n.example/"})).await.expect(201);
+    }
+    api.put(queue, json!({"integration_id": "bot"})).await.expect(201);
+    for (view, endpoint) in [(channel, "channel-7"), (bot, "integration-bot"), (queue, "integration-bot")] {
+        let (answer, (delivery, _)) =
+            tokio::join!(api.call("POST", format!("{view}/test")).send(), deliverer(&api, "2xx"));
+        assert_eq!(answer.expect(200).body["attempt"]["outcome"], "2xx");
+        assert!(delivery.is_test && delivery.endpoint_id == endpoint, "{delivery:?}");
+        api.call("POST", format!("{view}/test")).key("reader").send().await.expect(403);
+    }
+}

@@ -35,6 +35,44 @@ async fn every_mistake_has_its_place() {
 }
 
 #[tokio::test]
+async fn null_for_a_field_that_is_not_known_is_refused_with_its_place() {
+    let api = Api::new();
+    let (crm, channel) = ("/v1/tenants/acme/endpoints/crm", "/v1/tenants/acme/channels/7/webhook");
+    for path in [crm, channel] {
+        api.put(path, json!({"url": "https://a.example/"})).await.expect(201);
+    }
+    for (path, body, pointer) in [
+        (crm, json!({"nonsense": null}), "/nonsense"),
+        (crm, json!({"retry": {"max_ages": null}}), "/retry/max_ages"),
+        (channel, json!({"event": null}), "/event"),
+        ("/v1/tenants/acme", json!({"quota": {"endpoint": null}}), "/quota/endpoint"),
+    ] {
+        for method in ["PATCH", "PUT"] {
+            let refused = api.call(method, path).operator().json(body.clone()).send().await;
+            assert_eq!((refused.code(), refused.pointers()), ((422, "invalid_body"), vec![pointer]), "{method} {body}");
+            assert!(
+                refused.body["errors"][0]["message"].as_str().unwrap().starts_with("unknown key, "),
+                "{}",
+                refused.body
+            );
+        }
+    }
+    for (path, body) in [
+        (crm, json!({"retry": null, "headers": {"x-a": null}, "public_key": null, "rate_limit": {"per_second": null}})),
+        (channel, json!({"groups": null, "state": null, "format_options": {"shape": null}})),
+        ("/v1/tenants/acme", json!({"quota": {"endpoints": null}, "used": null})),
+    ] {
+        let answer = api.call("PATCH", path).operator().json(body.clone()).send().await;
+        assert_ne!(
+            answer.body["errors"][0]["message"].as_str().map(|text| text.starts_with("unknown")),
+            Some(true),
+            "{}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_id_in_the_body_may_not_differ_from_the_one_in_the_path() {
     let api = Api::new();
     let refused = api.put("/v1/tenants/acme/endpoints/crm", json!({"id": "bi", "url": "https://a.example/"})).await;

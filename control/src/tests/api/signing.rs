@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::Api;
 
 const CRM: &str = "/v1/tenants/acme/endpoints/crm";
+/// The views that own an endpoint, with its id.
+const VIEWS: [(&str, &str); 2] =
+    [("/v1/tenants/acme/channels/7/webhook", "channel-7"), ("/v1/tenants/acme/integrations/bot", "integration-bot")];
 
 /// The public key of the newest secret that is stored.
 fn public_key(api: &Api) -> Value {
@@ -64,5 +67,59 @@ async fn a_secret_that_could_not_sign_is_refused_with_its_place() {
     ] {
         let refused = api.put(CRM, json!({"url": "https://a.example/", "secrets": secrets})).await.expect(422).body;
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_is_made_signs_with_a_secret_that_is_shown_once() {
+    let api = Api::new();
+    for (view, endpoint) in VIEWS {
+        let made = api.put(view, json!({"url": "https://n8n.example/"})).await.expect(201).body;
+        let secret = made["secret"].as_str().expect("shown this once").to_owned();
+        assert_eq!((&made["secrets"], &made["signature"]), (&json!(["***"]), &json!("v1")));
+        assert_eq!(api.tenant("acme").endpoints[endpoint].secrets[0].secret().reveal(), secret);
+        let again = api.put(view, json!({"url": "https://new.example/"})).await.expect(200).body;
+        assert_eq!((again.get("secret"), &again["secrets"]), (None, &json!(["***"])));
+        assert_eq!(api.tenant("acme").endpoints[endpoint].secrets[0].secret().reveal(), secret, "left out, it is kept");
+        let mask = api.put(view, json!({"url": "https://new.example/", "secrets": ["***"]})).await;
+        assert_eq!((mask.code().0, mask.pointers()), (422, vec!["/secrets/0"]));
+    }
+    let made = api.post("/v1/tenants/acme/integrations", json!({"url": "https://n8n.example/"})).await.expect(201).body;
+    assert!(made["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "{made}");
+}
+
+#[tokio::test]
+async fn a_view_takes_secrets_of_ones_own_or_none() {
+    let api = Api::new();
+    let own = SigningKey::write(Signature::V1, [7; 32]);
+    for (view, endpoint) in VIEWS {
+        let made = api.put(view, json!({"url": "https://n8n.example/", "secrets": [own]})).await.expect(201).body;
+        assert_eq!((made.get("secret"), &made["secrets"]), (None, &json!(["***"])));
+        assert_eq!(api.tenant("acme").endpoints[endpoint].secrets[0].secret().reveal(), own);
+        let unsigned = api.patch(view, json!({"secrets": []})).await.expect(200).body;
+        assert!(unsigned.get("secrets").is_none() && api.tenant("acme").endpoints[endpoint].secrets.is_empty());
+        api.put(view, json!({"url": "https://new.example/"})).await.expect(200);
+        assert!(api.tenant("acme").endpoints[endpoint].secrets.is_empty(), "it stays unsigned");
+    }
+}
+
+#[tokio::test]
+async fn a_view_without_a_secret_signs_once_it_is_rotated_and_keeps_its_kind_of_signature() {
+    let api = Api::new();
+    for (view, endpoint) in VIEWS {
+        api.put(view, json!({"url": "https://n8n.example/", "secrets": []})).await.expect(201);
+        let rotate = async |body: Value| {
+            let rotated = api.post(&format!("{view}/secrets/rotate"), body).await.expect(200).body;
+            assert_eq!(rotated["endpoint_id"], endpoint);
+            rotated
+        };
+        let rotated = rotate(json!({})).await;
+        assert!(rotated["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "{rotated}");
+        let rotated = rotate(json!({"signature": "v1a", "overlap": "1h"})).await;
+        assert_eq!((&rotated["signature"], rotated.get("secret")), (&json!("v1a"), None));
+        assert!(rotated["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{rotated}");
+        assert_eq!(rotated["secrets"], json!(["***", {"secret": "***", "until": "2026-01-01T01:00:00.000Z"}]));
+        let put = api.put(view, json!({"url": "https://new.example/"})).await.expect(200).body;
+        assert_eq!((&put["signature"], &put["public_key"]), (&json!("v1a"), &rotated["public_key"]));
     }
 }

@@ -130,3 +130,22 @@ async fn a_tenant_with_many_waiting_changes_is_refused_and_others_are_not() {
     assert!(join_all(waiting).await.iter().all(|answer| answer.status == 201));
     api.put(&path(32), crm()).await.expect(201);
 }
+
+#[tokio::test]
+async fn a_change_that_changes_nothing_says_so() {
+    let api = Api::new();
+    let path = format!("{ENDPOINTS}/crm");
+    let is_changed = |answer: &super::ApiAnswer| answer.headers["carteiro-changed"].to_str().unwrap() == "true";
+    assert!(is_changed(&api.put(&path, crm()).await.expect(201)));
+    for (method, call, body, expected) in [
+        ("PUT", path.clone(), crm(), false),
+        ("PATCH", path.clone(), json!({}), false),
+        ("PATCH", path.clone(), json!({"name": null}), false),
+        ("PATCH", path.clone(), json!({"name": "CRM"}), true),
+        ("POST", format!("{path}/enable"), json!({}), false),
+        ("POST", format!("{path}/disable"), json!({}), true),
+    ] {
+        let answer = api.call(method, &call).json(body.clone()).send().await.expect(200);
+        assert_eq!(is_changed(&answer), expected, "{method} {call} {body}");
+    }
+}
