@@ -303,12 +303,14 @@ impl Counts {
         if self.counted == "exactly" { self.total.to_string() } else { format!("at least {}", self.total) }
     }
 
-    /// Prints them as a table or as lines of JSON. `advice` says what to do about a reason.
-    pub(super) fn print(&self, output: output::Output, advice: impl Fn(&str) -> &'static str) -> anyhow::Result<Exit> {
-        let names: Vec<&str> = ["tenant", "endpoint_id", "reason"]
-            .into_iter()
-            .filter(|name| self.items.iter().any(|item| item.get(*name).is_some()))
-            .collect();
+    /// Prints the counts by something as a table or as lines of JSON. `advice` says what to do about a reason.
+    pub(super) fn print(
+        &self,
+        by: &str,
+        output: output::Output,
+        advice: impl Fn(&str) -> &'static str,
+    ) -> anyhow::Result<Exit> {
+        let names = if by == "endpoint_id" { vec!["tenant", by] } else { vec![by] };
         let what_to_do = names.contains(&"reason").then_some("what to do");
         let mut list = output::List::new(output, names.iter().copied().chain(["count"]).chain(what_to_do));
         for item in &self.items {

@@ -113,9 +113,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         ParkedCommand::Show { id, log, output } => show(&log.open(setup).await?, &id, output).await,
         ParkedCommand::Counts { filter, by, log, output } => {
             let mut query = filter.query();
-            query.push(("by", by));
+            query.push(("by", by.clone()));
             let counts: Counts = log.open(setup).await?.get(&format!("{PATH}/counts"), &query).await?;
-            counts.print(output, |reason| ParkReason::parse(reason).map_or("", what_to_do))
+            counts.print(&by, output, |reason| ParkReason::parse(reason).map_or("", what_to_do))
         }
         ParkedCommand::Export { filter, to, log } => {
             to.write::<Parked>(&log.open(setup).await?, PATH, filter.query()).await

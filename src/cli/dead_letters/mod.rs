@@ -149,9 +149,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         DeadLettersCommand::Counts { filter, by, log, output } => {
             let client = log.open(setup).await?;
             let (path, mut query) = filter.path(&client, "/counts")?;
-            query.push(("by", by));
+            query.push(("by", by.clone()));
             let counts: Counts = client.get(&path, &query).await?;
-            counts.print(output, |reason| DeadReason::parse(reason).map_or("", what_to_do))
+            counts.print(&by, output, |reason| DeadReason::parse(reason).map_or("", what_to_do))
         }
         DeadLettersCommand::Export { filter, to, log } => {
             let client = log.open(setup).await?;

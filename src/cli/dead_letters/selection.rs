@@ -176,7 +176,7 @@ async fn replay_of(
     let path = tenant_path(tenant, "replays");
     let mut replay: Replay = client.call(Method::POST, &path, Some(request)).await?;
     let id = &replay.id;
-    anstream::eprintln!("replay {id} of {tenant} runs; `carteiro replays stop {id} --tenant {tenant}` stops it");
+    anstream::eprintln!("replay {id} of {tenant} was started; `carteiro replays stop {id} --tenant {tenant}` stops it");
     while replay.is_running() {
         tokio::time::sleep(POLL).await;
         replay = client.get(&format!("{path}/{}", replay.id), &Query::new()).await?;
