@@ -161,6 +161,28 @@ async fn a_role_without_a_right_says_which_one_it_misses() {
 }
 
 #[tokio::test]
+async fn verifying_with_too_few_rights_says_what_could_not_be_checked() {
+    let restricted = RestrictedSite::start(&acme("http://127.0.0.1:9/")).await;
+    assert_eq!(restricted.apply().await, (Some(0), String::new()));
+    let verify = async |role| {
+        let output = restricted.site.run(&["topology", "verify", "--broker", &restricted.url(role)]).await;
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let all = "everything is as required\n".to_owned();
+    assert_eq!(verify(Role::Topology).await, (Some(0), all));
+    let prefix = &restricted.site.broker().prefix;
+    for (role, unchecked) in [
+        (Role::Producer, "the bindings could not be checked: no right to read: ".to_owned()),
+        (Role::Producer, format!("queue {prefix}.v1.ingest could not be checked: no right to declare it: ")),
+        (Role::Control, format!("{prefix}.v1.delay.30m 30m.# could not be checked: no right to write: ")),
+    ] {
+        let (code, found) = verify(role).await;
+        assert!(found.contains(&unchecked) && !found.contains("is missing"), "{found}");
+        assert_eq!((code, found.lines().last()), (Some(1), Some("everything else is as required")), "{found}");
+    }
+}
+
+#[tokio::test]
 async fn publishers_beyond_the_intakes_limit_are_refused_until_there_is_room() {
     let receiver = Receiver::accepting().await;
     let restricted = RestrictedSite::start(&acme(&receiver.url("/crm"))).await;

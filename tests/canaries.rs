@@ -79,7 +79,7 @@ async fn canaries_stop_with_a_drain_and_those_left_hinder_no_removal() {
         (sum(&deliverer, "carteiro_canary_sent_total{level=\"5m\"}").await >= 1.0).then_some(())
     })
     .await;
-    let draining = site.command().args(["topology", "drain"]).stderr(std::process::Stdio::null()).spawn();
+    let draining = site.command().args(["topology", "drain", "--yes"]).stderr(std::process::Stdio::null()).spawn();
     let received = |often: f64| {
         let deliverer = &deliverer;
         eventually("it receives the notice", move || async move {

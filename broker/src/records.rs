@@ -178,7 +178,7 @@ pub fn read_parked_with_body(record: &Record) -> Parked {
 }
 
 /// A message that the broker parked itself, because it was handed out too often or matched no binding. The broker
-/// writes no record, so the time is unknown and the reason is derived from key and headers.
+/// writes no record, so reason and time are derived from key and headers.
 fn parked_by_the_broker(record: &Record) -> Parked {
     let headers = &record.message.headers;
     let limit = ParkReason::DeliveryLimit;
@@ -190,7 +190,8 @@ fn parked_by_the_broker(record: &Record) -> Parked {
     let by_key = || routing_key.as_deref().filter(|key| key.split('.').count() == 5).and_then(tenant_of);
     let parked = Parked::of(&record.message, reason);
     let tenant = parked.tenant.or_else(by_key);
-    Parked { tenant, routing_key, ..parked }
+    let parked_at = headers.int(rabbitmq::PARKED_AT).and_then(|ms| u64::try_from(ms).ok()).map(rfc3339);
+    Parked { tenant, routing_key, parked_at, ..parked }
 }
 
 /// The message in a parked record, and the target from which it goes on: an event to the routers, as the same event; a
@@ -203,6 +204,7 @@ pub fn requeued(record: &Record) -> Result<(Target, Message), &'static str> {
     let mut message = record.message.clone();
     message.headers.remove(wire::RECORD);
     message.headers.remove(rabbitmq::LAST_DEATH);
+    message.headers.remove(rabbitmq::PARKED_AT);
     if let Some(delivery) = parked_delivery(record) {
         message.headers.set(wire::REQUEUED, HeaderValue::Int(i64::from(delivery.requeued) + 1));
         return Ok((Target::Lane(Lane::Slow, None), message));

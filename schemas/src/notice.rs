@@ -56,6 +56,8 @@ pub enum Notice {
     },
     /// The intake is opened, or closed until no event is pending.
     Intake { open: bool },
+    /// Control's latest probe has come from the public exchange into the intake, or was parked instead.
+    IntakeProbed { bound: bool },
     /// Changes of endpoints' breakers in a deliverer. Sent once: a process that misses one learns from its own
     /// failures.
     Breakers { process: String, changes: Vec<BreakerChange> },
@@ -129,7 +131,7 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 12] = [
         "revision",
         "facts",
         "noted",
@@ -140,6 +142,7 @@ impl Notice {
         "hello",
         "deliverer",
         "intake",
+        "intake_probed",
         "breakers",
     ];
 
@@ -155,6 +158,7 @@ impl Notice {
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
             Self::Intake { .. } => "intake",
+            Self::IntakeProbed { .. } => "intake_probed",
             Self::Breakers { .. } => "breakers",
         }
     }
@@ -237,6 +241,7 @@ mod tests {
             Notice::Deliverer { process: "p".into(), leaves: false },
             Notice::Deliverer { process: "p".into(), leaves: true },
             Notice::Intake { open: false },
+            Notice::IntakeProbed { bound: false },
             Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },
         ] {
             assert!(Notice::KINDS.contains(&notice.kind()), "{}", notice.kind());

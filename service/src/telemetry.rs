@@ -15,11 +15,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::ConfigError;
 
 /// Libraries whose `info` lines do not help operators. They log only warnings, unless `telemetry.level` names them.
-const NOISY: [&str; 6] = ["h2", "hyper", "hyper_util", "lapin", "reqwest", "rustls"];
+const NOISY: [&str; 5] = ["h2", "hyper", "hyper_util", "reqwest", "rustls"];
 
-/// Libraries that write names of hosts into their lines. A part of a URL may be a secret, so they log nothing, unless
-/// `telemetry.level` names them.
-const SILENT: &str = "hickory=off";
+/// Libraries that log nothing, unless `telemetry.level` names them: one writes names of hosts into its lines, and a part of
+/// a URL may be a secret; the other reports each error many times over, which `broker.away` and `broker.lost` say once.
+const SILENT: &str = "hickory=off,lapin=off";
 
 /// The `telemetry` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -165,13 +165,16 @@ mod tests {
 
     #[test]
     fn noisy_libraries_are_quiet_until_asked_by_name() {
-        let log = || tracing::info!(target: "lapin::channel", "noise");
-        let warn = || tracing::warn!(target: "lapin::channel", "warning");
+        let log = || tracing::info!(target: "hyper::client", "noise");
+        let warn = || tracing::warn!(target: "hyper::client", "warning");
         assert_eq!(logged(LogFormat::Text, "debug", PIPE, log), "");
-        assert!(logged(LogFormat::Text, "info,lapin=debug", PIPE, log).contains("noise"));
+        assert!(logged(LogFormat::Text, "info,hyper=debug", PIPE, log).contains("noise"));
         let host = || tracing::error!(target: "hickory_net::udp", "s3cret.example");
         assert_eq!(logged(LogFormat::Text, "debug", PIPE, host), "");
         assert!(logged(LogFormat::Text, "info,hickory_net=warn", PIPE, host).contains("s3cret"));
+        let error = || tracing::error!(target: "lapin::io_loop", "aborting recovery");
+        assert_eq!(logged(LogFormat::Text, "debug", PIPE, error), "");
+        assert!(logged(LogFormat::Text, "lapin=error", PIPE, error).contains("recovery"));
         assert!(logged(LogFormat::Text, "debug", PIPE, warn).contains("warning"));
         assert_eq!(logged(LogFormat::Text, "off", PIPE, warn), "");
     }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use broker::{
     BrokerConfig,
-    rabbitmq::{self, Definitions, PasswordHash, QueueContents, Role, Topology, TopologyError},
+    rabbitmq::{self, Argument, Definitions, PasswordHash, QueueContents, Role, Topology, TopologyError},
 };
 use clap::Subcommand;
 use schemas::{Notice, wire};
 use service::{ConfigError, Exit};
 
 use super::{
+    confirm::ConfirmArgs,
     output::{self, Output, table},
     setup::Setup,
 };
@@ -46,21 +47,28 @@ enum TopologyCommand {
     },
     /// Declare what is missing. Never changes or deletes what exists.
     Apply,
-    /// Compare everything with the broker, and send a probe through a delay queue.
-    Verify,
-    /// Stop the intake, and wait until the roles have finished everything that is under way.
+    /// Compare everything with the broker, and send a probe through each binding.
     ///
-    /// Events that are published meanwhile are parked as unroutable. Deliverers stop sending canaries; those under way
-    /// take up to five minutes. `topology apply` starts the intake again, and so does a role that starts or reconnects.
-    Drain,
+    /// Probes disturb no role: they are delivered nowhere, listed nowhere and counted nowhere. Who taps the public exchange
+    /// may see one, of type `carteiro.probe`. Ends with 78 if anything is not as required, and with 1 if anything could not
+    /// be checked.
+    Verify,
+    /// Close the intake, and wait until the roles have finished everything that is under way.
+    ///
+    /// From then on producers answer 503, and what others publish is parked as unroutable. Deliverers stop sending canaries;
+    /// those under way take up to five minutes. The intake stays closed, also after Ctrl-C, until `topology apply` opens it;
+    /// a role that may declare (broker.declare) opens it when it starts or reconnects.
+    Drain {
+        #[command(flatten)]
+        confirm: ConfirmArgs,
+    },
     /// Delete everything, dead letters and parked messages too: export them first.
     ///
     /// Refused while a role runs or anything but canaries is under way. The public exchange stays where something else is
     /// bound to it.
     Remove {
-        /// Delete. Without it, only what could be lost is printed.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
         /// Delete also while roles run, and what is under way.
         #[arg(long, requires = "yes")]
         force: bool,
@@ -96,31 +104,57 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
             if found.iter().any(TopologyError::is_fatal) {
                 return Ok(Exit::Config);
             }
+            if found.iter().any(|error| matches!(error, TopologyError::Unchecked { .. })) {
+                output::line("everything else is as required")?;
+                return Ok(Exit::Failed);
+            }
             output::line("everything is as required")?;
             Ok(Exit::Done)
         }
-        TopologyCommand::Drain => {
+        TopologyCommand::Drain { confirm } => {
             needs_rabbitmq(&config)?;
+            let exchange = &config.broker.exchange;
+            confirm.confirm(&format!(
+                "the intake will be closed, until `carteiro topology apply`: producers answer 503, and what others publish \
+                 to {exchange} is parked as unroutable"
+            ))?;
             drain(&config.broker).await
         }
-        TopologyCommand::Remove { yes, force } => {
+        TopologyCommand::Remove { confirm, force } => {
             needs_rabbitmq(&config)?;
-            remove(&config.broker, yes, force).await
+            remove(&config.broker, &confirm, force).await
         }
     }
 }
 
+/// The intake stays closed however this ends, and the last line says so.
 async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
     rabbitmq::stop_intake(broker).await.map_err(with_exit)?;
+    anstream::eprintln!("the intake is closed");
+    let exit = tokio::select! {
+        exit = until_empty(broker) => exit,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| Exit::Failed).map_err(Into::into),
+    };
+    match &exit {
+        Ok(Exit::Done) => output::line("nothing is on its way any more")?,
+        _ => anstream::eprintln!("something may still be under way: `carteiro topology drain` waits on"),
+    }
+    anstream::eprintln!("the intake stays closed until `carteiro topology apply` opens it");
+    exit
+}
+
+/// Waits until no queue has work, and keeps the intake closed meanwhile.
+async fn until_empty(broker: &BrokerConfig) -> anyhow::Result<Exit> {
     let mut before = None;
     loop {
+        // A role that may declare has opened it if it started or reconnected meanwhile.
+        rabbitmq::stop_intake(broker).await.map_err(with_exit)?;
         // The notice is repeated, because a deliverer that has just started would send canaries.
         announce(broker, Notice::Intake { open: false }).await?;
         let left = rabbitmq::contents(broker).await.map_err(with_exit)?;
         let left: Vec<_> = left.into_iter().filter(|queue| queue.ready > 0).collect();
         // Two empty polls in a row are required, because a role holds a message between two queues.
         if left.is_empty() && before.as_ref().is_some_and(Vec::is_empty) {
-            output::line("nothing is on its way any more")?;
             return Ok(Exit::Done);
         }
         if before.as_ref() != Some(&left) {
@@ -133,7 +167,7 @@ async fn drain(broker: &BrokerConfig) -> anyhow::Result<Exit> {
     }
 }
 
-async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result<Exit> {
+async fn remove(broker: &BrokerConfig, confirm: &ConfirmArgs, force: bool) -> anyhow::Result<Exit> {
     let mut there = rabbitmq::contents(broker).await.map_err(with_exit)?;
     if there.iter().all(|queue| queue.consumers == 0) && there.iter().any(|queue| queue.ready > 0) {
         // Canaries are deleted: they are worthless.
@@ -145,17 +179,18 @@ async fn remove(broker: &BrokerConfig, yes: bool, force: bool) -> anyhow::Result
     for queue in &used {
         output::line(summary(queue))?;
     }
-    let missing = match (yes, used.is_empty() || force) {
-        (true, true) => {
-            rabbitmq::remove(broker).await.map_err(with_exit)?;
-            output::line("everything is deleted")?;
-            return Ok(Exit::Done);
-        }
-        (_, false) => "stop the roles and drain it, or give --yes and --force",
-        (false, true) => "export dead letters and parked messages, which go with it; then give --yes",
-    };
-    anstream::eprintln!("carteiro: nothing was deleted: {missing}");
-    Ok(Exit::Failed)
+    if !used.is_empty() && !force {
+        let missing = "stop the roles and drain it, or give --yes and --force";
+        anstream::eprintln!("carteiro: nothing was deleted: {missing}");
+        return Ok(Exit::Failed);
+    }
+    confirm.confirm(&format!(
+        "every exchange and queue of {}.v1 will be deleted, with all dead letters and parked messages; export them before",
+        broker.prefix
+    ))?;
+    rabbitmq::remove(broker).await.map_err(with_exit)?;
+    output::line("everything is deleted")?;
+    Ok(Exit::Done)
 }
 
 async fn announce(broker: &BrokerConfig, notice: Notice) -> anyhow::Result<()> {
@@ -210,14 +245,16 @@ fn plan(topology: &Topology, output: Output) -> anyhow::Result<Exit> {
     let mut entities = table(["entity", "name", "definition"]);
     for exchange in &topology.exchanges {
         let alternate = exchange.alternate.as_deref().map_or(String::new(), |name| format!(", alternate {name}"));
-        entities.add_row(["exchange", &exchange.name, &format!("{:?}{alternate}", exchange.kind)]);
+        entities.add_row(["exchange", &exchange.name, &format!("{}{alternate}", exchange.kind)]);
     }
     for queue in &topology.queues {
-        let arguments: Vec<_> = queue.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        entities.add_row(["queue", &queue.name, &arguments.join(" ")]);
+        // One to a line, so that the table fits a terminal.
+        let argument = |(name, value): &(&str, Argument)| format!("{}={value}", name.trim_start_matches("x-"));
+        let arguments: Vec<_> = queue.arguments.iter().map(argument).collect();
+        entities.add_row(["queue", &queue.name, &arguments.join("\n")]);
     }
     for binding in &topology.bindings {
-        entities.add_row(["binding", &format!("{} → {}", binding.from, binding.to), &binding.key]);
+        entities.add_row(["binding", &binding.from, &format!("-> {} {}", binding.to, binding.key)]);
     }
     output::line(entities)?;
     Ok(Exit::Done)

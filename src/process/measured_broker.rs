@@ -1,5 +1,5 @@
-//! A broker layer that times publishes by target, for all roles and every backend, without changing their effect.
-//! Notices are not counted, because they are dropped when they cannot be sent.
+//! A broker layer that times publishes by target, for all roles and every backend, and refuses events while the intake is
+//! closed. Notices are not counted, because they are dropped when they cannot be sent.
 
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use schemas::Message;
 use service::metrics::{Histogram, IntCounter, IntGauge, InvalidMetric, Registry};
 use tokio::time::Instant;
+
+use super::intake::Intake;
 
 const INGEST: &str = "ingest";
 const DELIVER: &str = "deliver";
@@ -32,6 +34,7 @@ service::metrics! {
 
 pub(super) struct MeasuredBroker {
     broker: Arc<dyn Broker>,
+    intake: Arc<Intake>,
     ingest: TargetMetrics,
     ingest_slow: TargetMetrics,
     deliver: TargetMetrics,
@@ -41,11 +44,15 @@ pub(super) struct MeasuredBroker {
 }
 
 impl MeasuredBroker {
-    pub(super) fn new(broker: Arc<dyn Broker>, registry: &Registry) -> Result<Self, InvalidMetric> {
+    pub(super) fn new(
+        broker: Arc<dyn Broker>,
+        intake: Arc<Intake>,
+        registry: &Registry,
+    ) -> Result<Self, InvalidMetric> {
         let metrics = PublishMetrics::register(registry)?;
         let of = |target| TargetMetrics::of(&metrics, target);
         let [ingest, ingest_slow, deliver, delay, dead, park] = TARGETS.map(of);
-        Ok(Self { broker, ingest, ingest_slow, deliver, delay, dead, park })
+        Ok(Self { broker, intake, ingest, ingest_slow, deliver, delay, dead, park })
     }
 
     fn publishes(&self, to: &Target) -> &TargetMetrics {
@@ -69,6 +76,10 @@ impl BrokerLayer for MeasuredBroker {
     fn publish<'a>(&'a self, to: &'a Target, message: &'a Message) -> BoxFuture<'a, Result<(), PublishError>> {
         let publishes = self.publishes(to);
         async move {
+            if matches!(to, Target::Ingest { .. }) && self.intake.is_closed() {
+                // The broker would park it, and confirm it all the same.
+                return Err(PublishError::Unroutable);
+            }
             let unconfirmed = publishes.begin();
             let end = self.broker.publish(to, message).await;
             unconfirmed.end(&end);

@@ -4,6 +4,7 @@
 
 mod data_dir;
 mod heartbeats;
+mod intake;
 mod measured_broker;
 mod notices;
 mod open_broker;
@@ -18,6 +19,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use broker::{Broker, ConsumerStatus, Lane, LargeBodies};
 use deliverer::DelivererConfig;
+use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
 use roles::SharedDependencies;
@@ -78,18 +80,25 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
         false => None,
     };
     let clock = service::clock::system();
-    let OpenBroker { broker, defect, heartbeats, storage } = open_broker(config, clock.clone())?;
+    let OpenBroker { broker, rabbitmq, defect, heartbeats, storage } = open_broker(config, clock.clone())?;
+    let intake = Arc::new(Intake::new(&config.broker));
     let store = open_store::open_store(config, roles, &shutdown).await?;
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
-    let broker = Arc::new(LargeBodies::new(Arc::new(MeasuredBroker::new(broker, &registry)?)));
+    let broker = Arc::new(LargeBodies::new(Arc::new(MeasuredBroker::new(broker, intake.clone(), &registry)?)));
     let shared = SharedDependencies::new(broker, store, registry, clock, &shutdown);
 
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
-    readiness::watch(&ops, &shared)?;
+    readiness::watch(&ops, &shared, intake.clone())?;
     heartbeats::watch(heartbeats, &shared.registry)?;
     storage::watch(&ops, storage, &shared.registry)?;
-    let mut notices = NoticeTasks::start(&shared)?;
+    let mut notices = NoticeTasks::start(&shared, intake.clone())?;
+    if let Some(rabbitmq) = rabbitmq.filter(|_| roles.control) {
+        notices.add_intake_probes(rabbitmq);
+    }
+    if roles.producer || roles.router {
+        ops.ready("intake", move || intake.why_closed().map_or(Ok(()), Err));
+    }
     let ops_address = ops_listener.local_addr()?;
     let mut running = JoinSet::new();
     if roles.router {

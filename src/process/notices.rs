@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, ConnectionState};
+use broker::{Broker, ConnectionState, rabbitmq::RabbitMq};
 use control::Control;
 use schemas::Notice;
 use service::Clock;
@@ -11,10 +11,13 @@ use store::{EventShares, Outbox, RetentionTable, Store};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::roles::SharedDependencies;
+use super::{
+    intake::{Intake, PROBE_INTERVAL},
+    roles::SharedDependencies,
+};
 
 /// Interval between two reports of findings, for which someone waits: an endpoint that answered 410, a quota.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +49,7 @@ pub(super) struct NoticeTasks {
 
 struct NoticeExchange {
     broker: Arc<dyn Broker>,
+    intake: Arc<Intake>,
     store: Arc<dyn Store>,
     outbox: Arc<Outbox>,
     retention: Arc<RetentionTable>,
@@ -63,9 +67,10 @@ struct NoticeExchange {
 
 impl NoticeTasks {
     /// Starts the tasks: the receiver first, then the senders.
-    pub(super) fn start(shared: &SharedDependencies) -> anyhow::Result<Self> {
+    pub(super) fn start(shared: &SharedDependencies, intake: Arc<Intake>) -> anyhow::Result<Self> {
         let exchange = Arc::new(NoticeExchange {
             broker: shared.broker.clone(),
+            intake,
             store: shared.store.clone(),
             outbox: shared.outbox.clone(),
             retention: shared.retention.clone(),
@@ -96,6 +101,20 @@ impl NoticeTasks {
             self.tasks.spawn(async move { trimmer.trim_audit().await });
             self.tasks.spawn(async move { summer.trim_usage().await });
         }
+    }
+
+    /// Probes every now and then whether events come from the public exchange into the intake, and tells all processes.
+    pub(super) fn add_intake_probes(&mut self, rabbitmq: Arc<RabbitMq>) {
+        let exchange = self.exchange.clone();
+        self.tasks.spawn(async move {
+            let mut connection = exchange.broker.connection_state();
+            while connection.wait_for(|state| *state == ConnectionState::Ready).await.is_ok() {
+                if let Some(bound) = rabbitmq.intake_is_bound().await {
+                    exchange.send(&Notice::IntakeProbed { bound });
+                }
+                sleep(PROBE_INTERVAL).await;
+            }
+        });
     }
 
     /// Sends the last report, and waits a moment until control has noted it.
@@ -132,11 +151,13 @@ impl NoticeExchange {
                     self.event_shares.hear(process, by_tenant, (self.clock)());
                 }
                 Notice::Hello => self.new_listener.notify_one(),
+                // Deliverers receive this notice themselves, too.
+                Notice::Intake { open } => self.intake.note_command(open, Instant::now()),
+                Notice::IntakeProbed { bound } => self.intake.note_probe(bound, Instant::now()),
                 // Control and deliverers receive these notices themselves.
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
                 | Notice::Deliverer { .. }
-                | Notice::Intake { .. }
                 | Notice::Breakers { .. } => {}
             }
         }

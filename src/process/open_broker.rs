@@ -16,6 +16,8 @@ use crate::config::Config;
 
 pub struct OpenBroker {
     pub broker: Arc<dyn Broker>,
+    /// The same broker, if it is a RabbitMQ.
+    pub rabbitmq: Option<Arc<RabbitMq>>,
     /// A defect that requires an operator (a wrong topology), found before the first session.
     pub defect: watch::Receiver<Option<String>>,
     /// Response times of the connections' liveness probes; the embedded broker has none.
@@ -35,18 +37,19 @@ pub fn open_broker(config: &Config, clock: Clock) -> anyhow::Result<OpenBroker> 
         let broker = Sqlite::open_within(&file, config.broker.max_bytes, config.broker.log_bytes(), clock)
             .context(Exit::Config)?;
         let (storage, heartbeats) = (broker.storage(), broadcast::channel(1).1);
-        return Ok(OpenBroker { broker: Arc::new(broker), defect, heartbeats, storage });
+        return Ok(OpenBroker { broker: Arc::new(broker), rabbitmq: None, defect, heartbeats, storage });
     }
     let rabbitmq = RabbitMq::connect(&config.broker, clock, service::chance::rng())
         .map_err(|error| ConfigError::new("broker.url", error))?;
     let rabbitmq = Arc::new(rabbitmq);
     let heartbeats = rabbitmq.heartbeats();
-    let broker = rabbitmq.clone();
+    let (broker, watched) = (rabbitmq.clone(), rabbitmq.clone());
     // Later defects are tolerated: a restarting node may not have all its queues at once.
     tokio::spawn(async move {
-        if let Err(found) = rabbitmq.first_session().await {
+        if let Err(found) = watched.first_session().await {
             sender.send_replace(Some(found.to_string()));
         }
     });
-    Ok(OpenBroker { broker, defect, heartbeats, storage: watch::channel(StorageState::default()).1 })
+    let storage = watch::channel(StorageState::default()).1;
+    Ok(OpenBroker { broker, rabbitmq: Some(rabbitmq), defect, heartbeats, storage })
 }

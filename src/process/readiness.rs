@@ -1,13 +1,13 @@
-//! Probes and metrics of the process' readiness: the state of its broker and of its snapshot.
+//! Probes and metrics of the process' readiness: the state of its broker, of the intake and of its snapshot.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use broker::ConnectionState;
 use service::{ClockWatch, ops::Ops};
 use store::SyncStatus;
 use tokio::time::{Instant, interval};
 
-use super::roles::SharedDependencies;
+use super::{intake::Intake, roles::SharedDependencies};
 
 service::metrics! {
     /// Metrics of every process about its broker and its snapshot.
@@ -16,6 +16,8 @@ service::metrics! {
         connected: IntGauge("broker_connected"),
         /// 1 while the broker takes no publishes.
         blocked: IntGauge("broker_blocked"),
+        /// 1 while no event comes in, as far as this process knows: the intake is not bound, or `topology drain` has closed it.
+        intake_closed: IntGauge("intake_closed"),
         /// How often the broker was lost and came back.
         reconnects: IntCounter("broker_reconnects_total"),
         /// The revision of the snapshot in force; 0 while there is none, and with `file:`, whose readers count for themselves.
@@ -27,10 +29,10 @@ service::metrics! {
     }
 }
 
-/// Polling interval for the age of the store's snapshot, and for steps of the clock.
+/// Polling interval for the age of the store's snapshot, for the intake, and for steps of the clock.
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
-pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()> {
+pub(super) fn watch(ops: &Ops, shared: &SharedDependencies, intake: Arc<Intake>) -> anyhow::Result<()> {
     let (connection, store) = (shared.broker.connection_state(), shared.store.clone());
     ops.ready("broker", move || match &*connection.borrow() {
         ConnectionState::Ready => Ok(()),
@@ -41,12 +43,16 @@ pub(super) fn watch(ops: &Ops, shared: &SharedDependencies) -> anyhow::Result<()
         Some(_) => Ok(()),
         None => Err("there is no snapshot yet".to_owned()),
     });
-    tokio::spawn(keep_current(ReadinessMetrics::register(&shared.registry)?, shared));
+    tokio::spawn(keep_current(ReadinessMetrics::register(&shared.registry)?, shared, intake));
     Ok(())
 }
 
 /// Updates the metrics until the shutdown begins, after which the process itself closes the broker.
-fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl Future<Output = ()> + use<> {
+fn keep_current(
+    metrics: ReadinessMetrics,
+    shared: &SharedDependencies,
+    intake: Arc<Intake>,
+) -> impl Future<Output = ()> + use<> {
     let (mut connection, mut revision) = (shared.broker.connection_state(), shared.store.revision());
     let (store, clock, shutdown) = (shared.store.clone(), shared.clock.clone(), shared.shutdown.clone());
     async move {
@@ -62,6 +68,7 @@ fn keep_current(metrics: ReadinessMetrics, shared: &SharedDependencies) -> impl 
                 metrics.revision.set(i64::try_from(known).unwrap_or(i64::MAX));
                 let wall = clock();
                 metrics.note_freshness(store.sync_status(), wall);
+                metrics.intake_closed.set(i64::from(intake.is_closed()));
                 if let Some(step) = clock_watch.look(wall, Instant::now()) {
                     let direction = if step.is_forward { "forward" } else { "back" };
                     tracing::warn!(direction, step_ms = step.by_ms, "clock.stepped");

@@ -68,6 +68,12 @@ impl AmqpClient {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.expect("deleted");
     }
 
+    /// Removes the binding of a queue that takes everything from an exchange.
+    pub(crate) async fn unbind(&self, queue: &str, exchange: &str) {
+        let unbound = self.channel.queue_unbind(queue.into(), exchange.into(), "#".into(), FieldTable::default());
+        unbound.await.expect("unbound");
+    }
+
     /// Takes what waits in a queue and gives it back, until it was handed out too often and the broker has parked it all.
     pub(crate) async fn give_back_until_parked(&self, queue: &str) {
         while let Some(got) = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await.expect("got") {

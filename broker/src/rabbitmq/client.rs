@@ -122,9 +122,14 @@ impl RabbitMqClient {
         Ok(())
     }
 
-    pub(super) async fn publish_marker(&self, log: Log, properties: BasicProperties) -> Result<(), PublishError> {
+    pub(super) async fn publish_marker(
+        &self,
+        log: Log,
+        key: &str,
+        properties: BasicProperties,
+    ) -> Result<(), PublishError> {
         let exchange = self.exchanges.log(log);
-        self.send(PublishRequest { kind: ChannelKind::Log, exchange, key: "marker.-", properties, body: &[] }).await
+        self.send(PublishRequest { kind: ChannelKind::Log, exchange, key, properties, body: &[] }).await
     }
 
     async fn put(

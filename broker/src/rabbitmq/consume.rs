@@ -24,17 +24,20 @@ use super::{
     delays::{Delay, DelayLevel},
     error::{describe, describe_without},
     in_hand::{FromOpen, HeldMessage, InHand},
-    message::{self, ReceivedMessage},
+    message::{self, PROBE_TAKEN_KEY, ReceivedMessage, marker_properties},
     session::Session,
     settle::{self, SettledTag},
 };
-use crate::{ConnectionState, Incoming, Lane, PublishError, Queue, Settlement, consumer::Grant};
+use crate::{ConnectionState, Incoming, Lane, Log, PublishError, Queue, Settlement, consumer::Grant};
 
 /// Time between two looks at the prefetch while no message comes.
 const REVIEW: Duration = Duration::from_secs(1);
 
 /// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
+
+/// Longest time for saying that a probe has come.
+const PROBE_ANSWER_TIME: Duration = Duration::from_secs(10);
 
 pub(super) struct QueueConsumer {
     pub(super) client: Arc<RabbitMqClient>,
@@ -173,7 +176,12 @@ impl QueueConsumer {
         settled: mpsc::UnboundedSender<SettledTag>,
     ) {
         let (tag, redelivered) = (delivery.delivery_tag, delivery.redelivered);
-        let ReceivedMessage { message, key, count, delay, .. } = message::receive(delivery);
+        let received = message::receive(delivery);
+        if let Some(probe) = received.probe() {
+            tokio::spawn(answer_probe(Arc::clone(&self.client), probe, tag, settled));
+            return;
+        }
+        let ReceivedMessage { message, key, count, delay, .. } = received;
         let held = self.in_hand.hold(from, message.body.len());
         if let (Queue::Lane(lane), Some(delay)) = (self.queue, delay)
             && let Some(level) = delay.next((self.client.clock)())
@@ -196,6 +204,15 @@ impl QueueConsumer {
         incoming.session = Some(session.health.token());
         let _ = self.out.send(incoming).await;
     }
+}
+
+/// Says in the log of parked messages that a probe has come this way, and settles it. No role sees it, and it is not
+/// counted.
+async fn answer_probe(client: Arc<RabbitMqClient>, probe: i64, tag: u64, settled: mpsc::UnboundedSender<SettledTag>) {
+    let answer = client.publish_marker(Log::Parked, PROBE_TAKEN_KEY, marker_properties(probe));
+    // Without the answer, as during an alarm, the probe shows nothing to whoever sent it.
+    let _ = timeout(PROBE_ANSWER_TIME, answer).await;
+    let _ = settled.send((tag, Settlement::Done));
 }
 
 impl<'a> Granted<'a> {

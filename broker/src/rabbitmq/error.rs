@@ -18,6 +18,15 @@ pub enum TopologyError {
     LogSize { entity: String, detail: String },
     #[error("{entity} does not work: {detail}")]
     Broken { entity: String, detail: String },
+    /// The binding from the public exchange to the intake is missing, by itself or by `topology drain`.
+    #[error(
+        "{binding} is missing: the intake is closed, by `carteiro topology drain` or by hand, and events are parked as \
+         `unroutable`; `carteiro topology apply` opens it"
+    )]
+    IntakeClosed { binding: String },
+    /// The user's rights, or what goes on on the broker, do not show it.
+    #[error("{entity} could not be checked: {detail}")]
+    Unchecked { entity: String, detail: String },
     #[error("no right to declare {entity}: {detail}")]
     Refused { entity: String, detail: String },
     #[error("the broker is away: {0}")]
@@ -27,7 +36,7 @@ pub enum TopologyError {
 impl TopologyError {
     /// True when only a change of the broker or the configuration can help.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Away(_) | Self::LogSize { .. })
+        !matches!(self, Self::Away(_) | Self::LogSize { .. } | Self::Unchecked { .. })
     }
 
     pub(super) fn on(entity: String, error: &lapin::Error) -> Self {

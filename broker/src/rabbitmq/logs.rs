@@ -10,13 +10,14 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
+use schemas::{HeaderValue, wire};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     client::RabbitMqClient,
     connect::connect,
     error::describe,
-    message::{self, LAST_DEATH, ReceivedMessage, marker_properties},
+    message::{self, LAST_DEATH, MARKER_KEY, PARKED_AT, ReceivedMessage, marker_properties},
     session::Session,
 };
 use crate::{Log, PublishError, ReadError, Record};
@@ -104,7 +105,7 @@ impl LogStream {
     async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
         let mut new_records = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
-        self.client.publish_marker(self.log, marker_properties(marker)).await.map_err(failed)?;
+        self.client.publish_marker(self.log, MARKER_KEY, marker_properties(marker)).await.map_err(failed)?;
         loop {
             let received = new_records.next().await?;
             if received.marker == Some(marker) {
@@ -157,6 +158,9 @@ fn record(offset: u64, received: ReceivedMessage) -> Record {
     let mut message = received.message;
     if let Some(reason) = received.last_death {
         message.headers.set(LAST_DEATH, reason);
+    }
+    if let Some(at) = received.parked_at.filter(|_| message.headers.text(wire::RECORD).is_none()) {
+        message.headers.set(PARKED_AT, HeaderValue::Int(i64::try_from(at).unwrap_or(i64::MAX)));
     }
     Record { offset, key: received.key, message }
 }

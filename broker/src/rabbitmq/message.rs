@@ -1,26 +1,44 @@
 //! A [`Message`] as AMQP properties and headers, and back. A foreign header of any type does no harm, and is ignored.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use lapin::{
     BasicProperties,
     message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
-use schemas::{HeaderValue, Headers, Message, wire::DUE};
+use schemas::{
+    HeaderValue, Headers, Message,
+    wire::{CANARY, DUE},
+};
 
-use super::{delays::Delay, topology::DELIVERY_LIMIT_KEY};
+use super::{
+    delays::{Delay, LEVELS},
+    topology::DELIVERY_LIMIT_KEY,
+};
 use crate::PublishError;
 
 /// Header with the length of the whole wait in milliseconds, 0 for an exact one. It exists only between the hops of the
 /// ladder.
 const WAIT: &str = "carteiro-wait";
-/// Header of a marker: a message in a log that shows a reader where to stop, or that `topology verify` sent. Readers do
-/// not show it.
+/// Header of a marker: a message in a log that shows a reader where to stop, or what became of a probe. Readers do not show
+/// it.
 const MARKER: &str = "carteiro-marker";
+/// Type of a probe, which shows whether a binding is there. With the header of a marker, consumers take it for themselves.
+const PROBE: &str = "carteiro.probe";
+/// Key of a marker.
+pub(super) const MARKER_KEY: &str = "marker.-";
+/// Key of the marker by which a consumer says that it got a probe.
+pub(super) const PROBE_TAKEN_KEY: &str = "taken.-";
+const FIRST_DEATH: &str = "x-first-death-reason";
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 const PERSISTENT: u8 = 2;
 /// Header of a log's record with the reason for which the broker dead-lettered it, as RabbitMQ 3.13 and later write it.
 pub(crate) const LAST_DEATH: &str = "x-last-death-reason";
+/// Header of a log's record that the broker itself has parked: the time of it in unix milliseconds, as far as it is known.
+/// Readers of the log set it; no message is published with it.
+pub(crate) const PARKED_AT: &str = "x-parked-at";
 
 /// Only our own headers and the trace context are written: with a copied `x-death` the broker drops a message on its
 /// second pass through a level, or keeps it for ever (docs/rabbitmq.md#a-copied-x-death).
@@ -56,6 +74,21 @@ pub(super) fn marker_properties(marker: i64) -> BasicProperties {
     BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers)
 }
 
+/// The properties of a probe; of one that `expires`, as soon as it is the first in its queue. The header of a canary keeps
+/// consumers of earlier versions from parking it.
+pub(super) fn probe_properties(marker: i64, expires: bool) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
+    headers.insert(CANARY.into(), AMQPValue::LongString("probe".into()));
+    let properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_app_id("carteiro".into())
+        .with_type(PROBE.into())
+        .with_headers(headers);
+    if expires { properties.with_expiration("0".into()) } else { properties }
+}
+
 /// A short string, which AMQP limits to 255 bytes. lapin would panic on a longer one
 /// (docs/rabbitmq.md#long-names-in-lapin).
 pub(super) fn short(text: &str) -> Result<ShortString, PublishError> {
@@ -72,8 +105,17 @@ pub(super) struct ReceivedMessage {
     pub(super) offset: Option<u64>,
     /// Reason of the last dead-lettering: `expired`, `delivery_limit`, `rejected`.
     pub(super) last_death: Option<HeaderValue>,
+    /// When the broker itself parked the message, in unix milliseconds.
+    pub(super) parked_at: Option<u64>,
     /// The number of a marker; `None` for a record.
     pub(super) marker: Option<i64>,
+}
+
+impl ReceivedMessage {
+    /// The number of a probe; `None` for anything else.
+    pub(super) fn probe(&self) -> Option<i64> {
+        self.marker.filter(|_| self.message.kind == PROBE)
+    }
 }
 
 pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
@@ -94,6 +136,7 @@ pub(super) fn receive(delivery: Delivery) -> ReceivedMessage {
         offset: number("x-stream-offset"),
         marker: int(MARKER),
         last_death: last_death(table, delivery.routing_key.as_str()),
+        parked_at: parked_at(table, *properties.timestamp(), delivery.routing_key.as_str()),
         message: Message {
             id: text(properties.message_id()),
             kind: text(properties.kind()),
@@ -133,15 +176,43 @@ fn last_death(table: &FieldTable, key: &str) -> Option<HeaderValue> {
     if let Some(reason) = table.get(LAST_DEATH) {
         return header(reason);
     }
-    if let Some(AMQPValue::FieldArray(deaths)) = table.get("x-death")
-        && let Some(AMQPValue::FieldTable(death)) = deaths.as_slice().first()
-    {
+    if let Some(death) = newest_death(table) {
         return header(death.inner().get("reason")?);
     }
     if key == DELIVERY_LIMIT_KEY {
         return Some(HeaderValue::Text("delivery_limit".into()));
     }
-    header(table.get("x-first-death-reason")?)
+    header(table.get(FIRST_DEATH)?)
+}
+
+/// The time at which a message was parked without a record of ours: that of its last death, or that of its publishing,
+/// after which an alternate exchange parks it at once. A stream of an older version keeps no time of a death: what woke
+/// without a route was parked when its level was over, and what was handed out too often nobody knows when.
+fn parked_at(table: &FieldTable, published: Option<u64>, key: &str) -> Option<u64> {
+    let published = published.map(|seconds| seconds.saturating_mul(1_000));
+    let table = table.inner();
+    if let Some(death) = newest_death(table) {
+        return match death.inner().get("time")? {
+            AMQPValue::Timestamp(seconds) => Some(seconds.saturating_mul(1_000)),
+            _ => None,
+        };
+    }
+    if !table.contains_key(FIRST_DEATH) {
+        return published;
+    }
+    let waited = LEVELS.iter().find(|level| key.strip_prefix(level.name).is_some_and(|rest| rest.starts_with('.')))?;
+    Some(published?.saturating_add(waited.ms))
+}
+
+/// The newest entry of `x-death`.
+fn newest_death(table: &BTreeMap<ShortString, AMQPValue>) -> Option<&FieldTable> {
+    match table.get("x-death")? {
+        AMQPValue::FieldArray(deaths) => match deaths.as_slice().first()? {
+            AMQPValue::FieldTable(death) => Some(death),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn header(value: &AMQPValue) -> Option<HeaderValue> {
@@ -241,6 +312,24 @@ mod tests {
         let received = received(table([("x-death", deaths)]));
         assert_eq!(received.last_death, Some(HeaderValue::Text("delivery_limit".into())));
         assert_eq!(received.message.headers.iter().count(), 0, "it is the broker's, not the message's");
+    }
+
+    #[test]
+    fn the_time_of_parking_is_that_of_the_last_death_or_of_publishing_or_of_the_end_of_the_wait() {
+        let first_only = || table([(FIRST_DEATH, AMQPValue::LongString("expired".into()))]);
+        let death = table([("reason", AMQPValue::LongString("expired".into())), ("time", AMQPValue::Timestamp(9))]);
+        let dead = table([("x-death", AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()))]);
+        let nothing = FieldTable::default();
+        for (table, published, key, at) in [
+            (&nothing, Some(5), "acme.7.-.ticket.created", Some(5_000)),
+            (&nothing, Some(u64::MAX), "acme.7.-.ticket.created", Some(u64::MAX)),
+            (&nothing, None, "acme.7.-.ticket.created", None),
+            (&dead, Some(5), "30s.slow", Some(9_000)),
+            (&first_only(), Some(5), "30s.slow", Some(35_000)),
+            (&first_only(), Some(5), DELIVERY_LIMIT_KEY, None),
+        ] {
+            assert_eq!(parked_at(table, published, key), at, "{key}");
+        }
     }
 
     #[test]

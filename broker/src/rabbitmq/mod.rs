@@ -45,7 +45,7 @@ use self::{
     topology::Names,
 };
 
-pub(crate) use self::message::LAST_DEATH;
+pub(crate) use self::message::{LAST_DEATH, PARKED_AT};
 pub use self::{
     connect::InvalidUrl,
     error::TopologyError,
@@ -112,6 +112,20 @@ impl RabbitMq {
     /// The answered liveness probes of all connections. A probe without an answer ends the session.
     pub fn heartbeats(&self) -> broadcast::Receiver<ConnectionHeartbeat> {
         self.client.setup.heartbeats.subscribe()
+    }
+
+    /// True when events come from the public exchange into the intake, which a probe shows. `None` when it does not show:
+    /// the broker is away or confirms nothing, events wait before the probe, or a right is missing. It takes the rights to
+    /// publish to the public exchange and to read what is parked.
+    pub async fn intake_is_bound(&self) -> Option<bool> {
+        let session = self.client.session.borrow().clone().filter(|session| session.health.blocked().is_none())?;
+        let connection = connect::connect(&session.host, "probing").await.ok()?;
+        let SessionSetup { names, topology, .. } = &self.client.setup;
+        // Each run has numbers of its own.
+        let first = self.client.random_marker() << 8;
+        let bound = topology::intake_is_bound(&connection, names, topology, first).await;
+        let _ = connection.close(200, "OK".into()).await;
+        bound
     }
 
     /// What is wrong with the topology; `None` while nothing is known to be wrong.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use schemas::{HeaderValue, Headers, Message, wire::DUE};
 
-use crate::{Queue, Target};
+use crate::{Queue, Target, rabbitmq::PARKED_AT};
 
 /// Bytes of a message besides headers and body: id, type, key, offset, and the database's own.
 pub(super) const OVERHEAD: usize = 128;
@@ -65,9 +65,10 @@ impl MessageRow {
 
     /// Makes this the record of a message that is over the delivery limit of `queue`. Damaged headers are dropped, so that
     /// readers of the log can read it.
-    pub(super) fn park_over_limit(&mut self, queue: Queue) {
+    pub(super) fn park_over_limit(&mut self, queue: Queue, now: i64) {
         let mut headers = decode(&self.headers).unwrap_or_default();
         self.key = queue.park_over_limit(std::mem::take(&mut self.key), &mut headers);
+        headers.set(PARKED_AT, HeaderValue::Int(now));
         self.headers = encode(&headers, None);
     }
 

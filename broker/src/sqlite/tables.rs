@@ -162,7 +162,7 @@ impl Tables {
     fn delete_settled(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
         for state in [&self.ingest, &self.ingest_slow, &self.fast, &self.slow] {
             for mut row in state.delete_settled(connection)? {
-                row.park_over_limit(state.queue);
+                row.park_over_limit(state.queue, now);
                 self.parked.append(connection, now, &row)?;
             }
         }

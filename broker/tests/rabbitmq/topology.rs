@@ -2,11 +2,12 @@
 //! not as it must be.
 
 use broker::{
-    Broker, BrokerConfig, ConnectionState, Due, Lane, Log, Queue, Target,
-    rabbitmq::{self, Topology, TopologyError},
+    Broker, BrokerConfig, ConnectionState, Due, Lane, Log, Queue, Settlement, Target,
+    rabbitmq::{self, DeclaredBinding, Topology, TopologyError},
+    records::read_parked,
 };
 use lapin::{
-    Connection, ConnectionProperties, ExchangeKind,
+    Channel, Connection, ConnectionProperties, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -129,6 +130,120 @@ async fn an_applied_topology_is_verified_by_what_it_does() {
     rabbitmq::remove(&config).await.expect("removed");
 }
 
+/// Removes one binding, as an operator by mistake.
+async fn unbind(channel: &Channel, binding: &DeclaredBinding) {
+    let DeclaredBinding { from, to, key } = binding;
+    let unbound =
+        channel.queue_unbind(to.as_str().into(), from.as_str().into(), key.as_str().into(), FieldTable::default());
+    unbound.await.expect("unbound");
+}
+
+async fn verify(config: &BrokerConfig) -> Vec<TopologyError> {
+    timeout(TIMEOUT, rabbitmq::verify(config, fastrand::Rng::new())).await.expect("in time").expect("it could look")
+}
+
+fn intake(config: &BrokerConfig) -> DeclaredBinding {
+    DeclaredBinding { from: config.exchange.clone(), to: format!("{}.v1.ingest", config.prefix), key: "#".to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_missing_binding_is_named_until_it_is_applied_again() {
+    let config = nothing_declared().await;
+    rabbitmq::apply(&config).await.expect("applied");
+    let connection = Connection::connect(&config.url, ConnectionProperties::default()).await.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    let plan = Topology::plan(&config);
+    for binding in &plan.bindings {
+        unbind(&channel, binding).await;
+        let found = verify(&config).await;
+        let named = found.first().map(ToString::to_string).unwrap_or_default();
+        assert!(named.starts_with(&format!("{binding} is missing: ")), "{binding}: {found:?}");
+        assert!(plan.to_string().contains(&binding.to_string()), "the plan says it in the same words");
+        let (fatal, open): (Vec<_>, Vec<_>) = found.iter().partition(|error| error.is_fatal());
+        // Without the log of parked messages nothing shows the others.
+        assert_eq!((fatal.len(), open.len()), (1, usize::from(binding.to.ends_with(".park"))), "{found:?}");
+        rabbitmq::apply(&config).await.expect("applied again");
+    }
+    assert_eq!(verify(&config).await, []);
+    rabbitmq::remove(&config).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unbound_intake_is_noticed_although_somebody_else_takes_the_events() {
+    let fixture = Fixture::start().await;
+    let foreign = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let foreign = fixture.channel.queue_declare("".into(), foreign, FieldTable::default()).await.expect("a queue");
+    let (exchange, options) = (fixture.config.exchange.as_str(), QueueBindOptions::default());
+    let bound =
+        fixture.channel.queue_bind(foreign.name().clone(), exchange.into(), "#".into(), options, FieldTable::default());
+    bound.await.expect("bound");
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(true));
+
+    let intake = intake(&fixture.config);
+    unbind(&fixture.channel, &intake).await;
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(false));
+    assert_eq!(verify(&fixture.config).await, [TopologyError::IntakeClosed { binding: intake.to_string() }]);
+    rabbitmq::apply(&fixture.config).await.expect("applied");
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_reach_no_consumer_and_no_reader_of_a_log() {
+    let fixture = Fixture::start().await;
+    let mut consumers: Vec<_> = Queue::ALL.map(|queue| (queue, fixture.broker.consume(queue, 10.into()))).into();
+    for _ in 0..3 {
+        assert_eq!(verify(&fixture.config).await, []);
+        assert_eq!(fixture.broker.intake_is_bound().await, Some(true));
+    }
+    let key = "acme.-.-.ticket.created".to_owned();
+    for (queue, consumer) in &mut consumers {
+        let to = match queue {
+            Queue::Ingest => Target::Ingest { key: key.clone() },
+            Queue::IngestSlow => Target::IngestSlow { key: key.clone() },
+            Queue::Lane(lane) => Target::Lane(*lane, None),
+        };
+        fixture.broker.publish(&to, &message("work")).await.expect("confirmed");
+        let incoming = next(consumer).await;
+        assert_eq!((incoming.message.id.as_str(), incoming.count), ("work", 0), "nothing came before it");
+        incoming.settle(Settlement::Done);
+    }
+    for log in [Log::Dead, Log::Parked] {
+        fixture.broker.publish(&Target::Log(log, "test.acme".to_owned()), &message("record")).await.expect("confirmed");
+        let ids: Vec<_> = fixture.read(log, 0).await.into_iter().map(|record| record.message.id).collect();
+        assert_eq!(ids, ["record"]);
+    }
+    let left = rabbitmq::contents(&fixture.config).await.expect("it could look").into_iter();
+    assert_eq!(left.filter(|queue| queue.ready > 0).collect::<Vec<_>>(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intake_in_which_events_wait_is_said_to_be_unchecked() {
+    let fixture = Fixture::start().await;
+    let to = Target::Ingest { key: "acme.-.-.ticket.created".to_owned() };
+    fixture.broker.publish(&to, &message("e1")).await.expect("confirmed");
+    let [unchecked] = &verify(&fixture.config).await[..] else { panic!("the intake alone") };
+    let TopologyError::Unchecked { entity, detail } = unchecked else { panic!("{unchecked}") };
+    assert_eq!(*entity, intake(&fixture.config).to_string());
+    assert!(detail.contains("wait in the queue") && !unchecked.is_fatal(), "{detail}");
+    assert_eq!(fixture.broker.intake_is_bound().await, None);
+    let mut consumer = fixture.broker.consume(Queue::Ingest, 10.into());
+    next(&mut consumer).await.settle(Settlement::Done);
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_has_parked_itself_says_when() {
+    let fixture = Fixture::start().await;
+    unbind(&fixture.channel, &intake(&fixture.config)).await;
+    let before = clock()();
+    let to = Target::Ingest { key: "acme.-.-.ticket.created".to_owned() };
+    fixture.broker.publish(&to, &message("e1")).await.expect("confirmed");
+    let parked = read_parked(&fixture.parked().await);
+    let at = parked.parked_at.as_deref().and_then(schemas::time::unix_ms).expect("a time");
+    // AMQP has seconds.
+    assert!((before - before % 1_000..=clock()()).contains(&at), "{at}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_topology_is_named_and_not_made_when_roles_do_not_declare() {
     let mut config = nothing_declared().await;
@@ -158,7 +273,9 @@ async fn removing_takes_full_queues_too_and_is_fine_with_nothing_there() {
     let found =
         rabbitmq::verify(&BrokerConfig { declare: false, ..fixture.config.clone() }, fastrand::Rng::new()).await;
     // The fixture's own process may already be declaring again: it may find less missing, but never a difference.
-    assert!(found.expect("it could look").iter().all(|error| matches!(error, TopologyError::Missing { .. })));
+    let is_absence =
+        |error: &TopologyError| matches!(error, TopologyError::Missing { .. } | TopologyError::Unchecked { .. });
+    assert!(found.expect("it could look").iter().all(is_absence));
 }
 
 #[tokio::test(flavor = "multi_thread")]

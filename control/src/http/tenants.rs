@@ -39,28 +39,28 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 describe::answers::<200, describe::PageSchema<TenantSettings>>(describe::paged(op))
             })
             .post_with(write::create::<TenantSettings>, |op| {
-                let op = operation(op, "createTenant", "Create tenant", None);
+                let op = operation(op, "createTenant", "Create a tenant", None);
                 describe::answers::<201, TenantSettings>(describe::creates::<TenantSettings>(op, EXAMPLE))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}",
             get_with(show::<TenantSettings>, |op| {
-                let op = operation(op, "getTenant", "Show tenant", Some(Scope::Read));
+                let op = operation(op, "getTenant", "Show a tenant", Some(Scope::Read));
                 describe::answers::<200, TenantSettings>(describe::versioned(op))
             })
             .put_with(write::replace::<TenantSettings>, |op| {
-                let op = operation(op, "putTenant", "Create or replace tenant", None);
+                let op = operation(op, "putTenant", "Create or replace a tenant", None);
                 let op = describe::replaces::<TenantSettings>(op, r#"{"name":"Acme"}"#);
                 describe::answers::<201, TenantSettings>(describe::answers::<200, TenantSettings>(op))
             })
             .patch_with(write::patch::<TenantSettings>, |op| {
-                let op = operation(op, "patchTenant", "Change tenant", None);
+                let op = operation(op, "patchTenant", "Change a tenant", None);
                 let op = describe::patches::<TenantSettings>(op, r#"{"quota":{"endpoints":30}}"#);
                 describe::answers::<200, TenantSettings>(op)
             })
             .delete_with(write::delete::<TenantSettings>, |op| {
-                let op = operation(op, "deleteTenant", "Delete tenant and all it has", None);
+                let op = operation(op, "deleteTenant", "Delete a tenant and all that it has", None);
                 describe::answers::<200, describe::Deleted>(describe::conditional(op))
             }),
         )
@@ -173,6 +173,7 @@ impl JsonSchema for TenantSettings {
         used.insert("description".to_owned(), about.into());
         json_schema!({
             "type": "object",
+            "description": "A tenant with its quota, and what it uses of it.",
             "required": ["id"],
             "properties": {
                 "id": {"type": "string", "pattern": schemas::pattern::ID, "description": "Id of the tenant."},

@@ -72,7 +72,7 @@ pub(super) fn events(op: Operation) -> Operation {
 }
 
 pub(super) fn webhook(op: Operation) -> Operation {
-    let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
+    let who = "Needs no key but the token in the path, and the header `X-N8N-API-KEY` where the source has one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
     let op = describe::more(op, LOOPS);
     let op = describe::refuses(describe::takes::<Webhook>(op, WEBHOOK), &REFUSALS);

@@ -51,6 +51,10 @@ impl From<NotAccepted> for Problem {
                 let detail = format!("too much waits to be delivered; {}", unconfirmed(confirmed, of));
                 Self::new(Code::StorageFull).detail(detail).retry_after(RETRY_WHEN_AWAY)
             }
+            NotAccepted::Unconfirmed { error: PublishError::Unroutable, confirmed, of } => {
+                let why = "the intake is closed until an operator opens it";
+                unavailable(format!("{why}; {}", unconfirmed(confirmed, of)))
+            }
             NotAccepted::Unconfirmed { confirmed, of, .. } => unavailable(unconfirmed(confirmed, of)),
         }
     }

@@ -107,8 +107,8 @@ fn body<T: JsonSchema>(mut op: Operation, kinds: &[&str], example: &str) -> Oper
 pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: Operation) -> Operation {
     let description = match STATUS {
         201 => "It was created.",
-        202 => "It was accepted.",
-        _ => "The answer.",
+        202 => "It was accepted, and is under way.",
+        _ => "It succeeded.",
     };
     let content = media(op.schemas.answer::<T>(), None);
     let response = ResponseBuilder::new().description(description).content("application/json", content);

@@ -12,14 +12,16 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Fixture {
     memory: Memory,
     measured: MeasuredBroker,
+    intake: Arc<Intake>,
     metrics: PublishMetrics,
 }
 
 fn fixture() -> Fixture {
     let registry = Registry::default();
     let memory = Memory::calm(Arc::new(|| 0));
-    let measured = MeasuredBroker::new(Arc::new(memory.clone()), &registry).unwrap();
-    Fixture { memory, measured, metrics: PublishMetrics::register(&registry).unwrap() }
+    let intake = Arc::new(Intake::default());
+    let measured = MeasuredBroker::new(Arc::new(memory.clone()), intake.clone(), &registry).unwrap();
+    Fixture { memory, measured, intake, metrics: PublishMetrics::register(&registry).unwrap() }
 }
 
 fn lane() -> Target {
@@ -71,6 +73,18 @@ async fn a_refused_or_lost_publish_is_counted_and_one_that_was_not_sent_is_not()
     fixture.memory.go_away("cut");
     assert!(matches!(fixture.publish(&lane()).await, Err(PublishError::Away(_))));
     assert_eq!(fixture.counted(DELIVER), (0, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_refused_while_the_intake_is_closed_and_all_else_goes_on() {
+    let fixture = fixture();
+    let event = Target::Ingest { key: "acme.-.-.ticket.created".to_owned() };
+    fixture.intake.note_probe(false, Instant::now());
+    assert_eq!(fixture.publish(&event).await, Err(PublishError::Unroutable));
+    fixture.publish(&lane()).await.unwrap();
+    fixture.intake.note_probe(true, Instant::now());
+    fixture.publish(&event).await.unwrap();
+    assert_eq!((fixture.counted(INGEST), fixture.counted(DELIVER)), ((1, 0, 0), (1, 0, 0)));
 }
 
 #[tokio::test(start_paused = true)]

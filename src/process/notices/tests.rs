@@ -37,7 +37,7 @@ fn process(broker: &Memory, store: Arc<dyn Store>) -> (NoticeTasks, SharedDepend
     let registry = Arc::new(Registry::default());
     let shutdown = CancellationToken::new();
     let shared = SharedDependencies::new(Arc::new(broker.clone()), store, registry, Arc::new(|| NOW), &shutdown);
-    (NoticeTasks::start(&shared).unwrap(), shared)
+    (NoticeTasks::start(&shared, Arc::default()).unwrap(), shared)
 }
 
 fn broker() -> Memory {

@@ -28,7 +28,7 @@ fn fixture() -> Fixture {
     let shutdown = CancellationToken::new();
     let running = shutdown.clone();
     let shared = SharedDependencies::new(Arc::new(broker.clone()), store.clone(), registry.clone(), clock, &shutdown);
-    watch(&Ops::new(registry.clone(), shutdown), &shared).unwrap();
+    watch(&Ops::new(registry.clone(), shutdown), &shared, Arc::default()).unwrap();
     Fixture { broker, store, metrics: ReadinessMetrics::register(&registry).unwrap(), _running: running }
 }
 

@@ -81,6 +81,7 @@ pub(super) async fn differences(
             Ok(()) => declare_exchange(&channel, exchange, DeclareMode::Active).await,
             missing => missing,
         };
+        let answer = answer.map_err(unless_refused);
         note(connection, &mut channel, &mut found, answer).await?;
     }
     for queue in &topology.queues {
@@ -88,9 +89,20 @@ pub(super) async fn differences(
             Ok(()) => compare_queue(connection, &mut channel, queue).await,
             missing => missing,
         };
+        let answer = answer.map_err(unless_refused);
         note(connection, &mut channel, &mut found, answer).await?;
     }
     Ok(found)
+}
+
+/// An entity is compared by declaring it: without that right only its being there is known.
+fn unless_refused(error: TopologyError) -> TopologyError {
+    match error {
+        TopologyError::Refused { entity, detail } => {
+            TopologyError::Unchecked { entity, detail: format!("no right to declare it: {detail}") }
+        }
+        other => other,
+    }
 }
 
 /// Keeps a finding, and opens a new channel, because the broker has closed the old one.

@@ -5,6 +5,7 @@ mod declare;
 mod definitions;
 mod entities;
 mod plan;
+mod probes;
 mod rights;
 
 pub use administration::{QueueContents, announce, apply, contents, discard, remove, stop_intake, verify};
@@ -13,4 +14,5 @@ pub use definitions::{Definitions, PasswordHash};
 pub use entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing};
 pub use plan::Topology;
 pub(super) use plan::{DELIVERY_LIMIT_KEY, Names};
+pub(super) use probes::intake_is_bound;
 pub use rights::{Rights, Role};

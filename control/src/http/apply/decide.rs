@@ -31,12 +31,15 @@ pub(super) struct Apply {
 /// Something that was made, and is shown this once.
 #[derive(serde::Serialize, schemars::JsonSchema)]
 pub(super) struct ShownOnce {
+    /// Id of the tenant.
     tenant: String,
     /// `source` or `key`.
     kind: &'static str,
+    /// Id of the source or key.
     id: String,
-    /// `token`, `path` or `key`.
+    /// Name of what is shown: `token`, `path` or `key`.
     field: String,
+    /// What is shown.
     value: Value,
 }
 

@@ -99,7 +99,7 @@ struct Exported {
 struct ApplyAnswer {
     /// In the order of tenants, kinds and ids.
     changes: Vec<differences::Difference>,
-    /// What was made, shown this once.
+    /// Secrets that were made, which are shown this once.
     shown_once: Vec<decide::ShownOnce>,
 }
 
