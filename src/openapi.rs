@@ -26,8 +26,8 @@ use utoipa::openapi::{
 
 use crate::VERSION;
 
-const DOCUMENT: &str = "/v1/openapi.json";
-const PAGE: &str = "/docs";
+pub const DOCUMENT: &str = "/v1/openapi.json";
+pub const PAGE: &str = "/docs";
 const SCRIPT: &str = "/docs/redoc.standalone.js";
 const SCHEME: &str = "key";
 

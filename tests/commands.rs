@@ -265,7 +265,7 @@ async fn publish_reads_every_form_of_input_and_prints_which_events_were_not_conf
     assert_eq!((code, stdout.as_str()), (1, "1 of 1 confirmed, 0 failed\n"));
     assert!(stderr.contains("not read to its end"), "{stderr}");
     let (code, _, stderr) = fed(&site, &["publish", "--tenant", "nobody", "--server", &url], &event("x")).await;
-    assert_eq!((code, stderr.as_str()), (1, "event 1: 404: no such tenant for this key\n"));
+    assert_eq!((code, stderr.as_str()), (1, "event 1: 404: there is no tenant `nobody`\n"));
 }
 
 #[tokio::test]

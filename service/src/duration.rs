@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use schemas::Span;
 use serde::{Deserialize, Deserializer, Serializer, de};
 
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
+    serializer.collect_str(&Span(*duration))
 }
 
 /// Reads a text with a unit. A number without a unit is refused as ambiguous.
@@ -21,10 +22,10 @@ fn parse<E: de::Error>(text: &str) -> Result<Duration, E> {
 }
 
 pub mod list {
-    use super::{Deserialize, Deserializer, Duration, Serializer, parse};
+    use super::{Deserialize, Deserializer, Duration, Serializer, Span, parse};
 
     pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(durations.iter().map(|each| humantime::format_duration(*each).to_string()))
+        serializer.collect_seq(durations.iter().map(|each| Span(*each).to_string()))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {

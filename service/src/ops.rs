@@ -30,6 +30,8 @@ use crate::{
 
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
+const SERVES: &str = "this is ops.listen, which serves only /metrics, /healthz and /readyz; the API is at http.listen";
+
 /// The `ops` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +91,8 @@ impl Ops {
 
     /// Serves until the future is dropped, also while the process drains. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, self.router(), http::ServeOptions::default(), CancellationToken::new()).await
+        let options = http::ServeOptions::default().serves(SERVES);
+        http::serve(listener, self.router(), options, CancellationToken::new()).await
     }
 
     fn router(self) -> Router {
@@ -210,6 +213,15 @@ mod tests {
         let answer = start(ops).await.get("/healthz").await;
         let expected = r#"{"alive":false,"stuck":{"router":"no progress for 60 s"}}"#;
         assert_eq!((answer.status, answer.body.as_str()), (503, expected));
+    }
+
+    #[tokio::test]
+    async fn a_path_of_the_api_is_answered_with_where_the_api_is() {
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
+        let answer = start(Ops::new(Arc::default(), shutdown)).await.get("/v1/tenants").await;
+        let says_where = answer.body.contains("there is no path `/v1/tenants` here: this is ops.listen");
+        assert_eq!((answer.status, says_where), (404, true), "{}", answer.body);
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Delete what the files do not name, tenants included.
     #[arg(long)]
     prune: bool,
+    /// Change only this tenant. The files may describe no other, and --prune deletes nothing of others.
+    #[arg(long)]
+    tenant: Option<String>,
     #[command(flatten)]
     confirm: ConfirmArgs,
     #[command(flatten)]
@@ -71,7 +74,10 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Err(error) => return nothing_changed(error.0.lines()),
     };
     let apply = async |dry_run: bool| -> anyhow::Result<AppliedChanges> {
-        let request = json!({"tenants": description.tenants(), "dry_run": dry_run, "prune": args.prune});
+        let mut request = json!({"tenants": description.tenants(), "dry_run": dry_run, "prune": args.prune});
+        if let Some(tenant) = &args.tenant {
+            request["tenant"] = tenant.as_str().into();
+        }
         client.call(Method::POST, "/v1/apply", Some(request.to_string())).await
     };
     if args.prune && !args.dry_run {

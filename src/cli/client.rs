@@ -53,13 +53,13 @@ pub(super) struct ApiArgs {
 
 /// Parser of a value that its error does not repeat: an address may hold a password.
 #[derive(Clone)]
-struct Unrepeated<T>(fn(&str) -> Result<T, &'static str>);
+struct Unrepeated<T>(fn(&str) -> Result<T, String>);
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
-        let parsed = value.to_str().ok_or("is not UTF-8").and_then(self.0);
+        let parsed = value.to_str().ok_or_else(|| "is not UTF-8".to_owned()).and_then(self.0);
         parsed.map_err(|why| {
             let flag = argument.and_then(Arg::get_long).unwrap_or_default();
             clap::Error::raw(ErrorKind::ValueValidation, format_args!("--{flag}: {why}\n")).with_cmd(command)
@@ -67,11 +67,9 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     }
 }
 
-fn no_url(_: &str) -> Result<Infallible, &'static str> {
-    Err(
-        "there is no such flag. The running process is --server; the URL of an endpoint, a channel or an integration is \
-         --post-to",
-    )
+fn no_url(_: &str) -> Result<Infallible, String> {
+    let meanings = "the running process is --server; the URL of an endpoint, a channel or an integration is --post-to";
+    Err(format!("there is no such flag: {meanings}"))
 }
 
 pub(super) struct Client {
@@ -118,6 +116,10 @@ impl Client {
             http = http.tls_certs_merge(certificates(file)?);
         }
         Ok(Self { http: http.build()?, server, key })
+    }
+
+    pub(super) fn server(&self) -> &ServerAddress {
+        &self.server
     }
 
     /// Reads the page at a URL, without a key.

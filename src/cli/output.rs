@@ -86,6 +86,11 @@ pub(super) fn cell(value: &Value) -> String {
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             items.iter().map(cell).collect::<Vec<_>>().join(", ")
         }
+        Value::Object(fields) if !fields.is_empty() => {
+            let mut lines = Vec::new();
+            flatten("", value, &mut lines);
+            lines.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }
@@ -133,6 +138,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_in_a_cell_is_a_list_of_its_fields() {
+        assert_eq!(cell(&json!({"endpoints": 20, "rate": {"per_second": 50}})), "endpoints=20, rate.per_second=50");
+        assert_eq!((cell(&json!({})), cell(&json!(null))), ("{}".to_owned(), String::new()));
+    }
 
     #[test]
     fn fields_are_named_by_their_paths() {

@@ -76,7 +76,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     // Ports are bound first, so that a second process fails before it opens any file.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some((listen::bind("http.listen", &config.http.listen).await?, ServeOptions::new(&config.http).await?)),
+        true => Some((
+            listen::bind("http.listen", &config.http.listen).await?,
+            ServeOptions::new(&config.http).await?.serves(roles.serves()),
+        )),
         false => None,
     };
     let clock = service::clock::system();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use schemas::{KeyHash, Scope};
 use serde_json::Value;
 use service::{
-    http::{RequestOrigin, bearer, is_json},
+    http::{RequestOrigin, bearer, require_json},
     problem::{Code, Problem},
 };
 use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
@@ -133,7 +133,7 @@ impl RequestContext {
         };
         match (known, self.path.get("tenant")) {
             (None, _) => Err(Code::Unauthorized.into()),
-            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::NoSuchTenant)),
+            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::OtherTenant)),
             _ => Err(Problem::new(Code::Forbidden).detail("only the operator's key allows this")),
         }
     }
@@ -179,9 +179,7 @@ impl RequestBody {
 }
 
 fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
-    if !is_json(headers) {
-        return Err(Code::UnsupportedMediaType.into());
-    }
+    require_json(headers)?;
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Code::InvalidBody).error("", "expected an object")),

@@ -13,7 +13,7 @@ use schemas::{
 use serde::Serialize;
 use service::{
     chance,
-    http::is_json,
+    http::require_json,
     openapi::{ApiRouter, post_with},
     problem::{Code, Problem},
 };
@@ -63,9 +63,7 @@ async fn explain(request: RequestContext, body: RequestBody) -> Result<Response,
     request.query(&[])?;
     let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
     let (headers, body) = body.bytes().await?;
-    if !is_json(&headers) {
-        return Err(Code::UnsupportedMediaType.into());
-    }
+    require_json(&headers)?;
     let deps = &request.control.deps;
     let now = (deps.clock)();
     let id = peek_id(&body).map_err(|refusal| refused(&refusal))?;

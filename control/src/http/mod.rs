@@ -20,6 +20,7 @@ mod explain;
 mod integrations;
 mod item_routes;
 mod keys;
+mod missing;
 mod page;
 mod parked;
 mod problems;
@@ -39,7 +40,7 @@ mod write;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
 use service::openapi::{ApiRouter, Description};
 
@@ -54,7 +55,7 @@ pub use write::CHANGED_HEADER;
 const MAX_BODY: usize = 1 << 20;
 
 pub fn routes(control: Arc<Control>) -> Router {
-    api().into_parts().0.with_state(control)
+    api().into_parts().0.with_state(control).layer(middleware::from_fn(missing::name))
 }
 
 /// Describes these routes for OpenAPI.

@@ -154,9 +154,7 @@ impl Intake {
         match known {
             Some(Ok(access)) => return Ok(access),
             // It is another tenant's key, which no pull changes. The operator's key may be for a tenant that is new.
-            Some(Err(denied @ Denied::NoSuchTenant)) if presented.map(KeyHash::of) != *operator => {
-                return Err(problems::denied(&denied));
-            }
+            Some(Err(denied @ Denied::OtherTenant)) => return Err(problems::denied(&denied)),
             _ => {}
         }
         let _slot = self.slots.acquire_unknown()?;
@@ -186,17 +184,18 @@ impl Intake {
     fn refuse(&self, problem: Problem, tenant: Option<&str>) -> Problem {
         let code = problem.code.as_str();
         self.metrics.refused.with_label_values(&[code]).inc();
-        // Without a valid key, the text of `tenant` is untrusted.
-        let tenant = tenant.filter(|_| !matches!(problem.code, Code::Unauthorized | Code::NotFound));
+        // Without a valid key, the text of `tenant` is untrusted, also where the detail repeats it.
+        let is_known = !matches!(problem.code, Code::Unauthorized | Code::NotFound);
+        let (tenant, detail) = (tenant.filter(|_| is_known), problem.detail.as_deref().filter(|_| is_known));
         let pointer = problem.errors.first().map(|error| error.pointer.as_str());
-        tracing::info!(code, tenant, detail = problem.detail, pointer, "events.refused");
+        tracing::info!(code, tenant, detail, pointer, "events.refused");
         problem
     }
 }
 
 /// A source, if the request has the key that the source requires.
 fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<SourceRef, Problem> {
-    let found = source.ok_or_else(|| Problem::new(Code::NotFound))?;
+    let found = source.ok_or_else(|| Problem::new(Code::NotFound).detail("no source has this token"))?;
     if let Some(expected) = &found.source.n8n_api_key {
         let presented = headers.get(API_KEY).and_then(|key| key.to_str().ok());
         // Comparing hashes instead of keys keeps the timing from revealing the key.

@@ -1,6 +1,7 @@
 //! HTTP serving that all listeners share, such as TLS, trusted proxies and rate limits. Callers supply the check of
 //! keys.
 
+mod base_url;
 mod certificate;
 mod config;
 mod forwarded;
@@ -16,8 +17,9 @@ mod tls_listener;
 mod unread_body;
 mod watched;
 
+pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use config::{HttpConfig, TlsFiles};
-pub use headers::{bearer, is_json};
+pub use headers::{bearer, require_json};
 pub use limiter::{KeyOwner, RequestLimiter};
 pub use origin::{RequestOrigin, Scheme};
 pub use serve::{ServeOptions, app, serve};

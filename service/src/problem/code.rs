@@ -62,7 +62,9 @@ impl Code {
 
     const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
+            Code::MalformedJson => {
+                ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not a JSON object")
+            }
             Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
             Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No key, or a wrong one"),
             Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The key does not allow this"),
@@ -72,12 +74,14 @@ impl Code {
             Code::EventIdTaken => ("event_id_taken", StatusCode::CONFLICT, "Another event has this id"),
             Code::EventLoop => ("event_loop", StatusCode::UNPROCESSABLE_ENTITY, "The event goes round in a loop"),
             Code::PreconditionFailed => {
-                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime")
+                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "A precondition does not hold")
             }
             Code::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Code::UnsupportedMediaType => {
-                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
-            }
+            Code::UnsupportedMediaType => (
+                "unsupported_media_type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Content-Type is missing, or not application/json",
+            ),
             Code::InvalidEvent => ("invalid_event", StatusCode::UNPROCESSABLE_ENTITY, "The event is not valid"),
             Code::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "The body is not valid"),
             Code::QuotaReached => ("quota_reached", StatusCode::UNPROCESSABLE_ENTITY, "More than is allowed"),

@@ -88,6 +88,8 @@ impl IntoResponse for Problem {
             // RFC 9110, 11.6.1: a 401 "MUST send a WWW-Authenticate header field".
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // A layer that knows more than the handler may add to it.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Apply {
     pub(super) tenants: Vec<Value>,
     pub(super) prune: bool,
+    /// The one tenant that may be changed. None: all.
+    pub(super) only: Option<String>,
     pub(super) rules: Rules,
     pub(super) generator: Generator,
     pub(super) snapshot: Arc<Snapshot>,
@@ -62,12 +64,15 @@ impl Apply {
         for (at, tenant) in std::mem::take(&mut self.tenants).into_iter().enumerate() {
             problems.enter(format!("/tenants/{at}"));
             if let Some(tenant) = self.tenant(tenant, draft, &mut problems, &mut shown_once)? {
+                if let Some(only) = self.only.as_ref().filter(|only| **only != tenant.after.id) {
+                    problems.add("/id", &format!("is another tenant than {only}, the only one to change"));
+                }
                 described.push(tenant);
             }
         }
         problems.finish()?;
         self.check(&described)?;
-        if self.prune {
+        if !self.others_stay() {
             let kept: HashSet<_> = described.iter().map(|tenant| tenant.after.id.clone()).collect();
             let removed: Vec<_> = draft.tenants().keys().filter(|id| !kept.contains(*id)).cloned().collect();
             for id in removed {
@@ -78,6 +83,11 @@ impl Apply {
             draft.put(tenant.after);
         }
         Ok(shown_once)
+    }
+
+    /// True when the tenants that are not described stay as they are.
+    fn others_stay(&self) -> bool {
+        !self.prune || self.only.is_some()
     }
 
     /// Reads one tenant. Returns none when a mistake in it hides the rest.
@@ -218,7 +228,7 @@ impl Apply {
         described: &[DescribedTenant],
         problems: &mut ProblemCollector,
     ) {
-        let is_other = |id: &str| !self.prune && !described.iter().any(|tenant| tenant.after.id == id);
+        let is_other = |id: &str| self.others_stay() && !described.iter().any(|tenant| tenant.after.id == id);
         for (at, item) in T::list(&tenant.after).iter().enumerate() {
             if item.owners(&self.snapshot).iter().any(|(owner, _)| is_other(owner)) {
                 problems.add(&tenant.positions.pointer(T::KIND, at), "it is already used, by something else");

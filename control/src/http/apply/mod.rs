@@ -71,6 +71,7 @@ struct ApplyRequest {
     tenants: Vec<Value>,
     dry_run: bool,
     prune: bool,
+    tenant: Option<String>,
 }
 
 /// A description of tenants, with options.
@@ -83,6 +84,8 @@ struct ApplyBody {
     dry_run: Option<bool>,
     /// True: also deletes what is not described, tenants included.
     prune: Option<bool>,
+    /// Change only this tenant: a description of another one is refused, and `prune` deletes nothing of others.
+    tenant: Option<String>,
 }
 
 /// A description of what is configured.
@@ -106,11 +109,11 @@ struct ApplyAnswer {
 async fn apply(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.operator().await?;
     request.query(&[])?;
-    let ApplyRequest { tenants, dry_run, prune } = typed(body.object().await?)?;
+    let ApplyRequest { tenants, dry_run, prune, tenant: only } = typed(body.object().await?)?;
     let control = &request.control;
     let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
     let (rules, generator) = (control.deps.rules.clone(), control.generator());
-    let apply = Apply { tenants, prune, rules, generator, snapshot };
+    let apply = Apply { tenants, prune, only, rules, generator, snapshot };
     let edit = EditRequest { selection: TenantSelection::All, author: authorized.author, dry_run };
     let (shown_once, edited) = control.edit(edit, move |draft| apply.decide(draft)).await?;
     let shown_once = if dry_run { Vec::new() } else { shown_once };
