@@ -372,7 +372,7 @@ async fn dead_letters_of_a_disabled_endpoint_are_offered_for_replay_when_it_is_e
     let filter = ["--tenant", "acme", "--endpoint-id", "crm", "--reason", "endpoint_disabled"];
     let list = [&["dead-letters", "list", "--output", "json"][..], &filter].concat();
     eventually("they have ended", || async {
-        let listed = fixture.site.run(&list).await;
+        let listed = fixture.site.look(&list).await;
         (String::from_utf8_lossy(&listed.stdout).lines().count() == 3).then_some(())
     })
     .await;

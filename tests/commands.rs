@@ -44,7 +44,11 @@ async fn fed(site: &Site, arguments: &[&str], input: &str) -> (i32, String, Stri
     // Fails when the command ends without having read all input.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output = in_time("it ends", child.wait_with_output()).await.expect("it ran");
+    output(in_time("it ends", child.wait_with_output()).await.expect("it ran"))
+}
+
+/// The exit code, the stdout and the stderr of a command.
+fn output(output: std::process::Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
 }
@@ -89,7 +93,7 @@ impl DeadLetters {
         let summary = "{\"kind\":\"summary\",\"read\":2,\"confirmed\":2,\"failed\":0,\"repeated\":0}\n";
         assert!(published.1.ends_with(summary), "{}", published.1);
         let letters = eventually("both are dead", || async {
-            let letters = lines(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
+            let letters = looked(&site, &["dead-letters", "list", "--tenant", "acme", "--reason", "exhausted"]).await;
             (letters.len() == 2).then_some(letters)
         })
         .await;
@@ -103,42 +107,69 @@ impl DeadLetters {
     async fn are_listed_shown_and_exported(self) {
         let (site, id) = (&self.site, self.created.as_str());
         let by_type = ["dead-letters", "list", "--event-type", "ticket.created", "--endpoint-id", "crm", "--ids", id];
-        assert_eq!(lines(site, &by_type).await.len(), 1);
-        assert_eq!(lines(site, &["dead-letters", "list", "--tenant", "nobody"]).await.len(), 0);
-        assert_eq!(lines(site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
-        let shown = lines(site, &["dead-letters", "show", id]).await;
+        assert_eq!(looked(site, &by_type).await.len(), 1);
+        assert_eq!(looked(site, &["dead-letters", "list", "--until", "2020-01-01T00:00:00Z"]).await.len(), 0);
+        let shown = looked(site, &["dead-letters", "show", id]).await;
         assert_eq!(shown[0]["body"]["type"], "ticket.created", "{shown:?}");
-        let (code, exported, stderr) = run(site, &["dead-letters", "export", "--event-type", "ticket.created"]).await;
-        assert_eq!((code, serde_json::from_str::<Value>(&exported).as_ref().ok()), (0, shown.first()), "{stderr}");
-        let (code, table, _) = run(site, &["dead-letters", "list"]).await;
-        assert_eq!((code, table.matches("exhausted").count(), table.contains('\u{1b}')), (0, 2, false), "{table}");
+        let exported = looked(site, &["dead-letters", "export", "--event-type", "ticket.created"]).await;
+        assert_eq!(exported, shown);
+        let counted = looked(site, &["dead-letters", "counts", "--by", "tenant"]).await;
+        assert_eq!(counted, [json!({"tenant": "acme", "count": 2})]);
+        let (code, table, stderr) = output(site.look(&["dead-letters", "list", "--limit", "1"]).await);
+        let advice = "exhausted: it failed until its schedule ended";
+        assert_eq!((code, table.contains(advice), table.contains('\u{1b}')), (0, true, false), "{table}");
+        assert!(stderr.contains("there are more than 1"), "{stderr}");
+        let (code, _, stderr) = output(site.look(&["dead-letters", "list", "--tenant", "nobody"]).await);
+        assert_eq!((code, stderr.starts_with("carteiro: 404: ")), (1, true), "{stderr}");
     }
 
-    /// Replays one of them while the process runs, and the other one without it. On RabbitMQ the command replays by itself,
-    /// on the embedded broker it needs the process.
-    async fn are_replayed(mut self, needs_a_process: bool) {
+    /// Replays one of them and discards the other one, which the running process does.
+    async fn are_replayed_and_discarded(mut self, is_read_without_a_process: bool) {
         let (site, url, id) = (&self.site, self.url.as_str(), self.created.as_str());
+        let server = ["--server", url, "--key", KEY];
         self.status.store(200, Ordering::Relaxed);
-        let dry = lines(site, &["dead-letters", "replay", "--all", "--dry-run"]).await;
+        let all = [&["dead-letters", "replay", "--all"][..], &server].concat();
+        let dry = lines(site, &[&all[..], &["--dry-run"]].concat()).await;
         assert_eq!(dry, [json!({"matched": 2, "replayed": 0, "skipped": 0})]);
-        let once = lines(site, &["dead-letters", "replay", id, "--server", url, "--key", KEY]).await;
-        assert_eq!(once, [json!({"matched": 1, "replayed": 1, "skipped": 0})]);
+        let (code, _, stderr) = run(site, &all).await;
+        assert_eq!((code, stderr.contains("2 dead letters will be sent again: give --yes")), (64, true), "{stderr}");
+        let one = [&["dead-letters", "replay", id][..], &server].concat();
+        let once = lines(site, &one).await.remove(0);
+        assert_eq!((&once["matched"], &once["replayed"], &once["skipped"]), (&1.into(), &1.into(), &0.into()));
         self.receiver.until("the one arrives", |recorder| recorder.delivered("/crm") == 1).await;
-        let (code, _, stderr) = run(site, &["dead-letters", "replay", id, "--server", url]).await;
+        let (code, _, stderr) = run(site, &one).await;
         assert_eq!((code, stderr.contains("no such dead letter")), (1, true), "{stderr}");
+
+        let replays = lines(site, &[&["replays", "list"][..], &server].concat()).await;
+        assert_eq!((&replays[0]["id"], &replays[0]["state"]), (&once["replays"]["acme"], &"done".into()));
+        let shown = [&["replays", "show", replays[0]["id"].as_str().expect("an id")][..], &server].concat();
+        assert_eq!(lines(site, &shown).await, replays);
         self.standalone.terminate().await;
         assert_eq!(self.standalone.ended().await, Some(0));
 
-        assert_eq!(lines(site, &["dead-letters", "list"]).await.len(), 1, "it is read without a process");
-        let (code, replayed, stderr) = run(site, &["dead-letters", "replay", "--all", "--server", url]).await;
-        if needs_a_process {
-            assert_eq!((code, stderr.contains("nobody listens")), (69, true), "{stderr}");
+        let (code, listed, stderr) = output(site.look(&["dead-letters", "list", "--output", "json"]).await);
+        if is_read_without_a_process {
+            assert_eq!((code, listed.lines().count()), (0, 1), "{stderr}");
         } else {
-            assert_eq!((code, replayed.as_str()), (0, "1 of 1 replayed\n"), "{stderr}");
-            self.standalone.restart().await;
-            self.receiver.until("the other arrives", |recorder| recorder.delivered("/crm") == 2).await;
+            assert_eq!((code, stderr.contains("is carteiro running there?")), (69, true), "{stderr}");
         }
+        self.standalone.restart().await;
+        let url = self.standalone.api().url();
+        let discard = ["dead-letters", "discard", "--all", "--server", &url, "--key", KEY];
+        let (code, _, stderr) = run(site, &discard).await;
+        assert_eq!((code, stderr.contains("1 dead letter will be discarded")), (64, true), "{stderr}");
+        let (code, discarded, stderr) = run(site, &[&discard[..], &["--yes"]].concat()).await;
+        assert_eq!((code, discarded.as_str()), (0, "1 of 1 discarded\n"), "{stderr}");
+        assert_eq!(looked(site, &["dead-letters", "list"]).await.len(), 0);
     }
+}
+
+/// Runs a command that reads a log. Returns its lines of JSON.
+async fn looked(site: &Site, arguments: &[&str]) -> Vec<Value> {
+    let json = if arguments.contains(&"export") { &[][..] } else { &["--output", "json"] };
+    let (code, stdout, stderr) = output(site.look(&[arguments, json].concat()).await);
+    assert_eq!(code, 0, "{arguments:?}: {stderr}");
+    stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[tokio::test]
@@ -152,13 +183,13 @@ async fn dead_letters_on_rabbitmq_are_listed_shown_and_exported() {
 }
 
 #[tokio::test]
-async fn dead_letters_on_the_embedded_broker_are_replayed_by_the_running_process() {
-    DeadLetters::start(async |conf| Site::embedded(conf)).await.are_replayed(true).await;
+async fn dead_letters_on_the_embedded_broker_are_replayed_and_discarded_by_the_running_process() {
+    DeadLetters::start(async |conf| Site::embedded(conf)).await.are_replayed_and_discarded(false).await;
 }
 
 #[tokio::test]
-async fn dead_letters_on_rabbitmq_are_replayed_by_the_command() {
-    DeadLetters::start(async |conf| Site::on_rabbitmq(conf).await).await.are_replayed(false).await;
+async fn dead_letters_on_rabbitmq_are_replayed_and_discarded_by_the_running_process() {
+    DeadLetters::start(async |conf| Site::on_rabbitmq(conf).await).await.are_replayed_and_discarded(true).await;
 }
 
 #[tokio::test]
@@ -181,18 +212,18 @@ async fn a_replay_of_all_goes_on_after_a_tenant_that_is_refused_and_names_it() {
     for tenant in ["acme", "beta", "zeta"] {
         standalone.api().publish(tenant, ids("event", 1)).await;
     }
-    eventually("all are dead", || async { (lines(&site, &["dead-letters", "list"]).await.len() == 3).then_some(()) })
+    eventually("all are dead", || async { (looked(&site, &["dead-letters", "list"]).await.len() == 3).then_some(()) })
         .await;
     site.configure(&conf(&["beta"]));
     let url = standalone.api().url();
-    let replay = ["dead-letters", "replay", "--all", "--server", &url, "--key", KEY];
+    let replay = ["dead-letters", "replay", "--all", "--yes", "--server", &url, "--key", KEY];
     let (code, replayed, stderr) = run(&site, &replay).await;
     assert_eq!((code, replayed.as_str()), (1, "2 of 3 replayed\n"), "{stderr}");
-    assert!(stderr.contains("not replayed: beta: 409") && !stderr.contains("acme"), "{stderr}");
+    assert!(stderr.contains("not replayed: beta: 409") && !stderr.contains("acme: 409"), "{stderr}");
     for path in ["/acme", "/zeta"] {
         receiver.until("it arrives", |recorder| recorder.delivered(path) == 1).await;
     }
-    let left = lines(&site, &["dead-letters", "list"]).await;
+    let left = looked(&site, &["dead-letters", "list"]).await;
     assert_eq!((left.len(), &left[0]["tenant"]), (1, &Value::from("beta")));
     assert_eq!(standalone.end().await, 0);
 }

@@ -21,7 +21,7 @@ use store::{Snapshot, is_older};
 
 use crate::{
     Control,
-    dead_letter_index::DeadLetterIndex,
+    log_index::LogIndex,
     log_use::{LogUse, RecordState, Share, Shares, TenantUse},
 };
 
@@ -142,7 +142,7 @@ impl DeadLetterCounter {
     async fn count(
         &mut self,
         logs: &dyn Logs,
-        index: &DeadLetterIndex,
+        index: &LogIndex,
         created: impl Fn(&str) -> Option<u64>,
     ) -> Result<u64, ReadError> {
         self.forget_former_tenants(&created);
@@ -265,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn dead_letters_that_were_counted_before_their_tenant_was_known_count_on() {
         let logs = Memory::calm(Arc::new(|| 0));
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         for (event, created, expected) in [("e1", None, 1), ("e2", Some(5), 2), ("e3", Some(5), 3), ("e4", Some(8), 0)]
         {
             append(&logs, &DeadDelivery::default().event(event)).await;
@@ -284,7 +284,7 @@ mod tests {
         let die = async |tenant: &str, event: &str| {
             append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
         };
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
@@ -304,7 +304,7 @@ mod tests {
         let die = async |event: &str, revision| {
             append(&logs, &DeadDelivery::default().event(event).revision(revision)).await;
         };
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         die("e1", 3).await;
         for (since, event, revision, expected) in
             [(2, "e2", 3, 2), (7, "e3", 7, 1), (7, "e1", 6, 1), (7, "e3", 6, 1), (7, "e4", 0, 2)]

@@ -41,7 +41,9 @@ pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
 pub use catalogue::{EventTypeEntry, Samples, catalogue};
-pub use dead_letter::{DeadLetter, DeadLetterRetention, DeadReason, ParkReason, Parked, RetentionLevels, body_as_json};
+pub use dead_letter::{
+    DeadLetter, DeadLetterRetention, DeadReason, MAX_TENANT_BYTES, ParkReason, Parked, RetentionLevels, body_as_json,
+};
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, RetryPolicy};

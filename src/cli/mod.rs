@@ -18,6 +18,7 @@ mod logs;
 mod output;
 mod parked;
 mod publish;
+mod replays;
 mod resources;
 mod sandbox;
 mod server;
@@ -78,8 +79,10 @@ enum Command {
     /// Receive webhooks and print them.
     #[command(after_help = help::LISTEN)]
     Listen(listen::Args),
-    /// List deliveries that ended without a 2xx, and send them again.
+    /// List deliveries that ended without a 2xx, send them again, or discard them.
     DeadLetters(dead_letters::Args),
+    /// List replays of dead letters, and stop them.
+    Replays(replays::Args),
     /// List messages that could not be processed, and publish them again.
     Parked(parked::Args),
     /// Show tenants and change them.
@@ -203,6 +206,7 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
         Command::Publish(args) => publish::run(&setup, args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
+        Command::Replays(args) => replays::run(&setup, args).await,
         Command::Parked(args) => parked::run(&setup, args).await,
         Command::Tenants(args) => resources::run(&setup, args).await,
         Command::Endpoints(args) => resources::run(&setup, args).await,

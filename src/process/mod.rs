@@ -12,6 +12,7 @@ mod open_store;
 mod operator_key;
 mod readiness;
 mod roles;
+mod serve_logs;
 mod storage;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
@@ -42,6 +43,7 @@ pub(crate) use notices::NoticeMetrics;
 pub use open_broker::{OpenBroker, open_broker};
 pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
+pub use serve_logs::serve_logs;
 pub(crate) use storage::StorageMetrics;
 
 /// Number of open files besides those of requests: databases, logs, listeners, connections to the broker and the store.

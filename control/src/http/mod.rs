@@ -10,6 +10,7 @@ mod audit;
 mod channels;
 mod conditions;
 mod context;
+mod counts;
 mod dead_letters;
 mod describe;
 mod edit;
