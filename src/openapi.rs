@@ -52,7 +52,7 @@ const DESCRIPTION: &str = "carteiro takes ticket and message events in, and deli
     **Secrets** are shown once, when they are made, and masked as `***` from then on. A body that leaves a secret out keeps \
     it, null removes it, and a mask that is written back is refused.";
 
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("events", "Publish events, and ask what one would do."),
     ("channels", "The webhook of a channel: a URL, and what is sent to it."),
     ("integrations", "URLs that queues are bound to."),
@@ -61,6 +61,7 @@ const TAGS: [(&str, &str); 14] = [
     ("sources", "URLs that take vendors' webhooks in."),
     ("keys", "Keys with which a tenant's programs use this API."),
     ("dead letters", "Deliveries that ended without success, and their replays."),
+    ("status", "Whether all is well."),
     ("usage", "What a tenant used, by day."),
     ("audit", "Who changed what, and when."),
     ("tenants", "The operator's customers, and their quotas."),

@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use schemas::{
     DeadLetter, DeadReason, Delivery, HeaderValue, Headers, MAX_TENANT_BYTES, Message, ParkReason, Parked,
-    body_as_json, hex, tenant_of, time::rfc3339, wire,
+    body_as_json, hex, tenant_of,
+    time::{rfc3339, unix_ms},
+    wire,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -50,6 +52,16 @@ pub fn read_dead_letter(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
     let replay_id = record.message.headers.text(wire::REPLAY).map(str::to_owned);
     Some(DeadLetter { id: record.offset.to_string(), replay_id, body: None, ..letter })
+}
+
+/// Time at which the delivery of a dead letter ended, in unix milliseconds. Reads nothing else of the record.
+pub fn dead_at(record: &Record) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Ended<'a> {
+        dead_at: &'a str,
+    }
+    let Ended { dead_at } = serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()?;
+    unix_ms(dead_at)
 }
 
 pub fn read_dead_letter_with_body(record: &Record) -> Option<DeadLetter> {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use broker::Broker;
+use broker::{Broker, QueueCounts};
 use schemas::{
     KeyHash, RetryPolicy,
     time::{day, millis},
@@ -19,10 +19,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_quota::DeadLetterCount,
-    dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_test, event_rates::EventRates, log_index::LogIndex,
-    log_turns, operational_events::PublishedEvents, parked::ParkedSearch, recent_searches::RecentSearches,
-    replays::ReplayJobs, settings::Generator, tenant_semaphore::TenantSemaphore,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, day_counts::DayCounts, dead_letter_quota::DeadLetterCount,
+    dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_health::EndpointHealths, endpoint_test,
+    event_rates::EventRates, fleet::Fleet, log_index::LogIndex, log_turns, operational_events::PublishedEvents,
+    parked::ParkedSearch, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
+    tenant_semaphore::TenantSemaphore,
 };
 
 /// Interval at which old entries of the audit log and old usage are deleted. Both are kept for months, so an hour more
@@ -69,6 +70,13 @@ pub struct Control {
     pub(crate) replay_rate: Rate,
     pub(crate) event_rates: EventRates,
     pub(crate) dead_letter_count: Mutex<DeadLetterCount>,
+    pub(crate) dead_by_reason: Arc<DayCounts>,
+    pub(crate) parked_by_reason: DayCounts,
+    /// The processes that announce themselves.
+    pub(crate) fleet: Fleet,
+    pub(crate) endpoint_health: EndpointHealths,
+    /// The broker's latest answer, which several requests share.
+    pub(crate) latest_queue_counts: tokio::sync::Mutex<Option<(Option<QueueCounts>, Instant)>>,
     /// Where each tenant's dead letters are in the log.
     pub(crate) dead_letter_index: LogIndex,
     /// Where parked messages are in their log.
@@ -101,6 +109,11 @@ impl Control {
             replay_rate: config.replays_per_second,
             event_rates: EventRates::default(),
             dead_letter_count: Mutex::default(),
+            dead_by_reason: Arc::default(),
+            parked_by_reason: DayCounts::default(),
+            fleet: Fleet::default(),
+            endpoint_health: EndpointHealths::default(),
+            latest_queue_counts: tokio::sync::Mutex::default(),
             dead_letter_index: LogIndex::default(),
             parked_index: LogIndex::default(),
             log_searches: TenantSemaphore::new(log_turns::SEARCHES),

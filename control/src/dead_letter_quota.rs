@@ -13,14 +13,15 @@ use std::{
 
 use broker::{
     Log, Logs, ReadError, Record,
-    records::{ReplayMarker, revision},
+    records::{ReplayMarker, dead_at, revision},
 };
 use futures_util::TryStreamExt as _;
-use schemas::{DeadLetterRetention, Notice, OperationalEvent, Quota, QuotaName, RetentionLevels, wire};
+use schemas::{DeadLetterRetention, DeadReason, Notice, OperationalEvent, Quota, QuotaName, RetentionLevels, wire};
 use store::{Snapshot, is_older};
 
 use crate::{
     Control,
+    day_counts::DayCounts,
     log_index::LogIndex,
     log_use::{LogUse, RecordState, Share, Shares, TenantUse},
 };
@@ -56,6 +57,7 @@ impl Control {
     pub async fn watch_dead_letters(&self) {
         let broker = &*self.deps.broker;
         let (mut counter, mut is_readable) = (DeadLetterCounter::new(broker.max_log_bytes(Log::Dead)), true);
+        counter.by_reason = self.dead_by_reason.clone();
         loop {
             let mut interval = INTERVAL;
             if let Some(snapshot) = self.deps.store.snapshot() {
@@ -64,6 +66,7 @@ impl Control {
                     Ok(bytes) => {
                         *self.dead_letter_count() = counter.found(&snapshot);
                         is_readable = true;
+                        self.dead_by_reason.complete();
                         if bytes > counter.log.allowance() / 2 {
                             interval = INTERVAL_OF_FLOOD;
                         }
@@ -130,11 +133,20 @@ struct DeadLetterCounter {
     /// Revisions that created the tenants with dead letters, as of the first one since they are known.
     since: HashMap<String, u64>,
     counts: u32,
+    /// The letters by reason and hour.
+    by_reason: Arc<DayCounts>,
 }
 
 impl DeadLetterCounter {
     fn new(capacity: u64) -> Self {
-        Self { capacity, next: 0, log: LogUse::new(capacity), since: HashMap::new(), counts: 0 }
+        Self {
+            capacity,
+            next: 0,
+            log: LogUse::new(capacity),
+            since: HashMap::new(),
+            counts: 0,
+            by_reason: Arc::default(),
+        }
     }
 
     /// Counts from the last offset to the present end of the log. `created` returns the revision that created a tenant.
@@ -191,6 +203,12 @@ impl DeadLetterCounter {
             false => RecordState::Whole,
         };
         let is_former = state != RecordState::Ended && is_older(revision(record), since.unwrap_or_default());
+        if !ReplayMarker::is_marker(record)
+            && let Some(reason) = record.key.split_once('.').and_then(|(reason, _)| DeadReason::parse(reason))
+            && let Some(at) = dead_at(record)
+        {
+            self.by_reason.add(at, tenant, reason.as_str());
+        }
         self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
         if ReplayMarker::is_marker(record)
             && let Some(marker) = ReplayMarker::read(record)

@@ -6,12 +6,15 @@
 mod backlog;
 mod config;
 mod control;
+mod day_counts;
 mod dead_letter_quota;
 pub mod dead_letters;
 mod edit_queue;
+mod endpoint_health;
 mod endpoint_test;
 mod event_rates;
 mod findings;
+mod fleet;
 mod http;
 mod log_index;
 mod log_search;
@@ -25,6 +28,7 @@ mod recent_searches;
 mod replay;
 mod replays;
 mod settings;
+mod status;
 mod tenant_semaphore;
 
 pub use backlog::{BacklogCount, CountError, CountMethod};

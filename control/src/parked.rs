@@ -11,7 +11,9 @@ use broker::{
     records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued},
 };
 use futures_util::TryStreamExt as _;
-use schemas::{DeadLetterRetention, Delivery, MAX_TENANT_BYTES, Message, Notice, ParkReason, Parked, wire};
+use schemas::{
+    DeadLetterRetention, Delivery, MAX_TENANT_BYTES, Message, Notice, ParkReason, Parked, time::unix_ms, wire,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -253,7 +255,17 @@ impl Control {
             log.next = record.offset + 1;
             log.note(&record, |delivery| !self.is_too_old(delivery), Instant::now());
             let parked = read_parked(&record);
+            let is_new = record.offset >= log.next_record;
             log.count(&record, &parked, is_tenant);
+            if is_new && is_message(&record) {
+                // The broker's own records have no time. One that comes now is of today.
+                let at = parked.parked_at.as_deref().and_then(unix_ms);
+                let at = at.or((Some(record.offset) >= log.count_from).then(|| (self.deps.clock)()));
+                let owner = parked.tenant.as_deref().filter(|tenant| is_tenant(tenant)).unwrap_or_default();
+                if let Some(at) = at {
+                    self.parked_by_reason.add(at, owner, parked.reason.as_str());
+                }
+            }
             if record.message.headers.text(wire::CANARY).is_none() {
                 self.parked_index.add("", record.offset);
             }
@@ -261,6 +273,7 @@ impl Control {
                 self.metrics.park_log.with_label_values(&[parked.reason.as_str()]).inc();
             }
         }
+        self.parked_by_reason.complete();
         log.looks += 1;
         if log.looks.is_multiple_of(LOOKS_PER_TRIM)
             && let Some(first) = logs.read(Log::Parked, 0).try_next().await?

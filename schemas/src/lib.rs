@@ -10,6 +10,7 @@ mod dead_letter;
 mod delivery;
 pub mod dialect;
 mod endpoint;
+mod endpoint_health;
 mod envelope;
 mod event;
 mod event_type;
@@ -22,6 +23,7 @@ mod opaque;
 mod operational;
 pub mod pattern;
 pub mod pointer;
+pub mod process_report;
 mod reference;
 mod refusal;
 pub mod request_header;
@@ -47,6 +49,7 @@ pub use dead_letter::{
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, RetryPolicy};
+pub use endpoint_health::{EndpointHealth, HealthState, LastError};
 pub use envelope::{Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Change, ChangedTag, Channel, ChatMessage, Company, Contact, Department, Direction, Event, Media, SPEC,

@@ -83,6 +83,20 @@ impl Ops {
         self.alive.add(name, probe);
     }
 
+    /// What keeps the process from being ready, with the reason: none while it is ready.
+    pub fn missing(&self) -> BTreeMap<&'static str, String> {
+        let mut missing = self.ready.failing();
+        if self.shutdown.is_cancelled() {
+            missing.insert("process", "draining".to_owned());
+        }
+        missing
+    }
+
+    /// What the process cannot do for now although it is ready, with the reason.
+    pub fn degradations(&self) -> BTreeMap<&'static str, String> {
+        self.degraded.failing()
+    }
+
     /// The parts that are stuck, with the reason: none while the process is alive. `/healthz` and the
     /// [supervisor](crate::supervisor) judge by it.
     pub fn stuck(&self) -> BTreeMap<&'static str, String> {
@@ -120,11 +134,8 @@ async fn healthz(State(ops): State<Ops>) -> Response {
 }
 
 async fn readyz(State(ops): State<Ops>) -> Response {
-    let mut missing = ops.ready.failing();
-    if ops.shutdown.is_cancelled() {
-        missing.insert("process", "draining".to_owned());
-    }
-    let (ready, degraded) = (missing.is_empty(), ops.degraded.failing());
+    let (missing, degraded) = (ops.missing(), ops.degradations());
+    let ready = missing.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut answer = json!({"ready": ready});
     for (name, parts) in [("missing", missing), ("degraded", degraded)] {

@@ -23,6 +23,7 @@ mod resources;
 mod sandbox;
 mod server;
 mod setup;
+mod status;
 mod topology;
 mod usage;
 mod words;
@@ -70,6 +71,8 @@ enum Command {
     Deliverer,
     /// Run the role with the administration API.
     Control,
+    /// Say whether all is well: processes, queues, failing endpoints, what was parked today.
+    Status(status::Args),
     /// Show the whole pipeline at work, with events of every vendor.
     #[command(after_help = help::DEMO)]
     Demo(demo::Args),
@@ -202,6 +205,7 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
         Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }).await,
         Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }).await,
         Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }).await,
+        Command::Status(args) => status::run(&setup, args).await,
         Command::Demo(args) => demo::run(&setup, args).await,
         Command::Publish(args) => publish::run(&setup, args).await,
         Command::Listen(args) => listen::run(args).await,

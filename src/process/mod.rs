@@ -10,6 +10,7 @@ mod notices;
 mod open_broker;
 mod open_store;
 mod operator_key;
+mod presence;
 mod readiness;
 mod roles;
 mod serve_logs;
@@ -22,6 +23,7 @@ use deliverer::DelivererConfig;
 use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
+use presence::Presence;
 use roles::SharedDependencies;
 use service::{
     ConfigError,
@@ -94,8 +96,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     readiness::watch(&ops, &shared, intake.clone())?;
     heartbeats::watch(heartbeats, &shared.registry)?;
+    let presence = Presence::new(config, roles, &shared, &ops, &storage);
     storage::watch(&ops, storage, &shared.registry)?;
-    let mut notices = NoticeTasks::start(&shared, intake.clone())?;
+    let mut notices = NoticeTasks::start(&shared, intake.clone(), presence)?;
     if let Some(rabbitmq) = rabbitmq.filter(|_| roles.control) {
         notices.add_intake_probes(rabbitmq);
     }

@@ -44,6 +44,12 @@ impl Roles {
         self == Self::STANDALONE
     }
 
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { producer, router, deliverer, control } = self;
+        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
+        all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name))
+    }
+
     pub(super) fn has_api(self) -> bool {
         self.producer || self.control
     }
@@ -67,10 +73,10 @@ impl Roles {
 /// Name of the command that starts the roles.
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer, router, deliverer, control } = *self;
-        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
-        let names: Vec<_> = all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name)).collect();
-        f.write_str(&if self.is_standalone() { "standalone".to_owned() } else { names.join("+") })
+        match self.is_standalone() {
+            true => f.write_str("standalone"),
+            false => f.write_str(&self.names().collect::<Vec<_>>().join("+")),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod resource;
 mod rotations;
 mod shapes;
 mod sources;
+mod status;
 mod subscriptions;
 mod tenant_item;
 mod tenants;
@@ -86,6 +87,7 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(dead_letters::routes())
         .merge(replays::routes())
         .merge(parked::routes())
+        .merge(status::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
 }

@@ -91,7 +91,7 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + JsonSch
     }
 
     /// Returns read-only fields that the process itself observes, such as what a tenant uses.
-    fn observed(_tenant: &TenantSnapshot, _control: &Control) -> Object {
+    fn observed(_id: &str, _tenant: &TenantSnapshot, _control: &Control) -> Object {
         Object::new()
     }
 

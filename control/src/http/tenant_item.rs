@@ -10,7 +10,10 @@ use super::{
     page::Page,
     resource::{ChangeContext, Listed, Resource, object_of},
 };
-use crate::settings::{Generator, Object, ProblemScope, Rules};
+use crate::{
+    Control,
+    settings::{Generator, Object, ProblemScope, Rules},
+};
 
 pub(crate) trait TenantItem:
     SecretFields + Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync
@@ -41,6 +44,11 @@ pub(crate) trait TenantItem:
     fn of_change(item: &Item) -> Option<&Self>;
 
     fn derived(&self) -> Object {
+        Object::new()
+    }
+
+    /// Returns read-only fields that the process itself observes of the item.
+    fn observed_of(_id: &str, _tenant: &TenantSnapshot, _control: &Control) -> Object {
         Object::new()
     }
 
@@ -130,6 +138,10 @@ impl<T: TenantItem> Resource for T {
         let mut removed = vec![(T::KIND, id.to_owned())];
         removed.extend(T::remove_dependents(id, tenant));
         Ok(removed)
+    }
+
+    fn observed(id: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
+        T::observed_of(id, tenant, control)
     }
 
     fn shown(&self) -> Object {

@@ -125,7 +125,7 @@ impl Resource for TenantSettings {
         }
     }
 
-    fn observed(tenant: &TenantSnapshot, control: &Control) -> Object {
+    fn observed(_: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
         [("used".to_owned(), object_of(&used(tenant, control)).into())].into_iter().collect()
     }
 
@@ -146,7 +146,7 @@ impl Resource for TenantSettings {
 }
 
 /// Returns what a tenant uses of each quota. Dead letters are left out until they have been counted.
-fn used(tenant: &TenantSnapshot, control: &Control) -> Quota {
+pub(super) fn used(tenant: &TenantSnapshot, control: &Control) -> Quota {
     let dead_letters = control.dead_letters_of(&tenant.id);
     Quota {
         events_per_second: Some(control.event_rates.per_second(&tenant.id, Instant::now())),
@@ -199,7 +199,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let (tenants, next) = page.cut(tenants.iter().map(|tenant| (tenant.id.as_str(), *tenant)));
     let shown = |tenant: &Arc<TenantSnapshot>| {
         let mut shown = object_of(&shown_in_snapshot(tenant));
-        shown.extend(TenantSettings::observed(tenant, &request.control));
+        shown.extend(TenantSettings::observed(&tenant.id, tenant, &request.control));
         shown
     };
     Ok(page::answer(tenants.into_iter().map(shown).collect(), next))

@@ -68,15 +68,16 @@ impl Collection {
         format!("{}/{}{}", self.path, path_segment(id), self.view)
     }
 
-    pub(super) async fn list(&self, columns: &[(&str, &str)]) -> anyhow::Result<Exit> {
+    pub(super) async fn list(&self, columns: &[(&str, &str)], shows: impl Fn(&Value) -> bool) -> anyhow::Result<Exit> {
         let mut list = List::new(self.output, columns.iter().map(|(heading, _)| *heading));
         let mut cursor = None::<String>;
         loop {
             let after = cursor.map_or(String::new(), |cursor| format!("&cursor={}", path_segment(&cursor)));
             let path = format!("{}?limit={PAGE}{after}", self.path);
             let page: ResourcePage = self.client.call(Method::GET, &path, None).await?;
-            for item in &page.items {
-                list.push(item, || columns.iter().map(|(_, field)| cell(&item[field])).collect())?;
+            for item in page.items.iter().filter(|item| shows(item)) {
+                let at = |path: &str| path.split('.').fold(item, |within, field| &within[field]);
+                list.push(item, || columns.iter().map(|(_, path)| cell(at(path))).collect())?;
             }
             cursor = page.next;
             if cursor.is_none() {

@@ -15,6 +15,7 @@ mod rotating;
 mod secrets;
 mod shown_once;
 mod signing;
+mod status;
 mod tenants;
 mod usage_and_audit;
 mod views;
