@@ -15,6 +15,7 @@ use axum::{
     routing::get,
 };
 use schemars::json_schema;
+use schemas::pattern;
 use serde_json::Value;
 use service::openapi::{ApiRouter, Description, describe, get_with};
 use utoipa::openapi::{
@@ -25,8 +26,8 @@ use utoipa::openapi::{
 
 use crate::VERSION;
 
-const DOCUMENT: &str = "/v1/openapi.json";
-const PAGE: &str = "/docs";
+pub const DOCUMENT: &str = "/v1/openapi.json";
+pub const PAGE: &str = "/docs";
 const SCRIPT: &str = "/docs/redoc.standalone.js";
 const SCHEME: &str = "key";
 
@@ -51,7 +52,7 @@ const DESCRIPTION: &str = "carteiro takes ticket and message events in, and deli
     **Secrets** are shown once, when they are made, and masked as `***` from then on. A body that leaves a secret out keeps \
     it, null removes it, and a mask that is written back is refused.";
 
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("events", "Publish events, and ask what one would do."),
     ("channels", "The webhook of a channel: a URL, and what is sent to it."),
     ("integrations", "URLs that queues are bound to."),
@@ -60,6 +61,7 @@ const TAGS: [(&str, &str); 14] = [
     ("sources", "URLs that take vendors' webhooks in."),
     ("keys", "Keys with which a tenant's programs use this API."),
     ("dead letters", "Deliveries that ended without success, and their replays."),
+    ("status", "Whether all is well."),
     ("usage", "What a tenant used, by day."),
     ("audit", "Who changed what, and when."),
     ("tenants", "The operator's customers, and their quotas."),
@@ -68,15 +70,22 @@ const TAGS: [(&str, &str); 14] = [
     ("description", "This description of the API."),
 ];
 
-/// The parameters of paths: name, pattern and description. The last one is for any other.
-const PARTS: [(&str, &str, &str); 6] = [
-    ("tenant", schemas::pattern::ID, "Id of the tenant."),
-    ("id", "^.+$", "Id of the resource."),
-    ("channel_id", "^.+$", "Id of the channel on its platform."),
-    ("queue_id", "^.+$", "Id of the queue on its platform."),
-    ("token", schemas::pattern::TOKEN, "Token of the source, which is the secret part of its URL."),
-    ("", "^.+$", "Part of the path."),
+/// The parameters of paths, as the end of the path up to them: pattern, and what has this id.
+const PARTS: [(&str, &str, &str); 12] = [
+    ("tenants/{tenant}", pattern::ID, "tenant"),
+    ("endpoints/{id}", pattern::ID_OR_VIEW, "endpoint"),
+    ("subscriptions/{id}", pattern::ID_OR_VIEW, "subscription"),
+    ("sources/{id}", pattern::ID, "source"),
+    ("keys/{id}", pattern::ID, "key"),
+    ("channels/{channel_id}", ANY, "channel on its platform"),
+    ("queues/{queue_id}", ANY, "queue on its platform"),
+    ("integrations/{id}", ANY, "integration"),
+    ("dead-letters/{id}", pattern::POSITION, "dead letter"),
+    ("replays/{id}", ANY, "replay"),
+    ("parked/{id}", pattern::POSITION, "parked message"),
+    ("in/{token}", pattern::TOKEN, "source: its token"),
 ];
+const ANY: &str = "^.+$";
 
 /// The document of all roles, which each process serves whatever its own roles are.
 pub fn document() -> Value {
@@ -133,12 +142,18 @@ async fn serve_script() -> Response {
 
 /// Describes the parameters of a path, which are required texts.
 fn name_parts(path: &str, item: &mut PathItem) {
-    for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-        let Some((_, pattern, about)) = PARTS.iter().find(|(name, ..)| *name == part).or(PARTS.last()) else {
-            continue;
-        };
-        let schema = json_schema!({"type": "string", "pattern": pattern});
-        let parameter = describe::parameter_in(ParameterIn::Path, part, about, schema);
+    for (at, _) in path.match_indices('}') {
+        let until = &path[..=at];
+        let Some(name) = until.rsplit_once('{').map(|(_, name)| name.trim_end_matches('}')) else { continue };
+        let known = PARTS.iter().find(|(end, ..)| until.ends_with(end));
+        let (pattern, owner) = known.map_or((ANY, "resource"), |(_, pattern, owner)| (*pattern, *owner));
+        let about = format!("Id of the {owner}.");
+        let parameter = describe::parameter_in(
+            ParameterIn::Path,
+            name,
+            &about,
+            json_schema!({"type": "string", "pattern": pattern}),
+        );
         item.parameters.get_or_insert_default().push(RefOr::T(parameter));
     }
 }

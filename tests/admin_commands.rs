@@ -322,7 +322,7 @@ async fn deliveries_that_waited_at_a_backup_are_made_after_a_restore() {
     failing.until("all were tried", |recorder| recorder.requests("/crm").len() >= 20).await;
     let created = fixture.site.run(&["backup", "backup.tar"]).await;
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let refused = fixture.site.run(&["restore", "backup.tar", "--force"]).await;
+    let refused = fixture.site.run(&["restore", "backup.tar", "--force", "--yes"]).await;
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!((refused.status.code(), stderr.contains("in use by another process")), (Some(78), true), "{stderr}");
     fixture.standalone.terminate().await;
@@ -332,7 +332,7 @@ async fn deliveries_that_waited_at_a_backup_are_made_after_a_restore() {
     for name in ["broker.db", "broker.db-wal", "store.db", "store.key"] {
         fs::write(fixture.site.path(name), "lost").expect("its own folder");
     }
-    let restored = fixture.site.run(&["restore", "backup.tar", "--force"]).await;
+    let restored = fixture.site.run(&["restore", "backup.tar", "--force", "--yes"]).await;
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     fixture.standalone.restart().await;
     fixture.url = fixture.standalone.api().url();
@@ -372,7 +372,7 @@ async fn dead_letters_of_a_disabled_endpoint_are_offered_for_replay_when_it_is_e
     let filter = ["--tenant", "acme", "--endpoint-id", "crm", "--reason", "endpoint_disabled"];
     let list = [&["dead-letters", "list", "--output", "json"][..], &filter].concat();
     eventually("they have ended", || async {
-        let listed = fixture.site.run(&list).await;
+        let listed = fixture.site.look(&list).await;
         (String::from_utf8_lossy(&listed.stdout).lines().count() == 3).then_some(())
     })
     .await;

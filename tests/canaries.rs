@@ -67,7 +67,7 @@ async fn each_lane_and_delay_of_rabbitmq_has_its_canary_and_a_missing_queue_show
     .await;
     assert_eq!(sum(&first, "carteiro_canary_unreadable_total").await, 0.0);
     // The broker has parked them as unroutable. They belong to no tenant and are not listed.
-    let parked = site.run(&["parked", "list", "--output", "json"]).await;
+    let parked = site.look(&["parked", "list", "--output", "json"]).await;
     assert_eq!(String::from_utf8_lossy(&parked.stdout), "");
 }
 

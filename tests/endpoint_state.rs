@@ -40,7 +40,7 @@ async fn deliveries_cancelled_while_they_wait_end_when_due_and_later_ones_are_de
         receiver.look(|recorder| recorder.has_all("/up", &later)).then_some(())
     })
     .await;
-    let replay = ["dead-letters", "replay", "--all", "--server", &standalone.api().url(), "--key", KEY];
+    let replay = ["dead-letters", "replay", "--all", "--yes", "--server", &standalone.api().url(), "--key", KEY];
     assert!(site.run(&replay).await.status.success());
     receiver.until("a replay counts as accepted anew", |recorder| recorder.has_all("/up", &cancelled)).await;
 }

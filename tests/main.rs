@@ -46,6 +46,7 @@ mod server_tls;
 mod signing;
 mod ssrf;
 mod startup;
+mod status;
 mod supervision;
 mod tenants;
 mod topology;

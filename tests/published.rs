@@ -59,6 +59,7 @@ fn complete() -> Config {
     let values = without_default().into_iter().map(|key| {
         let text = match key.as_str() {
             "store.url" => "file:conf.d",
+            "http.public_url" => "https://carteiro.example",
             "deliverer.proxy" => "http://127.0.0.1:3128",
             _ => "a text of no meaning",
         };

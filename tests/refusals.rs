@@ -79,7 +79,7 @@ impl Fixture {
         let accepted = self.standalone.api().publish("acme", ids(name, 1)).await;
         self.receiver.until("the good event arrives", |recorder| recorder.has_all("/crm", &accepted)).await;
         assert_eq!(self.receiver.look(|recorder| recorder.requests("/crm").len()), 1);
-        let parked = self.site.run(&["parked", "list", "--output", "json"]).await;
+        let parked = self.site.look(&["parked", "list", "--output", "json"]).await;
         assert_eq!((parked.status.code(), parked.stdout.as_slice()), (Some(0), &b""[..]));
     }
 }

@@ -72,7 +72,7 @@ async fn a_topology_is_drained_while_roles_run_and_removed_once_it_is_empty() {
     let foreign = AmqpMessage { key: "acme.-.-.ticket.created", id: Some("foreign"), tenant: None, body: b"{}" };
     AmqpClient::connect(&site).await.publish(&foreign).await;
     let parked = eventually("it is parked", || async {
-        let (_, listed, _) = run(&site, &["parked", "list", "--output", "json"]).await;
+        let (_, listed, _) = run(&site, &["parked", "list", "--output", "json", "--broker", &site.broker().url]).await;
         listed.lines().find(|line| line.contains("foreign")).map(str::to_owned)
     });
     assert!(parked.await.contains("unroutable"));

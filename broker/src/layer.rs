@@ -6,7 +6,8 @@ use schemas::Message;
 use tokio::sync::watch;
 
 use crate::{
-    Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, ReadError, Record, Target,
+    Broker, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue, QueueCounts, ReadError,
+    Record, Target,
 };
 
 /// A [`Broker`] around another one. A layer overrides the methods that it changes.
@@ -45,6 +46,10 @@ impl<T: BrokerLayer> Broker for T {
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         self.inner().waiting(with)
+    }
+
+    fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>> {
+        self.inner().queue_counts()
     }
 
     fn max_log_bytes(&self, log: Log) -> u64 {

@@ -13,6 +13,7 @@ mod notices;
 mod pace;
 mod publish_until_confirmed;
 mod publish_window;
+mod queue_counts;
 mod queues;
 pub mod rabbitmq;
 pub mod records;
@@ -31,6 +32,7 @@ pub use layer::BrokerLayer;
 pub use notices::Notices;
 pub use publish_until_confirmed::{Deadline, publish_until_confirmed};
 pub use publish_window::{PublishRoom, PublishWindow};
+pub use queue_counts::{QueueCount, QueueCounts};
 pub use queues::{Due, Lane, Log, Queue, Target};
 pub use records::Record;
 pub use run_handler::{Handler, run_handler};
@@ -66,6 +68,10 @@ pub trait Broker: Logs {
     /// `None` where nobody can look into a queue (RabbitMQ). For people: it reads everything that waits, and holds up
     /// nobody.
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>>;
+
+    /// Counts what waits in the queues. For people: the numbers are as old as the broker's own. Fails while the broker is
+    /// away.
+    fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>>;
 
     /// Bytes that a log keeps at most: beyond them the oldest records are deleted.
     fn max_log_bytes(&self, log: Log) -> u64;

@@ -6,8 +6,10 @@
 
 use bytes::Bytes;
 use schemas::{
-    DeadLetter, DeadReason, Delivery, HeaderValue, Headers, Message, ParkReason, Parked, body_as_json, hex, tenant_of,
-    time::rfc3339, wire,
+    DeadLetter, DeadReason, Delivery, HeaderValue, Headers, MAX_TENANT_BYTES, Message, ParkReason, Parked,
+    body_as_json, hex, tenant_of,
+    time::{rfc3339, unix_ms},
+    wire,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -48,7 +50,18 @@ pub(crate) fn too_large(message: &Message, now: u64) -> Option<(DeadLetter, Targ
 /// Reads a dead letter without its body. Its id is the record's offset. `None` for a record that holds none.
 pub fn read_dead_letter(record: &Record) -> Option<DeadLetter> {
     let letter = serde_json::from_str::<DeadLetter>(record.message.headers.text(wire::RECORD)?).ok()?;
-    Some(DeadLetter { id: record.offset.to_string(), body: None, ..letter })
+    let replay_id = record.message.headers.text(wire::REPLAY).map(str::to_owned);
+    Some(DeadLetter { id: record.offset.to_string(), replay_id, body: None, ..letter })
+}
+
+/// Time at which the delivery of a dead letter ended, in unix milliseconds. Reads nothing else of the record.
+pub fn dead_at(record: &Record) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Ended<'a> {
+        dead_at: &'a str,
+    }
+    let Ended { dead_at } = serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()?;
+    unix_ms(dead_at)
 }
 
 pub fn read_dead_letter_with_body(record: &Record) -> Option<DeadLetter> {
@@ -64,14 +77,19 @@ pub fn revision(record: &Record) -> u64 {
 /// Beginning of a replay marker's key. A dead letter's key begins with its reason, and no reason has this name.
 const REPLAYED_KEY: &str = "replayed.";
 
-/// A marker in the log of dead letters: the delivery was published again. It settles the delivery's dead letters up to
-/// `offset` and no later one, because the delivery may have failed again before the marker was appended.
+/// The job of a marker whose dead letter was discarded.
+const DISCARDED: &str = "discarded";
+
+/// A marker in the log of dead letters: the delivery was published again, or its dead letter was discarded. It settles the
+/// delivery's dead letters up to `offset` and no later one, because the delivery may have failed again before the marker
+/// was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayMarker {
     #[serde(rename = "replayed")]
     pub delivery_id: Uuid,
     /// Offset of the dead letter that was replayed.
     pub offset: u64,
+    /// Id of the replay, or `discarded`.
     pub job: String,
     /// RFC 3339.
     pub at: String,
@@ -90,7 +108,18 @@ impl ReplayMarker {
     /// The marker of a delivery that was replayed from its dead letter at `offset`. `now` is unix milliseconds.
     pub fn of(delivery: &Delivery, offset: u64, job: &str, now: u64) -> (Target, Message) {
         let marker = Self { delivery_id: delivery.id, offset, job: job.to_owned(), at: rfc3339(now) };
-        (Target::Log(Log::Dead, format!("{REPLAYED_KEY}{}", delivery.tenant)), marker_message(delivery, &marker))
+        marker.message(&delivery.tenant, &delivery.event_id, &delivery.event_type)
+    }
+
+    /// The marker of a tenant's dead letter at `offset` that was discarded. `now` is unix milliseconds.
+    pub fn of_discarded(tenant: &str, delivery_id: Uuid, offset: u64, now: u64) -> (Target, Message) {
+        let marker = Self { delivery_id, offset, job: DISCARDED.to_owned(), at: rfc3339(now) };
+        marker.message(tenant, &"", &"")
+    }
+
+    fn message(&self, tenant: &str, event_id: &impl ToString, kind: &impl ToString) -> (Target, Message) {
+        let to = Target::Log(Log::Dead, format!("{REPLAYED_KEY}{tenant}"));
+        (to, marker_message((event_id.to_string(), kind.to_string()), tenant, self))
     }
 }
 
@@ -147,15 +176,17 @@ pub fn excerpt(body: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&body[..body.len().min(EXCERPT_BYTES)])
 }
 
+/// Reads a parked message without its body. Its id is the record's offset.
 pub fn read_parked(record: &Record) -> Parked {
     let ours = record.message.headers.text(wire::RECORD).and_then(|json| serde_json::from_str(json).ok());
     let parked: Parked = ours.unwrap_or_else(|| parked_by_the_broker(record));
-    Parked { requeued: parked_delivery(record).map_or(0, |delivery| delivery.requeued), ..parked }
+    let requeued = parked_delivery(record).map_or(0, |delivery| delivery.requeued);
+    let accepted_at = record.message.headers.int(wire::ACCEPTED_AT).and_then(|at| u64::try_from(at).ok()).map(rfc3339);
+    Parked { id: record.offset.to_string(), requeued, accepted_at, ..parked }
 }
 
-/// The id is the record's offset.
 pub fn read_parked_with_body(record: &Record) -> Parked {
-    Parked { id: record.offset.to_string(), body: body_as_json(&record.message.body), ..read_parked(record) }
+    Parked { body: body_as_json(&record.message.body), ..read_parked(record) }
 }
 
 /// A message that the broker parked itself, because it was handed out too often or matched no binding. The broker
@@ -208,12 +239,14 @@ pub fn parked_delivery(record: &Record) -> Option<Delivery> {
 /// Beginning of a requeue marker's key, before the tenant. No reason has this name, and an event's key has more parts.
 const REQUEUED_KEY: &str = "requeued.";
 
-/// A marker in the log of parked messages: the delivery was published again. It settles the delivery's records up to
-/// `offset` and no later one, because the delivery may have been parked again meanwhile.
+/// A marker in the log of parked messages: the message was published again. It settles a delivery's records up to
+/// `offset` and no later one, because the delivery may have been parked again meanwhile; of anything else, it settles the
+/// record at `offset`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequeueMarker {
+    /// None for what is no delivery.
     #[serde(rename = "requeued")]
-    pub delivery_id: Uuid,
+    pub delivery_id: Option<Uuid>,
     /// Offset of the record that was published again.
     pub offset: u64,
 }
@@ -228,22 +261,29 @@ impl RequeueMarker {
         serde_json::from_str(record.message.headers.text(wire::RECORD)?).ok()
     }
 
-    /// The marker for a record that was published again; none for one that holds no delivery.
-    pub fn of(record: &Record) -> Option<(Target, Message)> {
-        let delivery = parked_delivery(record)?;
-        let marker = Self { delivery_id: delivery.id, offset: record.offset };
-        let to = Target::Log(Log::Parked, format!("{REQUEUED_KEY}{}", delivery.tenant));
-        Some((to, marker_message(&delivery, &marker)))
+    /// The marker for a record that was published again.
+    pub fn of(record: &Record) -> (Target, Message) {
+        let marker = Self { delivery_id: parked_delivery(record).map(|delivery| delivery.id), offset: record.offset };
+        // A foreign producer may have chosen the name.
+        let tenant = read_parked(record).tenant.filter(|tenant| is_part_of_key(tenant)).unwrap_or_default();
+        let Message { id, kind, .. } = &record.message;
+        let message = marker_message((id.clone(), kind.clone()), &tenant, &marker);
+        (Target::Log(Log::Parked, format!("{REQUEUED_KEY}{tenant}")), message)
     }
 }
 
-/// The message of a marker: it names the delivery's event and tenant, and has no body.
-fn marker_message(delivery: &Delivery, marker: &impl Serialize) -> Message {
+fn is_part_of_key(tenant: &str) -> bool {
+    tenant.len() <= MAX_TENANT_BYTES && !tenant.contains('.')
+}
+
+/// The message of a marker: it names the event and the tenant, as far as they are known, and has no body.
+fn marker_message((id, kind): (String, String), tenant: &str, marker: &impl Serialize) -> Message {
     let mut headers = Headers::default();
     headers.set(wire::SCHEMA, HeaderValue::Int(wire::SCHEMA_VERSION));
-    headers.set(wire::TENANT, HeaderValue::Text(delivery.tenant.as_str().into()));
+    if !tenant.is_empty() {
+        headers.set(wire::TENANT, HeaderValue::Text(tenant.into()));
+    }
     headers.set(wire::RECORD, HeaderValue::Text(json(marker).into()));
-    let (id, kind) = (delivery.event_id.to_string(), delivery.event_type.to_string());
     Message { id, kind, headers, body: Bytes::new() }
 }
 

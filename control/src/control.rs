@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use broker::Broker;
+use broker::{Broker, QueueCounts};
 use schemas::{
     KeyHash, RetryPolicy,
     time::{day, millis},
@@ -19,9 +19,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ControlConfig, ControlMetrics, Rate, Rules, backlog, dead_letter_index::DeadLetterIndex,
-    dead_letter_quota::DeadLetterCount, edit_queue::EditQueue, endpoint_test, event_rates::EventRates, log_turns,
-    operational_events::PublishedEvents, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
+    ControlConfig, ControlMetrics, Rate, Rules, backlog, day_counts::DayCounts, dead_letter_quota::DeadLetterCount,
+    dead_letters::DeadLetterSearch, edit_queue::EditQueue, endpoint_health::EndpointHealths, endpoint_test,
+    event_rates::EventRates, fleet::Fleet, log_index::LogIndex, log_turns, operational_events::PublishedEvents,
+    parked::ParkedSearch, recent_searches::RecentSearches, replays::ReplayJobs, settings::Generator,
     tenant_semaphore::TenantSemaphore,
 };
 
@@ -69,13 +70,23 @@ pub struct Control {
     pub(crate) replay_rate: Rate,
     pub(crate) event_rates: EventRates,
     pub(crate) dead_letter_count: Mutex<DeadLetterCount>,
+    pub(crate) dead_by_reason: Arc<DayCounts>,
+    pub(crate) parked_by_reason: DayCounts,
+    /// The processes that announce themselves.
+    pub(crate) fleet: Fleet,
+    pub(crate) endpoint_health: EndpointHealths,
+    /// The broker's latest answer, which several requests share.
+    pub(crate) latest_queue_counts: tokio::sync::Mutex<Option<(Option<QueueCounts>, Instant)>>,
     /// Where each tenant's dead letters are in the log.
-    pub(crate) dead_letter_index: DeadLetterIndex,
-    /// Bounds how many requests search for dead letters at once.
+    pub(crate) dead_letter_index: LogIndex,
+    /// Where parked messages are in their log.
+    pub(crate) parked_index: LogIndex,
+    /// Bounds how many requests search a log at once.
     pub(crate) log_searches: TenantSemaphore,
     /// The turns in which these requests read the log.
     pub(crate) log_turns: Arc<Semaphore>,
-    pub(crate) recent_searches: RecentSearches,
+    pub(crate) recent_searches: RecentSearches<DeadLetterSearch>,
+    pub(crate) recent_parked_searches: RecentSearches<ParkedSearch>,
     /// Bounds how many requests count what waits for an endpoint at once.
     pub(crate) backlog_counts: TenantSemaphore,
     /// Bounds how many tests of endpoints wait at once.
@@ -98,10 +109,17 @@ impl Control {
             replay_rate: config.replays_per_second,
             event_rates: EventRates::default(),
             dead_letter_count: Mutex::default(),
-            dead_letter_index: DeadLetterIndex::default(),
+            dead_by_reason: Arc::default(),
+            parked_by_reason: DayCounts::default(),
+            fleet: Fleet::default(),
+            endpoint_health: EndpointHealths::default(),
+            latest_queue_counts: tokio::sync::Mutex::default(),
+            dead_letter_index: LogIndex::default(),
+            parked_index: LogIndex::default(),
             log_searches: TenantSemaphore::new(log_turns::SEARCHES),
             log_turns: Arc::new(Semaphore::new(log_turns::TURNS)),
             recent_searches: RecentSearches::default(),
+            recent_parked_searches: RecentSearches::default(),
             backlog_counts: TenantSemaphore::new(backlog::COUNTS),
             endpoint_tests: TenantSemaphore::new(endpoint_test::TESTS),
             published_events: PublishedEvents::default(),

@@ -13,15 +13,16 @@ use std::{
 
 use broker::{
     Log, Logs, ReadError, Record,
-    records::{ReplayMarker, revision},
+    records::{ReplayMarker, dead_at, revision},
 };
 use futures_util::TryStreamExt as _;
-use schemas::{DeadLetterRetention, Notice, OperationalEvent, Quota, QuotaName, RetentionLevels, wire};
+use schemas::{DeadLetterRetention, DeadReason, Notice, OperationalEvent, Quota, QuotaName, RetentionLevels, wire};
 use store::{Snapshot, is_older};
 
 use crate::{
     Control,
-    dead_letter_index::DeadLetterIndex,
+    day_counts::DayCounts,
+    log_index::LogIndex,
     log_use::{LogUse, RecordState, Share, Shares, TenantUse},
 };
 
@@ -56,6 +57,7 @@ impl Control {
     pub async fn watch_dead_letters(&self) {
         let broker = &*self.deps.broker;
         let (mut counter, mut is_readable) = (DeadLetterCounter::new(broker.max_log_bytes(Log::Dead)), true);
+        counter.by_reason = self.dead_by_reason.clone();
         loop {
             let mut interval = INTERVAL;
             if let Some(snapshot) = self.deps.store.snapshot() {
@@ -64,6 +66,7 @@ impl Control {
                     Ok(bytes) => {
                         *self.dead_letter_count() = counter.found(&snapshot);
                         is_readable = true;
+                        self.dead_by_reason.complete();
                         if bytes > counter.log.allowance() / 2 {
                             interval = INTERVAL_OF_FLOOD;
                         }
@@ -130,11 +133,20 @@ struct DeadLetterCounter {
     /// Revisions that created the tenants with dead letters, as of the first one since they are known.
     since: HashMap<String, u64>,
     counts: u32,
+    /// The letters by reason and hour.
+    by_reason: Arc<DayCounts>,
 }
 
 impl DeadLetterCounter {
     fn new(capacity: u64) -> Self {
-        Self { capacity, next: 0, log: LogUse::new(capacity), since: HashMap::new(), counts: 0 }
+        Self {
+            capacity,
+            next: 0,
+            log: LogUse::new(capacity),
+            since: HashMap::new(),
+            counts: 0,
+            by_reason: Arc::default(),
+        }
     }
 
     /// Counts from the last offset to the present end of the log. `created` returns the revision that created a tenant.
@@ -142,7 +154,7 @@ impl DeadLetterCounter {
     async fn count(
         &mut self,
         logs: &dyn Logs,
-        index: &DeadLetterIndex,
+        index: &LogIndex,
         created: impl Fn(&str) -> Option<u64>,
     ) -> Result<u64, ReadError> {
         self.forget_former_tenants(&created);
@@ -191,6 +203,12 @@ impl DeadLetterCounter {
             false => RecordState::Whole,
         };
         let is_former = state != RecordState::Ended && is_older(revision(record), since.unwrap_or_default());
+        if !ReplayMarker::is_marker(record)
+            && let Some(reason) = record.key.split_once('.').and_then(|(reason, _)| DeadReason::parse(reason))
+            && let Some(at) = dead_at(record)
+        {
+            self.by_reason.add(at, tenant, reason.as_str());
+        }
         self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
         if ReplayMarker::is_marker(record)
             && let Some(marker) = ReplayMarker::read(record)
@@ -265,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn dead_letters_that_were_counted_before_their_tenant_was_known_count_on() {
         let logs = Memory::calm(Arc::new(|| 0));
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         for (event, created, expected) in [("e1", None, 1), ("e2", Some(5), 2), ("e3", Some(5), 3), ("e4", Some(8), 0)]
         {
             append(&logs, &DeadDelivery::default().event(event)).await;
@@ -284,7 +302,7 @@ mod tests {
         let die = async |tenant: &str, event: &str| {
             append(&logs.0, &DeadDelivery::default().event(event).to(tenant, "crm")).await;
         };
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
@@ -304,7 +322,7 @@ mod tests {
         let die = async |event: &str, revision| {
             append(&logs, &DeadDelivery::default().event(event).revision(revision)).await;
         };
-        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), DeadLetterIndex::default());
+        let (mut counter, index) = (DeadLetterCounter::new(1_000_000), LogIndex::default());
         die("e1", 3).await;
         for (since, event, revision, expected) in
             [(2, "e2", 3, 2), (7, "e3", 7, 1), (7, "e1", 6, 1), (7, "e3", 6, 1), (7, "e4", 0, 2)]

@@ -1,13 +1,12 @@
-//! Finds dead letters in the log, from which nothing is ever deleted.
+//! Dead letters: which of them are alive and selected, and what ends them.
 //!
-//! A delivery has at most one live dead letter: the latest record of a delivery replaces earlier ones, and a replay's
-//! marker ends those before it. The first pass over the log keeps an id and an offset of each, never a body. The second
-//! pass reads the records themselves.
+//! A delivery has at most one live dead letter: the latest record of a delivery replaces earlier ones, and the marker of a
+//! replay or a discard ends those before it.
 
-use std::{collections::BTreeSet, iter, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use broker::{
-    Log, Logs, ReadError, Record,
+    Deadline, Log, Logs, ReadError, Record, publish_until_confirmed,
     records::{ReplayMarker, read_dead_letter, read_dead_letter_with_body, revision},
 };
 use futures_util::{
@@ -21,8 +20,15 @@ use schemas::{
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use store::is_older;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
-use crate::{dead_letter_index::GAP, live_records::LiveRecords};
+use crate::{
+    Control, NotStarted, WINDOW,
+    log_index::LogIndex,
+    log_search::{LogEntry, LogFilter, Origin, RecordKey, Search, Searched, read_offsets},
+    log_turns::REQUEST_TIME,
+};
 
 /// Which dead letters are meant: all that every given field allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -52,10 +58,6 @@ pub struct DeadLetterFilter {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
     #[schemars(with = "Option<String>")]
     pub until: Option<u64>,
-    // Revision that created the tenant: dead letters of a former tenant of its id are not there for it. With 0, those of
-    // all tenants are.
-    #[serde(skip)]
-    pub tenant_since: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,80 +118,50 @@ fn ids<S: Serializer>(ids: &Option<BTreeSet<u64>>, serializer: S) -> Result<S::O
     list.end()
 }
 
-/// Live dead letters in the order of the log: the offset of each, and the endpoint that it was for.
-#[derive(Clone, Debug)]
-pub struct LiveDeadLetters(Arc<[(u64, Arc<str>)]>);
-
-/// A search for the live dead letters that a filter selects, of one tenant or of all. It can go on later from the offset
-/// that it has reached.
-#[derive(Debug)]
-pub(crate) struct Search {
+/// A filter of one tenant's dead letters, or of all tenants'.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DeadLetterSearch {
     tenant: Option<String>,
+    /// Revision that created the tenant: dead letters of a former tenant of its id are not there for it. With 0, they are.
+    since: u64,
     filter: DeadLetterFilter,
-    live: LiveRecords<Arc<str>>,
-    /// All dead letters of an endpoint share one copy of its id.
-    endpoints: BTreeSet<Arc<str>>,
-    next: u64,
 }
 
-impl Search {
-    pub(crate) fn new(tenant: Option<&str>, filter: &DeadLetterFilter) -> Self {
-        // Whether a dead letter is alive is decided by what comes after it.
-        let next = filter.ids.as_ref().map_or(0, |ids| ids.first().copied().unwrap_or(u64::MAX));
-        let (live, endpoints) = (LiveRecords::default(), BTreeSet::new());
-        Self { tenant: tenant.map(str::to_owned), filter: filter.clone(), live, endpoints, next }
+impl DeadLetterSearch {
+    pub(crate) fn new(tenant: Option<&str>, since: u64, filter: &DeadLetterFilter) -> Self {
+        Self { tenant: tenant.map(str::to_owned), since, filter: filter.clone() }
+    }
+}
+
+impl LogFilter for DeadLetterSearch {
+    const LOG: Log = Log::Dead;
+
+    fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
-    /// Offset of the first record that was not read yet.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
+    fn floor(&self) -> u64 {
+        self.filter.ids.as_ref().map_or(0, |ids| ids.first().copied().unwrap_or(u64::MAX))
     }
 
-    /// Number of dead letters that were found so far.
-    pub(crate) fn len(&self) -> usize {
-        self.live.len()
-    }
-
-    /// Reads the records from [`next`](Self::next) on. One that is dropped or fails on the way has kept what it has read.
-    pub(crate) async fn read(
-        &mut self,
-        mut records: BoxStream<'_, Result<Record, ReadError>>,
-    ) -> Result<(), ReadError> {
-        while let Some(record) = records.try_next().await? {
-            self.note(&record);
-            self.next = record.offset + 1;
+    fn read(&self, record: &Record) -> LogEntry {
+        if ReplayMarker::is_marker(record) {
+            let end = |marker: ReplayMarker| LogEntry::End(RecordKey::Delivery(marker.delivery_id), marker.offset);
+            return ReplayMarker::read(record).map_or(LogEntry::Nothing, end);
         }
-        Ok(())
-    }
-
-    fn note(&mut self, record: &Record) {
-        let Self { tenant, filter, live, endpoints, .. } = self;
-        live.note(record, filter.tenant_since, |record| {
-            let letter = read_dead_letter(record)?;
-            // A later record of the same delivery replaces an earlier one, also when the filter does not select it.
-            let is_of_tenant = tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
-            let is_wanted = is_of_tenant && filter.accepts(record.offset, &letter);
-            let endpoint = is_wanted.then(|| shared(endpoints, letter.endpoint_id));
-            Some((letter.delivery_id, endpoint))
-        });
-    }
-
-    pub(crate) fn found(&self) -> LiveDeadLetters {
-        let mut live: Vec<_> = self.live.iter().cloned().collect();
-        live.sort_unstable_by_key(|(offset, _)| *offset);
-        LiveDeadLetters(live.into())
+        // An event of a former tenant of this id may have the id of an event of this one.
+        let letter = read_dead_letter(record).filter(|_| !is_older(revision(record), self.since));
+        let Some(letter) = letter else { return LogEntry::Nothing };
+        let is_of_tenant = self.tenant.as_ref().is_none_or(|tenant| *tenant == letter.tenant);
+        let is_wanted = is_of_tenant && self.filter.accepts(record.offset, &letter);
+        let origin = Origin { tenant: letter.tenant, endpoint_id: letter.endpoint_id, reason: letter.reason.as_str() };
+        LogEntry::Record(RecordKey::Delivery(letter.delivery_id), is_wanted.then_some(origin))
     }
 }
 
-/// The copy of an endpoint's id that all share.
-fn shared(endpoints: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
-    if let Some(known) = endpoints.get(id.as_str()) {
-        return known.clone();
-    }
-    let endpoint = Arc::<str>::from(id);
-    endpoints.insert(endpoint.clone());
-    endpoint
-}
+/// Live dead letters in the order of the log: the offset of each, and what it came from.
+#[derive(Clone, Debug)]
+pub struct LiveDeadLetters(Arc<[(u64, Arc<Origin>)]>);
 
 /// Finds the dead letters that a filter selects, of one tenant or of all. Reads the log once, up to its present end.
 pub async fn find(
@@ -197,20 +169,9 @@ pub async fn find(
     tenant: Option<&str>,
     filter: &DeadLetterFilter,
 ) -> Result<LiveDeadLetters, ReadError> {
-    let mut search = Search::new(tenant, filter);
-    search.read(logs.read(Log::Dead, search.next())).await?;
-    Ok(search.found())
-}
-
-/// Streams the records within ranges of offsets, which are read one after the other.
-pub(crate) fn read_ranges<'a>(
-    logs: &'a dyn Logs,
-    ranges: impl Iterator<Item = RangeInclusive<u64>> + Send + 'a,
-) -> BoxStream<'a, Result<Record, ReadError>> {
-    let read = move |range: RangeInclusive<u64>| {
-        logs.read(Log::Dead, *range.start()).try_take_while(move |record| future::ok(record.offset <= *range.end()))
-    };
-    stream::iter(ranges).map(read).flatten().boxed()
+    let mut search = Search::new(DeadLetterSearch::new(tenant, 0, filter));
+    search.read(logs, &LogIndex::default(), |_| false).await?;
+    Ok(LiveDeadLetters::of(&search))
 }
 
 /// Streams the dead letters that a filter selects with their bodies, in the order in which they ended.
@@ -243,6 +204,10 @@ pub async fn show(
 }
 
 impl LiveDeadLetters {
+    pub(crate) fn of<F: LogFilter>(search: &Search<F>) -> Self {
+        Self(search.live().iter().map(|(offset, origin)| (*offset, origin.clone())).collect())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -253,26 +218,82 @@ impl LiveDeadLetters {
 
     /// The endpoints that they were for.
     pub(crate) fn endpoints(&self) -> BTreeSet<&str> {
-        self.0.iter().map(|(_, endpoint)| &**endpoint).collect()
+        self.0.iter().map(|(_, origin)| &*origin.endpoint_id).collect()
     }
 
     /// Only those that were for an endpoint which `is_wanted` accepts.
     pub(crate) fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|(_, endpoint)| is_wanted(endpoint)).cloned().collect())
+        Self(self.0.iter().filter(|(_, origin)| is_wanted(&origin.endpoint_id)).cloned().collect())
     }
 
     /// Streams the records in order, from `offset` on. Of the log, it reads the parts that have some of them.
     pub(crate) fn records<'a>(&self, logs: &'a dyn Logs, offset: u64) -> BoxStream<'a, Result<Record, ReadError>> {
-        let (live, wanted) = (self.0.clone(), self.0.clone());
-        let mut at = live.partition_point(|(live, _)| *live < offset);
-        let ranges = iter::from_fn(move || {
-            let rest = &live[at..];
-            let near = rest.windows(2).take_while(|two| two[1].0 - two[0].0 <= GAP).count();
-            let range = rest.first()?.0..=rest[near].0;
-            at += near + 1;
-            Some(range)
-        });
-        let is_wanted = move |record: &Record| wanted.binary_search_by_key(&record.offset, |live| live.0).is_ok();
-        read_ranges(logs, ranges).try_filter(move |record| future::ready(is_wanted(record))).boxed()
+        let from = self.0.partition_point(|(live, _)| *live < offset);
+        read_offsets(logs, Log::Dead, self.0[from..].iter().map(|(offset, _)| *offset).collect())
+    }
+}
+
+/// How many dead letters a discard has found, and how many of them it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Discarded {
+    /// So many matched.
+    pub(crate) matched: u64,
+    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest.
+    pub(crate) discarded: u64,
+}
+
+impl Control {
+    /// Searches the dead letters of a tenant, or of all, until `is_enough` or everything was read. Of the tenant, only those
+    /// since its creation are found.
+    pub(crate) async fn search_dead_letters(
+        &self,
+        tenant: Option<&str>,
+        filter: &DeadLetterFilter,
+        until: Instant,
+        is_enough: impl Fn(&Search<DeadLetterSearch>) -> bool,
+    ) -> Result<(Searched<DeadLetterSearch>, bool), NotStarted> {
+        let since = tenant.map_or(0, |tenant| self.created(tenant));
+        let whose = (tenant.unwrap_or_default(), &self.recent_searches, &self.dead_letter_index);
+        self.search_log(whose, DeadLetterSearch::new(tenant, since, filter), until, is_enough).await
+    }
+
+    /// Searches all dead letters of a tenant that a filter selects.
+    pub(crate) async fn find_dead_letters(
+        &self,
+        tenant: &str,
+        filter: &DeadLetterFilter,
+        until: Instant,
+    ) -> Result<Searched<DeadLetterSearch>, NotStarted> {
+        match self.search_dead_letters(Some(tenant), filter, until, |_| false).await? {
+            (searched, true) => Ok(searched),
+            (_, false) => Err(NotStarted::TooSlow),
+        }
+    }
+
+    /// Counts the dead letters of a tenant that a filter selects.
+    pub async fn count(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<u64, NotStarted> {
+        let searched = self.find_dead_letters(tenant, filter, Instant::now() + REQUEST_TIME).await?;
+        Ok(searched.live().len() as u64)
+    }
+
+    /// Ends the dead letters of a tenant that a filter selects without a replay. What cannot be ended within the time of a
+    /// request stays, and the next one goes on with it.
+    pub(crate) async fn discard(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<Discarded, NotStarted> {
+        let until = Instant::now() + REQUEST_TIME;
+        let searched = self.find_dead_letters(tenant, filter, until).await?;
+        let letters: Vec<_> = searched.deliveries().map(|(offset, delivery, _)| (offset, delivery)).collect();
+        let (matched, mut discarded) = (letters.len() as u64, 0);
+        let ends = stream::iter(letters).map(|(offset, delivery)| self.discard_one(tenant, delivery, offset));
+        let mut ends = std::pin::pin!(ends.buffer_unordered(WINDOW));
+        while let Ok(Some(is_ended)) = timeout_at(until, ends.next()).await {
+            discarded += u64::from(is_ended);
+        }
+        Ok(Discarded { matched, discarded })
+    }
+
+    async fn discard_one(&self, tenant: &str, delivery: Uuid, offset: u64) -> bool {
+        let (to, marker) = ReplayMarker::of_discarded(tenant, delivery, offset, (self.deps.clock)());
+        let deadline = Deadline { stop: self.deps.stop.clone(), limit: Some(REQUEST_TIME) };
+        publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline).await.is_ok()
     }
 }

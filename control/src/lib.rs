@@ -1,31 +1,34 @@
 //! What operators and tenants see and change: the configuration, dead letters and their replays, and parked messages.
 //! Control also stores what the other processes find.
 //!
-//! [`Control`] is the role, and [`routes`] serves it over HTTP. The command line uses [`dead_letters`], [`parked`] and
-//! [`Replay`] directly: they read and write the broker's logs without a server.
+//! [`Control`] is the role, and [`routes`] serves it over HTTP. [`dead_letters::list`] reads a log without it.
 
 mod backlog;
 mod config;
 mod control;
-mod dead_letter_index;
+mod day_counts;
 mod dead_letter_quota;
 pub mod dead_letters;
 mod edit_queue;
+mod endpoint_health;
 mod endpoint_test;
 mod event_rates;
 mod findings;
+mod fleet;
 mod http;
-mod live_records;
+mod log_index;
+mod log_search;
 mod log_turns;
 mod log_use;
 mod metrics;
 mod operational_events;
-pub mod parked;
+mod parked;
 mod rate;
 mod recent_searches;
 mod replay;
 mod replays;
 mod settings;
+mod status;
 mod tenant_semaphore;
 
 pub use backlog::{BacklogCount, CountError, CountMethod};
@@ -37,7 +40,7 @@ pub use findings::{FAILING, GONE};
 pub use http::{TickedEvent, describe, routes};
 pub use metrics::ControlMetrics;
 pub use rate::{InvalidRate, Rate};
-pub use replay::{Receivers, Replay, ReplayEnd, ReplayProgress, WINDOW};
+pub(crate) use replay::{Receivers, Replay, ReplayEnd, ReplayProgress, WINDOW};
 pub use replays::{NotStarted, ReplayJob, ReplayState};
 pub use settings::Rules;
 

@@ -10,13 +10,16 @@ use broker::{
     ConnectionState, Deadline, Log, Logs, PublishError, ReadError, Record, Target, publish_until_confirmed,
     records::{RequeueMarker, parked_delivery, read_parked, read_parked_with_body, requeued},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
-use schemas::{DeadLetterRetention, Delivery, Message, Notice, ParkReason, Parked, wire};
+use futures_util::TryStreamExt as _;
+use schemas::{
+    DeadLetterRetention, Delivery, MAX_TENANT_BYTES, Message, Notice, ParkReason, Parked, time::unix_ms, wire,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Control,
+    Control, NotStarted,
+    log_search::{LogEntry, LogFilter, Origin, RecordKey, Search, Searched},
     log_use::{LogUse, RecordState},
 };
 
@@ -31,23 +34,52 @@ const MAX_PER_LOOK: usize = 250;
 /// Longest wait for the confirm of one of them. Then the rest waits until the next look.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Streams all parked messages in order, with their bodies.
-pub fn list(logs: &dyn Logs) -> BoxStream<'static, Result<Parked, ReadError>> {
-    records(logs, 0).map_ok(|record| read_parked_with_body(&record)).boxed()
+/// Whose searches of this log are bounded together. No tenant has this name.
+const OPERATOR: &str = "(parked)";
+
+/// A search for the parked messages that were not published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ParkedSearch;
+
+impl LogFilter for ParkedSearch {
+    const LOG: Log = Log::Parked;
+
+    /// A foreign producer may have named the tenant, so the index has all messages as nobody's.
+    fn tenant(&self) -> Option<&str> {
+        None
+    }
+
+    fn floor(&self) -> u64 {
+        0
+    }
+
+    fn read(&self, record: &Record) -> LogEntry {
+        if RequeueMarker::is_marker(record) {
+            let end = |marker: RequeueMarker| {
+                let key = marker.delivery_id.map_or(RecordKey::Record(marker.offset), RecordKey::Delivery);
+                LogEntry::End(key, marker.offset)
+            };
+            return RequeueMarker::read(record).map_or(LogEntry::Nothing, end);
+        }
+        if !is_message(record) {
+            return LogEntry::Nothing;
+        }
+        let delivery = parked_delivery(record);
+        let key = delivery.map_or(RecordKey::Record(record.offset), |delivery| RecordKey::Delivery(delivery.id));
+        let Parked { tenant, reason, .. } = read_parked(record);
+        let tenant = tenant.filter(|tenant| tenant.len() <= MAX_TENANT_BYTES).unwrap_or_default();
+        LogEntry::Record(key, Some(Origin { tenant, endpoint_id: String::new(), reason: reason.as_str() }))
+    }
 }
 
-/// Streams the records of parked messages from an offset on. Markers are left out, and so are canaries: the broker itself
-/// parks them where a path is broken, they belong to no tenant, and they would hide the messages of tenants.
-pub(crate) fn records(logs: &dyn Logs, offset: u64) -> BoxStream<'static, Result<Record, ReadError>> {
-    logs.read(Log::Parked, offset).try_filter(|record| ready(is_message(record))).boxed()
-}
-
+/// Markers are no messages, and neither are canaries: the broker itself parks them where a path is broken, they belong to
+/// no tenant, and they would hide the messages of tenants.
 fn is_message(record: &Record) -> bool {
     record.message.headers.text(wire::CANARY).is_none() && !RequeueMarker::is_marker(record)
 }
 
-/// Returns the parked message of this id with its body.
-pub async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError> {
+/// Returns the parked message of this id with its body, whether or not it was published again.
+pub(crate) async fn show(logs: &dyn Logs, id: &str) -> Result<Option<Parked>, ReadError> {
     Ok(record(logs, id).await?.as_ref().map(read_parked_with_body))
 }
 
@@ -127,8 +159,10 @@ impl ParkedLog {
     /// Notes a record. A delivery that may not come back any more would keep the place of another.
     fn note(&mut self, record: &Record, may_return: impl FnOnce(&Delivery) -> bool, now: Instant) {
         if let Some(marker) = RequeueMarker::read(record).filter(|_| RequeueMarker::is_marker(record)) {
-            if self.returning.get(&marker.delivery_id).is_some_and(|latest| latest.offset <= marker.offset) {
-                self.returning.remove(&marker.delivery_id);
+            if let Some(delivery) = marker.delivery_id
+                && self.returning.get(&delivery).is_some_and(|latest| latest.offset <= marker.offset)
+            {
+                self.returning.remove(&delivery);
             }
             return;
         }
@@ -221,18 +255,43 @@ impl Control {
             log.next = record.offset + 1;
             log.note(&record, |delivery| !self.is_too_old(delivery), Instant::now());
             let parked = read_parked(&record);
+            let is_new = record.offset >= log.next_record;
             log.count(&record, &parked, is_tenant);
+            if is_new && is_message(&record) {
+                // The broker's own records have no time. One that comes now is of today.
+                let at = parked.parked_at.as_deref().and_then(unix_ms);
+                let at = at.or((Some(record.offset) >= log.count_from).then(|| (self.deps.clock)()));
+                let owner = parked.tenant.as_deref().filter(|tenant| is_tenant(tenant)).unwrap_or_default();
+                if let Some(at) = at {
+                    self.parked_by_reason.add(at, owner, parked.reason.as_str());
+                }
+            }
+            if record.message.headers.text(wire::CANARY).is_none() {
+                self.parked_index.add("", record.offset);
+            }
             if Some(record.offset) >= log.count_from && !RequeueMarker::is_marker(&record) {
                 self.metrics.park_log.with_label_values(&[parked.reason.as_str()]).inc();
             }
         }
+        self.parked_by_reason.complete();
         log.looks += 1;
         if log.looks.is_multiple_of(LOOKS_PER_TRIM)
             && let Some(first) = logs.read(Log::Parked, 0).try_next().await?
         {
             log.records.forget_before(first.offset);
+            self.parked_index.forget_before(first.offset);
         }
         Ok(())
+    }
+
+    /// Searches the parked messages that were not published again until `is_enough` or everything was read.
+    pub(crate) async fn search_parked(
+        &self,
+        until: Instant,
+        is_enough: impl Fn(&Search<ParkedSearch>) -> bool,
+    ) -> Result<(Searched<ParkedSearch>, bool), NotStarted> {
+        let whose = (OPERATOR, &self.recent_parked_searches, &self.parked_index);
+        self.search_log(whose, ParkedSearch, until, is_enough).await
     }
 
     /// Publishes deliveries again whose pause is over, one after the other. A delivery that is older than its attempts
@@ -274,9 +333,9 @@ impl Control {
         (self.deps.clock)() > delivery.accepted_at.saturating_add(policy.max_age.millis())
     }
 
-    /// Publishes the message of a parked record again, and then the marker of a delivery. Without its marker, as after a
-    /// crash between the two, a delivery may come back once more by itself, under the same id. `limit` is for each of the
-    /// two.
+    /// Publishes the message of a parked record again, and then its marker. Without the marker, as after a crash between
+    /// the two, it is still listed, and a delivery may come back once more by itself, under the same id. `limit` is for
+    /// each of the two.
     pub(crate) async fn requeue(
         &self,
         record: &Record,
@@ -286,9 +345,8 @@ impl Control {
     ) -> Result<(), PublishError> {
         let deadline = || Deadline { stop: self.deps.stop.clone(), limit };
         publish_until_confirmed(&*self.deps.broker, to, message, deadline()).await?;
-        if let Some((to, marker)) = RequeueMarker::of(record) {
-            let _ = publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline()).await;
-        }
+        let (to, marker) = RequeueMarker::of(record);
+        let _ = publish_until_confirmed(&*self.deps.broker, &to, &marker, deadline()).await;
         Ok(())
     }
 }

@@ -22,52 +22,52 @@ use tokio_util::sync::CancellationToken;
 use crate::{ControlMetrics, LiveDeadLetters, Rate, rate::Throttle};
 
 /// Most deliveries under way at once: enough to hide a confirm's round trip, few enough to repeat after a crash.
-pub const WINDOW: usize = 100;
+pub(crate) const WINDOW: usize = 100;
 /// Most bytes of bodies under way at once, so that a window of the largest bodies does not fill the memory.
 const WINDOW_BYTES: u32 = 64 << 20;
 /// Pause between a failed read of the log and the next.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-pub struct Replay<'a> {
-    pub broker: &'a dyn Broker,
-    /// Has the endpoints for which the deliveries are now. None on the command line, which knows none: its deliveries
-    /// keep their revisions, so that none goes to an endpoint that was made anew.
-    pub receivers: Option<Receivers<'a>>,
+pub(crate) struct Replay<'a> {
+    pub(crate) broker: &'a dyn Broker,
+    /// Has the endpoints for which the deliveries are now. Without them, deliveries keep their revisions, so that none goes
+    /// to an endpoint that was made anew.
+    pub(crate) receivers: Option<Receivers<'a>>,
     /// Id of the replay, which every replayed delivery carries.
-    pub replay_id: &'a str,
-    /// False while dead letters that came back from a replay are skipped. None on the command line.
-    pub has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
+    pub(crate) replay_id: &'a str,
+    /// False while dead letters that came back from a replay are skipped. Without it, none is skipped for that.
+    pub(crate) has_room: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// Starts per second. Without a rate, deliveries start as fast as they are confirmed.
-    pub rate: Option<Rate>,
-    pub clock: &'a Clock,
-    /// Counts the tenants' usage. None on the command line, which has no process to report it.
-    pub outbox: Option<&'a Outbox>,
-    /// Counts replayed and skipped dead letters. None on the command line.
-    pub metrics: Option<&'a ControlMetrics>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) clock: &'a Clock,
+    /// Counts the tenants' usage, where it is reported.
+    pub(crate) outbox: Option<&'a Outbox>,
+    /// Counts replayed and skipped dead letters, where metrics are served.
+    pub(crate) metrics: Option<&'a ControlMetrics>,
     /// When it is cancelled, no more deliveries start, and those under way end as soon as they can.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 #[derive(Clone, Copy)]
-pub struct Receivers<'a> {
-    pub store: &'a dyn Store,
+pub(crate) struct Receivers<'a> {
+    pub(crate) store: &'a dyn Store,
     /// Revision at which the replay's filter named the endpoint: one that was made anew before gets the dead letters of the
     /// former one. 0 when the filter named none.
-    pub named_at: u64,
+    pub(crate) named_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplayProgress {
+pub(crate) struct ReplayProgress {
     /// Dead letters that were published again.
-    pub replayed: u64,
+    pub(crate) replayed: u64,
     /// Dead letters that are not published again: their bodies were not kept, because they were too large or beyond the
     /// tenant's quota, their endpoints were made anew, or they came back from a replay and there is no room for more of
     /// these.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplayEnd {
+pub(crate) enum ReplayEnd {
     /// Every dead letter that was found at the start has been handled.
     Done,
     Stopped,
@@ -91,7 +91,7 @@ enum NotReplayed {
 impl Replay<'_> {
     /// Replays dead letters and calls `progress` after each. Skips those without a body or receiver. Waits while the
     /// broker takes no publishes or its log cannot be read.
-    pub async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
+    pub(crate) async fn run(self, live: LiveDeadLetters, progress: impl Fn(ReplayProgress)) -> ReplayEnd {
         let stopped = self.stop.clone().cancelled_owned();
         let started = throttled(RetryingReader::new(self.broker, live), Throttle::new(self.rate)).take_until(stopped);
         let mut ends = std::pin::pin!(started.map(|started| self.replay(started)).buffer_unordered(WINDOW));

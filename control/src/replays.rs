@@ -5,24 +5,22 @@ use std::{
     collections::{BTreeSet, VecDeque},
     convert::Infallible,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use broker::ReadError;
-use schemas::{EndpointState, EventId};
+use schemas::{EndpointState, EventId, time::rfc3339};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use service::chance;
 use store::Snapshot;
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Control, DeadLetterFilter, LiveDeadLetters, Rate, Receivers, Replay, ReplayEnd, ReplayProgress,
-    dead_letters::read_ranges,
     log_turns::{LogsInTurns, REQUEST_TIME},
-    tenant_semaphore::TenantPermit,
 };
 
 /// Most ended replays that are remembered. Each is small, but a program may start one a minute.
@@ -61,26 +59,31 @@ pub struct ReplayJob {
     /// Dead letters that stay alive: their bodies were not kept, their endpoints are disabled, do not exist or were made
     /// anew, or they came back from a replay and there is no room for more of these.
     pub skipped: AtomicU64,
+    /// In unix milliseconds, as the next.
+    started_at: u64,
+    ended_at: OnceLock<u64>,
     state: watch::Sender<ReplayState>,
 }
 
 impl ReplayJob {
-    pub fn new(id: String, tenant: String, filter: DeadLetterFilter, matched: u64) -> Self {
+    /// `now` is in unix milliseconds.
+    pub fn new(id: String, tenant: String, filter: DeadLetterFilter, matched: u64, now: u64) -> Self {
         let (replayed, skipped, state) =
             (AtomicU64::new(0), AtomicU64::new(0), watch::Sender::new(ReplayState::Running));
-        Self { id, tenant, filter, matched, replayed, skipped, state }
+        Self { id, tenant, filter, matched, replayed, skipped, started_at: now, ended_at: OnceLock::new(), state }
     }
 
     pub fn state(&self) -> ReplayState {
         *self.state.borrow()
     }
 
-    /// Ends the replay. One that has ended already keeps its state.
-    pub fn end(&self, as_what: ReplayState) {
+    /// Ends the replay. One that has ended already keeps its state. `now` is in unix milliseconds.
+    pub fn end(&self, as_what: ReplayState, now: u64) {
         self.state.send_if_modified(|state| {
             let runs = *state == ReplayState::Running;
             if runs {
                 *state = as_what;
+                let _ = self.ended_at.set(now);
             }
             runs
         });
@@ -95,12 +98,15 @@ impl ReplayJob {
 
 impl Serialize for ReplayJob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut job = serializer.serialize_struct("Replay", 6)?;
+        let mut job = serializer.serialize_struct("Replay", 9)?;
         job.serialize_field("id", &self.id)?;
+        job.serialize_field("tenant", &self.tenant)?;
         job.serialize_field("state", &self.state())?;
         job.serialize_field("matched", &self.matched)?;
         job.serialize_field("replayed", &self.replayed.load(Ordering::Relaxed))?;
         job.serialize_field("skipped", &self.skipped.load(Ordering::Relaxed))?;
+        job.serialize_field("started_at", &rfc3339(self.started_at))?;
+        job.serialize_field("ended_at", &self.ended_at.get().copied().map(rfc3339))?;
         job.serialize_field("filter", &self.filter)?;
         job.end()
     }
@@ -145,12 +151,21 @@ impl ReplayJobs {
         self.lock().iter().find(|job| job.id == id && job.tenant == tenant).cloned()
     }
 
+    /// The replays of a tenant, or of all, newest first: those before the id `after`, at most `limit`.
+    pub(crate) fn newest(&self, tenant: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Arc<ReplayJob>> {
+        let known = self.lock();
+        let mut own: Vec<_> = known.iter().filter(|job| tenant.is_none_or(|tenant| job.tenant == tenant)).collect();
+        own.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+        let after = own.into_iter().filter(|job| after.is_none_or(|after| *job.id < *after));
+        after.take(limit).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<ReplayJob>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Why a replay, or a count of dead letters, cannot start now.
+/// Why a replay, or a search of a log, cannot start now.
 #[derive(Debug, thiserror::Error)]
 pub enum NotStarted {
     #[error(transparent)]
@@ -158,7 +173,7 @@ pub enum NotStarted {
     #[error("too many replays run")]
     TooMany,
     /// Another request reads the log for the same tenant, or very many requests of other tenants do.
-    #[error("the dead letters are being read for another request")]
+    #[error("the log is being read for another request")]
     Busy,
     #[error("reading the log takes long: ask again, and it goes on from where it is")]
     TooSlow,
@@ -171,30 +186,6 @@ pub enum NotStarted {
 }
 
 impl Control {
-    /// Counts the dead letters of a tenant that a replay would publish again.
-    pub async fn count(&self, tenant: &str, filter: &DeadLetterFilter) -> Result<u64, NotStarted> {
-        let (live, _) = self.search(tenant, filter).await?;
-        Ok(live.len() as u64)
-    }
-
-    /// Finds a tenant's dead letters, from where the last search of this filter was. The permit bounds how many requests
-    /// do that at once.
-    pub(crate) async fn search(
-        &self,
-        tenant: &str,
-        filter: &DeadLetterFilter,
-    ) -> Result<(LiveDeadLetters, TenantPermit), NotStarted> {
-        let permit = self.log_searches.try_acquire(tenant).ok_or(NotStarted::Busy)?;
-        let filter = DeadLetterFilter { tenant_since: self.created(tenant), ..filter.clone() };
-        let search = self.recent_searches.get(tenant, &filter, (self.deps.clock)());
-        let mut search = search.lock().await;
-        let ranges = self.dead_letter_index.ranges(tenant, search.next());
-        let logs = self.logs_in_turns();
-        let read = search.read(read_ranges(&logs, ranges.into_iter()));
-        timeout(REQUEST_TIME, read).await.map_err(|_| NotStarted::TooSlow)??;
-        Ok((search.found(), permit))
-    }
-
     /// The revision that created a tenant; 0 where that is not known.
     pub(crate) fn created(&self, tenant: &str) -> u64 {
         let snapshot = self.deps.store.snapshot();
@@ -214,12 +205,14 @@ impl Control {
         filter: DeadLetterFilter,
         rate: Option<Rate>,
     ) -> Result<Arc<ReplayJob>, NotStarted> {
-        let (matched, _) = self.search(tenant, &filter).await?;
+        let searched = self.find_dead_letters(tenant, &filter, Instant::now() + REQUEST_TIME).await?;
+        let matched = LiveDeadLetters::of(&searched);
         let live = self.with_receivers(tenant, &matched).await?;
         let snapshot = self.deps.store.snapshot().filter(|_| filter.endpoint_id.is_some());
         let named_at = snapshot.map_or(0, |snapshot| snapshot.revision());
-        let id = EventId::fresh((self.deps.clock)(), chance::bytes(&self.deps.chance)).to_string();
-        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64));
+        let now = (self.deps.clock)();
+        let id = EventId::fresh(now, chance::bytes(&self.deps.chance)).to_string();
+        let job = self.replays.add(ReplayJob::new(id, tenant.to_owned(), filter, matched.len() as u64, now));
         let job = job.map_err(|TooMany| NotStarted::TooMany)?;
         self.tasks.spawn(self.clone().replay(job.clone(), live, named_at, rate.unwrap_or(self.replay_rate)));
         Ok(job)
@@ -279,10 +272,11 @@ impl Control {
             never = cancel_at_the_end => match never {},
         };
         self.metrics.replays_running.dec();
-        job.end(match end {
+        let state = match end {
             ReplayEnd::Done => ReplayState::Done,
             ReplayEnd::Stopped => ReplayState::Stopped,
-        });
+        };
+        job.end(state, (self.deps.clock)());
         let (state, replayed) = (job.state().as_str(), job.replayed.load(Ordering::Relaxed));
         let (tenant, matched, skipped) = (&job.tenant, job.matched, job.skipped.load(Ordering::Relaxed));
         tracing::info!(replay_id = job.id, tenant, state, matched, replayed, skipped, "replay.ended");
@@ -294,7 +288,7 @@ mod tests {
     use super::*;
 
     fn job(id: usize) -> ReplayJob {
-        ReplayJob::new(id.to_string(), "acme".into(), DeadLetterFilter::default(), 0)
+        ReplayJob::new(id.to_string(), "acme".into(), DeadLetterFilter::default(), 0, 0)
     }
 
     #[test]
@@ -303,7 +297,7 @@ mod tests {
         let first = jobs.add(job(1)).unwrap();
         jobs.add(job(2)).unwrap();
         assert_eq!(jobs.add(job(3)).unwrap_err(), TooMany);
-        first.end(ReplayState::Done);
+        first.end(ReplayState::Done, 0);
         jobs.add(job(3)).unwrap();
     }
 
@@ -312,7 +306,7 @@ mod tests {
         let jobs = ReplayJobs::new(1 + REMEMBERED);
         let runs = jobs.add(job(0)).unwrap();
         for id in 1..=REMEMBERED + 1 {
-            jobs.add(job(id)).unwrap().end(ReplayState::Done);
+            jobs.add(job(id)).unwrap().end(ReplayState::Done, 0);
         }
         assert!(jobs.get("acme", "1").is_none() && jobs.get("acme", "2").is_some());
         assert!(jobs.get("acme", &runs.id).is_some(), "running ones are not forgotten");
@@ -320,10 +314,24 @@ mod tests {
     }
 
     #[test]
+    fn replays_are_listed_newest_first_in_pages() {
+        let jobs = ReplayJobs::new(9);
+        for id in 1..=4 {
+            jobs.add(job(id)).unwrap();
+        }
+        let ids = |after, limit| {
+            let page = jobs.newest(Some("acme"), after, limit);
+            page.iter().map(|job| job.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((ids(None, 3), ids(Some("2"), 3)), (vec!["4".into(), "3".into(), "2".into()], vec!["1".into()]));
+        assert_eq!((jobs.newest(None, None, 9).len(), jobs.newest(Some("zeta"), None, 9).len()), (4, 0));
+    }
+
+    #[test]
     fn a_replay_that_has_ended_keeps_its_state() {
         let job = job(1);
-        job.end(ReplayState::Stopped);
-        job.end(ReplayState::Done);
+        job.end(ReplayState::Stopped, 0);
+        job.end(ReplayState::Done, 0);
         assert_eq!(job.state(), ReplayState::Stopped);
     }
 }

@@ -1,10 +1,13 @@
 //! Canaries: synthetic deliveries through each lane and each short delay, so that a stuck one shows even when no events
 //! are published. They are recognised before anything is decoded, reach no endpoint, and are dropped.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use broker::{Due, Lane, Target};
-use schemas::{HeaderValue, Headers, Message, wire};
+use schemas::{HeaderValue, Headers, Message, process_report::LaneCanary, wire};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -38,16 +41,31 @@ pub(crate) struct Canaries {
     every: Duration,
     is_paused: watch::Sender<bool>,
     metrics: CanaryMetrics,
+    /// The latest canary that came straight through each lane.
+    latest: Mutex<Vec<LaneCanary>>,
 }
 
 impl Canaries {
     pub(crate) fn new(config: &DelivererConfig, metrics: CanaryMetrics) -> Self {
-        Self { every: config.canary.0, is_paused: watch::Sender::new(false), metrics }
+        Self { every: config.canary.0, is_paused: watch::Sender::new(false), metrics, latest: Mutex::default() }
     }
 
     /// Pauses while an operator waits for empty queues, or goes on.
     pub(crate) fn pause(&self, is_paused: bool) {
         self.is_paused.send_if_modified(|before| std::mem::replace(before, is_paused) != is_paused);
+    }
+
+    /// The latest canary that came here by each lane.
+    pub(crate) fn latest(&self) -> Vec<LaneCanary> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_latest(&self, level: CanaryLevel, took_ms: u64, at: u64) {
+        if level.wait_ms.is_none() {
+            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            latest.retain(|canary| canary.lane != level.name);
+            latest.push(LaneCanary { lane: level.name.to_owned(), took_ms, at });
+        }
     }
 
     /// Counts a canary that came at `now`, unix ms. False if the message is none.
@@ -59,6 +77,7 @@ impl Canaries {
                 let name = [level.name];
                 self.metrics.seconds.with_label_values(&name).observe(seconds(now.saturating_sub(due)));
                 self.metrics.arrived.with_label_values(&name).set(seconds(now));
+                self.note_latest(level, now.saturating_sub(due), now);
             }
         }
         true

@@ -10,7 +10,8 @@ use store::Snapshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    Deliverer, DelivererDependencies,
+    Deliverer,
+    health::HealthAnnouncer,
     limits::{BreakerState, HEARTBEAT_MS, Peers, Uptime},
 };
 
@@ -26,13 +27,15 @@ pub(crate) struct DelivererHeartbeat {
     deliverer: Arc<Deliverer>,
     peers: Peers,
     disabled: DisabledEndpoints,
+    health: HealthAnnouncer,
     clock_watch: ClockWatch,
 }
 
 impl DelivererHeartbeat {
     pub(crate) fn new(deliverer: Arc<Deliverer>) -> Self {
         let peers = Peers::new(deliverer.deps.outbox.process());
-        Self { deliverer, peers, disabled: DisabledEndpoints::default(), clock_watch: ClockWatch::default() }
+        let (disabled, health, clock_watch) = Default::default();
+        Self { deliverer, peers, disabled, health, clock_watch }
     }
 
     /// Runs until it is dropped, or the broker ends `notices`.
@@ -57,7 +60,7 @@ impl DelivererHeartbeat {
     fn handle_notice(&mut self, notice: &[u8]) {
         let Deliverer { deps, limiter, canaries, .. } = &*self.deliverer;
         match Notice::read(notice) {
-            Some(Notice::Deliverer { process, leaves }) => {
+            Some(Notice::Deliverer { process, leaves, .. }) => {
                 let now = limiter.now();
                 self.peers.note(&process, leaves, now);
                 limiter.set_deliverers(self.peers.count(now));
@@ -65,6 +68,10 @@ impl DelivererHeartbeat {
             Some(Notice::Breakers { process, changes }) if process != deps.outbox.process() => {
                 changes.iter().for_each(|change| limiter.apply_announced(change));
             }
+            Some(Notice::Endpoints { process, failing, recovered, .. }) if process != deps.outbox.process() => {
+                self.health.heard(&self.deliverer, &failing, recovered);
+            }
+            Some(Notice::Hello) => self.health.ask(),
             Some(Notice::Intake { open }) => canaries.pause(!open),
             _ => {}
         }
@@ -75,8 +82,9 @@ impl DelivererHeartbeat {
         let metrics = &reporter.metrics;
         let now = limiter.now();
         if tick.is_multiple_of(ANNOUNCEMENT_TICKS) {
-            announce_presence(deps, false);
+            announce_presence(&self.deliverer, false);
             limiter.divide_returns();
+            self.health.announce(&self.deliverer, tick.is_multiple_of(COUNT_TICKS));
         }
         if *deps.broker.connection_state().borrow() != ConnectionState::Ready {
             self.peers.keep_all(now);
@@ -144,9 +152,9 @@ impl DelivererHeartbeat {
     }
 }
 
-pub(crate) fn announce_presence(deps: &DelivererDependencies, leaves: bool) {
-    let process = deps.outbox.process().to_owned();
-    deps.broker.announce(Notice::Deliverer { process, leaves }.write().into());
+pub(crate) fn announce_presence(Deliverer { deps, canaries, .. }: &Deliverer, leaves: bool) {
+    let (process, canaries) = (deps.outbox.process().to_owned(), canaries.latest());
+    deps.broker.announce(Notice::Deliverer { process, leaves, canaries }.write().into());
 }
 
 /// The disabled endpoints, counted anew only when the snapshot has changed.

@@ -8,6 +8,7 @@ mod canary;
 mod config;
 mod consume;
 mod defer;
+mod health;
 mod heartbeat;
 mod limits;
 mod metrics;
@@ -36,7 +37,7 @@ use canary::Canaries;
 use consume::{ConsumedDelivery, Lanes};
 use defer::NotAttempted;
 use heartbeat::DelivererHeartbeat;
-use limits::{AttemptEnd, AttemptRequest, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
+use limits::{AttemptEnd, AttemptRequest, AttemptResult, HeldMessage, Limiter, Permit, SlotCounts, Slots, UptimeClock};
 use post::{Network, Posted, Poster, PreparedEndpoint};
 use recent::Recent;
 use report::Reporter;
@@ -126,7 +127,7 @@ impl Deliverer {
         tokio::join!(consume(Lane::Fast), consume(Lane::Slow));
         heartbeat.abort();
         canaries.abort();
-        heartbeat::announce_presence(&self.deps, true);
+        heartbeat::announce_presence(&self, true);
     }
 
     pub fn consumer_status(&self, lane: Lane) -> &Arc<ConsumerStatus> {
@@ -257,7 +258,11 @@ impl Deliverer {
         if is_delivered {
             self.recent.delivered(delivery, consumed.tenant_created, consumed.body(), Instant::now());
         }
-        let failure = limiter.record_result(retry_ms, is_delivered);
+        let result = match is_delivered {
+            true => AttemptResult::Success { at: now },
+            false => AttemptResult::Failure { outcome: &posted.outcome, began: posted.began, ended: now, retry_ms },
+        };
+        let failure = limiter.record_result(result);
         let is_gone = verdict == Verdict::Dead(DeadReason::Permanent);
         if let Some(finding) = self.resolver.learn(delivery, &endpoint.endpoint, is_gone, failure, now) {
             self.reporter.found(finding);

@@ -132,7 +132,7 @@ impl Resolver {
 
     /// The revision of this version of an endpoint, if it is still the current one. The inner `None` is that of a store
     /// without revisions.
-    fn current_version(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Option<Option<u64>> {
+    pub(crate) fn current_version(&self, tenant: &str, endpoint: &Arc<Endpoint>) -> Option<Option<u64>> {
         let snapshot = self.store.snapshot()?;
         let tenant = snapshot.tenant(tenant)?;
         tenant.endpoints.get(&endpoint.id).filter(|known| Arc::ptr_eq(known, endpoint))?;

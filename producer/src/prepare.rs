@@ -3,7 +3,8 @@
 use broker::Target;
 use bytes::Bytes;
 use schemas::{
-    Acceptance, Envelope, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, peek_id, routing_key,
+    Acceptance, Envelope, EventFacts, EventId, Message, Refusal, RefusalKind, SourceContext, Warning, peek_id,
+    routing_key,
 };
 use store::SourceRef;
 
@@ -26,6 +27,7 @@ pub(crate) struct Prepared {
     pub(crate) id: EventId,
     pub(crate) to: Target,
     pub(crate) message: Message,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Prepared {
@@ -33,11 +35,11 @@ impl Prepared {
     pub(crate) fn canonical(text: Bytes, context: &IntakeContext<'_>) -> Result<Self, Refusal> {
         let id = peek_id(&text)?.unwrap_or_else(|| EventId::fresh(context.now, context.chance));
         let acceptance = context.accept(id);
-        let Envelope { event, .. } = Envelope::decode(&text, &acceptance)?;
-        let facts = EventFacts::of(&event);
+        let envelope = Envelope::decode(&text, &acceptance)?;
+        let facts = EventFacts::of(&envelope.event);
         let key = routing_key(context.tenant, &facts).ok_or_else(|| unroutable(&facts))?;
-        let kind = event.event_type.to_string();
-        Ok(Self::new(acceptance, kind, key, text))
+        let (kind, warnings) = (envelope.event.event_type.to_string(), envelope.warnings());
+        Ok(Self::new(acceptance, kind, key, text).with(warnings))
     }
 
     /// Prepares the event in a vendor's body.
@@ -55,12 +57,22 @@ impl Prepared {
         let read = schemas::read(from.source.dialect, body, &source)?;
         let key = read.routing_key(context.tenant).ok_or_else(|| unroutable(&EventFacts::of(&read.event)))?;
         let kind = read.event.event_type.to_string();
-        Ok(Self::new(context.accept(read.id), kind, key, read.envelope.into()))
+        Ok(Self::new(context.accept(read.id), kind, key, read.envelope.into()).with(read.warnings))
     }
 
     fn new(acceptance: Acceptance, kind: String, key: String, body: Bytes) -> Self {
         let id = acceptance.id.clone();
-        Self { id, to: Target::Ingest { key }, message: acceptance.into_message(kind, body) }
+        Self { id, to: Target::Ingest { key }, message: acceptance.into_message(kind, body), warnings: Vec::new() }
+    }
+
+    fn with(self, warnings: Vec<Warning>) -> Self {
+        Self { warnings, ..self }
+    }
+
+    /// Puts the places of warnings below the pointer to the event.
+    pub(crate) fn within(mut self, pointer: &str) -> Self {
+        self.warnings = self.warnings.into_iter().map(|warning| warning.within(pointer)).collect();
+        self
     }
 }
 

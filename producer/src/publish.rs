@@ -6,7 +6,7 @@ use broker::{Broker, PublishError, PublishWindow};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use schemars::JsonSchema;
-use schemas::{EventId, Refusal};
+use schemas::{EventId, Refusal, Strictness, Warning};
 use serde::Serialize;
 use service::{Chance, Claim, ClaimedKey, Clock, IdempotencyKeys, chance, seen};
 use store::{SourceRef, Store};
@@ -53,6 +53,9 @@ pub struct AcceptedEvent {
     /// True when the same event was taken in before, so that it was not published again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
+    /// What is probably a mistake in it. Places are those in the request: in a batch below `/events/3`.
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,12 @@ pub enum NotAccepted {
         /// Invalid values and their places; in a batch below `/events/3`.
         refusals: Vec<Refusal>,
         of: usize,
+    },
+    /// Some events have warnings, which a strict request refuses; nothing was published.
+    #[error("{} warnings", warnings.len())]
+    Warned {
+        /// In a batch below `/events/3`.
+        warnings: Vec<Warning>,
     },
     /// Other events have the ids of some events; nothing was published.
     #[error("{} of {of} events have the id of another event, which was accepted or is about to be", pointers.len())]
@@ -109,8 +118,9 @@ impl Producer {
         tenant: &str,
         event: Bytes,
         origin: &EventOrigin,
+        strictness: Strictness,
     ) -> Result<AcceptedEvent, NotAccepted> {
-        let prepared = self.prepare(tenant, [(String::new(), event)], origin).await?;
+        let prepared = self.prepare(tenant, [(String::new(), event)], origin, strictness).await?;
         single(self.confirm(CANONICAL, tenant, prepared).await?)
     }
 
@@ -121,8 +131,9 @@ impl Producer {
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
         origin: &EventOrigin,
+        strictness: Strictness,
     ) -> Result<Vec<AcceptedEvent>, NotAccepted> {
-        let prepared = self.prepare(tenant, events, origin).await?;
+        let prepared = self.prepare(tenant, events, origin, strictness).await?;
         self.confirm(CANONICAL, tenant, prepared).await
     }
 
@@ -132,12 +143,16 @@ impl Producer {
         from: &SourceRef,
         body: &[u8],
         origin: &EventOrigin,
+        strictness: Strictness,
     ) -> Result<AcceptedEvent, NotAccepted> {
         self.check_size(String::new(), body.len(), self.max_event)?;
         let tenant = &from.tenant.id;
         let prepared = Prepared::vendor(from, body, &self.context(tenant, origin));
         let prepared = prepared.map_err(|refusal| NotAccepted::Invalid { refusals: vec![refusal], of: 1 })?;
         self.check_size(String::new(), prepared.message.body.len(), self.max_published)?;
+        if strictness.refuses(&prepared.warnings) {
+            return Err(NotAccepted::Warned { warnings: prepared.warnings });
+        }
         let Some(claimed) = self.claim(tenant, from.tenant.created(), prepared) else {
             return Err(NotAccepted::IdTaken { pointers: vec![String::new()], of: 1 });
         };
@@ -149,8 +164,10 @@ impl Producer {
         tenant: &str,
         events: impl IntoIterator<Item = (String, Bytes)>,
         origin: &EventOrigin,
+        strictness: Strictness,
     ) -> Result<Vec<Claimed<'_>>, NotAccepted> {
         let (mut prepared, mut refusals, mut pointers, mut of, mut since_yield) = (vec![], vec![], vec![], 0, 0);
+        let mut refused_warnings = vec![];
         let snapshot = self.store.as_ref().and_then(|store| store.snapshot());
         let created = snapshot.and_then(|snapshot| Some(snapshot.tenant(tenant)?.created())).unwrap_or_default();
         for (pointer, text) in events {
@@ -162,15 +179,23 @@ impl Producer {
             }
             let pointer = self.check_size(pointer, text.len(), self.max_event)?;
             match Prepared::canonical(text, &self.context(tenant, origin)) {
-                Ok(event) => match self.claim(tenant, created, event) {
-                    Some(claimed) => prepared.push(claimed),
-                    None => pointers.push(pointer + "/id"),
-                },
+                Ok(event) => {
+                    let event = event.within(&pointer);
+                    if strictness.refuses(&event.warnings) {
+                        refused_warnings.extend(event.warnings);
+                        continue;
+                    }
+                    match self.claim(tenant, created, event) {
+                        Some(claimed) => prepared.push(claimed),
+                        None => pointers.push(pointer + "/id"),
+                    }
+                }
                 Err(refusal) => refusals.push(refusal.within(&pointer)),
             }
         }
         match (refusals.is_empty(), pointers.is_empty()) {
-            (true, true) => Ok(prepared),
+            (true, true) if refused_warnings.is_empty() => Ok(prepared),
+            (true, true) => Err(NotAccepted::Warned { warnings: refused_warnings }),
             (true, false) => Err(NotAccepted::IdTaken { pointers, of }),
             (false, _) => Err(NotAccepted::Invalid { refusals, of }),
         }
@@ -229,10 +254,12 @@ impl Producer {
         tenant: &str,
         Claimed { event, id }: Claimed<'_>,
     ) -> Result<AcceptedEvent, PublishError> {
-        let Some(id) = id else { return Ok(AcceptedEvent { id: event.id, repeated: true }) };
-        self.publish_one(tenant, &event).await?;
-        id.note(Instant::now());
-        Ok(AcceptedEvent { id: event.id, repeated: false })
+        let repeated = id.is_none();
+        if let Some(id) = id {
+            self.publish_one(tenant, &event).await?;
+            id.note(Instant::now());
+        }
+        Ok(AcceptedEvent { id: event.id, repeated, warnings: event.warnings })
     }
 
     async fn publish_one(&self, tenant: &str, event: &Prepared) -> Result<(), PublishError> {

@@ -114,6 +114,9 @@ pub struct DeadLetter {
     /// Time of the end, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub dead_at: String,
+    /// Id of the replay from which the delivery came back: it was a dead letter before, under the same `delivery_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_id: Option<String>,
     /// True when the body was not kept, so that a replay is impossible: it is too large for the broker, or the tenant has
     /// more dead letters than its quota allows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -140,6 +143,8 @@ impl DeadLetter {
             last,
             accepted_at: rfc3339(delivery.accepted_at),
             dead_at: rfc3339(now),
+            // On the broker, the message itself has it.
+            replay_id: None,
             body_withheld: false,
             body: None,
         }
@@ -215,7 +220,7 @@ impl From<BTreeMap<String, DeadLetterRetention>> for RetentionLevels {
 }
 
 /// Longest id of a tenant, in bytes: `[a-z0-9][a-z0-9_-]{0,62}`.
-const MAX_TENANT_BYTES: usize = 63;
+pub const MAX_TENANT_BYTES: usize = 63;
 
 /// A parked message, as lists and answers show it. On the broker, the header `carteiro-record` holds all but the body.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -235,9 +240,13 @@ pub struct Parked {
     /// Routing key of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_key: Option<String>,
-    /// Time of parking, RFC 3339.
+    /// Time of parking, RFC 3339. What the broker itself has parked has none.
     #[schemars(extend("format" = "date-time"))]
     pub parked_at: Option<String>,
+    /// Time of acceptance, RFC 3339, if the message says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub accepted_at: Option<String>,
     /// How often the delivery was published again before, after it had been parked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub requeued: u32,
@@ -262,6 +271,7 @@ impl Parked {
             event_id: Some(message.id.clone()).filter(|id| !id.is_empty()),
             routing_key: None,
             parked_at: None,
+            accepted_at: None,
             requeued: 0,
             body: None,
         }

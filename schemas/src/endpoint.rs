@@ -15,7 +15,7 @@ use crate::{
 /// Where deliveries are posted: URL, secrets and limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(transform = show_public_key)]
+#[schemars(transform = show_derived)]
 pub struct Endpoint {
     /// Id, unique within the tenant.
     #[schemars(regex(pattern = pattern::ID_OR_VIEW))]
@@ -77,13 +77,14 @@ pub struct Endpoint {
     pub cancelled_before: Option<Moment>,
 }
 
-/// Adds the property `public_key`, which answers of the API derive from the secrets.
-fn show_public_key(schema: &mut Schema) {
+/// Adds the properties that answers of the API add: `public_key`, from the secrets, and `health`.
+fn show_derived(schema: &mut Schema) {
     let description =
         "Public key that verifies the newest `v1a` signatures, `whpk_…`. It may be given to anyone. Read only.";
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
         let shown = json!({"description": description, "type": "string", "readOnly": true});
         fields.insert("public_key".to_owned(), shown);
+        fields.insert("health".to_owned(), crate::endpoint_health::schema().into());
     }
 }
 

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 
 use crate::{
-    Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind,
+    Acceptance, Event, EventId, Id, Opaque, Refusal, RefusalKind, Warning,
     json_text::{Scanner, compact, is_key, members, without_secrets},
     pointer::to_member,
     time::{is_canonical, rfc3339, unix_ms},
+    warning,
 };
 
 /// Deepest nesting of an envelope: the limit of common JSON parsers, because receivers parse it, too.
@@ -56,6 +57,11 @@ impl<'a> Envelope<'a> {
         event.tenant.id.get_or_insert_with(|| Id::from_text(acceptance.tenant.as_str()));
         redact_api_config(&mut event)?;
         Ok(Self { event, id: acceptance.id.clone(), occurred_at_ms, text, original })
+    }
+
+    /// Warnings about the event as it came: misspelt keys and types, unknown words.
+    pub fn warnings(&self) -> Vec<Warning> {
+        warning::of_event(self.text, &self.event)
     }
 
     /// The accepted envelope as compact JSON: the same keys, order and spelling, with missing `id` and `occurred_at`

@@ -39,12 +39,33 @@ impl EventType {
     /// A vendor's body of an unknown kind. It is delivered only to endpoints of format `original`.
     pub const VENDOR_UNKNOWN: Self = Self(Cow::Borrowed("vendor.unknown"));
 
+    /// The types that platforms, vendors' bodies and carteiro itself make. A producer may publish any other one, too.
+    pub const KNOWN: [Self; 13] = [
+        Self::TICKET_CREATED,
+        Self::TICKET_OPENED,
+        Self::TICKET_TRANSFERRED,
+        Self::TICKET_CLOSED,
+        Self::TICKET_TAGS_CHANGED,
+        Self::MESSAGE_RECEIVED,
+        Self::MESSAGE_SENT,
+        Self::MESSAGE_STATUS_CHANGED,
+        Self::WEBHOOK_TEST,
+        Self::ENDPOINT_DISABLED,
+        Self::QUOTA_REACHED,
+        Self::EVENT_LOOP,
+        Self::VENDOR_UNKNOWN,
+    ];
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     pub fn entity(&self) -> &str {
         self.0.split_once('.').map_or(&*self.0, |(entity, _)| entity)
+    }
+
+    pub fn action(&self) -> &str {
+        self.0.split_once('.').map_or("", |(_, action)| action)
     }
 
     pub fn is_message(&self) -> bool {

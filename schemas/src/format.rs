@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::EventType;
+
 /// Format of the bodies that an endpoint receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +20,34 @@ pub enum Format {
     Canonical,
     /// What the platform itself sent, verbatim.
     Original,
+}
+
+impl Format {
+    /// True when events of a type can have a body in this format.
+    pub fn has(self, event_type: &EventType) -> bool {
+        match (self, event_type.as_str()) {
+            (Self::Original, _) => true,
+            (Self::Canonical, kind) => kind != EventType::VENDOR_UNKNOWN.as_str(),
+            (Self::Whazing, "ticket.created" | "ticket.transferred" | "webhook.test") => true,
+            (Self::Whaticket, "ticket.opened" | "ticket.tags_changed") => true,
+            (Self::Whazing | Self::Whaticket, "ticket.closed" | "message.sent") => true,
+            (Self::Boticario, "message.status_changed") => true,
+            (Self::Whazing | Self::Whaticket | Self::Boticario, "message.received") => true,
+            (Self::Whazing | Self::Whaticket | Self::Boticario, _) => false,
+        }
+    }
+
+    pub const ALL: [Self; 5] = [Self::Whazing, Self::Whaticket, Self::Boticario, Self::Canonical, Self::Original];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whazing => "whazing",
+            Self::Whaticket => "whaticket",
+            Self::Boticario => "boticario",
+            Self::Canonical => "canonical",
+            Self::Original => "original",
+        }
+    }
 }
 
 /// Options of the vendors' formats; each concerns one format.

@@ -5,10 +5,12 @@
 
 pub mod address;
 mod attempt;
+mod catalogue;
 mod dead_letter;
 mod delivery;
 pub mod dialect;
 mod endpoint;
+mod endpoint_health;
 mod envelope;
 mod event;
 mod event_type;
@@ -21,6 +23,7 @@ mod opaque;
 mod operational;
 pub mod pattern;
 pub mod pointer;
+pub mod process_report;
 mod reference;
 mod refusal;
 pub mod request_header;
@@ -31,16 +34,22 @@ pub mod secret_fields;
 pub mod signature;
 mod submission;
 mod subscription;
+pub mod suggest;
 mod tenant;
 pub mod time;
 mod view;
+mod warning;
 pub mod wire;
 
 pub use attempt::{Attempt, OutcomeClass};
-pub use dead_letter::{DeadLetter, DeadLetterRetention, DeadReason, ParkReason, Parked, RetentionLevels, body_as_json};
+pub use catalogue::{EventTypeEntry, Samples, catalogue};
+pub use dead_letter::{
+    DeadLetter, DeadLetterRetention, DeadReason, MAX_TENANT_BYTES, ParkReason, Parked, RetentionLevels, body_as_json,
+};
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, RetryPolicy};
+pub use endpoint_health::{EndpointHealth, HealthState, LastError};
 pub use envelope::{Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Change, ChangedTag, Channel, ChatMessage, Company, Contact, Department, Direction, Event, Media, SPEC,
@@ -52,7 +61,7 @@ pub use id::{EventId, Id, InvalidEventId, hex};
 pub use notice::{BreakerChange, Counts, Finding, Notice};
 pub use opaque::Opaque;
 pub use operational::OperationalEvent;
-pub use reference::{bound_integers, json_schemas, samples};
+pub use reference::{bound_integers, json_schemas, samples, vendor_samples};
 pub use refusal::{Refusal, RefusalKind};
 pub use retiring::{RetiringHash, RetiringSecret, Rotation, SigningSecret};
 pub use routing_key::{escape, routing_key, tenant_of, unescape};
@@ -64,4 +73,5 @@ pub use subscription::{EventFacts, IdSet, Match, MessageDirection, Mismatch, NO_
 pub use tenant::{ChannelId, Configuration, Key, KeyHash, Quota, QuotaName, Scope, SourceConfig, Tenant};
 pub use time::Span;
 pub use view::{View, path_segment};
+pub use warning::{Strictness, Warning, WarningCode};
 pub use wire::{Acceptance, BadHeader, HeaderValue, Headers, Message, TraceContext};

@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Attempt, QuotaName, RetentionLevels};
+use crate::{
+    Attempt, QuotaName, RetentionLevels,
+    process_report::{EndpointFailure, EndpointRecovery, LaneCanary, ProcessReport},
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -53,6 +56,25 @@ pub enum Notice {
         /// True when the deliverer is about to stop.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leaves: bool,
+        /// The latest canary that came to it by each lane.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        canaries: Vec<LaneCanary>,
+    },
+    /// How a process is; sent every five seconds, at its start, when another begins to listen, and at its end.
+    Process(Box<ProcessReport>),
+    /// The endpoints that a deliverer knows to fail: new ones within a second, and each again every ten seconds. What is not
+    /// repeated is forgotten.
+    Endpoints {
+        process: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failing: Vec<EndpointFailure>,
+        /// Said once. Other deliverers that know the endpoint to fail forget it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        recovered: Vec<EndpointRecovery>,
+        /// Number of failing endpoints that the deliverer does not name, because there are too many; none in a notice that
+        /// repeats nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unnamed: Option<u64>,
     },
     /// The intake is opened, or closed until no event is pending.
     Intake { open: bool },
@@ -131,7 +153,7 @@ impl Notice {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 14] = [
         "revision",
         "facts",
         "noted",
@@ -141,6 +163,8 @@ impl Notice {
         "tested",
         "hello",
         "deliverer",
+        "process",
+        "endpoints",
         "intake",
         "intake_probed",
         "breakers",
@@ -157,6 +181,8 @@ impl Notice {
             Self::Tested { .. } => "tested",
             Self::Hello => "hello",
             Self::Deliverer { .. } => "deliverer",
+            Self::Process(_) => "process",
+            Self::Endpoints { .. } => "endpoints",
             Self::Intake { .. } => "intake",
             Self::IntakeProbed { .. } => "intake_probed",
             Self::Breakers { .. } => "breakers",
@@ -200,7 +226,7 @@ impl std::ops::AddAssign for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DeadLetterRetention;
+    use crate::{DeadLetterRetention, OutcomeClass, process_report::FailedAttempt};
 
     #[test]
     fn a_notice_survives_its_json() {
@@ -220,6 +246,20 @@ mod tests {
         let attempt: Attempt = serde_json::from_str(attempt).unwrap();
         let closed =
             BreakerChange { tenant: "acme".into(), endpoint_id: "crm".into(), open_until: None, consecutive_opens: 0 };
+        let canary = LaneCanary { lane: "fast".into(), took_ms: 12, at: 9 };
+        let last = FailedAttempt { at: 8, outcome: OutcomeClass::ServerError, status: Some(500), excerpt: None };
+        let failure = EndpointFailure {
+            tenant: "acme".into(),
+            endpoint_id: "crm".into(),
+            version: Some(3),
+            since: 7,
+            failures: 2,
+            last,
+            last_success_at: None,
+            waiting: 1,
+            next_at: Some(9),
+        };
+        let recovery = EndpointRecovery { tenant: "acme".into(), endpoint_id: "bi".into(), at: 9 };
         let opened = BreakerChange { open_until: Some(9), consecutive_opens: 2, ..closed.clone() };
         for notice in [
             Notice::Revision { revision: 7 },
@@ -238,8 +278,15 @@ mod tests {
             Notice::EventShares { process: "p".into(), by_tenant: BTreeMap::from([("acme".into(), 2.5)]) },
             Notice::Tested { delivery_id: Uuid::nil(), attempt },
             Notice::Hello,
-            Notice::Deliverer { process: "p".into(), leaves: false },
-            Notice::Deliverer { process: "p".into(), leaves: true },
+            Notice::Deliverer { process: "p".into(), leaves: false, canaries: vec![] },
+            Notice::Deliverer { process: "p".into(), leaves: true, canaries: vec![canary] },
+            Notice::Process(Box::new(ProcessReport { process: "p".into(), pid: 7, ..ProcessReport::default() })),
+            Notice::Endpoints {
+                process: "p".into(),
+                failing: vec![failure],
+                recovered: vec![recovery],
+                unnamed: Some(2),
+            },
             Notice::Intake { open: false },
             Notice::IntakeProbed { bound: false },
             Notice::Breakers { process: "p".into(), changes: vec![opened, closed] },

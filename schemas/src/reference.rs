@@ -3,7 +3,7 @@
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 
-use crate::{Attempt, Configuration, DeadLetter, Endpoint, Event, Parked, Subscription};
+use crate::{Attempt, Configuration, DeadLetter, Dialect, Endpoint, Event, Parked, Subscription};
 
 /// The JSON Schemas (draft 2020-12) with their names; the files are called `<name>.schema.json`.
 pub fn json_schemas() -> Vec<(&'static str, Schema)> {
@@ -58,6 +58,35 @@ pub fn samples() -> &'static [(&'static str, &'static str)] {
         sample!("message.status_changed", "boticario-status-delivered"),
         sample!("webhook.test", "whazing-test"),
     ]
+}
+
+/// One realistic body of each kind that a vendor sends, pretty-printed, with the vendor's own name of the kind.
+pub fn vendor_samples(dialect: Dialect) -> &'static [(&'static str, &'static str)] {
+    macro_rules! sample {
+        ($kind:literal, $file:literal) => {
+            ($kind, include_str!(concat!("../../tests/fixtures/vendor/", $file, ".json")))
+        };
+    }
+    match dialect {
+        Dialect::Whazing => &[
+            sample!("message", "whazing-channel-message"),
+            sample!("NewTicket", "whazing-channel-NewTicket"),
+            sample!("NewTicketUserCreate", "whazing-channel-NewTicketUserCreate"),
+            sample!("TransferTicket", "whazing-channel-TransferTicket"),
+            sample!("ClosedTicket", "whazing-channel-ClosedTicket"),
+            sample!("test", "whazing-test"),
+        ],
+        Dialect::Whaticket => &[
+            sample!("start", "whaticket-message"),
+            sample!("fila-data", "whaticket-file"),
+            sample!("open", "whaticket-ticket-status"),
+            sample!("closed", "whaticket-ticket-status-closed"),
+            sample!("tag-sync", "whaticket-tags"),
+        ],
+        Dialect::Boticario => {
+            &[sample!("response", "boticario-response"), sample!("status", "boticario-status-delivered")]
+        }
+    }
 }
 
 #[cfg(test)]

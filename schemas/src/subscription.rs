@@ -102,6 +102,17 @@ pub enum MessageDirection {
     Sent,
 }
 
+impl MessageDirection {
+    /// Direction of a `message.received` or `message.sent`; none for other types.
+    pub(crate) fn of(event_type: &EventType) -> Option<Self> {
+        match event_type.as_str() {
+            "message.received" => Some(Self::Received),
+            "message.sent" => Some(Self::Sent),
+            _ => None,
+        }
+    }
+}
+
 /// A ticket's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -115,7 +126,9 @@ pub enum TicketStatus {
 }
 
 impl TicketStatus {
-    fn name(self) -> &'static str {
+    pub(crate) const NAMES: [&'static str; 3] = ["pending", "open", "closed"];
+
+    pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Open => "open",
@@ -149,11 +162,7 @@ impl<'a> EventFacts<'a> {
             event_type: &event.event_type,
             channel_id: event.channel.id.as_ref().map(Id::text),
             queue_id: queue_id.map(Id::text),
-            direction: match event.event_type.as_str() {
-                "message.received" => Some(MessageDirection::Received),
-                "message.sent" => Some(MessageDirection::Sent),
-                _ => None,
-            },
+            direction: MessageDirection::of(&event.event_type),
             ticket_status: ticket.and_then(|ticket| ticket.status.as_deref()),
             is_group: ticket.is_some_and(|ticket| ticket.is_group)
                 || event.contact.as_ref().is_some_and(|contact| contact.is_group),

@@ -24,7 +24,6 @@ pub mod retention_clock;
 pub mod seen;
 pub mod shutdown;
 pub mod sqlite_file;
-pub mod suggest;
 pub mod supervisor;
 pub mod telemetry;
 pub mod watchdog;
@@ -39,6 +38,7 @@ pub use idempotency::{Claim, ClaimedKey, IdempotencyKeys};
 pub use problem::Problem;
 pub use recently_used::RecentlyUsed;
 pub use retention_clock::RetentionClock;
+pub use schemas::suggest;
 pub use seen::{Seen, SeenConfig};
 pub use watchdog::Watchdog;
 

@@ -30,6 +30,8 @@ use crate::{
 
 const METRICS: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
+const SERVES: &str = "this is ops.listen, which serves only /metrics, /healthz and /readyz; the API is at http.listen";
+
 /// The `ops` section of the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +83,20 @@ impl Ops {
         self.alive.add(name, probe);
     }
 
+    /// What keeps the process from being ready, with the reason: none while it is ready.
+    pub fn missing(&self) -> BTreeMap<&'static str, String> {
+        let mut missing = self.ready.failing();
+        if self.shutdown.is_cancelled() {
+            missing.insert("process", "draining".to_owned());
+        }
+        missing
+    }
+
+    /// What the process cannot do for now although it is ready, with the reason.
+    pub fn degradations(&self) -> BTreeMap<&'static str, String> {
+        self.degraded.failing()
+    }
+
     /// The parts that are stuck, with the reason: none while the process is alive. `/healthz` and the
     /// [supervisor](crate::supervisor) judge by it.
     pub fn stuck(&self) -> BTreeMap<&'static str, String> {
@@ -89,7 +105,8 @@ impl Ops {
 
     /// Serves until the future is dropped, also while the process drains. Fails if the listener does.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        http::serve(listener, self.router(), http::ServeOptions::default(), CancellationToken::new()).await
+        let options = http::ServeOptions::default().serves(SERVES);
+        http::serve(listener, self.router(), options, CancellationToken::new()).await
     }
 
     fn router(self) -> Router {
@@ -117,11 +134,8 @@ async fn healthz(State(ops): State<Ops>) -> Response {
 }
 
 async fn readyz(State(ops): State<Ops>) -> Response {
-    let mut missing = ops.ready.failing();
-    if ops.shutdown.is_cancelled() {
-        missing.insert("process", "draining".to_owned());
-    }
-    let (ready, degraded) = (missing.is_empty(), ops.degraded.failing());
+    let (missing, degraded) = (ops.missing(), ops.degradations());
+    let ready = missing.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut answer = json!({"ready": ready});
     for (name, parts) in [("missing", missing), ("degraded", degraded)] {
@@ -210,6 +224,15 @@ mod tests {
         let answer = start(ops).await.get("/healthz").await;
         let expected = r#"{"alive":false,"stuck":{"router":"no progress for 60 s"}}"#;
         assert_eq!((answer.status, answer.body.as_str()), (503, expected));
+    }
+
+    #[tokio::test]
+    async fn a_path_of_the_api_is_answered_with_where_the_api_is() {
+        let shutdown = CancellationToken::new();
+        let _trigger = shutdown.clone();
+        let answer = start(Ops::new(Arc::default(), shutdown)).await.get("/v1/tenants").await;
+        let says_where = answer.body.contains("there is no path `/v1/tenants` here: this is ops.listen");
+        assert_eq!((answer.status, says_where), (404, true), "{}", answer.body);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use service::Exit;
 use store::Description;
 
 use super::{
-    client::{ApiArgs, ApiRefusal, Client, Method},
+    client::{ApiArgs, ApiRefusal, ApiWarning, Client, Method},
     confirm::ConfirmArgs,
     output::{self, Output},
     resources,
@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Delete what the files do not name, tenants included.
     #[arg(long)]
     prune: bool,
+    /// Change only this tenant. The files may describe no other, and --prune deletes nothing of others.
+    #[arg(long)]
+    tenant: Option<String>,
     #[command(flatten)]
     confirm: ConfirmArgs,
     #[command(flatten)]
@@ -42,6 +45,8 @@ struct AppliedChanges {
     changes: Vec<Value>,
     #[serde(default)]
     shown_once: Vec<IssuedSecret>,
+    #[serde(default)]
+    warnings: Vec<ApiWarning>,
 }
 
 /// A secret that a change issued. The API shows it only in that answer.
@@ -71,8 +76,11 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Err(error) => return nothing_changed(error.0.lines()),
     };
     let apply = async |dry_run: bool| -> anyhow::Result<AppliedChanges> {
-        let request = json!({"tenants": description.tenants(), "dry_run": dry_run, "prune": args.prune});
-        client.call(Method::POST, "/v1/apply", Some(request.to_string())).await
+        let mut request = json!({"tenants": description.tenants(), "dry_run": dry_run, "prune": args.prune});
+        if let Some(tenant) = &args.tenant {
+            request["tenant"] = tenant.as_str().into();
+        }
+        client.call_silently(Method::POST, "/v1/apply", Some(request.to_string())).await
     };
     if args.prune && !args.dry_run {
         let planned = match apply(true).await {
@@ -88,6 +96,9 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
         Ok(applied) => applied,
         Err(error) => return locate_errors(error, &description),
     };
+    for warning in &applied.warnings {
+        output::warning(description.line(&warning.pointer, &warning.message));
+    }
     for change in &applied.changes {
         match args.output {
             Output::Json => output::json(change)?,

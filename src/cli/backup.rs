@@ -1,12 +1,13 @@
 //! `carteiro backup` and `carteiro restore`: everything that this machine holds, as one file, and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 use service::Exit;
 use store::Location;
 
 use super::{
+    confirm::ConfirmArgs,
     output::{self, Output},
     setup::Setup,
 };
@@ -34,12 +35,15 @@ pub(super) struct RestoreArgs {
     /// Replace existing files.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     /// How to print its content.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 pub(super) async fn backup(setup: &Setup, args: BackupArgs) -> anyhow::Result<Exit> {
+    check_is_file(&args.file)?;
     let config = setup.load(&[])?.config;
     for note in notes(&config) {
         anstream::eprintln!("note: {note}");
@@ -51,10 +55,27 @@ pub(super) async fn backup(setup: &Setup, args: BackupArgs) -> anyhow::Result<Ex
 }
 
 pub(super) async fn restore(setup: &Setup, args: RestoreArgs) -> anyhow::Result<Exit> {
+    check_is_file(&args.file)?;
     let config = setup.load(&[])?.config;
+    let existing: Vec<_> =
+        BackupPart::ALL.into_iter().filter(|part| part.path(&config).is_some_and(|path| path.exists())).collect();
+    if args.force && !existing.is_empty() {
+        let names: Vec<_> = existing.into_iter().map(BackupPart::name).collect();
+        let folder = config.data_dir.display();
+        args.confirm
+            .confirm(&format!("{folder} will lose what it holds now: {} will be replaced", names.join(", ")))?;
+    }
     let manifest = tokio::task::spawn_blocking(move || backup::restore(&config, &args.file, args.force)).await??;
     anstream::eprintln!("as it was at {}", manifest.at);
     show(&manifest, args.output)
+}
+
+/// Refuses `-`: a backup is a file that appears once it is whole.
+fn check_is_file(file: &Path) -> anyhow::Result<()> {
+    if file.as_os_str() != "-" {
+        return Ok(());
+    }
+    Err(anyhow::anyhow!("-: a backup is a file, not a stream: give its name").context(Exit::Usage))
 }
 
 fn show(manifest: &Manifest, output: Output) -> anyhow::Result<Exit> {

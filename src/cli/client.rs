@@ -53,13 +53,13 @@ pub(super) struct ApiArgs {
 
 /// Parser of a value that its error does not repeat: an address may hold a password.
 #[derive(Clone)]
-struct Unrepeated<T>(fn(&str) -> Result<T, &'static str>);
+struct Unrepeated<T>(fn(&str) -> Result<T, String>);
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
-        let parsed = value.to_str().ok_or("is not UTF-8").and_then(self.0);
+        let parsed = value.to_str().ok_or_else(|| "is not UTF-8".to_owned()).and_then(self.0);
         parsed.map_err(|why| {
             let flag = argument.and_then(Arg::get_long).unwrap_or_default();
             clap::Error::raw(ErrorKind::ValueValidation, format_args!("--{flag}: {why}\n")).with_cmd(command)
@@ -67,11 +67,9 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Unrepeated<T> {
     }
 }
 
-fn no_url(_: &str) -> Result<Infallible, &'static str> {
-    Err(
-        "there is no such flag. The running process is --server; the URL of an endpoint, a channel or an integration is \
-         --post-to",
-    )
+fn no_url(_: &str) -> Result<Infallible, String> {
+    let meanings = "the running process is --server; the URL of an endpoint, a channel or an integration is --post-to";
+    Err(format!("there is no such flag: {meanings}"))
 }
 
 pub(super) struct Client {
@@ -120,22 +118,41 @@ impl Client {
         Ok(Self { http: http.build()?, server, key })
     }
 
+    pub(super) fn server(&self) -> &ServerAddress {
+        &self.server
+    }
+
     /// Reads the page at a URL, without a key.
     pub(super) async fn get_text(url: &str) -> anyhow::Result<String> {
         let answer = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?.get(url).send().await?;
         Ok(answer.error_for_status()?.text().await?)
     }
 
-    /// Sends JSON text and reads the JSON answer. Fails with [`Exit::Unavailable`] without an answer, and with
-    /// [`ApiRefusal`] when the API refuses the request.
+    /// Sends JSON text, prints the answer's warnings and reads the JSON answer. Fails with [`Exit::Unavailable`] without an
+    /// answer, and with [`ApiRefusal`] when the API refuses the request.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<T> {
+        let is_read = method == Method::GET;
         let (_, answer) = self.ask(self.request(method, path, body)).await?;
-        serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))
+        if !is_read {
+            print_warnings(&answer);
+        }
+        parsed(path, &answer)
+    }
+
+    /// Sends JSON text and reads the JSON answer, as `call` does. The caller prints the answer's warnings.
+    pub(super) async fn call_silently<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> anyhow::Result<T> {
+        let (_, answer) = self.ask(self.request(method, path, body)).await?;
+        parsed(path, &answer)
     }
 
     /// Writes a resource, and returns it with what was done. With `only_if_new`, an existing one is refused with status 412.
@@ -151,8 +168,8 @@ impl Client {
             request = request.header("if-none-match", "*");
         }
         let (change, answer) = self.ask(request).await?;
-        let value = serde_json::from_slice(&answer).with_context(|| format!("reading the answer of {path}"))?;
-        Ok((change, value))
+        print_warnings(&answer);
+        Ok((change, parsed(path, &answer)?))
     }
 
     fn request(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
@@ -247,6 +264,27 @@ fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
     }
 }
 
+fn parsed<T: DeserializeOwned>(path: &str, answer: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(answer).with_context(|| format!("reading the answer of {path}"))
+}
+
+/// A warning in an answer: the request was accepted, and is probably a mistake.
+#[derive(Debug, Deserialize, serde::Serialize)]
+pub(super) struct ApiWarning {
+    pub(super) code: String,
+    pub(super) pointer: String,
+    pub(super) message: String,
+}
+
+fn print_warnings(answer: &[u8]) {
+    #[derive(Deserialize)]
+    struct Warned {
+        warnings: Vec<ApiWarning>,
+    }
+    let warned = serde_json::from_slice::<Warned>(answer);
+    warned.iter().flat_map(|warned| &warned.warnings).for_each(super::output::warning);
+}
+
 fn certificates(file: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
     let pem = std::fs::read(file).with_context(|| file.display().to_string()).context(Exit::Usage)?;
     let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
@@ -311,10 +349,21 @@ impl ApiRefusal {
 
 impl fmt::Display for RefusedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pointer.as_str() {
-            "" => f.write_str(&self.message),
-            pointer => write!(f, "{pointer}: {}", self.message),
-        }
+        write_at(f, &self.pointer, &self.message)
+    }
+}
+
+impl fmt::Display for ApiWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_at(f, &self.pointer, &self.message)
+    }
+}
+
+/// Writes a message with its place, unless it is about the whole body.
+fn write_at(f: &mut fmt::Formatter<'_>, pointer: &str, message: &str) -> fmt::Result {
+    match pointer {
+        "" => f.write_str(message),
+        pointer => write!(f, "{pointer}: {message}"),
     }
 }
 

@@ -12,22 +12,25 @@ mod demo;
 mod events;
 mod explain;
 mod export;
+mod help;
 mod listen;
 mod logs;
 mod output;
 mod parked;
 mod publish;
+mod replays;
 mod resources;
 mod sandbox;
 mod server;
 mod setup;
+mod status;
 mod topology;
 mod usage;
 mod words;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use service::Exit;
 
 use crate::{
@@ -41,7 +44,7 @@ const GLOBAL: &str = "Configuration";
 
 /// Delivers ticket and message events to every webhook that subscribed to them.
 #[derive(Debug, Parser)]
-#[command(name = "carteiro", version, about, propagate_version = true)]
+#[command(name = "carteiro", version, about, propagate_version = true, after_help = help::CARTEIRO)]
 struct Cli {
     /// Configuration file, instead of carteiro.toml in the current folder.
     #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
@@ -68,45 +71,64 @@ enum Command {
     Deliverer,
     /// Run the role with the administration API.
     Control,
+    /// Say whether all is well: processes, queues, failing endpoints, what was parked today.
+    Status(status::Args),
     /// Show the whole pipeline at work, with events of every vendor.
+    #[command(after_help = help::DEMO)]
     Demo(demo::Args),
     /// Publish events from a file or standard input.
+    #[command(after_help = help::PUBLISH)]
     Publish(publish::Args),
     /// Receive webhooks and print them.
+    #[command(after_help = help::LISTEN)]
     Listen(listen::Args),
-    /// List deliveries that ended without a 2xx, and send them again.
+    /// List deliveries that ended without a 2xx, send them again, or discard them.
     DeadLetters(dead_letters::Args),
+    /// List replays of dead letters, and stop them.
+    Replays(replays::Args),
     /// List messages that could not be processed, and publish them again.
     Parked(parked::Args),
     /// Show tenants and change them.
+    #[command(after_help = help::TENANTS)]
     Tenants(resources::TenantArgs),
     /// Show a tenant's endpoints and change them: where deliveries are posted.
+    #[command(after_help = help::ENDPOINTS)]
     Endpoints(resources::EndpointArgs),
     /// Show a tenant's subscriptions and change them: which events an endpoint gets.
+    #[command(after_help = help::SUBSCRIPTIONS)]
     Subscriptions(resources::SubscriptionArgs),
     /// Show a tenant's sources and change them: where vendors' webhooks come in.
+    #[command(after_help = help::SOURCES)]
     Sources(resources::SourceArgs),
     /// Show a tenant's keys and change them.
+    #[command(after_help = help::KEYS)]
     Keys(resources::KeyArgs),
     /// Show channels' webhooks and change them.
+    #[command(after_help = help::CHANNELS)]
     Channels(resources::ChannelArgs),
     /// Show integrations and change them: external flows that queues are bound to.
+    #[command(after_help = help::INTEGRATIONS)]
     Integrations(resources::IntegrationArgs),
     /// Show which integrations queues are bound to, and change it.
+    #[command(after_help = help::QUEUES)]
     Queues(resources::QueueArgs),
     /// Change the configured tenants to what YAML files describe, all of it or nothing.
+    #[command(after_help = help::APPLY)]
     Apply(apply::Args),
     /// Print the configured tenants as YAML.
     Export(export::Args),
     /// Show which subscriptions an event matches, and why the others do not.
+    #[command(after_help = help::EXPLAIN)]
     Explain(explain::Args),
     /// Show how much a tenant used, by day.
     Usage(usage::Args),
     /// Show who changed what.
     Audit(audit::Args),
     /// Copy everything that this machine holds into one file. A process may run meanwhile.
+    #[command(after_help = help::BACKUP)]
     Backup(backup::BackupArgs),
     /// Replace everything that this machine holds with a backup.
+    #[command(after_help = help::RESTORE)]
     Restore(backup::RestoreArgs),
     /// Manage the broker's exchanges and queues.
     Topology(topology::Args),
@@ -128,7 +150,8 @@ pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = named(Cli::command()).try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // clap returns help and version as errors, which go to stdout with code 0.
@@ -145,6 +168,11 @@ pub fn main(
             ExitCode::from(Exit::of(&error).code())
         }
     }
+}
+
+/// The command with all below it under the program's name, which `--version` prints.
+fn named(command: clap::Command) -> clap::Command {
+    command.display_name("carteiro").mut_subcommands(named)
 }
 
 /// An error as one line, without its attached exit code.
@@ -177,10 +205,12 @@ async fn run_command(cli: Cli, environment: Vec<(String, String)>) -> anyhow::Re
         Command::Router => run_roles(&setup, Roles { router: true, ..Roles::NONE }).await,
         Command::Deliverer => run_roles(&setup, Roles { deliverer: true, ..Roles::NONE }).await,
         Command::Control => run_roles(&setup, Roles { control: true, ..Roles::NONE }).await,
+        Command::Status(args) => status::run(&setup, args).await,
         Command::Demo(args) => demo::run(&setup, args).await,
         Command::Publish(args) => publish::run(&setup, args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::DeadLetters(args) => dead_letters::run(&setup, args).await,
+        Command::Replays(args) => replays::run(&setup, args).await,
         Command::Parked(args) => parked::run(&setup, args).await,
         Command::Tenants(args) => resources::run(&setup, args).await,
         Command::Endpoints(args) => resources::run(&setup, args).await,
@@ -241,6 +271,37 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_prints_the_programs_own_name_and_version() {
+        for arguments in
+            [&["carteiro", "-V"][..], &["carteiro", "endpoints", "-V"], &["carteiro", "keys", "list", "-V"]]
+        {
+            let version = named(Cli::command()).try_get_matches_from(arguments).unwrap_err().to_string();
+            assert_eq!(version, format!("carteiro {}\n", env!("CARGO_PKG_VERSION")), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line() {
+        fn check(command: &clap::Command, seen: &mut usize) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().filter_map(|line| line.strip_prefix("  "));
+            for example in examples.flat_map(|line| line.split("  ").next()).flat_map(|line| line.split(" | ")) {
+                if example.starts_with("carteiro") {
+                    let words = example.replace('\'', "");
+                    let parsed = named(Cli::command()).try_get_matches_from(words.split(' '));
+                    // A secret's file is not there.
+                    assert!(parsed.is_ok() || example.contains('@'), "{example}: {}", parsed.unwrap_err());
+                    *seen += 1;
+                }
+            }
+            command.get_subcommands().for_each(|below| check(below, seen));
+        }
+        let mut seen = 0;
+        check(&Cli::command(), &mut seen);
+        assert!(seen > 20, "{seen}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     io::{ErrorKind, Write as _},
 };
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use comfy_table::{LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,6 +40,12 @@ pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 pub(super) fn pretty(value: &impl Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a warning on stderr, yellow at a terminal.
+pub(super) fn warning(text: impl Display) {
+    let style = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
+    anstream::eprintln!("{style}warning{style:#}: {text}");
 }
 
 /// A list of items, printed as one table at the end, or as one line of JSON per item at once.
@@ -85,6 +92,11 @@ pub(super) fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             items.iter().map(cell).collect::<Vec<_>>().join(", ")
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            let mut lines = Vec::new();
+            flatten("", value, &mut lines);
+            lines.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
     }
@@ -133,6 +145,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_in_a_cell_is_a_list_of_its_fields() {
+        assert_eq!(cell(&json!({"endpoints": 20, "rate": {"per_second": 50}})), "endpoints=20, rate.per_second=50");
+        assert_eq!((cell(&json!({})), cell(&json!(null))), ("{}".to_owned(), String::new()));
+    }
 
     #[test]
     fn fields_are_named_by_their_paths() {

@@ -10,6 +10,7 @@ use clap::{
     error::ErrorKind,
 };
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use service::suggest::suggestion;
 
@@ -18,6 +19,12 @@ use super::resources::Texts;
 /// Parser of one word of `T`.
 pub(super) fn word<T: JsonSchema>() -> PossibleValuesParser {
     PossibleValuesParser::new(words::<T>())
+}
+
+/// Parser of one word of `T` as a `T`.
+pub(super) fn typed_word<T: JsonSchema + DeserializeOwned + Clone + Send + Sync + 'static>()
+-> impl TypedValueParser<Value = T> {
+    word::<T>().try_map(|word| serde_json::from_value::<T>(word.into()))
 }
 
 /// Parser of words of `T` that are separated by commas. An empty argument is an empty list.

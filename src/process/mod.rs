@@ -10,8 +10,10 @@ mod notices;
 mod open_broker;
 mod open_store;
 mod operator_key;
+mod presence;
 mod readiness;
 mod roles;
+mod serve_logs;
 mod storage;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
@@ -21,6 +23,7 @@ use deliverer::DelivererConfig;
 use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
+use presence::Presence;
 use roles::SharedDependencies;
 use service::{
     ConfigError,
@@ -42,6 +45,7 @@ pub(crate) use notices::NoticeMetrics;
 pub use open_broker::{OpenBroker, open_broker};
 pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
+pub use serve_logs::serve_logs;
 pub(crate) use storage::StorageMetrics;
 
 /// Number of open files besides those of requests: databases, logs, listeners, connections to the broker and the store.
@@ -74,7 +78,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     // Ports are bound first, so that a second process fails before it opens any file.
     let ops_listener = listen::bind("ops.listen", &config.ops.listen).await?;
     let api_listener = match roles.has_api() {
-        true => Some((listen::bind("http.listen", &config.http.listen).await?, ServeOptions::new(&config.http).await?)),
+        true => Some((
+            listen::bind("http.listen", &config.http.listen).await?,
+            ServeOptions::new(&config.http).await?.serves(roles.serves()),
+        )),
         false => None,
     };
     let clock = service::clock::system();
@@ -89,8 +96,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let ops = Ops::new(shared.registry.clone(), shutdown.clone());
     readiness::watch(&ops, &shared, intake.clone())?;
     heartbeats::watch(heartbeats, &shared.registry)?;
+    let presence = Presence::new(config, roles, &shared, &ops, &storage);
     storage::watch(&ops, storage, &shared.registry)?;
-    let mut notices = NoticeTasks::start(&shared, intake.clone())?;
+    let mut notices = NoticeTasks::start(&shared, intake.clone(), presence)?;
     if let Some(rabbitmq) = rabbitmq.filter(|_| roles.control) {
         notices.add_intake_probes(rabbitmq);
     }

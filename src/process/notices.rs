@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     intake::{Intake, PROBE_INTERVAL},
+    presence::Presence,
     roles::SharedDependencies,
 };
 
@@ -23,6 +24,8 @@ use super::{
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between two reports of counts, which are as many as endpoints in use.
 const USAGE_INTERVAL: Duration = Duration::from_secs(15);
+/// Interval between two reports of how this process is.
+const PRESENCE_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait, at the end of a process, until control has noted its last report.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause after a pull without a newer revision. A database may be unreachable for hours, which its
@@ -56,10 +59,13 @@ struct NoticeExchange {
     parked_retention: Arc<RetentionTable>,
     event_shares: Arc<EventShares>,
     clock: Clock,
+    presence: Presence,
     /// The newest revision of the store that any process has announced.
     announced: watch::Sender<u64>,
     /// Notified when a process has begun to listen, which may be control.
     new_listener: Notify,
+    /// Notified then, too, for the report of how this process is.
+    presence_asked: Notify,
     /// Notified whenever control has noted a report of this process.
     noted: Notify,
     metrics: NoticeMetrics,
@@ -67,7 +73,7 @@ struct NoticeExchange {
 
 impl NoticeTasks {
     /// Starts the tasks: the receiver first, then the senders.
-    pub(super) fn start(shared: &SharedDependencies, intake: Arc<Intake>) -> anyhow::Result<Self> {
+    pub(super) fn start(shared: &SharedDependencies, intake: Arc<Intake>, presence: Presence) -> anyhow::Result<Self> {
         let exchange = Arc::new(NoticeExchange {
             broker: shared.broker.clone(),
             intake,
@@ -77,8 +83,10 @@ impl NoticeTasks {
             parked_retention: shared.parked_retention.clone(),
             event_shares: shared.event_shares.clone(),
             clock: shared.clock.clone(),
+            presence,
             announced: watch::Sender::new(0),
             new_listener: Notify::new(),
+            presence_asked: Notify::new(),
             noted: Notify::new(),
             metrics: NoticeMetrics::register(&shared.registry)?,
         });
@@ -87,6 +95,7 @@ impl NoticeTasks {
         tasks.spawn(exchange.clone().pull_announced());
         tasks.spawn(exchange.clone().announce_revisions());
         tasks.spawn(exchange.clone().report_regularly());
+        tasks.spawn(exchange.clone().report_presence());
         Ok(Self { exchange, tasks })
     }
 
@@ -94,8 +103,9 @@ impl NoticeTasks {
     /// reports are recorded.
     pub(super) fn add_control(&mut self, control: Option<&Arc<Control>>) {
         if let Some(control) = control {
-            let [recorder, counter, watcher, trimmer, summer] = [(); 5].map(|()| control.clone());
+            let [recorder, observer, counter, watcher, trimmer, summer] = [(); 6].map(|()| control.clone());
             self.tasks.spawn(async move { recorder.keep_findings().await });
+            self.tasks.spawn(async move { observer.watch_fleet().await });
             self.tasks.spawn(async move { counter.watch_dead_letters().await });
             self.tasks.spawn(async move { watcher.watch_parked().await });
             self.tasks.spawn(async move { trimmer.trim_audit().await });
@@ -126,6 +136,7 @@ impl NoticeTasks {
             }
         };
         exchange.report();
+        exchange.send(&Notice::Process(Box::new(exchange.presence.report(true))));
         if *exchange.broker.connection_state().borrow() == ConnectionState::Ready
             && timeout(LAST_REPORT_TIMEOUT, noted).await.is_err()
         {
@@ -150,7 +161,10 @@ impl NoticeExchange {
                 Notice::EventShares { process, by_tenant } => {
                     self.event_shares.hear(process, by_tenant, (self.clock)());
                 }
-                Notice::Hello => self.new_listener.notify_one(),
+                Notice::Hello => {
+                    self.new_listener.notify_one();
+                    self.presence_asked.notify_one();
+                }
                 // Deliverers receive this notice themselves, too.
                 Notice::Intake { open } => self.intake.note_command(open, Instant::now()),
                 Notice::IntakeProbed { bound } => self.intake.note_probe(bound, Instant::now()),
@@ -158,6 +172,8 @@ impl NoticeExchange {
                 Notice::Findings { .. }
                 | Notice::Tested { .. }
                 | Notice::Deliverer { .. }
+                | Notice::Process(_)
+                | Notice::Endpoints { .. }
                 | Notice::Breakers { .. } => {}
             }
         }
@@ -242,6 +258,18 @@ impl NoticeExchange {
                 () = self.new_listener.notified() => self.report(),
                 _ = findings.tick() => self.send_all(&self.outbox.report_findings((self.clock)())),
             }
+        }
+    }
+
+    async fn report_presence(self: Arc<Self>) {
+        let mut ticks = interval(PRESENCE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.presence_asked.notified() => {}
+            }
+            self.send(&Notice::Process(Box::new(self.presence.report(false))));
         }
     }
 

@@ -3,13 +3,20 @@
 use std::{fmt, sync::Arc};
 
 use anyhow::Context as _;
-use axum::extract::Request;
+use axum::{
+    Json,
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use broker::Broker;
 use control::{Control, ControlMetrics, Rules};
 use deliverer::{CanaryMetrics, Deliverer, DelivererMetrics};
 use producer::{IntakeDependencies, Producer, ProducerMetrics};
 use router::{Router, RouterMetrics};
 use schemas::{EventId, KeyHash, Secret};
+use serde_json::json;
 use service::{
     Chance, Clock,
     http::{KeyOwner, RequestLimiter, ServeOptions},
@@ -19,7 +26,7 @@ use store::{EventShares, Outbox, RetentionTable, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::{config::Config, openapi};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
@@ -37,19 +44,46 @@ impl Roles {
         self == Self::STANDALONE
     }
 
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { producer, router, deliverer, control } = self;
+        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
+        all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name))
+    }
+
     pub(super) fn has_api(self) -> bool {
         self.producer || self.control
+    }
+
+    /// A sentence about what the API of these roles serves, for whoever asks for something else.
+    pub(super) fn serves(self) -> &'static str {
+        match (self.producer, self.control) {
+            (true, false) => {
+                "this process is a producer and serves only /v1/tenants/{tenant}/events and /v1/in/{token}; ask the \
+                 process that runs control"
+            }
+            (false, true) => {
+                "this process runs control; a producer serves /v1/tenants/{tenant}/events and /v1/in/{token}, and \
+                 /docs describes the rest"
+            }
+            _ => "/docs describes all there are",
+        }
     }
 }
 
 /// Name of the command that starts the roles.
 impl fmt::Display for Roles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { producer, router, deliverer, control } = *self;
-        let all = [(producer, "producer"), (router, "router"), (deliverer, "deliverer"), (control, "control")];
-        let names: Vec<_> = all.into_iter().filter_map(|(has_it, name)| has_it.then_some(name)).collect();
-        f.write_str(&if self.is_standalone() { "standalone".to_owned() } else { names.join("+") })
+        match self.is_standalone() {
+            true => f.write_str("standalone"),
+            false => f.write_str(&self.names().collect::<Vec<_>>().join("+")),
+        }
     }
+}
+
+/// Leads people from the root to the description of the API.
+async fn to_docs() -> Response {
+    let pages = json!({"docs": openapi::PAGE, "openapi": openapi::DOCUMENT});
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, openapi::PAGE)], Json(pages)).into_response()
 }
 
 /// Path of vendors' webhooks, without the token.
@@ -140,7 +174,8 @@ impl SharedDependencies {
 
     pub(super) fn api(&self, config: &Config, roles: Roles, operator_key: Option<&Secret>) -> anyhow::Result<Api> {
         let operator = operator_key.map(|key| KeyHash::of(key.reveal()));
-        let mut api = Api { routes: crate::openapi::routes(), control: None, shutdown: self.shutdown.clone() };
+        let routes = openapi::routes().route("/", get(to_docs));
+        let mut api = Api { routes, control: None, shutdown: self.shutdown.clone() };
         let limits = self.limits(config, operator);
         if roles.producer {
             let intake = self.producer(config, operator)?;

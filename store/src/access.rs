@@ -29,9 +29,12 @@ pub enum Denied {
     Unauthenticated,
     #[error("the key lacks the scope `{}`", name(*.0))]
     Scope(Scope),
-    /// The tenant is unknown, or the key belongs to another tenant. Callers do not learn which.
-    #[error("there is no such tenant")]
-    NoSuchTenant,
+    /// The operator asks for a tenant that does not exist.
+    #[error("there is no tenant `{0}`")]
+    NoSuchTenant(String),
+    /// The key belongs to another tenant. Whether there is a tenant of the requested name is not told.
+    #[error("this key is of another tenant than the path names")]
+    OtherTenant,
     /// The store could not be read, so the key may be valid.
     #[error("what is configured cannot be read: {0}")]
     Away(StoreError),
@@ -57,12 +60,12 @@ pub fn access(
 ) -> Result<Access, Denied> {
     let presented = presented.ok_or(Denied::Unauthenticated)?;
     if operator == Some(KeyHash::of(presented)) {
-        let tenant = snapshot.tenant(tenant).ok_or(Denied::NoSuchTenant)?;
+        let tenant = snapshot.tenant(tenant).ok_or_else(|| Denied::NoSuchTenant(tenant.to_owned()))?;
         return Ok(Access { tenant: tenant.clone(), principal: Principal::Operator });
     }
     let (owner, key) = snapshot.key(presented, now).ok_or(Denied::Unauthenticated)?;
     if owner.id != tenant {
-        return Err(Denied::NoSuchTenant);
+        return Err(Denied::OtherTenant);
     }
     if !key.scopes.contains(&scope) {
         return Err(Denied::Scope(scope));

@@ -113,31 +113,31 @@ pub struct Usage {
     pub counts: Counts,
 }
 
-/// One change.
+/// One change of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct AuditEntry {
-    /// Rises.
+    /// Number of the entry, which rises.
     pub id: u64,
-    /// When: RFC 3339.
+    /// Time of the change, RFC 3339.
     pub at: String,
-    /// The revision it made.
+    /// Revision of the configuration that the change made.
     pub revision: u64,
-    /// Whose configuration.
+    /// Id of the tenant whose configuration was changed.
     pub tenant: String,
-    /// Who: `operator`, `key:<tenant>/<id>`, or a part of carteiro that acted by itself.
+    /// Who made the change: `operator`, `key:<tenant>/<id>`, or a part of carteiro that acted by itself.
     pub author: String,
-    /// Where the request came from.
+    /// Address that the request came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// What: `tenant`, `endpoint`, `subscription`, `source` or `key`.
+    /// Kind of what was changed: `tenant`, `endpoint`, `subscription`, `source` or `key`.
     pub kind: String,
-    /// Its id.
+    /// Id of what was changed.
     pub item: String,
-    /// As it was, secrets masked; left out when it is new. Of what is long only the fields that changed are kept, if even
-    /// these, and `omitted_bytes` says how long it was.
+    /// What it was before, secrets masked; left out when it is new. Of what is long, at most the fields that changed are
+    /// kept, and `omitted_bytes` says how long it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// As it is, secrets masked; left out when it is gone. What is long is kept as in `before`.
+    /// What it is now, secrets masked; left out when it is deleted. What is long is kept as in `before`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }

@@ -5,14 +5,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use broker::{BrokerConfig, rabbitmq};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{KEY, Process, node};
+use super::{Api, KEY, Process, node};
 
 /// An installation in a temporary folder. Its exchanges and queues are deleted from the broker with it.
 pub(crate) struct Site {
@@ -21,6 +24,8 @@ pub(crate) struct Site {
     variables: BTreeMap<String, String>,
     broker: Option<BrokerConfig>,
     processes: AtomicUsize,
+    /// The API of the last process that was started and has one.
+    api: Mutex<Option<Api>>,
 }
 
 /// The YAML of one tenant `acme` with one endpoint `crm`, which gets every event and is retried every second.
@@ -42,7 +47,13 @@ impl Site {
     pub(crate) fn embedded(conf: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("carteiro-e2e-").tempdir().expect("a folder");
         fs::create_dir(folder.path().join("conf.d")).expect("an empty folder");
-        let site = Self { folder, variables: BTreeMap::new(), broker: None, processes: AtomicUsize::new(0) };
+        let site = Self {
+            folder,
+            variables: BTreeMap::new(),
+            broker: None,
+            processes: AtomicUsize::new(0),
+            api: Mutex::default(),
+        };
         site.configure(conf);
         site.set("http.listen", "127.0.0.1:0")
             .set("http.operator_key", KEY)
@@ -140,7 +151,11 @@ impl Site {
             command.arg(&name);
             command
         };
-        Process::start(role, command).await
+        let process = Process::start(role, command).await;
+        if matches!(role, "standalone" | "control") {
+            *self.api.lock().expect("no panic") = Some(process.api());
+        }
+        process
     }
 
     /// Like [`start`](Self::start), with a soft and a hard limit of open files.
@@ -161,6 +176,16 @@ impl Site {
     /// Runs the binary with this site's settings to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).stdin(Stdio::null()).output().await.expect("the binary runs")
+    }
+
+    /// Runs a command that reads a log: from RabbitMQ itself, or by the running process of an embedded broker.
+    pub(crate) async fn look(&self, arguments: &[&str]) -> Output {
+        let api = self.api.lock().expect("no panic").as_ref().map(Api::url);
+        let whence = match &self.broker {
+            Some(broker) => ["--broker", &broker.url],
+            None => ["--server", api.as_deref().expect("a running process")],
+        };
+        self.run(&[arguments, &whence].concat()).await
     }
 
     /// The binary with this site's settings, not yet started.

@@ -27,7 +27,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, LogBytes, Logs, Notices, Prefetch, PublishError, Queue,
-    ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
+    QueueCounts, ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 const CLOSED: &str = "the memory broker is closed";
@@ -144,6 +144,14 @@ impl Broker for Memory {
         let state = self.shared.lock();
         let counted = (!state.faults.hidden).then(|| state.waiting(with));
         std::future::ready(Ok(counted)).boxed()
+    }
+
+    fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>> {
+        let counts = match &*self.shared.connection.borrow() {
+            ConnectionState::Away(reason) => Err(ReadError(reason.clone())),
+            _ => Ok(self.shared.lock().counts()),
+        };
+        std::future::ready(counts).boxed()
     }
 
     /// The memory broker deletes nothing, whatever this is set to.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use schemas::Message;
 use tokio::sync::mpsc;
 
-use crate::{Incoming, Queue, Settlement, consumer::ConsumerFeed};
+use crate::{Incoming, Queue, QueueCount, Settlement, consumer::ConsumerFeed, queue_counts::waits_since};
 
 /// Part of all messages that a hostile broker hands out twice.
 const DUPLICATES: f64 = 0.01;
@@ -52,6 +52,16 @@ impl MemoryQueue {
 
     pub(super) fn depth(&self) -> usize {
         self.ready.len() + self.returned.len() + self.unsettled.len()
+    }
+
+    pub(super) fn count(&self) -> QueueCount {
+        let waiting = || self.returned.iter().chain(&self.ready).filter(|waiting| !waiting.copy);
+        QueueCount {
+            queue: self.queue,
+            waiting: waiting().count() as u64,
+            consumers: Some(u32::try_from(self.feeds.len()).unwrap_or(u32::MAX)),
+            oldest_since: waiting().filter_map(|waiting| waits_since(&waiting.message.headers)).min(),
+        }
     }
 
     pub(super) fn messages(&self) -> impl Iterator<Item = &QueuedMessage> {

@@ -9,7 +9,7 @@ use super::{
     faults::Faults,
     queue::{HandOut, MemoryQueue, QueuedMessage},
 };
-use crate::{Lane, Log, LogBytes, Queue, Record, Settlement, Target, consumer::ConsumerFeed};
+use crate::{Lane, Log, LogBytes, Queue, QueueCounts, Record, Settlement, Target, consumer::ConsumerFeed};
 
 pub(super) struct MemoryBrokerState {
     pub(super) faults: Faults,
@@ -54,6 +54,11 @@ impl MemoryBrokerState {
         let lanes = self.queues.iter().filter(|state| matches!(state.queue, Queue::Lane(_)));
         let lanes = lanes.flat_map(MemoryQueue::messages);
         delayed.chain(lanes).filter(|it| !it.copy && it.message.headers.have(with)).count() as u64
+    }
+
+    pub(super) fn counts(&self) -> QueueCounts {
+        let queues = self.queues.iter().map(MemoryQueue::count).collect();
+        QueueCounts { queues, delayed: self.delayed.len() as u64 }
     }
 
     pub(super) fn records(&self, log: Log) -> &Vec<Record> {

@@ -12,15 +12,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connect::BrokerHosts,
+    connect::{BrokerHosts, connect},
     delays::{Delay, DelayLevel},
     error::TopologyError,
     message,
     publish::{ChannelKind, PublishRequest, check_key},
     session::{Session, SessionSetup},
-    topology::Names,
+    topology::{self, Names},
 };
-use crate::{ConnectionState, Lane, Log, LogBytes, PublishError, Queue, Target, records};
+use crate::{
+    ConnectionState, Lane, Log, LogBytes, PublishError, Queue, QueueCount, QueueCounts, ReadError, Target, records,
+};
 
 pub(super) struct RabbitMqClient {
     pub(super) hosts: BrokerHosts,
@@ -120,6 +122,26 @@ impl RabbitMqClient {
         let DeadLetter { delivery_id, event_id, tenant, endpoint_id, attempts, reason, .. } = letter;
         tracing::info!(%delivery_id, event_id, tenant, endpoint_id, attempts, %reason, "delivery.dead");
         Ok(())
+    }
+
+    /// Asks over a connection of its own, which an alarm does not block, and whose errors end no session.
+    pub(super) async fn queue_counts(&self) -> Result<QueueCounts, ReadError> {
+        let session = self.session.borrow().clone().ok_or_else(|| ReadError(self.why_away()))?;
+        let SessionSetup { topology, names, .. } = &self.setup;
+        let failed = |error: TopologyError| ReadError(error.to_string());
+        let connection = connect(&session.host, "counting").await.map_err(failed)?;
+        let found = topology::contents_on(&connection, topology, names).await.map_err(failed);
+        let _ = connection.close(200, "OK".into()).await;
+        let found = found?;
+        let count = |queue| {
+            let name = names.queue(queue);
+            let there = found.iter().find(|there| there.queue == name)?;
+            let (waiting, consumers) = (u64::from(there.ready), Some(there.consumers));
+            Some(QueueCount { queue, waiting, consumers, oldest_since: None })
+        };
+        let delays = names.of("delay.");
+        let delayed = found.iter().filter(|there| there.queue.starts_with(&delays)).map(|there| u64::from(there.ready));
+        Ok(QueueCounts { queues: Queue::ALL.into_iter().filter_map(count).collect(), delayed: delayed.sum() })
     }
 
     pub(super) async fn publish_marker(

@@ -57,7 +57,7 @@ pub use self::{
 };
 use crate::{
     BODY_LIMIT, Broker, BrokerConfig, ConnectionState, Consumer, Log, Logs, Notices, Prefetch, PublishError, Queue,
-    ReadError, Record, Target, consumer::Grant, notices::NoticeSender,
+    QueueCounts, ReadError, Record, Target, consumer::Grant, notices::NoticeSender,
 };
 
 /// Heartbeats that are kept for a late listener; each connection has one in ten seconds.
@@ -175,6 +175,10 @@ impl Broker for RabbitMq {
 
     fn waiting<'a>(&'a self, _: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>> {
+        Box::pin(self.client.queue_counts())
     }
 
     fn max_log_bytes(&self, log: Log) -> u64 {

@@ -36,7 +36,7 @@ use writer::Writer;
 
 use crate::{
     BODY_LIMIT, Broker, ConnectionState, Consumer, Log, LogBytes, Logs, Notices, Prefetch, PublishError, Queue,
-    ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
+    QueueCounts, ReadError, Record, Target, consumer::ConsumerFeed, notices::NoticeSender,
 };
 
 pub use copy::back_up;
@@ -148,6 +148,10 @@ impl Broker for Sqlite {
 
     fn waiting<'a>(&'a self, with: &'a [(&'a str, &'a str)]) -> BoxFuture<'a, Result<Option<u64>, ReadError>> {
         read::count_waiting(self.path.clone(), with).map(|counted| counted.map(Some)).boxed()
+    }
+
+    fn queue_counts(&self) -> BoxFuture<'_, Result<QueueCounts, ReadError>> {
+        read::queue_counts(self.path.clone()).boxed()
     }
 
     fn max_log_bytes(&self, log: Log) -> u64 {

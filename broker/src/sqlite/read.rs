@@ -12,8 +12,11 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter, types::ValueRef}
 use schemas::{HeaderValue, Headers};
 use service::sqlite_file;
 
-use super::message::{self, MessageRow, OVERHEAD};
-use crate::{Log, Logs, ReadError, Record};
+use super::{
+    message::{self, MessageRow, OVERHEAD},
+    queue_table::QueueTable,
+};
+use crate::{Log, Logs, Queue, QueueCount, QueueCounts, ReadError, Record, queue_counts::waits_since};
 
 /// Bytes of a log that are read ahead; the last record may exceed them.
 const READ_AHEAD: usize = 1024 * 1024;
@@ -132,6 +135,32 @@ fn count(path: &Path, with: &[(String, String)]) -> rusqlite::Result<u64> {
         waiting += count_in(&transaction, table, with)?;
     }
     Ok(waiting)
+}
+
+/// Counts what waits in the queues, in one transaction. Does not block.
+pub(super) async fn queue_counts(path: PathBuf) -> Result<QueueCounts, ReadError> {
+    let count = move || {
+        let mut connection = sqlite_file::open_read_only(&path)?;
+        let transaction = connection.transaction()?;
+        let queues = Queue::ALL.into_iter().map(|queue| count_queue(&transaction, queue)).collect::<Result<_, _>>()?;
+        let delayed: i64 = transaction.query_row("SELECT count(*) FROM later", [], |row| row.get(0))?;
+        Ok(QueueCounts { queues, delayed: delayed.unsigned_abs() })
+    };
+    blocking(move || count().map_err(|error: rusqlite::Error| ReadError(error.to_string()))).await
+}
+
+/// What was not handed out yet has the numbers above the mark, without gaps: counting rows would read all of them. What was
+/// given back is not counted.
+fn count_queue(file: &Connection, queue: Queue) -> rusqlite::Result<QueueCount> {
+    let (last, mark) = QueueTable::of(queue).last_and_mark(file)?;
+    let oldest = format!("SELECT headers FROM {} WHERE seq > ?1 ORDER BY seq LIMIT 1", queue.name());
+    let oldest: Option<Vec<u8>> = file.query_row(&oldest, [mark], |row| row.get(0)).optional()?;
+    Ok(QueueCount {
+        queue,
+        waiting: last.saturating_sub(mark).max(0).unsigned_abs(),
+        consumers: None,
+        oldest_since: oldest.and_then(|headers| waits_since(&message::decode(&headers).ok()?)),
+    })
 }
 
 /// SQLite skips the rows whose headers do not contain the bytes, and reads no bodies for that. The headers of the other

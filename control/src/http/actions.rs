@@ -171,7 +171,7 @@ pub(super) async fn act<R: Resource>(
         let tenant = edit::tenant(draft, &tenant_id)?;
         let shown_once = act(tenant, &found)?;
         let changed = R::find(tenant, &resource_id).ok_or(Code::NotFound)?;
-        let written = Written { shown: changed.shown(), shown_once, is_new: false, version };
+        let written = Written { shown: changed.shown(), shown_once, warnings: Vec::new(), is_new: false, version };
         Ok((changed, written))
     };
     let edit = EditRequest::of_tenant(authorized.tenant_id(), authorized.author.clone());

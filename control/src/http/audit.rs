@@ -28,18 +28,19 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     op,
                     "audit",
                     "getTenantAudit",
-                    "Who changed what of a tenant",
+                    "Show who changed what of a tenant",
                     Some(Scope::Read),
                 );
                 let op =
-                    describe::more(op, "Begins with the tenant's creation, also where it has the id of a deleted one.");
+                    describe::more(op, "The newest change comes first. The log of a tenant begins with its creation, also where an earlier tenant had its id. \
+                     409 where the store keeps no audit log.");
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(listed(op))
             }),
         )
         .api_route(
             "/v1/audit",
             get_with(audit, |op| {
-                let op = describe::operation(op, "audit", "getAudit", "Who changed what of any tenant", None);
+                let op = describe::operation(op, "audit", "getAudit", "Show who changed what of all tenants", None);
                 describe::answers::<200, describe::PageSchema<AuditEntry>>(listed(op))
             }),
         )

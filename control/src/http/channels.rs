@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use schemars::JsonSchema;
 use schemas::{
     Endpoint, EndpointState, EventType, Format, FormatOptions, IdSet, Scope, Secret, SecretField, SecretFields,
-    SecretForm, Signature, SigningSecret, Subscription, Tenant, TicketStatus, TypePattern, View,
+    SecretForm, Signature, SigningSecret, Subscription, Tenant, TicketStatus, TypePattern, View, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 use service::{
@@ -54,12 +54,13 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op =
                     describe::more(op, "No event ticked: nothing is sent. `new_ticket` is both ways a ticket is made.");
                 let op = describe::replaces::<ChannelWebhook>(op, EXAMPLE);
-                describe::answers::<201, WithShownOnce<ChannelWebhook>>(describe::answers::<200, ChannelWebhook>(op))
+                let op = describe::answers::<200, describe::Changed<ChannelWebhook>>(op);
+                describe::answers::<201, WithShownOnce<ChannelWebhook>>(op)
             })
             .patch_with(write::patch::<ChannelWebhook>, move |op| {
                 let op = operation(op, "patchChannelWebhook", "Change a channel's webhook", Scope::Manage);
                 let op = describe::patches::<ChannelWebhook>(op, r#"{"events":["received","sent"]}"#);
-                describe::answers::<200, ChannelWebhook>(op)
+                describe::answers::<200, describe::Changed<ChannelWebhook>>(op)
             })
             .delete_with(write::delete::<ChannelWebhook>, move |op| {
                 let op = operation(op, "deleteChannelWebhook", "Delete a channel's webhook", Scope::Manage);
@@ -218,6 +219,15 @@ impl Resource for ChannelWebhook {
         })?;
         put_item(&mut tenant.subscriptions, subscription);
         Ok(ProblemScope { kind: ItemKind::Endpoint, index })
+    }
+
+    fn warnings(&self, _: &Tenant) -> Vec<Warning> {
+        let lacks = |event: &&TickedEvent| !self.format.has(&event.event_type());
+        let warning = |event: &TickedEvent| {
+            let message = format!("{}: the format {} has no such event", event.event_type(), self.format.as_str());
+            Warning::new(WarningCode::NotInFormat, "/events", message)
+        };
+        self.events.iter().filter(lacks).map(warning).collect()
     }
 
     fn remove(self, draft: &mut Draft, tenant: &str) -> Result<Vec<(ItemKind, String)>, Problem> {

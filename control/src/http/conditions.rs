@@ -34,9 +34,18 @@ impl Conditions {
     /// # Errors
     /// 412 when one of them does not hold.
     pub(crate) fn check(&self, current: CurrentVersion) -> Result<(), Problem> {
-        let held = self.if_match.as_ref().is_none_or(|tags| tags.have(current))
-            && self.if_none_match.as_ref().is_none_or(|tags| !tags.have(current));
-        if held { Ok(()) } else { Err(Code::PreconditionFailed.into()) }
+        let refuse = |why: &str| Err(Problem::new(Code::PreconditionFailed).detail(why));
+        match (&self.if_match, &self.if_none_match) {
+            (Some(tags), _) if !tags.have(current) => refuse(match current {
+                None => "it does not exist, and If-Match allows only a change of what exists",
+                Some(_) => "it has another version than If-Match names: read it again, and send its ETag",
+            }),
+            (_, Some(EntityTags::Any)) if current.is_some() => {
+                refuse("it exists already, and If-None-Match: * allows only a new one")
+            }
+            (_, Some(tags)) if tags.have(current) => refuse("it still has the version that If-None-Match names"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use bytes::Bytes;
-use schemas::{KeyHash, Scope};
+use schemas::{KeyHash, Scope, Strictness};
 use serde_json::Value;
 use service::{
-    http::{RequestOrigin, bearer, is_json},
+    http::{RequestOrigin, bearer, parameters, require_json, strictness},
     problem::{Code, Problem},
 };
 use store::{Access, Author, Principal, StoreError, TenantSnapshot, admit};
@@ -81,15 +81,13 @@ impl RequestContext {
 
     /// Parses the parameters of the query. Refuses those that are not in `known`.
     pub(crate) fn query(&self, known: &[&str]) -> Result<Vec<(String, String)>, Problem> {
-        let query = self.parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => {
-                let detail = format!("unknown parameter, {}", service::suggest::suggestion(name, known));
-                Err(Problem::new(Code::InvalidParameter).detail(detail))
-            }
-            None => Ok(pairs),
-        }
+        parameters(self.parts.uri.query().unwrap_or_default(), known)
+    }
+
+    /// Reads the query of a change, which may have `strict` and nothing else.
+    pub(crate) fn strictness(&self) -> Result<Strictness, Problem> {
+        self.query(&["strict"])?;
+        strictness(self.parts.uri.query().unwrap_or_default())
     }
 
     pub(crate) async fn authorize(&self, needed: Permission) -> Result<Authorization, Problem> {
@@ -117,24 +115,28 @@ impl RequestContext {
 
     /// Authorizes a request that only the operator may make, about all tenants or about one that need not exist.
     pub(crate) async fn operator(&self) -> Result<Authorization, Problem> {
+        match (self.key_owner().await?, self.path.get("tenant")) {
+            (None, _) => Ok(Authorization { tenant: None, scopes: None, author: self.author("operator".to_owned()) }),
+            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::OtherTenant)),
+            _ => Err(Problem::new(Code::Forbidden).detail("only the operator's key allows this")),
+        }
+    }
+
+    /// Authorizes a request that any valid key allows. Returns the key's tenant; none for the operator's key.
+    pub(crate) async fn key_owner(&self) -> Result<Option<String>, Problem> {
         let deps = &self.control.deps;
         let presented = bearer(self.headers()).ok_or(Code::Unauthorized)?;
         if deps.operator == Some(KeyHash::of(presented)) {
-            return Ok(Authorization { tenant: None, scopes: None, author: self.author("operator".to_owned()) });
+            return Ok(None);
         }
         let now = (deps.clock)();
         let owner = || deps.store.snapshot().and_then(|snapshot| Some(snapshot.key(presented, now)?.0.id.clone()));
-        let known = match owner() {
-            Some(owner) => Some(owner),
+        match owner() {
+            Some(owner) => Ok(Some(owner)),
             None => {
                 deps.store.pull().await.map_err(|error| problems::store_unavailable(&error))?;
-                owner()
+                Ok(Some(owner().ok_or(Code::Unauthorized)?))
             }
-        };
-        match (known, self.path.get("tenant")) {
-            (None, _) => Err(Code::Unauthorized.into()),
-            (Some(owner), Some(tenant)) if owner != *tenant => Err(problems::denied(&store::Denied::NoSuchTenant)),
-            _ => Err(Problem::new(Code::Forbidden).detail("only the operator's key allows this")),
         }
     }
 
@@ -179,9 +181,7 @@ impl RequestBody {
 }
 
 fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
-    if !is_json(headers) {
-        return Err(Code::UnsupportedMediaType.into());
-    }
+    require_json(headers)?;
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::new(Code::InvalidBody).error("", "expected an object")),

@@ -3,9 +3,10 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use schemas::Scope;
+use schemas::{Scope, Warning};
+use serde_json::{Value, json};
 pub(crate) use service::openapi::describe::{
-    answers, conditional, may_take, more, paged, parameter, refuses, takes, versioned,
+    answers, conditional, may_take, more, paged, parameter, refuses, strict, takes, versioned,
 };
 use service::{
     openapi::{Operation, describe::takes_patch},
@@ -32,19 +33,25 @@ pub(crate) fn operation(op: Operation, tag: &str, id: &str, summary: &str, scope
     )
 }
 
+/// Describes an operation that any valid key allows.
+pub(crate) fn any_key(op: Operation, tag: &str, id: &str, summary: &str) -> Operation {
+    let op = service::openapi::describe::call(op, tag, id, summary, "Needs any valid key.");
+    refuses(op, &[Code::InvalidParameter, Code::Unauthorized, Code::TooManyRequests, Code::Unavailable])
+}
+
 /// Describes a call that creates a resource, under the id in its body or one that is made.
 pub(crate) fn creates<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
-    versioned(refuses(takes::<NewResource<R>>(op, example), &REFUSALS))
+    strict(versioned(refuses(takes::<NewResource<R>>(op, example), &REFUSALS)))
 }
 
 /// Describes a call that creates or replaces the resource of its path.
 pub(crate) fn replaces<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
-    conditional(refuses(takes::<ResourceBody<R>>(op, example), &REFUSALS))
+    strict(conditional(refuses(takes::<ResourceBody<R>>(op, example), &REFUSALS)))
 }
 
 /// Describes a call that changes the resource of its path.
 pub(crate) fn patches<R: Resource + JsonSchema>(op: Operation, example: &str) -> Operation {
-    conditional(refuses(takes_patch::<ResourcePatch<R>>(op, example), &REFUSALS))
+    strict(conditional(refuses(takes_patch::<ResourcePatch<R>>(op, example), &REFUSALS)))
 }
 
 /// Why a change of the configuration is refused, besides mistakes in its body.
@@ -73,6 +80,32 @@ impl<T: JsonSchema> JsonSchema for PageSchema<T> {
             }
         })
     }
+}
+
+/// Answer to a change of a resource: the resource, and what is probably a mistake in it.
+pub(crate) struct Changed<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Changed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Changed", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let schema = T::json_schema(generator);
+        with_warnings(schema, generator)
+    }
+}
+
+/// Adds the warnings of an answer to the schema of a resource.
+pub(crate) fn with_warnings(mut schema: Schema, generator: &mut SchemaGenerator) -> Schema {
+    let warning = generator.subschema_for::<Warning>();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let description =
+            "What is probably a mistake. Left out when there is nothing; not stored, and no part of the `ETag`.";
+        let warnings = json!({"type": "array", "items": warning, "readOnly": true, "description": description});
+        properties.insert("warnings".to_owned(), warnings);
+    }
+    schema
 }
 
 /// What was deleted.

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use service::problem::{Code, Problem};
 use store::{Item, ItemKind, TenantSnapshot};
 
-use super::{actions::HasEndpoint, tenant_item::TenantItem, view};
-use crate::settings::{Generator, Object, Rules, normal_url};
+use super::{actions::HasEndpoint, status, tenant_item::TenantItem, view};
+use crate::{
+    Control,
+    settings::{Generator, Object, Rules, normal_url},
+};
 
 impl TenantItem for Endpoint {
     const KIND: ItemKind = ItemKind::Endpoint;
@@ -16,7 +19,7 @@ impl TenantItem for Endpoint {
         "secret",
         "The signing secret that was made, since none was given: `whsec_…`. Shown this once. Of `v1a` nothing is shown but `public_key`.",
     )];
-    const DERIVED: &'static [&'static str] = &["public_key"];
+    const DERIVED: &'static [&'static str] = &["public_key", "health"];
     const OWN_STATE: &'static [&'static str] = &["state", "disabled_reason", "cancelled_before"];
     const EXAMPLE: &'static str = r#"{"name":"CRM","url":"https://crm.example/hooks","format":"whazing","n8n_api_key":"its key","headers":{"x-api-key":{"secret":"its secret"}},"retry":{"schedule":["5s","30s","10m"],"max_age":"72h"}}"#;
 
@@ -65,6 +68,10 @@ impl TenantItem for Endpoint {
 
     fn derived(&self) -> Object {
         self.public_key().map(|key| ("public_key".to_owned(), key.into())).into_iter().collect()
+    }
+
+    fn observed_of(id: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
+        status::health(control, tenant, id)
     }
 
     fn normalize(&mut self, old: Option<&Self>, rules: &Rules, _: Option<&[Scope]>) -> Result<(), Problem> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use service::openapi::{ApiRouter, Operation, get_with};
 
 use super::{
-    describe::{self, PageSchema},
+    describe::{self, Changed, PageSchema},
     read::{list, show},
     resource::Resource,
     tenant_item::TenantItem,
@@ -21,6 +21,7 @@ pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
     let (kind, list_name) = (T::KIND.name(), list_name(T::KIND));
     let collection = format!("/v1/tenants/{{tenant}}/{list_name}");
     let name = describe::capital(kind);
+    let a = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     ApiRouter::new()
         .api_route(
             &collection,
@@ -29,28 +30,29 @@ pub(crate) fn routes<T: TenantItem>() -> ApiRouter<Arc<Control>> {
                 describe::answers::<200, PageSchema<T>>(describe::paged(op))
             })
             .post_with(write::create::<T>, |op| {
-                let op = operation::<T>(op, &format!("create{name}"), &format!("Create {kind}"), Scope::Manage);
+                let op = operation::<T>(op, &format!("create{name}"), &format!("Create {a} {kind}"), Scope::Manage);
                 describe::answers::<201, WithShownOnce<T>>(describe::creates::<T>(op, T::EXAMPLE))
             }),
         )
         .api_route(
             &format!("{collection}/{{id}}"),
             get_with(show::<T>, |op| {
-                let op = operation::<T>(op, &format!("get{name}"), &format!("Show {kind}"), Scope::Read);
+                let op = operation::<T>(op, &format!("get{name}"), &format!("Show {a} {kind}"), Scope::Read);
                 describe::answers::<200, T>(describe::versioned(op))
             })
             .put_with(write::replace::<T>, |op| {
-                let op = operation::<T>(op, &format!("put{name}"), &format!("Create or replace {kind}"), Scope::Manage);
+                let op =
+                    operation::<T>(op, &format!("put{name}"), &format!("Create or replace {a} {kind}"), Scope::Manage);
                 let op = describe::replaces::<T>(op, T::EXAMPLE);
-                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, T>(op))
+                describe::answers::<201, WithShownOnce<T>>(describe::answers::<200, Changed<T>>(op))
             })
             .patch_with(write::patch::<T>, |op| {
-                let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {kind}"), Scope::Manage);
+                let op = operation::<T>(op, &format!("patch{name}"), &format!("Change {a} {kind}"), Scope::Manage);
                 let op = describe::patches::<T>(op, r#"{"name":"New name"}"#);
-                describe::answers::<200, T>(op)
+                describe::answers::<200, Changed<T>>(op)
             })
             .delete_with(write::delete::<T>, |op| {
-                let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {kind}"), Scope::Manage);
+                let op = operation::<T>(op, &format!("delete{name}"), &format!("Delete {a} {kind}"), Scope::Manage);
                 describe::answers::<200, describe::Deleted>(describe::conditional(op))
             }),
         )
@@ -79,9 +81,10 @@ macro_rules! described {
 }
 
 described!(
-    /// Answer to a request that created an item, with the fields that are shown only once.
+    /// Answer to a request that created an item, with the fields that are shown only once, and the warnings.
     WithShownOnce, "Made", |generator| {
-        let mut schema = T::json_schema(generator);
+        let schema = T::json_schema(generator);
+        let mut schema = describe::with_warnings(schema, generator);
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             for (name, description) in T::SHOWN_ONCE {
                 properties.insert((*name).to_owned(), json!({"type": "string", "readOnly": true, "description": description}));

@@ -10,15 +10,18 @@ mod audit;
 mod channels;
 mod conditions;
 mod context;
+mod counts;
 mod dead_letters;
 mod describe;
 mod edit;
 mod endpoint_test;
 mod endpoints;
+mod event_types;
 mod explain;
 mod integrations;
 mod item_routes;
 mod keys;
+mod missing;
 mod page;
 mod parked;
 mod problems;
@@ -29,6 +32,7 @@ mod resource;
 mod rotations;
 mod shapes;
 mod sources;
+mod status;
 mod subscriptions;
 mod tenant_item;
 mod tenants;
@@ -38,7 +42,7 @@ mod write;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use schemas::{Endpoint, Key, SourceConfig, Subscription};
 use service::openapi::{ApiRouter, Description};
 
@@ -52,7 +56,7 @@ pub use channels::TickedEvent;
 const MAX_BODY: usize = 1 << 20;
 
 pub fn routes(control: Arc<Control>) -> Router {
-    api().into_parts().0.with_state(control)
+    api().into_parts().0.with_state(control).layer(middleware::from_fn(missing::name))
 }
 
 /// Describes these routes for OpenAPI.
@@ -76,11 +80,13 @@ fn api() -> ApiRouter<Arc<Control>> {
         .merge(integrations::routes())
         .merge(queues::routes())
         .merge(explain::routes())
+        .merge(event_types::routes())
         .merge(usage::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())
         .merge(replays::routes())
         .merge(parked::routes())
+        .merge(status::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(apply::routes())
 }

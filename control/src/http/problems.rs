@@ -15,7 +15,7 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
         Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
-        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
+        Denied::NoSuchTenant(_) | Denied::OtherTenant => Problem::new(Code::NotFound).detail(denied.to_string()),
         Denied::Away(error) => store_unavailable(error),
     }
 }

@@ -19,7 +19,11 @@ pub(crate) async fn list<R: Listed>(request: RequestContext) -> Result<Response,
     let authorized = request.tenant(Scope::Read).await?;
     let page = Page::of(&request.query(&page::PARAMETERS)?)?;
     let Some(tenant) = &authorized.tenant else { return Err(Code::NotFound.into()) };
-    let (items, next) = R::page(tenant, &page);
+    let (mut items, next) = R::page(tenant, &page);
+    for item in &mut items {
+        let id = item.get(R::BODY_ID).and_then(|id| id.as_str()).unwrap_or_default().to_owned();
+        item.extend(R::observed(&id, tenant, &request.control));
+    }
     Ok(page::answer(items, next))
 }
 
@@ -32,7 +36,7 @@ pub(crate) async fn show<R: Resource>(request: RequestContext) -> Result<Respons
         let resource = R::in_snapshot(tenant, id)?;
         let version = version_of(&resource, |kind, id| tenant.versions.of(kind, id));
         let mut shown = resource.shown();
-        shown.extend(R::observed(tenant, &request.control));
+        shown.extend(R::observed(id, tenant, &request.control));
         Some((shown, version))
     };
     let (shown, version) = request.find(look).await?;

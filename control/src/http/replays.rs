@@ -1,4 +1,4 @@
-//! Replays: start one or count what it would replay, watch it, stop it.
+//! Replays: start one or count what it would replay, list them, watch one, stop it.
 
 use std::sync::Arc;
 
@@ -8,22 +8,25 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use schemars::JsonSchema;
-use schemas::{Scope, pointer::to_member};
+use schemas::{Scope, pointer::to_member, time::Moment};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use service::{
-    openapi::{ApiRouter, get_with, post_with},
+    openapi::{ApiRouter, Operation, get_with, post_with},
     problem::{Code, Problem},
 };
 
 use super::{
     context::{RequestBody, RequestContext},
-    dead_letters::ONE_SEARCH,
+    dead_letters::{ONE_SEARCH, TAG},
     describe,
+    page::{self, Page},
 };
 use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState};
 
-const TAG: &str = "dead letters";
+/// Describes which replays are listed.
+const REMEMBERED: &str = "Newest first. The process that answers knows those that it has started, also the last 1,000 that have ended, until it \
+     is started anew.";
 
 /// Describes what happens to dead letters whose replay would end at once.
 const NO_RECEIVER: &str = "Those for endpoints that are disabled or do not exist are skipped and stay; 409 when there are no others. An endpoint \
@@ -45,6 +48,15 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = describe::refuses(describe::more(op, NO_RECEIVER), &[Code::Conflict]);
                 let op = describe::takes::<ReplayBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":false}"#);
                 describe::answers::<202, ReplayAnswer>(describe::answers::<200, Matched>(op))
+            })
+            .get_with(list, |op| {
+                described_list(describe::operation(op, TAG, "listReplays", "List replays", Some(Scope::Read)))
+            }),
+        )
+        .api_route(
+            "/v1/replays",
+            get_with(list_of_all, |op| {
+                described_list(describe::operation(op, TAG, "listAllReplays", "List replays of all tenants", None))
             }),
         )
         .api_route(
@@ -70,23 +82,27 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         )
 }
 
+fn described_list(op: Operation) -> Operation {
+    describe::answers::<200, describe::PageSchema<ReplayAnswer>>(describe::paged(describe::more(op, REMEMBERED)))
+}
+
 /// A replay, or a count of what one would replay.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "described only: ReplayRequest reads it, and names every mistake")]
+#[expect(dead_code, reason = "described only: Selection reads it, and names every mistake")]
 struct ReplayBody {
     /// Which dead letters; `{}` is all.
-    filter: Option<DeadLetterFilter>,
+    filter: DeadLetterFilter,
     /// Only count them.
     dry_run: Option<bool>,
     /// So many a second, at most.
     rate_per_second: Option<f64>,
 }
 
-/// How many dead letters a replay would look at.
+/// How many dead letters a replay or a discard would look at.
 #[derive(Serialize, JsonSchema)]
-struct Matched {
+pub(super) struct Matched {
     /// So many match. A replay skips those that cannot go out, such as those for disabled endpoints.
-    matched: u64,
+    pub(super) matched: u64,
 }
 
 /// A replay.
@@ -96,6 +112,8 @@ struct Matched {
 struct ReplayAnswer {
     /// A UUIDv7.
     id: String,
+    /// The tenant whose dead letters they are.
+    tenant: String,
     /// `running`, `done` or `stopped`.
     state: String,
     /// How many there were at its start.
@@ -105,14 +123,38 @@ struct ReplayAnswer {
     /// How many stay: their bodies were not kept, their endpoints are disabled, do not exist or were made anew, or they
     /// have failed again after a replay and what did takes four times the tenant's share.
     skipped: u64,
+    /// When it was started.
+    started_at: Moment,
+    /// When it ended; null while it runs.
+    ended_at: Option<Moment>,
     /// Which.
     filter: DeadLetterFilter,
+}
+
+async fn list(request: RequestContext) -> Result<Response, Problem> {
+    let authorized = request.tenant(Scope::Read).await?;
+    listed(&request, Some(authorized.tenant_id()))
+}
+
+async fn list_of_all(request: RequestContext) -> Result<Response, Problem> {
+    request.operator().await?;
+    listed(&request, None)
+}
+
+fn listed(request: &RequestContext, tenant: Option<&str>) -> Result<Response, Problem> {
+    let Page { limit, after } = Page::of(&request.query(&page::PARAMETERS)?)?;
+    let mut jobs = request.control.replays.newest(tenant, after.as_deref(), limit + 1);
+    let is_more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| is_more).map(|last| page::cursor(&last.id));
+    Ok(page::answer(jobs.iter().map(|job| &**job).collect::<Vec<_>>(), next))
 }
 
 async fn start(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let (control, tenant) = (request.control.clone(), authorized.tenant_id().to_owned());
-    let ReplayRequest { filter, dry_run, rate } = ReplayRequest::read(&Value::Object(body.object().await?))?;
+    let fields = ["filter", "dry_run", "rate_per_second"];
+    let Selection { filter, dry_run, rate } = Selection::read(&Value::Object(body.object().await?), &fields)?;
     if dry_run {
         let matched = control.count(&tenant, &filter).await?;
         return Ok(Json(Matched { matched }).into_response());
@@ -136,43 +178,52 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
 async fn stop(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.tenant(Scope::Manage).await?;
     let job = find(&request.control, authorized.tenant_id(), request.path_parameter("id"))?;
-    job.end(ReplayState::Stopped);
+    job.end(ReplayState::Stopped, (request.control.deps.clock)());
     Ok(Json(&*job).into_response())
 }
 
 fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<ReplayJob>, Problem> {
-    control.replays.get(tenant, id).ok_or_else(|| Problem::new(Code::NotFound))
+    let none = || Problem::new(Code::NotFound).detail(format!("this process knows no replay {id} of tenant {tenant}"));
+    control.replays.get(tenant, id).ok_or_else(none)
 }
 
-/// A parsed request. It is read by hand, so that every mistake is reported with its place.
+/// The dead letters that a request is about, and what is to become of them. It is read by hand, so that every mistake is
+/// reported with its place.
 #[derive(Debug, Default, PartialEq)]
-struct ReplayRequest {
-    filter: DeadLetterFilter,
-    dry_run: bool,
-    rate: Option<Rate>,
+pub(super) struct Selection {
+    pub(super) filter: DeadLetterFilter,
+    pub(super) dry_run: bool,
+    pub(super) rate: Option<Rate>,
 }
 
-impl ReplayRequest {
-    /// Reads a body. Every field may be left out or null, and `{}` replays all dead letters.
-    fn read(body: &Value) -> Result<Self, Problem> {
-        let mut request = Self::default();
+impl Selection {
+    /// Reads a body, which may have these fields. Only the filter is required, so that nothing is done to all dead letters
+    /// by mistake.
+    pub(super) fn read(body: &Value, known: &[&str]) -> Result<Self, Problem> {
+        let (mut selection, mut has_filter) = (Self::default(), false);
         let mut wrong = Problem::new(Code::InvalidBody);
         let Value::Object(fields) = body else { return Err(wrong.error("", "expected an object")) };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             let pointer = to_member(name);
+            has_filter |= name == "filter";
             match (name.as_str(), value) {
-                ("filter", Value::Object(fields)) => wrong = read_filter(&mut request.filter, fields, wrong),
+                (name, _) if !known.contains(&name) => {
+                    wrong = wrong.error(pointer, format!("unknown; there are {}", known.join(", ")));
+                }
+                ("filter", Value::Object(fields)) => wrong = read_filter(&mut selection.filter, fields, wrong),
                 ("filter", _) => wrong = wrong.error(pointer, "expected an object"),
-                ("dry_run", Value::Bool(dry_run)) => request.dry_run = *dry_run,
+                ("dry_run", Value::Bool(dry_run)) => selection.dry_run = *dry_run,
                 ("dry_run", _) => wrong = wrong.error(pointer, "expected true or false"),
-                ("rate_per_second", rate) => match Rate::try_from(rate.as_f64().unwrap_or(f64::NAN)) {
-                    Ok(rate) => request.rate = Some(rate),
+                (_, rate) => match Rate::try_from(rate.as_f64().unwrap_or(f64::NAN)) {
+                    Ok(rate) => selection.rate = Some(rate),
                     Err(invalid) => wrong = wrong.error(pointer, invalid.to_string()),
                 },
-                _ => wrong = wrong.error(pointer, "unknown; there are filter, dry_run and rate_per_second"),
             }
         }
-        if wrong.errors.is_empty() { Ok(request) } else { Err(wrong) }
+        if !has_filter {
+            wrong = wrong.error("/filter", "is required; {} is all dead letters");
+        }
+        if wrong.errors.is_empty() { Ok(selection) } else { Err(wrong) }
     }
 }
 
@@ -212,21 +263,29 @@ mod tests {
 
     use super::*;
 
+    const FIELDS: [&str; 3] = ["filter", "dry_run", "rate_per_second"];
+
     #[test]
-    fn a_request_may_leave_everything_out() {
-        assert_eq!(ReplayRequest::read(&json!({})), Ok(ReplayRequest::default()));
-        assert_eq!(ReplayRequest::read(&json!({"filter": {"ids": null}, "dry_run": null})), Ok(Default::default()));
+    fn a_request_may_leave_out_all_but_the_filter() {
+        let all = json!({"filter": {"ids": null}, "dry_run": null});
+        assert_eq!(Selection::read(&json!({"filter": {}}), &FIELDS), Ok(Selection::default()));
+        assert_eq!(Selection::read(&all, &FIELDS), Ok(Selection::default()));
+        for body in [json!({}), json!({"filter": null}), json!({"dry_run": true})] {
+            let problem = Selection::read(&body, &FIELDS).unwrap_err();
+            assert_eq!((problem.code, problem.errors[0].pointer.as_str()), (Code::InvalidBody, "/filter"), "{body}");
+        }
     }
 
     #[test]
     fn a_whole_request_is_read_and_its_filter_written_as_it_came() {
         let filter = json!({"ids": ["7", "12"], "endpoint_id": "crm", "reason": "exhausted",
             "event_type": "ticket.created", "since": "2026-01-31T08:00:00.000Z", "until": "2026-02-01T00:00:00.000Z"});
-        let request = ReplayRequest::read(&json!({"filter": filter, "dry_run": true, "rate_per_second": 5})).unwrap();
+        let request =
+            Selection::read(&json!({"filter": filter, "dry_run": true, "rate_per_second": 5}), &FIELDS).unwrap();
         assert!(request.dry_run);
         assert_eq!(request.rate.map(f64::from), Some(5.0));
         assert_eq!(serde_json::to_value(&request.filter).unwrap(), filter);
-        let none = ReplayRequest::read(&json!({"filter": {"ids": []}})).unwrap();
+        let none = Selection::read(&json!({"filter": {"ids": []}}), &FIELDS).unwrap();
         assert_eq!(none.filter.ids, Some(Default::default()), "no ids are none, not any");
     }
 
@@ -236,7 +295,7 @@ mod tests {
             "filter": {"ids": ["7", "x", 8], "reason": "bored", "event_type": "x", "since": "yesterday", "a/b": 1, "until": 5},
             "dry_run": "yes", "rate_per_second": 0, "tenant": "acme",
         });
-        let problem = ReplayRequest::read(&body).unwrap_err();
+        let problem = Selection::read(&body, &FIELDS).unwrap_err();
         assert_eq!(problem.code, Code::InvalidBody);
         let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
         let expected = [

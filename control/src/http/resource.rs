@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use schemas::{Scope, SecretFields, SecretForm, Tenant};
+use schemas::{Scope, SecretFields, SecretForm, Tenant, Warning};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use service::problem::{Code, Problem};
@@ -91,8 +91,13 @@ pub(crate) trait Resource: SecretFields + Serialize + DeserializeOwned + JsonSch
     }
 
     /// Returns read-only fields that the process itself observes, such as what a tenant uses.
-    fn observed(_tenant: &TenantSnapshot, _control: &Control) -> Object {
+    fn observed(_id: &str, _tenant: &TenantSnapshot, _control: &Control) -> Object {
         Object::new()
+    }
+
+    /// Returns what is probably a mistake in the resource, which its tenant already has.
+    fn warnings(&self, _tenant: &Tenant) -> Vec<Warning> {
+        Vec::new()
     }
 
     /// Returns the resource as the store has it after a change, where the store itself may have altered it.

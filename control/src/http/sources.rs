@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::{SourceConfig, Tenant};
+use schemas::{SourceConfig, Tenant, Warning, WarningCode};
 use serde_json::Value;
 use store::{Item, ItemKind, Snapshot, TenantSnapshot};
 
@@ -46,6 +46,15 @@ impl TenantItem for SourceConfig {
         let token = generator.token()?;
         fields.insert("token".to_owned(), token.as_str().into());
         Ok(shown_once(&token))
+    }
+
+    fn warnings(&self, tenant: &Tenant) -> Vec<Warning> {
+        let wants_channel = tenant.subscriptions.iter().any(|subscription| subscription.channel_ids.is_some());
+        if self.channel_id.is_some() || self.dialect.names_channels() || !wants_channel {
+            return Vec::new();
+        }
+        let message = "bodies of this dialect name no channel: without it, subscriptions with channel_ids match none";
+        vec![Warning::new(WarningCode::NoChannel, "/channel_id", message)]
     }
 
     fn owners(&self, snapshot: &Snapshot) -> Vec<(String, String)> {

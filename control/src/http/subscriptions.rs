@@ -1,6 +1,6 @@
 //! Subscriptions, which select the events that are posted to an endpoint.
 
-use schemas::{Subscription, Tenant};
+use schemas::{Subscription, Tenant, Warning};
 use service::problem::Problem;
 use store::{Item, ItemKind, TenantSnapshot};
 
@@ -29,6 +29,11 @@ impl TenantItem for Subscription {
 
     fn of_change(item: &Item) -> Option<&Self> {
         if let Item::Subscription(subscription) = item { Some(subscription) } else { None }
+    }
+
+    fn warnings(&self, tenant: &Tenant) -> Vec<Warning> {
+        let endpoint = tenant.endpoints.iter().find(|endpoint| endpoint.id == self.endpoint_id);
+        self.warnings(endpoint.map(|endpoint| endpoint.format).unwrap_or_default())
     }
 
     fn refuse_id(id: &str) -> Result<(), Problem> {

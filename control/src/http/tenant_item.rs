@@ -1,7 +1,7 @@
 //! Items are the resources that a tenant has lists of: endpoints, subscriptions, sources and keys.
 
 use schemars::JsonSchema;
-use schemas::{Scope, SecretFields, Tenant};
+use schemas::{Scope, SecretFields, Tenant, Warning};
 use serde::{Serialize, de::DeserializeOwned};
 use service::problem::{Code, Problem};
 use store::{Draft, Item, ItemChange, ItemKind, Snapshot, TenantSnapshot};
@@ -10,7 +10,10 @@ use super::{
     page::Page,
     resource::{ChangeContext, Listed, Resource, object_of},
 };
-use crate::settings::{Generator, Object, ProblemScope, Rules};
+use crate::{
+    Control,
+    settings::{Generator, Object, ProblemScope, Rules},
+};
 
 pub(crate) trait TenantItem:
     SecretFields + Clone + PartialEq + Serialize + DeserializeOwned + JsonSchema + Send + Sync
@@ -44,6 +47,11 @@ pub(crate) trait TenantItem:
         Object::new()
     }
 
+    /// Returns read-only fields that the process itself observes of the item.
+    fn observed_of(_id: &str, _tenant: &TenantSnapshot, _control: &Control) -> Object {
+        Object::new()
+    }
+
     /// Adds the generated fields of a new item. Returns those that are shown only once.
     fn generate_fields(_fields: &mut Object, _generator: &Generator) -> std::io::Result<Object> {
         Ok(Object::new())
@@ -63,6 +71,11 @@ pub(crate) trait TenantItem:
     /// Refuses an id that belongs to a view, with 409 and the request that may change it.
     fn refuse_id(_id: &str) -> Result<(), Problem> {
         Ok(())
+    }
+
+    /// Returns what is probably a mistake in the item, which its tenant already has.
+    fn warnings(&self, _tenant: &Tenant) -> Vec<Warning> {
+        Vec::new()
     }
 
     /// Removes from the tenant what cannot exist without the item. The item itself is removed already.
@@ -127,10 +140,18 @@ impl<T: TenantItem> Resource for T {
         Ok(removed)
     }
 
+    fn observed(id: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
+        T::observed_of(id, tenant, control)
+    }
+
     fn shown(&self) -> Object {
         let mut shown = object_of(self);
         shown.extend(self.derived());
         shown
+    }
+
+    fn warnings(&self, tenant: &Tenant) -> Vec<Warning> {
+        T::warnings(self, tenant)
     }
 
     /// Reads the item from the store's changes, because the store removes retiring secrets that have expired.

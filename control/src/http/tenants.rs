@@ -39,28 +39,28 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 describe::answers::<200, describe::PageSchema<TenantSettings>>(describe::paged(op))
             })
             .post_with(write::create::<TenantSettings>, |op| {
-                let op = operation(op, "createTenant", "Create tenant", None);
+                let op = operation(op, "createTenant", "Create a tenant", None);
                 describe::answers::<201, TenantSettings>(describe::creates::<TenantSettings>(op, EXAMPLE))
             }),
         )
         .api_route(
             "/v1/tenants/{tenant}",
             get_with(show::<TenantSettings>, |op| {
-                let op = operation(op, "getTenant", "Show tenant", Some(Scope::Read));
+                let op = operation(op, "getTenant", "Show a tenant", Some(Scope::Read));
                 describe::answers::<200, TenantSettings>(describe::versioned(op))
             })
             .put_with(write::replace::<TenantSettings>, |op| {
-                let op = operation(op, "putTenant", "Create or replace tenant", None);
+                let op = operation(op, "putTenant", "Create or replace a tenant", None);
                 let op = describe::replaces::<TenantSettings>(op, r#"{"name":"Acme"}"#);
                 describe::answers::<201, TenantSettings>(describe::answers::<200, TenantSettings>(op))
             })
             .patch_with(write::patch::<TenantSettings>, |op| {
-                let op = operation(op, "patchTenant", "Change tenant", None);
+                let op = operation(op, "patchTenant", "Change a tenant", None);
                 let op = describe::patches::<TenantSettings>(op, r#"{"quota":{"endpoints":30}}"#);
                 describe::answers::<200, TenantSettings>(op)
             })
             .delete_with(write::delete::<TenantSettings>, |op| {
-                let op = operation(op, "deleteTenant", "Delete tenant and all it has", None);
+                let op = operation(op, "deleteTenant", "Delete a tenant and all that it has", None);
                 describe::answers::<200, describe::Deleted>(describe::conditional(op))
             }),
         )
@@ -125,7 +125,7 @@ impl Resource for TenantSettings {
         }
     }
 
-    fn observed(tenant: &TenantSnapshot, control: &Control) -> Object {
+    fn observed(_: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
         [("used".to_owned(), object_of(&used(tenant, control)).into())].into_iter().collect()
     }
 
@@ -146,7 +146,7 @@ impl Resource for TenantSettings {
 }
 
 /// Returns what a tenant uses of each quota. Dead letters are left out until they have been counted.
-fn used(tenant: &TenantSnapshot, control: &Control) -> Quota {
+pub(super) fn used(tenant: &TenantSnapshot, control: &Control) -> Quota {
     let dead_letters = control.dead_letters_of(&tenant.id);
     Quota {
         events_per_second: Some(control.event_rates.per_second(&tenant.id, Instant::now())),
@@ -173,6 +173,7 @@ impl JsonSchema for TenantSettings {
         used.insert("description".to_owned(), about.into());
         json_schema!({
             "type": "object",
+            "description": "A tenant with its quota, and what it uses of it.",
             "required": ["id"],
             "properties": {
                 "id": {"type": "string", "pattern": schemas::pattern::ID, "description": "Id of the tenant."},
@@ -198,7 +199,7 @@ async fn list(request: RequestContext) -> Result<Response, Problem> {
     let (tenants, next) = page.cut(tenants.iter().map(|tenant| (tenant.id.as_str(), *tenant)));
     let shown = |tenant: &Arc<TenantSnapshot>| {
         let mut shown = object_of(&shown_in_snapshot(tenant));
-        shown.extend(TenantSettings::observed(tenant, &request.control));
+        shown.extend(TenantSettings::observed(&tenant.id, tenant, &request.control));
         shown
     };
     Ok(page::answer(tenants.into_iter().map(shown).collect(), next))

@@ -31,27 +31,27 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
     ApiRouter::new().api_route(
         "/v1/tenants/{tenant}/usage",
         get_with(usage, |op| {
-            let op = describe::operation(op, "usage", "getUsage", "What a tenant used, by day", Some(Scope::Read));
+            let op = describe::operation(op, "usage", "getUsage", "Show what a tenant used, by day", Some(Scope::Read));
             let day = || json_schema!({"type": "string", "format": "date"});
             let op = describe::parameter(
                 op,
                 "from",
-                "The first day (UTC). Left out: 30 days ago. At most 400 days in one answer.",
+                "The first day, in UTC. Left out: the last 30 days. One answer has at most 400 days.",
                 day(),
             );
-            let op = describe::parameter(op, "to", "The last day (UTC). Left out: today.", day());
+            let op = describe::parameter(op, "to", "The last day, in UTC. Left out: today.", day());
             let by = json_schema!({"type": "string", "enum": ["day", "endpoint"]});
             let op =
-                describe::parameter(op, "by", "`endpoint`: each endpoint's day by itself, of at most 31 days.", by);
+                describe::parameter(op, "by", "What one entry is about: a `day` of the whole tenant, or a day of each `endpoint`, of at most 31 days.", by);
             describe::answers::<200, UsageList>(describe::refuses(op, &[Code::Conflict]))
         }),
     )
 }
 
-/// Usage by day.
+/// What was used, by day.
 #[derive(serde::Serialize, schemars::JsonSchema)]
 struct UsageList {
-    /// In the order of days and endpoints.
+    /// One for each day, or for each day and endpoint, in their order.
     items: Vec<Usage>,
 }
 

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use schemars::generate::SchemaSettings;
-use schemas::path_segment;
+use schemas::{Strictness, Warning, path_segment};
 use serde_json::{Value, json};
 use service::{
     http::CHANGED,
@@ -39,6 +39,7 @@ struct ChangeRequest {
     mode: WriteMode,
     body: Object,
     conditions: Conditions,
+    strictness: Strictness,
     generator: Generator,
 }
 
@@ -46,10 +47,15 @@ pub(crate) struct Written {
     pub(crate) shown: Object,
     /// Fields that are added to this answer and never shown again.
     pub(crate) shown_once: Object,
+    /// What is probably a mistake in the resource. This answer has it; it is not stored.
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) is_new: bool,
     /// The version before the change. It still holds when nothing was changed.
     pub(crate) version: Option<u64>,
 }
+
+/// Field of an answer to a change that lists its warnings. A body may repeat it, and it is ignored.
+const WARNINGS: &str = "warnings";
 
 pub(crate) async fn create<R: Resource>(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     write::<R>(request, body, WriteMode::Create).await
@@ -65,8 +71,8 @@ pub(crate) async fn patch<R: Resource>(request: RequestContext, body: RequestBod
 
 async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: WriteMode) -> Result<Response, Problem> {
     let authorized = request.authorize(R::CHANGED_BY).await?;
-    request.query(&[])?;
-    let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, mode)?;
+    let strictness = request.strictness()?;
+    let change = ChangeRequest::read::<R>(&request, &authorized, body.object().await?, (mode, strictness))?;
     let location = match mode {
         WriteMode::Create => format!("{}/{}", request.path(), path_segment(&change.context.id)),
         WriteMode::Replace | WriteMode::Patch => request.path().to_owned(),
@@ -106,7 +112,7 @@ impl ChangeRequest {
         request: &RequestContext,
         authorized: &Authorization,
         mut body: Object,
-        mode: WriteMode,
+        (mode, strictness): (WriteMode, Strictness),
     ) -> Result<Self, Problem> {
         let control = &request.control;
         let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
@@ -130,7 +136,7 @@ impl ChangeRequest {
             rules: control.deps.rules.clone(),
             snapshot,
         };
-        Ok(Self { context, mode, body, conditions: Conditions::of(request.headers()), generator })
+        Ok(Self { context, mode, body, conditions: Conditions::of(request.headers()), strictness, generator })
     }
 
     /// Carries the change out on a draft, or explains why it is refused.
@@ -152,15 +158,20 @@ impl ChangeRequest {
         let mut after = before.clone();
         let scope = new.put(&mut after, old.as_ref(), &self.context)?;
         settings::check(&before, &after, scope, &self.context.rules)?;
-        let shown = R::find(&after, &self.context.id).map(|new| new.shown()).unwrap_or_default();
+        let new = R::find(&after, &self.context.id);
+        let warnings = new.as_ref().map(|new| new.warnings(&after)).unwrap_or_default();
+        if self.strictness.refuses(&warnings) {
+            return Err(Problem::warned(&warnings));
+        }
+        let shown = new.map(|new| new.shown()).unwrap_or_default();
         draft.put(after);
-        Ok(Written { shown, shown_once, is_new: old.is_none(), version })
+        Ok(Written { shown, shown_once, warnings, is_new: old.is_none(), version })
     }
 
     /// Merges the body with the stored resource. Returns the new resource and the fields that are shown only once.
     fn merge<R: Resource>(&mut self, old: Option<&R>) -> Result<(R, Object), Problem> {
         let mut body = std::mem::take(&mut self.body);
-        body.retain(|name, _| !R::READ_ONLY.contains(&name.as_str()));
+        body.retain(|name, _| name != WARNINGS && !R::READ_ONLY.contains(&name.as_str()));
         let (kept, stored) = (kept_fields::<R>(), old.map(R::reveal));
         let merged = match (self.mode, &stored) {
             (WriteMode::Patch, Some(stored)) => settings::patched(&kept, stored, body),
@@ -214,6 +225,9 @@ pub(crate) fn respond<R: Resource>(id: &str, written: Written, edited: &Edited) 
     let status = if written.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let mut shown = R::shown_after(&edited.changes, id).unwrap_or(written.shown);
     shown.extend(written.shown_once);
+    if !written.warnings.is_empty() {
+        shown.insert(WARNINGS.to_owned(), json!(written.warnings));
+    }
     with_change((status, Json(shown)).into_response(), written.version, edited)
 }
 

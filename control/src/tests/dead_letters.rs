@@ -3,8 +3,9 @@
 use broker::{Broker as _, Log, Target, records::ReplayMarker};
 use futures_util::TryStreamExt as _;
 use schemas::{DeadReason, Message};
+use serde_json::{Value, json};
 
-use super::fixture::{DeadDelivery, Fixture, NOW, append};
+use super::fixture::{DeadDelivery, Fixture, NOW, OPERATOR, append};
 use crate::{DeadLetterFilter, dead_letters};
 
 /// Names and texts.
@@ -102,4 +103,91 @@ async fn one_is_shown_with_its_body_to_its_tenant_only() {
     for (tenant, id) in [(Some("zeta"), "1"), (None, "2"), (None, "3"), (None, "x")] {
         assert!(show(tenant, id).await.is_none(), "{tenant:?} {id}");
     }
+}
+
+#[tokio::test]
+async fn the_operator_lists_counts_and_shows_those_of_all_tenants() {
+    let fixture = Fixture::new();
+    for dead in [
+        DeadDelivery::default(),
+        DeadDelivery::default().event("e1").to("zeta", "bi").reason(DeadReason::Permanent),
+        DeadDelivery::default().event("e2").to("gone", "crm"),
+        DeadDelivery::default().event("e3"),
+    ] {
+        append(&fixture.broker, &dead).await;
+    }
+    let ask = async |path: &str| fixture.ask_as(Some(OPERATOR), "GET", path, "").await;
+    let ids = |page: &Value| -> Vec<(String, String)> {
+        let text = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
+        page["items"].as_array().unwrap().iter().map(|item| (text(item, "id"), text(item, "tenant"))).collect()
+    };
+    let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(id, tenant)| ((*id).to_owned(), (*tenant).to_owned())).collect()
+    };
+    let (_, all) = ask("/v1/dead-letters").await;
+    assert_eq!(ids(&all), own(&[("3", "acme"), ("2", "gone"), ("1", "zeta"), ("0", "acme")]));
+    assert_eq!(ids(&ask("/v1/dead-letters?order=oldest&limit=2").await.1), own(&[("0", "acme"), ("1", "zeta")]));
+    assert_eq!(ids(&ask("/v1/dead-letters?tenant=acme").await.1), own(&[("3", "acme"), ("0", "acme")]));
+    assert_eq!(ids(&ask("/v1/dead-letters?tenant=gone").await.1), own(&[("2", "gone")]), "it was deleted");
+    assert_eq!(ids(&ask("/v1/dead-letters?reason=permanent").await.1), own(&[("1", "zeta")]));
+    for path in ["/v1/dead-letters?tenant=nope", "/v1/dead-letters/counts?tenant=nope", "/v1/dead-letters/9"] {
+        let (status, problem) = ask(path).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(problem["detail"].as_str().unwrap().starts_with("there is no"), "{problem}");
+    }
+    let counts = ask("/v1/dead-letters/counts").await.1;
+    let expected = json!([{"reason": "exhausted", "count": 3}, {"reason": "permanent", "count": 1}]);
+    assert_eq!((&counts["items"], &counts["total"], &counts["counted"]), (&expected, &json!(4), &json!("exactly")));
+    let by_tenant = ask("/v1/dead-letters/counts?by=tenant").await.1;
+    assert_eq!(by_tenant["items"][0], json!({"tenant": "acme", "count": 2}));
+    let by_endpoint = ask("/v1/dead-letters/counts?by=endpoint_id&tenant=zeta").await.1;
+    assert_eq!(by_endpoint["items"], json!([{"tenant": "zeta", "endpoint_id": "bi", "count": 1}]));
+    assert_eq!(ask("/v1/dead-letters/1").await.1["body"], json!({"of": "e1"}));
+    for path in ["/v1/dead-letters", "/v1/dead-letters/counts", "/v1/dead-letters/1"] {
+        assert_eq!(fixture.ask("GET", path, "").await.0, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_letter_is_listed_and_replayed_no_more_until_its_delivery_dies_again() {
+    let fixture = Fixture::new();
+    fixture.append(3).await;
+    let discard = async |body: &str| fixture.ask("POST", "/v1/tenants/acme/dead-letters/discard", body).await;
+    let dry = discard(r#"{"filter":{"ids":["1"]},"dry_run":true}"#).await;
+    assert_eq!(dry, (200, json!({"matched": 1})));
+    assert_eq!(discard(r#"{"filter":{"ids":["1"]}}"#).await, (200, json!({"matched": 1, "discarded": 1})));
+    assert_eq!(ids(&fixture, Some("acme"), &[]).await, ["0", "2"]);
+    assert_eq!(discard(r#"{"filter":{"ids":["1"]}}"#).await.1["matched"], 0);
+    assert_eq!(fixture.replay(r#"{"filter":{}}"#).await["matched"], 2);
+    append(&fixture.broker, &DeadDelivery::default().event("e1")).await;
+    assert_eq!(ids(&fixture, Some("acme"), &[]).await.len(), 1);
+    for (body, pointer) in [("{}", "/filter"), (r#"{"filter":{},"rate_per_second":5}"#, "/rate_per_second")] {
+        let (status, problem) = discard(body).await;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &pointer.into()), "{body}");
+    }
+    let (status, _) = fixture.ask_as(Some("reader's"), "POST", "/v1/tenants/acme/dead-letters/discard", "{}").await;
+    assert_eq!(status, 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discard_while_the_broker_takes_nothing_says_so_and_ends_none() {
+    let fixture = Fixture::new();
+    fixture.append(2).await;
+    fixture.broker.block("alarm");
+    let (status, problem) = fixture.ask("POST", "/v1/tenants/acme/dead-letters/discard", r#"{"filter":{}}"#).await;
+    assert_eq!((status, &problem["code"]), (503, &"unavailable".into()), "{problem}");
+    assert_eq!(ids(&fixture, None, &[]).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_letter_that_died_again_after_a_replay_names_it() {
+    let fixture = Fixture::new();
+    let mut dead = DeadDelivery::default();
+    append(&fixture.broker, &dead).await;
+    dead.delivery.replay = Some("a-replay".to_owned());
+    append(&fixture.broker, &dead).await;
+    let shown = async |id: &str| fixture.ask("GET", &format!("/v1/tenants/acme/dead-letters/{id}"), "").await.1;
+    let (first, again) = (shown("0").await, shown("1").await);
+    assert_eq!((&first["replay_id"], &again["replay_id"]), (&Value::Null, &json!("a-replay")));
+    assert_eq!(first["delivery_id"], again["delivery_id"]);
 }

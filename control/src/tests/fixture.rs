@@ -89,7 +89,7 @@ impl Fixture {
         }
         let answer = self.app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
-        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 

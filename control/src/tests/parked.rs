@@ -11,7 +11,7 @@ use std::{
 
 use broker::{Broker as _, Lane, Log, LogBytes, Notices, Queue, ReadError, Settlement, Target, memory::Memory};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use schemas::{DeadLetterRetention, Delivery, HeaderValue, Message, Notice, ParkReason, Parked, wire};
 use serde_json::Value;
 use store::MemoryStore;
@@ -23,6 +23,13 @@ use super::{
     reading_broker::ReadingBroker,
 };
 use crate::parked;
+
+/// What is listed, oldest first.
+async fn listed(fixture: &Fixture) -> Vec<Parked> {
+    let (status, page) = fixture.ask_as(Some(OPERATOR), "GET", "/v1/parked?order=oldest", "").await;
+    assert_eq!(status, 200, "{page}");
+    serde_json::from_value(page["items"].clone()).unwrap()
+}
 
 async fn park(fixture: &Fixture, key: &str, headers: &[(&'static str, &str)], body: &'static str) {
     let mut message = Message { id: "e1".into(), body: Bytes::from(body), ..Message::default() };
@@ -138,9 +145,9 @@ async fn a_delivery_that_the_broker_parked_comes_back_by_itself_with_its_attempt
     assert!(returned(&fixture).await.is_some());
     let requeued = |reason: &str| fixture.control.metrics.parked_requeued.with_label_values(&[reason]).get();
     assert_eq!((requeued("delivery_limit"), requeued("unroutable")), (1, 1));
-    let (_, page) = fixture.ask_as(Some(OPERATOR), "GET", "/v1/parked", "").await;
-    assert_eq!((&page["items"][0]["requeued"], &page["items"][1]["requeued"]), (&Value::Null, &Value::from(1)));
-    assert_eq!(parked::list(&fixture.broker).count().await, 2, "no marker is shown");
+    assert!(listed(&fixture).await.is_empty(), "they came back");
+    let times = async |id: &str| parked::show(&fixture.broker, id).await.unwrap().map(|parked| parked.requeued);
+    assert_eq!([times("0").await, times("1").await, times("2").await], [Some(0), None, Some(1)], "1 is a marker");
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,16 +179,17 @@ async fn a_delivery_beyond_its_age_or_parked_for_another_reason_stays_until_it_i
     let fixture = Fixture::new();
     let old = Delivery { accepted_at: NOW - 73 * 3_600_000, ..third_attempt() };
     park_delivery(&fixture, "delivery_limit.acme", &old).await;
-    let mut panicked = third_attempt().to_message(Bytes::from_static(b"{}"));
-    let record = r#"{"reason":"panic","tenant":"acme","event_id":"e0","routing_key":"fast","parked_at":"t"}"#;
+    let again = Delivery { attempt: 3, due: None, last: None, ..DeadDelivery::default().event("e1").delivery };
+    let mut panicked = again.to_message(Bytes::from_static(b"{}"));
+    let record = r#"{"reason":"panic","tenant":"acme","event_id":"e1","routing_key":"fast","parked_at":"t"}"#;
     panicked.headers.set(wire::RECORD, HeaderValue::Text(record.into()));
     fixture.broker.publish(&Target::Log(Log::Parked, "panic.acme".into()), &panicked).await.unwrap();
     let _watching = watch(&fixture);
     sleep(Duration::from_secs(600)).await;
     assert_eq!(returned(&fixture).await, None);
-    for (id, attempt) in [("0", old), ("1", third_attempt())] {
+    for (id, event, attempt) in [("0", "e0", old), ("1", "e1", again)] {
         let (status, answer) = fixture.ask_as(Some(OPERATOR), "POST", &format!("/v1/parked/{id}/requeue"), "").await;
-        assert_eq!((status, &answer["event_id"]), (202, &"e0".into()), "{answer}");
+        assert_eq!((status, &answer["event_id"]), (202, &event.into()), "{answer}");
         let message = returned(&fixture).await.expect("it is in the lane");
         assert_eq!(Delivery::from_message(&message).unwrap(), Delivery { requeued: 1, ..attempt });
         assert_eq!(message.headers.text(wire::RECORD), None);
@@ -229,15 +237,13 @@ async fn what_the_broker_parked_itself_gets_its_reason_from_its_key_or_its_death
     park(&fixture, "delivery_limit.acme", &[(wire::TENANT, "acme")], "{}").await;
     park(&fixture, "slow", &[("x-last-death-reason", "delivery_limit")], "{}").await;
     park(&fixture, "acme.7.-.ticket.created", &[], "{}").await;
-    let all: Vec<_> = parked::list(&fixture.broker).try_collect().await.unwrap();
-    let seen: Vec<_> = all
-        .iter()
-        .map(|parked| (parked.reason, parked.tenant.as_deref(), parked.routing_key.as_deref(), parked.body.is_some()))
-        .collect();
+    let all = listed(&fixture).await;
+    let seen: Vec<_> =
+        all.iter().map(|parked| (parked.reason, parked.tenant.as_deref(), parked.routing_key.as_deref())).collect();
     let expected = [
-        (ParkReason::DeliveryLimit, Some("acme"), None, true),
-        (ParkReason::DeliveryLimit, None, Some("slow"), true),
-        (ParkReason::Unroutable, Some("acme"), Some("acme.7.-.ticket.created"), true),
+        (ParkReason::DeliveryLimit, Some("acme"), None),
+        (ParkReason::DeliveryLimit, None, Some("slow")),
+        (ParkReason::Unroutable, Some("acme"), Some("acme.7.-.ticket.created")),
     ];
     assert_eq!(seen, expected);
 }
@@ -247,8 +253,75 @@ async fn canaries_that_the_broker_parked_are_not_listed() {
     let fixture = Fixture::new();
     park(&fixture, "30s.slow", &[(wire::CANARY, "30s")], "").await;
     park(&fixture, "acme.7.-.ticket.created", &[], "{}").await;
-    let all: Vec<_> = parked::list(&fixture.broker).try_collect().await.unwrap();
+    let all = listed(&fixture).await;
     assert_eq!(all.iter().map(|parked| parked.id.as_str()).collect::<Vec<_>>(), ["1"]);
+}
+
+#[tokio::test]
+async fn parked_messages_are_listed_newest_first_in_pages_and_by_tenant_and_reason() {
+    let fixture = Fixture::new();
+    for key in ["acme.7.-.ticket.created", "zeta.7.-.ticket.created", "delivery_limit.acme", "acme.8.-.ticket.created"]
+    {
+        park(&fixture, key, &[], "{}").await;
+    }
+    let ask = async |query: &str| fixture.ask_as(Some(OPERATOR), "GET", &format!("/v1/parked{query}"), "").await.1;
+    let ids = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = ask("?limit=3").await;
+    assert_eq!(ids(&first), ["3", "2", "1"]);
+    // What comes meanwhile moves nothing.
+    park(&fixture, "acme.9.-.ticket.created", &[], "{}").await;
+    let next = ask(&format!("?limit=3&cursor={}", first["next"].as_str().unwrap())).await;
+    assert_eq!((ids(&next), &next["next"]), (vec!["0".to_owned()], &Value::Null));
+    for (query, expected) in [
+        ("?tenant=zeta", &["1"][..]),
+        ("?reason=delivery_limit", &["2"]),
+        ("?tenant=acme&reason=unroutable", &["4", "3", "0"]),
+        ("?tenant=nobody", &[]),
+    ] {
+        assert_eq!(ids(&ask(query).await), expected, "{query}");
+    }
+    let by_reason = serde_json::json!({"items": [{"reason": "unroutable", "count": 4}, {"reason": "delivery_limit", "count": 1}],
+        "total": 5, "counted": "exactly"});
+    assert_eq!(ask("/counts").await, by_reason);
+    assert_eq!(
+        ask("/counts?by=tenant&reason=unroutable").await["items"][0],
+        serde_json::json!({"tenant": "acme", "count": 3})
+    );
+    for wrong in ["?reason=bored", "?order=up", "/counts?by=endpoint_id", "/0/requeue?again=maybe"] {
+        let method = if wrong.contains("requeue") { "POST" } else { "GET" };
+        let (status, problem) = fixture.ask_as(Some(OPERATOR), method, &format!("/v1/parked{wrong}"), "").await;
+        assert_eq!((status, &problem["code"]), (400, &"invalid_parameter".into()), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_was_requeued_is_listed_no_more_and_requeued_again_only_when_asked_for() {
+    let fixture = Fixture::new();
+    for _ in 0..2 {
+        park(&fixture, "acme.7.-.ticket.created", &[], "{}").await;
+    }
+    let requeue = async |again: &str| {
+        let path = format!("/v1/parked/0/requeue{again}");
+        fixture.ask_as(Some(OPERATOR), "POST", &path, "").await.0
+    };
+    assert_eq!((requeue("").await, fixture.broker.depth(Queue::Ingest)), (202, 1));
+    let ids: Vec<_> = listed(&fixture).await.into_iter().map(|parked| parked.id).collect();
+    assert_eq!(ids, ["1"]);
+    assert_eq!([requeue("").await, requeue("?again=false").await, requeue("?again=true").await], [409, 409, 202]);
+    assert_eq!(fixture.broker.depth(Queue::Ingest), 2);
+    assert!(parked::show(&fixture.broker, "0").await.unwrap().is_some(), "it can still be shown");
+}
+
+#[tokio::test]
+async fn what_the_broker_has_parked_says_when_it_was_accepted() {
+    let fixture = Fixture::new();
+    let acceptance = wire::Acceptance::new("e1".to_owned().try_into().unwrap(), NOW, "acme");
+    let message = acceptance.into_message("ticket.created".into(), Bytes::from_static(b"{}"));
+    fixture.broker.publish(&Target::Log(Log::Parked, "acme.7.-.ticket.created".into()), &message).await.unwrap();
+    let parked = listed(&fixture).await.remove(0);
+    assert_eq!((parked.parked_at, parked.accepted_at.as_deref()), (None, Some("2026-01-01T00:00:00.000Z")));
 }
 
 #[tokio::test(start_paused = true)]

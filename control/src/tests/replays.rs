@@ -23,6 +23,7 @@ use super::{
 use crate::{DeadLetterFilter, Replay, ReplayEnd, WINDOW, dead_letters};
 
 const SLOW: Queue = Queue::Lane(Lane::Slow);
+const ALL: &str = r#"{"filter":{}}"#;
 
 /// How often each event's delivery waits in the lane.
 async fn waiting(broker: &Memory) -> BTreeMap<String, usize> {
@@ -55,7 +56,7 @@ async fn a_replayed_delivery_starts_anew_under_its_old_name_with_its_old_bytes()
     let fixture = Fixture::new();
     let dead = DeadDelivery::default();
     append(&fixture.broker, &dead).await;
-    let replay = fixture.replay("{}").await;
+    let replay = fixture.replay(ALL).await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(1), &json!(1)));
 
     let again = fixture.broker.consume(SLOW, 1.into()).next().await.unwrap();
@@ -78,10 +79,10 @@ async fn what_was_replayed_is_not_replayed_again_until_it_dies_again() {
     let fixture = Fixture::new();
     fixture.append(3).await;
     assert_eq!(fixture.replay(r#"{"filter":{"ids":["1"]}}"#).await["replayed"], 1);
-    assert_eq!(fixture.replay("{}").await["matched"], 2);
-    assert_eq!(fixture.replay("{}").await["matched"], 0);
+    assert_eq!(fixture.replay(ALL).await["matched"], 2);
+    assert_eq!(fixture.replay(ALL).await["matched"], 0);
     append(&fixture.broker, &DeadDelivery::default().event("e1")).await;
-    assert_eq!(fixture.replay("{}").await["matched"], 1);
+    assert_eq!(fixture.replay(ALL).await["matched"], 1);
     assert_eq!(waiting(&fixture.broker).await, BTreeMap::from([("e0".into(), 1), ("e1".into(), 2), ("e2".into(), 1)]));
 }
 
@@ -93,7 +94,7 @@ async fn a_dead_letter_that_cannot_be_replayed_stays_alive_and_stops_no_other() 
     broken.headers.set(wire::RECORD, schemas::HeaderValue::Text(letter_of("e9").into()));
     broken.headers.remove(wire::ATTEMPT);
     fixture.broker.publish(&Target::Log(Log::Dead, "exhausted.acme".into()), &broken).await.unwrap();
-    let replay = fixture.replay("{}").await;
+    let replay = fixture.replay(ALL).await;
     assert_eq!((&replay["state"], &replay["matched"], &replay["replayed"]), (&json!("done"), &json!(2), &json!(1)));
     assert_eq!(alive(&fixture.broker).await, 1);
 }
@@ -111,7 +112,7 @@ async fn lost_and_refused_confirms_repeat_and_lose_nothing() {
         fixture.broker.lose_confirm(3 * nth);
         fixture.broker.nack_confirm(3 * nth + 1);
     }
-    assert_eq!(fixture.replay(r#"{"rate_per_second":1000000}"#).await["replayed"], 50);
+    assert_eq!(fixture.replay(r#"{"filter":{},"rate_per_second":1000000}"#).await["replayed"], 50);
     assert_eq!(waiting(&fixture.broker).await.len(), 50);
     assert_eq!(alive(&fixture.broker).await, 0);
 }
@@ -138,7 +139,7 @@ async fn a_blocked_broker_is_waited_for() {
     let fixture = Fixture::new();
     fixture.append(5).await;
     fixture.broker.block("alarm");
-    let (status, started) = fixture.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    let (status, started) = fixture.ask("POST", "/v1/tenants/acme/replays", ALL).await;
     assert_eq!((status, &started["state"], &started["replayed"]), (202, &json!("running"), &json!(0)));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let job = fixture.control.replays.get("acme", started["id"].as_str().unwrap()).unwrap();
@@ -152,7 +153,7 @@ async fn a_blocked_broker_is_waited_for() {
 async fn a_rate_is_kept_and_delete_stops_the_rest() {
     let fixture = Fixture::new();
     fixture.append(100).await;
-    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"rate_per_second":10}"#).await;
+    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"filter":{},"rate_per_second":10}"#).await;
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     let path = format!("/v1/tenants/acme/replays/{}", started["id"].as_str().unwrap());
     let (status, stopped) = fixture.ask("DELETE", &path, "").await;
@@ -167,7 +168,7 @@ async fn a_replay_ends_with_its_process_even_while_the_broker_is_blocked() {
     let fixture = Fixture::new();
     fixture.append(3).await;
     fixture.broker.block("alarm");
-    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", "{}").await;
+    let (_, started) = fixture.ask("POST", "/v1/tenants/acme/replays", ALL).await;
     let job = fixture.control.replays.get("acme", started["id"].as_str().unwrap()).unwrap();
     fixture.process.cancel();
     fixture.control.drain().await;
@@ -197,10 +198,10 @@ async fn what_has_no_body_is_skipped_and_stays_and_the_rest_is_replayed_and_coun
     let fixture = Fixture::new();
     fixture.append(2).await;
     append_without_body(&fixture.broker, &DeadDelivery::default().event("bare")).await;
-    let replay = fixture.replay("{}").await;
+    let replay = fixture.replay(ALL).await;
     assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(2), &json!(1)));
     assert_eq!(waiting(&fixture.broker).await.len(), 2);
-    let (_, left) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"dry_run":true}"#).await;
+    let (_, left) = fixture.ask("POST", "/v1/tenants/acme/replays", r#"{"filter":{},"dry_run":true}"#).await;
     assert_eq!(left["matched"], 1, "it is still there");
     let made = String::from_utf8(fixture.outbox.report(NOW)[0].write()).unwrap();
     assert!(made.contains(r#""deliveries":2,"#), "{made}");
@@ -220,7 +221,7 @@ async fn a_replay_to_endpoints_that_are_disabled_or_gone_is_refused_and_ends_no_
         assert!(problem["detail"].as_str().unwrap().contains(named), "{problem}");
     }
     append(&fixture.broker, &DeadDelivery::default()).await;
-    let replay = fixture.replay("{}").await;
+    let replay = fixture.replay(ALL).await;
     assert_eq!((&replay["matched"], &replay["replayed"], &replay["skipped"]), (&json!(3), &json!(1), &json!(2)));
     assert_eq!((fixture.broker.depth(SLOW), alive(&fixture.broker).await), (1, 2));
 }

@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use schemas::{BreakerChange, Endpoint, time::rfc3339};
+use schemas::{
+    BreakerChange, Endpoint,
+    process_report::{EndpointFailure, EndpointRecovery},
+    time::rfc3339,
+};
 use service::Clock;
 use tokio::sync::oneshot;
 
@@ -14,6 +18,7 @@ use super::{
     attempt_end::{AttemptEnd, LastingFailure},
     breaker::{AttemptKind, BreakerState, Transition},
     fairness::{TenantFairness, TenantInFlight, takes_too_many},
+    health::AttemptResult,
     in_hand::HeldMessage,
     share::{DelivererCount, Share, return_part},
     slots::EndpointSlots,
@@ -24,6 +29,8 @@ use crate::config::BreakerConfig;
 
 /// Largest number of breaker changes that wait to be announced. Dropping one costs other processes a few probes.
 const MAX_UNANNOUNCED: usize = 10_000;
+/// Largest number of health changes that wait to be announced. What is dropped comes with the next round.
+const MAX_HEALTH_CHANGES: usize = 1_000;
 
 #[derive(Clone, Copy)]
 pub(crate) struct AttemptRequest<'a> {
@@ -48,6 +55,7 @@ pub(super) struct ProcessState {
     division: Mutex<Division>,
     fairness: TenantFairness,
     breaker_changes: Mutex<Vec<BreakerChange>>,
+    health_changes: Mutex<Vec<Arc<EndpointLimiter>>>,
 }
 
 /// What limits are divided by.
@@ -73,6 +81,7 @@ impl ProcessState {
             division: Mutex::new(alone),
             fairness: TenantFairness::default(),
             breaker_changes: Mutex::default(),
+            health_changes: Mutex::default(),
         }
     }
 
@@ -102,6 +111,17 @@ impl ProcessState {
 
     pub(super) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
         std::mem::take(&mut *self.breaker_changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn take_health_changes(&self) -> Vec<Arc<EndpointLimiter>> {
+        std::mem::take(&mut *self.health_changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn health_changed(&self, endpoint: &Arc<EndpointLimiter>) {
+        let mut changes = self.health_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() < MAX_HEALTH_CHANGES {
+            changes.push(endpoint.clone());
+        }
     }
 
     fn breaker_changed(&self, change: BreakerChange) {
@@ -213,14 +233,49 @@ impl EndpointLimiter {
         self.lock().state.queued
     }
 
-    /// Records the result of a delivery's attempt. A retry counts as backlog until it returns, in `retry_ms`.
-    pub(crate) fn record_result(&self, retry_ms: Option<u64>, is_success: bool) -> Option<LastingFailure> {
+    /// Records the result of a delivery's attempt. A retry counts as backlog until it returns.
+    pub(crate) fn record_result(self: &Arc<Self>, result: AttemptResult<'_>) -> Option<LastingFailure> {
         let now = self.process.now();
-        let locked = &mut *self.lock();
-        if let Some(ms) = retry_ms {
-            locked.state.count_backlog(now + ms, now);
+        let (failure, is_changed) = self.lock().state.note_result(result, now);
+        if is_changed {
+            self.process.health_changed(self);
         }
-        locked.state.note_result(is_success, now)
+        failure
+    }
+
+    /// The failure that other processes are told of, and the configuration that it was observed under. None while the
+    /// endpoint does not fail. The version is left out.
+    pub(crate) fn failure(&self) -> Option<(Arc<Endpoint>, EndpointFailure)> {
+        let (now, wall) = (self.process.now(), self.process.wall_clock());
+        let locked = &mut *self.lock();
+        let failing = locked.state.health.failing.clone()?;
+        let next_at = match locked.state.breaker() {
+            BreakerState::Closed => failing.retry_at.filter(|at| *at > wall),
+            BreakerState::Open { until } | BreakerState::HalfOpen { until } => Some(wall + until.ms_since(now)),
+        };
+        let failure = EndpointFailure {
+            tenant: self.tenant_id.clone(),
+            endpoint_id: self.endpoint_id.clone(),
+            version: None,
+            since: failing.since,
+            failures: failing.failures,
+            last: failing.last,
+            last_success_at: locked.state.health.last_success_at,
+            waiting: locked.state.backlog(now),
+            next_at,
+        };
+        Some((locked.endpoint.clone()?, failure))
+    }
+
+    /// The last success of an endpoint that does not fail.
+    pub(crate) fn recovery(&self) -> Option<EndpointRecovery> {
+        let at = self.with(|state| state.health.last_success_at.filter(|_| state.health.failing.is_none()))?;
+        Some(EndpointRecovery { tenant: self.tenant_id.clone(), endpoint_id: self.endpoint_id.clone(), at })
+    }
+
+    /// Notes a success of another process, at `at` unix ms.
+    pub(crate) fn succeeded_elsewhere(&self, at: u64) {
+        self.lock().state.health.succeeded_elsewhere(at);
     }
 
     pub(crate) fn with<T>(&self, read: impl FnOnce(&AdmissionState) -> T) -> T {
@@ -385,7 +440,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::limits::Limiter;
+    use crate::{limits::Limiter, outcome::Outcome};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -398,7 +453,9 @@ mod tests {
         let held = &limiter.hold(Lane::Fast, "acme", 0);
         let request = AttemptRequest { held, endpoint, has_waited: false, slots_are_scarce: false };
         let permit = limiter.admit(request).await.unwrap_or_else(|why| panic!("{why:?}"));
-        permit.endpoint().record_result(None, false)
+        let outcome = Outcome::with_status(500, None, String::new());
+        let failed = AttemptResult::Failure { outcome: &outcome, began: 0, ended: 0, retry_ms: None };
+        permit.endpoint().record_result(failed)
     }
 
     #[tokio::test(start_paused = true)]

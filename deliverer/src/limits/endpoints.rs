@@ -39,8 +39,8 @@ impl EndpointLimiters {
     }
 
     pub(super) fn of(&mut self, tenant: &str, endpoint: &str, now: Uptime) -> Arc<EndpointLimiter> {
-        if let Some(known) = self.by_tenant.get(tenant).and_then(|endpoints| endpoints.by_id.get(endpoint)) {
-            return known.clone();
+        if let Some(known) = self.find(tenant, endpoint) {
+            return known;
         }
         if self.count >= self.sweep_at && self.swept_at.is_none_or(|at| now >= at + SWEEP_MS) {
             self.sweep(now);
@@ -55,6 +55,10 @@ impl EndpointLimiters {
         endpoints.by_id.insert(endpoint.to_owned(), limiter.clone());
         self.count += 1;
         limiter
+    }
+
+    pub(super) fn find(&self, tenant: &str, endpoint: &str) -> Option<Arc<EndpointLimiter>> {
+        self.by_tenant.get(tenant)?.by_id.get(endpoint).cloned()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<EndpointLimiter>> {

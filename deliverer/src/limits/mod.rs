@@ -12,6 +12,7 @@ mod concurrency;
 mod endpoint;
 mod endpoints;
 mod fairness;
+mod health;
 mod in_hand;
 mod latency;
 mod rate;
@@ -41,6 +42,7 @@ use crate::config::BreakerConfig;
 pub(crate) use attempt_end::{AttemptEnd, LastingFailure};
 pub(crate) use breaker::BreakerState;
 pub(crate) use endpoint::{AttemptRequest, EndpointLimiter, Permit};
+pub(crate) use health::AttemptResult;
 pub(crate) use in_hand::HeldMessage;
 pub(crate) use share::{DelivererCount, HEARTBEAT_MS, Peers};
 pub(crate) use slots::{SlotCounts, Slots};
@@ -131,6 +133,11 @@ impl Limiter {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).of(tenant, endpoint, self.process.now())
     }
 
+    /// The limiter of an endpoint, if it was posted to lately.
+    pub(crate) fn known(&self, tenant: &str, endpoint: &str) -> Option<Arc<EndpointLimiter>> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).find(tenant, endpoint)
+    }
+
     pub(crate) fn endpoints(&self) -> Vec<Arc<EndpointLimiter>> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
@@ -156,6 +163,11 @@ impl Limiter {
     /// Returns each change of a breaker once, so that it can be announced to the other processes.
     pub(crate) fn take_breaker_changes(&self) -> Vec<BreakerChange> {
         self.process.take_breaker_changes()
+    }
+
+    /// Returns the endpoints that began to fail or answered again since the last call.
+    pub(crate) fn take_health_changes(&self) -> Vec<Arc<EndpointLimiter>> {
+        self.process.take_health_changes()
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     breaker::{AttemptKind, Breaker, BreakerState, Transition},
     cheap_waits::CheapWaits,
     concurrency::ConcurrencyLimit,
+    health::{AttemptResult, EndpointHealth},
     latency::LatencyEwma,
     rate::{RateLimiter, Reservations, Window},
     share::Share,
@@ -47,6 +48,7 @@ pub(crate) struct AdmissionState {
     cheap_waits: CheapWaits,
     latency: LatencyEwma,
     failures: FailureStreak,
+    pub(super) health: EndpointHealth,
     /// Time of the first request.
     first_start: Option<Uptime>,
     /// Time of the first success here, or of the first one after the breaker was open.
@@ -217,6 +219,7 @@ impl AdmissionState {
         self.breaker.reset();
         self.degraded_until = Uptime::default();
         self.failures = FailureStreak::default();
+        self.health.failing = None;
     }
 
     /// Counts a delivery that waits in the broker until `at`.
@@ -224,8 +227,17 @@ impl AdmissionState {
         self.reservations.count(at, now);
     }
 
-    pub(super) fn note_result(&mut self, is_success: bool, now: Uptime) -> Option<LastingFailure> {
-        self.failures.note(is_success, now)
+    /// Number of deliveries that wait in the broker.
+    pub(super) fn backlog(&mut self, now: Uptime) -> u64 {
+        self.reservations.backlog(now)
+    }
+
+    /// Notes the result of a delivery's attempt. True if the endpoint's health changes by it.
+    pub(super) fn note_result(&mut self, result: AttemptResult<'_>, now: Uptime) -> (Option<LastingFailure>, bool) {
+        if let Some(ms) = result.retry_ms() {
+            self.count_backlog(now + ms, now);
+        }
+        (self.failures.note(result.is_success(), now), self.health.note(result))
     }
 
     /// Marks the endpoint as degraded for a while after `since`.

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::fixture::{Fixture, START, delivery, message, read};
 use crate::{
     config::BreakerConfig,
-    limits::{AttemptEnd, AttemptRequest, DeferReason, Limiter, Permit, TurnedAway, UptimeClock},
+    limits::{AttemptEnd, AttemptRequest, AttemptResult, DeferReason, Limiter, Permit, TurnedAway, UptimeClock},
     outcome::Outcome,
 };
 
@@ -161,7 +161,12 @@ async fn retries_that_have_returned_are_no_backlog_although_the_clock_was_set_ba
         let endpoint = permit.endpoint().clone();
         let outcome = Outcome::with_status(400, None, String::new());
         permit.ended(AttemptEnd::of(&outcome, START), 0.0);
-        endpoint.record_result(Some(5_000), false);
+        endpoint.record_result(AttemptResult::Failure {
+            outcome: &outcome,
+            began: START,
+            ended: START,
+            retry_ms: Some(5_000),
+        });
     }
     let _held: Vec<_> = [process.admit().await, process.admit().await, process.admit().await, process.admit().await]
         .map(|admitted| admitted.unwrap_or_else(|why| panic!("{why:?}")))

@@ -111,7 +111,9 @@ async fn deliverers_are_counted_on_while_the_broker_carries_no_announcements() {
     let fixture = Fixture::guarded(&json!([]));
     let counted = || fixture.metrics.deliverers.get();
     let announced = async || {
-        fixture.memory.announce(Notice::Deliverer { process: "another".to_owned(), leaves: false }.write().into());
+        fixture.memory.announce(
+            Notice::Deliverer { process: "another".to_owned(), leaves: false, canaries: vec![] }.write().into(),
+        );
         sleep(Duration::from_secs(1)).await;
     };
     sleep(Duration::from_secs(1)).await;

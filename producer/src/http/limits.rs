@@ -11,7 +11,7 @@ use schemas::QuotaName;
 use service::{
     FairPermit, FairSemaphore,
     gcra::{Keyed, Limit, TooSoon},
-    http::is_json,
+    http::require_json,
     problem::{Code, Problem},
 };
 use store::{EventShares, Outbox, TenantSnapshot};
@@ -83,9 +83,7 @@ impl RequestSlots {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<ReceivedBody, Problem> {
-        if !is_json(headers) {
-            return Err(Problem::new(Code::UnsupportedMediaType));
-        }
+        require_json(headers)?;
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let announced = announced.unwrap_or(0);
         if announced > self.max_body {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -17,14 +17,14 @@ use broker::Broker;
 use bytes::Bytes;
 use schemas::{KeyHash, Refusal, Scope, Submission, wire::MAX_HOPS};
 use service::{
-    http::bearer,
+    http::{bearer, parameters, strictness},
     openapi::{ApiRouter, Description, post_with},
     problem::{Code, Problem},
 };
 use store::{Access, Denied, EventShares, Outbox, SourceRef, Store, StoreError, access, admit};
 
 use limits::{EventQuotas, ReceivedBody, RequestSlots};
-use openapi::AcceptedEvents;
+use openapi::{AcceptedEvents, AcceptedWebhook};
 
 use crate::{
     AcceptedEvent, EventOrigin, NotAccepted, Producer, ProducerConfig, ProducerMetrics,
@@ -80,26 +80,28 @@ fn api() -> ApiRouter<Arc<Intake>> {
 async fn events(
     State(intake): State<Arc<Intake>>,
     tenant: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let tenant = readable(tenant);
-    let accepted = intake.events(&tenant, &headers, body).await;
+    let (tenant, query) = (readable(tenant), query.unwrap_or_default());
+    let accepted = intake.events(&tenant, &query, &headers, body).await;
     let accepted = accepted.map_err(|problem| intake.refuse(problem, Some(&tenant)))?;
-    Ok((StatusCode::ACCEPTED, Json(AcceptedEvents { accepted })).into_response())
+    Ok((StatusCode::ACCEPTED, Json(AcceptedEvents::from(accepted))).into_response())
 }
 
 async fn webhook(
     State(intake): State<Arc<Intake>>,
     token: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let _in_flight = InFlight::of(&intake.metrics);
-    let accepted = intake.webhook(&readable(token), &headers, body).await;
+    let accepted = intake.webhook(&readable(token), &query.unwrap_or_default(), &headers, body).await;
     let accepted = accepted.map_err(|problem| intake.refuse(problem, None))?;
-    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(AcceptedWebhook::from(accepted))).into_response())
 }
 
 /// A segment of the path, or an empty text, which matches nothing, when it cannot be read. It must not be quoted.
@@ -108,26 +110,42 @@ fn readable(part: Result<Path<String>, PathRejection>) -> String {
 }
 
 impl Intake {
-    async fn events(&self, tenant: &str, headers: &HeaderMap, body: Body) -> Result<Vec<AcceptedEvent>, Problem> {
+    async fn events(
+        &self,
+        tenant: &str,
+        query: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Vec<AcceptedEvent>, Problem> {
         let access = self.access(tenant, headers, self.producer.now()).await?;
+        parameters(query, &["strict"])?;
+        let strictness = strictness(query)?;
         let _slot = self.slots.acquire(tenant)?;
         let origin = self.origin(headers, tenant, None)?;
         problems::check_broker(&self.deps.broker.connection_state().borrow())?;
         let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         let events = split_events(&body)?;
         self.quotas.take(&access.tenant, events.len(), self.producer.now())?;
-        Ok(self.producer.publish_all(tenant, events, &origin).await?)
+        Ok(self.producer.publish_all(tenant, events, &origin, strictness).await?)
     }
 
-    async fn webhook(&self, token: &str, headers: &HeaderMap, body: Body) -> Result<AcceptedEvent, Problem> {
+    /// Takes a vendor's body in. Parameters that are not ours are the vendor's, and are passed over.
+    async fn webhook(
+        &self,
+        token: &str,
+        query: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<AcceptedEvent, Problem> {
         let source = self.source(token, headers, self.producer.now()).await?;
+        let strictness = strictness(query)?;
         let tenant = &source.tenant.id;
         let _slot = self.slots.acquire(tenant)?;
         let origin = self.origin(headers, tenant, Some(&source.source.id))?;
         problems::check_broker(&self.deps.broker.connection_state().borrow())?;
         let ReceivedBody { body, _reserved } = self.slots.read_body(tenant, headers, body).await?;
         self.quotas.take(&source.tenant, 1, self.producer.now())?;
-        Ok(self.producer.publish_vendor(&source, &body, &origin).await?)
+        Ok(self.producer.publish_vendor(&source, &body, &origin, strictness).await?)
     }
 
     /// Where a request's events come from: from a source, or with a key. What goes round in a loop is refused, and its
@@ -154,9 +172,7 @@ impl Intake {
         match known {
             Some(Ok(access)) => return Ok(access),
             // It is another tenant's key, which no pull changes. The operator's key may be for a tenant that is new.
-            Some(Err(denied @ Denied::NoSuchTenant)) if presented.map(KeyHash::of) != *operator => {
-                return Err(problems::denied(&denied));
-            }
+            Some(Err(denied @ Denied::OtherTenant)) => return Err(problems::denied(&denied)),
             _ => {}
         }
         let _slot = self.slots.acquire_unknown()?;
@@ -186,17 +202,18 @@ impl Intake {
     fn refuse(&self, problem: Problem, tenant: Option<&str>) -> Problem {
         let code = problem.code.as_str();
         self.metrics.refused.with_label_values(&[code]).inc();
-        // Without a valid key, the text of `tenant` is untrusted.
-        let tenant = tenant.filter(|_| !matches!(problem.code, Code::Unauthorized | Code::NotFound));
+        // Without a valid key, the text of `tenant` is untrusted, also where the detail repeats it.
+        let is_known = !matches!(problem.code, Code::Unauthorized | Code::NotFound);
+        let (tenant, detail) = (tenant.filter(|_| is_known), problem.detail.as_deref().filter(|_| is_known));
         let pointer = problem.errors.first().map(|error| error.pointer.as_str());
-        tracing::info!(code, tenant, detail = problem.detail, pointer, "events.refused");
+        tracing::info!(code, tenant, detail, pointer, "events.refused");
         problem
     }
 }
 
 /// A source, if the request has the key that the source requires.
 fn authenticated(source: Option<&SourceRef>, headers: &HeaderMap) -> Result<SourceRef, Problem> {
-    let found = source.ok_or_else(|| Problem::new(Code::NotFound))?;
+    let found = source.ok_or_else(|| Problem::new(Code::NotFound).detail("no source has this token"))?;
     if let Some(expected) = &found.source.n8n_api_key {
         let presented = headers.get(API_KEY).and_then(|key| key.to_str().ok());
         // Comparing hashes instead of keys keeps the timing from revealing the key.

@@ -1,7 +1,7 @@
 //! The intake's routes, described for OpenAPI.
 
 use schemars::JsonSchema;
-use schemas::Event;
+use schemas::{Event, EventId, Warning};
 use serde::Serialize;
 use service::{
     openapi::{Operation, describe},
@@ -14,6 +14,8 @@ const EVENT: &str = r#"{"type":"message.received","channel":{"id":7},"ticket":{"
 const WEBHOOK: &str = r#"{"acao":"start","mensagem":"Hello","companyId":1}"#;
 
 const REPEATS: &str = "An event that is sent again byte for byte under its id is answered as `repeated`; another event under the id of a recent one refuses all with 409 `event_id_taken`.";
+
+const WARNINGS: &str = "What is probably a mistake is accepted, and `warnings` say so; with `strict=true` it is refused with 422 `warned`.";
 
 const LOOPS: &str = "A delivery that comes back in with its header `carteiro-hops` is accepted up to 3, and otherwise refused with 422 `event_loop`.";
 
@@ -53,7 +55,45 @@ const REFUSALS: [Code; 7] = [
 #[schemars(rename = "Accepted")]
 pub(super) struct AcceptedEvents {
     /// One for each event, in the order in which they came.
-    pub(super) accepted: Vec<AcceptedEvent>,
+    accepted: Vec<AcceptedEvent>,
+    /// What is probably a mistake, at most 100 of it. Left out when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    warnings: Vec<Warning>,
+}
+
+/// Largest number of warnings in an answer.
+const MAX_WARNINGS: usize = 100;
+
+impl From<Vec<AcceptedEvent>> for AcceptedEvents {
+    fn from(mut accepted: Vec<AcceptedEvent>) -> Self {
+        let warnings = accepted.iter_mut().flat_map(|event| std::mem::take(&mut event.warnings));
+        let warnings = warnings.take(MAX_WARNINGS).collect();
+        Self { accepted, warnings }
+    }
+}
+
+/// The event that was taken in.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TakenWebhook")]
+pub(super) struct AcceptedWebhook {
+    /// Its id.
+    #[schemars(with = "String")]
+    id: EventId,
+    /// True when the same body was taken in before, so that it was not published again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    repeated: bool,
+    /// What is probably a mistake. Left out when there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    warnings: Vec<Warning>,
+}
+
+impl From<AcceptedEvent> for AcceptedWebhook {
+    fn from(AcceptedEvent { id, repeated, warnings }: AcceptedEvent) -> Self {
+        Self { id, repeated, warnings }
+    }
 }
 
 /// A vendor's body.
@@ -64,6 +104,7 @@ struct Webhook(serde_json::Map<String, serde_json::Value>);
 
 pub(super) fn events(op: Operation) -> Operation {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");
+    let op = describe::strict(describe::more(op, WARNINGS));
     let op = describe::more(op, LOOPS);
     let op = describe::more(op, REPEATS);
     let op = describe::more(op, "Answered only once every event is safe. One that is not valid refuses all.");
@@ -72,9 +113,10 @@ pub(super) fn events(op: Operation) -> Operation {
 }
 
 pub(super) fn webhook(op: Operation) -> Operation {
-    let who = "Needs nothing but the token in the path, and `X-N8N-API-KEY` where the source expects one.";
+    let who = "Needs no key but the token in the path, and the header `X-N8N-API-KEY` where the source has one.";
     let op = describe::call(op, "events", "receiveWebhook", "Take in a vendor's webhook", who);
+    let op = describe::strict(describe::more(op, WARNINGS));
     let op = describe::more(op, LOOPS);
     let op = describe::refuses(describe::takes::<Webhook>(op, WEBHOOK), &REFUSALS);
-    describe::answers::<202, AcceptedEvent>(op)
+    describe::answers::<202, AcceptedWebhook>(op)
 }

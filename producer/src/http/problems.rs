@@ -20,7 +20,7 @@ pub(super) fn denied(denied: &Denied) -> Problem {
     match denied {
         Denied::Unauthenticated => Problem::new(Code::Unauthorized),
         Denied::Scope(_) => Problem::new(Code::Forbidden).detail(denied.to_string()),
-        Denied::NoSuchTenant => Problem::new(Code::NotFound).detail("no such tenant for this key"),
+        Denied::NoSuchTenant(_) | Denied::OtherTenant => Problem::new(Code::NotFound).detail(denied.to_string()),
         Denied::Away(_) => unavailable("the store is away"),
     }
 }
@@ -42,6 +42,7 @@ impl From<NotAccepted> for Problem {
         let detail = not_accepted.to_string();
         match not_accepted {
             NotAccepted::Invalid { refusals, of } => invalid(&refusals, of),
+            NotAccepted::Warned { warnings } => Self::warned(&warnings[..warnings.len().min(MAX_LISTED)]),
             NotAccepted::IdTaken { pointers, .. } => id_taken(&pointers, &detail),
             NotAccepted::TooLarge { pointer, .. } => Self::new(Code::PayloadTooLarge).error(pointer, detail),
             NotAccepted::Unconfirmed { error: PublishError::TooLarge, .. } => {

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use schemas::Strictness;
 use serde_json::json;
 use store::{ItemKind, ItemVersion, Snapshot, Store as _, TenantSnapshot};
 
@@ -152,7 +153,11 @@ async fn after_its_window_an_id_is_free_for_any_event() {
 async fn another_tenants_event_of_the_same_id_is_another_event() {
     let intake = TestIntake::new();
     for tenant in ["acme", "other"] {
-        intake.producer.publish(tenant, Bytes::from_static(EVENT), &EventOrigin::default()).await.unwrap();
+        intake
+            .producer
+            .publish(tenant, Bytes::from_static(EVENT), &EventOrigin::default(), Strictness::Lenient)
+            .await
+            .unwrap();
     }
     assert_eq!(intake.published().await.len(), 2);
 }

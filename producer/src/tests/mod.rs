@@ -9,6 +9,7 @@ mod limits;
 mod loops;
 mod quotas;
 mod shares;
+mod warnings;
 mod webhooks;
 
 use serde::{Deserialize, Serialize};

@@ -33,6 +33,11 @@ pub enum Dialect {
 impl Dialect {
     pub const ALL: [Self; 3] = [Self::Whazing, Self::Whaticket, Self::Boticario];
 
+    /// True when the vendor's bodies say through which channel they came.
+    pub const fn names_channels(self) -> bool {
+        !matches!(self, Self::Boticario)
+    }
+
     /// Name of the dialect, and of its platform in `source.platform`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,7 +3,8 @@
 
 use super::{Dialect, boticario, fields::Fields, whaticket, whazing};
 use crate::{
-    ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, json_text::Scanner, routing_key,
+    ChannelId, Event, EventFacts, EventId, EventType, Id, MASK, MAX_DEPTH, Refusal, Warning, WarningCode,
+    json_text::Scanner, routing_key,
 };
 
 /// Data about a vendor's body that is known when it arrives, independently of its text.
@@ -31,6 +32,8 @@ pub struct VendorEvent {
     pub event: Event,
     /// The event and its `original` as JSON, ready to be published.
     pub envelope: String,
+    /// One warning when the body is read as `vendor.unknown`.
+    pub warnings: Vec<Warning>,
 }
 
 impl VendorEvent {
@@ -53,17 +56,34 @@ pub fn read(dialect: Dialect, body: &[u8], at: &SourceContext<'_>) -> Result<Ven
         Some(fields) if identifies_itself(fields) => EventId::of_body(at.tenant, at.source, body),
         _ => EventId::fresh(at.now, at.chance),
     };
-    let known = fields.as_ref().and_then(|fields| match dialect {
-        Dialect::Whazing => whazing::read(fields),
-        Dialect::Whaticket => whaticket::read(fields, &id),
-        Dialect::Boticario => boticario::read(fields),
-    });
+    let known = fields.as_ref().and_then(|fields| known(dialect, fields, &id));
+    let warnings = if known.is_some() { vec![] } else { vec![unknown(dialect, fields.as_ref(), &id)] };
     let mut event = known.unwrap_or_else(|| Event::new(EventType::VENDOR_UNKNOWN));
     complete(&mut event, dialect, &id, at);
     event.source.event = event.source.event.or_else(|| fields.as_ref().and_then(kind));
     let keeps_original = at.keep_original || event.event_type == EventType::VENDOR_UNKNOWN;
     let envelope = envelope(&event, keeps_original.then_some(text));
-    Ok(VendorEvent { id, event, envelope })
+    Ok(VendorEvent { id, event, envelope, warnings })
+}
+
+/// The event in a body; none when the dialect does not know its kind.
+fn known(dialect: Dialect, body: &Fields<'_>, id: &EventId) -> Option<Event> {
+    match dialect {
+        Dialect::Whazing => whazing::read(body),
+        Dialect::Whaticket => whaticket::read(body, id),
+        Dialect::Boticario => boticario::read(body),
+    }
+}
+
+/// The warning about a body of an unknown kind. It names the dialect that knows the body, if one does.
+fn unknown(dialect: Dialect, body: Option<&Fields<'_>>, id: &EventId) -> Warning {
+    let knows = |other: &Dialect| body.is_some_and(|body| known(*other, body, id).is_some());
+    let name = dialect.as_str();
+    let message = match Dialect::ALL.into_iter().find(knows) {
+        Some(other) => format!("{name} has no such body, but {} has: is the dialect right?", other.as_str()),
+        None => format!("{name} has no such body: only endpoints of format original get it, as vendor.unknown"),
+    };
+    Warning::new(WarningCode::UnknownBody, "", message)
 }
 
 fn depth(text: &str) -> usize {

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use schemas::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::BaseUrl;
+
 /// The listener of the API.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +16,9 @@ pub struct HttpConfig {
     /// Key that allows everything. Unset: `standalone` makes one at its first start, other roles have none.
     #[serde(default, deserialize_with = "Secret::deserialize_not_empty")]
     pub operator_key: Option<Secret>,
+    /// Address where people and vendors reach the API, such as `https://carteiro.example`. Unset: the listener's.
+    #[serde(default)]
+    pub public_url: Option<BaseUrl>,
     /// Networks of the proxies whose forwarding headers are trusted.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,

@@ -7,6 +7,10 @@ use axum::response::Response;
 use tracing::Instrument as _;
 
 use crate::chance::{self, Chance};
+use crate::problem::{Code, Problem};
+
+/// Longest content type that an answer repeats, in bytes.
+const LONGEST_SHOWN_TYPE: usize = 100;
 
 /// The key of `Authorization: Bearer <key>` (RFC 6750, 2.1); none for a missing header or another scheme.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -15,8 +19,23 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_ascii())
 }
 
+/// Refuses a body that its headers do not declare as JSON, and says what they declare instead.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    let came = match headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) {
+        None => "the header Content-Type is missing".to_owned(),
+        // The text is the sender's own. A long one is none that anybody means.
+        Some(Ok(kind)) if kind.len() <= LONGEST_SHOWN_TYPE => format!("Content-Type is `{kind}`"),
+        Some(_) => "Content-Type cannot be read".to_owned(),
+    };
+    let detail = format!("{came}: send application/json, in UTF-8 and not compressed");
+    Err(Problem::new(Code::UnsupportedMediaType).detail(detail))
+}
+
 /// True when the headers declare a body as `application/json` or `application/…+json`, in UTF-8 and not compressed.
-pub fn is_json(headers: &HeaderMap) -> bool {
+fn is_json(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let plain = text(header::CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
     let mut parts = text(header::CONTENT_TYPE).unwrap_or_default().split(';');
@@ -100,6 +119,23 @@ mod tests {
             assert!(!is_json(&headers), "{kind}, compressed");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_refused_with_what_its_headers_say() {
+        let detail = |kind: Option<&str>| {
+            let kind = kind.map(|kind| (header::CONTENT_TYPE, HeaderValue::from_str(kind).unwrap()));
+            require_json(&HeaderMap::from_iter(kind)).map_err(|problem| problem.detail.unwrap_or_default())
+        };
+        assert_eq!(detail(Some("application/json")), Ok(()));
+        for (kind, said) in [
+            (None, "the header Content-Type is missing: send application/json"),
+            (Some("application/x-www-form-urlencoded"), "Content-Type is `application/x-www-form-urlencoded`: send"),
+            (Some(&*"a".repeat(101)), "Content-Type cannot be read: send"),
+        ] {
+            let detail = detail(kind).unwrap_err();
+            assert!(detail.starts_with(said), "{detail}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{any::Any, io, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
+    http::{Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     serve::{Listener, ListenerExt},
@@ -34,9 +35,13 @@ use crate::{
     watchdog::Watchdog,
 };
 
-/// TLS and trusted proxies of a listener.
+/// Longest path that an answer repeats, in bytes.
+const LONGEST_SHOWN_PATH: usize = 100;
+
+/// TLS and trusted proxies of a listener, and what it serves.
 #[derive(Clone)]
 pub struct ServeOptions {
+    serves: &'static str,
     tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     proxies: Vec<IpNet>,
     watchdog: Arc<Watchdog>,
@@ -44,7 +49,7 @@ pub struct ServeOptions {
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { tls: None, proxies: Vec::new(), watchdog: Watchdog::new(Instant::now()) }
+        Self { serves: "", tls: None, proxies: Vec::new(), watchdog: Watchdog::new(Instant::now()) }
     }
 }
 
@@ -62,6 +67,12 @@ impl ServeOptions {
         Ok(Self { tls, proxies: config.trusted_proxies.clone(), ..Self::default() })
     }
 
+    /// A sentence about what the listener serves, with which answers about unknown paths end.
+    #[must_use]
+    pub fn serves(self, serves: &'static str) -> Self {
+        Self { serves, ..self }
+    }
+
     pub fn watchdog(&self) -> Arc<Watchdog> {
         self.watchdog.clone()
     }
@@ -76,9 +87,16 @@ impl ServeOptions {
 ///
 /// Call it once, after all routes are merged: two routers with fallbacks cannot be merged.
 pub fn app(router: Router) -> Router {
+    app_that(router, "")
+}
+
+/// Like [`app`], with a sentence about what it serves.
+fn app_that(router: Router, serves: &'static str) -> Router {
     router
-        .fallback(async || Problem::new(Code::NotFound))
-        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
+        .fallback(async move |uri: Uri| Problem::new(Code::NotFound).detail(no_such_path(uri.path(), serves)))
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(Code::MethodNotAllowed).detail(format!("this path takes no {method}"))
+        })
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn(log))
 }
@@ -93,7 +111,7 @@ pub async fn serve(
     options: ServeOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let router = app(router)
+    let router = app_that(router, options.serves)
         .layer(middleware::from_fn(unread_body::discard))
         .layer(middleware::from_fn_with_state(Arc::new(options.trusted_proxies()), find_origin))
         .layer(middleware::from_fn_with_state(chance::system(), identify));
@@ -116,6 +134,12 @@ pub async fn serve(
             }
         }
     }
+}
+
+fn no_such_path(path: &str, serves: &str) -> String {
+    let path = if path.len() <= LONGEST_SHOWN_PATH { format!("path `{path}`") } else { "such path".to_owned() };
+    let end = if serves.is_empty() { "" } else { ": " };
+    format!("there is no {path} here{end}{serves}")
 }
 
 /// Disables Nagle's algorithm, which would delay small answers by 40 ms. A failure is harmless.

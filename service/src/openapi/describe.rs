@@ -112,8 +112,8 @@ fn body<T: JsonSchema>(mut op: Operation, kinds: &[&str], example: &str) -> Oper
 pub fn answers<const STATUS: u16, T: JsonSchema>(mut op: Operation) -> Operation {
     let description = match STATUS {
         201 => "It was created.",
-        202 => "It was accepted.",
-        _ => "The answer.",
+        202 => "It was accepted, and is under way.",
+        _ => "It succeeded.",
     };
     let content = media(op.schemas.answer::<T>(), None);
     let response = ResponseBuilder::new().description(description).content("application/json", content);
@@ -128,6 +128,13 @@ fn media(schema: RefOr<utoipa::openapi::Schema>, example: Option<Value>) -> Cont
 pub fn parameter(mut op: Operation, name: &str, description: &str, schema: Schema) -> Operation {
     op.add_parameter(parameter_in(ParameterIn::Query, name, description, schema));
     op
+}
+
+/// Describes the parameter that refuses what would be accepted with warnings.
+pub fn strict(op: Operation) -> Operation {
+    let schema = json_schema!({"type": "boolean", "default": false});
+    let op = refuses(op, &[Code::Warned, Code::InvalidParameter]);
+    parameter(op, "strict", "`true`: what would be accepted with warnings is refused with 422 `warned`.", schema)
 }
 
 pub fn paged(op: Operation) -> Operation {

@@ -73,6 +73,10 @@ impl Simplify<'_> {
         let Some(Value::Array(choices)) = schema.get_mut("oneOf") else { return };
         let discriminator = discriminator(choices, self.path);
         for choice in choices {
+            if let Some(reference) = choice.get("$ref").cloned() {
+                // `openapi-generator` does not find a type beside whose reference something else is said.
+                *choice = json!({"$ref": reference});
+            }
             let title = choice["title"].as_str().map(str::to_owned);
             if let (Some(title), true) = (title, choice["properties"].is_object()) {
                 let reference = json!({"$ref": format!("#{}/{title}", self.path)});

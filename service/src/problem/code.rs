@@ -24,6 +24,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is JSON, but not a valid event; `errors` says where.
     InvalidEvent,
+    /// The body has warnings, and the request asked for it to be refused then (`strict=true`); `errors` has them.
+    Warned,
     /// The body is JSON, but not what the call expects; `errors` says where.
     InvalidBody,
     /// A quota of the tenant or the fan-out limit of an event is exceeded; `errors` says where.
@@ -38,7 +40,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::MalformedJson,
         Code::InvalidParameter,
         Code::Unauthorized,
@@ -52,6 +54,7 @@ impl Code {
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
         Code::InvalidEvent,
+        Code::Warned,
         Code::InvalidBody,
         Code::QuotaReached,
         Code::TooManyRequests,
@@ -62,7 +65,9 @@ impl Code {
 
     const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Code::MalformedJson => ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not JSON"),
+            Code::MalformedJson => {
+                ("malformed_json", StatusCode::UNPROCESSABLE_ENTITY, "The body is not a JSON object")
+            }
             Code::InvalidParameter => ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter cannot be read"),
             Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "No key, or a wrong one"),
             Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The key does not allow this"),
@@ -72,13 +77,16 @@ impl Code {
             Code::EventIdTaken => ("event_id_taken", StatusCode::CONFLICT, "Another event has this id"),
             Code::EventLoop => ("event_loop", StatusCode::UNPROCESSABLE_ENTITY, "The event goes round in a loop"),
             Code::PreconditionFailed => {
-                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "It was changed in the meantime")
+                ("precondition_failed", StatusCode::PRECONDITION_FAILED, "A precondition does not hold")
             }
             Code::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            Code::UnsupportedMediaType => {
-                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json")
-            }
+            Code::UnsupportedMediaType => (
+                "unsupported_media_type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Content-Type is missing, or not application/json",
+            ),
             Code::InvalidEvent => ("invalid_event", StatusCode::UNPROCESSABLE_ENTITY, "The event is not valid"),
+            Code::Warned => ("warned", StatusCode::UNPROCESSABLE_ENTITY, "Accepted with warnings only"),
             Code::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "The body is not valid"),
             Code::QuotaReached => ("quota_reached", StatusCode::UNPROCESSABLE_ENTITY, "More than is allowed"),
             Code::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, "Too many for now"),

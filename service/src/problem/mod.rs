@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemas::Warning;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -32,6 +33,12 @@ pub struct Problem {
 impl Problem {
     pub fn new(code: Code) -> Self {
         Self { code, detail: None, errors: Vec::new(), retry_after: None }
+    }
+
+    /// Refuses what would be accepted with these warnings, because the request has `strict=true`.
+    pub fn warned(warnings: &[Warning]) -> Self {
+        let problem = Self::new(Code::Warned).detail("strict=true refuses what has warnings; nothing was changed");
+        warnings.iter().fold(problem, |problem, warning| problem.error(&warning.pointer, &warning.message))
     }
 
     /// Describes this occurrence, without secrets and endpoints' URLs.
@@ -88,6 +95,8 @@ impl IntoResponse for Problem {
             // RFC 9110, 11.6.1: a 401 "MUST send a WWW-Authenticate header field".
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // A layer that knows more than the handler may add to it.
+        response.extensions_mut().insert(self);
         response
     }
 }

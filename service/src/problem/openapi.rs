@@ -17,8 +17,9 @@ impl JsonSchema for FieldError {
             "description": "One place in the body that is wrong.",
             "required": ["pointer", "message"],
             "properties": {
-                "pointer": {"type": "string", "format": "json-pointer", "examples": ["/events/3/ticket/id"]},
-                "message": {"type": "string", "description": "What is wrong there; never the value."}
+                "pointer": {"type": "string", "format": "json-pointer",
+                    "description": "Where it is: a JSON pointer (RFC 6901) into the body. Empty: the body itself.", "examples": ["/events/3/ticket/id"]},
+                "message": {"type": "string", "description": "What is wrong there, without the value."}
             }
         })
     }
@@ -34,15 +35,15 @@ impl JsonSchema for Problem {
         let errors = generator.subschema_for::<FieldError>();
         json_schema!({
             "type": "object",
-            "description": "An error: RFC 9457. The list of codes is closed: programs may match on it.",
+            "description": "An error, as RFC 9457 has it. The list of codes is closed: programs may match on it.",
             "required": ["type", "title", "status", "code"],
             "properties": {
-                "type": {"type": "string", "format": "uri", "examples": ["urn:carteiro:problem:not_found"]},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "detail": {"type": "string"},
-                "code": {"type": "string", "enum": codes},
-                "errors": {"type": "array", "items": errors}
+                "type": {"type": "string", "format": "uri", "description": "`urn:carteiro:problem:` and the code.", "examples": ["urn:carteiro:problem:not_found"]},
+                "title": {"type": "string", "description": "What went wrong, the same for all problems of this code."},
+                "status": {"type": "integer", "description": "Status of the answer."},
+                "detail": {"type": "string", "description": "What went wrong this time."},
+                "code": {"type": "string", "enum": codes, "description": "What went wrong, for programs."},
+                "errors": {"type": "array", "items": errors, "description": "Each place in the body that is wrong."}
             }
         })
     }

@@ -1,39 +1,40 @@
-//! `carteiro dead-letters`: look at deliveries that ended without a 2xx, and send them again.
+//! `carteiro dead-letters`: look at deliveries that ended without a 2xx, send them again, or discard them.
 
-mod replay;
+mod selection;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use control::{DeadLetterFilter, dead_letters};
-use futures_util::TryStreamExt as _;
-use schemas::DeadLetter;
+use control::DeadLetterFilter;
+use schemas::{DeadLetter, DeadReason};
 use service::Exit;
 
+use self::selection::{DiscardArgs, ReplayArgs};
 use super::{
-    logs::{ExportArgs, LogSource},
+    client::path_segment,
+    logs::{Counts, ExportArgs, ListArgs, LogArgs, LogClient, Query},
     output::{self, List, Output},
     setup::Setup,
+    words::word,
 };
-use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Read the stream of this RabbitMQ instead of broker.url's.
-    #[arg(long, global = true, value_name = "URL")]
-    broker: Option<String>,
     #[command(subcommand)]
     command: DeadLettersCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum DeadLettersCommand {
-    /// List live dead letters: those that were not replayed since.
+    /// List live dead letters: those that were neither replayed nor discarded since.
+    ///
+    /// The operator sees those of all tenants, a tenant with its own key those of --tenant.
     List {
         #[command(flatten)]
         filter: FilterArgs,
-        /// How to print them.
-        #[arg(long, value_enum, default_value_t)]
-        output: Output,
+        #[command(flatten)]
+        list: ListArgs,
+        #[command(flatten)]
+        log: LogArgs,
     },
     /// Show one dead letter, with its body.
     Show {
@@ -42,23 +43,41 @@ enum DeadLettersCommand {
         /// The tenant it must belong to.
         #[arg(long)]
         tenant: Option<String>,
+        #[command(flatten)]
+        log: LogArgs,
         /// How to print it.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Write live dead letters, with their bodies, as lines of JSON.
+    /// Count live dead letters.
+    Counts {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// By what: `tenant` is the operator's.
+        #[arg(long, default_value = "reason", value_parser = ["reason", "tenant", "endpoint_id"])]
+        by: String,
+        #[command(flatten)]
+        log: LogArgs,
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Write live dead letters, with their bodies, as lines of JSON, the oldest first.
     Export {
         #[command(flatten)]
         filter: FilterArgs,
         #[command(flatten)]
         to: ExportArgs,
+        #[command(flatten)]
+        log: LogArgs,
     },
     /// Send dead letters again, beginning with a first attempt.
     ///
-    /// With the embedded broker the running process does it, and leaves out those for endpoints that are disabled or do not
-    /// exist. With RabbitMQ this command does it, which knows no endpoints: their deliveries end as dead letters again, with
-    /// their bodies.
-    Replay(replay::ReplayArgs),
+    /// The running process does it, and leaves out those for endpoints that are disabled or do not exist. See `carteiro
+    /// replays`.
+    Replay(ReplayArgs),
+    /// Discard dead letters: they are neither listed nor replayed any more.
+    Discard(DiscardArgs),
 }
 
 /// The API's filter of dead letters, as flags of the same names.
@@ -74,7 +93,7 @@ struct FilterArgs {
     #[arg(long)]
     endpoint_id: Option<String>,
     /// Only with this reason.
-    #[arg(long)]
+    #[arg(long, value_parser = word::<DeadReason>())]
     reason: Option<String>,
     /// Only of events of this type.
     #[arg(long)]
@@ -88,9 +107,8 @@ struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter of the flags, with further ids.
-    fn filter(&self, ids: &[String]) -> anyhow::Result<DeadLetterFilter> {
-        let mut filter = DeadLetterFilter::default();
+    /// The fields of the filter, with further ids. Fails with [`Exit::Usage`] where one cannot be used.
+    fn fields(&self, ids: &[String]) -> anyhow::Result<Query> {
         let one = |name, text: &'_ Option<String>| text.clone().map(|text| (name, text));
         let ids = self.ids.iter().chain(ids).map(|id| ("ids", id.clone()));
         let fields = [
@@ -100,41 +118,85 @@ impl FilterArgs {
             one("since", &self.since),
             one("until", &self.until),
         ];
-        for (name, text) in ids.chain(fields.into_iter().flatten()) {
-            let set = filter.set(name, &text);
-            set.with_context(|| format!("--{} {text}", name.replace('_', "-"))).context(Exit::Usage)?;
-        }
-        Ok(filter)
+        let fields: Query = ids.chain(fields.into_iter().flatten()).collect();
+        filter_of(&fields)?;
+        Ok(fields)
     }
+
+    /// The path of a view of the dead letters, with the query that selects them.
+    fn path(&self, client: &LogClient, view: &str) -> anyhow::Result<(String, Query)> {
+        let (path, mut query) = client.path("dead-letters", self.tenant.as_deref());
+        query.extend(self.fields(&[])?);
+        Ok((path + view, query))
+    }
+}
+
+fn filter_of(fields: &Query) -> anyhow::Result<DeadLetterFilter> {
+    let mut filter = DeadLetterFilter::default();
+    for (name, text) in fields {
+        let set = filter.set(name, text);
+        set.with_context(|| format!("--{} {text}", name.replace('_', "-"))).context(Exit::Usage)?;
+    }
+    Ok(filter)
 }
 
 pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
-    let config = setup.load_with_broker(args.broker.as_deref())?.config;
     match args.command {
-        DeadLettersCommand::List { filter, output } => list(&config, &filter, output).await,
-        DeadLettersCommand::Show { id, tenant, output } => show(&config, tenant.as_deref(), &id, output).await,
-        DeadLettersCommand::Export { filter, to } => export(&config, &filter, &to).await,
-        DeadLettersCommand::Replay(args) => replay::run(setup, &config, &args).await,
+        DeadLettersCommand::List { filter, list: args, log } => list(&log.open(setup).await?, &filter, &args).await,
+        DeadLettersCommand::Show { id, tenant, log, output } => {
+            show(&log.open(setup).await?, tenant.as_deref(), &id, output).await
+        }
+        DeadLettersCommand::Counts { filter, by, log, output } => {
+            let client = log.open(setup).await?;
+            let (path, mut query) = filter.path(&client, "/counts")?;
+            query.push(("by", by.clone()));
+            let counts: Counts = client.get(&path, &query).await?;
+            counts.print(&by, output, |reason| DeadReason::parse(reason).map_or("", what_to_do))
+        }
+        DeadLettersCommand::Export { filter, to, log } => {
+            let client = log.open(setup).await?;
+            let (path, query) = filter.path(&client, "")?;
+            to.write::<DeadLetter>(&client, &path, query).await
+        }
+        DeadLettersCommand::Replay(args) => selection::replay(setup, &args).await,
+        DeadLettersCommand::Discard(args) => selection::discard(setup, &args).await,
     }
 }
 
-async fn list(config: &Config, args: &FilterArgs, output: Output) -> anyhow::Result<Exit> {
-    let source = LogSource::open(config).await?;
-    let mut letters = dead_letters::list(source.logs(), args.tenant.as_deref(), &args.filter(&[])?)
-        .await
-        .context(Exit::Unavailable)?;
+async fn list(client: &LogClient, filter: &FilterArgs, args: &ListArgs) -> anyhow::Result<Exit> {
+    let (path, mut query) = filter.path(client, "")?;
+    query.push(("order", args.order.as_str().to_owned()));
     let headings = ["id", "dead at", "tenant", "endpoint", "event", "reason", "attempts", "last"];
-    let mut list = List::new(output, headings);
-    while let Some(letter) = letters.try_next().await.context(Exit::Unavailable)? {
-        list.push(&letter, || row(&letter))?;
+    let (mut list, mut reasons) = (List::new(args.output, headings), std::collections::BTreeSet::new());
+    let see = |letter: DeadLetter| {
+        reasons.insert(letter.reason);
+        list.push(&letter, || row(&letter))
+    };
+    let is_whole = client.each(&path, &query, args.limit as usize, see).await?;
+    list.end()?;
+    if args.output == Output::Table {
+        for reason in reasons {
+            output::line(format_args!("{reason}: {}", what_to_do(reason)))?;
+        }
     }
-    list.end()
+    args.note_rest(is_whole);
+    Ok(Exit::Done)
 }
 
-async fn export(config: &Config, args: &FilterArgs, to: &ExportArgs) -> anyhow::Result<Exit> {
-    let source = LogSource::open(config).await?;
-    let letters = dead_letters::list(source.logs(), args.tenant.as_deref(), &args.filter(&[])?).await;
-    to.write(letters.context(Exit::Unavailable)?).await
+/// What ended a delivery, and what to do about it.
+fn what_to_do(reason: DeadReason) -> &'static str {
+    match reason {
+        DeadReason::Exhausted => "it failed until its schedule ended; replay it once the receiver works",
+        DeadReason::Expired => "it failed until its maximum age; replay it once the receiver works",
+        DeadReason::Permanent => "the receiver answered 410 Gone; ask its owner, enable the endpoint, replay it",
+        DeadReason::EndpointDisabled => "the endpoint was disabled while it waited; enable it, replay it",
+        DeadReason::EndpointGone => "the endpoint was deleted while it waited; make it anew, replay with --endpoint-id",
+        DeadReason::Overflow => {
+            "more waited for the endpoint than its max_backlog; replay it slowly (--rate-per-second)"
+        }
+        DeadReason::TooLarge => "its body is too large for the broker, and was not kept; it cannot be replayed",
+        DeadReason::Cancelled => "somebody cancelled what waited; nothing is to be done, or replay it",
+    }
 }
 
 fn row(letter: &DeadLetter) -> Vec<String> {
@@ -142,25 +204,32 @@ fn row(letter: &DeadLetter) -> Vec<String> {
         Some(status) => status.to_string(),
         None => last.outcome.to_string(),
     });
+    let again = if letter.replay_id.is_some() { ", after a replay" } else { "" };
     vec![
         letter.id.clone(),
         letter.dead_at.clone(),
         letter.tenant.clone(),
         letter.endpoint_id.clone(),
         letter.event_type.clone(),
-        letter.reason.to_string(),
+        format!("{}{again}", letter.reason),
         letter.attempts.to_string(),
         last,
     ]
 }
 
-async fn show(config: &Config, tenant: Option<&str>, id: &str, output: Output) -> anyhow::Result<Exit> {
-    let source = LogSource::open(config).await?;
-    let letter = dead_letters::show(source.logs(), tenant, 0, id).await.context(Exit::Unavailable)?;
-    let letter = letter.with_context(|| format!("there is no dead letter {id}"))?;
+async fn show(client: &LogClient, tenant: Option<&str>, id: &str, output: Output) -> anyhow::Result<Exit> {
+    let (path, query) = client.path("dead-letters", tenant);
+    // Without a process, the tenant is no part of the path.
+    let letter: DeadLetter = client.get(&format!("{path}/{}", path_segment(id)), &Query::new()).await?;
+    if query.iter().any(|(_, tenant)| *tenant != letter.tenant) {
+        anyhow::bail!("there is no dead letter {id} of this tenant");
+    }
     match output {
         Output::Json => output::json(&letter)?,
-        Output::Table => output::pretty(&letter)?,
+        Output::Table => {
+            output::pretty(&letter)?;
+            anstream::eprintln!("{}: {}", letter.reason, what_to_do(letter.reason));
+        }
     }
     Ok(Exit::Done)
 }

@@ -73,7 +73,11 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     setup.start_logging(&sandbox.config, &[])?;
     let output = if args.output == ReportFormat::Json { Output::Json } else { Output::Table };
     let ended = show(&sandbox, receiver, Report::new(output), args.exit, &shutdown).await;
-    sandbox.remove().await?;
+    // On a broker that never answered there is nothing to remove.
+    let is_away = ended.as_ref().is_err_and(|error| Exit::of(error) == Exit::Unavailable);
+    if !is_away {
+        sandbox.remove().await?;
+    }
     ended
 }
 
@@ -86,7 +90,12 @@ async fn show(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
-    let process = sandbox.start(stop.clone()).await?;
+    let process = tokio::select! {
+        process = sandbox.start(stop.clone()) => process?,
+        () = shutdown.cancelled() => {
+            return Err(anyhow::anyhow!("stopped before the broker answered").context(Exit::Unavailable));
+        }
+    };
     report.begin(&sandbox.config, &process, &receiver)?;
     let demo = Demo { process: &process, snapshot: snapshot(&sandbox.config).await? };
     let mut expected = ExpectedDeliveries::default();

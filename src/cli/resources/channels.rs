@@ -5,7 +5,7 @@ use schemas::{Format, Signature, TicketStatus};
 use serde::Serialize;
 
 use super::{
-    Args, ResourceFields, TenantArg,
+    Args, NoFilter, ResourceFields, TenantArg,
     arguments::{Texts, secret},
     endpoints::{EndpointActions, LOST_WITH_ENDPOINT},
 };
@@ -46,6 +46,7 @@ impl ResourceFields for ChannelFields {
     const COLLECTION: &'static str = "channels";
     const VIEW: &'static str = "/webhook";
     const MAKES_IDS: bool = false;
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[
         ("channel", "channel_id"),
         ("enabled", "enabled"),

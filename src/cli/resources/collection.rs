@@ -20,6 +20,8 @@ const SHOWN_ONCE: [&str; 4] = ["secret", "token", "path", "key"];
 /// A collection of resources.
 pub(super) struct Collection {
     client: Client,
+    /// Where vendors reach the sources.
+    public_url: String,
     path: String,
     /// Part of the path after the resource's id; empty for the resource itself.
     view: &'static str,
@@ -57,22 +59,25 @@ impl Collection {
         view: &'static str,
     ) -> anyhow::Result<Self> {
         let client = Client::new(&args.api, setup)?;
-        Ok(Self { client, path: args.owner.path(collection), view, name, output: args.output })
+        let public_url = setup.load(&[])?.config.http.public_url.map(|url| url.to_string());
+        let public_url = public_url.unwrap_or_else(|| client.server().to_string());
+        Ok(Self { client, public_url, path: args.owner.path(collection), view, name, output: args.output })
     }
 
     fn path_of(&self, id: &str) -> String {
         format!("{}/{}{}", self.path, path_segment(id), self.view)
     }
 
-    pub(super) async fn list(&self, columns: &[(&str, &str)]) -> anyhow::Result<Exit> {
+    pub(super) async fn list(&self, columns: &[(&str, &str)], shows: impl Fn(&Value) -> bool) -> anyhow::Result<Exit> {
         let mut list = List::new(self.output, columns.iter().map(|(heading, _)| *heading));
         let mut cursor = None::<String>;
         loop {
             let after = cursor.map_or(String::new(), |cursor| format!("&cursor={}", path_segment(&cursor)));
             let path = format!("{}?limit={PAGE}{after}", self.path);
             let page: ResourcePage = self.client.call(Method::GET, &path, None).await?;
-            for item in &page.items {
-                list.push(item, || columns.iter().map(|(_, field)| cell(&item[field])).collect())?;
+            for item in page.items.iter().filter(|item| shows(item)) {
+                let at = |path: &str| path.split('.').fold(item, |within, field| &within[field]);
+                list.push(item, || columns.iter().map(|(_, path)| cell(at(path))).collect())?;
             }
             cursor = page.next;
             if cursor.is_none() {
@@ -119,7 +124,7 @@ impl Collection {
             Output::Json => output::json(written)?,
             Output::Table => {
                 output::line(format_args!("{} {id} {change}", self.name))?;
-                print_issued(written)?;
+                self.print_issued(written)?;
             }
         }
         if !issued(written).is_empty() {
@@ -153,7 +158,7 @@ impl Collection {
         match (self.output, action.done) {
             (Output::Table, Some(done)) => {
                 output::line(format_args!("{} {id} {done}", self.name))?;
-                print_issued(&answer)?;
+                self.print_issued(&answer)?;
             }
             _ => {
                 self.print(&answer)?;
@@ -170,6 +175,17 @@ impl Collection {
         Ok(Exit::Done)
     }
 
+    /// Prints the issued secrets, and the public key for receivers, which is always available.
+    fn print_issued(&self, answer: &Value) -> anyhow::Result<()> {
+        let mut lines = issued(answer);
+        for (name, text) in lines.iter_mut().filter(|(name, _)| name == "path") {
+            // The platform's screen wants the whole URL.
+            (*name, *text) = ("url".to_owned(), format!("{}{text}", self.public_url));
+        }
+        lines.extend(answer["public_key"].as_str().map(|key| ("public_key".to_owned(), key.to_owned())));
+        output::aligned(&lines)
+    }
+
     fn print(&self, value: &Value) -> anyhow::Result<Exit> {
         match self.output {
             Output::Json => output::json(value)?,
@@ -183,13 +199,6 @@ impl Collection {
 fn issued(answer: &Value) -> Vec<(String, String)> {
     let shown = SHOWN_ONCE.iter().filter_map(|name| Some((*name, answer.get(name)?.as_str()?)));
     shown.filter(|(_, text)| *text != MASK).map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
-}
-
-/// Prints the issued secrets, and the public key for receivers, which is always available.
-fn print_issued(answer: &Value) -> anyhow::Result<()> {
-    let mut lines = issued(answer);
-    lines.extend(answer["public_key"].as_str().map(|key| ("public_key".to_owned(), key.to_owned())));
-    output::aligned(&lines)
 }
 
 /// Warns on stderr that the printed secrets are not shown again.

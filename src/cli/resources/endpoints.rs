@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, json};
 
 use super::{
-    Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
+    Action, Actions, Args, ListFilter, ResourceArgs, ResourceFields, RotationArgs, TenantArg,
     arguments::{Texts, secret, texts},
 };
 use crate::cli::{client::Method, words::word};
@@ -112,9 +112,29 @@ impl Serialize for HeaderFields {
 impl ResourceFields for EndpointFields {
     const NAME: &'static str = "endpoint";
     const COLLECTION: &'static str = "endpoints";
-    const COLUMNS: &'static [(&'static str, &'static str)] =
-        &[("id", "id"), ("name", "name"), ("format", "format"), ("state", "state"), ("url", "url")];
+    type Filter = EndpointFilter;
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("id", "id"),
+        ("name", "name"),
+        ("format", "format"),
+        ("state", "state"),
+        ("health", "health.state"),
+        ("url", "url"),
+    ];
     const LOST_WITH_IT: Option<&'static str> = Some(LOST_WITH_ENDPOINT);
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EndpointFilter {
+    /// List only those whose last delivery failed.
+    #[arg(long)]
+    failing: bool,
+}
+
+impl ListFilter for EndpointFilter {
+    fn shows(&self, endpoint: &Value) -> bool {
+        !self.failing || endpoint["health"]["state"] == "failing"
+    }
 }
 
 /// The actions on what has an endpoint: endpoints, channels and integrations.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use service::Exit;
 
 use super::{
-    CollectionArgs, ResourceCommand, ResourceFields, TenantArg,
+    CollectionArgs, NoFilter, ResourceCommand, ResourceFields, TenantArg,
     arguments::secret,
     endpoints::{EndpointActions, LOST_WITH_ENDPOINT},
     flags::name_flags,
@@ -73,6 +73,7 @@ pub(super) struct IntegrationFields {
 impl ResourceFields for IntegrationFields {
     const NAME: &'static str = "integration";
     const COLLECTION: &'static str = "integrations";
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[
         ("id", "id"),
         ("name", "name"),

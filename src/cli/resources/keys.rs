@@ -4,7 +4,7 @@ use clap::Subcommand;
 use schemas::Scope;
 use serde::Serialize;
 
-use super::{Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::Texts};
+use super::{Action, Actions, Args, NoFilter, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::Texts};
 use crate::cli::words::word_list;
 
 pub(crate) type KeyArgs = Args<KeyFields, TenantArg, KeyActions>;
@@ -22,6 +22,7 @@ pub(crate) struct KeyFields {
 impl ResourceFields for KeyFields {
     const NAME: &'static str = "key";
     const COLLECTION: &'static str = "keys";
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("scopes", "scopes")];
 }
 

@@ -18,7 +18,7 @@ use std::fmt::Debug;
 
 use clap::Subcommand;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use service::Exit;
 
 use super::{client::Method, confirm::ConfirmArgs, setup::Setup};
@@ -41,14 +41,30 @@ pub(super) use tenants::TenantArgs;
 pub(super) trait ResourceFields: clap::Args + Debug + Serialize {
     const NAME: &'static str;
     const COLLECTION: &'static str;
+    /// Flags of a list that leave some out.
+    type Filter: ListFilter;
     /// Part of the path after the resource's id; empty for the resource itself.
     const VIEW: &'static str = "";
     /// True when the API makes an id for a resource that is created without one.
     const MAKES_IDS: bool = true;
-    /// Columns of a list: heading and field.
+    /// Columns of a list: heading and field, or the path of a field within one.
     const COLUMNS: &'static [(&'static str, &'static str)];
     /// What is lost besides the resource when it is deleted. A deletion with a loss has to be confirmed.
     const LOST_WITH_IT: Option<&'static str> = None;
+}
+
+/// The flags of a list that leave some resources out.
+pub(super) trait ListFilter: clap::Args + Debug {
+    fn shows(&self, item: &Value) -> bool;
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct NoFilter {}
+
+impl ListFilter for NoFilter {
+    fn shows(&self, _: &Value) -> bool {
+        true
+    }
 }
 
 /// Additional commands of one resource.
@@ -77,6 +93,8 @@ enum ResourceCommand<R: ResourceFields, O: Owner, A: Actions> {
     List {
         #[command(flatten)]
         collection: CollectionArgs<O>,
+        #[command(flatten)]
+        filter: R::Filter,
     },
     /// Show one.
     Show(ResourceArgs<O>),
@@ -150,7 +168,9 @@ async fn carry_out<R: ResourceFields, O: Owner, A: Actions>(
     command: ResourceCommand<R, O, A>,
 ) -> anyhow::Result<Exit> {
     match command {
-        ResourceCommand::List { collection } => open::<R, O>(setup, &collection)?.list(R::COLUMNS).await,
+        ResourceCommand::List { collection, filter } => {
+            open::<R, O>(setup, &collection)?.list(R::COLUMNS, |item| filter.shows(item)).await
+        }
         ResourceCommand::Show(one) => open::<R, O>(setup, &one.collection)?.show(&one.id).await,
         ResourceCommand::Create { id: None, .. } if !R::MAKES_IDS => {
             Err(anyhow::anyhow!("create: give the id that the platform uses").context(Exit::Usage))

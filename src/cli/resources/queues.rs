@@ -4,7 +4,7 @@ use clap::Subcommand;
 use schemas::TicketStatus;
 use serde::Serialize;
 
-use super::{Action, Actions, Args, ResourceArgs, ResourceFields, TenantArg, arguments::Texts};
+use super::{Action, Actions, Args, NoFilter, ResourceArgs, ResourceFields, TenantArg, arguments::Texts};
 use crate::cli::words::word_list;
 
 pub(crate) type QueueArgs = Args<QueueFields, TenantArg, QueueActions>;
@@ -33,6 +33,7 @@ impl ResourceFields for QueueFields {
     const COLLECTION: &'static str = "queues";
     const VIEW: &'static str = "/integration";
     const MAKES_IDS: bool = false;
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[
         ("queue", "queue_id"),
         ("integration", "integration_id"),

@@ -7,7 +7,9 @@ use schemas::Dialect;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Action, Actions, Args, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::secret};
+use super::{
+    Action, Actions, Args, NoFilter, ResourceArgs, ResourceFields, RotationArgs, TenantArg, arguments::secret,
+};
 use crate::cli::words::word;
 
 pub(crate) type SourceArgs = Args<SourceFields, TenantArg, SourceActions>;
@@ -44,6 +46,7 @@ fn channel_id(text: &str) -> Result<ChannelIdArg, Infallible> {
 impl ResourceFields for SourceFields {
     const NAME: &'static str = "source";
     const COLLECTION: &'static str = "sources";
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] =
         &[("id", "id"), ("name", "name"), ("dialect", "dialect"), ("channel", "channel_id")];
 }

@@ -4,7 +4,7 @@ use schemas::{MessageDirection, TicketStatus};
 use serde::Serialize;
 
 use super::{
-    Args, NoActions, ResourceFields, TenantArg,
+    Args, NoActions, NoFilter, ResourceFields, TenantArg,
     arguments::{Texts, texts},
 };
 use crate::cli::words::word_list;
@@ -48,6 +48,7 @@ pub(crate) struct SubscriptionFields {
 impl ResourceFields for SubscriptionFields {
     const NAME: &'static str = "subscription";
     const COLLECTION: &'static str = "subscriptions";
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[
         ("id", "id"),
         ("endpoint", "endpoint_id"),

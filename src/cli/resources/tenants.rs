@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Args, NoActions, ResourceFields, arguments::Installation};
+use super::{Args, NoActions, NoFilter, ResourceFields, arguments::Installation};
 
 pub(crate) type TenantArgs = Args<TenantFields, Installation, NoActions>;
 
@@ -43,6 +43,7 @@ struct QuotaFields {
 impl ResourceFields for TenantFields {
     const NAME: &'static str = "tenant";
     const COLLECTION: &'static str = "tenants";
+    type Filter = NoFilter;
     const COLUMNS: &'static [(&'static str, &'static str)] = &[("id", "id"), ("name", "name"), ("quota", "quota")];
     const LOST_WITH_IT: Option<&'static str> = Some(
         "with its endpoints, subscriptions, sources and keys; what still waits for it becomes dead letters that cannot be \

@@ -28,6 +28,8 @@ fn check_url(text: &str, report: &mut ValidationReport) {
     let url = match Url::parse(text) {
         Ok(url) => url,
         // The parser's errors are fixed sentences, which repeat nothing of the URL.
+        Err(_) if text.is_empty() => return report.add("is empty: expected http://… or https://…"),
+        Err(url::ParseError::RelativeUrlWithoutBase) => return report.add("must begin with http:// or https://"),
         Err(error) => return report.add(format!("is no URL: {error}")),
     };
     if !matches!(url.scheme(), "http" | "https") {

@@ -67,21 +67,24 @@ pub struct QueueContents {
 
 /// The contents of every queue that exists.
 pub async fn contents(config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
-    contents_on(&open(config).await?, config).await
+    contents_on(&open(config).await?, &Topology::plan(config), &Names::new(config)).await
 }
 
-async fn contents_on(connection: &Connection, config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
-    let names = Names::new(config);
+pub(in crate::rabbitmq) async fn contents_on(
+    connection: &Connection,
+    topology: &Topology,
+    names: &Names,
+) -> Result<Vec<QueueContents>, TopologyError> {
     let open = async || connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)));
     let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
     let (mut channel, mut found) = (open().await?, Vec::new());
-    for queue in Topology::plan(config).queues.into_iter().filter(|queue| carries_work(queue, &names)) {
+    for queue in topology.queues.iter().filter(|queue| carries_work(queue, names)) {
         let answer = channel.queue_declare(queue.name.as_str().into(), passive, FieldTable::default()).await;
         match answer.map_err(|error| TopologyError::on(format!("queue {}", queue.name), &error)) {
             Ok(there) => found.push(QueueContents {
                 ready: there.message_count(),
                 consumers: there.consumer_count(),
-                queue: queue.name,
+                queue: queue.name.clone(),
             }),
             // The broker closes the channel with this answer.
             Err(TopologyError::Missing { .. }) => channel = open().await?,
@@ -125,7 +128,7 @@ pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), Topolo
 /// it. For probes, in queues without consumers.
 pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
     let connection = open(config).await?;
-    let there = contents_on(&connection, config).await?;
+    let there = contents_on(&connection, &Topology::plan(config), &Names::new(config)).await?;
     let channel = connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
     for queue in there.into_iter().filter(|queue| queue.ready > 0) {
         let discarded = discard_from(&channel, &queue.queue, header).await;

@@ -8,6 +8,7 @@ mod plan;
 mod probes;
 mod rights;
 
+pub(super) use administration::contents_on;
 pub use administration::{QueueContents, announce, apply, contents, discard, remove, stop_intake, verify};
 pub(super) use declare::{check, declare};
 pub use definitions::{Definitions, PasswordHash};

@@ -40,6 +40,7 @@ macro_rules! contract {
             notices::a_notice_reaches_every_listener
             notices::notices_come_whole_and_in_order
             notices::what_waits_in_the_lanes_is_counted_by_its_headers
+            notices::what_waits_in_each_queue_is_counted
             durability::many_publishes_at_once_are_all_confirmed_and_all_there
             durability::what_was_confirmed_survives_a_crash
             durability::what_was_handed_out_comes_again_after_a_crash

@@ -1,7 +1,7 @@
 //! Notices to all processes, and counting what waits.
 
-use broker::{Due, Lane, Notices, Target};
-use schemas::HeaderValue;
+use broker::{Due, Lane, Notices, Queue, Target};
+use schemas::{HeaderValue, wire};
 
 use crate::{
     fixture::{Fixture, eventually},
@@ -61,6 +61,46 @@ pub(crate) async fn what_waits_in_the_lanes_is_counted_by_its_headers<F: Fixture
     assert_eq!(counted, 3);
     for (with, expected) in [(&[("carteiro-endpoint", "nobody")][..], 0), (&[], 4)] {
         assert_eq!(broker.waiting(with).await.expect("it can be looked into"), Some(expected), "{with:?}");
+    }
+}
+
+pub(crate) async fn what_waits_in_each_queue_is_counted<F: Fixture>() {
+    let fixture = F::start().await;
+    let (broker, now) = (fixture.broker(), fixture.clock()());
+    let later = Target::Lane(Lane::Slow, Some(Due { at: now + 3_600_000, exact: false }));
+    for (to, id) in [
+        (ingest(), 1),
+        (ingest(), 2),
+        (ingest_slow(), 3),
+        (lane(Lane::Fast), 4),
+        (lane(Lane::Fast), 5),
+        (lane(Lane::Fast), 6),
+        (later, 7),
+    ] {
+        let mut message = message(id);
+        message.headers.set(wire::ACCEPTED_AT, HeaderValue::Int(i64::try_from(now).expect("a time") - 5));
+        publish(&*broker, &to, &message).await;
+    }
+    let mut consumer = broker.consume(FAST, 1.into());
+    let _held = take(&mut consumer).await;
+    // RabbitMQ's numbers are those of a moment ago.
+    let settled = async {
+        loop {
+            let counts = broker.queue_counts().await.expect("they can be counted");
+            let waiting: Vec<_> = counts.queues.iter().map(|count| (count.queue, count.waiting)).collect();
+            let [ingest, ingest_slow, fast, slow] = Queue::ALL;
+            if waiting == [(ingest, 2), (ingest_slow, 1), (fast, 2), (slow, 0)] && counts.delayed == 1 {
+                return counts;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let counts = eventually("all is counted", settled).await;
+    for count in counts.queues {
+        let consumers = u32::from(count.queue == FAST);
+        assert!(count.consumers.is_none_or(|there| there == consumers), "{count:?}");
+        let oldest = (count.waiting > 0).then_some(now - 5);
+        assert!(count.oldest_since == oldest || !fixture.features().precise, "{count:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Tenant};
+use schemas::{Endpoint, Key, Quota, SourceConfig, Strictness, Subscription, Tenant, Warning};
 use serde_json::Value;
 use service::problem::{Code, Problem};
 use store::{Draft, FieldPath, ItemKind, PathSegment, Snapshot, validate};
@@ -23,6 +23,9 @@ use crate::{
 pub(super) struct Apply {
     pub(super) tenants: Vec<Value>,
     pub(super) prune: bool,
+    pub(super) strictness: Strictness,
+    /// The one tenant that may be changed. None: all.
+    pub(super) only: Option<String>,
     pub(super) rules: Rules,
     pub(super) generator: Generator,
     pub(super) snapshot: Arc<Snapshot>,
@@ -31,12 +34,15 @@ pub(super) struct Apply {
 /// Something that was made, and is shown this once.
 #[derive(serde::Serialize, schemars::JsonSchema)]
 pub(super) struct ShownOnce {
+    /// Id of the tenant.
     tenant: String,
     /// `source` or `key`.
     kind: &'static str,
+    /// Id of the source or key.
     id: String,
-    /// `token`, `path` or `key`.
+    /// Name of what is shown: `token`, `path` or `key`.
     field: String,
+    /// What is shown.
     value: Value,
 }
 
@@ -47,9 +53,33 @@ struct DescribedTenant {
     positions: Positions,
 }
 
+/// Largest number of warnings in an answer.
+const MAX_WARNINGS: usize = 100;
+
+impl DescribedTenant {
+    /// Returns what is probably a mistake in the described items, with their places in the description.
+    fn warnings(&self, place: &str) -> Vec<Warning> {
+        let mut warnings = self.warnings_of::<Subscription>(place);
+        warnings.extend(self.warnings_of::<SourceConfig>(place));
+        warnings
+    }
+
+    fn warnings_of<T: TenantItem>(&self, place: &str) -> Vec<Warning> {
+        let described = T::list(&self.after).iter().enumerate().filter_map(|(at, item)| {
+            let pointer = self.positions.pointer(T::KIND, at);
+            (!pointer.is_empty()).then(|| (item, place.to_owned() + &pointer))
+        });
+        let warnings = described.flat_map(|(item, pointer)| {
+            let warnings = TenantItem::warnings(item, &self.after).into_iter();
+            warnings.map(move |warning| warning.within(&pointer))
+        });
+        warnings.collect()
+    }
+}
+
 impl Apply {
-    /// Decides on a draft of all tenants. Returns the secrets that are shown only once.
-    pub(super) fn decide(mut self, draft: &mut Draft) -> Result<Vec<ShownOnce>, Problem> {
+    /// Decides on a draft of all tenants. Returns the secrets that are shown only once, and the warnings.
+    pub(super) fn decide(mut self, draft: &mut Draft) -> Result<(Vec<ShownOnce>, Vec<Warning>), Problem> {
         if self.prune && self.tenants.is_empty() {
             // An empty description most likely comes from a folder that was not mounted or a file that was cut short.
             let message = "there are none: with prune that would delete everything";
@@ -59,12 +89,20 @@ impl Apply {
         for (at, tenant) in std::mem::take(&mut self.tenants).into_iter().enumerate() {
             problems.enter(format!("/tenants/{at}"));
             if let Some(tenant) = self.tenant(tenant, draft, &mut problems, &mut shown_once)? {
+                if let Some(only) = self.only.as_ref().filter(|only| **only != tenant.after.id) {
+                    problems.add("/id", &format!("is another tenant than {only}, the only one to change"));
+                }
                 described.push(tenant);
             }
         }
         problems.finish()?;
         self.check(&described)?;
-        if self.prune {
+        let warnings = described.iter().enumerate().flat_map(|(at, tenant)| tenant.warnings(&format!("/tenants/{at}")));
+        let warnings: Vec<_> = warnings.take(MAX_WARNINGS).collect();
+        if self.strictness.refuses(&warnings) {
+            return Err(Problem::warned(&warnings));
+        }
+        if !self.others_stay() {
             let kept: HashSet<_> = described.iter().map(|tenant| tenant.after.id.clone()).collect();
             let removed: Vec<_> = draft.tenants().keys().filter(|id| !kept.contains(*id)).cloned().collect();
             for id in removed {
@@ -74,7 +112,12 @@ impl Apply {
         for tenant in described {
             draft.put(tenant.after);
         }
-        Ok(shown_once)
+        Ok((shown_once, warnings))
+    }
+
+    /// True when the tenants that are not described stay as they are.
+    fn others_stay(&self) -> bool {
+        !self.prune || self.only.is_some()
     }
 
     /// Reads one tenant. Returns none when a mistake in it hides the rest.
@@ -215,7 +258,7 @@ impl Apply {
         described: &[DescribedTenant],
         problems: &mut ProblemCollector,
     ) {
-        let is_other = |id: &str| !self.prune && !described.iter().any(|tenant| tenant.after.id == id);
+        let is_other = |id: &str| self.others_stay() && !described.iter().any(|tenant| tenant.after.id == id);
         for (at, item) in T::list(&tenant.after).iter().enumerate() {
             if item.owners(&self.snapshot).iter().any(|(owner, _)| is_other(owner)) {
                 problems.add(&tenant.positions.pointer(T::KIND, at), "it is already used, by something else");

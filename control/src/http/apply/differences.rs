@@ -9,9 +9,11 @@ use crate::settings::Object;
 /// One thing that was changed, or would be.
 #[derive(serde::Serialize, schemars::JsonSchema)]
 pub(super) struct Difference {
+    /// Id of the tenant.
     tenant: String,
     /// `tenant`, `endpoint`, `subscription`, `source` or `key`.
     kind: &'static str,
+    /// Id of what was changed.
     id: String,
     /// `created`, `updated` or `deleted`.
     change: &'static str,

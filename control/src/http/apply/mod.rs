@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decide::Apply;
+use schemas::Warning;
 use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, get_with, post_with},
@@ -45,7 +46,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                     "Makes the configuration what the description says, all or nothing. Secrets that are left out are kept; a source without a token gets one. \
                      `prune` deletes what is not described, tenants included.",
                 );
-                let op = describe::refuses(op, &[Code::Conflict, Code::QuotaReached]);
+                let op = describe::strict(describe::refuses(op, &[Code::Conflict, Code::QuotaReached]));
                 describe::answers::<200, ApplyAnswer>(describe::takes::<ApplyBody>(op, example))
             }),
         )
@@ -71,6 +72,7 @@ struct ApplyRequest {
     tenants: Vec<Value>,
     dry_run: bool,
     prune: bool,
+    tenant: Option<String>,
 }
 
 /// A description of tenants, with options.
@@ -83,6 +85,8 @@ struct ApplyBody {
     dry_run: Option<bool>,
     /// True: also deletes what is not described, tenants included.
     prune: Option<bool>,
+    /// Change only this tenant: a description of another one is refused, and `prune` deletes nothing of others.
+    tenant: Option<String>,
 }
 
 /// A description of what is configured.
@@ -99,22 +103,27 @@ struct Exported {
 struct ApplyAnswer {
     /// In the order of tenants, kinds and ids.
     changes: Vec<differences::Difference>,
-    /// What was made, shown this once.
+    /// Secrets that were made, which are shown this once.
     shown_once: Vec<decide::ShownOnce>,
+    /// What is probably a mistake in what is described, at most 100 of it. Left out when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    warnings: Vec<Warning>,
 }
 
 async fn apply(request: RequestContext, body: RequestBody) -> Result<Response, Problem> {
     let authorized = request.operator().await?;
-    request.query(&[])?;
-    let ApplyRequest { tenants, dry_run, prune } = typed(body.object().await?)?;
+    let strictness = request.strictness()?;
+    let ApplyRequest { tenants, dry_run, prune, tenant: only } = typed(body.object().await?)?;
     let control = &request.control;
     let snapshot = control.deps.store.snapshot().ok_or(Code::Unavailable)?;
     let (rules, generator) = (control.deps.rules.clone(), control.generator());
-    let apply = Apply { tenants, prune, rules, generator, snapshot };
+    let apply = Apply { tenants, prune, strictness, only, rules, generator, snapshot };
     let edit = EditRequest { selection: TenantSelection::All, author: authorized.author, dry_run };
-    let (shown_once, edited) = control.edit(edit, move |draft| apply.decide(draft)).await?;
+    let ((shown_once, warnings), edited) = control.edit(edit, move |draft| apply.decide(draft)).await?;
     let shown_once = if dry_run { Vec::new() } else { shown_once };
-    Ok(Json(ApplyAnswer { changes: differences::differences(&edited.changes), shown_once }).into_response())
+    let changes = differences::differences(&edited.changes);
+    Ok(Json(ApplyAnswer { changes, shown_once, warnings }).into_response())
 }
 
 async fn export(request: RequestContext) -> Result<Response, Problem> {

@@ -115,11 +115,17 @@ async fn dead_letters_are_listed_by_filter_in_pages_and_shown_with_their_bodies(
         let Some(next) = page["next"].as_str() else { break };
         path = format!("{list}?endpoint_id=crm&limit=2&cursor={next}");
     }
-    assert_eq!(seen, ["e0", "e1", "e2", "e3", "e4"]);
+    assert_eq!(seen, ["e4", "e3", "e2", "e1", "e0"]);
+    for (order, first) in [("newest", "e4"), ("oldest", "e0")] {
+        let query = format!("endpoint_id=crm&bodies=true&order={order}");
+        let page = api.get(&format!("{list}?{query}")).await.expect(200).body;
+        let items = page["items"].as_array().unwrap();
+        assert_eq!((items.len(), &items[0]["body"]), (5, &json!({"of": first})), "{order}");
+    }
     assert_eq!(api.get(&format!("{list}/2")).await.expect(200).body["body"], json!({"of": "e2"}));
     api.get(&format!("{list}/5")).await.expect(404);
     api.get(&format!("{list}/none")).await.expect(404);
-    for query in ["reason=bored", "sinse=2026", "since=yesterday"] {
+    for query in ["reason=bored", "sinse=2026", "since=yesterday", "bodies=yes", "order=up"] {
         assert_eq!(api.get(&format!("{list}?{query}")).await.code(), (400, "invalid_parameter"));
     }
 }

@@ -88,6 +88,22 @@ async fn an_export_says_no_more_than_need_be_and_no_secret_unless_asked() {
 }
 
 #[tokio::test]
+async fn an_apply_that_is_bound_to_a_tenant_touches_no_other() {
+    let api = Api::new();
+    apply(&api, json!({"tenants": [beta()]})).await.expect(200);
+    let others = ["acme", "zeta"];
+    let before = others.map(|tenant| api.tenant(tenant));
+    let refused = apply(&api, json!({"tenants": [beta(), {"id": "acme"}], "tenant": "beta", "prune": true})).await;
+    assert_eq!((refused.code().0, refused.pointers()), (422, vec!["/tenants/1/id"]));
+    apply(&api, json!({"tenants": [], "tenant": "beta", "prune": true})).await.expect(422);
+    let mut smaller = beta();
+    smaller["sources"] = json!([]);
+    let body = json!({"tenants": [smaller], "tenant": "beta", "prune": true});
+    assert_eq!(changes(&apply(&api, body).await.expect(200)), ["deleted source beta/main"]);
+    assert_eq!(others.map(|tenant| api.tenant(tenant).to_tenant()), before.map(|tenant| tenant.to_tenant()));
+}
+
+#[tokio::test]
 async fn a_dry_run_says_what_would_change_field_by_field_and_changes_nothing() {
     let api = Api::new();
     apply(&api, json!({"tenants": [beta()]})).await.expect(200);

@@ -36,7 +36,70 @@ async fn every_subscription_says_whether_it_matches_and_why_not() {
         json!("disabled"),
     ];
     assert_eq!(reasons, expected);
-    assert_eq!(results[0], json!({"subscription_id": "a", "endpoint_id": "any", "matched": true, "reason": null}));
+    let matched = json!({"subscription_id": "a", "endpoint_id": "any", "matched": true, "reason": null, "expected": null,
+        "actual": null, "endpoint_state": "active", "disabled_reason": null, "would_deliver": true});
+    assert_eq!(results[0], matched);
+    let differences: Vec<_> = results.as_array().unwrap()[1..7]
+        .iter()
+        .map(|result| (result["expected"].clone(), result["actual"].clone()))
+        .collect();
+    let expected = [
+        (json!(["ticket.closed"]), json!("message.received")),
+        (json!(["8"]), json!("7")),
+        (json!(["-"]), json!("12")),
+        (json!(["sent"]), json!("received")),
+        (json!(["closed"]), json!("open")),
+        (json!(false), json!(true)),
+    ];
+    assert_eq!(differences, expected);
+}
+
+#[tokio::test]
+async fn a_disabled_endpoint_matches_and_gets_nothing() {
+    let api = Api::with(json!([{"id": "acme", "keys": [super::key("manager", &["read"])],
+    "endpoints": [{"id": "gone", "url": "https://a.example/", "state": "disabled",
+        "disabled_reason": "the receiver answered 410 Gone"}],
+    "subscriptions": [{"id": "s", "endpoint_id": "gone", "event_types": ["*"]}]}]));
+    let answer = api.post("/v1/tenants/acme/explain", json!({"type": "mesage.received"})).await.expect(200);
+    let result = &answer.body["results"][0];
+    assert_eq!((&result["matched"], &result["reason"]), (&json!(true), &Value::Null));
+    assert_eq!((&result["endpoint_state"], &result["would_deliver"]), (&json!("disabled"), &json!(false)));
+    assert_eq!(result["disabled_reason"], "the receiver answered 410 Gone");
+    assert_eq!(answer.body["warnings"][0]["pointer"], "/type");
+}
+
+#[tokio::test]
+async fn a_vendors_body_is_explained_by_its_dialect_or_its_source() {
+    let api = Api::with(json!([{"id": "acme", "keys": [super::key("manager", &["read"])],
+    "endpoints": [{"id": "any", "url": "https://a.example/"}],
+    "subscriptions": [{"id": "s", "endpoint_id": "any", "event_types": ["message.*"], "channel_ids": [7]}],
+    "sources": [{"id": "shop", "dialect": "boticario", "channel_id": 7, "token": "t"}]}]));
+    let body = include_str!("../../../../tests/fixtures/vendor/boticario-response.json");
+    let explained = async |query: &str| {
+        let path = format!("/v1/tenants/acme/explain?{query}");
+        api.call("POST", path).text(body).send().await
+    };
+    for (query, reason) in [
+        ("dialect=boticario", json!("channel_ids")),
+        ("dialect=boticario&channel_id=7", Value::Null),
+        ("source_id=shop", Value::Null),
+        ("source_id=shop&channel_id=8", json!("channel_ids")),
+        ("dialect=whazing", json!("event_types")),
+    ] {
+        let answer = explained(query).await.expect(200);
+        assert_eq!(answer.body["results"][0]["reason"], reason, "{query}");
+        let is_warned = answer.body["warnings"][0]["code"] == "unknown_body";
+        assert_eq!(is_warned, query == "dialect=whazing", "{query}: {}", answer.body);
+    }
+    for (query, detail) in [
+        ("dialect=whazin", "dialect: unknown word, did you mean whazing?"),
+        ("source_id=none", "source_id: the tenant has no such source"),
+        ("source_id=shop&dialect=boticario", "give dialect or source_id, not both"),
+        ("channel_id=7", "channel_id: needs a dialect or a source_id"),
+    ] {
+        let refused = explained(query).await;
+        assert_eq!((refused.code(), &refused.body["detail"]), ((400, "invalid_parameter"), &json!(detail)));
+    }
 }
 
 #[tokio::test]

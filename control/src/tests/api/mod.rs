@@ -5,6 +5,7 @@ mod applying;
 mod conditions;
 mod deleting;
 mod endpoint_tests;
+mod event_types;
 mod explaining;
 mod lists;
 mod made_anew;
@@ -14,9 +15,11 @@ mod rotating;
 mod secrets;
 mod shown_once;
 mod signing;
+mod status;
 mod tenants;
 mod usage_and_audit;
 mod views;
+mod warnings;
 mod writing;
 
 use std::{

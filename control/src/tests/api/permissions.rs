@@ -23,6 +23,35 @@ async fn reading_needs_read_and_changing_needs_manage() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_named_and_a_tenant_learns_nothing_of_others() {
+    let api = Api::new();
+    let endpoint = "/v1/tenants/acme/endpoints/nobody";
+    for (method, path, key, said) in [
+        ("GET", "/v1/tenants/nobody", None, "there is no tenant `nobody`"),
+        ("GET", "/v1/tenants/nobody/endpoints", None, "there is no tenant `nobody`"),
+        ("DELETE", "/v1/tenants/nobody", None, "there is no tenant `nobody`"),
+        ("GET", endpoint, Some("reader"), "there is no endpoint `nobody`"),
+        ("DELETE", endpoint, None, "there is no endpoint `nobody`"),
+        ("POST", "/v1/tenants/acme/endpoints/nobody/enable", None, "there is no endpoint `nobody`"),
+        ("GET", "/v1/tenants/acme/channels/9/webhook", Some("reader"), "the channel `9` has no webhook"),
+        ("GET", "/v1/tenants/acme/dead-letters/77", Some("reader"), "there is no dead letter `77`"),
+        ("GET", "/v1/tenants/acme/endpoints", Some("zeta-all"), "this key is of another tenant than the path names"),
+        ("GET", "/v1/tenants/nobody/endpoints", Some("zeta-all"), "this key is of another tenant than the path names"),
+        ("GET", "/v1/foo", Some("reader"), "there is no path `/v1/foo` here"),
+    ] {
+        let call = api.call(method, path);
+        let answer = match key {
+            Some(key) => call.key(key),
+            None => call.operator(),
+        };
+        let answer = answer.send().await.expect(404);
+        assert_eq!(answer.body["detail"], said, "{method} {path}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+    }
+    api.call("GET", "/v1/tenants/%ff/endpoints").operator().send().await.expect(404);
+}
+
+#[tokio::test]
 async fn a_key_grants_at_most_its_own_scopes() {
     let api = Api::new();
     let keys = "/v1/tenants/acme/keys";

@@ -50,7 +50,7 @@ pub(super) async fn run(bench: &Bench<'_>, scenario: &str) -> anyhow::Result<Fin
         // Meanwhile the slots are saturated.
         sleep(measured.mul_f64(WARM_UP)).await;
         before = delivered.load(Relaxed);
-        progress(scenario, "measures");
+        progress(scenario, &format!("measures for {} s", measured.as_secs()));
         sleep(measured).await;
         after = delivered.load(Relaxed);
     };

@@ -104,6 +104,9 @@ impl Phases {
 pub(super) async fn run<D: Disturbance>(bench: &Bench<'_>, scenario: &str) -> anyhow::Result<Findings> {
     let mut rounds = Vec::new();
     for nth in 1..=bench.args.rounds {
+        let seconds = 2.0 * f64::from(bench.args.seconds) * (1.0 + WARM_UP);
+        let what = format!("measures without the disturbance and then with it, for about {seconds:.0} s");
+        progress(scenario, &format!("round {nth} of {}: {what}", bench.args.rounds));
         let round = round::<D>(bench).await?;
         progress(scenario, &format!("round {nth}: {}", round.lines("without", "with").join("; ")));
         rounds.push(round);

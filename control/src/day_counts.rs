@@ -1,0 +1,101 @@
+//! Records of a log by reason and hour, so that those of today and of a day can be told.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_HOURS: u64 = 24;
+/// Hours that are kept.
+const KEPT_HOURS: u64 = DAY_HOURS + 1;
+
+/// Number of records by reason.
+pub(crate) type ByReason = BTreeMap<&'static str, u64>;
+
+#[derive(Debug, Default)]
+pub(crate) struct DayCounts(Mutex<Hours>);
+
+#[derive(Debug, Default)]
+struct Hours {
+    /// Records of each tenant and reason, by the hour since 1970. The name of a tenant is empty for what is no tenant's.
+    by_hour: BTreeMap<u64, HashMap<(Arc<str>, &'static str), u64>>,
+    is_complete: bool,
+}
+
+impl DayCounts {
+    /// Adds a record of the time `at`, in unix milliseconds.
+    pub(crate) fn add(&self, at: u64, tenant: &str, reason: &'static str) {
+        let (mut hours, hour) = (self.lock(), at / HOUR_MS);
+        let newest = hours.by_hour.last_key_value().map_or(hour, |(last, _)| hour.max(*last));
+        let oldest = newest.saturating_sub(KEPT_HOURS);
+        if hour < oldest {
+            return;
+        }
+        if hours.by_hour.first_key_value().is_some_and(|(first, _)| *first < oldest) {
+            hours.by_hour = hours.by_hour.split_off(&oldest);
+        }
+        *hours.by_hour.entry(hour).or_default().entry((Arc::from(tenant), reason)).or_default() += 1;
+    }
+
+    /// Notes that the log was read to its end.
+    pub(crate) fn complete(&self) {
+        self.lock().is_complete = true;
+    }
+
+    /// Records since midnight (UTC); of one tenant, or of all. None before the log was read once.
+    pub(crate) fn today(&self, tenant: Option<&str>, now: u64) -> Option<ByReason> {
+        let hour = now / HOUR_MS;
+        self.since(hour - hour % DAY_HOURS, tenant)
+    }
+
+    /// Records of the last 24 hours, to the hour.
+    pub(crate) fn last_day(&self, tenant: Option<&str>, now: u64) -> Option<ByReason> {
+        self.since((now / HOUR_MS).saturating_sub(DAY_HOURS - 1), tenant)
+    }
+
+    fn since(&self, hour: u64, tenant: Option<&str>) -> Option<ByReason> {
+        let hours = self.lock();
+        let mut sum = ByReason::new();
+        for ((owner, reason), count) in hours.by_hour.range(hour..).flat_map(|(_, counts)| counts) {
+            if tenant.is_none_or(|tenant| tenant == &**owner) {
+                *sum.entry(*reason).or_default() += count;
+            }
+        }
+        hours.is_complete.then_some(sum)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hours> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Midnight of a day.
+    const MIDNIGHT: u64 = 1_790_035_200_000;
+
+    #[test]
+    fn records_are_told_by_reason_since_midnight_and_for_a_day() {
+        let counts = DayCounts::default();
+        assert_eq!(counts.today(None, MIDNIGHT), None, "nothing was read yet");
+        for (at, tenant, reason) in [
+            (MIDNIGHT - 30 * HOUR_MS, "acme", "exhausted"),
+            (MIDNIGHT - HOUR_MS, "acme", "exhausted"),
+            (MIDNIGHT + 1, "acme", "expired"),
+            (MIDNIGHT + HOUR_MS, "zeta", "expired"),
+            (MIDNIGHT - 40 * HOUR_MS, "acme", "exhausted"),
+        ] {
+            counts.add(at, tenant, reason);
+        }
+        counts.complete();
+        let now = MIDNIGHT + 2 * HOUR_MS;
+        assert_eq!(counts.today(None, now), Some(ByReason::from([("expired", 2)])));
+        assert_eq!(counts.today(Some("acme"), now), Some(ByReason::from([("expired", 1)])));
+        assert_eq!(counts.last_day(None, now), Some(ByReason::from([("exhausted", 1), ("expired", 2)])));
+        assert_eq!(counts.today(None, now + DAY_HOURS * HOUR_MS), Some(ByReason::new()), "the next day");
+        assert_eq!(counts.lock().by_hour.len(), 3, "what is older is forgotten");
+    }
+}
