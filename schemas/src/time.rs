@@ -139,7 +139,7 @@ fn numbers_between(mut low: u64, high: u64) -> String {
     let mut alternatives: Vec<Alternative> = Vec::new();
     while low <= high {
         // The longest run from `low` whose last digits are free: 120 to 199 is `1[2-9][0-9]`.
-        let fits = |block: &u64| low % block == 0 && low >= *block && low + block - 1 <= high;
+        let fits = |block: &u64| low.is_multiple_of(*block) && low >= *block && low + block - 1 <= high;
         let block = (1..=19).map(|digits| 10_u64.pow(digits)).take_while(fits).last().unwrap_or(1);
         let (before, first) = (low / block / 10, low / block % 10);
         let last =
@@ -197,7 +197,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.millis();
         let up_to_hours = &UNITS[..UNITS.len() - 1];
-        let whole = up_to_hours.iter().rev().find(|(_, unit)| all % unit == 0 && all > 0);
+        let whole = up_to_hours.iter().rev().find(|(_, unit)| all.is_multiple_of(*unit) && all > 0);
         let (name, unit) = whole.unwrap_or(&("s", 1));
         write!(f, "{}{name}", all / unit)
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Longest wait for the broker, which should be running already.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(15);
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Differences of a sandbox from the configuration.
 pub(super) struct SandboxOptions<'a> {

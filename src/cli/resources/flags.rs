@@ -1,6 +1,6 @@
 //! The flags of a resource's fields: an error of the API about a field is printed with the flag that sets it.
 
-use clap::{Arg, ArgMatches, Command, Subcommand};
+use clap::{Arg, ArgMatches, Command, Subcommand, builder::PossibleValue};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn flags_of<F: clap::Args + Serialize>() -> Vec<(String, String)> {
     let field_of = |argument: &Arg| {
         let long = argument.get_long()?;
         let words = argument.get_possible_values();
-        let mut probes = words.iter().map(|word| word.get_name()).chain(PROBES);
+        let mut probes = words.iter().map(PossibleValue::get_name).chain(PROBES);
         let set = probes.find_map(|probe| fields(Some(format!("--{long}={probe}"))))?;
         Some((difference(&none, &set)?, format!("--{long}")))
     };
