@@ -14,7 +14,11 @@ use schemars::JsonSchema;
 use schemas::Span;
 use serde::{Deserialize, Serialize};
 use service::{
-    ConfigError, Loader, config::LoadedConfig, http::HttpConfig, ops::OpsConfig, telemetry::TelemetryConfig,
+    ConfigError, Loader,
+    config::{ConfigErrors, LoadedConfig},
+    http::HttpConfig,
+    ops::OpsConfig,
+    telemetry::TelemetryConfig,
 };
 use store::{Location, StoreConfig};
 
@@ -72,11 +76,11 @@ pub struct Overrides {
 }
 
 /// Reads the configuration from the defaults, the file, the given environment and the command line; later ones win.
-/// Fails with the first invalid key, its reason and its origin.
+/// Fails with all keys that cannot be used, each with its reason and its origin.
 pub fn load(
     overrides: &Overrides,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<LoadedConfig<Config>, ConfigError> {
+) -> Result<LoadedConfig<Config>, ConfigErrors> {
     // Keys of the previous version cause warnings in this version, and errors in the next.
     let loader = Loader::<Config>::new(DEFAULT_TOML)?.renamed("router.credit", "router.prefetch");
     let loader = loader.removed("broker.features");
@@ -85,78 +89,71 @@ pub fn load(
         None => loader.file_if_present(Path::new("carteiro.toml"))?,
     };
     let values = overrides.values.iter().map(|(key, text)| (key.as_str(), text.as_str()));
-    let loaded = loader.environment(environment)?.flags(values)?.load()?;
-    check(&loaded)?;
-    Ok(loaded)
+    loader.environment(environment).flags(values).load(check)
 }
 
-fn check(loaded: &LoadedConfig<Config>) -> Result<(), ConfigError> {
+/// Returns what is wrong with values that have the right types.
+fn check(loaded: &LoadedConfig<Config>) -> Vec<ConfigError> {
     let config = &loaded.config;
-    let refuse = |key: &str, reason: &str| Err(loaded.error(key, reason));
-    for (key, address) in [("http.listen", &config.http.listen), ("ops.listen", &config.ops.listen)] {
-        if !is_host_and_port(address) {
-            return refuse(key, "expected host:port");
+    let mut errors = Vec::new();
+    let mut require = |is_right: bool, key: &str, reason: &str| {
+        if !is_right {
+            errors.push(loaded.error(key, reason));
         }
+    };
+    require(!config.data_dir.as_os_str().is_empty(), "data_dir", "is empty: name a folder, such as ./carteiro-data");
+    for (key, address) in [("http.listen", &config.http.listen), ("ops.listen", &config.ops.listen)] {
+        require(is_host_and_port(address), key, "expected host:port");
     }
-    if !config.ops.max_stuck.0.is_zero() && config.ops.max_stuck < SHORTEST_MAX_STUCK {
-        return refuse("ops.max_stuck", &format!("expected 0s or at least {SHORTEST_MAX_STUCK}"));
+    let max_stuck = config.ops.max_stuck;
+    let reason = format!("expected 0s or at least {SHORTEST_MAX_STUCK}");
+    require(max_stuck.0.is_zero() || max_stuck >= SHORTEST_MAX_STUCK, "ops.max_stuck", &reason);
+    let BrokerConfig { url, prefix, max_bytes, dead_letters_bytes, parked_bytes, .. } = &config.broker;
+    let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| url.starts_with(scheme));
+    require(is_known, "broker.url", "expected embedded:, amqp://… or amqps://…");
+    require((1..=64).contains(&prefix.len()), "broker.prefix", "expected 1 to 64 bytes");
+    let reason = format!("expected 0, or at least {SMALLEST_MAX_BYTES}");
+    require(!(1..SMALLEST_MAX_BYTES).contains(max_bytes), "broker.max_bytes", &reason);
+    let reason = format!("expected at least {SMALLEST_LOG_BYTES}");
+    for (key, bytes) in [("broker.dead_letters_bytes", dead_letters_bytes), ("broker.parked_bytes", parked_bytes)] {
+        require(*bytes >= SMALLEST_LOG_BYTES, key, &reason);
     }
+    for (key, is_zero) in [
+        ("deliverer.slots", config.deliverer.slots == 0),
+        ("deliverer.slow_slots", config.deliverer.slow_slots == 0),
+        ("deliverer.max_in_flight_bytes", config.deliverer.max_in_flight_bytes == 0),
+        ("router.max_in_flight_bytes", config.router.max_in_flight_bytes == 0),
+        ("router.prefetch", config.router.prefetch == 0),
+        ("http.requests_burst", config.http.requests_burst == 0),
+    ] {
+        require(!is_zero, key, "expected at least 1");
+    }
+    for found in [config.producer.validate(), config.deliverer.validate()] {
+        errors.extend(found.err().map(|(key, reason)| loaded.error(key, reason)));
+    }
+    errors.extend(check_store(loaded));
     if let Err(error) = service::telemetry::check(&config.telemetry) {
         let origin = loaded.origin(error.key()).map(str::to_owned);
-        return Err(match origin {
+        errors.push(match origin {
             Some(origin) => error.in_source(origin),
             None => error,
         });
     }
-    let location = match config.store.location(&config.data_dir) {
-        Ok(location) => location,
-        Err(error) => return refuse("store.url", &error.to_string()),
-    };
-    if let Err((key, error)) = config.store.keyring(&[]) {
-        return refuse(key, &error.to_string());
-    }
-    if matches!(location, Location::Postgres(_)) && config.store.encryption_key.is_none() {
-        return refuse("store.encryption_key", "postgres: needs one, the same in all processes");
-    }
-    let is_known = ["embedded:", "amqp://", "amqps://"].iter().any(|scheme| config.broker.url.starts_with(scheme));
-    if !is_known {
-        return refuse("broker.url", "expected embedded:, amqp://… or amqps://…");
-    }
-    if config.broker.prefix.is_empty() || config.broker.prefix.len() > 64 {
-        return refuse("broker.prefix", "expected 1 to 64 bytes");
-    }
-    if (1..SMALLEST_MAX_BYTES).contains(&config.broker.max_bytes) {
-        return refuse("broker.max_bytes", &format!("expected 0, or at least {SMALLEST_MAX_BYTES}"));
-    }
-    for (key, bytes) in [("dead_letters", config.broker.dead_letters_bytes), ("parked", config.broker.parked_bytes)] {
-        if bytes < SMALLEST_LOG_BYTES {
-            return refuse(&format!("broker.{key}_bytes"), &format!("expected at least {SMALLEST_LOG_BYTES}"));
+    errors
+}
+
+fn check_store(loaded: &LoadedConfig<Config>) -> Vec<ConfigError> {
+    let (mut errors, store) = (Vec::new(), &loaded.config.store);
+    errors.extend(store.keyring(&[]).err().map(|(key, error)| loaded.error(key, error)));
+    match store.location(&loaded.config.data_dir) {
+        Ok(Location::Postgres(_)) if store.encryption_key.is_none() => {
+            let why = "postgres: needs one, the same in all processes";
+            errors.push(loaded.error("store.encryption_key", why));
         }
+        Ok(_) => {}
+        Err(error) => errors.push(loaded.error("store.url", error)),
     }
-    for (key, slots) in [("slots", config.deliverer.slots), ("slow_slots", config.deliverer.slow_slots)] {
-        if slots == 0 {
-            return refuse(&format!("deliverer.{key}"), "expected at least 1");
-        }
-    }
-    let bytes = [("deliverer", config.deliverer.max_in_flight_bytes), ("router", config.router.max_in_flight_bytes)];
-    for (role, bytes) in bytes {
-        if bytes == 0 {
-            return refuse(&format!("{role}.max_in_flight_bytes"), "expected at least 1");
-        }
-    }
-    if let Err((key, reason)) = config.producer.validate() {
-        return refuse(key, &reason);
-    }
-    if let Err((key, reason)) = config.deliverer.validate() {
-        return refuse(key, &reason);
-    }
-    if config.http.requests_burst == 0 {
-        return refuse("http.requests_burst", "expected at least 1");
-    }
-    if config.router.prefetch == 0 {
-        return refuse("router.prefetch", "expected at least 1");
-    }
-    Ok(())
+    errors
 }
 
 /// True for `host:port`. Whether it can be bound is not checked.

@@ -1,11 +1,15 @@
 //! `carteiro demo`: every vendor's bodies in every format, on both brokers.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, process::Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
 
-use crate::harness::{Rabbit, Site, report};
+use crate::harness::{Rabbit, Site, in_time, report};
 
 /// A line of `demo --output json`, with the body's exact text.
 #[derive(Deserialize)]
@@ -54,6 +58,62 @@ async fn the_demo_does_the_same_on_rabbitmq_and_leaves_nothing_there() {
     assert!(before.contains(&site.broker().exchange), "{before:?}");
     check(&run_demo(&site, &["demo", "--exit", "--output", "json", "--broker", rabbit.url()]).await);
     assert_eq!(rabbit.inventory().await, before);
+}
+
+#[tokio::test]
+async fn the_line_that_the_demo_prints_publishes_an_event_that_it_shows() {
+    let site = Site::embedded("tenants: []");
+    let mut demo = Demo::start(&site);
+    let publish = demo.line("events sample | ").await;
+    let output = Command::new("sh").args(["-c", &publish]).output().await.expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let arrived = demo.line("← 200").await;
+    assert!(arrived.contains("message.received attempt 1"), "{arrived}");
+    assert_eq!(demo.interrupt().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_demo_ends_well_when_it_is_interrupted_in_its_story() {
+    let site = Site::embedded("tenants: []");
+    let mut demo = Demo::start(&site);
+    demo.line("→ in").await;
+    assert_eq!(demo.interrupt().await, Some(0));
+    demo.line("ended early").await;
+}
+
+/// A demo that somebody watches.
+struct Demo {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Demo {
+    fn start(site: &Site) -> Self {
+        let mut child = site.command().arg("demo").stdout(Stdio::piped()).spawn().expect("the binary runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for the next line that has this text.
+    async fn line(&mut self, text: &str) -> String {
+        let lines = &mut self.lines;
+        in_time(text, async {
+            while let Some(line) = lines.next_line().await.expect("text") {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the demo ended without: {text}")
+        })
+        .await
+    }
+
+    /// Presses Ctrl-C, and waits for the end. Returns the exit code.
+    async fn interrupt(&mut self) -> Option<i32> {
+        let id = self.child.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs").success());
+        in_time("it ends", self.child.wait()).await.expect("it is ours").code()
+    }
 }
 
 async fn run_demo(site: &Site, arguments: &[&str]) -> Vec<DemoLine> {

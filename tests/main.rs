@@ -51,3 +51,4 @@ mod supervision;
 mod tenants;
 mod topology;
 mod usage;
+mod walk;

@@ -4,7 +4,7 @@ use std::fs;
 
 use reqwest::Method;
 
-use crate::harness::{AmqpClient, KEY, Site, acme};
+use crate::harness::{AmqpClient, KEY, Postgres, Site, acme};
 
 /// A URL to which nothing is ever sent.
 const NOWHERE: &str = "http://127.0.0.1:9/hooks";
@@ -91,10 +91,12 @@ async fn an_unknown_key_is_refused_with_the_nearest_and_where_it_was_set() {
 #[tokio::test]
 async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
     let table = [
+        ("data_dir", ""),
         ("http.listen", "nowhere"),
         ("ops.listen", "127.0.0.1:99999"),
         ("broker.url", "http://127.0.0.1"),
         ("store.url", "sqlite:"),
+        ("store.url", "sqlite:no-such-folder/store.db"),
         ("telemetry.level", "loud"),
         ("deliverer.slots", "0"),
         ("http.public_url", "carteiro.example"),
@@ -115,6 +117,40 @@ async fn values_that_cannot_be_used_exit_78_and_name_their_key() {
         let (code, said) = ends(&site, &["--set", &format!("{key}={value}"), "config", "check"]).await;
         assert_eq!((code, said.starts_with(&format!("carteiro: {key}"))), (78, true), "{said}");
     }
+}
+
+#[tokio::test]
+async fn all_values_that_cannot_be_used_are_named_at_once() {
+    let site =
+        Site::embedded("tenants: []").set("deliverer.slots", "many").variable("CARTEIRO_HTTP_LISTEN", "127.0.0.1:1");
+    let (code, said) = ends(&site, &["--set", "telemetry.level=loud", "config", "check"]).await;
+    assert_eq!(code, 78, "{said}");
+    for found in ["did you mean CARTEIRO_HTTP__LISTEN?", "deliverer.slots: ", "telemetry.level: "] {
+        assert!(said.contains(found), "{found} is missing: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_yaml_that_is_missing_is_pointed_out() {
+    let site = Site::embedded("tenants: []").set("store.url", "file:no-such-folder");
+    let output = site.run(&["config", "check"]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("note: store.url: there is no folder no-such-folder"), "{said}");
+    let process = site.start("standalone").await;
+    assert_eq!(process.logged("store.folder_missing").await["folder"], "no-such-folder");
+    assert_eq!(process.end().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_same_folder_for_its_snapshot_exits_78() {
+    let postgres = Postgres::start().await;
+    let site = Site::on_rabbitmq("tenants: []").await;
+    let site = site.set("store.url", postgres.url()).set("store.encryption_key", "a-key-of-the-tests-long-enough");
+    let first = site.start("deliverer").await;
+    let folder = site.path("deliverer-0").display().to_string();
+    let (code, said) = ends(&site, &["--data-dir", &folder, "router"]).await;
+    assert_eq!((code, said.contains("another process uses this folder")), (78, true), "{said}");
+    assert_eq!(first.end().await, 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::process::{ExitCode, Termination};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ConfigErrors};
 use crate::listen::ListenError;
 
 /// An exit code. Those above 1 are from `sysexits.h`, so that a supervisor knows whether a restart can help.
@@ -45,7 +45,7 @@ impl Exit {
 }
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if cause.is::<ConfigError>() {
+    if cause.is::<ConfigError>() || cause.is::<ConfigErrors>() {
         return Some(Exit::Config);
     }
     cause.downcast_ref::<ListenError>().map(|error| match error {

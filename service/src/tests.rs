@@ -19,7 +19,7 @@ struct Sections {
 
 #[test]
 fn the_defaults_fill_the_sections_and_nothing_else() {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     assert_eq!(keys_of(&loaded.show().unwrap()).unwrap(), keys_of(DEFAULT_TOML).unwrap());
     assert_eq!(loaded.config.http.listen, "127.0.0.1:8080");
 }
@@ -34,8 +34,7 @@ fn an_operator_key_of_digits_stays_text_and_is_never_shown() {
     let loaded = Loader::<Sections>::new(DEFAULT_TOML)
         .unwrap()
         .environment([("CARTEIRO_HTTP__OPERATOR_KEY".into(), "12345".into())])
-        .unwrap()
-        .load()
+        .load(|_| Vec::new())
         .unwrap();
     assert_eq!(loaded.config.http.operator_key.as_ref().unwrap().reveal(), "12345");
     let shown = loaded.show().unwrap();
@@ -48,8 +47,7 @@ fn half_a_tls_section_is_refused_with_the_missing_half() {
     let error = Loader::<Sections>::new(DEFAULT_TOML)
         .unwrap()
         .environment([("CARTEIRO_HTTP__TLS__CERT".into(), "cert.pem".into())])
-        .unwrap()
-        .load()
+        .load(|_| Vec::new())
         .err()
         .unwrap();
     assert_eq!(error.to_string(), "http.tls.key: is required (in CARTEIRO_HTTP__TLS__CERT)");

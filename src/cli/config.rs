@@ -6,7 +6,7 @@ use service::Exit;
 use store::{FileStore, Location};
 
 use super::{output, setup::Setup};
-use crate::config::DEFAULT_TOML;
+use crate::{config::DEFAULT_TOML, process};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -35,15 +35,18 @@ pub(super) async fn run(setup: &Setup, args: &Args) -> anyhow::Result<Exit> {
 
 async fn check(setup: &Setup) -> anyhow::Result<()> {
     let loaded = setup.load(&[])?;
-    let config = &loaded.config;
-    let location = config.store.location(&config.data_dir).map_err(|error| loaded.error("store.url", error))?;
+    let mut notes: Vec<_> = loaded.deprecations.iter().map(ToString::to_string).collect();
     // The contents of a database were checked when they were written.
-    if let Location::Folder(folder) = location {
+    if let Location::Folder(folder) = process::store_location(&loaded.config)? {
         FileStore::open(&folder).await.context(Exit::Config)?;
+        if !folder.is_dir() {
+            let folder = folder.display();
+            notes.push(format!("store.url: there is no folder {folder}; until there is, there are no tenants"));
+        }
     }
     output::line("the configuration can be used")?;
-    for deprecation in &loaded.deprecations {
-        output::line(format_args!("note: {deprecation}"))?;
+    for note in notes {
+        output::line(format_args!("note: {note}"))?;
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use service::ConfigError;
+use service::{
+    ConfigError,
+    sqlite_file::{FileLock, LockError},
+};
 
 pub fn broker_file(data_dir: &Path) -> PathBuf {
     data_dir.join("broker.db")
@@ -37,6 +40,18 @@ pub fn unfinished_restore(data_dir: &Path) -> PathBuf {
 pub fn make(data_dir: &Path) -> Result<(), ConfigError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.map_err(|error| ConfigError::new("data_dir", format!("{}: {error}", data_dir.display())))
+}
+
+/// Keeps other processes from using the folder for their snapshots, until this process ends. Two of them would replace
+/// each other's.
+pub(super) fn lock_snapshot(data_dir: &Path) -> Result<FileLock, ConfigError> {
+    FileLock::take(&data_dir.join("snapshot.lock")).map_err(|error| {
+        let why = match error {
+            LockError::Held => "another process uses this folder; each needs its own (--data-dir)".to_owned(),
+            LockError::File { source, .. } => source.to_string(),
+        };
+        ConfigError::new("data_dir", format!("{}: {why}", data_dir.display()))
+    })
 }
 
 /// Refuses a folder with an unfinished restore, whose files may have different times.
@@ -75,5 +90,15 @@ mod tests {
         let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&data_dir), mode(&file)), (0o700, 0o600));
         assert_eq!(std::fs::read(&file).expect("readable"), b"kept");
+    }
+
+    #[test]
+    fn a_folder_for_snapshots_has_one_process() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = lock_snapshot(folder.path()).expect("free");
+        let refused = lock_snapshot(folder.path()).err().expect("taken").to_string();
+        assert!(refused.starts_with("data_dir: ") && refused.contains("each needs its own (--data-dir)"), "{refused}");
+        drop(first);
+        lock_snapshot(folder.path()).expect("free again");
     }
 }

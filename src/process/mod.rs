@@ -23,6 +23,7 @@ use deliverer::DelivererConfig;
 use intake::Intake;
 use measured_broker::MeasuredBroker;
 use notices::NoticeTasks;
+use open_store::{OpenStore, open_store};
 use presence::Presence;
 use roles::SharedDependencies;
 use service::{
@@ -31,7 +32,9 @@ use service::{
     listen,
     metrics::Registry,
     ops::{Ops, OpsConfig},
-    shutdown, supervisor,
+    shutdown,
+    sqlite_file::FileLock,
+    supervisor,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +46,7 @@ pub(crate) use heartbeats::HeartbeatMetrics;
 pub(crate) use measured_broker::PublishMetrics;
 pub(crate) use notices::NoticeMetrics;
 pub use open_broker::{OpenBroker, open_broker};
+pub use open_store::location as store_location;
 pub(crate) use readiness::ReadinessMetrics;
 pub use roles::Roles;
 pub use serve_logs::serve_logs;
@@ -64,6 +68,7 @@ pub struct Process {
     defect: watch::Receiver<Option<String>>,
     roles: JoinSet<()>,
     notices: NoticeTasks,
+    _snapshot_lock: Option<FileLock>,
 }
 
 /// Starts the roles. Returns once the listeners are bound; the broker may still be unreachable. Fails when the
@@ -87,7 +92,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let clock = service::clock::system();
     let OpenBroker { broker, rabbitmq, defect, heartbeats, storage } = open_broker(config, clock.clone())?;
     let intake = Arc::new(Intake::new(&config.broker));
-    let store = open_store::open_store(config, roles, &shutdown).await?;
+    let OpenStore { store, snapshot_lock } = open_store(config, roles, &shutdown).await?;
     let operator_key = operator_key::find(config, roles.is_standalone())?;
     let registry = Arc::new(Registry::for_process(VERSION, option_env!("CARTEIRO_REVISION").unwrap_or("unknown"))?);
     let broker = Arc::new(LargeBodies::new(Arc::new(MeasuredBroker::new(broker, intake.clone(), &registry)?)));
@@ -135,7 +140,18 @@ pub async fn start(config: &Config, roles: Roles, shutdown: CancellationToken) -
     let (role, http_address) = (roles.to_string(), http.map(tracing::field::display));
     tracing::info!(version = VERSION, role, http = http_address, ops = %ops_address, "process.started");
     let broker = shared.broker;
-    Ok(Process { http, ops: ops_address, operator_key, broker, probes: ops, shutdown, defect, roles: running, notices })
+    Ok(Process {
+        http,
+        ops: ops_address,
+        operator_key,
+        broker,
+        probes: ops,
+        shutdown,
+        defect,
+        roles: running,
+        notices,
+        _snapshot_lock: snapshot_lock,
+    })
 }
 
 impl Process {

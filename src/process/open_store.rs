@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use service::{ConfigError, Exit};
+use service::{ConfigError, Exit, sqlite_file::FileLock};
 use store::{FileStore, KeyFile, Keyring, Location, PostgresStore, SqliteStore, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +19,22 @@ const DATABASE_POLL: Duration = Duration::from_secs(10);
 /// Pause after a failed attempt to encrypt secrets with the newest key. It is not urgent.
 const RESEAL_PAUSE: Duration = Duration::from_secs(60);
 
+/// The store, and what keeps other processes from its folder. The process holds both until its end.
+pub(super) struct OpenStore {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) snapshot_lock: Option<FileLock>,
+}
+
 /// Opens the store and keeps it up to date until the process ends. The embedded store requires all roles in this
 /// process.
 pub(super) async fn open_store(
     config: &Config,
     roles: Roles,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Arc<dyn Store>> {
-    let location = config.store.location(&config.data_dir).map_err(|error| ConfigError::new("store.url", error))?;
-    let store: Arc<dyn Store> = match location {
-        Location::Folder(folder) => return open_folder(&folder, shutdown).await,
+) -> anyhow::Result<OpenStore> {
+    let mut snapshot_lock = None;
+    let store: Arc<dyn Store> = match location(config)? {
+        Location::Folder(folder) => open_folder(&folder, shutdown).await?,
         Location::Sqlite(_) if !roles.is_standalone() => {
             let why =
                 "the embedded store lives inside `carteiro standalone`; separate roles need postgres://… or file:…";
@@ -40,6 +46,7 @@ pub(super) async fn open_store(
         }
         Location::Postgres(url) => {
             data_dir::make(&config.data_dir)?;
+            snapshot_lock = Some(data_dir::lock_snapshot(&config.data_dir)?);
             let on_disk = data_dir::snapshot(&config.data_dir);
             let opened = PostgresStore::open(&url, keyring(config)?, on_disk, DATABASE_POLL).await;
             Arc::new(opened.context(Exit::Config)?)
@@ -48,10 +55,27 @@ pub(super) async fn open_store(
     if roles.control {
         tokio::spawn(reseal(store.clone()));
     }
-    Ok(store)
+    Ok(OpenStore { store, snapshot_lock })
+}
+
+/// The configured store. Fails when its file would be made in a folder that does not exist: a slip would then begin an
+/// empty store.
+pub fn location(config: &Config) -> Result<Location, ConfigError> {
+    let refuse = |reason: String| ConfigError::new("store.url", reason);
+    let location = config.store.location(&config.data_dir).map_err(|error| refuse(error.to_string()))?;
+    if let Location::Sqlite(file) = &location {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| *folder != config.data_dir && !folder.is_dir()) {
+            return Err(refuse(format!("there is no folder {}", folder.display())));
+        }
+    }
+    Ok(location)
 }
 
 async fn open_folder(folder: &Path, shutdown: &CancellationToken) -> anyhow::Result<Arc<dyn Store>> {
+    if !folder.is_dir() {
+        tracing::warn!(folder = %folder.display(), "store.folder_missing");
+    }
     let store = Arc::new(FileStore::open(folder).await.context(Exit::Config)?);
     let (watched, shutdown) = (store.clone(), shutdown.clone());
     tokio::spawn(async move {

@@ -20,7 +20,7 @@ use crate::{ControlConfig, ControlMetrics, DEFAULT_TOML};
 
 /// The defaults, but for replays: two at once.
 fn config() -> ControlConfig {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     ControlConfig { max_replays: 2, ..loaded.config.control }
 }
 
@@ -31,7 +31,7 @@ struct Sections {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     assert_eq!((f64::from(loaded.config.control.replays_per_second), loaded.config.control.max_replays), (500.0, 8));
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
     let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();

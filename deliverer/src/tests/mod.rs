@@ -40,7 +40,7 @@ struct Sections {
 
 /// The defaults as they are delivered: 3 s to connect, 10 s for the first byte, 64 KiB of a response.
 fn defaults() -> DelivererConfig {
-    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap().config.deliverer
+    Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap().config.deliverer
 }
 
 /// The defaults with waits short enough for tests, without canaries, and with loopback addresses allowed.
@@ -75,7 +75,7 @@ fn prepared_of(tenant: &str, endpoint: serde_json::Value) -> PreparedEndpoint {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     assert_eq!(loaded.config.deliverer.retry, schemas::RetryPolicy::default());
     assert!(loaded.config.deliverer.allow_networks.is_empty());
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());

@@ -24,7 +24,7 @@ struct Sections {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     assert_eq!(loaded.config.producer.validate(), Ok(()));
     assert_eq!(loaded.config.producer.max_event_bytes, 1 << 20);
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());

@@ -23,7 +23,7 @@ struct Sections {
 
 #[test]
 fn the_defaults_fill_the_section_and_nothing_else() {
-    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load().unwrap();
+    let loaded = Loader::<Sections>::new(DEFAULT_TOML).unwrap().load(|_| Vec::new()).unwrap();
     assert_eq!(loaded.config.router.max_fan_out, 1_000);
     assert_eq!(service::config::uncommented(DEFAULT_TOML), Vec::<String>::new());
     let shown = service::config::keys_of(&loaded.show().unwrap()).unwrap();

@@ -64,22 +64,38 @@ impl Keys {
         self.kinds.get(key).copied().or_else(|| is_in_map().then_some(ValueKind::Text))
     }
 
-    /// Fails for the first key in `values` that does not exist.
-    pub(super) fn check(&self, values: &Dict) -> Result<(), ConfigError> {
-        self.check_below("", values)
+    /// Returns an error for each key in `values` that does not exist, and removes it.
+    pub(super) fn take_unknown(&self, values: &mut Dict) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        self.take_unknown_below("", values, &mut errors);
+        errors
     }
 
-    fn check_below(&self, prefix: &str, values: &Dict) -> Result<(), ConfigError> {
-        for (name, value) in values {
+    fn take_unknown_below(&self, prefix: &str, values: &mut Dict, errors: &mut Vec<ConfigError>) {
+        values.retain(|name, value| {
             let key = join(prefix, name);
             match value {
-                _ if self.has(&key) => {}
-                Value::Dict(_, below) if self.is_section(&key) => self.check_below(&key, below)?,
-                _ if self.is_section(&key) => return Err(ConfigError::new(key, "is a section, not a value")),
-                _ => return Err(self.unknown(&key)),
+                _ if self.has(&key) => return true,
+                Value::Dict(_, below) if self.is_section(&key) => {
+                    self.take_unknown_below(&key, below, errors);
+                    return true;
+                }
+                _ if self.is_section(&key) => errors.push(ConfigError::new(key, "is a section, not a value")),
+                _ => errors.push(self.unknown(&key)),
             }
-        }
-        Ok(())
+            false
+        });
+    }
+
+    /// The variable of the key that `variable` probably means: the names are alike but for the number of underscores, or
+    /// nearly alike. `variable` is without the prefix, and is no key's.
+    pub(super) fn meant_by(&self, variable: &str) -> Option<String> {
+        let flat = |key: &str| key.replace('.', "_");
+        let given = variable.to_lowercase().replace("__", "_");
+        let names: Vec<_> = self.all().map(flat).collect();
+        let near = suggest::nearest(&given, names.iter().map(String::as_str))?;
+        let key = self.all().find(|key| flat(key) == near)?;
+        Some(key.to_uppercase().replace('.', "__"))
     }
 
     pub(super) fn unknown(&self, key: &str) -> ConfigError {

@@ -6,14 +6,14 @@ use figment::{
     Figment, Metadata, Profile, Provider,
     providers::{Format, Toml},
     util,
-    value::{Dict, Map, Value},
+    value::{Dict, Empty, Map, Tag, Value},
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{
     deprecated::{Deprecation, OldKey},
-    error::ConfigError,
+    error::{ConfigError, ConfigErrors},
     keys::Keys,
     loaded::LoadedConfig,
 };
@@ -23,13 +23,17 @@ const COMMAND_LINE: &str = "the command line";
 /// Prefix of all environment variables of the configuration.
 const PREFIX: &str = "CARTEIRO_";
 
-/// Collects the values of a configuration `C`; later calls win. Call it in the order file, environment, flags.
+/// Collects the values of a configuration `C`; later calls win. Call it in the order file, environment, flags. What is
+/// wrong is collected as well: [`load`](Self::load) fails with all of it.
 pub struct Loader<C> {
     figment: Figment,
+    /// The values of `default.toml`.
+    defaults: Value,
     keys: Keys,
     optional: BTreeSet<String>,
     old_keys: Vec<OldKey>,
     deprecations: Vec<Deprecation>,
+    errors: Vec<ConfigError>,
     config: PhantomData<C>,
 }
 
@@ -42,9 +46,11 @@ impl<C: JsonSchema> Loader<C> {
         Ok(Self {
             keys,
             optional,
+            defaults: values,
             figment: Figment::from(defaults),
             old_keys: Vec::new(),
             deprecations: Vec::new(),
+            errors: Vec::new(),
             config: PhantomData,
         })
     }
@@ -65,7 +71,7 @@ impl<C> Loader<C> {
         self
     }
 
-    /// Adds a file, which must exist.
+    /// Adds a file, which must exist and be TOML.
     pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
         let mut source = Layer::file(path)?;
         for old in &self.old_keys {
@@ -73,7 +79,8 @@ impl<C> Loader<C> {
                 self.deprecations.push(old.used_in(&source.origin));
             }
         }
-        self.keys.check(&source.values).map_err(|error| error.in_source(&source.origin))?;
+        let unknown = self.keys.take_unknown(&mut source.values).into_iter();
+        self.errors.extend(unknown.map(|error| error.in_source(&source.origin)));
         Ok(self.merge(source))
     }
 
@@ -82,36 +89,50 @@ impl<C> Loader<C> {
         if path.exists() { self.file(path) } else { Ok(self) }
     }
 
-    /// Adds the variables `CARTEIRO_<SECTION>__<KEY>`; others are ignored.
+    /// Adds the variables `CARTEIRO_<SECTION>__<KEY>`. Others are ignored, unless they nearly are a key's: those are
+    /// refused.
     ///
     /// An empty variable of a key without a default counts as not set: compose files write `${KEY:-}`.
-    pub fn environment(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let variables: Vec<_> =
-            variables.into_iter().filter_map(|(name, text)| Some((self.key_of(&name)?, name, text))).collect();
-        let is_set = |key: &str| variables.iter().any(|(set, ..)| set == key);
-        variables.iter().try_fold(self, |mut loader, (key, name, text)| {
+    #[must_use]
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let (mut set, mut others) = (Vec::new(), Vec::new());
+        for (name, text) in variables {
+            match self.key_of(&name) {
+                Some(key) => set.push((key, name, text)),
+                None => others.push(name),
+            }
+        }
+        let misspelled: Vec<_> = others.iter().filter_map(|name| self.misspelled(name)).collect();
+        self.errors.extend(misspelled);
+        let is_set = |key: &str| set.iter().any(|(set, ..)| set == key);
+        for (key, name, text) in &set {
             let mut key = key.as_str();
-            if let Some(old) = loader.old_keys.iter().find(|old| old.key == key) {
-                loader.deprecations.push(old.used_in(name));
+            if let Some(old) = self.old_keys.iter().find(|old| old.key == key) {
+                self.deprecations.push(old.used_in(name));
                 match old.successor {
                     Some(successor) if !is_set(successor) => key = successor,
-                    _ => return Ok(loader),
+                    _ => continue,
                 }
             }
-            if text.is_empty() && loader.optional.contains(key) {
-                return Ok(loader);
+            if !text.is_empty() || !self.optional.contains(key) {
+                self = self.text(name, key, text);
             }
-            let source = Layer::text(name, key, text, &loader.keys)?;
-            Ok(loader.merge(source))
-        })
+        }
+        self
     }
 
     /// Adds flags of the command line: dotted keys with their texts.
-    pub fn flags<'a>(self, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigError> {
-        flags.into_iter().try_fold(self, |loader, (key, text)| {
-            let source = Layer::text(COMMAND_LINE, key, text, &loader.keys)?;
-            Ok(loader.merge(source))
-        })
+    #[must_use]
+    pub fn flags<'a>(self, flags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        flags.into_iter().fold(self, |loader, (key, text)| loader.text(COMMAND_LINE, key, text))
+    }
+
+    fn text(mut self, origin: &str, key: &str, text: &str) -> Self {
+        match Layer::text(origin, key, text, &self.keys) {
+            Ok(source) => return self.merge(source),
+            Err(error) => self.errors.push(error),
+        }
+        self
     }
 
     /// The dotted key that a variable sets, or none. Without `__`, only top-level keys are accepted, because Kubernetes
@@ -122,17 +143,60 @@ impl<C> Loader<C> {
         (rest.contains("__") || self.keys.has(&key)).then_some(key)
     }
 
+    /// An error for a variable that sets no key and was probably meant to. Variables as Kubernetes sets them for a
+    /// service are not: `CARTEIRO_HTTP_PORT`, `CARTEIRO_OPS_SERVICE_HOST`.
+    fn misspelled(&self, variable: &str) -> Option<ConfigError> {
+        let rest = variable.strip_prefix(PREFIX)?;
+        if rest.ends_with("_PORT") || rest.contains("_PORT_") || rest.contains("_SERVICE_") {
+            return None;
+        }
+        let meant = self.keys.meant_by(rest)?;
+        Some(ConfigError::new(variable, format_args!("sets nothing, did you mean {PREFIX}{meant}?")))
+    }
+
     fn merge(self, source: Layer) -> Self {
         Self { figment: self.figment.merge(source), ..self }
     }
 }
 
 impl<C: DeserializeOwned> Loader<C> {
-    /// The merged configuration, or an error for the first value that does not fit its key's type.
-    pub fn load(self) -> Result<LoadedConfig<C>, ConfigError> {
-        let Self { figment, keys, deprecations, .. } = self;
-        let config = figment.extract().map_err(|error| ConfigError::from_figment(error, |key| keys.is_secret(key)))?;
-        Ok(LoadedConfig::new(config, figment, keys, deprecations))
+    /// The merged configuration, checked by `check` as well, or all that is wrong with it: each unknown key, each value
+    /// that does not fit its key's type, and what `check` finds in the others.
+    pub fn load(
+        self,
+        check: impl FnOnce(&LoadedConfig<C>) -> Vec<ConfigError>,
+    ) -> Result<LoadedConfig<C>, ConfigErrors> {
+        let Self { figment, defaults, keys, deprecations, mut errors, .. } = self;
+        let Some((figment, config)) = extract(figment, &defaults, &keys, &mut errors) else {
+            return Err(ConfigErrors::from(errors));
+        };
+        let loaded = LoadedConfig::new(config, figment, keys, deprecations);
+        errors.extend(check(&loaded));
+        if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors::from(errors)) }
+    }
+}
+
+/// Extracts the configuration. Each value that does not fit its key is an error, and its default takes its place, so
+/// that all such values are found. `None` when that does not help.
+fn extract<C: DeserializeOwned>(
+    mut figment: Figment,
+    defaults: &Value,
+    keys: &Keys,
+    errors: &mut Vec<ConfigError>,
+) -> Option<(Figment, C)> {
+    let mut replaced = BTreeSet::new();
+    loop {
+        let error = match figment.extract() {
+            Ok(config) => return Some((figment, config)),
+            Err(error) => error,
+        };
+        let path = error.path.join(".");
+        if !replaced.insert(path.clone()) {
+            return None;
+        }
+        let default = defaults.find_ref(&path).cloned().unwrap_or(Value::Empty(Tag::Default, Empty::None));
+        figment = figment.merge((path, default));
+        errors.push(ConfigError::from_figment(error, |key| keys.is_secret(key)));
     }
 }
 

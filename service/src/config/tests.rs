@@ -60,7 +60,7 @@ fn with_file(text: &str) -> Result<LoadedConfig<Config>, String> {
     let path = folder.path().join("carteiro.toml");
     std::fs::write(&path, text).unwrap();
     let without_folder = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
-    let mut loaded = loader().file_if_present(&path).and_then(Loader::load);
+    let mut loaded = loader().file_if_present(&path).map_err(ConfigErrors::from).and_then(load);
     for deprecation in loaded.iter_mut().flat_map(|loaded| &mut loaded.deprecations) {
         deprecation.origin = without_folder(deprecation.origin.clone());
     }
@@ -69,7 +69,11 @@ fn with_file(text: &str) -> Result<LoadedConfig<Config>, String> {
 
 fn with_variables(variables: &[(&str, &str)]) -> Result<LoadedConfig<Config>, String> {
     let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    loader().environment(variables).and_then(Loader::load).map_err(|error| error.to_string())
+    load(loader().environment(variables)).map_err(|errors| errors.to_string())
+}
+
+fn load(loader: Loader<Config>) -> Result<LoadedConfig<Config>, ConfigErrors> {
+    loader.load(|_| Vec::new())
 }
 
 #[test]
@@ -79,8 +83,8 @@ fn flags_win_over_the_environment_which_wins_over_the_file_which_wins_over_the_d
     std::fs::write(&path, "data_dir = 'file'\n[broker]\nurl = 'file'\n[deliverer]\nslots = 1").unwrap();
     let variables =
         [("CARTEIRO_BROKER__URL", "variable"), ("CARTEIRO_DELIVERER__SLOTS", "2")].map(|(n, t)| (n.into(), t.into()));
-    let loaded = loader().file(&path).unwrap().environment(variables).unwrap();
-    let LoadedConfig { config, .. } = loaded.flags([("deliverer.slots", "3")]).unwrap().load().unwrap();
+    let loader = loader().file(&path).unwrap().environment(variables).flags([("deliverer.slots", "3")]);
+    let LoadedConfig { config, .. } = load(loader).unwrap();
     assert_eq!((config.data_dir.as_str(), config.broker.url.as_str()), ("file", "variable"));
     assert_eq!((config.deliverer.slots, config.deliverer.jitter), (3, 0.2));
 }
@@ -143,6 +147,38 @@ fn values_of_the_wrong_type_or_out_of_range_are_refused_in_one_line() {
 }
 
 #[test]
+fn everything_that_is_wrong_is_found_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("carteiro.toml");
+    std::fs::write(&path, "[deliverer]\nslots = 'many'\njitter = 'some'\nslotz = 1\n[store]\nurl = 5").unwrap();
+    let loader = loader().file(&path).unwrap().flags([("broker.ulr", "x"), ("deliverer.proxied", "maybe")]);
+    let errors = loader.load(|loaded| vec![loaded.error("broker.url", "is away")]).err().unwrap().to_string();
+    let keys: Vec<_> = errors.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    let expected = [
+        "deliverer.slotz",
+        "broker.ulr",
+        "deliverer.proxied",
+        "deliverer.jitter",
+        "deliverer.slots",
+        "store.url",
+        "broker.url",
+    ];
+    assert_eq!(keys, expected, "{errors}");
+}
+
+#[test]
+fn a_variable_that_nearly_is_a_key_is_refused() {
+    for (name, meant) in [
+        ("CARTEIRO_DELIVERER_SLOTS", "CARTEIRO_DELIVERER__SLOTS"),
+        ("CARTEIRO_DELIVERER_ALLOW_NETWORK", "CARTEIRO_DELIVERER__ALLOW_NETWORKS"),
+        ("CARTEIRO_DATADIR", "CARTEIRO_DATA_DIR"),
+    ] {
+        let refusal = format!("{name}: sets nothing, did you mean {meant}?");
+        assert_eq!(with_variables(&[(name, "1")]).err(), Some(refusal));
+    }
+}
+
+#[test]
 fn broken_toml_is_refused_with_its_line() {
     let error = with_file("[deliverer]\nslots 1").err().unwrap();
     assert!(error.starts_with("carteiro.toml:2: ") && !error.contains('\n'), "{error}");
@@ -172,6 +208,8 @@ fn variables_that_kubernetes_sets_and_empty_optional_ones_are_ignored() {
         ("CARTEIRO_PORT", "tcp://10.0.0.1:80"),
         ("CARTEIRO_SERVICE_HOST", "10.0.0.1"),
         ("CARTEIRO_BROKER", "x"),
+        ("CARTEIRO_BROKER_PORT", "tcp://10.0.0.1:80"),
+        ("CARTEIRO_SERVER", "http://127.0.0.1:8080"),
         ("CARTEIRO_STORE__URL", ""),
         ("HOME", "/"),
     ];

@@ -81,11 +81,12 @@ pub(super) async fn run(setup: &Setup, args: Args) -> anyhow::Result<Exit> {
     ended
 }
 
-/// Publishes all fixtures and reports until every delivery has ended. Then it ends, or stays up until the shutdown.
+/// Publishes all fixtures and reports until every delivery has ended. Then it ends, or stays up with its endpoints and
+/// reports what else arrives until the shutdown.
 async fn show(
     sandbox: &Sandbox,
     receiver: Receiver,
-    mut report: Report,
+    report: Report,
     exit: bool,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Exit> {
@@ -97,23 +98,34 @@ async fn show(
         }
     };
     report.begin(&sandbox.config, &process, &receiver)?;
-    let demo = Demo { process: &process, snapshot: snapshot(&sandbox.config).await? };
-    let mut expected = ExpectedDeliveries::default();
-    let watched = demo.watch(receiver, &mut expected, &mut report);
+    let mut demo = Demo {
+        process: &process,
+        snapshot: snapshot(&sandbox.config).await?,
+        receiver,
+        expected: ExpectedDeliveries::default(),
+        dead_letters: 0,
+        report,
+    };
     let result = tokio::select! {
-        result = watched => result,
+        result = demo.tell() => result,
         () = shutdown.cancelled() => Ok(()),
     };
     result?;
-    report.end(&expected)?;
-    if !exit && !shutdown.is_cancelled() {
-        report.stay(&process)?;
-        shutdown.cancelled().await;
+    let is_interrupted = shutdown.is_cancelled();
+    demo.report.end(&demo.expected, is_interrupted)?;
+    if !exit && !is_interrupted {
+        demo.report.stay(&process)?;
+        tokio::select! {
+            result = demo.stay() => result?,
+            () = shutdown.cancelled() => {}
+        }
     }
+    let lost = demo.expected.awaited();
     drop(demo);
     stop.cancel();
     process.finish().await?;
-    Ok(if expected.awaited() == 0 { Exit::Done } else { Exit::Failed })
+    // What still waits when someone ends the demo is not lost.
+    Ok(if lost == 0 || is_interrupted { Exit::Done } else { Exit::Failed })
 }
 
 async fn snapshot(config: &Config) -> anyhow::Result<Arc<Snapshot>> {
@@ -124,49 +136,62 @@ async fn snapshot(config: &Config) -> anyhow::Result<Arc<Snapshot>> {
 struct Demo<'a> {
     process: &'a Process,
     snapshot: Arc<Snapshot>,
+    receiver: Receiver,
+    expected: ExpectedDeliveries,
+    /// Number of dead letters that were reported.
+    dead_letters: usize,
+    report: Report,
 }
 
 impl Demo<'_> {
-    /// Publishes all fixtures, and watches until no delivery is missing or the timeout has passed.
-    async fn watch(
-        &self,
-        mut receiver: Receiver,
-        expected: &mut ExpectedDeliveries,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        self.publish_all(expected, report).await?;
+    /// Publishes all fixtures, and reports what happens until no delivery is missing or the timeout has passed.
+    async fn tell(&mut self) -> anyhow::Result<()> {
+        self.publish_all().await?;
         let deadline = tokio::time::Instant::now() + TIMEOUT;
         let mut poll = tokio::time::interval(POLL);
-        let mut seen = 0;
-        while expected.awaited() > 0 && tokio::time::Instant::now() < deadline {
-            tokio::select! {
-                Some(received) = receiver.received.recv() => self.received(&received, expected, report)?,
-                _ = poll.tick() => self.look_at_dead_letters(&mut seen, expected, report).await?,
-            }
+        while self.expected.awaited() > 0 && tokio::time::Instant::now() < deadline {
+            self.next(&mut poll).await?;
         }
         // Further requests may have arrived together with the last expected one.
-        while let Ok(received) = receiver.received.try_recv() {
-            self.received(&received, expected, report)?;
+        while let Ok(received) = self.receiver.received.try_recv() {
+            self.received(&received)?;
         }
         Ok(())
     }
 
-    async fn publish_all(&self, expected: &mut ExpectedDeliveries, report: &mut Report) -> anyhow::Result<()> {
+    /// Reports what happens, for ever.
+    async fn stay(&mut self) -> anyhow::Result<()> {
+        let mut poll = tokio::time::interval(POLL);
+        loop {
+            self.next(&mut poll).await?;
+        }
+    }
+
+    /// Waits for a request or for the time to look at the dead letters, and reports what is new.
+    async fn next(&mut self, poll: &mut tokio::time::Interval) -> anyhow::Result<()> {
+        tokio::select! {
+            Some(received) = self.receiver.received.recv() => self.received(&received),
+            _ = poll.tick() => self.look_at_dead_letters().await,
+        }
+    }
+
+    async fn publish_all(&mut self) -> anyhow::Result<()> {
         let client = client_of(self.process)?;
         for (name, json) in CANONICAL {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/tenants/{tenant}/events");
             let answer: AcceptedBatch = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
             let [AcceptedId { id }] = answer.accepted.as_slice() else { anyhow::bail!("{name}: accepted nothing") };
-            report.published(tenant, name, id)?;
-            expected.add_event(&self.snapshot, tenant, id, json)?;
+            self.report.published(tenant, name, id)?;
+            self.expected.add_event(&self.snapshot, tenant, id, json)?;
         }
         for (name, json) in VENDOR {
             let tenant = tenants::tenant_of(name);
             let path = format!("/v1/in/demo-{tenant}");
             let AcceptedId { id } = client.call(Method::POST, &path, Some((*json).to_owned())).await?;
-            report.published(tenant, name, &id)?;
-            expected.add_event(&self.snapshot, tenant, &id, &self.envelope(tenant, &id, json)?)?;
+            self.report.published(tenant, name, &id)?;
+            let envelope = self.envelope(tenant, &id, json)?;
+            self.expected.add_event(&self.snapshot, tenant, &id, &envelope)?;
         }
         Ok(())
     }
@@ -189,37 +214,27 @@ impl Demo<'_> {
         Ok(event.envelope.replacen(event.id.as_str(), id, 1))
     }
 
-    fn received(
-        &self,
-        received: &Received,
-        expected: &mut ExpectedDeliveries,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    fn received(&mut self, received: &Received) -> anyhow::Result<()> {
         let Some((tenant, endpoint)) = received.path[1..].split_once('/') else { return Ok(()) };
-        report.received(received, tenant, endpoint, expected::format_of(&self.snapshot, tenant, endpoint))?;
+        self.report.received(received, tenant, endpoint, expected::format_of(&self.snapshot, tenant, endpoint))?;
         if received.is_accepted() {
             let webhook_id = received.header("webhook-id").to_owned();
-            expected.add_delivered((tenant.to_owned(), endpoint.to_owned(), webhook_id));
+            self.expected.add_delivered((tenant.to_owned(), endpoint.to_owned(), webhook_id));
         }
         Ok(())
     }
 
-    async fn look_at_dead_letters(
-        &self,
-        seen: &mut usize,
-        expected: &mut ExpectedDeliveries,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
+    async fn look_at_dead_letters(&mut self) -> anyhow::Result<()> {
         let letters = dead_letters::list(&*self.process.broker, None, &DeadLetterFilter::default()).await?;
         let letters: Vec<_> = letters.try_collect().await?;
-        for letter in letters.iter().skip(*seen) {
+        for letter in letters.iter().skip(self.dead_letters) {
             let webhook_id = match letter.part.as_str() {
                 "" => letter.event_id.clone(),
                 part => format!("{}_{part}", letter.event_id),
             };
-            report.dead(letter, &webhook_id)?;
-            expected.add_dead_letter((letter.tenant.clone(), letter.endpoint_id.clone(), webhook_id));
-            *seen += 1;
+            self.report.dead(letter, &webhook_id)?;
+            self.expected.add_dead_letter((letter.tenant.clone(), letter.endpoint_id.clone(), webhook_id));
+            self.dead_letters += 1;
         }
         Ok(())
     }

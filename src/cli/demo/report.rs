@@ -53,6 +53,8 @@ enum ReportLine<'a> {
         published: u64,
         delivered: u64,
         dead_letters: u64,
+        /// Deliveries that waited for a retry when someone ended the demo.
+        waiting: u64,
         lost: u64,
     },
 }
@@ -139,11 +141,15 @@ impl Report {
         output::json(&ReportLine::DeadLetter { tenant, endpoint, event_type, webhook_id, reason, attempts })
     }
 
-    pub(super) fn end(&self, expected: &ExpectedDeliveries) -> anyhow::Result<()> {
+    /// Prints the sums. What is awaited is lost, unless someone ended the demo early: then it only waits for its turn.
+    pub(super) fn end(&self, expected: &ExpectedDeliveries, is_interrupted: bool) -> anyhow::Result<()> {
         let ExpectedDeliveries { published, delivered, dead_letters, .. } = *expected;
-        let lost = expected.awaited();
+        let (waiting, lost) = match expected.awaited() {
+            awaited if is_interrupted => (awaited, 0),
+            awaited => (0, awaited),
+        };
         if !self.is_text() {
-            return output::json(&ReportLine::Summary { published, delivered, dead_letters, lost });
+            return output::json(&ReportLine::Summary { published, delivered, dead_letters, waiting, lost });
         }
         let mut rows = table(["tenant", "endpoint", "format", "accepted", "refused, tried again", "dead letters"]);
         for ((tenant, endpoint), row) in &self.rows {
@@ -151,21 +157,27 @@ impl Report {
             rows.add_row([tenant, endpoint, &row.format, &accepted, &refused, &dead]);
         }
         output::line(format_args!("\n{rows}"))?;
-        let tone = color(if lost == 0 { AnsiColor::Green } else { AnsiColor::Red });
+        let (tone, missing) = match (is_interrupted, lost) {
+            (true, _) => (Style::new(), format!("ended early: {waiting} waited for a retry")),
+            (false, 0) => (color(AnsiColor::Green), "0 lost".to_owned()),
+            (false, lost) => (color(AnsiColor::Red), format!("{lost} lost")),
+        };
         output::line(format_args!(
-            "{published} events in, {delivered} bodies delivered, {dead_letters} dead letters, {tone}{lost} lost{tone:#}"
+            "{published} events in, {delivered} bodies delivered, {dead_letters} dead letters, {tone}{missing}{tone:#}"
         ))?;
         Ok(())
     }
 
-    /// Explains how to publish more events while the demo stays up.
+    /// Says what can be tried while the demo stays up.
     pub(super) fn stay(&self, process: &Process) -> anyhow::Result<()> {
         if let (true, Some(http), Some(key)) = (self.is_text(), process.http, &process.operator_key) {
-            output::line(format_args!("\nIt stays up; Ctrl-C ends it. Publish something of your own:"))?;
-            output::line(format_args!(
-                "  carteiro events sample | carteiro publish --tenant whazing --server http://{http} --key {}",
-                key.reveal()
-            ))?;
+            // The name by which the demo was started starts it again from the same folder.
+            let carteiro = std::env::args().next().unwrap_or_else(|| "carteiro".to_owned());
+            let api = format!("--server http://{http} --key {}", key.reveal());
+            output::line("\nIt stays up, and shows what arrives; Ctrl-C ends it. In another terminal:")?;
+            output::line(format_args!("  {carteiro} events sample | {carteiro} publish --tenant whazing {api}"))?;
+            output::line(format_args!("  {carteiro} dead-letters list {api}"))?;
+            output::line(format_args!("The API is described at http://{http}/docs\n"))?;
         }
         Ok(())
     }
