@@ -225,3 +225,15 @@ async fn a_command_without_a_server_exits_69() {
         assert_eq!((code, said.contains(KEY)), (69, false), "{arguments:?}: {said}");
     }
 }
+
+#[tokio::test]
+async fn the_description_of_the_api_is_served_by_a_producer_alone() {
+    let site = Site::on_rabbitmq(&acme(NOWHERE)).await;
+    let producer = site.start("producer").await;
+    producer.ready().await;
+    for (path, kind) in [("/docs", "text/html"), ("/v1/openapi.json", "application/json")] {
+        let answer = producer.api().anonymous(Method::GET, path).send().await.expect("it answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(answer.headers()["content-type"].to_str().expect("text").starts_with(kind), "{path}");
+    }
+}
