@@ -9,6 +9,8 @@ use crate::{OutcomeClass, time::Moment};
 /// How an endpoint is, as far as is known without a history: from its attempts since its deliverers started, or since it
 /// was changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+// Generators of clients call the type of the field `health` of an endpoint `EndpointHealth`.
+#[schemars(rename = "HealthOfEndpoint")]
 pub struct EndpointHealth {
     /// `healthy` if its last delivery succeeded, `failing` if it failed, `unknown` before there was one.
     pub state: HealthState,
