@@ -9,6 +9,7 @@ mod bench;
 mod broker_outage;
 mod broker_rights;
 mod canaries;
+mod clients;
 mod cluster;
 mod commands;
 mod crash;

@@ -32,11 +32,12 @@ use crate::{
 
 /// Which dead letters are meant: all that every given field allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct DeadLetterFilter {
     /// Their ids.
     // An empty list selects none.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "ids")]
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<String>>", extend("items" = {"type": "string", "pattern": schemas::pattern::POSITION}))]
     pub ids: Option<BTreeSet<u64>>,
     /// Where they were to go.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,17 +47,17 @@ pub struct DeadLetterFilter {
     pub reason: Option<DeadReason>,
     /// The event's type.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<EventType>")]
     pub event_type: Option<EventType>,
     /// Ended then (RFC 3339) or later.
     // In unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
     pub since: Option<u64>,
     /// Ended earlier than that (RFC 3339).
     // In unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", regex(pattern = schemas::time::SINCE_1970), extend("format" = "date-time"))]
     pub until: Option<u64>,
 }
 
@@ -234,7 +235,7 @@ impl LiveDeadLetters {
 }
 
 /// How many dead letters a discard has found, and how many of them it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Discarded {
     /// So many matched.
     pub(crate) matched: u64,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Format, FormatOptions, Secret, SigningSecret, Span, pattern, request_header,
+    Format, FormatOptions, Secret, SigningSecret, Span, pattern,
+    request_header::RequestHeaders,
     signature::{Signature, SigningKey},
     time::Moment,
 };
@@ -34,7 +35,7 @@ pub struct Endpoint {
     pub format_options: FormatOptions,
     /// Headers that are sent with each request, of 6 KiB in all. A value marked as secret is never shown again.
     #[serde(default)]
-    #[schemars(schema_with = "request_header::schema")]
+    #[schemars(with = "RequestHeaders")]
     pub headers: BTreeMap<String, HeaderText>,
     /// Value of the header `X-N8N-API-KEY`, sent as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

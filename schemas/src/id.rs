@@ -82,10 +82,6 @@ impl Serialize for Id {
 }
 
 impl JsonSchema for Id {
-    fn inline_schema() -> bool {
-        true
-    }
-
     fn schema_name() -> Cow<'static, str> {
         "Id".into()
     }

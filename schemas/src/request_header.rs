@@ -1,6 +1,9 @@
 //! An endpoint's own headers: which ones it may have, and how many.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::json;
 
 use crate::{HeaderText, pattern};
 
@@ -44,16 +47,29 @@ pub const MOST_BYTES: usize = 6 * 1024;
 /// Prefixes of carteiro's own headers, which receivers trust for signatures and deduplication.
 pub const OUR_PREFIXES: [&str; 2] = ["webhook-", "carteiro-"];
 
-/// The schema of an endpoint's headers by name. A schema has no patterns without regard to case, so it names the forbidden
-/// ones in lower case only.
-pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
-    let texts = generator.subschema_for::<HeaderText>();
-    let forbidden: Vec<_> = [&HOP_BY_HOP[..], &OURS, &OF_ONE_REQUEST].concat();
-    let prefixes = format!("^({})", OUR_PREFIXES.join("|"));
-    json_schema!({
-        "type": "object",
-        "additionalProperties": texts,
-        "maxProperties": MOST,
-        "propertyNames": {"pattern": pattern::HEADER_NAME, "not": {"anyOf": [{"enum": forbidden}, {"pattern": prefixes}]}}
-    })
+/// An endpoint's headers by name, for their schema. It has no patterns without regard to case, so it names the forbidden ones
+/// in lower case only.
+pub(crate) struct RequestHeaders;
+
+impl JsonSchema for RequestHeaders {
+    fn schema_name() -> Cow<'static, str> {
+        "Headers".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut text = generator.subschema_for::<HeaderText>();
+        if generator.contract().is_deserialize() {
+            let removed = json!({"type": "null", "description": "Removes a secret value, which would be kept."});
+            text = json_schema!({"anyOf": [text, removed]});
+        }
+        let forbidden = [&HOP_BY_HOP[..], &OURS, &OF_ONE_REQUEST].concat();
+        let prefixes = format!("^({})", OUR_PREFIXES.join("|"));
+        json_schema!({
+            "description": "Headers by name.",
+            "type": "object",
+            "additionalProperties": text,
+            "maxProperties": MOST,
+            "propertyNames": {"pattern": pattern::HEADER_NAME, "not": {"anyOf": [{"enum": forbidden}, {"pattern": prefixes}]}}
+        })
+    }
 }

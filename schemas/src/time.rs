@@ -113,12 +113,16 @@ impl Span {
     /// The schema of a duration that a request may set within bounds, both included.
     pub fn schema_between(generator: &mut SchemaGenerator, shortest: Self, longest: Self) -> Schema {
         let mut schema = generator.subschema_for::<Self>();
+        let examples = EXAMPLES.into_iter().filter(|(_, span)| (shortest..=longest).contains(span));
+        schema.insert("examples".to_owned(), examples.map(|(written, _)| written).collect());
         if generator.contract().is_deserialize() {
             schema.insert("pattern".to_owned(), pattern_between(shortest, longest).into());
         }
         schema
     }
 }
+
+const EXAMPLES: [(&str, Span); 3] = [("5s", Span::seconds(5)), ("1m", Span::seconds(60)), ("24h", Span::hours(24))];
 
 /// Units of durations, in milliseconds, beginning with the smallest.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -213,7 +217,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["5s", "2m", "72h"]})
+        json_schema!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": EXAMPLES.map(|(written, _)| written)})
     }
 }
 

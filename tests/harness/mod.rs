@@ -6,6 +6,7 @@
 
 mod amqp_client;
 mod api;
+mod generated_client;
 mod metrics_page;
 mod name_server;
 #[path = "../../broker/tests/contract/node.rs"]
@@ -15,12 +16,14 @@ mod process;
 mod prometheus;
 mod rabbit;
 mod receiver;
+mod script;
 mod site;
 mod verifier;
 mod wait;
 
 pub(crate) use amqp_client::{AmqpClient, AmqpMessage, CapturedMessage};
 pub(crate) use api::{Api, KEY, UNANSWERED, client, ids};
+pub(crate) use generated_client::GeneratedClient;
 pub(crate) use metrics_page::{MetricsPage, lint};
 pub(crate) use name_server::{NameServer, Zone};
 pub(crate) use postgres::Postgres;
@@ -28,6 +31,7 @@ pub(crate) use process::Process;
 pub(crate) use prometheus::{Prometheus, tools as prometheus_tools};
 pub(crate) use rabbit::{Rabbit, RabbitCluster};
 pub(crate) use receiver::{DeliveryCounts, Receiver, Recorder};
+pub(crate) use script::{installed, script, succeeds};
 pub(crate) use site::{Site, acme};
 pub(crate) use verifier::Verifier;
 pub(crate) use wait::{eventually, in_time, report};

@@ -161,7 +161,7 @@ pub(super) async fn act<R: Resource>(
     act: impl FnOnce(&mut Tenant, &R) -> Result<Object, Problem> + Send + 'static,
 ) -> Result<Acted<R>, Problem> {
     request.query(&[])?;
-    let (tenant_id, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers()));
+    let (tenant_id, conditions) = (authorized.tenant_id().to_owned(), Conditions::of(request.headers())?);
     let id = request.path_parameter(R::PATH_ID).to_owned();
     let resource_id = id.clone();
     let decide = move |draft: &mut Draft| {

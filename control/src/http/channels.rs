@@ -85,6 +85,7 @@ pub(crate) struct ChannelWebhook {
     #[serde(default = "yes")]
     enabled: bool,
     /// `http` or `https`; without user or password.
+    #[schemars(regex(pattern = schemas::pattern::HTTP_URL), extend("format" = "uri"))]
     url: String,
     /// What is sent. None: nothing.
     #[serde(default)]

@@ -25,8 +25,14 @@ pub(crate) fn entity_tag(version: u64) -> HeaderValue {
 }
 
 impl Conditions {
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self { if_match: tags(headers, &header::IF_MATCH), if_none_match: tags(headers, &header::IF_NONE_MATCH) }
+    /// Reads the conditions of a request.
+    ///
+    /// # Errors
+    /// 400 when one of them is no list of entity tags. A version without its quotation marks would otherwise be a condition
+    /// that never holds, or that always does.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let [if_match, if_none_match] = [header::IF_MATCH, header::IF_NONE_MATCH].map(|name| tags(headers, &name));
+        Ok(Self { if_match: if_match?, if_none_match: if_none_match? })
     }
 
     /// Checks the conditions against the current version.
@@ -59,16 +65,34 @@ impl EntityTags {
     }
 }
 
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<EntityTags> {
-    let mut lines = headers.get_all(name).iter().peekable();
-    lines.peek()?;
-    // Weak tags and malformed tags stay in the list and match no version.
-    let texts: Vec<_> =
-        lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim).collect();
-    if texts == ["*"] {
-        Some(EntityTags::Any)
-    } else {
-        Some(EntityTags::These(texts.into_iter().map(str::to_owned).collect()))
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<EntityTags>, Problem> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.as_bytes()).collect();
+    match lines.as_slice() {
+        [] => Ok(None),
+        [line] if line.trim_ascii() == b"*" => Ok(Some(EntityTags::Any)),
+        lines => {
+            let tags: Option<Vec<_>> = lines.iter().map(|line| listed_tags(line)).collect();
+            let tags = tags.map(|tags| EntityTags::These(tags.concat()));
+            let wrong = || format!("{name}: expected an ETag with its quotation marks, several of them, or *");
+            tags.map(Some).ok_or_else(|| Problem::new(Code::InvalidParameter).detail(wrong()))
+        }
+    }
+}
+
+/// Splits a list of entity tags. None when it is empty, or something else. A weak tag is kept as it is, and so matches no
+/// version.
+fn listed_tags(line: &[u8]) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    let mut rest = line.trim_ascii();
+    loop {
+        let opened = rest.strip_prefix(b"W/").unwrap_or(rest).strip_prefix(b"\"")?;
+        let end = opened.iter().position(|byte| !matches!(byte, 0x21 | 0x23..=0x7e | 0x80..))?;
+        let after = opened[end..].strip_prefix(b"\"")?;
+        tags.push(String::from_utf8_lossy(&rest[..rest.len() - after.len()]).into_owned());
+        match after.trim_ascii_start() {
+            [] => return Some(tags),
+            after => rest = after.strip_prefix(b",")?.trim_ascii_start(),
+        }
     }
 }
 
@@ -79,7 +103,20 @@ mod tests {
     fn holds(name: &'static str, value: &'static str, current: CurrentVersion) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        Conditions::of(&headers).check(current).is_ok()
+        Conditions::of(&headers).is_ok_and(|conditions| conditions.check(current).is_ok())
+    }
+
+    #[test]
+    fn a_condition_that_is_no_list_of_entity_tags_is_refused() {
+        for wrong in ["3", "\"3", "", ",", "\"3\" \"4\"", "\"3\",", "w/\"3\"", "*, \"3\"", "\"a\"b\""] {
+            for name in ["if-match", "if-none-match"] {
+                let mut headers = HeaderMap::new();
+                headers.insert(name, HeaderValue::from_static(wrong));
+                let refused = Conditions::of(&headers).unwrap_err();
+                assert_eq!(refused.code, Code::InvalidParameter, "{name}: {wrong}");
+                assert!(refused.detail.is_some_and(|detail| detail.starts_with(name)), "{name}: {wrong}");
+            }
+        }
     }
 
     #[test]
@@ -90,7 +127,7 @@ mod tests {
             ("if-match", "\"3\"", [false, true, false]),
             ("if-match", "\"2\", \"3\"", [false, true, false]),
             ("if-match", "W/\"3\"", [false, false, false]),
-            ("if-match", "3", [false, false, false]),
+            ("if-match", "\"a,b\" ,W/\"\",\"3\"", [false, true, false]),
             ("if-none-match", "*", [true, false, false]),
             ("if-none-match", "\"3\"", [true, false, true]),
         ] {

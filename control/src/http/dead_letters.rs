@@ -8,8 +8,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use broker::records::{read_dead_letter, read_dead_letter_with_body};
-use schemars::{JsonSchema, json_schema};
-use schemas::{DeadLetter, DeadReason, Scope};
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
+use schemas::{DeadLetter, DeadReason, EventType, Scope, pattern, time::SINCE_1970};
 use serde_json::Value;
 use service::{
     openapi::{ApiRouter, Operation, get_with, post_with},
@@ -73,7 +73,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                      answers `matched` alone.",
                 );
                 let op = describe::takes::<DiscardBody>(op, r#"{"filter":{"endpoint_id":"crm"},"dry_run":true}"#);
-                describe::answers::<200, Discarded>(op)
+                describe::answers::<200, DiscardAnswer>(op)
             }),
         )
         .api_route(
@@ -126,29 +126,49 @@ fn described_counts(op: Operation, id: &str, summary: &str, scope: Option<Scope>
 
 fn described_tenant(op: Operation) -> Operation {
     let about = "Only of this tenant: of the present one of this id, or of one that was deleted.";
-    describe::parameter(op, TENANT, about, json_schema!({"type": "string"}))
+    let op = describe::parameter(op, TENANT, about, json_schema!({"type": "string"}));
+    describe::refuses(op, &[Code::NotFound])
 }
 
 fn filtered(op: Operation) -> Operation {
     let text = || json_schema!({"type": "string"});
-    let time = || json_schema!({"type": "string", "format": "date-time"});
+    let time = || json_schema!({"type": "string", "format": "date-time", "pattern": SINCE_1970});
+    let ids = json_schema!({"type": "array", "items": {"type": "string", "pattern": pattern::POSITION}});
     let reasons: Vec<_> = DeadReason::ALL.iter().map(|reason| reason.as_str()).collect();
-    let op = describe::parameter(op, "ids", "Their ids; may be repeated.", text());
+    let op = describe::parameter(op, "ids", "Their ids.", ids);
     let op = describe::parameter(op, "endpoint_id", "Where they were to go.", text());
     let op = describe::parameter(op, "reason", "Why they ended.", json_schema!({"type": "string", "enum": reasons}));
-    let op = describe::parameter(op, "event_type", "The event's type.", text());
+    let op = describe::parameter(
+        op,
+        "event_type",
+        "The event's type.",
+        EventType::json_schema(&mut SchemaGenerator::default()),
+    );
     let op = describe::parameter(op, "since", "Ended then or later.", time());
     describe::parameter(op, "until", "Ended earlier than that.", time())
 }
 
 /// A discard, or a count of what one would end.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "described only: Selection reads it, and names every mistake")]
 struct DiscardBody {
     /// Which dead letters; `{}` is all.
     filter: DeadLetterFilter,
     /// Only count them.
     dry_run: Option<bool>,
+}
+
+/// What a discard found, and ended.
+#[derive(JsonSchema)]
+#[schemars(rename = "Discarded")]
+#[expect(dead_code, reason = "described only: Discarded and Matched serialize themselves")]
+struct DiscardAnswer {
+    /// So many matched.
+    matched: u64,
+    /// So many are discarded. Fewer than matched where the time was over: ask again for the rest. Left out by a `dry_run`.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    discarded: Option<u64>,
 }
 
 async fn list(request: RequestContext) -> Result<Response, Problem> {

@@ -81,11 +81,13 @@ fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation 
 pub(crate) struct Integration {
     /// Its id, as in the path; made where it is left out.
     #[serde(default)]
+    #[schemars(regex(pattern = r"\S"))]
     id: String,
     /// As shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// `http` or `https`; without user or password.
+    #[schemars(regex(pattern = schemas::pattern::HTTP_URL), extend("format" = "uri"))]
     url: String,
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -52,6 +52,8 @@ impl Page {
                     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
                     page.limit = limit.ok_or_else(|| wrong("limit: expected a whole number from 1 to 1000"))?;
                 }
+                // A form sends a field that is empty.
+                "cursor" if text.is_empty() => {}
                 "cursor" => {
                     let read = || String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok();
                     page.after = Some(read().ok_or_else(wrong_cursor)?);
@@ -281,6 +283,7 @@ mod tests {
     #[test]
     fn parameters_that_cannot_be_read_are_refused() {
         assert_eq!(page(&[]), Ok(Page { limit: 100, after: None }));
+        assert_eq!(page(&[("cursor", "")]), Ok(Page { limit: 100, after: None }));
         for (name, text) in [("limit", "0"), ("limit", "1001"), ("limit", "x"), ("cursor", "!"), ("cursor", "_w")] {
             assert_eq!(page(&[(name, text)]).unwrap_err().code, Code::InvalidParameter, "{name}={text}");
         }

@@ -88,6 +88,7 @@ fn described_list(op: Operation) -> Operation {
 
 /// A replay, or a count of what one would replay.
 #[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "described only: Selection reads it, and names every mistake")]
 struct ReplayBody {
     /// Which dead letters; `{}` is all.
@@ -95,6 +96,7 @@ struct ReplayBody {
     /// Only count them.
     dry_run: Option<bool>,
     /// So many a second, at most.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1_000_000))]
     rate_per_second: Option<f64>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use schemas::{Endpoint, Key, KeyHash, Rotation, Scope, Secret, Signature, SourceConfig, Span, signature::SigningKey};
 use serde::Deserialize;
 use service::{
@@ -67,6 +67,7 @@ const EXAMPLE: &str = r#"{"overlap":"24h"}"#;
 #[serde(default, deny_unknown_fields)]
 struct Rotate {
     /// How long the one before stays valid: `"0s"` ends it at once, and more than 30 days are refused.
+    #[schemars(schema_with = "overlap_schema")]
     overlap: Span,
 }
 
@@ -81,6 +82,7 @@ impl Default for Rotate {
 #[serde(default, deny_unknown_fields)]
 struct RotateSecret {
     /// How long those before stay valid: `"0s"` ends them at once, and more than 30 days are refused.
+    #[schemars(schema_with = "overlap_schema")]
     overlap: Span,
     /// What the signatures are from now on; as they were where it is left out.
     signature: Option<Signature>,
@@ -90,6 +92,10 @@ impl Default for RotateSecret {
     fn default() -> Self {
         Self { overlap: Rotation::OVERLAP, signature: None }
     }
+}
+
+fn overlap_schema(generator: &mut SchemaGenerator) -> Schema {
+    Span::schema_between(generator, Span::seconds(0), Rotation::LONGEST_OVERLAP)
 }
 
 fn rotation(request: &RequestContext, overlap: Span) -> Result<Rotation, Problem> {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, marker::PhantomData};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 use service::openapi::{body_shape, patch_shape};
 
@@ -47,6 +47,23 @@ shape!(
         patch_shape(schema, &[&[R::BODY_ID], R::READ_ONLY].concat(), generator)
     }
 );
+
+shape!(
+    /// An item of a description. Secrets that are made may be left out.
+    DescribedResource, "Described{}", |generator| {
+        let mut schema = body_shape(bare::<R>(generator), R::READ_ONLY, &[]);
+        schema.insert("required".to_owned(), given::<R>().into());
+        schema
+    }
+);
+
+/// The fields that every description has: an export leaves defaults out.
+fn given<R: Resource + JsonSchema>() -> Vec<String> {
+    let mut read = SchemaSettings::draft2020_12().for_deserialize().into_generator();
+    let required = R::json_schema(&mut read).get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let names = required.iter().filter_map(|name| name.as_str().map(str::to_owned));
+    names.filter(|name| !generated::<R>().contains(&name.as_str())).collect()
+}
 
 /// The schema of the resource. What carteiro changes by itself has no default, because it is kept when it is left out.
 fn bare<R: Resource + JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

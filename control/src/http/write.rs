@@ -90,7 +90,7 @@ async fn write<R: Resource>(request: RequestContext, body: RequestBody, mode: Wr
 pub(crate) async fn delete<R: Resource>(request: RequestContext) -> Result<Response, Problem> {
     let authorized = request.authorize(R::CHANGED_BY).await?;
     request.query(&[])?;
-    let (id, conditions) = (request.path_parameter(R::PATH_ID).to_owned(), Conditions::of(request.headers()));
+    let (id, conditions) = (request.path_parameter(R::PATH_ID).to_owned(), Conditions::of(request.headers())?);
     let tenant = authorized.tenant.as_ref().map_or_else(|| id.clone(), |tenant| tenant.id.clone());
     R::check_id(&id)?;
     let edit = EditRequest::of_tenant(&tenant, authorized.author);
@@ -136,7 +136,8 @@ impl ChangeRequest {
             rules: control.deps.rules.clone(),
             snapshot,
         };
-        Ok(Self { context, mode, body, conditions: Conditions::of(request.headers()), strictness, generator })
+        let conditions = Conditions::of(request.headers())?;
+        Ok(Self { context, mode, body, conditions, strictness, generator })
     }
 
     /// Carries the change out on a draft, or explains why it is refused.

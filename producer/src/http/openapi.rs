@@ -35,7 +35,7 @@ enum Events {
 #[expect(dead_code, reason = "described only: schemas::Submission reads it, without building it")]
 struct EventList {
     /// They are published in this order.
-    #[schemars(length(min = 1, max = 1000))]
+    #[schemars(length(max = 1000))]
     events: Vec<Event>,
 }
 
@@ -96,11 +96,11 @@ impl From<AcceptedEvent> for AcceptedWebhook {
     }
 }
 
-/// A vendor's body.
+/// A vendor's body: any JSON, since what no dialect knows is kept as it is.
 #[derive(JsonSchema)]
 #[schemars(transparent)]
 #[expect(dead_code, reason = "described only")]
-struct Webhook(serde_json::Map<String, serde_json::Value>);
+struct Webhook(serde_json::Value);
 
 pub(super) fn events(op: Operation) -> Operation {
     let op = describe::call(op, "events", "publishEvents", "Publish events", "Needs the scope `publish`.");

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decide::Apply;
-use schemas::Warning;
+use schemas::{Endpoint, Key, Quota, SourceConfig, Subscription, Warning};
 use serde_json::{Value, json};
 use service::{
     openapi::{ApiRouter, get_with, post_with},
@@ -26,6 +26,7 @@ use super::{
     context::{RequestBody, RequestContext},
     describe,
     edit::EditRequest,
+    shapes::DescribedResource,
     write::typed,
 };
 use crate::Control;
@@ -59,42 +60,76 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
                 let op = describe::parameter(op, "tenant", "Exports only the tenant of this id.", text);
                 let truth = schemars::json_schema!({"type": "boolean", "default": false});
                 let op = describe::parameter(op, "with_secrets", "True: with all secrets, as a restore needs them. Otherwise they are left out.", truth);
-                describe::answers::<200, Exported>(op)
+                describe::answers::<200, Exported>(describe::refuses(op, &[Code::NotFound]))
             }),
         )
 }
 
 /// A description with its options. Each tenant stays JSON until it is read field by field, because fields that it
 /// leaves out are kept or generated.
-#[derive(Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ApplyRequest {
     tenants: Vec<Value>,
+    #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
     prune: bool,
     tenant: Option<String>,
 }
 
 /// A description of tenants, with options.
 #[derive(schemars::JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "described only: ApplyRequest reads it, piece by piece")]
 struct ApplyBody {
     /// The tenants, each with all that belongs to it, as in the YAML of the `file:` store.
-    tenants: Vec<schemas::Tenant>,
+    tenants: Vec<DescribedTenant>,
     /// True: only says what would be changed.
-    dry_run: Option<bool>,
+    #[schemars(default)]
+    dry_run: bool,
     /// True: also deletes what is not described, tenants included.
-    prune: Option<bool>,
+    #[schemars(default)]
+    prune: bool,
     /// Change only this tenant: a description of another one is refused, and `prune` deletes nothing of others.
+    #[schemars(regex(pattern = schemas::pattern::ID))]
     tenant: Option<String>,
+}
+
+/// A tenant with all that belongs to it.
+#[derive(schemars::JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "described only: the tenant is read piece by piece")]
+struct DescribedTenant {
+    /// Id of the tenant.
+    #[schemars(regex(pattern = schemas::pattern::ID))]
+    id: String,
+    /// Display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Limits of what the tenant may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota: Option<Quota>,
+    /// Endpoints that deliveries are posted to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoints: Option<Vec<DescribedResource<Endpoint>>>,
+    /// Subscriptions, which say what is posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subscriptions: Option<Vec<DescribedResource<Subscription>>>,
+    /// Sources, where vendors' webhooks come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<DescribedResource<SourceConfig>>>,
+    /// Keys of programs that may act for the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<DescribedResource<Key>>>,
 }
 
 /// A description of what is configured.
 #[derive(schemars::JsonSchema)]
 #[expect(dead_code, reason = "described only: the answer is made of each tenant's JSON")]
 struct Exported {
-    /// The tenants, each with all that belongs to it.
-    tenants: Vec<schemas::Tenant>,
+    /// The tenants, each with all that belongs to it, without what is as by default.
+    tenants: Vec<DescribedTenant>,
 }
 
 /// What was changed, or would be.
