@@ -3,6 +3,8 @@
 //! schemathesis sends what the document allows and what it forbids, with the operator's key and with a tenant's. A client in
 //! Rust, which takes a minute to compile, is generated and tells its story.
 
+// Each file uses its own part of it.
+#[allow(unused_imports)]
 mod harness;
 
 use harness::{Api, GeneratedClient, KEY, Process, Receiver, Site, installed, report, script, succeeds};
