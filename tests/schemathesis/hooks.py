@@ -30,6 +30,10 @@ LONGEST_ID = 24
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = case.meta
+    if isinstance(case.query, dict) and context.operation.path.endswith("/explain"):
+        # With one of these the body is a vendor's, which has another schema or none.
+        case.query.pop("source_id", None)
+        case.query.pop("dialect", None)
     if meta is None or not meta.generation.mode.is_positive:
         return
     to_what_exists(case, context.operation.path)
@@ -128,6 +132,10 @@ def not_retiring(item):
     """One schema describes what retires, of a source as of an endpoint; and a key's old hash is another than its hash."""
     for name in ("old_token", "old_hash"):
         item.pop(name, None)
+    # What is made where it is left out may be null only where nothing is stored, and no schema knows what is.
+    for name in ("hash", "token"):
+        if item.get(name, "") is None:
+            del item[name]
 
 
 def consistent_endpoint(endpoint):
