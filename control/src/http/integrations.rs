@@ -91,6 +91,7 @@ pub(crate) struct Integration {
     url: String,
     /// Sent as `X-N8N-API-KEY`, raw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = schemas::pattern::SECRET_HEADER_VALUE))]
     n8n_api_key: Option<Secret>,
     /// Signing secrets, newest first, as of an endpoint. Left out, a new one is made and shown this once, and stored ones are
     /// kept. Empty: requests are not signed.

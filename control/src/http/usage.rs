@@ -9,7 +9,7 @@ use axum::{
 use schemars::json_schema;
 use schemas::{
     Scope,
-    time::{rfc3339, unix_ms},
+    time::{SINCE_1970, rfc3339, unix_ms},
 };
 use service::{
     openapi::{ApiRouter, get_with},
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> ApiRouter<Arc<Control>> {
         "/v1/tenants/{tenant}/usage",
         get_with(usage, |op| {
             let op = describe::operation(op, "usage", "getUsage", "Show what a tenant used, by day", Some(Scope::Read));
-            let day = || json_schema!({"type": "string", "format": "date"});
+            let day = || json_schema!({"type": "string", "format": "date", "pattern": SINCE_1970});
             let op = describe::parameter(
                 op,
                 "from",
