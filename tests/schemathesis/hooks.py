@@ -32,8 +32,8 @@ def before_call(context, case, kwargs):
     meta = case.meta
     if isinstance(case.query, dict) and context.operation.path.endswith("/explain"):
         # With one of these the body is a vendor's, which has another schema or none.
-        case.query.pop("source_id", None)
-        case.query.pop("dialect", None)
+        for name in ("source_id", "dialect", "channel_id"):
+            case.query.pop(name, None)
     if meta is None or not meta.generation.mode.is_positive:
         return
     to_what_exists(case, context.operation.path)
@@ -145,8 +145,11 @@ def consistent_endpoint(endpoint):
         texts = [secret for secret in secrets if isinstance(secret, str) and secret.startswith("whsec_")]
         endpoint["secrets"] = texts
         endpoint["signature"] = "v1"
-    elif endpoint.get("signature") == "v1a" and "secrets" in endpoint:
+    elif endpoint.get("signature") == "v1a" or "secrets" in endpoint:
         endpoint["signature"] = "v1"
+    if isinstance(endpoint.get("url"), str) and endpoint["url"].lower().removesuffix("//") in ("http:", "https:"):
+        # The shortest text that the pattern allows has no host, which the format `uri` of HTTP wants.
+        endpoint["url"] = "https://receiver.example/"
     headers = endpoint.get("headers")
     if isinstance(headers, dict):
         # The names of headers have no case, all of them take 6 KiB at most, and `n8n_api_key` is a header too.
