@@ -11,6 +11,7 @@ use std::{
 };
 
 use carteiro::receiver::Answer;
+use reqwest::{Method, header::HeaderValue};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -159,4 +160,16 @@ async fn a_gateway_that_reaches_nobody_exits_69() {
         let (code, said) = ends(&site, &["publish", "--tenant", "acme", "event.json", "--server", &url]).await;
         assert_eq!(code, 69, "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_process_says_what_it_serves_and_who_serves_the_rest() {
+    let site = Site::on_rabbitmq("tenants: [{id: acme}]").await;
+    let producer = site.start("producer").await;
+    let url = producer.api().url();
+    let (code, said) = ends(&site, &["tenants", "list", "--server", &url]).await;
+    let says_who = said.contains("this process is a producer") && said.contains("ask the process that runs control");
+    assert_eq!((code, says_who), (1, true), "{said}");
+    let root = producer.api().anonymous(Method::GET, "/").send().await.expect("it answers");
+    assert_eq!((root.status().as_u16(), &root.headers()["location"]), (307, &HeaderValue::from_static("/docs")));
 }

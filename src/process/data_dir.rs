@@ -96,7 +96,7 @@ mod tests {
     fn a_folder_for_snapshots_has_one_process() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = lock_snapshot(folder.path()).expect("free");
-        let refused = lock_snapshot(folder.path()).err().expect("taken").to_string();
+        let refused = lock_snapshot(folder.path()).map(drop).expect_err("taken").to_string();
         assert!(refused.starts_with("data_dir: ") && refused.contains("each needs its own (--data-dir)"), "{refused}");
         drop(first);
         lock_snapshot(folder.path()).expect("free again");

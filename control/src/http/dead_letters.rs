@@ -247,7 +247,7 @@ async fn refuse_unknown(request: &RequestContext, tenant: Option<&str>) -> Resul
     let Some(tenant) = tenant else { return Ok(()) };
     let found = request.find(|snapshot| snapshot.tenant(tenant).map(|_| ())).await;
     found.map_err(|problem| match problem.code {
-        Code::NotFound => problem.detail(format!("there is no tenant {tenant}")),
+        Code::NotFound => problem.detail(format!("there is no tenant `{tenant}`")),
         _ => problem,
     })
 }
@@ -268,7 +268,7 @@ async fn shown(request: &RequestContext, tenant: Option<&str>) -> Result<Respons
     let since = tenant.map_or(0, |tenant| control.created(tenant));
     let letter = dead_letters::show(&*control.deps.broker, tenant, since, id).await;
     let letter = letter.map_err(|_| problems::log_unavailable())?;
-    let none = || Problem::new(Code::NotFound).detail(format!("there is no dead letter {id}"));
+    let none = || Problem::new(Code::NotFound).detail(format!("there is no dead letter `{id}`"));
     Ok(Json(letter.ok_or_else(none)?).into_response())
 }
 

@@ -165,7 +165,7 @@ async fn show(request: RequestContext) -> Result<Response, Problem> {
 }
 
 fn nothing_parked(id: &str) -> Problem {
-    Problem::new(Code::NotFound).detail(format!("nothing is parked under {id}"))
+    Problem::new(Code::NotFound).detail(format!("nothing is parked under `{id}`"))
 }
 
 async fn requeue(request: RequestContext) -> Result<Response, Problem> {

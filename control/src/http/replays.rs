@@ -185,7 +185,8 @@ async fn stop(request: RequestContext) -> Result<Response, Problem> {
 }
 
 fn find(control: &Control, tenant: &str, id: &str) -> Result<Arc<ReplayJob>, Problem> {
-    let none = || Problem::new(Code::NotFound).detail(format!("this process knows no replay {id} of tenant {tenant}"));
+    let none =
+        || Problem::new(Code::NotFound).detail(format!("this process knows no replay `{id}` of tenant `{tenant}`"));
     control.replays.get(tenant, id).ok_or_else(none)
 }
 
