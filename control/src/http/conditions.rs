@@ -66,7 +66,7 @@ impl EntityTags {
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<EntityTags>, Problem> {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| line.as_bytes()).collect();
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     match lines.as_slice() {
         [] => Ok(None),
         [line] if line.trim_ascii() == b"*" => Ok(Some(EntityTags::Any)),

@@ -54,8 +54,11 @@ fn well() -> Status {
     }
 }
 
+/// Messages by their codes.
+type Told = Vec<(&'static str, String)>;
+
 /// The problems of a well installation after a change, and its notices.
-fn after(change: impl FnOnce(&mut Status)) -> (Vec<(&'static str, String)>, Vec<(&'static str, String)>) {
+fn after(change: impl FnOnce(&mut Status)) -> (Told, Told) {
     let mut status = well();
     change(&mut status);
     let (problems, notices) = of_installation(&status);
