@@ -68,7 +68,7 @@ impl Fixture {
             .args([seed, examples].map(|number| number.to_string()));
         command.args(options).env("CARTEIRO_KEY", key);
         let said = succeeds(command).await;
-        report(name, said.lines().rev().find(|line| line.contains("cases")).unwrap_or_default().trim());
+        report(name, said.lines().rev().find(|line| line.contains(" generated, ")).unwrap_or_default().trim());
         let unexpected: Vec<Value> = self.standalone.log().into_iter().filter(is_unexpected).collect();
         assert!(unexpected.is_empty(), "logged: {unexpected:#?}");
         assert_eq!(self.standalone.readyz().await.0, 200);

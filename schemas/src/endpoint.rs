@@ -85,8 +85,8 @@ fn show_derived(schema: &mut Schema) {
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
         let shown = json!({"description": description, "type": "string", "readOnly": true});
         fields.insert("public_key".to_owned(), shown);
-        fields.insert("health".to_owned(), crate::endpoint_health::schema().into());
     }
+    crate::show_health(schema);
 }
 
 fn default_timeout() -> Span {

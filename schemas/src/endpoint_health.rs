@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{OutcomeClass, time::Moment};
 
@@ -57,10 +57,12 @@ pub struct LastError {
     pub excerpt: Option<String>,
 }
 
-/// The schema of the read-only field `health`.
-pub(crate) fn schema() -> Schema {
+/// Adds the read-only property `health` to the schema of what is posted to an endpoint.
+pub fn show_health(schema: &mut Schema) {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().subschema_for::<EndpointHealth>();
-    schema.insert("readOnly".to_owned(), json!(true));
-    schema
+    let mut health = settings.into_generator().subschema_for::<EndpointHealth>();
+    health.insert("readOnly".to_owned(), json!(true));
+    if let Some(Value::Object(fields)) = schema.get_mut("properties") {
+        fields.insert("health".to_owned(), health.into());
+    }
 }

@@ -49,7 +49,7 @@ pub use dead_letter::{
 pub use delivery::{Delivery, MAX_SUBSCRIPTIONS, Part, delivery_id};
 pub use dialect::{Dialect, RenderedBody, SourceContext, VendorEvent, read, render, render_test};
 pub use endpoint::{Endpoint, EndpointState, HeaderText, RateLimit, RetryPolicy};
-pub use endpoint_health::{EndpointHealth, HealthState, LastError};
+pub use endpoint_health::{EndpointHealth, HealthState, LastError, show_health};
 pub use envelope::{Envelope, MAX_DEPTH};
 pub use event::{
     Actor, Change, ChangedTag, Channel, ChatMessage, Company, Contact, Department, Direction, Event, Media, SPEC,

@@ -19,7 +19,11 @@ impl Fixture {
 
     /// Reads everything, as the tenant's administrator.
     pub(super) async fn look(&mut self) {
-        for path in ["", "/endpoints", "/endpoints/takes", "/subscriptions", "/sources", "/keys", "/audit"] {
+        for path in ["/endpoints", "/endpoints/takes", "/status"] {
+            let shown = self.get(path).await;
+            self.keep(SampleOrigin::Endpoints, &format!("GET {path}"), shown.to_string());
+        }
+        for path in ["", "/subscriptions", "/sources", "/keys", "/audit"] {
             let shown = self.get(path).await;
             self.keep(SampleOrigin::Configuration, &format!("GET {path}"), shown.to_string());
         }

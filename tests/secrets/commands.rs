@@ -43,11 +43,11 @@ impl Fixture {
             .expect("likewise");
         for kind in ["endpoints", "subscriptions", "sources", "keys"] {
             for output in ["table", "json"] {
-                self.run(SampleOrigin::Configuration, 0, &[&[kind, "list", "--output", output][..], &of].concat())
-                    .await;
+                let origin = if kind == "endpoints" { SampleOrigin::Endpoints } else { SampleOrigin::Configuration };
+                self.run(origin, 0, &[&[kind, "list", "--output", output][..], &of].concat()).await;
             }
         }
-        self.run(SampleOrigin::Configuration, 0, &[&["endpoints", "show", "takes"][..], &of].concat()).await;
+        self.run(SampleOrigin::Endpoints, 0, &[&["endpoints", "show", "takes"][..], &of].concat()).await;
         self.run(SampleOrigin::Configuration, 0, &["export"]).await;
         self.run(SampleOrigin::Configuration, 0, &["audit", "--tenant", "acme", "--output", "json"]).await;
         self.run(SampleOrigin::Configuration, 0, &["apply", "--dry-run", "--file", "more.yaml", "--output", "json"])

@@ -32,6 +32,8 @@ pub(super) enum SampleOrigin {
     Connections,
     /// The API's or a command's answer about the configuration and its changes.
     Configuration,
+    /// The API's or a command's answer about endpoints: their configuration, and how their last attempt failed.
+    Endpoints,
     /// The API's or a command's list of ended deliveries, without bodies.
     List,
     /// One ended delivery, with its body.
@@ -42,9 +44,12 @@ impl SentinelKind {
     /// True when it must not be in samples of this origin.
     fn is_barred_from(self, place: SampleOrigin) -> bool {
         match (self, place) {
-            (Self::Configured, SampleOrigin::Configuration)
+            (Self::Configured, SampleOrigin::Configuration | SampleOrigin::Endpoints)
             | (Self::Body, SampleOrigin::Shown)
-            | (Self::Answer, SampleOrigin::Record | SampleOrigin::List | SampleOrigin::Shown) => false,
+            | (
+                Self::Answer,
+                SampleOrigin::Record | SampleOrigin::Endpoints | SampleOrigin::List | SampleOrigin::Shown,
+            ) => false,
             (_, _) => true,
         }
     }

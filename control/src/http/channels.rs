@@ -21,6 +21,7 @@ use super::{
     page::Page,
     read::{list, show},
     resource::{ChangeContext, Listed, Resource},
+    status,
     tenant_item::{TenantItem as _, put_item},
     view::{self, whazing, yes},
     write,
@@ -76,6 +77,7 @@ fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation 
 /// A channel's webhook.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = schemas::show_health)]
 pub(crate) struct ChannelWebhook {
     /// The channel's id, as in the path.
     #[serde(default)]
@@ -181,8 +183,13 @@ impl Resource for ChannelWebhook {
     const HAS_PLATFORM_ID: bool = true;
     const STATE: &'static [&'static str] = &["signature"];
     const READ_ONLY: &'static [&'static str] =
-        &["public_key", "state", "disabled_reason", "endpoint_id", "subscription_id"];
+        &["public_key", "health", "state", "disabled_reason", "endpoint_id", "subscription_id"];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = Endpoint::ISSUED;
+
+    fn observed(id: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
+        let shown = Self::in_snapshot(tenant, id);
+        shown.map_or_else(Object::new, |shown| status::health(control, tenant, &shown.endpoint_id))
+    }
 
     fn items(&self) -> Vec<(ItemKind, &str)> {
         let subscription = self.subscription_id.iter().map(|id| (ItemKind::Subscription, id.as_str()));

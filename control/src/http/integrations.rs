@@ -21,6 +21,7 @@ use super::{
     page::Page,
     read::{list, show},
     resource::{ChangeContext, Listed, Resource},
+    status,
     tenant_item::TenantItem as _,
     view::{self, whazing},
     write,
@@ -78,6 +79,7 @@ fn operation(op: Operation, id: &str, summary: &str, scope: Scope) -> Operation 
 /// An integration.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = schemas::show_health)]
 pub(crate) struct Integration {
     /// Its id, as in the path; made where it is left out.
     #[serde(default)]
@@ -140,8 +142,13 @@ impl Resource for Integration {
     const HAS_PLATFORM_ID: bool = true;
     const ID_PREFIX: &'static str = "int";
     const STATE: &'static [&'static str] = &["signature"];
-    const READ_ONLY: &'static [&'static str] = &["public_key", "state", "disabled_reason", "endpoint_id"];
+    const READ_ONLY: &'static [&'static str] = &["public_key", "health", "state", "disabled_reason", "endpoint_id"];
     const SHOWN_ONCE: &'static [(&'static str, &'static str)] = Endpoint::ISSUED;
+
+    fn observed(id: &str, tenant: &TenantSnapshot, control: &Control) -> Object {
+        let shown = Self::in_snapshot(tenant, id);
+        shown.map_or_else(Object::new, |shown| status::health(control, tenant, &shown.endpoint_id))
+    }
 
     fn items(&self) -> Vec<(ItemKind, &str)> {
         vec![(ItemKind::Endpoint, &self.endpoint_id)]

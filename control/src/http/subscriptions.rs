@@ -1,6 +1,6 @@
 //! Subscriptions, which select the events that are posted to an endpoint.
 
-use schemas::{Subscription, Tenant, Warning};
+use schemas::{Subscription, Tenant, View, Warning};
 use service::problem::Problem;
 use store::{Item, ItemKind, TenantSnapshot};
 
@@ -32,6 +32,10 @@ impl TenantItem for Subscription {
     }
 
     fn warnings(&self, tenant: &Tenant) -> Vec<Warning> {
+        // No box of the channel is ticked, which is no mistake.
+        if self.event_types.is_empty() && View::owner(&self.id) == Some(View::Channel) {
+            return Vec::new();
+        }
         let endpoint = tenant.endpoints.iter().find(|endpoint| endpoint.id == self.endpoint_id);
         self.warnings(endpoint.map(|endpoint| endpoint.format).unwrap_or_default())
     }

@@ -40,7 +40,7 @@ fn report(role: &str) -> Notice {
     }))
 }
 
-fn failing(api: &Api, tenant: &str) -> Notice {
+fn failing(api: &Api, tenant: &str, endpoint_id: &str) -> Notice {
     let last = FailedAttempt {
         at: NOW,
         outcome: OutcomeClass::ServerError,
@@ -49,8 +49,8 @@ fn failing(api: &Api, tenant: &str) -> Notice {
     };
     let failure = EndpointFailure {
         tenant: tenant.into(),
-        endpoint_id: "crm".into(),
-        version: api.tenant(tenant).versions.of(ItemKind::Endpoint, "crm"),
+        endpoint_id: endpoint_id.into(),
+        version: api.tenant(tenant).versions.of(ItemKind::Endpoint, endpoint_id),
         since: NOW,
         failures: 3,
         last,
@@ -96,7 +96,7 @@ async fn the_status_names_what_is_missing_until_it_is_announced() {
 async fn an_endpoint_shows_how_it_fails_until_it_is_changed() {
     let api = listening().await;
     assert_eq!(api.get(CRM).await.body["health"], json!({"state": "unknown"}));
-    api.broker.announce(failing(&api, "acme").write().into());
+    api.broker.announce(failing(&api, "acme", "crm").write().into());
     let shown = until(&api, CRM, |endpoint| endpoint["health"]["state"] == "failing").await;
     let expected = json!({
         "state": "failing", "since": "2026-01-01T00:00:00.000Z", "consecutive_failures": 3, "waiting": 2,
@@ -115,10 +115,26 @@ async fn an_endpoint_shows_how_it_fails_until_it_is_changed() {
 }
 
 #[tokio::test]
+async fn a_channel_and_an_integration_show_the_health_of_their_endpoints() {
+    let api = listening().await;
+    for (path, endpoint_id) in
+        [("/v1/tenants/acme/channels/4/webhook", "channel-4"), ("/v1/tenants/acme/integrations/bot", "integration-bot")]
+    {
+        api.put(path, json!({"url": "https://n8n.example/"})).await.expect(201);
+        assert_eq!(api.get(path).await.body["health"], json!({"state": "unknown"}));
+        api.broker.announce(failing(&api, "acme", endpoint_id).write().into());
+        let mut shown = until(&api, path, |view| view["health"]["state"] == "failing").await;
+        assert_eq!(shown["health"]["last_error"]["status"], 500);
+        shown.as_object_mut().unwrap().remove("secrets");
+        api.put(path, shown).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn a_tenants_status_has_its_own_endpoints_only() {
     let api = listening().await;
     for tenant in ["acme", "zeta"] {
-        api.broker.announce(failing(&api, tenant).write().into());
+        api.broker.announce(failing(&api, tenant, "crm").write().into());
     }
     let all = until(&api, "/v1/status?limit=1", |answer| answer["endpoints"]["failing"] == 2).await;
     assert_eq!((&all["endpoints"]["tenants"], all["endpoints"]["items"].as_array().unwrap().len()), (&json!(2), 1));
