@@ -76,7 +76,7 @@ impl LogReading {
             let Some(offset) = received.offset.filter(|offset| *offset < end) else { return Ok(()) };
             // The broker begins with the whole chunk that has the offset.
             let is_wanted = offset >= self.offset && received.marker.is_none();
-            if is_wanted && self.out.send(Ok(record(offset, received))).await.is_err() {
+            if is_wanted && self.out.send(Ok(record(self.stream.log, offset, received))).await.is_err() {
                 return Ok(());
             }
         }
@@ -154,12 +154,13 @@ async fn next_of<S: Stream + Unpin>(records: &mut S) -> Result<Option<S::Item>, 
     next.map_err(|_| format!("the broker sent no record for {} s", STALLED.as_secs()))
 }
 
-fn record(offset: u64, received: ReceivedMessage) -> Record {
+fn record(log: Log, offset: u64, received: ReceivedMessage) -> Record {
     let mut message = received.message;
     if let Some(reason) = received.last_death {
         message.headers.set(LAST_DEATH, reason);
     }
-    if let Some(at) = received.parked_at.filter(|_| message.headers.text(wire::RECORD).is_none()) {
+    let is_parked_by_broker = log == Log::Parked && message.headers.text(wire::RECORD).is_none();
+    if let Some(at) = received.parked_at.filter(|_| is_parked_by_broker) {
         message.headers.set(PARKED_AT, HeaderValue::Int(i64::try_from(at).unwrap_or(i64::MAX)));
     }
     Record { offset, key: received.key, message }
