@@ -299,7 +299,12 @@ mod tests {
         assert_eq!(page(&[("cursor", &cursor("7"))]), Ok(expected));
         let oldest = LogPage { is_newest_first: false, ..expected };
         assert_eq!(page(&[("cursor", &cursor("7")), ("order", "oldest")]), Ok(oldest));
-        for wrong in ["crm", "-1", ""] {
+        assert_eq!(
+            page(&[("cursor", "")]).map(|page| page.after),
+            Ok(None),
+            "a form sends it empty for the first page"
+        );
+        for wrong in ["crm", "-1"] {
             assert_eq!(page(&[("cursor", &cursor(wrong))]).unwrap_err().code, Code::InvalidParameter, "{wrong}");
         }
         assert_eq!(page(&[("order", "up")]).unwrap_err().code, Code::InvalidParameter);
