@@ -17,6 +17,8 @@ const AUTHORITIES: &str = "cacertfile=";
 
 /// Includes all handshakes.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to a close. The broker gives it within milliseconds.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct BrokerHosts {
     hosts: Vec<Host>,
@@ -92,6 +94,12 @@ pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, Topol
         Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
         Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT_TIME:?}", shown(host)))),
     }
+}
+
+/// Closes a connection that nobody uses any more, and waits for the answer unless lapin has lost it
+/// (docs/rabbitmq.md#a-close-without-an-answer-in-lapin).
+pub(super) async fn close(connection: Connection) {
+    let _ = timeout(CLOSE_TIME, connection.close(200, "OK".into())).await;
 }
 
 impl Host {

@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     client::RabbitMqClient,
-    connect::connect,
+    connect::{close, connect},
     error::describe,
     message::{self, LAST_DEATH, MARKER_KEY, PARKED_AT, ReceivedMessage, marker_properties},
     session::Session,
@@ -57,7 +57,7 @@ impl LogReading {
             read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
         };
-        let _ = connection.close(200, "OK".into()).await;
+        close(connection).await;
         read
     }
 
@@ -90,7 +90,7 @@ impl LogStream {
             end = self.end_over(&connection) => end,
             reason = session.health.failed() => Err(reason),
         };
-        let _ = connection.close(200, "OK".into()).await;
+        close(connection).await;
         end
     }
 

@@ -22,10 +22,7 @@ mod settle;
 mod supervise;
 mod topology;
 
-use std::{
-    sync::{Arc, Mutex, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 
 use bytes::Bytes;
 use futures_util::{
@@ -67,8 +64,6 @@ use crate::{
 const KEPT_HEARTBEATS: usize = 16;
 /// Records of a log that are read ahead of the caller, in addition to those that the broker sends ahead.
 const READ_AHEAD: usize = 4;
-/// Longest time that a probe of the intake takes.
-const LONGEST_PROBE: Duration = Duration::from_secs(60);
 
 /// The client of a RabbitMQ node or cluster. Dropping it closes it in the background.
 pub struct RabbitMq {
@@ -123,18 +118,13 @@ impl RabbitMq {
     /// the broker is away or confirms nothing, events wait before the probe, or a right is missing. It takes the rights to
     /// publish to the public exchange and to read what is parked.
     pub async fn intake_is_bound(&self) -> Option<bool> {
-        // Its waits are bounded, but for those of a connection that hangs.
-        tokio::time::timeout(LONGEST_PROBE, self.probe_intake()).await.ok()?
-    }
-
-    async fn probe_intake(&self) -> Option<bool> {
         let session = self.client.session.borrow().clone().filter(|session| session.health.blocked().is_none())?;
         let connection = connect::connect(&session.host, "probing").await.ok()?;
         let SessionSetup { names, topology, .. } = &self.client.setup;
         // Each run has numbers of its own.
         let first = self.client.random_marker() << 8;
         let bound = topology::intake_is_bound(&connection, names, topology, first).await;
-        let _ = connection.close(200, "OK".into()).await;
+        connect::close(connection).await;
         bound
     }
 

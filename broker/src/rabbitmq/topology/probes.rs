@@ -33,6 +33,8 @@ use crate::{
 /// Longest wait for a confirm, and for what probes show. The shortest delay level is a second; the rest is for a busy
 /// broker.
 const PROBE_TIME: Duration = Duration::from_secs(10);
+/// Longest time that all probes together take, which only a connection without answers reaches.
+const LONGEST_ROUND: Duration = Duration::from_secs(60);
 /// Records of a log that the broker sends ahead.
 const PREFETCH: u16 = 200;
 const ACK_STEP: usize = PREFETCH as usize / 2;
@@ -72,6 +74,16 @@ struct Probe<'a> {
 /// Sends a probe through each of these bindings, and returns those that are missing, do not work or could not be checked.
 /// `first` numbers the probes.
 pub(super) async fn probe(
+    connection: &Connection,
+    names: &Names,
+    bindings: &[DeclaredBinding],
+    first: i64,
+) -> Result<Vec<TopologyError>, TopologyError> {
+    let round = timeout(LONGEST_ROUND, probe_all(connection, names, bindings, first)).await;
+    round.unwrap_or_else(|_| Err(TopologyError::Away(format!("no answer within {LONGEST_ROUND:?}"))))
+}
+
+async fn probe_all(
     connection: &Connection,
     names: &Names,
     bindings: &[DeclaredBinding],
