@@ -236,6 +236,20 @@ pub(super) struct ListArgs {
 }
 
 impl ListArgs {
+    /// Prints below a table what to do about each reason in it.
+    pub(super) fn explain<R: Display + Copy>(
+        &self,
+        reasons: impl IntoIterator<Item = R>,
+        what_to_do: impl Fn(R) -> &'static str,
+    ) -> anyhow::Result<()> {
+        if self.output == output::Output::Table {
+            for reason in reasons {
+                output::line(format_args!("{reason}: {}", what_to_do(reason)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says on stderr that a list has more than was printed.
     pub(super) fn note_rest(&self, is_whole: bool) {
         if !is_whole {

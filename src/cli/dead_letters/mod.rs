@@ -174,11 +174,7 @@ async fn list(client: &LogClient, filter: &FilterArgs, args: &ListArgs) -> anyho
     };
     let is_whole = client.each(&path, &query, args.limit as usize, see).await?;
     list.end()?;
-    if args.output == Output::Table {
-        for reason in reasons {
-            output::line(format_args!("{reason}: {}", what_to_do(reason)))?;
-        }
-    }
+    args.explain(reasons, what_to_do)?;
     args.note_rest(is_whole);
     Ok(Exit::Done)
 }
