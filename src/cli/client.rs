@@ -332,7 +332,7 @@ pub(super) struct RefusedField {
 }
 
 impl ApiRefusal {
-    fn new(status: StatusCode, body: &[u8]) -> Self {
+    pub(super) fn new(status: StatusCode, body: &[u8]) -> Self {
         Self { status: status.as_u16(), problem: serde_json::from_slice(body).unwrap_or_default() }
     }
 

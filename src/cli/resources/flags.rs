@@ -4,14 +4,18 @@ use clap::{Arg, ArgMatches, Command, Subcommand, builder::PossibleValue};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ResourceFields;
 use crate::cli::client::ApiRefusal;
 
 /// Values of which every flag of a field takes one.
 const PROBES: [&str; 3] = ["1", "true", "a=1"];
 
-/// Names the flags of `F`, instead of the fields, in a refusal of the API.
-pub(super) fn name_flags<F: clap::Args + Serialize>(error: anyhow::Error) -> anyhow::Error {
-    name(error, &flags_of::<F>())
+/// Names the flags of `R` and the id, which is no flag, instead of the fields, in a refusal of the API.
+pub(super) fn name_flags<R: ResourceFields>(error: anyhow::Error) -> anyhow::Error {
+    // A channel has a channel_id.
+    let own = format!("/{}_id", R::COLLECTION.trim_end_matches('s'));
+    let ids = ["/id".to_owned(), own].map(|field| (field, "the id".to_owned()));
+    name(error, &flags_of::<R>().into_iter().chain(ids).collect::<Vec<_>>())
 }
 
 /// Names the flags of the actions `A`, which are called like their fields, in a refusal of the API.
@@ -75,10 +79,13 @@ fn difference(none: &Value, set: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+    use serde_json::json;
+
     use super::{
         super::{
-            endpoints::EndpointFields, keys::KeyFields, sources::SourceFields, subscriptions::SubscriptionFields,
-            tenants::TenantFields,
+            channels::ChannelFields, endpoints::EndpointFields, keys::KeyFields, sources::SourceFields,
+            subscriptions::SubscriptionFields, tenants::TenantFields,
         },
         *,
     };
@@ -103,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_named_as_the_argument_that_it_is() {
+        let refusal = |pointer: &str| {
+            let problem = json!({"errors": [{"pointer": pointer, "message": "is blank"}]}).to_string();
+            anyhow::Error::new(ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, problem.as_bytes()))
+        };
+        assert_eq!(name_flags::<ChannelFields>(refusal("/channel_id")).to_string(), "422: the id: is blank");
+        assert_eq!(name_flags::<EndpointFields>(refusal("/id")).to_string(), "422: the id: is blank");
+        assert_eq!(name_flags::<SourceFields>(refusal("/channel_id")).to_string(), "422: --channel-id: is blank");
+    }
+
+    #[test]
     fn every_flag_of_a_field_is_known() {
         fn check<F: clap::Args + Serialize>() {
             let command = F::augment_args(Command::new("fields"));
@@ -116,7 +134,7 @@ mod tests {
         check::<SubscriptionFields>();
         check::<SourceFields>();
         check::<KeyFields>();
-        check::<super::super::channels::ChannelFields>();
+        check::<ChannelFields>();
         check::<super::super::integrations::IntegrationFields>();
         check::<super::super::queues::QueueFields>();
     }
