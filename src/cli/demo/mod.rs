@@ -32,8 +32,10 @@ use crate::{
 
 /// Longest wait for all deliveries. They need about 3 s, because of two retries.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Interval of polling the dead letters.
+/// Interval of polling the dead letters while some are awaited.
 const POLL: Duration = Duration::from_millis(250);
+/// Interval of polling them once the demo only stays up: each reads the whole log.
+const STAY_POLL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -161,7 +163,7 @@ impl Demo<'_> {
 
     /// Reports what happens, for ever.
     async fn stay(&mut self) -> anyhow::Result<()> {
-        let mut poll = tokio::time::interval(POLL);
+        let mut poll = tokio::time::interval(STAY_POLL);
         loop {
             self.next(&mut poll).await?;
         }
