@@ -66,6 +66,14 @@ async fn storage_until(broker: &Sqlite, is_it: impl FnMut(&StorageState) -> bool
 }
 
 #[tokio::test]
+async fn the_room_is_known_before_the_first_message() {
+    let folder = TempDir::new().expect("a folder");
+    let broker = limited(&folder.path().join("broker.db"));
+    let state = broker.storage().borrow().clone();
+    assert!(state.used_bytes > 0 && state.free_bytes > 0 && state.full.is_none(), "{state:?}");
+}
+
+#[tokio::test]
 async fn a_broker_above_its_bytes_refuses_events_alone_and_takes_them_again_once_there_is_room() {
     let folder = TempDir::new().expect("a folder");
     let (file, logs) = (folder.path().join("broker.db"), LogBytes::default());

@@ -59,7 +59,7 @@ type EndReply = Option<oneshot::Sender<()>>;
 impl Writer {
     pub(super) fn new(
         file: BrokerFile,
-        space: Space,
+        mut space: Space,
         logs: LogBytes,
         inbox: mpsc::Receiver<WriterCommand>,
         commands: mpsc::Sender<WriterCommand>,
@@ -67,6 +67,8 @@ impl Writer {
         clock: Clock,
     ) -> rusqlite::Result<Self> {
         space.limit_wal(&file.connection)?;
+        // The room is known, and shown, before the first message.
+        space.prepare(&file.connection, 0);
         let tables = Tables::load(&file.connection, logs)?;
         Ok(Self {
             file,
