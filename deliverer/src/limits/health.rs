@@ -35,8 +35,9 @@ impl AttemptResult<'_> {
     }
 }
 
+/// The last success of an endpoint, and the failures since.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct EndpointHealth {
+pub(crate) struct LatestResults {
     pub(super) last_success_at: Option<u64>,
     pub(super) failing: Option<Box<Failing>>,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Failing {
     pub(super) retry_at: Option<u64>,
 }
 
-impl EndpointHealth {
+impl LatestResults {
     /// Notes a result. True if the endpoint begins to fail, or answers again.
     pub(super) fn note(&mut self, result: AttemptResult<'_>) -> bool {
         match result {
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn an_endpoint_fails_from_its_first_failure_until_its_next_success() {
         let (mut health, refused) =
-            (EndpointHealth::default(), Outcome::with_status(500, None, "é".repeat(EXCERPT_CHARS + 1)));
+            (LatestResults::default(), Outcome::with_status(500, None, "é".repeat(EXCERPT_CHARS + 1)));
         assert!(!health.note(AttemptResult::Success { at: 7 }), "it worked before");
         assert!(health.note(failure(&refused, 10)));
         assert!(!health.note(failure(&refused, 20)), "it fails already");
@@ -107,16 +108,16 @@ mod tests {
         );
         assert_eq!(failing.last.excerpt.unwrap().chars().count(), EXCERPT_CHARS);
         assert!(health.note(AttemptResult::Success { at: 30 }));
-        assert_eq!(health, EndpointHealth { last_success_at: Some(30), failing: None });
+        assert_eq!(health, LatestResults { last_success_at: Some(30), failing: None });
     }
 
     #[test]
     fn a_success_elsewhere_ends_older_failures_only() {
-        let (mut health, refused) = (EndpointHealth::default(), Outcome::with_status(500, None, String::new()));
+        let (mut health, refused) = (LatestResults::default(), Outcome::with_status(500, None, String::new()));
         health.note(failure(&refused, 10));
         health.succeeded_elsewhere(9);
         assert!(health.failing.is_some());
         health.succeeded_elsewhere(11);
-        assert_eq!(health, EndpointHealth { last_success_at: Some(11), failing: None });
+        assert_eq!(health, LatestResults { last_success_at: Some(11), failing: None });
     }
 }

@@ -6,7 +6,7 @@ use super::{
     breaker::{AttemptKind, Breaker, BreakerState, Transition},
     cheap_waits::CheapWaits,
     concurrency::ConcurrencyLimit,
-    health::{AttemptResult, EndpointHealth},
+    health::{AttemptResult, LatestResults},
     latency::LatencyEwma,
     rate::{RateLimiter, Reservations, Window},
     share::Share,
@@ -48,7 +48,7 @@ pub(crate) struct AdmissionState {
     cheap_waits: CheapWaits,
     latency: LatencyEwma,
     failures: FailureStreak,
-    pub(super) health: EndpointHealth,
+    pub(super) health: LatestResults,
     /// Time of the first request.
     first_start: Option<Uptime>,
     /// Time of the first success here, or of the first one after the breaker was open.
