@@ -1,7 +1,14 @@
 //! "Did you mean …?" for unknown keys and words.
 
+/// Bytes of the longest word that is compared.
+const LONGEST: usize = 64;
+
 /// The known word that `given` probably misspells. None when every known word is too far away.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes time by both lengths, and somebody else's word may be as long as a body.
+    if given.len() > LONGEST {
+        return None;
+    }
     let given = given.to_lowercase();
     let distances = known.into_iter().map(|word| (strsim::damerau_levenshtein(&given, word), word));
     let (edits, word) = distances.min()?;
@@ -50,6 +57,7 @@ mod tests {
         assert_eq!((nearest("i", known), nearest("xyz", known)), (Some("id"), None));
         assert_eq!(nearest("rather_long_word", known), Some("a_rather_long_word"));
         assert_eq!(nearest("long_word", known), None);
+        assert_eq!(nearest(&"i".repeat(1 << 20), known), None, "it is not compared");
     }
 
     #[test]
