@@ -30,6 +30,9 @@ use crate::{
     log_turns::REQUEST_TIME,
 };
 
+/// Most ids of one filter. A replay keeps its filter for as long as it is remembered.
+pub(crate) const MAX_IDS: usize = 1_000;
+
 /// Which dead letters are meant: all that every given field allows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -37,7 +40,10 @@ pub struct DeadLetterFilter {
     /// Their ids.
     // An empty list selects none.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "ids")]
-    #[schemars(with = "Option<Vec<String>>", extend("items" = {"type": "string", "pattern": schemas::pattern::POSITION}))]
+    #[schemars(
+        with = "Option<Vec<String>>",
+        extend("items" = {"type": "string", "pattern": schemas::pattern::POSITION}, "maxItems" = MAX_IDS)
+    )]
     pub ids: Option<BTreeSet<u64>>,
     /// Where they were to go.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 //! they had not replayed are still alive.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -23,7 +23,7 @@ use crate::{
     log_turns::{LogsInTurns, REQUEST_TIME},
 };
 
-/// Most ended replays that are remembered. Each is small, but a program may start one a minute.
+/// Most ended replays that are remembered. Each has a filter of up to a thousand ids, and a program may start one a minute.
 const REMEMBERED: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -129,17 +129,22 @@ impl ReplayJobs {
         Self { most, known: Mutex::default() }
     }
 
-    /// Adds a replay. Forgets the oldest ended one when too many are remembered.
+    /// Adds a replay. When too many are remembered, forgets the oldest ended one of the tenant with the most, so that none
+    /// makes those of others go.
     pub(crate) fn add(&self, job: ReplayJob) -> Result<Arc<ReplayJob>, TooMany> {
         let mut known = self.lock();
         let running = known.iter().filter(|job| job.state() == ReplayState::Running).count();
         if running >= self.most {
             return Err(TooMany);
         }
-        if known.len() - running >= REMEMBERED
-            && let Some(oldest) = known.iter().position(|job| job.state() != ReplayState::Running)
-        {
-            known.remove(oldest);
+        if known.len() - running >= REMEMBERED {
+            let mut ended: HashMap<&str, Vec<usize>> = HashMap::new();
+            for (at, job) in known.iter().enumerate().filter(|(_, job)| job.state() != ReplayState::Running) {
+                ended.entry(&job.tenant).or_default().push(at);
+            }
+            if let Some(oldest) = ended.into_values().max_by_key(Vec::len).map(|of_one| of_one[0]) {
+                known.remove(oldest);
+            }
         }
         let job = Arc::new(job);
         known.push_back(job.clone());
@@ -311,6 +316,17 @@ mod tests {
         assert!(jobs.get("acme", "1").is_none() && jobs.get("acme", "2").is_some());
         assert!(jobs.get("acme", &runs.id).is_some(), "running ones are not forgotten");
         assert!(jobs.get("zeta", "2").is_none(), "another tenant's is not there");
+    }
+
+    #[test]
+    fn replays_of_one_tenant_do_not_make_those_of_another_go() {
+        let jobs = ReplayJobs::new(1);
+        jobs.add(ReplayJob { tenant: "zeta".into(), ..job(0) }).unwrap().end(ReplayState::Done, 0);
+        for id in 1..=2 * REMEMBERED {
+            jobs.add(job(id)).unwrap().end(ReplayState::Done, 0);
+        }
+        assert_eq!(jobs.lock().len(), REMEMBERED);
+        assert!(jobs.get("zeta", "0").is_some());
     }
 
     #[test]

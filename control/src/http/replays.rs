@@ -22,7 +22,7 @@ use super::{
     describe,
     page::{self, Page},
 };
-use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState};
+use crate::{Control, DeadLetterFilter, InvalidFilter, Rate, ReplayJob, ReplayState, dead_letters::MAX_IDS};
 
 /// Describes which replays are listed.
 const REMEMBERED: &str = "Newest first. The process that answers knows those that it has started, also the last 1,000 that have ended, until it \
@@ -234,6 +234,9 @@ fn read_filter(filter: &mut DeadLetterFilter, fields: &Map<String, Value>, mut w
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         let pointer = format!("/filter{}", to_member(name));
         match (name.as_str(), value) {
+            ("ids", Value::Array(ids)) if ids.len() > MAX_IDS => {
+                wrong = wrong.error(pointer, format!("has {} ids: at most {MAX_IDS} at once", ids.len()));
+            }
             ("ids", Value::Array(ids)) => {
                 filter.ids.get_or_insert_default();
                 for (at, id) in ids.iter().enumerate() {
@@ -290,6 +293,14 @@ mod tests {
         assert_eq!(serde_json::to_value(&request.filter).unwrap(), filter);
         let none = Selection::read(&json!({"filter": {"ids": []}}), &FIELDS).unwrap();
         assert_eq!(none.filter.ids, Some(Default::default()), "no ids are none, not any");
+    }
+
+    #[test]
+    fn ids_are_bounded_since_a_replay_keeps_its_filter() {
+        let read = |count: usize| Selection::read(&json!({"filter": {"ids": vec!["7"; count]}}), &FIELDS);
+        assert!(read(MAX_IDS).is_ok());
+        let problem = read(MAX_IDS + 1).unwrap_err();
+        assert_eq!(problem.errors.iter().map(|error| &*error.pointer).collect::<Vec<_>>(), ["/filter/ids"]);
     }
 
     #[test]
