@@ -176,16 +176,20 @@ async fn requeue(request: RequestContext) -> Result<Response, Problem> {
     let record = parked::record(&*control.deps.broker, id).await.map_err(|_| problems::log_unavailable())?;
     let record = record.ok_or_else(|| nothing_parked(id))?;
     let (to, message) = requeued(&record).map_err(|why| Problem::new(Code::Conflict).detail(why))?;
-    // What was found is kept until the end, so that no other request publishes it meanwhile.
-    let (searched, is_done) =
-        control.search_parked(Instant::now() + REQUEST_TIME, |search| again || search.has_read(record.offset)).await?;
-    if !again && !is_done {
-        return Err(NotStarted::TooSlow.into());
-    }
-    if !again && !searched.live().contains_key(&record.offset) {
-        let why =
-            "it was published again already, or its delivery was parked again since: \"again=true\" does it anyway";
-        return Err(Problem::new(Code::Conflict).detail(why));
+    // What was found is kept until the end, so that no other request of this process publishes it meanwhile.
+    let mut _searched = None;
+    if !again {
+        let has_read = |search: &Search<ParkedSearch>| search.has_read(record.offset);
+        let (searched, is_done) = control.search_parked(Instant::now() + REQUEST_TIME, has_read).await?;
+        if !is_done {
+            return Err(NotStarted::TooSlow.into());
+        }
+        if !searched.live().contains_key(&record.offset) {
+            let why = "it was published again already, or its delivery was parked again since: \"again=true\" does it \
+                       anyway";
+            return Err(Problem::new(Code::Conflict).detail(why));
+        }
+        _searched = Some(searched);
     }
     let published = control.requeue(&record, &to, &message, Some(CONFIRM_TIMEOUT)).await;
     published.map_err(|_| problems::publish_failed())?;

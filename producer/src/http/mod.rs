@@ -198,7 +198,8 @@ impl Intake {
         }
     }
 
-    /// Counts and logs a refusal with its reason and place, without the request's content.
+    /// Counts and logs a refusal with its reason and place. Keys may be in the place; nothing else of the request's content
+    /// is logged.
     fn refuse(&self, problem: Problem, tenant: Option<&str>) -> Problem {
         let code = problem.code.as_str();
         self.metrics.refused.with_label_values(&[code]).inc();
