@@ -36,8 +36,8 @@ const REVIEW: Duration = Duration::from_secs(1);
 /// Longest time until the broker grants a consumer; a queue that elects its leader takes some seconds.
 const SUBSCRIBE_TIME: Duration = Duration::from_secs(30);
 
-/// Longest time for saying that a probe has come.
-const PROBE_ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Longest time for saying that a probe has come. Whoever sent the probe waits for twice as long.
+const PROBE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
 pub(super) struct QueueConsumer {
     pub(super) client: Arc<RabbitMqClient>,
@@ -210,9 +210,9 @@ impl QueueConsumer {
 /// counted.
 async fn answer_probe(client: Arc<RabbitMqClient>, probe: i64, tag: u64, settled: mpsc::UnboundedSender<SettledTag>) {
     let answer = client.publish_marker(Log::Parked, PROBE_TAKEN_KEY, marker_properties(probe));
-    // Without the answer, as during an alarm, the probe shows nothing to whoever sent it.
-    let _ = timeout(PROBE_ANSWER_TIME, answer).await;
-    let _ = settled.send((tag, Settlement::Done));
+    // Without an answer the probe would show that the intake is closed. Given back it expires, and shows that it is open.
+    let is_answered = matches!(timeout(PROBE_ANSWER_TIME, answer).await, Ok(Ok(())));
+    let _ = settled.send((tag, if is_answered { Settlement::Done } else { Settlement::Again }));
 }
 
 impl<'a> Granted<'a> {

@@ -17,7 +17,7 @@ use crate::cli::{client::Method, words::word};
 
 /// What is lost with an endpoint, also with that of a channel or an integration.
 pub(super) const LOST_WITH_ENDPOINT: &str =
-    "with its subscriptions; what still waits for it becomes dead letters that cannot be replayed";
+    "with its subscriptions; what still waits for it becomes dead letters, which can be replayed once it is made anew";
 
 pub(crate) type EndpointArgs = Args<EndpointFields, TenantArg, EndpointActions>;
 

@@ -89,14 +89,21 @@ async fn probe_all(
     bindings: &[DeclaredBinding],
     first: i64,
 ) -> Result<Vec<TopologyError>, TopologyError> {
-    let mut round = Round { connection, names, arrivals: SelectAll::new(), probes: Vec::new(), found: Vec::new() };
+    let mut round = Round {
+        connection,
+        names,
+        arrivals: SelectAll::new(),
+        probes: Vec::new(),
+        found: Vec::new(),
+        has_listened: false,
+    };
     let park = names.log(Log::Parked);
     if let Err(error) = round.follow(&park).await {
         return Ok(vec![unchecked("the bindings".to_owned(), "read", &error)?]);
     }
     // Without its own binding the log shows nothing, and what is dead-lettered into it would stay in the queues' workers, of
     // which each stops at 32 (docs/rabbitmq.md#unroutable-dead-letters-stop-a-queue).
-    let (of_park, others): (Vec<_>, Vec<_>) = bindings.iter().partition(|binding| binding.to == park);
+    let (of_park, mut others): (Vec<_>, Vec<_>) = bindings.iter().partition(|binding| binding.to == park);
     let mut markers = first..;
     let all_sent = round.send(of_park.iter().copied(), &mut markers).await?;
     if !all_sent || round.probes.iter().any(|probe| probe.is_there == Some(false)) || !round.found.is_empty() {
@@ -110,6 +117,8 @@ async fn probe_all(
         && let Err(error) = round.follow(&names.log(Log::Dead)).await
     {
         round.found.push(unchecked("the log of dead letters".to_owned(), "read", &error)?);
+        // What comes into that log is not seen.
+        others.retain(|binding| !is_dead(binding));
     }
     if round.send(others.into_iter(), &mut markers).await? {
         round.listen(&mut markers).await?;
@@ -142,6 +151,8 @@ struct Round<'a> {
     arrivals: SelectAll<lapin::Consumer>,
     probes: Vec<Probe<'a>>,
     found: Vec<TopologyError>,
+    /// True once everything that came into the logs in time was taken in, so that what did not come is known as well.
+    has_listened: bool,
 }
 
 impl<'a> Round<'a> {
@@ -205,22 +216,32 @@ impl<'a> Round<'a> {
     }
 
     /// Takes in what comes into the logs until every binding is known, or the time is over. What an alternate exchange parked
-    /// was confirmed, and so lies before a marker that follows.
+    /// was confirmed, and so lies before a marker that follows. Where that marker does not come, or reading ends early, what
+    /// did not come shows nothing.
     async fn listen(&mut self, markers: &mut impl Iterator<Item = i64>) -> Result<(), TopologyError> {
         let (channel, end) = (self.confirming().await?, markers.next());
         let park = self.names.log(Log::Parked);
         let properties = marker_properties(end.unwrap_or_default());
         // Without this marker the probes that only it decides stay undecided.
         let _ = timeout(PROBE_TIME, publish(&channel, &park, MARKER_KEY, properties)).await;
-        let (deadline, mut taken) = (Instant::now() + PROBE_TIME, 0_usize);
+        let (deadline, mut taken, mut has_ended) = (Instant::now() + PROBE_TIME, 0_usize, false);
         while self.probes.iter().any(|probe| probe.is_there.is_none()) {
-            let Ok(Some(Ok(delivery))) = timeout_at(deadline, self.arrivals.next()).await else { break };
+            let delivery = match timeout_at(deadline, self.arrivals.next()).await {
+                Ok(Some(Ok(delivery))) => delivery,
+                // A log was deleted, or its leader moved.
+                Ok(_) => break,
+                Err(_) => {
+                    self.has_listened = has_ended;
+                    break;
+                }
+            };
             taken += 1;
             if taken.is_multiple_of(ACK_STEP) {
                 let _ = delivery.acker.ack(BasicAckOptions { multiple: true }).await;
             }
             let received = message::receive(delivery);
             if received.marker.is_some() && received.marker == end {
+                has_ended = true;
                 let undecided = self.probes.iter_mut().filter(|probe| probe.evidence == Evidence::NotParked);
                 undecided.for_each(|probe| _ = probe.is_there.get_or_insert(true));
             } else if let Some(probe) = self.probes.iter_mut().find(|probe| received.marker == Some(probe.marker)) {
@@ -239,6 +260,10 @@ impl<'a> Round<'a> {
             let is_behind = intake && probe.is_there.is_none() && self.waits(&probe.binding.to).await?;
             self.found.push(match probe.is_there {
                 Some(true) => continue,
+                None if !self.has_listened => TopologyError::Unchecked {
+                    entity: probe.binding.to_string(),
+                    detail: "the broker was too busy, or the logs could not be read to their ends".to_owned(),
+                },
                 None if is_behind => TopologyError::Unchecked {
                     entity: probe.binding.to_string(),
                     detail: "events wait in the queue, and the probe behind them".to_owned(),
