@@ -75,7 +75,7 @@ pub(super) fn marker_properties(marker: i64) -> BasicProperties {
 }
 
 /// The properties of a probe; of one that `expires`, as soon as it is the first in its queue. The header of a canary keeps
-/// consumers of earlier versions from parking it.
+/// deliverers of earlier versions from parking it; their routers park it.
 pub(super) fn probe_properties(marker: i64, expires: bool) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert(MARKER.into(), AMQPValue::LongLongInt(marker));
