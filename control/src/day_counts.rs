@@ -24,11 +24,11 @@ struct Hours {
 }
 
 impl DayCounts {
-    /// Adds a record of the time `at`, in unix milliseconds.
-    pub(crate) fn add(&self, at: u64, tenant: &str, reason: &'static str) {
-        let (mut hours, hour) = (self.lock(), at / HOUR_MS);
-        let newest = hours.by_hour.last_key_value().map_or(hour, |(last, _)| hour.max(*last));
-        let oldest = newest.saturating_sub(KEPT_HOURS);
+    /// Adds a record of the time `at`. Both times are in unix milliseconds. Publishers write times as well, so that one may
+    /// lie in the future: it counts as now.
+    pub(crate) fn add(&self, at: u64, tenant: &str, reason: &'static str, now: u64) {
+        let (mut hours, hour) = (self.lock(), at.min(now) / HOUR_MS);
+        let oldest = (now / HOUR_MS).saturating_sub(KEPT_HOURS);
         if hour < oldest {
             return;
         }
@@ -46,18 +46,20 @@ impl DayCounts {
     /// Records since midnight (UTC); of one tenant, or of all. None before the log was read once.
     pub(crate) fn today(&self, tenant: Option<&str>, now: u64) -> Option<ByReason> {
         let hour = now / HOUR_MS;
-        self.since(hour - hour % DAY_HOURS, tenant)
+        self.between(hour - hour % DAY_HOURS, hour, tenant)
     }
 
     /// Records of the last 24 hours, to the hour.
     pub(crate) fn last_day(&self, tenant: Option<&str>, now: u64) -> Option<ByReason> {
-        self.since((now / HOUR_MS).saturating_sub(DAY_HOURS - 1), tenant)
+        let hour = now / HOUR_MS;
+        self.between(hour.saturating_sub(DAY_HOURS - 1), hour, tenant)
     }
 
-    fn since(&self, hour: u64, tenant: Option<&str>) -> Option<ByReason> {
+    /// Records from the hour `first` to the hour `last`, with both.
+    fn between(&self, first: u64, last: u64, tenant: Option<&str>) -> Option<ByReason> {
         let hours = self.lock();
         let mut sum = ByReason::new();
-        for ((owner, reason), count) in hours.by_hour.range(hour..).flat_map(|(_, counts)| counts) {
+        for ((owner, reason), count) in hours.by_hour.range(first..=last).flat_map(|(_, counts)| counts) {
             if tenant.is_none_or(|tenant| tenant == &**owner) {
                 *sum.entry(*reason).or_default() += count;
             }
@@ -81,6 +83,7 @@ mod tests {
     fn records_are_told_by_reason_since_midnight_and_for_a_day() {
         let counts = DayCounts::default();
         assert_eq!(counts.today(None, MIDNIGHT), None, "nothing was read yet");
+        let now = MIDNIGHT + 2 * HOUR_MS;
         for (at, tenant, reason) in [
             (MIDNIGHT - 30 * HOUR_MS, "acme", "exhausted"),
             (MIDNIGHT - HOUR_MS, "acme", "exhausted"),
@@ -88,14 +91,28 @@ mod tests {
             (MIDNIGHT + HOUR_MS, "zeta", "expired"),
             (MIDNIGHT - 40 * HOUR_MS, "acme", "exhausted"),
         ] {
-            counts.add(at, tenant, reason);
+            counts.add(at, tenant, reason, now);
         }
         counts.complete();
-        let now = MIDNIGHT + 2 * HOUR_MS;
         assert_eq!(counts.today(None, now), Some(ByReason::from([("expired", 2)])));
         assert_eq!(counts.today(Some("acme"), now), Some(ByReason::from([("expired", 1)])));
         assert_eq!(counts.last_day(None, now), Some(ByReason::from([("exhausted", 1), ("expired", 2)])));
         assert_eq!(counts.today(None, now + DAY_HOURS * HOUR_MS), Some(ByReason::new()), "the next day");
         assert_eq!(counts.lock().by_hour.len(), 3, "what is older is forgotten");
+    }
+
+    #[test]
+    fn a_record_of_a_future_time_counts_as_now_and_drops_nothing() {
+        let (counts, now) = (DayCounts::default(), MIDNIGHT + HOUR_MS);
+        counts.complete();
+        counts.add(now, "acme", "schema", now);
+        counts.add(now * 1_000, "acme", "decode", now);
+        counts.add(now, "acme", "schema", now);
+        let all = ByReason::from([("decode", 1), ("schema", 2)]);
+        assert_eq!((counts.today(None, now), counts.last_day(None, now)), (Some(all.clone()), Some(all)));
+        let tomorrow = now + DAY_HOURS * HOUR_MS;
+        assert_eq!(counts.today(None, tomorrow), Some(ByReason::new()), "it is of its day only");
+        counts.add(tomorrow, "acme", "schema", tomorrow);
+        assert_eq!(counts.today(None, now), Some(ByReason::from([("decode", 1), ("schema", 2)])), "a clock set back");
     }
 }

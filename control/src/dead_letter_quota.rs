@@ -62,7 +62,7 @@ impl Control {
             let mut interval = INTERVAL;
             if let Some(snapshot) = self.deps.store.snapshot() {
                 let created = |tenant: &str| snapshot.tenant(tenant).map(|tenant| tenant.created());
-                match counter.count(broker, &self.dead_letter_index, created).await {
+                match counter.count(broker, &self.dead_letter_index, created, (self.deps.clock)()).await {
                     Ok(bytes) => {
                         *self.dead_letter_count() = counter.found(&snapshot);
                         is_readable = true;
@@ -149,19 +149,20 @@ impl DeadLetterCounter {
         }
     }
 
-    /// Counts from the last offset to the present end of the log. `created` returns the revision that created a tenant.
-    /// Returns how many bytes were read.
+    /// Counts from the last offset to the present end of the log. `created` returns the revision that created a tenant,
+    /// `now` is in unix milliseconds. Returns how many bytes were read.
     async fn count(
         &mut self,
         logs: &dyn Logs,
         index: &LogIndex,
         created: impl Fn(&str) -> Option<u64>,
+        now: u64,
     ) -> Result<u64, ReadError> {
         self.forget_former_tenants(&created);
         let (mut records, mut bytes) = (logs.read(Log::Dead, self.next), 0);
         while let Some(record) = records.try_next().await? {
             self.next = record.offset + 1;
-            bytes += self.add(&record, &created);
+            bytes += self.add(&record, &created, now);
             index.add(tenant_of(&record), record.offset);
         }
         self.counts += 1;
@@ -188,7 +189,7 @@ impl DeadLetterCounter {
         });
     }
 
-    fn add(&mut self, record: &Record, created: impl Fn(&str) -> Option<u64>) -> u64 {
+    fn add(&mut self, record: &Record, created: impl Fn(&str) -> Option<u64>, now: u64) -> u64 {
         let tenant = tenant_of(record);
         let bytes = record.message.size() as u64;
         let since = self.since.get(tenant).copied().or_else(|| {
@@ -207,7 +208,7 @@ impl DeadLetterCounter {
             && let Some(reason) = record.key.split_once('.').and_then(|(reason, _)| DeadReason::parse(reason))
             && let Some(at) = dead_at(record)
         {
-            self.by_reason.add(at, tenant, reason.as_str());
+            self.by_reason.add(at, tenant, reason.as_str(), now);
         }
         self.log.add(record.offset, (!is_former).then_some(tenant), bytes, state);
         if ReplayMarker::is_marker(record)
@@ -287,7 +288,7 @@ mod tests {
         for (event, created, expected) in [("e1", None, 1), ("e2", Some(5), 2), ("e3", Some(5), 3), ("e4", Some(8), 0)]
         {
             append(&logs, &DeadDelivery::default().event(event)).await;
-            counter.count(&logs, &index, |_| created).await.unwrap();
+            counter.count(&logs, &index, |_| created, 0).await.unwrap();
             assert_eq!(alive(&counter, "acme"), expected, "{event}");
         }
     }
@@ -306,12 +307,12 @@ mod tests {
         for tenant in ["acme", "free"] {
             die(tenant, "e1").await;
         }
-        let bytes = counter.count(&logs, &index, |_| Some(0)).await.unwrap();
+        let bytes = counter.count(&logs, &index, |_| Some(0), 0).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "free")), (1, 1), "with a quota or without");
         assert_eq!(counter.log.of("acme").bytes + counter.log.of("free").bytes, bytes);
 
         die("new", "e1").await;
-        counter.count(&logs, &index, |_| Some(0)).await.unwrap();
+        counter.count(&logs, &index, |_| Some(0), 0).await.unwrap();
         assert_eq!((alive(&counter, "acme"), alive(&counter, "new")), (1, 1));
         assert_eq!(*logs.1.lock().unwrap(), [0, 2]);
     }
@@ -328,7 +329,7 @@ mod tests {
             [(2, "e2", 3, 2), (7, "e3", 7, 1), (7, "e1", 6, 1), (7, "e3", 6, 1), (7, "e4", 0, 2)]
         {
             die(event, revision).await;
-            counter.count(&logs, &index, |_| Some(since)).await.unwrap();
+            counter.count(&logs, &index, |_| Some(since), 0).await.unwrap();
             assert_eq!(alive(&counter, "acme"), expected, "{event} of {revision}, since {since}");
         }
     }

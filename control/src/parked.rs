@@ -260,10 +260,11 @@ impl Control {
             if is_new && is_message(&record) {
                 // The broker's own records have no time. One that comes now is of today.
                 let at = parked.parked_at.as_deref().and_then(unix_ms);
-                let at = at.or((Some(record.offset) >= log.count_from).then(|| (self.deps.clock)()));
+                let now = (self.deps.clock)();
+                let at = at.or((Some(record.offset) >= log.count_from).then_some(now));
                 let owner = parked.tenant.as_deref().filter(|tenant| is_tenant(tenant)).unwrap_or_default();
                 if let Some(at) = at {
-                    self.parked_by_reason.add(at, owner, parked.reason.as_str());
+                    self.parked_by_reason.add(at, owner, parked.reason.as_str(), now);
                 }
             }
             if record.message.headers.text(wire::CANARY).is_none() {
