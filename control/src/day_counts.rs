@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -18,8 +18,8 @@ pub(crate) struct DayCounts(Mutex<Hours>);
 
 #[derive(Debug, Default)]
 struct Hours {
-    /// Records of each tenant and reason, by the hour since 1970. The name of a tenant is empty for what is no tenant's.
-    by_hour: BTreeMap<u64, HashMap<(Arc<str>, &'static str), u64>>,
+    /// Records of each tenant, by the hour since 1970. The name of a tenant is empty for what is no tenant's.
+    by_hour: BTreeMap<u64, HashMap<Box<str>, ByReason>>,
     is_complete: bool,
 }
 
@@ -35,7 +35,13 @@ impl DayCounts {
         if hours.by_hour.first_key_value().is_some_and(|(first, _)| *first < oldest) {
             hours.by_hour = hours.by_hour.split_off(&oldest);
         }
-        *hours.by_hour.entry(hour).or_default().entry((Arc::from(tenant), reason)).or_default() += 1;
+        let by_tenant = hours.by_hour.entry(hour).or_default();
+        if !by_tenant.contains_key(tenant) {
+            by_tenant.insert(tenant.into(), ByReason::new());
+        }
+        if let Some(by_reason) = by_tenant.get_mut(tenant) {
+            *by_reason.entry(reason).or_default() += 1;
+        }
     }
 
     /// Notes that the log was read to its end.
@@ -59,9 +65,15 @@ impl DayCounts {
     fn between(&self, first: u64, last: u64, tenant: Option<&str>) -> Option<ByReason> {
         let hours = self.lock();
         let mut sum = ByReason::new();
-        for ((owner, reason), count) in hours.by_hour.range(first..=last).flat_map(|(_, counts)| counts) {
-            if tenant.is_none_or(|tenant| tenant == &**owner) {
+        let mut add = |counts: &ByReason| {
+            for (reason, count) in counts {
                 *sum.entry(*reason).or_default() += count;
+            }
+        };
+        for (_, by_tenant) in hours.by_hour.range(first..=last) {
+            match tenant {
+                Some(tenant) => by_tenant.get(tenant).into_iter().for_each(&mut add),
+                None => by_tenant.values().for_each(&mut add),
             }
         }
         hours.is_complete.then_some(sum)

@@ -140,12 +140,19 @@ impl EndpointHealths {
         known.map_or(Health::Unknown, |endpoint| endpoint.health(version, now))
     }
 
-    /// All endpoints that fail, each with its tenant: the longest failing first, but every tenant's first before any
-    /// tenant's second.
-    pub(crate) fn failing(&self, snapshot: &Snapshot, now: Instant) -> Vec<(String, String, FailingHealth)> {
+    /// The endpoints that fail, of one tenant or of all, each with its tenant: the longest failing first, but every
+    /// tenant's first before any tenant's second. For one tenant, no other's endpoints are looked at.
+    pub(crate) fn failing(
+        &self,
+        snapshot: &Snapshot,
+        of_tenant: Option<&str>,
+        now: Instant,
+    ) -> Vec<(String, String, FailingHealth)> {
         let healths = self.lock();
+        let own = of_tenant.and_then(|tenant| healths.by_tenant.get_key_value(tenant));
+        let all = of_tenant.is_none().then_some(&healths.by_tenant).into_iter().flatten();
         let mut ranked = Vec::new();
-        for (tenant, endpoints) in &healths.by_tenant {
+        for (tenant, endpoints) in all.chain(own) {
             let Some(tenant) = snapshot.tenant(tenant) else { continue };
             let mut failing: Vec<_> = endpoints
                 .iter()
@@ -332,9 +339,15 @@ mod tests {
         ];
         healths.note("a", failing.into(), vec![], Some(7), now);
         let snapshot = Snapshot::new(1, ["acme", "zeta"].map(|id| std::sync::Arc::new(tenant(id))));
-        let found = healths.failing(&snapshot, now);
+        let found = healths.failing(&snapshot, None, now);
         let found: Vec<_> = found.iter().map(|(tenant, id, _)| (tenant.as_str(), id.as_str())).collect();
         assert_eq!(found, [("acme", "crm"), ("zeta", "crm"), ("acme", "bi")]);
+        let of = |tenant| {
+            let found = healths.failing(&snapshot, Some(tenant), now);
+            found.into_iter().map(|(tenant, id, _)| format!("{tenant} {id}")).collect::<Vec<_>>()
+        };
+        assert_eq!((of("acme"), of("zeta")), (vec!["acme crm".into(), "acme bi".into()], vec!["zeta crm".into()]));
+        assert_eq!((of("gone"), of("new")), (vec![], vec![]), "a tenant that is not there or not heard of");
         assert_eq!((healths.unnamed(now), healths.unnamed(now + FAILURE_AGE)), (7, 0));
         healths.sweep(&snapshot, now);
         assert_eq!(healths.lock().count, 3);

@@ -234,10 +234,7 @@ fn queues(counts: &QueueCounts, canaries: &[LaneCanary], now: u64) -> Vec<QueueS
 
 fn failing(control: &Control, snapshot: &Snapshot, of_tenant: Option<&str>, limit: usize) -> FailingEndpoints {
     let now = Instant::now();
-    let mut all = control.endpoint_health.failing(snapshot, now);
-    if let Some(own) = of_tenant {
-        all.retain(|(tenant, ..)| tenant == own);
-    }
+    let all = control.endpoint_health.failing(snapshot, of_tenant, now);
     let tenants: HashSet<_> = all.iter().map(|(tenant, ..)| tenant.clone()).collect();
     let item = |(tenant, endpoint_id, failing)| FailingEndpoint {
         tenant,
