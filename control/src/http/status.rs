@@ -120,7 +120,8 @@ async fn tenant_status(request: RequestContext) -> Result<Response, Problem> {
         dead_letters: records(&control.dead_by_reason, Some(&tenant.id), now),
         quotas: quotas(control, std::iter::once(&**tenant)),
     };
-    let (problems, notices): (Vec<StatusMessage>, _) = of_tenant(&status);
+    let (problems, notices): (Vec<StatusMessage>, _) =
+        of_tenant(&status, control.endpoint_health.unnamed(Instant::now()) == 0);
     Ok(Json(TenantStatus { well: problems.is_empty(), problems, notices, ..status }).into_response())
 }
 
@@ -244,7 +245,7 @@ fn failing(control: &Control, snapshot: &Snapshot, of_tenant: Option<&str>, limi
     FailingEndpoints {
         failing: all.len() as u64,
         tenants: tenants.len() as u64,
-        // Whose the others are is not said.
+        // Whose the others are is not said: a tenant gets a notice instead of a number.
         unnamed: if of_tenant.is_none() { control.endpoint_health.unnamed(now) } else { 0 },
         items: all.into_iter().take(limit).map(item).collect(),
     }

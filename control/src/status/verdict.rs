@@ -47,9 +47,21 @@ pub(crate) fn of_installation(status: &Status) -> (Vec<StatusMessage>, Vec<Statu
     (problems, notices)
 }
 
-/// The same about one tenant, to whom an endpoint that fails is a problem.
-pub(crate) fn of_tenant(status: &TenantStatus) -> (Vec<StatusMessage>, Vec<StatusMessage>) {
-    (failing(&status.endpoints).into_iter().collect(), quotas(&status.quotas).into_iter().collect())
+/// The same about one tenant, to whom an endpoint that fails is a problem. `is_all_named` is false while deliverers do not
+/// name all endpoints that fail: whose the others are is not known, so that it is no problem of this tenant's.
+pub(crate) fn of_tenant(status: &TenantStatus, is_all_named: bool) -> (Vec<StatusMessage>, Vec<StatusMessage>) {
+    let mut notices = Vec::new();
+    notices.extend((!is_all_named).then(not_all_named));
+    notices.extend(quotas(&status.quotas));
+    (failing(&status.endpoints).into_iter().collect(), notices)
+}
+
+fn not_all_named() -> StatusMessage {
+    message(
+        "endpoints_not_all_known",
+        "Not all endpoints that fail are known now: more of this tenant's may fail than are shown.".to_owned(),
+        "Ask again later. So many endpoints of the installation fail that not all can be named.",
+    )
 }
 
 fn message(code: &'static str, message: String, hint: impl Into<String>) -> StatusMessage {
@@ -228,6 +240,9 @@ fn failing(endpoints: &FailingEndpoints) -> Option<StatusMessage> {
     let text = match (all, endpoints.tenants) {
         (0, _) => return None,
         (1, _) => "1 endpoint fails.".to_owned(),
+        // The tenants are those of the named endpoints.
+        (all, 0) => format!("{all} endpoints fail."),
+        (all, count) if endpoints.unnamed > 0 => format!("{all} endpoints of at least {} fail.", tenants(count)),
         (all, count) => format!("{all} endpoints of {} fail.", tenants(count)),
     };
     let hint = "carteiro endpoints show says more. What is for them waits and is tried again.";

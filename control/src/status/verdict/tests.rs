@@ -196,7 +196,8 @@ fn failing_endpoints_and_nearly_used_quotas_are_notices() {
     };
     notice(failing(1, 1, 0), "endpoints_failing", "1 endpoint fails.");
     notice(failing(3, 2, 0), "endpoints_failing", "3 endpoints of 2 tenants fail.");
-    notice(failing(50, 1, 950), "endpoints_failing", "1000 endpoints of 1 tenant fail.");
+    notice(failing(50, 1, 950), "endpoints_failing", "1000 endpoints of at least 1 tenant fail.");
+    notice(failing(0, 0, 7), "endpoints_failing", "7 endpoints fail.");
     let quota = |used| QuotaStatus { tenant: "acme".into(), quota: "endpoints".into(), used, limit: 20.0 };
     let text = "The tenant acme has used 95 % of its quota endpoints, and 1 more is nearly used up.";
     notice(|status| status.quotas = vec![quota(19.0), quota(16.0)], "quota_near", text);
@@ -222,6 +223,26 @@ fn to_a_tenant_a_failing_endpoint_is_a_problem() {
         dead_letters: None,
         quotas: vec![],
     };
-    let (problems, notices) = of_tenant(&status);
+    let (problems, notices) = of_tenant(&status, true);
     assert_eq!((problems[0].message.as_str(), notices.len()), ("1 endpoint fails.", 0));
+}
+
+#[test]
+fn a_tenant_is_told_when_not_all_failing_endpoints_are_named() {
+    let mut status = TenantStatus {
+        well: true,
+        problems: vec![],
+        notices: vec![],
+        at: Moment(0),
+        endpoints: FailingEndpoints::default(),
+        dead_letters: None,
+        quotas: vec![],
+    };
+    assert_eq!(of_tenant(&status, true), (vec![], vec![]));
+    for (failing, problem_count) in [(0, 0), (2, 1)] {
+        status.endpoints = FailingEndpoints { failing, tenants: failing.min(1), ..FailingEndpoints::default() };
+        let (problems, notices) = of_tenant(&status, false);
+        let codes: Vec<_> = notices.iter().map(|notice| notice.code).collect();
+        assert_eq!((problems.len(), codes), (problem_count, vec!["endpoints_not_all_known"]));
+    }
 }
