@@ -255,7 +255,7 @@ fn usage(name: &str, why: impl fmt::Display) -> anyhow::Error {
 
 /// The refusal of a request, with [`Exit::Unavailable`] where a needed service did not answer.
 fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
-    let error = anyhow::Error::new(ApiRefusal::new(status, body));
+    let error = anyhow::Error::new(ApiRefusal::new(status.as_u16(), body));
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             error.context(Exit::Unavailable)
@@ -332,8 +332,8 @@ pub(super) struct RefusedField {
 }
 
 impl ApiRefusal {
-    pub(super) fn new(status: StatusCode, body: &[u8]) -> Self {
-        Self { status: status.as_u16(), problem: serde_json::from_slice(body).unwrap_or_default() }
+    pub(super) fn new(status: u16, body: &[u8]) -> Self {
+        Self { status, problem: serde_json::from_slice(body).unwrap_or_default() }
     }
 
     /// The invalid fields, if the problem lists them: its detail only counts them.
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_refusal_shows_its_fields_or_its_detail_or_its_title() {
-        let shown = |body: &str| ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes()).to_string();
+        let shown = |body: &str| ApiRefusal::new(422, body.as_bytes()).to_string();
         let errors = r#""errors":[{"pointer":"/url","message":"is required"},{"pointer":"","message":"no"}]"#;
         assert_eq!(shown(&format!(r#"{{"title":"T","detail":"D",{errors}}}"#)), "422: /url: is required; no");
         assert_eq!(shown(r#"{"title":"T","detail":"D"}"#), "422: D");

@@ -79,7 +79,6 @@ fn difference(none: &Value, set: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
     use serde_json::json;
 
     use super::{
@@ -113,7 +112,7 @@ mod tests {
     fn an_id_is_named_as_the_argument_that_it_is() {
         let refusal = |pointer: &str| {
             let problem = json!({"errors": [{"pointer": pointer, "message": "is blank"}]}).to_string();
-            anyhow::Error::new(ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, problem.as_bytes()))
+            anyhow::Error::new(ApiRefusal::new(422, problem.as_bytes()))
         };
         assert_eq!(name_flags::<ChannelFields>(refusal("/channel_id")).to_string(), "422: the id: is blank");
         assert_eq!(name_flags::<EndpointFields>(refusal("/id")).to_string(), "422: the id: is blank");
