@@ -131,7 +131,7 @@ impl RabbitMqClient {
         let failed = |error: TopologyError| ReadError(error.to_string());
         let connection = connect(&session.host, "counting").await.map_err(failed)?;
         let found = topology::contents_on(&connection, topology, names).await.map_err(failed);
-        close(connection).await;
+        close(&connection).await;
         let found = found?;
         let count = |queue| {
             let name = names.queue(queue);

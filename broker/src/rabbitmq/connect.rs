@@ -17,7 +17,8 @@ const AUTHORITIES: &str = "cacertfile=";
 
 /// Includes all handshakes.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Longest wait for the answer to a close. The broker gives it within milliseconds.
+/// Longest wait for the answer to a close, which the broker gives within milliseconds: a hanging broker must not hold up the
+/// next session.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct BrokerHosts {
@@ -98,7 +99,7 @@ pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, Topol
 
 /// Closes a connection that nobody uses any more, and waits for the answer unless lapin has lost it
 /// (docs/rabbitmq.md#a-close-without-an-answer-in-lapin).
-pub(super) async fn close(connection: Connection) {
+pub(super) async fn close(connection: &Connection) {
     let _ = timeout(CLOSE_TIME, connection.close(200, "OK".into())).await;
 }
 

@@ -57,7 +57,7 @@ impl LogReading {
             read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
         };
-        close(connection).await;
+        close(&connection).await;
         read
     }
 
@@ -90,7 +90,7 @@ impl LogStream {
             end = self.end_over(&connection) => end,
             reason = session.health.failed() => Err(reason),
         };
-        close(connection).await;
+        close(&connection).await;
         end
     }
 

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    connect::{Host, connect},
+    connect::{Host, close, connect},
     error::{TopologyError, describe},
     health::SessionHealth,
     liveness::{ConnectionHeartbeat, Liveness},
@@ -27,8 +27,6 @@ use super::{
 };
 use crate::{PublishError, notices::NoticeSender};
 
-/// Longest time for closing a connection: a hanging broker must not hold up the next session.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Time in which whoever caused an error of a channel or connection reports it.
 const ERROR_KNOWN: Duration = Duration::from_millis(100);
 /// Longest time for writing the last acknowledgements.
@@ -142,9 +140,7 @@ impl Session {
 
     pub(super) async fn close(&self, reason: &str) {
         self.health.fail(reason);
-        let close =
-            |connection| async move { timeout(CLOSE_TIME, Connection::close(connection, 200, "OK".into())).await };
-        let _ = tokio::join!(close(&self.consuming), close(&self.publishing), close(&self.control));
+        tokio::join!(close(&self.consuming), close(&self.publishing), close(&self.control));
     }
 }
 

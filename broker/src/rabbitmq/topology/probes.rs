@@ -257,7 +257,8 @@ impl<'a> Round<'a> {
             let intake = probe.binding.from == self.names.events;
             let passes = probe.evidence == Evidence::Passage;
             let nothing_came = || format!("nothing came into the logs within {PROBE_TIME:?}");
-            let is_behind = intake && probe.is_there.is_none() && self.waits(&probe.binding.to).await?;
+            let is_undecided = probe.is_there.is_none() && self.has_listened;
+            let is_behind = intake && is_undecided && self.waits(&probe.binding.to).await?;
             self.found.push(match probe.is_there {
                 Some(true) => continue,
                 None if !self.has_listened => TopologyError::Unchecked {
