@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connect::{BrokerHosts, close, connect},
+    connect::{BrokerHosts, connect},
     delays::{Delay, DelayLevel},
     error::TopologyError,
     message,
@@ -131,7 +131,7 @@ impl RabbitMqClient {
         let failed = |error: TopologyError| ReadError(error.to_string());
         let connection = connect(&session.host, "counting").await.map_err(failed)?;
         let found = topology::contents_on(&connection, topology, names).await.map_err(failed);
-        close(&connection).await;
+        connection.close().await;
         let found = found?;
         let count = |queue| {
             let name = names.queue(queue);

@@ -1,10 +1,15 @@
 //! Connecting: from a URL with one or several hosts to a connection. Nothing that is shown holds credentials. Over TLS
 //! the server's certificate is always verified.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use lapin::{Connect as _, Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
-use tokio::time::timeout;
+use futures_util::Stream;
+use lapin::{Channel, Connect as _, Connection, ConnectionProperties, Event, tcp::OwnedTLSConfig, uri::AMQPUri};
+use tokio::{runtime::Handle, time::timeout};
 
 use super::error::{TopologyError, describe};
 
@@ -88,19 +93,63 @@ impl BrokerHosts {
     }
 }
 
-/// Opens one connection, which the broker shows under this name. An error names the host, never the user.
-pub(super) async fn connect(host: &Host, name: &str) -> Result<Connection, TopologyError> {
-    match timeout(CONNECT_TIME, host.connect(name)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
-        Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT_TIME:?}", shown(host)))),
+/// A connection with the channels that were opened on it. It keeps them until it is closed, since lapin locks itself up when
+/// the last handle of a channel goes too early (docs/rabbitmq.md#a-dropped-channel-locks-up-lapin). Its drop closes it in
+/// the background.
+pub(super) struct BrokerConnection(Arc<OpenConnection>);
+
+struct OpenConnection {
+    connection: Connection,
+    channels: Mutex<Vec<Channel>>,
+}
+
+impl BrokerConnection {
+    pub(super) async fn open_channel(&self) -> lapin::Result<Channel> {
+        let channel = self.0.connection.create_channel().await?;
+        self.0.channels.lock().unwrap_or_else(PoisonError::into_inner).push(channel.clone());
+        Ok(channel)
+    }
+
+    /// Closes a channel whose consumers are cancelled.
+    pub(super) async fn close_channel(&self, channel: &Channel) {
+        let _ = channel.close(200, "OK".into()).await;
+        self.0.channels.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.id() != channel.id());
+    }
+
+    pub(super) fn events(&self) -> impl Stream<Item = Event> + Send + 'static {
+        self.0.connection.events_listener()
+    }
+
+    /// Waits for the answer, unless lapin has lost it.
+    pub(super) async fn close(&self) {
+        self.0.close().await;
     }
 }
 
-/// Closes a connection that nobody uses any more, and waits for the answer unless lapin has lost it
-/// (docs/rabbitmq.md#a-close-without-an-answer-in-lapin).
-pub(super) async fn close(connection: &Connection) {
-    let _ = timeout(CLOSE_TIME, connection.close(200, "OK".into())).await;
+impl OpenConnection {
+    async fn close(&self) {
+        let _ = timeout(CLOSE_TIME, self.connection.close(200, "OK".into())).await;
+    }
+}
+
+impl Drop for BrokerConnection {
+    fn drop(&mut self) {
+        if self.0.connection.status().connected()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let open = Arc::clone(&self.0);
+            runtime.spawn(async move { open.close().await });
+        }
+    }
+}
+
+/// Opens one connection, which the broker shows under this name. An error names the host, never the user.
+pub(super) async fn connect(host: &Host, name: &str) -> Result<BrokerConnection, TopologyError> {
+    match timeout(CONNECT_TIME, host.connect(name)).await {
+        Ok(Ok(connection)) => Ok(BrokerConnection(Arc::new(OpenConnection { connection, channels: Mutex::default() }))),
+        Ok(Err(error)) => Err(TopologyError::Away(format!("{}: {}", shown(host), describe(&error)))),
+        Err(_) => Err(TopologyError::Away(format!("{}: no answer within {CONNECT_TIME:?}", shown(host)))),
+    }
 }
 
 impl Host {

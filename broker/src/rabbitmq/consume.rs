@@ -117,13 +117,13 @@ impl QueueConsumer {
     }
 
     /// Opens the first consumer of a session, or the first one after a pause.
-    async fn begin(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
+    async fn begin(&self, session: &Arc<Session>, open: &mut OpenConsumers) -> Result<(), String> {
         open.in_hand = FromOpen::default();
         self.subscribe(session, open, self.in_hand.first()).await
     }
 
     /// Asks the broker for more or less at a time, by what is in hand.
-    async fn adjust(&self, session: &Session, open: &mut OpenConsumers) -> Result<(), String> {
+    async fn adjust(&self, session: &Arc<Session>, open: &mut OpenConsumers) -> Result<(), String> {
         if self.in_hand.is_full() {
             return tokio::select! {
                 () = self.pause(session, open) => Ok(()),
@@ -137,9 +137,9 @@ impl QueueConsumer {
     }
 
     /// Opens one more consumer.
-    async fn subscribe(&self, session: &Session, open: &mut OpenConsumers, prefetch: u16) -> Result<(), String> {
+    async fn subscribe(&self, session: &Arc<Session>, open: &mut OpenConsumers, prefetch: u16) -> Result<(), String> {
         let subscribing = async {
-            let channel = session.consuming.create_channel().await?;
+            let channel = session.consuming.open_channel().await?;
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
             let queue = self.client.setup.names.queue(self.queue);
             let options = BasicConsumeOptions::default();
@@ -153,8 +153,12 @@ impl QueueConsumer {
         let subscribed = subscribed.map_err(|_| format!("no consumer of {} was granted in 30 s", self.queue.name()))?;
         let (channel, consumer) = subscribed.map_err(|error: lapin::Error| describe_without("read", &error))?;
         let (settled, to_write) = mpsc::unbounded_channel();
-        let writing = settle::write(channel.clone(), to_write, session.health.clone(), self.client.stop.clone());
-        session.settlers.spawn(writing);
+        let (of, on, stop) = (Arc::clone(session), channel.clone(), self.client.stop.clone());
+        session.settlers.spawn(async move {
+            if settle::write(&on, to_write, &of.health, &stop).await {
+                of.consuming.close_channel(&on).await;
+            }
+        });
         open.add(channel, consumer, settled, prefetch);
         Ok(())
     }

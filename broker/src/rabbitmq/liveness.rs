@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
     types::ShortString,
 };
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::{
+    connect::BrokerConnection,
     error::{describe, describe_without},
     health::SessionHealth,
 };
@@ -42,12 +43,12 @@ enum LivenessProbe {
 }
 
 impl LivenessProbe {
-    async fn question(connection: &Connection, queue: &str) -> lapin::Result<Self> {
-        Ok(Self::Question { channel: connection.create_channel().await?, queue: queue.into() })
+    async fn question(connection: &BrokerConnection, queue: &str) -> lapin::Result<Self> {
+        Ok(Self::Question { channel: connection.open_channel().await?, queue: queue.into() })
     }
 
-    async fn publish(connection: &Connection, exchange: &str, health: SessionHealth) -> lapin::Result<Self> {
-        let channel = connection.create_channel().await?;
+    async fn publish(connection: &BrokerConnection, exchange: &str, health: SessionHealth) -> lapin::Result<Self> {
+        let channel = connection.open_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self::Publish { channel, exchange: exchange.into(), health })
     }
@@ -98,7 +99,7 @@ pub(super) struct Liveness {
 
 impl Liveness {
     pub(super) async fn open(
-        [consuming, publishing, control]: [&Connection; 3],
+        [consuming, publishing, control]: [&BrokerConnection; 3],
         probe: &str,
         health: SessionHealth,
         heartbeats: broadcast::Sender<ConnectionHeartbeat>,

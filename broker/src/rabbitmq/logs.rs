@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use lapin::{
-    Channel, Connection,
+    Channel,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     client::RabbitMqClient,
-    connect::{close, connect},
+    connect::{BrokerConnection, connect},
     error::describe,
     message::{self, LAST_DEATH, MARKER_KEY, PARKED_AT, ReceivedMessage, marker_properties},
     session::Session,
@@ -57,18 +57,18 @@ impl LogReading {
             read = self.read_over(&connection) => read,
             reason = session.health.failed() => Err(reason),
         };
-        close(&connection).await;
+        connection.close().await;
         read
     }
 
-    async fn read_over(&self, connection: &Connection) -> Result<(), String> {
+    async fn read_over(&self, connection: &BrokerConnection) -> Result<(), String> {
         let end = self.stream.end_over(connection).await?;
         // From an offset beyond the end the broker would wait until the log is that long.
         if self.offset < end { self.pass_on(connection, end).await } else { Ok(()) }
     }
 
     /// Passes on every record before `end`, without markers.
-    async fn pass_on(&self, connection: &Connection, end: u64) -> Result<(), String> {
+    async fn pass_on(&self, connection: &BrokerConnection, end: u64) -> Result<(), String> {
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
         let mut records = self.stream.attach(connection, AMQPValue::LongLongInt(offset)).await?;
         loop {
@@ -90,19 +90,19 @@ impl LogStream {
             end = self.end_over(&connection) => end,
             reason = session.health.failed() => Err(reason),
         };
-        close(&connection).await;
+        connection.close().await;
         end
     }
 
     /// A slow reader needs its own connection, because it would hold up other consumers.
-    async fn connect(&self) -> Result<(Arc<Session>, Connection), String> {
+    async fn connect(&self) -> Result<(Arc<Session>, BrokerConnection), String> {
         let session = self.client.session.borrow().clone().ok_or("the broker is away")?;
         let connection = connect(&session.host, "reading").await.map_err(|error| error.to_string())?;
         Ok((session, connection))
     }
 
     /// The log ends where a marker is appended.
-    async fn end_over(&self, connection: &Connection) -> Result<u64, String> {
+    async fn end_over(&self, connection: &BrokerConnection) -> Result<u64, String> {
         let mut new_records = self.attach(connection, AMQPValue::LongString("next".into())).await?;
         let (marker, failed) = (self.client.random_marker(), |error: PublishError| error.to_string());
         self.client.publish_marker(self.log, MARKER_KEY, marker_properties(marker)).await.map_err(failed)?;
@@ -114,9 +114,9 @@ impl LogStream {
         }
     }
 
-    async fn attach(&self, connection: &Connection, from: AMQPValue) -> Result<Records, String> {
+    async fn attach(&self, connection: &BrokerConnection, from: AMQPValue) -> Result<Records, String> {
         let attached = async {
-            let channel = connection.create_channel().await?;
+            let channel = connection.open_channel().await?;
             channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
             let mut arguments = FieldTable::default();
             arguments.insert("x-stream-offset".into(), from);

@@ -124,7 +124,7 @@ impl RabbitMq {
         // Each run has numbers of its own.
         let first = self.client.random_marker() << 8;
         let bound = topology::intake_is_bound(&connection, names, topology, first).await;
-        connect::close(&connection).await;
+        connection.close().await;
         bound
     }
 

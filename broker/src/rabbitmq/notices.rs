@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Connection,
+    BasicProperties, Channel,
     options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::sync::mpsc;
 
-use super::{error::describe, health::SessionHealth};
+use super::{connect::BrokerConnection, error::describe, health::SessionHealth};
 use crate::notices::NoticeSender;
 
 /// Number of notices that may wait to be written while the broker is blocked. Further ones are dropped.
@@ -26,8 +26,11 @@ pub(super) struct NoticeChannel {
 
 impl NoticeChannel {
     /// Declares the session's queue and begins to listen. The sender takes the notices to announce.
-    pub(super) async fn open(connection: &Connection, exchange: &str) -> lapin::Result<(Self, mpsc::Sender<Bytes>)> {
-        let channel = connection.create_channel().await?;
+    pub(super) async fn open(
+        connection: &BrokerConnection,
+        exchange: &str,
+    ) -> lapin::Result<(Self, mpsc::Sender<Bytes>)> {
+        let channel = connection.open_channel().await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(UNREAD));
         // Exclusive, as RabbitMQ 4.3 demands of a transient queue: docs/rabbitmq.md#transient-queues

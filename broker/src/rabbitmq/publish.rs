@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection,
+    BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use service::{
@@ -22,6 +22,7 @@ use service::{
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{
+    connect::BrokerConnection,
     error::{describe, describe_without, refusal},
     health::SessionHealth,
     message,
@@ -78,7 +79,7 @@ pub(super) struct SessionPublisher {
 impl SessionPublisher {
     /// Opens the busy channels. They are on a connection of their own, since lapin looks at each channel of a connection
     /// for every few frames.
-    pub(super) async fn open(busy: &Connection, health: SessionHealth) -> lapin::Result<Self> {
+    pub(super) async fn open(busy: &BrokerConnection, health: SessionHealth) -> lapin::Result<Self> {
         Ok(Self {
             ingest: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
             lane: ConfirmChannel::open(busy, PublishWindow::LARGEST).await?,
@@ -117,7 +118,7 @@ impl SessionPublisher {
     pub(super) async fn publish(
         &self,
         request: PublishRequest<'_>,
-        rare: &Connection,
+        rare: &BrokerConnection,
         max_body: &AtomicUsize,
     ) -> Result<(), PublishError> {
         tokio::select! {
@@ -130,7 +131,7 @@ impl SessionPublisher {
     async fn send(
         &self,
         request: PublishRequest<'_>,
-        rare: &Connection,
+        rare: &BrokerConnection,
         max_body: &AtomicUsize,
     ) -> Result<(), PublishError> {
         let of_log;
@@ -223,7 +224,7 @@ impl LogChannels {
         Self { slots: FairSemaphore::new(LOG_CHANNELS), idle: Mutex::default() }
     }
 
-    async fn take(&self, tenant: &str, rare: &Connection) -> lapin::Result<LogChannel<'_>> {
+    async fn take(&self, tenant: &str, rare: &BrokerConnection) -> lapin::Result<LogChannel<'_>> {
         let _slot = self.slots.acquire(tenant, 1).await;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let channel = match idle {
@@ -252,8 +253,8 @@ struct ConfirmChannel {
 }
 
 impl ConfirmChannel {
-    async fn open(connection: &Connection, window: u32) -> lapin::Result<Self> {
-        let channel = connection.create_channel().await?;
+    async fn open(connection: &BrokerConnection, window: u32) -> lapin::Result<Self> {
+        let channel = connection.open_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { channel, order: Mutex::new(()), slots: Semaphore::new(window as usize), window })
     }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join3};
-use lapin::{Connection, Event};
+use lapin::Event;
 use tokio::{
     sync::{broadcast, mpsc},
     time::timeout,
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    connect::{Host, close, connect},
+    connect::{BrokerConnection, Host, connect},
     error::{TopologyError, describe},
     health::SessionHealth,
     liveness::{ConnectionHeartbeat, Liveness},
@@ -47,14 +47,13 @@ pub(super) struct SessionSetup {
 pub(super) struct Session {
     pub(super) health: SessionHealth,
     pub(super) publisher: SessionPublisher,
-    pub(super) consuming: Connection,
+    pub(super) consuming: BrokerConnection,
     /// The tasks that write settlements; closing waits for them.
     pub(super) settlers: TaskTracker,
     pub(super) host: Host,
-    publishing: Connection,
-    control: Connection,
+    publishing: BrokerConnection,
+    control: BrokerConnection,
     announced: mpsc::Sender<Bytes>,
-    /// Its channels must live until the connections are closed.
     liveness: Liveness,
 }
 
@@ -140,13 +139,13 @@ impl Session {
 
     pub(super) async fn close(&self, reason: &str) {
         self.health.fail(reason);
-        tokio::join!(close(&self.consuming), close(&self.publishing), close(&self.control));
+        tokio::join!(self.consuming.close(), self.publishing.close(), self.control.close());
     }
 }
 
 /// Reports lapin's events of a connection. Each connection has one listener, because several would share its events.
-fn watch_events(connection: &Connection, place: usize, health: SessionHealth) {
-    let mut events = connection.events_listener();
+fn watch_events(connection: &BrokerConnection, place: usize, health: SessionHealth) {
+    let mut events = Box::pin(connection.events());
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {

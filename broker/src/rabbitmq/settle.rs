@@ -36,13 +36,14 @@ struct Frames {
     again: Vec<u64>,
 }
 
-/// Writes settlements until all senders are gone or the session has failed. At `stop` it writes what has come and ends.
+/// Writes settlements until all senders are gone, the session has failed, or `stop`; then it writes what has come. True when
+/// all senders are gone, so that nothing is left to settle.
 pub(super) async fn write(
-    channel: Channel,
+    channel: &Channel,
     mut settled: mpsc::UnboundedReceiver<SettledTag>,
-    health: SessionHealth,
-    stop: CancellationToken,
-) {
+    health: &SessionHealth,
+    stop: &CancellationToken,
+) -> bool {
     let mut tags = OpenTags { next: 1, above: BTreeSet::new() };
     let mut batch = Vec::new();
     loop {
@@ -50,18 +51,19 @@ pub(super) async fn write(
             biased;
             received = settled.recv_many(&mut batch, BATCH) => received,
             () = stop.cancelled() => 0,
-            _ = health.failed() => return,
+            _ = health.failed() => return false,
         };
         if received == 0 {
-            return;
+            return !stop.is_cancelled() && !health.has_failed();
         }
         // Other tasks that are ready may add their acknowledgements to this run.
         tokio::task::yield_now().await;
         while let (true, Ok(more)) = (batch.len() < BATCH, settled.try_recv()) {
             batch.push(more);
         }
-        if let Err(error) = send(&channel, tags.frames(&mut batch)).await {
-            return health.fail(describe(&error));
+        if let Err(error) = send(channel, tags.frames(&mut batch)).await {
+            health.fail(describe(&error));
+            return false;
         }
     }
 }

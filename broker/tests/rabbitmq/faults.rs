@@ -1,15 +1,19 @@
 //! Faults of a broker or of a connection, on nodes of their own: alarms
 //! (docs/rabbitmq.md#an-alarm-blocks-acknowledgements-too), cuts, crashes, refusals.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use broker::{
-    Broker, ConnectionState, Deadline, Lane, Log, PublishError, Queue, Settlement, Target, publish_until_confirmed,
-    rabbitmq, records::read_dead_letter,
+    Broker, ConnectionState, Deadline, Lane, Log, Logs, PublishError, Queue, Settlement, Target,
+    publish_until_confirmed, rabbitmq, records::read_dead_letter,
 };
 use futures_util::{FutureExt as _, future::join_all};
 use lapin::{
-    BasicProperties,
+    BasicProperties, Connection, ConnectionProperties,
     options::BasicPublishOptions,
     types::{AMQPValue, FieldTable},
 };
@@ -32,6 +36,26 @@ async fn node() -> &'static Node {
 
 async fn on(node: &'static Node, act: impl FnOnce(&Node) + Send + 'static) {
     tokio::task::spawn_blocking(move || act(node)).await.expect("done");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().expect("no panic"))).expect("text")
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn for_ever() -> (CancellationToken, Deadline) {
@@ -247,6 +271,39 @@ async fn of_several_hosts_the_one_that_answers_is_used() {
     broker.close().await;
     assert!(matches!(broker.publish(&FAST, &message("e")).await, Err(PublishError::Away(_))));
     rabbitmq::remove(&config).await.expect("removed");
+}
+
+/// lapin's tasks run on the thread of this test, which collects their errors.
+#[tokio::test]
+async fn a_connection_for_one_question_ends_without_an_error() {
+    let fixture = Fixture::start().await;
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let errors = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_writer(move || writer.clone());
+    let _collecting = tracing::subscriber::set_default(errors.finish());
+    let connection = Connection::connect(&fixture.config.url, ConnectionProperties::default()).await.expect("connects");
+    drop(connection.create_channel().await.expect("a channel"));
+    let _ = timeout(Duration::from_secs(2), connection.close(200, "OK".into())).await;
+    let is_broken = |logged: &str| logged.contains("invalid channel state: Closing");
+    assert!(is_broken(&logged.take()), "a dropped channel breaks lapin's connection");
+
+    fixture
+        .broker
+        .publish(&Target::Log(Log::Dead, "test.acme".to_owned()), &message("record"))
+        .await
+        .expect("confirmed");
+    assert_eq!(fixture.read(Log::Dead, 0).await.len(), 1);
+    fixture.broker.end(Log::Parked).await.expect("an end");
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(true));
+    fixture.broker.queue_counts().await.expect("counts");
+    rabbitmq::announce(&fixture.config, b"notice").await.expect("announced");
+    assert_eq!(rabbitmq::verify(&fixture.config, fastrand::Rng::new()).await.expect("it could look"), []);
+    let consumer = fixture.broker.consume(Queue::Ingest, 10.into());
+    assert_eq!(fixture.broker.intake_is_bound().await, Some(true), "the consumer is there");
+    drop(consumer);
+    fixture.broker.close().await;
+    let logged = logged.take();
+    assert!(!is_broken(&logged), "{logged}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

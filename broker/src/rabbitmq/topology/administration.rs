@@ -2,7 +2,7 @@
 //! broker that is away.
 
 use lapin::{
-    BasicProperties, Channel, Connection,
+    BasicProperties, Channel,
     options::{
         BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
         QueueDeclareOptions,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     BrokerConfig, Log, Queue,
     rabbitmq::{
-        connect::{BrokerHosts, connect},
+        connect::{BrokerConnection, BrokerHosts, connect},
         error::{TopologyError, describe},
     },
 };
@@ -28,16 +28,26 @@ use crate::{
 /// Declares what is missing and compares what is there, whatever `broker.declare` says. Returns the logs that have another
 /// size.
 pub async fn apply(config: &BrokerConfig) -> Result<Vec<TopologyError>, TopologyError> {
-    declare::declare(&open(config).await?, &Topology::plan(config)).await
+    with_connection(config, async |connection| declare::declare(connection, &Topology::plan(config)).await).await
 }
 
 /// Compares everything that AMQP shows, and sends a probe through each binding between what is there, since AMQP shows
 /// neither bindings nor a silent fall back to at-most-once dead-lettering
 /// (docs/rabbitmq.md#at-least-once-dead-lettering). `chance` numbers the probes. Differences are the answer, not an error.
 pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<Vec<TopologyError>, TopologyError> {
-    let connection = open(config).await?;
+    // Each run has numbers of its own.
+    let first = i64::from(chance.u32(..)) << 8;
+    with_connection(config, async |connection| differences(connection, config, first).await).await
+}
+
+/// What differs, and which bindings are missing, do not work or could not be checked. `first` numbers the probes.
+async fn differences(
+    connection: &BrokerConnection,
+    config: &BrokerConfig,
+    first: i64,
+) -> Result<Vec<TopologyError>, TopologyError> {
     let (names, topology) = (Names::new(config), Topology::plan(config));
-    let mut found = declare::differences(&connection, &topology).await?;
+    let mut found = declare::differences(connection, &topology).await?;
     let is_missing = |kind: &str, name: &str| {
         let entity = format!("{kind} {name}");
         found.iter().any(|error| matches!(error, TopologyError::Missing { entity: missing } if *missing == entity))
@@ -50,9 +60,7 @@ pub async fn verify(config: &BrokerConfig, mut chance: fastrand::Rng) -> Result<
         let (entity, detail) = ("the bindings".to_owned(), format!("they show only where {park} is"));
         found.push(TopologyError::Unchecked { entity, detail });
     } else {
-        // Each run has numbers of its own.
-        let first = i64::from(chance.u32(..)) << 8;
-        found.extend(probes::probe(&connection, &names, &bindings, first).await?);
+        found.extend(probes::probe(connection, &names, &bindings, first).await?);
     }
     Ok(found)
 }
@@ -67,15 +75,16 @@ pub struct QueueContents {
 
 /// The contents of every queue that exists.
 pub async fn contents(config: &BrokerConfig) -> Result<Vec<QueueContents>, TopologyError> {
-    contents_on(&open(config).await?, &Topology::plan(config), &Names::new(config)).await
+    let (topology, names) = (Topology::plan(config), Names::new(config));
+    with_connection(config, async |connection| contents_on(connection, &topology, &names).await).await
 }
 
 pub(in crate::rabbitmq) async fn contents_on(
-    connection: &Connection,
+    connection: &BrokerConnection,
     topology: &Topology,
     names: &Names,
 ) -> Result<Vec<QueueContents>, TopologyError> {
-    let open = async || connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)));
+    let open = async || connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)));
     let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
     let (mut channel, mut found) = (open().await?, Vec::new());
     for queue in topology.queues.iter().filter(|queue| carries_work(queue, names)) {
@@ -105,16 +114,21 @@ fn carries_work(queue: &DeclaredQueue, names: &Names) -> bool {
 pub async fn stop_intake(config: &BrokerConfig) -> Result<(), TopologyError> {
     let names = Names::new(config);
     let intake = DeclaredBinding { to: names.queue(Queue::Ingest), from: names.events, key: "#".to_owned() };
-    declare::unbind(&open(config).await?, &intake).await
+    with_connection(config, async |connection| declare::unbind(connection, &intake).await).await
 }
 
 /// Sends a notice to every process on the broker, as [`Broker::announce`](crate::Broker::announce) does; to nobody where
 /// nothing is declared.
 pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), TopologyError> {
+    let exchange = Names::new(config).of("control");
+    with_connection(config, async |connection| announce_on(connection, &exchange, notice).await).await
+}
+
+async fn announce_on(connection: &BrokerConnection, exchange: &str, notice: &[u8]) -> Result<(), TopologyError> {
     let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-    let channel = open(config).await?.create_channel().await.map_err(away)?;
+    let channel = connection.open_channel().await.map_err(away)?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(away)?;
-    let (exchange, options) = (Names::new(config).of("control").into(), BasicPublishOptions::default());
+    let (exchange, options) = (exchange.into(), BasicPublishOptions::default());
     let published = async {
         channel.basic_publish(exchange, "".into(), options, notice, BasicProperties::default()).await?.await.map(drop)
     };
@@ -127,9 +141,20 @@ pub async fn announce(config: &BrokerConfig, notice: &[u8]) -> Result<(), Topolo
 /// Removes the messages with this header from the head of every queue that carries work, up to the first one without
 /// it. For probes, in queues without consumers.
 pub async fn discard(config: &BrokerConfig, header: &str) -> Result<(), TopologyError> {
-    let connection = open(config).await?;
-    let there = contents_on(&connection, &Topology::plan(config), &Names::new(config)).await?;
-    let channel = connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
+    let (topology, names) = (Topology::plan(config), Names::new(config));
+    with_connection(config, async |connection| {
+        let there = contents_on(connection, &topology, &names).await?;
+        discard_on(connection, there, header).await
+    })
+    .await
+}
+
+async fn discard_on(
+    connection: &BrokerConnection,
+    there: Vec<QueueContents>,
+    header: &str,
+) -> Result<(), TopologyError> {
+    let channel = connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)))?;
     for queue in there.into_iter().filter(|queue| queue.ready > 0) {
         let discarded = discard_from(&channel, &queue.queue, header).await;
         discarded.map_err(|error| TopologyError::on(format!("queue {}", queue.queue), &error))?;
@@ -152,11 +177,23 @@ async fn discard_from(channel: &Channel, queue: &str, header: &str) -> lapin::Re
 /// Deletes every exchange and queue of the plan, with their messages. The public exchange stays while something else is
 /// bound to it. Without it, publishers get an error.
 pub async fn remove(config: &BrokerConfig) -> Result<(), TopologyError> {
-    declare::remove(&open(config).await?, &Topology::plan(config), &config.exchange).await
+    let topology = Topology::plan(config);
+    with_connection(config, async |connection| declare::remove(connection, &topology, &config.exchange).await).await
+}
+
+/// Does the work of a command on a connection of its own.
+async fn with_connection<T>(
+    config: &BrokerConfig,
+    work: impl AsyncFnOnce(&BrokerConnection) -> Result<T, TopologyError>,
+) -> Result<T, TopologyError> {
+    let connection = open(config).await?;
+    let done = work(&connection).await;
+    connection.close().await;
+    done
 }
 
 /// Each host is tried once.
-async fn open(config: &BrokerConfig) -> Result<Connection, TopologyError> {
+async fn open(config: &BrokerConfig) -> Result<BrokerConnection, TopologyError> {
     let hosts = BrokerHosts::load(&config.url).map_err(|error| TopologyError::Away(error.to_string()))?;
     let mut last = TopologyError::Away("no host".to_owned());
     for host in 0..hosts.count() {

@@ -2,7 +2,7 @@
 //! everything.
 
 use lapin::{
-    Channel, Connection, ExchangeKind,
+    Channel, ExchangeKind,
     options::{
         ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
@@ -13,7 +13,10 @@ use super::{
     entities::{Argument, DeclaredBinding, DeclaredExchange, DeclaredQueue, Routing},
     plan::Topology,
 };
-use crate::rabbitmq::error::{MAX_LENGTH_BYTES, TopologyError, current_value, describe};
+use crate::rabbitmq::{
+    connect::BrokerConnection,
+    error::{MAX_LENGTH_BYTES, TopologyError, current_value, describe},
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DeclareMode {
@@ -30,7 +33,7 @@ enum DeclareMode {
 /// A node that is still booting answers 404 for a durable queue whose members it has not started
 /// (docs/rabbitmq.md#a-booting-node-answers-404). That passes, so it counts as being away.
 pub(in crate::rabbitmq) async fn declare(
-    connection: &Connection,
+    connection: &BrokerConnection,
     topology: &Topology,
 ) -> Result<Vec<TopologyError>, TopologyError> {
     declare_all(connection, topology).await.map_err(|error| match error {
@@ -39,7 +42,7 @@ pub(in crate::rabbitmq) async fn declare(
     })
 }
 
-async fn declare_all(connection: &Connection, topology: &Topology) -> Result<Vec<TopologyError>, TopologyError> {
+async fn declare_all(connection: &BrokerConnection, topology: &Topology) -> Result<Vec<TopologyError>, TopologyError> {
     let (mut channel, mut sizes) = (open(connection).await?, Vec::new());
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange, DeclareMode::Active).await?;
@@ -57,7 +60,10 @@ async fn declare_all(connection: &Connection, topology: &Topology) -> Result<Vec
 }
 
 /// Checks, without the right to declare, that everything is there, up to the first thing that is missing.
-pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topology) -> Result<(), TopologyError> {
+pub(in crate::rabbitmq) async fn check(
+    connection: &BrokerConnection,
+    topology: &Topology,
+) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for exchange in &topology.exchanges {
         declare_exchange(&channel, exchange, DeclareMode::Passive).await?;
@@ -70,7 +76,7 @@ pub(in crate::rabbitmq) async fn check(connection: &Connection, topology: &Topol
 
 /// All missing entities and other arguments. AMQP cannot show bindings.
 pub(super) async fn differences(
-    connection: &Connection,
+    connection: &BrokerConnection,
     topology: &Topology,
 ) -> Result<Vec<TopologyError>, TopologyError> {
     let mut found = Vec::new();
@@ -107,7 +113,7 @@ fn unless_refused(error: TopologyError) -> TopologyError {
 
 /// Keeps a finding, and opens a new channel, because the broker has closed the old one.
 async fn note(
-    connection: &Connection,
+    connection: &BrokerConnection,
     channel: &mut Channel,
     found: &mut Vec<TopologyError>,
     answer: Result<(), TopologyError>,
@@ -124,7 +130,7 @@ async fn note(
 }
 
 /// A binding that does not exist counts as removed.
-pub(super) async fn unbind(connection: &Connection, binding: &DeclaredBinding) -> Result<(), TopologyError> {
+pub(super) async fn unbind(connection: &BrokerConnection, binding: &DeclaredBinding) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     let (to, from, key) = (binding.to.as_str().into(), binding.from.as_str().into(), binding.key.as_str().into());
     let answer = channel.queue_unbind(to, from, key, FieldTable::default()).await;
@@ -134,7 +140,11 @@ pub(super) async fn unbind(connection: &Connection, binding: &DeclaredBinding) -
 /// Deletes every entity of the plan, with all that is in it; what is not there counts as deleted. The exchange `public`
 /// stays while something is bound to it. Queues are deleted without `if-empty`, which closes the connection on a quorum
 /// queue (docs/rabbitmq.md#if-empty-closes-the-connection).
-pub(super) async fn remove(connection: &Connection, topology: &Topology, public: &str) -> Result<(), TopologyError> {
+pub(super) async fn remove(
+    connection: &BrokerConnection,
+    topology: &Topology,
+    public: &str,
+) -> Result<(), TopologyError> {
     let channel = open(connection).await?;
     for queue in &topology.queues {
         let deleted = channel.queue_delete(queue.name.as_str().into(), QueueDeleteOptions::default()).await;
@@ -153,8 +163,8 @@ pub(super) async fn remove(connection: &Connection, topology: &Topology, public:
     Ok(())
 }
 
-async fn open(connection: &Connection) -> Result<Channel, TopologyError> {
-    connection.create_channel().await.map_err(|error| TopologyError::Away(describe(&error)))
+async fn open(connection: &BrokerConnection) -> Result<Channel, TopologyError> {
+    connection.open_channel().await.map_err(|error| TopologyError::Away(describe(&error)))
 }
 
 async fn declare_exchange(
@@ -188,7 +198,7 @@ async fn declare_queue(channel: &Channel, queue: &DeclaredQueue, mode: DeclareMo
 /// Declares a queue, or compares it with the one that is there. The broker names only the first argument that differs, so a
 /// log of another size is compared once more, with the size that it has: what else differs is no matter of size.
 async fn compare_queue(
-    connection: &Connection,
+    connection: &BrokerConnection,
     channel: &mut Channel,
     queue: &DeclaredQueue,
 ) -> Result<(), TopologyError> {

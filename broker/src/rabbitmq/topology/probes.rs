@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream::SelectAll};
 use lapin::{
-    Channel, Confirmation, Connection,
+    Channel, Confirmation,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
         QueueDeclareOptions,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Log,
     rabbitmq::{
+        connect::BrokerConnection,
         error::{TopologyError, describe, describe_without, refusal},
         message::{self, MARKER_KEY, PROBE_TAKEN_KEY, ReceivedMessage, marker_properties, probe_properties},
     },
@@ -74,7 +75,7 @@ struct Probe<'a> {
 /// Sends a probe through each of these bindings, and returns those that are missing, do not work or could not be checked.
 /// `first` numbers the probes.
 pub(super) async fn probe(
-    connection: &Connection,
+    connection: &BrokerConnection,
     names: &Names,
     bindings: &[DeclaredBinding],
     first: i64,
@@ -84,7 +85,7 @@ pub(super) async fn probe(
 }
 
 async fn probe_all(
-    connection: &Connection,
+    connection: &BrokerConnection,
     names: &Names,
     bindings: &[DeclaredBinding],
     first: i64,
@@ -130,7 +131,7 @@ async fn probe_all(
 /// True when events come from the public exchange into the intake. `None` when that does not show: events wait before the
 /// probe, the broker confirms nothing, or a right is missing.
 pub(in crate::rabbitmq) async fn intake_is_bound(
-    connection: &Connection,
+    connection: &BrokerConnection,
     names: &Names,
     topology: &Topology,
     first: i64,
@@ -146,7 +147,7 @@ pub(in crate::rabbitmq) async fn intake_is_bound(
 }
 
 struct Round<'a> {
-    connection: &'a Connection,
+    connection: &'a BrokerConnection,
     names: &'a Names,
     arrivals: SelectAll<lapin::Consumer>,
     probes: Vec<Probe<'a>>,
@@ -158,7 +159,7 @@ struct Round<'a> {
 impl<'a> Round<'a> {
     /// Reads a log from now on.
     async fn follow(&mut self, log: &str) -> lapin::Result<()> {
-        let channel = self.connection.create_channel().await?;
+        let channel = self.connection.open_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-offset".into(), AMQPValue::LongString("next".into()));
@@ -208,7 +209,7 @@ impl<'a> Round<'a> {
 
     async fn confirming(&self) -> Result<Channel, TopologyError> {
         let opened = async {
-            let channel = self.connection.create_channel().await?;
+            let channel = self.connection.open_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             Ok(channel)
         };
@@ -287,7 +288,7 @@ impl<'a> Round<'a> {
     /// True when messages wait in a queue.
     async fn waits(&self, queue: &str) -> Result<bool, TopologyError> {
         let away = |error: lapin::Error| TopologyError::Away(describe(&error));
-        let channel = self.connection.create_channel().await.map_err(away)?;
+        let channel = self.connection.open_channel().await.map_err(away)?;
         let passive = QueueDeclareOptions { durable: true, passive: true, ..QueueDeclareOptions::default() };
         let there = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.map_err(away)?;
         Ok(there.message_count() > 0)
